@@ -1,0 +1,1 @@
+"""Custom TFX components; each works without the rest of this project."""

@@ -1,0 +1,135 @@
+"""The screen: progress of a run, tables, and third-party noise kept in a file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.node import NodeOutcome
+
+
+@contextlib.contextmanager
+def noise_into(log: Path) -> Iterator[TextIO]:
+    """Sends everything that this process and its children print into a file.
+
+    At the level of file descriptors, because the C++ libraries underneath print there too. Python's logging, from INFO
+    up, goes to the same file.
+
+    Args:
+        log: the file; appended to.
+
+    Yields:
+        The screen: what standard output was before.
+    """
+    import logging
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    screen = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8", errors="replace")
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    handler = logging.FileHandler(log, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    root.setLevel(logging.INFO)
+    root.handlers = [handler]
+    try:
+        yield screen
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        root.setLevel(level)
+        root.handlers = handlers
+        handler.close()
+        for number, descriptor in enumerate((*saved, file), start=1):
+            if descriptor != file:
+                os.dup2(descriptor, number)
+            os.close(descriptor)
+        screen.close()
+
+
+def console(screen: TextIO | None = None) -> Console:
+    """A rich console on the screen; plain, and wide enough for the tables, when that is not a terminal."""
+    from rich.console import Console
+
+    stream = screen or sys.stdout
+    return Console(file=stream, highlight=False, width=None if stream.isatty() else 110)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], on: Console | None = None) -> None:
+    """Prints aligned columns; those whose cells are all numbers are aligned right."""
+    from rich import box
+    from rich.table import Table
+
+    sheet = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+    for index, column in enumerate(columns):
+        numeric = all(_is_number(row[index]) for row in rows)
+        sheet.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        sheet.add_row(*row)
+    (on or console()).print(sheet)
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(",", "").replace(".", "", 1).lstrip("+-").rstrip(" s%").isdigit() or cell in ("", "-")
+
+
+class Progress:
+    """Shows each node of a run: live on a terminal, as plain lines otherwise. A `pipeline.runners.local.Listener`."""
+
+    def __init__(self, on: Console) -> None:
+        """Shows progress on a console."""
+        self._console = on
+        self._status = None
+
+    def note(self, text: str) -> None:
+        """What goes on when no node is running."""
+        self._stop()
+        if self._console.is_terminal:
+            self._start(text)
+        else:
+            self._console.print(text)
+
+    def started(self, node_id: str) -> None:
+        """A node begins."""
+        self._stop()
+        if self._console.is_terminal:
+            self._start(node_id)
+
+    def finished(self, outcome: NodeOutcome) -> None:
+        """A node has ended, well or not."""
+        self._stop()
+        style = {"done": "green", "cached": "cyan", "skipped": "yellow", "failed": "bold red"}[outcome.state]
+        self._console.print(
+            f"  {outcome.node_id:<20} [{style}]{outcome.state:<8}[/] {outcome.seconds:7.1f} s", markup=True
+        )
+
+    def close(self) -> None:
+        """Leaves the screen as it should stay."""
+        self._stop()
+
+    def _start(self, text: str) -> None:
+        from rich.progress import Progress as Bar
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._status = Bar(
+            SpinnerColumn(), TextColumn("{task.description:<20}"), TimeElapsedColumn(),
+            console=self._console, transient=True,
+        )  # fmt: skip
+        self._status.add_task(text, total=None)
+        self._status.start()
+
+    def _stop(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None

@@ -1,0 +1,50 @@
+"""``flightdeck data``: prepare the spans, and compare the curated schema with what the data shows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+
+app = typer.Typer(help="Prepare and inspect the data.", no_args_is_help=True)
+
+
+@app.command()
+def prepare(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Write the dataset as spans into the workspace. Does nothing when they are there already."""
+    from pipeline import settings as project
+
+    settings = load_settings(config, overrides)
+    prepare_spans = project.resolve(settings.use_case.prepare)
+    preparation = prepare_spans(settings.spans, progress=None if as_json else typer.echo)
+    typer.echo(preparation.to_json() if as_json else preparation.describe())
+
+
+@app.command("schema-diff")
+def schema_diff(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Compare the curated schema with the one that SchemaGen inferred in the latest run."""
+    import json
+
+    from data import schema_diff as comparison
+    from operations.ledger import Ledger, LedgerError
+
+    settings = load_settings(config, overrides)
+    inferred = Ledger(settings.metadata).latest("SchemaGen", "schema")
+    if inferred is None:
+        raise LedgerError("No run has inferred a schema yet: run the pipeline first.")
+    differences = comparison.diff(settings.use_case.schema_file, inferred.uri / "schema.pbtxt")
+    if as_json:
+        typer.echo(json.dumps([asdict(difference) for difference in differences], indent=2))
+        return
+    if not differences:
+        typer.echo("The curated schema and the inferred one agree.")
+        return
+
+    from flightdeck.console import table
+
+    table(
+        ["column", "what", "curated", "inferred"],
+        [(each.column, each.what, str(each.curated), str(each.inferred)) for each in differences],
+    )

@@ -1,0 +1,33 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
+
+DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config" / "local.yaml"
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help="Settings file.", show_default="config/local.yaml", dir_okay=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a setting, such as model.epochs=2. Repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+
+def load_settings(config: Path, overrides: list[str] | None) -> Settings:
+    """The settings that the options name.
+
+    Raises:
+        SettingsError: they cannot be used.
+    """
+    from pipeline import settings
+
+    return settings.load(config, overrides or ())

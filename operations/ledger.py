@@ -1,0 +1,111 @@
+"""What ML Metadata knows about runs. Reads the store directly, without TensorFlow or TFX."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import ml_metadata
+from ml_metadata.proto import metadata_store_pb2
+
+
+class LedgerError(ValueError):
+    """The metadata store cannot answer; the text says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """An artifact that a node of a run made, or reused.
+
+    Attributes:
+        uri: the folder of its content.
+        properties: its properties and custom properties, by name.
+        artifact_id: its id in the metadata store.
+    """
+
+    uri: Path
+    properties: dict[str, int | float | str]
+    artifact_id: int
+
+
+class Ledger:
+    """Questions about the runs in a metadata store."""
+
+    def __init__(self, database: Path) -> None:
+        """Opens a store.
+
+        Args:
+            database: the SQLite file.
+
+        Raises:
+            LedgerError: there is none.
+        """
+        if not database.is_file():
+            raise LedgerError(f"There is no metadata store at {database} yet: run the pipeline first.")
+        config = metadata_store_pb2.ConnectionConfig()
+        config.sqlite.filename_uri = str(database)
+        config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+        self._store = ml_metadata.MetadataStore(config)
+
+    def outputs(self, run_id: str) -> dict[str, dict[str, Output]]:
+        """The artifacts that a run made or reused: node id -> output key -> artifact.
+
+        Raises:
+            LedgerError: there is no such run.
+        """
+        context = self._store.get_context_by_type_and_name("pipeline_run", run_id)
+        if context is None:
+            raise LedgerError(f"The metadata store has no run {run_id}.")
+        executions = [each.id for each in self._store.get_executions_by_context(context.id)]
+        made = self._made_by(executions)
+        return {self._node_id(execution): made.get(execution, {}) for execution in executions}
+
+    def has_blessed_model(self) -> bool:
+        """Whether any run has blessed a model."""
+        types = {each.name for each in self._store.get_artifact_types()}
+        return "ModelBlessing" in types and any(
+            _values(each.custom_properties).get("blessed") == 1
+            for each in self._store.get_artifacts_by_type("ModelBlessing")
+        )
+
+    def latest(self, node_id: str, key: str) -> Output | None:
+        """The newest artifact that a node made under an output key, or None if no run got that far."""
+        names = [each for each in self._store.get_contexts_by_type("node") if each.name.endswith(f".{node_id}")]
+        executions = [each for name in names for each in self._store.get_executions_by_context(name.id)]
+        for execution in sorted(executions, key=lambda each: each.id, reverse=True):
+            made = self._made_by([execution.id]).get(execution.id, {})
+            if key in made:
+                return made[key]
+        return None
+
+    def _made_by(self, execution_ids: list[int]) -> dict[int, dict[str, Output]]:
+        events = [
+            event
+            for event in self._store.get_events_by_execution_ids(execution_ids)
+            if event.type in (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.INTERNAL_OUTPUT)
+        ]
+        artifacts = {
+            artifact.id: artifact
+            for artifact in self._store.get_artifacts_by_id([event.artifact_id for event in events])
+        }
+        made: dict[int, dict[str, Output]] = {}
+        for event in events:
+            artifact = artifacts[event.artifact_id]
+            key = next((step.key for step in event.path.steps if step.WhichOneof("value") == "key"), "")
+            made.setdefault(event.execution_id, {})[key] = Output(
+                Path(artifact.uri), _values(artifact.properties) | _values(artifact.custom_properties), artifact.id
+            )
+        return made
+
+    def _node_id(self, execution_id: int) -> str:
+        """TFX names the node context PIPELINE.NODE."""
+        contexts = self._store.get_contexts_by_execution(execution_id)
+        return next(each.name.rpartition(".")[2] for each in contexts if each.type == "node")
+
+
+def _values(properties: object) -> dict[str, int | float | str]:
+    return {
+        name: getattr(value, value.WhichOneof("value"))
+        for name, value in properties.items()  # pyright: ignore[reportAttributeAccessIssue]
+        if value.WhichOneof("value") in ("int_value", "double_value", "string_value")
+    }

@@ -1,0 +1,253 @@
+"""The one pipeline definition. Nobody else constructs a component; runners differ in runner matters only."""
+
+from __future__ import annotations
+
+import tensorflow_model_analysis as tfma
+from tfx.components import (
+    BulkInferrer,
+    Evaluator,
+    ExampleValidator,
+    Pusher,
+    SchemaGen,
+    StatisticsGen,
+    Trainer,
+    Transform,
+    Tuner,
+)
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.orchestration import metadata
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import bulk_inferrer_pb2, pusher_pb2, trainer_pb2, transform_pb2
+from tfx.types import Channel
+from tfx.types.standard_artifacts import Model, ModelBlessing
+
+from components.champion import ChampionStrategy
+from components.curated_schema import CuratedSchema
+from components.data_gate import DataGate
+from components.infra_validator import InfraValidator
+from components.span_example_gen import SpanExampleGen
+from pipeline import fingerprint
+from pipeline.settings import Metric, Settings
+
+
+def create_pipeline(settings: Settings) -> Pipeline:
+    """The training pipeline: a window of spans in, a validated and pushed model out.
+
+    Args:
+        settings: where everything that may differ between two runs is written.
+
+    Returns:
+        A pipeline that any runner can compile; its metadata and artifacts live where the settings say.
+    """
+    use_case, contract = settings.use_case, settings.contract()
+
+    examples = SpanExampleGen(
+        input_base=str(settings.spans),
+        columns=contract.ingested(),
+        ignored=contract.ignored(),
+        window=settings.data.window,
+        eval_spans=settings.data.eval_spans,
+    )
+    statistics = StatisticsGen(examples=examples.outputs["examples"])
+    inferred_schema = SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True)
+    schema = CuratedSchema(
+        schema_file=str(use_case.schema_file), digest=fingerprint.file_digest(use_case.schema_file)
+    )
+    anomalies = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
+    gate = DataGate(
+        statistics=statistics.outputs["statistics"],
+        schema=schema.outputs["schema"],
+        anomalies=anomalies.outputs["anomalies"],
+        severity=settings.gate.severity,
+    )
+
+    features = settings.features.model_dump(mode="json")
+    transform = Transform(
+        examples=examples.outputs["examples"],
+        schema=schema.outputs["schema"],
+        preprocessing_fn=use_case.preprocessing_fn,
+        # What Transform depends on and nothing else, so that another learning rate does not analyse the data again.
+        custom_config={
+            "features": features,
+            "label": contract.label,
+            "code": fingerprint.code_digest(use_case.preprocessing_fn),
+        },
+        splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
+        # The Trainer applies the transform graph in its input pipeline: writing the transformed examples and
+        # computing their statistics costs more than all of the training.
+        materialize=False,
+        disable_statistics=True,
+        disable_analyzer_cache=True,
+    )
+    # No data that failed the gate is ever learned from.
+    transform.add_upstream_node(gate)
+
+    learning = {
+        "examples": examples.outputs["examples"],
+        "transform_graph": transform.outputs["transform_graph"],
+        "schema": schema.outputs["schema"],
+        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
+        "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
+    }
+    model_config = {
+        "features": features,
+        "model": settings.model.model_dump(mode="json"),
+        "label": contract.label,
+    }
+    tuner = None
+    if settings.tuning.enabled:
+        tuner = Tuner(
+            tuner_fn=use_case.tuner_fn,
+            custom_config={**model_config, "code": fingerprint.code_digest(use_case.tuner_fn)},
+            **learning,
+        )
+    trainer = Trainer(
+        run_fn=use_case.run_fn,
+        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
+        custom_config={**model_config, "code": fingerprint.code_digest(use_case.run_fn)},
+        **learning,
+    )
+
+    champion = Resolver(
+        strategy_class=ChampionStrategy,
+        candidate=trainer.outputs["model"],
+        model=Channel(type=Model),
+        model_blessing=Channel(type=ModelBlessing),
+    ).with_id("Champion")
+    evaluator = Evaluator(
+        examples=examples.outputs["examples"],
+        example_splits=["eval"],
+        model=trainer.outputs["model"],
+        baseline_model=champion.outputs["model"],
+        eval_config=evaluation_config(settings, contract.label),
+        module_path="components.evaluation.batched_extracts",
+        schema=schema.outputs["schema"],
+    )
+    infra_validator = InfraValidator(
+        model=trainer.outputs["model"],
+        examples=examples.outputs["examples"],
+        requests=settings.infra_validation.requests,
+        load_seconds=settings.infra_validation.load_seconds,
+        answer_seconds=settings.infra_validation.answer_seconds,
+    )
+    nodes: list[BaseNode | None] = [
+        examples,
+        statistics,
+        inferred_schema,
+        schema,
+        anomalies,
+        gate,
+        transform,
+        tuner,
+        trainer,
+        champion,
+        evaluator,
+        infra_validator,
+    ]
+    if settings.push.enabled:
+        nodes.append(
+            Pusher(
+                model=trainer.outputs["model"],
+                model_blessing=evaluator.outputs["blessing"],
+                infra_blessing=infra_validator.outputs["blessing"],
+                push_destination=pusher_pb2.PushDestination(
+                    filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(settings.pushed))
+                ),
+            )
+        )
+    return _pipeline(settings, settings.use_case.name, [node for node in nodes if node is not None])
+
+
+def create_inference_pipeline(settings: Settings) -> Pipeline:
+    """Batch inference: the latest blessed model answers for every row of a window of spans, labelled or not.
+
+    The output examples hold the raw columns, the keys of the contract and the prediction.
+    """
+    contract = settings.contract()
+    keys = {column.name: "string" for column in contract.columns if column.role == "key" and column.type == "string"}
+    examples = SpanExampleGen(
+        input_base=str(settings.spans),
+        columns={**contract.ingested(labelled=False), **keys},
+        ignored=[name for name in contract.ignored(labelled=False) if name not in keys],
+        window=settings.data.window,
+        eval_spans=0,
+    )
+    champion = Resolver(
+        strategy_class=LatestBlessedModelStrategy,
+        model=Channel(type=Model),
+        model_blessing=Channel(type=ModelBlessing),
+    ).with_id("Champion")
+    inferrer = BulkInferrer(
+        examples=examples.outputs["examples"],
+        model=champion.outputs["model"],
+        data_spec=bulk_inferrer_pb2.DataSpec(example_splits=["all"]),
+        model_spec=bulk_inferrer_pb2.ModelSpec(model_signature_name=["serving_default"]),
+        output_example_spec=bulk_inferrer_pb2.OutputExampleSpec(
+            output_columns_spec=[
+                bulk_inferrer_pb2.OutputColumnsSpec(
+                    predict_output=bulk_inferrer_pb2.PredictOutput(
+                        output_columns=[
+                            bulk_inferrer_pb2.PredictOutputCol(output_key="probability", output_column="probability")
+                        ]
+                    )
+                )
+            ]
+        ),
+    )
+    return _pipeline(settings, settings.use_case.name, [examples, champion, inferrer])
+
+
+def evaluation_config(settings: Settings, label: str) -> tfma.EvalConfig:
+    """What TFMA computes and what a challenger must reach, overall and per slice."""
+    gated = [tfma.SlicingSpec(feature_keys=list(columns)) for columns in settings.evaluation.gated_slices]
+    return tfma.EvalConfig(
+        model_specs=[tfma.ModelSpec(signature_name="serving_default", label_key=label)],
+        slicing_specs=[
+            tfma.SlicingSpec(),
+            *(tfma.SlicingSpec(feature_keys=list(columns)) for columns in settings.evaluation.slices),
+        ],
+        metrics_specs=[
+            tfma.MetricsSpec(metrics=[_metric_config(metric, gated) for metric in settings.evaluation.metrics])
+        ],
+    )
+
+
+def _metric_config(metric: Metric, gated: list[tfma.SlicingSpec]) -> tfma.MetricConfig:
+    config = tfma.MetricConfig(class_name=metric.name)
+    overall = _threshold(metric, metric.at_least, metric.at_most, metric.may_lose)
+    if overall is not None:
+        config.threshold.CopyFrom(overall)
+    per_slice = _threshold(metric, metric.slices_at_least, None, metric.slices_may_lose)
+    if per_slice is not None and gated:
+        config.per_slice_thresholds.append(tfma.PerSliceMetricThreshold(slicing_specs=gated, threshold=per_slice))
+    return config
+
+
+def _threshold(
+    metric: Metric, at_least: float | None, at_most: float | None, may_lose: float | None
+) -> tfma.MetricThreshold | None:
+    threshold = tfma.MetricThreshold()
+    if at_least is not None:
+        threshold.value_threshold.lower_bound.value = at_least
+    if at_most is not None:
+        threshold.value_threshold.upper_bound.value = at_most
+    if may_lose is not None:
+        higher = metric.better == "higher"
+        threshold.change_threshold.direction = (
+            tfma.MetricDirection.HIGHER_IS_BETTER if higher else tfma.MetricDirection.LOWER_IS_BETTER
+        )
+        threshold.change_threshold.absolute.value = -may_lose if higher else may_lose
+    return threshold if threshold.ByteSize() else None
+
+
+def _pipeline(settings: Settings, name: str, nodes: list[BaseNode]) -> Pipeline:
+    return Pipeline(
+        pipeline_name=name,
+        pipeline_root=str(settings.artifacts),
+        components=nodes,
+        enable_cache=settings.cache,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(settings.metadata)),
+        beam_pipeline_args=list(settings.beam.args),
+    )

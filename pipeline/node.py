@@ -1,0 +1,115 @@
+"""Runs one node of a compiled pipeline: gives it to TFX's portable launcher.
+
+Every runner comes down to this, so drivers, resolvers, caching and metadata behave the same everywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import resource
+import time
+from typing import Literal
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.compiler import constants
+from tfx.dsl.compiler.compiler import Compiler
+from tfx.orchestration import metadata
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.proto.orchestration import pipeline_pb2
+
+NodeState = Literal["done", "cached", "skipped", "failed"]
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeOutcome:
+    """What became of one node.
+
+    Attributes:
+        node_id: the node.
+        state: ``cached`` if an earlier result was reused; ``skipped`` if TFX decided that there was nothing to do.
+        seconds: wall time.
+        peak_mb: the largest resident size of this process so far, in MiB.
+        error: what went wrong, for ``failed``.
+    """
+
+    node_id: str
+    state: NodeState
+    seconds: float
+    peak_mb: float
+    error: str | None = None
+
+
+def compile_run(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
+    """The pipeline in TFX's intermediate representation, for one run."""
+    ir = Compiler().compile(pipeline)
+    runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    return ir
+
+
+def node_ids(ir: pipeline_pb2.Pipeline) -> list[str]:
+    """The nodes, each after everything that it depends on."""
+    return [node.pipeline_node.node_info.id for node in ir.nodes]
+
+
+def connection(ir: pipeline_pb2.Pipeline) -> metadata_store_pb2.ConnectionConfig:
+    """The metadata store that the pipeline was defined with."""
+    config = runner_utils.extract_local_deployment_config(ir).metadata_connection_config
+    return getattr(config, config.WhichOneof("connection_config"))
+
+
+def launch(ir: pipeline_pb2.Pipeline, node_id: str) -> NodeOutcome:
+    """Runs one node to its end and records it in the metadata store.
+
+    Args:
+        ir: from `compile_run`.
+        node_id: one of `node_ids`.
+
+    Returns:
+        What became of it. An exception of the component is an outcome, not raised; TFX has then recorded the failed
+        execution and removed its outputs.
+    """
+    deployment = runner_utils.extract_local_deployment_config(ir)
+    node = next(each.pipeline_node for each in ir.nodes if each.pipeline_node.node_info.id == node_id)
+    started = time.monotonic()
+    state: NodeState
+    error = None
+    try:
+        execution = launcher.Launcher(
+            pipeline_node=node,
+            mlmd_connection=metadata.Metadata(connection(ir)),
+            pipeline_info=ir.pipeline_info,
+            pipeline_runtime_spec=ir.runtime_spec,
+            executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
+        ).launch()
+        state, error = _recorded(connection(ir), execution.execution_id if execution else None)
+    except Exception as raised:
+        # The component is user code, and may raise anything.
+        logging.exception("Node %s failed.", node_id)
+        state, error = "failed", _sentence(raised)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return NodeOutcome(node_id, state, time.monotonic() - started, peak_mb, error)
+
+
+def _recorded(store: metadata_store_pb2.ConnectionConfig, execution_id: int | None) -> tuple[NodeState, str | None]:
+    """What the metadata store says of an execution that returned."""
+    if execution_id is None:
+        return "skipped", None
+    with metadata.Metadata(store) as handle:
+        (execution,) = handle.store.get_executions_by_id([execution_id])
+    if execution.last_known_state == metadata_store_pb2.Execution.CACHED:
+        return "cached", None
+    if execution.last_known_state == metadata_store_pb2.Execution.FAILED:
+        # The launcher does not raise when inputs cannot be resolved.
+        return "failed", "its inputs could not be resolved; the log says which"
+    return "done", None
+
+
+def _sentence(error: BaseException) -> str:
+    """What a component's exception says, without the stack that Beam puts into its text."""
+    text = str(error).strip() or type(error).__name__
+    # Beam re-raises with the traceback of the worker first or the name of the step last.
+    return text.split(" [while running ")[0].split("\n\n")[0].strip()

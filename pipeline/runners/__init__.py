@@ -1,0 +1,1 @@
+"""Runners: each executes the same compiled pipeline somewhere else."""

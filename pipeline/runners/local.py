@@ -1,0 +1,110 @@
+"""Runs a pipeline on this machine: its nodes in order, in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Protocol
+
+from tfx.orchestration.pipeline import Pipeline
+
+from pipeline import node
+from pipeline.node import NodeOutcome
+
+
+class Listener(Protocol):
+    """Is told how a run goes on."""
+
+    def started(self, node_id: str) -> None:
+        """A node begins."""
+
+    def finished(self, outcome: NodeOutcome) -> None:
+        """A node has ended, well or not."""
+
+
+class Interrupted(Exception):
+    """A person, or the system, asked the run to stop.
+
+    An Exception and not a KeyboardInterrupt: TFX's launcher records a failed execution and removes its half-written
+    outputs for exceptions only.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOutcome:
+    """What became of a run.
+
+    Attributes:
+        run_id: the run's name in the metadata store.
+        nodes: the nodes that were started, in order.
+        waiting: the nodes that were not, because an earlier one failed.
+    """
+
+    run_id: str
+    nodes: tuple[NodeOutcome, ...]
+    waiting: tuple[str, ...] = ()
+
+    @property
+    def failure(self) -> NodeOutcome | None:
+        """The node that ended the run, if one did."""
+        return next((each for each in self.nodes if each.state == "failed"), None)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every node did what it should."""
+        return self.failure is None and not self.waiting
+
+
+def run(pipeline: Pipeline, run_id: str, listener: Listener) -> RunOutcome:
+    """Runs a pipeline, stopping at the first node that fails.
+
+    Results of the nodes before it stay in the metadata store, so that the next run reuses them.
+
+    Args:
+        pipeline: from `pipeline.definition`.
+        run_id: unique in the metadata store.
+        listener: is told of each node.
+
+    Returns:
+        What became of every node.
+    """
+    ir = node.compile_run(pipeline, run_id)
+    waiting = node.node_ids(ir)
+    outcomes: list[NodeOutcome] = []
+    # A signal can also arrive between two nodes.
+    with _interruptible() as asked_to_stop, contextlib.suppress(Interrupted):
+        while waiting:
+            node_id = waiting.pop(0)
+            listener.started(node_id)
+            outcome = node.launch(ir, node_id)
+            if asked_to_stop.is_set() and outcome.state == "failed":
+                outcome = dataclasses.replace(outcome, error="interrupted; its unfinished outputs were removed")
+            outcomes.append(outcome)
+            listener.finished(outcome)
+            if outcome.state == "failed" or asked_to_stop.is_set():
+                break
+    return RunOutcome(run_id, tuple(outcomes), tuple(waiting))
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Turns SIGINT and SIGTERM into an exception that TFX cleans up after; a second one ends the process."""
+    asked_to_stop = threading.Event()
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        asked_to_stop.set()
+        raise Interrupted(f"stopped by {signal.Signals(number).name}")
+
+    if threading.current_thread() is not threading.main_thread():  # signals can only be handled there
+        yield asked_to_stop
+        return
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked_to_stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,350 @@
+"""Typed, frozen, strict settings, read once from one YAML file and passed in.
+
+This module imports neither TensorFlow nor TFX, so that a command line can check a file in a blink.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from data.contract import Contract
+
+DOTTED_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
+DottedPath = Annotated[str, Field(pattern=DOTTED_PATH)]
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; the text is one sentence per problem, for the person who wrote them."""
+
+
+class Section(BaseModel):
+    """A part of the settings: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class UseCase(Section):
+    """Where the use case lives. Everything else in the project serves another dataset as it is."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Also names the pipeline and the pushed model.")]
+    contract: Path = Field(description="The columns of the dataset, and when each becomes known.")
+    schema_file: Path = Field(description="The curated TFDV schema that validation uses.")
+    prepare: DottedPath = Field(description="Function (destination, progress=…) that writes the spans.")
+    features: DottedPath = Field(description="Settings class of the `features` section; has `inputs`.")
+    model: DottedPath = Field(description="Settings class of the `model` section.")
+    preprocessing_fn: DottedPath = Field(description="Transform's preprocessing function.")
+    run_fn: DottedPath = Field(description="The Trainer's function.")
+    tuner_fn: DottedPath = Field(description="The Tuner's function.")
+
+
+class Data(Section):
+    """Which data a run sees."""
+
+    spans: Path | None = Field(None, description="Folder of spans; default: `spans` in the workspace.")
+    window: str = Field("oldest:newest", description="FIRST:LAST span; a number, `oldest`, `newest` or `newest-K`.")
+    eval_spans: int = Field(1, ge=1, description="How many of the newest spans are the evaluation split.")
+
+
+class Gate(Section):
+    """What DataGate does about anomalies."""
+
+    severity: Literal["error", "warning", "never"] = Field("error", description="The lowest severity that stops a run.")
+
+
+class Metric(Section):
+    """One metric of the evaluation, and what it must reach."""
+
+    name: str = Field(description="Class name of a TFMA or Keras metric, such as AUC.")
+    better: Literal["higher", "lower", "neither"] = "neither"
+    at_least: float | None = Field(None, description="The challenger must reach this, whatever the champion does.")
+    at_most: float | None = Field(None, description="The challenger must not exceed this.")
+    may_lose: float | None = Field(
+        None, ge=0, description="How much worse than the champion the challenger may be on the same data."
+    )
+    slices_at_least: float | None = Field(None, description="Each slice must reach this.")
+    slices_may_lose: float | None = Field(None, ge=0, description="As `may_lose`, for each slice.")
+
+    @model_validator(mode="after")
+    def _comparison_needs_a_direction(self) -> Self:
+        if self.better == "neither" and (self.may_lose is not None or self.slices_may_lose is not None):
+            raise ValueError(f"metric {self.name} has `may_lose`, so `better` must be `higher` or `lower`")
+        return self
+
+
+class Evaluation(Section):
+    """How a challenger is judged."""
+
+    slices: tuple[tuple[str, ...], ...] = Field((), description="Each is a column, or several columns crossed.")
+    gated_slices: tuple[tuple[str, ...], ...] = Field((), description="The slices to which thresholds of slices apply.")
+    metrics: tuple[Metric, ...] = Field(min_length=1)
+    min_slice_size: int = Field(100, ge=1, description="Smaller slices are measured but not shown among the worst.")
+
+    @model_validator(mode="after")
+    def _something_can_fail(self) -> Self:
+        # An Evaluator without any threshold writes no blessing at all, and nothing would ever be pushed.
+        if all(metric.at_least is None and metric.at_most is None for metric in self.metrics):
+            raise ValueError("at least one metric needs `at_least` or `at_most`, or no model could ever be blessed")
+        if missing := [each for each in self.gated_slices if each not in self.slices]:
+            raise ValueError(f"gated_slices {missing} are not among the slices")
+        return self
+
+
+class InfraValidation(Section):
+    """How a candidate proves that it can serve."""
+
+    requests: int = Field(32, ge=1, description="Real examples sent to the candidate in a fresh process.")
+    load_seconds: float = Field(120.0, gt=0)
+    answer_seconds: float = Field(30.0, gt=0)
+
+
+class Tuning(Section):
+    """Whether hyperparameters are searched for before training."""
+
+    enabled: bool = False
+
+
+class Push(Section):
+    """Where blessed models go."""
+
+    enabled: bool = True
+    destination: Path | None = Field(None, description="Folder of numbered versions; default: `models/NAME` in the workspace.")
+
+
+class Beam(Section):
+    """Where the data-parallel components run. The default is in this process."""
+
+    args: tuple[str, ...] = (
+        # Not DirectRunner: it tries to download another runner in every component. In memory: threads cost 45 % more
+        # CPU and gain nothing. No SDK container: or each component builds a source distribution of this project.
+        "--runner=FnApiRunner",
+        "--direct_running_mode=in_memory",
+        "--sdk_container_image=none",
+    )
+
+
+class Settings(Section):
+    """Everything a run depends on besides code and data."""
+
+    use_case: UseCase
+    workspace: Path = Field(Path("workspace"), description="Everything a run writes goes below this folder.")
+    data: Data = Data()
+    gate: Gate = Gate()
+    features: Any = Field(description="Defined by `use_case.features`.")
+    tuning: Tuning = Tuning()
+    model: Any = Field(description="Defined by `use_case.model`.")
+    evaluation: Evaluation
+    infra_validation: InfraValidation = InfraValidation()
+    push: Push = Push()
+    beam: Beam = Beam()
+    cache: bool = Field(True, description="Reuse the results of nodes whose inputs, settings and code are unchanged.")
+
+    @property
+    def spans(self) -> Path:
+        """The folder that holds span-001, span-002, …"""
+        return self.data.spans or self.workspace / "spans"
+
+    @property
+    def artifacts(self) -> Path:
+        """TFX's pipeline root."""
+        return self.workspace / "artifacts"
+
+    @property
+    def metadata(self) -> Path:
+        """The SQLite file of ML Metadata."""
+        return self.workspace / "metadata.sqlite"
+
+    @property
+    def pushed(self) -> Path:
+        """The folder of numbered, immutable model versions that servers read."""
+        return self.push.destination or self.workspace / "models" / self.use_case.name
+
+    @property
+    def runs(self) -> Path:
+        """One folder per run: its log and its summary."""
+        return self.workspace / "runs"
+
+    def contract(self) -> Contract:
+        """The columns of the dataset.
+
+        Raises:
+            SettingsError: the file is missing or not a contract.
+        """
+        try:
+            return Contract.load(self.use_case.contract)
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"The contract {self.use_case.contract} cannot be used: {error}") from error
+
+    def digest(self) -> str:
+        """A name for exactly these settings: 12 hexadecimal digits."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+def resolve(path: str) -> Any:
+    """The object behind a dotted path such as ``package.module.name``.
+
+    Raises:
+        SettingsError: there is no such module, or no such name in it.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(f"`{path}` cannot be imported: {error}") from error
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
+    """Reads settings from YAML, applies ``key=value`` overrides, and checks everything that can be checked early.
+
+    Relative paths in the settings are relative to the project: the folder above ``config/``, or else the folder of
+    the file.
+
+    Args:
+        path: the YAML file.
+        overrides: such as ``model.epochs=2``; values are YAML.
+
+    Raises:
+        SettingsError: with one sentence per problem.
+    """
+    raw = _read(path)
+    for override in overrides:
+        _override(raw, override)
+    bound = bind(raw.get("use_case"), str(path))
+    try:
+        # Through JSON, because strict validation of Python objects would want tuples where YAML has lists.
+        settings = bound.model_validate_json(json.dumps(raw, default=str))
+    except ValidationError as error:
+        raise SettingsError(_explain(error, bound, str(path))) from None
+    project = path.resolve().parent
+    settings = _anchored(settings, project.parent if project.name == "config" else project)
+    _check_features(settings)
+    return settings
+
+
+def bind(use_case: Any, source: str) -> type[Settings]:
+    """The settings class in which ``features`` and ``model`` have the types that the use case defines.
+
+    Raises:
+        SettingsError: the ``use_case`` section itself is wrong.
+    """
+    try:
+        section = UseCase.model_validate_json(json.dumps(use_case, default=str))
+    except ValidationError as error:
+        raise SettingsError(_explain(error, UseCase, source, prefix=("use_case",))) from None
+    features, model = resolve(section.features), resolve(section.model)
+    return create_model(
+        "Settings",
+        __base__=Settings,
+        __doc__=Settings.__doc__,
+        features=(features, Field(features(), description=f"`{section.features}`")),
+        model=(model, Field(model(), description=f"`{section.model}`")),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"There is no settings file {path}.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"The settings file {path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise SettingsError(f"The settings file {path} must hold a mapping of sections.")
+    return raw
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not all(key.split(".")):
+        raise SettingsError(f"`--set {override}` is not of the form key=value, such as model.epochs=2.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise SettingsError(f"The value in `--set {override}` is not valid YAML.") from None
+    *parents, last = key.split(".")
+    node = raw
+    for part in parents:
+        child = node.setdefault(part, {}) if isinstance(node, dict) else None
+        if not isinstance(child, dict):
+            raise SettingsError(f"`--set {override}`: `{part}` is not a section of the settings.")
+        node = child
+    node[last] = value
+
+
+def _anchored(settings: Settings, project: Path) -> Settings:
+    """The same settings with absolute paths; a URI such as gs://bucket stays as it is."""
+
+    def anchor(path: Path | None) -> Path | None:
+        return path if path is None or "://" in str(path) else project / path.expanduser()
+
+    use_case = settings.use_case
+    return settings.model_copy(
+        update={
+            "workspace": anchor(settings.workspace),
+            "data": settings.data.model_copy(update={"spans": anchor(settings.data.spans)}),
+            "push": settings.push.model_copy(update={"destination": anchor(settings.push.destination)}),
+            "use_case": use_case.model_copy(
+                update={"contract": anchor(use_case.contract), "schema_file": anchor(use_case.schema_file)}
+            ),
+        }
+    )
+
+
+def _check_features(settings: Settings) -> None:
+    """Refuses what would fail, or mislead, only minutes into a run."""
+    contract = settings.contract()
+    try:
+        contract.require_feasible(settings.features.inputs)
+    except ValueError as error:
+        raise SettingsError(f"features: {error}") from error
+    known = contract.ingested(labelled=False)
+    for column in sorted({column for crossed in settings.evaluation.slices for column in crossed} - set(known)):
+        raise SettingsError(
+            f"evaluation.slices: `{column}` is not an ingested column of the contract; choose among {', '.join(known)}."
+        )
+    if not settings.use_case.schema_file.is_file():
+        raise SettingsError(f"use_case.schema_file: there is no file {settings.use_case.schema_file}.")
+
+
+def _explain(error: ValidationError, model: type[BaseModel], source: str, prefix: tuple[str, ...] = ()) -> str:
+    return "\n".join(_explain_one(dict(problem), model, source, prefix) for problem in error.errors())
+
+
+def _explain_one(problem: Mapping[str, Any], model: type[BaseModel], source: str, prefix: tuple[str, ...]) -> str:
+    location = tuple(problem["loc"])
+    key = ".".join(str(part) for part in (*prefix, *location))
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(location[-1]), _names_beside(model, location[:-1]), n=1)
+        hint = f"; did you mean `{'.'.join(str(part) for part in (*prefix, *location[:-1], close[0]))}`?" if close else ""
+        return f"{source}: there is no setting `{key}`{hint or '.'}"
+    if problem["type"] == "missing":
+        return f"{source}: the setting `{key}` is missing."
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    got = "" if problem["type"] == "value_error" else f" (got {json.dumps(problem['input'], default=str)[:80]})"
+    return f"{source}: `{key}`: {message[:1].lower()}{message[1:]}{got}." if key else f"{source}: {message}."
+
+
+def _names_beside(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """The names of the settings in the section at ``location``."""
+    current: Any = model
+    for part in location:
+        if isinstance(part, int):
+            continue
+        current = _section_type(current.model_fields[part].annotation) if hasattr(current, "model_fields") else None
+    return list(current.model_fields) if hasattr(current, "model_fields") else []
+
+
+def _section_type(annotation: Any) -> Any:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, tuple):
+        return next((each for each in typing.get_args(annotation) if hasattr(each, "model_fields")), None)
+    return annotation

@@ -1,0 +1,60 @@
+"""The folder that holds everything runs write, and the promise that only one run writes there at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.settings import Settings
+
+
+class WorkspaceError(ValueError):
+    """The workspace cannot be used; the text says why and what to do."""
+
+
+def new_run_id() -> str:
+    """A name for a run that sorts by time, such as ``20130701-093000-1f3a`` (UTC)."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+@contextlib.contextmanager
+def exclusive(settings: Settings) -> Iterator[Path]:
+    """Holds the workspace for one run.
+
+    The lock belongs to the process and goes with it, so a killed run leaves nothing to clean up.
+
+    Yields:
+        The workspace's folder, which exists and can be written to.
+
+    Raises:
+        WorkspaceError: it cannot be written to, or another run holds it.
+    """
+    workspace = settings.workspace
+    try:
+        workspace.mkdir(parents=True, exist_ok=True)
+        lock = os.open(workspace / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise WorkspaceError(
+            f"The workspace {workspace} cannot be written to ({error.strerror}); "
+            "choose another with --set workspace=FOLDER."
+        ) from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(lock, 200).decode(errors="replace").strip() or "an unknown process"
+            raise WorkspaceError(
+                f"Another run uses the workspace {workspace} ({holder}); "
+                "wait for it, or choose another with --set workspace=FOLDER."
+            ) from None
+        os.ftruncate(lock, 0)
+        os.write(lock, f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC".encode())
+        yield workspace
+        os.ftruncate(lock, 0)
+    finally:
+        os.close(lock)

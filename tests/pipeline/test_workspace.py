@@ -1,0 +1,49 @@
+"""The workspace: one run at a time, and a clear sentence when it cannot be used."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from pipeline import settings as project
+from pipeline.workspace import WorkspaceError, exclusive, new_run_id
+
+pytestmark = pytest.mark.unit
+LOCAL = Path(__file__).parents[2] / "config" / "local.yaml"
+
+
+def settings_in(folder: Path) -> project.Settings:
+    return project.load(LOCAL, [f"workspace={folder}"])
+
+
+def test_a_second_process_is_refused_and_told_who_holds_the_workspace(tmp_path):
+    second = textwrap.dedent(f"""
+        from pathlib import Path
+        from pipeline import settings, workspace
+        with workspace.exclusive(settings.load(Path({str(LOCAL)!r}), ["workspace={tmp_path}"])):
+            pass
+    """)
+    with exclusive(settings_in(tmp_path)):
+        refused = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, cwd=LOCAL.parents[1])
+    allowed = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, cwd=LOCAL.parents[1])
+
+    assert f"Another run uses the workspace {tmp_path} (process {os.getpid()}" in refused.stderr
+    assert allowed.returncode == 0
+
+
+def test_a_workspace_that_cannot_be_written_to_is_refused(tmp_path):
+    # A file where a folder should be: unlike a mode, this stops root too.
+    (tmp_path / "taken").write_text("")
+
+    with (
+        pytest.raises(WorkspaceError, match="cannot be written to"),
+        exclusive(settings_in(tmp_path / "taken" / "workspace")),
+    ):
+        pass
+
+
+def test_run_ids_are_unique():
+    assert len({new_run_id() for _ in range(50)}) > 45
