@@ -1,0 +1,225 @@
+"""The data contract: what every raw column means and when its value becomes known.
+
+A value that exists in history but not yet at prediction time makes a feature infeasible, however well it
+predicts. The contract therefore states for every column when it becomes known, and refuses infeasible
+features where they are declared instead of letting them reach a model. Nothing here knows the use case:
+another dataset needs another YAML file only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+ColumnType = Literal["int64", "float32", "string", "timestamp"]
+Known = Literal["schedule", "prediction_time", "after_departure", "after_arrival"]
+Role = Literal["feature", "slice", "key", "label", "outcome"]
+
+FEASIBLE: tuple[Known, ...] = ("schedule", "prediction_time")
+INGESTED: tuple[Role, ...] = ("feature", "slice")
+_WHEN = {"after_departure": "after departure", "after_arrival": "after arrival"}
+
+
+class ContractError(ValueError):
+    """A contract that cannot be read or contradicts itself, or data that breaks it."""
+
+
+class InfeasibleFeatureError(ContractError):
+    """A requested feature whose value does not exist at prediction time."""
+
+
+class Column(BaseModel):
+    """One raw column.
+
+    Attributes:
+        name: Column name in the Parquet files.
+        type: Storage type: ``int64``, ``float32``, ``string`` or ``timestamp`` (UTC, microseconds).
+        unit: Unit of the values; ``None`` for names and categories.
+        known: When the value becomes known.
+        role: What the column is for; only ``feature`` and ``slice`` may reach a model.
+        meaning: One or two sentences for a reader who does not know the source.
+        values: Category values; exclusive with ``range``.
+        range: Smallest and largest possible value, both inclusive; exclusive with ``values``.
+        nullable: Whether the value may be missing.
+        open: Whether categories outside ``values`` may appear.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    type: ColumnType
+    unit: str | None = None
+    known: Known
+    role: Role
+    meaning: str = Field(min_length=1)
+    values: tuple[str, ...] | None = None
+    range: tuple[float, float] | None = None
+    nullable: bool = False
+    open: bool = False
+
+    @field_validator("values")
+    @classmethod
+    def _distinct_values(cls, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if values is not None and (not values or len(set(values)) != len(values)):
+            raise ValueError("the values must be a non-empty list without duplicates")
+        return values
+
+    @field_validator("range")
+    @classmethod
+    def _ordered_range(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+        if bounds is not None and not (all(map(math.isfinite, bounds)) and bounds[0] <= bounds[1]):
+            raise ValueError("the range must be two finite numbers, the smaller first")
+        return bounds
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Column:
+        if self.values is not None and self.type != "string":
+            raise ValueError(f"column '{self.name}' lists values, which only a string column can")
+        if self.range is not None and self.type not in ("int64", "float32"):
+            raise ValueError(f"column '{self.name}' has a range, which only a numeric column can")
+        if self.open and self.values is None:
+            raise ValueError(f"column '{self.name}' is open but lists no values to be open about")
+        if self.role in INGESTED and self.known not in FEASIBLE:
+            raise ValueError(
+                f"column '{self.name}' has the role {self.role} but is known only {_WHEN[self.known]}; "
+                "give it the role outcome"
+            )
+        if self.role in INGESTED and self.type == "timestamp":
+            raise ValueError(f"column '{self.name}' has the role {self.role}, which a timestamp cannot have")
+        if self.role == "label" and (self.nullable or self.type == "timestamp"):
+            raise ValueError(f"the label '{self.name}' must be a column that is never missing")
+        return self
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the value exists when a prediction is made."""
+        return self.known in FEASIBLE
+
+
+class Contract(BaseModel):
+    """All columns of a dataset, in file order, and the moment a prediction is made.
+
+    Attributes:
+        dataset: Name of the dataset.
+        label: Name of the column to predict.
+        prediction_time: When a prediction is made, as a phrase ("two hours before ...").
+        columns: The columns in the order in which the files hold them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = Field(min_length=1)
+    label: str
+    prediction_time: str = Field(min_length=1)
+    columns: tuple[Column, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Contract:
+        names = [column.name for column in self.columns]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"column '{twice[0]}' is listed twice")
+        labels = [column.name for column in self.columns if column.role == "label"]
+        if labels != [self.label]:
+            raise ValueError(f"the label is '{self.label}', but the columns with the role label are {labels or 'none'}")
+        if not any(column.role == "feature" for column in self.columns):
+            raise ValueError("no column has the role feature")
+        return self
+
+    @classmethod
+    def load(cls, path: Path | str) -> Contract:
+        """Reads and validates a contract.
+
+        Raises:
+            ContractError: If the file cannot be read, is not YAML, or contradicts itself.
+        """
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise ContractError(f"The contract {path} cannot be read: {reason}.") from error
+        except yaml.YAMLError as error:
+            where = getattr(error, "problem_mark", None)
+            line = f" near line {where.line + 1}" if where else ""
+            raise ContractError(f"The contract {path} is not valid YAML{line}; correct its syntax.") from error
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise ContractError(f"The contract {path} is not valid: {_first_problem(error, content)}.") from error
+
+    def column(self, name: str) -> Column:
+        """Returns the column of that name.
+
+        Raises:
+            ContractError: If the contract does not list it.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise ContractError(f"Column '{name}' is not in the contract of {self.dataset}{self._hint(name)}.")
+
+    @property
+    def feasible(self) -> tuple[str, ...]:
+        """Names of all columns whose value exists when a prediction is made, in file order."""
+        return tuple(column.name for column in self.columns if column.feasible)
+
+    def ingested(self, labelled: bool = True) -> dict[str, str]:
+        """Returns name and type, in file order, of the columns a pipeline reads from the files.
+
+        Args:
+            labelled: Whether the files have labels; without, the label is not read.
+        """
+        roles = (*INGESTED, "label") if labelled else INGESTED
+        return {column.name: column.type for column in self.columns if column.role in roles}
+
+    def ignored(self, labelled: bool = True) -> tuple[str, ...]:
+        """Returns the names of the other columns: present in the files, but never read by a pipeline."""
+        ingested = self.ingested(labelled)
+        return tuple(column.name for column in self.columns if column.name not in ingested)
+
+    def require_feasible(self, names: Iterable[str]) -> None:
+        """Refuses columns that cannot be features.
+
+        Raises:
+            InfeasibleFeatureError: At the first name that is not in the contract, is the label or a key, or
+                becomes known only after the prediction is made.
+        """
+        columns = {column.name: column for column in self.columns}
+        for name in names:
+            column = columns.get(name)
+            if column is None:
+                reason = f"the contract of {self.dataset} does not list it{self._hint(name)}"
+            elif column.role == "label":
+                reason = "it is the label"
+            elif column.role == "key":
+                reason = "it is a key, which identifies a row and describes nothing"
+            elif not column.feasible:
+                when = _WHEN[column.known]
+                reason = f"it becomes known only {when}, and a prediction is made {self.prediction_time}"
+            else:
+                continue
+            raise InfeasibleFeatureError(f"Column '{name}' cannot be a feature: {reason}. Remove it from the features.")
+
+    def _hint(self, name: str) -> str:
+        near = difflib.get_close_matches(name, [column.name for column in self.columns], n=1)
+        return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def _first_problem(error: ValidationError, content: object) -> str:
+    """Returns pydantic's first complaint as one phrase, with columns by name instead of by position."""
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    place = [str(part) for part in first["loc"]]
+    if len(place) > 1 and place[0] == "columns" and isinstance(content, dict):
+        entry = content["columns"][int(place[1])]
+        if isinstance(entry, dict) and "name" in entry:
+            place[:2] = [f"column '{entry['name']}'"]
+    if first["type"] == "value_error" and (len(place) <= 1):
+        return message
+    return ": ".join([*place, message]) if place else message

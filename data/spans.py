@@ -1,0 +1,195 @@
+"""Span files: one Parquet file per span, in the types of the contract, written whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.contract import Column, Contract, ContractError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FILE_NAME = "flights.parquet"
+ROW_GROUP_ROWS = 16_384
+_STAGING = ".preparing"
+
+
+class SpanError(ValueError):
+    """Spans that cannot be read or written where the user asked."""
+
+
+def span_file(folder: Path, span: int) -> Path:
+    """Returns where the file of a span lies, e.g. ``<folder>/span-001/flights.parquet``."""
+    return folder / f"span-{span:03d}" / FILE_NAME
+
+
+def arrow_schema(contract: Contract) -> pa.Schema:
+    """Returns the Parquet schema: all columns of the contract, in its order, nullable where it says so."""
+    import pyarrow as pa
+
+    types = {
+        "int64": pa.int64(),
+        "float32": pa.float32(),
+        "string": pa.string(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+    }
+    return pa.schema([pa.field(column.name, types[column.type], column.nullable) for column in contract.columns])
+
+
+def require_conformity(table: pa.Table, contract: Contract, where: str) -> None:
+    """Refuses a table that breaks the contract.
+
+    Args:
+        table: A table in the schema of the contract.
+        contract: The contract.
+        where: Names the table in the message, e.g. ``span 3``.
+
+    Raises:
+        ContractError: At the first column with a missing value that may not be, a value outside its range, or
+            a category outside a closed list.
+    """
+    for column in contract.columns:
+        values = table.column(column.name)
+        problem = _missing(values, column) or _outside(values, column) or _unlisted(values, column)
+        if problem:
+            remedy = "correct the data, or the contract if that is wrong"
+            raise ContractError(f"Column '{column.name}' of {where} {problem}; {remedy}.")
+
+
+def _missing(values: pa.ChunkedArray, column: Column) -> str | None:
+    if column.nullable or not values.null_count:
+        return None
+    return f"has {values.null_count} missing values but may have none"
+
+
+def _outside(values: pa.ChunkedArray, column: Column) -> str | None:
+    import pyarrow.compute as pc
+
+    if column.range is None or values.null_count == len(values):
+        return None
+    low, high = pc.min(values).as_py(), pc.max(values).as_py()
+    if low >= column.range[0] and high <= column.range[1]:
+        return None
+    return f"reaches from {low:g} to {high:g}, outside its range {column.range[0]:g} to {column.range[1]:g}"
+
+
+def _unlisted(values: pa.ChunkedArray, column: Column) -> str | None:
+    if column.values is None or column.open:
+        return None
+    unlisted = sorted({value for value in values.unique().to_pylist() if value is not None} - set(column.values))
+    return f"has the unlisted category '{unlisted[0]}'" if unlisted else None
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Path]:
+    """Opens a folder of spans for writing: creates it, locks it, and yields a staging folder inside it.
+
+    The staging folder lies on the same file system, so that publishing is one rename. It is removed at the
+    end, as are the remains of a writer that was killed.
+
+    Raises:
+        SpanError: If the folder cannot be written, or another process is writing there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        _lock(handle, folder)
+        staging = folder / _STAGING
+        try:
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir()
+            yield staging
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def read(folder: Path, span: int) -> pa.Table:
+    """Reads a span.
+
+    Raises:
+        SpanError: If it is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = span_file(folder, span)
+    try:
+        return pq.ParquetFile(path).read()
+    except FileNotFoundError as error:
+        message = f"Span {span} is not in {folder}: there is no {path}. Prepare the data first."
+        raise SpanError(message) from error
+    except (OSError, pa.ArrowException) as error:
+        raise SpanError(f"Span {span} cannot be read: {path} is not whole. Prepare the data again.") from error
+
+
+def publish(table: pa.Table, folder: Path, span: int, staging: Path) -> str:
+    """Writes a span and puts it in place in one step: a reader sees the old file or the new, never a part.
+
+    A file that already has the same bytes is left alone, so that caches keyed on its age stay valid.
+
+    Args:
+        table: Rows in the schema of the contract.
+        folder: The folder of spans.
+        span: Number of the span.
+        staging: The folder from `writing`.
+
+    Returns:
+        The SHA-256 digest of the file. The same table always gives the same bytes.
+    """
+    import pyarrow.parquet as pq
+
+    target = span_file(folder, span)
+    staged = span_file(staging, span)
+    staged.parent.mkdir()
+    pq.write_table(table, staged, row_group_size=ROW_GROUP_ROWS, compression="zstd")
+    digest = file_digest(staged)
+    if target.is_file() and file_digest(target) == digest:
+        return digest
+    _flush(staged)
+    if target.parent.is_dir():
+        staged.replace(target)
+    else:
+        staged.parent.replace(target.parent)
+    return digest
+
+
+def file_digest(path: Path) -> str:
+    """Returns the SHA-256 digest of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _lock(handle: int, folder: Path) -> None:
+    # A lock on the folder itself leaves no lock file behind and ends with the process, however it ends.
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        message = f"Another process is writing spans to {folder}; wait for it to finish, or choose another folder."
+        raise SpanError(message) from error
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _flush(path: Path) -> None:
+    # Without it a power cut after the rename may leave the new name with no content.
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _unwritable(folder: Path, error: OSError) -> SpanError:
+    reason = error.strerror or str(error)
+    return SpanError(f"Cannot write spans to {folder}: {reason}. Choose a folder you may write to, with 50 MB free.")

@@ -1,0 +1,28 @@
+"""The year, prepared once per test session from the real source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data.contract import Contract
+from data.prepare import CONTRACT, Preparation, prepare
+
+
+@pytest.fixture(scope="session")
+def year(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
+    """All twelve spans."""
+    return prepare(tmp_path_factory.mktemp("year") / "spans")
+
+
+@pytest.fixture(scope="session")
+def contract() -> Contract:
+    """The contract of the flights."""
+    return Contract.load(CONTRACT)
+
+
+@pytest.fixture(scope="session")
+def schema_path() -> Path:
+    """The curated schema of the flights."""
+    return CONTRACT.with_name("schema.pbtxt")

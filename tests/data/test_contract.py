@@ -1,0 +1,170 @@
+"""The contract: what it accepts, what it refuses, and what it says about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from data.contract import Contract, ContractError, InfeasibleFeatureError
+
+pytestmark = pytest.mark.unit
+
+# Nothing about flights: the contract must serve another dataset as it is.
+LOANS = {
+    "dataset": "loans",
+    "label": "defaulted",
+    "prediction_time": "when the customer applies",
+    "columns": [
+        {"name": "id", "type": "string", "known": "schedule", "role": "key", "meaning": "Number."},
+        {
+            "name": "income",
+            "type": "float32",
+            "unit": "euro a year",
+            "known": "prediction_time",
+            "role": "feature",
+            "meaning": "Stated income.",
+            "range": [0, 1e7],
+            "nullable": True,
+        },
+        {
+            "name": "branch",
+            "type": "string",
+            "known": "schedule",
+            "role": "slice",
+            "meaning": "Where.",
+            "values": ["north", "south"],
+        },
+        {
+            "name": "arrears",
+            "type": "float32",
+            "known": "after_departure",
+            "role": "outcome",
+            "meaning": "Later arrears.",
+        },
+        {
+            "name": "defaulted",
+            "type": "int64",
+            "known": "after_arrival",
+            "role": "label",
+            "meaning": "Whether.",
+            "range": [0, 1],
+        },
+    ],
+}
+
+
+def loans(**changes: dict) -> dict:
+    """The loans with some columns changed, by name."""
+    columns = [{**column, **changes.get(column["name"], {})} for column in LOANS["columns"]]
+    return {**LOANS, "columns": columns}
+
+
+def refusal(tmp_path: Path, content: dict) -> str:
+    """What is said about a contract that is refused."""
+    path = tmp_path / "contract.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(ContractError) as caught:
+        Contract.load(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_ingested_and_ignored_columns_share_out_the_file_in_order():
+    contract = Contract.model_validate(LOANS)
+
+    assert contract.ingested() == {"income": "float32", "branch": "string", "defaulted": "int64"}
+    assert contract.ignored() == ("id", "arrears")
+    assert list(contract.ingested(labelled=False)) == ["income", "branch"]
+    assert contract.ignored(labelled=False) == ("id", "arrears", "defaulted")
+    assert contract.feasible == ("id", "income", "branch")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("arrears", "known only after departure, and a prediction is made when the customer applies"),
+        ("defaulted", "it is the label"),
+        ("id", "it is a key"),
+        ("incom", "did you mean 'income'?"),
+    ],
+)
+def test_a_column_that_cannot_be_a_feature_is_named_with_the_reason(name: str, reason: str):
+    with pytest.raises(InfeasibleFeatureError) as caught:
+        Contract.model_validate(LOANS).require_feasible(["income", name])
+
+    assert f"'{name}'" in str(caught.value)
+    assert reason in str(caught.value)
+
+
+def test_features_and_slices_are_feasible():
+    Contract.model_validate(LOANS).require_feasible(["income", "branch"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"arrears": {"role": "feature"}},
+            "column 'arrears' has the role feature but is known only after departure",
+        ),
+        (
+            {"arrears": {"role": "slice"}},
+            "column 'arrears' has the role slice but is known only after departure",
+        ),
+        ({"income": {"rnage": [0, 1]}}, "column 'income': rnage"),
+        ({"income": {"type": "double"}}, "column 'income': type"),
+        ({"income": {"range": [5, 1]}}, "column 'income': range"),
+        ({"income": {"values": ["a"]}}, "lists values, which only a string column can"),
+        ({"branch": {"range": [0, 1]}}, "has a range, which only a numeric column can"),
+        ({"branch": {"values": ["north", "north"]}}, "without duplicates"),
+        ({"income": {"open": True}}, "is open but lists no values"),
+        ({"income": {"role": "label", "nullable": False}}, "the label is 'defaulted'"),
+        ({"defaulted": {"role": "outcome"}}, "the label is 'defaulted'"),
+        ({"defaulted": {"nullable": True}}, "never missing"),
+        ({"income": {"name": "branch"}}, "column 'branch' is listed twice"),
+        ({"income": {"role": "outcome"}}, "no column has the role feature"),
+    ],
+)
+def test_a_contradictory_contract_is_refused_in_one_sentence(tmp_path: Path, changes: dict, message: str):
+    assert message in refusal(tmp_path, loans(**changes))
+
+
+def test_a_contract_that_is_missing_or_not_yaml_is_refused_in_one_sentence(tmp_path: Path):
+    with pytest.raises(ContractError, match="cannot be read: No such file"):
+        Contract.load(tmp_path / "absent.yaml")
+    path = tmp_path / "contract.yaml"
+    path.write_text("columns: [\n")
+    with pytest.raises(ContractError, match="not valid YAML near line"):
+        Contract.load(path)
+    path.write_text("")
+    with pytest.raises(ContractError, match="is not valid"):
+        Contract.load(path)
+
+
+def test_a_contract_cannot_be_changed_once_loaded():
+    contract = Contract.model_validate(LOANS)
+
+    with pytest.raises(ValidationError):
+        contract.label = "income"  # type: ignore[misc]
+
+
+@given(known=st.sampled_from(["schedule", "prediction_time", "after_departure", "after_arrival"]))
+def test_no_moment_after_prediction_ever_passes_as_feasible(known: str):
+    content = loans(arrears={"known": known})
+    contract = Contract.model_validate(content)
+
+    assert ("arrears" in contract.feasible) == (known in ("schedule", "prediction_time"))
+
+
+def test_the_flights_ingest_nothing_that_is_known_only_later(contract: Contract):
+    late = {column.name for column in contract.columns if column.known in ("after_departure", "after_arrival")}
+
+    assert late == {"dep_delay", "arr_delay", "air_time", "arrived_late"}
+    assert late & set(contract.ingested(labelled=False)) == set()
+    assert contract.label == "arrived_late"
