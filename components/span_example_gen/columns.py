@@ -1,0 +1,95 @@
+"""Typed columns: the Arrow types a declared column accepts, and Arrow columns as lists of feature values."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.span_example_gen.errors import SpanError
+
+_INT64 = "int64"
+_FLOAT32 = "float32"
+_STRING = "string"
+
+_FEATURE_TYPES = {_INT64: pa.int64(), _FLOAT32: pa.float32(), _STRING: pa.large_binary()}
+
+# Only what fits without changing a value, and float64, which is what most tools write for want of a choice.
+_ACCEPTED = {
+    _INT64: {
+        pa.int64(), pa.int32(), pa.int16(), pa.int8(), pa.uint32(), pa.uint16(), pa.uint8(), pa.bool_(),
+        pa.null(),
+    },
+    _FLOAT32: {
+        pa.float32(), pa.float64(), pa.float16(), pa.int16(), pa.int8(), pa.uint16(), pa.uint8(), pa.null(),
+    },
+    _STRING: {pa.string(), pa.large_string(), pa.binary(), pa.large_binary(), pa.null()},
+}  # fmt: skip
+
+_CSV_TYPES = {_INT64: pa.int64(), _FLOAT32: pa.float32(), _STRING: pa.string()}
+
+
+def check_declared(columns: Mapping[str, str], ignored: tuple[str, ...] = ()) -> None:
+    """Checks the declaration itself.
+
+    Args:
+        columns: The declared type by column name.
+        ignored: Columns that may be in the files and are not read.
+
+    Raises:
+        SpanError: If there is no column, a type is not int64, float32 or string, or a column is also ignored.
+    """
+    if not columns:
+        raise SpanError("SpanExampleGen has no column to ingest; declare at least one.")
+    for name, declared in columns.items():
+        if declared not in _FEATURE_TYPES:
+            raise SpanError(f"The column {name!r} is declared as {declared!r}; declare int64, float32 or string.")
+    if both := sorted(set(columns) & set(ignored)):
+        raise SpanError(f"The column {both[0]!r} is declared both as ingested and as ignored; choose one.")
+
+
+def accepts(declared: str, found: pa.DataType) -> bool:
+    """Returns whether a column found with an Arrow type can be ingested as the declared type."""
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    return found in _ACCEPTED[declared]
+
+
+def csv_types(columns: Mapping[str, str]) -> dict[str, pa.DataType]:
+    """Returns the Arrow types with which a CSV file is parsed."""
+    return {name: _CSV_TYPES[declared] for name, declared in columns.items()}
+
+
+def feature_lists(batch: pa.RecordBatch, columns: Mapping[str, str]) -> pa.RecordBatch:
+    """Turns plain columns into the list columns that the tf.Example encoder reads.
+
+    A missing value becomes a null list, which is encoded as a feature without a kind: what TFX's own example
+    generators write and what TFDV counts as missing. NaN means missing too: a float column from pandas has no
+    other way to say so, and one NaN would otherwise poison every sum over the column.
+
+    Args:
+        batch: Rows with at least the declared columns, in types that `accepts` allows.
+        columns: The declared type by column name.
+
+    Returns:
+        The declared columns, in their order, as large lists of int64, float32 or large_binary with no or one
+        value.
+    """
+    lists = [_lists(_values(batch.column(name), declared)) for name, declared in columns.items()]
+    return pa.record_batch(lists, names=list(columns))
+
+
+def _values(column: pa.Array, declared: str) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    # Unsafe only in letting float64 lose precision; the accepted integer types all fit.
+    values = column.cast(_FEATURE_TYPES[declared], safe=False)
+    if declared == _FLOAT32:
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float32()), values)
+    return values
+
+
+def _lists(values: pa.Array) -> pa.Array:
+    offsets = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values.is_valid().to_numpy(zero_copy_only=False), out=offsets[1:])
+    return pa.LargeListArray.from_arrays(pa.array(offsets), values.drop_null(), mask=values.is_null())

@@ -1,0 +1,146 @@
+"""What one execution is asked to ingest, resolved against the spans that are there."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from components.span_example_gen.columns import check_declared
+from components.span_example_gen.errors import SpanError, refuse
+from components.span_example_gen.inspection import (
+    FileSummary,
+    all_null_columns,
+    column_problems,
+    inspect,
+    unreadable,
+)
+from components.span_example_gen.storage import SpanFile, list_files, list_spans
+from components.span_example_gen.window import Window, split_spans
+
+# Keys of execution properties, of artifact properties, or of both.
+INPUT_BASE = "input_base"
+COLUMNS = "columns"
+WINDOW = "window"
+EVAL_SPANS = "eval_spans"
+IGNORED = "ignored"
+EXAMPLES = "examples"
+SPAN = "span"
+SPANS = "spans"
+INPUT_FINGERPRINT = "input_fingerprint"
+ROW_COUNTS = "row_counts"
+
+
+@dataclass(frozen=True)
+class Request:
+    """The component's parameters.
+
+    Attributes:
+        input_base: The folder that holds the spans.
+        columns: The declared type (int64, float32, string) by column name.
+        window: The range of spans as the user wrote it.
+        eval_spans: How many of the newest spans are for evaluation; 0 means one split, `all`.
+        ignored: Columns that may be in the files and are not read.
+    """
+
+    input_base: str
+    columns: Mapping[str, str]
+    window: str
+    eval_spans: int
+    ignored: tuple[str, ...]
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, Any]) -> "Request":
+        """Reads the parameters from the execution properties of TFX.
+
+        Raises:
+            SpanError: If the declared columns or the number of evaluation spans make no sense.
+        """
+        request = cls(
+            input_base=properties[INPUT_BASE],
+            columns=json.loads(properties[COLUMNS]),
+            window=properties[WINDOW],
+            eval_spans=properties[EVAL_SPANS],
+            ignored=tuple(json.loads(properties[IGNORED])),
+        )
+        check_declared(request.columns, request.ignored)
+        if request.eval_spans < 0:
+            raise SpanError(f"eval_spans is {request.eval_spans}; it must be 0 (one split) or more.")
+        return request
+
+    @property
+    def where(self) -> str:
+        """The window and its folder, for messages."""
+        return f"window {self.window} of {self.input_base}"
+
+    @property
+    def refuses_all_null(self) -> bool:
+        """Whether a column without any value is an error.
+
+        It is when a model is to learn from the rows. A small batch for inference may well lack, for every one
+        of its rows, a value that is allowed to be missing.
+        """
+        return self.eval_spans > 0
+
+    def resolve(self) -> "Resolution":
+        """Resolves the window and checks every file of it by its footer or header only.
+
+        Raises:
+            SpanError: If anything is wrong with the window or its files; one error holds all problems found.
+        """
+        folders = list_spans(self.input_base)
+        spans = Window.parse(self.window).resolve(list(folders), self.input_base)
+        splits = split_spans(spans, self.eval_spans, self.window)
+        problems: list[str] = []
+        summaries: list[FileSummary] = []
+        for span in spans:
+            found, wrong = self._inspect_span(span, folders[span])
+            summaries += found
+            problems += wrong
+        refuse(problems, self.where)
+        return Resolution(splits=splits, summaries=tuple(summaries))
+
+    def _inspect_span(self, span: int, folder: str) -> tuple[list[FileSummary], list[str]]:
+        files, problems = list_files(self.input_base, span, folder)
+        summaries: list[FileSummary] = []
+        for file in files:
+            try:
+                summaries.append(inspect(file))
+            except (pa.ArrowException, OSError) as error:
+                problems.append(unreadable(file, error))
+        for summary in summaries:
+            problems += column_problems(summary, self.columns, self.ignored)
+        if not problems and all(summary.is_empty for summary in summaries):
+            problems.append(f"{folder} holds no row")
+        if self.refuses_all_null and len(summaries) == len(files):
+            problems += [all_null(column, folder) for column in all_null_columns(summaries, self.columns)]
+        return summaries, problems
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The window as it is on disk.
+
+    Attributes:
+        splits: The ascending span numbers per split.
+        summaries: All files of the window, by span and name.
+    """
+
+    splits: Mapping[str, list[int]]
+    summaries: tuple[FileSummary, ...]
+
+    @property
+    def spans(self) -> list[int]:
+        """The ascending span numbers of the window."""
+        return sorted(span for spans in self.splits.values() for span in spans)
+
+    @property
+    def files(self) -> list[SpanFile]:
+        """All files of the window, by span and name."""
+        return [summary.file for summary in self.summaries]
+
+
+def all_null(column: str, folder: str) -> str:
+    """Returns the sentence for a column without any value in a span."""
+    return f"the column {column!r} holds no value in all of {folder}"

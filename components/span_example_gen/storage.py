@@ -1,0 +1,145 @@
+"""Spans as files: `<base>/span-NNN/*.parquet` or `*.csv`, on any file system that TFX can open."""
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+from tfx.dsl.io import fileio
+
+from components.span_example_gen.errors import SpanError
+
+PARQUET = ".parquet"
+CSV = ".csv"
+
+_SPAN_FOLDER = re.compile(r"span-([0-9]+)")
+_HASH_BYTES = 1 << 22
+_READ_BUFFER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, order=True)
+class SpanFile:
+    """One data file of a span.
+
+    Attributes:
+        span: The span number.
+        name: The path below the base folder, with forward slashes; what messages and fingerprints use.
+        uri: Where to open it.
+    """
+
+    span: int
+    name: str
+    uri: str
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether the file is Parquet; it is CSV otherwise."""
+        return self.name.endswith(PARQUET)
+
+
+def list_spans(base: str) -> dict[int, str]:
+    """Returns the folder name of every span below `base`, by ascending span number.
+
+    Raises:
+        SpanError: If the base folder is not there, or two folders have the same span number.
+    """
+    if not fileio.isdir(base):
+        raise SpanError(f"The folder of spans {base} is not there; prepare the data or correct the path.")
+    spans: dict[int, str] = {}
+    for folder in _entries(base):
+        match = _SPAN_FOLDER.fullmatch(folder)
+        if not match or not fileio.isdir(os.path.join(base, folder)):
+            continue
+        number = int(match[1])
+        if number in spans:
+            raise SpanError(f"{spans[number]} and {folder} in {base} are the same span; remove one of them.")
+        spans[number] = folder
+    return dict(sorted(spans.items()))
+
+
+def list_files(base: str, span: int, folder: str) -> tuple[list[SpanFile], list[str]]:
+    """Lists one span; hidden files and files that begin with an underscore are ignored.
+
+    Returns:
+        The data files by name, and one sentence per problem: no data file, or an entry that is not one.
+    """
+    files, problems = [], []
+    for entry in _entries(os.path.join(base, folder)):
+        if entry.startswith((".", "_")):
+            continue
+        name = f"{folder}/{entry}"
+        if entry.endswith((PARQUET, CSV)):
+            files.append(SpanFile(span=span, name=name, uri=os.path.join(base, folder, entry)))
+        else:
+            problems.append(f"{name} is neither Parquet nor CSV; move it away or give its name a leading underscore")
+    if not files and not problems:
+        problems.append(f"{folder} holds no Parquet or CSV file")
+    return files, problems
+
+
+def fingerprint(files: Iterable[SpanFile]) -> str:
+    """Returns one digest of names, sizes and contents.
+
+    The base folder and modification times are left out: a fresh checkout of the same bytes has the same
+    fingerprint, a changed row has another one.
+    """
+    total = hashlib.sha256()
+    for file in sorted(files):
+        content, size = hashlib.sha256(), 0
+        for block in _blocks(file):
+            content.update(block)
+            size += len(block)
+        total.update(f"{file.name}\t{size}\t{content.hexdigest()}\n".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
+def open_file(file: SpanFile) -> io.BufferedReader:
+    """Opens a file for random access as a standard binary stream, which is what pyarrow asks for."""
+    return io.BufferedReader(_GFileReader(file.uri), buffer_size=_READ_BUFFER_BYTES)
+
+
+class _GFileReader(io.RawIOBase):
+    """A TFX file handle as a raw Python stream; the handle alone lacks `closed` and `readinto`."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__()
+        self._handle = fileio.open(uri, "rb")
+        self._size = cast("int", self._handle.size())
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        data = cast("bytes", self._handle.read(len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._handle.tell(), io.SEEK_END: self._size}[whence]
+        self._handle.seek(start + offset)
+        return start + offset
+
+    def tell(self) -> int:
+        return self._handle.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._handle.close()
+        super().close()
+
+
+def _entries(folder: str) -> list[str]:
+    # Object stores list folders with a trailing slash.
+    return sorted(entry.rstrip("/") for entry in cast("list[str]", fileio.listdir(folder)))
+
+
+def _blocks(file: SpanFile) -> Iterator[bytes]:
+    with open_file(file) as stream:
+        while block := stream.read(_HASH_BYTES):
+            yield block

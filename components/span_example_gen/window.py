@@ -1,0 +1,134 @@
+"""A window of spans: which spans are asked for, which are there, and which split each one goes to."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from components.span_example_gen.errors import SpanError, refuse
+
+TRAIN_SPLIT = "train"
+EVAL_SPLIT = "eval"
+ONLY_SPLIT = "all"
+
+_EDGE = re.compile(r"(?P<number>[0-9]+)|(?P<oldest>oldest)|newest(?:-(?P<back>[0-9]+))?")
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One side of a window.
+
+    Attributes:
+        anchor: `number`, `oldest` or `newest`.
+        value: The span number, or how many spans before the newest one.
+    """
+
+    anchor: str
+    value: int = 0
+
+    def span(self, available: Sequence[int]) -> int:
+        """Returns the span number meant, given the ascending numbers of the spans that are there."""
+        if self.anchor == "number":
+            return self.value
+        return available[0] if self.anchor == "oldest" else available[-1] - self.value
+
+
+@dataclass(frozen=True)
+class Window:
+    """An inclusive range of spans, `FIRST:LAST`.
+
+    Attributes:
+        text: The range as the user wrote it.
+        first: The oldest span of the window.
+        last: The newest span of the window.
+    """
+
+    text: str
+    first: Edge
+    last: Edge
+
+    @classmethod
+    def parse(cls, text: str) -> "Window":
+        """Reads `FIRST:LAST`, each side a span number, `oldest`, `newest` or `newest-K`.
+
+        Raises:
+            SpanError: If the text is anything else.
+        """
+        sides = [_EDGE.fullmatch(side.strip()) for side in text.split(":")]
+        if len(sides) != 2 or not all(sides):
+            raise SpanError(
+                f"The window {text!r} is not of the form FIRST:LAST; write each side as a span number, "
+                "oldest, newest or newest-K, for example 1:12 or newest-5:newest."
+            )
+        first, last = (_edge(side) for side in sides if side)
+        return cls(text=text, first=first, last=last)
+
+    def resolve(self, available: Sequence[int], base: str) -> list[int]:
+        """Returns the ascending span numbers of the window, without a gap.
+
+        Args:
+            available: The ascending numbers of the spans that are there.
+            base: The folder they are in, for messages.
+
+        Raises:
+            SpanError: If there are no spans, the window runs backwards, reaches beyond what is there, or has
+                a gap.
+        """
+        if not available:
+            raise SpanError(f"There is no span in {base}; it should hold folders named span-001, span-002, ….")
+        first, last = self.first.span(available), self.last.span(available)
+        oldest, newest = available[0], available[-1]
+        problems = []
+        if first > last:
+            problems.append(f"it runs backwards, from span {first} to span {last}; put the older span first")
+        if first < oldest:
+            problems.append(f"it begins at span {first}, but the oldest span there is {oldest}")
+        if last > newest:
+            problems.append(f"it ends at span {last}, but the newest span there is {newest}")
+        gap = sorted(set(range(max(first, oldest), min(last, newest) + 1)) - set(available))
+        if gap:
+            before = max(span for span in available if span < gap[0])
+            after = min(span for span in available if span > gap[-1])
+            missing = f"span {gap[0]} is" if len(gap) == 1 else f"spans {_listed(gap)} are"
+            problems.append(
+                f"{missing} missing between {before} and {after}; add the data or choose a window without a gap"
+            )
+        refuse(problems, f"window {self.text} of {base}")
+        return list(range(first, last + 1))
+
+
+def split_spans(spans: Sequence[int], eval_spans: int, window: str) -> dict[str, list[int]]:
+    """Assigns whole spans to splits by time: never at random, which would leak the future into training.
+
+    Args:
+        spans: The ascending span numbers of the window.
+        eval_spans: How many of the newest spans are for evaluation; 0 puts all spans into one split, `all`.
+        window: The window as the user wrote it, for messages.
+
+    Returns:
+        The ascending span numbers per split, older splits first.
+
+    Raises:
+        SpanError: If no span is left for training.
+    """
+    if eval_spans == 0:
+        return {ONLY_SPLIT: list(spans)}
+    if len(spans) <= eval_spans:
+        raise SpanError(
+            f"The window {window} leaves no span for training, because it holds {len(spans)} and the newest "
+            f"{eval_spans} are for evaluation; widen the window or lower eval_spans."
+        )
+    return {TRAIN_SPLIT: list(spans[:-eval_spans]), EVAL_SPLIT: list(spans[-eval_spans:])}
+
+
+def _edge(side: re.Match[str]) -> Edge:
+    if side["number"]:
+        return Edge("number", int(side["number"]))
+    if side["oldest"]:
+        return Edge("oldest")
+    return Edge("newest", int(side["back"] or 0))
+
+
+def _listed(spans: Sequence[int]) -> str:
+    if len(spans) > 2 and len(spans) == spans[-1] - spans[0] + 1:
+        return f"{spans[0]} to {spans[-1]}"
+    return " and ".join(filter(None, [", ".join(map(str, spans[:-1])), str(spans[-1])]))

@@ -1,0 +1,328 @@
+"""SpanExampleGen under TFX's local runner, with real Beam pipelines and a SQLite metadata store."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+from tfx.orchestration.local import local_dag_runner
+from tfx.orchestration.pipeline import Pipeline
+
+from components.span_example_gen import SpanError, SpanExampleGen
+from components.span_example_gen.executor import _check_complete
+from components.span_example_gen.request import Request
+from components.span_example_gen.shards import Tally, WriteShard, plan_shards
+from tests.components.span_folders import COLUMNS, parcels, write_span, write_spans
+
+pytestmark = pytest.mark.component
+
+IN_MEMORY = ["--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=none"]
+STATES = metadata_store_pb2.Execution
+
+
+@dataclass
+class Workspace:
+    """One pipeline of SpanExampleGen alone, which can be run again and again."""
+
+    root: Path
+
+    @property
+    def connection(self) -> metadata_store_pb2.ConnectionConfig:
+        """Where the metadata store is."""
+        return metadata.sqlite_metadata_connection_config(str(self.root / "metadata.db"))
+
+    def run(self, base, beam_args=IN_MEMORY, columns=None, **parameters):
+        """Runs the pipeline once and returns the newest Examples artifact of the store."""
+        component = SpanExampleGen(str(base), columns or COLUMNS, **parameters)
+        pipeline = Pipeline(
+            "parcels",
+            str(self.root),
+            components=[component],
+            enable_cache=True,
+            metadata_connection_config=self.connection,
+            beam_pipeline_args=list(beam_args),
+        )
+        local_dag_runner.LocalDagRunner().run(pipeline)
+        return self.examples()[-1]
+
+    def examples(self):
+        """Returns all Examples artifacts of the store, oldest first."""
+        with metadata.Metadata(self.connection) as handle:
+            return handle.store.get_artifacts_by_type("Examples")
+
+    def executions(self):
+        """Returns all executions of the store."""
+        with metadata.Metadata(self.connection) as handle:
+            return handle.store.get_executions()
+
+    def states(self):
+        """Returns how many executions are in which state."""
+        return Counter(STATES.State.Name(execution.last_known_state) for execution in self.executions())
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    root = tmp_path / "workspace"
+    root.mkdir()
+    return Workspace(root)
+
+
+@pytest.fixture
+def base(tmp_path) -> Path:
+    return write_spans(tmp_path / "spans", [1, 2, 3])
+
+
+def shards(artifact, split):
+    return sorted(str(path) for path in Path(artifact.uri, f"Split-{split}").iterdir())
+
+
+def features(artifact, split):
+    """Returns every feature's list of values, row by row in the order of the files, read back with tf.data."""
+    kinds = {"int64": tf.int64, "float32": tf.float32, "string": tf.string}
+    parse = {name: tf.io.RaggedFeature(kinds[declared]) for name, declared in COLUMNS.items()}
+    dataset = tf.data.TFRecordDataset(shards(artifact, split), compression_type="GZIP")
+    rows = [tf.io.parse_single_example(record, parse) for record in dataset]
+    return {name: [row[name].numpy().tolist() for row in rows] for name in COLUMNS}
+
+
+def contents(artifact):
+    """Returns every file of an artifact with its bytes."""
+    root = Path(artifact.uri)
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def property_of(artifact, name):
+    value = artifact.custom_properties[name]
+    return getattr(value, value.WhichOneof("value"))
+
+
+def expected(spans):
+    """Returns the features of whole spans in the order in which they are to be found."""
+    table = pa.concat_tables([parcels(span) for span in spans])
+    return {
+        "parcel": [[value] for value in table["parcel"].to_pylist()],
+        "weight": [[] if value is None else [value] for value in table["weight"].to_pylist()],
+        "depot": [[] if value is None else [value.encode()] for value in table["depot"].to_pylist()],
+    }
+
+
+def test_the_splits_hold_every_row_and_value_of_their_spans_and_no_other(workspace, base):
+    artifact = workspace.run(base)
+    assert features(artifact, "train") == expected([1, 2])
+    assert features(artifact, "eval") == expected([3])
+    newest = {number for (number,) in features(artifact, "eval")["parcel"]}
+    assert newest.isdisjoint(number for (number,) in features(artifact, "train")["parcel"])
+
+
+def test_the_artifact_says_what_it_holds(workspace, base):
+    artifact = workspace.run(base, window="newest-1:newest")
+    assert json.loads(artifact.properties["split_names"].string_value) == ["train", "eval"]
+    assert artifact.properties["span"].int_value == property_of(artifact, "span") == 3
+    assert json.loads(property_of(artifact, "spans")) == [2, 3]
+    assert property_of(artifact, "window") == "newest-1:newest"
+    assert property_of(artifact, "input_fingerprint").startswith("sha256:")
+    assert json.loads(property_of(artifact, "row_counts")) == {"train": 4, "eval": 4}
+    assert property_of(artifact, "payload_format") == "FORMAT_TF_EXAMPLE"
+    assert property_of(artifact, "file_format") == "tfrecords_gzip"
+    (execution,) = workspace.executions()
+    assert json.loads(execution.custom_properties["spans"].string_value) == [2, 3]
+
+
+def test_nothing_but_the_shards_is_left_in_the_artifact(workspace, base):
+    write_span(base, 1, parcels(1, rows=10), row_group_size=4)
+    write_span(base, 1, parcels(1, rows=0), name="empty.csv")
+    assert set(contents(workspace.run(base))) == {
+        "Split-train/data_tfrecord-00000-of-00004.gz",
+        "Split-train/data_tfrecord-00001-of-00004.gz",
+        "Split-train/data_tfrecord-00002-of-00004.gz",
+        "Split-train/data_tfrecord-00003-of-00004.gz",
+        "Split-eval/data_tfrecord-00000-of-00001.gz",
+    }
+
+
+def test_no_evaluation_span_means_one_split_where_columns_may_be_empty(workspace, tmp_path):
+    batch = parcels(7).drop_columns(["weight"]).append_column("weight", pa.nulls(4, pa.float32()))
+    base = write_spans(tmp_path / "batch", [7], {7: batch})
+    artifact = workspace.run(base, eval_spans=0)
+    assert features(artifact, "all")["weight"] == [[], [], [], []]
+    assert json.loads(artifact.properties["split_names"].string_value) == ["all"]
+    assert json.loads(property_of(artifact, "row_counts")) == {"all": 4}
+
+
+def test_a_missing_value_has_no_kind_so_that_statistics_count_it_as_missing(workspace, base):
+    (shard,) = shards(workspace.run(base), "eval")
+    record = next(iter(tf.data.TFRecordDataset(shard, compression_type="GZIP").skip(1))).numpy()
+    example = tf.train.Example.FromString(record)
+    assert example.features.feature["parcel"].int64_list.value == [301]
+    missing = [name for name, feature in example.features.feature.items() if feature.WhichOneof("kind") is None]
+    assert missing == [name for name, value in parcels(3).slice(1, 1).to_pylist()[0].items() if value is None]
+    assert missing
+
+
+def test_nan_is_a_missing_value(workspace, base):
+    weights = pa.array(np.array([1.0, np.nan, np.nan, 4.0]), pa.float64())
+    write_span(base, 3, parcels(3).set_column(1, "weight", weights))
+    assert features(workspace.run(base), "eval")["weight"] == [[1.0], [], [], [4.0]]
+
+
+def test_csv_and_parquet_give_the_same_bytes(workspace, base, tmp_path):
+    for span in (1, 2, 3):
+        write_span(tmp_path / "csv", span, name="parcels.csv")
+    from_parquet = contents(workspace.run(base))
+    assert contents(workspace.run(tmp_path / "csv")) == from_parquet
+    assert workspace.states() == {"COMPLETE": 2}
+
+
+def test_the_same_rows_give_the_same_bytes_in_other_processes(workspace, tmp_path, base):
+    write_span(base, 2, parcels(2, rows=90), row_group_size=30)
+    once = contents(workspace.run(base))
+    (tmp_path / "other").mkdir()
+    processes = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2",
+                 "--sdk_container_image=none"]  # fmt: skip
+    assert contents(Workspace(tmp_path / "other").run(base, beam_args=processes)) == once
+
+
+def test_the_order_of_declared_columns_does_not_change_the_bytes(workspace, base):
+    once = contents(workspace.run(base))
+    again = workspace.run(base, columns=dict(reversed(COLUMNS.items())))
+    assert len(workspace.examples()) == 2
+    assert contents(again) == once
+
+
+def test_a_rerun_on_the_same_bytes_is_answered_from_the_cache(workspace, base):
+    first = workspace.run(base)
+    path = write_span(base, 2)
+    path.touch()
+    assert workspace.run(base).id == first.id
+    assert workspace.states() == {"COMPLETE": 1, "CACHED": 1}
+
+
+def test_a_changed_row_is_ingested_again(workspace, base):
+    workspace.run(base)
+    numbers = pa.array([200, 201, 202, 299], pa.int64())
+    write_span(base, 2, parcels(2).set_column(0, "parcel", numbers))
+    changed = workspace.run(base)
+    assert features(changed, "train")["parcel"][-1] == [299]
+    assert workspace.states() == {"COMPLETE": 2}
+
+
+def test_the_newest_span_moves_on_when_another_arrives(workspace, base):
+    workspace.run(base)
+    write_span(base, 4)
+    artifact = workspace.run(base)
+    assert property_of(artifact, "span") == 4
+    assert features(artifact, "train") == expected([1, 2, 3])
+    assert features(artifact, "eval") == expected([4])
+
+
+def test_a_fixed_window_stays_cached_when_another_span_arrives(workspace, base):
+    workspace.run(base, window="1:3")
+    write_span(base, 4)
+    workspace.run(base, window="1:3")
+    assert workspace.states() == {"COMPLETE": 1, "CACHED": 1}
+
+
+def test_a_refused_window_fails_its_execution_and_the_next_run_works(workspace, base):
+    path = write_span(base, 3, parcels(3).drop_columns(["depot"]))
+    with pytest.raises(SpanError, match="lacks the column 'depot'"):
+        workspace.run(base)
+    assert workspace.examples() == []
+    assert workspace.states() == {"FAILED": 1}
+    assert not list(workspace.root.rglob("Split-*"))
+    path.unlink()
+    write_span(base, 3)
+    assert features(workspace.run(base), "eval") == expected([3])
+    assert workspace.states() == {"FAILED": 1, "COMPLETE": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "parcel,weight,depot\n300,1,a\nmany,2,b\n",
+            r"span-003/parcels\.csv cannot be read as CSV: in the column 'parcel': .* invalid value 'many'",
+        ),
+        ("parcel,weight,depot\n300,1,a\n301,2\n", r"span-003/parcels\.csv cannot be read as CSV: .*Expected 3 columns"),
+        ("weight,parcel,depot\n,300,a\nnan,301,b\n", "the column 'weight' holds no value in all of span-003"),
+        ('parcel,weight,depot\n300,1,""\n301,2,\n', "the column 'depot' holds no value in all of span-003"),
+    ],
+)  # fmt: skip
+def test_csv_rows_that_break_their_declaration_are_refused(workspace, base, text, message):
+    (base / "span-003" / "parcels.parquet").unlink()
+    (base / "span-003" / "parcels.csv").write_text(text)
+    with pytest.raises(SpanError, match=message):
+        workspace.run(base)
+    assert workspace.examples() == []
+    assert workspace.states() == {"FAILED": 1}
+    assert not list(workspace.root.rglob("*.gz"))
+
+
+def test_a_float_column_of_nothing_but_nan_is_refused(workspace, base):
+    nan = pa.array(np.full(4, np.nan, np.float32))
+    write_span(base, 2, parcels(2).set_column(1, "weight", nan))
+    with pytest.raises(SpanError, match="the column 'weight' holds no value in all of span-002"):
+        workspace.run(base)
+
+
+def test_corrupt_rows_behind_a_sound_footer_are_refused(workspace, base):
+    path = write_span(base, 3, parcels(3, rows=500), compression="snappy", use_dictionary=False)
+    damaged = bytearray(path.read_bytes())
+    damaged[30:400] = b"\xff" * 370
+    path.write_bytes(bytes(damaged))
+    with pytest.raises(SpanError, match=r"span-003/parcels\.parquet cannot be read as Parquet"):
+        workspace.run(base)
+    assert workspace.states() == {"FAILED": 1}
+
+
+def test_a_retried_shard_replaces_its_first_attempt(base, tmp_path):
+    resolution = Request(str(base), COLUMNS, "1:3", 1, ()).resolve()
+    (shard,) = plan_shards({"eval": [3]}, resolution.summaries)
+    output, staging = tmp_path / "output", tmp_path / "output" / ".staging"
+    (output / "Split-eval").mkdir(parents=True)
+    staging.mkdir()
+    write = WriteShard(COLUMNS, str(output), str(staging))
+    first, second = list(write.process(shard)), list(write.process(shard))
+    assert first == second
+    assert first[0].rows == {"Split-eval/data_tfrecord-00000-of-00001.gz": 4}
+    assert [path.name for path in (output / "Split-eval").iterdir()] == ["data_tfrecord-00000-of-00001.gz"]
+    assert list(staging.iterdir()) == []
+
+
+def test_a_runner_that_loses_work_is_found_out(base):
+    resolution = Request(str(base), COLUMNS, "1:3", 1, ()).resolve()
+    planned = plan_shards(resolution.splits, resolution.summaries)
+    complete = Tally(rows={shard.name: 4 for shard in planned})
+    _check_complete(planned, complete)
+    lossy = Tally(rows={shard.name: 4 for shard in planned[1:]})
+    with pytest.raises(RuntimeError, match="lost 1 of 3 shards, Split-train/data_tfrecord-00000-of-00002"):
+        _check_complete(planned, lossy)
+
+
+def test_tallies_add_up_in_any_grouping():
+    parts = [
+        Tally(rows={f"shard-{n}": n}, values={n % 2: {"a": n, "b": 1}}, problems=("bad",) * (n == 3)) for n in range(5)
+    ]  # fmt: skip
+    whole = Tally.merged(parts)
+    regrouped = Tally.merged([Tally.merged(parts[3:]), Tally.merged([]), Tally.merged(reversed(parts[:3]))])
+    assert whole == regrouped == Tally.from_json(whole.to_json())
+    assert whole.values == {0: {"a": 6, "b": 3}, 1: {"a": 4, "b": 2}}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"window": "all"}, "is not of the form FIRST:LAST"),
+        ({"eval_spans": -1}, "eval_spans is -1"),
+        ({"ignored": ["depot"]}, "both as ingested and as ignored"),
+        ({"columns": {"when": "timestamp"}}, "declared as 'timestamp'"),
+    ],
+)
+def test_a_declaration_that_cannot_work_is_refused_before_any_run(parameters, message):
+    with pytest.raises(SpanError, match=message):
+        SpanExampleGen(**{"input_base": "spans", "columns": COLUMNS, **parameters})
