@@ -36,7 +36,7 @@ unit: setup-dev  ## Run the fast tests only
 lint: setup-dev  ## Check style, types, dead code, import directions and workflows
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) -m pyright
+	@$(PY) -m pyright --level error
 	@$(PY) -m vulture
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml

@@ -14,12 +14,15 @@ app = typer.Typer(help="Prepare and inspect the data.", no_args_is_help=True)
 @app.command()
 def prepare(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False) -> None:
     """Write the dataset as spans into the workspace. Does nothing when they are there already."""
+    import json
+
     from pipeline import settings as project
 
     settings = load_settings(config, overrides)
     prepare_spans = project.resolve(settings.use_case.prepare)
     preparation = prepare_spans(settings.spans, progress=None if as_json else typer.echo)
-    typer.echo(preparation.to_json() if as_json else preparation.describe())
+    if as_json:
+        typer.echo(json.dumps(asdict(preparation), indent=2, default=str))
 
 
 @app.command("schema-diff")
@@ -29,9 +32,10 @@ def schema_diff(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as
 
     from data import schema_diff as comparison
     from operations.ledger import Ledger, LedgerError
+    from pipeline import store
 
     settings = load_settings(config, overrides)
-    inferred = Ledger(settings.metadata).latest("SchemaGen", "schema")
+    inferred = Ledger(store.connection(settings)).latest("SchemaGen", "schema")
     if inferred is None:
         raise LedgerError("No run has inferred a schema yet: run the pipeline first.")
     differences = comparison.diff(settings.use_case.schema_file, inferred.uri / "schema.pbtxt")

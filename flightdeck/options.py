@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config" / "local.yaml"
 
 Config = Annotated[
-    Path, typer.Option("--config", "-c", help="Settings file.", show_default="config/local.yaml", dir_okay=False)
+    Path,
+    typer.Option("--config", "-c", help="Settings file.", show_default="config/local.yaml", dir_okay=False),
 ]
 Overrides = Annotated[
     list[str] | None,

@@ -27,10 +27,11 @@ def predict(
 
     from flightdeck.console import Progress, console, noise_into
     from operations.ledger import Ledger, LedgerError
+    from pipeline import store
     from pipeline.workspace import exclusive, new_run_id
 
     settings = load_settings(config, [*(overrides or ()), f'data.window="{window}"'])
-    if not Ledger(settings.metadata).has_blessed_model():
+    if not Ledger(store.connection(settings)).has_blessed_model():
         raise LedgerError("There is no blessed model yet: train one with: flightdeck run")
     with exclusive(settings):
         run_id = new_run_id()
@@ -46,14 +47,14 @@ def predict(
                 from pipeline.definition import create_inference_pipeline
                 from pipeline.runners import local
 
-                outcome = local.run(create_inference_pipeline(settings), run_id, progress)
+                outcome = local.run(create_inference_pipeline(settings), run_id, store.connection(settings), progress)
             finally:
                 progress.close()
             if not outcome.succeeded:
                 failure = outcome.failure
                 screen.write(f"{failure.node_id} failed: {failure.error}\n" if failure else "Interrupted.\n")
                 raise typer.Exit(1)
-            examples = Ledger(settings.metadata).outputs(run_id)["BulkInferrer"]["output_examples"]
+            examples = Ledger(store.connection(settings)).outputs(run_id)["BulkInferrer"]["output_examples"]
             keys = [each.name for each in settings.contract().columns if each.role == "key" and each.type == "string"]
             rows = predictions.write_parquet(examples.uri, [*keys, "probability"], output)
             screen.write(

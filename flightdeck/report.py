@@ -56,7 +56,12 @@ def _print_metrics(summary: RunSummary, on: Console) -> None:
         table(
             ["worst slices", "rows", f"{summary.main_metric}", *(["champion"] if champion else [])],
             [
-                (each.slice, f"{each.rows:,}", _number(each.challenger), *([_number(each.champion)] if champion else []))
+                (
+                    each.slice,
+                    f"{each.rows:,}",
+                    _number(each.challenger),
+                    *([_number(each.champion)] if champion else []),
+                )
                 for each in summary.worst_slices
             ],
             on=on,
@@ -67,7 +72,12 @@ def _print_metrics(summary: RunSummary, on: Console) -> None:
 
 
 def _print_verdict(summary: RunSummary, log: str, on: Console) -> None:
-    style = {"pushed": "bold green", "blessed": "bold yellow", "not blessed": "bold red", "failed": "bold red"}
+    style = {
+        "pushed": "bold green",
+        "blessed": "bold yellow",
+        "not blessed": "bold red",
+        "failed": "bold red",
+    }
     detail = f" as version {summary.version} in {summary.pushed_to}" if summary.version else ""
     on.print(f"Result      [{style[summary.outcome]}]{summary.outcome}[/]{detail}")
     for reason in summary.reasons:

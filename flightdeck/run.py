@@ -18,7 +18,8 @@ def run(
     config: Config = DEFAULT_CONFIG,
     overrides: Overrides = None,
     window: Annotated[
-        str | None, typer.Option(help="Spans FIRST:LAST, such as 1:6 or newest-5:newest; short for data.window.")
+        str | None,
+        typer.Option(help="Spans FIRST:LAST, such as 1:6 or newest-5:newest; short for data.window."),
     ] = None,
     cache: Annotated[bool, typer.Option(help="Reuse the results of unchanged nodes.")] = True,
     as_json: Json = False,
@@ -31,7 +32,11 @@ def run(
     """
     settings = load_settings(
         config,
-        [*(overrides or ()), *([f'data.window="{window}"'] if window else ()), *(() if cache else ("cache=false",))],
+        [
+            *(overrides or ()),
+            *([f'data.window="{window}"'] if window else ()),
+            *(() if cache else ("cache=false",)),
+        ],
     )
     summary = execute(settings, as_json)
     raise typer.Exit(0 if summary.outcome != "failed" else 1)
@@ -45,10 +50,12 @@ def execute(settings: Settings, as_json: bool) -> RunSummary:
     """
     from flightdeck.console import Progress, console, noise_into
     from flightdeck.report import print_summary
+    from pipeline import store
     from pipeline.workspace import WorkspaceError, exclusive, new_run_id
 
     if not settings.spans.is_dir():
         raise WorkspaceError(f"There is no data in {settings.spans} yet; prepare it with: flightdeck data prepare")
+    store.connection(settings)  # or a missing variable would be noticed only after the imports
     with exclusive(settings):
         run_id = new_run_id()
         folder = settings.runs / run_id
@@ -67,7 +74,7 @@ def execute(settings: Settings, as_json: bool) -> RunSummary:
                 from pipeline.runners import local
 
                 loading = time.monotonic() - started
-                outcome = local.run(create_pipeline(settings), run_id, progress)
+                outcome = local.run(create_pipeline(settings), run_id, store.connection(settings), progress)
             finally:
                 progress.close()
             summary = summaries.summarise(settings, outcome, loading, time.monotonic() - started)

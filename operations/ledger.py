@@ -31,21 +31,27 @@ class Output:
 class Ledger:
     """Questions about the runs in a metadata store."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, connection: metadata_store_pb2.ConnectionConfig) -> None:
         """Opens a store.
 
         Args:
-            database: the SQLite file.
+            connection: from `pipeline.store.connection`.
 
         Raises:
-            LedgerError: there is none.
+            LedgerError: there is none, or it cannot be reached.
         """
-        if not database.is_file():
-            raise LedgerError(f"There is no metadata store at {database} yet: run the pipeline first.")
-        config = metadata_store_pb2.ConnectionConfig()
-        config.sqlite.filename_uri = str(database)
-        config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
-        self._store = ml_metadata.MetadataStore(config)
+        readonly = metadata_store_pb2.ConnectionConfig()
+        readonly.CopyFrom(connection)
+        if connection.HasField("sqlite"):
+            if not Path(connection.sqlite.filename_uri).is_file():
+                raise LedgerError(
+                    f"There is no metadata store at {connection.sqlite.filename_uri} yet: run the pipeline first."
+                )
+            readonly.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+        try:
+            self._store = ml_metadata.MetadataStore(readonly)
+        except ml_metadata.errors.StatusError as error:
+            raise LedgerError(f"The metadata store cannot be read: {error}") from error
 
     def outputs(self, run_id: str) -> dict[str, dict[str, Output]]:
         """The artifacts that a run made or reused: node id -> output key -> artifact.
@@ -53,12 +59,23 @@ class Ledger:
         Raises:
             LedgerError: there is no such run.
         """
+        executions = [each.id for each in self._executions(run_id)]
+        made = self._made_by(executions)
+        return {self._node_id(execution): made.get(execution, {}) for execution in executions}
+
+    def states(self, run_id: str) -> dict[str, metadata_store_pb2.Execution.State.ValueType]:
+        """How each node of a run ended: node id -> state of its execution.
+
+        Raises:
+            LedgerError: there is no such run.
+        """
+        return {self._node_id(execution.id): execution.last_known_state for execution in self._executions(run_id)}
+
+    def _executions(self, run_id: str) -> list[metadata_store_pb2.Execution]:
         context = self._store.get_context_by_type_and_name("pipeline_run", run_id)
         if context is None:
             raise LedgerError(f"The metadata store has no run {run_id}.")
-        executions = [each.id for each in self._store.get_executions_by_context(context.id)]
-        made = self._made_by(executions)
-        return {self._node_id(execution): made.get(execution, {}) for execution in executions}
+        return self._store.get_executions_by_context(context.id)
 
     def has_blessed_model(self) -> bool:
         """Whether any run has blessed a model."""
@@ -93,7 +110,9 @@ class Ledger:
             artifact = artifacts[event.artifact_id]
             key = next((step.key for step in event.path.steps if step.WhichOneof("value") == "key"), "")
             made.setdefault(event.execution_id, {})[key] = Output(
-                Path(artifact.uri), _values(artifact.properties) | _values(artifact.custom_properties), artifact.id
+                Path(artifact.uri),
+                _values(artifact.properties) | _values(artifact.custom_properties),
+                artifact.id,
             )
         return made
 

@@ -55,4 +55,6 @@ def _flat(batch: object, name: str) -> object:
 
     lists = batch.column(name)  # pyright: ignore[reportAttributeAccessIssue]
     values = pc.list_element(pc.if_else(pc.equal(pc.list_value_length(lists), 0), None, lists), 0)
-    return values.cast(pa.string()) if pa.types.is_large_binary(values.type) or pa.types.is_binary(values.type) else values
+    return (
+        values.cast(pa.string()) if pa.types.is_large_binary(values.type) or pa.types.is_binary(values.type) else values
+    )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from operations.ledger import Ledger, Output
+from pipeline import store
 from pipeline.settings import Metric, Settings
 
 Outcome = Literal["pushed", "blessed", "not blessed", "failed"]
@@ -118,7 +119,7 @@ def save(summary: RunSummary, folder: Path) -> None:
 
 def _outputs(settings: Settings, run_id: str) -> dict[str, dict[str, Output]]:
     try:
-        return Ledger(settings.metadata).outputs(run_id)
+        return Ledger(store.connection(settings)).outputs(run_id)
     except ValueError:  # the run failed before its first node was recorded
         return {}
 
@@ -175,7 +176,9 @@ def _slice_part(part: Any) -> str:
     return f"{part.column}={value.decode() if isinstance(value, bytes) else value}"
 
 
-def _verdict(outcome: Any, outputs: dict[str, dict[str, Output]], evaluation: Output | None, settings: Settings) -> dict[str, Any]:
+def _verdict(
+    outcome: Any, outputs: dict[str, dict[str, Output]], evaluation: Output | None, settings: Settings
+) -> dict[str, Any]:
     if not outcome.succeeded:
         failure = outcome.failure
         reason = f"{failure.node_id} failed: {failure.error}" if failure else "it was interrupted"
@@ -205,16 +208,20 @@ def _failed_thresholds(evaluation: Output) -> list[str]:
     reasons = []
     for per_slice in result.metric_validations_per_slice:
         where = ", ".join(_slice_part(part) for part in per_slice.slice_key.single_slice_keys)
-        for failure in per_slice.failures:
-            change = failure.metric_threshold.HasField("change_threshold") and failure.metric_key.is_diff
-            bound = failure.metric_threshold.change_threshold if change else failure.metric_threshold.value_threshold
-            kind = "change against the champion" if change else "value"
-            limit = " ".join(str(bound).split())
-            reasons.append(
-                f"{failure.metric_key.name}{f' on {where}' if where else ''}: "
-                f"{kind} {failure.metric_value.double_value.value:.4f} misses the threshold ({limit})"
-            )
+        reasons += [_failed_threshold(failure, where) for failure in per_slice.failures]
     return reasons
+
+
+def _failed_threshold(failure: Any, where: str) -> str:
+    name = f"{failure.metric_key.name}{f' on {where}' if where else ''}"
+    value = failure.metric_value.double_value.value
+    if failure.metric_key.is_diff:
+        allowed = failure.metric_threshold.change_threshold.absolute.value
+        return f"{name} changed by {value:+.4f} against the champion, and {allowed:+.4f} is allowed"
+    bounds = failure.metric_threshold.value_threshold
+    if bounds.HasField("lower_bound") and not value >= bounds.lower_bound.value:
+        return f"{name} is {value:.4f}, and must be at least {bounds.lower_bound.value:g}"
+    return f"{name} is {value:.4f}, and must be at most {bounds.upper_bound.value:g}"
 
 
 def _metric_name(metric: Metric) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 from tfx.components import (
     BulkInferrer,
     Evaluator,
@@ -17,7 +18,6 @@ from tfx.components import (
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
-from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import bulk_inferrer_pb2, pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel
@@ -39,7 +39,8 @@ def create_pipeline(settings: Settings) -> Pipeline:
         settings: where everything that may differ between two runs is written.
 
     Returns:
-        A pipeline that any runner can compile; its metadata and artifacts live where the settings say.
+        A pipeline that any runner can compile. It does not know the metadata store: that is reached with credentials,
+        which only a running process has.
     """
     use_case, contract = settings.use_case, settings.contract()
 
@@ -52,9 +53,7 @@ def create_pipeline(settings: Settings) -> Pipeline:
     )
     statistics = StatisticsGen(examples=examples.outputs["examples"])
     inferred_schema = SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True)
-    schema = CuratedSchema(
-        schema_file=str(use_case.schema_file), digest=fingerprint.file_digest(use_case.schema_file)
-    )
+    schema = CuratedSchema(schema_file=str(use_case.schema_file), digest=fingerprint.file_digest(use_case.schema_file))
     anomalies = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
     gate = DataGate(
         statistics=statistics.outputs["statistics"],
@@ -215,14 +214,20 @@ def evaluation_config(settings: Settings, label: str) -> tfma.EvalConfig:
 
 
 def _metric_config(metric: Metric, gated: list[tfma.SlicingSpec]) -> tfma.MetricConfig:
-    config = tfma.MetricConfig(class_name=metric.name)
-    overall = _threshold(metric, metric.at_least, metric.at_most, metric.may_lose)
-    if overall is not None:
-        config.threshold.CopyFrom(overall)
-    per_slice = _threshold(metric, metric.slices_at_least, None, metric.slices_may_lose)
-    if per_slice is not None and gated:
-        config.per_slice_thresholds.append(tfma.PerSliceMetricThreshold(slicing_specs=gated, threshold=per_slice))
-    return config
+    # Not `config.threshold`: that one holds on every slice, and a slice of thirty rows would decide.
+    thresholds = (
+        ([tfma.SlicingSpec()], _threshold(metric, metric.at_least, metric.at_most, metric.may_lose)),
+        (gated, _threshold(metric, metric.slices_at_least, None, metric.slices_may_lose)),
+    )
+    return tfma.MetricConfig(
+        class_name=metric.name,
+        module=metric.module,
+        per_slice_thresholds=[
+            config_pb2.PerSliceMetricThreshold(slicing_specs=slices, threshold=threshold)
+            for slices, threshold in thresholds
+            if slices and threshold is not None
+        ],
+    )
 
 
 def _threshold(
@@ -248,6 +253,5 @@ def _pipeline(settings: Settings, name: str, nodes: list[BaseNode]) -> Pipeline:
         pipeline_root=str(settings.artifacts),
         components=nodes,
         enable_cache=settings.cache,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(settings.metadata)),
         beam_pipeline_args=list(settings.beam.args),
     )

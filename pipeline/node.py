@@ -54,18 +54,13 @@ def node_ids(ir: pipeline_pb2.Pipeline) -> list[str]:
     return [node.pipeline_node.node_info.id for node in ir.nodes]
 
 
-def connection(ir: pipeline_pb2.Pipeline) -> metadata_store_pb2.ConnectionConfig:
-    """The metadata store that the pipeline was defined with."""
-    config = runner_utils.extract_local_deployment_config(ir).metadata_connection_config
-    return getattr(config, config.WhichOneof("connection_config"))
-
-
-def launch(ir: pipeline_pb2.Pipeline, node_id: str) -> NodeOutcome:
+def launch(ir: pipeline_pb2.Pipeline, node_id: str, store: metadata_store_pb2.ConnectionConfig) -> NodeOutcome:
     """Runs one node to its end and records it in the metadata store.
 
     Args:
         ir: from `compile_run`.
         node_id: one of `node_ids`.
+        store: how to reach the metadata store.
 
     Returns:
         What became of it. An exception of the component is an outcome, not raised; TFX has then recorded the failed
@@ -79,13 +74,13 @@ def launch(ir: pipeline_pb2.Pipeline, node_id: str) -> NodeOutcome:
     try:
         execution = launcher.Launcher(
             pipeline_node=node,
-            mlmd_connection=metadata.Metadata(connection(ir)),
+            mlmd_connection=metadata.Metadata(store),
             pipeline_info=ir.pipeline_info,
             pipeline_runtime_spec=ir.runtime_spec,
             executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
             custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
         ).launch()
-        state, error = _recorded(connection(ir), execution.execution_id if execution else None)
+        state, error = _recorded(store, execution.execution_id if execution else None)
     except Exception as raised:
         # The component is user code, and may raise anything.
         logging.exception("Node %s failed.", node_id)

@@ -37,7 +37,10 @@ class Section(BaseModel):
 class UseCase(Section):
     """Where the use case lives. Everything else in the project serves another dataset as it is."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Also names the pipeline and the pushed model.")]
+    name: Annotated[
+        str,
+        Field(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Also names the pipeline and the pushed model."),
+    ]
     contract: Path = Field(description="The columns of the dataset, and when each becomes known.")
     schema_file: Path = Field(description="The curated TFDV schema that validation uses.")
     prepare: DottedPath = Field(description="Function (destination, progress=…) that writes the spans.")
@@ -51,29 +54,36 @@ class UseCase(Section):
 class Data(Section):
     """Which data a run sees."""
 
-    spans: Path | None = Field(None, description="Folder of spans; default: `spans` in the workspace.")
-    window: str = Field("oldest:newest", description="FIRST:LAST span; a number, `oldest`, `newest` or `newest-K`.")
-    eval_spans: int = Field(1, ge=1, description="How many of the newest spans are the evaluation split.")
+    spans: Path | None = Field(default=None, description="Folder of spans; default: `spans` in the workspace.")
+    window: str = Field(
+        default="oldest:newest", description="FIRST:LAST span; a number, `oldest`, `newest` or `newest-K`."
+    )
+    eval_spans: int = Field(default=1, ge=1, description="How many of the newest spans are the evaluation split.")
 
 
 class Gate(Section):
     """What DataGate does about anomalies."""
 
-    severity: Literal["error", "warning", "never"] = Field("error", description="The lowest severity that stops a run.")
+    severity: Literal["error", "warning", "never"] = Field(
+        default="error", description="The lowest severity that stops a run."
+    )
 
 
 class Metric(Section):
     """One metric of the evaluation, and what it must reach."""
 
     name: str = Field(description="Class name of a TFMA or Keras metric, such as AUC.")
+    module: str = Field(default="", description="Module of the class, if it is neither TFMA's nor Keras's.")
     better: Literal["higher", "lower", "neither"] = "neither"
-    at_least: float | None = Field(None, description="The challenger must reach this, whatever the champion does.")
-    at_most: float | None = Field(None, description="The challenger must not exceed this.")
-    may_lose: float | None = Field(
-        None, ge=0, description="How much worse than the champion the challenger may be on the same data."
+    at_least: float | None = Field(
+        default=None, description="The challenger must reach this, whatever the champion does."
     )
-    slices_at_least: float | None = Field(None, description="Each slice must reach this.")
-    slices_may_lose: float | None = Field(None, ge=0, description="As `may_lose`, for each slice.")
+    at_most: float | None = Field(default=None, description="The challenger must not exceed this.")
+    may_lose: float | None = Field(
+        default=None, ge=0, description="How much worse than the champion the challenger may be on the same data."
+    )
+    slices_at_least: float | None = Field(default=None, description="Each slice must reach this.")
+    slices_may_lose: float | None = Field(default=None, ge=0, description="As `may_lose`, for each slice.")
 
     @model_validator(mode="after")
     def _comparison_needs_a_direction(self) -> Self:
@@ -85,10 +95,14 @@ class Metric(Section):
 class Evaluation(Section):
     """How a challenger is judged."""
 
-    slices: tuple[tuple[str, ...], ...] = Field((), description="Each is a column, or several columns crossed.")
-    gated_slices: tuple[tuple[str, ...], ...] = Field((), description="The slices to which thresholds of slices apply.")
+    slices: tuple[tuple[str, ...], ...] = Field(default=(), description="Each is a column, or several columns crossed.")
+    gated_slices: tuple[tuple[str, ...], ...] = Field(
+        default=(), description="The slices to which thresholds of slices apply."
+    )
     metrics: tuple[Metric, ...] = Field(min_length=1)
-    min_slice_size: int = Field(100, ge=1, description="Smaller slices are measured but not shown among the worst.")
+    min_slice_size: int = Field(
+        default=100, ge=1, description="Smaller slices are measured but not shown among the worst."
+    )
 
     @model_validator(mode="after")
     def _something_can_fail(self) -> Self:
@@ -103,9 +117,9 @@ class Evaluation(Section):
 class InfraValidation(Section):
     """How a candidate proves that it can serve."""
 
-    requests: int = Field(32, ge=1, description="Real examples sent to the candidate in a fresh process.")
-    load_seconds: float = Field(120.0, gt=0)
-    answer_seconds: float = Field(30.0, gt=0)
+    requests: int = Field(default=32, ge=1, description="Real examples sent to the candidate in a fresh process.")
+    load_seconds: float = Field(default=120.0, gt=0)
+    answer_seconds: float = Field(default=30.0, gt=0)
 
 
 class Tuning(Section):
@@ -118,7 +132,18 @@ class Push(Section):
     """Where blessed models go."""
 
     enabled: bool = True
-    destination: Path | None = Field(None, description="Folder of numbered versions; default: `models/NAME` in the workspace.")
+    destination: Path | None = Field(
+        default=None, description="Folder of numbered versions; default: `models/NAME` in the workspace."
+    )
+
+
+class Metadata(Section):
+    """Where ML Metadata records runs."""
+
+    kind: Literal["sqlite", "mysql"] = Field(
+        default="sqlite", description="A file of the workspace, or a server whose address is in the environment."
+    )
+    retries: int = Field(default=5, ge=0, description="Attempts to reach a server again.")
 
 
 class Beam(Section):
@@ -137,7 +162,7 @@ class Settings(Section):
     """Everything a run depends on besides code and data."""
 
     use_case: UseCase
-    workspace: Path = Field(Path("workspace"), description="Everything a run writes goes below this folder.")
+    workspace: Path = Field(default=Path("workspace"), description="Everything a run writes goes below this folder.")
     data: Data = Data()
     gate: Gate = Gate()
     features: Any = Field(description="Defined by `use_case.features`.")
@@ -146,12 +171,15 @@ class Settings(Section):
     evaluation: Evaluation
     infra_validation: InfraValidation = InfraValidation()
     push: Push = Push()
+    metadata: Metadata = Metadata()
     beam: Beam = Beam()
-    cache: bool = Field(True, description="Reuse the results of nodes whose inputs, settings and code are unchanged.")
+    cache: bool = Field(
+        default=True, description="Reuse the results of nodes whose inputs, settings and code are unchanged."
+    )
 
     @property
     def spans(self) -> Path:
-        """The folder that holds span-001, span-002, …"""
+        """The folder that holds span-001, span-002 and so on."""
         return self.data.spans or self.workspace / "spans"
 
     @property
@@ -160,8 +188,8 @@ class Settings(Section):
         return self.workspace / "artifacts"
 
     @property
-    def metadata(self) -> Path:
-        """The SQLite file of ML Metadata."""
+    def metadata_file(self) -> Path:
+        """The file of ML Metadata, if it is of the kind sqlite."""
         return self.workspace / "metadata.sqlite"
 
     @property
@@ -246,8 +274,8 @@ def bind(use_case: Any, source: str) -> type[Settings]:
         "Settings",
         __base__=Settings,
         __doc__=Settings.__doc__,
-        features=(features, Field(features(), description=f"`{section.features}`")),
-        model=(model, Field(model(), description=f"`{section.model}`")),
+        features=(features, Field(default=features(), description=f"`{section.features}`")),
+        model=(model, Field(default=model(), description=f"`{section.model}`")),
     )
 
 
@@ -325,7 +353,9 @@ def _explain_one(problem: Mapping[str, Any], model: type[BaseModel], source: str
     key = ".".join(str(part) for part in (*prefix, *location))
     if problem["type"] == "extra_forbidden":
         close = difflib.get_close_matches(str(location[-1]), _names_beside(model, location[:-1]), n=1)
-        hint = f"; did you mean `{'.'.join(str(part) for part in (*prefix, *location[:-1], close[0]))}`?" if close else ""
+        hint = (
+            f"; did you mean `{'.'.join(str(part) for part in (*prefix, *location[:-1], close[0]))}`?" if close else ""
+        )
         return f"{source}: there is no setting `{key}`{hint or '.'}"
     if problem["type"] == "missing":
         return f"{source}: the setting `{key}` is missing."

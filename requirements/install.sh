@@ -10,8 +10,8 @@ lock=requirements/$group.txt
 
 # dev and labs contain everything that runtime does, so a richer environment is not torn down for a plainer one.
 stamp=.venv/installed
-wanted=$(cat "$lock" requirements/install.sh | sha256sum | cut -d' ' -f1)
-plain=$(cat requirements/runtime.txt requirements/install.sh | sha256sum | cut -d' ' -f1)
+wanted=$(cat "$lock" requirements/{install,link}.sh | sha256sum | cut -d' ' -f1)
+plain=$(cat requirements/runtime.txt requirements/{install,link}.sh | sha256sum | cut -d' ' -f1)
 if [[ -f $stamp ]] && { grep -qx "$group $wanted" "$stamp" || { [[ $group = runtime ]] && grep -q "runtime $plain" "$stamp"; }; }; then
     exit 0
 fi
@@ -41,19 +41,5 @@ echo "Installing the packages of $lock (3.5 GB, a minute or more) ..."
 rm -f "$stamp"
 UV_COMPILE_BYTECODE=1 "$uv" pip sync --quiet --python .venv/bin/python --require-hashes "$lock"
 
-site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-# Line 1: the project's packages can be imported from any working directory, by Beam's worker processes too.
-# Line 2: tensorflow-data-validation 1.16.1 imports a module that tfx-bsl 1.21 dropped; TFX itself puts a stand-in
-# there, but a worker process that never imports TFX would fail.
-cat >"$site/flightdeck.pth" <<PTH
-$PWD
-import sys, types; sys.modules.setdefault("tfx_bsl.arrow.sql_util", types.ModuleType("tfx_bsl.arrow.sql_util"))
-PTH
-cat >.venv/bin/flightdeck <<PY
-#!$PWD/.venv/bin/python
-from flightdeck.__main__ import main
-
-main()
-PY
-chmod +x .venv/bin/flightdeck
+requirements/link.sh .venv
 { echo "$group $wanted"; echo "contains runtime $plain"; } >"$stamp"

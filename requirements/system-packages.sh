@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Installs what no Python wheel brings, from the distribution: system-packages.sh python|build
+# Installs what no Python wheel brings, from the distribution: system-packages.sh python|build|docker|mariadb
 set -euo pipefail
 
 case ${1:-} in
     python) packages=(python3-venv) ;;
     build) packages=(g++ python3-dev) ;;
-    *) echo "usage: system-packages.sh python|build" >&2; exit 2 ;;
+    docker) packages=(docker.io debootstrap iptables) ;;
+    mariadb) packages=(mariadb-server-core) ;;  # the server alone: nothing that starts by itself
+    *) echo "usage: system-packages.sh python|build|docker|mariadb" >&2; exit 2 ;;
 esac
 
 as_root=()

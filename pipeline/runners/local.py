@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from typing import Protocol
 
+from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration.pipeline import Pipeline
 
 from pipeline import node
@@ -25,7 +26,7 @@ class Listener(Protocol):
         """A node has ended, well or not."""
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """A person, or the system, asked the run to stop.
 
     An Exception and not a KeyboardInterrupt: TFX's launcher records a failed execution and removes its half-written
@@ -58,7 +59,7 @@ class RunOutcome:
         return self.failure is None and not self.waiting
 
 
-def run(pipeline: Pipeline, run_id: str, listener: Listener) -> RunOutcome:
+def run(pipeline: Pipeline, run_id: str, store: metadata_store_pb2.ConnectionConfig, listener: Listener) -> RunOutcome:
     """Runs a pipeline, stopping at the first node that fails.
 
     Results of the nodes before it stay in the metadata store, so that the next run reuses them.
@@ -66,6 +67,7 @@ def run(pipeline: Pipeline, run_id: str, listener: Listener) -> RunOutcome:
     Args:
         pipeline: from `pipeline.definition`.
         run_id: unique in the metadata store.
+        store: how to reach that store.
         listener: is told of each node.
 
     Returns:
@@ -75,11 +77,11 @@ def run(pipeline: Pipeline, run_id: str, listener: Listener) -> RunOutcome:
     waiting = node.node_ids(ir)
     outcomes: list[NodeOutcome] = []
     # A signal can also arrive between two nodes.
-    with _interruptible() as asked_to_stop, contextlib.suppress(Interrupted):
+    with _interruptible() as asked_to_stop, contextlib.suppress(InterruptedRunError):
         while waiting:
             node_id = waiting.pop(0)
             listener.started(node_id)
-            outcome = node.launch(ir, node_id)
+            outcome = node.launch(ir, node_id, store)
             if asked_to_stop.is_set() and outcome.state == "failed":
                 outcome = dataclasses.replace(outcome, error="interrupted; its unfinished outputs were removed")
             outcomes.append(outcome)
@@ -97,7 +99,7 @@ def _interruptible() -> Iterator[threading.Event]:
     def stop(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_DFL)
         asked_to_stop.set()
-        raise Interrupted(f"stopped by {signal.Signals(number).name}")
+        raise InterruptedRunError(f"stopped by {signal.Signals(number).name}")
 
     if threading.current_thread() is not threading.main_thread():  # signals can only be handled there
         yield asked_to_stop

@@ -13,7 +13,11 @@ ROOT = Path(__file__).parents[2]
 
 def flightdeck(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "flightdeck", *arguments], capture_output=True, text=True, cwd=ROOT, timeout=120
+        [sys.executable, "-m", "flightdeck", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
     )
 
 
@@ -80,4 +84,3 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, sentence):
 
 def test_an_unknown_option_is_exit_code_2():
     assert flightdeck("run", "--windows", "1:2").returncode == 2
-

@@ -14,7 +14,10 @@ def package(tmp_path, monkeypatch):
     folder = tmp_path / "sample_use_case"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
-    (folder / "entry.py").write_text("import json\nfrom sample_use_case import inner\n\n\ndef run():\n    from .late import f\n    return f, inner, json\n")
+    (folder / "entry.py").write_text(
+        "import json\nfrom sample_use_case import inner\n\n"
+        "def run():\n    from .late import f\n    return f, inner, json\n"
+    )
     (folder / "inner.py").write_text("A = 1\n")
     (folder / "late.py").write_text("def f(): pass\n")
     (folder / "other.py").write_text("B = 1\n")

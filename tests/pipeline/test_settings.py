@@ -63,7 +63,10 @@ def test_an_override_below_a_plain_value_is_refused():
 
 def test_a_feature_not_known_at_prediction_time_is_refused_with_the_reason():
     message = refusal(
-        "features.numeric=[dep_delay]", "features.heavy_tailed=[]", "features.missing_indicators=[]", "features.cyclic={}"
+        "features.numeric=[dep_delay]",
+        "features.heavy_tailed=[]",
+        "features.missing_indicators=[]",
+        "features.cyclic={}",
     )
 
     assert "dep_delay" in message
@@ -71,7 +74,9 @@ def test_a_feature_not_known_at_prediction_time_is_refused_with_the_reason():
 
 
 def test_a_slice_on_an_unknown_column_is_refused():
-    assert "`nowhere` is not an ingested column" in refusal("evaluation.slices=[[nowhere]]", "evaluation.gated_slices=[]")
+    assert "`nowhere` is not an ingested column" in refusal(
+        "evaluation.slices=[[nowhere]]", "evaluation.gated_slices=[]"
+    )
 
 
 def test_an_evaluation_that_can_never_fail_is_refused():

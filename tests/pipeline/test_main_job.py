@@ -1,0 +1,274 @@
+"""The main job as a person runs it: from real spans to a pushed model, and what happens the next time."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+def states(summary: dict) -> dict[str, str]:
+    return {node["node_id"]: node["state"] for node in summary["nodes"]}
+
+
+@pytest.fixture(scope="module")
+def world(world_in, small_spans, tmp_path_factory):
+    return world_in(tmp_path_factory.mktemp("workspace"), small_spans)
+
+
+@pytest.fixture(scope="module")
+def first(world):
+    return world.run()
+
+
+@pytest.fixture(scope="module")
+def second(world, first):
+    return world.run()
+
+
+@pytest.fixture(scope="module")
+def not_blessed(world, second):
+    return world.run("evaluation.metrics=[{name: AUC, better: higher, at_least: 0.9999}]")
+
+
+@pytest.fixture(scope="module")
+def challenger(world, not_blessed):
+    return world.run("model.epochs=2")
+
+
+def rows_of(span: Path) -> list[tuple]:
+    """What identifies a flight among the ingested columns: the weather and the traffic make it nearly unique."""
+    columns = [
+        "carrier",
+        "origin",
+        "dest",
+        "sched_dep_minute",
+        "temp",
+        "pressure",
+        "weather_age",
+        "origin_recent_delay",
+    ]
+    return list(zip(*(pq.read_table(span, columns=columns).column(name).to_pylist() for name in columns), strict=True))
+
+
+def examples_of(world, split: str) -> list[tuple]:
+    import tensorflow as tf
+
+    features = {
+        **{name: tf.io.VarLenFeature(tf.string) for name in ("carrier", "origin", "dest")},
+        "sched_dep_minute": tf.io.VarLenFeature(tf.int64),
+        **{
+            name: tf.io.VarLenFeature(tf.float32) for name in ("temp", "pressure", "weather_age", "origin_recent_delay")
+        },
+    }
+    files = sorted(str(path) for path in world.workspace.glob(f"artifacts/SpanExampleGen/examples/*/Split-{split}/*"))
+    records = list(tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator())
+    parsed = tf.io.parse_example(records, features)
+
+    def values(name: str) -> list:
+        cells: list = [None] * len(records)
+        for (row, _), value in zip(parsed[name].indices.numpy(), parsed[name].values.numpy(), strict=True):
+            cells[row] = value.decode() if isinstance(value, bytes) else value.item()
+        return cells
+
+    return list(zip(*(values(name) for name in features), strict=True))
+
+
+def test_the_first_run_pushes_a_model(world, first):
+    assert first["outcome"] == "pushed"
+    assert first["reasons"] == []
+    assert set(states(first).values()) == {"done"}
+    assert world.versions() == [first["version"]]
+    assert first["anomalies"] == []
+    assert first["champion_metrics"] == {}
+
+
+def test_every_row_of_every_span_arrives_at_every_node(world, first, small_spans):
+    spans = [pq.read_metadata(small_spans / f"span-00{number}" / "flights.parquet").num_rows for number in (1, 2, 3)]
+    expected = {"train": spans[0] + spans[1], "eval": spans[2]}
+
+    assert first["spans"] == {"train": [1, 2], "eval": [3]}
+    assert first["rows"] == expected
+    assert statistics_rows(world) == expected
+    training = json.loads(next(world.workspace.glob("artifacts/Trainer/model_run/*/training.json")).read_text())
+    assert training["rows"] == expected
+    assert first["metrics"]["example_count"] == expected["eval"]
+
+
+def statistics_rows(world) -> dict[str, int]:
+    import tensorflow_data_validation as tfdv
+
+    files = {
+        split: next(world.workspace.glob(f"artifacts/StatisticsGen/statistics/*/Split-{split}/*"))
+        for split in ("train", "eval")
+    }
+    return {split: int(tfdv.load_stats_binary(str(file)).datasets[0].num_examples) for split, file in files.items()}
+
+
+def test_no_flight_of_the_newest_span_is_trained_on(world, first, small_spans):
+    def span(number: int) -> list[tuple]:
+        return rows_of(small_spans / f"span-00{number}" / "flights.parquet")
+
+    trained = examples_of(world, "train")
+
+    assert sorted(trained, key=repr) == sorted(span(1) + span(2), key=repr)
+    assert not set(trained) & set(span(3))
+
+
+ASK = """
+import json, sys
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+flights = json.load(open(sys.argv[2]))
+dtypes = {name: spec.dtype for name, spec in model.signatures["predict_raw"].structured_input_signature[1].items()}
+missing = {tf.string: "", tf.float32: float("nan"), tf.int64: -2**63}
+columns = {
+    name: tf.constant([[missing[dtype] if flight[name] is None else flight[name]] for flight in flights], dtype)
+    for name, dtype in dtypes.items()
+}
+answer = model.signatures["predict_raw"](**columns)["probability"].numpy()[:, 0].tolist()
+assert not any(name.startswith(("tfx.", "tensorflow_transform")) for name in sys.modules)
+print(json.dumps(answer))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(world, first, small_spans, tmp_path_factory):
+    """What the pushed model says of the evaluation split, as plain values, in a process that knows TensorFlow only."""
+    flights = tmp_path_factory.mktemp("ask") / "flights.json"
+    rows = pq.read_table(small_spans / "span-003" / "flights.parquet").to_pylist()
+    flights.write_text(json.dumps(rows, default=str))
+    model = next((world.workspace / "models").glob(f"*/{first['version']}"))
+    done = subprocess.run([sys.executable, "-c", ASK, str(model), str(flights)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return {row["flight_id"]: answer for row, answer in zip(rows, json.loads(done.stdout), strict=True)}
+
+
+def test_the_pushed_model_answers_for_flights_given_as_plain_values(answers):
+    assert all(0 <= answer <= 1 for answer in answers.values())
+    assert len(set(answers.values())) > 100
+
+
+def test_evaluation_and_serving_give_the_same_scores(first, answers):
+    """TFMA asked `serving_default` with tf.Examples; a client asks `predict_raw` with values."""
+    assert sum(answers.values()) / len(answers) == pytest.approx(first["metrics"]["mean_prediction"], abs=1e-6)
+
+
+def test_batch_inference_gives_the_same_scores_as_serving(world, challenger, small_spans, tmp_path):
+    output = tmp_path / "predictions.parquet"
+    done = world.flightdeck("predict", "--window", "3:3", "--output", str(output), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    predictions = pq.read_table(output)
+
+    flights = pq.read_table(small_spans / "span-003" / "flights.parquet", columns=["flight_id"])
+    assert json.loads(done.stdout)["rows"] == flights.num_rows
+    assert set(predictions["flight_id"].to_pylist()) == set(flights["flight_id"].to_pylist())
+    mean = sum(predictions["probability"].to_pylist()) / flights.num_rows
+    assert mean == pytest.approx(challenger["metrics"]["mean_prediction"], abs=1e-6)
+
+
+def test_a_second_run_with_nothing_changed_reuses_every_node(world, first, second):
+    assert {node for node, state in states(second).items() if state != "cached"} <= {"Champion"}
+    assert second["outcome"] == "pushed"
+    assert second["version"] == first["version"]
+    assert second["metrics"] == first["metrics"]
+    assert world.versions()[:1] == [first["version"]]
+
+
+def test_the_metadata_store_counts_the_cache_hits(world, second):
+    from ml_metadata.proto import metadata_store_pb2
+
+    from operations.ledger import Ledger
+
+    states = Ledger(world.connection()).states(second["run_id"])
+
+    assert states.pop("Champion") == metadata_store_pb2.Execution.COMPLETE
+    assert set(states.values()) == {metadata_store_pb2.Execution.CACHED}
+    assert len(states) == 12
+
+
+def test_a_model_that_misses_a_threshold_is_not_pushed_and_the_reason_is_given(first, not_blessed):
+    assert not_blessed["outcome"] == "not blessed"
+    assert any("auc" in reason and "0.9999" in reason for reason in not_blessed["reasons"])
+    assert not_blessed["version"] is None
+    assert states(not_blessed)["Trainer"] == "cached"
+
+
+def test_a_challenger_is_compared_with_the_champion_on_the_same_rows(world, first, challenger):
+    assert challenger["outcome"] == "pushed"
+    assert challenger["champion_metrics"] == pytest.approx(first["metrics"], abs=1e-9)
+    assert challenger["metrics"] != challenger["champion_metrics"]
+    assert all(each["champion"] is not None for each in challenger["worst_slices"])
+
+
+def test_another_epoch_retrains_but_does_not_analyse_the_data_again(challenger):
+    assert states(challenger)["Transform"] == "cached"
+    assert states(challenger)["Trainer"] == "done"
+
+
+def test_a_push_adds_a_version_and_leaves_the_older_ones_alone(world, first, challenger):
+    assert world.versions() == sorted([first["version"], challenger["version"]])
+
+
+def test_the_data_gate_stops_a_category_never_seen_and_the_next_run_goes_on(
+    world_in, world, challenger, small_spans, tmp_path
+):
+    spans = tmp_path / "spans"
+    shutil.copytree(small_spans, spans)
+    file = spans / "span-003" / "flights.parquet"
+    table = pq.read_table(file)
+    carriers = ["ZZ", *table["carrier"].to_pylist()[1:]]
+    index = table.schema.get_field_index("carrier")
+    pq.write_table(table.set_column(index, table.schema.field(index), pa.array(carriers)), file)
+    broken = world_in(world.workspace, spans)
+
+    failed = broken.run(expect=1)
+
+    assert failed["outcome"] == "failed"
+    assert states(failed)["DataGate"] == "failed"
+    assert "Transform" not in states(failed)
+    assert any("carrier" in reason and "ZZ" in reason for reason in failed["reasons"])
+    assert failed["version"] is None
+    assert world.versions() == sorted([world.versions()[0], challenger["version"]])
+    healthy = world.run("model.epochs=2")
+    assert set(states(healthy).values()) - {"done"} == {"cached"}
+    assert states(healthy)["Trainer"] == "cached"
+
+
+def test_an_interrupted_run_leaves_nothing_half_written_and_the_next_one_goes_on(world_in, small_spans, tmp_path):
+    world = world_in(tmp_path / "workspace", small_spans)
+
+    code, screen = world.interrupt("ExampleValidator")
+
+    assert code == 1
+    assert "interrupted" in screen
+    assert "Traceback" not in screen
+    interrupted = next(line.split()[0] for line in screen.splitlines() if " failed " in line and line.startswith("  "))
+    assert not [path for path in world.workspace.glob(f"artifacts/{interrupted}/*/*") if any(path.iterdir())]
+    resumed = world.run()
+    assert resumed["outcome"] == "pushed"
+    assert states(resumed)["SpanExampleGen"] == states(resumed)["StatisticsGen"] == "cached"
+
+
+def test_the_tuner_searches_and_the_trainer_uses_what_it_found(world_in, small_spans, tmp_path):
+    world = world_in(tmp_path / "workspace", small_spans)
+
+    tuned = world.run(
+        "tuning.enabled=true",
+        "model.tuning={max_trials: 2, epochs: 1, search: {hidden_units: [[8]], embedding_dim: [3], cross_layers: [],"
+        " dropout: [0.25], learning_rate: [0.003, 0.004], weight_decay: []}}",
+        "push.enabled=false",
+    )
+
+    assert tuned["outcome"] == "blessed"
+    training = json.loads(next(world.workspace.glob("artifacts/Trainer/model_run/*/training.json")).read_text())
+    assert training["hyperparameters"]["embedding_dim"] == 3
+    assert training["hyperparameters"]["learning_rate"] in (0.003, 0.004)
+    assert not world.versions()
