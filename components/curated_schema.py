@@ -6,7 +6,7 @@ file than the one the pipeline was compiled with fails.
 """
 
 import hashlib
-from pathlib import PurePosixPath
+from pathlib import Path
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -23,14 +23,16 @@ def CuratedSchema(  # noqa: N802  (a component is used like a class)
     """Copies a curated schema into an artifact.
 
     Args:
-        schema_file: text-format ``tensorflow.metadata.v0.Schema``, local or on a file system that TFX can read.
+        schema_file: text-format ``tensorflow.metadata.v0.Schema``, on any file system that TFX can read. A relative
+            path begins at the folder above this package, so that it means the same in a checkout and in an image.
         digest: the first hexadecimal digits of the SHA-256 of the file's bytes.
         schema: the output.
 
     Raises:
         ValueError: the file's content has another digest, or is not a schema.
     """
-    with fileio.open(schema_file, "rb") as source:
+    located = schema_file if "://" in schema_file else str(Path(__file__).resolve().parents[1] / schema_file)
+    with fileio.open(located, "rb") as source:
         content = source.read()
     if not hashlib.sha256(content).hexdigest().startswith(digest):
         raise ValueError(f"The schema {schema_file} is not the one this pipeline was defined with (digest {digest}).")
@@ -38,5 +40,5 @@ def CuratedSchema(  # noqa: N802  (a component is used like a class)
         text_format.Parse(content.decode(), schema_pb2.Schema())
     except (UnicodeDecodeError, text_format.ParseError) as error:
         raise ValueError(f"The schema {schema_file} cannot be parsed: {error}") from error
-    with fileio.open(str(PurePosixPath(schema.uri) / "schema.pbtxt"), "wb") as target:
+    with fileio.open(f"{schema.uri}/schema.pbtxt", "wb") as target:
         target.write(content)

@@ -1,0 +1,221 @@
+"""Runs the probe as a child process within time limits, and always ends it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+# The folder that holds the package `components`, wherever it is installed.
+_IMPORT_ROOT = Path(__file__).resolve().parents[2]
+_ATTEMPTS = 2
+
+
+class ServingFailureError(RuntimeError):
+    """The candidate did not serve; the text says why in one sentence."""
+
+
+class _StartupFailureError(ServingFailureError):
+    """The process did not get as far as TensorFlow: no fault of the model, and worth a second try."""
+
+
+@dataclass(frozen=True)
+class TimeLimits:
+    """How long each step may take, in seconds."""
+
+    startup: float
+    load: float
+    answer: float
+
+
+@dataclass
+class Served:
+    """What the child process did."""
+
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    tensorflow: str = ""
+    tfx_imported: bool = False
+    attempts: int = 1
+    startup_seconds: float = 0.0
+    load_seconds: float = 0.0
+
+
+def serve(model: str, examples: list[bytes], raw_signature: str, limits: TimeLimits) -> Served:
+    """Lets a fresh process load the model and answer all examples at once, then each one alone.
+
+    Args:
+        model: The folder of the SavedModel.
+        examples: Serialised tf.Examples.
+        raw_signature: The name of the signature that takes named raw values.
+        limits: Time limits; `answer` is for each request.
+
+    Returns:
+        The answers in the order they came, not judged.
+
+    Raises:
+        ServingFailureError: If the process crashed, was killed, hung or refused the model. The start alone is
+            tried twice.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        served = Served(attempts=attempt)
+        try:
+            _serve_once(served, model, examples, raw_signature, limits)
+        except _StartupFailureError:
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            return served
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _serve_once(served: Served, model: str, examples: list[bytes], raw_signature: str, limits: TimeLimits) -> None:
+    with _process() as child:
+        started = time.monotonic()
+        child.send(
+            {
+                "model": model,
+                "raw_signature": raw_signature,
+                "examples": [base64.b64encode(example).decode() for example in examples],
+            }
+        )
+        event = child.next_event(limits.startup, "start", _StartupFailureError)
+        served.tensorflow, served.tfx_imported = event["tensorflow"], event["tfx_imported"]
+        served.startup_seconds = time.monotonic() - started
+        started = time.monotonic()
+        child.next_event(limits.load, "load the model")
+        served.load_seconds = time.monotonic() - started
+        while (event := child.next_event(limits.answer, f"answer request {len(served.answers) + 1}"))[
+            "event"
+        ] == "answer":
+            served.answers.append(event)
+
+
+@contextlib.contextmanager
+def _process() -> Iterator[_Child]:
+    """Starts the probe in a process group of its own and kills the group in the end, whatever happens."""
+    with tempfile.TemporaryFile() as errors, _interrupt_on_sigterm():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "components.infra_validator.probe"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=_environment(),
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield _Child(process, errors)
+        finally:
+            _kill_group(process)
+
+
+def _environment() -> dict[str, str]:
+    """Returns the environment: our package importable, and no GPU, which the trainer may still hold."""
+    paths = [str(_IMPORT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for stream in filter(None, (process.stdin, process.stdout)):
+        # What could not be sent to a dead process is of no interest.
+        with contextlib.suppress(BrokenPipeError):
+            stream.close()
+
+
+@contextlib.contextmanager
+def _interrupt_on_sigterm() -> Iterator[None]:
+    """Turns SIGTERM, by which Kubernetes ends a pod, into an interrupt, so that the child is killed.
+
+    Only the main thread may handle signals; in another one the child still ends when its stdin closes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(f"signal {number}")
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+class _Child:
+    """The running probe: one task in, events out."""
+
+    def __init__(self, process: subprocess.Popen[str], errors: IO[bytes]):
+        self._process = process
+        self._errors = errors
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def send(self, task: dict[str, Any]) -> None:
+        """Sends the task and leaves stdin open: the probe ends itself when it closes."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(task) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # It is gone; waiting for its first event says how it ended.
+
+    def next_event(
+        self, seconds: float, step: str, failure: type[ServingFailureError] = ServingFailureError
+    ) -> dict[str, Any]:
+        """Returns the next event.
+
+        Raises:
+            ServingFailureError: If none comes in time, the process ended, or it refused the model.
+        """
+        try:
+            line = self._lines.get(timeout=seconds)
+        except queue.Empty:
+            raise failure(f"The serving process did not {step} within {seconds:g} s.") from None
+        if line is None:
+            raise failure(self._how_it_ended(step))
+        event = json.loads(line)
+        if event["event"] == "refused":
+            raise ServingFailureError(f"The model could not serve: {event['reason']}")
+        return event
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        try:
+            for line in self._process.stdout:
+                self._lines.put(line)
+        except ValueError:
+            pass  # Closed by the parent, which waits no longer.
+        self._lines.put(None)
+
+    def _how_it_ended(self, step: str) -> str:
+        try:
+            code = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return f"The serving process closed its output before it could {step}."
+        if code < 0:
+            hint = ", perhaps out of memory" if code == -signal.SIGKILL else ""
+            name = signal.Signals(-code).name
+            return f"The serving process was killed by {name}{hint}, before it could {step}."
+        return f"The serving process ended with exit code {code} before it could {step}{self._last_words()}."
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read()[-4000:].decode(errors="replace").strip().splitlines()
+        return f"; its last words: {lines[-1].strip()[:300].rstrip('.')}" if lines else ""

@@ -1,0 +1,262 @@
+"""DataGate on real statistics and anomalies of TFDV, written by TFX's own ExampleValidator."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tensorflow_data_validation as tfdv
+from google.protobuf import text_format
+from tensorflow_data_validation.anomalies.proto import custom_validation_config_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+from tfx.components.example_validator import executor as example_validator
+from tfx.types import Channel, standard_artifacts
+
+from components.data_gate import DataGate, DataGateError, findings
+from components.data_gate.component import DataGateReport
+from components.data_gate.executor import DataGateExecutor
+from components.data_gate.report import Examined, Finding, Report
+
+pytestmark = pytest.mark.component
+
+SCHEMA = """
+    feature { name: "shop" type: BYTES domain: "shops" presence { min_fraction: 1 min_count: 1 } shape {} }
+    feature {
+      name: "floor" type: INT int_domain { min: 0 max: 9 } presence { min_fraction: 1 min_count: 1 } shape {}
+    }
+    feature {
+      name: "size" type: FLOAT float_domain { min: 0 max: 1 } presence { min_fraction: 0.8 }
+      value_count { min: 1 max: 1 }
+    }
+    string_domain { name: "shops" value: "A" value: "B" value: "C" }
+"""
+GOOD = pd.DataFrame({"shop": ["A", "B", "C", "A"] * 50, "floor": [0, 3, 9, 4] * 50, "size": [0.1, 0.5, 1.0, 0.0] * 50})
+
+
+class Case:
+    """Runs ExampleValidator and DataGate on splits given as data frames."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.report = DataGateReport()
+        self.report.uri = str(folder / "report")
+
+    def run(
+        self,
+        schema: str = SCHEMA,
+        severity: str = "error",
+        previous_statistics=None,
+        custom_validation_config=None,
+        **splits,
+    ):
+        statistics, anomalies = standard_artifacts.ExampleStatistics(), standard_artifacts.ExampleAnomalies()
+        statistics.uri, anomalies.uri = str(self.folder / "statistics"), str(self.folder / "anomalies")
+        statistics.split_names = json.dumps(sorted(splits))
+        statistics.span = 0
+        for split, frame in splits.items():
+            stats = tfdv.generate_statistics_from_dataframe(frame)
+            path = self.folder / "statistics" / f"Split-{split}" / "FeatureStats.pb"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(stats.SerializeToString())
+        schema_artifact = standard_artifacts.Schema()
+        schema_artifact.uri = str(self.folder / "schema")
+        Path(schema_artifact.uri).mkdir()
+        Path(schema_artifact.uri, "schema.pbtxt").write_text(schema)
+        inputs = {"statistics": [statistics], "schema": [schema_artifact]}
+        example_validator.Executor().Do(inputs, {"anomalies": [anomalies]}, {})
+        if previous_statistics or custom_validation_config:
+            self._validate(stats, schema, previous_statistics, custom_validation_config)
+        DataGateExecutor().Do({**inputs, "anomalies": [anomalies]}, {"report": [self.report]}, {"severity": severity})
+        return json.loads(Path(self.report.uri, "report.json").read_text())
+
+    def _validate(self, stats, schema: str, previous_statistics, custom_validation_config) -> None:
+        """Validates again with what TFX's component cannot be given."""
+        found = tfdv.validate_statistics(
+            stats,
+            text_format.Parse(schema, schema_pb2.Schema()),
+            previous_statistics=previous_statistics,
+            custom_validation_config=custom_validation_config,
+        )
+        (path,) = (self.folder / "anomalies").glob("Split-*/SchemaDiff.pb")
+        path.write_bytes(found.SerializeToString())
+
+    def error(self, *arguments, **splits) -> str:
+        with pytest.raises(DataGateError) as caught:
+            self.run(*arguments, **splits)
+        assert not Path(self.report.uri).exists()
+        return str(caught.value)
+
+
+@pytest.fixture
+def case(tmp_path):
+    return Case(tmp_path)
+
+
+def test_good_data_pass_and_the_report_says_what_was_examined(case):
+    report = case.run(train=GOOD, eval=GOOD[:40])
+    assert report == {
+        "severity": "error",
+        "errors": 0,
+        "warnings": 0,
+        "splits": {"eval": {"examples": 40, "columns": 3}, "train": {"examples": 200, "columns": 3}},
+        "findings": [],
+    }
+    text = Path(case.report.uri, "report.txt").read_text()
+    assert text == (
+        "The data keeps to its schema. Examined: eval 40 examples of 3 columns, train 200 examples of 3 columns.\n"
+    )
+    assert (case.report.errors, case.report.warnings) == (0, 0)
+
+
+def test_unexpected_values_are_shown_with_their_counts(case):
+    bad = GOOD.assign(shop=["A", "B", "ZZ", "Q"] * 40 + ["ZZ"] * 39 + ["X" * 60])
+    error = case.error(train=GOOD, eval=bad)
+    assert "1 error, 0 warnings" in error
+    assert (
+        f"  error: eval: shop: Unexpected string values: 'ZZ' 79 times, 'Q' 40 times, '{'X' * 39}…' 1 times; "
+        "allowed are 'A', 'B', 'C'" in error
+    )
+    assert error.endswith("Correct the data; or, if the data is right, change the schema.")
+
+
+def test_values_out_of_range_are_shown_with_the_observed_and_the_allowed_range(case):
+    error = case.error(train=GOOD.assign(floor=[-3, 3, 12, 4] * 50, size=[0.1, 0.5, 2.5, 0.0] * 50))
+    assert "train: floor: " in error
+    assert "values from -3 to 12; allowed are 0 to 9" in error
+    assert "train: size: Out-of-range values: values from 0 to 2.5; allowed are 0 to 1" in error
+
+
+def test_missing_values_are_shown_with_the_share_found_and_allowed(case):
+    error = case.error(train=GOOD.assign(size=[None, None, 1.0, 0.5] * 50))
+    assert "train: size: " in error
+    assert "missing in 50.00% of the examples (100 of 200); allowed is 20.00%" in error
+
+
+def test_missing_and_new_columns_and_wrong_types_are_named(case):
+    error = case.error(train=GOOD.drop(columns="shop").assign(colour="red", floor="three"))
+    assert "train: shop: Column dropped: missing in all 200 examples" in error
+    assert "train: colour: New column: STRING with 200 values is in the data but not in the schema" in error
+    assert "train: floor: " in error
+    assert "the data is STRING, the schema says INT" in error
+
+
+def test_all_null_column_is_refused(case):
+    error = case.error(train=GOOD.assign(size=pd.Series([None] * 200, dtype="float64")))
+    assert "train: size: " in error
+    assert "missing in all 200 examples" in error or "missing in 100.00% of the examples" in error
+
+
+def test_too_few_examples_are_a_finding_of_the_whole_split(case):
+    schema = SCHEMA + "dataset_constraints { min_examples_count: 100 }"
+    error = case.error(schema, train=GOOD, eval=GOOD[:40])
+    assert "error: eval: (whole split): " in error
+    assert "40 examples; at least 100 are required" in error
+    assert "train: (whole split)" not in error
+
+
+def test_split_without_data_is_refused(case):
+    error = case.error(train=GOOD, eval=GOOD[:0])
+    assert "error: eval: (whole split): No data: there are no examples at all" in error
+
+
+def test_drift_is_shown_with_the_measured_distance(case):
+    schema = SCHEMA.replace('domain: "shops"', 'domain: "shops" drift_comparator { infinity_norm { threshold: 0.1 } }')
+    error = case.error(
+        schema, train=GOOD, previous_statistics=tfdv.generate_statistics_from_dataframe(GOOD.assign(shop="A"))
+    )
+    assert (
+        "train: shop: High Linfty distance between current and previous: "
+        "drift (l infty) of 0.5; allowed is 0.1" in error
+    )
+
+
+def test_drift_that_is_measured_but_not_flagged_is_found():
+    anomalies = text_format.Parse(
+        'drift_skew_info { path { step: "shop" } skew_measurements { type: L_INFTY value: 0.3 threshold: 0.1 } }',
+        anomalies_pb2.Anomalies(),
+    )
+    stats = tfdv.generate_statistics_from_dataframe(GOOD)
+    (finding,) = findings.find("train", anomalies, stats, schema_pb2.Schema())
+    assert finding == Finding("error", "train", "shop", "High skew", "skew (l infty) of 0.3; allowed is 0.1")
+
+
+@pytest.mark.parametrize(("severity", "passes"), [("never", True), ("error", False), ("warning", False)])
+def test_errors_close_the_gate_unless_it_only_reports(case, severity, passes):
+    bad = GOOD.assign(shop="ZZ")
+    if passes:
+        report = case.run(severity=severity, train=bad)
+        assert report["errors"] == case.report.errors == 1
+        assert report["findings"][0]["column"] == "shop"
+        assert "error: train: shop: " in Path(case.report.uri, "report.txt").read_text()
+    else:
+        assert "'ZZ' 200 times" in case.error(severity=severity, train=bad)
+
+
+@pytest.mark.parametrize(("severity", "passes"), [("never", True), ("error", True), ("warning", False)])
+def test_warnings_close_the_gate_only_if_it_is_told_so(case, severity, passes):
+    rule = text_format.Parse(
+        """
+        feature_validations {
+          feature_path { step: "floor" }
+          validations {
+            sql_expression: "feature.num_stats.max < 5"
+            severity: WARNING
+            description: "Nobody goes above the fourth floor."
+          }
+        }
+        """,
+        custom_validation_config_pb2.CustomValidationConfig(),
+    )
+    if passes:
+        report = case.run(severity=severity, custom_validation_config=rule, train=GOOD)
+        assert (report["errors"], report["warnings"]) == (0, 1)
+        assert "Nobody goes above the fourth floor" in report["findings"][0]["rule"]
+    else:
+        error = case.error(severity=severity, custom_validation_config=rule, train=GOOD)
+        assert "0 errors, 1 warning" in error
+
+
+def test_long_report_is_cut_after_twenty_lines_errors_first():
+    found = [Finding("warning", "train", f"a{i:02}", "rule", "found") for i in range(10)]
+    found += [Finding("error", "train", f"b{i:02}", "rule", "found") for i in range(15)]
+    report = Report.of("error", {"train": Examined(5, 25)}, found + found)
+    with pytest.raises(DataGateError) as caught:
+        report.require_open()
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "The data breaks its schema: 15 errors, 10 warnings. Examined: train 5 examples of 25 columns."
+    assert lines[1].strip() == "error: train: b00: rule: found"
+    assert lines[16].strip() == "warning: train: a00: rule: found"
+    assert lines[21].strip() == "and 5 more"
+    assert len(lines) == 23
+
+
+def test_missing_anomalies_do_not_let_the_data_pass(case):
+    case.run(train=GOOD)
+    (path,) = (case.folder / "anomalies").glob("Split-*/SchemaDiff.pb")
+    path.unlink()
+    inputs = {}
+    for key, kind in (
+        ("statistics", standard_artifacts.ExampleStatistics),
+        ("schema", standard_artifacts.Schema),
+        ("anomalies", standard_artifacts.ExampleAnomalies),
+    ):
+        artifact = kind()
+        artifact.uri = str(case.folder / key)
+        inputs[key] = [artifact]
+    inputs["statistics"][0].split_names = inputs["anomalies"][0].split_names = '["train"]'
+    with pytest.raises(ValueError, match="The anomalies of the split 'train' are missing"):
+        DataGateExecutor().Do(inputs, {"report": [case.report]}, {"severity": "error"})
+
+
+def test_component_refuses_an_unknown_severity():
+    channels = [
+        Channel(type=kind)
+        for kind in (
+            standard_artifacts.ExampleStatistics,
+            standard_artifacts.Schema,
+            standard_artifacts.ExampleAnomalies,
+        )
+    ]
+    assert DataGate(*channels).outputs["report"].type is DataGateReport
+    with pytest.raises(ValueError, match="one of error, warning, never, not 'fatal'"):
+        DataGate(*channels, severity="fatal")
