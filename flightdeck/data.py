@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import typer
 
@@ -20,7 +21,7 @@ def prepare(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_jso
 
     settings = load_settings(config, overrides)
     prepare_spans = project.resolve(settings.use_case.prepare)
-    preparation = prepare_spans(settings.spans, progress=None if as_json else typer.echo)
+    preparation = prepare_spans(Path(settings.spans), progress=None if as_json else typer.echo)
     if as_json:
         typer.echo(json.dumps(asdict(preparation), indent=2, default=str))
 

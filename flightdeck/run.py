@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,7 +54,7 @@ def execute(settings: Settings, as_json: bool) -> RunSummary:
     from pipeline import store
     from pipeline.workspace import WorkspaceError, exclusive, new_run_id
 
-    if not settings.spans.is_dir():
+    if not Path(settings.spans).is_dir():
         raise WorkspaceError(f"There is no data in {settings.spans} yet; prepare it with: flightdeck data prepare")
     store.connection(settings)  # or a missing variable would be noticed only after the imports
     with exclusive(settings):

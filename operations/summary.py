@@ -194,7 +194,7 @@ def _verdict(
         return {
             "outcome": "pushed",
             "version": str(pushed.properties["pushed_version"]),
-            "pushed_to": str(settings.pushed),
+            "pushed_to": settings.pushed,
         }
     if not settings.push.enabled:
         reasons.append("pushing is switched off (push.enabled)")

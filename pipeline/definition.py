@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import tensorflow_model_analysis as tfma
+import json
+from pathlib import Path
+
 from tensorflow_model_analysis.proto import config_pb2
 from tfx.components import (
     BulkInferrer,
@@ -18,6 +20,7 @@ from tfx.components import (
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import bulk_inferrer_pb2, pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel
@@ -30,6 +33,11 @@ from components.infra_validator import InfraValidator
 from components.span_example_gen import SpanExampleGen
 from pipeline import fingerprint
 from pipeline.settings import Metric, Settings
+
+# What may be changed when a compiled pipeline is submitted, without compiling it again: a window of spans, and the
+# Trainer's configuration as JSON. Their defaults are the settings'.
+WINDOW = "window"
+TRAINING = "training"
 
 
 def create_pipeline(settings: Settings) -> Pipeline:
@@ -45,15 +53,17 @@ def create_pipeline(settings: Settings) -> Pipeline:
     use_case, contract = settings.use_case, settings.contract()
 
     examples = SpanExampleGen(
-        input_base=str(settings.spans),
+        input_base=settings.spans,
         columns=contract.ingested(),
         ignored=contract.ignored(),
-        window=settings.data.window,
+        window=RuntimeParameter(WINDOW, str, settings.data.window),
         eval_spans=settings.data.eval_spans,
     )
     statistics = StatisticsGen(examples=examples.outputs["examples"])
     inferred_schema = SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True)
-    schema = CuratedSchema(schema_file=str(use_case.schema_file), digest=fingerprint.file_digest(use_case.schema_file))
+    schema = CuratedSchema(
+        schema_file=_portable(use_case.schema_file), digest=fingerprint.file_digest(use_case.schema_file)
+    )
     anomalies = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
     gate = DataGate(
         statistics=statistics.outputs["statistics"],
@@ -90,22 +100,20 @@ def create_pipeline(settings: Settings) -> Pipeline:
         "train_args": trainer_pb2.TrainArgs(splits=["train"]),
         "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
     }
-    model_config = {
-        "features": features,
-        "model": settings.model.model_dump(mode="json"),
-        "label": contract.label,
-    }
+    training = {"features": features, "model": settings.model.model_dump(mode="json"), "label": contract.label}
     tuner = None
     if settings.tuning.enabled:
         tuner = Tuner(
             tuner_fn=use_case.tuner_fn,
-            custom_config={**model_config, "code": fingerprint.code_digest(use_case.tuner_fn)},
+            custom_config={**training, "code": fingerprint.code_digest(use_case.tuner_fn)},
             **learning,
         )
     trainer = Trainer(
         run_fn=use_case.run_fn,
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
-        custom_config={**model_config, "code": fingerprint.code_digest(use_case.run_fn)},
+        custom_config=RuntimeParameter(
+            TRAINING, str, json.dumps({**training, "code": fingerprint.code_digest(use_case.run_fn)}, sort_keys=True)
+        ),
         **learning,
     )
 
@@ -152,7 +160,7 @@ def create_pipeline(settings: Settings) -> Pipeline:
                 model_blessing=evaluator.outputs["blessing"],
                 infra_blessing=infra_validator.outputs["blessing"],
                 push_destination=pusher_pb2.PushDestination(
-                    filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(settings.pushed))
+                    filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=settings.pushed)
                 ),
             )
         )
@@ -167,7 +175,7 @@ def create_inference_pipeline(settings: Settings) -> Pipeline:
     contract = settings.contract()
     keys = {column.name: "string" for column in contract.columns if column.role == "key" and column.type == "string"}
     examples = SpanExampleGen(
-        input_base=str(settings.spans),
+        input_base=settings.spans,
         columns={**contract.ingested(labelled=False), **keys},
         ignored=[name for name in contract.ignored(labelled=False) if name not in keys],
         window=settings.data.window,
@@ -198,28 +206,28 @@ def create_inference_pipeline(settings: Settings) -> Pipeline:
     return _pipeline(settings, settings.use_case.name, [examples, champion, inferrer])
 
 
-def evaluation_config(settings: Settings, label: str) -> tfma.EvalConfig:
+def evaluation_config(settings: Settings, label: str) -> config_pb2.EvalConfig:
     """What TFMA computes and what a challenger must reach, overall and per slice."""
-    gated = [tfma.SlicingSpec(feature_keys=list(columns)) for columns in settings.evaluation.gated_slices]
-    return tfma.EvalConfig(
-        model_specs=[tfma.ModelSpec(signature_name="serving_default", label_key=label)],
+    gated = [config_pb2.SlicingSpec(feature_keys=list(columns)) for columns in settings.evaluation.gated_slices]
+    return config_pb2.EvalConfig(
+        model_specs=[config_pb2.ModelSpec(signature_name="serving_default", label_key=label)],
         slicing_specs=[
-            tfma.SlicingSpec(),
-            *(tfma.SlicingSpec(feature_keys=list(columns)) for columns in settings.evaluation.slices),
+            config_pb2.SlicingSpec(),
+            *(config_pb2.SlicingSpec(feature_keys=list(columns)) for columns in settings.evaluation.slices),
         ],
         metrics_specs=[
-            tfma.MetricsSpec(metrics=[_metric_config(metric, gated) for metric in settings.evaluation.metrics])
+            config_pb2.MetricsSpec(metrics=[_metric_config(metric, gated) for metric in settings.evaluation.metrics])
         ],
     )
 
 
-def _metric_config(metric: Metric, gated: list[tfma.SlicingSpec]) -> tfma.MetricConfig:
+def _metric_config(metric: Metric, gated: list[config_pb2.SlicingSpec]) -> config_pb2.MetricConfig:
     # Not `config.threshold`: that one holds on every slice, and a slice of thirty rows would decide.
     thresholds = (
-        ([tfma.SlicingSpec()], _threshold(metric, metric.at_least, metric.at_most, metric.may_lose)),
+        ([config_pb2.SlicingSpec()], _threshold(metric, metric.at_least, metric.at_most, metric.may_lose)),
         (gated, _threshold(metric, metric.slices_at_least, None, metric.slices_may_lose)),
     )
-    return tfma.MetricConfig(
+    return config_pb2.MetricConfig(
         class_name=metric.name,
         module=metric.module,
         per_slice_thresholds=[
@@ -232,8 +240,8 @@ def _metric_config(metric: Metric, gated: list[tfma.SlicingSpec]) -> tfma.Metric
 
 def _threshold(
     metric: Metric, at_least: float | None, at_most: float | None, may_lose: float | None
-) -> tfma.MetricThreshold | None:
-    threshold = tfma.MetricThreshold()
+) -> config_pb2.MetricThreshold | None:
+    threshold = config_pb2.MetricThreshold()
     if at_least is not None:
         threshold.value_threshold.lower_bound.value = at_least
     if at_most is not None:
@@ -241,16 +249,22 @@ def _threshold(
     if may_lose is not None:
         higher = metric.better == "higher"
         threshold.change_threshold.direction = (
-            tfma.MetricDirection.HIGHER_IS_BETTER if higher else tfma.MetricDirection.LOWER_IS_BETTER
+            config_pb2.MetricDirection.HIGHER_IS_BETTER if higher else config_pb2.MetricDirection.LOWER_IS_BETTER
         )
         threshold.change_threshold.absolute.value = -may_lose if higher else may_lose
     return threshold if threshold.ByteSize() else None
 
 
+def _portable(path: Path) -> str:
+    """A file of this project by its place in it, so that the pipeline means the same in a checkout and in an image."""
+    project = Path(__file__).resolve().parents[1]
+    return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
+
+
 def _pipeline(settings: Settings, name: str, nodes: list[BaseNode]) -> Pipeline:
     return Pipeline(
         pipeline_name=name,
-        pipeline_root=str(settings.artifacts),
+        pipeline_root=settings.artifacts,
         components=nodes,
         enable_cache=settings.cache,
         beam_pipeline_args=list(settings.beam.args),

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
+from components.span_example_gen.window import Window
 from data.contract import Contract
 
 DOTTED_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
@@ -54,7 +55,7 @@ class UseCase(Section):
 class Data(Section):
     """Which data a run sees."""
 
-    spans: Path | None = Field(default=None, description="Folder of spans; default: `spans` in the workspace.")
+    spans: str | None = Field(default=None, description="Folder of spans; default: `spans` in the workspace.")
     window: str = Field(
         default="oldest:newest", description="FIRST:LAST span; a number, `oldest`, `newest` or `newest-K`."
     )
@@ -132,7 +133,7 @@ class Push(Section):
     """Where blessed models go."""
 
     enabled: bool = True
-    destination: Path | None = Field(
+    destination: str | None = Field(
         default=None, description="Folder of numbered versions; default: `models/NAME` in the workspace."
     )
 
@@ -162,7 +163,10 @@ class Settings(Section):
     """Everything a run depends on besides code and data."""
 
     use_case: UseCase
-    workspace: Path = Field(default=Path("workspace"), description="Everything a run writes goes below this folder.")
+    workspace: str = Field(
+        default="workspace",
+        description="Everything a run writes goes below this folder, or URI such as gs://bucket/path.",
+    )
     data: Data = Data()
     gate: Gate = Gate()
     features: Any = Field(description="Defined by `use_case.features`.")
@@ -178,29 +182,29 @@ class Settings(Section):
     )
 
     @property
-    def spans(self) -> Path:
+    def spans(self) -> str:
         """The folder that holds span-001, span-002 and so on."""
-        return self.data.spans or self.workspace / "spans"
+        return self.data.spans or f"{self.workspace}/spans"
 
     @property
-    def artifacts(self) -> Path:
+    def artifacts(self) -> str:
         """TFX's pipeline root."""
-        return self.workspace / "artifacts"
+        return f"{self.workspace}/artifacts"
+
+    @property
+    def pushed(self) -> str:
+        """The folder of numbered, immutable model versions that servers read."""
+        return self.push.destination or f"{self.workspace}/models/{self.use_case.name}"
 
     @property
     def metadata_file(self) -> Path:
         """The file of ML Metadata, if it is of the kind sqlite."""
-        return self.workspace / "metadata.sqlite"
-
-    @property
-    def pushed(self) -> Path:
-        """The folder of numbered, immutable model versions that servers read."""
-        return self.push.destination or self.workspace / "models" / self.use_case.name
+        return Path(self.workspace) / "metadata.sqlite"
 
     @property
     def runs(self) -> Path:
-        """One folder per run: its log and its summary."""
-        return self.workspace / "runs"
+        """One folder per run on this machine: its log and its summary."""
+        return Path(self.workspace) / "runs"
 
     def contract(self) -> Contract:
         """The columns of the dataset.
@@ -312,17 +316,20 @@ def _override(raw: dict[str, Any], override: str) -> None:
 def _anchored(settings: Settings, project: Path) -> Settings:
     """The same settings with absolute paths; a URI such as gs://bucket stays as it is."""
 
-    def anchor(path: Path | None) -> Path | None:
-        return path if path is None or "://" in str(path) else project / path.expanduser()
+    def anchor(location: str) -> str:
+        return location.rstrip("/") if "://" in location else str(project / Path(location).expanduser())
+
+    def anchor_if(location: str | None) -> str | None:
+        return None if location is None else anchor(location)
 
     use_case = settings.use_case
     return settings.model_copy(
         update={
             "workspace": anchor(settings.workspace),
-            "data": settings.data.model_copy(update={"spans": anchor(settings.data.spans)}),
-            "push": settings.push.model_copy(update={"destination": anchor(settings.push.destination)}),
+            "data": settings.data.model_copy(update={"spans": anchor_if(settings.data.spans)}),
+            "push": settings.push.model_copy(update={"destination": anchor_if(settings.push.destination)}),
             "use_case": use_case.model_copy(
-                update={"contract": anchor(use_case.contract), "schema_file": anchor(use_case.schema_file)}
+                update={"contract": project / use_case.contract, "schema_file": project / use_case.schema_file}
             ),
         }
     )
@@ -340,6 +347,10 @@ def _check_features(settings: Settings) -> None:
         raise SettingsError(
             f"evaluation.slices: `{column}` is not an ingested column of the contract; choose among {', '.join(known)}."
         )
+    try:
+        Window.parse(settings.data.window)
+    except ValueError as error:
+        raise SettingsError(f"data.window: {error}") from error
     if not settings.use_case.schema_file.is_file():
         raise SettingsError(f"use_case.schema_file: there is no file {settings.use_case.schema_file}.")
 

@@ -34,7 +34,12 @@ def exclusive(settings: Settings) -> Iterator[Path]:
     Raises:
         WorkspaceError: it cannot be written to, or another run holds it.
     """
-    workspace = settings.workspace
+    if "://" in settings.workspace:
+        raise WorkspaceError(
+            f"A run on this machine needs a local workspace, and {settings.workspace} is not one; "
+            "choose another with --set workspace=FOLDER."
+        )
+    workspace = Path(settings.workspace)
     try:
         workspace.mkdir(parents=True, exist_ok=True)
         lock = os.open(workspace / "lock", os.O_RDWR | os.O_CREAT, 0o644)

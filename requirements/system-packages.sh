@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what no Python wheel brings, from the distribution: system-packages.sh python|build|docker|mariadb
+# Installs what no Python wheel brings, from the distribution: system-packages.sh python|build|docker|mariadb|kubernetes
 set -euo pipefail
 
 case ${1:-} in
@@ -7,8 +7,22 @@ case ${1:-} in
     build) packages=(g++ python3-dev) ;;
     docker) packages=(docker.io debootstrap iptables) ;;
     mariadb) packages=(mariadb-server-core) ;;  # the server alone: nothing that starts by itself
-    *) echo "usage: system-packages.sh python|build|docker|mariadb" >&2; exit 2 ;;
+    # For a machine without a recent kubectl. That of Debian 12 is of 2020 and does not know Kustomize's components, so
+    # Kustomize is built from its release (into .tools/kustomize), for which Debian's Go suffices.
+    kubernetes) packages=(golang-go) ;;
+    *) echo "usage: system-packages.sh python|build|docker|mariadb|kubernetes" >&2; exit 2 ;;
 esac
+
+install_kustomize() {
+    local tools
+    tools=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.tools/kustomize
+    echo "Building Kustomize into .tools/kustomize (a minute or two) ..." >&2
+    GOBIN=$tools GOFLAGS=-mod=mod go install sigs.k8s.io/kustomize/kustomize/v5@v5.0.1
+}
+if [[ $1 = kubernetes ]] && command -v go >/dev/null; then
+    install_kustomize
+    exit 0
+fi
 
 as_root=()
 if [[ $(id -u) -ne 0 ]]; then
@@ -21,3 +35,4 @@ fi
 command -v apt-get >/dev/null || { echo "Please install these packages with your package manager: ${packages[*]}" >&2; exit 1; }
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "${packages[@]}" >/dev/null
+if [[ $1 = kubernetes ]]; then install_kustomize; fi

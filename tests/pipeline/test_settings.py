@@ -21,8 +21,8 @@ def refusal(*overrides: str, path: Path = LOCAL) -> str:
 def test_the_shipped_settings_load_and_relative_paths_belong_to_the_project():
     settings = project.load(LOCAL)
 
-    assert settings.workspace == LOCAL.parents[1] / "workspace"
-    assert settings.spans == settings.workspace / "spans"
+    assert settings.workspace == str(LOCAL.parents[1] / "workspace")
+    assert settings.spans == f"{settings.workspace}/spans"
     assert settings.use_case.schema_file.is_file()
 
 
@@ -31,7 +31,7 @@ def test_an_override_reaches_a_nested_setting_with_its_type():
 
     assert settings.model.epochs == 7
     assert settings.model.hidden_units == (8, 4)
-    assert settings.workspace == Path("/elsewhere")
+    assert settings.workspace == "/elsewhere"
 
 
 def test_an_unknown_setting_is_named_and_the_nearest_one_suggested():
@@ -119,4 +119,16 @@ def test_a_settings_file_outside_config_anchors_paths_beside_itself(tmp_path):
         + textwrap.dedent("\n")
     )
 
-    assert project.load(copy).workspace == tmp_path / "workspace"
+    assert project.load(copy).workspace == str(tmp_path / "workspace")
+
+
+def test_a_bucket_stays_a_bucket():
+    settings = project.load(LOCAL, ["workspace=gs://bucket/flights/"])
+
+    assert settings.artifacts == "gs://bucket/flights/artifacts"
+    assert settings.spans == "gs://bucket/flights/spans"
+
+
+def test_a_window_that_makes_no_sense_is_refused_before_anything_is_loaded():
+    assert "data.window" in refusal('data.window="5:last"')
+    assert "data.window" in refusal("data.window=all")
