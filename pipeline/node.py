@@ -11,6 +11,7 @@ import resource
 import time
 from typing import Literal
 
+from absl import flags
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import constants
 from tfx.dsl.compiler.compiler import Compiler
@@ -19,6 +20,12 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
+from tfx_bsl.coders import batch_util  # noqa: F401  (defines the flag)
+
+# By default Beam sizes the batches of TFX's components by how fast they were just now, so that means and variances are
+# summed up in another order each time and no two runs train the same weights. Batches of so many bytes are the same
+# every time, and larger.
+flags.FLAGS.set_default("tfxio_use_byte_size_batching", True)
 
 NodeState = Literal["done", "cached", "skipped", "failed"]
 
