@@ -1,0 +1,54 @@
+"""Builds overlays with whatever Kustomize the machine has, and installs one where it has none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MANIFESTS = ROOT / "deploy" / "kubernetes"
+OVERLAYS = ("local", "gke", "gke-kserve")
+BUILT_HERE = ROOT / ".tools" / "kustomize" / "kustomize"
+
+
+def build(overlay: Path) -> list[dict[str, Any]]:
+    """The manifests that an overlay stands for.
+
+    Args:
+        overlay: folder with a kustomization.yaml.
+
+    Raises:
+        RuntimeError: Kustomize refused it; the text is what Kustomize said.
+    """
+    result = subprocess.run([*_command(), str(overlay)], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise RuntimeError(result.stderr)
+    return [document for document in yaml.safe_load_all(result.stdout) if document]
+
+
+@cache
+def _command() -> tuple[str, ...]:
+    if _kubectl_is_recent():
+        return ("kubectl", "kustomize")
+    if not BUILT_HERE.is_file():
+        subprocess.run([str(ROOT / "requirements" / "system-packages.sh"), "kubernetes"], check=True)
+    return (str(BUILT_HERE), "build")
+
+
+def _kubectl_is_recent() -> bool:
+    """Whether there is a kubectl with Kustomize 5; older ones do not say which Kustomize they contain."""
+    if not shutil.which("kubectl"):
+        return False
+    command = ["kubectl", "version", "--client", "--output=json"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        version = json.loads(said.stdout).get("kustomizeVersion", "")
+    except json.JSONDecodeError:
+        return False
+    return version.startswith("v") and int(version[1:].split(".")[0]) >= 5

@@ -1,0 +1,75 @@
+"""The definition: what depends on what, before anything runs."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import settings as project
+
+pytestmark = pytest.mark.component
+LOCAL = Path(__file__).parents[2] / "config" / "local.yaml"
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """The intermediate representation of the shipped settings: node id -> node."""
+    from pipeline import node
+    from pipeline.definition import create_pipeline
+
+    ir = node.compile_run(create_pipeline(project.load(LOCAL)), "a-run")
+    return {each.pipeline_node.node_info.id: each.pipeline_node for each in ir.nodes}
+
+
+def ancestors(compiled, node_id: str) -> set[str]:
+    direct = set(compiled[node_id].upstream_nodes)
+    return direct.union(*(ancestors(compiled, each) for each in direct))
+
+
+def test_nothing_is_learned_before_the_gate(compiled):
+    assert "DataGate" in ancestors(compiled, "Transform")
+    assert "DataGate" in ancestors(compiled, "Trainer")
+
+
+def test_a_push_waits_for_both_blessings(compiled):
+    assert {"Evaluator", "InfraValidator"} <= set(compiled["Pusher"].upstream_nodes)
+
+
+def test_the_champion_is_resolved_knowing_the_candidate(compiled):
+    assert "Trainer" in compiled["Champion"].upstream_nodes
+    assert {"Trainer", "Champion"} <= set(compiled["Evaluator"].upstream_nodes)
+
+
+def test_tuner_and_pusher_are_there_only_when_asked_for():
+    from pipeline import node
+    from pipeline.definition import create_pipeline
+
+    def nodes(*overrides: str) -> list[str]:
+        return node.node_ids(node.compile_run(create_pipeline(project.load(LOCAL, overrides)), "a-run"))
+
+    assert "Tuner" not in nodes()
+    assert "Tuner" in nodes("tuning.enabled=true")
+    assert "Pusher" not in nodes("push.enabled=false")
+
+
+def test_the_shipped_evaluation_runs_in_batches_and_its_thresholds_spare_small_slices():
+    from components.evaluation.batched_extracts import why_not_batched
+    from pipeline.definition import evaluation_config
+
+    settings = project.load(LOCAL)
+    config = evaluation_config(settings, settings.contract().label)
+
+    assert why_not_batched(config) == []
+    auc = next(metric for spec in config.metrics_specs for metric in spec.metrics if metric.class_name == "AUC")
+    assert not auc.HasField("threshold")
+    bounded = {
+        tuple(slicing.feature_keys): each.threshold.value_threshold.lower_bound.value
+        for each in auc.per_slice_thresholds
+        for slicing in each.slicing_specs
+    }
+    assert bounded == {(): 0.65, ("origin",): 0.55, ("departure_band",): 0.55}
+
+
+def test_the_pipeline_does_not_depend_on_where_the_checkout_is(compiled):
+    parameters = compiled["CuratedSchema"].parameters.parameters
+
+    assert parameters["schema_file"].field_value.string_value == "data/schema.pbtxt"
