@@ -39,7 +39,7 @@ def schema_diff(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as
     inferred = Ledger(store.connection(settings)).latest("SchemaGen", "schema")
     if inferred is None:
         raise LedgerError("No run has inferred a schema yet: run the pipeline first.")
-    differences = comparison.diff(settings.use_case.schema_file, inferred.uri / "schema.pbtxt")
+    differences = comparison.diff(settings.use_case.schema_file, Path(inferred.uri) / "schema.pbtxt")
     if as_json:
         typer.echo(json.dumps([asdict(difference) for difference in differences], indent=2))
         return

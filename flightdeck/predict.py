@@ -56,7 +56,7 @@ def predict(
                 raise typer.Exit(1)
             examples = Ledger(store.connection(settings)).outputs(run_id)["BulkInferrer"]["output_examples"]
             keys = [each.name for each in settings.contract().columns if each.role == "key" and each.type == "string"]
-            rows = predictions.write_parquet(examples.uri, [*keys, "probability"], output)
+            rows = predictions.write_parquet(Path(examples.uri), [*keys, "probability"], output)
             screen.write(
                 json.dumps({"run_id": run_id, "rows": rows, "output": str(output)}) + "\n"
                 if as_json

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
+from pipeline.store import Output, outputs, values
+
 
 class LedgerError(ValueError):
     """The metadata store cannot answer; the text says why."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Output:
-    """An artifact that a node of a run made, or reused.
-
-    Attributes:
-        uri: the folder of its content.
-        properties: its properties and custom properties, by name.
-        artifact_id: its id in the metadata store.
-    """
-
-    uri: Path
-    properties: dict[str, int | float | str]
-    artifact_id: int
 
 
 class Ledger:
@@ -60,7 +46,7 @@ class Ledger:
             LedgerError: there is no such run.
         """
         executions = [each.id for each in self._executions(run_id)]
-        made = self._made_by(executions)
+        made = outputs(self._store, executions)
         return {self._node_id(execution): made.get(execution, {}) for execution in executions}
 
     def states(self, run_id: str) -> dict[str, metadata_store_pb2.Execution.State.ValueType]:
@@ -81,7 +67,7 @@ class Ledger:
         """Whether any run has blessed a model."""
         types = {each.name for each in self._store.get_artifact_types()}
         return "ModelBlessing" in types and any(
-            _values(each.custom_properties).get("blessed") == 1
+            values(each.custom_properties).get("blessed") == 1
             for each in self._store.get_artifacts_by_type("ModelBlessing")
         )
 
@@ -90,41 +76,12 @@ class Ledger:
         names = [each for each in self._store.get_contexts_by_type("node") if each.name.endswith(f".{node_id}")]
         executions = [each for name in names for each in self._store.get_executions_by_context(name.id)]
         for execution in sorted(executions, key=lambda each: each.id, reverse=True):
-            made = self._made_by([execution.id]).get(execution.id, {})
+            made = outputs(self._store, [execution.id]).get(execution.id, {})
             if key in made:
                 return made[key]
         return None
-
-    def _made_by(self, execution_ids: list[int]) -> dict[int, dict[str, Output]]:
-        events = [
-            event
-            for event in self._store.get_events_by_execution_ids(execution_ids)
-            if event.type in (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.INTERNAL_OUTPUT)
-        ]
-        artifacts = {
-            artifact.id: artifact
-            for artifact in self._store.get_artifacts_by_id([event.artifact_id for event in events])
-        }
-        made: dict[int, dict[str, Output]] = {}
-        for event in events:
-            artifact = artifacts[event.artifact_id]
-            key = next((step.key for step in event.path.steps if step.WhichOneof("value") == "key"), "")
-            made.setdefault(event.execution_id, {})[key] = Output(
-                Path(artifact.uri),
-                _values(artifact.properties) | _values(artifact.custom_properties),
-                artifact.id,
-            )
-        return made
 
     def _node_id(self, execution_id: int) -> str:
         """TFX names the node context PIPELINE.NODE."""
         contexts = self._store.get_contexts_by_execution(execution_id)
         return next(each.name.rpartition(".")[2] for each in contexts if each.type == "node")
-
-
-def _values(properties: object) -> dict[str, int | float | str]:
-    return {
-        name: getattr(value, value.WhichOneof("value"))
-        for name, value in properties.items()  # pyright: ignore[reportAttributeAccessIssue]
-        if value.WhichOneof("value") in ("int_value", "double_value", "string_value")
-    }

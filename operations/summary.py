@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from operations.ledger import Ledger, Output
-from pipeline import store
+from operations.ledger import Ledger
+from pipeline import evaluation, store
 from pipeline.settings import Metric, Settings
+from pipeline.store import Output
 
 Outcome = Literal["pushed", "blessed", "not blessed", "failed"]
 
@@ -89,7 +90,7 @@ def summarise(settings: Settings, outcome: Any, loading_seconds: float, seconds:
         "run_id": outcome.run_id,
         "settings_digest": settings.digest(),
         "window": settings.data.window,
-        "main_metric": _metric_name(main),
+        "main_metric": evaluation.metric_name(main),
         "nodes": [
             NodeSummary(node_id=each.node_id, state=each.state, seconds=each.seconds, peak_mb=each.peak_mb)
             for each in outcome.nodes
@@ -101,12 +102,11 @@ def summarise(settings: Settings, outcome: Any, loading_seconds: float, seconds:
     if examples := outputs.get("SpanExampleGen", {}).get("examples"):
         summary |= _data(examples, settings)
     if report := outputs.get("DataGate", {}).get("report"):
-        findings = json.loads((report.uri / "report.json").read_text(encoding="utf-8"))["findings"]
+        findings = json.loads((Path(report.uri) / "report.json").read_text(encoding="utf-8"))["findings"]
         summary["anomalies"] = [_finding(each) for each in findings]
-    evaluation = outputs.get("Evaluator", {}).get("evaluation")
-    if evaluation:
-        summary |= _metrics(evaluation, main, settings.evaluation.min_slice_size)
-    summary |= _verdict(outcome, outputs, evaluation, settings)
+    if judged := outputs.get("Evaluator", {}).get("evaluation"):
+        summary |= _metrics(judged, main, settings.evaluation.min_slice_size)
+    summary |= _verdict(outcome, outputs, settings)
     return RunSummary(**summary)
 
 
@@ -134,60 +134,36 @@ def _data(examples: Output, settings: Settings) -> dict[str, Any]:
 
 
 def _finding(finding: dict[str, Any]) -> str:
-    return f"{finding['split']}: {finding['column']}: {finding['description']}"
+    return f"{finding['severity']}: {finding['split']}: {finding['column']}: {finding['rule']}: {finding['found']}"
 
 
-def _metrics(evaluation: Output, main: Metric, min_rows: int) -> dict[str, Any]:
-    """Reads TFMA's metrics: the overall ones of both models, and the main one on each slice."""
-    import tensorflow_model_analysis as tfma
-
-    name = _metric_name(main)
-    overall: dict[str, dict[str, float]] = {"challenger": {}, "champion": {}}
-    slices = []
-    for record in tfma.load_metrics(str(evaluation.uri)):
-        values: dict[str, dict[str, float]] = {"challenger": {}, "champion": {}}
-        for each in record.metric_keys_and_values:
-            if not each.key.is_diff and each.value.WhichOneof("type") == "double_value":
-                model = "champion" if each.key.model_name == "baseline" else "challenger"
-                values[model][each.key.name] = each.value.double_value.value
-        if not record.slice_key.single_slice_keys:
-            overall = values
-            continue
-        rows = int(values["challenger"].get("example_count", 0))
-        if rows >= min_rows and name in values["challenger"]:
-            slices.append(
-                SliceSummary(
-                    slice=", ".join(_slice_part(part) for part in record.slice_key.single_slice_keys),
-                    rows=rows,
-                    challenger=values["challenger"][name],
-                    champion=values["champion"].get(name),
-                )
-            )
-    slices.sort(key=lambda each: each.challenger, reverse=main.better == "lower")
+def _metrics(artifact: Output, main: Metric, min_rows: int) -> dict[str, Any]:
+    found = evaluation.results(artifact.uri)
+    name = evaluation.metric_name(main)
     return {
-        "metrics": overall["challenger"],
-        "champion_metrics": overall["champion"],
-        "worst_slices": slices[:5],
+        "metrics": found[0].challenger,
+        "champion_metrics": found[0].champion,
+        "worst_slices": [
+            SliceSummary(
+                slice=each.name, rows=each.rows, challenger=each.challenger[name], champion=each.champion.get(name)
+            )
+            for each in evaluation.worst(found, main, min_rows)
+        ],
     }
 
 
-def _slice_part(part: Any) -> str:
-    value = getattr(part, part.WhichOneof("kind"))
-    return f"{part.column}={value.decode() if isinstance(value, bytes) else value}"
-
-
-def _verdict(
-    outcome: Any, outputs: dict[str, dict[str, Output]], evaluation: Output | None, settings: Settings
-) -> dict[str, Any]:
+def _verdict(outcome: Any, outputs: dict[str, dict[str, Output]], settings: Settings) -> dict[str, Any]:
     if not outcome.succeeded:
         failure = outcome.failure
         reason = f"{failure.node_id} failed: {failure.error}" if failure else "it was interrupted"
         return {"outcome": "failed", "reasons": [reason]}
-    reasons = [] if evaluation is None else _failed_thresholds(evaluation)
+    judged = outputs.get("Evaluator", {}).get("evaluation")
+    reasons = [] if judged is None else evaluation.failed_thresholds(judged.uri)
     blessing = outputs.get("Evaluator", {}).get("blessing")
     blessed = blessing is not None and blessing.properties.get("blessed") == 1
     infra = outputs.get("InfraValidator", {}).get("blessing")
     if infra is not None and infra.properties.get("blessed") != 1:
+        blessed = False
         reasons.append(f"it cannot serve: {infra.properties.get('reason', 'see the log')}")
     pushed = outputs.get("Pusher", {}).get("pushed_model")
     if pushed is not None and pushed.properties.get("pushed_version"):
@@ -199,33 +175,3 @@ def _verdict(
     if not settings.push.enabled:
         reasons.append("pushing is switched off (push.enabled)")
     return {"outcome": "blessed" if blessed else "not blessed", "reasons": reasons}
-
-
-def _failed_thresholds(evaluation: Output) -> list[str]:
-    import tensorflow_model_analysis as tfma
-
-    result = tfma.load_validation_result(str(evaluation.uri))
-    reasons = []
-    for per_slice in result.metric_validations_per_slice:
-        where = ", ".join(_slice_part(part) for part in per_slice.slice_key.single_slice_keys)
-        reasons += [_failed_threshold(failure, where) for failure in per_slice.failures]
-    return reasons
-
-
-def _failed_threshold(failure: Any, where: str) -> str:
-    name = f"{failure.metric_key.name}{f' on {where}' if where else ''}"
-    value = failure.metric_value.double_value.value
-    if failure.metric_key.is_diff:
-        allowed = failure.metric_threshold.change_threshold.absolute.value
-        return f"{name} changed by {value:+.4f} against the champion, and {allowed:+.4f} is allowed"
-    bounds = failure.metric_threshold.value_threshold
-    if bounds.HasField("lower_bound") and not value >= bounds.lower_bound.value:
-        return f"{name} is {value:.4f}, and must be at least {bounds.lower_bound.value:g}"
-    return f"{name} is {value:.4f}, and must be at most {bounds.upper_bound.value:g}"
-
-
-def _metric_name(metric: Metric) -> str:
-    """The name under which TFMA reports a metric class, such as AUC -> auc."""
-    import re
-
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", metric.name).lower()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tensorflow_model_analysis.proto import config_pb2
 from tfx.components import (
     BulkInferrer,
     Evaluator,
@@ -31,8 +30,8 @@ from components.curated_schema import CuratedSchema
 from components.data_gate import DataGate
 from components.infra_validator import InfraValidator
 from components.span_example_gen import SpanExampleGen
-from pipeline import fingerprint
-from pipeline.settings import Metric, Settings
+from pipeline import evaluation, fingerprint
+from pipeline.settings import Settings
 
 # What may be changed when a compiled pipeline is submitted, without compiling it again: a window of spans, and the
 # Trainer's configuration as JSON. Their defaults are the settings'.
@@ -128,7 +127,7 @@ def create_pipeline(settings: Settings) -> Pipeline:
         example_splits=["eval"],
         model=trainer.outputs["model"],
         baseline_model=champion.outputs["model"],
-        eval_config=evaluation_config(settings, contract.label),
+        eval_config=evaluation.configuration(settings.evaluation, contract.label),
         module_path="components.evaluation.batched_extracts",
         schema=schema.outputs["schema"],
     )
@@ -204,55 +203,6 @@ def create_inference_pipeline(settings: Settings) -> Pipeline:
         ),
     )
     return _pipeline(settings, settings.use_case.name, [examples, champion, inferrer])
-
-
-def evaluation_config(settings: Settings, label: str) -> config_pb2.EvalConfig:
-    """What TFMA computes and what a challenger must reach, overall and per slice."""
-    gated = [config_pb2.SlicingSpec(feature_keys=list(columns)) for columns in settings.evaluation.gated_slices]
-    return config_pb2.EvalConfig(
-        model_specs=[config_pb2.ModelSpec(signature_name="serving_default", label_key=label)],
-        slicing_specs=[
-            config_pb2.SlicingSpec(),
-            *(config_pb2.SlicingSpec(feature_keys=list(columns)) for columns in settings.evaluation.slices),
-        ],
-        metrics_specs=[
-            config_pb2.MetricsSpec(metrics=[_metric_config(metric, gated) for metric in settings.evaluation.metrics])
-        ],
-    )
-
-
-def _metric_config(metric: Metric, gated: list[config_pb2.SlicingSpec]) -> config_pb2.MetricConfig:
-    # Not `config.threshold`: that one holds on every slice, and a slice of thirty rows would decide.
-    thresholds = (
-        ([config_pb2.SlicingSpec()], _threshold(metric, metric.at_least, metric.at_most, metric.may_lose)),
-        (gated, _threshold(metric, metric.slices_at_least, None, metric.slices_may_lose)),
-    )
-    return config_pb2.MetricConfig(
-        class_name=metric.name,
-        module=metric.module,
-        per_slice_thresholds=[
-            config_pb2.PerSliceMetricThreshold(slicing_specs=slices, threshold=threshold)
-            for slices, threshold in thresholds
-            if slices and threshold is not None
-        ],
-    )
-
-
-def _threshold(
-    metric: Metric, at_least: float | None, at_most: float | None, may_lose: float | None
-) -> config_pb2.MetricThreshold | None:
-    threshold = config_pb2.MetricThreshold()
-    if at_least is not None:
-        threshold.value_threshold.lower_bound.value = at_least
-    if at_most is not None:
-        threshold.value_threshold.upper_bound.value = at_most
-    if may_lose is not None:
-        higher = metric.better == "higher"
-        threshold.change_threshold.direction = (
-            config_pb2.MetricDirection.HIGHER_IS_BETTER if higher else config_pb2.MetricDirection.LOWER_IS_BETTER
-        )
-        threshold.change_threshold.absolute.value = -may_lose if higher else may_lose
-    return threshold if threshold.ByteSize() else None
 
 
 def _portable(path: Path) -> str:

@@ -6,9 +6,11 @@ log. Imports neither TensorFlow nor TFX.
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.settings import Settings, SettingsError
@@ -50,3 +52,45 @@ def connection(settings: Settings, environment: Mapping[str, str] | None = None)
     # Of the connection, by ML Metadata itself: a database that is being restarted should not fail an hour of training.
     config.retry_options.max_num_retries = settings.metadata.retries
     return config
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """An artifact that an execution made, or reused.
+
+    Attributes:
+        uri: where its content is.
+        properties: its properties and custom properties, by name.
+        artifact_id: its id in the metadata store.
+    """
+
+    uri: str
+    properties: dict[str, int | float | str]
+    artifact_id: int
+
+
+def outputs(reader: ml_metadata.MetadataStore, execution_ids: Sequence[int]) -> dict[int, dict[str, Output]]:
+    """The artifacts of executions: execution id -> output key -> artifact. Of a cached execution, those it reused."""
+    events = [
+        event
+        for event in reader.get_events_by_execution_ids(execution_ids)
+        if event.type in (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.INTERNAL_OUTPUT)
+    ]
+    artifacts = {each.id: each for each in reader.get_artifacts_by_id([event.artifact_id for event in events])}
+    made: dict[int, dict[str, Output]] = {}
+    for event in events:
+        artifact = artifacts[event.artifact_id]
+        key = next((step.key for step in event.path.steps if step.WhichOneof("value") == "key"), "")
+        made.setdefault(event.execution_id, {})[key] = Output(
+            artifact.uri, values(artifact.properties) | values(artifact.custom_properties), artifact.id
+        )
+    return made
+
+
+def values(properties: Mapping[str, metadata_store_pb2.Value]) -> dict[str, int | float | str]:
+    """ML Metadata's properties as plain values."""
+    return {
+        name: getattr(value, value.WhichOneof("value"))
+        for name, value in properties.items()
+        if value.WhichOneof("value") in ("int_value", "double_value", "string_value")
+    }

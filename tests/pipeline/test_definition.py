@@ -53,10 +53,10 @@ def test_tuner_and_pusher_are_there_only_when_asked_for():
 
 def test_the_shipped_evaluation_runs_in_batches_and_its_thresholds_spare_small_slices():
     from components.evaluation.batched_extracts import why_not_batched
-    from pipeline.definition import evaluation_config
+    from pipeline import evaluation
 
     settings = project.load(LOCAL)
-    config = evaluation_config(settings, settings.contract().label)
+    config = evaluation.configuration(settings.evaluation, settings.contract().label)
 
     assert why_not_batched(config) == []
     auc = next(metric for spec in config.metrics_specs for metric in spec.metrics if metric.class_name == "AUC")

@@ -1,0 +1,150 @@
+"""How a challenger is judged: TFMA's configuration from the settings, and TFMA's results in plain values.
+
+Reading the results imports TensorFlow Model Analysis, and happens inside the functions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from tensorflow_model_analysis.proto import config_pb2
+
+from pipeline.settings import Evaluation, Metric
+
+# The thresholds at which the receiver operating characteristic is sampled for pictures.
+ROC_THRESHOLDS = tuple(step / 40 for step in range(41))
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceResult:
+    """The metrics of one slice of the evaluation split.
+
+    Attributes:
+        name: such as ``column=value, other=value``; empty for the whole split.
+        challenger: metric name -> value.
+        champion: the same of the champion; empty if there was none.
+    """
+
+    name: str
+    challenger: dict[str, float]
+    champion: dict[str, float]
+
+    @property
+    def rows(self) -> int:
+        """How many examples the slice has."""
+        return int(self.challenger.get("example_count", 0))
+
+
+def metric_name(metric: Metric) -> str:
+    """The name under which TFMA reports a metric class, such as AUCPrecisionRecall -> auc_precision_recall."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", metric.name).lower()
+
+
+def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
+    """What TFMA computes and what a challenger must reach, overall and per slice."""
+    gated = [config_pb2.SlicingSpec(feature_keys=list(columns)) for columns in evaluation.gated_slices]
+    return config_pb2.EvalConfig(
+        model_specs=[config_pb2.ModelSpec(signature_name="serving_default", label_key=label)],
+        slicing_specs=[
+            config_pb2.SlicingSpec(),
+            *(config_pb2.SlicingSpec(feature_keys=list(columns)) for columns in evaluation.slices),
+        ],
+        metrics_specs=[
+            config_pb2.MetricsSpec(metrics=[_metric_config(metric, gated) for metric in evaluation.metrics])
+        ],
+    )
+
+
+def results(uri: str) -> list[SliceResult]:
+    """The metrics of every slice, that of the whole evaluation split first.
+
+    Args:
+        uri: the Evaluator's ``evaluation`` artifact.
+    """
+    import tensorflow_model_analysis as tfma
+
+    found = []
+    for record in tfma.load_metrics(uri):
+        values: dict[str, dict[str, float]] = {"challenger": {}, "champion": {}}
+        for each in record.metric_keys_and_values:
+            if not each.key.is_diff and each.value.WhichOneof("type") == "double_value":
+                model = "champion" if each.key.model_name == "baseline" else "challenger"
+                values[model][each.key.name] = each.value.double_value.value
+        found.append(SliceResult(_slice_name(record.slice_key), **values))
+    return sorted(found, key=lambda each: (each.name != "", each.name))
+
+
+def worst(found: Sequence[SliceResult], metric: Metric, min_rows: int, count: int = 5) -> list[SliceResult]:
+    """The slices on which the challenger does worst, worst first; slices of few rows are left out."""
+    name = metric_name(metric)
+    slices = [each for each in found if each.name and each.rows >= min_rows and name in each.challenger]
+    return sorted(slices, key=lambda each: each.challenger[name], reverse=metric.better == "lower")[:count]
+
+
+def failed_thresholds(uri: str) -> list[str]:
+    """What kept the challenger from being blessed, one clause each; empty if nothing did."""
+    import tensorflow_model_analysis as tfma
+
+    return [
+        _failed_threshold(failure, _slice_name(per_slice.slice_key))
+        for per_slice in tfma.load_validation_result(uri).metric_validations_per_slice
+        for failure in per_slice.failures
+    ]
+
+
+def _metric_config(metric: Metric, gated: list[config_pb2.SlicingSpec]) -> config_pb2.MetricConfig:
+    # Not `config.threshold`: that one holds on every slice, and a slice of thirty rows would decide.
+    thresholds = (
+        ([config_pb2.SlicingSpec()], _threshold(metric, metric.at_least, metric.at_most, metric.may_lose)),
+        (gated, _threshold(metric, metric.slices_at_least, None, metric.slices_may_lose)),
+    )
+    return config_pb2.MetricConfig(
+        class_name=metric.name,
+        module=metric.module,
+        per_slice_thresholds=[
+            config_pb2.PerSliceMetricThreshold(slicing_specs=slices, threshold=threshold)
+            for slices, threshold in thresholds
+            if slices and threshold is not None
+        ],
+    )
+
+
+def _threshold(
+    metric: Metric, at_least: float | None, at_most: float | None, may_lose: float | None
+) -> config_pb2.MetricThreshold | None:
+    threshold = config_pb2.MetricThreshold()
+    if at_least is not None:
+        threshold.value_threshold.lower_bound.value = at_least
+    if at_most is not None:
+        threshold.value_threshold.upper_bound.value = at_most
+    if may_lose is not None:
+        higher = metric.better == "higher"
+        threshold.change_threshold.direction = (
+            config_pb2.MetricDirection.HIGHER_IS_BETTER if higher else config_pb2.MetricDirection.LOWER_IS_BETTER
+        )
+        threshold.change_threshold.absolute.value = -may_lose if higher else may_lose
+    return threshold if threshold.ByteSize() else None
+
+
+def _failed_threshold(failure: Any, where: str) -> str:
+    name = f"{failure.metric_key.name}{f' on {where}' if where else ''}"
+    value = failure.metric_value.double_value.value
+    if failure.metric_key.is_diff:
+        allowed = failure.metric_threshold.change_threshold.absolute.value
+        return f"{name} changed by {value:+.4f} against the champion, and {allowed:+.4f} is allowed"
+    bounds = failure.metric_threshold.value_threshold
+    if bounds.HasField("lower_bound") and not value >= bounds.lower_bound.value:
+        return f"{name} is {value:.4f}, and must be at least {bounds.lower_bound.value:g}"
+    return f"{name} is {value:.4f}, and must be at most {bounds.upper_bound.value:g}"
+
+
+def _slice_name(key: Any) -> str:
+    return ", ".join(_slice_part(part) for part in key.single_slice_keys)
+
+
+def _slice_part(part: Any) -> str:
+    value = getattr(part, part.WhichOneof("kind"))
+    return f"{part.column}={value.decode() if isinstance(value, bytes) else value}"
