@@ -7,7 +7,8 @@ from pathlib import Path
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.store import Output, outputs, values
+from pipeline import store
+from pipeline.store import Output, values
 
 
 class LedgerError(ValueError):
@@ -45,9 +46,8 @@ class Ledger:
         Raises:
             LedgerError: there is no such run.
         """
-        executions = [each.id for each in self._executions(run_id)]
-        made = outputs(self._store, executions)
-        return {self._node_id(execution): made.get(execution, {}) for execution in executions}
+        self._require(run_id)
+        return store.outputs_of_run(self._store, run_id)
 
     def states(self, run_id: str) -> dict[str, metadata_store_pb2.Execution.State.ValueType]:
         """How each node of a run ended: node id -> state of its execution.
@@ -55,13 +55,12 @@ class Ledger:
         Raises:
             LedgerError: there is no such run.
         """
-        return {self._node_id(execution.id): execution.last_known_state for execution in self._executions(run_id)}
+        self._require(run_id)
+        return {node: each.last_known_state for node, each in store.executions_of_run(self._store, run_id).items()}
 
-    def _executions(self, run_id: str) -> list[metadata_store_pb2.Execution]:
-        context = self._store.get_context_by_type_and_name("pipeline_run", run_id)
-        if context is None:
+    def _require(self, run_id: str) -> None:
+        if self._store.get_context_by_type_and_name("pipeline_run", run_id) is None:
             raise LedgerError(f"The metadata store has no run {run_id}.")
-        return self._store.get_executions_by_context(context.id)
 
     def has_blessed_model(self) -> bool:
         """Whether any run has blessed a model."""
@@ -76,12 +75,7 @@ class Ledger:
         names = [each for each in self._store.get_contexts_by_type("node") if each.name.endswith(f".{node_id}")]
         executions = [each for name in names for each in self._store.get_executions_by_context(name.id)]
         for execution in sorted(executions, key=lambda each: each.id, reverse=True):
-            made = outputs(self._store, [execution.id]).get(execution.id, {})
+            made = store.outputs(self._store, [execution.id]).get(execution.id, {})
             if key in made:
                 return made[key]
         return None
-
-    def _node_id(self, execution_id: int) -> str:
-        """TFX names the node context PIPELINE.NODE."""
-        contexts = self._store.get_contexts_by_execution(execution_id)
-        return next(each.name.rpartition(".")[2] for each in contexts if each.type == "node")

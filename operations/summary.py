@@ -147,7 +147,7 @@ def _metrics(artifact: Output, main: Metric, min_rows: int) -> dict[str, Any]:
             SliceSummary(
                 slice=each.name, rows=each.rows, challenger=each.challenger[name], champion=each.champion.get(name)
             )
-            for each in evaluation.worst(found, main, min_rows)
+            for each in evaluation.worst(found, name, main.better == "lower", min_rows)
         ],
     }
 

@@ -6,6 +6,7 @@ Reading the results imports TensorFlow Model Analysis, and happens inside the fu
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -53,7 +54,14 @@ def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
             *(config_pb2.SlicingSpec(feature_keys=list(columns)) for columns in evaluation.slices),
         ],
         metrics_specs=[
-            config_pb2.MetricsSpec(metrics=[_metric_config(metric, gated) for metric in evaluation.metrics])
+            config_pb2.MetricsSpec(
+                metrics=[
+                    *(_metric_config(metric, gated) for metric in evaluation.metrics),
+                    config_pb2.MetricConfig(
+                        class_name="ConfusionMatrixAtThresholds", config=json.dumps({"thresholds": ROC_THRESHOLDS})
+                    ),
+                ]
+            )
         ],
     )
 
@@ -77,11 +85,38 @@ def results(uri: str) -> list[SliceResult]:
     return sorted(found, key=lambda each: (each.name != "", each.name))
 
 
-def worst(found: Sequence[SliceResult], metric: Metric, min_rows: int, count: int = 5) -> list[SliceResult]:
+def roc(uri: str) -> list[tuple[float, float, float]]:
+    """The challenger's receiver operating characteristic on the whole evaluation split.
+
+    Returns:
+        (threshold, false positive rate, true positive rate), thresholds ascending.
+    """
+    import tensorflow_model_analysis as tfma
+
+    for record in tfma.load_metrics(uri):
+        for each in record.metric_keys_and_values:
+            if (
+                not record.slice_key.single_slice_keys
+                and each.key.model_name != "baseline"
+                and each.value.WhichOneof("type") == "confusion_matrix_at_thresholds"
+            ):
+                return [
+                    (
+                        matrix.threshold,
+                        matrix.false_positives / max(matrix.false_positives + matrix.true_negatives, 1.0),
+                        matrix.true_positives / max(matrix.true_positives + matrix.false_negatives, 1.0),
+                    )
+                    for matrix in each.value.confusion_matrix_at_thresholds.matrices
+                ]
+    return []
+
+
+def worst(
+    found: Sequence[SliceResult], metric: str, lower_is_better: bool, min_rows: int, count: int = 5
+) -> list[SliceResult]:
     """The slices on which the challenger does worst, worst first; slices of few rows are left out."""
-    name = metric_name(metric)
-    slices = [each for each in found if each.name and each.rows >= min_rows and name in each.challenger]
-    return sorted(slices, key=lambda each: each.challenger[name], reverse=metric.better == "lower")[:count]
+    slices = [each for each in found if each.name and each.rows >= min_rows and metric in each.challenger]
+    return sorted(slices, key=lambda each: each.challenger[metric], reverse=lower_is_better)[:count]
 
 
 def failed_thresholds(uri: str) -> list[str]:

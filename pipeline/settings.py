@@ -159,6 +159,66 @@ class Beam(Section):
     )
 
 
+class Toleration(Section):
+    """Lets a pod run on nodes with a taint."""
+
+    key: str
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+
+class Resources(Section):
+    """What a task asks the cluster for, in Kubernetes' units."""
+
+    cpu: str = "1"
+    cpu_limit: str | None = Field(default=None, description="Default: no limit, so that idle cores are used.")
+    memory: str = "4Gi"
+    ephemeral_storage: str = Field(default="10Gi", description="Size limit of /tmp.")
+    gpus: int = Field(default=0, ge=0)
+    gpu_type: str = Field(default="nvidia.com/gpu", description="The resource's name in Kubernetes.")
+    node_selector: dict[str, str] = {}
+    tolerations: tuple[Toleration, ...] = ()
+    retries: int = Field(default=2, ge=0, description="How often a failed task is tried again.")
+    retry_seconds: int = Field(default=30, ge=0, description="Wait before the first retry; doubles each time.")
+    timeout_seconds: int = Field(default=4 * 3600, gt=0)
+
+
+class Claim(Section):
+    """A PersistentVolumeClaim mounted into every task."""
+
+    name: str
+    mount: str
+
+
+class Kubeflow(Section):
+    """How the pipeline runs on Kubeflow Pipelines. No other runner reads this."""
+
+    image: str = Field(description="The image of `flightdeck image build`, with its tag.")
+    endpoint: str | None = Field(default=None, description="Address of the KFP API, such as http://localhost:8888.")
+    namespace: str | None = Field(default=None, description="For multi-user Kubeflow.")
+    experiment: str | None = Field(default=None, description="Default: the use case's name.")
+    service_account: str = "flightdeck-runner"
+    metadata_secret: str = Field(
+        default="flightdeck-metadata", description="Secret with host, port, database, username and password."
+    )
+    pipeline_root: str | None = Field(default=None, description="Where KFP keeps its own artifacts.")
+    claim: Claim | None = None
+    parameters: dict[str, str] = Field(
+        default={"epochs": "model.epochs", "learning_rate": "model.learning_rate"},
+        description="Settings of the Trainer that can be changed when submitting: parameter -> setting.",
+    )
+    groups: dict[str, tuple[str, ...]] = Field(
+        default={
+            "data": ("CuratedSchema", "SpanExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "DataGate"),
+            "release": ("Champion", "Evaluator", "InfraValidator", "Pusher"),
+        },
+        description="Neighbouring nodes that share a task, because every container pays for its own imports.",
+    )
+    default: Resources = Resources()
+    resources: dict[str, Resources] = Field(default={}, description="By node, or by group: overrides `default`.")
+
+
 class Settings(Section):
     """Everything a run depends on besides code and data."""
 
@@ -177,6 +237,7 @@ class Settings(Section):
     push: Push = Push()
     metadata: Metadata = Metadata()
     beam: Beam = Beam()
+    kubeflow: Kubeflow | None = None
     cache: bool = Field(
         default=True, description="Reuse the results of nodes whose inputs, settings and code are unchanged."
     )

@@ -30,27 +30,41 @@ def connection(settings: Settings, environment: Mapping[str, str] | None = None)
     Raises:
         SettingsError: a variable is missing or the port is not a number.
     """
-    config = metadata_store_pb2.ConnectionConfig()
     if settings.metadata.kind == "sqlite":
+        config = metadata_store_pb2.ConnectionConfig()
         config.sqlite.filename_uri = str(settings.metadata_file)
         config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
         return config
+    return from_environment(settings.metadata.retries, environment)
+
+
+def from_environment(retries: int, environment: Mapping[str, str] | None = None) -> metadata_store_pb2.ConnectionConfig:
+    """How to reach the MySQL or MariaDB server that the environment names.
+
+    Args:
+        retries: attempts to reach it again.
+        environment: as for `connection`.
+
+    Raises:
+        SettingsError: a variable is missing or the port is not a number.
+    """
     given = os.environ if environment is None else environment
     if missing := [ENVIRONMENT + name for name in _NEEDED if not given.get(ENVIRONMENT + name)]:
         raise SettingsError(
-            f"metadata.kind is mysql, so the environment must hold {', '.join(missing)}; "
+            f"The metadata store is a MySQL server, so the environment must hold {', '.join(missing)}; "
             "on Kubernetes they come from a Secret."
         )
     port = given.get(f"{ENVIRONMENT}PORT") or "3306"
     if not port.isdigit():
         raise SettingsError(f"{ENVIRONMENT}PORT must be a number.")
+    config = metadata_store_pb2.ConnectionConfig()
     config.mysql.host = given[f"{ENVIRONMENT}HOST"]
     config.mysql.port = int(port)
     config.mysql.database = given[f"{ENVIRONMENT}DATABASE"]
     config.mysql.user = given[f"{ENVIRONMENT}USERNAME"]
     config.mysql.password = given[f"{ENVIRONMENT}PASSWORD"]
     # Of the connection, by ML Metadata itself: a database that is being restarted should not fail an hour of training.
-    config.retry_options.max_num_retries = settings.metadata.retries
+    config.retry_options.max_num_retries = retries
     return config
 
 
@@ -85,6 +99,26 @@ def outputs(reader: ml_metadata.MetadataStore, execution_ids: Sequence[int]) -> 
             artifact.uri, values(artifact.properties) | values(artifact.custom_properties), artifact.id
         )
     return made
+
+
+def executions_of_run(reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, metadata_store_pb2.Execution]:
+    """The executions of a run by node id; empty if there is no such run."""
+    context = reader.get_context_by_type_and_name("pipeline_run", run_id)
+    executions = [] if context is None else reader.get_executions_by_context(context.id)
+    return {_node_id(reader, each.id): each for each in executions}
+
+
+def outputs_of_run(reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, dict[str, Output]]:
+    """The artifacts that a run made or reused: node id -> output key -> artifact."""
+    executions = executions_of_run(reader, run_id)
+    made = outputs(reader, [each.id for each in executions.values()])
+    return {node_id: made.get(execution.id, {}) for node_id, execution in executions.items()}
+
+
+def _node_id(reader: ml_metadata.MetadataStore, execution_id: int) -> str:
+    """TFX names the node context PIPELINE.NODE."""
+    contexts = reader.get_contexts_by_execution(execution_id)
+    return next(each.name.rpartition(".")[2] for each in contexts if each.type == "node")
 
 
 def values(properties: Mapping[str, metadata_store_pb2.Value]) -> dict[str, int | float | str]:

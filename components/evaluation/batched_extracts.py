@@ -47,6 +47,7 @@ _REPLACED_STAGES = (
 # TFMA metrics whose combiners flatten what they are given into (label, prediction, weight) of single rows.
 _ROW_WISE_METRICS = (
     confusion_matrix_metrics.ConfusionMatrixMetricBase,
+    confusion_matrix_metrics.ConfusionMatrixAtThresholds,
     calibration.Calibration,
     calibration.MeanLabel,
     calibration.MeanPrediction,

@@ -73,7 +73,8 @@ def run(pipeline: Pipeline, run_id: str, store: metadata_store_pb2.ConnectionCon
     Returns:
         What became of every node.
     """
-    ir = node.compile_run(pipeline, run_id)
+    ir = node.compile_pipeline(pipeline)
+    node.bind(ir, run_id)
     waiting = node.node_ids(ir)
     outcomes: list[NodeOutcome] = []
     # A signal can also arrive between two nodes.

@@ -16,7 +16,7 @@ def compiled():
     from pipeline import node
     from pipeline.definition import create_pipeline
 
-    ir = node.compile_run(create_pipeline(project.load(LOCAL)), "a-run")
+    ir = node.compile_pipeline(create_pipeline(project.load(LOCAL)))
     return {each.pipeline_node.node_info.id: each.pipeline_node for each in ir.nodes}
 
 
@@ -44,7 +44,7 @@ def test_tuner_and_pusher_are_there_only_when_asked_for():
     from pipeline.definition import create_pipeline
 
     def nodes(*overrides: str) -> list[str]:
-        return node.node_ids(node.compile_run(create_pipeline(project.load(LOCAL, overrides)), "a-run"))
+        return node.node_ids(node.compile_pipeline(create_pipeline(project.load(LOCAL, overrides))))
 
     assert "Tuner" not in nodes()
     assert "Tuner" in nodes("tuning.enabled=true")

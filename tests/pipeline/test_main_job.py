@@ -1,5 +1,6 @@
 """The main job as a person runs it: from real spans to a pushed model, and what happens the next time."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -242,7 +243,15 @@ def test_the_data_gate_stops_a_category_never_seen_and_the_next_run_goes_on(
     assert states(healthy)["Trainer"] == "cached"
 
 
-def test_an_interrupted_run_leaves_nothing_half_written_and_the_next_one_goes_on(world_in, small_spans, tmp_path):
+def weights(world, version: str) -> str:
+    (file,) = (world.workspace / "models").glob(f"*/{version}/variables/variables.data-*")
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_an_interrupted_run_leaves_nothing_half_written_and_the_next_one_makes_the_same_model(
+    world_in, world, first, small_spans, tmp_path
+):
+    undisturbed = world
     world = world_in(tmp_path / "workspace", small_spans)
 
     code, screen = world.interrupt("ExampleValidator")
@@ -251,10 +260,13 @@ def test_an_interrupted_run_leaves_nothing_half_written_and_the_next_one_goes_on
     assert "interrupted" in screen
     assert "Traceback" not in screen
     interrupted = next(line.split()[0] for line in screen.splitlines() if " failed " in line and line.startswith("  "))
-    assert not [path for path in world.workspace.glob(f"artifacts/{interrupted}/*/*") if any(path.iterdir())]
+    assert not [path for path in world.workspace.glob(f"artifacts/{interrupted}/[!.]*/*") if any(path.iterdir())]
     resumed = world.run()
     assert resumed["outcome"] == "pushed"
     assert states(resumed)["SpanExampleGen"] == states(resumed)["StatisticsGen"] == "cached"
+    # In another workspace, in other processes: the same data, settings and code train the same weights to the last bit.
+    assert weights(world, resumed["version"]) == weights(undisturbed, first["version"])
+    assert resumed["metrics"] == first["metrics"]
 
 
 def test_the_tuner_searches_and_the_trainer_uses_what_it_found(world_in, small_spans, tmp_path):
@@ -269,6 +281,6 @@ def test_the_tuner_searches_and_the_trainer_uses_what_it_found(world_in, small_s
 
     assert tuned["outcome"] == "blessed"
     training = json.loads(next(world.workspace.glob("artifacts/Trainer/model_run/*/training.json")).read_text())
-    assert training["hyperparameters"]["embedding_dim"] == 3
-    assert training["hyperparameters"]["learning_rate"] in (0.003, 0.004)
+    assert training["settings"]["embedding_dim"] == 3
+    assert training["settings"]["learning_rate"] in (0.003, 0.004)
     assert not world.versions()

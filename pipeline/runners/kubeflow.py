@@ -1,0 +1,245 @@
+"""Compiles the pipeline for open-source Kubeflow Pipelines: Kubeflow schedules, TFX launches.
+
+TFX's own runner for KFP v2 does not work there. This one compiles the definition to TFX's intermediate representation
+and generates a KFP pipeline around it with KFP's own DSL: one container task per group of nodes, with the same
+dependencies. Each container gives its nodes to TFX's portable launcher (`pipeline.node`), so drivers, resolvers and
+caching are the ones that run everywhere else.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from kfp import compiler, dsl, kubernetes
+from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline import evaluation, node
+from pipeline.definition import WINDOW, create_pipeline
+from pipeline.settings import Kubeflow, Resources, Settings, SettingsError
+from pipeline.store import ENVIRONMENT
+
+_POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_SECRET_KEYS = ("host", "port", "database", "username", "password")
+
+
+def compile_pipeline(settings: Settings, destination: Path, one_task_per_node: bool = False) -> None:
+    """Writes the KFP pipeline. The same settings and code give the same bytes.
+
+    Args:
+        settings: with a `kubeflow` section and a metadata store of the kind mysql.
+        destination: a YAML file; written whole or not at all.
+        one_task_per_node: ignore the groups; slower, since every container pays for its imports, but the picture in the
+            user interface shows every node.
+
+    Raises:
+        SettingsError: the settings do not fit a cluster.
+        OSError: the file cannot be written.
+    """
+    cluster = require_kubeflow(settings)
+    ir = node.compile_pipeline(create_pipeline(settings))
+    groups = {} if one_task_per_node else dict(cluster.groups)
+    pipeline = _pipeline(settings, cluster, ir, tasks_of(ir, groups))
+    temporary = destination.with_name(f".{destination.name}")
+    compiler.Compiler().compile(pipeline, str(temporary.with_suffix(".yaml")))
+    temporary.with_suffix(".yaml").replace(destination)
+
+
+def require_kubeflow(settings: Settings) -> Kubeflow:
+    """The section for Kubeflow.
+
+    Raises:
+        SettingsError: there is none, or what it needs elsewhere is missing.
+    """
+    if settings.kubeflow is None:
+        raise SettingsError("These settings have no `kubeflow` section; use --config config/kubeflow.yaml.")
+    if settings.metadata.kind != "mysql":
+        raise SettingsError("On a cluster many containers share the metadata store: set metadata.kind to mysql.")
+    for section, names in (("groups", settings.kubeflow.groups), ("resources", settings.kubeflow.resources)):
+        for name in names:
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
+                raise SettingsError(f"kubeflow.{section}: `{name}` must be letters, digits and dashes.")
+    return settings.kubeflow
+
+
+def tasks_of(ir: pipeline_pb2.Pipeline, groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The nodes of each task, both in an order in which they can run.
+
+    Args:
+        ir: the compiled pipeline.
+        groups: name -> nodes that share a task; nodes that the pipeline does not have are passed over.
+
+    Returns:
+        Task (a group's name, or a node's id) -> node ids.
+
+    Raises:
+        SettingsError: a node is in two groups, or two groups depend on each other.
+    """
+    order = node.node_ids(ir)
+    owner: dict[str, str] = {}
+    for group, members in groups.items():
+        for member in members:
+            if member in owner:
+                raise SettingsError(f"kubeflow.groups: {member} is in both {owner[member]} and {group}.")
+            owner[member] = group
+    task_of = {node_id: owner.get(node_id, node_id) for node_id in order}
+    graph: dict[str, set[str]] = {task: set() for task in task_of.values()}
+    for node_id in order:
+        graph[task_of[node_id]] |= {task_of[each] for each in node.upstream(ir, node_id)} - {task_of[node_id]}
+    try:
+        sorted_tasks = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise SettingsError(
+            f"kubeflow.groups: {', '.join(sorted(set(error.args[1])))} depend on each other; group neighbours only."
+        ) from None
+    return {task: [node_id for node_id in order if task_of[node_id] == task] for task in sorted_tasks}
+
+
+def task_name(task: str) -> str:
+    """A name that Kubernetes accepts: SpanExampleGen -> span-example-gen."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", task).lower()
+
+
+def _pipeline(
+    settings: Settings, cluster: Kubeflow, ir: pipeline_pb2.Pipeline, tasks: Mapping[str, Sequence[str]]
+) -> Any:
+    parameters = _parameters(settings, cluster)
+
+    def body(given: Mapping[str, Any]) -> None:
+        made: dict[str, Any] = {}
+        task_of = {node_id: task for task, members in tasks.items() for node_id in members}
+        for task, members in tasks.items():
+            component = _component(task, members, settings, cluster, parameters)
+            made[task] = component(ir=given["ir"], **{name: given[name] for name in parameters})
+            before = {task_of[each] for member in members for each in node.upstream(ir, member)} - {task}
+            made[task].after(*(made[each] for each in sorted(before)))
+            _place(made[task], _resources(cluster, task, members), cluster)
+
+    return dsl.pipeline(
+        name=settings.use_case.name,
+        description="Generated from the TFX pipeline; `ir` is that pipeline, compressed.",
+        pipeline_root=cluster.pipeline_root,
+    )(
+        _declared(
+            body,
+            settings.use_case.name,
+            [
+                inspect.Parameter(name, _POSITIONAL, default=default, annotation=type(default))
+                for name, default in {**parameters, "ir": node.encode(ir)}.items()
+            ],
+        )
+    )
+
+
+def _parameters(settings: Settings, cluster: Kubeflow) -> dict[str, Any]:
+    """What a person can change when submitting, with its default."""
+    parameters: dict[str, Any] = {WINDOW: settings.data.window}
+    values = settings.model_dump(mode="json")
+    for name, key in cluster.parameters.items():
+        section: Any = values
+        for part in key.split("."):
+            if not isinstance(section, dict) or part not in section:
+                raise SettingsError(f"kubeflow.parameters: there is no setting `{key}`.")
+            section = section[part]
+        if not key.startswith(("features.", "model.")) or not isinstance(section, bool | int | float | str):
+            raise SettingsError(f"kubeflow.parameters: `{key}` is not a plain setting of `model` or `features`.")
+        parameters[name] = section
+    if settings.push.enabled:
+        parameters["push"] = True
+    return parameters
+
+
+def _component(
+    task: str, members: Sequence[str], settings: Settings, cluster: Kubeflow, parameters: Mapping[str, Any]
+) -> Callable[..., Any]:
+    """A container component that launches some nodes, with the artifacts that KFP's user interface shows."""
+    inputs = {"ir": str, **{name: type(default) for name, default in parameters.items()}}
+    judges = "Evaluator" in members
+    results: dict[str, Any] = {"page": dsl.Output[dsl.HTML], "ids": dsl.Output[dsl.Markdown]}
+    if judges:
+        results |= {"metrics": dsl.Output[dsl.Metrics], "roc": dsl.Output[dsl.ClassificationMetrics]}
+    main = settings.evaluation.metrics[0]
+
+    def specification(given: Mapping[str, Any]) -> dsl.ContainerSpec:
+        arguments = ["--ir", given["ir"], "--run-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER, "--nodes", *members]
+        arguments += ["--window", given[WINDOW]]
+        for name, key in cluster.parameters.items():
+            arguments += ["--training", key, given[name]]
+        if "Pusher" in members and "push" in given:
+            arguments += ["--only-if", "Pusher", given["push"]]
+        arguments += ["--page", given["page"].path, "--ids", given["ids"].path]
+        if judges:
+            arguments += ["--main-metric", evaluation.metric_name(main), main.better]
+            arguments += ["--min-slice-size", str(settings.evaluation.min_slice_size)]
+        # Last, because KFP replaces it by a document in which everything above stands once more.
+        arguments += ["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
+        return dsl.ContainerSpec(image=cluster.image, command=["python", "-m", "pipeline.node"], args=arguments)
+
+    return dsl.container_component(
+        _declared(
+            specification,
+            task_name(task),
+            [inspect.Parameter(name, _POSITIONAL, annotation=kind) for name, kind in {**inputs, **results}.items()],
+        )
+    )
+
+
+def _declared(function: Callable[[Mapping[str, Any]], Any], name: str, parameters: Sequence[inspect.Parameter]) -> Any:
+    """A function of one mapping as one that declares its parameters.
+
+    KFP reads names, types and defaults off a function's signature and calls it with positions; ours depend on settings.
+    """
+
+    def declared(*given: Any) -> Any:
+        return function(dict(zip((each.name for each in parameters), given, strict=True)))
+
+    declared.__name__ = name
+    declared.__doc__ = None
+    declared.__signature__ = inspect.Signature(list(parameters))  # pyright: ignore[reportFunctionMemberAccess]
+    return declared
+
+
+def _resources(cluster: Kubeflow, task: str, members: Sequence[str]) -> Resources:
+    """Those of the group, or of its only node, or the default."""
+    for name in (task, *(members if len(members) == 1 else ())):
+        if name in cluster.resources:
+            return cluster.resources[name]
+    return cluster.default
+
+
+def _place(task: Any, resources: Resources, cluster: Kubeflow) -> None:
+    """Says where a task runs, with what, and what it may read."""
+    # TFX's own cache works, also across pipelines; KFP's would not see that a span has changed.
+    task.set_caching_options(False)
+    task.set_cpu_request(resources.cpu)
+    if resources.cpu_limit:
+        task.set_cpu_limit(resources.cpu_limit)
+    task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
+    if resources.gpus:
+        task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(resources.gpus)
+    for key, value in sorted(resources.node_selector.items()):
+        kubernetes.add_node_selector(task, label_key=key, label_value=value)
+    for each in resources.tolerations:
+        kubernetes.add_toleration(
+            task, key=each.key, operator=each.operator, value=each.value or None, effect=each.effect or None
+        )
+    if resources.retries:
+        task.set_retry(
+            num_retries=resources.retries,
+            backoff_duration=f"{resources.retry_seconds}s",
+            backoff_factor=2.0,
+            backoff_max_duration="3600s",
+        )
+    kubernetes.set_timeout(task, seconds=resources.timeout_seconds)
+    kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp", size_limit=resources.ephemeral_storage)
+    if cluster.claim is not None:
+        kubernetes.mount_pvc(task, pvc_name=cluster.claim.name, mount_path=cluster.claim.mount)
+    kubernetes.use_secret_as_env(
+        task,
+        secret_name=cluster.metadata_secret,
+        secret_key_to_env={key: f"{ENVIRONMENT}{key.upper()}" for key in _SECRET_KEYS},
+    )

@@ -1,0 +1,151 @@
+"""What a task shows in the user interface of Kubeflow Pipelines: a page, its metadata ids, and metrics."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfx.dsl.io import fileio
+
+from pipeline import evaluation
+from pipeline.node import NodeOutcome
+from pipeline.store import Output
+
+Outputs = Mapping[str, Mapping[str, Output]]
+
+_STYLE = """
+body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+"""
+
+
+def page(outcomes: Sequence[NodeOutcome], outputs: Outputs) -> str:
+    """An HTML page about a task: its nodes, and what statistics, anomalies and evaluation they made.
+
+    Args:
+        outcomes: of the task's nodes.
+        outputs: node id -> output key -> artifact, of the nodes that have any.
+    """
+    parts = [
+        "<h1>Nodes</h1>",
+        _table(["node", "state", "seconds", "peak MiB"], [_row(outcome) for outcome in outcomes]),
+        *(f"<p><b>{each.node_id}</b>: {html.escape(each.error)}</p>" for each in outcomes if each.error),
+    ]
+    made = {key: artifact for artifacts in outputs.values() for key, artifact in artifacts.items()}
+    if "statistics" in made:
+        parts += ["<h1>Statistics</h1>", *_statistics(made["statistics"].uri)]
+    if "report" in made:
+        parts += ["<h1>Anomalies</h1>", f"<pre>{html.escape(_read(made['report'].uri, 'report.txt'))}</pre>"]
+    if "evaluation" in made:
+        parts += ["<h1>Evaluation</h1>", *_evaluation(made["evaluation"].uri)]
+    return f"<!doctype html><html lang='en'><meta charset='utf-8'><style>{_STYLE}</style>{''.join(parts)}</html>"
+
+
+def metadata_ids(run_id: str, outcomes: Sequence[NodeOutcome], outputs: Outputs) -> str:
+    """Markdown with the ids under which ML Metadata knows this task."""
+    lines = [f"Pipeline run `{run_id}` in ML Metadata", ""]
+    lines += ["| node | state | artifact | id | uri |", "|---|---|---|---|---|"]
+    for outcome in outcomes:
+        artifacts = outputs.get(outcome.node_id, {})
+        lines += [
+            f"| {outcome.node_id} | {outcome.state} | {key} | {each.artifact_id} | `{each.uri}` |"
+            for key, each in sorted(artifacts.items())
+        ] or [f"| {outcome.node_id} | {outcome.state} | | | |"]
+    return "\n".join(lines) + "\n"
+
+
+def metrics(evaluation_uri: str, main_metric: str, lower_is_better: bool, min_rows: int) -> dict[str, float]:
+    """The numbers for KFP's Metrics: all overall ones, and the main one on the five worst slices."""
+    found = evaluation.results(evaluation_uri)
+    numbers = {name: float(value) for name, value in found[0].challenger.items()}
+    numbers |= {f"champion_{name}": float(value) for name, value in found[0].champion.items()}
+    for each in evaluation.worst(found, main_metric, lower_is_better, min_rows):
+        numbers[f"{main_metric} on {each.name}"] = float(each.challenger[main_metric])
+    return numbers
+
+
+def roc(evaluation_uri: str) -> dict[str, Any]:
+    """The metadata of KFP's ClassificationMetrics."""
+    return {
+        "confidenceMetrics": [
+            {"confidenceThreshold": threshold, "falsePositiveRate": false_positive, "recall": true_positive}
+            for threshold, false_positive, true_positive in reversed(evaluation.roc(evaluation_uri))
+        ]
+    }
+
+
+def _row(outcome: NodeOutcome) -> list[str]:
+    return [outcome.node_id, outcome.state, f"{outcome.seconds:.1f}", f"{outcome.peak_mb:,.0f}"]
+
+
+def _statistics(uri: str) -> list[str]:
+    """One table per split, from TFDV's statistics."""
+    import tensorflow_data_validation as tfdv
+
+    parts = []
+    for folder in sorted(fileio.listdir(uri)):
+        split = str(folder).rstrip("/").removeprefix("Split-")
+        (dataset,) = tfdv.load_stats_binary(f"{uri}/Split-{split}/FeatureStats.pb").datasets
+        rows = []
+        for feature in sorted(dataset.features, key=lambda each: each.path.step[0]):
+            numeric = feature.HasField("num_stats")
+            common = (feature.num_stats if numeric else feature.string_stats).common_stats
+            detail = (
+                f"mean {feature.num_stats.mean:.4g}, {feature.num_stats.min:.4g} to {feature.num_stats.max:.4g}"
+                if numeric
+                else ", ".join(f"{each.value} ({each.frequency:,.0f})" for each in feature.string_stats.top_values[:3])
+            )
+            missing = common.num_missing / max(dataset.num_examples, 1)
+            rows.append([feature.path.step[0], f"{missing:.1%}", detail])
+        parts.append(f"<h2>{html.escape(split)}: {dataset.num_examples:,.0f} examples</h2>")
+        parts.append(_table(["feature", "missing", "values"], rows))
+    return parts
+
+
+def _evaluation(uri: str) -> list[str]:
+    found = evaluation.results(uri)
+    names = list(found[0].challenger)
+    rows = [
+        [each.name or "all", *(f"{each.challenger.get(name, float('nan')):,.4g}" for name in names)] for each in found
+    ]
+    reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in evaluation.failed_thresholds(uri))
+    return [reasons or "<p>Every threshold is met.</p>", _table(["slice", *names], rows)]
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{html.escape(each)}</th>" for each in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _read(uri: str, name: str) -> str:
+    with fileio.open(f"{uri}/{name}", "r") as file:
+        return str(file.read())
+
+
+def executor_output(executor_input: Mapping[str, Any], metadata: Mapping[str, Mapping[str, Any]]) -> str:
+    """The file in which a container tells KFP the metadata of its output artifacts.
+
+    Args:
+        executor_input: what KFP passed as ``{{$}}``.
+        metadata: output artifact's name -> its metadata.
+    """
+    declared = executor_input["outputs"].get("artifacts", {})
+    return json.dumps(
+        {
+            "artifacts": {
+                name: {
+                    "artifacts": [
+                        {"name": each.get("name", ""), "uri": each["uri"], "metadata": dict(metadata[name])}
+                        for each in declared[name]["artifacts"]
+                    ]
+                }
+                for name in metadata
+                if name in declared
+            }
+        }
+    )
