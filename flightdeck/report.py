@@ -66,6 +66,9 @@ def _print_metrics(summary: RunSummary, on: Console) -> None:
             ],
             on=on,
         )
+    if summary.champion_saw:
+        spans = _spans(list(summary.champion_saw))
+        on.print(f"            The champion learned from span {spans}, on which it is judged here: that flatters it.")
     if not champion:
         on.print("            There was no champion to compare with: absolute thresholds decide.")
     on.print()

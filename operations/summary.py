@@ -50,6 +50,7 @@ class RunSummary(_Record):
         anomalies: what DataGate found, one sentence each; empty is good.
         metrics: challenger's metrics on the whole evaluation split, by name.
         champion_metrics: the champion's on the same rows; empty if there was no champion.
+        champion_saw: spans of the evaluation split that the champion was trained on; then the comparison flatters it.
         worst_slices: those with the worst main metric, worst first.
         version: the pushed version, a folder of `pushed_to`.
         loading_seconds: imports, of `seconds`.
@@ -66,6 +67,7 @@ class RunSummary(_Record):
     main_metric: str
     metrics: dict[str, float] = {}
     champion_metrics: dict[str, float] = {}
+    champion_saw: tuple[int, ...] = ()
     worst_slices: tuple[SliceSummary, ...] = ()
     version: str | None = None
     pushed_to: str | None = None
@@ -106,6 +108,9 @@ def summarise(settings: Settings, outcome: Any, loading_seconds: float, seconds:
         summary["anomalies"] = [_finding(each) for each in findings]
     if judged := outputs.get("Evaluator", {}).get("evaluation"):
         summary |= _metrics(judged, main, settings.evaluation.min_slice_size)
+    if (champion := outputs.get("Champion", {}).get("model")) and "spans" in summary:
+        seen = Ledger(store.connection(settings)).trained_on(champion.artifact_id)
+        summary["champion_saw"] = sorted(set(seen) & set(summary["spans"]["eval"]))
     summary |= _verdict(outcome, outputs, settings)
     return RunSummary(**summary)
 
