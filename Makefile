@@ -26,7 +26,11 @@ setup-dev:  ## Make the environment for developing
 test: setup-dev  ## Run every test, and report the coverage
 	@rm -f .coverage .coverage.*
 	@COVERAGE_PROCESS_START=pyproject.toml $(PYTEST) --cov --cov-report=term --cov-report=xml --durations=10 -m "unit"
-	@COVERAGE_PROCESS_START=pyproject.toml $(PYTEST) --cov --cov-append --cov-report=term --cov-report=xml --durations=15 -m "not unit"
+	@COVERAGE_PROCESS_START=pyproject.toml $(PYTEST) --cov --cov-append --cov-report=term --cov-report=xml --durations=15 -m "not unit and not kubeflow"
+
+.PHONY: kubeflow-test
+kubeflow-test: setup-dev  ## Run the compiled pipeline in containers, with a Docker engine and MariaDB of its own
+	@$(PYTEST) --durations=10 -m kubeflow
 
 .PHONY: unit
 unit: setup-dev  ## Run the fast tests only

@@ -1,0 +1,191 @@
+"""The compiled pipeline, executed: one real container per task, metadata in a real MariaDB."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.kubeflow
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def cluster(cluster_in):
+    return cluster_in()
+
+
+@pytest.fixture(scope="module")
+def compiled(cluster, tmp_path_factory):
+    return cluster.compile(tmp_path_factory.mktemp("compiled") / "grouped.yaml")
+
+
+@pytest.fixture(scope="module")
+def first(cluster, compiled):
+    screen = cluster.submit(compiled, window="1:2")
+    return screen, *cluster.latest_run()
+
+
+@pytest.fixture(scope="module")
+def second(cluster, compiled, first):
+    screen = cluster.submit(compiled, window="1:2")
+    return screen, *cluster.latest_run()
+
+
+@pytest.fixture(scope="module")
+def local_run(small, database, spans, tmp_path_factory):
+    """The same window by the local runner, with MariaDB as its metadata store."""
+    workspace = tmp_path_factory.mktemp("local")
+    overrides = (*small, f"workspace={workspace}", f"data.spans={spans}", 'data.window="1:2"', "metadata.kind=mysql")
+    environment = database()
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "flightdeck", "run", "--json"),
+            *(part for each in overrides for part in ("--set", each)),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout), workspace, environment
+
+
+def test_every_node_runs_in_its_container_and_the_model_is_pushed(cluster, first):
+    _, _, states, artifacts = first
+
+    assert set(states.values()) == {"COMPLETE"}
+    assert len(states) == 12
+    assert artifacts["Evaluator"]["blessing"].properties["blessed"] == 1
+    assert artifacts["InfraValidator"]["blessing"].properties["blessed"] == 1
+    version = artifacts["Pusher"]["pushed_model"].properties["pushed_version"]
+    assert (cluster.workspace / "models" / "late-flights" / str(version) / "saved_model.pb").is_file()
+
+
+def test_the_metrics_are_the_local_runners_to_the_last_bit(cluster, first, local_run):
+    from pipeline import evaluation
+
+    _, _, _, artifacts = first
+    summary, _, _ = local_run
+
+    found = evaluation.results(cluster.here(artifacts["Evaluator"]["evaluation"].uri))
+
+    assert found[0].challenger == summary["metrics"]
+
+
+def test_a_second_submission_is_answered_by_tfx_s_cache(second):
+    _, _, states, _ = second
+
+    assert states.pop("Champion") == "COMPLETE"
+    assert set(states.values()) == {"CACHED"}
+
+
+def test_kubeflow_is_shown_a_page_the_metadata_ids_and_the_metrics(cluster, first):
+    _, run_id, _, artifacts = first
+
+    shown = min((cluster.workspace / "kfp").iterdir())  # named by time, and this was the first submission
+    pages = {path.parent.name: path.read_text() for path in shown.glob("*/page")}
+    ids = "".join(path.read_text() for path in shown.glob("*/ids"))
+    output = json.loads((shown / "release" / "executor_output.json").read_text())
+
+    assert {"data", "transform", "trainer", "release"} == set(pages)
+    assert "origin" in pages["data"]
+    assert "The data keeps to its schema" in pages["data"]
+    assert "Every threshold is met" in pages["release"]
+    assert run_id in ids
+    assert f"| {artifacts['Trainer']['model'].artifact_id} |" in ids
+    metrics = output["artifacts"]["metrics"]["artifacts"][0]["metadata"]
+    assert metrics["example_count"] == 1500
+    assert any(name.startswith("auc on origin=") for name in metrics)
+    curve = output["artifacts"]["roc"]["artifacts"][0]["metadata"]["confidenceMetrics"]
+    assert curve[0]["recall"] <= curve[-1]["recall"] == 1.0
+
+
+def test_a_parameter_given_at_submission_reaches_the_trainer(cluster, compiled, second):
+    cluster.submit(compiled, window="1:2", epochs=2, push=False)
+
+    _, states, artifacts = cluster.latest_run()
+    training = json.loads((Path(cluster.here(artifacts["Trainer"]["model_run"].uri)) / "training.json").read_text())
+    assert training["settings"]["epochs"] == 2
+    assert states["Transform"] == "CACHED"
+    assert "Pusher" not in states
+    assert len(list((cluster.workspace / "models" / "late-flights").iterdir())) == 1
+
+
+def test_the_password_is_nowhere(cluster, compiled, first, local_run):
+    from pipeline import node
+
+    screen, *_ = first
+    _, workspace, environment = local_run
+    passwords = {each["FLIGHTDECK_METADATA_PASSWORD"] for each in (cluster.environment, environment)}
+    text = compiled.read_text()
+    ir = text.split("defaultValue: H4sI", 1)[1].split("\n", 1)[0]
+    decoded = str(node.decode(f"H4sI{ir}"))
+    written = [
+        path.read_text(errors="replace")
+        for folder in (cluster.workspace / "kfp", workspace / "runs")
+        for path in folder.rglob("*")
+        if path.is_file()
+    ]
+
+    assert "SpanExampleGen" in decoded
+    for password in passwords:
+        assert not [each for each in (text, decoded, screen, *written) if password in each]
+
+
+def test_a_killed_container_costs_only_its_own_nodes(cluster_in, compiled, cluster, first):
+    _, _, _, undisturbed = first
+    disturbed = cluster_in()
+    killer = disturbed.kill_when("Trainer", seconds=8)
+
+    with pytest.raises(RuntimeError):
+        disturbed.submit(compiled, window="1:2")
+    killer.join(timeout=60)
+    _, states, _ = disturbed.latest_run()
+    assert states["Transform"] == "COMPLETE"
+    assert "Pusher" not in states
+
+    disturbed.submit(compiled, window="1:2")
+
+    _, states, artifacts = disturbed.latest_run()
+    assert states["SpanExampleGen"] == states["StatisticsGen"] == states["Transform"] == "CACHED"
+    assert states["Trainer"] == states["Pusher"] == "COMPLETE"
+    assert weights(disturbed, artifacts) == weights(cluster, undisturbed)
+
+
+def weights(cluster, artifacts) -> bytes:
+    (file,) = Path(cluster.here(artifacts["Trainer"]["model"].uri)).glob("Format-Serving/variables/variables.data-*")
+    return file.read_bytes()
+
+
+def test_two_runs_at_once_share_one_database(small, database, spans, tmp_path):
+    environment = {**os.environ, **database()}
+
+    def start(name: str, epochs: int) -> subprocess.Popen[str]:
+        overrides = (
+            *small,
+            f"workspace={tmp_path / name}",
+            f"data.spans={spans}",
+            "metadata.kind=mysql",
+            f"model.epochs={epochs}",
+        )
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "flightdeck", "run", "--json"),
+                *(part for each in overrides for part in ("--set", each)),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+        )
+
+    runs = [start("one", 1), start("two", 2)]
+    for run in runs:
+        output, errors = run.communicate(timeout=900)
+        assert run.returncode == 0, output + errors
+        assert json.loads(output)["outcome"] == "pushed"
