@@ -1,0 +1,99 @@
+"""The network: category embeddings and numbers through cross layers beside deep layers (DCN-v2, parallel)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from models.preprocessing import CATEGORICAL, NUMERIC, VOCABULARY, category_rows
+
+if TYPE_CHECKING:
+    import tensorflow_transform as tft
+
+    from models.settings import ModelSettings
+
+PROBABILITY = "probability"
+
+
+@dataclass(frozen=True)
+class TransformedFeatures:
+    """The shape of the transformed features.
+
+    Attributes:
+        numbers: Width of ``numeric_xf``; 0 if there is none.
+        categories: Width of ``categorical_xf``; 0 if there is none.
+        rows: Rows of the embedding table that ``categorical_xf`` points into.
+    """
+
+    numbers: int
+    categories: int
+    rows: int
+
+    @classmethod
+    def of(cls, transform: tft.TFTransformOutput) -> TransformedFeatures:
+        """Reads the shape from the output of Transform."""
+        spec: dict[str, Any] = transform.transformed_feature_spec()
+        numbers, categories = (spec[name].shape[0] if name in spec else 0 for name in (NUMERIC, CATEGORICAL))
+        rows = category_rows(categories, int(transform.vocabulary_size_by_name(VOCABULARY))) if categories else 0
+        return cls(numbers, categories, rows)
+
+
+def build(settings: ModelSettings, features: TransformedFeatures, dtype: str = "float32") -> keras.Model:
+    """Builds the network without compiling it.
+
+    The cross layer is x' = x0 * (W x + b) + x, from Wang et al., "DCN V2: Improved Deep & Cross Network and
+    Practical Lessons for Web-scale Learning to Rank Systems", WWW 2021, equation 1.
+
+    Args:
+        settings: Sizes and dropout.
+        features: The shape of the inputs.
+        dtype: Keras dtype policy of all layers but the last, e.g. ``mixed_float16``. Variables are float32.
+
+    Returns:
+        A model from ``{"numeric_xf": float32 [None, numbers], "categorical_xf": int64 [None, categories]}`` (only
+        those that exist) to the probability of the label being 1, float32 [None, 1].
+    """
+    inputs, parts = {}, []
+    if features.numbers:
+        inputs[NUMERIC] = keras.Input((features.numbers,), name=NUMERIC, dtype="float32")
+        parts.append(inputs[NUMERIC])
+    if features.categories:
+        inputs[CATEGORICAL] = keras.Input((features.categories,), name=CATEGORICAL, dtype="int64")
+        embed = keras.layers.Embedding(
+            features.rows,
+            settings.embedding_dim,
+            embeddings_initializer=keras.initializers.RandomNormal(stddev=0.05),  # pyright: ignore[reportArgumentType]
+            name="embedding",
+            dtype=dtype,
+        )
+        parts.append(keras.layers.Flatten(name="embedded", dtype=dtype)(embed(inputs[CATEGORICAL])))
+    joined = keras.layers.Concatenate(name="features", dtype=dtype)(parts) if len(parts) > 1 else parts[0]
+    towers = []
+    if settings.cross_layers:
+        towers.append(_crossed(joined, settings.cross_layers, dtype))
+    if settings.hidden_units:
+        towers.append(_deep(joined, settings, dtype))
+    merged = keras.layers.Concatenate(name="towers", dtype=dtype)(towers) if len(towers) > 1 else towers[0]
+    # Sigmoid in float32: float16 cannot tell probabilities near 1 apart.
+    output = keras.layers.Dense(1, activation="sigmoid", name=PROBABILITY, dtype="float32")(merged)
+    return keras.Model(inputs, output, name="flightdeck")
+
+
+def _crossed(first: keras.KerasTensor, layers: int, dtype: str) -> keras.KerasTensor:
+    crossed = first
+    for layer in range(layers):
+        gate = keras.layers.Dense(first.shape[-1], name=f"cross_{layer}", dtype=dtype)(crossed)
+        product = keras.layers.Multiply(name=f"cross_product_{layer}", dtype=dtype)([first, gate])
+        crossed = keras.layers.Add(name=f"crossed_{layer}", dtype=dtype)([product, crossed])
+    return crossed
+
+
+def _deep(first: keras.KerasTensor, settings: ModelSettings, dtype: str) -> keras.KerasTensor:
+    deep = first
+    for layer, units in enumerate(settings.hidden_units):
+        deep = keras.layers.Dense(units, activation="relu", name=f"deep_{layer}", dtype=dtype)(deep)
+        if settings.dropout:
+            deep = keras.layers.Dropout(settings.dropout, name=f"dropout_{layer}", dtype=dtype)(deep)
+    return deep

@@ -1,0 +1,175 @@
+"""Training: read, build, fit, export. `run_fn` is what TFX's Trainer calls."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from models import inputs, network, runtime, signatures
+from models.features import FeatureSettings
+from models.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
+
+RECORD = "training.json"
+_EVALUATION_ROWS = 8192
+
+_log = logging.getLogger(__name__)
+
+
+class DivergenceError(RuntimeError):
+    """A training whose loss is no longer a number."""
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains the network and exports it, as TFX's Trainer asks for.
+
+    Reads ``train_files``, ``eval_files``, ``transform_graph_path``, ``custom_config`` (``features``, ``model`` and
+    ``label``) and ``hyperparameters``, which take precedence over the settings of the model. Writes the SavedModel
+    into ``serving_model_dir``; TensorBoard logs and ``training.json`` into ``model_run_dir``.
+
+    Raises:
+        AcceleratorError: At once, before any data is read, if a GPU is required and there is none.
+        InputError: If the examples cannot be trained on.
+        DivergenceError: If the loss stops being a number; nothing is exported then.
+    """
+    features = FeatureSettings.model_validate(fn_args.custom_config["features"])
+    settings = ModelSettings.model_validate(fn_args.custom_config["model"])
+    if fn_args.hyperparameters:
+        settings = settings.with_hyperparameters(tuned_values(fn_args.hyperparameters))
+    devices = runtime.devices_for(settings.accelerator)
+    started = time.monotonic()
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    # Read before determinism is on: the order is fixed anyway, and determinism would keep it from being parallel.
+    train, evaluation = (
+        inputs.read(files, transform, features.inputs, fn_args.custom_config["label"])
+        for files in (fn_args.train_files, fn_args.eval_files)
+    )
+    _log.info("read %d training and %d evaluation rows", len(train), len(evaluation))
+    read = time.monotonic()
+    shape = network.TransformedFeatures.of(transform)
+    with runtime.configured(settings, devices) as where:
+        trained, history = fit(settings, shape, where, train, evaluation, log_dir=fn_args.model_run_dir)
+    fitted = time.monotonic()
+    signatures.export(inference(trained, settings, shape), transform, features.inputs, fn_args.serving_model_dir)
+    exported = time.monotonic()
+    record = {
+        "settings": settings.model_dump(mode="json"),
+        "rows": {"train": len(train), "eval": len(evaluation)},
+        "history": history,
+        "devices": list(devices),
+        "seconds": {
+            "read": round(read - started, 3),
+            "fit": round(fitted - read, 3),
+            "export": round(exported - fitted, 3),
+        },
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
+    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, RECORD), "w") as file:
+        file.write(json.dumps(record, indent=2))
+
+
+def tuned_values(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values by name of a keras-tuner HyperParameters config, which is what the Tuner hands over."""
+    import keras_tuner
+
+    return keras_tuner.HyperParameters.from_config(dict(hyperparameters)).values
+
+
+def fit(
+    settings: ModelSettings,
+    shape: network.TransformedFeatures,
+    where: runtime.Runtime,
+    train: inputs.Rows,
+    evaluation: inputs.Rows,
+    *,
+    log_dir: str | None = None,
+) -> tuple[keras.Model, dict[str, list[float]]]:
+    """Builds and fits the network with AdamW (Loshchilov and Hutter, ICLR 2019) and a half-cosine learning rate.
+
+    Args:
+        settings: The network and its training.
+        shape: The shape of the transformed features.
+        where: Where and how to compute, from `runtime.configured`.
+        train: Rows to learn from.
+        evaluation: Rows on which each epoch is only measured: nothing is chosen by them.
+        log_dir: Where TensorBoard logs go; none without it.
+
+    Returns:
+        The fitted model, and per metric (``loss``, ``auc``, ``val_loss``, ``val_auc``) one value per epoch.
+
+    Raises:
+        DivergenceError: At the end of the first epoch whose loss is not a number.
+    """
+    steps = -(-len(train) // settings.batch_size) * settings.epochs
+    with where.strategy.scope():
+        model = network.build(settings, shape, where.dtype)
+        model.compile(
+            optimizer=_optimizer(settings, steps),
+            loss=keras.losses.BinaryCrossentropy(),
+            metrics=[keras.metrics.AUC(name="auc")],
+            jit_compile=settings.xla,  # pyright: ignore[reportArgumentType]
+        )
+    callbacks: list[keras.callbacks.Callback] = [_Progress(settings.epochs)]
+    if log_dir:
+        callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False, update_freq="epoch"))
+    history = model.fit(
+        train.batches(settings.batch_size, shuffle_seed=settings.seed),
+        validation_data=evaluation.batches(max(settings.batch_size, _EVALUATION_ROWS)),
+        epochs=settings.epochs,
+        callbacks=callbacks,
+        shuffle=False,
+        verbose=0,  # pyright: ignore[reportArgumentType]
+    )
+    return model, {name: [float(value) for value in values] for name, values in history.history.items()}
+
+
+def inference(trained: keras.Model, settings: ModelSettings, shape: network.TransformedFeatures) -> keras.Model:
+    """Returns a copy for inference: float32 on one device, without optimizer, whatever it was trained with."""
+    copy = network.build(settings, shape)
+    copy.set_weights(trained.get_weights())
+    return copy
+
+
+def _optimizer(settings: ModelSettings, steps: int) -> keras.optimizers.Optimizer:
+    schedule: Any = keras.optimizers.schedules.CosineDecay(settings.learning_rate, decay_steps=steps)
+    return keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+
+
+class _Progress(keras.callbacks.Callback):
+    """One log line per epoch, and an end to a training that has diverged."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._epochs = epochs
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = logs or {}
+        _log.info(
+            "epoch %d of %d: loss %.4f, evaluation loss %.4f, evaluation AUC %.4f, %.1f s",
+            epoch + 1,
+            self._epochs,
+            logs["loss"],
+            logs["val_loss"],
+            logs["val_auc"],
+            time.monotonic() - self._started,
+        )
+        if not math.isfinite(logs["loss"] + logs["val_loss"]):
+            raise DivergenceError(
+                f"the training diverged in epoch {epoch + 1}: its loss is not a number; lower model.learning_rate"
+            )

@@ -1,0 +1,89 @@
+"""Which columns the model reads, and which it may not."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from data.contract import Contract, InfeasibleFeatureError
+from models.features import FeatureSettings, check
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(scope="module")
+def contract() -> Contract:
+    return Contract.load(Path("data/contract.yaml"))
+
+
+def test_default_features_are_feasible(contract: Contract) -> None:
+    check(FeatureSettings(), contract)
+
+
+def test_default_features_tell_the_absence_of_no_column_that_is_always_there(contract: Contract) -> None:
+    nullable = {column.name for column in contract.columns if column.nullable}
+    assert set(FeatureSettings().missing_indicators) <= nullable
+
+
+def test_inputs_hold_every_column_once() -> None:
+    settings = FeatureSettings(
+        numeric=("a", "b"),
+        heavy_tailed=(),
+        missing_indicators=(),
+        cyclic={"b": 7, "c": 24},
+        categorical=("d",),
+    )
+    assert settings.inputs == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("column", ["arrived_late", "dep_delay", "arr_delay", "flight_id", "departure_gate"])
+def test_infeasible_features_are_refused_by_name(contract: Contract, column: str) -> None:
+    settings = FeatureSettings(numeric=(*FeatureSettings().numeric, column))
+    with pytest.raises(InfeasibleFeatureError, match=column):
+        check(settings, contract)
+
+
+def test_text_is_refused_as_a_number(contract: Contract) -> None:
+    with pytest.raises(ValueError, match="'plane_engine' holds text"):
+        check(
+            FeatureSettings(numeric=("plane_engine",), heavy_tailed=(), missing_indicators=(), categorical=()),
+            contract,
+        )
+
+
+def test_decimal_numbers_are_refused_as_categories(contract: Contract) -> None:
+    with pytest.raises(ValueError, match="'temp' holds decimal numbers"):
+        check(
+            FeatureSettings(numeric=(), heavy_tailed=(), missing_indicators=(), categorical=("temp",)),
+            contract,
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"numeric": ("temp", "temp")}, "'temp' is listed twice in numeric"),
+        ({"heavy_tailed": ("humidity",)}, "'humidity' of heavy_tailed is not in numeric"),
+        ({"missing_indicators": ("carrier",)}, "'carrier' of missing_indicators is not in numeric"),
+        ({"categorical": ("carrier", "temp")}, "'temp' is both a number and a category"),
+        ({"cyclic": {"wind_dir": 0}}, "wind_dir"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_contradictions_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        FeatureSettings(**change)
+
+
+def test_a_model_without_columns_is_refused() -> None:
+    with pytest.raises(ValidationError, match="reads no column"):
+        FeatureSettings(numeric=(), heavy_tailed=(), missing_indicators=(), cyclic={}, categorical=())
+
+
+def test_settings_survive_the_way_through_a_pipeline() -> None:
+    settings = FeatureSettings(cyclic={"wind_dir": 360, "sched_dep_minute": 1440})
+    shuffled = dict(sorted(settings.model_dump(mode="json").items()))
+    shuffled["cyclic"] = dict(sorted(shuffled["cyclic"].items()))
+    restored = FeatureSettings.model_validate(shuffled)
+    assert restored.inputs == settings.inputs
+    assert restored.cycles == settings.cycles

@@ -1,0 +1,180 @@
+"""Every transformed number of known rows, worked out by hand from the definition."""
+
+import functools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.features import FeatureSettings
+
+pytestmark = pytest.mark.component
+
+SETTINGS = FeatureSettings(
+    numeric=("speed", "gust", "seats"),
+    heavy_tailed=("gust",),
+    missing_indicators=("gust", "seats"),
+    clip=1.2,
+    cyclic={"minute": 1440.0, "speed": 8.0},
+    harmonics=2,
+    categorical=("airline", "engine", "weekday"),
+    vocabulary_min_count=2,
+)
+MISSING_INT = np.iinfo(np.int64).min
+
+# gust is missing in half of the rows; seats is never known; the airline "ZZ" and weekday 5 are too rare to be known.
+ROWS = [
+    {"speed": 1.0, "gust": 16.0, "minute": 0, "airline": "AA", "engine": "jet", "weekday": 1},
+    {"speed": 3.0, "gust": -4.0, "minute": 360, "airline": "AA", "engine": "jet", "weekday": 1},
+    {"speed": 1.0, "minute": 720, "airline": "AA", "weekday": 1},
+    {"speed": 3.0, "minute": 1080, "airline": "jet", "weekday": 0},
+    {"speed": 1.0, "gust": 16.0, "minute": 0, "airline": "jet", "weekday": 0},
+    {"speed": 3.0, "gust": -4.0, "minute": 0, "airline": "ZZ", "weekday": 5},
+    {"speed": 1.0, "minute": 0, "airline": "AA", "weekday": 0},
+    {"speed": 3.0, "minute": 0, "airline": "AA", "weekday": 1},
+]
+# By frequency, then by name backwards: AA 5, weekday 1 4, weekday 0 3, engine jet 2 and airline jet 2.
+VOCABULARY = ["airline=AA", "weekday=1", "weekday=0", "engine=jet", "airline=jet"]
+FIRST_KNOWN = 2 * len(SETTINGS.categorical)
+
+
+@pytest.fixture(scope="module")
+def transform(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    import apache_beam as beam
+    import tensorflow as tf
+    import tensorflow_transform as tft
+    import tensorflow_transform.beam as tft_beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
+
+    from models.preprocessing import preprocessing_fn
+
+    columns = {
+        "speed": tf.io.FixedLenFeature([1], tf.float32),
+        "gust": tf.io.VarLenFeature(tf.float32),
+        "seats": tf.io.VarLenFeature(tf.int64),
+        "minute": tf.io.FixedLenFeature([1], tf.int64),
+        "airline": tf.io.FixedLenFeature([1], tf.string),
+        "engine": tf.io.VarLenFeature(tf.string),
+        "weekday": tf.io.FixedLenFeature([1], tf.int64),
+    }
+    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(columns))
+    function = functools.partial(preprocessing_fn, custom_config={"features": SETTINGS.model_dump(mode="json")})
+    rows = [{name: [value] for name, value in row.items()} | _absent(row) for row in ROWS]
+    folder: Path = tmp_path_factory.mktemp("transform")
+    options = PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=none"])
+    with beam.Pipeline(options=options) as pipeline, tft_beam.Context(temp_dir=str(folder / "temporary")):
+        graph = (pipeline | beam.Create(rows), metadata) | tft_beam.AnalyzeDataset(function)
+        _ = graph | tft_beam.WriteTransformFn(str(folder / "graph"))
+        metadata_folder = str(folder / "graph" / tft.TFTransformOutput.RAW_METADATA_DIR)
+        _ = metadata | tft_beam.WriteMetadata(metadata_folder, pipeline)
+    return tft.TFTransformOutput(str(folder / "graph"))
+
+
+def _absent(row: dict) -> dict[str, list]:
+    return {name: [] for name in ("gust", "seats", "engine") if name not in row}
+
+
+def _apply(transform: Any, row: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Transforms one row given as values; a column left out is missing."""
+    import tensorflow as tf
+
+    features = {
+        name: tf.train.Feature(
+            bytes_list=tf.train.BytesList(value=[value.encode()]) if isinstance(value, str) else None,
+            float_list=tf.train.FloatList(value=[value]) if isinstance(value, float) else None,
+            int64_list=tf.train.Int64List(value=[value]) if isinstance(value, int) else None,
+        )
+        for name, value in row.items()
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    raw = tf.io.parse_example([example], transform.raw_feature_spec())
+    outputs = transform.transform_features_layer()(raw)
+    return outputs["numeric_xf"].numpy()[0], outputs["categorical_xf"].numpy()[0]
+
+
+def _waves(speed: float, minute: int) -> list[float]:
+    angles = [(2 * math.pi * minute / 1440), (2 * math.pi * speed / 8)]
+    return [wave(order * angle) for angle in angles for wave in (math.sin, math.cos) for order in (1, 2)]
+
+
+def test_numbers_of_a_known_row(transform: Any) -> None:
+    numbers, _ = _apply(transform, ROWS[0])
+    # speed: mean 2, deviation 1. gust: roots 4 and -2, so mean 1, deviation 3, and (4 - 1) / 3 = 1.
+    np.testing.assert_allclose(numbers, [-1, 1, 0, 0, 1, *_waves(1.0, 0)], atol=1e-6)
+
+
+def test_missing_numbers_become_the_mean_of_the_known_ones_and_are_told(transform: Any) -> None:
+    numbers, _ = _apply(transform, ROWS[2])
+    np.testing.assert_allclose(numbers, [-1, 0, 0, 1, 1, *_waves(1.0, 720)], atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_number_that_is_none_counts_as_missing(transform: Any, value: float) -> None:
+    numbers, _ = _apply(transform, ROWS[0] | {"gust": value, "speed": value, "minute": MISSING_INT})
+    np.testing.assert_allclose(numbers, [0, 0, 0, 1, 1, *([0] * 8)], atol=1e-6)
+
+
+def test_extreme_numbers_are_clipped(transform: Any) -> None:
+    numbers, _ = _apply(transform, ROWS[0] | {"speed": 1e9, "gust": -1e9})
+    np.testing.assert_allclose(numbers[:2], [1.2, -1.2], atol=1e-6)
+
+
+def test_a_column_never_known_in_training_stays_neutral_when_it_arrives(transform: Any) -> None:
+    numbers, _ = _apply(transform, ROWS[0] | {"seats": 150})
+    assert numbers[2] == 0
+    assert numbers[4] == 0
+
+
+def test_the_vocabulary_holds_what_was_seen_often_enough_and_nothing_missing(transform: Any) -> None:
+    assert [token.decode() for token in transform.vocabulary_by_name("categories")] == VOCABULARY
+
+
+def test_categories_of_a_known_row(transform: Any) -> None:
+    _, rows = _apply(transform, ROWS[0])
+    names = ["airline=AA", "engine=jet", "weekday=1"]
+    assert rows.tolist() == [FIRST_KNOWN + VOCABULARY.index(name) for name in names]
+
+
+def test_the_same_text_in_two_columns_is_two_categories(transform: Any) -> None:
+    _, rows = _apply(transform, ROWS[0] | {"airline": "jet"})
+    assert rows[0] == FIRST_KNOWN + VOCABULARY.index("airline=jet")
+    assert rows[1] == FIRST_KNOWN + VOCABULARY.index("engine=jet")
+
+
+@pytest.mark.parametrize("airline", ["ZZ", "never seen", "AA ", "engine=jet"])
+def test_rare_and_unseen_categories_share_a_row_per_column(transform: Any, airline: str) -> None:
+    _, rows = _apply(transform, ROWS[0] | {"airline": airline, "engine": "rocket", "weekday": 6})
+    assert rows.tolist() == [1, 3, 5]
+
+
+def test_missing_categories_have_a_row_of_their_own_per_column(transform: Any) -> None:
+    _, rows = _apply(transform, {"speed": 1.0, "minute": 0, "airline": "", "weekday": MISSING_INT})
+    assert rows.tolist() == [0, 2, 4]
+
+
+def test_a_feature_that_was_not_ingested_is_refused_by_name() -> None:
+    from models.preprocessing import preprocessing_fn
+
+    with pytest.raises(ValueError, match="'speed' is not a column of the examples"):
+        preprocessing_fn({}, {"features": SETTINGS.model_dump()})
+
+
+def test_the_transform_does_not_depend_on_the_size_of_beam_s_batches(ingested: Any, tmp_path: Path) -> None:
+    import tensorflow_transform as tft
+
+    from benchmarks import quality
+    from models import inputs
+
+    features = FeatureSettings()
+    outputs = []
+    for batch_rows in (97, 1000):
+        folder = tmp_path / str(batch_rows)
+        pattern = str(ingested.folder / "Split-train" / "*")
+        quality.analyse(pattern, quality.SCHEMA, features, folder, batch_rows)
+        transform = tft.TFTransformOutput(str(folder))
+        outputs.append(inputs.read([pattern], transform, features.inputs, "arrived_late").features)
+    for name, values in outputs[0].items():
+        np.testing.assert_array_equal(values, outputs[1][name])
