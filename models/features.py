@@ -105,26 +105,24 @@ class FeatureSettings(BaseModel):
         """All raw columns that the model reads, in a fixed order without duplicates."""
         return [*self.measured, *self.categorical]
 
+    def check(self, contract: Contract) -> None:
+        """Refuses features that the contract does not allow.
 
-def check(settings: FeatureSettings, contract: Contract) -> None:
-    """Refuses features that the contract does not allow.
+        Args:
+            contract: The data contract.
 
-    Args:
-        settings: The features of the model.
-        contract: The data contract.
-
-    Raises:
-        InfeasibleFeatureError: If a column is unknown, the label, or not known when a prediction is made.
-        ValueError: If a text column is used as a number, a decimal one as a category, or a column is not ingested.
-    """
-    contract.require_feasible(settings.inputs)
-    ingested = contract.ingested(labelled=False)
-    for name in settings.inputs:
-        if name not in ingested:
-            raise ValueError(f"column '{name}' is not ingested; give it the role feature in the contract")
-    for name in settings.measured:
-        if ingested[name] == "string":
-            raise ValueError(f"column '{name}' holds text, not numbers; move it to features.categorical")
-    for name in settings.categorical:
-        if ingested[name] == "float32":
-            raise ValueError(f"column '{name}' holds decimal numbers, not categories; move it to features.numeric")
+        Raises:
+            InfeasibleFeatureError: If a column is unknown, the label, or not known when a prediction is made.
+            ValueError: If a text column is used as a number, a decimal one as a category, or a column is not ingested.
+        """
+        contract.require_feasible(self.inputs)
+        ingested = contract.ingested(labelled=False)
+        for name in self.inputs:
+            if name not in ingested:
+                raise ValueError(f"column '{name}' is not ingested; give it the role feature in the contract")
+        for name in self.measured:
+            if ingested[name] == "string":
+                raise ValueError(f"column '{name}' holds text, not numbers; move it to features.categorical")
+        for name in self.categorical:
+            if ingested[name] == "float32":
+                raise ValueError(f"column '{name}' holds decimal numbers, not categories; move it to features.numeric")

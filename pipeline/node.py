@@ -73,7 +73,13 @@ def bind(ir: pipeline_pb2.Pipeline, run_id: str, parameters: Mapping[str, str] |
 
 def encode(ir: pipeline_pb2.Pipeline) -> str:
     """A compiled pipeline as text of a few kilobytes; the same pipeline gives the same text."""
-    return base64.b64encode(gzip.compress(ir.SerializeToString(deterministic=True), mtime=0)).decode()
+    ordered = pipeline_pb2.Pipeline()
+    ordered.CopyFrom(ir)
+    # TFX packs the deployment with its maps in the order of this process's hash seed.
+    deployment = pipeline_pb2.IntermediateDeploymentConfig()
+    if ir.deployment_config.Unpack(deployment):
+        ordered.deployment_config.Pack(deployment, deterministic=True)
+    return base64.b64encode(gzip.compress(ordered.SerializeToString(deterministic=True), mtime=0)).decode()
 
 
 def decode(text: str) -> pipeline_pb2.Pipeline:

@@ -45,7 +45,9 @@ class UseCase(Section):
     contract: Path = Field(description="The columns of the dataset, and when each becomes known.")
     schema_file: Path = Field(description="The curated TFDV schema that validation uses.")
     prepare: DottedPath = Field(description="Function (destination, progress=…) that writes the spans.")
-    features: DottedPath = Field(description="Settings class of the `features` section; has `inputs`.")
+    features: DottedPath = Field(
+        description="Settings class of the `features` section; `check(contract)` refuses wrong ones."
+    )
     model: DottedPath = Field(description="Settings class of the `model` section.")
     preprocessing_fn: DottedPath = Field(description="Transform's preprocessing function.")
     run_fn: DottedPath = Field(description="The Trainer's function.")
@@ -299,6 +301,9 @@ def resolve(path: str) -> Any:
 def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
     """Reads settings from YAML, applies ``key=value`` overrides, and checks everything that can be checked early.
 
+    A file may name another one beside it under ``extends``; it then says only what differs. Mappings are merged,
+    anything else is replaced.
+
     Relative paths in the settings are relative to the project: the folder above ``config/``, or else the folder of
     the file.
 
@@ -344,7 +349,7 @@ def bind(use_case: Any, source: str) -> type[Settings]:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -353,7 +358,21 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsError(f"The settings file {path} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise SettingsError(f"The settings file {path} must hold a mapping of sections.")
-    return raw
+    base = raw.pop("extends", None)
+    if base is None:
+        return raw
+    if path in seen or not isinstance(base, str):
+        raise SettingsError(f"The settings file {path} cannot extend {base!r}.")
+    return _merged(_read(path.parent / base, (*seen, path)), raw)
+
+
+def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    both = {name: _merged(base[name], value) for name, value in changes.items() if _are_mappings(base.get(name), value)}
+    return {**base, **changes, **both}
+
+
+def _are_mappings(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -400,7 +419,7 @@ def _check_features(settings: Settings) -> None:
     """Refuses what would fail, or mislead, only minutes into a run."""
     contract = settings.contract()
     try:
-        contract.require_feasible(settings.features.inputs)
+        settings.features.check(contract)
     except ValueError as error:
         raise SettingsError(f"features: {error}") from error
     known = contract.ingested(labelled=False)

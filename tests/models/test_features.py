@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from data.contract import Contract, InfeasibleFeatureError
-from models.features import FeatureSettings, check
+from models.features import FeatureSettings
 
 pytestmark = pytest.mark.unit
 
@@ -17,7 +17,7 @@ def contract() -> Contract:
 
 
 def test_default_features_are_feasible(contract: Contract) -> None:
-    check(FeatureSettings(), contract)
+    FeatureSettings().check(contract)
 
 
 def test_default_features_tell_the_absence_of_no_column_that_is_always_there(contract: Contract) -> None:
@@ -40,23 +40,19 @@ def test_inputs_hold_every_column_once() -> None:
 def test_infeasible_features_are_refused_by_name(contract: Contract, column: str) -> None:
     settings = FeatureSettings(numeric=(*FeatureSettings().numeric, column))
     with pytest.raises(InfeasibleFeatureError, match=column):
-        check(settings, contract)
+        settings.check(contract)
 
 
 def test_text_is_refused_as_a_number(contract: Contract) -> None:
     with pytest.raises(ValueError, match="'plane_engine' holds text"):
-        check(
-            FeatureSettings(numeric=("plane_engine",), heavy_tailed=(), missing_indicators=(), categorical=()),
-            contract,
+        FeatureSettings(numeric=("plane_engine",), heavy_tailed=(), missing_indicators=(), categorical=()).check(
+            contract
         )
 
 
 def test_decimal_numbers_are_refused_as_categories(contract: Contract) -> None:
     with pytest.raises(ValueError, match="'temp' holds decimal numbers"):
-        check(
-            FeatureSettings(numeric=(), heavy_tailed=(), missing_indicators=(), categorical=("temp",)),
-            contract,
-        )
+        FeatureSettings(numeric=(), heavy_tailed=(), missing_indicators=(), categorical=("temp",)).check(contract)
 
 
 @pytest.mark.parametrize(

@@ -167,3 +167,17 @@ def test_only_what_inference_needs_is_exported(trained) -> None:
     reader = tf.train.load_checkpoint(str(trained.folder / "serving" / "variables" / "variables"))
     names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
     assert len(names) == len(set(names)) == 9  # embedding; kernel and bias of cross, two deep and output layers
+
+
+def test_loaders_that_restore_by_the_graph_alone_give_the_same_answers(trained, answers) -> None:
+    """TensorFlow Serving and Beam's RunInference do; Python's loader also reads the object graph and forgives more."""
+    import tensorflow as tf
+
+    with tf.compat.v1.Session(graph=tf.compat.v1.Graph()) as session:
+        loaded = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(trained.folder / "serving"))
+        signature = loaded.signature_def["serving_default"]
+        stored = session.run(
+            signature.outputs["probability"].name,
+            {signature.inputs["examples"].name: trained.examples()[:200]},
+        )
+    np.testing.assert_allclose(stored, answers["predict_raw"]["probability"][:200], atol=1e-6)

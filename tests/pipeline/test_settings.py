@@ -96,6 +96,22 @@ def test_a_missing_file_and_a_file_that_is_not_yaml_are_one_sentence(tmp_path):
     assert "must hold a mapping" in refusal(path=broken)
 
 
+def test_a_file_that_extends_another_says_only_what_differs():
+    cluster, local = project.load(LOCAL.with_name("kubeflow.yaml")), project.load(LOCAL)
+
+    assert cluster.evaluation == local.evaluation
+    assert cluster.features == local.features
+    assert cluster.model.epochs == local.model.epochs
+    assert (cluster.model.accelerator, local.model.accelerator) == ("required", "auto")
+
+
+def test_files_that_extend_each_other_are_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
+
+    assert "cannot extend" in refusal(path=tmp_path / "a.yaml")
+
+
 def test_a_use_case_that_cannot_be_imported_is_named():
     assert "`models.nothing.Here` cannot be imported" in refusal("use_case.model=models.nothing.Here")
 
