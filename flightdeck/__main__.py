@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from flightdeck import config, data, predict, run
+from flightdeck import config, data, image, kubeflow, predict, run
 
 app = typer.Typer(
     name="flightdeck",
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
+app.add_typer(image.app, name="image")
+app.add_typer(kubeflow.app, name="kubeflow")
 app.command(name="run")(run.run)
 app.command(name="predict")(predict.predict)
 
@@ -33,7 +35,7 @@ def main() -> None:
     except ValueError as error:
         # Everything a user can get wrong is a ValueError of ours (settings, workspace, data). Another one is a bug of
         # ours, and its traceback is wanted.
-        if not type(error).__module__.startswith(("components.", "data.", "operations.", "pipeline.")):
+        if not type(error).__module__.startswith(("components.", "data.", "flightdeck.", "operations.", "pipeline.")):
             raise
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -5,8 +5,8 @@ set -euo pipefail
 case ${1:-} in
     python) packages=(python3-venv) ;;
     build) packages=(g++ python3-dev) ;;
-    docker) packages=(docker.io debootstrap iptables) ;;
-    mariadb) packages=(mariadb-server-core) ;;  # the server alone: nothing that starts by itself
+    docker) packages=(docker.io debootstrap debian-archive-keyring iptables) ;;
+    mariadb) packages=(mariadb-server-core mariadb-client-core) ;;  # programs alone: nothing that starts by itself
     # For a machine without a recent kubectl. That of Debian 12 is of 2020 and does not know Kustomize's components, so
     # Kustomize is built from its release (into .tools/kustomize), for which Debian's Go suffices.
     kubernetes) packages=(golang-go) ;;

@@ -1,0 +1,351 @@
+"""``flightdeck kubeflow``: compile the pipeline for Kubeflow Pipelines, submit it, follow it, schedule it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flightdeck.options import Json, Overrides, load_settings
+
+if TYPE_CHECKING:
+    from operations.compiled_pipeline import CompiledPipeline
+    from operations.kubeflow import KubeflowPipelines
+    from operations.kubeflow_run import Run
+    from pipeline.settings import Kubeflow, Settings
+
+DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config" / "kubeflow.yaml"
+
+app = typer.Typer(
+    help="Run the pipeline on Kubeflow Pipelines. A token, where one is needed, comes from FLIGHTDECK_KFP_TOKEN.",
+    no_args_is_help=True,
+)
+schedules = typer.Typer(invoke_without_command=True)
+app.add_typer(schedules, name="schedule")
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help="Settings file.", show_default="config/kubeflow.yaml", dir_okay=False)
+]
+Image = Annotated[str | None, typer.Option(help="What `flightdeck image push` printed; short for kubeflow.image.")]
+OneTaskPerNode = Annotated[
+    bool, typer.Option("--one-task-per-node", help="Ignore the groups: slower, but the picture shows every node.")
+]
+File = Annotated[Path | None, typer.Option(help="A compiled pipeline; default: compiled now.", dir_okay=False)]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--param", "-p", metavar="NAME=VALUE", help="Change a parameter, such as window=1:6. Repeatable."),
+]
+Experiment = Annotated[str | None, typer.Option(help="Created if missing; default: the use case's name.")]
+Reference = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its name: then the newest of that name.")]
+
+
+@app.command("compile")
+def compile_(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The YAML file to write.", dir_okay=False)] = Path(
+        "pipeline.yaml"
+    ),
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    image: Image = None,
+    one_task_per_node: OneTaskPerNode = False,
+    as_json: Json = False,
+) -> None:
+    """Write the pipeline as a file for Kubeflow Pipelines. The same settings and code give the same bytes."""
+    settings = load_settings(config, _with_image(overrides, image))
+    compiled = _compile(settings, output, one_task_per_node, quiet=as_json)
+    report = {"path": str(output), "tasks": list(compiled.tasks), "bytes": output.stat().st_size}
+    typer.echo(
+        json.dumps(report)
+        if as_json
+        else f"Wrote {output}: {len(compiled.tasks)} tasks ({', '.join(compiled.tasks)}), {report['bytes']} bytes."
+    )
+
+
+@app.command()
+def submit(
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    image: Image = None,
+    one_task_per_node: OneTaskPerNode = False,
+    file: File = None,
+    parameters: Parameters = None,
+    name: Annotated[str | None, typer.Option(help="Default: the use case's name and the time.")] = None,
+    experiment: Experiment = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end; exit code 1 if it fails.")] = False,
+    poll_seconds: Annotated[float, typer.Option(help="With --wait: time between two looks.", min=0.1)] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Start a run, and print its id and its page."""
+    settings, cluster = _kubeflow_settings(config, _with_image(overrides, image), parameters)
+    client = _client(cluster)
+    compiled, arguments = _what_to_run(settings, file, one_task_per_node, parameters, quiet=as_json)
+    run = client.submit(
+        compiled.specification,
+        name or f"{settings.use_case.name} {_now()}",
+        client.experiment(experiment or cluster.experiment or settings.use_case.name),
+        arguments,
+        cluster.service_account,
+    )
+    if not as_json:
+        typer.echo(f"Run {run.run_id}   {run.link}")
+    if wait:
+        run = _follow(client, run.run_id, poll_seconds, quiet=as_json)
+    if as_json:
+        typer.echo(json.dumps(asdict(run), indent=2))
+    if wait and run.state != "SUCCEEDED":
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    reference: Reference, config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False
+) -> None:
+    """Show a run: its state, and each task's state and duration."""
+    from flightdeck.console import table
+
+    run = _client(_kubeflow_settings(config, overrides)[1]).run(reference)
+    if as_json:
+        typer.echo(json.dumps(asdict(run), indent=2))
+        return
+    typer.echo(f"{run.name}   {run.state}   {_duration(run.seconds)}\n{run.link}\n")
+    table(["task", "state", "duration"], [(each.name, each.state, _duration(each.seconds)) for each in run.tasks])
+    for label, error in [("the run", run.error), *((each.name, each.error) for each in run.tasks)]:
+        if error:
+            typer.echo(f"{label}: {error}")
+    for each in run.tasks:
+        if each.state == "FAILED":
+            typer.echo(f"Its log: flightdeck kubeflow logs {run.run_id} --task {each.name}")
+
+
+@app.command()
+def logs(
+    reference: Reference,
+    task: Annotated[str | None, typer.Option(help="Only of this task.")] = None,
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
+    """Print what the containers of a run have printed so far."""
+    from operations.kubeflow import LogError
+
+    cluster = _kubeflow_settings(config, overrides)[1]
+    client = _client(cluster)
+    run = client.run(reference)
+    missing = False
+    for name, pod in _pods(run, task, cluster.namespace or "kubeflow"):
+        typer.echo(f"== {name}   {pod}")
+        try:
+            for piece in client.log(run.run_id, pod):
+                sys.stdout.write(piece)
+            sys.stdout.write("\n")
+        except LogError as error:
+            # The logs of the other tasks may still be there.
+            typer.echo(str(error), err=True)
+            missing = True
+    if missing:
+        raise typer.Exit(1)
+
+
+@schedules.callback()
+def schedule(
+    context: typer.Context,
+    cron: Annotated[str | None, typer.Option(help="In UTC: minute hour day month weekday, as in crontab.")] = None,
+    every: Annotated[str | None, typer.Option(help="Instead of --cron: 30m, 6h, 7d …")] = None,
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    image: Image = None,
+    one_task_per_node: OneTaskPerNode = False,
+    file: File = None,
+    parameters: Parameters = None,
+    name: Annotated[str | None, typer.Option(help="Default: the use case's name.")] = None,
+    experiment: Experiment = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of the schedule of that name.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start runs again and again: one at a time, and none for times that were missed."""
+    from operations import kubeflow
+
+    if context.invoked_subcommand is not None:
+        return
+    if (cron is None) == (every is None):
+        raise kubeflow.KubeflowError("Say when, with either --cron or --every.")
+    trigger = kubeflow.cron(cron) if cron is not None else kubeflow.interval(every or "")
+    settings, cluster = _kubeflow_settings(config, _with_image(overrides, image), parameters)
+    client = _client(cluster)
+    compiled, arguments = _what_to_run(settings, file, one_task_per_node, parameters, quiet=as_json)
+    made = client.schedule(
+        compiled.specification,
+        name or settings.use_case.name,
+        client.experiment(experiment or cluster.experiment or settings.use_case.name),
+        arguments,
+        cluster.service_account,
+        trigger,
+        replace,
+    )
+    typer.echo(json.dumps(asdict(made)) if as_json else f"Schedule {made.name}: {made.when}   {made.schedule_id}")
+
+
+@schedules.command("list")
+def list_schedules(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Show the schedules."""
+    from flightdeck.console import table
+
+    found = _client(_kubeflow_settings(config, overrides)[1]).schedules()
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    rows = [(each.name, each.when, "on" if each.enabled else "off", each.schedule_id) for each in found]
+    table(["schedule", "when", "state", "id"], rows)
+
+
+@schedules.command("delete")
+def delete_schedule(
+    name: Annotated[str, typer.Argument(help="As `schedule list` shows it.")],
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
+    """Delete a schedule. Runs that it started stay."""
+    count = _client(_kubeflow_settings(config, overrides)[1]).delete_schedule(name)
+    typer.echo(f"Deleted {count} schedule{'s' if count > 1 else ''} named {name}.")
+
+
+def _with_image(overrides: list[str] | None, image: str | None) -> list[str]:
+    return [*(overrides or ()), *([f"kubeflow.image={json.dumps(image)}"] if image else ())]
+
+
+def _kubeflow_settings(
+    config: Path, overrides: list[str] | None, parameters: list[str] | None = None
+) -> tuple[Settings, Kubeflow]:
+    """The settings and their section for Kubeflow, after a look at the parameters.
+
+    A parameter stands for a setting. Putting its value there checks it as a setting is checked, and not after twenty
+    minutes on the cluster.
+    """
+    from operations.kubeflow import KubeflowError
+
+    settings = load_settings(config, overrides)
+    if settings.kubeflow is None:
+        raise KubeflowError(f"{config} has no `kubeflow` section; use --config config/kubeflow.yaml.")
+    meant = {"window": "data.window", "push": "push.enabled", **settings.kubeflow.parameters}
+    given = [each.partition("=") for each in parameters or ()]
+    load_settings(
+        config,
+        [*(overrides or ()), *(f"{meant[name]}={_yaml(text)}" for name, _, text in given if name in meant)],
+    )
+    return settings, settings.kubeflow
+
+
+def _yaml(text: str) -> str:
+    """A parameter's text so that it is the same value in YAML, which takes 1:6 and 1e-3 for something else."""
+    import yaml
+
+    try:
+        float(text)
+    except ValueError:
+        return text.lower() if text.lower() in ("true", "false") else json.dumps(text)
+    return text if text.lstrip("+-").isdigit() else yaml.safe_dump(float(text)).split()[0]
+
+
+def _client(cluster: Kubeflow) -> KubeflowPipelines:
+    """A server that has answered."""
+    from operations.kubeflow import TOKEN_VARIABLE, KubeflowError, KubeflowPipelines
+
+    if not cluster.endpoint:
+        raise KubeflowError("kubeflow.endpoint is missing: the address of the KFP API, such as http://localhost:8888.")
+    client = KubeflowPipelines(cluster.endpoint, cluster.namespace, os.environ.get(TOKEN_VARIABLE, "").strip() or None)
+    client.check()
+    return client
+
+
+def _what_to_run(
+    settings: Settings, file: Path | None, one_task_per_node: bool, parameters: list[str] | None, quiet: bool
+) -> tuple[CompiledPipeline, dict[str, Any]]:
+    """A compiled pipeline and its arguments, which it accepts."""
+    import tempfile
+
+    from operations.compiled_pipeline import CompiledPipeline
+
+    if file is not None:
+        compiled = CompiledPipeline.load(file)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            compiled = _compile(settings, Path(folder) / "pipeline.yaml", one_task_per_node, quiet)
+    return compiled, compiled.arguments(parameters or ())
+
+
+def _compile(settings: Settings, output: Path, one_task_per_node: bool, quiet: bool) -> CompiledPipeline:
+    import tempfile
+
+    from flightdeck.console import Progress, console, noise_into
+    from operations.compiled_pipeline import CompiledPipeline
+    from operations.kubeflow import KubeflowError
+
+    if not os.access(output.parent, os.W_OK):
+        raise KubeflowError(f"{output} cannot be written: {output.parent} is not a folder that you may write to.")
+    with tempfile.TemporaryDirectory() as folder, noise_into(Path(folder) / "log") as screen:
+        on = console(screen)
+        on.quiet = quiet
+        progress = Progress(on)
+        progress.note("Loading TensorFlow and TFX")
+        try:
+            from pipeline.runners import kubeflow
+
+            kubeflow.compile_pipeline(settings, output, one_task_per_node)
+        except OSError as error:
+            raise KubeflowError(f"{output} cannot be written: {error.strerror}.") from error
+        finally:
+            progress.close()
+    return CompiledPipeline.load(output)
+
+
+def _follow(client: KubeflowPipelines, run_id: str, poll_seconds: float, quiet: bool) -> Run:
+    """Prints a line whenever a task changes its state, until the run has finished."""
+    shown: dict[str, str] = {}
+    run = None
+    for run in client.follow(run_id, poll_seconds):
+        for each in run.tasks:
+            if not quiet and each.state not in ("PENDING", shown.get(each.name)):
+                typer.echo(f"  {each.name:<20} {each.state:<10} {_duration(each.seconds):>10}")
+                shown[each.name] = each.state
+    assert run is not None
+    if not quiet:
+        typer.echo(f"Run {run.state} after {_duration(run.seconds)}{f': {run.error}' if run.error else ''}")
+    return run
+
+
+def _pods(run: Run, task: str | None, namespace: str) -> list[tuple[str, str]]:
+    """Task and pod, of the tasks that have begun.
+
+    Raises:
+        KubeflowError: there is no such task, or no pod yet, or the server does not say which.
+    """
+    from operations.kubeflow import KubeflowError
+
+    chosen = [each for each in run.tasks if task in (None, each.name)]
+    if not chosen:
+        raise KubeflowError(f"The run has no task `{task}`; it has {', '.join(each.name for each in run.tasks)}.")
+    pods = [(each.name, pod) for each in chosen for pod in each.pods]
+    if not pods and all(each.state == "PENDING" for each in chosen):
+        raise KubeflowError(f"{f'The task {task}' if task else 'The run'} has not begun.")
+    if not pods:
+        raise KubeflowError(
+            "The server does not say which pods these are; ask Kubernetes: kubectl logs "
+            f"--namespace {namespace} --selector pipeline/runid={run.run_id} --container main --prefix --tail -1"
+        )
+    return pods
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _now() -> str:
+    from datetime import UTC, datetime
+
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,286 @@
+"""The image's commands: what docker is told, which tag a checkout gets, and what a person reads when it cannot work."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flightdeck import image
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[2]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    done = subprocess.run(["git", "-C", folder, *identity, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    git(folder, "init", "--quiet")
+    (folder / ".gitignore").write_text("build/\n")
+    (folder / "code.py").write_text("answer = 41\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "Begin")
+    return folder
+
+
+def test_the_revision_of_a_clean_checkout_is_its_commit(checkout):
+    (checkout / "build").mkdir()
+    (checkout / "build" / "ignored").write_text("x")
+
+    assert image.checkout_revision(checkout) == git(checkout, "rev-parse", "HEAD")
+
+
+def test_every_difference_from_the_commit_has_a_revision_of_its_own(checkout):
+    revisions = [image.checkout_revision(checkout)]
+    (checkout / "code.py").write_text("answer = 42\n")
+    revisions.append(image.checkout_revision(checkout))
+    git(checkout, "add", ".")
+    staged = image.checkout_revision(checkout)
+    (checkout / "new.py").write_text("question = None\n")
+    revisions.append(image.checkout_revision(checkout))
+    (checkout / "new.py").write_text("question = 6 * 9\n")
+    revisions.append(image.checkout_revision(checkout))
+    (checkout / "new.py").rename(checkout / "newer.py")
+    revisions.append(image.checkout_revision(checkout))
+
+    assert staged == revisions[1]
+    assert len(set(revisions)) == len(revisions)
+    assert all(each.startswith(f"{revisions[0]}-dirty-") for each in revisions[1:])
+    (checkout / "newer.py").unlink()
+    assert image.checkout_revision(checkout) == revisions[1]
+
+
+def test_a_dangling_link_is_a_difference_too(checkout):
+    (checkout / "link").symlink_to("nowhere")
+
+    assert image.DIRTY in image.checkout_revision(checkout)
+
+
+def test_a_folder_without_a_commit_is_refused(tmp_path):
+    with pytest.raises(image.ImageError, match="is not a git checkout with a commit"):
+        image.checkout_revision(tmp_path)
+    git(tmp_path, "init", "--quiet")
+    with pytest.raises(image.ImageError, match="is not a git checkout with a commit"):
+        image.checkout_revision(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("revision", "target", "tag"),
+    [
+        (COMMIT, "cpu", "0123456789ab"),
+        (COMMIT, "gpu", "0123456789ab-gpu"),
+        (f"{COMMIT}-dirty-deadbeef", "cpu", "0123456789ab-dirty-deadbeef"),
+        (f"{COMMIT}-dirty-deadbeef", "gpu", "0123456789ab-dirty-deadbeef-gpu"),
+    ],
+)
+def test_the_tag_is_the_commit(revision, target, tag):
+    assert image.reference("flightdeck", revision, target) == f"flightdeck:{tag}"
+
+
+@pytest.mark.parametrize(
+    "repository", ["flightdeck", "a/b-c/d_e.f", "127.0.0.1:5000/flightdeck", "eu.example.org/p/r/n"]
+)
+def test_names_of_repositories_are_accepted(repository):
+    assert image.reference(repository, COMMIT, "cpu") == f"{repository}:0123456789ab"
+
+
+@pytest.mark.parametrize(
+    "repository", ["", "Flightdeck", "a/B", "a//b", "a/b:tag", "a b", "https://host/a", "-a", "a/"]
+)
+def test_other_names_are_refused(repository):
+    with pytest.raises(image.ImageError, match="is not the name of a repository"):
+        image.reference(repository, COMMIT, "cpu")
+
+
+def test_a_plain_build_says_only_what_it_must():
+    arguments = image.build_arguments(image="n:t", target="cpu", commit=COMMIT, root=Path("/c"))
+
+    assert arguments == [
+        *("build", "--file", "/c/deploy/docker/Dockerfile", "--target", "cpu", "--platform", "linux/amd64"),
+        *("--tag", "n:t", "--build-arg", f"COMMIT={COMMIT}", "/c"),
+    ]
+
+
+def test_certificates_and_index_are_secrets_and_never_build_arguments():
+    arguments = image.build_arguments(
+        image="n:t",
+        target="gpu",
+        commit=COMMIT,
+        root=Path("/c"),
+        base="debian-with-python",
+        platform="linux/arm64",
+        network="host",
+        ca_file=Path("/etc/ca.pem"),
+        index_variable="PIP_INDEX_URL",
+    )
+
+    given = [(arguments[at], arguments[at + 1]) for at in range(1, len(arguments) - 1, 2)]
+    assert ("--target", "gpu") in given
+    assert ("--platform", "linux/arm64") in given
+    assert ("--network", "host") in given
+    assert ("--secret", "id=ca,src=/etc/ca.pem") in given
+    assert ("--secret", "id=index,env=PIP_INDEX_URL") in given
+    assert [value for option, value in given if option == "--build-arg"] == [
+        f"COMMIT={COMMIT}",
+        "BASE=debian-with-python",
+    ]
+    assert arguments[-1] == "/c"
+
+
+def command(*arguments: str, path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command line with a search path of one folder."""
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("DOCKER_HOST", "PIP_CERT", "SSL_CERT_FILE")
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "flightdeck", "image", *arguments],
+        env={**kept, "PATH": str(path), **variables}, cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def search_path(tmp_path: Path) -> Path:
+    """A folder of programs that holds git only."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    (folder / "git").symlink_to(shutil.which("git") or "git")
+    return folder
+
+
+def client(folder: Path, script: str) -> None:
+    """Puts a docker client into a folder: what a real one of that kind prints."""
+    program = folder / "docker"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
+WITHOUT_ENGINE = """
+case "$1" in
+--version) echo "Docker version 20.10.24, build 297e128" ;;
+*) echo "Cannot connect to the Docker daemon at $DOCKER_HOST. Is the docker daemon running?" >&2; exit 1 ;;
+esac"""
+WITHOUT_BUILDX = """
+case "$1" in
+--version) echo "Docker version 28.2.2, build e6534b4" ;;
+*) echo "unknown command: docker $1" >&2; exit 1 ;;
+esac"""
+# Records its arguments, and knows no image.
+WITH_ENGINE = """
+case "$1" in
+--version) echo "Docker version 20.10.24, build 297e128" ;;
+version) echo 20.10.24 ;;
+image) exit 1 ;;
+build) echo "$DOCKER_BUILDKIT" "$@" >"$RECORD"; echo "no space left on device" >&2; exit 1 ;;
+esac"""
+
+
+def refused(done: subprocess.CompletedProcess[str], sentence: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_without_git_that_is_said(tmp_path):
+    refused(command("build", path=tmp_path), "There is no git command")
+
+
+def test_without_a_docker_client_that_is_said(search_path):
+    refused(command("build", path=search_path), "There is no docker command")
+
+
+def test_a_client_that_cannot_build_is_refused_with_the_remedy(search_path):
+    client(search_path, WITHOUT_BUILDX)
+
+    refused(command("build", path=search_path), "install docker-buildx")
+
+
+def test_without_an_engine_the_address_is_said(search_path):
+    client(search_path, WITHOUT_ENGINE)
+
+    done = command("build", path=search_path, DOCKER_HOST="unix:///nowhere/docker.sock")
+
+    refused(done, "No Docker engine answers at DOCKER_HOST=unix:///nowhere/docker.sock")
+
+
+def test_a_real_client_and_no_engine_is_one_sentence(search_path):
+    real = shutil.which("docker", path="/usr/bin:/usr/local/bin")
+    if real is None:
+        client(search_path, WITHOUT_ENGINE)
+    else:
+        (search_path / "docker").symlink_to(real)
+
+    done = command("push", "--repository", "n", "--allow-dirty", path=search_path, DOCKER_HOST="tcp://127.0.0.1:1")
+
+    refused(done, "No Docker engine answers at DOCKER_HOST=tcp://127.0.0.1:1")
+
+
+def test_a_failed_build_shows_what_docker_printed(search_path, tmp_path):
+    client(search_path, WITH_ENGINE)
+    index = "https://user:secret@index.example.org/simple"
+
+    done = command("build", "--json", path=search_path, RECORD=str(tmp_path / "record"), PIP_INDEX_URL=index)
+
+    assert done.returncode == 1
+    assert "no space left on device" in done.stderr
+    assert done.stdout == ""
+    recorded = (tmp_path / "record").read_text()
+    assert recorded.startswith("1 build --file")
+    assert "--secret id=index,env=PIP_INDEX_URL" in recorded
+    assert "secret@" not in recorded + done.stderr
+
+
+def test_what_was_not_built_cannot_be_pushed(search_path):
+    client(search_path, WITH_ENGINE)
+
+    done = command("push", "--repository", "host/flightdeck", "--allow-dirty", path=search_path)
+
+    refused(done, "build it first with: flightdeck image build --repository host/flightdeck --target cpu")
+
+
+def test_a_dirty_checkout_is_not_pushed(checkout, search_path):
+    """In a checkout of the command line alone, so that the state of this one does not matter."""
+    shutil.copytree(ROOT / "flightdeck", checkout / "flightdeck", ignore=shutil.ignore_patterns("__pycache__"))
+    client(search_path, WITH_ENGINE)
+    program = (
+        f"import sys; sys.path.insert(0, {str(checkout)!r}); sys.dont_write_bytecode = True\n"
+        "from flightdeck.__main__ import main; main()"
+    )
+
+    def push(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", program, "image", "push", "--repository", "host/n", *arguments],
+            env={**os.environ, "PATH": str(search_path)}, cwd=checkout, capture_output=True, text=True,
+        )  # fmt: skip
+
+    refused(push(), "changes that no commit holds")
+    refused(push("--allow-dirty"), "There is no image host/n:")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "-m", "Go on")
+    refused(push(), f"There is no image host/n:{git(checkout, 'rev-parse', 'HEAD')[:12]};")
+
+
+def test_the_report_of_a_build_is_one_json_document(search_path):
+    client(
+        search_path,
+        WITH_ENGINE.replace("image) exit 1", """image) echo '[{"Id": "sha256:1", "Size": 5}]'""").replace(
+            "exit 1 ;;\nesac", "exit 0 ;;\nesac"
+        ),
+    )
+
+    done = command("build", "--json", "--target", "gpu", path=search_path, RECORD="/dev/null")
+
+    report = json.loads(done.stdout)
+    assert report["image"].startswith("flightdeck:")
+    assert report["image"].endswith("-gpu")
+    assert (report["id"], report["bytes"], report["target"]) == ("sha256:1", 5, "gpu")

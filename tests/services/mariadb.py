@@ -1,0 +1,150 @@
+"""A MariaDB server on the loopback interface, with a user and database for ML Metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from tests.services.daemon import Daemon, ServiceError, install
+
+DAEMON = Daemon("mariadb", program="mariadbd")
+PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults")
+NAME = "flightdeck"
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """How to reach the server.
+
+    The user may also create and use any database whose name begins with that of ``database``, so that every test can
+    have one of its own; ML Metadata creates it when it connects.
+    """
+
+    host: str
+    port: int
+    user: str
+    password: str
+    database: str
+
+    def environment(self, database: str | None = None) -> dict[str, str]:
+        """The variables that `pipeline.store.connection` reads."""
+        return {
+            "FLIGHTDECK_METADATA_HOST": self.host,
+            "FLIGHTDECK_METADATA_PORT": str(self.port),
+            "FLIGHTDECK_METADATA_DATABASE": database or self.database,
+            "FLIGHTDECK_METADATA_USERNAME": self.user,
+            "FLIGHTDECK_METADATA_PASSWORD": self.password,
+        }
+
+
+def start() -> Server:
+    """A server that answers: ours, if it runs already, or else a new one on the same data with a new password.
+
+    Raises:
+        ServiceError: none can be started.
+    """
+    running = find()
+    if running is not None:
+        return running
+    if not all(shutil.which(program) for program in PROGRAMS):
+        install("mariadb")
+    DAEMON.stop()
+    data = DAEMON.folder / "data"
+    if not (data / "mysql").is_dir():
+        _create(data)
+    server = Server("127.0.0.1", _free_port(), NAME, secrets.token_urlsafe(24), NAME)
+    setup = DAEMON.folder / "setup.sql"
+    _write_private(setup, _setup(server))
+    try:
+        DAEMON.start(_command(data, server, setup), ready=lambda: _greets(server), seconds=60)
+    finally:
+        setup.unlink()
+    _write_private(_credentials(), json.dumps(dataclasses.asdict(server)))
+    return server
+
+
+def find() -> Server | None:
+    """Our server, if it runs and answers."""
+    if DAEMON.pid() is None or not _credentials().is_file():
+        return None
+    server = Server(**json.loads(_credentials().read_text()))
+    return server if _greets(server) else None
+
+
+def stop() -> bool:
+    """Ends the server; its data stays. Returns whether it was running."""
+    _credentials().unlink(missing_ok=True)
+    return DAEMON.stop()
+
+
+def _create(data: Path) -> None:
+    shutil.rmtree(data, ignore_errors=True)  # what an interrupted start left
+    data.mkdir(parents=True)
+    done = subprocess.run(
+        [
+            *("mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={_account()}"),
+            *("--auth-root-authentication-method=socket", "--skip-test-db"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise ServiceError(f"mariadb-install-db failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def _command(data: Path, server: Server, setup: Path) -> list[str]:
+    return [
+        *(shutil.which("mariadbd") or "mariadbd", "--no-defaults", f"--user={_account()}"),
+        *(f"--datadir={data}", f"--socket={DAEMON.sockets / 'mariadb.sock'}"),
+        *(f"--bind-address={server.host}", f"--port={server.port}", "--skip-name-resolve"),
+        *(f"--pid-file={DAEMON.folder / 'mariadbd.pid'}", f"--init-file={setup}"),
+    ]
+
+
+def _setup(server: Server) -> str:
+    """SQL that the server executes before it accepts connections; one statement a line."""
+    user = f"'{server.user}'@'{server.host}'"
+    return (
+        f"CREATE DATABASE IF NOT EXISTS {server.database};\n"
+        f"CREATE OR REPLACE USER {user} IDENTIFIED BY '{server.password}';\n"
+        f"GRANT ALL ON `{server.database}%`.* TO {user};\n"
+    )
+
+
+def _greets(server: Server) -> bool:
+    """Whether a MariaDB server speaks first, as its protocol wants, at the address."""
+    try:
+        with socket.create_connection((server.host, server.port), timeout=5) as connection:
+            return b"MariaDB" in connection.recv(256)
+    except OSError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def _account() -> str:
+    """The server refuses to run as root unless told to."""
+    import getpass
+
+    return getpass.getuser()
+
+
+def _credentials() -> Path:
+    return DAEMON.folder / "credentials.json"
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)

@@ -1,0 +1,59 @@
+"""Starts the services that tests need, and says how to reach them: ``up.py docker mariadb image --json``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from typing import Any
+
+from tests.services import docker_engine, image, mariadb
+from tests.services.daemon import ServiceError, one_at_a_time
+
+CHOICES = ("docker", "mariadb", "image")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Starts what is named; ``image`` needs an engine and starts it. What runs already is used as it is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("services", nargs="+", choices=CHOICES)
+    parser.add_argument("--json", action="store_true", help="print one JSON document, the password included")
+    options = parser.parse_args(arguments)
+    try:
+        reached = up(options.services)
+    except ServiceError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps(reached))
+        return 0
+    for name, value in reached.items():
+        hidden = {**value, "password": f"in {mariadb.DAEMON.folder}/credentials.json"} if name == "mysql" else value
+        print(f"{name:<12} {hidden}")
+    return 0
+
+
+def up(services: list[str]) -> dict[str, Any]:
+    """Starts services.
+
+    Returns:
+        ``docker_host``, ``mysql`` (host, port, user, password, database) and ``image``, as far as they were asked for.
+
+    Raises:
+        ServiceError: one of them cannot be had.
+    """
+    reached: dict[str, Any] = {}
+    with one_at_a_time():
+        if {"docker", "image"} & set(services):
+            reached["docker_host"] = docker_engine.start()
+        if "mariadb" in services:
+            reached["mysql"] = dataclasses.asdict(mariadb.start())
+        if "image" in services:
+            image.ensure_base(reached["docker_host"])
+            reached["image"] = image.build(reached["docker_host"])
+    return reached
+
+
+if __name__ == "__main__":
+    sys.exit(main())
