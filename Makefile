@@ -62,4 +62,5 @@ lock:  ## Resolve the newest allowed versions and pin them with hashes
 
 .PHONY: clean
 clean:  ## Remove everything a run made; the environment stays
+	@if [ -d build/services ]; then $(PY) -m tests.services.down; fi
 	@rm -rf workspace build .pytest_cache .ruff_cache .coverage .coverage.* coverage.xml htmlcov

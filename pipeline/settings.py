@@ -173,6 +173,7 @@ class Toleration(Section):
 class Resources(Section):
     """What a task asks the cluster for, in Kubernetes' units."""
 
+    image: str | None = Field(default=None, description="Default: `kubeflow.image`. The Trainer's may hold CUDA.")
     cpu: str = "1"
     cpu_limit: str | None = Field(default=None, description="Default: no limit, so that idle cores are used.")
     memory: str = "4Gi"

@@ -177,7 +177,8 @@ def _component(
             arguments += ["--min-slice-size", str(settings.evaluation.min_slice_size)]
         # Last, because KFP replaces it by a document in which everything above stands once more.
         arguments += ["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
-        return dsl.ContainerSpec(image=cluster.image, command=["python", "-m", "pipeline.node"], args=arguments)
+        image = _resources(cluster, task, members).image or cluster.image
+        return dsl.ContainerSpec(image=image, command=["python", "-m", "pipeline.node"], args=arguments)
 
     return dsl.container_component(
         _declared(

@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SMALL = (
     "model.accelerator=cpu",
+    "kubeflow.resources={}",
     "model.epochs=1",
     "model.batch_size=256",
     "model.hidden_units=[16]",
