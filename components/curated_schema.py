@@ -18,7 +18,9 @@ from tfx.types.standard_artifacts import Schema
 
 @component
 def CuratedSchema(  # noqa: N802  (a component is used like a class)
-    schema_file: Parameter[str], digest: Parameter[str], schema: OutputArtifact[Schema]
+    schema_file: Parameter[str],  # pyright: ignore[reportInvalidTypeArguments]
+    digest: Parameter[str],  # pyright: ignore[reportInvalidTypeArguments]
+    schema: OutputArtifact[Schema],  # pyright: ignore[reportInvalidTypeArguments]
 ) -> None:
     """Copies a curated schema into an artifact.
 
@@ -31,6 +33,13 @@ def CuratedSchema(  # noqa: N802  (a component is used like a class)
     Raises:
         ValueError: the file's content has another digest, or is not a schema.
     """
+    # Plain text at run time; the annotations say `Parameter` because TFX reads them.
+    content = _read_checked(str(schema_file), str(digest))
+    with fileio.open(f"{schema.uri}/schema.pbtxt", "wb") as target:
+        target.write(content)
+
+
+def _read_checked(schema_file: str, digest: str) -> bytes:
     located = schema_file if "://" in schema_file else str(Path(__file__).resolve().parents[1] / schema_file)
     with fileio.open(located, "rb") as source:
         content = source.read()
@@ -40,5 +49,4 @@ def CuratedSchema(  # noqa: N802  (a component is used like a class)
         text_format.Parse(content.decode(), schema_pb2.Schema())
     except (UnicodeDecodeError, text_format.ParseError) as error:
         raise ValueError(f"The schema {schema_file} cannot be parsed: {error}") from error
-    with fileio.open(f"{schema.uri}/schema.pbtxt", "wb") as target:
-        target.write(content)
+    return content

@@ -77,6 +77,8 @@ class Ledger:
                 (examples,) = self._store.get_artifacts_by_id([event.artifact_id])
                 spans = sorted(json.loads(str(values(examples.custom_properties).get("spans", "[]"))))
                 ingestion = self._maker(examples.id)
+                if ingestion is None:
+                    return []
                 (execution,) = self._store.get_executions_by_id([ingestion])
                 held_out = int(values(execution.custom_properties).get("eval_spans", 0))
                 return spans[:-held_out] if held_out else spans
