@@ -66,6 +66,12 @@ def console(screen: TextIO | None = None) -> Console:
     return Console(file=stream, highlight=False, width=None if stream.isatty() else 110)
 
 
+def shown(path: Path | str) -> str:
+    """A path as short as it can be typed here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") or "://" in str(path) else relative
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], on: Console | None = None) -> None:
     """Prints aligned columns; those whose cells are all numbers are aligned right."""
     from rich import box

@@ -31,7 +31,12 @@ app.add_typer(schedules, name="schedule")
 Config = Annotated[
     Path, typer.Option("--config", "-c", help="Settings file.", show_default="config/kubeflow.yaml", dir_okay=False)
 ]
-Image = Annotated[str | None, typer.Option(help="What `flightdeck image push` printed; short for kubeflow.image.")]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        help="What `flightdeck image push` printed; for tasks that have no image of their own in the settings."
+    ),
+]
 OneTaskPerNode = Annotated[
     bool, typer.Option("--one-task-per-node", help="Ignore the groups: slower, but the picture shows every node.")
 ]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flightdeck.console import table
+from flightdeck.console import shown, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from operations.summary import RunSummary
-    from pipeline.settings import Settings
 
 
-def print_summary(summary: RunSummary, settings: Settings, log: str, on: Console) -> None:
+def print_summary(summary: RunSummary, log: str, on: Console) -> None:
     """Prints the summary of a run for people."""
     on.print()
     if summary.spans:
@@ -33,7 +32,7 @@ def print_summary(summary: RunSummary, settings: Settings, log: str, on: Console
         f"Time        {summary.seconds:.0f} s, of which {summary.loading_seconds:.0f} s loading libraries; "
         f"{cached} of {len(summary.nodes)} nodes from the cache; peak memory {summary.peak_mb / 1024:.1f} GiB"
     )
-    _print_next_steps(summary, settings, on)
+    _print_next_steps(summary, on)
 
 
 def _print_metrics(summary: RunSummary, on: Console) -> None:
@@ -81,7 +80,7 @@ def _print_verdict(summary: RunSummary, log: str, on: Console) -> None:
         "not blessed": "bold red",
         "failed": "bold red",
     }
-    detail = f" as version {summary.version} in {summary.pushed_to}" if summary.version else ""
+    detail = f" as version {summary.version} in {shown(summary.pushed_to)}" if summary.pushed_to else ""
     on.print(f"Result      [{style[summary.outcome]}]{summary.outcome}[/]{detail}")
     for reason in summary.reasons:
         for line in reason.splitlines():
@@ -90,8 +89,7 @@ def _print_verdict(summary: RunSummary, log: str, on: Console) -> None:
         on.print(f"            Full log: {log}", markup=False)
 
 
-def _print_next_steps(summary: RunSummary, settings: Settings, on: Console) -> None:
-    del settings
+def _print_next_steps(summary: RunSummary, on: Console) -> None:
     steps = {
         "pushed": [
             ("flightdeck run", "again: nothing changed, so every node comes from the cache"),

@@ -49,7 +49,7 @@ def execute(settings: Settings, as_json: bool) -> RunSummary:
     Raises:
         ValueError: of ours, if the run cannot begin.
     """
-    from flightdeck.console import Progress, console, noise_into
+    from flightdeck.console import Progress, console, noise_into, shown
     from flightdeck.report import print_summary
     from pipeline import store
     from pipeline.workspace import WorkspaceError, exclusive, new_run_id
@@ -65,7 +65,7 @@ def execute(settings: Settings, as_json: bool) -> RunSummary:
         with noise_into(log) as screen:
             output = console(screen)
             output.quiet = as_json
-            output.print(f"Run {run_id}   log: {_shown(log)}")
+            output.print(f"Run {run_id}   log: {shown(log)}")
             progress = Progress(output)
             progress.note("Loading TensorFlow and TFX")
             started = time.monotonic()
@@ -83,13 +83,5 @@ def execute(settings: Settings, as_json: bool) -> RunSummary:
             if as_json:
                 screen.write(summary.model_dump_json(indent=2) + "\n")
             else:
-                print_summary(summary, settings, _shown(log), output)
+                print_summary(summary, shown(log), output)
     return summary
-
-
-def _shown(path: object) -> str:
-    """A path as short as it can be typed."""
-    import os
-
-    relative = os.path.relpath(str(path))
-    return str(path) if relative.startswith("..") else relative

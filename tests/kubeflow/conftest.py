@@ -1,128 +1,13 @@
 """A cluster's parts on this machine: a Docker engine, the real image, MariaDB, and Kubeflow's own local executor."""
 
-import dataclasses
-import io
-import json
-import os
-import secrets
-import subprocess
-import sys
-import threading
-import time
-from contextlib import redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SMALL = (
-    "model.accelerator=cpu",
-    "kubeflow.resources={}",
-    "model.epochs=1",
-    "model.batch_size=256",
-    "model.hidden_units=[16]",
-    "evaluation.slices=[[origin], [departure_band]]",
-    "evaluation.gated_slices=[[origin]]",
-    "evaluation.min_slice_size=50",
-    "evaluation.metrics=[{name: AUC, better: higher, at_least: 0.4, may_lose: 0.4}, {name: MeanPrediction},"
-    " {name: RowCount, module: components.evaluation.row_metrics}]",
-)
-
-
-@dataclasses.dataclass
-class Cluster:
-    """One workspace and one database, seen by containers and by this process."""
-
-    workspace: Path
-    docker_host: str
-    image: str
-    environment: dict[str, str]
-    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-
-    def compile(self, destination: Path, *arguments: str) -> Path:
-        """``flightdeck kubeflow compile``, with the settings of a small run."""
-        overrides = (*SMALL, f"kubeflow.image={self.image}")
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "flightdeck", "kubeflow", "compile", "--output", str(destination), *arguments),
-                *(part for each in overrides for part in ("--set", each)),
-            ],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, **self.environment},
-        )
-        assert done.returncode == 0, done.stderr
-        return destination
-
-    def submit(self, pipeline: Path, **parameters: Any) -> str:
-        """Executes a compiled pipeline, one real container per task, and returns everything that was printed.
-
-        Raises:
-            RuntimeError: a task failed.
-        """
-        from docker.types import Mount
-        from kfp import components, local
-
-        local.init(
-            runner=local.DockerRunner(
-                environment=self.environment,
-                mounts=[Mount("/workspace", str(self.workspace), type="bind")],
-                network_mode="host",
-                read_only=True,
-                tmpfs={"/tmp": ""},
-            ),
-            pipeline_root=str(self.workspace / "kfp"),
-        )
-        screen = io.StringIO()
-        started = time.monotonic()
-        try:
-            with redirect_stdout(screen):
-                components.load_component_from_file(str(pipeline))(**parameters)
-        finally:
-            self.seconds[pipeline.stem] = time.monotonic() - started
-            (self.workspace / "screen.txt").write_text(screen.getvalue())
-        return screen.getvalue()
-
-    def screen(self) -> str:
-        return (self.workspace / "screen.txt").read_text()
-
-    def kill_when(self, word: str, seconds: float) -> threading.Thread:
-        """Kills the container that runs a node, some seconds after it has appeared."""
-
-        def watch() -> None:
-            import docker
-
-            client = docker.from_env()
-            deadline = time.monotonic() + 600
-            while time.monotonic() < deadline:
-                for container in client.containers.list():
-                    if word in container.attrs["Args"]:
-                        time.sleep(seconds)
-                        container.kill()
-                        return
-                time.sleep(0.2)
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        return thread
-
-    def latest_run(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
-        """Of the latest run in the metadata store: its id, its executions' states, and its artifacts."""
-        import ml_metadata
-
-        from pipeline import store
-
-        reader = ml_metadata.MetadataStore(store.from_environment(1, self.environment))
-        newest = max(reader.get_contexts_by_type("pipeline_run"), key=lambda each: each.id)
-        executions = store.executions_of_run(reader, newest.name)
-        states = {node: each.State.Name(each.last_known_state) for node, each in executions.items()}
-        return newest.name, states, store.outputs_of_run(reader, newest.name)
-
-    def here(self, uri: str) -> str:
-        """Where this process finds what containers have below /workspace."""
-        return uri.replace("/workspace", str(self.workspace), 1)
+from tests.kubeflow.cluster import SMALL, Cluster, new_database, open_cluster
+from tests.services.up import up
 
 
 @pytest.fixture(scope="session")
@@ -134,14 +19,7 @@ def small() -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def services() -> dict[str, Any]:
     """Docker, MariaDB and the image of this very checkout, started and built if need be. Fails without them."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.services.up", "docker", "mariadb", "image", "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, "the services did not start; see standard error"
-    return json.loads(done.stdout)
+    return up(["docker", "mariadb", "image"])
 
 
 @pytest.fixture(scope="session")
@@ -149,45 +27,21 @@ def spans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two months, 1,500 rows each."""
     from data.prepare import prepare, slice_spans
 
-    prepare(tmp_path_factory.mktemp("prepared") / "spans")
-    source = tmp_path_factory.getbasetemp() / "prepared0" / "spans"
-    folder = tmp_path_factory.mktemp("spans")
-    slice_spans(source, folder, rows_per_span=1500, spans=(1, 2))
+    prepared, folder = tmp_path_factory.mktemp("prepared"), tmp_path_factory.mktemp("spans")
+    prepare(prepared)
+    slice_spans(prepared, folder, rows_per_span=1500, spans=(1, 2))
     return folder
 
 
 @pytest.fixture(scope="session")
-def database(services: dict[str, Any]):
-    """The environment of a database that nobody has used: ``database()``."""
-
-    def make() -> dict[str, str]:
-        server = services["mysql"]
-        return {
-            "FLIGHTDECK_METADATA_HOST": server["host"],
-            "FLIGHTDECK_METADATA_PORT": str(server["port"]),
-            "FLIGHTDECK_METADATA_DATABASE": f"{server['database']}_{secrets.token_hex(4)}",
-            "FLIGHTDECK_METADATA_USERNAME": server["user"],
-            "FLIGHTDECK_METADATA_PASSWORD": server["password"],
-        }
-
-    return make
+def database(services: dict[str, Any]) -> Callable[[], dict[str, str]]:
+    """Makes the environment of a database that nobody has used: ``database()``."""
+    return lambda: new_database(services)
 
 
 @pytest.fixture(scope="session")
-def cluster_in(services, database, spans, tmp_path_factory):
+def cluster_in(
+    services: dict[str, Any], spans: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], Cluster]:
     """Makes a cluster with a workspace of its own: ``cluster_in()``."""
-    import shutil
-
-    os.environ["DOCKER_HOST"] = services["docker_host"]  # kfp.local asks the environment
-
-    def make() -> Cluster:
-        workspace = tmp_path_factory.mktemp("cluster")
-        shutil.copytree(spans, workspace / "spans")
-        # The containers run as another user.
-        for path in (workspace, *workspace.rglob("*")):
-            path.chmod(0o777 if path.is_dir() else 0o644)
-        (workspace / "kfp").mkdir(mode=0o777)
-        (workspace / "kfp").chmod(0o777)
-        return Cluster(workspace, services["docker_host"], services["image"], database())
-
-    return make
+    return lambda: open_cluster(services, spans, tmp_path_factory.mktemp("cluster"))
