@@ -173,11 +173,9 @@ def test_loaders_that_restore_by_the_graph_alone_give_the_same_answers(trained, 
     """TensorFlow Serving and Beam's RunInference do; Python's loader also reads the object graph and forgives more."""
     import tensorflow as tf
 
+    examples = trained.examples()[:200]
     with tf.compat.v1.Session(graph=tf.compat.v1.Graph()) as session:
         loaded = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(trained.folder / "serving"))
         signature = loaded.signature_def["serving_default"]
-        stored = session.run(
-            signature.outputs["probability"].name,
-            {signature.inputs["examples"].name: trained.examples()[:200]},
-        )
+        stored = session.run(signature.outputs["probability"].name, {signature.inputs["examples"].name: examples})
     np.testing.assert_allclose(stored, answers["predict_raw"]["probability"][:200], atol=1e-6)
