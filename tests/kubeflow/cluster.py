@@ -13,19 +13,11 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from tests.small_run import SMALL
+
 ROOT = Path(__file__).parents[2]
-SMALL = (
-    "model.accelerator=cpu",
-    "kubeflow.resources={}",
-    "model.epochs=1",
-    "model.batch_size=256",
-    "model.hidden_units=[16]",
-    "evaluation.slices=[[origin], [departure_band]]",
-    "evaluation.gated_slices=[[origin]]",
-    "evaluation.min_slice_size=50",
-    "evaluation.metrics=[{name: AUC, better: higher, at_least: 0.4, may_lose: 0.4}, {name: MeanPrediction},"
-    " {name: RowCount, module: components.evaluation.row_metrics}]",
-)
+# No GPU here, and no image but one.
+ON_THIS_MACHINE = ("model.accelerator=cpu", "kubeflow.resources={}")
 
 
 @dataclasses.dataclass
@@ -40,7 +32,7 @@ class Cluster:
 
     def compile(self, destination: Path, *arguments: str) -> Path:
         """``flightdeck kubeflow compile``, with the settings of a small run."""
-        overrides = (*SMALL, f"kubeflow.image={self.image}")
+        overrides = (*SMALL, *ON_THIS_MACHINE, f"kubeflow.image={self.image}")
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "flightdeck", "kubeflow", "compile", "--output", str(destination), *arguments),

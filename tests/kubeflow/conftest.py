@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from tests.kubeflow.cluster import SMALL, Cluster, new_database, open_cluster
+from tests.kubeflow.cluster import Cluster, new_database, open_cluster
 from tests.services.up import up
+from tests.small_run import SMALL
 
 
 @pytest.fixture(scope="session")
 def small() -> tuple[str, ...]:
     """Settings of a run that takes seconds."""
-    return SMALL
+    return (*SMALL, "model.accelerator=cpu")
 
 
 @pytest.fixture(scope="session")
