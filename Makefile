@@ -26,7 +26,7 @@ setup-dev:  ## Make the environment for developing
 test: setup-dev  ## Run every test, and report the coverage
 	@rm -f .coverage .coverage.*
 	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(PYTEST) --cov --cov-report=term --cov-report=xml --durations=10 -m "unit"
-	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(PYTEST) --cov --cov-append --cov-report=term --cov-report=xml --durations=15 -m "not unit and not kubeflow"
+	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(PYTEST) --numprocesses 2 --dist loadscope --cov --cov-append --cov-report=term --cov-report=xml --durations=15 -m "not unit and not kubeflow"
 
 .PHONY: kubeflow-test
 kubeflow-test: setup-dev  ## Run the compiled pipeline in containers, with a Docker engine and MariaDB of its own
