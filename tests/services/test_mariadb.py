@@ -16,7 +16,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tests.services import mariadb
 from tests.services.mariadb import Server
 
-pytestmark = pytest.mark.component
+pytestmark = pytest.mark.kubeflow
 UP = Path(__file__).with_name("up.py")
 
 
