@@ -231,16 +231,18 @@ def _kubeflow_settings(
     minutes on the cluster.
     """
     from operations.kubeflow import KubeflowError
+    from pipeline.settings import SettingsError
 
     settings = load_settings(config, overrides)
     if settings.kubeflow is None:
         raise KubeflowError(f"{config} has no `kubeflow` section; use --config config/kubeflow.yaml.")
     meant = {"window": "data.window", "push": "push.enabled", **settings.kubeflow.parameters}
     given = [each.partition("=") for each in parameters or ()]
-    load_settings(
-        config,
-        [*(overrides or ()), *(f"{meant[name]}={_yaml(text)}" for name, _, text in given if name in meant)],
-    )
+    values = [f"{meant[name]}={_yaml(text)}" for name, sign, text in given if sign and name in meant]
+    try:
+        load_settings(config, [*(overrides or ()), *values])
+    except SettingsError as error:
+        raise KubeflowError(f"--param: {str(error).removeprefix(f'{config}: ')}") from None
     return settings, settings.kubeflow
 
 

@@ -15,6 +15,7 @@ import logging
 import resource
 import sys
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -89,9 +90,12 @@ def decode(text: str) -> pipeline_pb2.Pipeline:
         ValueError: the text is something else.
     """
     try:
-        return pipeline_pb2.Pipeline.FromString(gzip.decompress(base64.b64decode(text, validate=True)))
-    except (ValueError, OSError, EOFError, DecodeError) as error:
+        ir = pipeline_pb2.Pipeline.FromString(gzip.decompress(base64.b64decode(text, validate=True)))
+    except (ValueError, OSError, EOFError, zlib.error, DecodeError) as error:
         raise ValueError("The compiled pipeline that was passed is damaged.") from error
+    if not ir.nodes:
+        raise ValueError("The compiled pipeline that was passed is damaged: it has no nodes.")
+    return ir
 
 
 def node_ids(ir: pipeline_pb2.Pipeline) -> list[str]:

@@ -1,0 +1,113 @@
+"""A compiled pipeline as Kubeflow Pipelines takes it: a file, and what may be changed when it is submitted."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+# The pipeline in TFX's representation is a parameter too, but not one for people.
+_OUR_OWN = "ir"
+
+
+class CompiledPipelineError(ValueError):
+    """A file is not a compiled pipeline, or does not take what it was given; the text says which."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledPipeline:
+    """A pipeline in the form that the server takes.
+
+    Attributes:
+        name: of the pipeline.
+        specification: the JSON document of pipeline and platform.
+        parameters: what may be given when it is submitted: name -> KFP's name of the type, such as NUMBER_INTEGER.
+        tasks: the names of its tasks.
+    """
+
+    name: str
+    specification: dict[str, Any]
+    parameters: dict[str, str]
+    tasks: tuple[str, ...]
+
+    @classmethod
+    def load(cls, path: Path) -> CompiledPipeline:
+        """Reads what `flightdeck kubeflow compile` wrote.
+
+        Raises:
+            CompiledPipelineError: the file cannot be read, or holds something else.
+        """
+        try:
+            documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+            pipeline = json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
+            platform = json_format.ParseDict([*documents, {}][1], pipeline_spec_pb2.PlatformSpec())
+        except OSError as error:
+            raise CompiledPipelineError(f"The pipeline {path} cannot be read: {error.strerror}.") from None
+        except (yaml.YAMLError, json_format.ParseError, UnicodeDecodeError, AttributeError, TypeError, IndexError):
+            raise CompiledPipelineError(_not_a_pipeline(path)) from None
+        if not pipeline.pipeline_info.name or not pipeline.root.dag.tasks:
+            raise CompiledPipelineError(_not_a_pipeline(path))
+        kinds = pipeline_spec_pb2.ParameterType.ParameterTypeEnum
+        return cls(
+            name=pipeline.pipeline_info.name,
+            specification={
+                "pipeline_spec": json_format.MessageToDict(pipeline),
+                "platform_spec": json_format.MessageToDict(platform),
+            },
+            parameters={
+                name: kinds.Name(each.parameter_type)
+                for name, each in sorted(pipeline.root.input_definitions.parameters.items())
+                if name != _OUR_OWN
+            },
+            tasks=tuple(sorted(pipeline.root.dag.tasks)),
+        )
+
+    def arguments(self, given: Sequence[str]) -> dict[str, Any]:
+        """What a person typed as ``name=value``, with the types that the pipeline declares.
+
+        Raises:
+            CompiledPipelineError: the pipeline has no such parameter, or the value is not of its type.
+        """
+        values: dict[str, Any] = {}
+        for each in given:
+            name, sign, text = each.partition("=")
+            if not sign or not name:
+                raise CompiledPipelineError(f"`--param {each}` is not of the form name=value, such as epochs=5.")
+            if name in values:
+                raise CompiledPipelineError(f"The parameter `{name}` is given twice.")
+            if name not in self.parameters:
+                raise CompiledPipelineError(self._unknown(name))
+            values[name] = _value(name, self.parameters[name], text)
+        return values
+
+    def _unknown(self, name: str) -> str:
+        close = difflib.get_close_matches(name, self.parameters, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(self.parameters)}."
+        return f"The pipeline {self.name} has no parameter `{name}`; {hint}"
+
+
+def _value(name: str, kind: str, text: str) -> Any:
+    if kind == "STRING":
+        return text
+    try:
+        if kind == "NUMBER_INTEGER":
+            return int(text)
+        if kind == "NUMBER_DOUBLE" and math.isfinite(number := float(text)):
+            return number
+        if kind == "BOOLEAN":
+            return {"true": True, "false": False}[text.lower()]
+    except (ValueError, KeyError):
+        pass
+    wanted = {"NUMBER_INTEGER": "a whole number", "NUMBER_DOUBLE": "a number", "BOOLEAN": "true or false"}
+    raise CompiledPipelineError(f"The parameter `{name}` must be {wanted.get(kind, 'left alone')} (got `{text}`).")
+
+
+def _not_a_pipeline(path: Path) -> str:
+    return f"{path} is not a compiled pipeline; make one with: flightdeck kubeflow compile -o {path}"

@@ -1,0 +1,308 @@
+"""`flightdeck kubeflow` as a person types it, against a server that speaks the API of Kubeflow Pipelines."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.operations import kfp_server
+from tests.operations.kfp_server import API, KfpServer, Trouble, pod
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[2]
+PIPELINE = str(ROOT / "tests" / "pipeline" / "golden" / "kubeflow.yaml")
+TASKS = ("data", "transform", "trainer", "release")
+
+
+@pytest.fixture
+def server():
+    with kfp_server.serving() as running:
+        yield running
+
+
+@pytest.fixture
+def kubeflow(server: KfpServer, monkeypatch, capsys):
+    """Runs a command: exit code, standard output, standard error."""
+
+    def run(*arguments: str, endpoint: str = server.endpoint) -> tuple[int, str, str]:
+        from flightdeck.__main__ import main
+
+        monkeypatch.setattr(
+            sys, "argv", ["flightdeck", "kubeflow", *arguments, "--set", f"kubeflow.endpoint={endpoint}"]
+        )
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        assert isinstance(code, int)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def submit(kubeflow):
+    """Submits the reviewed pipeline, and returns the run as JSON."""
+
+    def run(*arguments: str) -> dict:
+        code, out, err = kubeflow("submit", "--file", PIPELINE, "--json", *arguments)
+        assert code == 0, err
+        return json.loads(out)
+
+    return run
+
+
+def test_help_is_light_also_here():
+    program = (
+        "import sys\nfrom flightdeck.__main__ import app\n"
+        "for words in (['kubeflow'], ['kubeflow', 'submit'], ['kubeflow', 'schedule']):\n"
+        "    try:\n        app([*words, '--help'])\n    except SystemExit as end:\n        assert end.code == 0\n"
+        "heavy = {'tensorflow', 'tfx', 'kfp', 'kfp_server_api', 'kubernetes', 'urllib3'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_submitting_needs_neither_tensorflow_nor_tfx_when_the_pipeline_is_compiled(server):
+    program = (
+        "import sys\nfrom flightdeck.__main__ import app\n"
+        f"words = ['--file', {PIPELINE!r}, '--set', 'kubeflow.endpoint={server.endpoint}']\n"
+        "try:\n    app(['kubeflow', 'submit', *words])\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "assert not {'tensorflow', 'tfx'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    (run,) = server.runs
+    assert done.stdout == f"Run {run}   {server.endpoint}/#/runs/details/{run}\n"
+
+
+def test_submit_sends_what_the_settings_and_options_say(server, submit):
+    report = submit(
+        "--name", "june", "-p", "window=1:6", "-p", "epochs=5", "-p", "push=false", "-p", "learning_rate=1e-3"
+    )
+
+    (kept,) = server.runs.values()
+    (experiment,) = server.experiments.values()
+    assert report["run_id"] == kept["run_id"]
+    assert kept["display_name"] == "june"
+    assert kept["service_account"] == "flightdeck-runner"
+    assert experiment["display_name"] == "late-flights"
+    assert kept["runtime_config"]["parameters"] == {
+        "window": "1:6", "epochs": 5, "push": False, "learning_rate": 0.001,
+    }  # fmt: skip
+
+
+def test_a_run_is_named_after_the_use_case_and_the_time_by_default(server, submit):
+    submit("--experiment", "trials")
+
+    (kept,) = server.runs.values()
+    (experiment,) = server.experiments.values()
+    assert kept["display_name"].startswith("late-flights 20")
+    assert experiment["display_name"] == "trials"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "sentence"),
+    [
+        ("epoch=5", "did you mean `epochs`?"),
+        ("epochs=0", "--param: `model.epochs`"),
+        ("window=six:1", "data.window: "),
+        ("push=perhaps", "`push.enabled`"),
+        ("epochs", "not of the form name=value"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_is_sent(server, kubeflow, parameter, sentence):
+    code, out, err = kubeflow("submit", "--file", PIPELINE, "--param", parameter)
+
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert len(err.strip().splitlines()) == 1
+    assert server.paths("POST") == []
+
+
+def test_waiting_shows_each_task_as_it_goes_on(server, kubeflow):
+    server.states = [
+        {"data": "RUNNING"},
+        {"data": "SUCCEEDED", "transform": "RUNNING"},
+        dict.fromkeys(TASKS, "SUCCEEDED"),
+    ]
+
+    code, out, _ = kubeflow("submit", "--file", PIPELINE, "--wait", "--poll-seconds", "0.1")
+
+    assert code == 0
+    lines = [line.split()[:2] for line in out.splitlines()[1:-1]]
+    assert lines == [
+        ["data", "RUNNING"], ["data", "SUCCEEDED"], ["transform", "RUNNING"],
+        ["transform", "SUCCEEDED"], ["trainer", "SUCCEEDED"], ["release", "SUCCEEDED"],
+    ]  # fmt: skip
+    assert out.splitlines()[-1] == "Run SUCCEEDED after 60 min"
+
+
+def test_waiting_for_a_run_that_fails_is_exit_code_1(server, kubeflow):
+    server.states = [{"data": "SUCCEEDED", "transform": "FAILED"}]
+
+    code, out, _ = kubeflow("submit", "--file", PIPELINE, "--wait")
+    assert code == 1
+    assert "Run FAILED after 60 min: a task has failed" in out
+
+    code, out, _ = kubeflow("submit", "--file", PIPELINE, "--wait", "--json")
+    assert code == 1
+    assert json.loads(out)["state"] == "FAILED"
+
+
+def test_status_shows_tasks_and_where_to_look_further(server, kubeflow, submit):
+    server.states = [{"data": "SUCCEEDED", "transform": "FAILED"}]
+    run = submit("--name", "june")
+
+    code, out, err = kubeflow("status", "june")
+
+    assert (code, err) == (0, "")
+    rows = {tuple(line.split()[:2]) for line in out.splitlines()}
+    expected = {("data", "SUCCEEDED"), ("transform", "FAILED"), ("trainer", "PENDING"), ("release", "PENDING")}
+    assert rows >= expected | {("june", "FAILED")}
+    assert "the run: a task has failed" in out
+    assert f"flightdeck kubeflow logs {run['run_id']} --task transform" in out
+    assert json.loads(kubeflow("status", run["run_id"], "--json")[1])["tasks"][0]["seconds"] == 90.0
+
+
+def test_logs_are_those_of_all_tasks_or_of_one(server, kubeflow, submit):
+    server.states = [{"data": "SUCCEEDED", "transform": "FAILED"}]
+    run = submit()["run_id"]
+    server.logs = {pod("data"): "DataGate: done\n", pod("transform", 0): "first", pod("transform", 1): "second"}
+
+    code, out, err = kubeflow("logs", run)
+    assert (code, err) == (0, "")
+    assert [out.index(text) for text in ("DataGate: done", "first", "second")] == sorted(
+        out.index(text) for text in ("DataGate: done", "first", "second")
+    )
+
+    code, out, _ = kubeflow("logs", run, "--task", "transform")
+    assert code == 0
+    assert "DataGate" not in out
+    assert f"== transform   {pod('transform', 1)}\nsecond\n" in out
+
+
+def test_a_log_that_is_gone_does_not_hide_the_others(server, kubeflow, submit):
+    server.states = [{"data": "SUCCEEDED", "transform": "RUNNING"}]
+    run = submit()["run_id"]
+    server.logs = {pod("transform", 0): "still here"}
+
+    code, out, err = kubeflow("logs", run)
+
+    assert code == 1
+    assert "still here" in out
+    assert f"kubectl logs --namespace kubeflow {pod('data')} --container main" in err
+
+
+@pytest.mark.parametrize(
+    ("states", "arguments", "sentence"),
+    [
+        ({}, [], "The run has not begun."),
+        ({"data": "RUNNING"}, ["--task", "trainer"], "The task trainer has not begun."),
+        (
+            {"data": "RUNNING"},
+            ["--task", "train"],
+            "The run has no task `train`; it has data, transform, trainer, release",
+        ),
+    ],
+)
+def test_a_log_that_cannot_be_there_is_said_so(server, kubeflow, submit, states, arguments, sentence):
+    server.states = [states]
+    run = submit()["run_id"]
+
+    code, _, err = kubeflow("logs", run, *arguments)
+
+    assert code == 2
+    assert sentence in err
+
+
+def test_a_schedule_is_set_listed_replaced_and_deleted(server, kubeflow):
+    code, out, err = kubeflow("schedule", "--cron", "0 3 * * 1", "--file", PIPELINE, "-p", "epochs=2")
+    assert (code, err) == (0, "")
+    assert "Schedule late-flights: 0 0 3 * * 1" in out
+    (kept,) = server.recurring.values()
+    assert kept["max_concurrency"] == "1"
+    assert kept["runtime_config"]["parameters"] == {"epochs": 2}
+
+    code, _, err = kubeflow("schedule", "--every", "6h", "--file", PIPELINE)
+    assert code == 2
+    assert "replace it with --replace" in err
+    assert kubeflow("schedule", "--every", "6h", "--file", PIPELINE, "--replace")[0] == 0
+
+    (listed,) = json.loads(kubeflow("schedule", "list", "--json")[1])
+    assert (listed["name"], listed["when"], listed["enabled"]) == ("late-flights", "every 21600 s", True)
+    assert "every 21600 s" in kubeflow("schedule", "list")[1]
+
+    assert kubeflow("schedule", "delete", "late-flights")[:2] == (0, "Deleted 1 schedule named late-flights.\n")
+    assert server.recurring == {}
+
+
+@pytest.mark.parametrize("when", [[], ["--cron", "0 3 * * 1", "--every", "6h"]])
+def test_a_schedule_wants_exactly_one_time(server, kubeflow, when):
+    code, _, err = kubeflow("schedule", "--file", PIPELINE, *when)
+
+    assert code == 2
+    assert "either --cron or --every" in err
+    assert server.requests == []
+
+
+def test_the_token_of_the_environment_is_sent_and_stays_out_of_sight(server, kubeflow, submit, monkeypatch):
+    server.token = "s3cret-token"
+    code, _, err = kubeflow("status", "june")
+    assert code == 2
+    assert "wants a token in FLIGHTDECK_KFP_TOKEN" in err
+
+    monkeypatch.setenv("FLIGHTDECK_KFP_TOKEN", "wr0ng-token\n")
+    code, out, err = kubeflow("status", "june")
+    assert code == 2
+    assert "wr0ng-token" not in out + err
+
+    monkeypatch.setenv("FLIGHTDECK_KFP_TOKEN", "s3cret-token\n")
+    assert "s3cret-token" not in json.dumps(submit())
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body", "sentence"),
+    [
+        (f"{API}/healthz", 200, "<html>", "it is not the API of Kubeflow Pipelines"),
+        (f"{API}/runs", 403, '{"code": 7, "message": "not authorized"}', "does not allow this"),
+        (f"{API}/runs", 500, '{"code": 13, "message": "Internal Server Error"}', "failed (500)"),
+        (f"{API}/runs", 200, '{"runs": []}', "There is no run named `june`"),
+    ],
+)
+def test_trouble_with_the_server_is_one_sentence_and_exit_code_2(server, kubeflow, path, status, body, sentence):
+    server.troubles = [Trouble("GET", path, status, body)]
+
+    code, out, err = kubeflow("status", "june")
+
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "endpoint", "sentence"),
+    [
+        (["status", "june"], "http://127.0.0.1:9", "kubectl port-forward"),
+        (["status", "june"], "null", "kubeflow.endpoint is missing"),
+        (["status", "june"], "localhost:8888", "is not an address such as http://localhost:8888"),
+        (["status", "june", "--config", str(ROOT / "config" / "local.yaml")], "null", "kubeflow"),
+        (["submit", "--file", "absent.yaml"], None, "absent.yaml cannot be read: No such file"),
+        (["submit", "--file", str(ROOT / "config" / "local.yaml")], None, "is not a compiled pipeline"),
+        (["compile", "-o", "/nowhere/pipeline.yaml"], "null", "/nowhere is not a folder that you may write to"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(server, kubeflow, arguments, endpoint, sentence):
+    code, out, err = kubeflow(*arguments, endpoint=endpoint or server.endpoint)
+
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert "Traceback" not in err
