@@ -26,7 +26,5 @@ def schema(config: Config = DEFAULT_CONFIG) -> None:
     """Print the JSON schema of the settings file: every key, its type, default and meaning."""
     import json
 
-    from pipeline import settings
-
     bound = type(load_settings(config, None))
-    typer.echo(json.dumps(bound.model_json_schema() | {"title": settings.Settings.__name__}, indent=2))
+    typer.echo(json.dumps(bound.model_json_schema() | {"title": "Settings"}, indent=2))

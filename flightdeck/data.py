@@ -17,7 +17,7 @@ def prepare(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_jso
     """Write the dataset as spans into the workspace. Does nothing when they are there already."""
     import json
 
-    from pipeline import settings as project
+    from pipeline import settings_file as project
 
     settings = load_settings(config, overrides)
     prepare_spans = project.resolve(settings.use_case.prepare)

@@ -29,6 +29,6 @@ def load_settings(config: Path, overrides: list[str] | None) -> Settings:
     Raises:
         SettingsError: they cannot be used.
     """
-    from pipeline import settings
+    from pipeline import settings_file
 
-    return settings.load(config, overrides or ())
+    return settings_file.load(config, overrides or ())

@@ -62,9 +62,9 @@ class World:
         return process.wait(timeout=120), screen
 
     def connection(self) -> Any:
-        from pipeline import settings, store
+        from pipeline import settings_file, store
 
-        return store.connection(settings.load(ROOT / "config" / "local.yaml", [f"workspace={self.workspace}"]))
+        return store.connection(settings_file.load(ROOT / "config" / "local.yaml", [f"workspace={self.workspace}"]))
 
     def latest_log(self) -> str:
         logs = sorted(self.workspace.glob("runs/*/run.log"))

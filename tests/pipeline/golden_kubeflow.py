@@ -23,12 +23,12 @@ def main() -> None:
     """Compiles the shipped settings and writes the golden file."""
     import tempfile
 
-    from pipeline import settings
+    from pipeline import settings_file
     from pipeline.runners import kubeflow
 
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder) / "pipeline.yaml"
-        kubeflow.compile_pipeline(settings.load(CONFIG), compiled)
+        kubeflow.compile_pipeline(settings_file.load(CONFIG), compiled)
         GOLDEN.write_text(reviewable(compiled.read_text(encoding="utf-8")), encoding="utf-8")
     print(f"Wrote {GOLDEN.relative_to(Path.cwd())}; review the difference.")
 

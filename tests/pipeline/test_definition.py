@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import settings as project
+from pipeline import settings_file as project
 
 pytestmark = pytest.mark.component
 LOCAL = Path(__file__).parents[2] / "config" / "local.yaml"

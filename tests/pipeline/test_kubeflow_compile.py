@@ -13,7 +13,7 @@ import pytest
 import yaml
 from google.protobuf import json_format
 
-from pipeline import settings as project
+from pipeline import settings_file as project
 from pipeline.settings import SettingsError
 from tests.operations import kfp_server
 from tests.pipeline.golden_kubeflow import COMMAND, CONFIG, GOLDEN, reviewable

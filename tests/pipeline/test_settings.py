@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import settings as project
+from pipeline import settings_file as project
 from pipeline.settings import SettingsError
 
 pytestmark = pytest.mark.unit
@@ -148,3 +148,18 @@ def test_a_bucket_stays_a_bucket():
 def test_a_window_that_makes_no_sense_is_refused_before_anything_is_loaded():
     assert "data.window" in refusal('data.window="5:last"')
     assert "data.window" in refusal("data.window=all")
+
+
+@pytest.mark.parametrize("window", ["1:6", "10:12", "newest-5:newest"])
+def test_a_window_needs_no_quotes(window):
+    """YAML 1.1 would read 1:6 as the number 66."""
+    assert project.load(LOCAL, [f"data.window={window}"]).data.window == window
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("3", 3), ("0.002", 0.002), ("1e-3", 0.001), ("2.5e-4", 0.00025), ("-0", 0), (".5", 0.5)]
+)
+def test_numbers_are_numbers(text, value):
+    assert project.load(LOCAL, [f"evaluation.metrics=[{{name: AUC, at_least: {text}}}]"]).evaluation.metrics[
+        0
+    ].at_least == pytest.approx(value)

@@ -8,22 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import settings as project
+from pipeline import settings_file as project
+from pipeline.settings import Settings
 from pipeline.workspace import WorkspaceError, exclusive, new_run_id
 
 pytestmark = pytest.mark.unit
 LOCAL = Path(__file__).parents[2] / "config" / "local.yaml"
 
 
-def settings_in(folder: Path) -> project.Settings:
+def settings_in(folder: Path) -> Settings:
     return project.load(LOCAL, [f"workspace={folder}"])
 
 
 def test_a_second_process_is_refused_and_told_who_holds_the_workspace(tmp_path):
     second = textwrap.dedent(f"""
         from pathlib import Path
-        from pipeline import settings, workspace
-        with workspace.exclusive(settings.load(Path({str(LOCAL)!r}), ["workspace={tmp_path}"])):
+        from pipeline import settings_file, workspace
+        with workspace.exclusive(settings_file.load(Path({str(LOCAL)!r}), ["workspace={tmp_path}"])):
             pass
     """)
     with exclusive(settings_in(tmp_path)):

@@ -1,0 +1,220 @@
+"""Reads settings from YAML, applies overrides, and says in one sentence what is wrong with them."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, create_model
+
+from components.span_example_gen.window import Window
+from pipeline.settings import Settings, SettingsError, UseCase
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the numbers of version 1.2: a window 1:6 is text, and not 66 by base sixty; 1e-3 is a number."""
+
+
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_INT, _FLOAT)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_INT, re.compile(r"^[-+]?(0|[1-9][0-9]*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    _FLOAT, re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"), list("-+0123456789.")
+)
+
+
+def resolve(path: str) -> Any:
+    """The object behind a dotted path such as ``package.module.name``.
+
+    Raises:
+        SettingsError: there is no such module, or no such name in it.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(f"`{path}` cannot be imported: {error}") from error
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
+    """Reads settings from YAML, applies ``key=value`` overrides, and checks everything that can be checked early.
+
+    A file may name another one beside it under ``extends``; it then says only what differs. Mappings are merged,
+    anything else is replaced.
+
+    Relative paths in the settings are relative to the project: the folder above ``config/``, or else the folder of
+    the file.
+
+    Args:
+        path: the YAML file.
+        overrides: such as ``model.epochs=2``; values are YAML.
+
+    Raises:
+        SettingsError: with one sentence per problem.
+    """
+    raw = _read(path)
+    for override in overrides:
+        _override(raw, override)
+    bound = bind(raw.get("use_case"), str(path))
+    try:
+        # Through JSON, because strict validation of Python objects would want tuples where YAML has lists.
+        settings = bound.model_validate_json(json.dumps(raw, default=str))
+    except ValidationError as error:
+        raise SettingsError(_explain(error, bound, str(path))) from None
+    project = path.resolve().parent
+    settings = _anchored(settings, project.parent if project.name == "config" else project)
+    _check_features(settings)
+    return settings
+
+
+def bind(use_case: Any, source: str) -> type[Settings]:
+    """The settings class in which ``features`` and ``model`` have the types that the use case defines.
+
+    Raises:
+        SettingsError: the ``use_case`` section itself is wrong.
+    """
+    try:
+        section = UseCase.model_validate_json(json.dumps(use_case, default=str))
+    except ValidationError as error:
+        raise SettingsError(_explain(error, UseCase, source, prefix=("use_case",))) from None
+    features, model = resolve(section.features), resolve(section.model)
+    return create_model(
+        "Settings",
+        __base__=Settings,
+        __doc__=Settings.__doc__,
+        features=(features, Field(default=features(), description=f"`{section.features}`")),
+        model=(model, Field(default=model(), description=f"`{section.model}`")),
+    )
+
+
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError:
+        raise SettingsError(f"There is no settings file {path}.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"The settings file {path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise SettingsError(f"The settings file {path} must hold a mapping of sections.")
+    base = raw.pop("extends", None)
+    if base is None:
+        return raw
+    if path in seen or not isinstance(base, str):
+        raise SettingsError(f"The settings file {path} cannot extend {base!r}.")
+    return _merged(_read(path.parent / base, (*seen, path)), raw)
+
+
+def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    both = {name: _merged(base[name], value) for name, value in changes.items() if _are_mappings(base.get(name), value)}
+    return {**base, **changes, **both}
+
+
+def _are_mappings(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not all(key.split(".")):
+        raise SettingsError(f"`--set {override}` is not of the form key=value, such as model.epochs=2.")
+    try:
+        value = yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        raise SettingsError(f"The value in `--set {override}` is not valid YAML.") from None
+    *parents, last = key.split(".")
+    node = raw
+    for part in parents:
+        child = node.setdefault(part, {}) if isinstance(node, dict) else None
+        if not isinstance(child, dict):
+            raise SettingsError(f"`--set {override}`: `{part}` is not a section of the settings.")
+        node = child
+    node[last] = value
+
+
+def _anchored(settings: Settings, project: Path) -> Settings:
+    """The same settings with absolute paths; a URI such as gs://bucket stays as it is."""
+
+    def anchor(location: str) -> str:
+        return location.rstrip("/") if "://" in location else str(project / Path(location).expanduser())
+
+    def anchor_if(location: str | None) -> str | None:
+        return None if location is None else anchor(location)
+
+    use_case = settings.use_case
+    return settings.model_copy(
+        update={
+            "workspace": anchor(settings.workspace),
+            "data": settings.data.model_copy(update={"spans": anchor_if(settings.data.spans)}),
+            "push": settings.push.model_copy(update={"destination": anchor_if(settings.push.destination)}),
+            "use_case": use_case.model_copy(
+                update={"contract": project / use_case.contract, "schema_file": project / use_case.schema_file}
+            ),
+        }
+    )
+
+
+def _check_features(settings: Settings) -> None:
+    """Refuses what would fail, or mislead, only minutes into a run."""
+    contract = settings.contract()
+    try:
+        settings.features.check(contract)
+    except ValueError as error:
+        raise SettingsError(f"features: {error}") from error
+    known = contract.ingested(labelled=False)
+    for column in sorted({column for crossed in settings.evaluation.slices for column in crossed} - set(known)):
+        raise SettingsError(
+            f"evaluation.slices: `{column}` is not an ingested column of the contract; choose among {', '.join(known)}."
+        )
+    try:
+        Window.parse(settings.data.window)
+    except ValueError as error:
+        raise SettingsError(f"data.window: {error}") from error
+    if not settings.use_case.schema_file.is_file():
+        raise SettingsError(f"use_case.schema_file: there is no file {settings.use_case.schema_file}.")
+
+
+def _explain(error: ValidationError, model: type[BaseModel], source: str, prefix: tuple[str, ...] = ()) -> str:
+    return "\n".join(_explain_one(dict(problem), model, source, prefix) for problem in error.errors())
+
+
+def _explain_one(problem: Mapping[str, Any], model: type[BaseModel], source: str, prefix: tuple[str, ...]) -> str:
+    location = tuple(problem["loc"])
+    key = ".".join(str(part) for part in (*prefix, *location))
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(location[-1]), _names_beside(model, location[:-1]), n=1)
+        hint = (
+            f"; did you mean `{'.'.join(str(part) for part in (*prefix, *location[:-1], close[0]))}`?" if close else ""
+        )
+        return f"{source}: there is no setting `{key}`{hint or '.'}"
+    if problem["type"] == "missing":
+        return f"{source}: the setting `{key}` is missing."
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    got = "" if problem["type"] == "value_error" else f" (got {json.dumps(problem['input'], default=str)[:80]})"
+    return f"{source}: `{key}`: {message[:1].lower()}{message[1:]}{got}." if key else f"{source}: {message}."
+
+
+def _names_beside(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """The names of the settings in the section at ``location``."""
+    current: Any = model
+    for part in location:
+        if isinstance(part, int):
+            continue
+        current = _section_type(current.model_fields[part].annotation) if hasattr(current, "model_fields") else None
+    return list(current.model_fields) if hasattr(current, "model_fields") else []
+
+
+def _section_type(annotation: Any) -> Any:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, tuple):
+        return next((each for each in typing.get_args(annotation) if hasattr(each, "model_fields")), None)
+    return annotation
