@@ -16,6 +16,7 @@ from tfx.components import (
     Transform,
     Tuner,
 )
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
@@ -31,7 +32,7 @@ from components.data_gate import DataGate
 from components.infra_validator import InfraValidator
 from components.span_example_gen import SpanExampleGen
 from pipeline import evaluation, fingerprint
-from pipeline.settings import Settings
+from pipeline.settings import Settings, SettingsError
 
 # What may be changed when a compiled pipeline is submitted, without compiling it again: a window of spans, and the
 # Trainer's configuration as JSON. Their defaults are the settings'.
@@ -212,10 +213,17 @@ def _portable(path: Path) -> str:
 
 
 def _pipeline(settings: Settings, name: str, nodes: list[BaseNode]) -> Pipeline:
+    parallel = {node.id: node for node in nodes if isinstance(node, BaseBeamComponent)}
+    if unknown := settings.beam.components.keys() - parallel.keys():
+        raise SettingsError(
+            f"beam.components: {', '.join(sorted(unknown))} does not run on Beam; choose among {', '.join(parallel)}."
+        )
+    for node_id, node in parallel.items():
+        # Not the pipeline's own arguments: TFX would put a component's after those instead of in their place.
+        node.with_beam_pipeline_args(list(settings.beam.components.get(node_id, settings.beam.args)))
     return Pipeline(
         pipeline_name=name,
         pipeline_root=settings.artifacts,
         components=nodes,
         enable_cache=settings.cache,
-        beam_pipeline_args=list(settings.beam.args),
     )

@@ -41,6 +41,42 @@ flags.FLAGS.set_default("tfxio_use_byte_size_batching", True)
 NodeState = Literal["done", "cached", "skipped", "failed"]
 
 
+# How long a node waits for a metadata store that does not answer, such as a database that is being restarted. TFX
+# itself gives up after about five seconds.
+PATIENCE_SECONDS = 120.0
+
+
+class PatientMetadata(metadata.Metadata):
+    """TFX's connection to a metadata store, which waits when there is no connection to be had.
+
+    TFX connects anew for each step of a node and not while a component works, so an hour of training does not notice
+    that the database was away meanwhile.
+    """
+
+    def __init__(self, store: metadata_store_pb2.ConnectionConfig, patience_seconds: float) -> None:
+        """Takes the connection, and for how long to try."""
+        super().__init__(store)
+        self._patience_seconds = patience_seconds
+
+    def __enter__(self) -> metadata.Metadata:
+        """Connects.
+
+        Raises:
+            RuntimeError: the store did not answer in time.
+        """
+        deadline = time.monotonic() + self._patience_seconds
+        while True:
+            try:
+                return super().__enter__()
+            except RuntimeError as error:
+                if time.monotonic() >= deadline:
+                    raise RuntimeError(
+                        f"the metadata store could not be reached for {self._patience_seconds:.0f} seconds"
+                    ) from error
+                logging.warning("The metadata store does not answer; trying again.")
+                time.sleep(1)
+
+
 @dataclasses.dataclass(frozen=True)
 class NodeOutcome:
     """What became of one node.
@@ -121,13 +157,19 @@ def default(ir: pipeline_pb2.Pipeline, parameter: str) -> str:
     raise KeyError(parameter)
 
 
-def launch(ir: pipeline_pb2.Pipeline, node_id: str, store: metadata_store_pb2.ConnectionConfig) -> NodeOutcome:
+def launch(
+    ir: pipeline_pb2.Pipeline,
+    node_id: str,
+    store: metadata_store_pb2.ConnectionConfig,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> NodeOutcome:
     """Runs one node to its end and records it in the metadata store.
 
     Args:
         ir: from `compile_run`.
         node_id: one of `node_ids`.
         store: how to reach the metadata store.
+        patience_seconds: how long to wait for it when it does not answer.
 
     Returns:
         What became of it. An exception of the component is an outcome, not raised; TFX has then recorded the failed
@@ -140,13 +182,15 @@ def launch(ir: pipeline_pb2.Pipeline, node_id: str, store: metadata_store_pb2.Co
     try:
         execution = launcher.Launcher(
             pipeline_node=_node(ir, node_id),
-            mlmd_connection=metadata.Metadata(store),
+            mlmd_connection=PatientMetadata(store, patience_seconds),
             pipeline_info=ir.pipeline_info,
             pipeline_runtime_spec=ir.runtime_spec,
             executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
             custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
         ).launch()
-        state, error = _recorded(store, execution.execution_id if execution else None)
+        state, error = _recorded(
+            PatientMetadata(store, patience_seconds), execution.execution_id if execution else None
+        )
     except Exception as raised:
         # The component is user code, and may raise anything.
         logging.exception("Node %s failed.", node_id)
@@ -159,11 +203,11 @@ def _node(ir: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.PipelineNode:
     return next(each.pipeline_node for each in ir.nodes if each.pipeline_node.node_info.id == node_id)
 
 
-def _recorded(store: metadata_store_pb2.ConnectionConfig, execution_id: int | None) -> tuple[NodeState, str | None]:
+def _recorded(connection: metadata.Metadata, execution_id: int | None) -> tuple[NodeState, str | None]:
     """What the metadata store says of an execution that returned."""
     if execution_id is None:
         return "skipped", None
-    with metadata.Metadata(store) as handle:
+    with connection as handle:
         (execution,) = handle.store.get_executions_by_id([execution_id])
     if execution.last_known_state == metadata_store_pb2.Execution.CACHED:
         return "cached", None

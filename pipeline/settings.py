@@ -152,6 +152,9 @@ class Beam(Section):
         "--direct_running_mode=in_memory",
         "--sdk_container_image=none",
     )
+    components: dict[str, tuple[str, ...]] = Field(
+        default={}, description="Other arguments for single components, such as Dataflow's or Flink's: node -> args."
+    )
 
 
 class Toleration(Section):

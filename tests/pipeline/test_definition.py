@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import settings_file as project
+from pipeline.settings import SettingsError
 
 pytestmark = pytest.mark.component
 LOCAL = Path(__file__).parents[2] / "config" / "local.yaml"
@@ -73,3 +74,29 @@ def test_the_pipeline_does_not_depend_on_where_the_checkout_is(compiled):
     parameters = compiled["CuratedSchema"].parameters.parameters
 
     assert parameters["schema_file"].field_value.string_value == "data/schema.pbtxt"
+
+
+def test_a_component_can_run_on_another_beam_runner_than_the_rest():
+    from tfx.orchestration.local import runner_utils
+
+    from pipeline import node
+    from pipeline.definition import create_pipeline
+
+    flink = "[--runner=FlinkRunner, '--flink_master=flink:8081']"
+    settings = project.load(LOCAL, [f"beam.components={{StatisticsGen: {flink}}}"])
+    ir = node.compile_pipeline(create_pipeline(settings))
+    deployment = runner_utils.extract_local_deployment_config(ir)
+
+    def arguments(node_id: str) -> list[str]:
+        values = runner_utils.extract_executor_spec(deployment, node_id).beam_pipeline_args_placeholders
+        return [each.value.string_value for each in values]
+
+    assert arguments("StatisticsGen") == ["--runner=FlinkRunner", "--flink_master=flink:8081"]
+    assert arguments("Transform") == list(settings.beam.args)
+
+
+def test_other_beam_arguments_for_a_component_without_beam_are_refused():
+    from pipeline.definition import create_pipeline
+
+    with pytest.raises(SettingsError, match="Trainer does not run on Beam; choose among SpanExampleGen, StatisticsGen"):
+        create_pipeline(project.load(LOCAL, ["beam.components={Trainer: [--runner=DataflowRunner]}"]))
