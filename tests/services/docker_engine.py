@@ -59,7 +59,12 @@ def start() -> str:
 
 def stop() -> bool:
     """Ends our own engine and its containers; its images stay. Returns whether it was running."""
-    return DAEMON.stop()
+    running = DAEMON.stop()
+    # Containers in the host's network leave a mount of its namespace behind, and the folder could not be removed.
+    left = DAEMON.sockets / "exec" / "netns" / "default"
+    if left.exists():
+        subprocess.run(["umount", str(left)], capture_output=True, check=False)
+    return running
 
 
 def answers(address: str) -> bool:
