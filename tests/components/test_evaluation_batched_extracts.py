@@ -145,13 +145,16 @@ def row_metric(name: str, **fields) -> config_pb2.MetricConfig:
     return config_pb2.MetricConfig(class_name=name, module=ROW_METRICS, **fields)
 
 
+ROC = config_pb2.MetricConfig(class_name="ConfusionMatrixAtThresholds", config='{"thresholds": [0.25, 0.5]}')
 BATCHED_METRICS = [
     *(config_pb2.MetricConfig(class_name=m) for m in METRICS),
+    ROC,
     row_metric("RowCount"),
     row_metric("LogLoss"),
 ]
 STOCK_METRICS = [
     *(config_pb2.MetricConfig(class_name=m) for m in METRICS),
+    ROC,
     config_pb2.MetricConfig(class_name="ExampleCount"),
     config_pb2.MetricConfig(class_name="BinaryCrossEntropy", config=json.dumps({"name": "log_loss"})),
 ]
@@ -196,17 +199,16 @@ def evaluate(
 
 def metrics_of(output: str) -> dict[tuple, float]:
     """All values by (slice, model, metric, is a difference between models)."""
-    return {
-        (
-            slice_of(record),
-            found.key.model_name,
-            found.key.name,
-            found.key.is_diff,
-        ): found.value.double_value.value
-        for record in tfma.load_metrics(output)
-        for found in record.metric_keys_and_values
-        if found.value.HasField("double_value")
-    }
+    values = {}
+    for record in tfma.load_metrics(output):
+        for found in record.metric_keys_and_values:
+            key = (slice_of(record), found.key.model_name, found.key.name, found.key.is_diff)
+            if found.value.HasField("double_value"):
+                values[key] = found.value.double_value.value
+            for matrix in found.value.confusion_matrix_at_thresholds.matrices:
+                values[(*key, matrix.threshold, "TP")] = matrix.true_positives
+                values[(*key, matrix.threshold, "FP")] = matrix.false_positives
+    return values
 
 
 def slice_of(record) -> tuple:
