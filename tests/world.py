@@ -1,4 +1,4 @@
-"""A small world of real spans, and the command line to run on it."""
+"""A workspace of its own with real spans, and the command line to run on it."""
 
 import dataclasses
 import json
@@ -10,11 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.small_run import SMALL
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,29 +70,3 @@ class World:
 
     def versions(self) -> list[str]:
         return sorted(path.name for path in (self.workspace / "models").glob("*/*"))
-
-
-@pytest.fixture(scope="session")
-def world_in() -> type[World]:
-    """Makes a world: ``world_in(workspace, spans)``."""
-    return World
-
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All twelve real spans."""
-    from data.prepare import prepare
-
-    folder = tmp_path_factory.mktemp("prepared")
-    prepare(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def small_spans(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first three months, 1,500 flights each."""
-    from data.prepare import slice_spans
-
-    folder = tmp_path_factory.mktemp("small")
-    slice_spans(prepared, folder, rows_per_span=1500, spans=(1, 2, 3))
-    return folder

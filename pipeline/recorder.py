@@ -1,0 +1,235 @@
+"""Writes and reads the records of runs in ML Metadata. Imports neither TensorFlow nor TFX."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+import ml_metadata
+from ml_metadata.proto import metadata_store_pb2
+
+from pipeline.run_record import PREFIX, NodeRecord, Note, RunRecord, State, from_properties, to_properties
+from pipeline.store import values
+
+RUN = "pipeline_run"
+DOCUMENT = "flightdeck.Document"
+# How long a writer waits for a store that does not answer, or that others write to, before it gives up.
+PATIENCE_SECONDS = 60.0
+# Of a document: MySQL's longest text that ML Metadata has room for is 16 MiB.
+_LONGEST_TEXT = 8_000_000
+
+_Answer = TypeVar("_Answer")
+
+
+class RecordError(ValueError):
+    """A record cannot be read or written; the text says why."""
+
+
+class Ended(Protocol):
+    """What became of a node; `pipeline.node.NodeOutcome` is one."""
+
+    @property
+    def node_id(self) -> str:
+        """The node."""
+        ...
+
+    @property
+    def state(self) -> State:
+        """How it ended."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Wall time."""
+        ...
+
+    @property
+    def peak_mb(self) -> float:
+        """The process's peak memory until then, in MiB."""
+        ...
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong."""
+        ...
+
+
+def patiently(ask: Callable[[], _Answer], seconds: float = PATIENCE_SECONDS) -> _Answer:
+    """Asks again while a store is away, or busy with another writer.
+
+    Raises:
+        ml_metadata.errors.StatusError: it still was after so many seconds, or something else is wrong.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except (
+            ml_metadata.errors.AbortedError,
+            ml_metadata.errors.InternalError,
+            ml_metadata.errors.UnavailableError,
+        ):
+            # A locked SQLite file is Internal, a deadlock of MySQL is Aborted, a lost connection either.
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.2)
+
+
+def open_store(connection: metadata_store_pb2.ConnectionConfig) -> ml_metadata.MetadataStore:
+    """A store to write to; makes it if it does not exist.
+
+    Args:
+        connection: from `pipeline.store.connection`.
+
+    Raises:
+        RecordError: it cannot be reached.
+    """
+    try:
+        return ml_metadata.MetadataStore(connection)
+    except (ml_metadata.errors.StatusError, RuntimeError) as error:
+        raise RecordError(f"The metadata store cannot be opened: {error}") from error
+
+
+class Recorder:
+    """The records of runs in one store."""
+
+    def __init__(self, store: ml_metadata.MetadataStore) -> None:
+        """Works on an open store."""
+        self._store = store
+        self._types: dict[str, int] = {}
+        self._runs: dict[str, metadata_store_pb2.Context] = {}
+
+    def write(self, run_id: str, **fields: Any) -> None:
+        """Writes some facts of a run, and leaves its others as they are; makes the run if need be.
+
+        Args:
+            run_id: the run.
+            fields: of a `RunRecord`. A field that is None is left as it is.
+
+        Raises:
+            KeyError: a record has no such field.
+        """
+        self._put(run_id, to_properties(fields))
+
+    def node(self, run_id: str, outcome: Ended) -> None:
+        """Writes what became of one node."""
+        record = NodeRecord(
+            node_id=outcome.node_id,
+            state=outcome.state,
+            seconds=round(outcome.seconds, 3),
+            peak_mb=round(outcome.peak_mb, 1),
+            error=outcome.error,
+            ended=datetime.now(UTC),
+        )
+        self.write(run_id, nodes=(record,))
+
+    def note(self, run_id: str, text: str, who: str | None = None) -> Note:
+        """Adds a note; one that another process adds at the same time is not lost."""
+        note = Note(text=text, who=who or user() or "unknown", when=datetime.now(UTC))
+        name = f"{PREFIX}notes.{note.when:%Y%m%dT%H%M%S%f}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+        self._put(run_id, {name: note.model_dump_json()})
+        return note
+
+    def tag(self, run_id: str, tag: str, present: bool = True) -> None:
+        """Adds or removes a tag."""
+        self._put(run_id, {f"{PREFIX}tags.{tag}": "1" if present else "0"})
+
+    def read(self, run_id: str) -> RunRecord:
+        """The record of a run.
+
+        Raises:
+            RecordError: there is no such run.
+        """
+        context = patiently(lambda: self._store.get_context_by_type_and_name(RUN, run_id))
+        if context is None:
+            raise RecordError(f"The metadata store has no run {run_id}.")
+        return _record(context)
+
+    def all(self) -> list[RunRecord]:
+        """The records of all runs, oldest first; one query. Runs that another program recorded are among them."""
+        contexts = patiently(lambda: self._store.get_contexts_by_type(RUN))
+        return sorted((_record(each) for each in contexts), key=lambda each: each.started)
+
+    def put_document(self, content: Any) -> str:
+        """Keeps a JSON document, once, and returns its digest: 64 hexadecimal digits."""
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if len(text.encode()) > _LONGEST_TEXT:
+            raise RecordError(f"A document of {len(text):,} characters is too long for the metadata store.")
+        if patiently(lambda: self._store.get_context_by_type_and_name(DOCUMENT, digest)) is None:
+            context = metadata_store_pb2.Context(type_id=self._type(DOCUMENT), name=digest)
+            context.custom_properties["text"].string_value = text
+            try:
+                patiently(lambda: self._store.put_contexts([context]))
+            except ml_metadata.errors.AlreadyExistsError:
+                pass  # another process keeps the same document
+        return digest
+
+    def document(self, digest: str) -> Any:
+        """The document with a digest.
+
+        Raises:
+            RecordError: there is none.
+        """
+        return read_document(self._store, digest)
+
+    def _put(self, run_id: str, properties: dict[str, str]) -> None:
+        known = self._context(run_id)
+        context = metadata_store_pb2.Context(id=known.id, type_id=known.type_id, name=run_id)
+        for name, text in properties.items():
+            context.custom_properties[name].string_value = text
+        # Masked, so that what other processes write about the run stays.
+        mask = [f"custom_properties.{name}" for name in properties]
+        if mask:
+            patiently(lambda: self._store.put_contexts([context], field_mask_paths=mask))
+
+    def _context(self, run_id: str) -> metadata_store_pb2.Context:
+        if run_id not in self._runs:
+            found = patiently(lambda: self._store.get_context_by_type_and_name(RUN, run_id))
+            if found is None:
+                # TFX would make the same one when the first node is launched.
+                made = metadata_store_pb2.Context(type_id=self._type(RUN), name=run_id)
+                try:
+                    patiently(lambda: self._store.put_contexts([made]))
+                except ml_metadata.errors.AlreadyExistsError:
+                    pass  # another task of the run was first
+                found = patiently(lambda: self._store.get_context_by_type_and_name(RUN, run_id))
+            self._runs[run_id] = found
+        return self._runs[run_id]
+
+    def _type(self, name: str) -> int:
+        if name not in self._types:
+            wanted = metadata_store_pb2.ContextType(name=name)
+            self._types[name] = patiently(
+                lambda: self._store.put_context_type(wanted, can_add_fields=True, can_omit_fields=True)
+            )
+        return self._types[name]
+
+
+def read_document(store: ml_metadata.MetadataStore, digest: str) -> Any:
+    """The document with a digest.
+
+    Raises:
+        RecordError: there is none.
+    """
+    context = patiently(lambda: store.get_context_by_type_and_name(DOCUMENT, digest))
+    if context is None:
+        raise RecordError(f"The metadata store has no document {digest[:12]}.")
+    return json.loads(context.custom_properties["text"].string_value)
+
+
+def user() -> str | None:
+    """The name of the person, or account, that this process belongs to, if it has one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container the user often has no name
+        return None
+
+
+def _record(context: metadata_store_pb2.Context) -> RunRecord:
+    return from_properties(context.name, values(context.custom_properties), context.create_time_since_epoch)
