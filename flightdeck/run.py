@@ -50,7 +50,7 @@ def execute(settings: Settings, as_json: bool) -> RunSummary:
         ValueError: of ours, if the run cannot begin.
     """
     from flightdeck.console import Progress, console, noise_into, shown
-    from flightdeck.report import print_summary
+    from flightdeck.run_page import print_summary
     from pipeline import store
     from pipeline.workspace import WorkspaceError, exclusive, new_run_id
 
