@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +9,9 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from flightdeck.recorded import RecordedRun
     from operations.summary import RunSummary
+    from pipeline.run_record import RunRecord
     from pipeline.settings import Settings
 
 
@@ -49,39 +49,26 @@ def execute(settings: Settings, as_json: bool) -> RunSummary:
     Raises:
         ValueError: of ours, if the run cannot begin.
     """
-    from flightdeck.console import Progress, console, noise_into, shown
+    from flightdeck.recorded import recorded_run, require_spans
+
+    require_spans(settings)
+    with recorded_run(settings, "run", quiet=as_json) as run:
+        record = run.execute("create_pipeline")
+        return report(run, record, as_json)
+
+
+def report(run: RecordedRun, record: RunRecord, as_json: bool) -> RunSummary:
+    """Saves what a run did beside its log, and shows it."""
+    from flightdeck.console import shown
     from flightdeck.run_page import print_summary
-    from pipeline import store
-    from pipeline.workspace import WorkspaceError, exclusive, new_run_id
+    from operations import summary as summaries
+    from pipeline import recorder, store
 
-    if not Path(settings.spans).is_dir():
-        raise WorkspaceError(f"There is no data in {settings.spans} yet; prepare it with: flightdeck data prepare")
-    store.connection(settings)  # or a missing variable would be noticed only after the imports
-    with exclusive(settings):
-        run_id = new_run_id()
-        folder = settings.runs / run_id
-        folder.mkdir(parents=True)
-        log = folder / "run.log"
-        with noise_into(log) as screen:
-            output = console(screen)
-            output.quiet = as_json
-            output.print(f"Run {run_id}   log: {shown(log)}")
-            progress = Progress(output)
-            progress.note("Loading TensorFlow and TFX")
-            started = time.monotonic()
-            try:
-                from operations import summary as summaries
-                from pipeline.definition import create_pipeline
-                from pipeline.runners import local
-
-                loading = time.monotonic() - started
-                outcome = local.run(create_pipeline(settings), run_id, store.connection(settings), progress)
-            finally:
-                progress.close()
-            summary = summaries.summarise(settings, outcome, loading, time.monotonic() - started)
-            summaries.save(summary, folder)
-            if as_json:
-                screen.write(summary.model_dump_json(indent=2) + "\n")
-            else:
-                print_summary(summary, shown(log), output)
+    reader = recorder.Recorder(recorder.open_store(store.connection(run.settings)))
+    summary = summaries.summarise(reader, record, run.settings.evaluation.min_slice_size)
+    summaries.save(summary, run.folder)
+    if as_json:
+        run.screen.write(summary.model_dump_json(indent=2) + "\n")
+    else:
+        print_summary(summary, shown(run.log), run.output)
     return summary

@@ -1,36 +1,25 @@
-"""What a run did, in one page: gathered from ML Metadata and the artifacts, saved beside the run's log."""
+"""What a run did, in one page: its record, condensed, and saved beside its log."""
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from operations.ledger import Ledger
-from pipeline import evaluation, store
-from pipeline.settings import Metric, Settings
-from pipeline.store import Output
+from pipeline.recorder import Recorder
+from pipeline.run_record import NodeRecord, Outcome, RunRecord
 
-Outcome = Literal["pushed", "blessed", "not blessed", "failed"]
+WORST_SLICES = 5
 
 
-class _Record(BaseModel):
+class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class NodeSummary(_Record):
-    """One node of a run: its state, wall seconds, and the process's peak memory in MiB until then."""
-
-    node_id: str
-    state: str
-    seconds: float
-    peak_mb: float
-
-
-class SliceSummary(_Record):
+class SliceSummary(_Frozen):
     """The main metric on one slice of the evaluation split."""
 
     slice: str
@@ -39,7 +28,7 @@ class SliceSummary(_Record):
     champion: float | None
 
 
-class RunSummary(_Record):
+class RunSummary(_Frozen):
     """What a run did.
 
     Attributes:
@@ -60,6 +49,8 @@ class RunSummary(_Record):
     outcome: Outcome
     reasons: tuple[str, ...] = ()
     settings_digest: str
+    commit: str | None = None
+    dirty: bool | None = None
     window: str
     spans: dict[str, list[int]] = {}
     rows: dict[str, int] = {}
@@ -71,48 +62,61 @@ class RunSummary(_Record):
     worst_slices: tuple[SliceSummary, ...] = ()
     version: str | None = None
     pushed_to: str | None = None
-    nodes: tuple[NodeSummary, ...]
+    nodes: tuple[NodeRecord, ...]
     loading_seconds: float
     seconds: float
     peak_mb: float
 
 
-def summarise(settings: Settings, outcome: Any, loading_seconds: float, seconds: float) -> RunSummary:
-    """Gathers what a run left behind.
+def summarise(recorder: Recorder, record: RunRecord, min_slice_size: int) -> RunSummary:
+    """Condenses the record of a run.
 
     Args:
-        settings: the run's.
-        outcome: its `pipeline.runners.local.RunOutcome`.
-        loading_seconds: wall seconds of imports.
-        seconds: wall seconds altogether.
+        recorder: has the documents of the record.
+        record: of a run that has ended.
+        min_slice_size: slices of fewer rows are not among the worst.
     """
-    outputs = _outputs(settings, outcome.run_id)
-    main = settings.evaluation.metrics[0]
-    summary: dict[str, Any] = {
-        "run_id": outcome.run_id,
-        "settings_digest": settings.digest(),
-        "window": settings.data.window,
-        "main_metric": evaluation.metric_name(main),
-        "nodes": [
-            NodeSummary(node_id=each.node_id, state=each.state, seconds=each.seconds, peak_mb=each.peak_mb)
-            for each in outcome.nodes
-        ],
-        "loading_seconds": loading_seconds,
-        "seconds": seconds,
-        "peak_mb": max((each.peak_mb for each in outcome.nodes), default=0.0),
+    summary: dict[str, Any] = record.model_dump(exclude={"settings", "nodes"}) | {
+        "settings_digest": record.settings,
+        "nodes": record.nodes,
     }
-    if examples := outputs.get("SpanExampleGen", {}).get("examples"):
-        summary |= _data(examples, settings)
-    if report := outputs.get("DataGate", {}).get("report"):
-        findings = json.loads((Path(report.uri) / "report.json").read_text(encoding="utf-8"))["findings"]
-        summary["anomalies"] = [_finding(each) for each in findings]
-    if judged := outputs.get("Evaluator", {}).get("evaluation"):
-        summary |= _metrics(judged, main, settings.evaluation.min_slice_size)
-    if (champion := outputs.get("Champion", {}).get("model")) and "spans" in summary:
-        seen = Ledger(store.connection(settings)).trained_on(champion.artifact_id)
-        summary["champion_saw"] = sorted(set(seen) & set(summary["spans"]["eval"]))
-    summary |= _verdict(outcome, outputs, settings)
-    return RunSummary(**summary)
+    if digest := record.documents.get("anomalies"):
+        summary["anomalies"] = tuple(finding(each) for each in recorder.document(digest))
+    if (digest := record.documents.get("slices")) and record.main_metric:
+        summary["worst_slices"] = worst(
+            recorder.document(digest), record.main_metric, record.main_better == "lower", min_slice_size
+        )
+    return RunSummary(**{name: value for name, value in summary.items() if name in RunSummary.model_fields})
+
+
+def worst(
+    slices: Sequence[dict[str, Any]], metric: str, lower_is_better: bool, min_rows: int, count: int = WORST_SLICES
+) -> tuple[SliceSummary, ...]:
+    """The slices on which the challenger does worst, worst first; slices of few rows are left out.
+
+    Args:
+        slices: the document `slices` of a record.
+        metric: ranks them.
+        lower_is_better: its direction.
+        min_rows: of a slice.
+        count: how many.
+    """
+    large = [each for each in slices if each["rows"] >= min_rows and metric in each["challenger"]]
+    ranked = sorted(large, key=lambda each: each["challenger"][metric], reverse=lower_is_better)[:count]
+    return tuple(
+        SliceSummary(
+            slice=each["slice"],
+            rows=each["rows"],
+            challenger=each["challenger"][metric],
+            champion=each["champion"].get(metric),
+        )
+        for each in ranked
+    )
+
+
+def finding(found: dict[str, Any]) -> str:
+    """An anomaly in one sentence."""
+    return f"{found['severity']}: {found['split']}: {found['column']}: {found['rule']}: {found['found']}"
 
 
 def save(summary: RunSummary, folder: Path) -> None:
@@ -120,63 +124,3 @@ def save(summary: RunSummary, folder: Path) -> None:
     temporary = folder / ".summary.json"
     temporary.write_text(summary.model_dump_json(indent=2), encoding="utf-8")
     os.replace(temporary, folder / "summary.json")
-
-
-def _outputs(settings: Settings, run_id: str) -> dict[str, dict[str, Output]]:
-    try:
-        return Ledger(store.connection(settings)).outputs(run_id)
-    except ValueError:  # the run failed before its first node was recorded
-        return {}
-
-
-def _data(examples: Output, settings: Settings) -> dict[str, Any]:
-    spans = sorted(json.loads(str(examples.properties["spans"])))
-    newest = settings.data.eval_spans
-    return {
-        "spans": {"train": spans[:-newest], "eval": spans[-newest:]},
-        "rows": json.loads(str(examples.properties["row_counts"])),
-    }
-
-
-def _finding(finding: dict[str, Any]) -> str:
-    return f"{finding['severity']}: {finding['split']}: {finding['column']}: {finding['rule']}: {finding['found']}"
-
-
-def _metrics(artifact: Output, main: Metric, min_rows: int) -> dict[str, Any]:
-    found = evaluation.results(artifact.uri)
-    name = evaluation.metric_name(main)
-    return {
-        "metrics": found[0].challenger,
-        "champion_metrics": found[0].champion,
-        "worst_slices": [
-            SliceSummary(
-                slice=each.name, rows=each.rows, challenger=each.challenger[name], champion=each.champion.get(name)
-            )
-            for each in evaluation.worst(found, name, main.better == "lower", min_rows)
-        ],
-    }
-
-
-def _verdict(outcome: Any, outputs: dict[str, dict[str, Output]], settings: Settings) -> dict[str, Any]:
-    if not outcome.succeeded:
-        failure = outcome.failure
-        reason = f"{failure.node_id} failed: {failure.error}" if failure else "it was interrupted"
-        return {"outcome": "failed", "reasons": [reason]}
-    judged = outputs.get("Evaluator", {}).get("evaluation")
-    reasons = [] if judged is None else evaluation.failed_thresholds(judged.uri)
-    blessing = outputs.get("Evaluator", {}).get("blessing")
-    blessed = blessing is not None and blessing.properties.get("blessed") == 1
-    infra = outputs.get("InfraValidator", {}).get("blessing")
-    if infra is not None and infra.properties.get("blessed") != 1:
-        blessed = False
-        reasons.append(f"it cannot serve: {infra.properties.get('reason', 'see the log')}")
-    pushed = outputs.get("Pusher", {}).get("pushed_model")
-    if pushed is not None and pushed.properties.get("pushed_version"):
-        return {
-            "outcome": "pushed",
-            "version": str(pushed.properties["pushed_version"]),
-            "pushed_to": settings.pushed,
-        }
-    if not settings.push.enabled:
-        reasons.append("pushing is switched off (push.enabled)")
-    return {"outcome": "blessed" if blessed else "not blessed", "reasons": reasons}

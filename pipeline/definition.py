@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from tfx.components import (
     BulkInferrer,
@@ -32,7 +31,7 @@ from components.data_gate import DataGate
 from components.infra_validator import InfraValidator
 from components.span_example_gen import SpanExampleGen
 from pipeline import evaluation, fingerprint
-from pipeline.settings import Settings, SettingsError
+from pipeline.settings import Settings, SettingsError, portable
 
 # What may be changed when a compiled pipeline is submitted, without compiling it again: a window of spans, and the
 # Trainer's configuration as JSON. Their defaults are the settings'.
@@ -62,7 +61,7 @@ def create_pipeline(settings: Settings) -> Pipeline:
     statistics = StatisticsGen(examples=examples.outputs["examples"])
     inferred_schema = SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True)
     schema = CuratedSchema(
-        schema_file=_portable(use_case.schema_file), digest=fingerprint.file_digest(use_case.schema_file)
+        schema_file=portable(use_case.schema_file), digest=fingerprint.file_digest(use_case.schema_file)
     )
     anomalies = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
     gate = DataGate(
@@ -204,12 +203,6 @@ def create_inference_pipeline(settings: Settings) -> Pipeline:
         ),
     )
     return _pipeline(settings, settings.use_case.name, [examples, champion, inferrer])
-
-
-def _portable(path: Path) -> str:
-    """A file of this project by its place in it, so that the pipeline means the same in a checkout and in an image."""
-    project = Path(__file__).resolve().parents[1]
-    return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
 
 
 def _pipeline(settings: Settings, name: str, nodes: list[BaseNode]) -> Pipeline:

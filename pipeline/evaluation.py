@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +40,7 @@ class SliceResult:
 
 def metric_name(metric: Metric) -> str:
     """The name under which TFMA reports a metric class, such as AUCPrecisionRecall -> auc_precision_recall."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", metric.name).lower()
+    return metric.reported
 
 
 def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:

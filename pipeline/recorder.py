@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import hashlib
 import json
@@ -164,10 +165,9 @@ class Recorder:
         if patiently(lambda: self._store.get_context_by_type_and_name(DOCUMENT, digest)) is None:
             context = metadata_store_pb2.Context(type_id=self._type(DOCUMENT), name=digest)
             context.custom_properties["text"].string_value = text
-            try:
+            # Another process may be keeping the same document.
+            with contextlib.suppress(ml_metadata.errors.AlreadyExistsError):
                 patiently(lambda: self._store.put_contexts([context]))
-            except ml_metadata.errors.AlreadyExistsError:
-                pass  # another process keeps the same document
         return digest
 
     def document(self, digest: str) -> Any:
@@ -194,10 +194,9 @@ class Recorder:
             if found is None:
                 # TFX would make the same one when the first node is launched.
                 made = metadata_store_pb2.Context(type_id=self._type(RUN), name=run_id)
-                try:
+                # Another task of the run may be first.
+                with contextlib.suppress(ml_metadata.errors.AlreadyExistsError):
                     patiently(lambda: self._store.put_contexts([made]))
-                except ml_metadata.errors.AlreadyExistsError:
-                    pass  # another task of the run was first
                 found = patiently(lambda: self._store.get_context_by_type_and_name(RUN, run_id))
             self._runs[run_id] = found
         return self._runs[run_id]

@@ -7,6 +7,8 @@ in a blink.
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -86,6 +88,16 @@ class Metric(Section):
         if self.better == "neither" and (self.may_lose is not None or self.slices_may_lose is not None):
             raise ValueError(f"metric {self.name} has `may_lose`, so `better` must be `higher` or `lower`")
         return self
+
+    @property
+    def reported(self) -> str:
+        """The name under which TFMA reports it, such as AUCPrecisionRecall -> auc_precision_recall."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", self.name).lower()
+
+    def bounds(self) -> dict[str, float]:
+        """What it must reach: rule -> bound; empty if nothing is asked of it."""
+        rules = ("at_least", "at_most", "may_lose", "slices_at_least", "slices_may_lose")
+        return {rule: bound for rule in rules if (bound := getattr(self, rule)) is not None}
 
 
 class Evaluation(Section):
@@ -277,6 +289,28 @@ class Settings(Section):
         except (OSError, ValueError) as error:
             raise SettingsError(f"The contract {self.use_case.contract} cannot be used: {error}") from error
 
+    def document(self) -> dict[str, Any]:
+        """These settings as JSON has them; `pipeline.settings_file.from_document` reads it.
+
+        Files of this project stand by their place in it, so that the same settings are the same document in any
+        checkout and in an image.
+        """
+        document = self.model_dump(mode="json")
+        for name in _FILES:
+            if document["use_case"].get(name):
+                document["use_case"][name] = portable(Path(document["use_case"][name]))
+        return document
+
     def digest(self) -> str:
         """A name for exactly these settings: 12 hexadecimal digits."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()[:12]
+
+
+_PROJECT = Path(__file__).resolve().parents[1]
+# The settings of `use_case` that are files of the project.
+_FILES = ("contract", "schema_file", "model_card")
+
+
+def portable(path: Path) -> str:
+    """A file of this project by its place in it, so that it means the same in a checkout and in an image."""
+    return path.relative_to(_PROJECT).as_posix() if path.is_relative_to(_PROJECT) else str(path)

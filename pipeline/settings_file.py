@@ -78,6 +78,20 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
     return settings
 
 
+def from_document(document: Mapping[str, Any]) -> Settings:
+    """The settings that `Settings.document` made a document of, with the files of this checkout, or image.
+
+    Raises:
+        SettingsError: they mean nothing to this code, such as a setting that it no longer has.
+    """
+    bound = bind(document.get("use_case"), "the recorded settings")
+    try:
+        settings = bound.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        raise SettingsError(_explain(error, bound, "the recorded settings")) from None
+    return _anchored(settings, Path(__file__).resolve().parents[1])
+
+
 def bind(use_case: Any, source: str) -> type[Settings]:
     """The settings class in which ``features`` and ``model`` have the types that the use case defines.
 

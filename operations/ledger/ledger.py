@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import ml_metadata
@@ -62,32 +61,6 @@ class Ledger:
     def _require(self, run_id: str) -> None:
         if self._store.get_context_by_type_and_name("pipeline_run", run_id) is None:
             raise LedgerError(f"The metadata store has no run {run_id}.")
-
-    def trained_on(self, model_id: int) -> list[int]:
-        """The spans that a model learned from, oldest first; empty if the store does not tell.
-
-        Args:
-            model_id: of a Model artifact.
-        """
-        training = self._maker(model_id)
-        events = [] if training is None else self._store.get_events_by_execution_ids([training])
-        for event in events:
-            keys = [step.key for step in event.path.steps if step.WhichOneof("value") == "key"]
-            if event.type == metadata_store_pb2.Event.INPUT and "examples" in keys:
-                (examples,) = self._store.get_artifacts_by_id([event.artifact_id])
-                spans = sorted(json.loads(str(values(examples.custom_properties).get("spans", "[]"))))
-                ingestion = self._maker(examples.id)
-                if ingestion is None:
-                    return []
-                (execution,) = self._store.get_executions_by_id([ingestion])
-                held_out = int(values(execution.custom_properties).get("eval_spans", 0))
-                return spans[:-held_out] if held_out else spans
-        return []
-
-    def _maker(self, artifact_id: int) -> int | None:
-        """The execution that made an artifact."""
-        events = self._store.get_events_by_artifact_ids([artifact_id])
-        return next((event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT), None)
 
     def has_blessed_model(self) -> bool:
         """Whether any run has blessed a model."""

@@ -1,0 +1,126 @@
+"""How every command runs a pipeline: the workspace is held, noise goes to a log, and a record is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flightdeck.console import Progress
+    from pipeline.run_record import Kind, RunRecord
+    from pipeline.settings import Settings
+
+
+@dataclasses.dataclass
+class RecordedRun:
+    """A run that has a name, a folder and a log, and has not begun.
+
+    Attributes:
+        settings: of the run.
+        kind: what it is for.
+        run_id: its name in ML Metadata.
+        folder: holds its log.
+        log: where third-party noise goes.
+        output: a console on the screen.
+        screen: the screen itself.
+        progress: shows each node.
+        further: fields of the record that are known before.
+    """
+
+    settings: Settings
+    kind: Kind
+    run_id: str
+    folder: Path
+    log: Path
+    output: Console
+    screen: TextIO
+    progress: Progress
+    further: dict[str, Any]
+
+    def execute(self, factory: str, *arguments: Any) -> RunRecord:
+        """Makes a pipeline and runs it, with its record.
+
+        Args:
+            factory: a function of `pipeline.definition`, such as ``create_pipeline``; it takes the settings and
+                `arguments`.
+            arguments: further ones.
+
+        Returns:
+            The record, also of a run that failed.
+
+        Raises:
+            ValueError: of ours, if the run cannot begin.
+        """
+        from pipeline import store
+
+        self.progress.note("Loading TensorFlow and TFX")
+        started = time.monotonic()
+        try:
+            from pipeline import definition
+            from pipeline.runners import recorded
+
+            pipeline = getattr(definition, factory)(self.settings, *arguments)
+            _, record = recorded.run(
+                pipeline,
+                self.run_id,
+                self.settings,
+                store.connection(self.settings),
+                self.progress,
+                kind=self.kind,
+                loading_seconds=time.monotonic() - started,
+                **self.further,
+            )
+        finally:
+            self.progress.close()
+        return record
+
+
+@contextlib.contextmanager
+def recorded_run(
+    settings: Settings, kind: Kind, quiet: bool, resumed: str | None = None, **further: Any
+) -> Iterator[RecordedRun]:
+    """Holds the workspace for one run and gives it a name.
+
+    Args:
+        settings: of the run.
+        kind: what it is for.
+        quiet: print nothing but what the command itself prints.
+        resumed: the name of an earlier run that goes on, in place of a new one.
+        further: fields of the record that are known before, such as the parent.
+
+    Raises:
+        ValueError: of ours, if the run cannot begin.
+    """
+    from flightdeck.console import Progress, console, noise_into, shown
+    from pipeline import store
+    from pipeline.workspace import exclusive, new_run_id
+
+    store.connection(settings)  # or a missing variable would be noticed only after the imports
+    with exclusive(settings):
+        run_id = resumed or new_run_id()
+        folder = settings.runs / run_id
+        folder.mkdir(parents=True, exist_ok=bool(resumed))
+        log = folder / "run.log"
+        with noise_into(log) as screen:
+            output = console(screen)
+            output.quiet = quiet
+            output.print(f"Run {run_id}   log: {shown(log)}")
+            yield RecordedRun(settings, kind, run_id, folder, log, output, screen, Progress(output), further)
+
+
+def require_spans(settings: Settings) -> None:
+    """Refuses to begin without data.
+
+    Raises:
+        WorkspaceError: there is none.
+    """
+    from pipeline.workspace import WorkspaceError
+
+    if "://" not in settings.spans and not Path(settings.spans).is_dir():
+        raise WorkspaceError(f"There is no data in {settings.spans} yet; prepare it with: flightdeck data prepare")

@@ -1,0 +1,218 @@
+"""What came of a run, gathered from ML Metadata and the artifacts, as fields of its record.
+
+The same for every runner: on a laptop after the last node, on Kubeflow by each task for what is there by then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_metadata
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.io import fileio
+from tfx.proto.orchestration import pipeline_pb2
+
+from components.span_example_gen.storage import list_files, list_spans
+from pipeline import evaluation, store
+from pipeline.recorder import Recorder
+from pipeline.run_record import RunRecord
+from pipeline.settings import Settings
+from pipeline.stamp import hyperparameters
+from pipeline.store import Output, values
+
+Outputs = Mapping[str, Mapping[str, Output]]
+
+# Beside the TensorBoard logs; what a run_fn writes there about itself: {"settings": hyperparameters as used, ...}.
+TRAINING = "training.json"
+
+
+def complete(
+    recorder: Recorder,
+    reader: ml_metadata.MetadataStore,
+    run_id: str,
+    settings: Settings,
+    ir: pipeline_pb2.Pipeline,
+    *,
+    ended: bool,
+    failure: str | None = None,
+    **further: Any,
+) -> RunRecord:
+    """Writes what came of a run, or of the part of it that has run so far.
+
+    Args:
+        recorder: of the store that the run used.
+        reader: the same store.
+        run_id: the run.
+        settings: the run's.
+        ir: the compiled pipeline.
+        ended: whether no other node of the run will follow.
+        failure: the sentence that says what ended the run early.
+        further: other fields of the record.
+
+    Returns:
+        The record as it is now.
+    """
+    outputs = store.outputs_of_run(reader, run_id)
+    fields, documents = gather(reader, outputs, settings)
+    documents["graph"] = graph(ir)
+    if ended or failure:
+        fields |= verdict(outputs, settings, failure)
+    digests = {name: recorder.put_document(content) for name, content in documents.items()}
+    recorder.write(run_id, **{**fields, **further, "documents": digests})
+    return recorder.read(run_id)
+
+
+def gather(
+    reader: ml_metadata.MetadataStore, outputs: Outputs, settings: Settings
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a run's artifacts tell.
+
+    Args:
+        reader: the metadata store.
+        outputs: node id -> output key -> artifact.
+        settings: the run's.
+
+    Returns:
+        Fields of the record, and documents by name.
+    """
+    fields: dict[str, Any] = {}
+    documents: dict[str, Any] = {}
+    if examples := outputs.get("SpanExampleGen", {}).get("examples"):
+        spans = sorted(json.loads(str(examples.properties["spans"])))
+        newest = settings.data.eval_spans
+        fields |= {
+            "spans": {"train": spans[:-newest], "eval": spans[-newest:]},
+            "rows": json.loads(str(examples.properties["row_counts"])),
+            "data": str(examples.properties["input_fingerprint"]),
+        }
+        if files := ingested(settings.spans, spans, fields["data"]):
+            documents["files"] = files
+    if report := outputs.get("DataGate", {}).get("report"):
+        documents["anomalies"] = _json(f"{report.uri}/report.json")["findings"]
+    trainer = outputs.get("Trainer", {})
+    if model := trainer.get("model"):
+        fields["model_id"] = model.artifact_id
+    if (run := trainer.get("model_run")) and fileio.exists(f"{run.uri}/{TRAINING}"):
+        used = _json(f"{run.uri}/{TRAINING}")
+        fields["hyperparameters"] = hyperparameters(used.get("settings", {}))
+        documents["training"] = used
+    if judged := outputs.get("Evaluator", {}).get("evaluation"):
+        found = evaluation.results(judged.uri)
+        fields |= {"metrics": found[0].challenger, "champion_metrics": found[0].champion}
+        documents["slices"] = [
+            {"slice": each.name, "rows": each.rows, "challenger": each.challenger, "champion": each.champion}
+            for each in found[1:]
+        ]
+    if champion := outputs.get("Champion", {}).get("model"):
+        fields["champion_model_id"] = champion.artifact_id
+        if "spans" in fields:
+            seen = trained_on(reader, champion.artifact_id)
+            fields["champion_saw"] = tuple(sorted(set(seen) & set(fields["spans"]["eval"])))
+    return fields, documents
+
+
+def verdict(outputs: Outputs, settings: Settings, failure: str | None = None) -> dict[str, Any]:
+    """How a run ended: `outcome`, `reasons`, and of a pushed model `version` and `pushed_to`.
+
+    Args:
+        outputs: node id -> output key -> artifact.
+        settings: the run's.
+        failure: what ended it early.
+    """
+    if failure:
+        return {"outcome": "failed", "reasons": (failure,)}
+    judged = outputs.get("Evaluator", {}).get("evaluation")
+    reasons = [] if judged is None else evaluation.failed_thresholds(judged.uri)
+    blessing = outputs.get("Evaluator", {}).get("blessing")
+    blessed = blessing is not None and blessing.properties.get("blessed") == 1
+    infra = outputs.get("InfraValidator", {}).get("blessing")
+    if infra is not None and infra.properties.get("blessed") != 1:
+        blessed = False
+        reasons.append(f"it cannot serve: {infra.properties.get('reason', 'see the log')}")
+    pushed = outputs.get("Pusher", {}).get("pushed_model")
+    if pushed is not None and pushed.properties.get("pushed_version"):
+        return {
+            "outcome": "pushed",
+            "reasons": (),
+            "version": str(pushed.properties["pushed_version"]),
+            "pushed_to": settings.pushed,
+        }
+    if not settings.push.enabled or "Pusher" not in outputs:
+        reasons.append("pushing is switched off (push.enabled)")
+    return {"outcome": "blessed" if blessed else "not blessed", "reasons": tuple(reasons)}
+
+
+def graph(ir: pipeline_pb2.Pipeline) -> list[dict[str, Any]]:
+    """The nodes of a pipeline, each after those that it waits for: id, type, and the ids upstream."""
+    return [
+        {
+            "node": each.pipeline_node.node_info.id,
+            "type": each.pipeline_node.node_info.type.name.rpartition(".")[2],
+            "after": sorted(each.pipeline_node.upstream_nodes),
+        }
+        for each in ir.nodes
+    ]
+
+
+def ingested(folder: str, spans: Sequence[int], fingerprint: str) -> list[dict[str, Any]] | None:
+    """The files of some spans: name below the folder, span, bytes, SHA-256.
+
+    Args:
+        folder: holds the spans.
+        spans: their numbers.
+        fingerprint: of the files that were ingested.
+
+    Returns:
+        None if the files that are there now are not those.
+    """
+    described: list[dict[str, Any]] = []
+    total = hashlib.sha256()
+    try:
+        names = list_spans(folder)
+        files = [file for span in spans if span in names for file in list_files(folder, span, names[span])[0]]
+        for file in sorted(files):
+            with fileio.open(file.uri, "rb") as stream:
+                content = stream.read()
+            digest = hashlib.sha256(content).hexdigest()
+            described.append({"name": file.name, "span": file.span, "bytes": len(content), "sha256": digest})
+            total.update(f"{file.name}\t{len(content)}\t{digest}\n".encode())
+    except (OSError, ValueError):  # moved away since
+        return None
+    return described if f"sha256:{total.hexdigest()}" == fingerprint else None
+
+
+def trained_on(reader: ml_metadata.MetadataStore, model_id: int) -> list[int]:
+    """The spans that a model learned from, oldest first; empty if the store does not tell.
+
+    Args:
+        reader: the metadata store.
+        model_id: of a Model artifact.
+    """
+    training = _maker(reader, model_id)
+    events = [] if training is None else reader.get_events_by_execution_ids([training])
+    for event in events:
+        keys = [step.key for step in event.path.steps if step.WhichOneof("value") == "key"]
+        if event.type == metadata_store_pb2.Event.INPUT and "examples" in keys:
+            (examples,) = reader.get_artifacts_by_id([event.artifact_id])
+            spans = sorted(json.loads(str(values(examples.custom_properties).get("spans", "[]"))))
+            ingestion = _maker(reader, examples.id)
+            if ingestion is None:
+                return []
+            (execution,) = reader.get_executions_by_id([ingestion])
+            held_out = int(values(execution.custom_properties).get("eval_spans", 0))
+            return spans[:-held_out] if held_out else spans
+    return []
+
+
+def _maker(reader: ml_metadata.MetadataStore, artifact_id: int) -> int | None:
+    """The execution that made an artifact."""
+    events = reader.get_events_by_artifact_ids([artifact_id])
+    return next((event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT), None)
+
+
+def _json(uri: str) -> Any:
+    with fileio.open(uri, "rb") as file:
+        return json.loads(file.read())
