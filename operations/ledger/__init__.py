@@ -1,5 +1,6 @@
 """Questions about what happened, answered by ML Metadata without importing TensorFlow or TFX."""
 
-from operations.ledger.ledger import Ledger, LedgerError
+from operations.ledger.ledger import Ledger
+from operations.ledger.opening import LedgerError
 
 __all__ = ["Ledger", "LedgerError"]

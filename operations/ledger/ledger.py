@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
+from operations.ledger.opening import open_readonly
 from pipeline import store
 from pipeline.store import Output, values
-
-
-class LedgerError(ValueError):
-    """The metadata store cannot answer; the text says why."""
 
 
 class Ledger:
@@ -27,18 +21,7 @@ class Ledger:
         Raises:
             LedgerError: there is none, or it cannot be reached.
         """
-        readonly = metadata_store_pb2.ConnectionConfig()
-        readonly.CopyFrom(connection)
-        if connection.HasField("sqlite"):
-            if not Path(connection.sqlite.filename_uri).is_file():
-                raise LedgerError(
-                    f"There is no metadata store at {connection.sqlite.filename_uri} yet: run the pipeline first."
-                )
-            readonly.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
-        try:
-            self._store = ml_metadata.MetadataStore(readonly)
-        except ml_metadata.errors.StatusError as error:
-            raise LedgerError(f"The metadata store cannot be read: {error}") from error
+        self._store = open_readonly(connection)
 
     def outputs(self, run_id: str) -> dict[str, dict[str, Output]]:
         """The artifacts that a run made or reused: node id -> output key -> artifact.
