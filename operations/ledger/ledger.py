@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ml_metadata.proto import metadata_store_pb2
 
-from operations.ledger.opening import open_readonly
+from operations.ledger.opening import LedgerError, open_readonly
 from pipeline import store
 from pipeline.store import Output, values
 
