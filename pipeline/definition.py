@@ -180,6 +180,8 @@ def create_inference_pipeline(settings: Settings) -> Pipeline:
         window=settings.data.window,
         eval_spans=0,
     )
+    # What was asked of the model, to be compared with what it learned from.
+    statistics = StatisticsGen(examples=examples.outputs["examples"])
     champion = Resolver(
         strategy_class=LatestBlessedModelStrategy,
         model=Channel(type=Model),
@@ -202,7 +204,7 @@ def create_inference_pipeline(settings: Settings) -> Pipeline:
             ]
         ),
     )
-    return _pipeline(settings, settings.use_case.name, [examples, champion, inferrer])
+    return _pipeline(settings, settings.use_case.name, [examples, statistics, champion, inferrer])
 
 
 def _pipeline(settings: Settings, name: str, nodes: list[BaseNode]) -> Pipeline:
