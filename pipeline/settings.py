@@ -47,6 +47,9 @@ class UseCase(Section):
     preprocessing_fn: DottedPath = Field(description="Transform's preprocessing function.")
     run_fn: DottedPath = Field(description="The Trainer's function.")
     tuner_fn: DottedPath = Field(description="The Tuner's function.")
+    model_card: Path | None = Field(
+        default=None, description="What the model is for and where it must not be used: Markdown, for the report."
+    )
 
 
 class Data(Section):

@@ -172,7 +172,11 @@ def _anchored(settings: Settings, project: Path) -> Settings:
             "data": settings.data.model_copy(update={"spans": anchor_if(settings.data.spans)}),
             "push": settings.push.model_copy(update={"destination": anchor_if(settings.push.destination)}),
             "use_case": use_case.model_copy(
-                update={"contract": project / use_case.contract, "schema_file": project / use_case.schema_file}
+                update={
+                    "contract": project / use_case.contract,
+                    "schema_file": project / use_case.schema_file,
+                    "model_card": project / use_case.model_card if use_case.model_card else None,
+                }
             ),
         }
     )
