@@ -1,0 +1,16 @@
+"""``flightdeck runs``: questions to the ledger, one file per command."""
+
+from __future__ import annotations
+
+import typer
+
+from flightdeck.runs import annotate, best, listing, show
+
+app = typer.Typer(
+    help="Which runs there were, which is best, where it came from, and how to make it again.", no_args_is_help=True
+)
+app.command(name="list")(listing.list_runs)
+app.command(name="show")(show.show)
+app.command(name="best")(best.best)
+app.command(name="note")(annotate.note)
+app.command(name="tag")(annotate.tag)

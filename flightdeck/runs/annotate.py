@@ -1,0 +1,58 @@
+"""``flightdeck runs note`` and ``flightdeck runs tag``: what people add to a run afterwards."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.runs.named import Run
+
+
+def note(
+    run: Run,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The note, in quotes.")],
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Write a note on a run: the idea, or what was learned. Notes are kept with the user and the time."""
+    from operations.ledger.annotations import add_note
+    from operations.ledger.opening import open_writable
+    from pipeline import store
+
+    record = add_note(open_writable(store.connection(load_settings(config, overrides))), run, text)
+    if as_json:
+        import json
+
+        notes = [each.model_dump(mode="json") for each in record.notes]
+        typer.echo(json.dumps({"run_id": record.run_id, "notes": notes}, indent=2))
+    else:
+        typer.echo(f"Noted on run {record.run_id}, which has {_counted(len(record.notes), 'note')} now.")
+
+
+def tag(
+    run: Run,
+    name: Annotated[str, typer.Argument(metavar="TAG", help="Letters, digits and . _ : / + -.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take the tag away.")] = False,
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Tag a run, to find it again with `flightdeck runs list --tag TAG`."""
+    from operations.ledger.annotations import set_tag
+    from operations.ledger.opening import open_writable
+    from pipeline import store
+
+    record = set_tag(open_writable(store.connection(load_settings(config, overrides))), run, name, present=not remove)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps({"run_id": record.run_id, "tags": record.tags}, indent=2))
+    else:
+        typer.echo(f"Tags of run {record.run_id}: {', '.join(record.tags) or 'none'}")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,158 @@
+"""``flightdeck runs best``: the best run by a metric, why it is, and which others come close."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+
+if TYPE_CHECKING:
+    from operations.ledger.runs import Best
+    from pipeline.run_record import RunRecord
+
+
+def best(
+    metric: Annotated[
+        str | None, typer.Option(help="A metric of the evaluation, such as auc. Default: the one that ranks runs.")
+    ] = None,
+    better: Annotated[
+        str | None, typer.Option(metavar="higher|lower", help="Default: what the settings of the runs say.")
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option(metavar="FIRST:LAST", help="Only runs on these spans: the only fair comparison.")
+    ] = None,
+    outcome: Annotated[list[str] | None, typer.Option(help="Such as pushed. Repeatable: any. Not failed.")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Repeatable: any. Default: run and reproduction, which train in full.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Repeatable: all of them.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="CONDITION", help="As of `runs list`: 'epochs=4'. Repeatable.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="2013-07-01, 2013-07-01T09:30, today, yesterday, 12h, 3d, 2w.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Likewise; a day is included.")] = None,
+    others: Annotated[int, typer.Option(min=0, help="How many of the next best to show.")] = 5,
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Find the best run by a metric of its evaluation."""
+    from operations.ledger.opening import LedgerError, open_readonly
+    from operations.ledger.runs import Condition, Filter, Runs, moment
+    from pipeline import store
+
+    if better not in (None, "higher", "lower"):
+        raise LedgerError(f"--better is higher or lower, not {better!r}.")
+    wanted = Filter(
+        conditions=tuple(Condition.parse(each) for each in where or ()),
+        window=window,
+        outcomes=tuple(outcome or ()),
+        kinds=tuple(kind or ()),
+        tags=tuple(tag or ()),
+        since=moment(since) if since else None,
+        until=moment(until, end_of_day=True) if until else None,
+    )
+    runs = Runs(open_readonly(store.connection(load_settings(config, overrides))))
+    found = runs.best(metric, wanted, better)
+    if as_json:
+        import json
+
+        typer.echo(
+            json.dumps(
+                {
+                    "run_id": found.record.run_id,
+                    "metric": found.metric,
+                    "better": found.better,
+                    "value": found.record.metrics[found.metric],
+                    "of_runs": 1 + len(found.others),
+                    "evaluated_on": found.evaluated_on,
+                    "others": [
+                        {"run_id": each.run_id, "value": each.metrics[found.metric], "outcome": each.outcome}
+                        for each in found.others[:others]
+                    ],
+                    "run": found.record.model_dump(mode="json"),
+                },
+                indent=2,
+            )
+        )
+        return
+    _print(found, others)
+
+
+def _print(found: Best, shown: int) -> None:
+    from flightdeck.console import console, table
+    from flightdeck.runs.named import shown_commit, shown_number, shown_time, shown_value
+    from operations.ledger.runs import evaluation_data, resolved_window
+
+    record, metric = found.record, found.metric
+    on = console()
+    style = {"pushed": "bold green", "blessed": "bold yellow"}.get(record.outcome, "bold red")
+    version = f" as version {record.version}" if record.version else ""
+    on.print(f"Best run    [bold]{record.run_id}[/]   [{style}]{record.outcome}[/]{version}")
+    extreme = "highest" if found.better == "higher" else "lowest"
+    rank = f"the {extreme} of {1 + len(found.others):,} runs" if found.others else "the only run that was measured"
+    on.print(f"Why         {metric} {shown_number(record.metrics[metric])}, {rank}", markup=False)
+    on.print(f"            evaluated on {evaluation_data(record)}; started {shown_time(record.started)}", markup=False)
+    if found.others and (differences := _differences(record, found.others[0])):
+        on.print(f"            against the next best: {differences}", markup=False, soft_wrap=True)
+    if len(found.evaluated_on) > 1:
+        data = ", ".join(f"{which} ({count})" for which, count in sorted(found.evaluated_on.items()))
+        on.print(
+            f"Beware      the runs were evaluated on different data, which decides too: {data}.\n"
+            f"            Compare like with like: --window {resolved_window(record)}",
+            markup=False,
+            soft_wrap=True,
+        )
+    if shown and found.others:
+        on.print()
+        table(
+            ["next best", metric, "behind", "outcome", "started", "evaluated on", "commit"],
+            [
+                (
+                    each.run_id,
+                    shown_number(each.metrics[metric]),
+                    shown_value(round(abs(each.metrics[metric] - record.metrics[metric]), 6)),
+                    each.outcome,
+                    shown_time(each.started),
+                    evaluation_data(each),
+                    shown_commit(each),
+                )
+                for each in found.others[:shown]
+            ],
+            on=on,
+        )
+    on.print("\nNext")
+    steps = [(f"flightdeck runs show {record.run_id}", "everything about it")]
+    if found.others:
+        steps.append(
+            (
+                f"flightdeck runs compare {record.run_id} {found.others[0].run_id}",
+                "is it really better, or is it chance?",
+            )
+        )
+    for command, meaning in steps:
+        on.print(f"  {command:<68} {meaning}", markup=False, soft_wrap=True)
+
+
+def _differences(record: RunRecord, other: RunRecord) -> str:
+    """What the better of two runs was told differently."""
+    from flightdeck.runs.named import shown_commit, shown_value
+    from operations.ledger.runs import resolved_window
+
+    told = [
+        f"{name} {shown_value(record.hyperparameters.get(name))} instead of "
+        f"{shown_value(other.hyperparameters.get(name))}"
+        for name in sorted(record.hyperparameters.keys() | other.hyperparameters.keys())
+        if record.hyperparameters.get(name) != other.hyperparameters.get(name)
+    ]
+    if resolved_window(record) != resolved_window(other):
+        told.append(f"spans {resolved_window(record)} instead of {resolved_window(other)}")
+    elif record.data != other.data:
+        told.append("other files")
+    if (record.commit, record.diff) != (other.commit, other.diff):
+        told.append(f"code {shown_commit(record)} instead of {shown_commit(other)}")
+    return "; ".join(told[:6])

@@ -1,0 +1,172 @@
+"""``flightdeck runs list``: the runs that meet conditions, as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+
+if TYPE_CHECKING:
+    from operations.ledger.runs import Filter
+    from pipeline.run_record import RunRecord
+
+SCREENFUL = 20
+
+
+def list_runs(
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", metavar="CONDITION", help="Such as 'auc>0.69'. Repeatable.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="On a metric, hyperparameter or fact of the record: 'epochs=4', 'user!=ci', 'seconds<90'. Repeatable.",
+        ),
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option(metavar="FIRST:LAST", help="Spans, as asked for or as they turned out.")
+    ] = None,
+    outcome: Annotated[
+        list[str] | None,
+        typer.Option(help="pushed, blessed, 'not blessed', failed, running, done, or 'not ours'. Repeatable: any."),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="run, reproduction, sweep, trial or prediction. Repeatable: any. Default: all but trials."),
+    ] = None,
+    commit: Annotated[str | None, typer.Option(help="Beginning of the commit.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="2013-07-01, 2013-07-01T09:30, today, yesterday, 12h, 3d, 2w.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Likewise; a day is included.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Repeatable: all of them.")] = None,
+    parent: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Trials of a sweep, reproductions of a run.")
+    ] = None,
+    note: Annotated[str | None, typer.Option(metavar="TEXT", help="What a note contains.")] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD", help="A metric, hyperparameter or fact: auc, seconds, started. Default: newest first."
+        ),
+    ] = None,
+    desc: Annotated[bool, typer.Option("--desc", help="Largest first, with --sort.")] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=0, help="At most so many; 0: all.", show_default=f"{SCREENFUL}; all with --json"),
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Show the runs in the ledger, those that meet every condition given."""
+    from operations.ledger.opening import LedgerError, open_readonly
+    from operations.ledger.runs import Condition, Filter, Runs, is_ours, moment
+    from pipeline import store
+
+    if desc and sort is None:
+        raise LedgerError("--desc needs --sort; without it, the newest run is first anyway.")
+    wanted = Filter(
+        conditions=(
+            *(Condition.parse(each, metrics_only=True) for each in metric or ()),
+            *(Condition.parse(each) for each in where or ()),
+        ),
+        window=window,
+        outcomes=tuple(outcome or ()),
+        kinds=tuple(kind or ()),
+        commit=commit,
+        since=moment(since) if since else None,
+        until=moment(until, end_of_day=True) if until else None,
+        tags=tuple(tag or ()),
+        note=note,
+    )  # fmt: skip
+    runs = Runs(open_readonly(store.connection(load_settings(config, overrides))))
+    if parent:
+        import dataclasses
+
+        wanted = dataclasses.replace(wanted, parent=runs.find(parent).run_id)
+    found = runs.select(wanted)
+    trials = [] if wanted.kinds or parent else [each for each in found if is_ours(each) and each.kind == "trial"]
+    left_out = {each.run_id for each in trials}
+    found = [each for each in found if each.run_id not in left_out]
+    found = runs.sort(found, sort, desc) if sort else found[::-1]
+    limit = (0 if as_json else SCREENFUL) if limit is None else limit
+    printed = found[:limit] if limit else found
+    if as_json:
+        import json
+
+        typer.echo(
+            json.dumps(
+                {
+                    "runs": [each.model_dump(mode="json") | {"recorded": is_ours(each)} for each in printed],
+                    "matching": len(found),
+                    "trials_left_out": len(trials),
+                    "all": len(runs.all()),
+                    "unreadable": runs.unreadable,
+                }
+            )
+        )
+        return
+    _print(printed, wanted, sort)
+    _print_rest(len(printed), len(found), len(trials), runs)
+
+
+def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
+    from flightdeck.console import table
+    from flightdeck.runs.named import shown_commit, shown_number, shown_seconds, shown_time, shown_value
+    from operations.ledger.runs import is_ours, outcome, resolved_window, value_of
+
+    if not records:
+        return
+    main = list(dict.fromkeys(each.main_metric for each in records if each.main_metric))[:1]
+    asked = [each.name for each in wanted.conditions] + ([sort] if sort else [])
+    shown_anyway = {"run_id", "started", "outcome", "kind", "seconds", "commit"}
+    columns = [each for each in dict.fromkeys([*main, *asked]) if each not in shown_anyway]
+    with_kind = {each.kind for each in records if is_ours(each)} not in ({"run"}, set())
+    with_tags = any(each.tags or each.notes for each in records)
+    rows = []
+    for each in records:
+        cells = [each.run_id, shown_time(each.started)]
+        if with_kind:
+            cells.append(each.kind if is_ours(each) else "-")
+        cells += [outcome(each), resolved_window(each) or each.window or "-"]
+        for name in columns:
+            value = value_of(each, name)
+            cells.append(shown_number(value) if name in each.metrics else shown_value(value))
+        cells += [shown_seconds(each.seconds), shown_commit(each)]
+        if with_tags:
+            cells.append(" ".join([*each.tags, *(["(note)"] if each.notes else [])]))
+        rows.append(cells)
+    table(
+        [
+            *("run", "started"),
+            *(["kind"] if with_kind else []),
+            *("outcome", "window", *columns, "time", "commit"),
+            *(["tags"] if with_tags else []),
+        ],
+        rows,
+    )
+
+
+def _print_rest(printed: int, found: int, trials: int, runs: object) -> None:
+    """What the table leaves out."""
+    from operations.ledger.runs import Runs
+
+    assert isinstance(runs, Runs)
+    everything = len(runs.all())
+    if not everything:
+        typer.echo("There are no runs yet; begin with: flightdeck run")
+    elif not found:
+        typer.echo(f"None of the {everything:,} runs meets this." + (f" {trials:,} trials do." if trials else ""))
+    elif printed < found:
+        typer.echo(f"{printed:,} of {found:,} runs; --limit 0 shows all.")
+    if trials and found:
+        typer.echo(f"{trials:,} trials of sweeps are left out; --kind trial shows them.")
+    if runs.unreadable:
+        typer.echo(
+            f"{len(runs.unreadable):,} records cannot be read (another version's, or changed by hand): "
+            f"{', '.join(runs.unreadable[:3])}{' ...' if len(runs.unreadable) > 3 else ''}"
+        )

@@ -1,0 +1,57 @@
+"""How the commands about runs name a run, and how they write what is in its record."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.run_record import RunRecord
+
+Run = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run, or the beginning of its name; `latest`; or `best`."),
+]
+
+
+def shown_time(moment: datetime) -> str:
+    """A time as it was on the clock of this machine, such as 2013-07-01 09:30."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def shown_number(value: float | None) -> str:
+    """A metric, with what can matter of it."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.4f}"
+
+
+def shown_seconds(seconds: float | None) -> str:
+    """A duration in seconds."""
+    return "-" if seconds is None else f"{seconds:,.0f} s"
+
+
+def shown_commit(record: RunRecord) -> str:
+    """The commit, with a plus if there were changes that are not in it."""
+    return "-" if record.commit is None else record.commit[:8] + ("+" if record.dirty else "")
+
+
+def shown_spans(numbers: list[int]) -> str:
+    """Spans as a range where they are one, such as 1-11."""
+    numbers = sorted(numbers)
+    if len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]}-{numbers[-1]}"
+    return ", ".join(str(each) for each in numbers)
+
+
+def shown_value(value: Any) -> str:
+    """A value of a record, or of a condition, on one line."""
+    if isinstance(value, datetime):
+        return shown_time(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(shown_value(each) for each in value) or "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "-" if value is None else str(value)

@@ -1,0 +1,226 @@
+"""``flightdeck runs show``: everything that the ledger knows of one run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.runs.named import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.run_record import RunRecord
+
+WORST_SLICES = 5
+
+
+def show(
+    run: Run,
+    document: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Print one of the run's documents instead: settings, packages, diff, ..."),
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Show one run: its code, settings, data and hyperparameters, what came of it, and what people wrote about it."""
+    import json
+
+    from operations.ledger.opening import open_readonly
+    from operations.ledger.runs import Runs, is_ours
+    from pipeline import store
+
+    runs = Runs(open_readonly(store.connection(load_settings(config, overrides))))
+    record = runs.find(run)
+    if document is not None:
+        typer.echo(_written(runs.document(record, document), as_json))
+        return
+    if as_json:
+        # With what a program would otherwise have to ask for one by one; the long texts stay documents.
+        contents = {name: runs.document(record, name) for name in ("settings", "slices") if name in record.documents}
+        typer.echo(
+            json.dumps(record.model_dump(mode="json") | {"recorded": is_ours(record), "contents": contents}, indent=2)
+        )
+        return
+    _print(record, runs.document(record, "slices") if "slices" in record.documents else [])
+
+
+def _written(content: Any, as_json: bool) -> str:
+    import json
+
+    import yaml
+
+    if as_json:
+        return json.dumps(content, indent=2)
+    return content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False, width=110).rstrip()
+
+
+def _print(record: RunRecord, slices: list[dict[str, Any]]) -> None:
+    from flightdeck.console import console
+    from operations.ledger.runs import FOREIGN, is_ours, outcome
+
+    on = console()
+    style = {"pushed": "bold green", "done": "bold green", "blessed": "bold yellow", "running": "bold cyan"}
+    state = outcome(record)
+    kind = record.kind if is_ours(record) else "run"
+    version = f" as version {record.version}" if record.version else ""
+    on.print(f"{kind.capitalize()} {record.run_id}   [{style.get(state, 'bold red')}]{_outcome(state)}[/]{version}")
+    for reason in record.reasons:
+        for line in reason.splitlines():
+            on.print(f"            {line}", markup=False, soft_wrap=True)
+    if state == FOREIGN:
+        on.print("            Another TFX pipeline recorded this run, and no facts about it that can be shown here.")
+    _facts(record, on)
+    _hyperparameters(record, on)
+    _metrics(record, on)
+    _slices(record, slices, on)
+    _nodes(record, on)
+    for note in record.notes:
+        on.print(f"Note        {note.text}", markup=False, soft_wrap=True)
+        on.print(f"            {note.who}, {_time(note.when)}", markup=False)
+    if record.documents:
+        on.print(f"Documents   {', '.join(sorted(record.documents))}", markup=False, soft_wrap=True)
+        on.print(f"            flightdeck runs show {record.run_id} --document NAME", markup=False)
+
+
+def _outcome(state: str) -> str:
+    return "running, or killed" if state == "running" else state
+
+
+def _time(moment: Any) -> str:
+    from flightdeck.runs.named import shown_time
+
+    return shown_time(moment)
+
+
+def _facts(record: RunRecord, on: Console) -> None:
+    from flightdeck.runs.named import shown_seconds, shown_spans, shown_time
+
+    def line(name: str, *parts: str | None) -> None:
+        if said := [part for part in parts if part]:
+            on.print(f"{name:<12}{', '.join(said)}", markup=False, soft_wrap=True)
+
+    loading = f"{record.loading_seconds:.0f} s of it loading libraries" if record.loading_seconds else None
+    took = shown_seconds(record.seconds) if record.seconds is not None else None
+    line("Started", shown_time(record.started), f"took {took}" if took else None, loading)
+    memory = f"peak memory {record.peak_mb / 1024:.1f} GiB" if record.peak_mb else None
+    where = record.runner if "runner" in record.model_fields_set else None
+    line("By", record.user, f"on {record.host}" if record.host else None, where, memory)
+    line("Belongs to", record.parent)
+    changed = {True: "with changes that are not in it", False: "nothing changed", None: None}[record.dirty]
+    line("Code", record.commit, f"branch {record.branch}" if record.branch else None, changed)
+    line(
+        "Environment",
+        f"settings {record.settings}" if record.settings else None,
+        f"lock {record.lock}" if record.lock else None,
+    )
+    line("Pipeline", record.pipeline)
+    line(
+        "Data",
+        f"window {record.window}" if record.window else None,
+        *(
+            f"{split} spans {shown_spans(spans)}" + (f" ({record.rows[split]:,} rows)" if split in record.rows else "")
+            for split, spans in record.spans.items()
+        ),
+    )
+    line("", record.data)
+    line("Model", None if record.model_id is None else f"artifact {record.model_id}")
+    line("Pushed to", record.pushed_to if record.version else None)
+    line("Tags", *record.tags)
+
+
+def _hyperparameters(record: RunRecord, on: Console) -> None:
+    from flightdeck.console import table
+    from flightdeck.runs.named import shown_value
+
+    if record.hyperparameters:
+        on.print()
+        table(
+            ["hyperparameter", "value"],
+            [(name, shown_value(value)) for name, value in sorted(record.hyperparameters.items())],
+            on=on,
+        )
+
+
+def _metrics(record: RunRecord, on: Console) -> None:
+    from flightdeck.console import table
+    from flightdeck.runs.named import shown_number, shown_spans
+
+    if not record.metrics:
+        return
+    champion = record.champion_metrics
+    on.print()
+    table(
+        ["metric", "value", *(["champion", "change"] if champion else []), "asked for"],
+        [
+            (
+                name + (" *" if name == record.main_metric else ""),
+                shown_number(value),
+                *((shown_number(champion.get(name)), _change(value, champion.get(name))) if champion else ()),
+                ", ".join(
+                    f"{rule.replace('_', ' ')} {bound:g}" for rule, bound in record.thresholds.get(name, {}).items()
+                ),
+            )
+            for name, value in record.metrics.items()
+        ],
+        on=on,
+    )
+    on.print("* ranks runs" + (f"; {record.main_better} is better" if record.main_better != "neither" else ""))
+    if record.champion_saw:
+        spans = shown_spans(list(record.champion_saw))
+        on.print(f"The champion learned from span {spans}, on which it is judged here: that flatters it.")
+
+
+def _change(value: float, champion: float | None) -> str:
+    return "-" if champion is None else f"{value - champion:+.4f}"
+
+
+def _slices(record: RunRecord, slices: list[dict[str, Any]], on: Console) -> None:
+    """The slices on which the run does worst by its main metric."""
+    from flightdeck.console import table
+    from flightdeck.runs.named import shown_number
+
+    metric = record.main_metric
+    known = [each for each in slices if metric in each["challenger"] and each["rows"] >= 100]
+    if not known:
+        return
+    worst = sorted(known, key=lambda each: each["challenger"][metric], reverse=record.main_better == "lower")
+    champion = any(each["champion"] for each in known)
+    on.print()
+    table(
+        ["worst slices", "rows", str(metric), *(["champion"] if champion else [])],
+        [
+            (
+                each["slice"],
+                f"{each['rows']:,}",
+                shown_number(each["challenger"][metric]),
+                *([shown_number(each["champion"].get(metric))] if champion else []),
+            )
+            for each in worst[:WORST_SLICES]
+        ],
+        on=on,
+    )
+    if len(known) > WORST_SLICES:
+        on.print(f"{len(slices):,} slices in all: flightdeck runs show {record.run_id} --document slices", markup=False)
+
+
+def _nodes(record: RunRecord, on: Console) -> None:
+    from flightdeck.console import table
+
+    if not record.nodes:
+        on.print()
+        return
+    on.print()
+    table(
+        ["node", "state", "time", "peak memory"],
+        [(each.node_id, each.state, f"{each.seconds:,.1f} s", f"{each.peak_mb:,.0f} MiB") for each in record.nodes],
+        on=on,
+    )
+    for each in record.nodes:
+        if each.error:
+            on.print(f"{each.node_id}: {each.error}", markup=False, soft_wrap=True)
+    on.print()
