@@ -275,13 +275,17 @@ def _what_to_run(
     import tempfile
 
     from operations.compiled_pipeline import CompiledPipeline
+    from pipeline.recorder import user
 
     if file is not None:
         compiled = CompiledPipeline.load(file)
     else:
         with tempfile.TemporaryDirectory() as folder:
             compiled = _compile(settings, Path(folder) / "pipeline.yaml", one_task_per_node, quiet)
-    return compiled, compiled.arguments(parameters or ())
+    arguments = compiled.arguments(parameters or ())
+    if "submitted_by" in compiled.specification["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]:
+        arguments["submitted_by"] = user() or "unknown"
+    return compiled, arguments
 
 
 def _compile(settings: Settings, output: Path, one_task_per_node: bool, quiet: bool) -> CompiledPipeline:

@@ -13,8 +13,8 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-# The pipeline in TFX's representation is a parameter too, but not one for people.
-_OUR_OWN = "ir"
+# Parameters too, but not ones for people: the pipeline in TFX's representation, its settings, and who submits it.
+_OUR_OWN = frozenset({"ir", "settings", "submitted_by"})
 
 
 class CompiledPipelineError(ValueError):
@@ -64,7 +64,7 @@ class CompiledPipeline:
             parameters={
                 name: kinds.Name(each.parameter_type)
                 for name, each in sorted(pipeline.root.input_definitions.parameters.items())
-                if name != _OUR_OWN
+                if name not in _OUR_OWN
             },
             tasks=tuple(sorted(pipeline.root.dag.tasks)),
         )

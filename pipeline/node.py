@@ -1,26 +1,20 @@
 """Runs nodes of a compiled pipeline: gives each to TFX's portable launcher.
 
-Every runner comes down to this, so drivers, resolvers, caching and metadata behave the same everywhere. As a program
-(``python -m pipeline.node``) it is what a container on Kubeflow runs.
+Every runner comes down to this, so drivers, resolvers, caching and metadata behave the same everywhere.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import dataclasses
 import gzip
-import json
 import logging
 import resource
-import sys
 import time
 import zlib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
-import ml_metadata
 from absl import flags
 from google.protobuf.message import DecodeError
 from ml_metadata.proto import metadata_store_pb2
@@ -222,81 +216,3 @@ def _sentence(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     # Beam re-raises with the traceback of the worker first or the name of the step last.
     return text.split(" [while running ")[0].split("\n\n")[0].strip()
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the nodes of one Kubeflow task, one after the other, and writes what KFP shows of them.
-
-    Returns:
-        0, or 1 if a node failed; the nodes after it are then not started.
-    """
-    from pipeline import store, task_page
-
-    given = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    ir = decode(given.ir)
-    training = json.loads(default(ir, "training"))
-    for key, value in given.training:
-        _replace(training, key, value)
-    bind(ir, given.run_id, {"window": given.window, "training": json.dumps(training, sort_keys=True)})
-    skipped = {node_id for node_id, condition in given.only_if if condition.lower() != "true"}
-    connection = store.from_environment(retries=5)
-    outcomes = []
-    for node_id in given.nodes:
-        outcome = NodeOutcome(node_id, "skipped", 0.0, 0.0) if node_id in skipped else launch(ir, node_id, connection)
-        outcomes.append(outcome)
-        print(f"{outcome.node_id}: {outcome.state}, {outcome.seconds:.1f} s {outcome.error or ''}", flush=True)
-        if outcome.state == "failed":
-            break
-    reader = ml_metadata.MetadataStore(connection)
-    outputs = store.outputs_of_run(reader, given.run_id)
-    ours = {each.node_id: outputs.get(each.node_id, {}) for each in outcomes}
-    _write(given.page, task_page.page(outcomes, ours))
-    _write(given.ids, task_page.metadata_ids(given.run_id, outcomes, ours))
-    if judged := ours.get("Evaluator", {}).get("evaluation"):
-        executor_input = json.loads(given.executor_input)
-        name, better = given.main_metric
-        numbers = task_page.metrics(judged.uri, name, better == "lower", given.min_slice_size)
-        _write(
-            executor_input["outputs"]["outputFile"],
-            task_page.executor_output(executor_input, {"metrics": numbers, "roc": task_page.roc(judged.uri)}),
-        )
-    return 1 if any(each.state == "failed" for each in outcomes) else 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.node", description=__doc__)
-    parser.add_argument("--ir", required=True, help="the compiled pipeline, from `encode`")
-    parser.add_argument("--run-id", required=True, help="the same for all tasks of a run")
-    parser.add_argument("--nodes", nargs="+", required=True, help="the nodes to run, in order")
-    parser.add_argument("--window", required=True, help="the window of spans")
-    parser.add_argument(
-        "--training", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="changes a training setting"
-    )
-    parser.add_argument(
-        "--only-if", nargs=2, action="append", default=[], metavar=("NODE", "BOOL"), help="skips a node unless true"
-    )
-    parser.add_argument("--page", required=True, help="file for the HTML page")
-    parser.add_argument("--ids", required=True, help="file for the metadata ids")
-    parser.add_argument("--main-metric", nargs=2, default=("", ""), metavar=("NAME", "BETTER"))
-    parser.add_argument("--min-slice-size", type=int, default=1)
-    parser.add_argument("--executor-input", default="{}", help="KFP's own description of the task")
-    return parser
-
-
-def _replace(settings: dict[str, Any], key: str, text: str) -> None:
-    """Puts a value where a dotted key says, with the type of the value that is there."""
-    *parents, last = key.split(".")
-    for part in parents:
-        settings = settings[part]
-    kind = type(settings[last])
-    settings[last] = text if kind is str else kind(json.loads(text.lower()))
-
-
-def _write(path: str, text: str) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -130,7 +130,9 @@ PREFIX = "flightdeck."
 # Each of these is several properties, PREFIX + NAME + "." + KEY, because several processes add to them.
 _SPREAD = ("nodes", "documents", "notes", "tags")
 _ADAPTERS = {
-    name: TypeAdapter[Any](field.annotation) for name, field in RunRecord.model_fields.items() if name not in _SPREAD
+    name: TypeAdapter(field.rebuild_annotation())
+    for name, field in RunRecord.model_fields.items()
+    if name not in _SPREAD
 }
 
 

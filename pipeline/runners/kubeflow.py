@@ -2,7 +2,7 @@
 
 TFX's own runner for KFP v2 does not work there. This one compiles the definition to TFX's intermediate representation
 and generates a KFP pipeline around it with KFP's own DSL: one container task per group of nodes, with the same
-dependencies. Each container gives its nodes to TFX's portable launcher (`pipeline.node`), so drivers, resolvers and
+dependencies. Each container gives its nodes to TFX's portable launcher (`pipeline.task`), so drivers, resolvers and
 caching are the ones that run everywhere else.
 """
 
@@ -18,10 +18,14 @@ from typing import Any
 from kfp import compiler, dsl, kubernetes
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline import evaluation, node
+from pipeline import node
+from pipeline import task as task_program
 from pipeline.definition import WINDOW, create_pipeline
 from pipeline.settings import Kubeflow, Resources, Settings, SettingsError
 from pipeline.store import ENVIRONMENT
+
+# Parameters of every task that no person types.
+CARRIED = ("ir", "settings", "submitted_by")
 
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _SECRET_KEYS = ("host", "port", "database", "username", "password")
@@ -114,14 +118,14 @@ def _pipeline(
         task_of = {node_id: task for task, members in tasks.items() for node_id in members}
         for task, members in tasks.items():
             component = _component(task, members, settings, cluster, parameters)
-            made[task] = component(ir=given["ir"], **{name: given[name] for name in parameters})
+            made[task] = component(**{name: given[name] for name in (*CARRIED, *parameters)})
             before = {task_of[each] for member in members for each in node.upstream(ir, member)} - {task}
             made[task].after(*(made[each] for each in sorted(before)))
             _place(made[task], _resources(cluster, task, members), cluster)
 
     return dsl.pipeline(
         name=settings.use_case.name,
-        description="Generated from the TFX pipeline; `ir` is that pipeline, compressed.",
+        description="Generated from the TFX pipeline; `ir` and `settings` are that pipeline, compressed.",
         pipeline_root=cluster.pipeline_root,
     )(
         _declared(
@@ -129,10 +133,20 @@ def _pipeline(
             settings.use_case.name,
             [
                 inspect.Parameter(name, _POSITIONAL, default=default, annotation=type(default))
-                for name, default in {**parameters, "ir": node.encode(ir)}.items()
+                for name, default in {**parameters, **_carried(settings, ir)}.items()
             ],
         )
     )
+
+
+def _carried(settings: Settings, ir: pipeline_pb2.Pipeline) -> dict[str, str]:
+    """What every task needs and no person types: parameter -> default."""
+    # Who submits it is known only then: `flightdeck kubeflow submit` fills it in.
+    return {
+        "ir": node.encode(ir),
+        "settings": task_program.encode_settings(settings),
+        "submitted_by": task_program.NOBODY,
+    }
 
 
 def _parameters(settings: Settings, cluster: Kubeflow) -> dict[str, Any]:
@@ -157,28 +171,25 @@ def _component(
     task: str, members: Sequence[str], settings: Settings, cluster: Kubeflow, parameters: Mapping[str, Any]
 ) -> Callable[..., Any]:
     """A container component that launches some nodes, with the artifacts that KFP's user interface shows."""
-    inputs = {"ir": str, **{name: type(default) for name, default in parameters.items()}}
+    inputs = {**dict.fromkeys(CARRIED, str), **{name: type(default) for name, default in parameters.items()}}
     judges = "Evaluator" in members
     results: dict[str, Any] = {"page": dsl.Output[dsl.HTML], "ids": dsl.Output[dsl.Markdown]}
     if judges:
         results |= {"metrics": dsl.Output[dsl.Metrics], "roc": dsl.Output[dsl.ClassificationMetrics]}
-    main = settings.evaluation.metrics[0]
 
     def specification(given: Mapping[str, Any]) -> dsl.ContainerSpec:
-        arguments = ["--ir", given["ir"], "--run-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER, "--nodes", *members]
+        arguments = ["--ir", given["ir"], "--settings", given["settings"], "--submitted-by", given["submitted_by"]]
+        arguments += ["--run-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER, "--nodes", *members]
         arguments += ["--window", given[WINDOW]]
         for name, key in cluster.parameters.items():
             arguments += ["--training", key, given[name]]
         if "Pusher" in members and "push" in given:
             arguments += ["--only-if", "Pusher", given["push"]]
         arguments += ["--page", given["page"].path, "--ids", given["ids"].path]
-        if judges:
-            arguments += ["--main-metric", evaluation.metric_name(main), main.better]
-            arguments += ["--min-slice-size", str(settings.evaluation.min_slice_size)]
         # Last, because KFP replaces it by a document in which everything above stands once more.
         arguments += ["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
         image = _resources(cluster, task, members).image or cluster.image
-        return dsl.ContainerSpec(image=image, command=["python", "-m", "pipeline.node"], args=arguments)
+        return dsl.ContainerSpec(image=image, command=["python", "-m", "pipeline.task"], args=arguments)
 
     return dsl.container_component(
         _declared(

@@ -1,5 +1,6 @@
 """`flightdeck kubeflow` as a person types it, against a server that speaks the API of Kubeflow Pipelines."""
 
+import getpass
 import json
 import subprocess
 import sys
@@ -96,6 +97,7 @@ def test_submit_sends_what_the_settings_and_options_say(server, submit):
     assert kept["service_account"] == "flightdeck-runner"
     assert experiment["display_name"] == "late-flights"
     assert kept["runtime_config"]["parameters"] == {
+        "submitted_by": getpass.getuser(),
         "window": "1:6", "epochs": 5, "push": False, "learning_rate": 0.001,
     }  # fmt: skip
 
@@ -230,7 +232,7 @@ def test_a_schedule_is_set_listed_replaced_and_deleted(server, kubeflow):
     assert "Schedule late-flights: 0 0 3 * * 1" in out
     (kept,) = server.recurring.values()
     assert kept["max_concurrency"] == "1"
-    assert kept["runtime_config"]["parameters"] == {"epochs": 2}
+    assert kept["runtime_config"]["parameters"] == {"epochs": 2, "submitted_by": getpass.getuser()}
 
     code, _, err = kubeflow("schedule", "--every", "6h", "--file", PIPELINE)
     assert code == 2

@@ -1,6 +1,7 @@
 """The pipeline compiled for Kubeflow: what the cluster will be asked for, before there is a cluster."""
 
 import base64
+import getpass
 import gzip
 import json
 import os
@@ -142,7 +143,7 @@ def test_what_is_submitted_is_what_is_compiled(grouped):
     assert done.stderr == ""
     (run,) = server.runs.values()
     assert json.loads(done.stdout)["run_id"] == run["run_id"]
-    assert run["runtime_config"]["parameters"] == {"epochs": 1}
+    assert run["runtime_config"]["parameters"] == {"epochs": 1, "submitted_by": getpass.getuser()}
     assert run["pipeline_spec"]["pipeline_spec"] == json_format.MessageToDict(grouped.pipeline)
     assert run["pipeline_spec"]["platform_spec"] == json_format.MessageToDict(grouped.platform)
 
@@ -153,7 +154,10 @@ def test_kfp_loads_it(either):
     component = components.load_component_from_file(str(either.path))
 
     assert component.name == "late-flights"
-    assert set(component.component_spec.inputs) == {"ir", "window", "epochs", "learning_rate", "push"}
+    assert set(component.component_spec.inputs) == {
+        *("ir", "settings", "submitted_by"),
+        *("window", "epochs", "learning_rate", "push"),
+    }
 
 
 def test_every_node_is_in_one_task(grouped, single, ir):
@@ -294,7 +298,8 @@ def test_parameters_are_passed_on_to_every_task_and_the_push_to_the_pusher_alone
         assert ("--only-if" in arguments) == ("Pusher" in either.nodes(task))
     defaults = {name: json_format.MessageToDict(each.default_value) for name, each in either.parameters.items()}
     settings = shipped()
-    del defaults["ir"]
+    for carried in ("ir", "settings", "submitted_by"):
+        del defaults[carried]
     assert defaults == {
         "window": "oldest:newest",
         "epochs": settings.model.epochs,

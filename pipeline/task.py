@@ -1,0 +1,189 @@
+"""What a container on Kubeflow runs: the nodes of one task, with their record. ``python -m pipeline.task``."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import gzip
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline import node, results, settings_file, store, task_page
+from pipeline.node import NodeOutcome
+from pipeline.recorder import Recorder, RecordError, open_store
+from pipeline.run_record import Kind
+from pipeline.settings import Settings
+from pipeline.stamp import stamp
+
+# Who submitted a run that did not say; KFP would drop an empty text.
+NOBODY = "unknown"
+
+
+def encode_settings(settings: Settings) -> str:
+    """Settings as text of a kilobyte or two; the same settings give the same text."""
+    text = json.dumps(settings.document(), sort_keys=True)
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def decode_settings(text: str, window: str, training: Mapping[str, str]) -> Settings:
+    """The settings of `encode_settings`, with what was changed when the run was submitted.
+
+    Args:
+        text: from `encode_settings`.
+        window: of spans.
+        training: settings of the Trainer by dotted name, as text.
+
+    Raises:
+        ValueError: the text is something else, or a change does not fit.
+    """
+    try:
+        document = json.loads(gzip.decompress(base64.b64decode(text, validate=True)))
+    except (OSError, EOFError, binascii.Error, ValueError) as error:
+        raise ValueError("The settings that were passed are damaged.") from error
+    document["data"]["window"] = window
+    for key, value in training.items():
+        replace(document, key, value)
+    return settings_file.from_document(document)
+
+
+def replace(settings: dict[str, Any], key: str, text: str) -> None:
+    """Puts a value where a dotted key says, with the type of the value that is there."""
+    *parents, last = key.split(".")
+    for part in parents:
+        settings = settings[part]
+    kind = type(settings[last])
+    settings[last] = text if kind is str else kind(json.loads(text.lower()))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the nodes of one task, one after the other, records them, and writes what KFP shows of them.
+
+    Returns:
+        0, or 1 if a node failed; the nodes after it are then not started.
+    """
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    ir = node.decode(given.ir)
+    changes = dict(given.training)
+    settings = decode_settings(given.settings, given.window, changes)
+    training = json.loads(node.default(ir, "training"))
+    for key, value in changes.items():
+        replace(training, key, value)
+    node.bind(ir, given.run_id, {"window": given.window, "training": json.dumps(training, sort_keys=True)})
+    skipped = {node_id for node_id, condition in given.only_if if condition.lower() != "true"}
+    connection = store.from_environment(retries=5)
+    reader = open_store(connection)
+    recorder = Recorder(reader)
+    _begin(recorder, given, settings)
+    outcomes: list[NodeOutcome] = []
+    for node_id in given.nodes:
+        if node_id in skipped:
+            outcome = NodeOutcome(node_id, "skipped", 0.0, 0.0)
+        else:
+            outcome = node.launch(ir, node_id, connection)
+        outcomes.append(outcome)
+        print(f"{outcome.node_id}: {outcome.state}, {outcome.seconds:.1f} s {outcome.error or ''}", flush=True)
+        recorder.node(given.run_id, outcome)
+        if outcome.state == "failed":
+            break
+    _end(recorder, reader, given, settings, ir, outcomes)
+    _show(given, settings, outcomes, store.outputs_of_run(reader, given.run_id))
+    return 1 if any(each.state == "failed" for each in outcomes) else 0
+
+
+def _begin(recorder: Recorder, given: argparse.Namespace, settings: Settings) -> None:
+    """Stamps the run, if this is its first task."""
+    try:
+        stamped = recorder.read(given.run_id).settings is not None
+    except RecordError:
+        stamped = False
+    if stamped:
+        # Another attempt of a task that had failed.
+        recorder.write(given.run_id, outcome="running")
+        return
+    kind: Kind = given.kind
+    further = {"parent": given.parent} if given.parent else {}
+    if given.submitted_by != NOBODY:
+        further["user"] = given.submitted_by
+    stamp(recorder, given.run_id, settings, kind=kind, runner="kubeflow", **further)
+
+
+def _end(
+    recorder: Recorder,
+    reader: Any,
+    given: argparse.Namespace,
+    settings: Settings,
+    ir: Any,
+    outcomes: Sequence[NodeOutcome],
+) -> None:
+    """Records what is known by now."""
+    failed = next((each for each in outcomes if each.state == "failed"), None)
+    ended = node.node_ids(ir)[-1] in given.nodes
+    record = recorder.read(given.run_id)
+    results.complete(
+        recorder,
+        reader,
+        given.run_id,
+        settings,
+        ir,
+        ended=ended,
+        failure=f"{failed.node_id} failed: {failed.error}" if failed else None,
+        seconds=round((datetime.now(UTC) - record.started).total_seconds(), 3),
+        peak_mb=max((each.peak_mb for each in record.nodes), default=0.0),
+    )
+
+
+def _show(
+    given: argparse.Namespace, settings: Settings, outcomes: Sequence[NodeOutcome], outputs: Mapping[str, Any]
+) -> None:
+    """Writes the task's page, its metadata ids, and its metrics if it has any."""
+    ours = {each.node_id: outputs.get(each.node_id, {}) for each in outcomes}
+    _write(given.page, task_page.page(outcomes, ours))
+    _write(given.ids, task_page.metadata_ids(given.run_id, outcomes, ours))
+    if judged := ours.get("Evaluator", {}).get("evaluation"):
+        executor_input = json.loads(given.executor_input)
+        main = settings.evaluation.metrics[0]
+        numbers = task_page.metrics(
+            judged.uri, main.reported, main.better == "lower", settings.evaluation.min_slice_size
+        )
+        _write(
+            executor_input["outputs"]["outputFile"],
+            task_page.executor_output(executor_input, {"metrics": numbers, "roc": task_page.roc(judged.uri)}),
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.task", description=__doc__)
+    parser.add_argument("--ir", required=True, help="the compiled pipeline, from `pipeline.node.encode`")
+    parser.add_argument("--settings", required=True, help="the settings that it was made of, from `encode_settings`")
+    parser.add_argument("--run-id", required=True, help="the same for all tasks of a run")
+    parser.add_argument("--nodes", nargs="+", required=True, help="the nodes to run, in order")
+    parser.add_argument("--window", required=True, help="the window of spans")
+    parser.add_argument("--kind", default="run", help="what the run is for")
+    parser.add_argument("--parent", default="", help="the run, or sweep, that this one belongs to")
+    parser.add_argument("--submitted-by", default=NOBODY, help="the person who submitted it")
+    parser.add_argument(
+        "--training", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="changes a training setting"
+    )
+    parser.add_argument(
+        "--only-if", nargs=2, action="append", default=[], metavar=("NODE", "BOOL"), help="skips a node unless true"
+    )
+    parser.add_argument("--page", required=True, help="file for the HTML page")
+    parser.add_argument("--ids", required=True, help="file for the metadata ids")
+    parser.add_argument("--executor-input", default="{}", help="KFP's own description of the task")
+    return parser
+
+
+def _write(path: str, text: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
