@@ -27,8 +27,11 @@ NOBODY = "unknown"
 
 def encode_settings(settings: Settings) -> str:
     """Settings as text of a kilobyte or two; the same settings give the same text."""
-    text = json.dumps(settings.document(), sort_keys=True)
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    document = settings.document()
+    if document["kubeflow"]:
+        # Where it is submitted to is nothing that a run depends on.
+        document["kubeflow"]["endpoint"] = None
+    return base64.b64encode(gzip.compress(json.dumps(document, sort_keys=True).encode(), mtime=0)).decode()
 
 
 def decode_settings(text: str, window: str, training: Mapping[str, str]) -> Settings:
