@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 from tfx.components import (
@@ -39,16 +40,17 @@ WINDOW = "window"
 TRAINING = "training"
 
 
-def create_pipeline(settings: Settings) -> Pipeline:
-    """The training pipeline: a window of spans in, a validated and pushed model out.
+@dataclasses.dataclass(frozen=True)
+class _Learning:
+    """The first part of a pipeline, from spans to a trained model."""
 
-    Args:
-        settings: where everything that may differ between two runs is written.
+    nodes: list[BaseNode]
+    examples: SpanExampleGen
+    schema: CuratedSchema
+    trainer: Trainer
 
-    Returns:
-        A pipeline that any runner can compile. It does not know the metadata store: that is reached with credentials,
-        which only a running process has.
-    """
+
+def _learning(settings: Settings) -> _Learning:
     use_case, contract = settings.use_case, settings.contract()
 
     examples = SpanExampleGen(
@@ -115,7 +117,22 @@ def create_pipeline(settings: Settings) -> Pipeline:
         ),
         **learning,
     )
+    nodes = [examples, statistics, inferred_schema, schema, anomalies, gate, transform, tuner, trainer]
+    return _Learning([node for node in nodes if node is not None], examples, schema, trainer)
 
+
+def create_pipeline(settings: Settings) -> Pipeline:
+    """The training pipeline: a window of spans in, a validated and pushed model out.
+
+    Args:
+        settings: where everything that may differ between two runs is written.
+
+    Returns:
+        A pipeline that any runner can compile. It does not know the metadata store: that is reached with credentials,
+        which only a running process has.
+    """
+    learning = _learning(settings)
+    examples, schema, trainer = learning.examples, learning.schema, learning.trainer
     champion = Resolver(
         strategy_class=ChampionStrategy,
         candidate=trainer.outputs["model"],
@@ -127,7 +144,7 @@ def create_pipeline(settings: Settings) -> Pipeline:
         example_splits=["eval"],
         model=trainer.outputs["model"],
         baseline_model=champion.outputs["model"],
-        eval_config=evaluation.configuration(settings.evaluation, contract.label),
+        eval_config=evaluation.configuration(settings.evaluation, settings.contract().label),
         module_path="components.evaluation.batched_extracts",
         schema=schema.outputs["schema"],
     )
@@ -138,20 +155,7 @@ def create_pipeline(settings: Settings) -> Pipeline:
         load_seconds=settings.infra_validation.load_seconds,
         answer_seconds=settings.infra_validation.answer_seconds,
     )
-    nodes: list[BaseNode | None] = [
-        examples,
-        statistics,
-        inferred_schema,
-        schema,
-        anomalies,
-        gate,
-        transform,
-        tuner,
-        trainer,
-        champion,
-        evaluator,
-        infra_validator,
-    ]
+    nodes = [*learning.nodes, champion, evaluator, infra_validator]
     if settings.push.enabled:
         nodes.append(
             Pusher(
@@ -163,7 +167,30 @@ def create_pipeline(settings: Settings) -> Pipeline:
                 ),
             )
         )
-    return _pipeline(settings, settings.use_case.name, [node for node in nodes if node is not None])
+    return _pipeline(settings, settings.use_case.name, nodes)
+
+
+def create_reproduction_pipeline(settings: Settings) -> Pipeline:
+    """Trains and measures a model once more, for comparison with the run that made it.
+
+    It cannot become the champion: the pipeline has a name of its own, by which TFX scopes the models and blessings that
+    other pipelines find; and nothing is blessed, because the evaluation asks nothing of the model. It is not pushed.
+
+    Args:
+        settings: of the run that is made again, without its Tuner: `model` holds what that found.
+    """
+    if settings.tuning.enabled or settings.cache:
+        raise SettingsError("A reproduction neither searches hyperparameters again nor reuses results.")
+    learning = _learning(settings)
+    evaluator = Evaluator(
+        examples=learning.examples.outputs["examples"],
+        example_splits=["eval"],
+        model=learning.trainer.outputs["model"],
+        eval_config=evaluation.configuration(settings.evaluation.without_thresholds(), settings.contract().label),
+        module_path="components.evaluation.batched_extracts",
+        schema=learning.schema.outputs["schema"],
+    )
+    return _pipeline(settings, f"{settings.use_case.name}-reproduction", [*learning.nodes, evaluator])
 
 
 def create_inference_pipeline(settings: Settings) -> Pipeline:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -73,6 +73,8 @@ class Gate(Section):
 class Metric(Section):
     """One metric of the evaluation, and what it must reach."""
 
+    RULES: ClassVar = ("at_least", "at_most", "may_lose", "slices_at_least", "slices_may_lose")
+
     name: str = Field(description="Class name of a TFMA or Keras metric, such as AUC.")
     module: str = Field(default="", description="Module of the class, if it is neither TFMA's nor Keras's.")
     better: Literal["higher", "lower", "neither"] = "neither"
@@ -99,8 +101,7 @@ class Metric(Section):
 
     def bounds(self) -> dict[str, float]:
         """What it must reach: rule -> bound; empty if nothing is asked of it."""
-        rules = ("at_least", "at_most", "may_lose", "slices_at_least", "slices_may_lose")
-        return {rule: bound for rule in rules if (bound := getattr(self, rule)) is not None}
+        return {rule: bound for rule in self.RULES if (bound := getattr(self, rule)) is not None}
 
 
 class Evaluation(Section):
@@ -123,6 +124,16 @@ class Evaluation(Section):
         if missing := [each for each in self.gated_slices if each not in self.slices]:
             raise ValueError(f"gated_slices {missing} are not among the slices")
         return self
+
+    def without_thresholds(self) -> Evaluation:
+        """The same metrics on the same slices, with nothing asked of the model; TFX then writes no blessing."""
+        nothing = dict.fromkeys(Metric.RULES)
+        return self.model_copy(
+            update={
+                "gated_slices": (),
+                "metrics": tuple(each.model_copy(update=nothing) for each in self.metrics),
+            }
+        )
 
 
 class InfraValidation(Section):
