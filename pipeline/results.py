@@ -125,9 +125,12 @@ def verdict(outputs: Outputs, settings: Settings, failure: str | None = None) ->
     if failure:
         return {"outcome": "failed", "reasons": (failure,)}
     judged = outputs.get("Evaluator", {}).get("evaluation")
-    reasons = [] if judged is None else evaluation.failed_thresholds(judged.uri)
     blessing = outputs.get("Evaluator", {}).get("blessing")
-    blessed = blessing is not None and blessing.properties.get("blessed") == 1
+    if judged is None or blessing is None or "blessed" not in blessing.properties:
+        # Nothing was asked of a model: a batch prediction, or a reproduction.
+        return {"outcome": "done", "reasons": ()}
+    reasons = evaluation.failed_thresholds(judged.uri)
+    blessed = blessing.properties["blessed"] == 1
     infra = outputs.get("InfraValidator", {}).get("blessing")
     if infra is not None and infra.properties.get("blessed") != 1:
         blessed = False
