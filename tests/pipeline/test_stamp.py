@@ -1,0 +1,108 @@
+"""What a run is stamped with before it begins."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline import settings_file, stamp
+from pipeline.task import decode_settings, encode_settings
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=trunk")
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
+
+    git("init")
+    (tmp_path / "code.py").write_text("x = 1\n")
+    git("add", ".")
+    git("commit", "-m", "begin")
+    return tmp_path
+
+
+def code(root: Path) -> stamp.Code:
+    return stamp.code(root, {})
+
+
+def test_a_clean_checkout_is_its_commit_and_branch(checkout):
+    found = code(checkout)
+
+    assert found.commit is not None
+    assert len(found.commit) == 40
+    assert (found.branch, found.dirty, found.diff) == ("trunk", False, None)
+
+
+def test_every_kind_of_difference_is_in_the_diff(checkout):
+    (checkout / "code.py").write_text("x = 2\n")
+    (checkout / "new.py").write_text("y = 1\n")
+    first = code(checkout)
+    (checkout / "new.py").write_text("y = 2\n")
+    second = code(checkout)
+
+    assert first.dirty
+    assert first.diff is not None
+    assert "+x = 2" in first.diff
+    assert "untracked new.py" in first.diff
+    assert first.diff != second.diff
+
+
+def test_a_long_difference_is_only_hashed(checkout):
+    (checkout / "code.py").write_text("x = 1\n" * 100_000)
+
+    found = code(checkout)
+
+    assert found.diff is not None
+    assert len(found.diff) < 200
+
+
+def test_outside_git_nothing_is_made_up(tmp_path):
+    assert code(tmp_path) == stamp.Code(None, None, None, None)
+
+
+def test_an_image_knows_its_commit_from_its_build():
+    assert stamp.code(ROOT, {"FLIGHTDECK_COMMIT": "c" * 40}) == stamp.Code("c" * 40, None, False, None)
+    dirty = stamp.code(ROOT, {"FLIGHTDECK_COMMIT": "c" * 40 + "-dirty-12345678"})
+    assert (dirty.commit, dirty.dirty, dirty.diff) == ("c" * 40, True, "12345678")
+
+
+def test_the_sources_are_those_that_make_a_model():
+    found = stamp.sources()
+
+    assert {"pipeline/definition.py", "data/contract.yaml", "data/schema.pbtxt"} <= found.keys()
+    assert not [path for path in found if path.startswith(("flightdeck/", "operations/", "tests/"))]
+
+
+def test_packages_have_their_versions():
+    import pydantic
+
+    assert stamp.packages()["pydantic"] == pydantic.VERSION
+
+
+def test_settings_are_a_document_that_means_the_same_elsewhere():
+    settings = settings_file.load(ROOT / "config" / "local.yaml", ["model.epochs=7", "workspace=/somewhere"])
+
+    document = settings.document()
+
+    assert document["use_case"]["contract"] == "data/contract.yaml"
+    again = settings_file.from_document(document)
+    assert again.document() == document
+    assert again.digest() == settings.digest()
+    assert again.model.epochs == 7
+
+
+def test_what_is_changed_at_submission_is_in_the_recorded_settings():
+    settings = settings_file.load(ROOT / "config" / "kubeflow.yaml", ["kubeflow.endpoint=http://localhost:1"])
+    text = encode_settings(settings)
+
+    found = decode_settings(text, "1:6", {"model.epochs": "5", "model.learning_rate": "0.5"})
+
+    assert (found.data.window, found.model.epochs, found.model.learning_rate) == ("1:6", 5, 0.5)
+    assert found.model.hidden_units == settings.model.hidden_units
+    assert text == encode_settings(settings_file.load(ROOT / "config" / "kubeflow.yaml"))
+    with pytest.raises(ValueError, match="damaged"):
+        decode_settings("H4sI", "1:6", {})
