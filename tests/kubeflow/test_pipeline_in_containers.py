@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import store
+from pipeline.recorder import Recorder, open_store
+
 pytestmark = pytest.mark.kubeflow
 ROOT = Path(__file__).parents[2]
 
@@ -74,6 +77,26 @@ def test_the_metrics_are_the_local_runners_to_the_last_bit(cluster, first, local
     found = evaluation.results(cluster.here(artifacts["Evaluator"]["evaluation"].uri))
 
     assert found[0].challenger == summary["metrics"]
+
+
+def test_containers_record_a_run_as_the_local_runner_does(cluster, first, local_run, services):
+    _, run_id, _, _ = first
+    summary, _, environment = local_run
+
+    here, there = (Recorder(open_store(store.from_environment(1, each))) for each in (environment, cluster.environment))
+    ours, theirs = here.read(summary["run_id"]), there.read(run_id)
+
+    same = ("outcome", "metrics", "hyperparameters", "spans", "rows", "data", "window", "main_metric", "thresholds")
+    assert {name: getattr(theirs, name) for name in same} == {name: getattr(ours, name) for name in same}
+    assert theirs.runner == "kubeflow"
+    assert theirs.version is not None
+    assert {each.node_id for each in theirs.nodes} == {each.node_id for each in ours.nodes}
+    assert all(each.seconds >= 0 and each.peak_mb > 100 for each in theirs.nodes)
+    for name in ("sources", "files", "slices", "graph"):
+        assert there.document(theirs.documents[name]) == here.document(ours.documents[name]), name
+    # The image's tag begins with its commit.
+    assert theirs.commit is not None
+    assert services["image"].rpartition(":")[2].startswith(theirs.commit[:12])
 
 
 def test_a_second_submission_is_answered_by_tfx_s_cache(second):
