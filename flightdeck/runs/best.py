@@ -84,18 +84,23 @@ def best(
 
 
 def _print(found: Best, shown: int) -> None:
+    from rich.markup import escape
+
     from flightdeck.console import console, table
-    from flightdeck.runs.named import shown_commit, shown_number, shown_time, shown_value
+    from flightdeck.runs.named import shown_commit, shown_number, shown_time
     from operations.ledger.runs import evaluation_data, resolved_window
 
     record, metric = found.record, found.metric
     on = console()
     style = {"pushed": "bold green", "blessed": "bold yellow"}.get(record.outcome, "bold red")
     version = f" as version {record.version}" if record.version else ""
-    on.print(f"Best run    [bold]{record.run_id}[/]   [{style}]{record.outcome}[/]{version}")
+    on.print(f"Best run    [bold]{escape(record.run_id)}[/]   [{style}]{record.outcome}[/]{version}")
     extreme = "highest" if found.better == "higher" else "lowest"
     rank = f"the {extreme} of {1 + len(found.others):,} runs" if found.others else "the only run that was measured"
-    on.print(f"Why         {metric} {shown_number(record.metrics[metric])}, {rank}", markup=False)
+    equal = sum(each.metrics[metric] == record.metrics[metric] for each in found.others)
+    if equal:
+        rank += f"; {equal:,} more {'is' if equal == 1 else 'are'} just as good, and began later"
+    on.print(f"Why         {metric} {shown_number(record.metrics[metric])}, {rank}", markup=False, soft_wrap=True)
     on.print(f"            evaluated on {evaluation_data(record)}; started {shown_time(record.started)}", markup=False)
     if found.others and (differences := _differences(record, found.others[0])):
         on.print(f"            against the next best: {differences}", markup=False, soft_wrap=True)
@@ -109,17 +114,17 @@ def _print(found: Best, shown: int) -> None:
         )
     if shown and found.others:
         on.print()
+        mixed = len(found.evaluated_on) > 1
         table(
-            ["next best", metric, "behind", "outcome", "started", "evaluated on", "commit"],
+            ["next best", "value", "behind", "outcome", "started", *(["evaluated on"] if mixed else ["commit"])],
             [
                 (
                     each.run_id,
                     shown_number(each.metrics[metric]),
-                    shown_value(round(abs(each.metrics[metric] - record.metrics[metric]), 6)),
+                    f"{abs(each.metrics[metric] - record.metrics[metric]):.4f}",
                     each.outcome,
                     shown_time(each.started),
-                    evaluation_data(each),
-                    shown_commit(each),
+                    evaluation_data(each) if mixed else shown_commit(each),
                 )
                 for each in found.others[:shown]
             ],

@@ -60,6 +60,8 @@ def _written(content: Any, as_json: bool) -> str:
 
 
 def _print(record: RunRecord, slices: list[dict[str, Any]]) -> None:
+    from rich.markup import escape
+
     from flightdeck.console import console
     from operations.ledger.runs import FOREIGN, is_ours, outcome
 
@@ -68,7 +70,9 @@ def _print(record: RunRecord, slices: list[dict[str, Any]]) -> None:
     state = outcome(record)
     kind = record.kind if is_ours(record) else "run"
     version = f" as version {record.version}" if record.version else ""
-    on.print(f"{kind.capitalize()} {record.run_id}   [{style.get(state, 'bold red')}]{_outcome(state)}[/]{version}")
+    on.print(
+        f"{kind.capitalize()} {escape(record.run_id)}   [{style.get(state, 'bold red')}]{_outcome(state)}[/]{version}"
+    )
     for reason in record.reasons:
         for line in reason.splitlines():
             on.print(f"            {line}", markup=False, soft_wrap=True)
