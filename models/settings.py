@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -14,33 +14,74 @@ Layers = tuple[Units, ...]
 
 # keras-tuner keeps a third of the trials per round, and each round trains three times as long.
 _HYPERBAND_EPOCHS = 3
+# Settings of the machine, or of the search itself, that say nothing about the network.
+_NO_HYPERPARAMETERS = ("accelerator", "tuning")
 
 
-class SearchSpace(BaseModel):
-    """The values that tuning tries, per hyperparameter; an empty list leaves that one as it is set.
+class Dimension(BaseModel):
+    """The values that tuning tries for one hyperparameter: some candidates, or a range.
 
     Attributes:
-        hidden_units: Candidates for the units of the deep layers.
-        embedding_dim: Candidates for the size of a category's embedding.
-        cross_layers: Candidates for the number of cross layers.
-        dropout: Candidates for the dropout rate.
-        learning_rate: Candidates for the peak learning rate.
-        weight_decay: Candidates for the decoupled weight decay.
+        choice: Candidates; none of them means that the hyperparameter stays as it is set.
+        min: The smallest value of a range.
+        max: The largest one.
+        step: The distance between the values of a range; default: 1 for whole numbers, none for others. On a
+            logarithmic scale it is the factor between them.
+        sampling: ``log`` for what matters in factors, such as a learning rate.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hidden_units: tuple[Layers, ...] = ((128, 64), (256, 128))
-    embedding_dim: tuple[Units, ...] = (4, 8, 16)
-    cross_layers: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
-    dropout: tuple[Fraction, ...] = (0.1, 0.2, 0.4)
-    learning_rate: tuple[Positive, ...] = (0.001, 0.002, 0.005)
-    weight_decay: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    choice: tuple[Any, ...] | None = None
+    min: int | float | None = None
+    max: int | float | None = None
+    step: Annotated[int | float, Field(gt=0)] | None = None
+    sampling: Literal["linear", "log"] = "linear"
 
-    def candidates(self) -> dict[str, tuple[Any, ...]]:
-        """Returns the hyperparameters that have candidates, each with its candidates."""
-        named = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: values for name, values in named.items() if values}
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled(cls, value: Any) -> Any:
+        """A list is its candidates, and a plain value is the only one."""
+        if isinstance(value, dict | Dimension):
+            return value
+        return {"choice": value if isinstance(value, list | tuple) else (value,)}
+
+    @field_validator("choice", mode="after")
+    @classmethod
+    def _comparable(cls, choice: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        """JSON has lists only; the same candidates must be equal."""
+        return choice and tuple(tuple(each) if isinstance(each, list) else each for each in choice)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Dimension:
+        if (self.choice is None) == (self.min is None and self.max is None):
+            raise ValueError("give either choice, or min and max")
+        if self.choice is not None:
+            if self.step is not None or self.sampling == "log":
+                raise ValueError("step and sampling belong to a range of min and max, not to a choice")
+            return self
+        if self.min is None or self.max is None:
+            raise ValueError("a range needs both min and max")
+        if self.min >= self.max:
+            raise ValueError(f"min must be less than max, and {self.min} is not less than {self.max}")
+        if self.sampling == "log" and self.min <= 0:
+            raise ValueError("min must be greater than 0 with sampling: log")
+        if self.sampling == "log" and self.step is not None and self.step <= 1:
+            raise ValueError("step is a factor with sampling: log, and must be greater than 1")
+        return self
+
+    def extremes(self) -> tuple[Any, ...]:
+        """Returns every candidate, or both ends of the range."""
+        return (self.min, self.max) if self.choice is None else self.choice
+
+
+_SEARCH = {
+    "hidden_units": Dimension(choice=((128, 64), (256, 128))),
+    "embedding_dim": Dimension(choice=(4, 8, 16)),
+    "cross_layers": Dimension(choice=(0, 1, 2)),
+    "dropout": Dimension(choice=(0.1, 0.2, 0.4)),
+    "learning_rate": Dimension(choice=(0.001, 0.002, 0.005)),
+}
 
 
 class TuningSettings(BaseModel):
@@ -52,7 +93,9 @@ class TuningSettings(BaseModel):
         epochs: Epochs of a trial (at most, for Hyperband).
         holdout: Fraction of the training rows, the newest ones, on which trials are scored. The evaluation split
             is never used, so that it still tells the truth about the tuned model.
-        search: The candidates.
+        objective: What the newest rows decide by: ``val_auc``, or ``val_loss``, the cross-entropy.
+        search: By hyperparameter, the values that are tried. A list is its candidates; ``{min: 0.0001, max: 0.01,
+            sampling: log}`` is a range.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,15 +104,20 @@ class TuningSettings(BaseModel):
     max_trials: int = Field(default=8, ge=1)
     epochs: int = Field(default=2, ge=1)
     holdout: float = Field(default=0.1, gt=0, lt=1)
-    search: SearchSpace = SearchSpace()
+    objective: Literal["val_auc", "val_loss"] = "val_auc"
+    search: dict[str, Dimension] = _SEARCH
 
     @model_validator(mode="after")
     def _consistent(self) -> TuningSettings:
-        if not self.search.candidates():
+        if not self.searched():
             raise ValueError("the search space is empty; give candidates for at least one hyperparameter")
         if self.algorithm == "hyperband" and self.epochs < _HYPERBAND_EPOCHS:
             raise ValueError(f"hyperband needs epochs of at least {_HYPERBAND_EPOCHS} to stop weak trials early")
         return self
+
+    def searched(self) -> dict[str, Dimension]:
+        """Returns the hyperparameters that have anything to try."""
+        return {name: dimension for name, dimension in self.search.items() if dimension.choice != ()}
 
 
 class ModelSettings(BaseModel):
@@ -118,7 +166,29 @@ class ModelSettings(BaseModel):
         if self.xla and self.deterministic:
             # Keras would silently train without XLA.
             raise ValueError("xla and deterministic exclude each other; set one of them to false")
+        for name, dimension in self.tuning.searched().items():
+            self._check_values(name, dimension.extremes())
         return self
+
+    @classmethod
+    def _check_values(cls, name: str, values: Sequence[Any]) -> None:
+        """Refuses to search for what is no hyperparameter, and among values that its setting could not have."""
+        if name not in cls._hyperparameters():
+            known = ", ".join(cls._hyperparameters())
+            raise ValueError(f"tuning.search: there is no hyperparameter '{name}' to search for; choose among {known}")
+        adapter = TypeAdapter(cls.model_fields[name].rebuild_annotation())
+        for value in values:
+            try:
+                adapter.validate_python(value)
+            except ValidationError as error:
+                wrong = error.errors()[0]["msg"]
+                raise ValueError(
+                    f"tuning.search: {name} cannot be {value}: {wrong[:1].lower()}{wrong[1:]}"
+                ) from None
+
+    @classmethod
+    def _hyperparameters(cls) -> list[str]:
+        return [name for name in cls.model_fields if name not in _NO_HYPERPARAMETERS]
 
     def with_hyperparameters(self, values: Mapping[str, Any]) -> ModelSettings:
         """Returns these settings with tuned values in place of their own.
@@ -128,12 +198,12 @@ class ModelSettings(BaseModel):
                 Names that begin with ``tuner/`` are Hyperband's own bookkeeping and are passed over.
 
         Raises:
-            ValueError: If a name is not a hyperparameter of the search space.
+            ValueError: If a name is not a hyperparameter.
         """
         tuned = {name: value for name, value in values.items() if not name.startswith("tuner/")}
-        unknown = sorted(tuned.keys() - SearchSpace.model_fields.keys())
+        unknown = sorted(tuned.keys() - set(self._hyperparameters()))
         if unknown:
-            known = ", ".join(SearchSpace.model_fields)
+            known = ", ".join(self._hyperparameters())
             raise ValueError(f"unknown hyperparameter '{unknown[0]}'; the model knows {known}")
         if isinstance(tuned.get("hidden_units"), str):
             tuned["hidden_units"] = [int(units) for units in tuned["hidden_units"].split("-")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,11 @@ import tensorflow_transform as tft
 
 from models import inputs, network, runtime, training
 from models.features import FeatureSettings
-from models.settings import ModelSettings, TuningSettings
+from models.settings import Dimension, ModelSettings
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
     from tfx.components.tuner.component import TunerFnResult
-
-OBJECTIVE = keras_tuner.Objective("val_auc", direction="max")
 
 _log = logging.getLogger(__name__)
 
@@ -33,38 +32,44 @@ class Search(keras_tuner.Tuner):
     def __init__(
         self,
         oracle: keras_tuner.Oracle,
-        score: Callable[[Mapping[str, Any]], float],
+        train: Callable[[Mapping[str, Any], str | None], dict[str, float]],
         directory: str,
+        logs: str | None = None,
     ) -> None:
         """Initialises the search.
 
         Args:
             oracle: Proposes hyperparameters.
-            score: Trains with the given hyperparameters and returns the value of `OBJECTIVE`.
+            train: Trains with the given hyperparameters, writes TensorBoard logs into the given folder if there is
+                one, and returns metrics by name, the objective among them.
             directory: Where keras-tuner keeps its state; what an earlier search left there is removed.
+            logs: The trials' folders of logs, each named by its trial's id, are made in here; none without it.
         """
         # keras-tuner takes a model to build; here a trial is a whole training, so there is none to give.
         super().__init__(oracle=oracle, directory=directory, project_name="search", overwrite=True)
-        self._score = score
+        self._train = train
+        self._logs = logs
 
     def run_trial(self, trial: keras_tuner.engine.trial.Trial) -> dict[str, float]:
         """Runs one trial.
 
         Returns:
-            The objective by name.
+            The objective by name, and the other metrics of the last epoch.
 
         Raises:
             TrialError: If the training failed or its score is not a number.
         """
         values = dict(trial.hyperparameters.values)
+        name = self.oracle.objective.name
+        logs = None if self._logs is None else os.path.join(self._logs, trial.trial_id)
         try:
-            score = self._score(values)
+            metrics = self._train(values, logs)
         except Exception as error:
             raise TrialError(f"trial {trial.trial_id} failed with {values}: {error}") from error
-        if not math.isfinite(score):
-            raise TrialError(f"trial {trial.trial_id} has no score with {values}: {OBJECTIVE.name} is {score}")
-        _log.info("trial %s: %s %.4f with %s", trial.trial_id, OBJECTIVE.name, score, values)
-        return {OBJECTIVE.name: score}
+        if not math.isfinite(metrics[name]):
+            raise TrialError(f"trial {trial.trial_id} has no score with {values}: {name} is {metrics[name]}")
+        _log.info("trial %s: %s %.4f with %s", trial.trial_id, name, metrics[name], values)
+        return metrics
 
     def on_search_end(self) -> None:
         """Checks that the search has a result.
@@ -81,8 +86,11 @@ class Search(keras_tuner.Tuner):
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """Prepares the search that TFX's Tuner runs.
 
-    Reads ``train_files``, ``transform_graph_path``, ``working_dir`` and ``custom_config`` (``features``, ``model`` and
-    ``label``). Trials learn from the older training rows and are scored on the newest ones.
+    Reads ``train_files``, ``transform_graph_path``, ``working_dir`` and ``custom_config`` (``features``, ``model``,
+    ``label`` and, if the trials' TensorBoard logs shall stay, their folder ``logs``). Trials learn from the older
+    training rows and are scored on the newest ones.
+
+    A sweep (`operations.sweep`) calls this too: it asks the search's oracle for trials and has the search run them.
 
     Returns:
         The search and no arguments for it.
@@ -101,26 +109,46 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     older, newest = rows.split(settings.tuning.holdout)
     shape = network.TransformedFeatures.of(transform)
 
-    def score(values: Mapping[str, Any]) -> float:
-        epochs = values.get("tuner/epochs", settings.tuning.epochs)
+    def train(values: Mapping[str, Any], logs: str | None) -> dict[str, float]:
+        # Hyperband's later rounds begin anew with more epochs rather than from an earlier round's weights: the learning
+        # rate falls over the whole of a training, so the first epochs of a longer one are not those of a shorter one.
+        epochs = values.get("tuner/epochs", values.get("epochs", settings.tuning.epochs))
         tried = settings.with_hyperparameters(values).model_copy(update={"epochs": epochs})
         with runtime.configured(tried, devices) as where:
-            _, history = training.fit(tried, shape, where, older, newest)
-        return history[OBJECTIVE.name][-1]
+            _, history = training.fit(tried, shape, where, older, newest, log_dir=logs)
+        return {name: each[-1] for name, each in history.items()}
 
-    oracle = _oracle(settings.tuning, seed=settings.seed)
-    return TunerFnResult(tuner=Search(oracle, score, fn_args.working_dir), fit_kwargs={})
+    oracle = _oracle(settings, seed=settings.seed)
+    search = Search(oracle, train, fn_args.working_dir, fn_args.custom_config.get("logs"))
+    return TunerFnResult(tuner=search, fit_kwargs={})
 
 
-def _oracle(tuning: TuningSettings, seed: int) -> keras_tuner.Oracle:
+def _oracle(settings: ModelSettings, seed: int) -> keras_tuner.Oracle:
+    tuning = settings.tuning
     space = keras_tuner.HyperParameters()
-    for name, candidates in tuning.search.candidates().items():
-        values = ["-".join(map(str, value)) if isinstance(value, tuple) else value for value in candidates]
-        space.Choice(name, values, ordered=False if isinstance(values[0], str) else None)
+    for name, dimension in tuning.searched().items():
+        _declare(space, name, dimension, whole=isinstance(getattr(settings, name), int))
+    objective = keras_tuner.Objective(tuning.objective, direction="min" if tuning.objective == "val_loss" else "max")
     # keras-tuner takes the seed 0 for none and draws one.
-    shared = {"objective": OBJECTIVE, "hyperparameters": space, "allow_new_entries": False, "seed": seed + 1}
+    shared = {"objective": objective, "hyperparameters": space, "allow_new_entries": False, "seed": seed + 1}
     if tuning.algorithm == "hyperband":
         return keras_tuner.oracles.HyperbandOracle(max_epochs=tuning.epochs, **shared)
     if tuning.algorithm == "bayesian":
-        return keras_tuner.oracles.BayesianOptimizationOracle(max_trials=tuning.max_trials, **shared)
+        # By default it draws three trials per hyperparameter at random first, which can be all there are.
+        drawn = max(2, min(3 * len(space.space), tuning.max_trials // 3))
+        return keras_tuner.oracles.BayesianOptimizationOracle(
+            max_trials=tuning.max_trials, num_initial_points=drawn, **shared
+        )
     return keras_tuner.oracles.RandomSearchOracle(max_trials=tuning.max_trials, **shared)
+
+
+def _declare(space: keras_tuner.HyperParameters, name: str, dimension: Dimension, whole: bool) -> None:
+    if dimension.choice is not None:
+        values = ["-".join(map(str, each)) if isinstance(each, tuple) else each for each in dimension.choice]
+        space.Choice(name, values, ordered=None if all(type(each) in (int, float) for each in values) else False)
+    elif whole:
+        step = None if dimension.step is None else int(dimension.step)
+        space.Int(name, int(dimension.min or 0), int(dimension.max or 0), step=step, sampling=dimension.sampling)
+    else:
+        lowest, highest = float(dimension.min or 0), float(dimension.max or 0)
+        space.Float(name, lowest, highest, step=dimension.step, sampling=dimension.sampling)
