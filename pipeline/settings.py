@@ -115,6 +115,12 @@ class Evaluation(Section):
     min_slice_size: int = Field(
         default=100, ge=1, description="Smaller slices are measured but not shown among the worst."
     )
+    decision_threshold: float = Field(
+        default=0.5, gt=0, lt=1, description="From which probability on reports count a row as predicted positive."
+    )
+    importance_rows: int = Field(
+        default=5000, ge=0, description="On how many rows the importance of columns is measured; 0 switches it off."
+    )
 
     @model_validator(mode="after")
     def _something_can_fail(self) -> Self:

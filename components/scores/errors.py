@@ -1,0 +1,5 @@
+"""What can be wrong with a model or examples that are to be scored."""
+
+
+class ScoresError(ValueError):
+    """The rows cannot be scored; the text is one sentence that says why."""
