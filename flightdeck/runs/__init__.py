@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from flightdeck.runs import annotate, best, listing, show
+from flightdeck.runs import annotate, best, listing, reproduce, show
 
 app = typer.Typer(
     help="Which runs there were, which is best, where it came from, and how to make it again.", no_args_is_help=True
@@ -14,3 +14,4 @@ app.command(name="show")(show.show)
 app.command(name="best")(best.best)
 app.command(name="note")(annotate.note)
 app.command(name="tag")(annotate.tag)
+app.command(name="reproduce")(reproduce.reproduce)

@@ -1,0 +1,162 @@
+"""``flightdeck runs reproduce``: makes the model of a run again, and says whether it is the same."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.runs.named import Run
+
+if TYPE_CHECKING:
+    from operations.reproduction.circumstances import Circumstances, Original
+    from operations.reproduction.models import Comparison
+    from pipeline.run_record import RunRecord
+    from pipeline.settings import Settings
+
+IDENTICAL, DIFFERENT, IMPOSSIBLE = 0, 1, 2
+
+
+def reproduce(
+    run: Run,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="COMMIT", help="Use the code of this commit, in a separate worktree."),
+    ] = None,
+    allow_different: Annotated[
+        bool,
+        typer.Option("--allow-different", help="Go on although code, packages or data are not those of the run."),
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the worktree of --at there.")] = False,
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Make the model of a run again, and compare it with the original: every weight and every metric.
+
+    First checks that code, packages and data are those of the run, and otherwise says which are not and stops. Then
+    runs with the recorded settings and without the cache. The new run is recorded, never becomes the champion and is
+    never pushed.
+
+    Exit code: 0 if the models are identical; 1 if they are not, or the new run failed; 2 if the run cannot be
+    reproduced here.
+    """
+    from operations.ledger.opening import open_readonly
+    from operations.reproduction import circumstances
+    from operations.reproduction.circumstances import ReproductionError
+    from pipeline import store
+
+    circumstances.refuse_overrides(overrides or ())
+    if keep and at is None:
+        raise ReproductionError("--keep leaves the worktree of --at there; without --at there is none.")
+    here = load_settings(config, overrides)
+    original = circumstances.original(open_readonly(store.connection(here)), run)
+    if at is not None:
+        raise typer.Exit(_elsewhere(original, here, at, keep, allow_different, as_json))
+    raise typer.Exit(_here(original, here, allow_different, as_json))
+
+
+def _elsewhere(
+    original: Original, here: Settings, revision: str, keep: bool, allow_different: bool, as_json: bool
+) -> int:
+    """Has the code of another commit make the run again."""
+    from flightdeck.console import shown
+    from operations.reproduction import worktree
+    from operations.reproduction.circumstances import ReproductionError
+    from pipeline.stamp import PROJECT
+
+    if "://" in here.workspace:
+        raise ReproductionError(f"A worktree needs a local workspace, and {here.workspace} is not one.")
+    below = Path(here.workspace) / "worktrees"
+    with worktree.checked_out(PROJECT, revision, below, keep, original) as tree:
+
+        def say(text: str) -> None:
+            typer.echo(text, err=as_json)
+
+        say(f"Commit {tree.commit[:12]} is checked out in {shown(tree.folder)}")
+        if tree.applied:
+            say("with the changes that the run had on top of it")
+        if foreign := tree.foreign_packages():
+            say(f"This environment is not that of its lock file: {'; '.join(foreign[:6])}")
+            say(f"To make that environment: add --keep, run {worktree.how_to_install(tree)}, and repeat this command.")
+        options = [*(["--allow-different"] if allow_different else []), *(["--json"] if as_json else [])]
+        code = worktree.make_again(tree, original, here, options)
+        if tree.kept:
+            say(f"The worktree stays in {shown(tree.folder)}; remove it with: git worktree remove --force FOLDER")
+    return code
+
+
+def _here(original: Original, here: Settings, allow_different: bool, as_json: bool) -> int:
+    """Makes the run again with the code of this checkout."""
+    from flightdeck import reproduction_page
+    from flightdeck.console import noise_into
+    from flightdeck.recorded import recorded_run
+    from operations.reproduction import circumstances, models
+    from operations.reproduction.circumstances import ReproductionError
+    from pipeline.settings import SettingsError
+    from pipeline.stamp import PROJECT
+
+    with noise_into(Path(os.devnull)) as screen:
+        if not as_json:
+            screen.write(f"Comparing code, packages and data with those of run {original.record.run_id}\n")
+        found = circumstances.compare(original, here)
+        model = models.reachable(original.model, str(original.settings["workspace"]), here.workspace)
+    problem = None
+    try:
+        settings = circumstances.settings_again(original, here)
+    except SettingsError as error:
+        settings, problem = None, f"The settings of the run mean nothing to the code here: {error}"
+    if model is None:
+        problem = (
+            f"The model of the run is in {original.model}, which cannot be read here: there is nothing to compare."
+        )
+    if settings is None or model is None or (found.differences and not allow_different):
+        ways = reproduction_page.ways_out(original, found, PROJECT)
+        if as_json:
+            typer.echo(reproduction_page.refusal_json(original, found, problem, ways))
+            return IMPOSSIBLE
+        raise ReproductionError(reproduction_page.refusal(original, found, problem, ways))
+    with recorded_run(settings, "reproduction", quiet=as_json, parent=original.record.run_id) as run:
+        if not as_json:
+            reproduction_page.print_circumstances(found, run.output)
+        record = run.execute("create_reproduction_pipeline")
+        comparison = None
+        if record.outcome != "failed":
+            record, comparison = _judge(original, found, model, record, settings)
+        if as_json:
+            run.screen.write(reproduction_page.result_json(original, found, record, comparison) + "\n")
+        else:
+            reproduction_page.print_result(original, found, record, comparison, run.log, run.output)
+    return IDENTICAL if comparison is not None and comparison.identical else DIFFERENT
+
+
+def _judge(
+    original: Original, found: Circumstances, model: str, record: RunRecord, settings: Settings
+) -> tuple[RunRecord, Comparison]:
+    """Compares the models, and writes the verdict into the record of the new run."""
+    from operations.reproduction import models
+    from pipeline import recorder, store
+
+    opened = recorder.open_store(store.connection(settings))
+    writer = recorder.Recorder(opened)
+    made = store.outputs_of_run(opened, record.run_id)["Trainer"]["model"].uri
+    comparison = models.compare(
+        (model, models.saved_model(made)),
+        (original.record.metrics, record.metrics),
+        (original.slices, writer.document(record.documents["slices"]) if "slices" in record.documents else []),
+    )
+    verdict = comparison.document() | {
+        "original": original.record.run_id,
+        "differences": [each.document() for each in found.differences],
+        "notes": list(found.notes),
+    }
+    writer.write(
+        record.run_id,
+        outcome="done",
+        reasons=comparison.reasons(),
+        documents={"verdict": writer.put_document(verdict)},
+    )
+    return writer.read(record.run_id), comparison

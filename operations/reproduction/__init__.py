@@ -1,0 +1,1 @@
+"""Makes the model of an earlier run again, and says whether it is the same."""
