@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from flightdeck import config, data, image, kubeflow, predict, run, runs
+from flightdeck import alerts, config, data, image, kubeflow, predict, report, run, runs
 
 app = typer.Typer(
     name="flightdeck",
@@ -24,9 +24,11 @@ app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.add_typer(image.app, name="image")
 app.add_typer(kubeflow.app, name="kubeflow")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(runs.app, name="runs")
 app.command(name="run")(run.run)
 app.command(name="predict")(predict.predict)
+app.command(name="report")(report.report)
 
 
 def main() -> None:

@@ -1,0 +1,159 @@
+"""Pictures of graphs: what hangs on what, in layers from top to bottom."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+_CHARACTER = 7.3  # pixels of the font, on average
+_PADDING = 34
+_LAYER = 92  # from one layer to the next
+_GAP = 26  # between neighbours
+_MARGIN = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """A node to draw.
+
+    Attributes:
+        key: its identity among the nodes.
+        title: the first line.
+        detail: the second, smaller line.
+        style: a class of the style sheet, such as a state.
+        link: where it leads, if anywhere.
+    """
+
+    key: str
+    title: str
+    detail: str = ""
+    style: str = ""
+    link: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Placed:
+    """A box with its place: left upper corner and width, in pixels."""
+
+    box: Box
+    x: float
+    y: float
+    width: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """A picture.
+
+    Attributes:
+        width: in pixels.
+        height: in pixels.
+        boxes: every node.
+        paths: an SVG path per edge.
+        box_height: of every box, in pixels.
+    """
+
+    width: float
+    height: float
+    boxes: list[Placed]
+    paths: list[str]
+    box_height: int = 50
+
+
+def draw(boxes: Sequence[Box], edges: Iterable[tuple[str, str]]) -> Drawing:
+    """Lays a graph out in layers (Sugiyama, Tagawa and Toda 1981), with few crossings, the same every time.
+
+    Args:
+        boxes: the nodes, upstream ones first.
+        edges: pairs of keys, from and to; those of unknown nodes are left out.
+    """
+    import fast_sugiyama
+
+    number = {box.key: index for index, box in enumerate(boxes)}
+    # As integers: the library would put names into a set, whose order differs from process to process.
+    pairs = sorted({(number[a], number[b]) for a, b in edges if a in number and b in number and a != b})
+    widths = [max(len(box.title), len(box.detail) * 0.86) * _CHARACTER + _PADDING for box in boxes]
+    column = max(widths, default=0) + _GAP
+    centres: dict[int, tuple[float, float]] = {}
+    paths: list[list[int]] = []
+    left = 0.0
+    parts = fast_sugiyama.from_edges(pairs, vertex_spacing=1, dummy_vertices=True, check_layout=False) if pairs else []
+    offset = len(boxes)
+    for positions, width, height, edges_drawn in parts:
+        # Points on the way of an edge over several layers are numbered anew in each part.
+        names = {node: int(node) if int(node) < len(boxes) else offset + int(node) for node, _ in positions}
+        offset += max((int(node) for node, _ in positions), default=0) + 1
+        low = min(x for _, (x, _) in positions)
+        for node, (x, y) in positions:
+            centres[names[node]] = (left + (x - low) * column + column / 2, (height - y) * _LAYER)
+        follow = {}
+        for a, b in edges_drawn or ():
+            follow.setdefault(names[a], []).append(names[b])
+        for start in (node for node in follow if node < len(boxes)):
+            paths.extend(_routes(start, follow, len(boxes)))
+        left += width * column + column
+    alone = [index for index in range(len(boxes)) if index not in centres]
+    for place, index in enumerate(alone):
+        centres[index] = (left + column / 2, place * _LAYER)
+    centres = _tightened(centres, widths, len(boxes))
+    x_low = min((x - _half(node, widths, len(boxes)) for node, (x, _) in centres.items()), default=0) - _MARGIN
+    placed = [
+        Placed(box, round(centres[at][0] - widths[at] / 2 - x_low, 1), round(centres[at][1] + _MARGIN, 1), widths[at])
+        for at, box in enumerate(boxes)
+    ]
+    points = {node: (x - x_low, y + _MARGIN) for node, (x, y) in centres.items()}
+    height = max((each.y for each in placed), default=0) + Drawing.box_height + _MARGIN
+    width = max(
+        [each.x + each.width for each in placed] + [x for node, (x, _) in points.items() if node >= len(boxes)],
+        default=0,
+    )
+    return Drawing(round(width + _MARGIN), round(height), placed, [_path([points[at] for at in way]) for way in paths])
+
+
+def _routes(start: int, follow: dict[int, list[int]], real: int) -> list[list[int]]:
+    """The ways from a node to the next real ones."""
+    routes = []
+    for following in follow[start]:
+        way = [start, following]
+        while way[-1] >= real:
+            way.append(follow[way[-1]][0])
+        routes.append(way)
+    return routes
+
+
+def _tightened(
+    centres: dict[int, tuple[float, float]], widths: list[float], real: int
+) -> dict[int, tuple[float, float]]:
+    """The same with columns as wide as what stands in them: x is squeezed between neighbouring places."""
+    places = sorted({round(x, 1) for x, _ in centres.values()})
+    layers: dict[float, list[int]] = {}
+    for node, (_, y) in centres.items():
+        layers.setdefault(y, []).append(node)
+    # The factor by which everything may shrink before two neighbours of a layer touch.
+    factor = 0.35
+    for nodes in layers.values():
+        ordered = sorted(nodes, key=lambda node: centres[node][0])
+        for a, b in zip(ordered, ordered[1:], strict=False):
+            needed = (_half(a, widths, real) + _half(b, widths, real)) + _GAP
+            distance = centres[b][0] - centres[a][0]
+            factor = max(factor, min(1.0, needed / distance)) if distance else 1.0
+    return {node: ((x - places[0]) * factor, y) for node, (x, y) in centres.items()}
+
+
+def _half(node: int, widths: list[float], real: int) -> float:
+    return widths[node] / 2 if node < real else 0.0
+
+
+def _path(points: list[tuple[float, float]]) -> str:
+    """A smooth line through points, from below the first box to above the last."""
+    (x, y), *_ = points
+    y += Drawing.box_height
+    path = f"M{x:.1f} {y:.1f}"
+    for at, (next_x, next_y) in enumerate(points[1:], start=2):
+        middle = (y + next_y) / 2
+        path += f"C{x:.1f} {middle:.1f} {next_x:.1f} {middle:.1f} {next_x:.1f} {next_y:.1f}"
+        x, y = next_x, next_y
+        if at < len(points):  # past the layer that it only passes through
+            y += Drawing.box_height
+            path += f"V{y:.1f}"
+    return path

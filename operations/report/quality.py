@@ -1,0 +1,190 @@
+"""How good probabilities are, from labels and scores: curves, calibration, and confusion at every threshold."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+_POINTS = 200  # of a curve: as many as a picture can show
+_GROUPS = 10  # of the calibration
+_BARS = 25  # of the histogram of scores
+
+
+@dataclasses.dataclass(frozen=True)
+class Confusion:
+    """How many rows are on which side of a threshold; a score at the threshold counts as positive."""
+
+    threshold: float
+    true_positives: int
+    false_positives: int
+    true_negatives: int
+    false_negatives: int
+
+    @property
+    def precision(self) -> float | None:
+        """Of those called positive, the share that is."""
+        return _share(self.true_positives, self.true_positives + self.false_positives)
+
+    @property
+    def recall(self) -> float | None:
+        """Of the positives, the share that is called so."""
+        return _share(self.true_positives, self.true_positives + self.false_negatives)
+
+    @property
+    def false_positive_rate(self) -> float | None:
+        """Of the negatives, the share that is called positive."""
+        return _share(self.false_positives, self.false_positives + self.true_negatives)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share that is called what it is."""
+        total = self.true_positives + self.false_positives + self.true_negatives + self.false_negatives
+        return _share(self.true_positives + self.true_negatives, total)
+
+    @property
+    def called(self) -> float | None:
+        """The share that is called positive."""
+        total = self.true_positives + self.false_positives + self.true_negatives + self.false_negatives
+        return _share(self.true_positives + self.false_positives, total)
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Rows with neighbouring scores: their mean score, the share of positives, and its 95 % interval."""
+
+    rows: int
+    predicted: float
+    observed: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Quality:
+    """What labels and scores tell.
+
+    Attributes:
+        rows: labelled rows.
+        base_rate: the share of positives.
+        auc: area under the receiver operating characteristic; None if all labels are the same.
+        average_precision: the step-wise area under precision over recall.
+        roc: (false positive rate, true positive rate), from (0, 0) to (1, 1).
+        precision_recall: (recall, precision), recall ascending.
+        groups: tenths of the rows by score.
+        calibration_error: mean distance between predicted and observed over the groups, weighted by rows.
+        histogram: (low, high, positives, negatives) of the scores.
+        chosen: the confusion at the threshold that was asked for.
+        thresholds: the confusion at 0, 0.01 and so on to 1.
+    """
+
+    rows: int
+    base_rate: float
+    auc: float | None
+    average_precision: float | None
+    log_loss: float
+    brier: float
+    roc: list[tuple[float, float]]
+    precision_recall: list[tuple[float, float]]
+    groups: list[Group]
+    calibration_error: float
+    histogram: list[tuple[float, float, int, int]]
+    chosen: Confusion
+    thresholds: list[Confusion]
+
+
+def assess(labels: Any, scores: Any, threshold: float) -> Quality:
+    """Measures scores against labels.
+
+    Args:
+        labels: array of 0 and 1, shape [rows]; rows whose label or score is not a number are left out.
+        scores: array of probabilities, shape [rows].
+        threshold: what is at least this is called positive.
+
+    Raises:
+        ValueError: no row has both a label and a score.
+    """
+    import numpy as np
+
+    labels, scores = np.asarray(labels, np.float64), np.asarray(scores, np.float64)
+    known = np.isfinite(labels) & np.isfinite(scores)
+    labels, scores = labels[known] > 0.5, scores[known]
+    rows, positives = len(labels), int(labels.sum())
+    if not rows:
+        raise ValueError("no row has both a label and a score")
+    # Cumulated from the highest score down, at the last row of each run of equal scores.
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    hits = np.cumsum(labels[order])[ends]
+    false_alarms = ends + 1 - hits
+    both = 0 < positives < rows
+    tpr = np.append(0.0, hits / max(positives, 1))
+    fpr = np.append(0.0, false_alarms / max(rows - positives, 1))
+    precision = hits / (ends + 1)
+    clipped = np.clip(scores, 1e-15, 1 - 1e-15)
+    groups = _groups(labels, scores, order)
+    return Quality(
+        rows=rows,
+        base_rate=positives / rows,
+        auc=float(np.trapezoid(tpr, fpr)) if both else None,
+        average_precision=float(np.sum(np.diff(tpr) * precision)) if both else None,
+        log_loss=float(-np.mean(np.where(labels, np.log(clipped), np.log1p(-clipped)))),
+        brier=float(np.mean((scores - labels) ** 2)),
+        roc=_thinned(fpr, tpr) if both else [],
+        precision_recall=_thinned(tpr[1:], precision) if both else [],
+        groups=groups,
+        calibration_error=sum(each.rows * abs(each.predicted - each.observed) for each in groups) / rows,
+        histogram=_histogram(labels, scores),
+        chosen=_confusion(labels, scores, threshold),
+        thresholds=[_confusion(labels, scores, step / 100) for step in range(101)],
+    )
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _thinned(x: Any, y: Any) -> list[tuple[float, float]]:
+    """At most so many points of a curve, evenly along its length, the first and the last among them."""
+    import numpy as np
+
+    along = np.append(0.0, np.cumsum(np.hypot(np.diff(x), np.diff(y))))
+    wanted = np.searchsorted(along, np.linspace(0, along[-1], _POINTS))
+    kept = np.unique(np.concatenate([[0], wanted.clip(max=len(x) - 1), [len(x) - 1]]))
+    return [(round(float(x[at]), 5), round(float(y[at]), 5)) for at in kept]
+
+
+def _groups(labels: Any, scores: Any, order: Any) -> list[Group]:
+    import numpy as np
+
+    groups = []
+    for part in np.array_split(order[::-1], _GROUPS):
+        if len(part):
+            observed = float(labels[part].mean())
+            groups.append(Group(len(part), float(scores[part].mean()), observed, *_interval(observed, len(part))))
+    return groups
+
+
+def _interval(share: float, rows: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927), which also holds for small shares."""
+    z = 1.96
+    middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z / (1 + z * z / rows) * (share * (1 - share) / rows + z * z / (4 * rows * rows)) ** 0.5
+    return middle - half, middle + half
+
+
+def _histogram(labels: Any, scores: Any) -> list[tuple[float, float, int, int]]:
+    import numpy as np
+
+    edges = np.linspace(0, 1, _BARS + 1)
+    positives, _ = np.histogram(scores[labels], edges)
+    negatives, _ = np.histogram(scores[~labels], edges)
+    return [
+        (round(float(low), 4), round(float(high), 4), int(yes), int(no))
+        for low, high, yes, no in zip(edges[:-1], edges[1:], positives, negatives, strict=True)
+    ]
+
+
+def _confusion(labels: Any, scores: Any, threshold: float) -> Confusion:
+    called = scores >= threshold
+    hits, alarms, positives = int((called & labels).sum()), int(called.sum()), int(labels.sum())
+    return Confusion(threshold, hits, alarms - hits, len(labels) - positives - (alarms - hits), positives - hits)

@@ -1,0 +1,211 @@
+"""Writes the site: one page of all runs, two of each run, and what they share, once."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import ml_metadata
+
+from operations.ledger.runs import Runs
+from operations.report import card as cards
+from operations.report import formats, pages
+from operations.report.evidence import Witness
+
+# By this file a folder is known to be ours, so that no other is ever replaced.
+MARK = ".flightdeck-report"
+_HERE = Path(__file__).parent
+_EXPORT = re.compile(r"export\{(?P<names>[^}]*)\}")
+
+
+class ReportError(ValueError):
+    """The report cannot be written; the text says why and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """What was written.
+
+    Attributes:
+        index: the page to open.
+        runs: those that have a page, newest first.
+        listed: how many runs the first page lists.
+        bytes: of all files.
+        largest: bytes of the largest run's pages.
+        missing: run -> section -> why it is not there.
+    """
+
+    index: Path
+    runs: tuple[str, ...]
+    listed: int
+    bytes: int
+    largest: int
+    missing: Mapping[str, Mapping[str, str]]
+
+
+def write(
+    store: ml_metadata.MetadataStore,
+    output: Path,
+    *,
+    name: str,
+    place: str,
+    newest: int,
+    model_card: Path | None = None,
+    roles: Mapping[str, str] | None = None,
+    payloads: Path | None = None,
+    progress: Callable[[int, int, str], None] = lambda done, of, run: None,
+) -> Site:
+    """Writes the site, whole or not at all; an older one of the same place is replaced.
+
+    Args:
+        store: from `operations.ledger.opening.open_readonly`.
+        output: the folder to write.
+        name: of the use case.
+        place: of the metadata store, as people call it.
+        newest: how many runs get pages of their own, the newest.
+        model_card: Markdown about what the model is for.
+        roles: column -> what it is, such as ``label``.
+        payloads: folder of a server's log.
+        progress: is told how many pages of how many are done, and the next run.
+
+    Raises:
+        ReportError: the folder holds something else, or cannot be written to.
+        LedgerError: the store cannot answer.
+    """
+    _check(output)
+    runs = Runs(store)
+    records = runs.all()
+    chosen = list(reversed(records))[:newest]
+    links = {each.run_id: f"runs/{_folder(each.run_id)}/index.html" for each in chosen}
+    text = _card(model_card)
+    witness = Witness(store, records, payloads)
+    templates = _templates()
+    site = {"name": name, "written": formats.moment(datetime.now(UTC)), "store": place}
+    missing: dict[str, Mapping[str, str]] = {}
+    sizes: list[int] = []
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as temporary:
+            new = Path(temporary) / "site"
+            new.mkdir()
+            for done, record in enumerate(chosen):
+                progress(done, len(chosen), record.run_id)
+                evidence = witness.evidence(record)
+                folder = new / "runs" / _folder(record.run_id)
+                folder.mkdir(parents=True)
+                given = {"site": site, "root": "../../", "plots": True}
+                for page, content in (
+                    ("run", pages.run(evidence, roles or {})),
+                    ("card", pages.card(evidence, text)),
+                ):
+                    html = templates.get_template(f"{page}.html.j2").render(**given, **content)
+                    (folder / {"run": "index.html"}.get(page, f"{page}.html")).write_text(html, encoding="utf-8")
+                missing[record.run_id] = evidence.missing
+                sizes.append(_size(folder))
+            progress(len(chosen), len(chosen), "")
+            html = templates.get_template("index.html.j2").render(
+                site=site, root="", plots=True, **pages.index(records, links, runs.unreadable)
+            )
+            (new / "index.html").write_text(html, encoding="utf-8")
+            _assets(new / "assets")
+            (new / MARK).write_text("Written by `flightdeck report`, which replaces this whole folder.\n")
+            written = _size(new)
+            _swap(new, output, Path(temporary) / "old")
+    except OSError as error:
+        raise ReportError(f"The report cannot be written to {output} ({error.strerror or error}).") from None
+    return Site(output / "index.html", tuple(links), len(records), written, max(sizes, default=0), missing)
+
+
+def _check(output: Path) -> None:
+    if output.is_dir() and any(output.iterdir()) and not (output / MARK).is_file():
+        raise ReportError(f"{output} holds something other than a report: choose another folder with --output.")
+    if output.exists() and not output.is_dir():
+        raise ReportError(f"{output} is a file: choose a folder with --output.")
+
+
+def _swap(new: Path, output: Path, old: Path) -> None:
+    """Puts a folder in the place of another, on the same file system."""
+    if output.exists():
+        output.rename(old)
+    try:
+        new.rename(output)
+    except OSError:
+        if old.exists():
+            old.rename(output)
+        raise
+
+
+def _folder(run_id: str) -> str:
+    """A name for a run's folder that is a file name everywhere, and the same name in a URL."""
+    return quote(run_id, safe="").replace("%", "_")
+
+
+def _card(file: Path | None) -> cards.Card | None:
+    if file is None:
+        return None
+    try:
+        return cards.read(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReportError(f"The model card {file} (use_case.model_card) cannot be read: {error}.") from None
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _templates() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters |= {
+        "number": formats.number,
+        "signed": formats.signed,
+        "percent": formats.percent,
+        "duration": formats.duration,
+        "size": formats.size,
+        "moment": formats.moment,
+        "slug": slug,
+    }
+    return environment
+
+
+def slug(text: str) -> str:
+    """A text as a document's id or a class of a style sheet."""
+    return re.sub(r"[^a-zA-Z0-9_]+", "-", text).strip("-") or "nothing"
+
+
+def _assets(folder: Path) -> None:
+    """Writes the style sheet and the scripts, those of the libraries as they come in their packages."""
+    import vl_convert
+
+    folder.mkdir()
+    for file in sorted((_HERE / "static").iterdir()):
+        shutil.copyfile(file, folder / file.name)
+    # In a function of its own, so that the names in the bundle stay there.
+    (folder / "vega.js").write_text(f"(()=>{{{vl_convert.javascript_bundle()}\n}})();\n", encoding="utf-8")
+    (folder / "tables.js").write_text(_tables(), encoding="utf-8")
+
+
+def _tables() -> str:
+    """DataTables as itables packs it, as a plain script: pages opened from disk may not load modules."""
+    import itables
+
+    bundle = (Path(itables.__file__).parent / "html" / "dt_bundle.js").read_text(encoding="utf-8")
+    exports = list(_EXPORT.finditer(bundle))
+    names: Sequence[str] = exports[-1]["names"].split(",") if exports else ()
+    table = next((each.split(" as ")[0] for each in names if each.endswith(" as default")), None)
+    if table is None:
+        raise ReportError("The installed itables packs DataTables in another way than this report knows.")
+    return f"(()=>{{{bundle[: exports[-1].start()]}\nwindow.Tables={table};}})();\n"
