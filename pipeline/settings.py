@@ -165,6 +165,30 @@ class Push(Section):
     )
 
 
+class Email(Section):
+    """A mail server. Its password is in the environment, as FLIGHTDECK_ALERTS_SMTP_PASSWORD."""
+
+    host: str
+    port: int = Field(default=587, ge=1, le=65535)
+    starttls: bool = True
+    username: str | None = None
+    sender: str
+    recipients: tuple[str, ...] = Field(min_length=1)
+
+
+class AlertSettings(Section):
+    """Who is told when something needs a person. Every alert is also a line of `alerts/alerts.jsonl`."""
+
+    webhook: bool = Field(
+        default=False, description="Post Slack-compatible JSON to the address in FLIGHTDECK_ALERTS_WEBHOOK."
+    )
+    email: Email | None = Field(default=None, description="Send mail over SMTP.")
+    quiet_seconds: float = Field(
+        default=3600.0, ge=0, description="Alerts about the same thing within this time are one, and counted."
+    )
+    timeout_seconds: float = Field(default=10.0, gt=0, description="Of one attempt to deliver.")
+
+
 class Metadata(Section):
     """Where ML Metadata records runs."""
 
@@ -266,6 +290,7 @@ class Settings(Section):
     evaluation: Evaluation
     infra_validation: InfraValidation = InfraValidation()
     push: Push = Push()
+    alerts: AlertSettings = AlertSettings()
     metadata: Metadata = Metadata()
     beam: Beam = Beam()
     kubeflow: Kubeflow | None = None

@@ -1,0 +1,71 @@
+"""Empties an outbox in the background of a process that goes on with its work."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from operations.alerts.alert import Alert
+from operations.alerts.channels import channels
+from operations.alerts.outbox import Channel, Outbox
+from pipeline.settings import Settings
+
+_log = logging.getLogger(__name__)
+_LOOK_SECONDS = 5.0
+
+
+def outbox_file(settings: Settings) -> Path:
+    """Where a workspace keeps its alerts."""
+    return Path(settings.workspace) / "alerts" / "outbox.sqlite"
+
+
+def log_file(settings: Settings) -> Path:
+    """The structured log of a workspace's alerts."""
+    return Path(settings.workspace) / "alerts" / "alerts.jsonl"
+
+
+def open_outbox(settings: Settings, environment: Mapping[str, str] | None = None) -> tuple[Outbox, dict[str, Channel]]:
+    """The outbox of a workspace and the channels that its settings name.
+
+    Raises:
+        ValueError: of ours, if either cannot be used.
+    """
+    found = channels(settings.alerts, log_file(settings), os.environ if environment is None else environment)
+    return Outbox(outbox_file(settings), tuple(found), settings.alerts.quiet_seconds), found
+
+
+class Dispatcher:
+    """Takes alerts at once and delivers them from a thread; what it could not deliver waits for the next process."""
+
+    def __init__(self, outbox: Outbox, channels: Mapping[str, Channel]) -> None:
+        """Starts the thread."""
+        self._outbox, self._channels = outbox, dict(channels)
+        self._wake, self._stopped = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
+        self._thread.start()
+
+    def alert(self, alert: Alert) -> None:
+        """Keeps an alert; on return it is on disk."""
+        if self._outbox.put(alert):
+            self._wake.set()
+
+    def close(self, seconds: float = 10.0) -> None:
+        """Delivers what can be delivered in so many seconds, and ends the thread."""
+        self._stopped.set()
+        self._wake.set()
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(_LOOK_SECONDS)
+            self._wake.clear()
+            try:
+                self._outbox.deliver(self._channels)
+            except Exception:
+                # Whatever happens to alerts must not end the service that raises them.
+                _log.exception("alerts could not be delivered; they are kept")
+            if self._stopped.is_set():
+                return

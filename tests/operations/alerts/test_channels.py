@@ -1,0 +1,214 @@
+"""Alerts over a real local HTTP server and a real SMTP server, which fail, time out and recover."""
+
+import json
+import socket
+import threading
+import time
+from email import message_from_bytes
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from operations.alerts.alert import Alert
+from operations.alerts.channels import ChannelError, Log, Mail, Webhook, channels
+from operations.alerts.dispatcher import Dispatcher
+from operations.alerts.outbox import DeliveryError, Outbox
+from pipeline.settings import AlertSettings, Email
+
+pytestmark = pytest.mark.unit
+ALERT = Alert(
+    key="drift of temp",
+    severity="critical",
+    title="temp has drifted",
+    text="The distance of <temp> is 0.4 & its threshold is 0.1.",
+    source="monitor",
+    facts={"column": "temp", "window": "2013-07"},
+)
+
+
+class Listener:
+    """A real HTTP server that answers as a test says and keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.answers: list[int | float] = []  # a status, or seconds of silence
+        self.received: list[dict] = []
+        listener = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                answer = listener.answers.pop(0) if listener.answers else 200
+                if isinstance(answer, float):
+                    time.sleep(answer)
+                    answer = 200
+                if answer == 200:
+                    listener.received.append(json.loads(body))
+                try:
+                    self.send_response(answer)
+                    self.end_headers()
+                except OSError:  # nobody waited
+                    pass
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.address = f"http://127.0.0.1:{self.server.server_port}/services/T0/secret-token"
+
+
+@pytest.fixture
+def listener():
+    running = Listener()
+    yield running
+    running.server.shutdown()
+    running.server.server_close()
+
+
+def test_a_webhook_gets_what_slack_shows(listener):
+    Webhook(listener.address, 5).send("id1", ALERT, repeated=2)
+
+    (message,) = listener.received
+    assert message["text"] == "critical: temp has drifted"
+    kinds = [block["type"] for block in message["blocks"]]
+    assert kinds == ["header", "section", "section", "context"]
+    text = json.dumps(message)
+    assert "&lt;temp&gt; is 0.4 &amp; its" in text
+    assert "2 times" in text
+    assert "id1" in text
+
+
+@pytest.mark.parametrize("answer", [500, 404, 302, 1.5])
+def test_a_webhook_that_does_not_take_it_is_an_error_without_the_secret(listener, answer):
+    listener.answers = [answer]
+
+    with pytest.raises(DeliveryError) as refused:
+        Webhook(listener.address, 0.3).send("id1", ALERT, 0)
+
+    assert "secret-token" not in str(refused.value)
+
+
+def test_a_webhook_that_nobody_listens_at_is_an_error(listener):
+    listener.server.shutdown()
+    listener.server.server_close()
+
+    with pytest.raises(DeliveryError, match="did not answer"):
+        Webhook(listener.address, 1).send("id1", ALERT, 0)
+
+
+def test_an_alert_arrives_once_the_server_has_recovered(listener, tmp_path):
+    now = [0.0]
+    listener.answers = [500, 1.0, 503]
+    outbox = Outbox(tmp_path / "outbox.sqlite", ["webhook"], 60, clock=lambda: now[0])
+    outbox.put(ALERT)
+
+    results = []
+    for _ in range(4):
+        results.append(outbox.deliver({"webhook": Webhook(listener.address, 0.3)}))
+        now[0] += 1000
+
+    assert results == [(0, 1), (0, 1), (0, 1), (1, 0)]
+
+
+class Mailbox:
+    """Keeps what a real SMTP server was given."""
+
+    def __init__(self) -> None:
+        self.messages: list = []
+        self.refuse = False
+
+    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802  (aiosmtpd's name)
+        if self.refuse:
+            return "451 try again later"
+        self.messages.append((envelope.rcpt_tos, message_from_bytes(envelope.content)))
+        return "250 taken"
+
+
+@pytest.fixture
+def mailbox():
+    box = Mailbox()
+    with socket.create_server(("127.0.0.1", 0)) as probe:  # the controller wants a number
+        box.port = probe.getsockname()[1]
+    controller = Controller(box, hostname="127.0.0.1", port=box.port)
+    controller.start()
+    yield box
+    controller.stop()
+
+
+def letter(port: int) -> Email:
+    return Email(
+        host="127.0.0.1",
+        port=port,
+        starttls=False,
+        sender="deck@example.org",
+        recipients=("a@example.org", "b@example.org"),
+    )
+
+
+def test_a_mail_reaches_every_recipient_and_a_repetition_has_the_same_id(mailbox):
+    channel = Mail(letter(mailbox.port), None, 5)
+    channel.send("id7", ALERT, 0)
+    channel.send("id7", ALERT, 3)
+
+    (recipients, first), (_, second) = mailbox.messages
+    assert recipients == ["a@example.org", "b@example.org"]
+    assert first["Subject"] == "[critical] temp has drifted"
+    assert first["Message-ID"] == second["Message-ID"] == "<id7@flightdeck>"
+    assert "threshold is 0.1" in first.get_payload()
+    assert "column: temp" in first.get_payload()
+    assert "raised again: 3 times" in second.get_payload()
+
+
+def test_a_mail_server_that_refuses_or_is_away_is_an_error(mailbox):
+    mailbox.refuse = True
+    with pytest.raises(DeliveryError):
+        Mail(letter(mailbox.port), None, 5).send("id7", ALERT, 0)
+    with pytest.raises(DeliveryError):
+        Mail(letter(9), None, 1).send("id7", ALERT, 0)
+
+
+def test_a_title_cannot_add_headers(mailbox):
+    evil = ALERT.model_copy(update={"title": "one\nBcc: c@example.org"})
+    Mail(letter(mailbox.port), None, 5).send("id8", evil, 0)
+
+    ((recipients, message),) = mailbox.messages
+    assert recipients == ["a@example.org", "b@example.org"]
+    assert message["Bcc"] is None
+
+
+def test_the_log_has_one_document_per_line(tmp_path):
+    log = Log(tmp_path / "alerts" / "alerts.jsonl")
+    log.send("id1", ALERT, 0)
+    log.send("id2", ALERT, 5)
+
+    lines = [json.loads(line) for line in (tmp_path / "alerts" / "alerts.jsonl").read_text().splitlines()]
+    assert [(each["id"], each["repeated"], each["facts"]["column"]) for each in lines] == [
+        ("id1", 0, "temp"),
+        ("id2", 5, "temp"),
+    ]
+
+
+def test_secrets_come_from_the_environment_and_are_missed_early(tmp_path):
+    log = tmp_path / "alerts.jsonl"
+    with pytest.raises(ChannelError, match="FLIGHTDECK_ALERTS_WEBHOOK"):
+        channels(AlertSettings(webhook=True), log, {})
+    with_user = letter(25).model_copy(update={"username": "deck"})
+    with pytest.raises(ChannelError, match="FLIGHTDECK_ALERTS_SMTP_PASSWORD"):
+        channels(AlertSettings(email=with_user), log, {})
+    found = channels(AlertSettings(webhook=True), log, {"FLIGHTDECK_ALERTS_WEBHOOK": "https://example.org/hook"})
+    assert set(found) == {"log", "webhook"}
+
+
+def test_a_service_goes_on_while_its_alerts_are_delivered(listener, tmp_path):
+    outbox = Outbox(tmp_path / "outbox.sqlite", ["webhook"], 0)
+    listener.answers = [0.5]
+    dispatcher = Dispatcher(outbox, {"webhook": Webhook(listener.address, 5)})
+    before = time.monotonic()
+    dispatcher.alert(ALERT)
+    raised_in = time.monotonic() - before
+
+    dispatcher.close(30)
+
+    assert raised_in < 0.5
+    assert len(listener.received) == 1
