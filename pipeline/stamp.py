@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -140,12 +141,17 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def packages() -> dict[str, str]:
-    """The packages of this environment: normalised name -> version."""
-    return {
-        re.sub(r"[-_.]+", "-", each.metadata["Name"]).lower(): each.version
-        for each in metadata.distributions()
-        if each.metadata["Name"]
-    }
+    """The packages of this environment: normalised name -> version.
+
+    The same at any moment of a process: setuptools adds what it carries within itself to the path when it is imported.
+    """
+    path = [each for each in sys.path if Path(each).name != "_vendor"]
+    found: dict[str, str] = {}
+    for each in metadata.distributions(path=path):
+        if each.metadata["Name"]:
+            # What comes first on the path is what is imported.
+            found.setdefault(re.sub(r"[-_.]+", "-", each.metadata["Name"]).lower(), each.version)
+    return found
 
 
 def sources(root: Path = PROJECT) -> dict[str, str]:
