@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,8 @@ Aspect = Literal["code", "packages", "data", "settings"]
 PLACES = ("workspace", "data.spans", "metadata", "beam", "kubeflow")
 # Further settings that a reproduction has no use for: it says itself which spans, and pushes and reuses nothing.
 _UNUSED = ("data.window", "push", "cache", "tuning")
+# A value of so many characters fits into a sentence.
+_SHORT = 30
 _NEEDED = ("settings", "sources", "packages")
 
 
@@ -66,6 +68,10 @@ class Difference:
         if self.now is None:
             return f"{name} is missing" + (f", and was {self.recorded}" if self.aspect != "code" else "")
         return f"{name} is {self.now}, and was {self.recorded}"
+
+    def briefly(self) -> str:
+        """The same, without values that are long."""
+        return self.sentence() if max(len(self.recorded or ""), len(self.now or "")) <= _SHORT else self.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -395,7 +401,9 @@ def compare(found: Original, here: Settings) -> Circumstances:
     if found.trained_by:
         notes.append(f"Run {record.run_id} took its model from the cache: it was trained by run {found.trained_by}.")
     if settings := setting_differences(found, here):
-        notes.append(f"The settings here are others, and the recorded ones are used: {_listed(settings)}.")
+        notes.append(
+            f"The settings here are others, and the recorded ones are used: {_listed(settings, Difference.briefly)}."
+        )
     return Circumstances((*code, *packages, *data), tuple(notes), running)
 
 
@@ -406,6 +414,8 @@ def described(commit: str | None, dirty: bool | None) -> str:
     return f"commit {commit[:12]}{' with changes' if dirty else ''}"
 
 
-def _listed(differences: Sequence[Difference], most: int = 6) -> str:
-    shown = "; ".join(each.sentence() for each in differences[:most])
+def _listed(
+    differences: Sequence[Difference], in_words: Callable[[Difference], str] = Difference.sentence, most: int = 6
+) -> str:
+    shown = "; ".join(in_words(each) for each in differences[:most])
     return shown if len(differences) <= most else f"{shown}; and {len(differences) - most} more"
