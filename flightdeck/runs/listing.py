@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,10 +10,13 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
-    from operations.ledger.runs import Filter
+    from operations.ledger.runs import Filter, Runs
     from pipeline.run_record import RunRecord
 
 SCREENFUL = 20
+# Columns of text. A narrower terminal gets no times and commits, or nothing could be read; what is not a terminal has
+# no edge, and a name that is broken there could not be searched for.
+NARROW, SPACIOUS = 100, 240
 
 
 def list_runs(
@@ -115,7 +119,7 @@ def list_runs(
 
 
 def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
-    from flightdeck.console import table
+    from flightdeck.console import console, table
     from flightdeck.runs.named import shown_commit, shown_number, shown_seconds, shown_time, shown_value
     from operations.ledger.runs import is_ours, outcome, resolved_window, value_of
 
@@ -127,46 +131,53 @@ def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
     columns = [each for each in dict.fromkeys([*main, *asked]) if each not in shown_anyway]
     with_kind = {each.kind for each in records if is_ours(each)} not in ({"run"}, set())
     with_tags = any(each.tags or each.notes for each in records)
-    rows = []
-    for each in records:
-        cells = [each.run_id, shown_time(each.started)]
-        if with_kind:
-            cells.append(each.kind if is_ours(each) else "-")
-        cells += [outcome(each), resolved_window(each) or each.window or "-"]
-        for name in columns:
-            value = value_of(each, name)
-            cells.append(shown_number(value) if name in each.metrics else shown_value(value))
-        cells += [shown_seconds(each.seconds), shown_commit(each)]
-        if with_tags:
-            cells.append(" ".join([*each.tags, *(["(note)"] if each.notes else [])]))
-        rows.append(cells)
-    table(
-        [
-            *("run", "started"),
-            *(["kind"] if with_kind else []),
-            *("outcome", "window", *columns, "time", "commit"),
-            *(["tags"] if with_tags else []),
-        ],
-        rows,
-    )
+    on = console()
+    if not on.is_terminal:
+        on.width = SPACIOUS
+    table_of: dict[str, list[str]] = {"run": [each.run_id for each in records]}
+    if on.width >= NARROW:
+        table_of["started"] = [shown_time(each.started) for each in records]
+    if with_kind:
+        table_of["kind"] = [each.kind if is_ours(each) else "-" for each in records]
+    table_of["outcome"] = [outcome(each) for each in records]
+    table_of["window"] = [resolved_window(each) or each.window or "-" for each in records]
+    for name in columns:
+        table_of[_broken(name)] = [
+            (shown_number if name in each.metrics else shown_value)(value_of(each, name)) for each in records
+        ]
+    table_of["time"] = [shown_seconds(each.seconds) for each in records]
+    if on.width >= NARROW:
+        table_of["commit"] = [shown_commit(each) for each in records]
+    if with_tags:
+        table_of["tags"] = [" ".join([*each.tags, *(["(note)"] if each.notes else [])]) for each in records]
+    table(list(table_of), list(zip(*table_of.values(), strict=True)), on=on)
 
 
-def _print_rest(printed: int, found: int, trials: int, runs: object) -> None:
+def _broken(name: str) -> str:
+    """A long name on several lines, so that it is not the header that makes a column wide."""
+    return name if len(name) < 13 else re.sub(r"([_.])", r"\1\n", name)
+
+
+def _print_rest(printed: int, found: int, trials: int, runs: Runs) -> None:
     """What the table leaves out."""
-    from operations.ledger.runs import Runs
-
-    assert isinstance(runs, Runs)
     everything = len(runs.all())
     if not everything:
         typer.echo("There are no runs yet; begin with: flightdeck run")
     elif not found:
-        typer.echo(f"None of the {everything:,} runs meets this." + (f" {trials:,} trials do." if trials else ""))
+        typer.echo(
+            f"None of the {everything:,} runs meets this."
+            + (f" Of the trials of sweeps, {trials:,} would." if trials else "")
+        )
     elif printed < found:
         typer.echo(f"{printed:,} of {found:,} runs; --limit 0 shows all.")
     if trials and found:
-        typer.echo(f"{trials:,} trials of sweeps are left out; --kind trial shows them.")
+        typer.echo(f"{_counted(trials, 'trial')} of sweeps left out; --kind trial shows them.")
     if runs.unreadable:
         typer.echo(
-            f"{len(runs.unreadable):,} records cannot be read (another version's, or changed by hand): "
+            f"{_counted(len(runs.unreadable), 'record')} cannot be read (another version's, or changed by hand): "
             f"{', '.join(runs.unreadable[:3])}{' ...' if len(runs.unreadable) > 3 else ''}"
         )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

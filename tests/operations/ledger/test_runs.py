@@ -156,7 +156,7 @@ class TestFind:
             runs.find("20130701")
 
     def test_a_typing_mistake_is_corrected(self, runs):
-        with pytest.raises(LedgerError, match="did you mean .*20130701-093000-aaaa"):
+        with pytest.raises(LedgerError, match=r"did you mean .*20130701-093000-aaaa"):
             runs.find("20130701-093000-aaba")
 
     @pytest.mark.parametrize("name", ["", "nonsense", "%", "'; drop table"])

@@ -1,0 +1,355 @@
+"""`flightdeck runs list|show|best|note|tag` as a person types them, on a store that the recorder wrote."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.run_record import NodeRecord
+from tests.operations.ledger.seeding import BEGIN, Seeder, sqlite
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[2]
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Path:
+    """Two runs on span 3, one on span 4, a failed one, a trial, another pipeline's, and one nobody can read."""
+    folder = tmp_path_factory.mktemp("workspace")
+    seeder = Seeder(sqlite(folder / "metadata.sqlite"))
+    put = seeder.recorder.put_document
+    slices = [
+        {"slice": f"kind={index}", "rows": 100 * index, "challenger": {"auc": 0.9 - index / 10}, "champion": {}}
+        for index in range(9)
+    ]
+    seeder.run("20130701-0930-aaaa", 0.651, version="1", pushed_to="models/a-pipeline")
+    seeder.run(
+        "20130701-0931-bbbb",
+        0.7123,
+        hyperparameters={"epochs": 9, "optimizer.learning_rate": 0.001},
+        outcome="not blessed",
+        reasons=("auc is 0.7123, and must be at least 0.8",),
+        champion_metrics={"auc": 0.651},
+        champion_saw=(3,),
+        thresholds={"auc": {"at_least": 0.8}},
+        dirty=True,
+        loading_seconds=20.0,
+        peak_mb=2048.0,
+        data="sha256:feed",
+        nodes=(
+            NodeRecord(node_id="Trainer", state="done", seconds=12.34, peak_mb=1900.0, ended=BEGIN),
+            NodeRecord(node_id="Pusher", state="skipped", seconds=0.0, peak_mb=1900.0, ended=BEGIN + timedelta(1)),
+        ),
+        documents={
+            "settings": put({"model": {"epochs": 9}}),
+            "slices": put(slices),
+            "diff": put("+ [bold]changed[/] line"),
+        },
+    )
+    seeder.run("20130701-0932-cccc", 0.69, spans={"train": [1, 2, 3], "eval": [4]}, window="1:4")
+    seeder.run("20130701-0933-dddd", outcome="failed", reasons=("Trainer failed: the disk is full",))
+    seeder.run("20130701-0934-eeee", 0.99, kind="trial", outcome="done", parent="20130701-0933-dddd")
+    seeder.run("20130701-0935-ffff", outcome="running", seconds=None)
+    seeder.foreign("theirs")
+    seeder.run("unreadable")
+    seeder.spoil("unreadable", "flightdeck.metrics", "not JSON")
+    return folder
+
+
+@pytest.fixture
+def run_command(monkeypatch, capsys) -> Command:
+    """Runs a command of `flightdeck runs`: exit code, standard output, standard error."""
+
+    def run(workspace: Path, *arguments: str) -> tuple[int, str, str]:
+        from flightdeck.__main__ import main
+
+        monkeypatch.setattr(sys, "argv", ["flightdeck", "runs", *arguments, "--set", f"workspace={workspace}"])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        assert isinstance(code, int)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def runs(run_command: Command, workspace: Path) -> Callable[..., str]:
+    """What a command that succeeds prints."""
+
+    def run(*arguments: str) -> str:
+        code, out, err = run_command(workspace, *arguments)
+        assert code == 0, err
+        return out
+
+    return run
+
+
+@pytest.fixture
+def refused(run_command: Command, workspace: Path) -> Callable[..., str]:
+    """The sentence of a command that cannot answer."""
+
+    def run(*arguments: str, where: Path = workspace) -> str:
+        code, out, err = run_command(where, *arguments)
+        assert code == 2
+        assert out == ""
+        assert err.count("\n") == 1
+        return err
+
+    return run
+
+
+def listed(text: str) -> list[str]:
+    """The names of the runs in a table."""
+    return [line.split()[0] for line in text.splitlines() if line.startswith(("2013", "theirs"))]
+
+
+class TestList:
+    """``flightdeck runs list``."""
+
+    def test_the_newest_first_aligned_and_what_is_left_out_is_said(self, runs):
+        text = runs("list")
+
+        assert listed(text) == [
+            "theirs",
+            *(f"20130701-093{number}-{letter * 4}" for number, letter in ((5, "f"), (3, "d"), (2, "c"), (1, "b"))),
+            "20130701-0930-aaaa",
+        ]
+        lines = text.splitlines()
+        header = lines[0]
+        row = next(line for line in lines if "bbbb" in line)
+        for column, cell in (("outcome", "not blessed"), ("window", "1:3"), ("commit", "00000000+")):
+            assert row.index(cell) == header.index(column)
+        assert row.index("0.7123") + 6 == header.index("auc") + 3  # numbers end together
+        assert "1 trial of sweeps left out" in text
+        assert "1 record cannot be read" in text
+        assert "unreadable" in text
+
+    def test_no_name_of_a_run_is_ever_broken(self, runs):
+        asked = ("epochs>1", "optimizer.learning_rate>0", "loading_seconds>=0", "peak_mb>0", "user!=bob")
+        options = [part for each in asked for part in ("--where", each)]
+
+        assert listed(runs("list", *options, "--sort", "binary_crossentropy")) == ["20130701-0931-bbbb"]
+
+    @pytest.mark.parametrize(
+        ("options", "found"),
+        [
+            (["--metric", "auc>0.69"], ["bbbb"]),
+            (["--metric", "auc>0.6", "--metric", "auc<0.7"], ["cccc", "aaaa"]),
+            (["--where", "epochs=9"], ["bbbb"]),
+            (["--window", "1:4"], ["cccc"]),
+            (["--outcome", "failed", "--outcome", "running"], ["ffff", "dddd"]),
+            (["--kind", "trial"], ["eeee"]),
+            (["--parent", "20130701-0933"], ["eeee"]),
+            (["--commit", "0" * 39 + "2"], ["bbbb"]),
+            (["--until", "2013-06-01"], []),
+            (["--sort", "auc"], ["aaaa", "cccc", "bbbb", "dddd", "ffff", "eirs"]),
+            (["--sort", "auc", "--desc", "--limit", "2"], ["bbbb", "cccc"]),
+        ],
+    )
+    def test_options_narrow_and_order(self, runs, options, found):
+        assert [name[-4:] for name in listed(runs("list", *options))] == found
+
+    def test_the_columns_show_what_was_asked_for(self, runs):
+        lines = runs("list", "--where", "epochs=9", "--sort", "binary_crossentropy").splitlines()
+
+        header, row = "\n".join(lines[:3]), next(line for line in lines if line.startswith("2013"))
+        assert "epochs" in header
+        assert "binary_" in header
+        assert "crossentropy" in header
+        assert "20130701-0931-bbbb" in row
+        assert "0.2877" in row
+
+    def test_a_screenful_unless_more_is_wanted(self, run_command, tmp_path):
+        seeder = Seeder(sqlite(tmp_path / "metadata.sqlite"))
+        for index in range(23):
+            seeder.run(f"2013-{index:02d}", 0.6)
+
+        _, short, _ = run_command(tmp_path, "list")
+        _, full, _ = run_command(tmp_path, "list", "--limit", "0")
+        _, document, _ = run_command(tmp_path, "list", "--json")
+
+        assert len(listed(short)) == 20
+        assert "20 of 23 runs; --limit 0 shows all." in short
+        assert len(listed(full)) == 23
+        assert len(json.loads(document)["runs"]) == 23
+
+    def test_json_is_the_whole_record(self, runs):
+        answer = json.loads(runs("list", "--metric", "auc>0.69", "--json"))
+
+        (record,) = answer["runs"]
+        assert record["metrics"]["auc"] == 0.7123
+        assert record["started"].startswith(f"{BEGIN:%Y-%m-%d}")
+        assert record["recorded"] is True
+        assert (answer["matching"], answer["all"], answer["unreadable"]) == (1, 7, ["unreadable"])
+        assert answer["trials_left_out"] == 1
+
+    def test_theirs_are_told_apart(self, runs):
+        assert "not ours" in next(line for line in runs("list").splitlines() if line.startswith("theirs"))
+        assert json.loads(runs("list", "--outcome", "not ours", "--json"))["runs"][0]["recorded"] is False
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (["--metric", "acu>0.69"], "did you mean auc"),
+            (["--metric", "auc"], "is not a condition"),
+            (["--sort", "acu"], "did you mean auc"),
+            (["--desc"], "--desc needs --sort"),
+            (["--outcome", "pushd"], "did you mean pushed"),
+            (["--since", "soon"], "is not a time"),
+            (["--parent", "nobody"], "has no run nobody"),
+        ],
+    )
+    def test_mistakes_are_one_sentence(self, refused, options, said):
+        assert said in refused("list", *options)
+
+    def test_nothing_found_is_said(self, runs):
+        assert "None of the 7 runs meets this." in runs("list", "--metric", "auc>0.999")
+
+
+class TestShow:
+    """``flightdeck runs show``."""
+
+    def test_everything_of_the_record(self, runs):
+        text = runs("show", "20130701-0931")
+
+        for part in (
+            "Run 20130701-0931-bbbb   not blessed",
+            "auc is 0.7123, and must be at least 0.8",
+            f"{2:040x}, with changes that are not in it",
+            "train spans 1-2 (3,000 rows), eval spans 3 (1,500 rows)",
+            "sha256:feed",
+            "peak memory 2.0 GiB",
+            "20 s of it loading libraries",
+            "The champion learned from span 3",
+            "+0.0613",
+            "at least 0.8",
+            "Documents   diff, settings, slices",
+        ):
+            assert part in text
+        rows = [line.split() for line in text.splitlines()]
+        assert ["epochs", "9"] in rows
+        assert ["Trainer", "done", "12.3", "s", "1,900", "MiB"] in rows
+
+    def test_the_worst_slices_first_and_small_ones_left_out(self, runs):
+        lines = [line.split()[0] for line in runs("show", "20130701-0931").splitlines() if line.startswith("kind=")]
+
+        assert lines == [f"kind={index}" for index in (8, 7, 6, 5, 4)]
+
+    def test_a_running_one_may_have_been_killed(self, runs):
+        assert "Run 20130701-0935-ffff   running, or killed" in runs("show", "20130701-0935")
+
+    def test_theirs_says_so(self, runs):
+        assert "Another TFX pipeline recorded this run" in runs("show", "theirs")
+
+    def test_best_and_latest_are_names(self, runs):
+        assert runs("show", "best").startswith("Run 20130701-0931-bbbb")
+        assert runs("show", "latest").startswith("Run 20130701-0935-ffff")
+
+    def test_json_has_the_settings_and_slices_too(self, runs):
+        answer = json.loads(runs("show", "20130701-0931", "--json"))
+
+        assert answer["contents"]["settings"] == {"model": {"epochs": 9}}
+        assert len(answer["contents"]["slices"]) == 9
+        assert answer["nodes"][0]["seconds"] == 12.34
+
+    def test_a_document_is_printed_as_it_is(self, runs):
+        assert runs("show", "20130701-0931", "--document", "diff") == "+ [bold]changed[/] line\n"
+        assert runs("show", "20130701-0931", "--document", "settings") == "model:\n  epochs: 9\n"
+        assert json.loads(runs("show", "20130701-0931", "--document", "settings", "--json"))["model"]["epochs"] == 9
+
+    def test_mistakes_are_one_sentence(self, refused):
+        assert "6 runs begin with 2013" in refused("show", "2013")
+        assert "has no run nobody" in refused("show", "nobody")
+        assert "cannot be read" in refused("show", "unreadable")
+        assert "did you mean settings" in refused("show", "20130701-0931", "--document", "setings")
+
+
+class TestBest:
+    """``flightdeck runs best``."""
+
+    def test_the_best_and_why_and_those_that_come_next(self, runs):
+        text = runs("best")
+
+        assert "Best run    20130701-0931-bbbb   not blessed" in text
+        assert "auc 0.7123, the highest of 3 runs" in text
+        assert "epochs 9 instead of 3" in text
+        assert "evaluated on different data" in text
+        assert "--window 1:3" in text
+        assert listed(text) == ["20130701-0932-cccc", "20130701-0930-aaaa"]
+
+    def test_on_one_window_nothing_has_to_be_warned_of(self, runs):
+        text = runs("best", "--metric", "auc", "--window", "1:3")
+
+        assert "the highest of 2 runs" in text
+        assert "different data" not in text
+
+    def test_a_loss_is_best_when_it_is_low(self, runs):
+        text = runs("best", "--metric", "binary_crossentropy", "--outcome", "pushed")
+
+        assert "Best run    20130701-0932-cccc" in text
+        assert "binary_crossentropy 0.3100, the lowest of 2 runs" in text
+
+    def test_json_names_it_and_the_others(self, runs):
+        answer = json.loads(runs("best", "--metric", "auc", "--json"))
+
+        assert (answer["run_id"], answer["value"], answer["of_runs"]) == ("20130701-0931-bbbb", 0.7123, 3)
+        assert [each["run_id"][-4:] for each in answer["others"]] == ["cccc", "aaaa"]
+
+    def test_mistakes_are_one_sentence(self, refused, tmp_path):
+        assert "did you mean auc" in refused("best", "--metric", "uac")
+        assert "--better is higher or lower" in refused("best", "--better", "more")
+        assert "run the pipeline first" in refused("best", where=tmp_path)
+
+
+class TestNoteAndTag:
+    """``flightdeck runs note`` and ``flightdeck runs tag``."""
+
+    @pytest.fixture
+    def own(self, tmp_path) -> Path:
+        Seeder(sqlite(tmp_path / "metadata.sqlite")).run("a-run", 0.6)
+        return tmp_path
+
+    def test_a_note_is_shown_and_found(self, run_command, own):
+        code, out, _ = run_command(own, "note", "a-run", "wider [bold] network")
+
+        assert (code, out) == (0, "Noted on run a-run, which has 1 note now.\n")
+        assert "Note        wider [bold] network" in run_command(own, "show", "a-run")[1]
+        found = json.loads(run_command(own, "list", "--note", "wider", "--json")[1])
+        assert [each["run_id"] for each in found["runs"]] == ["a-run"]
+
+    def test_a_tag_is_shown_found_and_taken_away(self, run_command, own):
+        assert json.loads(run_command(own, "tag", "a-run", "good", "--json")[1]) == {
+            "run_id": "a-run",
+            "tags": ["good"],
+        }
+        assert "good" in run_command(own, "list", "--tag", "good")[1]
+
+        assert run_command(own, "tag", "a-run", "good", "--remove")[1] == "Tags of run a-run: none\n"
+        assert "None of the 1 runs meets this." in run_command(own, "list", "--tag", "good")[1]
+
+    def test_nothing_is_made_by_a_mistake(self, refused, tmp_path):
+        assert "run the pipeline first" in refused("note", "a-run", "text", where=tmp_path)
+        assert "run the pipeline first" in refused("tag", "a-run", "good", where=tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_no_question_needs_tensorflow(workspace):
+    program = (
+        "import sys\nfrom flightdeck.__main__ import app\n"
+        "for words in (['list'], ['show', 'best'], ['best']):\n"
+        f"    try:\n        app(['runs', *words, '--set', 'workspace={workspace}'])\n"
+        "    except SystemExit as end:\n        assert not end.code\n"
+        "heavy = {'tensorflow', 'tfx', 'apache_beam', 'pandas', 'pyarrow'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+
+    assert done.returncode == 0, done.stderr
