@@ -112,9 +112,20 @@ def bind(use_case: Any, source: str) -> type[Settings]:
     )
 
 
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds, with the numbers of YAML 1.2.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is no text.
+        yaml.YAMLError: it is no YAML.
+    """
+    return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+
+
 def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        raw = read_yaml(path)
     except FileNotFoundError:
         raise SettingsError(f"There is no settings file {path}.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -1,0 +1,145 @@
+"""What a sweep is to do: written down once, so that every worker, also after a kill, does the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_metadata
+from pydantic import BaseModel, ConfigDict
+
+from pipeline import settings_file, store
+from pipeline.recorder import Recorder
+from pipeline.run_record import RunRecord
+from pipeline.settings import Settings
+
+_DOCUMENT = "plan"
+
+
+class SweepError(ValueError):
+    """A sweep cannot be made, or cannot go on; the text says why."""
+
+
+class Plan(BaseModel):
+    """What a sweep is to do.
+
+    Attributes:
+        sweep_id: its name in ML Metadata.
+        parent: the run whose data the trials learn from.
+        settings: those of the trials, as a document; `model.tuning` says what is searched, and how.
+        trials: how many there shall be.
+        examples: URI of the parent's examples, of which the split `train` is learned from.
+        transform_graph: URI of the parent's transform graph.
+        logs: folder, or URI, in which each trial has a folder of TensorBoard logs.
+        data: fields of the record of each trial that say which data it learned from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sweep_id: str
+    parent: str
+    settings: dict[str, Any]
+    trials: int
+    examples: str
+    transform_graph: str
+    logs: str
+    data: dict[str, Any] = {}
+
+    @property
+    def objective(self) -> str:
+        """The name of what the trials are judged by."""
+        return self.settings["model"]["tuning"]["objective"]
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The direction of the objective."""
+        return not self.objective.endswith("loss")
+
+    def trial_id(self, number: int) -> str:
+        """The name of a trial in ML Metadata."""
+        return f"{self.sweep_id}-{number:03d}"
+
+    def trial_logs(self, number: int) -> str:
+        """The folder, or URI, of a trial's TensorBoard logs."""
+        return f"{self.logs}/{trial_name(number)}"
+
+
+def trial_name(number: int) -> str:
+    """A trial's name within its sweep: keras-tuner's own."""
+    return f"{number:04d}"
+
+
+def make(
+    reader: ml_metadata.MetadataStore, sweep_id: str, parent: RunRecord, settings: Settings, trials: int
+) -> Plan:
+    """Plans a sweep on the data of a run.
+
+    Args:
+        reader: the store that holds the run.
+        sweep_id: the sweep's new name.
+        parent: the run.
+        settings: of the trials.
+        trials: how many there shall be.
+
+    Raises:
+        SweepError: the run has no data to learn from any more.
+    """
+    outputs = store.outputs_of_run(reader, parent.run_id)
+    examples = outputs.get("SpanExampleGen", {}).get("examples")
+    graph = outputs.get("Transform", {}).get("transform_graph")
+    if examples is None or graph is None:
+        missing = "examples" if examples is None else "transform graph"
+        raise SweepError(f"Run {parent.run_id} made no {missing}, so there is nothing to search on; choose another.")
+    for uri in (examples.uri, graph.uri):
+        if "://" not in uri and not Path(uri).is_dir():
+            raise SweepError(
+                f"The data of run {parent.run_id} is gone: there is no folder {uri}. Run it again first, "
+                "with the same window."
+            )
+    return Plan(
+        sweep_id=sweep_id,
+        parent=parent.run_id,
+        settings=settings.document(),
+        trials=trials,
+        examples=examples.uri,
+        transform_graph=graph.uri,
+        logs=f"{settings.workspace}/sweeps/{sweep_id}",
+        data={"window": parent.window, "spans": parent.spans, "rows": parent.rows, "data": parent.data},
+    )
+
+
+def save(recorder: Recorder, plan: Plan) -> None:
+    """Writes the plan down in the sweep's record."""
+    digest = recorder.put_document(plan.model_dump(mode="json"))
+    recorder.write(plan.sweep_id, documents={_DOCUMENT: digest})
+
+
+def load(recorder: Recorder, sweep_id: str) -> Plan:
+    """The plan of a sweep.
+
+    Raises:
+        RecordError: there is no run of that name.
+        SweepError: it is no sweep.
+    """
+    record = recorder.read(sweep_id)
+    if record.kind != "sweep" or _DOCUMENT not in record.documents:
+        raise SweepError(f"{sweep_id} is a {record.kind} and not a sweep; --resume takes the id of a sweep.")
+    return Plan.model_validate(recorder.document(record.documents[_DOCUMENT]))
+
+
+def settings_of(plan: Plan, values: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of a sweep's trials, or those with the hyperparameters of one trial.
+
+    Args:
+        plan: of the sweep.
+        values: hyperparameters as keras-tuner holds them.
+
+    Raises:
+        SettingsError: this code no longer knows such settings.
+        ValueError: the hyperparameters do not fit together.
+    """
+    settings = settings_file.from_document(plan.settings)
+    if values is None:
+        return settings
+    return settings.model_copy(update={"model": settings.model.with_hyperparameters(values)})
