@@ -30,6 +30,7 @@ from components.champion import ChampionStrategy
 from components.curated_schema import CuratedSchema
 from components.data_gate import DataGate
 from components.infra_validator import InfraValidator
+from components.scores import Scores
 from components.span_example_gen import SpanExampleGen
 from pipeline import evaluation, fingerprint
 from pipeline.settings import Settings, SettingsError, portable
@@ -155,7 +156,14 @@ def create_pipeline(settings: Settings) -> Pipeline:
         load_seconds=settings.infra_validation.load_seconds,
         answer_seconds=settings.infra_validation.answer_seconds,
     )
-    nodes = [*learning.nodes, champion, evaluator, infra_validator]
+    scores = Scores(
+        model=trainer.outputs["model"],
+        examples=examples.outputs["examples"],
+        label=settings.contract().label,
+        columns=sorted({column for crossed in settings.evaluation.slices for column in crossed}),
+        importance_rows=settings.evaluation.importance_rows,
+    )
+    nodes = [*learning.nodes, champion, evaluator, scores, infra_validator]
     if settings.push.enabled:
         nodes.append(
             Pusher(

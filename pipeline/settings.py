@@ -266,7 +266,7 @@ class Kubeflow(Section):
     groups: dict[str, tuple[str, ...]] = Field(
         default={
             "data": ("CuratedSchema", "SpanExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "DataGate"),
-            "release": ("Champion", "Evaluator", "InfraValidator", "Pusher"),
+            "release": ("Champion", "Evaluator", "Scores", "InfraValidator", "Pusher"),
         },
         description="Neighbouring nodes that share a task, because every container pays for its own imports.",
     )

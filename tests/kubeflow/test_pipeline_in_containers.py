@@ -61,7 +61,7 @@ def test_every_node_runs_in_its_container_and_the_model_is_pushed(cluster, first
     _, _, states, artifacts = first
 
     assert set(states.values()) == {"COMPLETE"}
-    assert len(states) == 12
+    assert len(states) == 13
     assert artifacts["Evaluator"]["blessing"].properties["blessed"] == 1
     assert artifacts["InfraValidator"]["blessing"].properties["blessed"] == 1
     version = artifacts["Pusher"]["pushed_model"].properties["pushed_version"]

@@ -27,7 +27,7 @@ GROUPED = {
     "data": {"SpanExampleGen", "StatisticsGen", "SchemaGen", "CuratedSchema", "ExampleValidator", "DataGate"},
     "transform": {"Transform"},
     "trainer": {"Trainer"},
-    "release": {"Champion", "Evaluator", "InfraValidator", "Pusher"},
+    "release": {"Champion", "Evaluator", "Scores", "InfraValidator", "Pusher"},
 }
 
 
