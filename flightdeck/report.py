@@ -76,7 +76,7 @@ def report(
         )
     else:
         on.print(
-            f"{count(found.listed, 'run')}, {len(found.runs)} of them with pages, {size(found.bytes)}: {shown(found.index)}",
+            f"{count(found.listed, 'run')}, {len(found.runs)} with pages, {size(found.bytes)}: {shown(found.index)}",
             soft_wrap=True,
         )
     if show:

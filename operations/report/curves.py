@@ -61,4 +61,4 @@ def _records(file: Path) -> Iterator[bytes]:
             reader.GetNext()
         except (errors.OutOfRangeError, errors.DataLossError):
             return
-        yield reader.record()
+        yield reader.record() or b""

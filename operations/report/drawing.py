@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 
-_CHARACTER = 7.3  # pixels of the font, on average
+_CHARACTER = 8.4  # pixels of the widest of the usual fonts, on average
 _PADDING = 34
 _LAYER = 92  # from one layer to the next
 _GAP = 26  # between neighbours
@@ -72,7 +73,7 @@ def draw(boxes: Sequence[Box], edges: Iterable[tuple[str, str]]) -> Drawing:
     number = {box.key: index for index, box in enumerate(boxes)}
     # As integers: the library would put names into a set, whose order differs from process to process.
     pairs = sorted({(number[a], number[b]) for a, b in edges if a in number and b in number and a != b})
-    widths = [max(len(box.title), len(box.detail) * 0.86) * _CHARACTER + _PADDING for box in boxes]
+    widths = [max(len(box.title), len(box.detail) * 0.8) * _CHARACTER + _PADDING for box in boxes]
     column = max(widths, default=0) + _GAP
     centres: dict[int, tuple[float, float]] = {}
     paths: list[list[int]] = []
@@ -133,7 +134,7 @@ def _tightened(
     factor = 0.35
     for nodes in layers.values():
         ordered = sorted(nodes, key=lambda node: centres[node][0])
-        for a, b in zip(ordered, ordered[1:], strict=False):
+        for a, b in itertools.pairwise(ordered):
             needed = (_half(a, widths, real) + _half(b, widths, real)) + _GAP
             distance = centres[b][0] - centres[a][0]
             factor = max(factor, min(1.0, needed / distance)) if distance else 1.0

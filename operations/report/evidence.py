@@ -6,6 +6,7 @@ The records and artifacts are read directly, without TensorFlow or TFX; so are t
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from pipeline.store import Output, outputs
 
 _Part = TypeVar("_Part")
 _DEFAULT_THRESHOLD = 0.5
+# How many batch predictions are looked at for what a model was asked.
+_PREDICTIONS = 50
 _STATES = {
     metadata_store_pb2.Execution.COMPLETE: "done",
     metadata_store_pb2.Execution.CACHED: "cached",
@@ -209,21 +212,36 @@ class Witness:
             )
             if counted is not None:
                 return counted, f"{counted.rows:,} rows that a server logged"
-        for prediction in reversed(self._records):
-            if prediction.kind != "prediction" or record.model_id is None:
+        for prediction, models, folder in self._predictions:
+            if record.model_id not in models:
                 continue
-            executions = self._executions(prediction.run_id)
-            made = outputs(self._store, [each.id for each in executions.values()])
-            produced = {node: made.get(each.id, {}) for node, each in executions.items()}
-            models = {each.artifact_id for node in produced.values() for each in node.values()}
-            folder = _artifact(produced, "FeatureStats.pb")
-            if record.model_id in models and folder is not None:
-                file = next(iter(sorted(folder.rglob("FeatureStats.pb"))))
-                read = _attempt(lambda: statistics.read(file), missing, "serving")  # noqa: B023 (called at once)
-                if read is not None:
-                    return read, f"{read.rows:,} rows of the batch prediction {prediction.run_id}"
+            file = next(iter(sorted(folder.rglob("FeatureStats.pb"))))
+            read = _attempt(lambda: statistics.read(file), missing, "serving")  # noqa: B023 (called at once)
+            if read is not None:
+                return read, f"{read.rows:,} rows of the batch prediction {prediction}"
         missing.setdefault("serving", "Nobody has asked this run's model anything yet, as far as is recorded.")
         return None, None
+
+    @functools.cached_property
+    def _predictions(self) -> list[tuple[str, set[int], Path]]:
+        """The newest batch predictions: run, ids of the artifacts it used and made, statistics of what was asked."""
+        found = []
+        for record in reversed(self._records):
+            if is_ours(record) and record.kind != "prediction":
+                continue
+            executions = self._executions(record.run_id)
+            if "BulkInferrer" not in executions:
+                continue
+            made = outputs(self._store, [each.id for each in executions.values()])
+            produced = {node: made.get(each.id, {}) for node, each in executions.items()}
+            folder = _artifact(produced, "FeatureStats.pb")
+            if folder is not None:
+                found.append(
+                    (record.run_id, {each.artifact_id for keys in produced.values() for each in keys.values()}, folder)
+                )
+            if len(found) == _PREDICTIONS:
+                break
+        return found
 
     def _anomalies(
         self, record: RunRecord, produced: dict[str, dict[str, Output]], missing: dict[str, str]
@@ -333,13 +351,13 @@ def _local(uri: str) -> Path | None:
 
 def _absent(produced: dict[str, dict[str, Output]], what: str, node: str) -> str:
     if node not in produced:
-        return f"There is no {what}: {node} did not run."
+        return f"{node} did not run, and so left no {what}."
     uris = [each.uri for each in produced[node].values()]
     if not uris:
-        return f"There is no {what}: {node} did not finish."
+        return f"{node} did not finish, and so left no {what}."
     if any("://" in uri for uri in uris):
-        return f"The {what} is not on this machine: it is where {node} left it, below {uris[0].rpartition('/')[0]}."
-    return f"The {what} is gone: {node} made it, but its files are no longer there."
+        return f"Not on this machine: {node} left its {what} below {uris[0].rpartition('/')[0]}."
+    return f"Gone: {node} made its {what}, but the files are no longer there."
 
 
 def _attempt(read: Callable[[], _Part], missing: dict[str, str], section: str) -> _Part | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime
+
+from markupsafe import Markup
 
 NOTHING = "\N{EN DASH}"
 
@@ -18,7 +21,7 @@ def number(value: float | None) -> str:
         return f"{value:,.0f}"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.4f}" if 0.001 <= abs(value) < 10 else f"{value:.4g}"
+    return f"{value:.4f}" if 0.001 <= abs(value) < 1 else f"{value:.4g}"
 
 
 def signed(value: float | None) -> str:
@@ -29,6 +32,11 @@ def signed(value: float | None) -> str:
 def percent(share: float | None) -> str:
     """A share of one, in per cent."""
     return NOTHING if share is None else f"{share:.1%}".replace("%", " %")
+
+
+def breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores, as HTML."""
+    return Markup("<wbr>").join(re.split(r"(?<=_)", name))
 
 
 def count(of: int, what: str) -> str:

@@ -27,6 +27,9 @@ SECTIONS = (
 _METRICS_OF_RUNS = 4
 _METRICS_OF_SLICES = 3
 _FEW_ROWS = 100
+_IMPORTANCES = 25
+# Columns whose plots are open from the beginning.
+_FEATURES = 9
 _ORDER = {name: at for at, name in enumerate(plots.SPLITS)}
 
 
@@ -86,6 +89,7 @@ def run(evidence: Evidence, roles: Mapping[str, str]) -> dict[str, Any]:
     record = evidence.record
     splits = [name for name in plots.SPLITS if name in evidence.splits]
     splits += sorted(evidence.splits.keys() - set(splits))
+    features = _features(evidence.splits, splits, roles)
     context = {
         "evidence": evidence,
         "sections": SECTIONS,
@@ -94,7 +98,8 @@ def run(evidence: Evidence, roles: Mapping[str, str]) -> dict[str, Any]:
         "tiles": _tiles(evidence),
         "facts": _facts(evidence),
         "anomalies": evidence.anomalies,
-        "features": _features(evidence.splits, splits, roles),
+        "features": features[:_FEATURES],
+        "further": features[_FEATURES:],
         "splits": splits,
         "split_rows": {name: evidence.splits[name].rows for name in splits},
         "serving_source": evidence.serving_source,
@@ -104,7 +109,6 @@ def run(evidence: Evidence, roles: Mapping[str, str]) -> dict[str, Any]:
         "that flatters it"
         if record.champion_saw
         else None,
-        "errors": any(each.error for each in evidence.nodes),
         **_quality(evidence),
         **_slices(evidence),
         **_importance(evidence),
@@ -435,7 +439,9 @@ def _slices(evidence: Evidence) -> dict[str, Any]:
     main = record.main_metric or ""
     names = [name for name in _metrics_of([record]) if any(name in each["challenger"] for each in evidence.slices)]
     # What only counts or sums rows is no quality of a slice.
-    names = [name for name in names if name not in ("example_count", "weighted_example_count")][:_METRICS_OF_SLICES]
+    names = [name for name in names if name not in ("example_count", "weighted_example_count")][
+        : _METRICS_OF_SLICES - bool(record.champion_metrics)
+    ]
     lower = record.main_better == "lower"
     least = evidence.settings.get("evaluation", {}).get("min_slice_size", _FEW_ROWS)
     ordered = sorted(
@@ -466,7 +472,23 @@ def _compared(record: RunRecord, found: Mapping[str, Any], metric: str) -> dict[
 
 
 def _importance(evidence: Evidence) -> dict[str, Any]:
-    return {"importance": None, "importance_note": None}
+    found = evidence.importance
+    if found is None:
+        return {"importance": None, "importance_note": None}
+    measured = [each for each in found["features"] if each["auc_drop"] is not None]
+    features = [
+        {"feature": each["feature"], "drop": each["auc_drop"], "deviation": each["auc_drop_std"] or 0.0}
+        for each in measured[:_IMPORTANCES]
+    ]
+    rest = (
+        f" {count(len(measured) - len(features), 'feature')} with less are left out." if measured[_IMPORTANCES:] else ""
+    )
+    return {
+        "importance": plots.importance(features, "AUC"),
+        "importance_note": f"Each raw column was shuffled {found['repeats']} times among {found['rows']:,} rows of the "
+        "evaluation split; the lines are one standard deviation of the shuffles. A column that repeats what others say "
+        f"gets little.{rest}",
+    }
 
 
 def _lead(evidence: Evidence) -> str:
@@ -507,8 +529,8 @@ def _limits(evidence: Evidence) -> list[str]:
         if abs(mean - found.base_rate) > 0.02:
             way = "less" if mean < found.base_rate else "more"
             limits.append(
-                f"It promises {way} than what came: {percent(mean)} on average, where {percent(found.base_rate)} of the "
-                "rows were positive."
+                f"It promises {way} than what came: {percent(mean)} on average, where {percent(found.base_rate)} of "
+                "the rows were positive."
             )
     if record.champion_saw:
         limits.append(

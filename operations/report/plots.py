@@ -80,7 +80,12 @@ def history(runs: Sequence[Measured], metric: str, better: str) -> Plot:
         alt.Chart(alt.Data(values=points), height=_HEIGHT)
         .transform_filter("datum.metric === metric")
         .encode(
-            x=alt.X("started:T", title=None, scale=alt.Scale(nice=False, padding=16)),
+            x=alt.X(
+                "started:T",
+                title=None,
+                axis=alt.Axis(tickCount=6, labelFlush=True),
+                scale=alt.Scale(nice=False, padding=16),
+            ),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=12)),
         )
     )
@@ -252,7 +257,7 @@ def slices(rows: Sequence[dict[str, Any]], metric: str, overall: float | None, m
     ]
     models = [model for model in MODELS if any(each["model"] == model for each in points)]
     base = alt.Chart(alt.Data(values=points), height=alt.Step(22)).encode(
-        y=alt.Y("slice:N", sort=[each["slice"] for each in shown], title=None, axis=alt.Axis(labelLimit=210)),
+        y=alt.Y("slice:N", sort=[each["slice"] for each in shown], title=None, axis=alt.Axis(labelLimit=260)),
         x=alt.X("value:Q", title=metric, scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(tickCount=5)),
     )
     span = base.mark_line(style="thread").encode(detail="slice:N")
@@ -355,7 +360,7 @@ def _numbers() -> dict[str, Any]:
         .mark_area(interpolate="step-after", line=True, fillOpacity=0.12)
         .encode(
             x=alt.X(
-                "at:Q", title=None, axis=alt.Axis(tickCount=4, format="~s"), scale=alt.Scale(nice=False, zero=False)
+                "at:Q", title=None, axis=alt.Axis(tickCount=4, format="~g"), scale=alt.Scale(nice=False, zero=False)
             ),
             y=alt.Y("density:Q", title=None, axis=None, stack=None),
             color=alt.Color("split:N", scale=alt.Scale(domain=list(SPLITS)), legend=None),

@@ -170,6 +170,7 @@ def _templates() -> Any:
         trim_blocks=True,
     )
     environment.filters |= {
+        "breakable": formats.breakable,
         "number": formats.number,
         "signed": formats.signed,
         "percent": formats.percent,
@@ -194,7 +195,7 @@ def _assets(folder: Path) -> None:
     for file in sorted((_HERE / "static").iterdir()):
         shutil.copyfile(file, folder / file.name)
     # In a function of its own, so that the names in the bundle stay there.
-    (folder / "vega.js").write_text(f"(()=>{{{vl_convert.javascript_bundle()}\n}})();\n", encoding="utf-8")
+    (folder / "vega.js").write_text(f"(()=>{{{vl_convert.javascript_bundle(None)}\n}})();\n", encoding="utf-8")
     (folder / "tables.js").write_text(_tables(), encoding="utf-8")
 
 

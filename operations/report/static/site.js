@@ -18,12 +18,12 @@
       },
       axisX: { grid: false }, axisBand: { grid: false },
       legend: { labelColor: ink, labelFontSize: 12, orient: "top", symbolSize: 90, offset: 4, columnPadding: 18 },
-      line: { strokeWidth: 2.2, color: series[0] }, bar: { color: series[0] }, point: { color: series[0] },
+      mark: { color: series[0] }, line: { strokeWidth: 2.2 },
       area: { line: { strokeWidth: 1.6 } },
       style: {
-        reference: { stroke: muted, strokeDash: [5, 4], strokeWidth: 1.2 },
+        reference: { color: muted, stroke: muted, strokeDash: [5, 4], strokeWidth: 1.2 },
         interval: { stroke: ink, strokeWidth: 1.4, opacity: 0.75 },
-        thread: { stroke: muted, strokeWidth: 1.3, opacity: 0.6 },
+        thread: { color: muted, stroke: muted, strokeWidth: 1.3, opacity: 0.6 },
         chosen: { fill: series[1], stroke: colour("--panel"), strokeWidth: 2 },
       },
     };
@@ -59,6 +59,7 @@
   async function drawAll() {
     const settings = theme();
     for (const figure of document.querySelectorAll(".figure")) {
+      if (figure.closest("details:not([open])")) continue; // it has no width yet
       await draw(figure, settings);
       await new Promise((next) => setTimeout(next)); // lets the page answer in between
     }
@@ -77,8 +78,8 @@
     const page = Number(table.dataset.page || 1000);
     new Tables(table, {
       order: [], autoWidth: false, paging: rows > page, pageLength: page, lengthChange: false, info: rows > page,
-      searching: rows > 8, language: { search: "Filter", info: "_START_ to _END_ of _TOTAL_", emptyTable: "nothing" },
-      layout: { topStart: rows > 8 ? "search" : null, topEnd: null, bottomStart: rows > page ? "info" : null, bottomEnd: rows > page ? "paging" : null },
+      searching: rows > 15, language: { search: "Filter", info: "_START_ to _END_ of _TOTAL_", emptyTable: "nothing" },
+      layout: { topStart: rows > 15 ? "search" : null, topEnd: null, bottomStart: rows > page ? "info" : null, bottomEnd: rows > page ? "paging" : null },
     });
     const frame = table.closest(".dt-layout-table") || table.parentElement;
     const name = table.caption ? table.caption.textContent.trim() : "Table";
@@ -120,6 +121,9 @@
 
   if (document.querySelector(".figure")) {
     let queue = drawAll();
-    dark.addEventListener("change", () => { queue = queue.then(drawAll); });
+    const again = () => { queue = queue.then(drawAll); };
+    dark.addEventListener("change", again);
+    for (const part of document.querySelectorAll("details")) part.addEventListener("toggle", () => part.open && part.querySelector(".figure") && again());
+    addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));
   } else root.dataset.plots = "drawn";
 })();

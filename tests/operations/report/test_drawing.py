@@ -1,0 +1,62 @@
+"""The layout of graphs."""
+
+import itertools
+import subprocess
+import sys
+
+import pytest
+
+from operations.report.drawing import Box, Drawing, draw
+
+pytestmark = pytest.mark.unit
+
+EDGES = [
+    ("read", "count"), ("read", "learn"), ("count", "check"), ("rules", "check"), ("check", "learn"),
+    ("learn", "judge"), ("learn", "probe"), ("judge", "push"), ("probe", "push"), ("read", "push"), ("a", "b"),
+]  # fmt: skip
+BOXES = [Box(name, name, "done, 1.0 s") for name in dict.fromkeys([*itertools.chain(*EDGES), "alone"])]
+
+
+def test_edges_point_down_and_boxes_do_not_overlap():
+    drawing = draw(BOXES, EDGES)
+    placed = {each.box.key: each for each in drawing.boxes}
+    assert set(placed) == {each.key for each in BOXES}
+    assert len(drawing.paths) == len(EDGES)
+    for start, end in EDGES:
+        assert placed[start].y + Drawing.box_height < placed[end].y
+    for one, other in itertools.combinations(placed.values(), 2):
+        apart = (
+            one.x + one.width <= other.x
+            or other.x + other.width <= one.x
+            or one.y + Drawing.box_height <= other.y
+            or other.y + Drawing.box_height <= one.y
+        )
+        assert apart, (one, other)
+    for each in placed.values():
+        assert each.x >= 0
+        assert each.x + each.width <= drawing.width
+        assert each.y + Drawing.box_height <= drawing.height
+
+
+def test_unknown_nodes_and_loops_are_left_out():
+    drawing = draw([Box("a", "a"), Box("b", "b")], [("a", "b"), ("a", "nobody"), ("a", "a")])
+    assert len(drawing.paths) == 1
+
+
+def test_graphs_without_edges_or_nodes():
+    assert len(draw([Box("a", "a"), Box("b", "b")], []).boxes) == 2
+    assert draw([], []).boxes == []
+
+
+def test_the_same_in_every_process():
+    code = "from tests.operations.report.test_drawing import BOXES, EDGES, draw; print(draw(BOXES, EDGES))"
+    drawn = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": "."},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(drawn) == 1

@@ -1,0 +1,103 @@
+"""Statistics of columns, from TFDV's protocol buffers and counted from Parquet."""
+
+import math
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from operations.report import statistics
+from operations.report.statistics import Column
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A file as StatisticsGen writes it."""
+    found = statistics_pb2.DatasetFeatureStatisticsList()
+    dataset = found.datasets.add(num_examples=10)
+    number = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.FLOAT)
+    number.path.step.append("size")
+    number.num_stats.common_stats.num_non_missing = 8
+    number.num_stats.mean, number.num_stats.std_dev, number.num_stats.max = 2.5, 1.0, 5.0
+    for kind, rows in ((statistics_pb2.Histogram.QUANTILES, 1), (statistics_pb2.Histogram.STANDARD, 4)):
+        histogram = number.num_stats.histograms.add(type=kind)
+        for at in range(2):
+            histogram.buckets.add(low_value=at, high_value=at + 1, sample_count=rows)
+    text = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.STRING)
+    text.path.step.append("colour")
+    text.string_stats.common_stats.num_non_missing = 10
+    text.string_stats.unique = 2
+    for rank, (value, rows) in enumerate((("red", 7), ("blue", 3))):
+        text.string_stats.rank_histogram.buckets.add(low_rank=rank, high_rank=rank, label=value, sample_count=rows)
+    empty = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.INT)
+    empty.path.step.append("never")
+    empty.num_stats.common_stats.num_missing = 10
+    file = tmp_path / "FeatureStats.pb"
+    file.write_bytes(found.SerializeToString())
+    return file
+
+
+def test_figures_are_those_of_the_file(written):
+    found = statistics.read(written)
+    size, colour, never = (found.columns[name] for name in ("size", "colour", "never"))
+    assert found.rows == 10
+    assert (size.kind, size.mean, size.maximum) == ("number", 2.5, 5.0)
+    assert size.missing == pytest.approx(0.2)
+    assert size.bins == ((0.0, 1.0, 4.0), (1.0, 2.0, 4.0))
+    assert (colour.distinct, colour.top) == (2, [("red", 0.7), ("blue", 0.3)])
+    assert (never.missing, never.mean, never.bins) == (1.0, None, ())
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    file = tmp_path / "FeatureStats.pb"
+    for content in (b"\xff\xfe not a message", b""):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"damaged|holds no"):
+            statistics.read(file)
+
+
+def test_counting_parquet_gives_the_same_figures(written, tmp_path):
+    like = statistics.read(written)
+    log = tmp_path / "log.parquet"
+    pq.write_table(
+        pa.table(
+            {
+                "model_version": [7, 7, 7, 8],
+                "size": pa.array([1.0, 3.0, None, 100.0]),
+                "colour": [["red"], ["red"], [], ["green"]],
+                "unasked": [1, 2, 3, 4],
+            }
+        ),
+        log,
+    )
+    found = statistics.count([log], like, {"model_version": "7"})
+    assert found is not None
+    assert (found.rows, set(found.columns)) == (3, {"size", "colour"})
+    assert (found.columns["size"].mean, found.columns["size"].present) == (2.0, 2)
+    assert found.columns["colour"].top == [("red", 1.0)]
+    assert statistics.count([log], like, {"model_version": "9"}) is None
+
+
+def test_shift_of_numbers_and_categories():
+    before = Column("number", 10, 10, mean=1.0, deviation=2.0)
+    assert statistics.shift(before, before) == 0
+    assert statistics.shift(before, Column("number", 10, 10, mean=4.0, deviation=9.0)) == 1.5
+    constant = Column("number", 10, 10, mean=1.0, deviation=0.0)
+    assert statistics.shift(constant, Column("number", 10, 10, mean=2.0, deviation=0.0)) == math.inf
+    red = Column("category", 10, 10, frequencies={"red": 10})
+    mixed = Column("category", 20, 20, frequencies={"red": 15, "blue": 5})
+    assert statistics.shift(red, mixed) == 0.25
+
+
+def test_reading_imports_no_tensorflow(written):
+    code = (
+        "import sys; from pathlib import Path; from operations.report import curves, site, statistics;"
+        f"statistics.read(Path({str(written)!r})); curves.read(Path({str(written.parent)!r}));"
+        "assert not {'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
