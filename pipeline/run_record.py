@@ -130,7 +130,7 @@ PREFIX = "flightdeck."
 # Each of these is several properties, PREFIX + NAME + "." + KEY, because several processes add to them.
 _SPREAD = ("nodes", "documents", "notes", "tags")
 _ADAPTERS = {
-    name: TypeAdapter(field.rebuild_annotation())
+    name: TypeAdapter(field.rebuild_annotation(), config=ConfigDict(ser_json_inf_nan="constants"))
     for name, field in RunRecord.model_fields.items()
     if name not in _SPREAD
 }
