@@ -24,20 +24,23 @@ _TITLES = {"code": "Code", "packages": "Packages", "data": "Data", "settings": "
 def ways_out(original: Original, found: Circumstances, project: Path) -> list[str]:
     """What a person can do when a run cannot be made again as things are, one sentence each."""
     from operations.reproduction import worktree
+    from operations.reproduction.circumstances import LOCK_FILE
 
     record = original.record
     aspects = {each.aspect for each in found.differences}
+    relocked = any(each.name == LOCK_FILE for each in found.differences)
     ways = []
-    elsewhere = record.commit is not None and (record.commit != found.running.commit or found.running.dirty)
-    if aspects & {"code", "packages"} and elsewhere and record.commit:
-        if worktree.has_commit(project, record.commit):
+    if "code" in aspects or relocked:
+        if record.commit is None:
+            ways.append("The run's code was in no git commit, so it cannot be checked out.")
+        elif worktree.has_commit(project, record.commit):
             with_changes = ", with the changes it had on top" if record.dirty else ""
             ways.append(
                 f"With the code of the run{with_changes}, in a worktree of its own: "
                 f"flightdeck runs reproduce {record.run_id} --at {record.commit[:12]}"
             )
         else:
-            ways.append(f"Commit {record.commit[:12]} is not in this repository, or there is none here: git fetch")
+            ways.append(f"Commit {record.commit[:12]}, which has the code of the run, is not at hand: git fetch --all")
     elif "packages" in aspects:
         ways.append("For the packages of the lock file: requirements/install.sh runtime")
     if "data" in aspects:
@@ -51,7 +54,7 @@ def refusal(original: Original, found: Circumstances, problem: str | None, ways:
     """The text for a run that cannot be made again as things are."""
     what = " and ".join(_TITLES[each].lower() for each in _TITLES if _of(found, each))
     run = original.record.run_id
-    lines = [f"Run {run} cannot be reproduced like this: {what} are not those of the run." if what else ""]
+    lines = [f"Run {run} cannot be reproduced like this: its {what} {_is(what)} not what is here." if what else ""]
     for aspect, title in _TITLES.items():
         different = _of(found, aspect)
         lines += [f"{title}: {each.sentence()}." for each in different[:_MOST]]
@@ -180,6 +183,10 @@ def _print_different(comparison: Comparison, on: Console) -> None:
 def _print_more(number: int, on: Console) -> None:
     if number > _MOST:
         on.print(f"and {number - _MOST} more; flightdeck runs show RUN --document verdict has all")
+
+
+def _is(what: str) -> str:
+    return "are" if " and " in what or what.endswith("s") else "is"
 
 
 def _of(found: Circumstances, aspect: str) -> list[Difference]:

@@ -29,6 +29,7 @@ Aspect = Literal["code", "packages", "data", "settings"]
 PLACES = ("workspace", "data.spans", "metadata", "beam", "kubeflow")
 # Further settings that a reproduction has no use for: it says itself which spans, and pushes and reuses nothing.
 _UNUSED = ("data.window", "push", "cache", "tuning")
+LOCK_FILE = f"the lock file {stamp.LOCK}"
 # A value of so many characters fits into a sentence.
 _SHORT = 30
 _NEEDED = ("settings", "sources", "packages")
@@ -66,8 +67,11 @@ class Difference:
         if self.recorded is None:
             return f"{name} is new" + (f": {self.now}" if self.aspect in ("packages", "settings") else "")
         if self.now is None:
-            return f"{name} is missing" + (f", and was {self.recorded}" if self.aspect != "code" else "")
-        return f"{name} is {self.now}, and was {self.recorded}"
+            return f"{name} is missing" + (
+                f", and was {self.recorded}" if self.aspect in ("packages", "settings") else ""
+            )
+        # The digests of a source file say nothing to a person.
+        return f"{name} has changed" if self.aspect == "code" else f"{name} is {self.now}, and was {self.recorded}"
 
     def briefly(self) -> str:
         """The same, without values that are long."""
@@ -394,7 +398,7 @@ def compare(found: Original, here: Settings) -> Circumstances:
     packages, others = package_differences(found.packages, stamp.packages(), pins(stamp.PROJECT / stamp.LOCK))
     lock = stamp.lock_digest()
     if record.lock and lock != record.lock:
-        packages.insert(0, Difference("packages", f"the lock file {stamp.LOCK}", record.lock, lock))
+        packages.insert(0, Difference("packages", LOCK_FILE, record.lock, lock))
     if others:
         notes.append(f"Packages that are in no lock differ, and take no part: {_listed(others)}.")
     data = data_differences(found, spans_folder(found, here))

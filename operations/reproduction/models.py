@@ -10,6 +10,8 @@ from typing import Any
 
 # What TensorFlow keeps beside the variables: the names of the objects they belong to.
 _STRUCTURE = "_CHECKPOINTABLE_OBJECT_GRAPH"
+# Of every variable's name in a checkpoint.
+_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 OVERALL = ""
 
 
@@ -178,7 +180,9 @@ def compare_variables(original: str, reproduction: str) -> tuple[int, int, tuple
             and before.tobytes() == after.tobytes()
         ):
             continue
-        different.append(VariableDifference(name, _form(before), _form(after), _largest(before, after)))
+        different.append(
+            VariableDifference(name.removesuffix(_SUFFIX), _form(before), _form(after), _largest(before, after))
+        )
     return len(names), values, tuple(different)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,8 @@ from pipeline.settings import Settings
 
 # Without it, a commit cannot reproduce anything by itself.
 _COMMAND = Path("flightdeck/runs/reproduce.py")
+# Folders that are removed when their process ends: COMMIT-PROCESS-RANDOM.
+_TEMPORARY = re.compile(r"[0-9a-f]{12}-([0-9]+)-")
 _INSTALL = "requirements/install.sh runtime"
 
 
@@ -79,9 +82,12 @@ def checked_out(project: Path, revision: str, below: Path, keep: bool, found: Or
             f"make a worktree with `git worktree add FOLDER {commit[:12]}`, and run it there as it was run then."
         )
     below.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(project, below)
+    below.mkdir(exist_ok=True)
     earlier = below / commit[:12]
     reused = (earlier / ".git").exists() and _git(earlier, "rev-parse", "HEAD").strip() == commit
-    folder = earlier if reused or keep else Path(tempfile.mkdtemp(prefix=f"{commit[:12]}-", dir=below))
+    own = f"{commit[:12]}-{os.getpid()}-"
+    folder = earlier if reused or keep else Path(tempfile.mkdtemp(prefix=own, dir=below))
     stays = keep or reused
     try:
         if not reused:
@@ -117,7 +123,8 @@ def make_again(tree: Worktree, found: Original, here: Settings, options: Sequenc
         json.dump(_config(tree.folder, found, here), config)  # JSON is YAML
         config.flush()
         command = [tree.python, "-m", "flightdeck", "runs", "reproduce", found.record.run_id, "--config", config.name]
-        process = subprocess.Popen([*command, *options], cwd=tree.folder, env=environment)
+        # A group of its own, so that what a terminal sends arrives once, from here.
+        process = subprocess.Popen([*command, *options], cwd=tree.folder, env=environment, process_group=0)
         with _passing_signals(process):
             return process.wait()
 
@@ -139,9 +146,7 @@ def _passing_signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """What asks this process to stop asks the other one; what that has begun, it cleans up itself."""
 
     def forward(number: int, _frame: object) -> None:
-        # From a terminal the other process gets an interrupt anyway.
-        if number == signal.SIGTERM:
-            process.send_signal(number)
+        process.send_signal(number)
 
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -195,11 +200,23 @@ def _is_dirty(folder: Path) -> bool:
     return bool(_git(folder, "status", "--porcelain", "--untracked-files=no").strip())
 
 
+def _remove_abandoned(project: Path, below: Path) -> None:
+    """Removes what killed processes left behind."""
+    for folder in below.iterdir():
+        if match := _TEMPORARY.match(folder.name):
+            try:
+                os.kill(int(match[1]), 0)
+            except ProcessLookupError:
+                _remove(project, folder)
+            except OSError:  # somebody else's, and alive
+                continue
+
+
 def _remove(project: Path, folder: Path) -> None:
     _succeeds(project, "worktree", "remove", "--force", str(folder))
     shutil.rmtree(folder, ignore_errors=True)
     _succeeds(project, "worktree", "prune")
-    with contextlib.suppress(OSError):  # others may be in use
+    with contextlib.suppress(OSError):  # others may be in it
         folder.parent.rmdir()
 
 
