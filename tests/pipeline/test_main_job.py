@@ -192,7 +192,7 @@ def test_the_metadata_store_counts_the_cache_hits(world, second):
 
     assert states.pop("Champion") == metadata_store_pb2.Execution.COMPLETE
     assert set(states.values()) == {metadata_store_pb2.Execution.CACHED}
-    assert len(states) == 11
+    assert len(states) == 12
 
 
 def test_a_model_that_misses_a_threshold_is_not_pushed_and_the_reason_is_given(first, not_blessed):
