@@ -127,7 +127,8 @@ def _facts(record: RunRecord, on: Console) -> None:
         "Data",
         f"window {record.window}" if record.window else None,
         *(
-            f"{split} spans {shown_spans(spans)}" + (f" ({record.rows[split]:,} rows)" if split in record.rows else "")
+            f"{split} span{'s' * (len(spans) != 1)} {shown_spans(spans)}"
+            + (f" ({record.rows[split]:,} rows)" if split in record.rows else "")
             for split, spans in record.spans.items()
         ),
     )

@@ -224,7 +224,7 @@ class TestShow:
             "Run 20130701-0931-bbbb   not blessed",
             "auc is 0.7123, and must be at least 0.8",
             f"{2:040x}, with changes that are not in it",
-            "train spans 1-2 (3,000 rows), eval spans 3 (1,500 rows)",
+            "train spans 1-2 (3,000 rows), eval span 3 (1,500 rows)",
             "sha256:feed",
             "peak memory 2.0 GiB",
             "20 s of it loading libraries",
