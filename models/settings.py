@@ -93,6 +93,7 @@ class TuningSettings(BaseModel):
         epochs: Epochs of a trial (at most, for Hyperband).
         holdout: Fraction of the training rows, the newest ones, on which trials are scored. The evaluation split
             is never used, so that it still tells the truth about the tuned model.
+        seed: Seed of the search; default: the model's.
         objective: What the newest rows decide by: ``val_auc``, or ``val_loss``, the cross-entropy.
         search: By hyperparameter, the values that are tried. A list is its candidates; ``{min: 0.0001, max: 0.01,
             sampling: log}`` is a range.
@@ -104,6 +105,7 @@ class TuningSettings(BaseModel):
     max_trials: int = Field(default=8, ge=1)
     epochs: int = Field(default=2, ge=1)
     holdout: float = Field(default=0.1, gt=0, lt=1)
+    seed: int | None = Field(default=None, ge=0, lt=2**31)
     objective: Literal["val_auc", "val_loss"] = "val_auc"
     search: dict[str, Dimension] = _SEARCH
 

@@ -118,7 +118,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
             _, history = training.fit(tried, shape, where, older, newest, log_dir=logs)
         return {name: each[-1] for name, each in history.items()}
 
-    oracle = _oracle(settings, seed=settings.seed)
+    oracle = _oracle(settings, seed=settings.seed if settings.tuning.seed is None else settings.tuning.seed)
     search = Search(oracle, train, fn_args.working_dir, fn_args.custom_config.get("logs"))
     return TunerFnResult(tuner=search, fit_kwargs={})
 

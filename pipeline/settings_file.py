@@ -65,7 +65,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
     """
     raw = _read(path)
     for override in overrides:
-        _override(raw, override)
+        put(raw, override)
     bound = bind(raw.get("use_case"), str(path))
     try:
         # Through JSON, because strict validation of Python objects would want tuples where YAML has lists.
@@ -149,7 +149,16 @@ def _are_mappings(*values: Any) -> bool:
     return all(isinstance(value, dict) for value in values)
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
+def put(raw: dict[str, Any], override: str) -> None:
+    """Puts a value into raw settings.
+
+    Args:
+        raw: as a settings file has them; changed.
+        override: such as ``model.epochs=2``; the value is YAML.
+
+    Raises:
+        SettingsError: it is not of that form, or the key leads through something that is no section.
+    """
     key, sign, text = override.partition("=")
     if not sign or not all(key.split(".")):
         raise SettingsError(f"`--set {override}` is not of the form key=value, such as model.epochs=2.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +143,50 @@ def settings_of(plan: Plan, values: Mapping[str, Any] | None = None) -> Settings
     if values is None:
         return settings
     return settings.model_copy(update={"model": settings.model.with_hyperparameters(values)})
+
+
+# Where a run reads and writes. Everything else of a sweep is as in its parent, unless it is changed on purpose.
+_PLACES = ("workspace", "metadata", "push", "beam", "kubeflow", "cache")
+
+
+def settings_around(
+    parent: RunRecord, recorded: Mapping[str, Any], here: Settings, overrides: Sequence[str] = ()
+) -> Settings:
+    """The settings of a sweep: those of its parent, in the workspace and with the metadata store that are used here.
+
+    Args:
+        parent: the run; the hyperparameters are those that it used, also if it had searched for them.
+        recorded: the parent's settings as a document.
+        here: the settings that the command was given.
+        overrides: those of the command, such as ``model.batch_size=256``; they apply to the parent's settings too.
+
+    Raises:
+        SettingsError: the parent's settings mean nothing to this code, or an override does not fit.
+        SweepError: an override concerns what the parent's data was made with.
+    """
+    document = {**recorded, **{name: value for name, value in here.document().items() if name in _PLACES}}
+    there = recorded["data"].get("spans")
+    moved = here.data.spans is not None or there is None or not ("://" in there or Path(there).is_dir())
+    document["data"] = {**recorded["data"], "spans": here.document()["data"]["spans"] if moved else there}
+    document["model"] = _with_dotted(recorded["model"], parent.hyperparameters)
+    # Or the full run with the winner would search once more.
+    document["tuning"] = {"enabled": False}
+    for override in overrides:
+        section = override.partition("=")[0].partition(".")[0]
+        if section in ("features", "use_case"):
+            raise SweepError(
+                f"--set {override}: trials learn from the data of the run, which was made with its own `{section}`; "
+                "make a run with the other ones first."
+            )
+        if section in ("model", "evaluation"):
+            settings_file.put(document, override)
+    return settings_file.from_document(document)
+
+
+def _with_dotted(section: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A section of settings with values by dotted names put into it."""
+    merged = dict(section)
+    for name, value in values.items():
+        first, _, rest = name.partition(".")
+        merged[first] = _with_dotted(merged.get(first) or {}, {rest: value}) if rest else value
+    return merged

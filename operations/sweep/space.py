@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from operations.sweep.plan import SweepError
 from pipeline import settings_file
+from pipeline.settings import Settings
 
 _SECTION = "model"
 
@@ -56,12 +57,27 @@ def read_space(path: Path, model: BaseModel) -> dict[str, Any]:
     return space
 
 
-def with_tuning(model: BaseModel, tuning: Mapping[str, Any]) -> BaseModel:
-    """The settings of a model with other ones in its section `tuning`.
+def searching(settings: Settings, space: Path | None, tuning: Mapping[str, Any]) -> Settings:
+    """The settings of a sweep with what its command says about the search.
+
+    Args:
+        settings: of the run, in the place of the sweep.
+        space: the file of the search space; without one, it is that of the settings.
+        tuning: fields of `model.tuning`. Without `epochs`, a trial is trained as long as the run was.
 
     Raises:
-        pydantic.ValidationError: they do not fit.
+        SweepError: they do not fit.
     """
+    fields: dict[str, Any] = {"epochs": settings.model.epochs, **tuning}
+    if space is not None:
+        fields["search"] = read_space(space, settings.model)
+    try:
+        return settings.model_copy(update={"model": _with_tuning(settings.model, fields)})
+    except ValidationError as error:
+        raise SweepError(f"The search cannot be made so: {_said(error)}.") from None
+
+
+def _with_tuning(model: BaseModel, tuning: Mapping[str, Any]) -> BaseModel:
     values = model.model_dump(mode="json")
     return type(model).model_validate({**values, "tuning": {**values["tuning"], **tuning}})
 
@@ -73,7 +89,14 @@ def _check(path: Path, name: str, value: Any, model: BaseModel) -> None:
         hint = f"; did you mean `{_SECTION}.{close[0]}`?" if close else "."
         raise SweepError(f"{path}: there is no setting `{_SECTION}.{name}`{hint}")
     try:
-        with_tuning(model, {"search": {name: value}})
+        _with_tuning(model, {"search": {name: value}})
     except ValidationError as error:
-        said = error.errors()[0]["msg"].removeprefix("Value error, ").removeprefix("tuning.search: ").rstrip(".")
-        raise SweepError(f"{path}: `{_SECTION}.{name}`: {said[:1].lower()}{said[1:]}.") from None
+        raise SweepError(f"{path}: `{_SECTION}.{name}`: {_said(error)}.") from None
+
+
+def _said(error: ValidationError) -> str:
+    first = error.errors()[0]
+    said = first["msg"].removeprefix("Value error, ").removeprefix("tuning.search: ").rstrip(".")
+    # The entry's own name is said already; what is wrong inside it is not.
+    inside = [str(part) for part in first["loc"] if part not in ("tuning", "search")][1:]
+    return f"{'.'.join(inside)}: {said}" if inside else f"{said[:1].lower()}{said[1:]}"

@@ -1,0 +1,175 @@
+"""``flightdeck runs sweep``: a more thorough search around a run, and a full run with what it found."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+
+if TYPE_CHECKING:
+    from operations.sweep.plan import Plan
+    from operations.sweep.standing import Standing, Trial
+    from operations.summary import RunSummary
+    from pipeline.settings import Settings
+
+
+class Algorithm(StrEnum):
+    """How the next trial is chosen."""
+
+    RANDOM = "random"
+    HYPERBAND = "hyperband"
+    BAYESIAN = "bayesian"
+
+
+Space = Annotated[
+    Path | None,
+    typer.Option(
+        help="YAML: `model.learning_rate: {min: 1e-4, max: 1e-2, sampling: log}`, `model.hidden_units: [[64], [128, "
+        "64]]`. Default: the space of the settings (model.tuning.search).",
+        dir_okay=False,
+    ),
+]
+Algorithms = Annotated[
+    Algorithm, typer.Option(help="hyperband trains many briefly and few as long as --epochs; bayesian learns from all.")
+]
+Objective = Annotated[
+    str | None, typer.Option(metavar="METRIC", help="val_auc or val_loss, on the newest training rows.")
+]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Of a trial, at most. Default: as many as the run.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Of the search. Default: that of the model.")]
+
+
+def sweep(
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="RUN", help="A run, or the beginning of its name; `latest`; or `best`."),
+    ] = None,
+    space: Space = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="How many. Default: model.tuning.max_trials.")] = None,
+    parallel: Annotated[int, typer.Option(min=1, help="How many at a time, each in a process of its own.")] = 1,
+    algorithm: Algorithms = Algorithm.RANDOM,
+    objective: Objective = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    window: Annotated[
+        str, typer.Option(metavar="FIRST:LAST", help="Spans of the final run; the trials learn from the run's own.")
+    ] = "oldest:newest",
+    final: Annotated[bool, typer.Option(help="Make a full run with the winner.")] = True,
+    resume: Annotated[
+        str | None, typer.Option(metavar="SWEEP", help="Go on with a sweep that was stopped or killed, as it was begun.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Search for better hyperparameters around a run, then make a full run with the best.
+
+    Trials learn from the data that the run has ingested and analysed, and are judged by the newest of its training
+    rows; the evaluation split stays unseen. A sweep that was killed goes on with --resume: finished trials are not
+    repeated. A trial that fails is recorded, and the sweep goes on.
+
+    Exit code: 0; 1 if every trial failed, or the final run did; 2 for what cannot be begun.
+    """
+    from flightdeck.runs import sweep_page
+    from operations.sweep.plan import SweepError
+
+    if (from_ is None) == (resume is None):
+        raise SweepError("Say around which run to search with --from RUN, or which sweep shall go on with --resume.")
+    here = load_settings(config, overrides)
+    if resume is None:
+        tuning = _tuning(algorithm, trials, objective, epochs, seed)
+        plan = _planned(str(from_), here, space, tuning, overrides or [])
+    else:
+        plan = _resumed(resume, here, trials)
+    plan, standing = _search(plan, parallel, resumed=resume is not None, as_json=as_json)
+    best = standing.best(plan.higher_is_better)
+    summary = _final(plan, best, window, as_json) if best is not None and final else None
+    if as_json:
+        typer.echo(json.dumps(sweep_page.document(plan, standing, summary), indent=2))
+    raise typer.Exit(1 if best is None or (summary is not None and summary.outcome == "failed") else 0)
+
+
+def _tuning(
+    algorithm: Algorithm, trials: int | None, objective: str | None, epochs: int | None, seed: int | None
+) -> dict[str, Any]:
+    """What the command says about the search: fields of `model.tuning`."""
+    given = {"algorithm": str(algorithm), "max_trials": trials, "objective": objective, "epochs": epochs, "seed": seed}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _planned(
+    name: str, here: Settings, space: Path | None, tuning: dict[str, Any], overrides: list[str]
+) -> Plan:
+    from operations.ledger.opening import open_readonly
+    from operations.ledger.runs import Runs
+    from operations.sweep import plan as plans
+    from operations.sweep.space import searching
+    from pipeline import store
+    from pipeline.workspace import new_run_id
+
+    reader = open_readonly(store.connection(here))
+    runs = Runs(reader)
+    parent = runs.find(name)
+    if "settings" not in parent.documents:
+        raise plans.SweepError(f"Run {parent.run_id} was made by another program: its settings are not known.")
+    settings = plans.settings_around(parent, runs.document(parent, "settings"), here, overrides)
+    settings = searching(settings, space, tuning)
+    return plans.make(reader, new_run_id(), parent, settings, settings.model.tuning.max_trials)
+
+
+def _resumed(name: str, here: Settings, trials: int | None) -> Plan:
+    from operations.ledger.opening import open_readonly
+    from operations.ledger.runs import Runs
+    from operations.sweep import plan as plans
+    from pipeline import store
+    from pipeline.recorder import Recorder
+
+    reader = open_readonly(store.connection(here))
+    found = plans.load(Recorder(reader), Runs(reader).find(name).run_id)
+    return found if trials is None else found.model_copy(update={"trials": trials})
+
+
+def _search(plan: Plan, parallel: int, resumed: bool, as_json: bool) -> tuple[Plan, Standing]:
+    from flightdeck.recorded import recorded_run
+    from flightdeck.runs import sweep_page
+    from operations.sweep import local, record
+    from operations.sweep import plan as plans
+    from pipeline import store
+
+    settings = plans.settings_of(plan)
+    connection = store.connection(settings)
+    name = plan.sweep_id
+    with recorded_run(settings, "sweep", quiet=as_json, resumed=name) as run:
+        begun = record.begin(connection, plan, settings, resumed)
+        page = sweep_page.Page(plan, parallel, run.output)
+        try:
+            standing = local.run(plan, connection, parallel, run.folder, page.watched)
+        except BaseException as error:
+            page.close()
+            record.interrupted(connection, plan, begun, error)
+            if isinstance(error, KeyboardInterrupt):
+                run.output.print(f"Interrupted; go on with: flightdeck runs sweep --resume {name}")
+                raise typer.Exit(1) from None
+            raise
+        page.close()
+        record.end(connection, plan, begun, standing)
+        page.print_result(standing)
+        return plan, standing
+
+
+def _final(plan: Plan, best: Trial, window: str, as_json: bool) -> RunSummary:
+    """A full run with the winner, recorded as a child of the sweep."""
+    from flightdeck.recorded import recorded_run, require_spans
+    from flightdeck.run import report
+    from operations.sweep import plan as plans
+
+    settings = plans.settings_of(plan, best.values)
+    settings = settings.model_copy(update={"data": settings.data.model_copy(update={"window": window})})
+    require_spans(settings)
+    with recorded_run(settings, "run", quiet=as_json, parent=plan.sweep_id) as run:
+        return report(run, run.execute("create_pipeline"), as_json=False)  # quiet, if JSON is wanted: it is one document
