@@ -61,20 +61,26 @@ def best(
     if as_json:
         import json
 
+        from flightdeck.runs.named import document
+
         typer.echo(
             json.dumps(
                 {
                     "run_id": found.record.run_id,
                     "metric": found.metric,
                     "better": found.better,
-                    "value": found.record.metrics[found.metric],
+                    "value": document(found.record)["metrics"][found.metric],
                     "of_runs": 1 + len(found.others),
                     "evaluated_on": found.evaluated_on,
                     "others": [
-                        {"run_id": each.run_id, "value": each.metrics[found.metric], "outcome": each.outcome}
+                        {
+                            "run_id": each.run_id,
+                            "value": document(each)["metrics"][found.metric],
+                            "outcome": each.outcome,
+                        }
                         for each in found.others[:others]
                     ],
-                    "run": found.record.model_dump(mode="json"),
+                    "run": document(found.record),
                 },
                 indent=2,
             )

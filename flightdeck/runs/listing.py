@@ -102,10 +102,12 @@ def list_runs(
     if as_json:
         import json
 
+        from flightdeck.runs.named import document
+
         typer.echo(
             json.dumps(
                 {
-                    "runs": [each.model_dump(mode="json") | {"recorded": is_ours(each)} for each in printed],
+                    "runs": [document(each) | {"recorded": is_ours(each)} for each in printed],
                     "matching": len(found),
                     "trials_left_out": len(trials),
                     "all": len(runs.all()),

@@ -16,6 +16,13 @@ Run = Annotated[
 ]
 
 
+def document(record: RunRecord) -> dict[str, Any]:
+    """A record for a program: what JSON can say, so a metric that is not a number is null."""
+    import json
+
+    return json.loads(record.model_dump_json())
+
+
 def shown_time(moment: datetime) -> str:
     """A time as it was on the clock of this machine, such as 2013-07-01 09:30."""
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"

@@ -8,6 +8,7 @@ import typer
 
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 from flightdeck.runs.named import Run
+from flightdeck.runs.named import document as whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,9 +43,7 @@ def show(
     if as_json:
         # With what a program would otherwise have to ask for one by one; the long texts stay documents.
         contents = {name: runs.document(record, name) for name in ("settings", "slices") if name in record.documents}
-        typer.echo(
-            json.dumps(record.model_dump(mode="json") | {"recorded": is_ours(record), "contents": contents}, indent=2)
-        )
+        typer.echo(json.dumps(whole(record) | {"recorded": is_ours(record), "contents": contents}, indent=2))
         return
     _print(record, runs.document(record, "slices") if "slices" in record.documents else [])
 

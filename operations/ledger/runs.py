@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
@@ -246,25 +246,18 @@ class Runs:
             self._require(each.name, each.metrics_only)
         return [each for each in self.all() if wanted.holds(each)]
 
-    def sort(self, records: Iterable[RunRecord], field: str, descending: bool) -> list[RunRecord]:
-        """Runs in the order of a metric, hyperparameter or fact; those without it last.
+    def sort(self, records: Sequence[RunRecord], field: str, descending: bool) -> list[RunRecord]:
+        """Runs in the order of a metric, hyperparameter or fact; those without it, or with no number, last.
 
         Raises:
             LedgerError: no run has it.
         """
         self._require(field, metrics_only=False)
-        present = [(value, each) for each in records if (value := value_of(each, field)) is not None]
-        absent = [each for each in records if value_of(each, field) is None]
+        present = [(value, each) for each in records if _comparable(value := value_of(each, field))]
+        absent = [each for each in records if not _comparable(value_of(each, field))]
         # Numbers before text, should a name be both.
-        return [
-            *(
-                each
-                for _, each in sorted(
-                    present, key=lambda pair: (_kind_of(pair[0]), _sortable(pair[0])), reverse=descending
-                )
-            ),
-            *absent,
-        ]
+        present.sort(key=lambda pair: (_kind_of(pair[0]), _sortable(pair[0])), reverse=descending)
+        return [*(each for _, each in present), *absent]
 
     def best(self, metric: str | None = None, wanted: Filter | None = None, better: Better | None = None) -> Best:
         """The best run by a metric. Of equally good ones, the earliest.
@@ -442,6 +435,11 @@ def _number(text: str) -> float | None:
 def _finite(value: float) -> float:
     """A metric that is not a number is never the best."""
     return value if value == value else float("inf")
+
+
+def _comparable(value: Any) -> bool:
+    """Whether there is a value, and not one that is no number."""
+    return value is not None and value == value
 
 
 def _kind_of(value: Any) -> bool:

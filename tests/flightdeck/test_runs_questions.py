@@ -1,6 +1,7 @@
 """`flightdeck runs list|show|best|note|tag` as a person types them, on a store that the recorder wrote."""
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -190,6 +191,17 @@ class TestList:
         assert record["recorded"] is True
         assert (answer["matching"], answer["all"], answer["unreadable"]) == (1, 7, ["unreadable"])
         assert answer["trials_left_out"] == 1
+
+    def test_a_metric_that_is_no_number_comes_last_and_is_null(self, run_command, tmp_path):
+        seeder = Seeder(sqlite(tmp_path / "metadata.sqlite"))
+        for name, auc in (("2013-a", 0.6), ("2013-b", math.nan), ("2013-c", 0.5)):
+            seeder.run(name, auc)
+
+        for direction in ((), ("--desc",)):
+            assert listed(run_command(tmp_path, "list", "--sort", "auc", *direction)[1])[-1] == "2013-b"
+        answer = json.loads(run_command(tmp_path, "best", "--json")[1], parse_constant=pytest.fail)
+        assert answer["run_id"] == "2013-a"
+        assert answer["others"][-1]["value"] is None
 
     def test_theirs_are_told_apart(self, runs):
         assert "not ours" in next(line for line in runs("list").splitlines() if line.startswith("theirs"))
