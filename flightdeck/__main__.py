@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from flightdeck import alerts, config, data, image, kubeflow, predict, report, run, runs
+from flightdeck import alerts, config, data, image, kubeflow, predict, report, run, runs, tensorboard
 
 app = typer.Typer(
     name="flightdeck",
@@ -29,6 +29,7 @@ app.add_typer(runs.app, name="runs")
 app.command(name="run")(run.run)
 app.command(name="predict")(predict.predict)
 app.command(name="report")(report.report)
+app.command(name="tensorboard")(tensorboard.tensorboard)
 
 
 def main() -> None:

@@ -227,7 +227,7 @@ class Worker:
                 fileio.rmtree(logs)
             shown = {key: used.get(key, value) for key, value in values.items() if not key.startswith("tuner/")}
             shown |= {"epochs": used["epochs"]} if "tuner/epochs" in values else {}
-            with self._beating(link), hparams.session(logs, plan.trial_name(number), shown, name) as session:
+            with self._beating(link), hparams.session(logs, self._plan.trial_id(number), shown, name) as session:
                 metrics = dict(self._tuner.run_trial(self._trial(number)) or {})
                 session.score = metrics[name]
         except Exception as raised:
