@@ -92,12 +92,12 @@ def best(
 def _print(found: Best, shown: int) -> None:
     from rich.markup import escape
 
-    from flightdeck.console import console, table
-    from flightdeck.runs.named import shown_commit, shown_number, shown_time
+    from flightdeck.console import table
+    from flightdeck.runs.named import page, shown_commit, shown_number, shown_time
     from operations.ledger.runs import evaluation_data, resolved_window
 
     record, metric = found.record, found.metric
-    on = console()
+    on = page()
     style = {"pushed": "bold green", "blessed": "bold yellow"}.get(record.outcome, "bold red")
     version = f" as version {record.version}" if record.version else ""
     on.print(f"Best run    [bold]{escape(record.run_id)}[/]   [{style}]{record.outcome}[/]{version}")
@@ -122,15 +122,14 @@ def _print(found: Best, shown: int) -> None:
         on.print()
         mixed = len(found.evaluated_on) > 1
         table(
-            ["next best", "value", "behind", "outcome", "started", *(["evaluated on"] if mixed else ["commit"])],
+            ["next best", "value", "behind", "outcome", *(["evaluated on"] if mixed else ["started", "commit"])],
             [
                 (
                     each.run_id,
                     shown_number(each.metrics[metric]),
                     f"{abs(each.metrics[metric] - record.metrics[metric]):.4f}",
                     each.outcome,
-                    shown_time(each.started),
-                    evaluation_data(each) if mixed else shown_commit(each),
+                    *([evaluation_data(each)] if mixed else [shown_time(each.started), shown_commit(each)]),
                 )
                 for each in found.others[:shown]
             ],

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from pipeline.run_record import RunRecord
 
 SCREENFUL = 20
-# Columns of text. A narrower terminal gets no times and commits, or nothing could be read; what is not a terminal has
-# no edge, and a name that is broken there could not be searched for.
-NARROW, SPACIOUS = 100, 240
+# Columns of text. A narrower terminal gets no times and commits, or nothing could be read.
+NARROW = 100
 
 
 def list_runs(
@@ -121,8 +120,8 @@ def list_runs(
 
 
 def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
-    from flightdeck.console import console, table
-    from flightdeck.runs.named import shown_commit, shown_number, shown_seconds, shown_time, shown_value
+    from flightdeck.console import table
+    from flightdeck.runs.named import page, shown_commit, shown_number, shown_seconds, shown_time, shown_value
     from operations.ledger.runs import is_ours, outcome, resolved_window, value_of
 
     if not records:
@@ -133,9 +132,7 @@ def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
     columns = [each for each in dict.fromkeys([*main, *asked]) if each not in shown_anyway]
     with_kind = {each.kind for each in records if is_ours(each)} not in ({"run"}, set())
     with_tags = any(each.tags or each.notes for each in records)
-    on = console()
-    if not on.is_terminal:
-        on.width = SPACIOUS
+    on = page()
     table_of: dict[str, list[str]] = {"run": [each.run_id for each in records]}
     if on.width >= NARROW:
         table_of["started"] = [shown_time(each.started) for each in records]

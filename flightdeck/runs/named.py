@@ -8,12 +8,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pipeline.run_record import RunRecord
 
 Run = Annotated[
     str,
     typer.Argument(metavar="RUN", help="A run, or the beginning of its name; `latest`; or `best`."),
 ]
+
+
+# Columns of text. What is not a terminal has no edge, and a name that is broken there could not be searched for.
+SPACIOUS = 240
+
+
+def page() -> Console:
+    """A console on which the name of a run is never broken, unless by the edge of a terminal."""
+    from flightdeck.console import console
+
+    on = console()
+    if not on.is_terminal:
+        on.width = SPACIOUS
+    return on
 
 
 def document(record: RunRecord) -> dict[str, Any]:
