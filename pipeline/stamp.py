@@ -116,8 +116,8 @@ def _difference(root: Path) -> tuple[bool | None, str | None]:
     if changed is None or untracked is None:
         return None, None
     names = sorted(filter(None, untracked.split("\0")))
-    listed = [f"untracked {name} sha256 {_digest_of(root / name)}" for name in names]
-    text = "\n".join([changed, *listed]).strip()
+    # To the last blank: it is a patch that `git apply` takes, with a list of other files after it.
+    text = changed + "".join(f"untracked {name} sha256 {_digest_of(root / name)}\n" for name in names)
     if not text:
         return False, None
     digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()

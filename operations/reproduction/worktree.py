@@ -92,7 +92,7 @@ def checked_out(project: Path, revision: str, below: Path, keep: bool, found: Or
     try:
         if not reused:
             _git(project, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(folder), commit)
-        changed = bool(found.record.dirty) and found.record.commit == commit
+        changed = bool(found.record.dirty) and found.record.commit == commit and not _only_untracked(found)
         if changed and not _is_dirty(folder):
             _apply(folder, found)
         yield Worktree(folder, commit, stays, changed)
@@ -177,6 +177,11 @@ def has_commit(project: Path, commit: str) -> bool:
     return _succeeds(project, "cat-file", "-e", f"{commit}:{_COMMAND}")
 
 
+def _only_untracked(found: Original) -> bool:
+    # Their content is not on record; whether it matters is seen when the sources are compared.
+    return (found.diff or "").startswith("untracked ")
+
+
 def _apply(folder: Path, found: Original) -> None:
     """Applies the changes that a run had on top of its commit, as far as they are on record."""
     text = found.diff
@@ -185,15 +190,13 @@ def _apply(folder: Path, found: Original) -> None:
             f"Run {found.record.run_id} had changes on top of commit {str(found.record.commit)[:12]}, and only their "
             f"digest is on record: {(text or 'none')[:100]}"
         )
-    patch, _, untracked = text.partition("\nuntracked ")
-    # The record is without the white space at the end, which may be a line of the last hunk.
-    done = _run(folder, "apply", "--recount", "--whitespace=nowarn", "-", given=f"{patch}\n")
+    patch = text.partition("\nuntracked ")[0].removesuffix("\n")
+    done = _run(folder, "apply", "--whitespace=nowarn", "-", given=f"{patch}\n")
     if done.returncode:
         raise ReproductionError(
             f"The changes that run {found.record.run_id} had on top of its commit cannot be applied: "
             f"{' '.join(done.stderr.split())[:300]}"
         )
-    del untracked  # their content is not on record; whether it matters is seen when the sources are compared
 
 
 def _is_dirty(folder: Path) -> bool:
