@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -23,8 +24,18 @@ DOCUMENT = "flightdeck.Document"
 PATIENCE_SECONDS = 60.0
 # Of a document: MySQL's longest text that ML Metadata has room for is 16 MiB.
 _LONGEST_TEXT = 8_000_000
-
-_Answer = TypeVar("_Answer")
+_PAUSE_SECONDS = 0.3
+# A locked SQLite file is Internal, a deadlock of MySQL is Aborted, a lost connection either.
+_TRANSIENT = (
+    ml_metadata.errors.AbortedError,
+    ml_metadata.errors.InternalError,
+    ml_metadata.errors.UnavailableError,
+)
+# What no waiting mends: a wrong user or password, a right that is missing, a schema of another version, a wrong file.
+_HOPELESS = re.compile(
+    "access denied|denied to user|schema_version|database version|not a database|unable to open|malformed",
+    re.IGNORECASE,
+)
 
 
 class RecordError(ValueError):
@@ -60,40 +71,84 @@ class Ended(Protocol):
         ...
 
 
-def patiently(ask: Callable[[], _Answer], seconds: float = PATIENCE_SECONDS) -> _Answer:
-    """Asks again while a store is away, or busy with another writer.
+_Answer = TypeVar("_Answer")
 
-    Raises:
-        ml_metadata.errors.StatusError: it still was after so many seconds, or something else is wrong.
-    """
+
+def patiently(ask: Callable[[], _Answer], seconds: float = PATIENCE_SECONDS) -> _Answer:
+    """Asks again while a store is away, or busy with another writer."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             return ask()
-        except (
-            ml_metadata.errors.AbortedError,
-            ml_metadata.errors.InternalError,
-            ml_metadata.errors.UnavailableError,
-        ):
-            # A locked SQLite file is Internal, a deadlock of MySQL is Aborted, a lost connection either.
+        except _TRANSIENT:
             if time.monotonic() >= deadline:
                 raise
-            time.sleep(0.2)
+            time.sleep(_PAUSE_SECONDS)
 
 
-def open_store(connection: metadata_store_pb2.ConnectionConfig) -> ml_metadata.MetadataStore:
+class PatientStore(ml_metadata.MetadataStore):
+    """A metadata store that is asked again while it is away, or busy with other writers.
+
+    A run holds its connection for as long as it lasts, and a database server may be restarted meanwhile. ML Metadata
+    itself never connects again.
+    """
+
+    def __init__(self, connection: metadata_store_pb2.ConnectionConfig, patience_seconds: float) -> None:
+        """Connects.
+
+        Args:
+            connection: from `pipeline.store.connection`.
+            patience_seconds: for how long to try.
+
+        Raises:
+            RuntimeError: it could not be reached in time.
+        """
+        self._connection, self._patience = connection, patience_seconds
+        deadline = time.monotonic() + patience_seconds
+        while not self._connected():
+            if time.monotonic() >= deadline:
+                super().__init__(connection)
+                return
+            time.sleep(_PAUSE_SECONDS)
+
+    def _connected(self) -> bool:
+        try:
+            super().__init__(self._connection)
+        except (RuntimeError, ml_metadata.errors.StatusError) as error:  # it raises plain RuntimeErrors here
+            if _HOPELESS.search(str(error)):
+                raise
+            return False
+        return True
+
+    def _call_method(self, method_name: str, request: Any, response: Any) -> None:
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return super()._call_method(method_name, request, response)
+            except _TRANSIENT:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+                self._connected()
+
+
+def open_store(
+    connection: metadata_store_pb2.ConnectionConfig, patience_seconds: float = PATIENCE_SECONDS
+) -> ml_metadata.MetadataStore:
     """A store to write to; makes it if it does not exist.
 
     Args:
         connection: from `pipeline.store.connection`.
+        patience_seconds: for how long to ask again when it is away or busy, now and later. Two that make the tables of
+            one store at the same time are such a case.
 
     Raises:
         RecordError: it cannot be reached.
     """
     try:
-        return ml_metadata.MetadataStore(connection)
+        return PatientStore(connection, patience_seconds)
     except (ml_metadata.errors.StatusError, RuntimeError) as error:
-        raise RecordError(f"The metadata store cannot be opened: {error}") from error
+        raise RecordError(f"The metadata store cannot be opened: {' '.join(str(error).split())}") from error
 
 
 class Recorder:
@@ -146,14 +201,14 @@ class Recorder:
         Raises:
             RecordError: there is no such run.
         """
-        context = patiently(lambda: self._store.get_context_by_type_and_name(RUN, run_id))
+        context = self._store.get_context_by_type_and_name(RUN, run_id)
         if context is None:
             raise RecordError(f"The metadata store has no run {run_id}.")
         return _record(context)
 
     def all(self) -> list[RunRecord]:
         """The records of all runs, oldest first; one query. Runs that another program recorded are among them."""
-        contexts = patiently(lambda: self._store.get_contexts_by_type(RUN))
+        contexts = self._store.get_contexts_by_type(RUN)
         return sorted((_record(each) for each in contexts), key=lambda each: each.started)
 
     def put_document(self, content: Any) -> str:
@@ -162,12 +217,12 @@ class Recorder:
         digest = hashlib.sha256(text.encode()).hexdigest()
         if len(text.encode()) > _LONGEST_TEXT:
             raise RecordError(f"A document of {len(text):,} characters is too long for the metadata store.")
-        if patiently(lambda: self._store.get_context_by_type_and_name(DOCUMENT, digest)) is None:
+        if self._store.get_context_by_type_and_name(DOCUMENT, digest) is None:
             context = metadata_store_pb2.Context(type_id=self._type(DOCUMENT), name=digest)
             context.custom_properties["text"].string_value = text
             # Another process may be keeping the same document.
             with contextlib.suppress(ml_metadata.errors.AlreadyExistsError):
-                patiently(lambda: self._store.put_contexts([context]))
+                self._store.put_contexts([context])
         return digest
 
     def document(self, digest: str) -> Any:
@@ -186,27 +241,25 @@ class Recorder:
         # Masked, so that what other processes write about the run stays.
         mask = [f"custom_properties.{name}" for name in properties]
         if mask:
-            patiently(lambda: self._store.put_contexts([context], field_mask_paths=mask))
+            self._store.put_contexts([context], field_mask_paths=mask)
 
     def _context(self, run_id: str) -> metadata_store_pb2.Context:
         if run_id not in self._runs:
-            found = patiently(lambda: self._store.get_context_by_type_and_name(RUN, run_id))
+            found = self._store.get_context_by_type_and_name(RUN, run_id)
             if found is None:
                 # TFX would make the same one when the first node is launched.
                 made = metadata_store_pb2.Context(type_id=self._type(RUN), name=run_id)
                 # Another task of the run may be first.
                 with contextlib.suppress(ml_metadata.errors.AlreadyExistsError):
-                    patiently(lambda: self._store.put_contexts([made]))
-                found = patiently(lambda: self._store.get_context_by_type_and_name(RUN, run_id))
+                    self._store.put_contexts([made])
+                found = self._store.get_context_by_type_and_name(RUN, run_id)
             self._runs[run_id] = found
         return self._runs[run_id]
 
     def _type(self, name: str) -> int:
         if name not in self._types:
             wanted = metadata_store_pb2.ContextType(name=name)
-            self._types[name] = patiently(
-                lambda: self._store.put_context_type(wanted, can_add_fields=True, can_omit_fields=True)
-            )
+            self._types[name] = self._store.put_context_type(wanted, can_add_fields=True, can_omit_fields=True)
         return self._types[name]
 
 
@@ -216,7 +269,7 @@ def read_document(store: ml_metadata.MetadataStore, digest: str) -> Any:
     Raises:
         RecordError: there is none.
     """
-    context = patiently(lambda: store.get_context_by_type_and_name(DOCUMENT, digest))
+    context = store.get_context_by_type_and_name(DOCUMENT, digest)
     if context is None:
         raise RecordError(f"The metadata store has no document {digest[:12]}.")
     return json.loads(context.custom_properties["text"].string_value)

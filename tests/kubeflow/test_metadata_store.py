@@ -1,5 +1,6 @@
 """A metadata server that goes away and comes back: a real MariaDB behind a switch."""
 
+import multiprocessing
 import subprocess
 import sys
 import threading
@@ -75,3 +76,60 @@ def test_a_database_that_stays_away_fails_the_node_with_one_sentence(switch, lau
 
     assert outcome.state == "failed"
     assert outcome.error == "the metadata store could not be reached for 3 seconds"
+
+
+@pytest.fixture
+def server(switch, database):
+    """A connection to a database that nobody has used, behind the switch."""
+    from pipeline import store
+
+    return store.from_environment(1, {**database(), "FLIGHTDECK_METADATA_PORT": str(switch.port)})
+
+
+def test_a_record_is_kept_over_a_restart_of_the_database(switch, server):
+    from pipeline.recorder import Recorder, open_store
+
+    recorder = Recorder(open_store(server, patience_seconds=60))
+    recorder.write("a-run", outcome="running")
+    switch.turn("off")
+    timer = threading.Timer(3, switch.turn, ("on",))
+    timer.start()
+
+    recorder.write("a-run", outcome="pushed", version="1")
+
+    timer.join()
+    record = recorder.read("a-run")
+    assert (record.outcome, record.version) == ("pushed", "1")
+
+
+def test_a_record_gives_up_with_one_sentence_when_the_database_stays_away(switch, server):
+    from pipeline.recorder import RecordError, open_store
+
+    switch.turn("off")
+    with pytest.raises(RecordError, match="cannot be opened") as refused:
+        open_store(server, patience_seconds=2)
+    assert "\n" not in str(refused.value)
+
+
+def _write(environment: dict[str, str], name: str) -> None:
+    from pipeline import store
+    from pipeline.recorder import Recorder, open_store
+
+    Recorder(open_store(store.from_environment(1, environment))).write(name, outcome="done")
+
+
+def test_many_may_open_a_database_that_nobody_has_used_at_the_same_time(database):
+    from pipeline import store
+    from pipeline.recorder import Recorder, open_store
+
+    environment = database()
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write, args=(environment, f"run-{number}")) for number in range(4)]
+    for each in writers:
+        each.start()
+    for each in writers:
+        each.join(180)
+
+    assert [each.exitcode for each in writers] == [0, 0, 0, 0]
+    found = Recorder(open_store(store.from_environment(1, environment))).all()
+    assert sorted(each.run_id for each in found) == [f"run-{number}" for number in range(4)]
