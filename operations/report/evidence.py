@@ -71,6 +71,7 @@ class Evidence:
         slices: metrics of the slices: slice, rows, challenger, champion.
         files: those that were ingested.
         settings: as used.
+        predictions: batch predictions that this run's model answered, newest first.
         missing: section of the page -> why it is not there.
     """
 
@@ -86,6 +87,7 @@ class Evidence:
     slices: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     files: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    predictions: tuple[str, ...] = ()
     missing: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -125,6 +127,7 @@ class Witness:
             slices=self._slices(record, missing),
             files=self._document(record, "files") or [],
             settings=settings,
+            predictions=tuple(run for run, used, _ in self._predictions if record.model_id in used),
             missing=missing,
         )
 

@@ -31,7 +31,7 @@ def signed(value: float | None) -> str:
 
 def percent(share: float | None) -> str:
     """A share of one, in per cent."""
-    return NOTHING if share is None else f"{share:.1%}".replace("%", " %")
+    return NOTHING if share is None else f"{share:.1%}".replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def breakable(name: str) -> Markup:

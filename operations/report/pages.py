@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from operations.ledger.runs import is_ours, outcome, resolved_window
-from operations.report import plots, statistics
+from operations.report import lineage, plots, statistics
 from operations.report.card import Card
 from operations.report.drawing import Box, draw
 from operations.report.evidence import Evidence
@@ -79,11 +79,15 @@ def index(records: Sequence[RunRecord], links: Mapping[str, str], unreadable: Se
     }
 
 
-def run(evidence: Evidence, roles: Mapping[str, str]) -> dict[str, Any]:
+def run(
+    evidence: Evidence, records: Sequence[RunRecord], links: Mapping[str, str], roles: Mapping[str, str]
+) -> dict[str, Any]:
     """The page of a run.
 
     Args:
         evidence: what is left of it.
+        records: of all runs, oldest first.
+        links: run -> its page as the first page links it, of the runs that have one.
         roles: column -> what it is to the model, where that is worth telling, such as ``label``.
     """
     record = evidence.record
@@ -93,7 +97,10 @@ def run(evidence: Evidence, roles: Mapping[str, str]) -> dict[str, Any]:
     context = {
         "evidence": evidence,
         "sections": SECTIONS,
-        "missing": {"lineage": "The lineage of this run is not recorded.", **evidence.missing},
+        "missing": {
+            "lineage": "It is not recorded what this run ingested, and so neither where its model came from.",
+            **evidence.missing,
+        },
         "unfinished": _unfinished(evidence),
         "tiles": _tiles(evidence),
         "facts": _facts(evidence),
@@ -114,7 +121,13 @@ def run(evidence: Evidence, roles: Mapping[str, str]) -> dict[str, Any]:
         **_importance(evidence),
     }
     context["graph"], context["graph_words"] = _graph(evidence)
-    context["lineage"], context["lineage_words"] = None, ""
+    boxes, edges = lineage.picture(evidence, records, evidence.predictions)
+    context["lineage"] = draw(boxes, edges) if boxes else None
+    context["lineage_words"] = "; ".join(f"{each.title}, {each.detail}" for each in boxes)
+    context["relatives"] = [
+        {"run": each.run_id, "how": each.how, "link": links.get(each.run_id)}
+        for each in lineage.relatives(evidence.record, records, evidence.predictions)
+    ]
     return context
 
 

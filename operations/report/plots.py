@@ -256,7 +256,7 @@ def slices(rows: Sequence[dict[str, Any]], metric: str, overall: float | None, m
         if metric in values
     ]
     models = [model for model in MODELS if any(each["model"] == model for each in points)]
-    base = alt.Chart(alt.Data(values=points), height=alt.Step(22)).encode(
+    base = alt.Chart(alt.Data(values=points), height=_bars(len(shown))).encode(
         y=alt.Y("slice:N", sort=[each["slice"] for each in shown], title=None, axis=alt.Axis(labelLimit=260)),
         x=alt.X("value:Q", title=metric, scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(tickCount=5)),
     )
@@ -290,7 +290,7 @@ def importance(features: Sequence[dict[str, Any]], metric: str) -> Plot | None:
     bars = [
         {**each, "low": each["drop"] - each["deviation"], "high": each["drop"] + each["deviation"]} for each in features
     ]
-    base = alt.Chart(alt.Data(values=bars), height=alt.Step(22)).encode(
+    base = alt.Chart(alt.Data(values=bars), height=_bars(len(features))).encode(
         y=alt.Y("feature:N", sort=None, title=None, axis=alt.Axis(labelLimit=200)),
     )
     bar = base.mark_bar(height=13, cornerRadiusEnd=2).encode(
@@ -360,7 +360,7 @@ def _numbers() -> dict[str, Any]:
         .mark_area(interpolate="step-after", line=True, fillOpacity=0.12)
         .encode(
             x=alt.X(
-                "at:Q", title=None, axis=alt.Axis(tickCount=4, format="~g"), scale=alt.Scale(nice=False, zero=False)
+                "at:Q", title=None, axis=alt.Axis(tickCount=4, format=",.4~r"), scale=alt.Scale(nice=False, zero=False)
             ),
             y=alt.Y("density:Q", title=None, axis=None, stack=None),
             color=alt.Color("split:N", scale=alt.Scale(domain=list(SPLITS)), legend=None),
@@ -423,6 +423,11 @@ def _curve(
     spec = chart.to_dict()
     spec["datasets"] = {**spec.get("datasets", {}), "chosen": [chosen]}
     return spec
+
+
+def _bars(rows: int) -> int:
+    """The height of a plot with a line of text per row, its axis and legend included."""
+    return 20 * rows + 80
 
 
 def _diagonal(end: float) -> alt.Chart:

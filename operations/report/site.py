@@ -102,7 +102,7 @@ def write(
                 folder.mkdir(parents=True)
                 given = {"site": site, "root": "../../", "plots": True}
                 for page, content in (
-                    ("run", pages.run(evidence, roles or {})),
+                    ("run", pages.run(evidence, records, links, roles or {})),
                     ("card", pages.card(evidence, text)),
                 ):
                     html = templates.get_template(f"{page}.html.j2").render(**given, **content)
@@ -195,7 +195,8 @@ def _assets(folder: Path) -> None:
     for file in sorted((_HERE / "static").iterdir()):
         shutil.copyfile(file, folder / file.name)
     # In a function of its own, so that the names in the bundle stay there.
-    (folder / "vega.js").write_text(f"(()=>{{{vl_convert.javascript_bundle(None)}\n}})();\n", encoding="utf-8")
+    bundle = vl_convert.javascript_bundle(None)  # pyright: ignore[reportArgumentType] (its stub knows no default)
+    (folder / "vega.js").write_text(f"(()=>{{{bundle}\n}})();\n", encoding="utf-8")
     (folder / "tables.js").write_text(_tables(), encoding="utf-8")
 
 

@@ -22,9 +22,9 @@
       area: { line: { strokeWidth: 1.6 } },
       style: {
         reference: { color: muted, stroke: muted, strokeDash: [5, 4], strokeWidth: 1.2 },
-        interval: { stroke: ink, strokeWidth: 1.4, opacity: 0.75 },
+        interval: { color: ink, stroke: ink, strokeWidth: 1.4, opacity: 0.75 },
         thread: { color: muted, stroke: muted, strokeWidth: 1.3, opacity: 0.6 },
-        chosen: { fill: series[1], stroke: colour("--panel"), strokeWidth: 2 },
+        chosen: { color: series[1], fill: series[1], fillOpacity: 1, stroke: colour("--panel"), strokeWidth: 2 },
       },
     };
   }
@@ -41,7 +41,7 @@
     const target = figure.querySelector(".plot");
     const spec = JSON.parse(figure.querySelector("script").textContent);
     spec.width = "container";
-    spec.autosize = { type: spec.height && spec.height.step || stepped(spec) ? "fit-x" : "fit", contains: "padding" };
+    spec.autosize = { type: "fit", contains: "padding" };
     if (target.clientWidth < 480) shorten(spec, Math.round(target.clientWidth * 0.38));
     const before = views.get(figure.id);
     const chosen = before && signals(figure).map((input) => [input.dataset.signal, input.value]);
@@ -53,7 +53,6 @@
     target.querySelector("svg").setAttribute("aria-hidden", "true");
     for (const [name, value] of chosen || []) drawn.view.signal(name, value).run();
   }
-  const stepped = (spec) => (spec.layer || []).some((each) => each.height && each.height.step);
   const signals = (figure) => [...document.querySelectorAll(`select[data-plot="${figure.id}"]`)];
 
   async function drawAll() {

@@ -27,7 +27,7 @@ def test_numbers(value, text):
 
 
 def test_other_figures():
-    assert formats.percent(0.1234) == "12.3 %"
+    assert formats.percent(0.1234) == "12.3\N{NO-BREAK SPACE}%"
     assert formats.signed(-0.01) == "-0.0100"
     assert formats.count(1, "run") == "1 run"
     assert formats.count(1000, "run") == "1,000 runs"
