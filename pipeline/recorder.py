@@ -33,7 +33,7 @@ _TRANSIENT = (
 )
 # What no waiting mends: a wrong user or password, a right that is missing, a schema of another version, a wrong file.
 _HOPELESS = re.compile(
-    "access denied|denied to user|schema_version|database version|not a database|unable to open|malformed",
+    "access denied|denied to user|is (older|greater) than library|not a database|unable to open|malformed",
     re.IGNORECASE,
 )
 
