@@ -87,6 +87,7 @@ def picture(
     if record.settings:
         sources.append(add("settings", f"Settings {record.settings}", f"packages {(record.lock or '')[:12]}", "code"))
     if record.model_id is None:
+        add("model", "No model", evidence.outcome, "failed" if evidence.outcome == "failed" else "", *sources)
         return boxes, edges
     model = add("model", f"Model {record.model_id}", f"of run {record.run_id}", "model", *sources)
     judged = model

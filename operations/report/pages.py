@@ -23,6 +23,7 @@ SECTIONS = (
     ("importance", "Importance"),
     ("lineage", "Lineage"),
 )
+_SECTIONS_OF_PREDICTIONS = ("summary", "pipeline", "data", "lineage")
 # Columns of metrics in the table of runs, and in that of slices.
 _METRICS_OF_RUNS = 4
 _METRICS_OF_SLICES = 3
@@ -93,10 +94,13 @@ def run(
     record = evidence.record
     splits = [name for name in plots.SPLITS if name in evidence.splits]
     splits += sorted(evidence.splits.keys() - set(splits))
+    # A batch prediction neither trains nor evaluates.
+    sections = [each for each in SECTIONS if record.kind != "prediction" or each[0] in _SECTIONS_OF_PREDICTIONS]
     features = _features(evidence.splits, splits, roles)
     context = {
         "evidence": evidence,
-        "sections": SECTIONS,
+        "sections": sections,
+        "shown": {key for key, _ in sections},
         "missing": {
             "lineage": "It is not recorded what this run ingested, and so neither where its model came from.",
             **evidence.missing,
@@ -349,7 +353,7 @@ def _features(
                 "name": name,
                 "role": roles.get(name),
                 "splits": list(columns),
-                "plot": plots.feature(name, columns) if len(kinds) == 1 else None,
+                "plot": plots.feature(name, columns, order) if len(kinds) == 1 else None,
                 "figures": _figures(columns, moved, "train" if "train" in splits else order[0]),
                 "shift": max((value for value in moved.values() if value is not None), default=0.0),
             }

@@ -24,6 +24,7 @@ MODELS = ("this run", "champion")
 OUTCOMES = ("pushed", "blessed", "not blessed", "failed", "done", "running", "not ours")
 _HEIGHT = 260
 _SMALL = 130
+_DISTINCT = 0.9  # of the rows: more different values than that are names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +90,7 @@ def history(runs: Sequence[Measured], metric: str, better: str) -> Plot:
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=12)),
         )
     )
-    line = base.mark_line(style="thread", interpolate="monotone")
+    line = base.mark_line(style="thread")
     dots = base.mark_point(filled=True, size=110, opacity=1, cursor="pointer").encode(
         color=alt.Color("outcome:N", scale=alt.Scale(domain=outcomes), title=None),
         shape=alt.Shape("outcome:N", scale=alt.Scale(domain=outcomes), title=None),
@@ -306,15 +307,21 @@ def importance(features: Sequence[dict[str, Any]], metric: str) -> Plot | None:
     )
 
 
-def feature(name: str, columns: dict[str, Column]) -> Plot | None:
+def feature(name: str, columns: dict[str, Column], splits: Sequence[str] = SPLITS) -> Plot | None:
     """How a column is spread in each split.
 
     Args:
         name: of the column.
-        columns: split -> column, in the order of `SPLITS`.
+        columns: split -> column, in the order of the splits.
+        splits: all of the page, which decide the colours.
+
+    Returns:
+        None where there is nothing to see: no value at all, or another one in each row.
     """
     kind = next(iter(columns.values())).kind
     if kind == "category":
+        if all((each.distinct or 0) > _DISTINCT * max(each.present, 1) for each in columns.values()):
+            return None
         leading = list(dict.fromkeys(value for each in columns.values() for value, _ in each.top[:7]))[:8]
         bars = [
             {"value": value, "split": split, "share": round(each.frequencies.get(value, 0) / max(each.present, 1), 5)}
@@ -325,7 +332,7 @@ def feature(name: str, columns: dict[str, Column]) -> Plot | None:
             f"{split}: {', '.join(f'{value} {percent(share)}' for value, share in each.top[:3])}"
             for split, each in columns.items()
         )
-        spec = {**_categories(), "data": {"values": bars}} if bars else None
+        spec = {**_categories(tuple(splits)), "data": {"values": bars}} if bars else None
     else:
         spread = [_density(split, each) for split, each in columns.items()]
         bars = [point for points in spread for point in points]
@@ -333,20 +340,20 @@ def feature(name: str, columns: dict[str, Column]) -> Plot | None:
             f"{split}: mean {number(each.mean)}, from {number(each.minimum)} to {number(each.maximum)}"
             for split, each in columns.items()
         )
-        spec = {**_numbers(), "data": {"values": bars}} if bars else None
+        spec = {**_numbers(tuple(splits)), "data": {"values": bars}} if bars else None
     return Plot(f"feature-{name}", spec, f"{name} by split. {words}.") if spec else None
 
 
 @functools.cache
-def _categories() -> dict[str, Any]:
+def _categories(splits: tuple[str, ...]) -> dict[str, Any]:
     chart = (
         alt.Chart(alt.Data(values=[]), height=_SMALL)
         .mark_bar()
         .encode(
             x=alt.X("value:N", sort=None, title=None, axis=alt.Axis(labelAngle=-35, labelLimit=62)),
-            xOffset=alt.XOffset("split:N", sort=list(SPLITS)),
+            xOffset=alt.XOffset("split:N", sort=list(splits)),
             y=alt.Y("share:Q", title=None, axis=alt.Axis(format="%", tickCount=3)),
-            color=alt.Color("split:N", scale=alt.Scale(domain=list(SPLITS)), legend=None),
+            color=alt.Color("split:N", scale=alt.Scale(domain=list(splits)), legend=None),
             tooltip=["value:N", "split:N", alt.Tooltip("share:Q", format=".1%")],
         )
     )
@@ -354,7 +361,7 @@ def _categories() -> dict[str, Any]:
 
 
 @functools.cache
-def _numbers() -> dict[str, Any]:
+def _numbers(splits: tuple[str, ...]) -> dict[str, Any]:
     chart = (
         alt.Chart(alt.Data(values=[]), height=_SMALL)
         .mark_area(interpolate="step-after", line=True, fillOpacity=0.12)
@@ -363,7 +370,7 @@ def _numbers() -> dict[str, Any]:
                 "at:Q", title=None, axis=alt.Axis(tickCount=4, format=",.4~r"), scale=alt.Scale(nice=False, zero=False)
             ),
             y=alt.Y("density:Q", title=None, axis=None, stack=None),
-            color=alt.Color("split:N", scale=alt.Scale(domain=list(SPLITS)), legend=None),
+            color=alt.Color("split:N", scale=alt.Scale(domain=list(splits)), legend=None),
             tooltip=["split:N", "at:Q", alt.Tooltip("share:Q", format=".1%")],
         )
     )
