@@ -1,0 +1,192 @@
+"""``flightdeck runs lineage``: where a model came from, down to the files, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from operations.ledger.lineage import Edge, Lineage, Node
+
+_MOST = 20  # things below one; the rest is counted
+
+
+def lineage(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|RUN|VERSION",
+            help="A pushed version, a model's number in the metadata store, or a run as of `runs show`. "
+            "`version:`, `model:` or `run:` before it says which.",
+        ),
+    ],
+    upstream: Annotated[bool, typer.Option("--upstream", help="Only where it came from.")] = False,
+    downstream: Annotated[bool, typer.Option("--downstream", help="Only what came of it.")] = False,
+    dot: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a graph for Graphviz; - is standard output.")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Show everything, however much.")] = False,
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Show where a model came from and what came of it.
+
+    Upstream to the Parquet files, the code and the settings; downstream to the pushed versions, rollbacks and
+    predictions.
+    """
+    import dataclasses
+    import json
+
+    from operations.ledger import lineage as ledger
+    from operations.ledger.opening import open_readonly
+    from pipeline import store
+
+    direction = "both" if upstream == downstream else "upstream" if upstream else "downstream"
+    found = ledger.trace(open_readonly(store.connection(load_settings(config, overrides))), what, direction)
+    if dot is not None:
+        _write_dot(found, dot)
+    if as_json:
+        document = dataclasses.asdict(found) | {"nodes": [dataclasses.asdict(each) for each in found.nodes.values()]}
+        typer.echo(json.dumps(document, indent=2))
+    elif dot is None:
+        _print(found, None if all_ else _MOST)
+    elif dot != "-":
+        from flightdeck.console import shown
+
+        typer.echo(f"Wrote {shown(dot)}: {len(found.nodes)} things, {len(found.edges)} links")
+
+
+def _write_dot(found: Lineage, destination: str) -> None:
+    import os
+    from pathlib import Path
+
+    from operations.ledger.dot import written
+    from operations.ledger.opening import LedgerError
+
+    text = written(found)
+    if destination == "-":
+        typer.echo(text, nl=False)
+        return
+    path = Path(destination)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise LedgerError(f"The graph cannot be written to {path} ({error.strerror}).") from None
+
+
+def _print(found: Lineage, most: int | None) -> None:
+    from flightdeck.console import console
+
+    on = console()
+    for heading, keys, drawn in (
+        ("Where it came from", found.upstream_of, _Upstream(found, most)),
+        ("What came of it", found.downstream_of, _Downstream(found, most)),
+    ):
+        if keys:
+            on.print(f"[bold]{heading}[/]")
+            for key in keys:
+                # A line that is too long for the screen goes on on the next one, and is whole in a file.
+                on.print(drawn.tree(key), no_wrap=True, overflow="ignore", crop=False)
+            on.print()
+    for key, times in found.compared.items():
+        if key in found.downstream_of:
+            evaluations = "1 evaluation" if times == 1 else f"{times:,} evaluations"
+            on.print(f"{found.nodes[key].name} was the champion in {evaluations} of others.", markup=False)
+
+
+class _Upstream:
+    """A tree from a thing to what it was made from; each thing once, and after that by name."""
+
+    def __init__(self, found: Lineage, most: int | None) -> None:
+        self._nodes = found.nodes
+        self._most = most
+        self._links = found.sources()
+        self._drawn: set[str] = set()
+
+    def tree(self, key: str) -> Tree:
+        from rich.tree import Tree
+
+        root = Tree(self._line(key))
+        self._grow(root, key)
+        return root
+
+    def _grow(self, tree: Tree, key: str) -> None:
+        self._drawn.add(key)
+        below = self._below(key)
+        for other in below[: self._most]:
+            if other in self._drawn:
+                tree.add(f"{_styled(self._nodes[other])}  [dim](see above)[/]")
+            else:
+                self._grow(tree.add(self._line(other)), other)
+        if self._most is not None and len(below) > self._most:
+            tree.add(f"[dim]and {len(below) - self._most:,} more: add --all[/]")
+
+    def _below(self, key: str) -> list[str]:
+        """What a thing was made from: the inputs of the execution that made it."""
+        makers = [edge.source for edge in self._links.get(key, [])]
+        return self._models_first(edge.source for maker in makers for edge in self._links.get(maker, []))
+
+    def _models_first(self, keys: Iterable[str]) -> list[str]:
+        return sorted(dict.fromkeys(keys), key=lambda key: self._nodes[key].type != "Model")
+
+    def _line(self, key: str) -> str:
+        node = self._nodes[key]
+        makers = [self._nodes[edge.source] for edge in self._links.get(key, [])]
+        return _described(node, makers[0] if makers else None)
+
+
+class _Downstream(_Upstream):
+    """A tree from a thing to what was made from it."""
+
+    def __init__(self, found: Lineage, most: int | None) -> None:
+        super().__init__(found, most)
+        self._makers = self._links
+        self._links = found.targets()
+
+    def _below(self, key: str) -> list[str]:
+        """What was made from a thing; an execution that made nothing stands for itself."""
+        if self._nodes[key].kind == "execution":
+            return []
+        below: list[str] = []
+        for edge in self._links.get(key, []):
+            made: list[Edge] = self._links.get(edge.target, [])
+            below += [each.target for each in made] or [edge.target]
+        return self._models_first(below)
+
+    def _line(self, key: str) -> str:
+        makers = [self._nodes[edge.source] for edge in self._makers.get(key, [])]
+        return _described(self._nodes[key], makers[0] if makers else None)
+
+
+def _described(node: Node, maker: Node | None) -> str:
+    """A line of the tree: what it is, what matters of it, and who made it."""
+    from rich.markup import escape
+
+    from operations.ledger.dot import label
+
+    parts = [_styled(node), *(escape(each) for each in label(node)[1:])]
+    if maker is not None and node.kind == "artifact":
+        run = f", run {maker.run_id}" if maker.run_id else ""
+        who = "".join(f", {each}" for each in label(maker)[1:] if each.startswith("by "))
+        parts.append(f"[dim]{escape(f'from {maker.name}{run}{who}')}[/]")
+    if node.facts.get("state") == "failed":
+        parts.append("[bold red]failed[/]")
+    return "  ".join(parts)
+
+
+def _styled(node: Node) -> str:
+    from rich.markup import escape
+
+    from operations.ledger.dot import label
+
+    style = {"Model": "bold cyan", "PushedModel": "bold green"}.get(node.type, "bold")
+    return f"[{style}]{escape(label(node)[0])}[/]"
