@@ -189,6 +189,30 @@ class AlertSettings(Section):
     timeout_seconds: float = Field(default=10.0, gt=0, description="Of one attempt to deliver.")
 
 
+Action = Literal["none", "alert", "retrain", "roll back"]
+SignalKind = Literal["skew", "drift", "missing", "unseen", "prediction", "quality", "traffic", "latency"]
+
+
+class Rule(Section):
+    """When a signal of the monitor is a reason to do something."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9 -]*$")
+    kinds: tuple[SignalKind, ...] = Field(min_length=1, description="The kinds of signals that it is about.")
+    subjects: tuple[str, ...] = Field(
+        default=("*",), description="Patterns of columns, slices or measures, such as `temp*`."
+    )
+    windows: int = Field(default=1, ge=1, description="In how many of the last `of` windows, the latest among them.")
+    of: int = Field(default=1, ge=1)
+    cool_down_seconds: float = Field(default=0.0, ge=0, description="Then it asks for nothing for so long.")
+    action: Action = "alert"
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.windows > self.of:
+            raise ValueError(f"rule `{self.name}` wants {self.windows} of {self.of} windows")
+        return self
+
+
 class Metadata(Section):
     """Where ML Metadata records runs."""
 

@@ -1,0 +1,132 @@
+"""Decides what to do about what was seen: pure functions of stored results, so that every decision can be explained.
+
+The rule is that of Databricks' mlops-stacks: a signal counts when it was exceeded in N of the last M windows, the
+latest one among them. One bad day is no reason to retrain, and a fault that is over is none either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+
+from pydantic import BaseModel, ConfigDict
+
+from operations.monitoring.signals import Signal, Window
+from pipeline.settings import Action, Rule
+
+# From the mildest to the most drastic.
+ACTIONS: tuple[Action, ...] = ("none", "alert", "retrain", "roll back")
+
+
+class Reason(BaseModel):
+    """Why a rule asked for its action, or was held back.
+
+    Attributes:
+        rule: its name.
+        action: what it asks for; ``none`` if it is held back.
+        subjects: the columns, slices or measures that were exceeded, the worst first.
+        text: one sentence.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rule: str
+    action: Action
+    subjects: tuple[str, ...]
+    text: str
+
+
+class Decision(BaseModel):
+    """What is to be done after a window.
+
+    Attributes:
+        window: the latest window's name.
+        version: the version that was served then.
+        when: the time of the decision.
+        action: the most drastic one that a rule asks for.
+        reasons: of every rule that was met, also of those held back.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    window: str
+    version: str
+    when: datetime
+    action: Action
+    reasons: tuple[Reason, ...]
+
+
+def decide(rules: Sequence[Rule], windows: Sequence[Window], earlier: Sequence[Decision], now: datetime) -> Decision:
+    """What to do after the latest window.
+
+    Args:
+        rules: of the settings.
+        windows: what was seen, in any order, of any version. Only those of the latest window's version count: what an
+            earlier model did is no reason to replace this one.
+        earlier: decisions before this one, for the cool-down.
+        now: the time of the decision.
+
+    Returns:
+        The decision; its action is ``none`` when no rule is met.
+
+    Raises:
+        ValueError: there is no window.
+    """
+    if not windows:
+        raise ValueError("Without a window there is nothing to decide on.")
+    latest = max(windows, key=lambda each: each.end)
+    seen = sorted((each for each in windows if each.version == latest.version), key=lambda each: each.end)
+    reasons = [reason for rule in rules if (reason := _judge(rule, seen, earlier, now)) is not None]
+    asked: list[Action] = [each.action for each in reasons]
+    action = max(asked, key=ACTIONS.index) if asked else "none"
+    return Decision(window=latest.name, version=latest.version, when=now, action=action, reasons=tuple(reasons))
+
+
+def _judge(rule: Rule, seen: Sequence[Window], earlier: Sequence[Decision], now: datetime) -> Reason | None:
+    """The reason that a rule gives; None if it is not met."""
+    recent = seen[-rule.of :]
+    exceeded = [_exceeded(rule, window) for window in recent]
+    times = sum(bool(each) for each in exceeded)
+    if not exceeded[-1] or times < rule.windows:
+        return None
+    worst = exceeded[-1]
+    subjects = tuple(dict.fromkeys(each.subject or each.name for each in worst))
+    where = f"in {times} of the last {len(recent)} windows" if len(recent) > 1 else f"in {recent[-1].name}"
+    text = f"{rule.name}: {', '.join(subjects)} {where}: {worst[0].meaning}"
+    if until := _cooling(rule, earlier, now):
+        return Reason(
+            rule=rule.name, action="none", subjects=subjects, text=f"{text} Held back until {until:%Y-%m-%d %H:%M} UTC."
+        )
+    return Reason(rule=rule.name, action=rule.action, subjects=subjects, text=text)
+
+
+def _exceeded(rule: Rule, window: Window) -> list[Signal]:
+    """The signals that a rule is about and that were exceeded, the furthest from its threshold first."""
+    found = [
+        each
+        for each in window.signals
+        if each.exceeded
+        and each.kind in rule.kinds
+        and any(fnmatchcase(each.subject or each.name, pattern) for pattern in rule.subjects)
+    ]
+    return sorted(found, key=_distance, reverse=True)
+
+
+def _distance(signal: Signal) -> float:
+    """How far beyond its threshold, in thresholds."""
+    if signal.value is None or not signal.threshold:
+        return 0.0
+    return abs(signal.value - signal.threshold) / abs(signal.threshold)
+
+
+def _cooling(rule: Rule, earlier: Sequence[Decision], now: datetime) -> datetime | None:
+    """Until when a rule is held back, because it has asked for its action not long ago."""
+    asked = [
+        decision.when
+        for decision in earlier
+        for reason in decision.reasons
+        if reason.rule == rule.name and reason.action != "none" and decision.when <= now
+    ]
+    until = max(asked) + timedelta(seconds=rule.cool_down_seconds) if asked else None
+    return until if until is not None and until > now else None

@@ -1,0 +1,62 @@
+"""What is measured in a window of served requests: numbers with a threshold, and what each means in words."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.settings import SignalKind
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Signal(_Frozen):
+    """One number about a window.
+
+    Attributes:
+        kind: what it is about.
+        name: the measure, such as ``jensen_shannon_divergence`` or ``auc``.
+        subject: the column or the slice that it is about; empty for all of the window.
+        value: None if it could not be measured; `meaning` then says why.
+        low: lower end of the 95 % confidence interval, if it has one.
+        high: upper end.
+        threshold: what it must not exceed, or fall below; None if nothing is asked of it.
+        exceeded: whether it is on the wrong side of its threshold, the interval included: a number whose interval
+            reaches across the threshold is not.
+        meaning: one sentence for people: what the number says, and what its threshold is.
+    """
+
+    kind: SignalKind
+    name: str
+    subject: str = ""
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+    exceeded: bool = False
+    meaning: str
+
+
+class Window(_Frozen):
+    """What was seen of one served version in one window.
+
+    Attributes:
+        name: of the window, such as ``2013-07``; windows sort by `end`.
+        begin: of the window.
+        end: of the window.
+        version: the served version.
+        rows: requests in the window.
+        labelled: of those, how many have their true label by now.
+        signals: in the order in which people read them.
+    """
+
+    name: str
+    begin: datetime
+    end: datetime
+    version: str
+    rows: int
+    labelled: int
+    signals: tuple[Signal, ...]

@@ -1,0 +1,151 @@
+"""Decisions, as tables of cases."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from operations.monitoring.policy import Decision, decide
+from operations.monitoring.signals import Signal, Window
+from pipeline.settings import Rule
+
+pytestmark = pytest.mark.unit
+START = datetime(2013, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+RETRAIN = Rule(name="drifting", kinds=("drift", "skew"), windows=2, of=3, action="retrain")
+
+
+def window(day: int, *exceeded: str, version: str = "7", kind: str = "drift", ok: tuple[str, ...] = ()) -> Window:
+    """A window of one day in which the signals of some columns were exceeded, and those of others were not."""
+    signals = [
+        Signal(
+            kind=kind,
+            name="distance",
+            subject=name,
+            value=value,
+            threshold=0.1,
+            exceeded=value > 0.1,
+            meaning=f"{name}.",
+        )
+        for value, names in ((0.3, exceeded), (0.05, ok))
+        for name in names
+    ]
+    begin = START + day * DAY
+    return Window(
+        name=f"day-{day}", begin=begin, end=begin + DAY, version=version, rows=10, labelled=0, signals=tuple(signals)
+    )
+
+
+def after(rules, windows, earlier=(), now=START + 30 * DAY) -> Decision:
+    return decide(rules, windows, earlier, now)
+
+
+@pytest.mark.parametrize(
+    ("days", "action"),
+    [
+        pytest.param([True], "none", id="once is not twice"),
+        pytest.param([True, True], "retrain", id="two of two so far"),
+        pytest.param([True, False, True], "retrain", id="two of three, the latest among them"),
+        pytest.param([True, True, False], "none", id="it is over"),
+        pytest.param([True, False, False, True], "none", id="too long ago"),
+        pytest.param([False, False, False], "none", id="nothing"),
+        pytest.param([True, True, True, True], "retrain", id="it goes on"),
+    ],
+)
+def test_n_of_m_windows_and_the_latest_one(days, action):
+    windows = [window(day, *(["temp"] if bad else []), ok=("humid",)) for day, bad in enumerate(days)]
+
+    assert after([RETRAIN], windows).action == action
+
+
+def test_the_order_in_which_windows_are_given_does_not_matter():
+    windows = [window(0), window(1, "temp"), window(2, "temp")]
+
+    assert after([RETRAIN], windows[::-1]).action == "retrain"
+
+
+def test_what_an_earlier_version_did_does_not_count():
+    windows = [window(0, "temp", version="6"), window(1, "temp", version="6"), window(2, "temp", version="7")]
+
+    decision = after([RETRAIN], windows)
+
+    assert (decision.action, decision.version) == ("none", "7")
+
+
+def test_the_most_drastic_action_wins_and_every_reason_is_kept():
+    rules = [
+        Rule(name="tell", kinds=("drift",), action="alert"),
+        Rule(name="go back", kinds=("quality",), action="roll back"),
+        Rule(name="learn", kinds=("drift",), action="retrain"),
+    ]
+    both = window(0, "temp").model_copy(
+        update={"signals": window(0, "temp").signals + window(0, "auc", kind="quality").signals}
+    )
+
+    decision = after(rules, [both])
+
+    assert decision.action == "roll back"
+    assert [reason.rule for reason in decision.reasons] == ["tell", "go back", "learn"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "action"),
+    [(("*",), "alert"), (("temp",), "alert"), (("te*",), "alert"), (("humid", "temp"), "alert"), (("humid",), "none")],
+)
+def test_a_rule_is_about_the_subjects_that_it_names(patterns, action):
+    rule = Rule(name="tell", kinds=("drift",), subjects=patterns)
+
+    assert after([rule], [window(0, "temp")]).action == action
+
+
+def test_a_rule_is_about_the_kinds_that_it_names():
+    rule = Rule(name="tell", kinds=("quality",))
+
+    assert after([rule], [window(0, "temp")]).action == "none"
+
+
+def test_the_reason_names_what_was_exceeded_the_worst_first():
+    mild = window(0, "humid").signals[0].model_copy(update={"value": 0.11})
+    bad = window(0, "temp").signals[0]
+    seen = window(0).model_copy(update={"signals": (mild, bad)})
+
+    (reason,) = after([Rule(name="tell", kinds=("drift",))], [seen]).reasons
+
+    assert reason.subjects == ("temp", "humid")
+    assert "in day-0" in reason.text
+    assert "temp." in reason.text
+
+
+@pytest.mark.parametrize(("hours", "action"), [(1, "none"), (23, "none"), (24, "alert"), (48, "alert")])
+def test_a_rule_that_has_asked_is_held_back_for_its_cool_down(hours, action):
+    rule = Rule(name="tell", kinds=("drift",), cool_down_seconds=86_400)
+    first = after([rule], [window(0, "temp")], now=START + DAY)
+
+    second = after([rule], [window(0, "temp"), window(1, "temp")], [first], START + DAY + timedelta(hours=hours))
+
+    assert first.action == "alert"
+    assert second.action == action
+    assert len(second.reasons) == 1
+    assert ("Held back until" in second.reasons[0].text) == (action == "none")
+
+
+def test_being_held_back_does_not_prolong_the_cool_down():
+    rule = Rule(name="tell", kinds=("drift",), cool_down_seconds=10 * 3600)
+    decisions = []
+    for hour in range(0, 25, 5):
+        decisions.append(after([rule], [window(0, "temp")], decisions, START + DAY + timedelta(hours=hour)))
+
+    assert [each.action for each in decisions] == ["alert", "none", "alert", "none", "alert"]
+
+
+def test_a_number_that_could_not_be_measured_is_no_reason():
+    unknown = Signal(kind="drift", name="distance", subject="temp", value=None, threshold=0.1, meaning="too few rows")
+    seen = window(0).model_copy(update={"signals": (unknown,)})
+
+    assert after([Rule(name="tell", kinds=("drift",))], [seen]).action == "none"
+
+
+def test_more_windows_than_there_can_be_are_refused():
+    with pytest.raises(ValueError, match="wants 3 of 2 windows"):
+        Rule(name="never", kinds=("drift",), windows=3, of=2)
+    with pytest.raises(ValueError, match="nothing to decide"):
+        decide([], [], [], START)
