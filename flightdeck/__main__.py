@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from flightdeck import alerts, config, data, image, kubeflow, predict, report, run, runs, tensorboard
+from flightdeck import alerts, config, data, image, kubeflow, kubeflow_sweep, predict, report, run, runs, tensorboard
 
 app = typer.Typer(
     name="flightdeck",
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.add_typer(image.app, name="image")
+kubeflow.app.command(name="sweep")(kubeflow_sweep.sweep)
 app.add_typer(kubeflow.app, name="kubeflow")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(runs.app, name="runs")

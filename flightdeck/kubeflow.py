@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,7 +62,7 @@ def compile_(
     as_json: Json = False,
 ) -> None:
     """Write the pipeline as a file for Kubeflow Pipelines. The same settings and code give the same bytes."""
-    settings = load_settings(config, _with_image(overrides, image))
+    settings = load_settings(config, with_image(overrides, image))
     compiled = _compile(settings, output, one_task_per_node, quiet=as_json)
     report = {"path": str(output), "tasks": list(compiled.tasks), "bytes": output.stat().st_size}
     typer.echo(
@@ -86,12 +87,12 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Start a run, and print its id and its page."""
-    settings, cluster = _kubeflow_settings(config, _with_image(overrides, image), parameters)
-    client = _client(cluster)
+    settings, cluster = kubeflow_settings(config, with_image(overrides, image), parameters)
+    client = connected(cluster)
     compiled, arguments = _what_to_run(settings, file, one_task_per_node, parameters, quiet=as_json)
     run = client.submit(
         compiled.specification,
-        name or f"{settings.use_case.name} {_now()}",
+        name or f"{settings.use_case.name} {now()}",
         client.experiment(experiment or cluster.experiment or settings.use_case.name),
         arguments,
         cluster.service_account,
@@ -99,7 +100,7 @@ def submit(
     if not as_json:
         typer.echo(f"Run {run.run_id}   {run.link}")
     if wait:
-        run = _follow(client, run.run_id, poll_seconds, quiet=as_json)
+        run = follow(client, run.run_id, poll_seconds, quiet=as_json)
     if as_json:
         typer.echo(json.dumps(asdict(run), indent=2))
     if wait and run.state != "SUCCEEDED":
@@ -113,7 +114,7 @@ def status(
     """Show a run: its state, and each task's state and duration."""
     from flightdeck.console import table
 
-    run = _client(_kubeflow_settings(config, overrides)[1]).run(reference)
+    run = connected(kubeflow_settings(config, overrides)[1]).run(reference)
     if as_json:
         typer.echo(json.dumps(asdict(run), indent=2))
         return
@@ -137,8 +138,8 @@ def logs(
     """Print what the containers of a run have printed so far."""
     from operations.kubeflow import LogError
 
-    cluster = _kubeflow_settings(config, overrides)[1]
-    client = _client(cluster)
+    cluster = kubeflow_settings(config, overrides)[1]
+    client = connected(cluster)
     run = client.run(reference)
     missing = False
     for name, pod in _pods(run, task, cluster.namespace or "kubeflow"):
@@ -179,8 +180,8 @@ def schedule(
     if (cron is None) == (every is None):
         raise kubeflow.KubeflowError("Say when, with either --cron or --every.")
     trigger = kubeflow.cron(cron) if cron is not None else kubeflow.interval(every or "")
-    settings, cluster = _kubeflow_settings(config, _with_image(overrides, image), parameters)
-    client = _client(cluster)
+    settings, cluster = kubeflow_settings(config, with_image(overrides, image), parameters)
+    client = connected(cluster)
     compiled, arguments = _what_to_run(settings, file, one_task_per_node, parameters, quiet=as_json)
     made = client.schedule(
         compiled.specification,
@@ -199,7 +200,7 @@ def list_schedules(config: Config = DEFAULT_CONFIG, overrides: Overrides = None,
     """Show the schedules."""
     from flightdeck.console import table
 
-    found = _client(_kubeflow_settings(config, overrides)[1]).schedules()
+    found = connected(kubeflow_settings(config, overrides)[1]).schedules()
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], indent=2))
         return
@@ -214,15 +215,15 @@ def delete_schedule(
     overrides: Overrides = None,
 ) -> None:
     """Delete a schedule. Runs that it started stay."""
-    count = _client(_kubeflow_settings(config, overrides)[1]).delete_schedule(name)
+    count = connected(kubeflow_settings(config, overrides)[1]).delete_schedule(name)
     typer.echo(f"Deleted {count} schedule{'s' if count > 1 else ''} named {name}.")
 
 
-def _with_image(overrides: list[str] | None, image: str | None) -> list[str]:
+def with_image(overrides: list[str] | None, image: str | None) -> list[str]:
     return [*(overrides or ()), *([f"kubeflow.image={json.dumps(image)}"] if image else ())]
 
 
-def _kubeflow_settings(
+def kubeflow_settings(
     config: Path, overrides: list[str] | None, parameters: list[str] | None = None
 ) -> tuple[Settings, Kubeflow]:
     """The settings and their section for Kubeflow, after a look at the parameters.
@@ -257,7 +258,7 @@ def _yaml(text: str) -> str:
     return text if text.lstrip("+-").isdigit() else yaml.safe_dump(float(text)).split()[0]
 
 
-def _client(cluster: Kubeflow) -> KubeflowPipelines:
+def connected(cluster: Kubeflow) -> KubeflowPipelines:
     """A server that has answered."""
     from operations.kubeflow import TOKEN_VARIABLE, KubeflowError, KubeflowPipelines
 
@@ -275,20 +276,26 @@ def _what_to_run(
     import tempfile
 
     from operations.compiled_pipeline import CompiledPipeline
-    from pipeline.recorder import user
 
     if file is not None:
         compiled = CompiledPipeline.load(file)
     else:
         with tempfile.TemporaryDirectory() as folder:
             compiled = _compile(settings, Path(folder) / "pipeline.yaml", one_task_per_node, quiet)
-    arguments = compiled.arguments(parameters or ())
-    if "submitted_by" in compiled.specification["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]:
-        arguments["submitted_by"] = user() or "unknown"
-    return compiled, arguments
+    return compiled, arguments_of(compiled, parameters)
 
 
 def _compile(settings: Settings, output: Path, one_task_per_node: bool, quiet: bool) -> CompiledPipeline:
+    def write() -> None:
+        from pipeline.runners import kubeflow
+
+        kubeflow.compile_pipeline(settings, output, one_task_per_node)
+
+    return compiled_by(write, output, quiet)
+
+
+def compiled_by(write: Callable[[], None], output: Path, quiet: bool) -> CompiledPipeline:
+    """What a function compiles into a file, with the noise of its imports kept off the screen."""
     import tempfile
 
     from flightdeck.console import Progress, console, noise_into
@@ -303,9 +310,7 @@ def _compile(settings: Settings, output: Path, one_task_per_node: bool, quiet: b
         progress = Progress(on)
         progress.note("Loading TensorFlow and TFX")
         try:
-            from pipeline.runners import kubeflow
-
-            kubeflow.compile_pipeline(settings, output, one_task_per_node)
+            write()
         except OSError as error:
             raise KubeflowError(f"{output} cannot be written: {error.strerror}.") from error
         finally:
@@ -313,7 +318,17 @@ def _compile(settings: Settings, output: Path, one_task_per_node: bool, quiet: b
     return CompiledPipeline.load(output)
 
 
-def _follow(client: KubeflowPipelines, run_id: str, poll_seconds: float, quiet: bool) -> Run:
+def arguments_of(compiled: CompiledPipeline, parameters: list[str] | None) -> dict[str, Any]:
+    """What a compiled pipeline is submitted with: what a person changes, and who it is."""
+    from pipeline.recorder import user
+
+    arguments = compiled.arguments(parameters or ())
+    if "submitted_by" in compiled.specification["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]:
+        arguments["submitted_by"] = user() or "unknown"
+    return arguments
+
+
+def follow(client: KubeflowPipelines, run_id: str, poll_seconds: float, quiet: bool) -> Run:
     """Prints a line whenever a task changes its state, until the run has finished."""
     shown: dict[str, str] = {}
     run = None
@@ -356,7 +371,8 @@ def _duration(seconds: float | None) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def _now() -> str:
+def now() -> str:
+    """The time in UTC, for the name of a run."""
     from datetime import UTC, datetime
 
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"

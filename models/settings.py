@@ -184,9 +184,7 @@ class ModelSettings(BaseModel):
                 adapter.validate_python(value)
             except ValidationError as error:
                 wrong = error.errors()[0]["msg"]
-                raise ValueError(
-                    f"tuning.search: {name} cannot be {value}: {wrong[:1].lower()}{wrong[1:]}"
-                ) from None
+                raise ValueError(f"tuning.search: {name} cannot be {value}: {wrong[:1].lower()}{wrong[1:]}") from None
 
     @classmethod
     def _hyperparameters(cls) -> list[str]:

@@ -12,9 +12,9 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from operations.summary import RunSummary
     from operations.sweep.plan import Plan
     from operations.sweep.standing import Standing, Trial
-    from operations.summary import RunSummary
     from pipeline.settings import Settings
 
 
@@ -61,7 +61,8 @@ def sweep(
     ] = "oldest:newest",
     final: Annotated[bool, typer.Option(help="Make a full run with the winner.")] = True,
     resume: Annotated[
-        str | None, typer.Option(metavar="SWEEP", help="Go on with a sweep that was stopped or killed, as it was begun.")
+        str | None,
+        typer.Option(metavar="SWEEP", help="Go on with a sweep that was stopped or killed, as it was begun."),
     ] = None,
     config: Config = DEFAULT_CONFIG,
     overrides: Overrides = None,
@@ -82,7 +83,7 @@ def sweep(
         raise SweepError("Say around which run to search with --from RUN, or which sweep shall go on with --resume.")
     here = load_settings(config, overrides)
     if resume is None:
-        tuning = _tuning(algorithm, trials, objective, epochs, seed)
+        tuning = tuning_of(algorithm, trials, objective, epochs, seed)
         plan = _planned(str(from_), here, space, tuning, overrides or [])
     else:
         plan = _resumed(resume, here, trials)
@@ -94,7 +95,7 @@ def sweep(
     raise typer.Exit(1 if best is None or (summary is not None and summary.outcome == "failed") else 0)
 
 
-def _tuning(
+def tuning_of(
     algorithm: Algorithm, trials: int | None, objective: str | None, epochs: int | None, seed: int | None
 ) -> dict[str, Any]:
     """What the command says about the search: fields of `model.tuning`."""
@@ -102,9 +103,7 @@ def _tuning(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _planned(
-    name: str, here: Settings, space: Path | None, tuning: dict[str, Any], overrides: list[str]
-) -> Plan:
+def _planned(name: str, here: Settings, space: Path | None, tuning: dict[str, Any], overrides: list[str]) -> Plan:
     from operations.ledger.opening import open_readonly
     from operations.ledger.runs import Runs
     from operations.sweep import plan as plans
@@ -119,7 +118,7 @@ def _planned(
         raise plans.SweepError(f"Run {parent.run_id} was made by another program: its settings are not known.")
     settings = plans.settings_around(parent, runs.document(parent, "settings"), here, overrides)
     settings = searching(settings, space, tuning)
-    return plans.make(reader, new_run_id(), parent, settings, settings.model.tuning.max_trials)
+    return plans.make(reader, new_run_id(), parent, settings, settings.model.tuning.max_trials, parent.run_id)
 
 
 def _resumed(name: str, here: Settings, trials: int | None) -> Plan:
@@ -172,4 +171,6 @@ def _final(plan: Plan, best: Trial, window: str, as_json: bool) -> RunSummary:
     settings = settings.model_copy(update={"data": settings.data.model_copy(update={"window": window})})
     require_spans(settings)
     with recorded_run(settings, "run", quiet=as_json, parent=plan.sweep_id) as run:
-        return report(run, run.execute("create_pipeline"), as_json=False)  # quiet, if JSON is wanted: it is one document
+        return report(
+            run, run.execute("create_pipeline"), as_json=False
+        )  # quiet, if JSON is wanted: it is one document

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from flightdeck.console import table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from operations.summary import RunSummary
     from operations.sweep.plan import Plan
     from operations.sweep.standing import Standing, Trial
-    from rich.console import Console
 
 _SHOWN_TRIALS = 10
 
@@ -33,7 +34,9 @@ class Page:
 
     def watched(self, standing: Standing) -> None:
         """Is told how the sweep stands."""
-        ended = [each for each in standing.trials.values() if each.state != "running" and each.number not in self._shown]
+        ended = [
+            each for each in standing.trials.values() if each.state != "running" and each.number not in self._shown
+        ]
         if self._first and ended:
             self._console.print(f"  {len(ended)} trials ended before, and are not repeated")
             self._shown |= {each.number for each in ended}

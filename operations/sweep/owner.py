@@ -56,9 +56,7 @@ class Leases:
     different machines differ.
     """
 
-    def __init__(
-        self, lease_seconds: float = LEASE_SECONDS, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, lease_seconds: float = LEASE_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         """Has heard of nobody yet; each owner has a whole lease from the first look at it."""
         self._lease_seconds = lease_seconds
         self._clock = clock

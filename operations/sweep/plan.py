@@ -26,7 +26,8 @@ class Plan(BaseModel):
 
     Attributes:
         sweep_id: its name in ML Metadata.
-        parent: the run whose data the trials learn from.
+        parent: the run around which is searched, if there is one.
+        source: the run whose data the trials learn from.
         settings: those of the trials, as a document; `model.tuning` says what is searched, and how.
         trials: how many there shall be.
         examples: URI of the parent's examples, of which the split `train` is learned from.
@@ -38,7 +39,8 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sweep_id: str
-    parent: str
+    parent: str | None
+    source: str
     settings: dict[str, Any]
     trials: int
     examples: str
@@ -71,41 +73,48 @@ def trial_name(number: int) -> str:
 
 
 def make(
-    reader: ml_metadata.MetadataStore, sweep_id: str, parent: RunRecord, settings: Settings, trials: int
+    reader: ml_metadata.MetadataStore,
+    sweep_id: str,
+    source: RunRecord,
+    settings: Settings,
+    trials: int,
+    parent: str | None,
 ) -> Plan:
     """Plans a sweep on the data of a run.
 
     Args:
         reader: the store that holds the run.
         sweep_id: the sweep's new name.
-        parent: the run.
+        source: the run.
         settings: of the trials.
         trials: how many there shall be.
+        parent: the run around which is searched, if there is one.
 
     Raises:
         SweepError: the run has no data to learn from any more.
     """
-    outputs = store.outputs_of_run(reader, parent.run_id)
+    outputs = store.outputs_of_run(reader, source.run_id)
     examples = outputs.get("SpanExampleGen", {}).get("examples")
     graph = outputs.get("Transform", {}).get("transform_graph")
     if examples is None or graph is None:
         missing = "examples" if examples is None else "transform graph"
-        raise SweepError(f"Run {parent.run_id} made no {missing}, so there is nothing to search on; choose another.")
+        raise SweepError(f"Run {source.run_id} made no {missing}, so there is nothing to search on; choose another.")
     for uri in (examples.uri, graph.uri):
         if "://" not in uri and not Path(uri).is_dir():
             raise SweepError(
-                f"The data of run {parent.run_id} is gone: there is no folder {uri}. Run it again first, "
+                f"The data of run {source.run_id} is gone: there is no folder {uri}. Run it again first, "
                 "with the same window."
             )
     return Plan(
         sweep_id=sweep_id,
-        parent=parent.run_id,
+        parent=parent,
+        source=source.run_id,
         settings=settings.document(),
         trials=trials,
         examples=examples.uri,
         transform_graph=graph.uri,
         logs=f"{settings.workspace}/sweeps/{sweep_id}",
-        data={"window": parent.window, "spans": parent.spans, "rows": parent.rows, "data": parent.data},
+        data={"window": source.window, "spans": source.spans, "rows": source.rows, "data": source.data},
     )
 
 

@@ -247,9 +247,7 @@ class Worker:
             )
             self._record(number, outcome="done", metrics=metrics, seconds=seconds)
         else:
-            event = Event(
-                kind="failed", trial=number, owner=self._me, error=error, seconds=seconds, token=new_token()
-            )
+            event = Event(kind="failed", trial=number, owner=self._me, error=error, seconds=seconds, token=new_token())
             self._record(number, outcome="failed", reasons=(error,), seconds=seconds)
         while self._chain.append(event) is None:
             self._look()

@@ -97,6 +97,7 @@ def _check(path: Path, name: str, value: Any, model: BaseModel) -> None:
 def _said(error: ValidationError) -> str:
     first = error.errors()[0]
     said = first["msg"].removeprefix("Value error, ").removeprefix("tuning.search: ").rstrip(".")
+    inside = [str(part) for part in first["loc"][1:]]  # after `tuning`
     # The entry's own name is said already; what is wrong inside it is not.
-    inside = [str(part) for part in first["loc"] if part not in ("tuning", "search")][1:]
+    inside = inside[2:] if inside[:1] == ["search"] else inside
     return f"{'.'.join(inside)}: {said}" if inside else f"{said[:1].lower()}{said[1:]}"

@@ -27,7 +27,7 @@ from pipeline.store import ENVIRONMENT
 # Parameters of every task that no person types.
 CARRIED = ("ir", "settings", "submitted_by")
 
-_POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _SECRET_KEYS = ("host", "port", "database", "username", "password")
 
 
@@ -111,35 +111,35 @@ def task_name(task: str) -> str:
 def _pipeline(
     settings: Settings, cluster: Kubeflow, ir: pipeline_pb2.Pipeline, tasks: Mapping[str, Sequence[str]]
 ) -> Any:
-    parameters = _parameters(settings, cluster)
+    parameters = changeable(settings, cluster)
 
     def body(given: Mapping[str, Any]) -> None:
         made: dict[str, Any] = {}
         task_of = {node_id: task for task, members in tasks.items() for node_id in members}
         for task, members in tasks.items():
-            component = _component(task, members, settings, cluster, parameters)
+            component = task_component(task, members, cluster, parameters)
             made[task] = component(**{name: given[name] for name in (*CARRIED, *parameters)})
             before = {task_of[each] for member in members for each in node.upstream(ir, member)} - {task}
             made[task].after(*(made[each] for each in sorted(before)))
-            _place(made[task], _resources(cluster, task, members), cluster)
+            place(made[task], resources_of(cluster, task, members), cluster)
 
     return dsl.pipeline(
         name=settings.use_case.name,
         description="Generated from the TFX pipeline; `ir` and `settings` are that pipeline, compressed.",
         pipeline_root=cluster.pipeline_root,
     )(
-        _declared(
+        declared(
             body,
             settings.use_case.name,
             [
-                inspect.Parameter(name, _POSITIONAL, default=default, annotation=type(default))
-                for name, default in {**parameters, **_carried(settings, ir)}.items()
+                inspect.Parameter(name, POSITIONAL, default=default, annotation=type(default))
+                for name, default in {**parameters, **carried(settings, ir)}.items()
             ],
         )
     )
 
 
-def _carried(settings: Settings, ir: pipeline_pb2.Pipeline) -> dict[str, str]:
+def carried(settings: Settings, ir: pipeline_pb2.Pipeline) -> dict[str, str]:
     """What every task needs and no person types: parameter -> default."""
     # Who submits it is known only then: `flightdeck kubeflow submit` fills it in.
     return {
@@ -149,7 +149,7 @@ def _carried(settings: Settings, ir: pipeline_pb2.Pipeline) -> dict[str, str]:
     }
 
 
-def _parameters(settings: Settings, cluster: Kubeflow) -> dict[str, Any]:
+def changeable(settings: Settings, cluster: Kubeflow) -> dict[str, Any]:
     """What a person can change when submitting, with its default."""
     parameters: dict[str, Any] = {WINDOW: settings.data.window}
     values = settings.model_dump(mode="json")
@@ -167,10 +167,24 @@ def _parameters(settings: Settings, cluster: Kubeflow) -> dict[str, Any]:
     return parameters
 
 
-def _component(
-    task: str, members: Sequence[str], settings: Settings, cluster: Kubeflow, parameters: Mapping[str, Any]
+def task_component(
+    task: str,
+    members: Sequence[str],
+    cluster: Kubeflow,
+    parameters: Mapping[str, Any],
+    program: Sequence[str] = ("python", "-m", "pipeline.task"),
+    further: Sequence[str] = (),
 ) -> Callable[..., Any]:
-    """A container component that launches some nodes, with the artifacts that KFP's user interface shows."""
+    """A container component that launches some nodes, with the artifacts that KFP's user interface shows.
+
+    Args:
+        task: its name.
+        members: the nodes, in order.
+        cluster: says what can be changed when submitting, and which image the task has.
+        parameters: the pipeline's, with their defaults; `CARRIED` apart.
+        program: what launches the nodes; takes the arguments of `pipeline.task`.
+        further: arguments for it.
+    """
     inputs = {**dict.fromkeys(CARRIED, str), **{name: type(default) for name, default in parameters.items()}}
     judges = "Evaluator" in members
     results: dict[str, Any] = {"page": dsl.Output[dsl.HTML], "ids": dsl.Output[dsl.Markdown]}
@@ -181,41 +195,43 @@ def _component(
         arguments = ["--ir", given["ir"], "--settings", given["settings"], "--submitted-by", given["submitted_by"]]
         arguments += ["--run-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER, "--nodes", *members]
         arguments += ["--window", given[WINDOW]]
+        arguments += further
         for name, key in cluster.parameters.items():
-            arguments += ["--training", key, given[name]]
+            if name in given:
+                arguments += ["--training", key, given[name]]
         if "Pusher" in members and "push" in given:
             arguments += ["--only-if", "Pusher", given["push"]]
         arguments += ["--page", given["page"].path, "--ids", given["ids"].path]
         # Last, because KFP replaces it by a document in which everything above stands once more.
         arguments += ["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
-        image = _resources(cluster, task, members).image or cluster.image
-        return dsl.ContainerSpec(image=image, command=["python", "-m", "pipeline.task"], args=arguments)
+        image = resources_of(cluster, task, members).image or cluster.image
+        return dsl.ContainerSpec(image=image, command=list(program), args=arguments)
 
     return dsl.container_component(
-        _declared(
+        declared(
             specification,
             task_name(task),
-            [inspect.Parameter(name, _POSITIONAL, annotation=kind) for name, kind in {**inputs, **results}.items()],
+            [inspect.Parameter(name, POSITIONAL, annotation=kind) for name, kind in {**inputs, **results}.items()],
         )
     )
 
 
-def _declared(function: Callable[[Mapping[str, Any]], Any], name: str, parameters: Sequence[inspect.Parameter]) -> Any:
+def declared(function: Callable[[Mapping[str, Any]], Any], name: str, parameters: Sequence[inspect.Parameter]) -> Any:
     """A function of one mapping as one that declares its parameters.
 
     KFP reads names, types and defaults off a function's signature and calls it with positions; ours depend on settings.
     """
 
-    def declared(*given: Any) -> Any:
+    def positional(*given: Any) -> Any:
         return function(dict(zip((each.name for each in parameters), given, strict=True)))
 
-    declared.__name__ = name
-    declared.__doc__ = None
-    declared.__signature__ = inspect.Signature(list(parameters))  # pyright: ignore[reportFunctionMemberAccess]
-    return declared
+    positional.__name__ = name
+    positional.__doc__ = None
+    positional.__signature__ = inspect.Signature(list(parameters))  # pyright: ignore[reportFunctionMemberAccess]
+    return positional
 
 
-def _resources(cluster: Kubeflow, task: str, members: Sequence[str]) -> Resources:
+def resources_of(cluster: Kubeflow, task: str, members: Sequence[str]) -> Resources:
     """Those of the group, or of its only node, or the default."""
     for name in (task, *(members if len(members) == 1 else ())):
         if name in cluster.resources:
@@ -223,7 +239,7 @@ def _resources(cluster: Kubeflow, task: str, members: Sequence[str]) -> Resource
     return cluster.default
 
 
-def _place(task: Any, resources: Resources, cluster: Kubeflow) -> None:
+def place(task: Any, resources: Resources, cluster: Kubeflow) -> None:
     """Says where a task runs, with what, and what it may read."""
     # TFX's own cache works, also across pipelines; KFP's would not see that a span has changed.
     task.set_caching_options(False)

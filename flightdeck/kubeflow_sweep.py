@@ -1,0 +1,124 @@
+"""``flightdeck kubeflow sweep``: a search for hyperparameters whose trials are parallel tasks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flightdeck import kubeflow
+from flightdeck.kubeflow import DEFAULT_CONFIG, Config, Experiment, Image, Parameters
+from flightdeck.options import Json, Overrides
+from flightdeck.runs.sweep import Algorithm, Algorithms, Epochs, Objective, Seed, Space, tuning_of
+
+if TYPE_CHECKING:
+    from operations.compiled_pipeline import CompiledPipeline
+    from pipeline.settings import Settings
+
+
+def sweep(
+    space: Space = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="How many. Default: model.tuning.max_trials.")] = None,
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="How many at a time, each in a pod of its own.")] = 4,
+    algorithm: Algorithms = Algorithm.RANDOM,
+    objective: Objective = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="RUN", help="Search around this run of the metadata store. Default: around the settings."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the pipeline here and submit nothing.", dir_okay=False)
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    image: Image = None,
+    parameters: Parameters = None,
+    name: Annotated[str | None, typer.Option(help="Default: the use case's name, `sweep` and the time.")] = None,
+    experiment: Experiment = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end; exit code 1 if it fails.")] = False,
+    poll_seconds: Annotated[float, typer.Option(help="With --wait: time between two looks.", min=0.1)] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Start a sweep: the data once, trials as parallel tasks, then a full run with the best.
+
+    The run's id with `-sweep` is the sweep's in the ledger. A worker that dies is started again and goes on with what
+    is left. Parameters: window, trials, push.
+    """
+    from operations.kubeflow import KubeflowError
+
+    settings, cluster = kubeflow.kubeflow_settings(config, kubeflow.with_image(overrides, image))
+    settings, parent = _around(settings, from_, overrides or [])
+    tuning = tuning_of(algorithm, trials, objective, epochs, seed)
+    if output is not None:
+        if parameters:
+            raise KubeflowError("--param is given when a pipeline is submitted, and --output submits nothing.")
+        compiled = _compiled(settings, space, tuning, output, parallel, parent, as_json)
+        report = {"path": str(output), "tasks": list(compiled.tasks), "bytes": output.stat().st_size}
+        shown = f"Wrote {output}: {len(compiled.tasks)} tasks ({', '.join(compiled.tasks)}), {report['bytes']} bytes."
+        typer.echo(json.dumps(report) if as_json else shown)
+        return
+    client = kubeflow.connected(cluster)
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        compiled = _compiled(settings, space, tuning, Path(folder) / "sweep.yaml", parallel, parent, as_json)
+    run = client.submit(
+        compiled.specification,
+        name or f"{settings.use_case.name} sweep {kubeflow.now()}",
+        client.experiment(experiment or cluster.experiment or settings.use_case.name),
+        kubeflow.arguments_of(compiled, parameters),
+        cluster.service_account,
+    )
+    if not as_json:
+        typer.echo(f"Run {run.run_id}   {run.link}")
+    if wait:
+        run = kubeflow.follow(client, run.run_id, poll_seconds, quiet=as_json)
+    if as_json:
+        typer.echo(json.dumps(asdict(run), indent=2))
+    if wait and run.state != "SUCCEEDED":
+        raise typer.Exit(1)
+
+
+def _around(settings: Settings, name: str | None, overrides: list[str]) -> tuple[Settings, str | None]:
+    """The settings of the trials, and the run around which is searched, if one is named."""
+    if name is None:
+        return settings, None
+    from operations.ledger.opening import open_readonly
+    from operations.ledger.runs import Runs
+    from operations.sweep import plan
+    from pipeline import store
+
+    runs = Runs(open_readonly(store.connection(settings)))
+    parent = runs.find(name)
+    if "settings" not in parent.documents:
+        raise plan.SweepError(f"Run {parent.run_id} was made by another program: its settings are not known.")
+    return plan.settings_around(parent, runs.document(parent, "settings"), settings, overrides), parent.run_id
+
+
+def _compiled(
+    settings: Settings,
+    space: Path | None,
+    tuning: dict[str, object],
+    output: Path,
+    parallel: int,
+    parent: str | None,
+    quiet: bool,
+) -> CompiledPipeline:
+    from operations.sweep.space import searching
+
+    settings = searching(settings, space, tuning)
+    trials = settings.model.tuning.max_trials
+
+    def write() -> None:
+        from pipeline.runners import kubeflow_sweep
+
+        kubeflow_sweep.compile_sweep(settings, output, min(parallel, trials), trials, parent)
+
+    return kubeflow.compiled_by(write, output, quiet)

@@ -1,0 +1,248 @@
+"""``flightdeck runs sweep`` and ``flightdeck tensorboard`` on a real run: killed, resumed, finished, looked at."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.world import ROOT, World
+
+pytestmark = pytest.mark.e2e
+
+SPACE = """
+model.learning_rate: {min: 0.001, max: 0.02, sampling: log}
+model.hidden_units: [[16], [8, 4]]
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, small_spans) -> World:
+    return World(tmp_path_factory.mktemp("sweep") / "workspace", small_spans)
+
+
+@pytest.fixture(scope="module")
+def parent(world) -> str:
+    return world.run('data.window="1:2"')["run_id"]
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("space") / "space.yaml"
+    path.write_text(SPACE)
+    return str(path)
+
+
+def started(world: World, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "flightdeck", *arguments, *world.options()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def events(world: World, sweep: str) -> list[Any]:
+    from operations.sweep.chain import Chain
+    from pipeline.recorder import open_store
+
+    return [link.event for link in Chain(open_store(world.connection()), sweep).refresh()]
+
+
+def record(world: World, run_id: str) -> Any:
+    from pipeline.recorder import Recorder, open_store
+
+    return Recorder(open_store(world.connection())).read(run_id)
+
+
+@pytest.fixture(scope="module")
+def killed(world, parent, space) -> tuple[str, list[Any]]:
+    """A sweep that was killed, with both of its workers at work, as soon as a trial had finished: its id and chain."""
+    process = started(world, "runs", "sweep", "--from", parent, "--space", space, "--trials", "5", "--parallel", "2")
+    screen, sweep = "", ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        screen += line
+        sweep = sweep or (line.split()[1] if line.startswith("Sweep ") else "")
+        if "val_auc 0." in line:
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.wait(timeout=60)
+    assert sweep, screen
+    # The workers notice by themselves that they are alone.
+    before: list[Any] = []
+    for _ in range(60):
+        before, known = events(world, sweep), len(before)
+        if not any(each.owner.lives_here() for each in before) and len(before) == known:
+            break
+        time.sleep(0.5)
+    assert not any(each.owner.lives_here() for each in before), "workers outlive their sweep"
+    return sweep, before
+
+
+@pytest.fixture(scope="module")
+def resumed(world, killed) -> dict[str, Any]:
+    sweep, _ = killed
+    done = world.flightdeck("runs", "sweep", "--resume", sweep, "--parallel", "2", "--window", "1:3", "--json")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{world.latest_log()[-5000:]}"
+    return json.loads(done.stdout)
+
+
+def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(world, killed, resumed) -> None:
+    sweep, before = killed
+    after = events(world, sweep)
+
+    finished_before = {each.trial for each in before if each.kind == "finished"}
+    assert finished_before
+    assert len(finished_before) < 5
+    assert after[: len(before)] == before
+    assert not finished_before & {each.trial for each in after[len(before) :]}
+    ends = Counter(each.trial for each in after if each.kind == "finished")
+    assert ends == dict.fromkeys(range(5), 1)
+    # What was under way when it was killed is begun anew, with the same hyperparameters.
+    under_way = {each.trial for each in before if each.kind == "begun"} - finished_before
+    assert {each.trial for each in after if each.kind == "taken"} >= under_way
+
+
+def test_both_workers_have_worked(world, killed, resumed) -> None:
+    owners = {each.owner.pid for each in events(world, killed[0])}
+    assert len(owners) >= 3  # two before, and at least one after
+
+
+def test_its_report_is_that_of_the_chain(resumed, parent) -> None:
+    assert resumed["parent"] == parent
+    assert [each["state"] for each in resumed["trials"]] == ["done"] * 5
+    scores = {each["run_id"]: each["score"] for each in resumed["trials"]}
+    assert resumed["best"] == max(scores, key=scores.__getitem__)
+    for trial in resumed["trials"]:
+        assert 0.001 <= trial["hyperparameters"]["learning_rate"] <= 0.02
+        assert trial["hyperparameters"]["hidden_units"] in ("16", "8-4")
+    assert len({json.dumps(each["hyperparameters"]) for each in resumed["trials"]}) == 5
+
+
+def test_every_trial_is_in_the_ledger(world, killed, resumed, parent) -> None:
+    sweep = record(world, killed[0])
+    assert (sweep.kind, sweep.parent, sweep.outcome) == ("sweep", parent, "done")
+    for each in resumed["trials"]:
+        trial = record(world, each["run_id"])
+        assert (trial.kind, trial.parent, trial.outcome) == ("trial", killed[0], "done")
+        assert trial.metrics["val_auc"] == each["score"]
+        assert trial.hyperparameters["learning_rate"] == each["hyperparameters"]["learning_rate"]
+        assert trial.hyperparameters["batch_size"] == 256  # as its parent's
+        assert trial.window == "1:2"
+        assert trial.commit == sweep.commit
+
+
+def test_a_full_run_with_the_winner_follows(world, killed, resumed) -> None:
+    final = record(world, resumed["final"]["run_id"])
+    best = next(each for each in resumed["trials"] if each["run_id"] == resumed["best"])
+
+    assert (final.kind, final.parent) == ("run", killed[0])
+    assert final.outcome in ("pushed", "not blessed")
+    assert final.spans == {"train": [1, 2], "eval": [3]}
+    assert final.hyperparameters["learning_rate"] == best["hyperparameters"]["learning_rate"]
+    assert "-".join(map(str, final.hyperparameters["hidden_units"])) == best["hyperparameters"]["hidden_units"]
+
+
+def test_resuming_what_is_finished_trains_nothing(world, killed, resumed) -> None:
+    before = events(world, killed[0])
+    done = world.flightdeck("runs", "sweep", "--resume", killed[0], "--no-final", "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["trials"] == resumed["trials"]
+    assert events(world, killed[0]) == before
+
+
+def test_trials_that_fail_are_recorded_and_a_sweep_of_failures_fails(world, parent, tmp_path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("model.learning_rate: [1e30, 1e29]")
+    done = world.flightdeck("runs", "sweep", "--from", parent, "--space", str(path), "--trials", "3", "--json")
+
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    # There are only two different ones.
+    assert [each["state"] for each in report["trials"]] == ["failed", "failed"]
+    assert (report["best"], report["final"]) == (None, None)
+    trial, sweep = record(world, report["trials"][0]["run_id"]), record(world, report["sweep"])
+    assert trial.outcome == sweep.outcome == "failed"
+    assert "diverged" in trial.reasons[0]
+    assert "all 2 trials failed" in sweep.reasons[0]
+
+
+def asked(url: str, **question: Any) -> Any:
+    body = json.dumps(question).encode() if question else None
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def test_tensorboard_shows_the_curves_and_the_sweep_s_hyperparameters(world, killed, resumed) -> None:
+    final = resumed["final"]["run_id"]
+    process = started(world, "tensorboard", killed[0], final, "--port", "0", "--json")
+    try:
+        assert process.stdout is not None
+        served = json.loads(process.stdout.readline())
+        url = served["url"]
+        assert url.startswith("http://127.0.0.1:")
+        assert list(served["logs"]) == [killed[0], final]
+        # It reads the logs in the background.
+        everything = {"allowedStatuses": [f"STATUS_{each}" for each in ("SUCCESS", "FAILURE", "RUNNING", "UNKNOWN")]}
+        groups: list[Any] = []
+        for _ in range(60):
+            groups = asked(
+                f"{url}data/plugin/hparams/session_groups",
+                experimentName="", colParams=[], startIndex=0, sliceSize=50, **everything,
+            )["sessionGroups"]  # fmt: skip
+            if len(groups) == 5 and f"{final}/train" in asked(f"{url}data/runs"):
+                break
+            time.sleep(1)
+        shown = {each["name"]: each for each in groups}
+        assert set(shown) == {each["run_id"] for each in resumed["trials"]}
+        for trial in resumed["trials"]:
+            group = shown[trial["run_id"]]
+            assert group["hparams"] == trial["hyperparameters"]
+            assert [each["status"] for each in group["sessions"]] == ["STATUS_SUCCESS"]
+            values = {(each["name"]["group"], each["name"]["tag"]): each["value"] for each in group["metricValues"]}
+            assert values["", "val_auc"] == pytest.approx(trial["score"], abs=1e-6)
+            assert values["validation", "epoch_auc"] == pytest.approx(trial["score"], abs=1e-6)
+        assert f"{final}/train" in asked(f"{url}data/runs")
+    finally:
+        process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["runs", "sweep", "--trials", "2"], "Say around which run to search with --from RUN"),
+        (["runs", "sweep", "--from", "latest", "--resume", "x"], "Say around which run"),
+        (["runs", "sweep", "--from", "nothing-like-it"], "has no run nothing-like-it"),
+        (["runs", "sweep", "--from", "PARENT", "--algorithm", "hyperband"], "hyperband needs epochs of at least 3"),
+        (["runs", "sweep", "--from", "PARENT", "--space", "nowhere.yaml"], "no file nowhere.yaml"),
+        (["runs", "sweep", "--resume", "PARENT"], "is a run and not a sweep"),
+        (["tensorboard", "nothing-like-it"], "has no run nothing-like-it"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(world, parent, arguments, sentence) -> None:
+    done = world.flightdeck(*[parent if each == "PARENT" else each for each in arguments])
+
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_run_that_trained_nothing_has_no_curves(world, parent) -> None:
+    from pipeline.recorder import Recorder, open_store
+
+    Recorder(open_store(world.connection())).write("20130101-000000-0000", kind="run", outcome="failed")
+    done = world.flightdeck("tensorboard", "20130101-000000-0000")
+
+    assert done.returncode == 2
+    assert "Run 20130101-000000-0000 has no TensorBoard logs" in done.stderr

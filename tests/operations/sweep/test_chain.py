@@ -1,0 +1,129 @@
+"""The chain: of several workers that want the same place, exactly one gets it."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import ml_metadata
+import pytest
+from ml_metadata.proto import metadata_store_pb2
+
+from operations.sweep.chain import Chain, Event, new_token
+from operations.sweep.owner import Owner
+from pipeline.recorder import open_store
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[3]
+
+# Adds events until it has added so many, each for a trial of its own.
+WORKER = """
+import json, sys
+from operations.sweep.chain import Chain, Event, new_token
+from operations.sweep.owner import Owner
+from ml_metadata.proto import metadata_store_pb2
+from pipeline.recorder import open_store
+
+config = metadata_store_pb2.ConnectionConfig()
+config.sqlite.filename_uri = sys.argv[1]
+config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+chain, wins, losses = Chain(open_store(config), "sweep"), [], 0
+while len(wins) < int(sys.argv[2]):
+    chain.refresh()
+    event = Event(kind="begun", trial=len(chain.links), owner=Owner.me(), token=new_token())
+    if chain.append(event) is None:
+        losses += 1
+    else:
+        wins.append([event.trial, event.token])
+print(json.dumps({"wins": wins, "losses": losses}))
+"""
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> metadata_store_pb2.ConnectionConfig:
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    return config
+
+
+def event(**fields) -> Event:
+    return Event(**({"kind": "begun", "trial": 0, "owner": Owner.me(), "token": new_token()} | fields))
+
+
+def test_processes_that_add_at_once_get_a_place_each(connection) -> None:
+    open_store(connection)
+    command = [sys.executable, "-c", WORKER, connection.sqlite.filename_uri, "15"]
+    workers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    reports = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
+
+    chain = Chain(open_store(connection), "sweep")
+    found = [[link.event.trial, link.event.token] for link in chain.refresh()]
+    assert sorted(win for report in reports for win in report["wins"]) == found
+    assert [trial for trial, _ in found] == list(range(60))
+
+
+def test_who_has_not_read_everything_adds_nothing(connection) -> None:
+    store = open_store(connection)
+    first, second = Chain(store, "sweep"), Chain(store, "sweep")
+    assert first.append(event(trial=0)) is not None
+
+    assert second.append(event(trial=1)) is None
+    assert [link.event.trial for link in second.refresh()] == [0]
+    assert second.append(event(trial=1)) is not None
+    assert [link.event.trial for link in first.refresh()] == [0, 1]
+
+
+def test_an_event_that_was_written_before_the_connection_broke_is_known_as_ones_own(connection) -> None:
+    class Broken(ml_metadata.MetadataStore):
+        """Writes, and then says that it could not."""
+
+        breaks = True
+
+        def put_artifacts(self, *arguments, **named):
+            ids = super().put_artifacts(*arguments, **named)
+            if self.breaks:
+                self.breaks = False
+                raise ml_metadata.errors.UnavailableError("lost connection")
+            return ids
+
+    chain = Chain(Broken(connection), "sweep")
+    mine = event()
+    link = chain.append(mine)
+
+    assert link is not None
+    assert link.event == mine
+    assert [each.event for each in chain.refresh()] == [mine]
+
+
+def test_sweeps_do_not_see_each_other_s_events(connection) -> None:
+    store = open_store(connection)
+    Chain(store, "one").append(event())
+
+    assert Chain(store, "two").refresh() == []
+
+
+def test_numbers_survive_to_the_last_digit(connection) -> None:
+    store = open_store(connection)
+    values = {"rate": 0.1 + 0.2, "units": "16-8", "xla": False, "layers": 2}
+    Chain(store, "sweep").append(event(values=values, score=1 / 3, kind="finished"))
+
+    (link,) = Chain(store, "sweep").refresh()
+    assert link.event.values == values
+    assert link.event.score == 1 / 3
+    assert Counter(type(value) for value in link.event.values.values()) == Counter([float, str, bool, int])
+
+
+def test_a_beat_is_heard_and_leaves_the_event_as_it_was(connection) -> None:
+    store = open_store(connection)
+    chain = Chain(store, "sweep")
+    link = chain.append(event(values={"rate": 0.1}))
+    assert chain.last_beat(link) == 0
+
+    chain.beat(link, 7)
+
+    other = Chain(store, "sweep")
+    (seen,) = other.refresh()
+    assert other.last_beat(seen) == 7
+    assert seen.event == link.event
