@@ -267,8 +267,8 @@ class _Walk:
             record = runs.get(execution)
             node = _execution_node(self._executions[execution], record.run_id if record else None)
             nodes.setdefault(node.key, node)
-            pair = (f"execution {execution}", f"artifact {artifact}")
-            edges.append(Edge(*(pair if made else pair[::-1]), key))
+            thing = f"artifact {artifact}"
+            edges.append(Edge(node.key, thing, key) if made else Edge(thing, node.key, key))
         for execution in sorted(self._traced & runs.keys()):
             for node, name in self._origins(execution, runs[execution]):
                 nodes.setdefault(node.key, node)
