@@ -9,6 +9,7 @@ from datetime import datetime
 from markupsafe import Markup
 
 NOTHING = "\N{EN DASH}"
+_LONG_NAME = 12
 
 
 def number(value: float | None) -> str:
@@ -35,7 +36,9 @@ def percent(share: float | None) -> str:
 
 
 def breakable(name: str) -> Markup:
-    """A name that may be broken after its underscores, as HTML."""
+    """A name, as HTML, that may be broken after its underscores if it is long."""
+    if len(name) <= _LONG_NAME:
+        return Markup.escape(name)
     return Markup("<wbr>").join(re.split(r"(?<=_)", name))
 
 

@@ -25,7 +25,7 @@ SECTIONS = (
 )
 _SECTIONS_OF_PREDICTIONS = ("summary", "pipeline", "data", "lineage")
 # Columns of metrics in the table of runs, and in that of slices.
-_METRICS_OF_RUNS = 4
+_METRICS_OF_RUNS = 3
 _METRICS_OF_SLICES = 3
 _FEW_ROWS = 100
 _IMPORTANCES = 25

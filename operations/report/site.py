@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import shutil
 import tempfile
@@ -189,17 +190,24 @@ def slug(text: str) -> str:
 
 def _assets(folder: Path) -> None:
     """Writes the style sheet and the scripts, those of the libraries as they come in their packages."""
-    import vl_convert
-
     folder.mkdir()
     for file in sorted((_HERE / "static").iterdir()):
         shutil.copyfile(file, folder / file.name)
-    # In a function of its own, so that the names in the bundle stay there.
-    bundle = vl_convert.javascript_bundle(None)  # pyright: ignore[reportArgumentType] (its stub knows no default)
-    (folder / "vega.js").write_text(f"(()=>{{{bundle}\n}})();\n", encoding="utf-8")
+    # Each in a function of its own, so that the names in the bundles stay there.
+    (folder / "vega.js").write_text(_plots(), encoding="utf-8")
     (folder / "tables.js").write_text(_tables(), encoding="utf-8")
 
 
+@functools.cache
+def _plots() -> str:
+    """Vega, Vega-Lite and Vega-Embed, as vl-convert packs them."""
+    import vl_convert
+
+    bundle = vl_convert.javascript_bundle(None)  # pyright: ignore[reportArgumentType] (its stub knows no default)
+    return f"(()=>{{{bundle}\n}})();\n"
+
+
+@functools.cache
 def _tables() -> str:
     """DataTables as itables packs it, as a plain script: pages opened from disk may not load modules."""
     import itables

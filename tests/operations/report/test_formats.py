@@ -39,4 +39,5 @@ def test_other_figures():
 
 
 def test_names_break_after_underscores_and_stay_text():
-    assert formats.breakable("a_<b>") == "a_<wbr>&lt;b&gt;"
+    assert formats.breakable("a_<b>") == "a_&lt;b&gt;"
+    assert formats.breakable("a_very_long_<name>") == "a_<wbr>very_<wbr>long_<wbr>&lt;name&gt;"

@@ -1,0 +1,331 @@
+"""The site of a seeded store: what stands on its pages, also of runs of which little is left."""
+
+import json
+import re
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import ml_metadata
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from operations.ledger.opening import open_readonly
+from operations.report import site
+from pipeline.recorder import Recorder, open_store
+from pipeline.run_record import NodeRecord
+
+pytestmark = pytest.mark.unit
+
+HOSTILE = "<script>alert('x')</script>"
+
+
+class Seeds:
+    """A metadata store with runs that never took place."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.connection = mlmd.ConnectionConfig()
+        self.connection.sqlite.filename_uri = str(folder / "metadata.sqlite")
+        self.connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        self.store: ml_metadata.MetadataStore = open_store(self.connection)
+        self.recorder = Recorder(self.store)
+        self.started = datetime(2013, 7, 1, tzinfo=UTC)
+
+    def run(self, run_id: str, **fields) -> str:
+        """A run that was pushed, unless the fields say otherwise."""
+        self.started += timedelta(hours=1)
+        given = {
+            "kind": "run",
+            "pipeline": "toys",
+            "started": self.started,
+            "outcome": "pushed",
+            "main_metric": "auc",
+            "main_better": "higher",
+            "metrics": {"auc": 0.7, "log_loss": 0.5},
+            "spans": {"train": [1, 2], "eval": [3]},
+            "rows": {"train": 200, "eval": 100},
+            "window": "1:3",
+            "nodes": (self.node("Gen"), self.node("Trainer")),
+            **fields,
+        }
+        self.recorder.write(run_id, **given)
+        return run_id
+
+    def node(self, name: str, state: str = "done", error: str | None = None) -> NodeRecord:
+        return NodeRecord(node_id=name, state=state, seconds=1.5, peak_mb=100, error=error, ended=self.started)
+
+    def artifact(self, run_id: str, node: str, key: str, uri: Path) -> None:
+        """An execution of a node that made an artifact, as TFX records it."""
+        context = self.store.get_context_by_type_and_name("pipeline_run", run_id)
+        node_type = self.store.put_context_type(mlmd.ContextType(name="node"))
+        (node_context,) = self.store.put_contexts([mlmd.Context(type_id=node_type, name=f"toys.{run_id}.{node}")])
+        execution = mlmd.Execution(
+            type_id=self.store.put_execution_type(mlmd.ExecutionType(name=f"components.{node}")),
+            last_known_state=mlmd.Execution.COMPLETE,
+        )
+        artifact = mlmd.Artifact(type_id=self.store.put_artifact_type(mlmd.ArtifactType(name=key)), uri=str(uri))
+        event = mlmd.Event(type=mlmd.Event.OUTPUT)
+        event.path.steps.add(key=key)
+        self.store.put_execution(
+            execution,
+            [(artifact, event)],
+            [context, mlmd.Context(id=node_context, type_id=node_type, name=f"toys.{run_id}.{node}")],
+        )
+
+    def write(self, output: Path, **options) -> site.Site:
+        return site.write(
+            open_readonly(self.connection), output, name="toys", place="metadata.sqlite", **{"newest": 50, **options}
+        )
+
+
+@pytest.fixture
+def seeds(tmp_path):
+    return Seeds(tmp_path)
+
+
+def text(file: Path) -> str:
+    """The words of a page."""
+    html = re.sub(r"(?s)<(script|style).*?</\1>", " ", file.read_text())
+    return " ".join(re.sub(r"<[^>]*>", " ", html).replace("\xa0", " ").split())
+
+
+def page(written: site.Site, run_id: str, name: str = "index") -> str:
+    return text(written.index.parent / "runs" / run_id / f"{name}.html")
+
+
+def test_first_page_lists_every_run_and_names_the_best(seeds, tmp_path):
+    seeds.run("good", metrics={"auc": 0.8}, version="17")
+    seeds.run("worse", metrics={"auc": 0.75}, outcome="not blessed", tags=("idea",))
+    written = seeds.write(tmp_path / "site")
+    words = text(written.index)
+    assert written.listed == 2
+    assert "Best auc 0.8000 run good" in words
+    assert "Last pushed version 17" in words
+    assert words.index("worse") < words.rindex("good")
+    assert "idea" in words
+
+
+def test_best_is_the_lowest_where_lower_is_better(seeds, tmp_path):
+    for name, loss in (("high", 0.9), ("low", 0.2)):
+        seeds.run(name, main_metric="loss", main_better="lower", metrics={"loss": loss})
+    assert "Best loss 0.2000 run low" in text(seeds.write(tmp_path / "site").index)
+
+
+def test_failed_run_says_where_and_why(seeds, tmp_path):
+    graph = seeds.recorder.put_document(
+        [
+            {"node": "Gen", "type": "Gen", "after": []},
+            {"node": "Trainer", "type": "Trainer", "after": ["Gen"]},
+            {"node": "Pusher", "type": "Pusher", "after": ["Trainer"]},
+        ]
+    )
+    seeds.run(
+        "broken",
+        outcome="failed",
+        reasons=("Trainer failed: no number",),
+        metrics={},
+        nodes=(seeds.node("Gen"), seeds.node("Trainer", "failed", "no number")),
+        documents={"graph": graph},
+    )
+    words = page(seeds.write(tmp_path / "site"), "broken")
+    assert "Trainer failed: no number" in words
+    assert "Pusher not run" in words
+    assert "the run did not get as far as its evaluation" in words
+
+
+def test_killed_run_is_not_called_running(seeds, tmp_path):
+    seeds.run("killed", outcome="running", metrics={}, seconds=None)
+    words = page(seeds.write(tmp_path / "site"), "killed")
+    assert "running or killed" in words
+    assert "This run is still going on, or was killed: 2 of 2 nodes had ended." in words
+
+
+def test_run_of_another_pipeline_has_a_page(seeds, tmp_path):
+    seeds.run("ours")
+    type_id = seeds.store.get_context_type("pipeline_run").id
+    seeds.store.put_contexts([mlmd.Context(type_id=type_id, name="theirs")])
+    seeds.artifact("theirs", "Penguin", "model", tmp_path / "nothing")
+    written = seeds.write(tmp_path / "site")
+    words = page(written, "theirs")
+    assert "not ours" in words
+    assert "Another TFX pipeline made this run" in words
+    assert "Penguin done" in words
+
+
+def test_scores_become_curves(seeds, tmp_path):
+    run = seeds.run("scored")
+    folder = tmp_path / "scores"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    scores = random.random(500)
+    pq.write_table(
+        pa.table({"row": np.arange(200), "label": (random.random(500) < scores).astype("int8"), "probability": scores}),
+        folder / "scores.parquet",
+    )
+    features = [
+        {"feature": "size", "auc_drop": 0.1, "auc_drop_std": 0.01, "log_loss_rise": 0.2, "log_loss_rise_std": 0.01}
+    ]
+    (folder / "importance.json").write_text(json.dumps({"rows": 500, "repeats": 5, "features": features}))
+    seeds.artifact(run, "Scores", "scores", folder)
+    settings = seeds.recorder.put_document({"evaluation": {"decision_threshold": 0.3}})
+    seeds.recorder.write(run, documents={"settings": settings})
+    written = seeds.write(tmp_path / "site")
+    words = page(written, run)
+    assert "Confusion at the threshold 0.30" in words
+    assert "The most important: size (0.1000)." in words
+    called = int((scores >= 0.3).sum())
+    assert f"{called / 500:.1%}".replace("%", " %") in words
+    html = (written.index.parent / "runs" / run / "index.html").read_text()
+    assert {f'id="plot-{name}"' in html for name in ("roc", "precision-recall", "calibration", "scores")} == {True}
+
+
+def test_damaged_files_cost_a_section_and_not_the_page(seeds, tmp_path):
+    run = seeds.run("damaged")
+    folder = tmp_path / "scores"
+    (folder / "Split-train").mkdir(parents=True)
+    (folder / "scores.parquet").write_bytes(b"not parquet")
+    (folder / "importance.json").write_text("{")
+    (folder / "Split-train" / "FeatureStats.pb").write_bytes(b"\xff\xff")
+    seeds.artifact(run, "Scores", "scores", folder)
+    written = seeds.write(tmp_path / "site")
+    assert set(written.missing[run]) >= {"quality", "importance", "data"}
+    assert page(written, run).count("It cannot be read") == 3
+
+
+def test_files_that_are_gone_are_told_from_nodes_that_never_ran(seeds, tmp_path):
+    run = seeds.run("moved")
+    seeds.artifact(run, "Scores", "scores", tmp_path / "gone")
+    missing = seeds.write(tmp_path / "site").missing[run]
+    assert missing["quality"].startswith("Gone: Scores made its")
+    assert missing["data"].startswith("StatisticsGen did not run")
+
+
+def test_what_people_wrote_is_shown_as_text(seeds, tmp_path):
+    run = seeds.run("noted", reasons=(HOSTILE,), branch=HOSTILE, metrics={"auc": 0.5, HOSTILE: 1.0})
+    seeds.recorder.note(run, f"tried {HOSTILE}", who=HOSTILE)
+    seeds.recorder.tag(run, HOSTILE)
+    written = seeds.write(tmp_path / "site", roles={"x": HOSTILE})
+    for file in written.index.parent.rglob("*.html"):
+        assert HOSTILE not in file.read_text(), file
+
+
+def test_run_names_become_safe_folders(seeds, tmp_path):
+    seeds.run("../../up and away")
+    written = seeds.write(tmp_path / "site")
+    (folder,) = (written.index.parent / "runs").iterdir()
+    assert (folder / "index.html").is_file()
+    assert f'href="runs/{folder.name}/index.html"' in written.index.read_text()
+
+
+def test_only_the_newest_runs_have_pages_and_all_are_listed(seeds, tmp_path):
+    for number in range(5):
+        seeds.run(f"run-{number}")
+    written = seeds.write(tmp_path / "site", newest=2)
+    assert written.runs == ("run-4", "run-3")
+    words = text(written.index)
+    assert all(f"run-{number}" in words for number in range(5))
+    assert "The newest 2 runs have a page of their own." in words
+
+
+def test_card_joins_what_people_wrote_and_what_the_run_shows(seeds, tmp_path):
+    card = tmp_path / "CARD.md"
+    card.write_text("# The toy model\n\n## For\n\nplaying\n\n## Limits\n\nbreaks\n")
+    slices = seeds.recorder.put_document(
+        [
+            {"slice": "colour=red", "rows": 5000, "challenger": {"auc": 0.6}, "champion": {}},
+            {"slice": "colour=blue", "rows": 9, "challenger": {"auc": 0.1}, "champion": {}},
+        ]
+    )
+    run = seeds.run("carded", documents={"slices": slices}, outcome="not blessed", reasons=("auc is low",))
+    words = page(seeds.write(tmp_path / "site", model_card=card), run, "card")
+    order = [
+        words.index(each) for each in ("The toy model", "playing", "Metrics by slice", "Limits that this run", "breaks")
+    ]
+    assert order == sorted(order)
+    assert "It is weakest on colour=red: auc 0.6000 on 5,000 rows" in words
+    assert "1 slice of 2 have fewer than 100 rows" in words
+    assert "This model is not in use" in words
+
+
+def test_without_a_card_the_page_says_which_setting(seeds, tmp_path):
+    run = seeds.run("plain")
+    assert "use_case.model_card" in page(seeds.write(tmp_path / "site"), run, "card")
+    with pytest.raises(site.ReportError, match="cannot be read"):
+        seeds.write(tmp_path / "other", model_card=tmp_path / "nowhere.md")
+
+
+def test_relatives_are_linked(seeds, tmp_path):
+    seeds.run("first", model_id=7)
+    seeds.run("second", model_id=9, champion_model_id=7, parent="first", kind="reproduction")
+    written = seeds.write(tmp_path / "site")
+    assert "trained the champion that this run was compared with" in page(written, "second") or (
+        "this run belongs to it" in page(written, "second")
+    )
+    html = (written.index.parent / "runs" / "first" / "index.html").read_text()
+    assert 'href="../../runs/second/index.html"' in html
+
+
+def test_every_link_between_the_pages_leads_somewhere(seeds, tmp_path):
+    seeds.run("first", model_id=7)
+    seeds.run("second", champion_model_id=7)
+    written = seeds.write(tmp_path / "site")
+    for file in written.index.parent.rglob("*.html"):
+        html = file.read_text()
+        ids = set(re.findall(r'\bid="([^"]+)"', html))
+        assert len(ids) == len(re.findall(r'\bid="([^"]+)"', html)), "an id stands twice"
+        for target in re.findall(r'(?:href|src)="([^"]+)"', html):
+            path, _, anchor = target.partition("#")
+            if target.startswith("data:"):
+                continue
+            assert "://" not in target
+            assert not path or (file.parent / path).resolve().is_file(), target
+            assert not anchor or path or anchor in ids, target
+
+
+def test_a_report_is_replaced_and_nothing_else_ever(seeds, tmp_path):
+    seeds.run("first")
+    output = tmp_path / "site"
+    seeds.write(output)
+    seeds.run("second")
+    assert seeds.write(output).listed == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metadata.sqlite", "site"]
+    (output / site.MARK).unlink()
+    with pytest.raises(site.ReportError, match="something other than a report"):
+        seeds.write(output)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(site.ReportError, match="is a file"):
+        seeds.write(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_report_that_fails_leaves_the_old_one(seeds, tmp_path, monkeypatch):
+    seeds.run("first")
+    output = tmp_path / "site"
+    before = seeds.write(output).index.read_bytes()
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(site.ReportError, match="No space left on device"):
+        seeds.write(output)
+    assert (output / "index.html").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metadata.sqlite", "site"]
+
+
+def test_an_empty_store_has_a_page(seeds, tmp_path):
+    written = seeds.write(tmp_path / "site")
+    assert "holds no runs yet" in text(written.index)
+
+
+def test_two_hundred_runs_are_listed_quickly(seeds, tmp_path):
+    for number in range(200):
+        seeds.run(f"run-{number:03}", metrics={"auc": 0.5 + number / 2000})
+    written = seeds.write(tmp_path / "site", newest=1)
+    assert written.listed == 200
+    assert written.index.stat().st_size < 1_000_000
+    assert written.largest < 5_000_000
