@@ -220,6 +220,7 @@ def delete_schedule(
 
 
 def with_image(overrides: list[str] | None, image: str | None) -> list[str]:
+    """Overrides, and the image as one of them if it is given."""
     return [*(overrides or ()), *([f"kubeflow.image={json.dumps(image)}"] if image else ())]
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import keras_tuner
 import ml_metadata
@@ -143,7 +143,7 @@ class Worker:
         self._plan = sweep
         self._connection = connection
         self._tuner = tuner
-        self._proposer = Proposer(tuner.oracle)
+        self._proposer = Proposer(cast(keras_tuner.Oracle, tuner.oracle))
         self._store = open_store(connection)
         self._recorder = Recorder(self._store)
         self._chain = Chain(self._store, sweep.sweep_id)
@@ -317,14 +317,13 @@ def tuner_of(sweep: Plan, working_dir: str) -> keras_tuner.Tuner:
     """
     settings = settings_file.from_document(sweep.settings)
     prepare: Callable[[FnArgs], Any] = settings_file.resolve(settings.use_case.tuner_fn)
-    return prepare(
-        FnArgs(
-            working_dir=working_dir,
-            train_files=[os.path.join(sweep.examples, "Split-train", "*")],
-            transform_graph_path=sweep.transform_graph,
-            custom_config={**_custom_config(settings), "logs": sweep.logs},
-        )
-    ).tuner
+    arguments: dict[str, Any] = {
+        "working_dir": working_dir,
+        "train_files": [os.path.join(sweep.examples, "Split-train", "*")],
+        "transform_graph_path": sweep.transform_graph,
+        "custom_config": {**_custom_config(settings), "logs": sweep.logs},
+    }
+    return prepare(FnArgs(**arguments)).tuner
 
 
 def _custom_config(settings: Settings) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from tests.small_run import SMALL
 
@@ -30,12 +31,12 @@ class Cluster:
     environment: dict[str, str]
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
-    def compile(self, destination: Path, *arguments: str) -> Path:
-        """``flightdeck kubeflow compile``, with the settings of a small run."""
+    def compile(self, destination: Path, *arguments: str, command: str = "compile") -> Path:
+        """``flightdeck kubeflow compile``, or another command that compiles, with the settings of a small run."""
         overrides = (*SMALL, *ON_THIS_MACHINE, f"kubeflow.image={self.image}")
         done = subprocess.run(
             [
-                *(sys.executable, "-m", "flightdeck", "kubeflow", "compile", "--output", str(destination), *arguments),
+                *(sys.executable, "-m", "flightdeck", "kubeflow", command, "--output", str(destination), *arguments),
                 *(part for each in overrides for part in ("--set", each)),
             ],
             capture_output=True,
@@ -46,14 +47,29 @@ class Cluster:
         assert done.returncode == 0, done.stderr
         return destination
 
-    def submit(self, pipeline: Path, **parameters: Any) -> str:
+    def submit(self, pipeline: Path, retries: int = 1, **parameters: Any) -> str:
         """Executes a compiled pipeline, one real container per task, and returns everything that was printed.
 
+        A failed task is tried again, as a cluster does and kfp.local does not: the whole pipeline is submitted again,
+        and what had succeeded comes from TFX's cache. The first failure is printed.
+
         Raises:
-            RuntimeError: a task failed.
+            RuntimeError: a task failed, also then; with the end of what was printed.
         """
+        for attempt in range(retries + 1):
+            try:
+                return self._execute(pipeline, parameters)
+            except RuntimeError as error:
+                failure = f"{error}\n{self.last_lines()}"
+                if attempt == retries:
+                    raise RuntimeError(failure) from error
+                print(f"Attempt {attempt + 1} failed, and the pipeline is submitted again: {failure}")
+        raise AssertionError("there is at least one attempt")
+
+    def _execute(self, pipeline: Path, parameters: dict[str, Any]) -> str:
         from docker.types import Mount
         from kfp import components, local
+        from kfp.local import docker_task_handler
 
         local.init(
             runner=local.DockerRunner(
@@ -68,12 +84,16 @@ class Cluster:
         screen = io.StringIO()
         started = time.monotonic()
         try:
-            with redirect_stdout(screen):
+            with redirect_stdout(screen), mock.patch.object(docker_task_handler, "run_docker_container", run_container):
                 components.load_component_from_file(str(pipeline))(**parameters)
         finally:
             self.seconds[pipeline.stem] = time.monotonic() - started
             (self.workspace / "screen.txt").write_text(screen.getvalue())
         return screen.getvalue()
+
+    def last_lines(self, count: int = 60) -> str:
+        """The end of what the latest submission has printed."""
+        return "\n".join(self.screen().splitlines()[-count:])
 
     def screen(self) -> str:
         return (self.workspace / "screen.txt").read_text()
@@ -105,7 +125,15 @@ class Cluster:
         from pipeline import store
 
         reader = ml_metadata.MetadataStore(store.from_environment(1, self.environment))
-        newest = max(reader.get_contexts_by_type("pipeline_run"), key=lambda each: each.id)
+        # A sweep and its trials have contexts of that type too, but no node of the pipeline.
+        newest = max(
+            (
+                each
+                for each in reader.get_contexts_by_type("pipeline_run")
+                if reader.get_executions_by_context(each.id)
+            ),
+            key=lambda each: each.id,
+        )
         executions = store.executions_of_run(reader, newest.name)
         states = {node: each.State.Name(each.last_known_state) for node, each in executions.items()}
         return newest.name, states, store.outputs_of_run(reader, newest.name)
@@ -113,6 +141,21 @@ class Cluster:
     def here(self, uri: str) -> str:
         """Where this process finds what containers have below /workspace."""
         return uri.replace("/workspace", str(self.workspace), 1)
+
+
+def run_container(client: Any, image: str, command: list[str], volumes: dict[str, Any], **arguments: Any) -> int:
+    """Runs a container to its end, prints what it prints, removes it, and returns its exit code.
+
+    In place of kfp.local's own, which has the engine remove the container, asks for the exit code afterwards, and takes
+    a container that is gone by then for one that succeeded.
+    """
+    container = client.containers.run(image, command, volumes=volumes, detach=True, **arguments)
+    try:
+        for line in container.logs(stream=True):
+            print(line.decode(errors="replace"), end="")
+        return container.wait()["StatusCode"]
+    finally:
+        container.remove(force=True)
 
 
 def open_cluster(services: dict[str, Any], spans: Path, workspace: Path) -> Cluster:

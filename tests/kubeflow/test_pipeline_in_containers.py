@@ -164,8 +164,8 @@ def test_a_killed_container_costs_only_its_own_nodes(cluster_in, compiled, clust
     disturbed = cluster_in()
     killer = disturbed.kill_when("Trainer", seconds=8)
 
-    with pytest.raises(RuntimeError):
-        disturbed.submit(compiled, window="1:2")
+    with pytest.raises(RuntimeError, match="Trainer"):  # and what was printed says which
+        disturbed.submit(compiled, retries=0, window="1:2")
     killer.join(timeout=60)
     _, states, _ = disturbed.latest_run()
     assert states["Transform"] == "COMPLETE"

@@ -17,29 +17,6 @@ from pipeline.recorder import open_store
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[3]
 
-# Adds events until it has added so many, each for a trial of its own.
-WORKER = """
-import json, sys
-from operations.sweep.chain import Chain, Event, new_token
-from operations.sweep.owner import Owner
-from ml_metadata.proto import metadata_store_pb2
-from pipeline.recorder import open_store
-
-config = metadata_store_pb2.ConnectionConfig()
-config.sqlite.filename_uri = sys.argv[1]
-config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-chain, wins, losses = Chain(open_store(config), "sweep"), [], 0
-while len(wins) < int(sys.argv[2]):
-    chain.refresh()
-    event = Event(kind="begun", trial=len(chain.links), owner=Owner.me(), token=new_token())
-    if chain.append(event) is None:
-        losses += 1
-    else:
-        wins.append([event.trial, event.token])
-print(json.dumps({"wins": wins, "losses": losses}))
-"""
-
-
 @pytest.fixture
 def connection(tmp_path: Path) -> metadata_store_pb2.ConnectionConfig:
     config = metadata_store_pb2.ConnectionConfig()
@@ -54,13 +31,13 @@ def event(**fields) -> Event:
 
 def test_processes_that_add_at_once_get_a_place_each(connection) -> None:
     open_store(connection)
-    command = [sys.executable, "-c", WORKER, connection.sqlite.filename_uri, "15"]
+    command = [sys.executable, "-m", "tests.operations.sweep.chain_worker", "15", connection.sqlite.filename_uri]
     workers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     reports = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
 
     chain = Chain(open_store(connection), "sweep")
     found = [[link.event.trial, link.event.token] for link in chain.refresh()]
-    assert sorted(win for report in reports for win in report["wins"]) == found
+    assert sorted(added for report in reports for added in report) == found
     assert [trial for trial, _ in found] == list(range(60))
 
 

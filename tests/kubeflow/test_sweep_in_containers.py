@@ -1,0 +1,160 @@
+"""A sweep, compiled and executed: one real container per task, a second worker beside the first, MariaDB in between."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.kubeflow
+ROOT = Path(__file__).parents[2]
+SPACE = "model.learning_rate: {min: 0.001, max: 0.02, sampling: log}\nmodel.hidden_units: [[16], [8, 4]]\n"
+TRIALS = 5
+
+
+class SecondPod:
+    """Another worker container, started as soon as the first one has begun a trial, as a cluster starts it."""
+
+    def __init__(self, cluster) -> None:
+        self.code: int | None = None
+        self._cluster = cluster
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        import docker
+
+        from tests.kubeflow.cluster import run_container
+
+        client = docker.from_env()
+        deadline = time.monotonic() + 600
+        while time.monotonic() < deadline:
+            for container in client.containers.list():
+                attributes = container.attrs
+                if "work" in attributes["Args"]:
+                    command = [attributes["Path"], *attributes["Args"]]
+                    self.code = run_container(
+                        client,
+                        attributes["Config"]["Image"],
+                        command,
+                        volumes=attributes["HostConfig"]["Binds"],
+                        mounts=attributes["HostConfig"]["Mounts"],
+                        environment=attributes["Config"]["Env"],
+                        network_mode="host",
+                        read_only=True,
+                        tmpfs={"/tmp": ""},
+                    )
+                    return
+            time.sleep(0.2)
+
+    def join(self) -> int | None:
+        self._thread.join(timeout=300)
+        return self.code
+
+
+@pytest.fixture(scope="module")
+def cluster(cluster_in):
+    return cluster_in()
+
+
+@pytest.fixture(scope="module")
+def swept(cluster, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "space.yaml").write_text(SPACE)
+    compiled = cluster.compile(
+        folder / "sweep.yaml",
+        *("--space", str(folder / "space.yaml"), "--trials", str(TRIALS), "--parallel", "1"),
+        command="sweep",
+    )
+    second = SecondPod(cluster)
+    cluster.submit(compiled, window="1:2")
+    return second.join(), *cluster.latest_run()
+
+
+@pytest.fixture(scope="module")
+def store(cluster):
+    from pipeline.recorder import open_store
+    from pipeline.store import from_environment
+
+    return open_store(from_environment(1, cluster.environment))
+
+
+@pytest.fixture(scope="module")
+def events(store, swept):
+    from operations.sweep.chain import Chain
+
+    return [link.event for link in Chain(store, f"{swept[1]}-sweep").refresh()]
+
+
+def test_two_pods_share_the_trials_and_run_each_once(swept, events) -> None:
+    assert swept[0] == 0
+    assert sorted(each.trial for each in events if each.kind == "begun") == list(range(TRIALS))
+    assert sorted(each.trial for each in events if each.kind == "finished") == list(range(TRIALS))
+    assert len(events) == 2 * TRIALS
+    pods = {each.owner.machine for each in events}
+    assert len(pods) == 2
+
+
+def test_the_run_trains_with_the_best_and_pushes_it(cluster, swept, events) -> None:
+    _, run_id, states, artifacts = swept
+    best = max((each for each in events if each.kind == "finished"), key=lambda each: each.score)
+    values = next(each.values for each in events if each.kind == "begun" and each.trial == best.trial)
+
+    training = json.loads((Path(cluster.here(artifacts["Trainer"]["model_run"].uri)) / "training.json").read_text())
+    assert training["settings"]["learning_rate"] == values["learning_rate"]
+    assert "-".join(map(str, training["settings"]["hidden_units"])) == values["hidden_units"]
+    assert states["Pusher"] == "COMPLETE"
+    assert artifacts["Pusher"]["pushed_model"].properties["pushed_version"]
+
+
+def test_the_ledger_has_the_sweep_its_trials_and_the_run(store, swept) -> None:
+    from pipeline.recorder import Recorder
+
+    run_id = swept[1]
+    records = {each.run_id: each for each in Recorder(store).all()}
+    sweep, run = records[f"{run_id}-sweep"], records[run_id]
+    trials = [each for each in records.values() if each.parent == sweep.run_id and each.kind == "trial"]
+
+    assert (sweep.kind, sweep.runner, sweep.outcome) == ("sweep", "kubeflow", "done")
+    assert (run.kind, run.parent, run.outcome) == ("run", sweep.run_id, "pushed")
+    assert len(trials) == TRIALS
+    assert {each.outcome for each in trials} == {"done"}
+    assert sweep.metrics["val_auc"] == max(each.metrics["val_auc"] for each in trials)
+
+
+def test_the_trials_have_tensorboard_logs_in_the_workspace(cluster, swept) -> None:
+    logs = cluster.workspace / "sweeps" / f"{swept[1]}-sweep"
+
+    assert sorted(each.name for each in logs.iterdir()) == [f"{number:04d}" for number in range(TRIALS)]
+    assert all(list(each.glob("*.hparams")) for each in logs.iterdir())
+
+
+def test_processes_that_add_to_a_chain_at_once_get_a_place_each_on_mariadb_too(database) -> None:
+    from operations.sweep.chain import Chain
+    from pipeline.recorder import open_store
+    from pipeline.store import from_environment
+
+    environment = database()
+    open_store(from_environment(1, environment))
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.operations.sweep.chain_worker", "15"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        for _ in range(4)
+    ]
+    reports = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
+
+    found = [
+        [link.event.trial, link.event.token]
+        for link in Chain(open_store(from_environment(1, environment)), "sweep").refresh()
+    ]
+    assert sorted(added for report in reports for added in report) == found
+    assert [trial for trial, _ in found] == list(range(60))
