@@ -73,7 +73,7 @@ class Gate(Section):
 class Metric(Section):
     """One metric of the evaluation, and what it must reach."""
 
-    RULES: ClassVar = ("at_least", "at_most", "may_lose", "slices_at_least", "slices_may_lose")
+    RULES: ClassVar[tuple[str, ...]] = ("at_least", "at_most", "may_lose", "slices_at_least", "slices_may_lose")
 
     name: str = Field(description="Class name of a TFMA or Keras metric, such as AUC.")
     module: str = Field(default="", description="Module of the class, if it is neither TFMA's nor Keras's.")
@@ -213,6 +213,49 @@ class Rule(Section):
         return self
 
 
+class Monitoring(Section):
+    """What is measured in each window of served requests, and what is done about it."""
+
+    window_seconds: float = Field(
+        default=86_400.0, gt=0, description="Length of a window; windows begin at midnight UTC."
+    )
+    fewest_rows: int = Field(
+        default=1000, ge=1, description="A window of fewer requests is too small to compare distributions."
+    )
+    fewest_labels: int = Field(
+        default=1000, ge=1, description="Quality is not judged by fewer requests whose label has arrived."
+    )
+    missing_increase: float = Field(
+        default=0.1, gt=0, le=1, description="By how much the share of missing values of an optional column may grow."
+    )
+    prediction_distance: float = Field(
+        default=0.1, gt=0, description="Largest Jensen-Shannon divergence of the predictions from those in evaluation."
+    )
+    auc_may_lose: float = Field(default=0.03, ge=0, description="Against the evaluation of the served model.")
+    log_loss_may_lose: float = Field(default=0.05, ge=0, description="Against the evaluation of the served model.")
+    calibration: tuple[float, float] = Field(
+        default=(0.7, 1.4), description="Lowest and highest mean prediction by mean label."
+    )
+    traffic: tuple[float, float] = Field(
+        default=(0.2, 5.0), description="Lowest and highest number of requests, by the median of the windows before."
+    )
+    latency_seconds: float = Field(default=0.5, gt=0, description="What 99 % of the requests must be answered in.")
+    slices: tuple[tuple[str, ...], ...] = Field(
+        default=(), description="Quality is measured on these too; default: the gated slices of the evaluation."
+    )
+    rules: tuple[Rule, ...] = (
+        Rule(name="fault in the data", kinds=("missing", "unseen", "skew"), action="alert"),
+        Rule(name="changing data", kinds=("drift", "prediction"), windows=2, of=3, action="retrain"),
+        Rule(
+            name="worse than expected",
+            kinds=("quality",),
+            subjects=("auc", "log_loss", "calibration"),
+            action="retrain",
+        ),
+        Rule(name="traffic", kinds=("traffic", "latency"), windows=2, of=3, action="alert"),
+    )
+
+
 class Metadata(Section):
     """Where ML Metadata records runs."""
 
@@ -314,6 +357,7 @@ class Settings(Section):
     evaluation: Evaluation
     infra_validation: InfraValidation = InfraValidation()
     push: Push = Push()
+    monitoring: Monitoring = Monitoring()
     alerts: AlertSettings = AlertSettings()
     metadata: Metadata = Metadata()
     beam: Beam = Beam()

@@ -390,7 +390,7 @@ def compare(found: Original, here: Settings) -> Circumstances:
     record, running = found.record, stamp.code()
     notes = []
     code = code_differences(found.sources, stamp.sources())
-    if not code and record.commit and (running.commit != record.commit or running.dirty or record.dirty):
+    if not code and record.commit and (running.commit, running.diff) != (record.commit, found.diff):
         notes.append(
             f"The run's code was {described(record.commit, record.dirty)}, and this is "
             f"{described(running.commit, running.dirty)}; the files that make a model are the same."
