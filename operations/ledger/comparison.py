@@ -341,7 +341,11 @@ def _slices(
         for name in dict.fromkeys((*one, *other))
         if _of_slice(one.get(name), metric) != _of_slice(other.get(name), metric)
     ]
-    tests = {name: test for name in names if rows is not None and (test := _test_of_slice(rows, name, metric))}
+    tests: dict[str, Difference] = {}
+    for name in names if rows is not None else ():
+        counted = {each[name]["rows"] for each in (one, other) if name in each}
+        if (test := _test_of_slice(rows, name, metric)) and counted == {test.rows}:
+            tests[name] = test
     corrected = dict(zip(tests, significance.holm([each.p_value for each in tests.values()]), strict=True))
     changes = []
     for name in names:
