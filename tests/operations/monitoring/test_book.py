@@ -1,0 +1,94 @@
+"""Windows and decisions in a real metadata store."""
+
+from datetime import UTC, datetime
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2
+
+from operations.monitoring.book import MONITOR, Book
+from operations.monitoring.policy import Decision, Reason
+from operations.monitoring.signals import Signal, Window
+from pipeline.recorder import open_store
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def store(tmp_path):
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    return open_store(config)
+
+
+@pytest.fixture
+def book(store):
+    return Book(store, "ours")
+
+
+def window(month: int, labelled: int = 0) -> Window:
+    return Window(
+        name=f"2013-{month:02d}",
+        begin=datetime(2013, month, 1, tzinfo=UTC),
+        end=datetime(2013, month, 28, tzinfo=UTC),
+        version="7",
+        rows=10,
+        labelled=labelled,
+        signals=(Signal(kind="drift", name="d", subject="a", value=0.1 + 0.2, threshold=0.5, meaning="fine"),),
+    )
+
+
+def decision(month: int, action="alert") -> Decision:
+    reason = Reason(rule="tell", action=action, subjects=("a",), text="a moved")
+    return Decision(
+        window=f"2013-{month:02d}",
+        version="7",
+        when=datetime(2013, month, 28, tzinfo=UTC),
+        action=action,
+        reasons=(reason,),
+    )
+
+
+def test_what_is_kept_is_read_back_in_the_order_of_time(book):
+    book.keep_window(window(3))
+    book.keep_window(window(2))
+    book.keep_decision(decision(3))
+    book.keep_decision(decision(2))
+
+    assert book.windows() == [window(2), window(3)]
+    assert book.decisions() == [decision(2), decision(3)]
+
+
+def test_a_window_is_measured_again_when_its_labels_have_arrived(book):
+    book.keep_window(window(2))
+    book.keep_window(window(2, labelled=10))
+
+    assert [each.labelled for each in book.windows()] == [10]
+
+
+def test_a_window_is_decided_on_once(book):
+    assert book.keep_decision(decision(2, "retrain"))
+    assert not book.keep_decision(decision(2, "none"))
+
+    assert [each.action for each in book.decisions()] == ["retrain"]
+
+
+def test_the_pipelines_of_one_store_do_not_mix(store, book):
+    book.keep_window(window(2))
+
+    assert Book(store, "theirs").windows() == []
+    assert Book(store, "theirs").decisions() == []
+
+
+def test_a_window_is_a_descendant_of_the_model_that_was_served(store, book):
+    type_id = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Model"))
+    (model_id,) = store.put_artifacts([metadata_store_pb2.Artifact(type_id=type_id, uri="somewhere")])
+
+    book.keep_window(window(2), model_id)
+    book.keep_window(window(2, labelled=5), model_id)
+
+    (event,) = store.get_events_by_artifact_ids([model_id])
+    (execution,) = store.get_executions_by_id([event.execution_id])
+    assert event.type == metadata_store_pb2.Event.INPUT
+    assert execution.type == MONITOR
+    assert execution.last_known_state == metadata_store_pb2.Execution.COMPLETE
