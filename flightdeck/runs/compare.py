@@ -114,11 +114,13 @@ def _print(found: Comparison, longest: int | None) -> None:
 
 
 def _section(name: str, changes: list[Change], longest: int | None, on: Console) -> None:
+    from rich.markup import escape
+
     from flightdeck.console import table
 
     on.print()
     shown = changes[:longest]
-    table([name, "A", "B"], [(each.name, _written(each.first), _written(each.second)) for each in shown], on=on)
+    table([name, "A", "B"], [(escape(each.name), _written(each.first), _written(each.second)) for each in shown], on=on)
     if len(changes) > len(shown):
         on.print(f"and {len(changes) - len(shown):,} more: add --all", markup=False)
 
