@@ -163,7 +163,7 @@ def test_scores_become_curves(seeds, tmp_path):
     random = np.random.default_rng(0)
     scores = random.random(500)
     pq.write_table(
-        pa.table({"row": np.arange(200), "label": (random.random(500) < scores).astype("int8"), "probability": scores}),
+        pa.table({"row": np.arange(500), "label": (random.random(500) < scores).astype("int8"), "probability": scores}),
         folder / "scores.parquet",
     )
     features = [

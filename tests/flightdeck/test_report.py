@@ -1,0 +1,309 @@
+"""`flightdeck report` after real runs, and the site in a real browser."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.browser import browser as launched
+from tests.world import ROOT
+
+pytestmark = pytest.mark.e2e
+
+SCREENSHOTS = ROOT / "build" / "screenshots"
+LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+SCREENS = {
+    "laptop-light": ("light", LAPTOP),
+    "laptop-dark": ("dark", LAPTOP),
+    "phone-light": ("light", PHONE),
+    "phone-dark": ("dark", PHONE),
+}
+MARKS = ".mark-line path, .mark-area path, .mark-symbol path, .mark-rect path"
+PAGES = ("index", "run", "card", "failed", "prediction")
+
+
+@pytest.fixture(scope="module")
+def world(world_in, small_spans, tmp_path_factory):
+    """A pushed run, a batch prediction with its model, and a run whose training failed."""
+    world = world_in(tmp_path_factory.mktemp("workspace"), small_spans)
+    world.run("model.epochs=2", "evaluation.importance_rows=500", "evaluation.decision_threshold=0.25")
+    predictions = world.workspace / "predictions.parquet"
+    predicted = world.flightdeck("predict", "--window", "3:3", "--output", str(predictions))
+    assert predicted.returncode == 0, predicted.stderr
+    world.run("model.learning_rate=1e30", "model.epochs=2", expect=1)
+    return world
+
+
+@pytest.fixture(scope="module")
+def written(world) -> dict[str, Any]:
+    done = world.flightdeck("report", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def pages(written, tmp_path_factory) -> dict[str, Path]:
+    """The pages of the site, which was moved to a folder whose name needs quoting."""
+    site = tmp_path_factory.mktemp("moved") / "a report, 100 % öffentlich"
+    shutil.copytree(Path(written["index"]).parent, site)
+    failed, prediction, pushed = (site / "runs" / run for run in written["runs"])
+    return {
+        "index": site / "index.html",
+        "run": pushed / "index.html",
+        "card": pushed / "card.html",
+        "failed": failed / "index.html",
+        "prediction": prediction / "index.html",
+    }
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with launched() as running:
+        yield running
+
+
+@pytest.fixture
+def open_page(chromium, pages) -> Iterator[Any]:
+    """Opens a page on a screen, waits until its plots are drawn, and expects a silent console and no request."""
+    complaints: list[str] = []
+    contexts = []
+
+    def opened(name: str, screen: str = "laptop-light", **options):
+        scheme, viewport = SCREENS[screen]
+        context = chromium.new_context(color_scheme=scheme, viewport=viewport, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or complaints.append(request.url))
+        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+        page.goto(pages[name].as_uri())
+        if options.get("java_script_enabled", True):
+            # Not wait_for_function: the page's own policy forbids what that needs.
+            page.wait_for_selector("html[data-plots=drawn]", state="attached", timeout=90_000)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def test_the_report_says_what_it_wrote(world, written):
+    assert Path(written["index"]) == world.workspace / "report" / "index.html"
+    assert written["listed"] == len(written["runs"]) == 3
+    assert written["largest_run_bytes"] < 1_000_000
+    assert written["bytes"] < 5_000_000
+    failed, _, pushed = (written["missing"][run] for run in written["runs"])
+    assert pushed == {}
+    assert failed["training"].startswith("Trainer did not finish")
+    assert failed["quality"].startswith("Scores did not run")
+
+
+def test_the_report_imports_no_tensorflow(world, tmp_path):
+    arguments = ["report", "--output", str(tmp_path / "site"), *world.options()]
+    code = (
+        "import sys; from flightdeck.__main__ import app;"
+        f"app({arguments!r}, standalone_mode=False);"
+        "assert not {'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "3 runs, 3 with pages" in done.stdout
+
+
+def test_a_folder_with_something_else_is_one_sentence(world, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = world.flightdeck("report", "--output", str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "something other than a report" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_no_store_is_one_sentence(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "flightdeck", "report", "--set", f"workspace={tmp_path}"],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_is_drawn_fits_the_screen_and_can_be_used_by_all(open_page, name, screen):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = open_page(name, screen)
+    assert page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][1]["width"]
+    for figure in page.query_selector_all(".figure"):
+        if figure.evaluate("it => it.closest('details:not([open])') !== null"):
+            continue
+        box = figure.query_selector(".plot svg").bounding_box()
+        assert box["width"] > 150, figure.get_attribute("id")
+        assert box["height"] > 90, figure.get_attribute("id")
+        assert figure.query_selector_all(f"svg :is({MARKS})") != []
+    # It would otherwise fetch the style sheets by itself, which the page's policy forbids.
+    found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
+    serious = [
+        (each["id"], [node["html"][:150] for node in each["nodes"]][:3])
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+    if name in ("index", "run", "card"):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"{name}-{screen}.png", full_page=True)
+
+
+def test_a_page_of_a_whole_run_has_everything(open_page):
+    page = open_page("run")
+    plots = {figure.get_attribute("id") for figure in page.query_selector_all(".figure")}
+    assert plots >= {
+        *("plot-training-loss", "plot-training-auc", "plot-roc", "plot-precision-recall", "plot-calibration"),
+        *("plot-scores", "plot-slices", "plot-importance", "plot-feature-arrived_late", "plot-feature-carrier"),
+    }
+    assert page.query_selector_all(".absent") == []
+    nodes = page.query_selector_all("#pipeline ~ .beside svg .box")
+    assert len(nodes) == len(page.query_selector_all("#pipeline ~ .beside tbody tr")) >= 13
+    splits = page.query_selector_all("#data ~ .legend li")
+    assert [each.inner_text() for each in splits] == ["train, 3,000 rows", "eval, 1,500 rows", "serving, 1,500 rows"]
+    assert "Confusion at the threshold 0.25" in page.inner_text(".confusion h3")
+    assert "Version" in page.text_content("#lineage ~ .panel svg")
+
+
+def test_a_page_of_a_failed_run_says_what_is_missing(open_page):
+    page = open_page("failed")
+    text = page.inner_text("main")
+    assert "Trainer failed" in text
+    assert "Trainer did not finish, and so left no log of the training." in text
+    assert "not run" in page.inner_text("#pipeline ~ .beside")
+    assert page.query_selector_all("#plot-feature-carrier svg") != []
+
+
+def column(page, heading: str) -> list[str]:
+    index = [
+        each.strip()
+        for each in page.eval_on_selector_all("main table.sortable thead th", "all => all.map(it => it.innerText)")
+    ].index(heading)
+    return page.eval_on_selector_all(
+        "main table.sortable tbody tr", f"all => all.map(it => it.children[{index}].innerText)"
+    )
+
+
+def test_tables_sort_by_click_and_by_key(open_page):
+    page = open_page("index")
+    heading = page.locator("main table.sortable thead th", has_text="Outcome")
+    before = column(page, "Outcome")
+    heading.click()
+    ascending = column(page, "Outcome")
+    assert ascending == sorted(before)
+    assert heading.get_attribute("aria-sort") == "ascending"
+    heading.locator("[tabindex='0'], button").first.focus()
+    page.keyboard.press("Enter")
+    assert column(page, "Outcome") == ascending[::-1]
+
+
+def test_numbers_sort_as_numbers(open_page):
+    page = open_page("run")
+    table = "#pipeline ~ .beside table"
+    times = f"{table} tbody tr td:nth-child(3)"
+    page.locator(f"{table} thead th", has_text="Time").click()
+    order = page.eval_on_selector_all(times, "all => all.map(it => Number(it.dataset.order))")
+    assert order == sorted(order)
+    assert order[-1] > 1
+
+
+def test_links_lead_from_the_runs_to_a_run_to_its_card_and_back(open_page, pages):
+    page = open_page("index")
+    page.locator(f"main table a[href*='{pages['run'].parent.name}']").click()
+    page.wait_for_selector("html[data-plots=drawn]", state="attached")
+    assert page.inner_text("h1") == f"Run {pages['run'].parent.name}"
+    page.locator(".sections a", has_text="Slices").click()
+    assert page.evaluate("location.hash") == "#slices"
+    page.locator(".sections a", has_text="Model card").click()
+    assert page.inner_text("h1").startswith("Model card")
+    assert "Intended use" in page.inner_text("main")
+    page.locator("header a", has_text="Runs").click()
+    assert page.inner_text("h1").startswith("Runs of")
+
+
+def test_another_metric_can_be_chosen(open_page):
+    page = open_page("index")
+    axis = "#plot-history svg .role-axis-label text"
+    before = page.eval_on_selector_all(axis, "all => all.map(it => it.textContent)")
+    options = page.eval_on_selector_all("select option", "all => all.map(it => it.value)")
+    page.select_option("select", options[-1])
+    assert page.eval_on_selector_all(axis, "all => all.map(it => it.textContent)") != before
+
+
+def test_the_threshold_can_be_moved(open_page):
+    page = open_page("run")
+
+    def cells() -> dict[str, int]:
+        names = ("tp", "fp", "tn", "fn")
+        return {name: int(page.inner_text(f"[data-cell={name}]").replace(",", "")) for name in names}
+
+    before = cells()
+    assert sum(before.values()) == 1500
+    where = page.get_attribute("#plot-roc svg .layer_2_marks path, #plot-roc svg .mark-symbol path", "transform")
+    page.focus("#threshold")
+    page.keyboard.press("Home")
+    assert page.inner_text(".confusion output") == "0.00"
+    assert cells()["tn"] == cells()["fn"] == 0
+    assert cells()["tp"] == before["tp"] + before["fn"]
+    page.keyboard.press("End")
+    assert cells()["tp"] + cells()["fp"] < before["tp"] + before["fp"]
+    page.keyboard.press("Home")
+    assert (
+        page.get_attribute("#plot-roc svg .layer_2_marks path, #plot-roc svg .mark-symbol path", "transform") != where
+    )
+
+
+def test_plots_follow_the_colour_scheme(open_page):
+    page = open_page("index", "laptop-light")
+    colour = "getComputedStyle(document.querySelector('#plot-history svg .role-axis-label text')).fill"
+    light = page.evaluate(colour)
+    page.emulate_media(color_scheme="dark")
+    for _ in range(100):
+        if page.evaluate(colour) != light:
+            break
+        page.wait_for_timeout(100)
+    assert page.evaluate(colour) != light
+
+
+def test_more_columns_are_drawn_when_they_are_opened(open_page):
+    page = open_page("run")
+    page.locator("details.more summary").click()
+    page.wait_for_selector("details.more .figure svg")
+    page.wait_for_timeout(1500)
+    figures = page.locator("details.more .figure")
+    assert page.locator("details.more .figure svg").count() == figures.count() > 5
+
+
+def test_the_keyboard_reaches_the_content_first(open_page):
+    page = open_page("run")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    assert page.evaluate("document.activeElement.getBoundingClientRect().top") >= 0
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+    page.keyboard.press("Tab")
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline != "none"
+
+
+def test_without_scripts_the_figures_are_in_the_text(open_page):
+    page = open_page("run", java_script_enabled=False)
+    text = page.inner_text("main")
+    assert re.search(r"the area under the curve is 0\.\d{4}", text)
+    assert "The plot needs JavaScript" in text
+    assert page.locator("table tbody tr").count() > 50
