@@ -1,0 +1,61 @@
+"""A store with 1,000 runs and 20,000 artifacts: every question is answered at once, on SQLite and on MariaDB.
+
+Asserted is the processor time of the whole process, because the machine that tests run on is busy; `benchmarks.ledger`
+measures what is on the clock.
+"""
+
+import functools
+
+import pytest
+
+from benchmarks import ledger
+from operations.ledger.opening import open_readonly
+from operations.ledger.runs import Runs
+from tests.operations.ledger.seeding import Seeder
+
+RUNS, LIMIT_SECONDS = 1000, 2.0
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(ledger.on_sqlite, id="SQLite", marks=pytest.mark.e2e),
+        pytest.param(ledger.on_mariadb, id="MariaDB", marks=pytest.mark.kubeflow),
+    ],
+)
+def filled(request):
+    """The store, and the name of a run in the middle."""
+    with request.param() as place:
+        yield place, ledger.generate(place, RUNS)[RUNS // 2]
+
+
+@pytest.mark.parametrize("question", ["list --sort auc --limit 0", "best --metric auc", "show", "lineage", "note"])
+def test_a_question_takes_less_than_two_seconds(filled, question):
+    place, run = filled
+    words = question.split() + {"show": [run], "lineage": [run], "note": [run, "good"]}.get(question, [])
+
+    (took,) = ledger.asked(place, words)
+
+    assert took.cpu < LIMIT_SECONDS
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("question", [Runs.all, Runs.best, functools.partial(Runs.find, name="run-1")])
+def test_more_runs_do_not_mean_more_queries(seeder: Seeder, monkeypatch, question):
+    def queries(more: int) -> int:
+        for _ in range(more):
+            seeder.run(f"run-{len(Runs(seeder.store).all())}", 0.6)
+        store = open_readonly(seeder.connection)
+        count = 0
+        call = store._call_method
+
+        def counted(*arguments):
+            nonlocal count
+            count += 1
+            return call(*arguments)
+
+        monkeypatch.setattr(store, "_call_method", counted)
+        question(Runs(store))
+        return count
+
+    assert queries(3) == queries(20)
