@@ -27,8 +27,9 @@ Aspect = Literal["code", "packages", "data", "settings"]
 
 # The settings that say where things are, and not what is done with them. They are this machine's; all others the run's.
 PLACES = ("workspace", "data.spans", "metadata", "beam", "kubeflow")
-# Further settings that a reproduction has no use for: it says itself which spans, and pushes and reuses nothing.
-_UNUSED = ("data.window", "push", "cache", "tuning")
+# The settings that can change a model or its metrics. The spans are compared as data, and the rest comes after a run.
+_DECISIVE = ("use_case", "data.eval_spans", "gate", "features", "model", "evaluation")
+_IDLE = ("model.tuning",)
 LOCK_FILE = f"the lock file {stamp.LOCK}"
 # A value of so many characters fits into a sentence.
 _SHORT = 30
@@ -184,7 +185,7 @@ def refuse_overrides(overrides: Sequence[str]) -> None:
     """
     for override in overrides:
         key = override.partition("=")[0]
-        if not any(key == place or key.startswith(f"{place}.") for place in PLACES):
+        if not _within(key, PLACES):
             raise ReproductionError(
                 f"A reproduction uses the settings of its run, and `--set {override}` would change them. Only "
                 f"{', '.join(PLACES)}, which say where things are, can be set. To try something else: flightdeck run"
@@ -326,14 +327,18 @@ def data_differences(found: Original, folder: str) -> list[Difference]:
 
 
 def setting_differences(found: Original, here: Settings) -> list[Difference]:
-    """What this machine's settings would do otherwise than the run's; places aside."""
+    """What this machine's settings would do otherwise than the run's."""
     before, now = flat(found.settings), flat(here.document())
     before |= flat({"model": _merged(found.settings["model"], found.record.hyperparameters)})
     return [
         Difference("settings", name, None if name not in before else repr(old), None if name not in now else repr(new))
         for name, old, new in _changes(before, now)
-        if not any(name == each or name.startswith(f"{each}.") for each in (*PLACES, *_UNUSED))
+        if _within(name, _DECISIVE) and not _within(name, _IDLE)
     ]
+
+
+def _within(key: str, sections: Sequence[str]) -> bool:
+    return any(key == each or key.startswith(f"{each}.") for each in sections)
 
 
 def flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

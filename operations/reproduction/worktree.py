@@ -132,7 +132,12 @@ def make_again(tree: Worktree, found: Original, here: Settings, options: Sequenc
 def _config(folder: Path, found: Original, here: Settings) -> dict[str, Any]:
     """Settings that the code there understands, because they are the run's; only the places are this machine's."""
     places = here.document()
-    document = {**found.settings, **{name: places[name] for name in ("workspace", "metadata", "beam")}}
+    # Settings that are newer than the commit would be refused there.
+    known = {
+        name: {key: value for key, value in places[name].items() if key in found.settings.get(name, {})}
+        for name in ("metadata", "beam")
+    }
+    document = {**found.settings, **known, "workspace": here.workspace}
     document["data"] = {**found.settings["data"], "spans": spans_folder(found, here)}
     document["use_case"] = {
         name: str(folder / value) if isinstance(value, str) and (folder / value).is_file() else value

@@ -120,9 +120,11 @@ def test_a_run_is_made_again_with_its_own_settings_on_its_spans_and_not_with_tho
     assert again.workspace == str(tmp_path)
 
 
-def test_the_settings_here_that_are_others_are_named_places_aside(recorded, tmp_path):
+def test_the_settings_here_that_would_make_another_model_are_named(recorded, tmp_path):
     original = recorded(hyperparameters={"epochs": 9})
-    here = settings_file.load(LOCAL, ["model.epochs=2", f"workspace={tmp_path}", "push.enabled=false", "cache=false"])
+    here = settings_file.load(
+        LOCAL, ["model.epochs=2", f"workspace={tmp_path}", "push.enabled=false", "model.tuning.max_trials=2"]
+    )
 
     found = circumstances.setting_differences(original, here)
 
@@ -190,3 +192,18 @@ def test_runs_of_other_programs_and_runs_that_never_were_are_one_sentence(seeder
 def test_a_record_of_an_older_version_is_refused_with_what_it_lacks(recorded):
     with pytest.raises(ReproductionError, match="lacks its packages"):
         recorded(without=("packages",))
+
+
+def test_a_model_from_the_cache_names_the_run_that_trained_it(seeder, recorded):
+    store, put = seeder.store, metadata_store_pb2.Execution
+    first = recorded("20130701-0930-first")
+    second = recorded("20130701-0931-again", model_id=first.record.model_id)
+    trainer = store.put_execution_type(metadata_store_pb2.ExecutionType(name="Trainer"))
+    (model,) = store.get_artifacts_by_id([first.record.model_id])
+    event = metadata_store_pb2.Event(type=metadata_store_pb2.Event.OUTPUT)
+    for run in (first, second):
+        context = store.get_context_by_type_and_name("pipeline_run", run.record.run_id)
+        store.put_execution(put(type_id=trainer), [(model, event)], [context])
+
+    assert circumstances.original(store, "20130701-0930-first").trained_by is None
+    assert circumstances.original(store, "20130701-0931-again").trained_by == "20130701-0930-first"
