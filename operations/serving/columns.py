@@ -63,6 +63,7 @@ class Inputs:
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        """Sets the names, in the order of the columns."""
         object.__setattr__(self, "names", tuple(self.columns))
 
     @cached_property

@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from operations.serving.columns import MISSING, Column, Columns, Inputs
-from operations.serving.errors import LoadError, UnknownModelError, UnprocessableError
+from operations.serving.errors import LoadError, NotReadyError, UnknownModelError, UnprocessableError
 
 RAW = "predict_raw"
 EXAMPLES = "serving_default"
@@ -47,7 +47,7 @@ class Signature:
 
 
 class LoadedModel:
-    """One version of a model in memory.
+    """One version of a model in memory. Its methods may be called from any thread.
 
     Attributes:
         version: its number.
@@ -62,6 +62,9 @@ class LoadedModel:
         self.signatures = signatures
         self._session = session
         self._calls = dict(calls)
+        self._idle = threading.Condition()
+        self._running = 0
+        self._closed = False
 
     @property
     def inputs(self) -> Inputs:
@@ -95,14 +98,16 @@ class LoadedModel:
 
         Raises:
             UnprocessableError: the graph refuses the values, such as an example without a required column.
+            NotReadyError: the model is closed.
         """
         import tensorflow as tf
 
         asked = self.signature(signature)
-        try:
-            values = self._calls[signature](*[columns[name] for name in asked.inputs.names])
-        except (tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError, tf.errors.OutOfRangeError) as error:
-            raise UnprocessableError(f"The model refuses the request: {one_line(error)}") from None
+        with self._in_use():
+            try:
+                values = self._calls[signature](*[columns[name] for name in asked.inputs.names])
+            except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, UnicodeEncodeError) as error:
+                raise UnprocessableError(f"The model refuses the request: {one_line(error)}") from None
         return dict(zip(asked.outputs, values, strict=True))
 
     def predict_examples(self, serialized: Sequence[bytes]) -> Columns:
@@ -138,10 +143,27 @@ class LoadedModel:
                     self.predict({name: examples}, EXAMPLES)
 
     def close(self) -> None:
-        """Gives the memory back. The model cannot be asked any more."""
+        """Waits for predictions that run, and gives the memory back. The model cannot be asked any more."""
+        with self._idle:
+            self._closed = True
+            self._idle.wait_for(lambda: not self._running)
         self._calls.clear()
-        self._session.close()
-        self._session = None
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        with self._idle:
+            if self._closed:
+                raise NotReadyError(f"Version {self.version} has just been unloaded; ask again.")
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._running -= 1
+                self._idle.notify_all()
 
     def _warmed(self, columns: Columns, signature: str) -> Columns:
         import tensorflow as tf

@@ -11,16 +11,22 @@ The model stays loaded, and its inputs are the same, until the block is left, wh
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import random
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from operations.serving.columns import Columns
+from operations.serving.batching import Batcher
+from operations.serving.columns import Columns, row_count
+from operations.serving.errors import NotReadyError, TooLargeError, UnprocessableError
 from operations.serving.metrics import Metrics
 from operations.serving.model import RAW, LoadedModel
-from operations.serving.versions import VersionStatus
+from operations.serving.payload_log import Outcome, Payload, PayloadLog
+from operations.serving.versions import Events, Versions, VersionStatus
 
 if TYPE_CHECKING:
     from pipeline.settings import Serving
@@ -52,17 +58,31 @@ class Service:
         metrics: what Prometheus is told. Protocols call `metrics.answered` once per request.
     """
 
-    def __init__(self, name: str, folder: Path, settings: Serving) -> None:
+    def __init__(self, name: str, folder: Path, settings: Serving, payloads: Path | None = None) -> None:
         """Makes a service that is not started yet.
 
         Args:
             name: the name of the model in addresses.
             folder: holds the numbered versions.
             settings: the section ``serving``.
+            payloads: the folder of the payload log; None keeps no log.
         """
         self.name = name
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(settings.prediction_buckets)
+        self._payload_folder = payloads if settings.payloads.enabled else None
+        self._payloads: PayloadLog | None = None
+        self._batcher: Batcher | None = None
+        self._refusing = False
+        self._versions = Versions(
+            folder,
+            settings.keep_versions,
+            settings.poll_seconds,
+            settings.settle_seconds,
+            settings.threads,
+            Events(self._has_loaded, self._has_failed, self._has_unloaded),
+        )
+        self._random = random.Random()
 
     async def start(self) -> None:
         """Loads and warms up the newest version that can be served, then watches the folder.
@@ -70,25 +90,46 @@ class Service:
         Raises:
             ServingError: there is no folder, no version in it, or none that loads.
         """
-        raise NotImplementedError
+        await self._versions.start()
+        self._batcher = Batcher(
+            self.settings.max_batch_rows,
+            self.settings.batch_delay_ms / 1000,
+            self.settings.queue_rows,
+            self._has_run,
+        )
+        self.metrics.waiting_rows.set_function(lambda: self._batcher.waiting_rows if self._batcher else 0)
+        if self._payload_folder is not None:
+            self._payloads = PayloadLog(self._payload_folder, self.settings.payloads, self._has_logged)
 
     def refuse(self) -> None:
         """Makes `ready` false, for a load balancer to see; requests are still answered. The first step of an end."""
-        raise NotImplementedError
+        self._refusing = True
 
     async def stop(self) -> None:
         """Answers what was asked before, writes the payloads that wait, unloads everything. May be called twice."""
-        raise NotImplementedError
+        self._refusing = True
+        if self._batcher is not None:
+            await self._batcher.stop()
+        # The answers of the last batch are delivered to their requests before the log is closed.
+        await asyncio.sleep(0)
+        if self._payloads is not None:
+            await asyncio.to_thread(self._payloads.close)
+        await self._versions.stop()
 
     @property
     def ready(self) -> bool:
         """Whether requests should be sent here: a version is loaded and the service is not stopping."""
-        raise NotImplementedError
+        return not self._refusing and self._batcher is not None and self._versions.current is not None
+
+    @property
+    def current(self) -> int | None:
+        """The number of the version that answers requests for none in particular."""
+        return self._versions.current
 
     @property
     def versions(self) -> list[VersionStatus]:
         """The state of every version that was seen, newest first."""
-        raise NotImplementedError
+        return self._versions.states
 
     def status(self, version: int) -> VersionStatus:
         """Returns the state of one version.
@@ -96,7 +137,7 @@ class Service:
         Raises:
             UnknownModelError: it was never seen.
         """
-        raise NotImplementedError
+        return self._versions.status(version)
 
     @contextmanager
     def using(self, version: int | None = None) -> Iterator[LoadedModel]:
@@ -109,8 +150,8 @@ class Service:
             UnknownModelError: that version is not loaded.
             NotReadyError: no version is.
         """
-        raise NotImplementedError
-        yield
+        with self._versions.using(version) as model:
+            yield model
 
     async def predict(
         self,
@@ -133,7 +174,32 @@ class Service:
             UnprocessableError: no row, a wrong number of prediction ids, or values that the graph refuses.
             NotReadyError: too many rows wait already, or the service has stopped.
         """
-        raise NotImplementedError
+        rows = row_count(columns)
+        self.check_rows(rows)
+        if not rows:
+            raise UnprocessableError("The request has no rows.")
+        if prediction_ids is not None and len(prediction_ids) != rows:
+            raise UnprocessableError(
+                f"There are {len(prediction_ids)} prediction ids for {rows} rows.", "prediction_ids"
+            )
+        if self._batcher is None:
+            raise NotReadyError("The service has not started yet.")
+        outputs = await self._batcher.run(model, signature, columns, rows)
+        answer = Answer(model.version, outputs, prediction_ids or self._new_ids(rows))
+        if self._payloads is not None:
+            raw = signature == RAW
+            self._payloads.offer(
+                Payload(
+                    answer.prediction_ids,
+                    time.time(),
+                    model.version,
+                    model.inputs.columns,
+                    columns if raw else None,
+                    None if raw else next(iter(columns.values())).tolist(),
+                    outputs,
+                )
+            )
+        return answer
 
     def check_rows(self, rows: int) -> None:
         """Refuses a request by its number of rows, before they are read.
@@ -141,4 +207,33 @@ class Service:
         Raises:
             TooLargeError: more than `max_rows`.
         """
-        raise NotImplementedError
+        if rows > self.settings.max_rows:
+            raise TooLargeError(f"The request has {rows} rows; {self.settings.max_rows} are allowed.")
+
+    def _new_ids(self, rows: int) -> list[str]:
+        # One random number per request: 64 of them would take as long as the model.
+        request = f"{self._random.getrandbits(96):024x}"
+        return [f"{request}-{row}" for row in range(rows)]
+
+    def _has_run(self, model: LoadedModel, rows: int, outputs: Columns) -> None:
+        self.metrics.rows.inc(rows)
+        self.metrics.batch_rows.observe(rows)
+        self.metrics.predictions.observe(model.version, outputs)
+
+    def _has_loaded(self, model: LoadedModel, seconds: float) -> None:
+        self.metrics.loads.inc()
+        self.metrics.load_seconds.set(seconds)
+        self.metrics.loaded.labels(model.version).set(1)
+        self.metrics.version.set(self._versions.current or model.version)
+
+    def _has_failed(self, version: int, reason: str) -> None:
+        self.metrics.load_failures.inc()
+
+    def _has_unloaded(self, version: int) -> None:
+        self.metrics.loaded.remove(version)
+        self.metrics.predictions.forget(version)
+        if self._versions.current is not None:
+            self.metrics.version.set(self._versions.current)
+
+    def _has_logged(self, outcome: Outcome, rows: int) -> None:
+        self.metrics.payload_rows.labels(outcome).inc(rows)
