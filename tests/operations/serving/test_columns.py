@@ -163,7 +163,11 @@ def test_any_rows_are_either_read_or_refused_in_a_sentence(rows: list) -> None:
     try:
         arrays = columns.from_rows(rows, INPUTS)
     except UnprocessableError as error:
-        assert str(error)[-1] in ".?"
+        said = str(error)
+    else:
+        said = ""
+    if said:
+        assert said[-1] in ".?"
         return
     assert {array.shape for array in arrays.values()} == {(len(rows), 1)}
     assert not np.isinf(arrays["amount"]).any()
