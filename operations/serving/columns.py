@@ -44,11 +44,13 @@ class Column:
         name: the name.
         dtype: ``int64``, ``float32``, ``string`` or another name that numpy knows.
         shape: with None for a size that is free; the first is that of the rows.
+        tensor: its name in the graph.
     """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...]
+    tensor: str = ""
 
 
 @dataclass(frozen=True)

@@ -256,7 +256,7 @@ def _column(name: str, info: Any) -> Column:
     import tensorflow as tf
 
     sizes = tuple(None if each.size < 0 else each.size for each in info.tensor_shape.dim)
-    return Column(name, tf.dtypes.as_dtype(info.dtype).name, sizes)
+    return Column(name, tf.dtypes.as_dtype(info.dtype).name, sizes, info.name)
 
 
 def _filled(column: Column, rows: int) -> np.ndarray:
