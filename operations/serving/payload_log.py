@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import itertools
 import logging
 import os
 import queue
@@ -49,7 +50,7 @@ class Payload:
 
     Attributes:
         prediction_ids: one per row.
-        time: of the answer, seconds since the epoch.
+        times: of the answer, seconds since the epoch; one, or one per row.
         version: of the model.
         inputs: what the model takes: name -> column.
         columns: the arrays that were asked with, or None if `examples` was used.
@@ -58,7 +59,7 @@ class Payload:
     """
 
     prediction_ids: Sequence[str]
-    time: float
+    times: float | np.ndarray
     version: int
     inputs: Mapping[str, Column]
     columns: Columns | None
@@ -174,19 +175,8 @@ class _Files:
 
     def write(self, payloads: Sequence[Payload]) -> None:
         """Writes payloads of any versions, in their order, to as many files as needed."""
-        import pyarrow as pa
-
-        tables: list[pa.Table] = []
-        hour: tuple[str, int] | None = None
-        for payload in payloads:
-            table = as_table(payload, self._settings.exclude)
-            now = _hour(payload.time)
-            if tables and (now != hour or not table.schema.equals(tables[0].schema)):
-                self._append(pa.concat_tables(tables), hour)
-                tables = []
-            tables.append(table)
-            hour = now
-        self._append(pa.concat_tables(tables), hour)
+        for (hour, *_), alike in itertools.groupby(payloads, _kind):
+            self._append(as_table(_joined(list(alike)), self._settings.exclude), hour)
 
     def close_if_old(self) -> None:
         """Closes the file when it has been open for long, or its hour is over."""
@@ -285,10 +275,10 @@ def as_table(payload: Payload, exclude: Collection[str] = ()) -> pa.Table:
         columns = _parsed(payload.examples or (), payload.inputs)
     outputs = {name: _output_column(name, values) for name, values in payload.outputs.items()}
     form = schema(payload.inputs, outputs, exclude)
-    moment = int(payload.time * 1_000_000)
+    times = np.broadcast_to(np.asarray(payload.times) * 1e6, payload.rows).astype(np.int64)
     values: dict[str, Any] = {
         ID: list(payload.prediction_ids),
-        TIME: pa.array(np.full(payload.rows, moment, np.int64)).cast(pa.timestamp("us", tz="UTC")),
+        TIME: pa.array(times).cast(pa.timestamp("us", tz="UTC")),
         VERSION: np.full(payload.rows, payload.version, np.int64),
     }
     for field in form:
@@ -299,6 +289,32 @@ def as_table(payload: Payload, exclude: Collection[str] = ()) -> pa.Table:
             whole = not pa.types.is_list(field.type)
             values[field.name] = array.reshape(-1) if whole else array.reshape(payload.rows, -1).tolist()
     return pa.table([pa.array(values[field.name], field.type) for field in form], schema=form)
+
+
+def _kind(payload: Payload) -> tuple:
+    """What payloads must have in common to be one table; the hour first."""
+    forms = tuple((name, values.dtype, values.shape[1:]) for name, values in payload.outputs.items())
+    return _hour(float(payload.times)), payload.version, payload.columns is None, tuple(payload.inputs), forms
+
+
+def _joined(payloads: Sequence[Payload]) -> Payload:
+    """Payloads of one kind as one: turning 64 rows into Arrow costs nearly as much as turning 16,384."""
+    first = payloads[0]
+    if len(payloads) == 1:
+        return first
+    return Payload(
+        [each for payload in payloads for each in payload.prediction_ids],
+        np.repeat([float(payload.times) for payload in payloads], [payload.rows for payload in payloads]),
+        first.version,
+        first.inputs,
+        None if first.columns is None else _concatenated([payload.columns or {} for payload in payloads]),
+        None if first.columns is not None else [each for payload in payloads for each in payload.examples or ()],
+        _concatenated([payload.outputs for payload in payloads]),
+    )
+
+
+def _concatenated(parts: Sequence[Columns]) -> Columns:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _output_column(name: str, values: np.ndarray) -> Column:
