@@ -38,7 +38,7 @@ ID, TIME, VERSION = "prediction_id", "time", "model_version"
 Outcome = Literal["written", "dropped", "failed"]
 
 # Rows that are gathered before they are compressed and written, and how long they may wait for that.
-_GROUP_ROWS, _GROUP_SECONDS = 16_384, 5.0
+_GROUP_ROWS, _GROUP_SECONDS = 4096, 5.0
 _STALE_SECONDS = 86_400
 _STOP = object()
 _log = logging.getLogger(__name__)
@@ -88,6 +88,9 @@ class PayloadLog:
             settings: the section ``serving.payloads``.
             on_rows: is told, in any thread, what became of how many rows.
         """
+        # Here and not in the thread, where it would hold up the requests that come first for half a second.
+        import pyarrow.parquet  # noqa: F401
+
         self._settings = settings
         self._on_rows = on_rows
         self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
