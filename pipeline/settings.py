@@ -197,6 +197,9 @@ class Serving(Section):
     max_rows: int = Field(default=16_384, ge=1, description="Rows of one request.")
     max_body_bytes: int = Field(default=16 * 2**20, ge=1, description="Size of one request.")
     grace_seconds: float = Field(default=30.0, ge=0, description="How long open requests are waited for at the end.")
+    drain_seconds: float = Field(
+        default=0.0, ge=0, description="How long it is alive but not ready before it ends, for load balancers to see."
+    )
     prediction_buckets: tuple[float, ...] = Field(
         default=tuple(each / 20 for each in range(1, 21)),
         description="Upper bounds of the histogram of predictions. The default suits probabilities.",

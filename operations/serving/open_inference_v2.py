@@ -50,6 +50,7 @@ NUMBERS = {
 }
 _NAMES = {np.dtype(each).name: name for name, each in NUMBERS.items()} | {"string": BYTES, "object": BYTES}
 _LARGEST_SIZE = 2**31
+LONGEST_ID = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,16 +123,30 @@ def parse(body: bytes | bytearray, header_length: int | None = None) -> InferReq
     rest = _Rest(view[len(body) if header_length is None else header_length :])
     parameters = _parameters(document, "parameters")
     inputs = tuple(_input(each, index, rest) for index, each in enumerate(_objects(document, "inputs")))
-    if not inputs:
-        raise BadRequestError("`inputs` is empty; at least one tensor is needed.", "inputs")
     if rest.left:
         raise BadRequestError(f"{rest.left} bytes behind the JSON belong to no tensor.", "binary_data_size")
-    names = [tensor.name for tensor in inputs]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise BadRequestError(f"The input `{twice}` is there twice.", twice)
+    check_names(inputs)
+    request_id = _text(document, "id", "")
+    if len(request_id) > LONGEST_ID:
+        raise BadRequestError(f"`id` has more than {LONGEST_ID} characters.", "id")
     return InferRequest(
-        _text(document, "id", ""), inputs, _outputs(document), parameters.get("binary_data_output") is True
+        request_id, inputs, _outputs(document), parameters.get("binary_data_output") is True
     )
+
+
+def check_names(inputs: Sequence[Tensor]) -> None:
+    """Refuses a request without inputs, and one that has an input twice.
+
+    Raises:
+        BadRequestError: it is so.
+    """
+    if not inputs:
+        raise BadRequestError("`inputs` is empty; at least one tensor is needed.", "inputs")
+    seen = set()
+    for tensor in inputs:
+        if tensor.name in seen:
+            raise BadRequestError(f"The input `{tensor.name}` is there twice.", tensor.name)
+        seen.add(tensor.name)
 
 
 def check_tensor(name: str, datatype: str, shape: Sequence[Any]) -> tuple[int, ...]:

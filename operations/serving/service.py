@@ -122,6 +122,16 @@ class Service:
         return not self._refusing and self._batcher is not None and self._versions.current is not None
 
     @property
+    def stopping(self) -> bool:
+        """Whether `refuse` or `stop` was called."""
+        return self._refusing
+
+    @property
+    def available(self) -> list[int]:
+        """The versions that can be asked, newest first."""
+        return [each.version for each in self._versions.states if each.state == "AVAILABLE"]
+
+    @property
     def current(self) -> int | None:
         """The number of the version that answers requests for none in particular."""
         return self._versions.current
