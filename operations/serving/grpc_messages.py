@@ -35,7 +35,8 @@ _MESSAGES = {
         *string versions 2
         string platform 3
         *ModelMetadataResponse.TensorMetadata inputs 4
-        *ModelMetadataResponse.TensorMetadata outputs 5""",
+        *ModelMetadataResponse.TensorMetadata outputs 5
+        @string properties 6""",
     "ModelMetadataResponse.TensorMetadata": """
         string name 1
         string datatype 2

@@ -242,7 +242,7 @@ def _schemas(model: LoadedModel, max_rows: int) -> dict[str, Any]:
 def example_row(model: LoadedModel) -> dict[str, Any]:
     """A row that the model takes, of values that say what type they are."""
     kinds = {"string": "text", "float32": 1.5, "float64": 1.5}
-    return {column.name: kinds.get(column.dtype, 1) for column in model.inputs.columns.values()}
+    return {column.name: kinds.get(column.dtype, 1) for _, column in sorted(model.inputs.columns.items())}
 
 
 def _model_status() -> dict[str, Any]:

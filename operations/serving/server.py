@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import os
 import signal
 import socket
 import sys
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pipeline.settings import Serving
 
 _BACKLOG = 2048
+# What writing the payload log and unloading may take after the last answer.
+_LAST_SECONDS = 15.0
 _log = logging.getLogger(__name__)
 
 
@@ -50,8 +53,22 @@ class Running:
     @property
     def url(self) -> str:
         """The address of HTTP, as this machine can use it."""
+        return f"http://{self._reachable}:{self.port}"
+
+    @property
+    def grpc_target(self) -> str:
+        """The address of gRPC, as this machine can use it."""
+        return f"{self._reachable}:{self.grpc_port}"
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+    @property
+    def _reachable(self) -> str:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return f"[{host}]" if ":" in host else host
 
 
 def run(
@@ -110,13 +127,13 @@ async def _serve(
                         started(Running(name, model.version, settings.host, port, grpc_port, row))
                     await _until(stop, serving)
                     service.refuse()
-                    _log.info("Stopping: not ready any more.")
+                    _log.info("Stopping: open requests are answered, new ones belong elsewhere.")
                     await asyncio.sleep(settings.drain_seconds)
             finally:
+                _end_within(settings.grace_seconds + _LAST_SECONDS)
                 http.should_exit = True
                 await asyncio.gather(serving, grpc_server.stop(settings.grace_seconds))
                 await service.stop()
-                _log.info("Stopped.")
 
 
 async def _start(service: Service, stop: asyncio.Event) -> None:
@@ -163,6 +180,18 @@ class _Http(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _end_within(seconds: float) -> None:
+    """Ends the process for certain: a thread that a model holds for ever cannot be ended in any other way."""
+
+    def end() -> None:
+        _log.error("The process did not end within %g s by itself.", seconds)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -200,7 +200,7 @@ class Versions:
         try:
             present = await self._in_thread(_numbers, self._folder)
         except OSError as error:
-            if not self._unreadable:
+            if self._loaded and not self._unreadable:
                 _log.error("%s cannot be read (%s); what is loaded stays loaded.", self._folder, error.strerror)
             self._unreadable = True
             return
