@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flightdeck import serve_bench
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
     from operations.serving.server import Running
 
 app = typer.Typer(help="Serve the pushed model.", invoke_without_command=True)
+app.command(name="bench")(serve_bench.bench)
 
 
 @app.callback()

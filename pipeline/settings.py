@@ -114,6 +114,10 @@ class InfraValidation(Section):
     """How a candidate proves that it can serve."""
 
     requests: int = Field(default=32, ge=1, description="Real examples sent to the candidate in a fresh process.")
+    server: str = Field(
+        default="operations.serving",
+        description="Python module of the server that must serve it; empty: TensorFlow alone, without a server.",
+    )
     load_seconds: float = Field(default=120.0, gt=0)
     answer_seconds: float = Field(default=30.0, gt=0)
 

@@ -49,7 +49,9 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m operations.serving", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m operations.serving", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--models", type=Path, required=True, metavar="FOLDER", help="of the numbered versions")
     parser.add_argument("--name", required=True, help="of the model, in addresses")
     parser.add_argument("--host", help="address to listen on; default: this machine only")

@@ -129,9 +129,7 @@ def parse(body: bytes | bytearray, header_length: int | None = None) -> InferReq
     request_id = _text(document, "id", "")
     if len(request_id) > LONGEST_ID:
         raise BadRequestError(f"`id` has more than {LONGEST_ID} characters.", "id")
-    return InferRequest(
-        request_id, inputs, _outputs(document), parameters.get("binary_data_output") is True
-    )
+    return InferRequest(request_id, inputs, _outputs(document), parameters.get("binary_data_output") is True)
 
 
 def check_names(inputs: Sequence[Tensor]) -> None:
@@ -317,9 +315,7 @@ def _data(
             break
         data = list(chain.from_iterable(data))
     if len(data) != math.prod(shape):
-        raise BadRequestError(
-            f"`{name}` has {len(data)} values; the shape {list(shape)} has {math.prod(shape)}.", name
-        )
+        raise BadRequestError(f"`{name}` has {len(data)} values; the shape {list(shape)} has {math.prod(shape)}.", name)
     _check_kinds(name, datatype, data)
     if datatype == BYTES and parameters.get("content_type") == "base64":
         return _from_base64(name, data)

@@ -351,6 +351,7 @@ def _answer(body: bytes, version: int, request_id: str, media_type: str = JSON) 
 
 def _json(document: object, status: int = 200, headers: object = None) -> Response:
     return Response(
-        orjson.dumps(document), status, {**(headers or {}), "content-type": JSON}  # pyright: ignore[reportGeneralTypeIssues]
+        orjson.dumps(document),
+        status,
+        {**(headers or {}), "content-type": JSON},  # pyright: ignore[reportGeneralTypeIssues]
     )
-

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -130,7 +129,8 @@ async def _serve(
                     _log.info("Stopping: open requests are answered, new ones belong elsewhere.")
                     await asyncio.sleep(settings.drain_seconds)
             finally:
-                _end_within(settings.grace_seconds + _LAST_SECONDS)
+                if stop.is_set():
+                    _end_within(settings.grace_seconds + _LAST_SECONDS)
                 http.should_exit = True
                 await asyncio.gather(serving, grpc_server.stop(settings.grace_seconds))
                 await service.stop()
@@ -218,7 +218,9 @@ def _stopping(stop: asyncio.Event, on_eof: bool) -> Iterator[None]:
     if on_eof:
 
         def wait() -> None:
-            sys.stdin.buffer.read()
+            # Not through sys.stdin, whose lock Python wants back when it ends, and aborts if a thread holds it.
+            while os.read(0, 4096):
+                pass
             with contextlib.suppress(RuntimeError):  # The loop has ended.
                 loop.call_soon_threadsafe(stop.set)
 
