@@ -37,7 +37,7 @@ REQUEST_ID = "x-request-id"
 MODEL_VERSION = "x-model-version"
 HEADER_LENGTH = "inference-header-content-length"
 
-# Of what curl sends without being told a type, and of nothing at all, TensorFlow Serving reads JSON: so do its examples.
+# What curl says when it is told no type, and nothing at all: the examples of TensorFlow Serving's page send these.
 _READ_AS_JSON = ("", JSON, "application/x-www-form-urlencoded")
 _BODY_SECONDS = 30.0
 _LINGER_SECONDS = 1.0
@@ -161,9 +161,9 @@ class _Api:
         self._service.check_rows(asked.rows)
         try:
             with self._service.using(version) as model:
-                columns = v1.arrays(asked, model)
+                signature, columns = v1.arrays(asked, model)
                 ids = v1.ids_for(asked, request_id, row_count(columns))
-                answer = await self._service.predict(model, columns, asked.signature, ids)
+                answer = await self._service.predict(model, columns, signature, ids)
         except UnknownModelError as error:
             raise _with_detail(v1.not_found(name, version), error) from None
         return _answer(v1.answer(asked, answer.outputs, answer.prediction_ids), answer.version, request_id)

@@ -202,7 +202,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.bind(address)
     except OSError as error:
         raise ServingError(
-            f"HTTP cannot listen on {host}:{port} ({error.strerror or error}); choose another with --port, or 0 for any."
+            f"HTTP cannot listen on {host}:{port} ({error.strerror or error}); "
+            "choose another with --port, or 0 for any."
         ) from None
     listening.setblocking(False)
     return listening

@@ -44,13 +44,15 @@ class PredictRequest:
     Attributes:
         by_row: whether it came as ``instances``, and not as ``inputs``.
         values: the value of that key.
-        signature: the signature to ask, from the body or guessed by its form.
+        signature: the signature to ask; None if the body does not say.
+        encoded: whether there may be values that are bytes in base64.
         prediction_ids: one per row if the client gave some; True if it wants to know them; None otherwise.
     """
 
     by_row: bool
     values: Any
-    signature: str
+    signature: str | None
+    encoded: bool
     prediction_ids: list[str] | bool | None
 
     @property
@@ -82,38 +84,36 @@ def parse(body: bytes | bytearray) -> PredictRequest:
         raise BadRequestError("`inputs` must be an object of columns, or the list of the only column.", key)
     if not values:
         raise BadRequestError(f"`{key}` is empty; at least one row is needed.", key)
-    encoded = b'"b64"' in body
-    signature = document.get("signature_name") or _usual_signature(values, encoded)
-    if not isinstance(signature, str):
+    signature = document.get("signature_name")
+    if signature is not None and not isinstance(signature, str):
         raise BadRequestError("`signature_name` must be a text.", "signature_name")
-    return PredictRequest(
-        by_row,
-        _decoded(values, key, signature != EXAMPLES) if encoded else values,
-        signature,
-        _prediction_ids(document.get("prediction_ids")),
-    )
+    ids = _prediction_ids(document.get("prediction_ids"))
+    return PredictRequest(by_row, values, signature or None, b'"b64"' in body, ids)
 
 
-def arrays(request: PredictRequest, model: LoadedModel) -> Columns:
-    """The arrays that a request holds for a model.
+def arrays(request: PredictRequest, model: LoadedModel) -> tuple[str, Columns]:
+    """The signature that a request is for, and the arrays that it holds.
 
     Raises:
         BadRequestError: the model has no such signature; the signature takes something else.
         UnprocessableError: a value is wrong; its column is named.
     """
     try:
-        signature = model.signature(request.signature)
+        signature = model.signature(request.signature or _usual_signature(request, model))
     except UnknownModelError as error:
         # 404 is for models and versions; this is a mistake in a body.
         raise BadRequestError(str(error), error.field) from None
+    values = request.values
+    if request.encoded:
+        values = _decoded(values, "instances" if request.by_row else "inputs", signature.name != EXAMPLES)
     if len(signature.inputs.names) == 1:
-        return _only_input(request, signature)
+        return signature.name, _only_input(values, request.by_row, signature)
     if request.by_row:
-        return columns.from_rows(request.values, signature.inputs)
-    if not isinstance(request.values, dict):
+        return signature.name, columns.from_rows(values, signature.inputs)
+    if not isinstance(values, dict):
         names = ", ".join(sorted(signature.inputs.names))
         raise BadRequestError(f"`inputs` must be an object, because the model takes the columns {names}.", "inputs")
-    return columns.from_columns(request.values, signature.inputs)
+    return signature.name, columns.from_columns(values, signature.inputs)
 
 
 def answer(request: PredictRequest, outputs: Mapping[str, np.ndarray], prediction_ids: Sequence[str]) -> bytes:
@@ -185,18 +185,14 @@ def not_found(name: str, version: int | None) -> UnknownModelError:
     return UnknownModelError(f"Servable not found for request: {which}", "version" if version is not None else "name")
 
 
-def _usual_signature(values: Any, encoded: bool) -> str:
-    """Examples are bytes and come as {"b64": …}, bare or as the one input; everything else is named columns."""
-    if not encoded:
+def _usual_signature(request: PredictRequest, model: LoadedModel) -> str:
+    """Examples come as {"b64": …}, bare or as the one input of their signature; everything else is named columns."""
+    if not request.encoded or EXAMPLES not in model.signatures:
         return RAW
-    if isinstance(values, list):
-        first = values[0]
-    else:
-        first = next(iter(values.values())) if len(values) == 1 else None
-        first = first[0] if isinstance(first, list) and first else first
-    if isinstance(first, dict) and len(first) == 1 and B64 not in first:
-        (first,) = first.values()
-    return EXAMPLES if isinstance(first, dict) and first.keys() == {B64} else RAW
+    first = request.values[0] if isinstance(request.values, list) else request.values
+    if isinstance(first, dict) and len(first) == 1 and not first.keys() <= model.inputs.columns.keys():
+        return EXAMPLES if first.keys() <= {B64, *model.signatures[EXAMPLES].inputs.names} else RAW
+    return RAW
 
 
 def _prediction_ids(value: Any) -> list[str] | bool | None:
@@ -240,11 +236,10 @@ def _bytes(encoded: Any, field: str, as_text: bool) -> str | bytes:
         raise BadRequestError(f"`{field}` has a `b64` that is not text in UTF-8.", field) from None
 
 
-def _only_input(request: PredictRequest, signature: Signature) -> Columns:
+def _only_input(values: Any, by_row: bool, signature: Signature) -> Columns:
     """A signature with one input takes its values without a name, too."""
     (name,) = signature.inputs.names
-    values = request.values
-    if request.by_row:
+    if by_row:
         if isinstance(values[0], dict):
             return _typed(signature, [_named(row, index, name) for index, row in enumerate(values)])
     elif isinstance(values, dict):
