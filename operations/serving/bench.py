@@ -23,7 +23,7 @@ import numpy as np
 import orjson
 
 from operations.serving import child
-from operations.serving.load import Load, drive
+from operations.serving.load import Answered, Load, drive
 
 if TYPE_CHECKING:
     from pipeline.settings import Serving, Settings
@@ -335,8 +335,8 @@ def _ask(
 ) -> tuple[Load, float]:
     """The load, and the processor seconds of the service while it lasted."""
 
-    def check(index: int, answer: bytes) -> str | None:
-        predictions = orjson.loads(answer).get("predictions", ())
+    def check(answer: Answered) -> str | None:
+        predictions = orjson.loads(answer.content).get("predictions", ())
         return None if len(predictions) == size else f"{len(predictions)} predictions for {size} rows"
 
     async def both() -> tuple[Load, float]:

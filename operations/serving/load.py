@@ -5,13 +5,37 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
 import numpy as np
 
 _TIMEOUT_SECONDS = 60.0
+# A service that is gone must not be asked a million times.
+_AFTER_ERROR_SECONDS = 0.01
+_ERRORS_KEPT = 5
 _JSON = {"Content-Type": "application/json"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Answered:
+    """One request with the status 200.
+
+    Attributes:
+        client: the number of the client.
+        body: the index of the body that was posted.
+        asked: when it was sent, on the clock of `time.perf_counter`.
+        answered: when its answer was read.
+        headers: of the answer; their names in any case.
+        content: the answer.
+    """
+
+    client: int
+    body: int
+    asked: float
+    answered: float
+    headers: Mapping[str, str]
+    content: bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +71,7 @@ async def drive(
     bodies: Sequence[bytes],
     clients: int,
     seconds: float,
-    check: Callable[[int, bytes], str | None],
+    check: Callable[[Answered], str | None],
 ) -> Load:
     """Lets clients post bodies, each the next one as soon as the one before is answered.
 
@@ -56,7 +80,7 @@ async def drive(
         bodies: JSON documents; they are taken in turn.
         clients: how many.
         seconds: for how long.
-        check: is given the index of the body and the answer of a request with status 200; says what is wrong with it.
+        check: says what is wrong with an answer, if anything is.
 
     Returns:
         What they saw; no error is raised for a request that fails.
@@ -66,33 +90,37 @@ async def drive(
     failed = 0
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
 
-    async def client(session: aiohttp.ClientSession, first: int) -> None:
+    async def ask(session: aiohttp.ClientSession, client: int, index: int) -> tuple[float, str | None]:
+        asked = time.perf_counter()
+        try:
+            async with session.post(url, data=bodies[index], headers=_JSON) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return 0.0, f"{type(error).__name__}: {error}"
+        answered = time.perf_counter()
+        if response.status != 200:
+            return 0.0, f"HTTP {response.status}: {content[:200]!r}"
+        return answered - asked, check(Answered(client, index, asked, answered, response.headers, content))
+
+    async def client(session: aiohttp.ClientSession, number: int) -> None:
         nonlocal failed
-        index = first
+        # Not all with the same body: what they ask for is joined, and should not be one row many times.
+        index = number * len(bodies) // clients
         while time.perf_counter() < end:
-            index = (index + 1) % len(bodies)
-            asked = time.perf_counter()
-            try:
-                async with session.post(url, data=bodies[index], headers=_JSON) as response:
-                    answer = await response.read()
-                    wrong = f"HTTP {response.status}: {answer[:200]!r}" if response.status != 200 else None
-            except (aiohttp.ClientError, TimeoutError) as error:
-                wrong, answer = f"{type(error).__name__}: {error}", b""
-            took = time.perf_counter() - asked
-            wrong = wrong or check(index, answer)
+            took, wrong = await ask(session, number, index % len(bodies))
+            index += 1
             if wrong is None:
                 taken.append(took)
                 continue
             failed += 1
-            if len(errors) < 5:
+            if len(errors) < _ERRORS_KEPT:
                 errors.append(wrong)
-            await asyncio.sleep(0.01)  # A service that is gone must not be asked a million times.
+            await asyncio.sleep(_AFTER_ERROR_SECONDS)
 
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_TIMEOUT_SECONDS)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         started = time.perf_counter()
         end = started + seconds
-        # Not all with the same body: what they ask for is joined, and should not be one row many times.
-        await asyncio.gather(*(client(session, number * len(bodies) // clients) for number in range(clients)))
+        await asyncio.gather(*(client(session, number) for number in range(clients)))
         elapsed = time.perf_counter() - started
     return Load(clients, elapsed, np.array(taken) * 1000, tuple(errors), failed)

@@ -8,6 +8,7 @@ each call: 0.9 ms against 0.2 ms for one row of 24 columns, and 1.0 ms against 0
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import re
@@ -151,6 +152,7 @@ class LoadedModel:
         if self._session is not None:
             self._session.close()
             self._session = None
+            gc.collect()  # The graph is full of cycles.
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
