@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from flightdeck import config, data, image, kubeflow, predict, run, serve
+from flightdeck import config, data, image, kubeflow, models, predict, run, serve
 
 app = typer.Typer(
     name="flightdeck",
@@ -25,6 +25,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(image.app, name="image")
 app.add_typer(kubeflow.app, name="kubeflow")
 app.add_typer(serve.app, name="serve")
+app.add_typer(models.app, name="models")
 app.command(name="run")(run.run)
 app.command(name="predict")(predict.predict)
 

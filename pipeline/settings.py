@@ -135,6 +135,11 @@ class Push(Section):
     destination: str | None = Field(
         default=None, description="Folder of numbered versions; default: `models/NAME` in the workspace."
     )
+    keep: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many of the newest versions `flightdeck models prune` keeps; default: all.",
+    )
 
 
 class Metadata(Section):
