@@ -206,7 +206,7 @@ def measure(
             asked = _batches(rows, inputs, batches)
             folder = models / str(service.version)
             note("Calling the bare signature")
-            before = _bare(folder, settings.serving, asked)
+            before = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
             measured: list[tuple[int, Load, float]] = []
             url = f"{service.url}/v1/models/{name}/versions/{service.version}:predict"
             for size, groups in asked.items():
@@ -216,7 +216,7 @@ def measure(
                     measured.append((size, *_ask(service, url, bodies, count, seconds, size)))
             memory = service.memory_bytes() / 1e6
             note("Calling the bare signature again")
-            after = _bare(folder, settings.serving, asked)
+            after = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
     bare = tuple(_combined(size, before[size], after[size]) for size in asked)
     rates = {each.rows: each.calls_per_second for each in bare}
     levels = tuple(_level(size, load, cpu, rates[size]) for size, load, cpu in measured)
@@ -348,11 +348,13 @@ def _ask(
     return asyncio.run(both())
 
 
-def _bare(folder: Path, settings: Serving, asked: Mapping[int, list[list]]) -> dict[int, dict[str, np.ndarray]]:
+def _bare(
+    folder: Path, settings: Serving, asked: Mapping[int, list[list]], seconds: float
+) -> dict[int, dict[str, np.ndarray]]:
     task = {
         "model": str(folder),
         "threads": settings.threads,
-        "seconds": _BARE_SECONDS,
+        "seconds": seconds,
         "batches": list(asked.values()),
     }
     done = subprocess.run(
