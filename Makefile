@@ -56,6 +56,10 @@ benchmark: setup-dev  ## Measure quality, ingestion and evaluation against their
 	@$(PY) benchmarks/ingestion.py
 	@$(PY) benchmarks/evaluation.py
 
+.PHONY: soak
+soak: setup-dev  ## Ask the service for ten minutes while versions are pushed, some corrupt, and rolled back
+	@$(PY) -m benchmarks.soak
+
 .PHONY: lock
 lock:  ## Resolve the newest allowed versions and pin them with hashes
 	@requirements/lock.sh

@@ -10,7 +10,21 @@ import sys
 
 import typer
 
-from flightdeck import alerts, config, data, image, kubeflow, kubeflow_sweep, predict, report, run, runs, tensorboard
+from flightdeck import (
+    alerts,
+    config,
+    data,
+    image,
+    kubeflow,
+    kubeflow_sweep,
+    models,
+    predict,
+    report,
+    run,
+    runs,
+    serve,
+    tensorboard,
+)
 
 app = typer.Typer(
     name="flightdeck",
@@ -27,6 +41,8 @@ kubeflow.app.command(name="sweep")(kubeflow_sweep.sweep)
 app.add_typer(kubeflow.app, name="kubeflow")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(runs.app, name="runs")
+app.add_typer(serve.app, name="serve")
+app.add_typer(models.app, name="models")
 app.command(name="run")(run.run)
 app.command(name="predict")(predict.predict)
 app.command(name="report")(report.report)

@@ -153,6 +153,7 @@ def create_pipeline(settings: Settings) -> Pipeline:
         model=trainer.outputs["model"],
         examples=examples.outputs["examples"],
         requests=settings.infra_validation.requests,
+        server=settings.infra_validation.server,
         load_seconds=settings.infra_validation.load_seconds,
         answer_seconds=settings.infra_validation.answer_seconds,
     )

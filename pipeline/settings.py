@@ -146,6 +146,10 @@ class InfraValidation(Section):
     """How a candidate proves that it can serve."""
 
     requests: int = Field(default=32, ge=1, description="Real examples sent to the candidate in a fresh process.")
+    server: str = Field(
+        default="operations.serving",
+        description="Python module of the server that must serve it; empty: TensorFlow alone, without a server.",
+    )
     load_seconds: float = Field(default=120.0, gt=0)
     answer_seconds: float = Field(default=30.0, gt=0)
 
@@ -162,6 +166,11 @@ class Push(Section):
     enabled: bool = True
     destination: str | None = Field(
         default=None, description="Folder of numbered versions; default: `models/NAME` in the workspace."
+    )
+    keep: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many of the newest versions `flightdeck models prune` keeps; default: all.",
     )
 
 
@@ -280,6 +289,56 @@ class Beam(Section):
     )
 
 
+class Payloads(Section):
+    """What is kept of the requests and their answers, for monitoring."""
+
+    enabled: bool = True
+    folder: str | None = Field(default=None, description="Default: `payloads` in the workspace.")
+    sample: float = Field(default=1.0, ge=0, le=1, description="Share of the requests that is logged.")
+    exclude: tuple[str, ...] = Field(default=(), description="Columns that are left out, such as personal ones.")
+    rotate_rows: int = Field(default=1_000_000, ge=1, description="Rows after which a file is closed.")
+    rotate_seconds: float = Field(
+        default=300.0, gt=0, description="Age at which a file is closed. A process that is killed loses this much."
+    )
+    buffer_rows: int = Field(
+        default=100_000, ge=1, description="Rows that may wait to be written; more are dropped and counted."
+    )
+
+
+class Serving(Section):
+    """The prediction service: `flightdeck serve`."""
+
+    host: str = Field(default="127.0.0.1", description="The address to listen on. There is no authentication.")
+    port: int = Field(default=8080, ge=0, le=65535, description="For REST; 0 takes any free one.")
+    grpc_port: int = Field(default=8081, ge=0, le=65535, description="For gRPC; 0 takes any free one.")
+    poll_seconds: float = Field(default=1.0, gt=0, description="How often the folder of versions is looked at.")
+    settle_seconds: float = Field(
+        default=10.0, ge=0, description="How long a version may lack its saved_model.pb before it counts as failed."
+    )
+    keep_versions: int = Field(
+        default=2, ge=1, description="The newest versions that stay loaded, and can be asked for by number."
+    )
+    threads: int | None = Field(
+        default=1, ge=1, description="TensorFlow's threads within an operation; null lets TensorFlow choose."
+    )
+    max_batch_rows: int = Field(default=512, ge=1, description="Requests that wait are answered together up to this.")
+    batch_delay_ms: float = Field(
+        default=0.0, ge=0, description="How long a request waits for company. 0 joins only what waits anyway."
+    )
+    queue_rows: int = Field(default=65_536, ge=1, description="Rows that may wait; a request beyond is refused (503).")
+    max_rows: int = Field(default=16_384, ge=1, description="Rows of one request.")
+    max_body_bytes: int = Field(default=16 * 2**20, ge=1, description="Size of one request.")
+    grace_seconds: float = Field(default=30.0, ge=0, description="How long open requests are waited for at the end.")
+    drain_seconds: float = Field(
+        default=0.0, ge=0, description="How long it is alive but not ready before it ends, for load balancers to see."
+    )
+    prediction_buckets: tuple[float, ...] = Field(
+        default=tuple(each / 20 for each in range(1, 21)),
+        description="Upper bounds of the histogram of predictions. The default suits probabilities.",
+    )
+    payloads: Payloads = Payloads()
+
+
 class Toleration(Section):
     """Lets a pod run on nodes with a taint."""
 
@@ -361,6 +420,7 @@ class Settings(Section):
     alerts: AlertSettings = AlertSettings()
     metadata: Metadata = Metadata()
     beam: Beam = Beam()
+    serving: Serving = Serving()
     kubeflow: Kubeflow | None = None
     cache: bool = Field(
         default=True, description="Reuse the results of nodes whose inputs, settings and code are unchanged."
@@ -385,6 +445,11 @@ class Settings(Section):
     def metadata_file(self) -> Path:
         """The file of ML Metadata, if it is of the kind sqlite."""
         return Path(self.workspace) / "metadata.sqlite"
+
+    @property
+    def payloads(self) -> str:
+        """The folder of the requests that were answered, and their answers."""
+        return self.serving.payloads.folder or f"{self.workspace}/payloads"
 
     @property
     def runs(self) -> Path:

@@ -190,6 +190,13 @@ def _anchored(settings: Settings, project: Path) -> Settings:
         update={
             "workspace": anchor(settings.workspace),
             "data": settings.data.model_copy(update={"spans": anchor_if(settings.data.spans)}),
+            "serving": settings.serving.model_copy(
+                update={
+                    "payloads": settings.serving.payloads.model_copy(
+                        update={"folder": anchor_if(settings.serving.payloads.folder)}
+                    )
+                }
+            ),
             "push": settings.push.model_copy(update={"destination": anchor_if(settings.push.destination)}),
             "use_case": use_case.model_copy(
                 update={

@@ -16,6 +16,7 @@ class InfraValidatorSpec(component_spec.ComponentSpec):
         "split": component_spec.ExecutionParameter(type=str),
         "requests": component_spec.ExecutionParameter(type=int),
         "raw_signature": component_spec.ExecutionParameter(type=str),
+        "server": component_spec.ExecutionParameter(type=str),
         "load_seconds": component_spec.ExecutionParameter(type=float),
         "answer_seconds": component_spec.ExecutionParameter(type=float),
         "startup_seconds": component_spec.ExecutionParameter(type=float),
@@ -33,7 +34,8 @@ class InfraValidator(base_component.BaseComponent):
     """Lets a fresh process load the candidate and answer real requests before it may be pushed.
 
     TFX's component of the same name starts TensorFlow Serving in Docker or Kubernetes. This one needs
-    neither: it starts a Python process that has nothing of the pipeline in it, only TensorFlow on the CPU.
+    neither: it starts a Python process that has nothing of the pipeline in it, only TensorFlow on the CPU:
+    the server of production if it is told which, and asks it over REST; else a process of its own.
     Its output is the standard InfraBlessing, so TFX's own Pusher honours it. A model that fails, hangs or
     kills its process is not blessed, with the reason in the custom property `reason` and in
     `validation.json`; the run goes on.
@@ -54,6 +56,7 @@ class InfraValidator(base_component.BaseComponent):
         split: str = "eval",
         requests: int = 32,
         raw_signature: str = "predict_raw",
+        server: str = "",
         load_seconds: float = 120.0,
         answer_seconds: float = 30.0,
         startup_seconds: float = 120.0,
@@ -66,6 +69,8 @@ class InfraValidator(base_component.BaseComponent):
             split: The split of the examples.
             requests: How many examples to ask for, at once and one by one, by each signature.
             raw_signature: The signature that takes named raw values.
+            server: The Python module of a server, see `components.infra_validator.prediction_server`; without
+                one, a process of this component's own loads the model.
             load_seconds: How long the model may take to load.
             answer_seconds: How long each answer may take; the first one includes tracing.
             startup_seconds: How long Python and TensorFlow may take to start.
@@ -90,6 +95,7 @@ class InfraValidator(base_component.BaseComponent):
                 split=split,
                 requests=requests,
                 raw_signature=raw_signature,
+                server=server,
                 **{name: float(seconds) for name, seconds in limits.items()},
                 blessing=types.Channel(type=standard_artifacts.InfraBlessing),
             )

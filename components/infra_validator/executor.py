@@ -16,8 +16,9 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from components.infra_validator import prediction_server, serving_process
 from components.infra_validator.judgement import Answer, first_fault, latencies
-from components.infra_validator.serving_process import Served, ServingFailureError, TimeLimits, serve
+from components.infra_validator.serving_process import Served, ServingFailureError, TimeLimits
 
 # File names and properties that TFX's InfraValidator writes and its Pusher reads.
 _BLESSED_FILE = "INFRA_BLESSED"
@@ -55,6 +56,7 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
             path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)),
             examples,
             exec_properties["raw_signature"],
+            exec_properties.get("server", ""),
             TimeLimits(
                 startup=exec_properties["startup_seconds"],
                 load=exec_properties["load_seconds"],
@@ -84,11 +86,16 @@ def _records(file: str) -> Iterator[bytes]:
         yield bytes(record.numpy())
 
 
-def _validate(model: str, examples: Sequence[bytes], raw_signature: str, limits: TimeLimits) -> dict[str, Any]:
+def _validate(
+    model: str, examples: Sequence[bytes], raw_signature: str, server: str, limits: TimeLimits
+) -> dict[str, Any]:
     """Returns the verdict and the facts behind it, as written to validation.json."""
     facts: dict[str, Any] = {"examples": len(examples), "raw_signature": raw_signature}
     try:
-        served = serve(model, list(examples), raw_signature, limits)
+        if server:
+            served = prediction_server.serve(server, model, list(examples), raw_signature, limits)
+        else:
+            served = serving_process.serve(model, list(examples), raw_signature, limits)
     except ServingFailureError as failure:
         return {"blessed": False, "reason": str(failure), **facts}
     answers = [Answer.from_event(event) for event in served.answers]
@@ -104,10 +111,12 @@ def _validate(model: str, examples: Sequence[bytes], raw_signature: str, limits:
 
 
 def _process_facts(served: Served) -> dict[str, Any]:
+    facts: dict[str, Any] = {"attempts": served.attempts, "load_seconds": round(served.load_seconds, 3)}
+    if served.server:
+        return {**facts, "server": served.server}
     return {
-        "attempts": served.attempts,
+        **facts,
         "startup_seconds": round(served.startup_seconds, 3),
-        "load_seconds": round(served.load_seconds, 3),
         "tensorflow": served.tensorflow,
         "tfx_imported": served.tfx_imported,
     }

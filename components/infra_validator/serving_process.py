@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -28,7 +28,7 @@ class ServingFailureError(RuntimeError):
     """The candidate did not serve; the text says why in one sentence."""
 
 
-class _StartupFailureError(ServingFailureError):
+class StartupFailureError(ServingFailureError):
     """The process did not get as far as TensorFlow: no fault of the model, and worth a second try."""
 
 
@@ -46,6 +46,7 @@ class Served:
     """What the child process did."""
 
     answers: list[dict[str, Any]] = field(default_factory=list)
+    server: str = ""
     tensorflow: str = ""
     tfx_imported: bool = False
     attempts: int = 1
@@ -69,11 +70,23 @@ def serve(model: str, examples: list[bytes], raw_signature: str, limits: TimeLim
         ServingFailureError: If the process crashed, was killed, hung or refused the model. The start alone is
             tried twice.
     """
+    return attempted(lambda served: _serve_once(served, model, examples, raw_signature, limits))
+
+
+def attempted(serve_once: Callable[[Served], None]) -> Served:
+    """Returns what a process did; one that fails before the model could be at fault is started a second time.
+
+    Args:
+        serve_once: Fills in what it is given.
+
+    Raises:
+        ServingFailureError: If it does.
+    """
     for attempt in range(1, _ATTEMPTS + 1):
         served = Served(attempts=attempt)
         try:
-            _serve_once(served, model, examples, raw_signature, limits)
-        except _StartupFailureError:
+            serve_once(served)
+        except StartupFailureError:
             if attempt == _ATTEMPTS:
                 raise
         else:
@@ -82,7 +95,7 @@ def serve(model: str, examples: list[bytes], raw_signature: str, limits: TimeLim
 
 
 def _serve_once(served: Served, model: str, examples: list[bytes], raw_signature: str, limits: TimeLimits) -> None:
-    with _process() as child:
+    with child_process("-m", "components.infra_validator.probe") as child:
         started = time.monotonic()
         child.send(
             {
@@ -91,7 +104,7 @@ def _serve_once(served: Served, model: str, examples: list[bytes], raw_signature
                 "examples": [base64.b64encode(example).decode() for example in examples],
             }
         )
-        event = child.next_event(limits.startup, "start", _StartupFailureError)
+        event = child.next_event(limits.startup, "start", StartupFailureError)
         served.tensorflow, served.tfx_imported = event["tensorflow"], event["tfx_imported"]
         served.startup_seconds = time.monotonic() - started
         started = time.monotonic()
@@ -104,11 +117,15 @@ def _serve_once(served: Served, model: str, examples: list[bytes], raw_signature
 
 
 @contextlib.contextmanager
-def _process() -> Iterator[_Child]:
-    """Starts the probe in a process group of its own and kills the group in the end, whatever happens."""
+def child_process(*arguments: str) -> Iterator[Child]:
+    """Starts a Python program in a process group of its own and kills the group in the end, whatever happens.
+
+    Args:
+        arguments: Of the interpreter, such as `-m` and a module.
+    """
     with tempfile.TemporaryFile() as errors, _interrupt_on_sigterm():
         process = subprocess.Popen(
-            [sys.executable, "-m", "components.infra_validator.probe"],
+            [sys.executable, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -117,7 +134,7 @@ def _process() -> Iterator[_Child]:
             start_new_session=True,
         )
         try:
-            yield _Child(process, errors)
+            yield Child(process, errors)
         finally:
             _kill_group(process)
 
@@ -158,8 +175,8 @@ def _interrupt_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-class _Child:
-    """The running probe: one task in, events out."""
+class Child:
+    """A running program: one task in, lines out."""
 
     def __init__(self, process: subprocess.Popen[str], errors: IO[bytes]):
         self._process = process
@@ -179,21 +196,38 @@ class _Child:
     def next_event(
         self, seconds: float, step: str, failure: type[ServingFailureError] = ServingFailureError
     ) -> dict[str, Any]:
-        """Returns the next event.
+        """Returns the next event of the probe.
 
         Raises:
             ServingFailureError: If none comes in time, the process ended, or it refused the model.
         """
-        try:
-            line = self._lines.get(timeout=seconds)
-        except queue.Empty:
-            raise failure(f"The serving process did not {step} within {seconds:g} s.") from None
+        line = self.next_line(seconds, step, failure)
         if line is None:
-            raise failure(self._how_it_ended(step))
+            raise failure(self.how_it_ended(step))
         event = json.loads(line)
         if event["event"] == "refused":
             raise ServingFailureError(f"The model could not serve: {event['reason']}")
         return event
+
+    def next_line(
+        self, seconds: float, step: str, failure: type[ServingFailureError] = ServingFailureError
+    ) -> str | None:
+        """Returns the next line that the process writes, or None if it has ended.
+
+        Raises:
+            ServingFailureError: If none comes in time.
+        """
+        try:
+            return self._lines.get(timeout=seconds)
+        except queue.Empty:
+            raise failure(f"The serving process did not {step} within {seconds:g} s.") from None
+
+    def exit_code(self) -> int | None:
+        """Returns how the process ended, negative for a signal; None if it still runs after a while."""
+        try:
+            return self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return None
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -204,10 +238,10 @@ class _Child:
             pass  # Closed by the parent, which waits no longer.
         self._lines.put(None)
 
-    def _how_it_ended(self, step: str) -> str:
-        try:
-            code = self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
+    def how_it_ended(self, step: str) -> str:
+        """Returns a sentence on the end of the process, before it could do a step."""
+        code = self.exit_code()
+        if code is None:
             return f"The serving process closed its output before it could {step}."
         if code < 0:
             hint = ", perhaps out of memory" if code == -signal.SIGKILL else ""
@@ -215,7 +249,12 @@ class _Child:
             return f"The serving process was killed by {name}{hint}, before it could {step}."
         return f"The serving process ended with exit code {code} before it could {step}{self._last_words()}."
 
-    def _last_words(self) -> str:
+    def last_line(self) -> str:
+        """Returns the last line of the standard error; empty if there is none."""
         self._errors.seek(0)
         lines = self._errors.read()[-4000:].decode(errors="replace").strip().splitlines()
-        return f"; its last words: {lines[-1].strip()[:300].rstrip('.')}" if lines else ""
+        return lines[-1].strip() if lines else ""
+
+    def _last_words(self) -> str:
+        last = self.last_line()
+        return f"; its last words: {last[:300].rstrip('.')}" if last else ""

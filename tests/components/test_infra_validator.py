@@ -24,6 +24,9 @@ from components.infra_validator.executor import InfraValidatorExecutor
 
 pytestmark = pytest.mark.component
 
+PROBE = "components.infra_validator.probe"
+SERVER = "operations.serving"
+
 MISSING_INT = np.iinfo(np.int64).min
 RAW = [
     tf.TensorSpec([None, 1], tf.string, name="shop"),
@@ -51,13 +54,16 @@ class GoodScorer(tf.Module):
     def __init__(self):
         super().__init__()
         keras.utils.set_random_seed(1)
-        self.network = keras.Sequential(
+        network = keras.Sequential(
             [
                 keras.Input([3]),
                 keras.layers.Dense(8, activation="tanh"),
                 keras.layers.Dense(1, activation="sigmoid"),
             ]
         )
+        # As the project exports its own: the variables are tracked, and the Keras model around them is not.
+        self.weights = [variable.value for variable in network.weights]
+        self.network = lambda features: network(features)
 
     def score(self, shop, floor, size):
         return self.network(
@@ -81,6 +87,15 @@ class GoodScorer(tf.Module):
 
     def signatures(self):
         return {"serving_default": self.serve, "predict_raw": self.raw}
+
+
+class KerasTracked(GoodScorer):
+    """Holds a Keras 3 model, of whose variables a loader that restores by the graph alone finds only one half."""
+
+    def __init__(self):
+        super().__init__()
+        del self.weights
+        self.network = keras.Sequential([keras.Input([3]), keras.layers.Dense(1, activation="sigmoid")])
 
 
 class NotANumber(GoodScorer):
@@ -205,6 +220,7 @@ PROPERTIES = {
     "split": "eval",
     "requests": 8,
     "raw_signature": "predict_raw",
+    "server": "",
     "load_seconds": 60.0,
     "answer_seconds": 30.0,
     "startup_seconds": 120.0,
@@ -214,7 +230,7 @@ PROPERTIES = {
 def validate(folder: Path, scorer: GoodScorer | None, **properties):
     blessing = standard_artifacts.InfraBlessing()
     blessing.uri = str(folder / "blessing")
-    Path(blessing.uri).mkdir()
+    Path(blessing.uri).mkdir(parents=True)
     model = model_artifact(folder, scorer)
     InfraValidatorExecutor().Do(
         {"model": [model], "examples": [examples_artifact(folder)]},
@@ -315,7 +331,7 @@ def test_hanging_model_is_refused_in_time_and_its_process_ends(tmp_path):
     reason = refusal(tmp_path, Hanging(), answer_seconds=4.0)
     assert reason == "The serving process did not answer request 1 within 4 s."
     assert time.monotonic() - started < 60
-    assert probes_of(os.getpid()) == []
+    assert children_of(os.getpid(), PROBE) == []
 
 
 def test_model_that_needs_more_memory_than_there_is_is_refused(tmp_path):
@@ -357,8 +373,47 @@ def test_missing_split_and_empty_split_stop_the_run(tmp_path):
         )
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda ending: ending.name)
-def test_child_ends_when_the_parent_is_ended(ending, tmp_path):
+def test_good_model_is_blessed_by_the_server_of_production(tmp_path):
+    model, blessing = validate(tmp_path, GoodScorer(), server=SERVER)
+    validation = json.loads(Path(blessing.uri, "validation.json").read_text())
+    assert validation["reason"] == ""
+    assert validation["server"] == SERVER
+    assert validation["answers"] == 2 * (1 + 8)
+    assert set(validation["latencies"]) == {"serving_default", "predict_raw"}
+    assert push(tmp_path, model, blessing)
+    assert children_of(os.getpid(), SERVER) == []
+
+
+@pytest.mark.parametrize(
+    ("scorer", "reason"),
+    [
+        (NotANumber, "serving_default for 8 examples at once is not finite: nan for example 1"),
+        (NeedsLabel, "could not serve: The model refuses the request: .*sold.*is required but could not be found"),
+        (NoRawSignature, "could not serve: .* has no signature predict_raw; it has serving_default"),
+        (TwoOutputs, r"The signature predict_raw has 2 outputs \(odds, probability\); exactly one is needed"),
+        (KerasTracked, "could not serve: .*Could not find variable"),
+        (None, "could not serve: .* holds no saved_model.pb"),
+    ],
+)
+def test_wrong_answers_are_refused_through_the_server_too(scorer, reason, tmp_path):
+    found = refusal(tmp_path, scorer and scorer(), server=SERVER)
+    assert re.search(reason, found), found
+
+
+def test_server_that_hangs_or_does_not_start_is_refused_and_ended(tmp_path):
+    reason = refusal(tmp_path / "hanging", Hanging(), server=SERVER, startup_seconds=8.0, load_seconds=4.0)
+    assert reason == "The serving process did not start and load the model within 12 s."
+    assert children_of(os.getpid(), SERVER) == []
+    reason = refusal(tmp_path / "absent", GoodScorer(), server="no_such_server")
+    assert reason.startswith("The serving process ended with exit code 1 before it could start and load the model")
+    assert "No module named no_such_server" in reason
+
+
+@pytest.mark.parametrize(
+    ("ending", "server"),
+    [(signal.SIGINT, ""), (signal.SIGTERM, ""), (signal.SIGKILL, ""), (signal.SIGKILL, SERVER)],
+)
+def test_child_ends_when_the_parent_is_ended(ending, server, tmp_path):
     model_artifact(tmp_path, Hanging())
     (tmp_path / "example").write_bytes(example(2).SerializeToString())
     # A parent without TFX, elsewhere than in the project: it must find the package by itself.
@@ -368,8 +423,18 @@ def test_child_ends_when_the_parent_is_ended(ending, tmp_path):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         from components.infra_validator import serving_process as s
         request = pathlib.Path("example").read_bytes()
-        s.serve("model/Format-Serving", [request], "predict_raw", s.TimeLimits(90, 90, 90))
+        asked = "model/Format-Serving", [request], "predict_raw", s.TimeLimits(90, 90, 90)
     """
+    script += (
+        """
+        from components.infra_validator import prediction_server
+        prediction_server.serve("operations.serving", *asked)
+    """
+        if server
+        else """
+        s.serve(*asked)
+    """
+    )
     root = Path(__file__).parents[2]
     parent = subprocess.Popen(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(root)!r})\n" + textwrap.dedent(script)],
@@ -377,7 +442,7 @@ def test_child_ends_when_the_parent_is_ended(ending, tmp_path):
         stderr=subprocess.DEVNULL,
     )
     try:
-        child = wait_for(lambda: probes_of(parent.pid))[0]
+        child = wait_for(lambda: children_of(parent.pid, server or PROBE))[0]
         wait_for(lambda: "libtensorflow" in Path(f"/proc/{child}/maps").read_text())
         parent.send_signal(ending)
         assert parent.wait(timeout=20) != 0
@@ -386,8 +451,8 @@ def test_child_ends_when_the_parent_is_ended(ending, tmp_path):
         parent.kill()
 
 
-def probes_of(parent: int) -> list[int]:
-    """The probe processes that are children of a process."""
+def children_of(parent: int, module: str) -> list[int]:
+    """The processes that run a module and are children of a process."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -395,7 +460,7 @@ def probes_of(parent: int) -> list[int]:
             command = status.with_name("cmdline").read_bytes()
         except OSError:
             continue  # It ended while we looked.
-        if int(fields[1]) == parent and b"infra_validator.probe" in command:
+        if int(fields[1]) == parent and module.encode() in command.split(b"\0"):
             found.append(int(status.parent.name))
     return found
 

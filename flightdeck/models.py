@@ -1,0 +1,185 @@
+"""``flightdeck models``: the registry of pushed versions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+
+if TYPE_CHECKING:
+    from operations.registry import Change, Registry, Version
+    from pipeline.settings import Settings
+
+app = typer.Typer(help="The pushed versions of the model: list, promote, roll back.", no_args_is_help=True)
+
+Reason = Annotated[str, typer.Option(help="Why; it is kept in the record.")]
+
+
+@app.command(name="list")
+def list_versions(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Show every version that was pushed, newest first."""
+    from flightdeck.console import table
+
+    registry, _ = _open(config, overrides)
+    versions = registry.versions()
+    if as_json:
+        _print_json([each.as_json() for each in versions])
+        return
+    if not versions:
+        typer.echo("No version is pushed yet: train and push one with: flightdeck run")
+        return
+    table(
+        ["version", "pushed (UTC)", "model", "run", "state", "how"],
+        [
+            (
+                str(each.number),
+                _moment(each),
+                "-" if each.model_id is None else str(each.model_id),
+                each.run_id or "-",
+                _state(each),
+                f"rollback to {each.restores}" if each.origin == "rollback" else each.origin,
+            )
+            for each in versions
+        ],
+    )
+
+
+@app.command()
+def show(
+    version: Annotated[str, typer.Argument(help="A version, or: served.")] = "served",
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is known about one version."""
+    from flightdeck.console import shown
+
+    registry, _ = _open(config, overrides)
+    found = registry.served() if version == "served" else registry.version(_number(version))
+    details = registry.details(found)
+    if as_json:
+        _print_json(found.as_json() | details)
+        return
+    typer.echo(f"Version     {found.number} ({_state(found)})")
+    typer.echo(f"Pushed      {_moment(found)} UTC by {found.who or 'the run'}: {_how(found)}")
+    typer.echo(f"Folder      {shown(found.folder)}")
+    if details["bytes"] is not None:
+        typer.echo(f"            {details['files']} files, {details['bytes'] / 1024:,.0f} KiB")
+    typer.echo(f"Model       {found.model_id or 'not known to ML Metadata'}  {details['model_uri'] or ''}".rstrip())
+    typer.echo(f"Run         {found.run_id or '-'}")
+    infra = {True: "yes", False: "no", None: "not tried"}[details["infra"]]
+    typer.echo(f"Blessed     {'yes' if found.blessed else 'no'}; able to serve: {infra}")
+    for name, value in details["metrics"].items():
+        typer.echo(f"            {name:<20} {value:.4f}")
+
+
+@app.command()
+def rollback(
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    to: Annotated[
+        int | None, typer.Option("--to", metavar="VERSION", help="Default: the one before with another model.")
+    ] = None,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Serve an earlier model again, by pushing it as a new version. Servers take it over without a break."""
+    registry, settings = _open(config, overrides)
+    _print_change(registry.rollback(to, reason), settings, as_json)
+
+
+@app.command()
+def promote(
+    model: Annotated[str, typer.Argument(metavar="RUN|MODEL", help="A run, or the number of a model's artifact.")],
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    reason: Reason = "",
+    force: Annotated[bool, typer.Option("--force", help="Although it was not blessed. Needs a --reason.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Push a model that was blessed but is not served, as a new version."""
+    registry, settings = _open(config, overrides)
+    _print_change(registry.promote(model, reason, force), settings, as_json)
+
+
+@app.command()
+def prune(
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    keep: Annotated[int | None, typer.Option(help="How many of the newest to keep. Default: push.keep.", min=1)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove old versions. Never the served one, the champion, or the one that a rollback would bring back."""
+    registry, settings = _open(config, overrides)
+    number = keep or settings.push.keep
+    if number is None:
+        from operations.registry import RegistryError
+
+        raise RegistryError("How many versions to keep is not said: use --keep, or the setting push.keep.")
+    removed = registry.prunable(number) if dry_run else registry.prune(number)
+    if as_json:
+        _print_json({"dry_run": dry_run, "removed": [each.number for each in removed]})
+        return
+    verb = "Would remove" if dry_run else "Removed"
+    typer.echo("Nothing to remove." if not removed else f"{verb} {', '.join(str(each.number) for each in removed)}.")
+
+
+def _open(config: Config, overrides: Overrides) -> tuple[Registry, Settings]:
+    from operations.registry import Registry
+
+    settings = load_settings(config, overrides)
+    return Registry(settings), settings
+
+
+def _number(text: str) -> int:
+    from operations.registry import RegistryError
+
+    if not text.isdigit():
+        raise RegistryError(f"{text} is not a version: a number is needed, or the word served.")
+    return int(text)
+
+
+def _moment(version: Version) -> str:
+    from datetime import UTC
+
+    return f"{version.pushed_at.astimezone(UTC):%Y-%m-%d %H:%M}" if version.pushed_at else "-"
+
+
+def _state(version: Version) -> str:
+    words = [
+        "served" if version.served else "",
+        "champion" if version.champion else "",
+        "rolled back" if version.rolled_back_by else "",
+        "" if version.blessed else "not blessed",
+        "" if version.present else "removed",
+    ]
+    return ", ".join(word for word in words if word) or "-"
+
+
+def _how(version: Version) -> str:
+    text = {
+        "run": "pushed by the run",
+        "rollback": f"rollback to {version.restores}",
+        "promote": "promoted",
+        "unknown": "no record",
+    }[version.origin]
+    return f"{text}: {version.reason}" if version.reason else text
+
+
+def _print_change(change: Change, settings: Settings, as_json: bool) -> None:
+    version = change.version
+    if as_json:
+        _print_json(version.as_json() | {"replaced": change.replaced, "seconds": round(change.seconds, 3)})
+        return
+    instead = f" instead of {change.replaced}" if change.replaced is not None else ""
+    typer.echo(f"Version {version.number} is served{instead}: {_how(version)}, model {version.model_id}.")
+    typer.echo(f"Servers of this folder take it over within {settings.serving.poll_seconds:g} s.")
+
+
+def _print_json(document: object) -> None:
+    import json
+
+    typer.echo(json.dumps(document, indent=2))

@@ -1,0 +1,110 @@
+"""``flightdeck serve bench``: what one service answers, and how many a load needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+
+if TYPE_CHECKING:
+    from operations.serving.bench import Bench, Plan
+
+_ROWS = 4096
+
+
+def bench(
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    batches: Annotated[list[int] | None, typer.Option("--batch", min=1, help="Rows per request. Repeatable.")] = None,
+    clients: Annotated[
+        list[int] | None, typer.Option(min=1, help="Clients that ask at the same time. Repeatable.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For each number of clients and each batch size.")] = 5.0,
+    load: Annotated[float | None, typer.Option(help="Requests per second to plan for.")] = None,
+    margin: Annotated[float, typer.Option(min=0, help="What to have on top of the load; 0.3 is 30 %.")] = 0.3,
+    cores_per_node: Annotated[float, typer.Option(help="Of the machines that would be rented.")] = 4.0,
+    price: Annotated[
+        float | None, typer.Option("--price-per-core-hour", help="In any currency; gives the cost per month.")
+    ] = None,
+    p99_ms: Annotated[
+        float | None, typer.Option("--p99-ms", help="Plan only with what answered within this, 99 times of 100.")
+    ] = None,
+    at_least: Annotated[int, typer.Option("--min-replicas", min=1, help="Such as 2, so that one may fail.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Measure one service with real rows against the bare model, and say how many nodes a load needs.
+
+    The newest pushed version is served on a free port of this machine and asked over connections that are kept. The
+    answer to `--load` is for as many requests per second, with each batch size.
+    """
+    import dataclasses
+    import sys
+
+    import orjson
+
+    from flightdeck.console import console
+    from operations.serving import bench as benchmark
+
+    settings = load_settings(config, overrides)
+    if load is not None:
+        benchmark.check_load(load, margin, cores_per_node, price)
+    rows = benchmark.real_rows(settings, _ROWS)
+    on = console(sys.stderr)
+    with on.status("Starting") as status:
+
+        def note(text: str) -> None:
+            status.update(text) if on.is_terminal else on.print(text)
+
+        measured = benchmark.measure(settings, rows, batches or (1, 64), clients or (1, 2, 4, 8, 16), seconds, note)
+    plans = []
+    if load is not None:
+        plans = benchmark.plan(measured, load, margin, cores_per_node, price, p99_ms, at_least)
+    if as_json:
+        document = {**dataclasses.asdict(measured), "plans": [dataclasses.asdict(each) for each in plans]}
+        typer.echo(orjson.dumps(document).decode())
+    else:
+        _show(measured, plans, margin, cores_per_node)
+    if any(level.failed for level in measured.levels):
+        for error in sorted({error for level in measured.levels for error in level.errors}):
+            typer.echo(f"Failed: {error}", err=True)
+        raise typer.Exit(1)
+
+
+def _show(measured: Bench, plans: list[Plan], margin: float, cores_per_node: float) -> None:
+    from flightdeck.console import table
+
+    print(
+        f"Version {measured.version}, one service, {measured.machine_cores} cores shared with its clients,"
+        f" {measured.memory_mb:,.0f} MB of memory\n"
+    )
+    rows = [
+        [f"{each.rows}", "signature", f"{each.calls_per_second:,.0f}", f"{each.p50_ms:.2f}", "-", f"{each.p99_ms:.2f}",
+         "-", "100 %", "-"]
+        for each in measured.bare
+    ]  # fmt: skip
+    rows += [
+        [f"{each.rows}", f"{each.clients} clients", f"{each.requests_per_second:,.0f}", f"{each.p50_ms:.2f}",
+         f"{each.p95_ms:.2f}", f"{each.p99_ms:.2f}", f"{each.cpu_ms:.2f}", f"{each.of_bare * 100:.0f} %",
+         f"{each.failed}"]
+        for each in measured.levels
+    ]  # fmt: skip
+    rows.sort(key=lambda row: int(row[0]))
+    table(("rows", "asked by", "calls/s", "p50 ms", "p95 ms", "p99 ms", "CPU ms", "of bare", "failed"), rows)
+    if not plans:
+        return
+    first = plans[0]
+    print(
+        f"\nFor {first.load:,.0f} requests per second and {margin * 100:.0f} % more,"
+        f" on nodes of {cores_per_node:g} cores:\n"
+    )
+    cells = [
+        [f"{each.rows}", f"{each.per_replica:,.0f}", f"{each.clients}", f"{each.p99_ms:.2f}",
+         f"{each.cores_per_replica:.2f}", f"{each.replicas}", f"{each.replicas_per_node}", f"{each.nodes}",
+         "-" if each.cost_per_month is None else f"{each.cost_per_month:,.2f}"]
+        for each in plans
+    ]  # fmt: skip
+    table(
+        ("rows", "per replica", "clients", "p99 ms", "cores", "replicas", "per node", "nodes", "cost per month"), cells
+    )

@@ -1,0 +1,5 @@
+"""The registry: numbered, immutable versions of the model, and how an earlier one comes back."""
+
+from operations.registry.registry import Change, Registry, RegistryError, Version
+
+__all__ = ["Change", "Registry", "RegistryError", "Version"]

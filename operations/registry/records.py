@@ -1,0 +1,320 @@
+"""What ML Metadata knows about models and their pushes, and how the registry's own acts are recorded there.
+
+An act of the registry is an execution like those of TFX: its inputs and outputs are artifacts, so that whoever walks
+the lineage of a model comes across it. Imports neither TensorFlow nor TFX.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import ml_metadata
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline import store
+from pipeline.settings import Settings
+from pipeline.store import values
+
+ROLLBACK, PROMOTE, PREDICT = "flightdeck.Rollback", "flightdeck.Promote", "flightdeck.Predict"
+PREDICTIONS = "flightdeck.Predictions"
+_PUSHED, _VERSION, _DESTINATION = "pushed", "pushed_version", "pushed_destination"
+_ATTEMPTS = 5
+
+
+class RecordsError(ValueError):
+    """The metadata store cannot be read or written to; the text says why."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model.
+
+    Attributes:
+        model_id: of its Model artifact.
+        uri: of the artifact; the SavedModel lies in its `Format-Serving`.
+        blessed: whether an Evaluator ever blessed it. A blessing is never taken back.
+        infra: what InfraValidator said last; None if it was not asked.
+        run_id: the run that trained it.
+    """
+
+    model_id: int
+    uri: str
+    blessed: bool
+    infra: bool | None
+    run_id: str | None
+
+    @property
+    def saved_model(self) -> Path:
+        """The folder of the SavedModel."""
+        return Path(self.uri) / "Format-Serving"
+
+
+@dataclass(frozen=True)
+class Push:
+    """A record that a version was made.
+
+    Attributes:
+        artifact_id: of its PushedModel artifact.
+        number: the version.
+        destination: its folder, as it was recorded.
+        model_id: of the Model artifact in it.
+        made_by: the type of the execution.
+        run_id: the run that pushed it; None for an act of the registry.
+        at: when, UTC.
+        finished: whether the record was completed.
+        notes: properties of the execution: who, reason and so on.
+    """
+
+    artifact_id: int
+    number: int
+    destination: str
+    model_id: int | None
+    made_by: str
+    run_id: str | None
+    at: datetime
+    finished: bool
+    notes: Mapping[str, int | float | str]
+
+
+class Records:
+    """The metadata store, from the registry's point of view: one pipeline of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Opens the store.
+
+        Args:
+            settings: say where it is, and which pipeline.
+
+        Raises:
+            RecordsError: there is none, or it cannot be reached.
+            SettingsError: a variable of the environment is missing.
+        """
+        connection = mlmd.ConnectionConfig()
+        connection.CopyFrom(store.connection(settings))
+        if connection.HasField("sqlite"):
+            file = connection.sqlite.filename_uri
+            if not Path(file).is_file():
+                raise RecordsError(f"There is no metadata store at {file} yet: run the pipeline first.")
+            connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE
+        # A run may be writing, too; its transactions take milliseconds.
+        connection.retry_options.max_num_retries = max(_ATTEMPTS, settings.metadata.retries)
+        self._pipeline = settings.use_case.name
+        try:
+            self._store = ml_metadata.MetadataStore(connection)
+            self._types = {each.name for each in self._store.get_artifact_types()}
+        except (ml_metadata.errors.StatusError, RuntimeError) as error:
+            raise RecordsError(f"The metadata store cannot be read: {error}") from error
+
+    def models(self) -> dict[int, Model]:
+        """All trained models by id, oldest first."""
+        found = {each.id: each for each in self._artifacts("Model")}
+        blessed, infra, makers = set(self.blessings()), self._infra(), self._makers(list(found))
+        runs = self._runs(set(makers.values()))
+        return {
+            model_id: Model(
+                model_id, each.uri, model_id in blessed, infra.get(model_id), runs.get(makers.get(model_id, 0))
+            )
+            for model_id, each in sorted(found.items())
+            if each.state in (mlmd.Artifact.LIVE, mlmd.Artifact.UNKNOWN)
+        }
+
+    def blessings(self) -> list[int]:
+        """The ids of the models that were blessed, in the order of the blessings; the last one is the champion."""
+        found = [values(each.custom_properties) for each in self._artifacts("ModelBlessing")]
+        return [int(each["current_model_id"]) for each in found if each.get("blessed") == 1]
+
+    def pushes(self) -> list[Push]:
+        """All records of versions, oldest first, whoever made them; also of unfinished acts."""
+        artifacts = [each for each in self._artifacts("PushedModel") if values(each.custom_properties).get(_VERSION)]
+        makers = self._makers([each.id for each in artifacts])
+        executions = {each.id: each for each in self._store.get_executions_by_id(sorted(set(makers.values())))}
+        inputs = self._inputs(list(executions), "model")
+        runs = self._runs(set(executions))
+        found = []
+        for artifact in artifacts:
+            execution = executions.get(makers.get(artifact.id, 0))
+            told = values(artifact.custom_properties)
+            if execution is None or artifact.state in (mlmd.Artifact.ABANDONED, mlmd.Artifact.DELETED):
+                continue
+            found.append(
+                Push(
+                    artifact.id,
+                    int(told[_VERSION]),
+                    str(told.get(_DESTINATION, "")),
+                    inputs.get(execution.id),
+                    execution.type,
+                    runs.get(execution.id),
+                    datetime.fromtimestamp(artifact.create_time_since_epoch / 1000, UTC),
+                    artifact.state != mlmd.Artifact.PENDING,
+                    values(execution.properties) | values(execution.custom_properties),
+                )
+            )
+        return found
+
+    def begin(
+        self, act: str, model_id: int | None, number: int, folder: Path, notes: Mapping[str, int | str]
+    ) -> tuple[int, int]:
+        """Records that the registry is about to make a version.
+
+        Before, and not afterwards: a process that is killed in between then leaves no version without a record.
+
+        Args:
+            act: ROLLBACK or PROMOTE.
+            model_id: of the Model artifact, if it is known.
+            number: the version to be.
+            folder: its folder.
+            notes: reason and so on; who and when are added.
+
+        Returns:
+            The ids of the execution and of the PushedModel artifact, for `finish`.
+        """
+        kind = mlmd.ArtifactType(name="PushedModel", base_type=mlmd.ArtifactType.MODEL)  # as TFX defines it
+        pushed = mlmd.Artifact(
+            type_id=self._store.put_artifact_type(kind), uri=str(folder), state=mlmd.Artifact.PENDING
+        )
+        pushed.custom_properties[_PUSHED].int_value = 1
+        pushed.custom_properties[_VERSION].string_value = str(number)
+        pushed.custom_properties[_DESTINATION].string_value = str(folder)
+        inputs = [] if model_id is None else [("model", model_id)]
+        execution_id, artifact_ids = self._record(act, notes, inputs, ("pushed_model", pushed), mlmd.Execution.RUNNING)
+        return execution_id, artifact_ids[-1]
+
+    def finish(self, execution_id: int, artifact_id: int, succeeded: bool) -> None:
+        """Records how that ended."""
+        (execution,) = self._store.get_executions_by_id([execution_id])
+        (artifact,) = self._store.get_artifacts_by_id([artifact_id])
+        execution.last_known_state = mlmd.Execution.COMPLETE if succeeded else mlmd.Execution.FAILED
+        artifact.state = mlmd.Artifact.LIVE if succeeded else mlmd.Artifact.ABANDONED
+        self._store.put_execution(execution, [(artifact, None)], [])
+
+    def unfinished(self) -> list[tuple[int, Push]]:
+        """Acts of the registry whose end was never recorded: the id of the execution, and the version to be."""
+        open_ = [each for each in self.pushes() if not each.finished and each.made_by in (ROLLBACK, PROMOTE)]
+        makers = self._makers([each.artifact_id for each in open_])
+        return [(makers[each.artifact_id], each) for each in open_]
+
+    def predicted(
+        self,
+        inputs: Sequence[tuple[str, int]],
+        output: Path,
+        notes: Mapping[str, int | str],
+    ) -> int:
+        """Records that a model answered, and where the answers are.
+
+        Args:
+            inputs: pairs of a key and the id of an artifact: the model, the pushed version and what they were given.
+            output: the file of predictions.
+            notes: rows, version and so on; who and when are added.
+
+        Returns:
+            The id of the artifact of the predictions.
+        """
+        kind = mlmd.ArtifactType(
+            name=PREDICTIONS, properties={"rows": mlmd.INT, "model_version": mlmd.INT}, base_type=None
+        )
+        predictions = mlmd.Artifact(
+            type_id=self._store.put_artifact_type(kind, can_add_fields=True),
+            uri=str(output),
+            state=mlmd.Artifact.LIVE,
+        )
+        for name in ("rows", "model_version"):
+            predictions.properties[name].int_value = int(notes[name])
+        _, ids = self._record(PREDICT, notes, inputs, ("predictions", predictions), mlmd.Execution.COMPLETE)
+        return ids[-1]
+
+    def _record(
+        self,
+        act: str,
+        notes: Mapping[str, int | str],
+        inputs: Sequence[tuple[str, int]],
+        output: tuple[str, mlmd.Artifact],
+        state: mlmd.Execution.State.ValueType,
+    ) -> tuple[int, list[int]]:
+        told = {**notes, "who": _who(), "when": datetime.now(UTC).isoformat(timespec="seconds")}
+        kind = mlmd.ExecutionType(
+            name=act,
+            properties={name: mlmd.INT if isinstance(value, int) else mlmd.STRING for name, value in told.items()},
+        )
+        execution = mlmd.Execution(
+            type_id=self._store.put_execution_type(kind, can_add_fields=True, can_omit_fields=True),
+            last_known_state=state,
+        )
+        for name, value in told.items():
+            if isinstance(value, int):
+                execution.properties[name].int_value = value
+            else:
+                execution.properties[name].string_value = value
+        given = {each.id: each for each in self._store.get_artifacts_by_id([artifact_id for _, artifact_id in inputs])}
+        context = self._store.get_context_by_type_and_name("pipeline", self._pipeline)
+        execution_id, artifact_ids, _ = self._store.put_execution(
+            execution,
+            [
+                *((given[artifact_id], _event(key, mlmd.Event.INPUT)) for key, artifact_id in inputs),
+                (output[1], _event(output[0], mlmd.Event.OUTPUT)),
+            ],
+            [] if context is None else [context],
+        )
+        return execution_id, artifact_ids
+
+    def _artifacts(self, kind: str) -> list[mlmd.Artifact]:
+        """The artifacts of a type that belong to this pipeline, oldest first."""
+        if kind not in self._types:
+            return []
+        query = f"type = '{kind}' AND contexts_p.type = 'pipeline' AND contexts_p.name = '{self._pipeline}'"
+        found = self._store.get_artifacts(list_options=ml_metadata.ListOptions(filter_query=query))
+        return sorted(found, key=lambda each: each.id)
+
+    def _makers(self, artifact_ids: Sequence[int]) -> dict[int, int]:
+        """The execution that made each artifact; a later one that reused it (cache) did not."""
+        makers: dict[int, int] = {}
+        for event in self._store.get_events_by_artifact_ids(artifact_ids) if artifact_ids else ():
+            if event.type in (mlmd.Event.OUTPUT, mlmd.Event.PENDING_OUTPUT):
+                made_by = int(event.execution_id or 0)
+                artifact_id = int(event.artifact_id or 0)
+                makers[artifact_id] = min(makers.get(artifact_id, made_by), made_by)
+        return makers
+
+    def _inputs(self, execution_ids: Sequence[int], key: str) -> dict[int, int]:
+        """The artifact that each execution was given under a key."""
+        events = self._store.get_events_by_execution_ids(execution_ids) if execution_ids else ()
+        return {
+            event.execution_id: event.artifact_id
+            for event in events
+            if event.type == mlmd.Event.INPUT and any(step.key == key for step in event.path.steps)
+        }
+
+    def _infra(self) -> dict[int, bool]:
+        """What InfraValidator said last about each model."""
+        verdicts = self._artifacts("InfraBlessing")
+        makers = self._makers([each.id for each in verdicts])
+        models = self._inputs(sorted(set(makers.values())), "model")
+        return {
+            models[makers[each.id]]: values(each.custom_properties).get("blessed") == 1
+            for each in verdicts
+            if makers.get(each.id) in models
+        }
+
+    def _runs(self, execution_ids: set[int]) -> dict[int, str]:
+        """The run of each execution that belongs to one."""
+        runs = {}
+        for execution_id in execution_ids:
+            for context in self._store.get_contexts_by_execution(execution_id):
+                if context.type == "pipeline_run":
+                    runs[execution_id] = context.name
+        return runs
+
+
+def _event(key: str, kind: mlmd.Event.Type.ValueType) -> mlmd.Event:
+    path = mlmd.Event.Path(steps=[mlmd.Event.Path.Step(key=key), mlmd.Event.Path.Step(index=0)])
+    return mlmd.Event(type=kind, path=path)
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return "unknown"

@@ -1,0 +1,460 @@
+"""The folder of numbered versions that servers read, and the acts that change which one is served.
+
+Servers take the version with the highest number. So going back to an earlier model means to push it again, as a new
+version: history is never rewritten, and no server needs to know about it. A run may push meanwhile; whoever comes last
+is served.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from operations.registry.records import PROMOTE, ROLLBACK, Model, Push, Records
+from pipeline.settings import Settings
+
+Origin = Literal["run", "rollback", "promote", "unknown"]
+_ORIGINS: dict[str, Origin] = {ROLLBACK: "rollback", PROMOTE: "promote"}
+_MODEL_FILE = "saved_model.pb"
+# Names that no server takes for a version, and that tell what was left behind by a process that was killed.
+_COPYING, _REMOVING = ".copying-", ".removing-"
+
+
+class RegistryError(ValueError):
+    """The registry cannot do what it was asked to; the text says why, and what would help."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of the model that was pushed.
+
+    Attributes:
+        number: the version.
+        folder: where its SavedModel is, or was.
+        model_id: of the Model artifact; None if ML Metadata does not know it.
+        run_id: the run that pushed it or, for an act of the registry, the run that trained the model.
+        blessed: whether its model was ever blessed.
+        champion: whether its model is the one that the next run compares its own with.
+        served: whether servers answer with it: it has the highest number of those that are present.
+        present: whether it is still there; retention removes old ones.
+        origin: what made it.
+        pushed_at: when, UTC; of a folder without a record, the time of its last change.
+        who: who asked for it; None for a run.
+        reason: why, as that person wrote.
+        restores: for a rollback, the version whose model it brings back.
+        rolled_back_by: the version that replaced it, if it was rolled back from.
+        artifact_id: of the PushedModel artifact.
+    """
+
+    number: int
+    folder: Path
+    model_id: int | None = None
+    run_id: str | None = None
+    blessed: bool = False
+    champion: bool = False
+    served: bool = False
+    present: bool = False
+    origin: Origin = "unknown"
+    pushed_at: datetime | None = None
+    who: str | None = None
+    reason: str | None = None
+    restores: int | None = None
+    rolled_back_by: int | None = None
+    artifact_id: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same in types that JSON has."""
+        told = dict(vars(self))
+        told["folder"] = str(self.folder)
+        told["pushed_at"] = self.pushed_at.isoformat(timespec="seconds") if self.pushed_at else None
+        return told
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an act of the registry did.
+
+    Attributes:
+        version: the new version.
+        replaced: the version that was served before; None for the first one.
+        seconds: how long it took.
+    """
+
+    version: Version
+    replaced: int | None
+    seconds: float
+
+
+class Registry:
+    """The pushed versions of one model."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Opens the registry of the settings; the folder need not exist yet.
+
+        Raises:
+            RegistryError: the versions are not on a file system of this machine.
+            RecordsError: the metadata store cannot be read.
+        """
+        if "://" in settings.pushed:
+            raise RegistryError(
+                f"The registry works on folders of this machine, and {settings.pushed} is not one: mount it, "
+                "and name the mount with --set push.destination=FOLDER."
+            )
+        self._settings = settings
+        self._folder = Path(settings.pushed)
+        self._records = Records(settings)
+
+    def versions(self) -> list[Version]:
+        """All versions that ever were, newest first, also those that are not there any more."""
+        present = {int(each.name): each for each in self._entries() if _is_version(each)}
+        models, champion = self._records.models(), self._champion()
+        found = {}
+        for push in self._records.pushes():
+            if self._is_here(push, present) and (push.finished or push.number in present):
+                found[push.number] = self._version(push, models)
+        for number, folder in present.items():
+            known = found.get(number) or Version(
+                number, folder, pushed_at=datetime.fromtimestamp(folder.stat().st_mtime).astimezone()
+            )
+            found[number] = replace(known, present=True, folder=folder)
+        served = max(present, default=None)
+        replaced_by = self._rolled_back(found.values())
+        return [
+            replace(
+                each,
+                served=number == served,
+                champion=each.model_id is not None and each.model_id == champion,
+                rolled_back_by=replaced_by.get(number),
+            )
+            for number, each in sorted(found.items(), reverse=True)
+        ]
+
+    def served(self) -> Version:
+        """The version that servers answer with.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        version = next((each for each in self.versions() if each.served), None)
+        if version is None:
+            raise RegistryError(
+                f"No version of {self._settings.use_case.name} is pushed yet: train and push one with: flightdeck run"
+            )
+        return version
+
+    def version(self, number: int) -> Version:
+        """One version.
+
+        Raises:
+            RegistryError: there never was one with that number.
+        """
+        versions = self.versions()
+        found = next((each for each in versions if each.number == number), None)
+        if found is None:
+            known = ", ".join(str(each.number) for each in versions[:5]) or "none"
+            raise RegistryError(f"There is no version {number}; the newest ones are: {known}.")
+        return found
+
+    def previous(self) -> Version | None:
+        """The version that `rollback` would bring back; None if there is none.
+
+        It is the newest one before the served one whose model is another and is blessed. If the served version is
+        itself a rollback, "before" means before the version that it restored: two rollbacks in a row go back twice,
+        and not forth again.
+        """
+        versions = self.versions()
+        served = next((each for each in versions if each.served), None)
+        if served is None:
+            return None
+        by_number = {each.number: each for each in versions}
+        position = served
+        while position.restores is not None and position.restores in by_number:
+            position = by_number[position.restores]
+        return next(
+            (
+                each
+                for each in versions
+                if each.number < position.number
+                and each.blessed
+                and each.model_id != served.model_id
+                and self._source(each) is not None
+            ),
+            None,
+        )
+
+    def rollback(self, to: int | None = None, reason: str = "") -> Change:
+        """Pushes the model of an earlier version as a new version.
+
+        Args:
+            to: the earlier version; default: `previous`.
+            reason: why, for the record.
+
+        Raises:
+            RegistryError: there is no such version, its model is the one served already, or it is gone.
+        """
+        with self._exclusively():
+            served = self.served()
+            if to is None:
+                earlier = self.previous()
+                if earlier is None:
+                    raise RegistryError(
+                        f"There is no earlier blessed model to go back to from version {served.number}; "
+                        "name a version with --to, or push a model with: flightdeck models promote"
+                    )
+            else:
+                earlier = self.version(to)
+            if earlier.number == served.number or (
+                earlier.model_id is not None and earlier.model_id == served.model_id
+            ):
+                raise RegistryError(
+                    f"Version {served.number} is served, and has the model of {earlier.number} already."
+                )
+            source = self._source(earlier)
+            if source is None:
+                raise RegistryError(
+                    f"The model of version {earlier.number} is gone: neither {earlier.folder} nor its artifact exists."
+                )
+            notes = {"reason": reason, "from_version": served.number, "restored_version": earlier.number}
+            return self._push(ROLLBACK, source, earlier.model_id, served.number, notes)
+
+    def promote(self, what: str, reason: str = "", force: bool = False) -> Change:
+        """Pushes a model that was blessed and is not served.
+
+        Args:
+            what: the id of a run, or the number of a model's artifact.
+            reason: why, for the record.
+            force: push it though it was not blessed; needs a reason.
+
+        Raises:
+            RegistryError: there is no such model, it is not blessed, or it is served already.
+        """
+        with self._exclusively():
+            model = self._model(what)
+            served = next((each for each in self.versions() if each.served), None)
+            if served is not None and served.model_id == model.model_id:
+                raise RegistryError(f"The model {model.model_id} is served already, as version {served.number}.")
+            if problem := _refusal(model):
+                if not force:
+                    raise RegistryError(
+                        f"The model {model.model_id} of run {model.run_id} {problem}; "
+                        "push it nevertheless with --force and a --reason."
+                    )
+                if not reason.strip():
+                    raise RegistryError(f"The model {model.model_id} {problem}: --force needs a --reason.")
+            if not (model.saved_model / _MODEL_FILE).is_file():
+                raise RegistryError(f"The model {model.model_id} is gone: there is no {model.saved_model}.")
+            number = None if served is None else served.number
+            notes = {"reason": reason, "forced": int(bool(force and problem))}
+            if number is not None:
+                notes["from_version"] = number
+            return self._push(PROMOTE, model.saved_model, model.model_id, number, notes)
+
+    def prunable(self, keep: int) -> list[Version]:
+        """The versions that `prune` would remove, oldest first.
+
+        Never the newest `keep`, the served one, the champion's, or the one that a rollback would bring back.
+
+        Args:
+            keep: how many of the newest to keep, at least 1.
+        """
+        if keep < 1:
+            raise RegistryError("At least one version must be kept.")
+        present = [each for each in self.versions() if each.present]
+        spared = {each.number for each in present[:keep]} | {each.number for each in present if each.served}
+        champions = [each.number for each in present if each.champion]
+        spared |= set(champions[:1])
+        if (previous := self.previous()) is not None:
+            same_model = [
+                each.number
+                for each in present
+                if each.number == previous.number
+                or (previous.model_id is not None and each.model_id == previous.model_id)
+            ]
+            spared |= set(same_model[:1]) | ({previous.number} & set(same_model))
+        return [each for each in reversed(present) if each.number not in spared]
+
+    def prune(self, keep: int) -> list[Version]:
+        """Removes old versions from the folder; what ML Metadata knows of them stays.
+
+        Args:
+            keep: how many of the newest to keep, at least 1.
+
+        Returns:
+            What was removed, oldest first.
+        """
+        with self._exclusively():
+            removed = self.prunable(keep)
+            for each in removed:
+                # Under another name first: a server never sees a version with half of its files.
+                doomed = self._folder / f"{_REMOVING}{each.number}"
+                each.folder.rename(doomed)
+                shutil.rmtree(doomed)
+        return removed
+
+    def _push(
+        self, act: str, source: Path, model_id: int | None, replaced: int | None, notes: dict[str, Any]
+    ) -> Change:
+        started = time.monotonic()
+        taken = [int(each.name) for each in self._entries() if each.name.isdigit()]
+        # As the Pusher numbers them, but never below one that is there: that would not be served.
+        number = max(int(time.time()), max(taken, default=0) + 1)
+        target = self._folder / str(number)
+        staged = self._folder / f"{_COPYING}{number}"
+        execution_id, artifact_id = self._records.begin(act, model_id, number, target, notes)
+        try:
+            shutil.copytree(source, staged)
+            _flush(staged)
+            staged.rename(target)
+        except OSError as error:
+            shutil.rmtree(staged, ignore_errors=True)
+            self._records.finish(execution_id, artifact_id, succeeded=False)
+            raise RegistryError(f"{source} cannot be copied to {self._folder}: {error.strerror or error}.") from error
+        self._records.finish(execution_id, artifact_id, succeeded=True)
+        return Change(self.version(number), replaced, time.monotonic() - started)
+
+    @contextlib.contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        """Holds the registry for one act. Runs do not take part: what they push is a version of its own anyway."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            # A lock on the folder itself leaves no file behind, and goes with the process.
+            handle = os.open(self._folder, os.O_RDONLY)
+        except OSError as error:
+            raise RegistryError(f"The registry {self._folder} cannot be used: {error.strerror}.") from error
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RegistryError(
+                    f"Another process is changing the registry {self._folder}; try again when it has finished."
+                ) from None
+            self._mend()
+            yield
+        finally:
+            os.close(handle)
+
+    def _mend(self) -> None:
+        """Brings an act to its end that was killed, and removes what it left."""
+        for execution_id, push in self._records.unfinished():
+            if self._is_here(push, {}):
+                there = (self._folder / str(push.number)).is_dir()
+                self._records.finish(execution_id, push.artifact_id, succeeded=there)
+        for entry in self._entries():
+            if entry.name.startswith((_COPYING, _REMOVING)):
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def _entries(self) -> list[Path]:
+        try:
+            return sorted(self._folder.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RegistryError(f"The registry {self._folder} cannot be read: {error.strerror}.") from error
+
+    def _is_here(self, push: Push, present: dict[int, Path]) -> bool:
+        """Whether a record is about this folder: one store may serve several, and a folder may have been moved."""
+        recorded = os.path.abspath(os.path.dirname(push.destination))
+        return push.number in present or recorded == os.path.abspath(self._folder)
+
+    def _version(self, push: Push, models: dict[int, Model]) -> Version:
+        model = models.get(push.model_id or 0)
+        restored = push.notes.get("restored_version")
+        return Version(
+            number=push.number,
+            folder=self._folder / str(push.number),
+            model_id=push.model_id,
+            run_id=push.run_id or (model.run_id if model else None),
+            blessed=model is not None and model.blessed,
+            origin=_ORIGINS.get(push.made_by, "run"),
+            pushed_at=push.at,
+            who=str(push.notes["who"]) if "who" in push.notes else None,
+            reason=str(push.notes["reason"]) if push.notes.get("reason") else None,
+            restores=int(restored) if restored is not None else None,
+            artifact_id=push.artifact_id,
+        )
+
+    def _rolled_back(self, versions: Any) -> dict[int, int]:
+        """For each version that was rolled back from, the version that replaced it."""
+        left = {push.number: push.notes.get("from_version") for push in self._records.pushes()}
+        return {
+            int(left[each.number] or 0): each.number
+            for each in versions
+            if each.origin == "rollback" and left.get(each.number)
+        }
+
+    def _champion(self) -> int | None:
+        blessings = self._records.blessings()
+        return blessings[-1] if blessings else None
+
+    def _source(self, version: Version) -> Path | None:
+        """Where the SavedModel of a version can be copied from."""
+        model = self._records.models().get(version.model_id or 0)
+        for folder in (version.folder, *([model.saved_model] if model else [])):
+            if (folder / _MODEL_FILE).is_file():
+                return folder
+        return None
+
+    def _model(self, what: str) -> Model:
+        models = self._records.models()
+        if what.isdigit() and int(what) in models:
+            return models[int(what)]
+        trained = [each for each in models.values() if each.run_id == what]
+        if not trained:
+            raise RegistryError(
+                f"There is no model {what}: name a run that trained one, or the number of its artifact."
+            )
+        return trained[-1]
+
+    def details(self, version: Version) -> dict[str, Any]:
+        """What else is known about a version: its size, its model, and how it was judged.
+
+        Returns:
+            bytes and files of the folder (None if it is gone), uri of the model, metrics of the run's evaluation by
+            name (empty if this machine did not run it).
+        """
+        files = [each for each in version.folder.rglob("*") if each.is_file()] if version.present else []
+        model = self._records.models().get(version.model_id or 0)
+        return {
+            "files": len(files) if version.present else None,
+            "bytes": sum(each.stat().st_size for each in files) if version.present else None,
+            "model_uri": model.uri if model else None,
+            "infra": model.infra if model else None,
+            "metrics": self._metrics(version.run_id),
+        }
+
+    def _metrics(self, run_id: str | None) -> dict[str, float]:
+        try:
+            summary = json.loads((self._settings.runs / str(run_id) / "summary.json").read_text(encoding="utf-8"))
+            return dict(summary["metrics"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+
+def _is_version(folder: Path) -> bool:
+    # The Pusher copies this file last.
+    return folder.name.isdigit() and (folder / _MODEL_FILE).is_file()
+
+
+def _refusal(model: Model) -> str | None:
+    if not model.blessed:
+        return "was not blessed"
+    return "was refused by InfraValidator: it cannot serve" if model.infra is False else None
+
+
+def _flush(folder: Path) -> None:
+    """Puts the files on the disk. After a power cut, the name of a version must not have less than all of them."""
+    for path in [folder, *folder.rglob("*")]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

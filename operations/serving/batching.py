@@ -1,0 +1,160 @@
+"""Requests that wait at the same time are answered by one call of the model."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from operations.serving.columns import Columns
+from operations.serving.errors import NotReadyError, RequestError
+from operations.serving.model import LoadedModel
+
+_STOP = object()
+
+
+@dataclasses.dataclass(eq=False)
+class _Job:
+    model: LoadedModel
+    signature: str
+    columns: Columns
+    rows: int
+    future: asyncio.Future[Columns]
+
+    def joins(self, other: _Job) -> bool:
+        return self.model is other.model and self.signature == other.signature
+
+
+class Batcher:
+    """Runs models in one thread, and joins the requests that wait for it.
+
+    No request waits for company while the thread is free, unless a delay is set: under load, requests gather while the
+    batch before them is computed, which is when batches pay. A request of `max_rows` or more goes alone.
+    """
+
+    def __init__(
+        self,
+        max_rows: int,
+        delay_seconds: float,
+        queue_rows: int,
+        on_batch: Callable[[LoadedModel, int, Columns], None] = lambda model, rows, outputs: None,
+    ) -> None:
+        """Starts the thread.
+
+        Args:
+            max_rows: of requests that are joined.
+            delay_seconds: how long the first of a batch may wait for others.
+            queue_rows: that may wait; a request beyond is refused, unless nothing else waits.
+            on_batch: is told, in the thread, the model, the rows and the outputs of every call.
+        """
+        self._max_rows = max_rows
+        self._delay = delay_seconds
+        self._queue_rows = queue_rows
+        self._on_batch = on_batch
+        self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._waiting = 0
+        self._stopped = False
+        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that were taken in and are not answered yet."""
+        return self._waiting
+
+    async def run(self, model: LoadedModel, signature: str, columns: Columns, rows: int) -> Columns:
+        """Returns the outputs for the rows, in their order.
+
+        Raises:
+            NotReadyError: too many rows wait, or `stop` was called.
+            UnprocessableError: the graph refuses the values. Requests in the same batch are answered nevertheless.
+        """
+        if self._stopped:
+            raise NotReadyError("The service is stopping.")
+        if self._waiting and self._waiting + rows > self._queue_rows:
+            raise NotReadyError(f"{self._waiting} rows wait already; ask again later, or with fewer rows.")
+        future: asyncio.Future[Columns] = asyncio.get_running_loop().create_future()
+        self._waiting += rows
+        self._queue.put(_Job(model, signature, columns, rows, future))
+        return await future
+
+    async def stop(self) -> None:
+        """Answers what waits, and ends the thread."""
+        if not self._stopped:
+            self._stopped = True
+            self._queue.put(_STOP)
+        await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        following: object | None = None
+        while True:
+            first = self._queue.get() if following is None else following
+            following = None
+            if not isinstance(first, _Job):
+                return
+            jobs, rows = [first], first.rows
+            deadline = time.monotonic() + self._delay
+            while rows < self._max_rows:
+                try:
+                    job = self._queue.get(timeout=wait) if (wait := deadline - time.monotonic()) > 0 else self._next()
+                except queue.Empty:
+                    break
+                if not isinstance(job, _Job) or not job.joins(first) or rows + job.rows > self._max_rows:
+                    following = job
+                    break
+                jobs.append(job)
+                rows += job.rows
+            self._answer(jobs)
+
+    def _next(self) -> object:
+        return self._queue.get_nowait()
+
+    def _answer(self, jobs: Sequence[_Job]) -> None:
+        # Whoever hung up needs no answer; reading the flag of a future is safe in any thread.
+        wanted = [job for job in jobs if not job.future.cancelled()]
+        answers: list[Columns | Exception] = []
+        if wanted:
+            try:
+                answers.extend(self._together(wanted))
+            except RequestError:
+                # One of them is to blame, and only it should hear of it.
+                for job in wanted:
+                    try:
+                        answers.extend(self._together([job]))
+                    except Exception as error:
+                        answers.append(error)
+            except Exception as error:
+                answers.extend([error] * len(wanted))
+        loop = jobs[0].future.get_loop()
+        loop.call_soon_threadsafe(self._deliver, sum(job.rows for job in jobs), wanted, answers)
+
+    def _together(self, jobs: Sequence[_Job]) -> list[Columns]:
+        model, signature = jobs[0].model, jobs[0].signature
+        rows = sum(job.rows for job in jobs)
+        if len(jobs) == 1:
+            outputs = model.predict(jobs[0].columns, signature)
+            self._on_batch(model, rows, outputs)
+            return [outputs]
+        joined = {name: np.concatenate([job.columns[name] for job in jobs]) for name in jobs[0].columns}
+        outputs = model.predict(joined, signature)
+        self._on_batch(model, rows, outputs)
+        parts, start = [], 0
+        for job in jobs:
+            parts.append({name: values[start : start + job.rows] for name, values in outputs.items()})
+            start += job.rows
+        return parts
+
+    def _deliver(self, rows: int, jobs: Sequence[_Job], answers: Sequence[Columns | Exception]) -> None:
+        self._waiting -= rows
+        for job, answer in zip(jobs, answers, strict=True):
+            if job.future.done():
+                continue
+            if isinstance(answer, Exception):
+                job.future.set_exception(answer)
+            else:
+                job.future.set_result(answer)

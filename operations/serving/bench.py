@@ -1,0 +1,403 @@
+"""How much one service can answer, against the bare model, and how many of them a load needs.
+
+Everything is measured in the same run on the same machine: the bare signature in a process of its own before and after
+the service, which another process asks over connections that it keeps. The clients share the machine with the service,
+so what a service reaches on a machine of its own is rather more; the processor time per request is the service's alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from operations.serving import child
+from operations.serving.load import Answered, Load, drive
+
+if TYPE_CHECKING:
+    from pipeline.settings import Serving, Settings
+
+HOURS_PER_MONTH = 8760 / 12
+_DISTINCT_BODIES = 32
+_WARM_UP_SECONDS = 1.0
+_BARE_SECONDS = 2.0
+
+
+class BenchError(ValueError):
+    """It cannot be measured; the text says why and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """What one number of clients with one batch size saw.
+
+    Attributes:
+        rows: of each request.
+        clients: that asked at the same time.
+        requests_per_second: answered.
+        p50_ms: half of the answers took no longer.
+        p95_ms: 95 % took no longer.
+        p99_ms: 99 % took no longer.
+        cpu_ms: processor time of the service per request.
+        of_bare: the calls per second as a share of those of the bare signature with as many rows.
+        failed: requests that failed.
+        errors: the first few of them, in words.
+    """
+
+    rows: int
+    clients: int
+    requests_per_second: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    cpu_ms: float
+    of_bare: float
+    failed: int
+    errors: tuple[str, ...]
+
+    @property
+    def cores(self) -> float:
+        """How many cores the service kept busy."""
+        return self.requests_per_second * self.cpu_ms / 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Bare:
+    """The model without a service, one thread calling it.
+
+    Attributes:
+        rows: of each call.
+        calls_per_second: by TensorFlow's own signature, the mean of before and after.
+        before: the same, before the service was measured.
+        after: the same, after it.
+        session_calls_per_second: the way the service calls the model.
+        p50_ms: half of the calls of the signature took no longer.
+        p99_ms: 99 % took no longer.
+    """
+
+    rows: int
+    calls_per_second: float
+    before: float
+    after: float
+    session_calls_per_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """All that was measured.
+
+    Attributes:
+        version: of the model that was served.
+        machine_cores: processors of this machine, shared by the service and its clients.
+        memory_mb: of the service at the end.
+        bare: one per batch size.
+        levels: one per batch size and number of clients.
+    """
+
+    version: int
+    machine_cores: int
+    memory_mb: float
+    bare: tuple[Bare, ...]
+    levels: tuple[Level, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How many services a load needs.
+
+    Attributes:
+        rows: of each request.
+        load: requests per second that are expected.
+        wanted: requests per second to be ready for: the load and its margin.
+        per_replica: requests per second that one service reached, at the level below.
+        clients: of that level.
+        p99_ms: of that level.
+        cores_per_replica: that it kept busy.
+        replicas: services that are needed.
+        replicas_per_node: that fit on one node.
+        nodes: that are needed.
+        cost_per_month: of all their cores, whether busy or not; None without a price.
+    """
+
+    rows: int
+    load: float
+    wanted: float
+    per_replica: float
+    clients: int
+    p99_ms: float
+    cores_per_replica: float
+    replicas: int
+    replicas_per_node: int
+    nodes: int
+    cost_per_month: float | None
+
+
+def real_rows(settings: Settings, wanted: int) -> list[dict[str, Any]]:
+    """Returns rows of the newest span with the columns that the contract lets a pipeline read, without the label.
+
+    Numbers are numpy's, so that a float32 is written with the digits that it has; missing values are None.
+
+    Raises:
+        SpanError: the span cannot be read.
+        BenchError: there is none.
+    """
+    from data import spans
+
+    folder = Path(settings.spans)
+    numbers = [int(each.name[5:]) for each in folder.glob("span-*") if each.name[5:].isdigit()]
+    if not numbers:
+        raise BenchError(
+            f"There are no spans in {folder} to take rows from; prepare them with: flightdeck data prepare"
+        )
+    names = list(settings.contract().ingested(labelled=False))
+    table = spans.read(folder, max(numbers)).select(names)
+    # Rows of the whole span, and not of its first hours.
+    indices = np.linspace(0, table.num_rows - 1, min(wanted, table.num_rows)).astype(int)
+    columns = {name: _plain(table.column(name).take(indices)) for name in names}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def measure(
+    settings: Settings,
+    rows: Sequence[Mapping[str, Any]],
+    batches: Sequence[int] = (1, 64),
+    clients: Sequence[int] = (1, 2, 4, 8, 16),
+    seconds: float = 5.0,
+    note: Callable[[str], None] = lambda text: None,
+) -> Bench:
+    """Measures the newest version that the settings serve.
+
+    The payload log is written, as in production, but into a folder that is removed in the end: what is measured here
+    must not be taken for demand.
+
+    Args:
+        settings: say what is served and how.
+        rows: to ask with; more columns than the model takes may be there. They are repeated if there are too few.
+        batches: rows per request.
+        clients: how many ask at the same time; each is measured with each batch size.
+        seconds: for each of these.
+        note: is told what goes on.
+
+    Raises:
+        ServingError: nothing can be served.
+        BenchError: the rows are no use for the model.
+    """
+    if not rows:
+        raise BenchError("There are no rows to ask with.")
+    name, models = settings.use_case.name, Path(settings.pushed)
+    with tempfile.TemporaryDirectory() as temporary:
+        payloads = Path(temporary) / "payloads" if settings.serving.payloads.enabled else None
+        note("Starting the service")
+        with child.serving(name, models, settings.serving, payloads, Path(temporary) / "log") as service:
+            inputs = asyncio.run(_inputs(f"{service.url}/v1/models/{name}/metadata"))
+            asked = _batches(rows, inputs, batches)
+            folder = models / str(service.version)
+            note("Calling the bare signature")
+            before = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
+            measured: list[tuple[int, Load, float]] = []
+            url = f"{service.url}/v1/models/{name}/versions/{service.version}:predict"
+            for size, groups in asked.items():
+                bodies = [orjson.dumps({"instances": each}, option=orjson.OPT_SERIALIZE_NUMPY) for each in groups]
+                for count in clients:
+                    note(f"{count} clients, {size} rows per request")
+                    measured.append((size, *_ask(service, url, bodies, count, seconds, size)))
+            memory = service.memory_bytes() / 1e6
+            note("Calling the bare signature again")
+            after = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
+    bare = tuple(_combined(size, before[size], after[size]) for size in asked)
+    rates = {each.rows: each.calls_per_second for each in bare}
+    levels = tuple(_level(size, load, cpu, rates[size]) for size, load, cpu in measured)
+    return Bench(service.version, os.cpu_count() or 1, memory, bare, levels)
+
+
+def plan(
+    bench: Bench,
+    load: float,
+    margin: float,
+    cores_per_node: float,
+    price_per_core_hour: float | None = None,
+    p99_ms: float | None = None,
+    at_least: int = 1,
+) -> list[Plan]:
+    """Returns, per batch size that was measured, what a load needs.
+
+    One service is counted with the level at which it answered most requests, among those without an error and, if that
+    is asked for, with a p99 below a limit. It is given the cores that it kept busy there. A node runs as many services
+    as have room on it; at least one, which is then slower if the node has fewer cores than it wants.
+
+    ``wanted = load · (1 + margin)``, ``replicas = ⌈wanted / per_replica⌉``, ``nodes = ⌈replicas / replicas_per_node⌉``,
+    ``cost = nodes · cores_per_node · price · 730 h``.
+
+    Args:
+        bench: what was measured.
+        load: requests per second.
+        margin: such as 0.3 for 30 % more than the load.
+        cores_per_node: of the machines that are rented.
+        price_per_core_hour: in any currency.
+        p99_ms: the limit; None is none.
+        at_least: how many services there must be, such as 2 so that one may fail.
+
+    Raises:
+        BenchError: no level of a batch size is without errors and within the limit; a number makes no sense.
+    """
+    check_load(load, margin, cores_per_node, price_per_core_hour)
+    plans = []
+    for rows in dict.fromkeys(level.rows for level in bench.levels):
+        fit = [
+            level
+            for level in bench.levels
+            if level.rows == rows and not level.failed and (p99_ms is None or level.p99_ms <= p99_ms)
+        ]
+        if not fit:
+            limit = "" if p99_ms is None else f" and with a p99 of at most {p99_ms:g} ms"
+            raise BenchError(f"With {rows} rows per request, nothing was measured without errors{limit}.")
+        best = max(fit, key=lambda level: level.requests_per_second)
+        # A node with fewer cores than one service wants slows that down in proportion.
+        share = min(1.0, cores_per_node / best.cores) if best.cores else 1.0
+        per_replica = best.requests_per_second * share
+        wanted = load * (1 + margin)
+        replicas = max(at_least, math.ceil(wanted / per_replica))
+        per_node = max(1, math.floor(cores_per_node / best.cores)) if best.cores else 1
+        nodes = math.ceil(replicas / per_node)
+        cost = None
+        if price_per_core_hour is not None:
+            cost = nodes * cores_per_node * price_per_core_hour * HOURS_PER_MONTH
+        plans.append(
+            Plan(
+                rows, load, wanted, per_replica, best.clients, best.p99_ms, min(best.cores, cores_per_node), replicas,
+                per_node, nodes, cost,
+            )
+        )  # fmt: skip
+    return plans
+
+
+def check_load(load: float, margin: float, cores_per_node: float, price_per_core_hour: float | None = None) -> None:
+    """Refuses numbers that no plan can be made of; see `plan`. Worth doing before minutes of measuring.
+
+    Raises:
+        BenchError: one of them makes no sense.
+    """
+    for name, value, least in (("load", load, 1e-9), ("margin", margin, 0), ("number of cores", cores_per_node, 1e-9)):
+        if not (math.isfinite(value) and value >= least):
+            raise BenchError(f"The {name} must be a number {'above' if least else 'from'} 0 (got {value:g}).")
+    if price_per_core_hour is not None and not (math.isfinite(price_per_core_hour) and price_per_core_hour >= 0):
+        raise BenchError(f"The price must be a number from 0 (got {price_per_core_hour:g}).")
+
+
+def _plain(column: Any) -> list[Any]:
+    """The values of an Arrow column; numbers as numpy's of the column's type."""
+    import pyarrow as pa
+
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return column.to_pylist()
+    kind = column.type.to_pandas_dtype()
+    return [None if value is None or value != value else kind(value) for value in column.to_pylist()]
+
+
+def _batches(rows: Sequence[Mapping[str, Any]], inputs: Sequence[str], sizes: Sequence[int]) -> dict[int, list[list]]:
+    """For each size a number of different batches with the columns that the model takes."""
+    if not set(inputs) & set(rows[0]):
+        raise BenchError(f"The rows have none of the columns that the model takes: {', '.join(sorted(inputs))}.")
+    kept = [{name: row[name] for name in inputs if name in row} for row in rows]
+    return {
+        size: [
+            [kept[(start * size + row) % len(kept)] for row in range(size)]
+            for start in range(max(1, min(_DISTINCT_BODIES, len(kept) // size)))
+        ]
+        for size in dict.fromkeys(sizes)
+    }
+
+
+async def _inputs(url: str) -> list[str]:
+    import aiohttp
+
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        response.raise_for_status()
+        document = await response.json()
+    return list(document["metadata"]["signature_def"]["signature_def"]["predict_raw"]["inputs"])
+
+
+def _ask(
+    service: child.Child, url: str, bodies: Sequence[bytes], clients: int, seconds: float, size: int
+) -> tuple[Load, float]:
+    """The load, and the processor seconds of the service while it lasted."""
+
+    def check(answer: Answered) -> str | None:
+        predictions = orjson.loads(answer.content).get("predictions", ())
+        return None if len(predictions) == size else f"{len(predictions)} predictions for {size} rows"
+
+    async def both() -> tuple[Load, float]:
+        await drive(url, bodies, clients, min(_WARM_UP_SECONDS, seconds), check)
+        started = service.cpu_seconds()
+        load = await drive(url, bodies, clients, seconds, check)
+        return load, service.cpu_seconds() - started
+
+    return asyncio.run(both())
+
+
+def _bare(
+    folder: Path, settings: Serving, asked: Mapping[int, list[list]], seconds: float
+) -> dict[int, dict[str, np.ndarray]]:
+    task = {
+        "model": str(folder),
+        "threads": settings.threads,
+        "seconds": seconds,
+        "batches": list(asked.values()),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "operations.serving.bare"],
+        input=orjson.dumps(task, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n",
+        capture_output=True,
+        cwd=Path(__file__).resolve().parents[2],
+        check=False,
+    )
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise BenchError(f"The bare signature could not be called: {lines[-1] if lines else 'it said nothing.'}")
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return {size: {way: np.array(values) for way, values in answer[str(size)].items()} for size in asked}
+
+
+def _combined(size: int, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> Bare:
+    def rate(milliseconds: np.ndarray) -> float:
+        return 1000 / float(milliseconds.mean())
+
+    rates = rate(before["signature"]), rate(after["signature"])
+    both = np.concatenate([before["signature"], after["signature"]])
+    return Bare(
+        size,
+        sum(rates) / 2,
+        *rates,
+        (rate(before["session"]) + rate(after["session"])) / 2,
+        float(np.percentile(both, 50)),
+        float(np.percentile(both, 99)),
+    )
+
+
+def _level(size: int, load: Load, cpu: float, bare: float) -> Level:
+    answered = len(load.milliseconds)
+    return Level(
+        size,
+        load.clients,
+        load.requests_per_second,
+        load.percentile(50),
+        load.percentile(95),
+        load.percentile(99),
+        cpu * 1000 / answered if answered else float("nan"),
+        load.requests_per_second / bare,
+        load.failed,
+        load.errors,
+    )

@@ -1,0 +1,225 @@
+"""The gRPC side of the Open Inference Protocol, on the event loop of the HTTP side."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from operations.serving import open_inference_v2 as v2
+from operations.serving import tfserving_v1 as v1
+from operations.serving.columns import row_count
+from operations.serving.errors import BadRequestError, RequestError, ServingError, UnknownModelError
+from operations.serving.grpc_messages import METHODS, SERVICE, message
+from operations.serving.service import Service
+
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    422: grpc.StatusCode.INVALID_ARGUMENT,
+    503: grpc.StatusCode.UNAVAILABLE,
+}
+# Datatype -> the list of a message that holds its values. FP16 has none: it comes as raw contents only.
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    v2.BYTES: "bytes_contents",
+}
+_ROUTES = {
+    "ServerLive": "live",
+    "ServerReady": "ready",
+    "ModelReady": "model_ready",
+    "ServerMetadata": "server_metadata",
+    "ModelMetadata": "model_metadata",
+    "ModelInfer": "infer",
+}
+
+_log = logging.getLogger(__name__)
+
+
+def server(service: Service, host: str, port: int) -> tuple[grpc.aio.Server, int]:
+    """A server that is bound to an address and not started yet, and its port.
+
+    Args:
+        service: what answers.
+        host: the address.
+        port: 0 takes a free one.
+
+    Raises:
+        ServingError: the address is taken, or not this machine's.
+    """
+    made = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", service.settings.max_body_bytes),
+            ("grpc.max_send_message_length", -1),
+            # Two servers on one port would share the requests, silently.
+            ("grpc.so_reuseport", 0),
+        ]
+    )
+    methods = _Methods(service)
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(
+            # Messages are parsed in the handler, so that one that cannot be is the client's error and not ours.
+            methods.counted(name, getattr(methods, _ROUTES[name])),
+            response_serializer=message(response).SerializeToString,
+        )
+        for name, (_, response) in METHODS.items()
+    }
+    made.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    address = f"[{host}]" if ":" in host else host
+    try:
+        bound = made.add_insecure_port(f"{address}:{port}")
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise ServingError(
+            f"gRPC cannot listen on {address}:{port}, which is taken or no address of this machine; "
+            "choose another with --grpc-port, or 0 for any."
+        )
+    return made, bound
+
+
+class _Methods:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def counted(self, name: str, method: Callable[[Any], Awaitable[Any]]) -> Callable[[bytes, Any], Awaitable[Any]]:
+        """A handler that parses a request, counts the answer, and whose errors have gRPC's codes."""
+        request_class, route = message(METHODS[name][0]), _ROUTES[name]
+
+        async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> Any:
+            started = time.perf_counter()
+            status, refused = 200, None
+            try:
+                try:
+                    request = request_class.FromString(raw)  # pyright: ignore[reportAttributeAccessIssue]
+                except DecodeError:
+                    raise BadRequestError(f"The bytes are no {METHODS[name][0]}.") from None
+                return await method(request)
+            except RequestError as error:
+                status, refused = error.status, (_CODES.get(error.status, grpc.StatusCode.UNKNOWN), str(error))
+            except Exception:
+                _log.exception("grpc %s failed", route)
+                text = "The request failed inside the service; its log says why."
+                status, refused = 500, (grpc.StatusCode.INTERNAL, text)
+            finally:
+                self._service.metrics.answered("grpc", route, status, time.perf_counter() - started)
+            await context.abort(*refused)
+            return None
+
+        return handle
+
+    async def live(self, request: Any) -> Any:
+        return message("ServerLiveResponse")(live=True)
+
+    async def ready(self, request: Any) -> Any:
+        return message("ServerReadyResponse")(ready=self._service.ready)
+
+    async def model_ready(self, request: Any) -> Any:
+        version = self._version(request.name, request.version)
+        ready = self._service.ready
+        if ready and version is not None:
+            with self._service.using(version):
+                pass
+        return message("ModelReadyResponse")(ready=ready)
+
+    async def server_metadata(self, request: Any) -> Any:
+        return message("ServerMetadataResponse")(
+            name=v2.SERVER_NAME, version=v2.SERVER_VERSION, extensions=v2.EXTENSIONS
+        )
+
+    async def model_metadata(self, request: Any) -> Any:
+        version = self._version(request.name, request.version)
+        with self._service.using(version) as model:
+            return message("ModelMetadataResponse")(**v2.model_metadata(request.name, model, self._service.available))
+
+    async def infer(self, request: Any) -> Any:
+        version = self._version(request.model_name, request.model_version)
+        asked = _read(request)
+        self._service.check_rows(asked.rows)
+        request_id = asked.id or secrets.token_hex(12)
+        with self._service.using(version) as model:
+            signature, columns = v2.arrays(asked, model)
+            ids = v1.row_ids(request_id, row_count(columns))
+            answer = await self._service.predict(model, columns, signature, ids)
+        return _answer(asked, request.model_name, answer.version, request_id, answer.outputs)
+
+    def _version(self, name: str, version: str) -> int | None:
+        if name != self._service.name:
+            raise UnknownModelError(f"There is no model `{name[:100]}`; `{self._service.name}` is served.", "name")
+        if not version:
+            return None
+        if not (version.isascii() and version.isdecimal() and len(version) < 20):
+            raise UnknownModelError(f"`{version[:40]}` is no version; a version is a number.", "version")
+        return int(version)
+
+
+def _read(request: Any) -> v2.InferRequest:
+    """The request of a message."""
+    if len(request.id) > v2.LONGEST_ID:
+        raise BadRequestError(f"`id` has more than {v2.LONGEST_ID} characters.", "id")
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise BadRequestError(
+            f"There are {len(raw)} raw_input_contents for {len(request.inputs)} inputs.", "raw_input_contents"
+        )
+    inputs = []
+    for index, each in enumerate(request.inputs):
+        name = each.name[:200]
+        shape = v2.check_tensor(name, each.datatype, list(each.shape))
+        if not raw:
+            inputs.append(v2.Tensor(name, shape, _contents(each, name, shape)))
+            continue
+        if each.HasField("contents"):
+            raise BadRequestError(f"`{name}` has contents, which raw_input_contents leave no place for.", name)
+        inputs.append(v2.from_raw(name, each.datatype, shape, raw[index]))
+    v2.check_names(inputs)
+    outputs = tuple(v2.RequestedOutput(each.name, bool(raw)) for each in request.outputs)
+    return v2.InferRequest(request.id, tuple(inputs), outputs, bool(raw))
+
+
+def _contents(tensor: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    field = _CONTENTS.get(tensor.datatype)
+    if field is None:
+        raise BadRequestError(f"`{name}` is {tensor.datatype}, which comes as raw_input_contents only.", name)
+    for other, _ in tensor.contents.ListFields():
+        if other.name != field:
+            raise BadRequestError(f"`{name}` is {tensor.datatype} and has {other.name}; {field} is needed.", name)
+    values = getattr(tensor.contents, field)
+    count = int(np.prod(shape, dtype=object))
+    if len(values) != count:
+        raise BadRequestError(f"`{name}` has {len(values)} values; the shape {list(shape)} has {count}.", name)
+    if tensor.datatype == v2.BYTES:
+        array = np.empty(len(values), object)
+        array[:] = list(values)
+        return array
+    # As wide as they were sent: an INT8 of 300 is checked against the column, and not wrapped.
+    return np.array(values)
+
+
+def _answer(asked: v2.InferRequest, name: str, version: int, request_id: str, outputs: Any) -> Any:
+    """The message of an answer; raw if the request was."""
+    answer = message("ModelInferResponse")(model_name=name, model_version=str(version), id=request_id)
+    for wanted, values in v2.chosen(asked, outputs):
+        datatype = v2.datatype_of(values)
+        tensor = answer.outputs.add(name=wanted.name, datatype=datatype, shape=values.shape)
+        if asked.binary:
+            answer.raw_output_contents.append(v2.to_raw(values))
+        elif datatype == v2.BYTES:
+            texts = [each if isinstance(each, bytes) else str(each).encode() for each in values.reshape(-1).tolist()]
+            tensor.contents.bytes_contents.extend(texts)
+        else:
+            getattr(tensor.contents, _CONTENTS[datatype]).extend(values.reshape(-1).tolist())
+    return answer

@@ -1,0 +1,126 @@
+"""Clients that ask a service as fast as it answers, and what they saw."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import aiohttp
+import numpy as np
+
+_TIMEOUT_SECONDS = 60.0
+# A service that is gone must not be asked a million times.
+_AFTER_ERROR_SECONDS = 0.01
+_ERRORS_KEPT = 5
+_JSON = {"Content-Type": "application/json"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Answered:
+    """One request with the status 200.
+
+    Attributes:
+        client: the number of the client.
+        body: the index of the body that was posted.
+        asked: when it was sent, on the clock of `time.perf_counter`.
+        answered: when its answer was read.
+        headers: of the answer; their names in any case.
+        content: the answer.
+    """
+
+    client: int
+    body: int
+    asked: float
+    answered: float
+    headers: Mapping[str, str]
+    content: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """What clients saw.
+
+    Attributes:
+        clients: how many asked at the same time, each over one connection that it kept.
+        seconds: how long they asked.
+        milliseconds: how long each answered request took.
+        errors: the first few things that went wrong, in words.
+        failed: how many requests failed.
+    """
+
+    clients: int
+    seconds: float
+    milliseconds: np.ndarray
+    errors: tuple[str, ...]
+    failed: int
+
+    @property
+    def requests_per_second(self) -> float:
+        """Answered requests per second."""
+        return len(self.milliseconds) / self.seconds
+
+    def percentile(self, share: float) -> float:
+        """The milliseconds that this share, in percent, of the answers did not exceed; NaN without any answer."""
+        return float(np.percentile(self.milliseconds, share)) if len(self.milliseconds) else float("nan")
+
+
+async def drive(
+    url: str,
+    bodies: Sequence[bytes],
+    clients: int,
+    seconds: float,
+    check: Callable[[Answered], str | None],
+) -> Load:
+    """Lets clients post bodies, each the next one as soon as the one before is answered.
+
+    Args:
+        url: where to post.
+        bodies: JSON documents; they are taken in turn.
+        clients: how many.
+        seconds: for how long.
+        check: says what is wrong with an answer, if anything is.
+
+    Returns:
+        What they saw; no error is raised for a request that fails.
+    """
+    taken: list[float] = []
+    errors: list[str] = []
+    failed = 0
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
+
+    async def ask(session: aiohttp.ClientSession, client: int, index: int) -> tuple[float, str | None]:
+        asked = time.perf_counter()
+        try:
+            async with session.post(url, data=bodies[index], headers=_JSON) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return 0.0, f"{type(error).__name__}: {error}"
+        answered = time.perf_counter()
+        if response.status != 200:
+            return 0.0, f"HTTP {response.status}: {content[:200]!r}"
+        return answered - asked, check(Answered(client, index, asked, answered, response.headers, content))
+
+    async def client(session: aiohttp.ClientSession, number: int) -> None:
+        nonlocal failed
+        # Not all with the same body: what they ask for is joined, and should not be one row many times.
+        index = number * len(bodies) // clients
+        while time.perf_counter() < end:
+            took, wrong = await ask(session, number, index % len(bodies))
+            index += 1
+            if wrong is None:
+                taken.append(took)
+                continue
+            failed += 1
+            if len(errors) < _ERRORS_KEPT:
+                errors.append(wrong)
+            await asyncio.sleep(_AFTER_ERROR_SECONDS)
+
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_TIMEOUT_SECONDS)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        started = time.perf_counter()
+        end = started + seconds
+        await asyncio.gather(*(client(session, number) for number in range(clients)))
+        elapsed = time.perf_counter() - started
+    return Load(clients, elapsed, np.array(taken) * 1000, tuple(errors), failed)

@@ -1,0 +1,134 @@
+"""What Prometheus is told about the service."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, exposition
+from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from operations.serving.columns import Columns
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+
+
+class PredictionHistogram(Collector):
+    """Counts predictions by size, many at a time.
+
+    prometheus_client observes one value per call, which for 64 rows takes as long as the model does.
+    """
+
+    def __init__(self, name: str, documentation: str, buckets: Sequence[float]) -> None:
+        """Makes an empty histogram with upper bounds, the infinite one not among them."""
+        self._name = name
+        self._documentation = documentation
+        self._bounds = np.array(sorted(buckets), float)
+        self._names = [*map(str, self._bounds.tolist()), "+Inf"]
+        self._lock = threading.Lock()
+        self._counts: dict[tuple[str, int], np.ndarray] = {}
+        self._sums: dict[tuple[str, int], float] = {}
+
+    def observe(self, version: int, outputs: Columns) -> None:
+        """Counts the numbers among the outputs of a version; NaN is in the last bucket and in no sum."""
+        for name, values in outputs.items():
+            if values.dtype.kind not in "fiu":
+                continue
+            flat = values.reshape(-1)
+            counts = np.bincount(np.searchsorted(self._bounds, flat), minlength=len(self._names))
+            total = float(np.nansum(flat, dtype=float))
+            with self._lock:
+                key = name, version
+                self._counts[key] = self._counts[key] + counts if key in self._counts else counts
+                self._sums[key] = self._sums.get(key, 0.0) + total
+
+    def forget(self, version: int) -> None:
+        """Leaves out a version that is not loaded any more."""
+        with self._lock:
+            for key in [key for key in self._counts if key[1] == version]:
+                del self._counts[key], self._sums[key]
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """Gives the histogram to a registry."""
+        family = HistogramMetricFamily(self._name, self._documentation, labels=["output", "version"])
+        with self._lock:
+            items = [(key, counts.cumsum().tolist(), self._sums[key]) for key, counts in self._counts.items()]
+        for (output, version), cumulative, total in items:
+            family.add_metric(
+                [output, str(version)], list(zip(self._names, map(float, cumulative), strict=True)), total
+            )
+        yield family
+
+
+class Metrics:
+    """The metrics of one service, in a registry of their own.
+
+    Attributes:
+        registry: holds all of them.
+    """
+
+    def __init__(self, prediction_buckets: Sequence[float] = ()) -> None:
+        """Makes metrics that are all zero."""
+        self.registry = CollectorRegistry()
+
+        def name(short: str) -> str:
+            return f"flightdeck_serving_{short}"
+
+        self._requests = Counter(
+            name("requests"), "Requests by protocol, route and HTTP status.", ["protocol", "route", "status"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            name("request_seconds"), "Time from the first byte of a request to its answer.", ["protocol", "route"],
+            buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.rows = Counter(name("rows"), "Rows that were predicted.", registry=self.registry)
+        self.batch_rows = Histogram(
+            name("batch_rows"), "Rows per call of the model.", buckets=_ROWS, registry=self.registry
+        )
+        self.predictions = PredictionHistogram(name("prediction"), "What the model predicted.", prediction_buckets)
+        self.registry.register(self.predictions)
+        self.version = Gauge(name("model_version"), "The newest version that is served.", registry=self.registry)
+        self.loaded = Gauge(
+            name("version_loaded"), "Versions that can be asked for; 1 each.", ["version"], registry=self.registry
+        )
+        self.load_seconds = Gauge(
+            name("version_load_seconds"), "How long the last version took to load.", registry=self.registry
+        )
+        self.loads = Counter(name("version_loads"), "Versions that were loaded.", registry=self.registry)
+        self.load_failures = Counter(
+            name("version_load_failures"), "Versions that were refused. Alert on any increase.", registry=self.registry
+        )
+        self.waiting_rows = Gauge(name("waiting_rows"), "Rows that wait for the model.", registry=self.registry)
+        self.payload_rows = Counter(
+            name("payload_rows"), "Rows of the payload log: written, dropped because too many waited, or failed.",
+            ["outcome"], registry=self.registry,
+        )  # fmt: skip
+        for outcome in ("written", "dropped", "failed"):
+            self.payload_rows.labels(outcome)
+        ProcessCollector(registry=self.registry)
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def answered(self, protocol: str, route: str, status: int, seconds: float) -> None:
+        """Counts a request; protocols call it once for each, failed ones too.
+
+        Args:
+            protocol: ``v1``, ``v2`` or ``grpc``; ``http`` for the rest.
+            route: what was asked, such as ``predict``; never text of the client.
+            status: the HTTP status, or what would be it.
+            seconds: from the first byte to the answer.
+        """
+        key = protocol, route, status
+        children = self._children.get(key)
+        if children is None:
+            children = self._requests.labels(protocol, route, str(status)), self._seconds.labels(protocol, route)
+            self._children[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def exposition(self) -> tuple[bytes, str]:
+        """Returns the document for Prometheus, and its content type."""
+        return exposition.generate_latest(self.registry), exposition.CONTENT_TYPE_LATEST

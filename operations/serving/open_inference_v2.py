@@ -1,0 +1,416 @@
+"""The Open Inference Protocol, version 2: tensors as JSON or as bytes in, arrays out, and back.
+
+Nothing here knows HTTP or gRPC: `rest` and `grpc_v2` read requests and send answers. The protocol is described at
+https://github.com/kserve/open-inference-protocol, and the tensors as bytes behind the JSON (the extension
+``binary_tensor_data``) at https://github.com/triton-inference-server/server/blob/main/docs/protocol.
+
+An input that a request does not hold, and a null among JSON data, is a missing value: the protocol has no word for one.
+The ``id`` of a request names its prediction in the payload log; the rows of a larger one are ``ID-0``, ``ID-1`` and so
+on.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import orjson
+
+from operations.serving import columns, json_body
+from operations.serving.columns import Column, Columns
+from operations.serving.errors import BadRequestError, UnprocessableError
+from operations.serving.model import EXAMPLES, RAW, LoadedModel
+
+SERVER_NAME = "flightdeck"
+SERVER_VERSION = "0.1.0"
+EXTENSIONS = ("binary_tensor_data",)
+PLATFORM = "tensorflow_savedmodel"
+BYTES = "BYTES"
+
+# BF16 is left out: numpy has no such type.
+NUMBERS = {
+    "BOOL": np.bool_,
+    "UINT8": np.uint8,
+    "UINT16": np.uint16,
+    "UINT32": np.uint32,
+    "UINT64": np.uint64,
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "FP16": np.float16,
+    "FP32": np.float32,
+    "FP64": np.float64,
+}
+_NAMES = {np.dtype(each).name: name for name, each in NUMBERS.items()} | {"string": BYTES, "object": BYTES}
+_LARGEST_SIZE = 2**31
+LONGEST_ID = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """An input of a request.
+
+    Attributes:
+        name: of the model's input.
+        shape: as the client said; its product is the number of the data.
+        data: plain JSON values in a flat list, or a flat array: numbers, or objects (bytes).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    data: list[Any] | np.ndarray
+
+    @property
+    def rows(self) -> int:
+        """Its first size; 1 without any."""
+        return self.shape[0] if self.shape else 1
+
+
+@dataclasses.dataclass(frozen=True)
+class RequestedOutput:
+    """An output that a request asks for, and whether it is wanted as bytes."""
+
+    name: str
+    binary: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class InferRequest:
+    """A request for predictions.
+
+    Attributes:
+        id: what the client calls it; empty if it does not.
+        inputs: the tensors.
+        outputs: those that are asked for; empty for all.
+        binary: whether outputs are wanted as bytes that are not asked for one by one.
+    """
+
+    id: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[RequestedOutput, ...] = ()
+    binary: bool = False
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return max(tensor.rows for tensor in self.inputs)
+
+
+def parse(body: bytes | bytearray, header_length: int | None = None) -> InferRequest:
+    """Reads the body of ``infer``.
+
+    Args:
+        body: JSON, and the bytes of the binary tensors behind it.
+        header_length: how much of it is JSON; None for all.
+
+    Raises:
+        BadRequestError: it is not of the protocol's form; the field is named.
+    """
+    if header_length is not None and not 0 <= header_length <= len(body):
+        raise BadRequestError(
+            f"Inference-Header-Content-Length is {header_length}, but the body has {len(body)} bytes.",
+            "Inference-Header-Content-Length",
+        )
+    view = memoryview(body)
+    document = json_body.parse(view[:header_length])
+    rest = _Rest(view[len(body) if header_length is None else header_length :])
+    parameters = _parameters(document, "parameters")
+    inputs = tuple(_input(each, index, rest) for index, each in enumerate(_objects(document, "inputs")))
+    if rest.left:
+        raise BadRequestError(f"{rest.left} bytes behind the JSON belong to no tensor.", "binary_data_size")
+    check_names(inputs)
+    request_id = _text(document, "id", "")
+    if len(request_id) > LONGEST_ID:
+        raise BadRequestError(f"`id` has more than {LONGEST_ID} characters.", "id")
+    return InferRequest(request_id, inputs, _outputs(document), parameters.get("binary_data_output") is True)
+
+
+def check_names(inputs: Sequence[Tensor]) -> None:
+    """Refuses a request without inputs, and one that has an input twice.
+
+    Raises:
+        BadRequestError: it is so.
+    """
+    if not inputs:
+        raise BadRequestError("`inputs` is empty; at least one tensor is needed.", "inputs")
+    seen = set()
+    for tensor in inputs:
+        if tensor.name in seen:
+            raise BadRequestError(f"The input `{tensor.name}` is there twice.", tensor.name)
+        seen.add(tensor.name)
+
+
+def check_tensor(name: str, datatype: str, shape: Sequence[Any]) -> tuple[int, ...]:
+    """Checks what is said of a tensor; returns its shape.
+
+    Raises:
+        BadRequestError: the datatype is none of the protocol's, or the shape none of a tensor.
+    """
+    if datatype != BYTES and datatype not in NUMBERS:
+        known = ", ".join([*NUMBERS, BYTES])
+        raise BadRequestError(f"`{name}` has the datatype {datatype[:40]!r}; those known are {known}.", name)
+    if not all(type(size) is int and 0 <= size < _LARGEST_SIZE for size in shape) or len(shape) > 8:
+        raise BadRequestError(f"`{name}` has a `shape` that is not a list of sizes, such as [2, 1].", name)
+    return tuple(shape)
+
+
+def from_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> Tensor:
+    """A tensor from its bytes: little-endian numbers, or texts with four bytes of length before each.
+
+    Raises:
+        BadRequestError: the bytes are not as many as the shape says.
+    """
+    count = math.prod(shape)
+    if datatype == BYTES:
+        return Tensor(name, shape, _texts(name, count, raw))
+    size = np.dtype(NUMBERS[datatype]).itemsize
+    if len(raw) != count * size:
+        raise BadRequestError(
+            f"`{name}` has {len(raw)} bytes; {datatype} of the shape {list(shape)} has {count * size}.", name
+        )
+    return Tensor(name, shape, np.frombuffer(raw, np.dtype(NUMBERS[datatype]).newbyteorder("<")))
+
+
+def arrays(request: InferRequest, model: LoadedModel) -> tuple[str, Columns]:
+    """The signature that a request is for, and the arrays that it holds.
+
+    Raises:
+        UnprocessableError: a value, a shape or a name is wrong; the input is named.
+    """
+    for wanted in request.outputs:
+        if wanted.name not in model.outputs:
+            known = ", ".join(model.outputs)
+            raise UnprocessableError(f"The model has no output `{wanted.name}`; it has {known}.", wanted.name)
+    if examples := _examples(request, model):
+        return EXAMPLES, examples
+    for tensor in request.inputs:
+        if len(tensor.shape) not in (1, 2) or tensor.shape[1:] not in ((), (1,)):
+            raise UnprocessableError(
+                f"`{tensor.name}` has the shape {list(tensor.shape)}; [rows, 1] is needed.", tensor.name
+            )
+        if tensor.rows != request.rows:
+            raise UnprocessableError(
+                f"`{tensor.name}` has {tensor.rows} rows, but another input has {request.rows}.", tensor.name
+            )
+    plain = {each.name: each.data for each in request.inputs if isinstance(each.data, list)}
+    binary = {each.name: each.data for each in request.inputs if isinstance(each.data, np.ndarray)}
+    if not binary:
+        return RAW, columns.from_columns(plain, model.inputs)
+    result = columns.from_arrays(binary, model.inputs)
+    if plain:
+        read = columns.from_columns(plain, model.inputs)
+        result |= {name: read[name] for name in plain}
+    return RAW, result
+
+
+def chosen(request: InferRequest, outputs: Mapping[str, np.ndarray]) -> list[tuple[RequestedOutput, np.ndarray]]:
+    """The outputs that a request wants, in its order."""
+    wanted = request.outputs or tuple(RequestedOutput(name, request.binary) for name in outputs)
+    return [(each, outputs[each.name]) for each in wanted]
+
+
+def answer(
+    request: InferRequest, name: str, version: int, request_id: str, outputs: Mapping[str, np.ndarray]
+) -> tuple[bytes, int | None]:
+    """The body of an answer, and how much of it is JSON: None if all is."""
+    tensors, tail = [], []
+    for wanted, values in chosen(request, outputs):
+        tensor: dict[str, Any] = {"name": wanted.name, "datatype": datatype_of(values), "shape": list(values.shape)}
+        if wanted.binary:
+            raw = to_raw(values)
+            tensor["parameters"] = {"binary_data_size": len(raw)}
+            tail.append(raw)
+        elif values.dtype.kind in "OSU":
+            tensor["data"] = [_as_text(value) for value in values.reshape(-1).tolist()]
+        else:
+            tensor["data"] = np.ascontiguousarray(values).reshape(-1)
+        tensors.append(tensor)
+    head = orjson.dumps(
+        {"model_name": name, "model_version": str(version), "id": request_id, "outputs": tensors},
+        option=orjson.OPT_SERIALIZE_NUMPY,
+    )
+    return (head + b"".join(tail), len(head)) if tail else (head, None)
+
+
+def datatype_of(values: np.ndarray) -> str:
+    """The protocol's name for the type of an array."""
+    return _NAMES[values.dtype.name] if values.dtype.kind not in "SU" else BYTES
+
+
+def to_raw(values: np.ndarray) -> bytes:
+    """The bytes of a tensor, as `from_raw` reads them."""
+    if values.dtype.kind not in "OSU":
+        return np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+    texts = [value if isinstance(value, bytes) else str(value).encode() for value in values.reshape(-1).tolist()]
+    return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+
+
+def server_metadata() -> dict[str, Any]:
+    """The body of the server's metadata."""
+    return {"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": list(EXTENSIONS)}
+
+
+def model_metadata(name: str, model: LoadedModel, versions: Sequence[int]) -> dict[str, Any]:
+    """The body of a model's metadata."""
+    return {
+        "name": name,
+        "versions": [str(version) for version in versions],
+        "platform": PLATFORM,
+        "inputs": [_tensor_metadata(column) for column in model.inputs.columns.values()],
+        "outputs": [_tensor_metadata(column) for column in model.outputs.values()],
+    }
+
+
+class _Rest:
+    """The bytes behind the JSON, which the tensors take one after the other."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+
+    @property
+    def left(self) -> int:
+        return len(self._view)
+
+    def take(self, size: int, name: str) -> memoryview:
+        if size > self.left:
+            raise BadRequestError(f"`{name}` has {size} bytes of data, but only {self.left} are left.", name)
+        taken, self._view = self._view[:size], self._view[size:]
+        return taken
+
+
+def _input(document: dict[str, Any], index: int, rest: _Rest) -> Tensor:
+    name = _text(document, "name", None, f"inputs[{index}].")[:200]
+    datatype = _text(document, "datatype", None, f"`{name}`: ")
+    shape = document.get("shape")
+    if not isinstance(shape, list):
+        raise BadRequestError(f"`{name}` has no `shape`; a list of sizes is needed, such as [2, 1].", name)
+    shape = check_tensor(name, datatype, shape)
+    parameters = _parameters(document, name)
+    size = parameters.get("binary_data_size")
+    if size is not None:
+        if type(size) is not int or size < 0:
+            raise BadRequestError(f"`{name}` has a `binary_data_size` that is not a number of bytes.", name)
+        if "data" in document:
+            raise BadRequestError(f"`{name}` has both `data` and `binary_data_size`; one of them is needed.", name)
+        return from_raw(name, datatype, shape, rest.take(size, name))
+    return Tensor(name, shape, _data(document, name, datatype, shape, parameters))
+
+
+def _data(
+    document: dict[str, Any], name: str, datatype: str, shape: tuple[int, ...], parameters: dict[str, Any]
+) -> list[Any] | np.ndarray:
+    data = document.get("data")
+    if not isinstance(data, list):
+        raise BadRequestError(f"`{name}` has no `data`; a list of values is needed.", name)
+    # Nested or flat, says the protocol.
+    for _ in shape[1:]:
+        if not data or not all(isinstance(each, list) for each in data):
+            break
+        data = list(chain.from_iterable(data))
+    if len(data) != math.prod(shape):
+        raise BadRequestError(f"`{name}` has {len(data)} values; the shape {list(shape)} has {math.prod(shape)}.", name)
+    _check_kinds(name, datatype, data)
+    if datatype == BYTES and parameters.get("content_type") == "base64":
+        return _from_base64(name, data)
+    return data
+
+
+def _check_kinds(name: str, datatype: str, data: Sequence[Any]) -> None:
+    allowed = {BYTES: {str}, "BOOL": {bool}}.get(datatype, {int, float} if datatype.startswith("FP") else {int})
+    for kind in set(map(type, data)) - allowed - {type(None)}:
+        row = next(row for row, value in enumerate(data) if type(value) is kind)
+        raise UnprocessableError(f"`{name}` has a value at {row} that is no {datatype}.", name)
+
+
+def _from_base64(name: str, data: Sequence[Any]) -> np.ndarray:
+    array = np.empty(len(data), object)
+    try:
+        array[:] = [base64.b64decode(each or "", validate=True) for each in data]
+    except ValueError:
+        raise BadRequestError(f"`{name}` has data that is not base64.", name) from None
+    return array
+
+
+def _texts(name: str, count: int, raw: bytes | memoryview) -> np.ndarray:
+    # Each takes four bytes at least, so a shape cannot ask for more memory than the body has.
+    if len(raw) < 4 * count:
+        raise BadRequestError(f"`{name}` has {len(raw)} bytes, too few for {count} texts.", name)
+    array, at = np.empty(count, object), 0
+    for index in range(count):
+        if at + 4 > len(raw):
+            raise BadRequestError(f"`{name}` ends before text {index}.", name)
+        (length,) = struct.unpack_from("<I", raw, at)
+        at += 4
+        if at + length > len(raw):
+            raise BadRequestError(f"`{name}` ends within text {index}.", name)
+        array[index] = bytes(raw[at : at + length])
+        at += length
+    if at != len(raw):
+        raise BadRequestError(f"`{name}` has {len(raw) - at} bytes behind its last text.", name)
+    return array
+
+
+def _examples(request: InferRequest, model: LoadedModel) -> Columns | None:
+    """The one input of serving_default, if that is what the request has."""
+    if EXAMPLES not in model.signatures or len(request.inputs) != 1:
+        return None
+    (tensor,) = request.inputs
+    if model.signatures[EXAMPLES].inputs.names != (tensor.name,) or tensor.name in model.inputs.columns:
+        return None
+    if tensor.shape[1:] not in ((), (1,)) or not tensor.shape:
+        raise UnprocessableError(f"`{tensor.name}` has the shape {list(tensor.shape)}; [rows] is needed.", tensor.name)
+    values = tensor.data if isinstance(tensor.data, list) else tensor.data.tolist()
+    array = np.empty(len(values), object)
+    for row, value in enumerate(values):
+        if not isinstance(value, str | bytes):
+            raise UnprocessableError(f"`{tensor.name}` in row {row} is no serialised tf.Example.", tensor.name)
+        array[row] = value if isinstance(value, bytes) else value.encode()
+    return {tensor.name: array}
+
+
+def _outputs(document: dict[str, Any]) -> tuple[RequestedOutput, ...]:
+    found = []
+    for index, each in enumerate(_objects(document, "outputs")):
+        name = _text(each, "name", None, f"outputs[{index}].")[:200]
+        found.append(RequestedOutput(name, _parameters(each, name).get("binary_data") is True))
+    return tuple(found)
+
+
+def _objects(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    value = document.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise BadRequestError(f"`{key}` must be a list of objects.", key)
+    return value
+
+
+def _parameters(document: dict[str, Any], field: str) -> dict[str, Any]:
+    value = document.get("parameters", {})
+    if not isinstance(value, dict):
+        raise BadRequestError(f"The `parameters` of `{field}` must be an object.", field)
+    return value
+
+
+def _text(document: dict[str, Any], key: str, default: str | None, where: str = "") -> str:
+    value = document.get(key, default)
+    if not isinstance(value, str):
+        raise BadRequestError(f"{where}`{key}` must be a text.", key)
+    return value
+
+
+def _as_text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _tensor_metadata(column: Column) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "datatype": _NAMES.get(column.dtype, column.dtype.upper()),
+        "shape": [-1 if size is None else size for size in column.shape],
+    }

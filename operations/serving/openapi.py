@@ -1,0 +1,393 @@
+"""The service's own description, for people, clients and tests: an OpenAPI 3.1 document with the model's columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from operations.serving import open_inference_v2 as v2
+from operations.serving.columns import Column
+from operations.serving.model import EXAMPLES, LoadedModel
+
+_ID = {"type": "string", "minLength": 1, "maxLength": 200}
+_HEADERS = {
+    "x-model-version": {"description": "The version that answered.", "schema": {"type": "string"}, "required": True},
+    "x-request-id": {
+        "description": "Names the prediction in the payload log; rows of a larger request are ID-0, ID-1 and so on.",
+        "schema": {"type": "string"},
+    },
+}
+_STATES = ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
+
+
+def document(name: str, model: LoadedModel, max_rows: int) -> dict[str, Any]:
+    """The document.
+
+    Args:
+        name: of the model, as it is in addresses.
+        model: the version whose columns are described.
+        max_rows: of one request.
+    """
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"Predictions of {name}",
+            "version": v2.SERVER_VERSION,
+            "description": "TensorFlow Serving's REST protocol (v1) and the Open Inference Protocol (v2).",
+        },
+        "paths": {**_server_paths(), **_v1_paths(name), **_v2_paths(name)},
+        "components": {"schemas": _schemas(model, max_rows)},
+    }
+
+
+def _server_paths() -> dict[str, Any]:
+    return {
+        "/healthz": {"get": _operation("health", "Whether the process answers.", _object({"status": "string"}))},
+        "/metrics": {
+            "get": {
+                "operationId": "metrics",
+                "summary": "Metrics for Prometheus.",
+                "responses": {"200": {"description": "Prometheus' text.", "content": {"text/plain": {}}}},
+            }
+        },
+        "/openapi.json": {
+            "get": _operation("openapi", "This document.", {"type": "object"}, errors={"503": "Error"}),
+        },
+    }
+
+
+def _v1_paths(name: str) -> dict[str, Any]:
+    paths: dict[str, Any] = {}
+    for suffix, parameters in _addresses():
+        base = f"/v1/models/{{name}}{suffix}"
+        kind = "_version" if suffix else ""
+        parameters = [_name(name), *parameters]
+        unknown = {"404": "ErrorV1"}
+        paths[f"{base}:predict"] = {
+            "post": {
+                **_operation(
+                    f"v1_predict{kind}",
+                    "Predictions, by row or by column.",
+                    _ref("PredictResponse"),
+                    errors={**unknown, **dict.fromkeys(("400", "408", "413", "415", "503"), "ErrorV1")},
+                    headers=_HEADERS,
+                ),
+                "parameters": [*parameters, _request_id()],
+                "requestBody": _body("PredictRequest"),
+            }
+        }
+        paths[f"{base}/metadata"] = {
+            "get": {
+                **_operation(
+                    f"v1_metadata{kind}", "The model's signatures.", {"type": "object"},
+                    errors={**unknown, "503": "ErrorV1"},
+                ),
+                "parameters": parameters,
+            }
+        }  # fmt: skip
+        paths[base] = {
+            "get": {
+                **_operation(f"v1_status{kind}", "The states of versions.", _ref("ModelStatus"), errors=unknown),
+                "parameters": parameters,
+            }
+        }
+    return paths
+
+
+def _v2_paths(name: str) -> dict[str, Any]:
+    paths: dict[str, Any] = {
+        "/v2": {"get": _operation("v2_server", "What this server is.", _ref("ServerMetadata"))},
+        "/v2/health/live": {"get": _operation("v2_live", "Whether it answers.", _object({"live": "boolean"}))},
+        "/v2/health/ready": {
+            "get": _operation(
+                "v2_ready", "Whether requests should be sent here.", _object({"ready": "boolean"}),
+                others={"503": _object({"ready": "boolean"})},
+            )
+        },
+    }  # fmt: skip
+    for suffix, parameters in _addresses():
+        base = f"/v2/models/{{name}}{suffix}"
+        kind = "_version" if suffix else ""
+        parameters = [_name(name), *parameters]
+        unknown = {"404": "Error"}
+        paths[f"{base}/infer"] = {
+            "post": {
+                **_operation(
+                    f"v2_infer{kind}",
+                    "Predictions, as tensors.",
+                    _ref("InferResponse"),
+                    errors={**unknown, **dict.fromkeys(("400", "408", "413", "415", "422", "503"), "Error")},
+                    headers=_HEADERS,
+                ),
+                "parameters": [*parameters, _request_id()],
+                "requestBody": _body("InferRequest"),
+            }
+        }
+        ready = _object({"name": "string", "ready": "boolean"})
+        paths[f"{base}/ready"] = {
+            "get": {
+                **_operation(
+                    f"v2_model_ready{kind}", "Whether it can be asked.", ready, errors=unknown, others={"503": ready}
+                ),
+                "parameters": parameters,
+            }
+        }
+        paths[base] = {
+            "get": {
+                **_operation(
+                    f"v2_model{kind}", "Inputs and outputs.", _ref("ModelMetadata"), errors={**unknown, "503": "Error"}
+                ),
+                "parameters": parameters,
+            }
+        }
+    return paths
+
+
+def _addresses() -> list[tuple[str, list[dict[str, Any]]]]:
+    version = {
+        "name": "version",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[0-9]{1,19}$"},
+    }
+    return [("", []), ("/versions/{version}", [version])]
+
+
+def _schemas(model: LoadedModel, max_rows: int) -> dict[str, Any]:
+    columns = list(model.inputs.columns.values())
+    row = {
+        "type": "object",
+        "description": "One row. What is left out, or null, is missing.",
+        "properties": {column.name: _value(column) for column in columns},
+        "additionalProperties": False,
+    }
+    by_column = {
+        "type": "object",
+        "description": "Lists of the same length.",
+        "properties": {column.name: _list(_value(column), max_rows) for column in columns},
+        "additionalProperties": False,
+        "minProperties": 1,
+    }
+    ids = {"anyOf": [_list(_ID, max_rows), {"type": "boolean"}]}
+    signatures = {"signature_name": {"type": "string", "enum": sorted(model.signatures)}}
+    forms = [
+        {
+            "type": "object",
+            "properties": {key: value, **signatures, "prediction_ids": ids},
+            "required": [key],
+            "not": {"required": [other]},
+        }
+        for key, other, value in (
+            ("instances", "inputs", _list({"anyOf": [row, *_example(model)]}, max_rows)),
+            ("inputs", "instances", by_column),
+        )
+    ]
+    return {
+        "Error": {
+            "type": "object",
+            "properties": {"error": {"type": "string"}, "field": {"type": "string"}},
+            "required": ["error"],
+            "additionalProperties": False,
+        },
+        "ErrorV1": _object({"error": "string"}),
+        "PredictRequest": {"oneOf": forms, "examples": [{"instances": [example_row(model)]}]},
+        "PredictResponse": {
+            "type": "object",
+            "properties": {
+                "predictions": {"type": "array"},
+                "outputs": {},
+                "prediction_ids": {"type": "array", "items": _ID},
+            },
+            "oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}],
+            "additionalProperties": False,
+        },
+        "ModelStatus": _model_status(),
+        "ServerMetadata": {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "version": {"type": "string"}, "extensions": _strings()},
+            "required": ["name", "version", "extensions"],
+        },
+        "ModelMetadata": {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string"},
+                "versions": _strings(),
+                "platform": {"type": "string"},
+                "inputs": {"type": "array", "items": _described_tensor()},
+                "outputs": {"type": "array", "items": _described_tensor()},
+            },
+            "required": ["name", "platform", "inputs", "outputs"],
+        },
+        "InferRequest": {
+            "type": "object",
+            "properties": {
+                "id": {"type": "string", "maxLength": v2.LONGEST_ID},
+                "parameters": {"type": "object"},
+                "inputs": {"type": "array", "minItems": 1, "items": {"anyOf": [_input(column) for column in columns]}},
+                "outputs": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {"name": {"enum": list(model.outputs)}, "parameters": {"type": "object"}},
+                        "required": ["name"],
+                    },
+                },
+            },
+            "required": ["inputs"],
+            "examples": [_infer_example(model)],
+        },
+        "InferResponse": _infer_response(),
+    }
+
+
+def example_row(model: LoadedModel) -> dict[str, Any]:
+    """A row that the model takes, of values that say what type they are."""
+    kinds = {"string": "text", "float32": 1.5, "float64": 1.5}
+    return {column.name: kinds.get(column.dtype, 1) for _, column in sorted(model.inputs.columns.items())}
+
+
+def _model_status() -> dict[str, Any]:
+    state = {
+        "type": "object",
+        "properties": {
+            "version": {"type": "string"},
+            "state": {"type": "string", "enum": _STATES},
+            "status": _object({"error_code": "string", "error_message": "string"}),
+        },
+        "required": ["version", "state", "status"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {"model_version_status": {"type": "array", "items": state}},
+        "required": ["model_version_status"],
+        "additionalProperties": False,
+    }
+
+
+def _infer_response() -> dict[str, Any]:
+    tensor = _described_tensor()
+    return {
+        "type": "object",
+        "properties": {
+            "model_name": {"type": "string"},
+            "model_version": {"type": "string"},
+            "id": {"type": "string"},
+            "outputs": {
+                "type": "array",
+                "items": {**tensor, "properties": {**tensor["properties"], "data": {"type": "array"}}},
+            },
+        },
+        "required": ["model_name", "outputs"],
+    }
+
+
+def _infer_example(model: LoadedModel) -> dict[str, Any]:
+    types = {column["name"]: column for column in v2.model_metadata("", model, [])["inputs"]}
+    return {
+        "inputs": [
+            {"name": name, "datatype": types[name]["datatype"], "shape": [1, 1], "data": [value]}
+            for name, value in example_row(model).items()
+        ]
+    }
+
+
+def _example(model: LoadedModel) -> list[dict[str, Any]]:
+    """A serialised tf.Example as a row, if the model takes one."""
+    if EXAMPLES not in model.signatures:
+        return []
+    encoded = {"type": "string", "contentEncoding": "base64"}
+    return [{"type": "object", "properties": {"b64": encoded}, "required": ["b64"], "additionalProperties": False}]
+
+
+def _input(column: Column) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            "name": {"const": column.name},
+            "datatype": {"enum": [v2.BYTES] if column.dtype == "string" else [*v2.NUMBERS]},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2},
+            "parameters": {"type": "object"},
+            "data": {"type": "array", "items": _value(column)},
+        },
+        "required": ["name", "datatype", "shape"],
+    }
+
+
+def _value(column: Column) -> dict[str, Any]:
+    if column.dtype == "string":
+        return {"type": ["string", "null"]}
+    if column.dtype.startswith("float"):
+        largest = 3.4e38 if column.dtype == "float32" else 1.7e308
+        return {"type": ["number", "null"], "minimum": -largest, "maximum": largest}
+    if column.dtype == "int64":
+        return {"type": ["integer", "null"], "minimum": -(2**63), "maximum": 2**63 - 1}
+    return {}
+
+
+def _described_tensor() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "datatype": {"enum": [*v2.NUMBERS, v2.BYTES]},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": -1}},
+        },
+        "required": ["name", "datatype", "shape"],
+    }
+
+
+def _operation(
+    identity: str,
+    summary: str,
+    schema: dict[str, Any],
+    errors: dict[str, str] | None = None,
+    others: dict[str, dict[str, Any]] | None = None,
+    headers: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    answered: dict[str, Any] = {"description": "Done.", "content": {"application/json": {"schema": schema}}}
+    if headers:
+        answered["headers"] = headers
+    responses = {"200": answered}
+    for status, name in (errors or {}).items():
+        responses[status] = {"description": "One sentence.", "content": {"application/json": {"schema": _ref(name)}}}
+    for status, other in (others or {}).items():
+        responses[status] = {"description": "Not now.", "content": {"application/json": {"schema": other}}}
+    return {"operationId": identity, "summary": summary, "responses": responses}
+
+
+def _name(name: str) -> dict[str, Any]:
+    return {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": [name]}}
+
+
+def _request_id() -> dict[str, Any]:
+    return {
+        "name": "x-request-id",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
+    }
+
+
+def _body(name: str) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": _ref(name)}}}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(properties: dict[str, str]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {name: {"type": kind} for name, kind in properties.items()},
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _list(items: dict[str, Any], most: int) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": most}
+
+
+def _strings() -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string"}}

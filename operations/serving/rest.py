@@ -1,0 +1,357 @@
+"""The HTTP side of the service: routes, bodies within limits, and errors in the form of each protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+import orjson
+from starlette.applications import Starlette
+from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from operations.serving import open_inference_v2 as v2
+from operations.serving import openapi
+from operations.serving import tfserving_v1 as v1
+from operations.serving.columns import row_count
+from operations.serving.errors import (
+    BadRequestError,
+    MediaTypeError,
+    NotReadyError,
+    RequestError,
+    TooLargeError,
+    UnknownModelError,
+)
+from operations.serving.service import Service
+
+JSON = "application/json"
+OCTETS = "application/octet-stream"
+REQUEST_ID = "x-request-id"
+MODEL_VERSION = "x-model-version"
+HEADER_LENGTH = "inference-header-content-length"
+
+# What curl says when it is told no type, and nothing at all: the examples of TensorFlow Serving's page send these.
+_READ_AS_JSON = ("", JSON, "application/x-www-form-urlencoded")
+_BODY_SECONDS = 30.0
+_LINGER_SECONDS = 1.0
+_ID = re.compile(r"[\x21-\x7e]{1,200}")
+_VERSION = re.compile(r"[0-9]{1,19}")
+
+
+class _NameConvertor(StringConvertor):
+    """A model's name ends where a method begins: `:classify` must not look like a part of it."""
+
+    regex = "[^/:]+"
+
+
+register_url_convertor("model", _NameConvertor())
+
+Handler = Callable[[Request], Awaitable[Response]]
+_log = logging.getLogger(__name__)
+
+
+class _SlowBodyError(RequestError):
+    """The body does not arrive."""
+
+    status = 408
+
+
+def application(service: Service) -> Starlette:
+    """The HTTP application of a service, which is started and stopped elsewhere."""
+    api = _Api(service)
+
+    def route(path: str, method: str, protocol: str, name: str, handler: Handler) -> Route:
+        return Route(path, api.counted(protocol, name, handler), methods=[method])
+
+    routes = [
+        route("/healthz", "GET", "http", "health", api.health),
+        route("/metrics", "GET", "http", "metrics", api.metrics),
+        route("/openapi.json", "GET", "http", "openapi", api.openapi),
+    ]
+    for version in ("", "/versions/{version}"):
+        model = "/v1/models/{name:model}" + version
+        routes += [
+            route(f"{model}:predict", "POST", "v1", "predict", api.v1_predict),
+            route(f"{model}/metadata", "GET", "v1", "metadata", api.v1_metadata),
+            route(model, "GET", "v1", "status", api.v1_status),
+        ]
+        model = "/v2/models/{name:model}" + version
+        routes += [
+            route(f"{model}/infer", "POST", "v2", "infer", api.v2_infer),
+            route(f"{model}/ready", "GET", "v2", "model_ready", api.v2_model_ready),
+            route(model, "GET", "v2", "model_metadata", api.v2_model_metadata),
+        ]
+    routes += [
+        route("/v2/health/live", "GET", "v2", "live", api.v2_live),
+        route("/v2/health/ready", "GET", "v2", "ready", api.v2_ready),
+        route("/v2", "GET", "v2", "server_metadata", api.v2_server_metadata),
+    ]
+    http = Starlette(routes=routes, exception_handlers={HTTPException: api.no_route})
+    http.router.redirect_slashes = False
+    return http
+
+
+class _Api:
+    """What each route does."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._body_limit = service.settings.max_body_bytes
+
+    def counted(self, protocol: str, route: str, handler: Handler) -> Handler:
+        """A handler that counts what it answers, and whose errors are answers."""
+        flat = protocol == "v1"
+
+        async def handle(request: Request) -> Response:
+            started = time.perf_counter()
+            try:
+                response = await handler(request)
+            except RequestError as error:
+                response = _refusal(error, flat)
+            except ClientDisconnect:
+                response = Response(status_code=400)  # Nobody reads it.
+            except Exception:
+                _log.exception("%s %s failed", protocol, route)
+                response = _json({"error": "The request failed inside the service; its log says why."}, 500)
+            if self._service.stopping:
+                # The client should open its next connection elsewhere.
+                response.headers["connection"] = "close"
+            self._service.metrics.answered(protocol, route, response.status_code, time.perf_counter() - started)
+            return response
+
+        return handle
+
+    async def no_route(self, request: Request, error: Exception) -> Response:
+        """The answer for an address or a method that is not served."""
+        assert isinstance(error, HTTPException)
+        self._service.metrics.answered("http", "none", error.status_code, 0.0)
+        what = f"{request.method[:20]} {request.scope['path'][:200]}"
+        text = f"{what} is not served; /openapi.json lists what is."
+        if error.status_code == 405:
+            text = f"{what} is not served; this address takes {(error.headers or {}).get('Allow', 'another method')}."
+        return _json({"error": text}, error.status_code, error.headers)
+
+    async def health(self, request: Request) -> Response:
+        """Whether the process answers at all."""
+        return _json({"status": "ok"})
+
+    async def metrics(self, request: Request) -> Response:
+        """The metrics for Prometheus."""
+        body, content_type = self._service.metrics.exposition()
+        return Response(body, headers={"content-type": content_type})
+
+    async def openapi(self, request: Request) -> Response:
+        """The description of this interface, with the columns of the model that is served."""
+        with self._service.using() as model:
+            return _json(openapi.document(self._service.name, model, self._service.settings.max_rows))
+
+    async def v1_predict(self, request: Request) -> Response:
+        """Predictions in TensorFlow Serving's form."""
+        name, version = self._named(request)
+        _check_media_type(request, _READ_AS_JSON)
+        request_id = _request_id(request)
+        asked = v1.parse(await _body(request, self._body_limit))
+        self._service.check_rows(asked.rows)
+        try:
+            with self._service.using(version) as model:
+                signature, columns = v1.arrays(asked, model)
+                ids = v1.ids_for(asked, request_id, row_count(columns))
+                answer = await self._service.predict(model, columns, signature, ids)
+        except UnknownModelError as error:
+            raise _with_detail(v1.not_found(name, version), error) from None
+        return _answer(v1.answer(asked, answer.outputs, answer.prediction_ids), answer.version, request_id)
+
+    async def v1_status(self, request: Request) -> Response:
+        """The states of the versions."""
+        name, version = self._named(request)
+        if version is None:
+            return _json(v1.status(self._service.versions))
+        try:
+            return _json(v1.status([self._service.status(version)]))
+        except UnknownModelError:
+            raise UnknownModelError(f"Could not find version {version} of model {name}", "version") from None
+
+    async def v1_metadata(self, request: Request) -> Response:
+        """The signatures."""
+        name, version = self._named(request)
+        try:
+            with self._service.using(version) as model:
+                return _json(v1.metadata(name, model))
+        except UnknownModelError as error:
+            raise _with_detail(v1.not_found(name, version), error) from None
+
+    async def v2_server_metadata(self, request: Request) -> Response:
+        """What this server is."""
+        return _json(v2.server_metadata())
+
+    async def v2_live(self, request: Request) -> Response:
+        """Whether the process answers at all."""
+        return _json({"live": True})
+
+    async def v2_ready(self, request: Request) -> Response:
+        """Whether requests should be sent here."""
+        ready = self._service.ready
+        return _json({"ready": ready}, 200 if ready else 503)
+
+    async def v2_model_ready(self, request: Request) -> Response:
+        """Whether a model, or a version of it, can be asked."""
+        name, version = self._named(request)
+        ready = self._service.ready
+        if ready and version is not None:
+            with self._service.using(version):
+                pass
+        return _json({"name": name, "ready": ready}, 200 if ready else 503)
+
+    async def v2_model_metadata(self, request: Request) -> Response:
+        """The inputs and outputs."""
+        name, version = self._named(request)
+        with self._service.using(version) as model:
+            return _json(v2.model_metadata(name, model, self._service.available))
+
+    async def v2_infer(self, request: Request) -> Response:
+        """Predictions in the form of the Open Inference Protocol."""
+        name, version = self._named(request)
+        header_length = _header_length(request)
+        _check_media_type(request, _READ_AS_JSON if header_length is None else (*_READ_AS_JSON, OCTETS))
+        asked = v2.parse(await _body(request, self._body_limit), header_length)
+        self._service.check_rows(asked.rows)
+        request_id = asked.id or _request_id(request)
+        with self._service.using(version) as model:
+            signature, columns = v2.arrays(asked, model)
+            ids = v1.row_ids(request_id, row_count(columns))
+            answer = await self._service.predict(model, columns, signature, ids)
+        body, json_length = v2.answer(asked, name, answer.version, request_id, answer.outputs)
+        response = _answer(body, answer.version, request_id, JSON if json_length is None else OCTETS)
+        if json_length is not None:
+            response.headers[HEADER_LENGTH] = str(json_length)
+        return response
+
+    def _named(self, request: Request) -> tuple[str, int | None]:
+        """The model and the version in the address.
+
+        Raises:
+            UnknownModelError: the model is not the one that is served, or the version no number.
+        """
+        name, version = request.path_params["name"], request.path_params.get("version")
+        if name != self._service.name:
+            if not request.scope["path"].startswith("/v1/"):
+                raise UnknownModelError(f"There is no model `{name[:100]}`; `{self._service.name}` is served.", "name")
+            if request.method == "GET" and not request.scope["path"].endswith("/metadata"):
+                raise UnknownModelError(f"Could not find any versions of model {name[:100]}", "name")
+            raise v1.not_found(name[:100], None)
+        if version is None:
+            return name, None
+        if not _VERSION.fullmatch(version):
+            raise UnknownModelError(f"`{version[:40]}` is no version; a version is a number.", "version")
+        return name, int(version)
+
+
+async def _body(request: Request, limit: int) -> bytes | bytearray:
+    """The body, never more of it in memory than is allowed, whether or not it says how long it is.
+
+    Raises:
+        TooLargeError: it is longer.
+        _SlowBodyError: it does not arrive in time.
+    """
+    body = bytearray()
+    too_large = TooLargeError(f"The body has more than {limit} bytes; send fewer rows at once.", "content-length")
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            announced = request.headers.get("content-length", "")
+            if announced.isdecimal() and (len(announced) > 18 or int(announced) > limit):
+                await _linger(request, limit)
+                raise too_large
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    body.clear()
+                    await _linger(request, limit)
+                    raise too_large
+    except TimeoutError:
+        raise _SlowBodyError(f"The body did not arrive within {_BODY_SECONDS:g} s.") from None
+    return body
+
+
+async def _linger(request: Request, limit: int) -> None:
+    """Reads a little more, and forgets it.
+
+    A connection that is closed while data arrive is reset, and the client may never see the answer that was sent.
+    """
+    read = 0
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS):
+            async for chunk in request.stream():
+                read += len(chunk)
+                if read > 4 * limit:
+                    return
+    except (TimeoutError, ClientDisconnect, RuntimeError):
+        return  # RuntimeError: the stream was read to its end before.
+
+
+def _check_media_type(request: Request, allowed: tuple[str, ...]) -> None:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in allowed:
+        wanted = f"{JSON}, or {OCTETS} with Inference-Header-Content-Length" if OCTETS in allowed else JSON
+        raise MediaTypeError(f"The content type {kind[:80]!r} is not read; send {wanted}.", "content-type")
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise MediaTypeError(f"The content encoding {encoding[:40]!r} is not read; send it plain.", "content-encoding")
+
+
+def _header_length(request: Request) -> int | None:
+    value = request.headers.get(HEADER_LENGTH)
+    if value is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,12}", value):
+        raise BadRequestError("Inference-Header-Content-Length must be a number of bytes.", HEADER_LENGTH)
+    return int(value)
+
+
+def _request_id(request: Request) -> str:
+    """What the client calls the request in a header, or a new name."""
+    given = request.headers.get(REQUEST_ID)
+    if given is None:
+        return secrets.token_hex(12)
+    if not _ID.fullmatch(given):
+        raise BadRequestError("`x-request-id` must be 1 to 200 visible ASCII characters.", REQUEST_ID)
+    return given
+
+
+def _with_detail(told: UnknownModelError, found: UnknownModelError) -> UnknownModelError:
+    return UnknownModelError(f"{told} ({found})", found.field)
+
+
+def _refusal(error: RequestError, flat: bool) -> Response:
+    """The answer for an error: TensorFlow Serving's one key and its status, or the field as well."""
+    status = 400 if flat and error.status == 422 else error.status
+    document = {"error": str(error)}
+    if not flat and error.field:
+        document["field"] = error.field
+    headers = {}
+    if isinstance(error, NotReadyError):
+        headers["retry-after"] = "1"
+    if isinstance(error, TooLargeError | _SlowBodyError):
+        headers["connection"] = "close"  # What is left of the body is not read.
+    return _json(document, status, headers)
+
+
+def _answer(body: bytes, version: int, request_id: str, media_type: str = JSON) -> Response:
+    headers = {"content-type": media_type, MODEL_VERSION: str(version)}
+    if _ID.fullmatch(request_id):  # One from a body may be any text.
+        headers[REQUEST_ID] = request_id
+    return Response(body, headers=headers)
+
+
+def _json(document: object, status: int = 200, headers: object = None) -> Response:
+    return Response(
+        orjson.dumps(document),
+        status,
+        {**(headers or {}), "content-type": JSON},  # pyright: ignore[reportGeneralTypeIssues]
+    )

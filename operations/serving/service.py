@@ -1,0 +1,262 @@
+"""The service without a protocol: versions, batches, metrics and the log of payloads, put together.
+
+The modules of the protocols parse a request, ask here, and format the answer:
+
+    with service.using(version) as model:
+        arrays = columns.from_rows(rows, model.inputs)
+        answer = await service.predict(model, arrays)
+
+The model stays loaded, and its inputs are the same, until the block is left, whatever is pushed meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from operations.serving.batching import Batcher
+from operations.serving.columns import Columns, row_count
+from operations.serving.errors import NotReadyError, TooLargeError, UnprocessableError
+from operations.serving.metrics import Metrics
+from operations.serving.model import RAW, LoadedModel
+from operations.serving.payload_log import Outcome, Payload, PayloadLog
+from operations.serving.versions import Events, Versions, VersionStatus
+
+if TYPE_CHECKING:
+    from pipeline.settings import Serving
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What the model said.
+
+    Attributes:
+        version: of the model that answered.
+        outputs: per output an array whose first size is the number of rows.
+        prediction_ids: one per row, in the order of the rows.
+    """
+
+    version: int
+    outputs: Columns
+    prediction_ids: Sequence[str]
+
+
+class Service:
+    """Answers from the newest loaded version in a folder of numbered versions.
+
+    All methods are for the thread of one event loop.
+
+    Attributes:
+        name: the name of the model.
+        settings: the limits and so on; protocols read `max_body_bytes` and `max_rows`.
+        metrics: what Prometheus is told. Protocols call `metrics.answered` once per request.
+    """
+
+    def __init__(self, name: str, folder: Path, settings: Serving, payloads: Path | None = None) -> None:
+        """Makes a service that is not started yet.
+
+        Args:
+            name: the name of the model in addresses.
+            folder: holds the numbered versions.
+            settings: the section ``serving``.
+            payloads: the folder of the payload log; None keeps no log.
+        """
+        self.name = name
+        self.settings = settings
+        self.metrics = Metrics(settings.prediction_buckets)
+        self._payload_folder = payloads if settings.payloads.enabled else None
+        self._payloads: PayloadLog | None = None
+        self._batcher: Batcher | None = None
+        self._refusing = False
+        self._versions = Versions(
+            folder,
+            settings.keep_versions,
+            settings.poll_seconds,
+            settings.settle_seconds,
+            settings.threads,
+            Events(self._has_loaded, self._has_failed, self._has_unloaded),
+        )
+        self._random = random.Random()
+
+    async def start(self) -> None:
+        """Loads and warms up the newest version that can be served, then watches the folder.
+
+        Raises:
+            ServingError: there is no folder, no version in it, or none that loads.
+        """
+        await asyncio.to_thread(_prepare_process)
+        await self._versions.start()
+        self._batcher = Batcher(
+            self.settings.max_batch_rows,
+            self.settings.batch_delay_ms / 1000,
+            self.settings.queue_rows,
+            self._has_run,
+        )
+        self.metrics.waiting_rows.set_function(lambda: self._batcher.waiting_rows if self._batcher else 0)
+        if self._payload_folder is not None:
+            self._payloads = PayloadLog(self._payload_folder, self.settings.payloads, self._has_logged)
+
+    def refuse(self) -> None:
+        """Makes `ready` false, for a load balancer to see; requests are still answered. The first step of an end."""
+        self._refusing = True
+
+    async def stop(self) -> None:
+        """Answers what was asked before, writes the payloads that wait, unloads everything. May be called twice."""
+        self._refusing = True
+        if self._batcher is not None:
+            await self._batcher.stop()
+        # The answers of the last batch are delivered to their requests before the log is closed.
+        await asyncio.sleep(0)
+        if self._payloads is not None:
+            await asyncio.to_thread(self._payloads.close)
+        await self._versions.stop()
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests should be sent here: a version is loaded and the service is not stopping."""
+        return not self._refusing and self._batcher is not None and self._versions.current is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `refuse` or `stop` was called."""
+        return self._refusing
+
+    @property
+    def available(self) -> list[int]:
+        """The versions that can be asked, newest first."""
+        return [each.version for each in self._versions.states if each.state == "AVAILABLE"]
+
+    @property
+    def current(self) -> int | None:
+        """The number of the version that answers requests for none in particular."""
+        return self._versions.current
+
+    @property
+    def versions(self) -> list[VersionStatus]:
+        """The state of every version that was seen, newest first."""
+        return self._versions.states
+
+    def status(self, version: int) -> VersionStatus:
+        """Returns the state of one version.
+
+        Raises:
+            UnknownModelError: it was never seen.
+        """
+        return self._versions.status(version)
+
+    @contextmanager
+    def using(self, version: int | None = None) -> Iterator[LoadedModel]:
+        """Keeps a version loaded for the length of a block.
+
+        Args:
+            version: the number; None is the newest.
+
+        Raises:
+            UnknownModelError: that version is not loaded.
+            NotReadyError: no version is.
+        """
+        with self._versions.using(version) as model:
+            yield model
+
+    async def predict(
+        self,
+        model: LoadedModel,
+        columns: Columns,
+        signature: str = RAW,
+        prediction_ids: Sequence[str] | None = None,
+    ) -> Answer:
+        """Lets a model answer, together with other requests that wait for it.
+
+        Args:
+            model: from `using`.
+            columns: the arrays as `columns.from_rows` and its siblings make them; for the signature
+                `serving_default`, its one input with serialised tf.Examples (objects, bytes) [rows].
+            signature: which to ask.
+            prediction_ids: one per row, given by the client; None makes some.
+
+        Raises:
+            TooLargeError: more rows than `max_rows`.
+            UnprocessableError: no row, a wrong number of prediction ids, or values that the graph refuses.
+            NotReadyError: too many rows wait already, or the service has stopped.
+        """
+        rows = row_count(columns)
+        self.check_rows(rows)
+        if not rows:
+            raise UnprocessableError("The request has no rows.")
+        if prediction_ids is not None and len(prediction_ids) != rows:
+            raise UnprocessableError(
+                f"There are {len(prediction_ids)} prediction ids for {rows} rows.", "prediction_ids"
+            )
+        if self._batcher is None:
+            raise NotReadyError("The service has not started yet.")
+        outputs = await self._batcher.run(model, signature, columns, rows)
+        answer = Answer(model.version, outputs, prediction_ids or self._new_ids(rows))
+        if self._payloads is not None:
+            raw = signature == RAW
+            self._payloads.offer(
+                Payload(
+                    answer.prediction_ids,
+                    time.time(),
+                    model.version,
+                    model.inputs.columns,
+                    columns if raw else None,
+                    None if raw else next(iter(columns.values())).tolist(),
+                    outputs,
+                )
+            )
+        return answer
+
+    def check_rows(self, rows: int) -> None:
+        """Refuses a request by its number of rows, before they are read.
+
+        Raises:
+            TooLargeError: more than `max_rows`.
+        """
+        if rows > self.settings.max_rows:
+            raise TooLargeError(f"The request has {rows} rows; {self.settings.max_rows} are allowed.")
+
+    def _new_ids(self, rows: int) -> list[str]:
+        # One random number per request: 64 of them would take as long as the model.
+        request = f"{self._random.getrandbits(96):024x}"
+        return [f"{request}-{row}" for row in range(rows)]
+
+    def _has_run(self, model: LoadedModel, rows: int, outputs: Columns) -> None:
+        self.metrics.rows.inc(rows)
+        self.metrics.batch_rows.observe(rows)
+        self.metrics.predictions.observe(model.version, outputs)
+
+    def _has_loaded(self, model: LoadedModel, seconds: float) -> None:
+        self.metrics.loads.inc()
+        self.metrics.load_seconds.set(seconds)
+        self.metrics.loaded.labels(model.version).set(1)
+        self.metrics.version.set(self._versions.current or model.version)
+
+    def _has_failed(self, version: int, reason: str) -> None:
+        self.metrics.load_failures.inc()
+
+    def _has_unloaded(self, version: int) -> None:
+        self.metrics.loaded.remove(version)
+        self.metrics.predictions.forget(version)
+        if self._versions.current is not None:
+            self.metrics.version.set(self._versions.current)
+
+    def _has_logged(self, outcome: Outcome, rows: int) -> None:
+        self.metrics.payload_rows.labels(outcome).inc(rows)
+
+
+def _prepare_process() -> None:
+    """Imports TensorFlow, and takes what that made out of the garbage collector's sight.
+
+    Going through its half a million objects stops every request for 0.2 s, each time a model is given up.
+    """
+    import tensorflow  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,319 @@
+"""Which versions are loaded, and the change from one to the next without dropping a request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from operations.serving import model as models
+from operations.serving.errors import LoadError, NotReadyError, ServingError, UnknownModelError
+from operations.serving.model import LoadedModel
+
+State = Literal["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
+# What the files of a version look like from outside: (path, size, time of change) of each.
+_Fingerprint = tuple[tuple[str, int, int], ...]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionStatus:
+    """The state of a version in the words of TensorFlow Serving.
+
+    Attributes:
+        version: its number.
+        state: START and LOADING before it can answer, AVAILABLE, UNLOADING, and END after it or after a failure.
+        error: why it could not be loaded; empty if it could.
+    """
+
+    version: int
+    state: State
+    error: str = ""
+
+
+@dataclasses.dataclass(eq=False)
+class _Loaded:
+    model: LoadedModel
+    users: int = 0
+    retired: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Events:
+    """Who is told about versions; each is called in the thread of the event loop.
+
+    Attributes:
+        loaded: a version became available; how many seconds that took.
+        failed: a version was refused.
+        unloaded: a version was given up.
+    """
+
+    loaded: Callable[[LoadedModel, float], None] = lambda model, seconds: None
+    failed: Callable[[int, str], None] = lambda version, reason: None
+    unloaded: Callable[[int], None] = lambda version: None
+
+
+class Versions:
+    """Keeps the newest versions of a folder loaded.
+
+    A version is a folder named by a number that holds a ``saved_model.pb``. Whatever else lies there, such as a copy
+    under a temporary name, is none. A version that does not load is refused once, and tried again only when its files
+    change. The last loaded version is kept whatever happens to its folder.
+
+    All methods are for the thread of one event loop; files are read, and models loaded, in another one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        keep: int,
+        poll_seconds: float,
+        settle_seconds: float,
+        threads: int | None,
+        events: Events | None = None,
+    ) -> None:
+        """Makes it; nothing is loaded before `start`.
+
+        Args:
+            folder: of the numbered versions.
+            keep: how many of the newest stay loaded.
+            poll_seconds: how often the folder is looked at.
+            settle_seconds: how long a version may lack its saved_model.pb, unchanged, before it counts as failed.
+            threads: see `model.load`.
+            events: who is told.
+        """
+        self._folder = folder
+        self._keep = keep
+        self._poll = poll_seconds
+        self._settle = settle_seconds
+        self._threads = threads
+        self._events = events or Events()
+        self._loader = ThreadPoolExecutor(1, "loader")
+        self._loaded: dict[int, _Loaded] = {}
+        self._status: dict[int, VersionStatus] = {}
+        self._refused: dict[int, _Fingerprint] = {}
+        self._incomplete: dict[int, tuple[_Fingerprint, float]] = {}
+        self._first: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._unreadable = False
+
+    @property
+    def current(self) -> int | None:
+        """The number of the newest version that answers."""
+        return max((number for number, each in self._loaded.items() if not each.retired), default=None)
+
+    @property
+    def states(self) -> list[VersionStatus]:
+        """What is known of each version, newest first."""
+        return [self._status[number] for number in sorted(self._status, reverse=True)]
+
+    def status(self, version: int) -> VersionStatus:
+        """Returns what is known of one.
+
+        Raises:
+            UnknownModelError: nothing is.
+        """
+        try:
+            return self._status[version]
+        except KeyError:
+            raise UnknownModelError(f"There is no version {version}; {self._choice()}", "version") from None
+
+    async def start(self) -> None:
+        """Returns when one version can answer; goes on to load others, and to watch the folder.
+
+        Raises:
+            ServingError: there is none.
+        """
+        self._first = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._watch(), name="versions")
+        try:
+            await self._first
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Watches no longer, and unloads everything. May be called twice."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        for number in list(self._loaded):
+            await self._unload(number)
+        self._loader.shutdown(wait=False)
+
+    @contextmanager
+    def using(self, version: int | None = None) -> Iterator[LoadedModel]:
+        """Keeps a version loaded for the length of a block.
+
+        Args:
+            version: its number; None is the newest.
+
+        Raises:
+            UnknownModelError: it is not loaded.
+            NotReadyError: none is.
+        """
+        number = self.current if version is None else version
+        if number is None:
+            raise NotReadyError("No version of the model is loaded.")
+        loaded = self._loaded.get(number)
+        if loaded is None or loaded.retired:
+            raise UnknownModelError(f"Version {number} is not loaded; {self._choice()}", "version")
+        loaded.users += 1
+        try:
+            yield loaded.model
+        finally:
+            loaded.users -= 1
+            if loaded.retired and not loaded.users:
+                self._close(loaded)
+
+    def _choice(self) -> str:
+        numbers = sorted((number for number, each in self._loaded.items() if not each.retired), reverse=True)
+        return f"loaded are {', '.join(map(str, numbers))}." if numbers else "none is loaded."
+
+    async def _watch(self) -> None:
+        assert self._first is not None
+        while True:
+            try:
+                await self._look()
+            except Exception as error:
+                # A bug here must not end the watch, nor the service.
+                _log.exception("Looking at %s failed", self._folder)
+                if not self._first.done():
+                    self._first.set_exception(error)
+            if not self._first.done():
+                self._first.set_exception(ServingError(self._nothing_to_serve()))
+            await asyncio.sleep(self._poll)
+
+    async def _look(self) -> None:
+        """Makes the loaded versions those that the folder asks for."""
+        try:
+            present = await self._in_thread(_numbers, self._folder)
+        except OSError as error:
+            if self._loaded and not self._unreadable:
+                _log.error("%s cannot be read (%s); what is loaded stays loaded.", self._folder, error.strerror)
+            self._unreadable = True
+            return
+        self._unreadable = False
+        wanted: list[int] = []
+        for number in present:
+            if len(wanted) == self._keep:
+                break
+            if number in self._loaded or await self._try(number):
+                wanted.append(number)
+        for number in sorted(set(self._loaded) - set(wanted)):
+            if any(each in self._loaded for each in wanted) or number != self.current:
+                await self._unload(number)
+        for number in set(self._status) - set(present) - set(self._loaded):
+            del self._status[number]
+            self._refused.pop(number, None)
+            self._incomplete.pop(number, None)
+
+    async def _try(self, number: int) -> bool:
+        """Loads a version unless that is known to fail; returns whether it is loaded."""
+        folder = self._folder / str(number)
+        fingerprint = await self._in_thread(_fingerprint, folder)
+        if self._refused.get(number) == fingerprint:
+            return False
+        if not any(path == "saved_model.pb" for path, _, _ in fingerprint):
+            known, since = self._incomplete.get(number, (None, 0.0))
+            now = time.monotonic()
+            if known != fingerprint:
+                self._incomplete[number] = fingerprint, now
+                self._status[number] = VersionStatus(number, "START")
+            elif now - since >= self._settle:
+                self._refuse(number, fingerprint, f"{folder} holds no saved_model.pb.")
+            return False
+        self._status[number] = VersionStatus(number, "LOADING")
+        started = time.monotonic()
+        try:
+            model = await self._in_thread(_load_and_warm_up, folder, number, self._threads)
+        except LoadError as error:
+            self._refuse(number, fingerprint, str(error))
+            return False
+        self._loaded[number] = _Loaded(model)
+        self._status[number] = VersionStatus(number, "AVAILABLE")
+        self._refused.pop(number, None)
+        seconds = time.monotonic() - started
+        _log.info("Version %d is served; loading took %.2f s.", number, seconds)
+        self._events.loaded(model, seconds)
+        if self._first is not None and not self._first.done():
+            self._first.set_result(None)
+        return True
+
+    def _refuse(self, number: int, fingerprint: _Fingerprint, reason: str) -> None:
+        self._refused[number] = fingerprint
+        self._incomplete.pop(number, None)
+        self._status[number] = VersionStatus(number, "END", reason)
+        serving = f"version {self.current} goes on" if self.current is not None else "no version is served"
+        _log.error("Version %d is refused, and %s: %s", number, serving, reason)
+        self._events.failed(number, reason)
+
+    async def _unload(self, number: int) -> None:
+        loaded = self._loaded[number]
+        if loaded.retired:
+            return
+        loaded.retired = True
+        self._status[number] = VersionStatus(number, "UNLOADING")
+        if not loaded.users:
+            self._close(loaded)
+
+    def _close(self, loaded: _Loaded) -> None:
+        number = loaded.model.version
+        self._loaded.pop(number, None)
+        self._status[number] = VersionStatus(number, "END")
+        _log.info("Version %d is unloaded.", number)
+        self._events.unloaded(number)
+        try:
+            self._loader.submit(loaded.model.close)
+        except RuntimeError:  # The loader has ended: the process is about to.
+            loaded.model.close()
+
+    def _nothing_to_serve(self) -> str:
+        reasons = [each.error for each in self.states if each.error]
+        if reasons:
+            return f"No version of the model can be served. The newest: {reasons[0]}"
+        if not self._folder.is_dir():
+            return f"There is no folder of models {self._folder}; train and push a model with: flightdeck run"
+        return f"There is no version of a model in {self._folder}; train and push one with: flightdeck run"
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: object) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._loader, function, *arguments)
+
+
+def _numbers(folder: Path) -> list[int]:
+    """The versions in a folder, newest first."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.isascii() and entry.name.isdigit() and entry.is_dir()]
+    return sorted((int(name) for name in names if name == str(int(name))), reverse=True)
+
+
+def _fingerprint(folder: Path) -> _Fingerprint:
+    found = []
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            path = os.path.join(parent, name)
+            with contextlib.suppress(OSError):  # It may be gone again.
+                status = os.stat(path)
+                found.append((os.path.relpath(path, folder), status.st_size, status.st_mtime_ns))
+    return tuple(sorted(found))
+
+
+def _load_and_warm_up(folder: Path, number: int, threads: int | None) -> LoadedModel:
+    model = models.load(folder, number, threads)
+    try:
+        model.warm_up()
+    except BaseException:
+        model.close()
+        raise
+    return model

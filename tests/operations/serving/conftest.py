@@ -1,0 +1,28 @@
+"""Small real models, written once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.operations.serving import small_model
+from tests.operations.serving.live_server import LiveServer, serving
+
+BIASES = (-1.0, 0.0, 1.0)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[float, Path]:
+    """Three SavedModels by their bias, which decides what `small_model.probability` says they answer."""
+    folder = tmp_path_factory.mktemp("small-models")
+    return {bias: small_model.write(folder / str(index), bias) for index, bias in enumerate(BIASES)}
+
+
+@pytest.fixture(scope="session")
+def shop(models: dict[float, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A live server of the small model with the bias 0, as version 7, under low limits."""
+    folder = tmp_path_factory.mktemp("shop")
+    small_model.push(models[0.0], folder / "versions", 7)
+    limits = {"max_body_bytes": 200_000, "max_rows": 1000}
+    with serving(folder / "versions", "shop", folder / "log", "--payloads", str(folder / "payloads"), **limits) as live:
+        yield live

@@ -1,0 +1,98 @@
+"""A small real SavedModel with the three signatures of the project's, made without training."""
+
+import math
+import shutil
+from pathlib import Path
+
+COLUMNS = {"amount": "float32", "count": "int64", "colour": "string"}
+COLOURS = {"red": 0.5, "green": -0.5}
+MISSING_COUNT = -(2**63)
+
+
+def probability(bias: float, row: dict) -> float:
+    """What the model answers for a row of plain values; a missing one counts as zero."""
+    total = bias + 0.01 * (row.get("amount") or 0.0) + 0.001 * (row.get("count") or 0)
+    return 1 / (1 + math.exp(-(total + COLOURS.get(row.get("colour") or "", 0.0))))
+
+
+def write(folder: Path, bias: float = 0.0) -> Path:
+    """Writes the model; `amount` is required in examples, the other two may be missing."""
+    import tensorflow as tf
+
+    class Model(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = tf.Variable(bias, dtype=tf.float32)
+            # Something with a size, so that a file that is cut short lacks some of it.
+            self.weights = tf.Variable(tf.ones([4096], tf.float32))
+            table = tf.lookup.KeyValueTensorInitializer(list(COLOURS), list(COLOURS.values()), tf.string, tf.float32)
+            self.colours = tf.lookup.StaticHashTable(table, 0.0)
+
+        def features(self, amount, count, colour):
+            count = tf.where(count == MISSING_COUNT, tf.zeros_like(count), count)
+            return {
+                "amount_xf": tf.where(tf.math.is_nan(amount), 0.0, amount),
+                "count_xf": tf.cast(count, tf.float32),
+                "colour_xf": self.colours.lookup(colour),
+            }
+
+        def score(self, amount, count, colour):
+            xf = self.features(amount, count, colour)
+            total = self.bias * tf.reduce_mean(self.weights) + 0.01 * xf["amount_xf"] + 0.001 * xf["count_xf"]
+            return {"probability": tf.sigmoid(total + xf["colour_xf"])}
+
+        def parsed(self, examples):
+            return tf.io.parse_example(
+                examples,
+                {
+                    "amount": tf.io.FixedLenFeature([1], tf.float32),
+                    "count": tf.io.FixedLenFeature([1], tf.int64, MISSING_COUNT),
+                    "colour": tf.io.FixedLenFeature([1], tf.string, ""),
+                },
+            )
+
+    model = Model()
+    raw = {name: tf.TensorSpec([None, 1], kind, name=name) for name, kind in COLUMNS.items()}
+    examples = tf.TensorSpec([None], tf.string, name="examples")
+    signatures = {
+        "predict_raw": tf.function(lambda **columns: model.score(**columns)).get_concrete_function(**raw),
+        "serving_default": tf.function(lambda examples: model.score(**model.parsed(examples))).get_concrete_function(
+            examples=examples
+        ),
+        "transform_features": tf.function(
+            lambda examples: model.features(**model.parsed(examples))
+        ).get_concrete_function(examples=examples),
+    }
+    tf.saved_model.save(model, str(folder), signatures=signatures)
+    return folder
+
+
+def example(row: dict) -> bytes:
+    """A row as a serialised tf.Example; missing values are left out."""
+    import tensorflow as tf
+
+    features = tf.train.Features()
+    for name, value in row.items():
+        if value is None:
+            continue
+        if COLUMNS[name] == "string":
+            features.feature[name].bytes_list.value.append(value.encode())
+        elif COLUMNS[name] == "int64":
+            features.feature[name].int64_list.value.append(value)
+        else:
+            features.feature[name].float_list.value.append(value)
+    return tf.train.Example(features=features).SerializeToString()
+
+
+def push(source: Path, registry: Path, version: int) -> Path:
+    """Copies a model into a folder of versions as a Pusher does: under another name first."""
+    registry.mkdir(parents=True, exist_ok=True)
+    temporary = registry / f".copying-{version}"
+    shutil.copytree(source, temporary)
+    return temporary.rename(registry / str(version))
+
+
+def cut_short(version: Path) -> None:
+    """Truncates the variables of a SavedModel."""
+    (data,) = (version / "variables").glob("variables.data-*")
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])

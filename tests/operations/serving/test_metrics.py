@@ -1,0 +1,53 @@
+"""What Prometheus reads is what happened."""
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from operations.serving.metrics import Metrics
+
+pytestmark = pytest.mark.unit
+
+
+def samples(metrics: Metrics) -> dict[tuple, float]:
+    text = metrics.exposition()[0].decode()
+    return {
+        (sample.name.removeprefix("flightdeck_serving_"), *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_requests_are_counted_by_protocol_route_and_status() -> None:
+    metrics = Metrics()
+    for status in (200, 200, 422):
+        metrics.answered("v1", "predict", status, 0.003)
+    metrics.answered("grpc", "infer", 200, 3.0)
+    seen = samples(metrics)
+    assert seen["requests_total", "200", "predict", "v1"] == 2
+    assert seen["requests_total", "422", "predict", "v1"] == 1
+    assert seen["request_seconds_bucket", "0.005", "predict", "v1"] == 3
+    assert seen["request_seconds_count", "grpc", "infer"] == 1
+    assert seen["request_seconds_bucket", "2.0", "grpc", "infer"] == 0
+
+
+def test_predictions_are_counted_as_prometheus_counts_them() -> None:
+    metrics = Metrics((0.25, 0.5, 1.0))
+    values = np.array([[0.25], [0.3], [0.5], [0.75], [2.0], [np.nan]], np.float32)
+    metrics.predictions.observe(7, {"probability": values, "label": np.array([b"x"], object)})
+    metrics.predictions.observe(7, {"probability": values[:1]})
+    metrics.predictions.observe(8, {"probability": values[:1]})
+    seen = samples(metrics)
+    buckets = [seen["prediction_bucket", *sorted((bound, "probability", "7"))] for bound in ("0.25", "0.5", "1.0")]
+    assert buckets == [2, 4, 5]
+    assert seen["prediction_count", "7", "probability"] == 7
+    assert seen["prediction_sum", "7", "probability"] == pytest.approx(4.05)
+    assert seen["prediction_count", "8", "probability"] == 1
+    metrics.predictions.forget(7)
+    assert ("prediction_count", "7", "probability") not in samples(metrics)
+
+
+def test_what_to_alert_on_is_there_before_it_happens() -> None:
+    seen = samples(Metrics())
+    assert seen["version_load_failures_total",] == 0
+    assert seen["payload_rows_total", "dropped"] == seen["payload_rows_total", "failed"] == 0

@@ -1,0 +1,152 @@
+"""The life of a server process: it starts, changes versions under its clients, and ends without dropping any."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+
+from tests.operations.serving import small_model
+from tests.operations.serving.live_server import ROOT, serving, wait_for
+
+pytestmark = pytest.mark.component
+
+PREDICT = "/v1/models/shop:predict"
+
+
+def start(*arguments: str, **kwargs) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "operations.serving", "--name", "shop", "--grpc-port", "0", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, **kwargs)
+
+
+def test_new_version_takes_over_and_corrupt_one_is_refused(models, tmp_path):
+    versions = tmp_path / "versions"
+    small_model.push(models[0.0], versions, 1)
+    seen, failures, done = [], [], threading.Event()
+
+    def ask(url: str) -> None:
+        with httpx.Client(base_url=url, timeout=60) as client:
+            while not done.is_set():
+                answer = client.post(PREDICT, json={"instances": [{}]})
+                if answer.status_code != 200:
+                    failures.append(answer.text)
+                    continue
+                version = int(answer.headers["x-model-version"])
+                seen.append((version, answer.json()["predictions"][0][0]))
+
+    with serving(versions, "shop", tmp_path / "log", poll_seconds=0.2) as live, live.client() as client:
+
+        def states() -> dict:
+            found = client.get("/v1/models/shop").json()["model_version_status"]
+            return {each["version"]: (each["state"], each["status"]) for each in found}
+
+        asking = threading.Thread(target=ask, args=(live.url,))
+        asking.start()
+        try:
+            source = tmp_path / "short"
+            small_model.cut_short(small_model.push(models[1.0], source, 2))
+            (source / "2").rename(versions / "2")
+            wait_for(lambda: states().get("2", ("",))[0] == "END")
+            state, status = states()["2"]
+            assert (state, status["error_code"]) == ("END", "UNKNOWN")
+            assert status["error_message"]
+            assert client.get("/v2/health/ready").json() == {"ready": True}
+            assert "flightdeck_serving_version_load_failures_total 1.0" in client.get("/metrics").text
+            assert seen
+            assert {version for version, _ in seen} == {1}
+
+            small_model.push(models[1.0], versions, 3)
+            wait_for(lambda: seen[-1][0] == 3)
+            assert states()["3"][0] == states()["1"][0] == "AVAILABLE"
+            old = client.post("/v1/models/shop/versions/1:predict", json={"instances": [{}]})
+            assert old.headers["x-model-version"] == "1"
+        finally:
+            done.set()
+            asking.join()
+    assert failures == []
+    biases = {1: 0.0, 3: 1.0}
+    for version, answer in set(seen):
+        assert answer == pytest.approx(small_model.probability(biases[version], {}), abs=1e-6)
+
+
+def test_end_is_announced_then_open_requests_are_answered(models, tmp_path):
+    versions = tmp_path / "versions"
+    small_model.push(models[0.0], versions, 1)
+    arrived, announced = threading.Event(), threading.Event()
+
+    def slowly():
+        yield b'{"instances": '
+        arrived.set()
+        assert announced.wait(60)
+        # By now it has been told to end, and takes no new connection.
+        time.sleep(3)
+        yield b"[{}, {}]}"
+
+    arguments = ["--payloads", str(tmp_path / "payloads")]
+    with serving(versions, "shop", tmp_path / "log", *arguments, drain_seconds=2.0) as live, live.client() as client:
+        assert client.get("/v2/health/ready").status_code == 200
+        slow = []
+        sending = threading.Thread(
+            target=lambda: slow.append(httpx.post(live.url + PREDICT, content=slowly(), timeout=60))
+        )
+        sending.start()
+        assert arrived.wait(30)
+        live.process.terminate()
+        wait_for(lambda: client.get("/v2/health/ready").status_code == 503)
+        during = client.post(PREDICT, json={"instances": [{}]})
+        assert (during.status_code, during.headers["connection"]) == (200, "close")
+        assert client.get("/v2/health/live").status_code == 200
+        announced.set()
+        sending.join(60)
+        assert slow[0].status_code == 200
+        assert len(slow[0].json()["predictions"]) == 2
+        assert live.process.wait(timeout=60) == 0
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(live.url)
+    # The rows of both requests were written before the end.
+    import pyarrow.dataset
+
+    assert pyarrow.dataset.dataset(tmp_path / "payloads", format="parquet").count_rows() == 3
+
+
+def test_server_ends_with_its_parent(models, tmp_path):
+    small_model.push(models[0.0], tmp_path / "versions", 1)
+    done = start("--models", str(tmp_path / "versions"), "--port", "0", "--stop-on-eof", stdin=subprocess.DEVNULL)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_prevents_a_start_is_one_sentence_and_exit_code_2(models, tmp_path):
+    (tmp_path / "empty").mkdir()
+    broken = small_model.push(models[0.0], tmp_path / "broken", 1)
+    small_model.cut_short(broken)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for arguments, sentence in (
+            (["--models", str(tmp_path / "absent"), "--port", "0"], "There is no folder of models"),
+            (["--models", str(tmp_path / "empty"), "--port", "0"], "There is no version of a model"),
+            (
+                ["--models", str(tmp_path / "broken"), "--port", "0"],
+                "No version of the model can be served. The newest: ",
+            ),
+            (["--models", str(tmp_path / "empty"), "--port", port], "choose another with --port"),
+            (
+                ["--models", str(tmp_path / "empty"), "--port", "0", "--grpc-port", port],
+                "choose another with --grpc-port",
+            ),
+            (["--models", str(tmp_path / "empty"), "--settings", '{"keep": 1}'], "--settings cannot be used"),
+            (
+                ["--models", str(tmp_path / "empty"), "--host", "nowhere.invalid"],
+                "HTTP cannot listen on nowhere.invalid",
+            ),
+        ):
+            done = start(*arguments)
+            assert done.returncode == 2, done.stderr
+            assert sentence in done.stderr.strip().splitlines()[-1]
+            assert "Traceback" not in done.stderr
+            assert done.stdout == ""

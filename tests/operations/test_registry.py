@@ -1,0 +1,368 @@
+"""The registry on real folders and a real SQLite store, with records as TFX's own components make them."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import ml_metadata
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from operations.registry import Registry, RegistryError
+from pipeline import settings_file
+
+pytestmark = pytest.mark.unit
+
+CONFIG = Path("config/local.yaml")
+
+
+class Factory:
+    """Leaves behind what runs of the pipeline do."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+        self.settings = settings_file.load(CONFIG, [f"workspace={workspace}"])
+        workspace.mkdir(exist_ok=True)
+        connection = mlmd.ConnectionConfig()
+        connection.sqlite.filename_uri = str(workspace / "metadata.sqlite")
+        connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        self.store = ml_metadata.MetadataStore(connection)
+        self.pipeline = self._context("pipeline", self.settings.use_case.name)
+
+    def _context(self, kind: str, name: str) -> mlmd.Context:
+        if found := self.store.get_context_by_type_and_name(kind, name):
+            return found
+        type_id = self.store.put_context_type(mlmd.ContextType(name=kind))
+        (context_id,) = self.store.put_contexts([mlmd.Context(type_id=type_id, name=name)])
+        return self.store.get_contexts_by_id([context_id])[0]
+
+    def execute(self, kind: str, run: str, inputs: dict[str, int], outputs: dict[str, mlmd.Artifact]) -> list[int]:
+        """One execution of a node; the ids of its outputs."""
+        type_id = self.store.put_execution_type(mlmd.ExecutionType(name=kind))
+
+        def event(key: str, direction: mlmd.Event.Type.ValueType) -> mlmd.Event:
+            return mlmd.Event(type=direction, path={"steps": [{"key": key}, {"index": 0}]})
+
+        given = {key: self.store.get_artifacts_by_id([artifact])[0] for key, artifact in inputs.items()}
+        _, ids, _ = self.store.put_execution(
+            mlmd.Execution(type_id=type_id, last_known_state=mlmd.Execution.COMPLETE),
+            [
+                *((given[key], event(key, mlmd.Event.INPUT)) for key in inputs),
+                *((artifact, event(key, mlmd.Event.OUTPUT)) for key, artifact in outputs.items()),
+            ],
+            [self.pipeline, self._context("pipeline_run", run)],
+        )
+        return ids[len(inputs) :]
+
+    def artifact(self, kind: str, uri: str = "", base: int | None = None, **custom: int | str) -> mlmd.Artifact:
+        definition = mlmd.ArtifactType(name=kind)
+        if base is not None:
+            definition.base_type = base
+        made = mlmd.Artifact(type_id=self.store.put_artifact_type(definition), uri=uri, state=mlmd.Artifact.LIVE)
+        for name, value in custom.items():
+            if isinstance(value, int):
+                made.custom_properties[name].int_value = value
+            else:
+                made.custom_properties[name].string_value = value
+        return made
+
+    def train(self, run: str, blessed: bool = True, infra: bool = True) -> int:
+        """A run up to its Evaluator and InfraValidator: the id of the model."""
+        uri = self.workspace / "artifacts" / "Trainer" / "model" / run
+        write_model(uri / "Format-Serving", run)
+        (model,) = self.execute(
+            "Trainer", run, {}, {"model": self.artifact("Model", str(uri), mlmd.ArtifactType.MODEL)}
+        )
+        verdict = {"blessed": 1, "current_model_id": model} if blessed else {}
+        self.execute("Evaluator", run, {"model": model}, {"blessing": self.artifact("ModelBlessing", **verdict)})
+        self.execute(
+            "InfraValidator", run, {"model": model}, {"blessing": self.artifact("InfraBlessing", blessed=int(infra))}
+        )
+        return model
+
+    def push(self, run: str, model: int, version: int) -> Path:
+        """What the Pusher of a run does."""
+        folder = Path(self.settings.pushed) / str(version)
+        write_model(folder, run)
+        told = {"pushed": 1, "pushed_version": str(version), "pushed_destination": str(folder)}
+        pushed = self.artifact("PushedModel", "", mlmd.ArtifactType.MODEL, **told)
+        self.execute("Pusher", run, {"model": model}, {"pushed_model": pushed})
+        return folder
+
+    def registry(self) -> Registry:
+        return Registry(self.settings)
+
+
+def write_model(folder: Path, content: str) -> None:
+    (folder / "variables").mkdir(parents=True)
+    (folder / "variables" / "variables.data-00000-of-00001").write_text(content * 1000)
+    (folder / "saved_model.pb").write_text(content)
+
+
+@pytest.fixture
+def factory(tmp_path: Path) -> Factory:
+    return Factory(tmp_path / "workspace")
+
+
+@pytest.fixture(scope="module")
+def three_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with three runs, each of which pushed its model as version 1, 2 and 3."""
+    factory = Factory(tmp_path_factory.mktemp("three") / "workspace")
+    for number, run in enumerate(("one", "two", "three"), start=1):
+        factory.push(run, factory.train(run), number)
+    return factory.workspace
+
+
+@pytest.fixture
+def three(three_runs: Path, tmp_path: Path) -> Factory:
+    """A copy of it, because each commit of SQLite waits for the disk. A workspace can be moved."""
+    return Factory(Path(shutil.copytree(three_runs, tmp_path / "moved")))
+
+
+def served_content(factory: Factory) -> str:
+    return (factory.registry().served().folder / "saved_model.pb").read_text()
+
+
+def test_versions_tell_their_run_and_which_is_served_and_the_champion(three: Factory) -> None:
+    unpushed = three.train("four")  # blessed last, so it is what the next run compares with
+    versions = three.registry().versions()
+    assert [each.number for each in versions] == [3, 2, 1]
+    assert [each.run_id for each in versions] == ["three", "two", "one"]
+    assert [each.served for each in versions] == [True, False, False]
+    assert not any(each.champion for each in versions)
+    change = three.registry().promote("four")
+    assert change.version.champion
+    assert change.version.model_id == unpushed
+    assert all(each.blessed and each.present for each in three.registry().versions())
+
+
+def test_rollback_serves_the_model_before_as_a_new_version_and_history_stays(three: Factory) -> None:
+    change = three.registry().rollback(reason="late in March")
+    assert change.replaced == 3
+    assert change.version.number > 3
+    assert change.version.restores == 2
+    assert change.version.reason == "late in March"
+    assert served_content(three) == "two"
+    assert (change.version.folder / "variables" / "variables.data-00000-of-00001").read_text() == "two" * 1000
+    assert [each.number for each in three.registry().versions()][1:] == [3, 2, 1]
+    assert three.registry().version(3).rolled_back_by == change.version.number
+    assert change.seconds < 10
+
+
+def test_a_second_rollback_goes_further_back_and_a_third_says_there_is_nothing(three: Factory) -> None:
+    three.registry().rollback()
+    change = three.registry().rollback()
+    assert change.version.restores == 1
+    assert served_content(three) == "one"
+    with pytest.raises(RegistryError, match="no earlier blessed model"):
+        three.registry().rollback()
+
+
+def test_rollback_skips_versions_with_the_same_model_and_unblessed_ones(factory: Factory) -> None:
+    good, bad, newest = factory.train("good"), factory.train("bad", blessed=False), factory.train("newest")
+    for number, (run, model) in enumerate((("good", good), ("bad", bad), ("newest", newest), ("newest", newest)), 1):
+        factory.push(run, model, number)
+    assert factory.registry().rollback().version.restores == 1
+
+
+def test_rollback_to_a_version_whose_folder_was_pruned_takes_the_models_artifact(three: Factory) -> None:
+    registry = three.registry()
+    assert [each.number for each in registry.prunable(1)] == [1]
+    assert [each.number for each in registry.prune(1)] == [1]
+    assert not registry.version(1).present
+    registry.rollback(to=1)
+    assert served_content(three) == "one"
+
+
+def test_what_cannot_be_rolled_back_to_is_refused_in_a_sentence(three: Factory) -> None:
+    for number, message in ((3, "is served, and has the model"), (9, "no version 9")):
+        with pytest.raises(RegistryError, match=message):
+            three.registry().rollback(to=number)
+    assert served_content(three) == "three"
+
+
+def test_rollback_is_an_execution_with_the_model_as_input_and_the_pushed_version_as_output(three: Factory) -> None:
+    change = three.registry().rollback(reason="why not")
+    (execution,) = three.store.get_executions_by_type("flightdeck.Rollback")
+    assert execution.last_known_state == mlmd.Execution.COMPLETE
+    assert execution.properties["reason"].string_value == "why not"
+    assert execution.properties["who"].string_value
+    assert execution.properties["when"].string_value.startswith("20")
+    events = {event.type: event for event in three.store.get_events_by_execution_ids([execution.id])}
+    (model, pushed) = three.store.get_artifacts_by_id(
+        [events[mlmd.Event.INPUT].artifact_id, events[mlmd.Event.OUTPUT].artifact_id]
+    )
+    assert (model.type, pushed.type) == ("Model", "PushedModel")
+    assert model.id == three.registry().version(2).model_id
+    assert pushed.custom_properties["pushed_version"].string_value == str(change.version.number)
+    assert pushed.custom_properties["pushed_destination"].string_value == str(change.version.folder)
+    # TFX must still be able to register its own type and use the one here.
+    kind = mlmd.ArtifactType(name="PushedModel", base_type=mlmd.ArtifactType.MODEL)
+    assert three.store.put_artifact_type(kind, can_add_fields=True) == pushed.type_id
+
+
+def test_promote_refuses_an_unblessed_model_unless_forced_with_a_reason(three: Factory) -> None:
+    model = three.train("weak", blessed=False)
+    with pytest.raises(RegistryError, match="was not blessed"):
+        three.registry().promote("weak")
+    with pytest.raises(RegistryError, match="needs a --reason"):
+        three.registry().promote("weak", force=True)
+    change = three.registry().promote(str(model), reason="a drill", force=True)
+    assert not change.version.blessed
+    assert (change.version.origin, change.version.reason) == ("promote", "a drill")
+    assert served_content(three) == "weak"
+
+
+def test_promote_refuses_a_model_that_cannot_serve_is_unknown_or_is_served(three: Factory) -> None:
+    three.train("broken", infra=False)
+    for what, message in (("broken", "cannot serve"), ("nobody", "no model nobody"), ("three", "served already")):
+        with pytest.raises(RegistryError, match=message):
+            three.registry().promote(what)
+
+
+def test_the_first_version_can_be_promoted(factory: Factory) -> None:
+    factory.train("one")
+    with pytest.raises(RegistryError, match="No version"):
+        factory.registry().served()
+    assert factory.registry().promote("one").replaced is None
+    assert served_content(factory) == "one"
+
+
+def test_models_of_another_pipeline_in_the_same_store_are_not_ours(three: Factory, tmp_path: Path) -> None:
+    other = Factory(tmp_path / "other")
+    other.store, other.pipeline = three.store, three._context("pipeline", "another")
+    other.push("foreign", other.train("foreign"), 7)
+    assert [each.number for each in three.registry().versions()] == [3, 2, 1]
+    with pytest.raises(RegistryError, match="no model foreign"):
+        three.registry().promote("foreign")
+
+
+def test_prune_never_removes_the_served_version_the_champion_or_the_one_to_go_back_to(factory: Factory) -> None:
+    for number in range(1, 7):
+        factory.push(f"run-{number}", factory.train(f"run-{number}"), number)
+    registry = factory.registry()
+    registry.rollback(to=2)  # serves 2's model; 6 is the champion's; a rollback would bring back 1
+    assert [each.number for each in registry.prunable(1)] == [2, 3, 4, 5]
+    assert [each.number for each in registry.prune(1)] == [2, 3, 4, 5]
+    present = [each for each in registry.versions() if each.present]
+    assert [each.number for each in present][1:] == [6, 1]
+    assert present[0].served
+    assert registry.prune(1) == []
+    assert registry.rollback().version.restores == 1
+
+
+def test_a_folder_without_a_record_is_listed_and_a_half_copied_one_is_no_version(three: Factory) -> None:
+    folder = Path(three.settings.pushed)
+    write_model(folder / "5", "by hand")
+    (folder / "6" / "variables").mkdir(parents=True)  # saved_model.pb comes last
+    newest = three.registry().versions()[0]
+    assert (newest.number, newest.origin, newest.model_id, newest.served) == (5, "unknown", None, True)
+    # The half-written one is somebody's: its number is not used.
+    assert three.registry().rollback(to=1).version.number > 6
+
+
+def _killed(factory: Factory, at: str) -> None:
+    """Rolls back in a process that is killed at a point."""
+    script = f"""
+import os, shutil, signal, sys
+from pathlib import Path
+from operations.registry import Registry
+from operations.registry.records import Records
+from pipeline import settings_file
+
+def die(*arguments, **named):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+copy = shutil.copyfile
+if {at!r} == "copying":
+    shutil.copytree = lambda source, target: (target.mkdir(), copy(source / "saved_model.pb", target / "x"), die())
+else:
+    Records.finish = die
+Registry(settings_file.load(Path({str(CONFIG)!r}), ["workspace={factory.workspace}"])).rollback()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_a_rollback_killed_while_copying_leaves_no_version_and_can_be_repeated(three: Factory) -> None:
+    _killed(three, "copying")
+    assert [each.number for each in three.registry().versions()] == [3, 2, 1]
+    assert served_content(three) == "three"
+    three.registry().rollback()
+    assert served_content(three) == "two"
+    assert not [each for each in os.listdir(three.settings.pushed) if not each.isdigit()]
+    states = {each.last_known_state for each in three.store.get_executions_by_type("flightdeck.Rollback")}
+    assert states == {mlmd.Execution.FAILED, mlmd.Execution.COMPLETE}
+
+
+def test_a_rollback_killed_before_its_record_was_complete_is_known_all_the_same(three: Factory) -> None:
+    _killed(three, "recording")
+    assert served_content(three) == "two"
+    newest = three.registry().served()
+    assert (newest.origin, newest.restores) == ("rollback", 2)
+    three.registry().prune(10)
+    (execution,) = three.store.get_executions_by_type("flightdeck.Rollback")
+    assert execution.last_known_state == mlmd.Execution.COMPLETE
+
+
+def _hold(folder: str, held: object, release: object) -> None:
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    held.set()  # pyright: ignore[reportAttributeAccessIssue]
+    release.wait(60)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_two_changes_at_a_time_are_refused_but_a_run_in_the_workspace_is_no_obstacle(three: Factory) -> None:
+    from pipeline.workspace import exclusive
+
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    process = context.Process(target=_hold, args=(three.settings.pushed, held, release))
+    process.start()
+    assert held.wait(60)
+    with pytest.raises(RegistryError, match="Another process is changing the registry"):
+        three.registry().rollback()
+    release.set()
+    process.join()
+    with exclusive(three.settings):
+        three.registry().rollback()
+    assert served_content(three) == "two"
+
+
+def test_a_folder_elsewhere_is_refused(factory: Factory) -> None:
+    settings = settings_file.load(CONFIG, [f"workspace={factory.workspace}", "push.destination=gs://bucket/models"])
+    with pytest.raises(RegistryError, match="folders of this machine"):
+        Registry(settings)
+
+
+def test_the_command_line_lists_rolls_back_and_needs_no_tensorflow(three: Factory) -> None:
+    script = (
+        "import sys; from flightdeck.__main__ import app; "
+        "app(sys.argv[1:], standalone_mode=False); "
+        "assert not {'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)"
+    )
+
+    def models(*arguments: str, status: int = 0) -> str:
+        options = ["--set", f"workspace={three.workspace}"]
+        module = ["-c", script] if status == 0 else ["-m", "flightdeck"]
+        done = subprocess.run(
+            [sys.executable, *module, "models", *arguments, *options], capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == status, done.stderr
+        return done.stdout if status == 0 else done.stderr
+
+    change = json.loads(models("rollback", "--reason", "drill", "--json"))
+    assert (change["replaced"], change["restores"], change["reason"]) == (3, 2, "drill")
+    listed = json.loads(models("list", "--json"))
+    assert [each["number"] for each in listed] == [change["number"], 3, 2, 1]
+    assert "rolled back" in models("list")
+    assert json.loads(models("show", "--json"))["restores"] == 2
+    assert models("promote", "nobody", status=2).count("\n") == 1
+    assert json.loads(models("prune", "--keep", "1", "--dry-run", "--json"))["removed"] == [2]
