@@ -127,11 +127,7 @@ class Cluster:
         reader = ml_metadata.MetadataStore(store.from_environment(1, self.environment))
         # A sweep and its trials have contexts of that type too, but no node of the pipeline.
         newest = max(
-            (
-                each
-                for each in reader.get_contexts_by_type("pipeline_run")
-                if reader.get_executions_by_context(each.id)
-            ),
+            (each for each in reader.get_contexts_by_type("pipeline_run") if reader.get_executions_by_context(each.id)),
             key=lambda each: each.id,
         )
         executions = store.executions_of_run(reader, newest.name)

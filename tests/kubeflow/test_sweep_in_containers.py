@@ -100,7 +100,7 @@ def test_two_pods_share_the_trials_and_run_each_once(swept, events) -> None:
 
 
 def test_the_run_trains_with_the_best_and_pushes_it(cluster, swept, events) -> None:
-    _, run_id, states, artifacts = swept
+    _, _, states, artifacts = swept
     best = max((each for each in events if each.kind == "finished"), key=lambda each: each.score)
     values = next(each.values for each in events if each.kind == "begun" and each.trial == best.trial)
 

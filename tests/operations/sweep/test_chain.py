@@ -17,6 +17,7 @@ from pipeline.recorder import open_store
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[3]
 
+
 @pytest.fixture
 def connection(tmp_path: Path) -> metadata_store_pb2.ConnectionConfig:
     config = metadata_store_pb2.ConnectionConfig()

@@ -1,0 +1,162 @@
+"""The compiled sweep: which task waits for which, and what each is told."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import settings_file
+from pipeline.settings import SettingsError
+
+pytestmark = pytest.mark.component
+CONFIG = Path(__file__).parents[2] / "config" / "kubeflow.yaml"
+IMAGE = "registry.example/flightdeck:0123456789ab"
+
+
+def shipped(*overrides: str):
+    return settings_file.load(CONFIG, [f"kubeflow.image={IMAGE}", *overrides])
+
+
+@pytest.fixture(scope="module")
+def compile_to(tmp_path_factory):
+    from pipeline.runners import kubeflow_sweep
+
+    def compile_(settings, workers: int = 3, trials: int = 8, parent: str | None = None) -> tuple[dict, dict]:
+        path = tmp_path_factory.mktemp("compiled") / "sweep.yaml"
+        kubeflow_sweep.compile_sweep(settings, path, workers, trials, parent)
+        pipeline, platform = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+        return pipeline, platform
+
+    return compile_
+
+
+@pytest.fixture(scope="module")
+def compiled(compile_to):
+    return compile_to(shipped(), parent="20130701-093000-1f3a")
+
+
+def container(compiled, component: str) -> dict:
+    return compiled[0]["deploymentSpec"]["executors"][f"exec-{component}"]["container"]
+
+
+def test_workers_wait_for_the_data_and_the_training_for_the_workers(compiled) -> None:
+    tasks = compiled[0]["root"]["dag"]["tasks"]
+    waits = {name: set(task.get("dependentTasks", ())) for name, task in tasks.items()}
+
+    assert waits == {
+        "data": set(),
+        "transform": {"data"},
+        "worker": {"data", "transform"},
+        "worker-2": {"data", "transform"},
+        "worker-3": {"data", "transform"},
+        "trainer": {"data", "transform", "worker", "worker-2", "worker-3"},
+        "release": {"data", "trainer"},
+    }
+
+
+def test_every_task_belongs_to_the_sweep_and_the_training_asks_for_its_best(compiled) -> None:
+    for task in ("data", "transform", "trainer", "release"):
+        arguments = container(compiled, task)["args"]
+        assert arguments[arguments.index("--parent") + 1] == "{{$.pipeline_job_uuid}}-sweep"
+        assert "--training" not in arguments
+        final = task == "trainer"
+        program = ["operations.sweep.cluster", "final"] if final else ["pipeline.task"]
+        assert container(compiled, task)["command"] == ["python", "-m", *program]
+    worker = container(compiled, "worker")
+    assert [*worker["command"], worker["args"][0]] == ["python", "-m", "operations.sweep.cluster", "work"]
+    for name, value in {
+        "--sweep": "{{$.pipeline_job_uuid}}-sweep",
+        "--run-id": "{{$.pipeline_job_uuid}}",
+        "--trials": "{{$.inputs.parameters['trials']}}",
+        "--around": "20130701-093000-1f3a",
+    }.items():
+        assert worker["args"][worker["args"].index(name) + 1] == value
+
+
+def test_the_workers_train_so_they_have_what_the_trainer_has_unless_they_have_their_own(compile_to, compiled) -> None:
+    assert container(compiled, "worker")["resources"] == container(compiled, "trainer")["resources"]
+
+    own = compile_to(shipped("kubeflow.resources={worker: {cpu: '2', memory: 3Gi}}"))
+    assert container(own, "worker")["resources"]["resourceMemoryLimit"] == "3Gi"
+    assert container(own, "trainer")["resources"]["resourceMemoryLimit"] == "4Gi"
+
+
+def test_a_worker_that_dies_is_tried_again_with_the_store_s_credentials(compiled) -> None:
+    for name in ("worker", "worker-2", "worker-3"):
+        assert compiled[0]["root"]["dag"]["tasks"][name]["retryPolicy"]["maxRetryCount"] == 2
+    (secret,) = compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-worker"]["secretAsEnv"]
+    assert secret["secretName"] == "flightdeck-metadata"
+
+
+def test_trials_window_and_push_can_be_changed_when_submitting(compiled) -> None:
+    parameters = compiled[0]["root"]["inputDefinitions"]["parameters"]
+
+    assert set(parameters) == {"window", "trials", "push", "ir", "settings", "submitted_by"}
+    assert parameters["trials"]["defaultValue"] == 8
+
+
+def test_kfp_loads_it_and_the_same_settings_give_the_same(compile_to, compiled) -> None:
+    again = compile_to(shipped(), parent="20130701-093000-1f3a")
+
+    # The pipelines inside hold digests of code that may be edited while this runs.
+    for each in (again, compiled):
+        del each[0]["root"]["inputDefinitions"]["parameters"]["ir"]["defaultValue"]
+    assert again == compiled
+
+
+def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None:
+    from operations.sweep import cluster, plan, record
+    from operations.sweep.chain import Chain, Event, new_token
+    from operations.sweep.owner import Owner
+    from pipeline import store, task
+    from pipeline.recorder import open_store
+
+    settings = settings_file.load(CONFIG.with_name("local.yaml"), [f"workspace={tmp_path}"])
+    connection = store.connection(settings)
+    sweep = plan.Plan(
+        sweep_id="s", parent=None, source="r", settings=settings.document(), trials=2, examples="", transform_graph="",
+        logs="",
+    )  # fmt: skip
+    record.begin(connection, sweep, settings)
+    with pytest.raises(plan.SweepError, match="The sweep s has no result: no trial was run"):
+        cluster._training(connection, "s")
+    chain = Chain(open_store(connection), "s")
+    tried = [
+        {"hidden_units": "64-32", "learning_rate": 1e-05, "xla": False, "cross_layers": 2, "tuner/round": 1},
+        {"hidden_units": "8", "learning_rate": 0.1, "xla": True, "cross_layers": 0},
+    ]
+    for number, values in enumerate(tried):
+        for kind, score in (("begun", None), ("finished", 0.7 - number / 10)):
+            event = Event(kind=kind, trial=number, owner=Owner.me(), values=values, score=score, token=new_token())
+            chain.append(event)
+            chain.refresh()
+
+    arguments = cluster._training(connection, "s")
+
+    changes = {arguments[i + 1]: arguments[i + 2] for i in range(0, len(arguments), 3)}
+    changed = task.decode_settings(task.encode_settings(settings), "1:2", changes)
+    assert changed.model == settings.model.with_hyperparameters(tried[0])
+    assert changed.model.hidden_units == (64, 32)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("tuning.enabled=true", "set tuning.enabled to false"),
+        ("kubeflow.groups={a: [Transform, Trainer]}", "a holds nodes before the training and after it"),
+        ("metadata.kind=sqlite", "set metadata.kind to mysql"),
+    ],
+)
+def test_what_cannot_be_a_sweep_is_one_sentence(compile_to, override, sentence) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        compile_to(shipped(override))
+
+
+def test_parameters_are_for_submitting() -> None:
+
+    command = [sys.executable, "-m", "flightdeck", "kubeflow", "sweep", "--image", IMAGE, "-o", "sweep.yaml"]
+    bad = subprocess.run([*command, "--param", "trials=2"], capture_output=True, text=True, cwd=CONFIG.parents[1])
+    assert bad.returncode == 2
+    assert "--output submits nothing" in bad.stderr
