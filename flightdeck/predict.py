@@ -25,40 +25,26 @@ def predict(
     """
     import json
 
-    from flightdeck.console import Progress, console, noise_into
+    from flightdeck.recorded import recorded_run, require_spans
     from operations.ledger import Ledger, LedgerError
     from pipeline import store
-    from pipeline.workspace import exclusive, new_run_id
 
     settings = load_settings(config, [*(overrides or ()), f'data.window="{window}"'])
     if not Ledger(store.connection(settings)).has_blessed_model():
         raise LedgerError("There is no blessed model yet: train one with: flightdeck run")
-    with exclusive(settings):
-        run_id = new_run_id()
-        log = settings.runs / run_id / "run.log"
-        log.parent.mkdir(parents=True)
-        with noise_into(log) as screen:
-            on = console(screen)
-            on.quiet = as_json
-            progress = Progress(on)
-            progress.note("Loading TensorFlow and TFX")
-            try:
-                from operations import predictions
-                from pipeline.definition import create_inference_pipeline
-                from pipeline.runners import local
+    require_spans(settings)
+    with recorded_run(settings, "prediction", quiet=as_json) as run:
+        record = run.execute("create_inference_pipeline")
+        if record.outcome == "failed":
+            run.screen.write("".join(f"{reason}\n" for reason in record.reasons))
+            raise typer.Exit(1)
+        from operations import predictions
 
-                outcome = local.run(create_inference_pipeline(settings), run_id, store.connection(settings), progress)
-            finally:
-                progress.close()
-            if not outcome.succeeded:
-                failure = outcome.failure
-                screen.write(f"{failure.node_id} failed: {failure.error}\n" if failure else "Interrupted.\n")
-                raise typer.Exit(1)
-            examples = Ledger(store.connection(settings)).outputs(run_id)["BulkInferrer"]["output_examples"]
-            keys = [each.name for each in settings.contract().columns if each.role == "key" and each.type == "string"]
-            rows = predictions.write_parquet(Path(examples.uri), [*keys, "probability"], output)
-            screen.write(
-                json.dumps({"run_id": run_id, "rows": rows, "output": str(output)}) + "\n"
-                if as_json
-                else f"{rows:,} predictions in {output}\n"
-            )
+        examples = Ledger(store.connection(settings)).outputs(run.run_id)["BulkInferrer"]["output_examples"]
+        keys = [each.name for each in settings.contract().columns if each.role == "key" and each.type == "string"]
+        rows = predictions.write_parquet(Path(examples.uri), [*keys, "probability"], output)
+        run.screen.write(
+            json.dumps({"run_id": run.run_id, "rows": rows, "output": str(output)}) + "\n"
+            if as_json
+            else f"{rows:,} predictions in {output}\n"
+        )
