@@ -79,6 +79,9 @@ class ScoresExecutor(base_executor.BaseExecutor):
 
 def _files(artifacts: list[types.Artifact], exec_properties: dict[str, Any]) -> list[str]:
     split = exec_properties["split"]
+    known = artifact_utils.decode_split_names(artifact_utils.get_single_instance(artifacts).split_names)
+    if split not in known:
+        raise ScoresError(f"There are no examples of the split {split!r}; the splits are {', '.join(known) or 'none'}.")
     folder = artifact_utils.get_split_uri(artifacts, split)
     files = sorted(str(file) for file in fileio.glob(io_utils.all_files_pattern(folder)))
     if not files:
