@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import ml_metadata
+
+from operations.ledger.lineage import trace
 from operations.ledger.runs import is_ours
 from operations.report.drawing import Box
 from operations.report.evidence import Evidence
 from operations.report.formats import count, number, size, spans
 from pipeline.run_record import RunRecord
 
+_COMPARED = "trained the champion that this run was compared with"
+_PREDICTED = "trained the model that answered"
+_STYLES = {"artifact": "model", "execution": "", "file": "data", "code": "code", "settings": "code"}
+_LONG = 34
 _MOST = 4  # of boxes of one kind; the rest is one box
 
 
@@ -38,12 +45,12 @@ def relatives(record: RunRecord, records: Sequence[RunRecord], predictions: Sequ
             found.append(Relative(other.run_id, "this run belongs to it"))
         elif other.parent == record.run_id:
             found.append(Relative(other.run_id, f"a {other.kind} of this run"))
-        elif record.champion_model_id is not None and _trained(other, record.champion_model_id):
-            found.append(Relative(other.run_id, "trained the champion that this run was compared with"))
-        elif record.model_id is not None and other.champion_model_id == record.model_id and is_ours(other):
-            found.append(Relative(other.run_id, "was compared with this run's model as its champion"))
         elif other.run_id in predictions:
             found.append(Relative(other.run_id, "a batch prediction with this run's model"))
+        elif record.champion_model_id is not None and _trained(other, record.champion_model_id):
+            found.append(Relative(other.run_id, _PREDICTED if record.kind == "prediction" else _COMPARED))
+        elif record.model_id is not None and other.champion_model_id == record.model_id and is_ours(other):
+            found.append(Relative(other.run_id, "was compared with this run's model as its champion"))
     return found
 
 
@@ -86,6 +93,9 @@ def picture(
         )
     if record.settings:
         sources.append(add("settings", f"Settings {record.settings}", f"packages {(record.lock or '')[:12]}", "code"))
+    if record.kind == "prediction":
+        add("predictions", "Predictions", evidence.outcome, "prediction", examples, *_champion(record, records, add))
+        return boxes, edges
     if record.model_id is None:
         add("model", "No model", evidence.outcome, "failed" if evidence.outcome == "failed" else "", *sources)
         return boxes, edges
@@ -93,16 +103,7 @@ def picture(
     judged = model
     if record.metrics:
         against = [model]
-        if record.champion_model_id is not None:
-            maker = next((each for each in records if _trained(each, record.champion_model_id)), None)
-            against.append(
-                add(
-                    "champion",
-                    f"Champion {record.champion_model_id}",
-                    f"of run {maker.run_id}" if maker else "",
-                    "model",
-                )
-            )
+        against += _champion(record, records, add)
         main = record.main_metric or ""
         figure = f"{main} {number(record.metrics[main])}" if main in record.metrics else ""
         judged = add(
@@ -120,6 +121,49 @@ def picture(
         if runs[_MOST:]:
             add(kind, f"{len(runs) - _MOST} more", detail, "prediction", model)
     return boxes, edges
+
+
+def _champion(record: RunRecord, records: Sequence[RunRecord], add: Callable[..., str]) -> list[str]:
+    """Adds the box of the champion, if the run had one."""
+    model = record.champion_model_id
+    if model is None:
+        return []
+    maker = next((each for each in records if _trained(each, model)), None)
+    return [add("champion", f"Champion {model}", f"of run {maker.run_id}" if maker else "", "model")]
+
+
+def whole(store: ml_metadata.MetadataStore, record: RunRecord) -> tuple[list[Box], list[tuple[str, str]]]:
+    """Every artifact, execution and file that the ledger knows upstream and downstream of a run, as boxes and edges.
+
+    Args:
+        store: the metadata store.
+        record: of the run.
+
+    Returns:
+        No box at all if nothing is known of what the run made.
+    """
+    try:
+        found = trace(store, f"run:{record.run_id}")
+    except ValueError:
+        return [], []
+    files = [each for each in found.nodes.values() if each.kind == "file"]
+    folded = {each.key for each in files} if len(files) > _MOST else set()
+    boxes = [
+        Box(each.key, _short(each.name), each.type if each.type != each.name else each.kind, _STYLES.get(each.kind, ""))
+        for each in found.nodes.values()
+        if each.key not in folded
+    ]
+    if folded:
+        boxes.insert(0, Box("files", count(len(files), "file"), "", "data"))
+    edges = [
+        ("files" if edge.source in folded else edge.source, "files" if edge.target in folded else edge.target)
+        for edge in found.edges
+    ]
+    return boxes, edges
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONG else f"{name[: _LONG - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _trained(record: RunRecord, model_id: int) -> bool:

@@ -81,7 +81,11 @@ def index(records: Sequence[RunRecord], links: Mapping[str, str], unreadable: Se
 
 
 def run(
-    evidence: Evidence, records: Sequence[RunRecord], links: Mapping[str, str], roles: Mapping[str, str]
+    evidence: Evidence,
+    records: Sequence[RunRecord],
+    links: Mapping[str, str],
+    roles: Mapping[str, str],
+    whole: tuple[Sequence[Box], Sequence[tuple[str, str]]],
 ) -> dict[str, Any]:
     """The page of a run.
 
@@ -90,6 +94,7 @@ def run(
         records: of all runs, oldest first.
         links: run -> its page as the first page links it, of the runs that have one.
         roles: column -> what it is to the model, where that is worth telling, such as ``label``.
+        whole: boxes and edges of everything upstream and downstream of the run.
     """
     record = evidence.record
     splits = [name for name in plots.SPLITS if name in evidence.splits]
@@ -102,7 +107,7 @@ def run(
         "sections": sections,
         "shown": {key for key, _ in sections},
         "missing": {
-            "lineage": "It is not recorded what this run ingested, and so neither where its model came from.",
+            "lineage": "It is not recorded what this run ingested or made.",
             **evidence.missing,
         },
         "unfinished": _unfinished(evidence),
@@ -127,7 +132,9 @@ def run(
     context["graph"], context["graph_words"] = _graph(evidence)
     boxes, edges = lineage.picture(evidence, records, evidence.predictions)
     context["lineage"] = draw(boxes, edges) if boxes else None
-    context["lineage_words"] = "; ".join(f"{each.title}, {each.detail}" for each in boxes)
+    context["lineage_words"] = _in_words(boxes)
+    context["whole"] = draw(*whole) if whole[0] else None
+    context["whole_words"] = _in_words(whole[0])
     context["relatives"] = [
         {"run": each.run_id, "how": each.how, "link": links.get(each.run_id)}
         for each in lineage.relatives(evidence.record, records, evidence.predictions)
@@ -313,6 +320,10 @@ def _graph(evidence: Evidence) -> tuple[Any, str]:
         for each in nodes
     )
     return draw(boxes, edges), f"{count(len(nodes), 'node')}. {words}."
+
+
+def _in_words(boxes: Sequence[Box]) -> str:
+    return "; ".join(f"{each.title}, {each.detail}" if each.detail else each.title for each in boxes)
 
 
 def _without_shortcuts(after: Mapping[str, set[str]]) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ import ml_metadata
 
 from operations.ledger.runs import Runs
 from operations.report import card as cards
-from operations.report import formats, pages
+from operations.report import formats, lineage, pages
 from operations.report.evidence import Witness
 
 # By this file a folder is known to be ours, so that no other is ever replaced.
@@ -103,7 +103,7 @@ def write(
                 folder.mkdir(parents=True)
                 given = {"site": site, "root": "../../", "plots": True}
                 for page, content in (
-                    ("run", pages.run(evidence, records, links, roles or {})),
+                    ("run", pages.run(evidence, records, links, roles or {}, lineage.whole(store, record))),
                     ("card", pages.card(evidence, text)),
                 ):
                     html = templates.get_template(f"{page}.html.j2").render(**given, **content)
