@@ -114,7 +114,7 @@ def make_again(tree: Worktree, found: Original, here: Settings, options: Sequenc
         options: further options for the command.
 
     Returns:
-        Its exit code.
+        Its exit code; 1 if it was killed.
     """
     # Its own Python packages come first: the folder that a process is started in, and this one for its children.
     environment = {**os.environ, "PYTHONPATH": str(tree.folder)}
@@ -126,7 +126,8 @@ def make_again(tree: Worktree, found: Original, here: Settings, options: Sequenc
         # A group of its own, so that what a terminal sends arrives once, from here.
         process = subprocess.Popen([*command, *options], cwd=tree.folder, env=environment, process_group=0)
         with _passing_signals(process):
-            return process.wait()
+            code = process.wait()
+    return code if code >= 0 else 1  # negative: a signal ended it
 
 
 def _config(folder: Path, found: Original, here: Settings) -> dict[str, Any]:
