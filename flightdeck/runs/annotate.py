@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
-from flightdeck.runs.named import Run
+from flightdeck.runs.named import Run, counted
 
 
 def note(
@@ -29,7 +29,7 @@ def note(
         notes = [each.model_dump(mode="json") for each in record.notes]
         typer.echo(json.dumps({"run_id": record.run_id, "notes": notes}, indent=2))
     else:
-        typer.echo(f"Noted on run {record.run_id}, which has {_counted(len(record.notes), 'note')} now.")
+        typer.echo(f"Noted on run {record.run_id}, which has {counted(len(record.notes), 'note')} now.")
 
 
 def tag(
@@ -52,7 +52,3 @@ def tag(
         typer.echo(json.dumps({"run_id": record.run_id, "tags": record.tags}, indent=2))
     else:
         typer.echo(f"Tags of run {record.run_id}: {', '.join(record.tags) or 'none'}")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

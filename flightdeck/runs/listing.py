@@ -159,6 +159,8 @@ def _broken(name: str) -> str:
 
 def _print_rest(printed: int, found: int, trials: int, runs: Runs) -> None:
     """What the table leaves out."""
+    from flightdeck.runs.named import counted
+
     everything = len(runs.all())
     if not everything:
         typer.echo("There are no runs yet; begin with: flightdeck run")
@@ -170,13 +172,9 @@ def _print_rest(printed: int, found: int, trials: int, runs: Runs) -> None:
     elif printed < found:
         typer.echo(f"{printed:,} of {found:,} runs; --limit 0 shows all.")
     if trials and found:
-        typer.echo(f"{_counted(trials, 'trial')} of sweeps left out; --kind trial shows them.")
+        typer.echo(f"{counted(trials, 'trial')} of sweeps left out; --kind trial shows them.")
     if runs.unreadable:
         typer.echo(
-            f"{_counted(len(runs.unreadable), 'record')} cannot be read (another version's, or changed by hand): "
+            f"{counted(len(runs.unreadable), 'record')} cannot be read (another version's, or changed by hand): "
             f"{', '.join(runs.unreadable[:3])}{' ...' if len(runs.unreadable) > 3 else ''}"
         )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -78,3 +78,8 @@ def shown_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return "-" if value is None else str(value)
+
+
+def counted(number: int, what: str) -> str:
+    """Such as 1 note, or 2 notes."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

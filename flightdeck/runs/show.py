@@ -13,6 +13,7 @@ from flightdeck.runs.named import document as whole
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from operations.ledger.runs import Runs
     from pipeline.run_record import RunRecord
 
 WORST_SLICES = 5
@@ -45,7 +46,7 @@ def show(
         contents = {name: runs.document(record, name) for name in ("settings", "slices") if name in record.documents}
         typer.echo(json.dumps(whole(record) | {"recorded": is_ours(record), "contents": contents}, indent=2))
         return
-    _print(record, runs.document(record, "slices") if "slices" in record.documents else [])
+    _print(record, runs)
 
 
 def _written(content: Any, as_json: bool) -> str:
@@ -58,10 +59,11 @@ def _written(content: Any, as_json: bool) -> str:
     return content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False, width=110).rstrip()
 
 
-def _print(record: RunRecord, slices: list[dict[str, Any]]) -> None:
+def _print(record: RunRecord, runs: Runs) -> None:
     from rich.markup import escape
 
     from flightdeck.console import console
+    from flightdeck.runs.named import shown_time
     from operations.ledger.runs import FOREIGN, is_ours, outcome
 
     on = console()
@@ -76,15 +78,17 @@ def _print(record: RunRecord, slices: list[dict[str, Any]]) -> None:
         for line in reason.splitlines():
             on.print(f"            {line}", markup=False, soft_wrap=True)
     if state == FOREIGN:
-        on.print("            Another TFX pipeline recorded this run, and no facts about it that can be shown here.")
+        states = ", ".join(f"{count:,} {state}" for state, count in runs.executions(record).items())
+        on.print("            Another TFX pipeline recorded this run, and what it was made from is not known here.")
+        on.print(f"            Its executions: {states or 'none'}", markup=False)
     _facts(record, on)
     _hyperparameters(record, on)
     _metrics(record, on)
-    _slices(record, slices, on)
+    _slices(record, runs.document(record, "slices") if "slices" in record.documents else [], on)
     _nodes(record, on)
     for note in record.notes:
         on.print(f"Note        {note.text}", markup=False, soft_wrap=True)
-        on.print(f"            {note.who}, {_time(note.when)}", markup=False)
+        on.print(f"            {note.who}, {shown_time(note.when)}", markup=False)
     if record.documents:
         on.print(f"Documents   {', '.join(sorted(record.documents))}", markup=False, soft_wrap=True)
         on.print(f"            flightdeck runs show {record.run_id} --document NAME", markup=False)
@@ -92,12 +96,6 @@ def _print(record: RunRecord, slices: list[dict[str, Any]]) -> None:
 
 def _outcome(state: str) -> str:
     return "running, or killed" if state == "running" else state
-
-
-def _time(moment: Any) -> str:
-    from flightdeck.runs.named import shown_time
-
-    return shown_time(moment)
 
 
 def _facts(record: RunRecord, on: Console) -> None:
@@ -132,7 +130,12 @@ def _facts(record: RunRecord, on: Console) -> None:
         ),
     )
     line("", record.data)
-    line("Model", None if record.model_id is None else f"artifact {record.model_id}")
+    champion = record.champion_model_id
+    line(
+        "Model",
+        None if record.model_id is None else f"artifact {record.model_id}",
+        None if champion is None else f"judged beside the champion, artifact {champion}",
+    )
     line("Pushed to", record.pushed_to if record.version else None)
     line("Tags", *record.tags)
 

@@ -9,11 +9,13 @@ import dataclasses
 import difflib
 import operator
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
 import ml_metadata
+from ml_metadata.proto import metadata_store_pb2
 
 from operations.ledger.opening import LedgerError
 from pipeline.recorder import RUN, read_document
@@ -235,6 +237,17 @@ class Runs:
             known = tuple(sorted(record.documents))
             raise LedgerError(f"Run {record.run_id} has no document {name!r}{did_you_mean(name, known)}")
         return read_document(self._store, record.documents[name])
+
+    def executions(self, record: RunRecord) -> dict[str, int]:
+        """How many executions of a run are in which state, such as complete or failed; also of another program's run.
+
+        Raises:
+            LedgerError: the store cannot answer.
+        """
+        context = self._store.get_context_by_type_and_name(RUN, record.run_id)
+        found = [] if context is None else self._store.get_executions_by_context(context.id)
+        names = metadata_store_pb2.Execution.State
+        return dict(Counter(names.Name(each.last_known_state).lower() for each in found))
 
     def select(self, wanted: Filter) -> list[RunRecord]:
         """The runs that are meant, oldest first.

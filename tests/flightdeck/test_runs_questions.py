@@ -259,7 +259,11 @@ class TestShow:
         assert "Run 20130701-0935-ffff   running, or killed" in runs("show", "20130701-0935")
 
     def test_theirs_says_so(self, runs):
-        assert "Another TFX pipeline recorded this run" in runs("show", "theirs")
+        text = runs("show", "theirs")
+
+        assert text.startswith("Run theirs   not ours\n")
+        assert "Another TFX pipeline recorded this run" in text
+        assert "Its executions: 1 complete" in text
 
     def test_best_and_latest_are_names(self, runs):
         assert runs("show", "best").startswith("Run 20130701-0931-bbbb")

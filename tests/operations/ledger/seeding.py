@@ -10,7 +10,7 @@ from ml_metadata.proto import metadata_store_pb2
 from pipeline.recorder import Recorder, open_store
 
 BEGIN = datetime(2013, 7, 1, 9, 30, tzinfo=UTC)
-# As the settings document of a run has them; `auc` is reported for AUC and `calibration_error` has a direction too.
+# As the settings document of a run has them; TFMA reports BinaryCrossentropy as binary_crossentropy.
 EVALUATION = {
     "metrics": [
         {"name": "AUC", "better": "higher"},
@@ -70,7 +70,13 @@ class Seeder:
         execution_type = self.store.put_execution_type(metadata_store_pb2.ExecutionType(name="theirs.CsvExampleGen"))
         context = metadata_store_pb2.Context(type_id=context_type, name=run_id)
         context.custom_properties["theirs"].int_value = 7
-        self.store.put_execution(metadata_store_pb2.Execution(type_id=execution_type), [], [context])
+        self.store.put_execution(
+            metadata_store_pb2.Execution(
+                type_id=execution_type, last_known_state=metadata_store_pb2.Execution.COMPLETE
+            ),
+            [],
+            [context],
+        )
         return run_id
 
     def properties(self, run_id: str) -> dict[str, str]:
