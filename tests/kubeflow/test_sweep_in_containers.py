@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kubeflow.cluster import run_container
+
 pytestmark = pytest.mark.kubeflow
 ROOT = Path(__file__).parents[2]
 SPACE = "model.learning_rate: {min: 0.001, max: 0.02, sampling: log}\nmodel.hidden_units: [[16], [8, 4]]\n"
@@ -19,26 +21,24 @@ TRIALS = 5
 class SecondPod:
     """Another worker container, started as soon as the first one has begun a trial, as a cluster starts it."""
 
-    def __init__(self, cluster) -> None:
+    def __init__(self) -> None:
         self.code: int | None = None
-        self._cluster = cluster
+        # Imported here: two threads that import it at once break it.
+        import docker
+
+        self._client = docker.from_env()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        import docker
-
-        from tests.kubeflow.cluster import run_container
-
-        client = docker.from_env()
         deadline = time.monotonic() + 600
         while time.monotonic() < deadline:
-            for container in client.containers.list():
+            for container in self._client.containers.list():
                 attributes = container.attrs
                 if "work" in attributes["Args"]:
                     command = [attributes["Path"], *attributes["Args"]]
                     self.code = run_container(
-                        client,
+                        self._client,
                         attributes["Config"]["Image"],
                         command,
                         volumes=attributes["HostConfig"]["Binds"],
@@ -70,7 +70,7 @@ def swept(cluster, tmp_path_factory):
         *("--space", str(folder / "space.yaml"), "--trials", str(TRIALS), "--parallel", "1"),
         command="sweep",
     )
-    second = SecondPod(cluster)
+    second = SecondPod()
     cluster.submit(compiled, window="1:2")
     return second.join(), *cluster.latest_run()
 

@@ -114,7 +114,7 @@ def test_hyperband_trains_the_promising_ones_longer(tmp_path) -> None:
         assert values["tuner/epochs"] > first["tuner/epochs"]
         assert values["learning_rate"] == first["learning_rate"]
         peers = sorted(each for other, each, _ in outcome if other["tuner/round"] == first["tuner/round"])
-        assert score in peers[-3:]
+        assert score >= peers[len(peers) // 2]
 
 
 def test_two_workers_at_once_share_the_trials(tmp_path) -> None:
