@@ -342,9 +342,10 @@ def _slices(
         if _of_slice(one.get(name), metric) != _of_slice(other.get(name), metric)
     ]
     tests: dict[str, Difference] = {}
-    for name in names if rows is not None else ():
-        counted = {each[name]["rows"] for each in (one, other) if name in each}
-        if (test := _test_of_slice(rows, name, metric)) and counted == {test.rows}:
+    for name in names:
+        test = None if rows is None else _test_of_slice(rows, name, metric)
+        # A slice whose name was not understood as the Evaluator meant it would have other rows.
+        if test is not None and {each[name]["rows"] for each in (one, other) if name in each} == {test.rows}:
             tests[name] = test
     corrected = dict(zip(tests, significance.holm([each.p_value for each in tests.values()]), strict=True))
     changes = []
