@@ -8,7 +8,7 @@ import pytest
 
 from operations.ledger.opening import LedgerError
 from operations.ledger.runs import Condition, Filter, Runs, evaluation_data, is_ours, moment, outcome, value_of
-from tests.operations.ledger.seeding import BEGIN, Seeder, reopened
+from tests.operations.ledger.seeding import BEGIN, Seeder, reopened, sqlite
 
 pytestmark = pytest.mark.unit
 
@@ -132,8 +132,9 @@ class TestBest:
 class TestFind:
     """What people call a run."""
 
-    @pytest.fixture
-    def runs(self, seeder) -> Runs:
+    @pytest.fixture(scope="class")
+    def runs(self, tmp_path_factory) -> Runs:
+        seeder = Seeder(sqlite(tmp_path_factory.mktemp("find") / "metadata.sqlite"))
         seeder.run("20130701-093000-aaaa", 0.7)
         seeder.run("20130701-093100-bbbb", 0.6)
         seeder.run("20130702-093000-cccc", kind="trial")
@@ -181,8 +182,9 @@ class TestFind:
 class TestSelect:
     """Which runs meet conditions."""
 
-    @pytest.fixture
-    def runs(self, seeder) -> Runs:
+    @pytest.fixture(scope="class")
+    def runs(self, tmp_path_factory) -> Runs:
+        seeder = Seeder(sqlite(tmp_path_factory.mktemp("select") / "metadata.sqlite"))
         seeder.run("a", 0.60, tags=("first", "old"), user="bob")
         seeder.run("b", 0.65, outcome="not blessed", hyperparameters={"epochs": 5, "optimizer.learning_rate": 0.01})
         seeder.run("c", 0.70, window="newest-1:newest", spans={"train": [2], "eval": [3]}, dirty=True)
