@@ -450,7 +450,8 @@ def measure(place: Place, names: Sequence[str], repeats: int) -> list[tuple[str,
             program = [sys.executable, "-m", "benchmarks.ledger", "--without-records", naive, "--run", first]
             # The address holds a password on MariaDB, so it is not an argument.
             theirs = measured(program, {"BENCHMARK_CONNECTION": serialized}, 1 if naive == "list" else repeats)
-        rows.append((" ".join(question), ours, theirs))
+        shown = " ".join({first: "RUN", other: "ANOTHER"}.get(word, word) for word in question)
+        rows.append((shown, ours, theirs))
     return rows
 
 
