@@ -402,7 +402,7 @@ def _figures(
                     if split == reference or moved[split] is None
                     else percent(moved[split])
                     if column.kind == "category"
-                    else f"{number(moved[split])} sd"
+                    else f"{moved[split]:.2f} sd"
                     for split, column in columns.items()
                 ],
             )
