@@ -133,10 +133,18 @@ class _Upstream:
     def _below(self, key: str) -> list[str]:
         """What a thing was made from: the inputs of the execution that made it."""
         makers = [edge.source for edge in self._links.get(key, [])]
-        return self._models_first(edge.source for maker in makers for edge in self._links.get(maker, []))
+        return self._ordered(edge.source for maker in makers for edge in self._links.get(maker, []))
 
-    def _models_first(self, keys: Iterable[str]) -> list[str]:
-        return sorted(dict.fromkeys(keys), key=lambda key: self._nodes[key].type != "Model")
+    def _ordered(self, keys: Iterable[str]) -> list[str]:
+        """Models, then pushed versions, then the rest; of predictions, which may be many, the newest first."""
+
+        def place(key: str) -> tuple[int, int]:
+            node = self._nodes[key]
+            if node.name.startswith("Predictions "):
+                return 3, -int(key.rpartition(" ")[2])
+            return {"Model": 0, "PushedModel": 1}.get(node.type, 2), 0
+
+        return sorted(dict.fromkeys(keys), key=place)
 
     def _line(self, key: str) -> str:
         node = self._nodes[key]
@@ -160,7 +168,7 @@ class _Downstream(_Upstream):
         for edge in self._links.get(key, []):
             made: list[Edge] = self._links.get(edge.target, [])
             below += [each.target for each in made] or [edge.target]
-        return self._models_first(below)
+        return self._ordered(below)
 
     def _line(self, key: str) -> str:
         makers = [self._nodes[edge.source] for edge in self._makers.get(key, [])]

@@ -278,6 +278,19 @@ def test_the_tree_shows_each_thing_once_and_then_by_name(story):
     assert f"Model {story.model} was the champion in 1 evaluation of others." in use
 
 
+def test_versions_are_not_hidden_by_many_predictions_and_those_are_the_newest(story):
+    newest = [story.predict(f"prediction-{index}") for index in range(25)][-1]
+    version = story.executions.artifact("PushedModel", pushed_version="1700000050")
+    story.executions.execute("a-promotion", "flightdeck.Promote", {"model": story.model}, {"pushed_model": version})
+
+    shown = flightdeck(story, f"model:{story.model}", "--downstream").stdout
+
+    assert "version 1700000050" in shown
+    assert f"Predictions {newest} " in shown
+    assert f"Predictions {story.predictions} " not in shown
+    assert "more: add --all" in shown
+
+
 def test_json_and_dot_hold_the_whole_graph(story, tmp_path):
     document = json.loads(flightdeck(story, "first-run", "--json", "--upstream").stdout)
     assert {each["name"] for each in document["nodes"] if each["kind"] == "file"} == {each["name"] for each in FILES}
