@@ -82,7 +82,7 @@ def open_page(chromium, pages) -> Iterator[Any]:
         page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
         page.on("request", lambda request: request.url.startswith(("file:", "data:")) or complaints.append(request.url))
-        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+        page.on("requestfailed", lambda request: complaints.append(f"{request.failure}: {request.url}"))
         page.goto(pages[name].as_uri())
         if options.get("java_script_enabled", True):
             # Not wait_for_function: the page's own policy forbids what that needs.
@@ -235,9 +235,11 @@ def test_links_lead_from_the_runs_to_a_run_to_its_card_and_back(open_page, pages
     page.locator(".sections a", has_text="Slices").click()
     assert page.evaluate("location.hash") == "#slices"
     page.locator(".sections a", has_text="Model card").click()
+    page.wait_for_selector("html[data-plots=drawn]", state="attached")
     assert page.inner_text("h1").startswith("Model card")
     assert "Intended use" in page.inner_text("main")
     page.locator("header a", has_text="Runs").click()
+    page.wait_for_selector("html[data-plots=drawn]", state="attached")
     assert page.inner_text("h1").startswith("Runs of")
 
 
