@@ -1,0 +1,114 @@
+"""`runs compare` and `runs lineage` on runs that really happened."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pydot
+import pytest
+from sklearn import metrics
+
+from tests.world import World
+
+pytestmark = pytest.mark.e2e
+
+
+class Happened:
+    """Two runs on the same window, of which the second trained longer, and a batch prediction."""
+
+    def __init__(self, world: World):
+        self.world = world
+        self.first = world.run()
+        self.second = world.run("model.epochs=3")
+        done = world.flightdeck("predict", "--window", "3:3", "--json")
+        assert done.returncode == 0, done.stderr
+        self.predicted = json.loads(done.stdout)
+
+    def ask(self, command: str, *arguments: str) -> Any:
+        done = self.world.flightdeck("runs", command, *arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def scores(self, run: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        uris = {
+            each["facts"]["uri"]
+            for each in self.ask("lineage", f"run:{run['run_id']}", "--downstream")["nodes"]
+            if (each["kind"], each["type"], each["run_id"]) == ("artifact", "Scores", run["run_id"])
+        }
+        (uri,) = uris
+        table = pq.read_table(f"{uri}/scores.parquet")
+        return table.column("label").to_numpy(), table.column("probability").to_numpy()
+
+
+@pytest.fixture(scope="module")
+def happened(tmp_path_factory: pytest.TempPathFactory, world_in: type[World], small_spans: Path) -> Iterator[Happened]:
+    return Happened(world_in(tmp_path_factory.mktemp("real-runs"), small_spans))
+
+
+def test_the_scores_are_those_that_the_evaluation_measured(happened):
+    for run in (happened.first, happened.second):
+        labels, probabilities = happened.scores(run)
+        recorded = happened.ask("show", run["run_id"])
+        assert len(labels) == recorded["rows"]["eval"]
+        # TFMA counts in 10,000 bins of probability.
+        assert metrics.roc_auc_score(labels, probabilities) == pytest.approx(recorded["metrics"]["auc"], abs=1e-3)
+        assert probabilities.mean() == pytest.approx(recorded["metrics"]["mean_prediction"], abs=1e-6)
+
+
+def test_runs_on_the_same_window_are_compared_row_by_row(happened):
+    found = happened.ask("compare", happened.first["run_id"], happened.second["run_id"])
+
+    assert found["same_rows"] is True
+    assert found["why_not_tested"] is None
+    settings = {each["name"]: (each["first"], each["second"]) for each in found["differences"]["settings"]}
+    assert settings == {"model.epochs": (1, 3)}
+    assert found["differences"]["data"] == found["differences"]["packages"] == []
+    auc = next(each for each in found["metrics"] if each["name"] == "auc")
+    labels, first = happened.scores(happened.first)
+    _, second = happened.scores(happened.second)
+    by_scikit = metrics.roc_auc_score(labels, second) - metrics.roc_auc_score(labels, first)
+    assert auc["noise"]["difference"] == pytest.approx(by_scikit, abs=1e-9)
+    assert auc["noise"]["rows"] == len(labels)
+    assert auc["verdict"] in ("better", "worse", "within noise")
+    assert any(each["metric"]["noise"] for each in found["slices"] if each["slice"].startswith("origin="))
+
+
+def test_a_model_is_traced_to_the_bytes_of_its_files(happened):
+    found = happened.ask("lineage", happened.first["run_id"], "--upstream")
+
+    files = {each["name"]: each["facts"] for each in found["nodes"] if each["kind"] == "file"}
+    on_disk = {
+        path.relative_to(happened.world.spans).as_posix(): path.read_bytes()
+        for path in sorted(happened.world.spans.rglob("*.parquet"))
+    }
+    assert {name: (facts["bytes"], facts["sha256"]) for name, facts in files.items()} == {
+        name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in on_disk.items()
+    }
+    assert {"code", "settings"} <= {each["kind"] for each in found["nodes"]}
+
+
+def test_what_came_of_the_predicting_model_is_the_prediction(happened):
+    pushed = [run for run in (happened.first, happened.second) if run["outcome"] == "pushed"][-1]
+    version = happened.ask("show", pushed["run_id"])["version"]
+
+    found = happened.ask("lineage", version)
+
+    kinds = {(each["type"], each["name"].partition(" ")[0]) for each in found["nodes"]}
+    assert ("Examples", "Predictions") in kinds
+    assert any(each["facts"].get("pushed_version") == version for each in found["nodes"])
+    dot = happened.world.flightdeck("runs", "lineage", version, "--dot", "-").stdout
+    (graph,) = pydot.graph_from_dot_data(dot) or [None]
+    assert graph is not None
+    assert len(graph.get_edges()) == len(found["edges"])
+
+
+def test_the_second_run_used_what_the_first_had_made(happened):
+    found = happened.ask("lineage", happened.second["run_id"], "--upstream")
+
+    makers = {each["type"]: each["run_id"] for each in found["nodes"] if each["kind"] == "execution"}
+    assert makers["SpanExampleGen"] == makers["Transform"] == happened.first["run_id"]
+    assert makers["Trainer"] == happened.second["run_id"]
