@@ -94,7 +94,7 @@ def picture(
     if record.settings:
         sources.append(add("settings", f"Settings {record.settings}", f"packages {(record.lock or '')[:12]}", "code"))
     if record.kind == "prediction":
-        add("predictions", "Predictions", evidence.outcome, "prediction", examples, *_champion(record, records, add))
+        add("predictions", "Predictions", evidence.outcome, "prediction", *sources, *_champion(record, records, add))
         return boxes, edges
     if record.model_id is None:
         add("model", "No model", evidence.outcome, "failed" if evidence.outcome == "failed" else "", *sources)

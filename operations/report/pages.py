@@ -67,9 +67,11 @@ def index(records: Sequence[RunRecord], links: Mapping[str, str], unreadable: Se
         "runs_detail": ", ".join(f"{of} {kind}" for kind, of in sorted(kinds.items(), key=lambda pair: -pair[1])),
         "metrics": metrics[:_METRICS_OF_RUNS],
         "metric": metric,
+        "tagged": any(each.tags for each in records),
         "best": best,
         "pushed": pushed and {"version": pushed.version, "detail": f"{moment(pushed.started)}"},
-        "latest": newest and {"outcome": _outcome(newest[0]), "detail": moment(newest[0].started)},
+        "latest": newest
+        and {"outcome": _outcome(newest[0]), "detail": f"{newest[0].kind}, {moment(newest[0].started)}"},
         "history": plots.history(shown, metric, better) if measured else None,
         "unlinked": f"The newest {count(len(links), 'run')} have a page of their own."
         if len(links) < len(records)

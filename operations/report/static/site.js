@@ -42,7 +42,7 @@
     const spec = JSON.parse(figure.querySelector("script").textContent);
     spec.width = "container";
     spec.autosize = { type: "fit", contains: "padding" };
-    if (target.clientWidth < 480) shorten(spec, Math.round(target.clientWidth * 0.38));
+    if (target.clientWidth < 480) shorten(spec, Math.round(target.clientWidth * 0.45));
     const before = views.get(figure.id);
     const chosen = before && signals(figure).map((input) => [input.dataset.signal, input.value]);
     if (before) before.finalize();
