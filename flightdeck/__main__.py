@@ -18,6 +18,7 @@ from flightdeck import (
     kubeflow,
     kubeflow_sweep,
     models,
+    monitor,
     predict,
     report,
     run,
@@ -45,6 +46,7 @@ app.add_typer(serve.app, name="serve")
 app.add_typer(models.app, name="models")
 app.command(name="run")(run.run)
 app.command(name="predict")(predict.predict)
+app.command(name="monitor")(monitor.monitor)
 app.command(name="report")(report.report)
 app.command(name="tensorboard")(tensorboard.tensorboard)
 

@@ -1,0 +1,135 @@
+"""Measures a window: reads what was served, and lets every kind of signal say what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ml_metadata
+
+from operations.monitoring import data_signals, model_signals
+from operations.monitoring.reference import Reference, reference
+from operations.monitoring.served import ID, VERSION, Period, labels, served
+from operations.monitoring.signals import Signal, Window
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+PROBABILITY = "probability"
+
+
+class Monitor:
+    """Measures windows of one workspace; what it has read of models and labels it keeps."""
+
+    def __init__(self, settings: Settings, reader: ml_metadata.MetadataStore) -> None:
+        """Takes the settings and an open store."""
+        import tensorflow_data_validation as tfdv
+
+        self._settings, self._reader = settings, reader
+        self._schema: schema_pb2.Schema = tfdv.load_schema_text(str(settings.use_case.schema_file))
+        self._references: dict[int, Reference] = {}
+
+    def measure(self, period: Period, before: Sequence[Window] = (), p99_seconds: float | None = None) -> list[Window]:
+        """What is seen of each version that answered in a period.
+
+        Args:
+            period: the window.
+            before: earlier windows, for the traffic.
+            p99_seconds: what 99 % of the requests were answered in, if somebody knows.
+
+        Returns:
+            One window per version; none if there were no requests.
+
+        Raises:
+            ValueError: of ours, if the log or a version's reference cannot be read.
+        """
+        rows = served(self._payloads, period)
+        known = labels(Path(self._settings.spans), self._settings.contract()) if len(rows) else None
+        windows = []
+        for version, asked in rows.groupby(VERSION, sort=True):
+            to = self.reference(int(str(version)))
+            arrived = None if known is None else known.reindex(asked[ID]).to_numpy(dtype=float)
+            signals = list(self._signals(period, asked, to, arrived))
+            earlier = [each.rows for each in before if each.version == str(version) and each.end <= period.begin]
+            signals.append(model_signals.traffic(len(asked), earlier, self._settings.monitoring))
+            if p99_seconds is not None:
+                signals.append(model_signals.latency(p99_seconds, self._settings.monitoring))
+            windows.append(
+                Window(
+                    name=period.name,
+                    begin=period.begin,
+                    end=period.end,
+                    version=str(version),
+                    rows=len(asked),
+                    labelled=0 if arrived is None else int((arrived == arrived).sum()),
+                    signals=tuple(signals),
+                )
+            )
+        return windows
+
+    def reference(self, version: int) -> Reference:
+        """What a version is compared with.
+
+        Raises:
+            ValueError: of ours, if that is not known.
+        """
+        if version not in self._references:
+            self._references[version] = reference(self._settings, self._reader, version)
+        return self._references[version]
+
+    @property
+    def _payloads(self) -> Path:
+        return Path(self._settings.payloads)
+
+    def _signals(
+        self, period: Period, asked: pd.DataFrame, to: Reference, arrived: np.ndarray | None
+    ) -> Iterator[Signal]:
+        monitoring = self._settings.monitoring
+        trained = data_signals.missing_shares(to.training)
+        yield from data_signals.unseen(asked, self._schema)
+        yield from data_signals.missing(asked, trained, self._schema, monitoring)
+        if len(asked) >= monitoring.fewest_rows:
+            yield from self._drift(period, asked, to)
+            if PROBABILITY in asked and to.predictions is not None:
+                answers = asked[PROBABILITY].to_numpy(dtype=float)
+                yield model_signals.prediction_drift(answers, to.predictions, monitoring)
+        if arrived is not None:
+            has = arrived == arrived
+            yield from model_signals.quality(
+                arrived[has],
+                asked[PROBABILITY].to_numpy(dtype=float)[has],
+                slices(asked.loc[has], monitoring.slices or self._settings.evaluation.gated_slices),
+                to.run.metrics,
+                monitoring,
+            )
+
+    def _drift(self, period: Period, asked: pd.DataFrame, to: Reference) -> Iterator[Signal]:
+        """Against the window before, or if that was too small the newest data that the model's run saw."""
+        now = data_signals.statistics(asked, self._schema)
+        earlier = served(self._payloads, period.before())
+        if len(earlier) >= self._settings.monitoring.fewest_rows:
+            than = data_signals.statistics(earlier, self._schema)
+            yield from data_signals.drift(now, than, self._schema, "the window before")
+        else:
+            yield from data_signals.drift(now, to.newest, self._schema, "the model's evaluation split")
+
+
+def slices(rows: pd.DataFrame, crossed: Sequence[Sequence[str]]) -> Mapping[str, np.ndarray]:
+    """The slices of rows, as in the evaluation: ``column=value, other=value`` -> which rows, bool [rows].
+
+    Columns that the model does not take, and the log so does not have, are passed over.
+    """
+    found = {}
+    for columns in crossed:
+        if not set(columns) <= set(rows.columns):
+            continue
+        for values, chosen in rows.groupby(list(columns), sort=True).indices.items():
+            named = zip(columns, values if isinstance(values, tuple) else (values,), strict=True)
+            belongs = rows.index.to_numpy() != rows.index.to_numpy()
+            belongs[chosen] = True
+            found[", ".join(f"{column}={value}" for column, value in named)] = belongs
+    return found

@@ -1,0 +1,78 @@
+"""What a served model is compared with: the data it learned from, and how good it was when it was evaluated."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ml_metadata
+
+from operations.ledger import scores
+from operations.registry import Registry
+from pipeline import store
+from pipeline.recorder import Recorder
+from pipeline.run_record import RunRecord
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from tensorflow_metadata.proto.v0 import statistics_pb2
+
+
+class ReferenceError(ValueError):
+    """There is nothing to compare a version with; the text says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """What a served version is compared with.
+
+    Attributes:
+        version: the version.
+        model_id: its Model in ML Metadata.
+        run: the run that trained it.
+        training: statistics of the training split.
+        newest: statistics of the evaluation split, the newest data that the run saw.
+        predictions: what the model answered for the evaluation split [rows]; None if the run did not keep them.
+    """
+
+    version: str
+    model_id: int
+    run: RunRecord
+    training: statistics_pb2.DatasetFeatureStatisticsList
+    newest: statistics_pb2.DatasetFeatureStatisticsList
+    predictions: np.ndarray | None
+
+
+def reference(settings: Settings, reader: ml_metadata.MetadataStore, version: int) -> Reference:
+    """Looks a version's reference up.
+
+    Args:
+        settings: name the registry.
+        reader: an open store.
+        version: a number of the registry, present or not.
+
+    Raises:
+        ReferenceError: the registry or ML Metadata does not know enough of it.
+    """
+    import tensorflow_data_validation as tfdv
+
+    known = Registry(settings).version(version)
+    if known.model_id is None or known.run_id is None:
+        raise ReferenceError(f"ML Metadata does not know where version {version} comes from.")
+    run = Recorder(reader).read(known.run_id)
+    made = store.outputs_of_run(reader, known.run_id).get("StatisticsGen", {}).get("statistics")
+    if made is None:
+        raise ReferenceError(f"Run {known.run_id}, which trained version {version}, has no statistics.")
+    splits = {}
+    for split in ("train", "eval"):
+        file = Path(made.uri) / f"Split-{split}" / "FeatureStats.pb"
+        if not file.is_file():
+            raise ReferenceError(f"The statistics of run {known.run_id} are not there any more ({file}).")
+        splits[split] = tfdv.load_stats_binary(str(file))
+    try:
+        predictions = scores.read(scores.find(reader, run)).probabilities
+    except scores.NoScoresError:
+        predictions = None
+    return Reference(str(version), known.model_id, run, splits["train"], splits["eval"], predictions)

@@ -1,0 +1,112 @@
+"""One round of monitoring: measure what has not been measured, decide on it, and tell people."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from operations.alerts.alert import Alert
+from operations.monitoring.book import Book
+from operations.monitoring.measure import Monitor
+from operations.monitoring.policy import Decision, Reason, decide
+from operations.monitoring.served import Period, periods
+from operations.monitoring.signals import Window
+from pipeline.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """What a round did.
+
+    Attributes:
+        windows: those that were measured, or measured again because labels have arrived.
+        decisions: those that were made.
+    """
+
+    windows: tuple[Window, ...]
+    decisions: tuple[Decision, ...]
+
+
+def monitor(
+    settings: Settings,
+    store: Any,
+    now: datetime,
+    alert: Callable[[Alert], object],
+    note: Callable[[str], None] = lambda text: None,
+    latency: Callable[[], float | None] = lambda: None,
+) -> Round:
+    """Measures every window that has ended and is not in the book, or whose labels have arrived since.
+
+    Each window is decided on once, when it is first measured with what is known then; and once more, under the name of
+    the window with ``+labels``, when its labels have arrived.
+
+    Args:
+        settings: of the workspace.
+        store: an open metadata store.
+        now: windows that end later are left alone.
+        alert: takes alerts.
+        note: is told what is being measured.
+        latency: what 99 % of the requests are answered in now, in seconds, if somebody knows.
+    """
+    book = Book(store, settings.use_case.name)
+    known = {(each.name, each.version): each for each in book.windows()}
+    measuring = Monitor(settings, store)
+    measured: list[Window] = []
+    decisions: list[Decision] = []
+    ended = [each for each in periods(Path(settings.payloads), settings.monitoring.window_seconds) if each.end <= now]
+    for period in ended:
+        if all_labelled(known, period):
+            continue
+        note(period.name)
+        newest = period == ended[-1]
+        for window in measuring.measure(period, list(known.values()), latency() if newest else None):
+            before = known.get((window.name, window.version))
+            if before is not None and before.labelled == window.labelled and before.rows == window.rows:
+                continue
+            book.keep_window(window, measuring.reference(int(window.version)).model_id)
+            known[(window.name, window.version)] = window
+            measured.append(window)
+            decision = _decided(settings, book, [*known.values()], window, relabelled=before is not None)
+            if decision is not None:
+                decisions.append(decision)
+                for reason in decision.reasons:
+                    if reason.action != "none":
+                        alert(_alert(settings, decision, reason))
+    return Round(tuple(measured), tuple(decisions))
+
+
+def all_labelled(known: dict[tuple[str, str], Window], period: Period) -> bool:
+    """Whether a period has been measured and waits for nothing."""
+    of = [window for (name, _), window in known.items() if name == period.name]
+    return bool(of) and all(each.labelled == each.rows for each in of)
+
+
+def _decided(
+    settings: Settings, book: Book, windows: list[Window], latest: Window, relabelled: bool
+) -> Decision | None:
+    """The decision about a window, if it is new."""
+    until = [each for each in windows if each.end <= latest.end]
+    decision = decide(settings.monitoring.rules, until, book.decisions(), latest.end)
+    if relabelled:
+        decision = decision.model_copy(update={"window": f"{decision.window}+labels"})
+    return decision if book.keep_decision(decision) else None
+
+
+def _alert(settings: Settings, decision: Decision, reason: Reason) -> Alert:
+    urgent = reason.action in ("roll back", "retrain")
+    return Alert(
+        key=f"{settings.use_case.name}/{reason.rule}/{','.join(reason.subjects)}"[:200],
+        severity="critical" if reason.action == "roll back" else "warning",
+        title=f"{settings.use_case.name}: {reason.rule}: {', '.join(reason.subjects)}"[:200],
+        text=reason.text,
+        source="monitor",
+        facts={
+            "window": decision.window,
+            "version": decision.version,
+            "asked for": reason.action if urgent else "a person to look",
+        },
+        when=datetime.now(UTC),
+    )

@@ -1,0 +1,169 @@
+"""What was asked and answered in a window, read from the payload log, and the labels that have arrived since."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.contract import Contract
+from operations.serving.payload_log import ID, TIME, VERSION
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ServedError(ValueError):
+    """What was served, or its labels, cannot be read; the text says why."""
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Period:
+    """From `begin` to before `end`."""
+
+    begin: datetime
+    end: datetime
+
+    @property
+    def name(self) -> str:
+        """Its name, such as ``2013-07-01`` or, if it is no whole day, ``2013-07-01T06:00``."""
+        return f"{self.begin:%Y-%m-%d}" if self.begin == _midnight(self.begin) else f"{self.begin:%Y-%m-%dT%H:%M}"
+
+    def before(self) -> Period:
+        """The period of the same length before this one."""
+        return Period(self.begin - (self.end - self.begin), self.begin)
+
+
+def period_of(moment: datetime, seconds: float) -> Period:
+    """The window of a length that a moment falls into; they are counted from the epoch, so days begin at midnight."""
+    length = timedelta(seconds=seconds)
+    begin = _EPOCH + (moment - _EPOCH) // length * length
+    return Period(begin, begin + length)
+
+
+def periods(folder: Path, seconds: float) -> list[Period]:
+    """The windows in which there were requests, oldest first.
+
+    Raises:
+        ServedError: the log cannot be read.
+    """
+    import pyarrow.compute as pc
+
+    log = _open(folder)
+    if log is None:
+        return []
+    found = {
+        period_of(moment, seconds)
+        for batch in log.to_batches(columns=[TIME])
+        # To the minute: a log has a thousand times as many rows as minutes.
+        for moment in pc.unique(pc.floor_temporal(batch.column(0), unit="minute")).to_pylist()
+    }
+    return sorted(found)
+
+
+def served(folder: Path, period: Period) -> pd.DataFrame:
+    """The requests of a period and their answers, one row each, in the columns of the payload log.
+
+    Raises:
+        ServedError: the log cannot be read.
+    """
+    import pandas as pd
+    import pyarrow.compute as pc
+
+    log = _open(folder)
+    if log is None:
+        return pd.DataFrame({ID: [], TIME: [], VERSION: []})
+    chosen = (pc.field(TIME) >= period.begin) & (pc.field(TIME) < period.end)
+    try:
+        # Whole numbers with gaps stay whole numbers.
+        return log.to_table(filter=chosen).to_pandas(types_mapper=_nullable().get)
+    except (OSError, ValueError) as error:
+        raise ServedError(f"The payload log {folder} cannot be read: {error}") from None
+
+
+def labels(folder: Path, contract: Contract) -> pd.Series | None:
+    """The labels that have arrived, by prediction id.
+
+    A label arrives with the rows of a span. A client that asks for a prediction gives the row's key as its id; a key of
+    several columns is their values with a slash between them.
+
+    Args:
+        folder: of the spans.
+        contract: names the keys and the label.
+
+    Returns:
+        Label by id; rows without a label are left out. None if the contract has no key.
+
+    Raises:
+        ServedError: a file cannot be read.
+    """
+    import pandas as pd
+
+    keys = key_columns(contract)
+    if not keys:
+        return None
+    found = []
+    for file in sorted(folder.glob("*/*")):
+        if file.suffix not in (".parquet", ".csv") or file.name.startswith((".", "_")):
+            continue
+        try:
+            rows = (
+                pd.read_parquet(file, columns=[*keys, contract.label])
+                if file.suffix == ".parquet"
+                else pd.read_csv(file, dtype=dict.fromkeys(keys, str))[[*keys, contract.label]]
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise ServedError(f"The labels in {file} cannot be read: {error}") from None
+        found.append(pd.Series(rows[contract.label].to_numpy(), index=ids(pd.DataFrame(rows), keys)))
+    if not found:
+        return pd.Series(dtype=float)
+    together = pd.Series(pd.concat(found)).dropna()
+    return together.loc[~together.index.duplicated(keep="last")]
+
+
+def key_columns(contract: Contract) -> list[str]:
+    """The columns that name a row."""
+    return [each.name for each in contract.columns if each.role == "key" and each.type == "string"]
+
+
+def ids(rows: pd.DataFrame, keys: Sequence[str]) -> pd.Index:
+    """The prediction ids of rows."""
+    import pandas as pd
+
+    return pd.Index(rows[list(keys)].astype(str).agg("/".join, axis=1) if len(keys) > 1 else rows[keys[0]].astype(str))
+
+
+def _open(folder: Path):
+    """The files of the log that are complete, as one table; None if there are none."""
+    import pyarrow.dataset as ds
+
+    files = [str(each) for each in sorted(folder.glob("*/*.parquet")) if not each.name.startswith(".")]
+    if not files:
+        return None
+    try:
+        # Models may take different columns: all of them, null where a file has none.
+        schemas = [ds.dataset(file, format="parquet").schema for file in files]
+        return ds.dataset(files, format="parquet", schema=_unified(schemas))
+    except (OSError, ValueError) as error:
+        raise ServedError(f"The payload log {folder} cannot be read: {error}") from None
+
+
+def _unified(schemas: Sequence) -> object:
+    import pyarrow as pa
+
+    return pa.unify_schemas(list(dict.fromkeys(schemas)))
+
+
+def _nullable() -> dict:
+    import pandas as pd
+    import pyarrow as pa
+
+    return {pa.int64(): pd.Int64Dtype()}
+
+
+def _midnight(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)

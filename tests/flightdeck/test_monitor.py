@@ -1,0 +1,177 @@
+"""``flightdeck monitor`` on real months, served by a real model: clean ones, and one with a broken sensor."""
+
+import json
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.small_run import SMALL
+
+pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).parents[2]
+# A month of flights is asked for in a day each.
+DAYS = {3: datetime(2013, 7, 1, tzinfo=UTC), 4: datetime(2013, 7, 2, tzinfo=UTC), 5: datetime(2013, 7, 3, tzinfo=UTC)}
+
+
+class Deck:
+    """The command line on one workspace."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+        self.spans = workspace / "spans"
+
+    def __call__(self, *arguments: str, expect: int = 0) -> str:
+        metrics = "evaluation.metrics=[{name: AUC, better: higher, at_least: 0.4},"
+        metrics += " {name: LogLoss, module: components.evaluation.row_metrics},"
+        metrics += " {name: RowCount, module: components.evaluation.row_metrics}]"
+        overrides = (*SMALL, metrics, "model.batch_size=2048", f"workspace={self.workspace}")
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "flightdeck", *arguments),
+                *(part for each in overrides for part in ("--set", each)),
+            ],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done.stdout
+
+    def monitor(self, *arguments: str) -> dict:
+        return json.loads(self("monitor", "--json", "--now", "2013-08-01T00:00:00", *arguments))
+
+    def answer(self, rows: pd.DataFrame, day: datetime) -> None:
+        """Serves rows with the pushed model, spread over a day, and logs them as the service does."""
+        from operations.batch.prediction import to_arrays
+
+        from operations.serving.model import load
+        from operations.serving.payload_log import Payload, as_table
+
+        (folder,) = (self.workspace / "models").glob("*/*")
+        model = load(folder, int(folder.name))
+        names = list(model.inputs.columns)
+        table = pa.table({name: pa.array(rows[name], from_pandas=True) for name in names})
+        columns = to_arrays(table.combine_chunks().to_batches()[0])
+        times = day.timestamp() + np.linspace(0, 86_000, len(rows))
+        outputs = model.predict(columns)
+        payload = Payload(
+            rows["flight_id"].tolist(), times, model.version, model.inputs.columns, columns, None, outputs
+        )
+        log = self.workspace / "payloads" / f"{day:%Y-%m-%d}"
+        log.mkdir(parents=True, exist_ok=True)
+        pq.write_table(as_table(payload), log / "all.parquet")
+
+
+@pytest.fixture(scope="module")
+def deck(prepared, tmp_path_factory):
+    """A model that has learned from January and was evaluated on February, and has answered for March to May."""
+    made = Deck(tmp_path_factory.mktemp("workspace"))
+    made.spans.mkdir()
+    for span in (1, 2):
+        shutil.copytree(prepared / f"span-{span:03d}", made.spans / f"span-{span:03d}")
+    made("run", "--json")
+    for span, day in DAYS.items():
+        rows = pd.read_parquet(prepared / f"span-{span:03d}")
+        if span == 5:
+            rows["temp"] = (rows["temp"] - 32) / 1.8
+        made.answer(rows, day)
+    return made
+
+
+@pytest.fixture(scope="module")
+def first(deck):
+    return deck.monitor()
+
+
+@pytest.fixture(scope="module")
+def labelled(deck, first, prepared):
+    shutil.copytree(prepared / "span-003", deck.spans / "span-003")
+    return deck.monitor()
+
+
+def exceeded(window: dict, *kinds: str) -> set[str]:
+    return {each["subject"] or each["name"] for each in window["signals"] if each["exceeded"] and each["kind"] in kinds}
+
+
+def test_each_window_is_measured_with_all_its_requests(first, prepared):
+    assert [each["name"] for each in first["measured"]] == ["2013-07-01", "2013-07-02", "2013-07-03"]
+    rows = [pq.read_metadata(next((prepared / f"span-{span:03d}").glob("*"))).num_rows for span in DAYS]
+    assert [each["rows"] for each in first["measured"]] == rows
+    assert [each["labelled"] for each in first["measured"]] == [0, 0, 0]
+
+
+def test_real_months_without_a_fault_raise_no_alarm_about_the_data(first):
+    for window in first["measured"][:2]:
+        assert exceeded(window, "drift", "missing", "unseen") == set()
+
+
+def test_a_sensor_that_reports_celsius_is_named_and_people_are_told(deck, first):
+    broken = first["measured"][2]
+
+    assert "temp" in exceeded(broken, "drift")
+    assert exceeded(broken, "missing") == set()
+    (sentence,) = [
+        each["meaning"] for each in broken["signals"] if each["subject"] == "temp" and each["kind"] == "drift"
+    ]
+    assert "temp: the Jensen-Shannon divergence" in sentence
+    told = [json.loads(line) for line in (deck.workspace / "alerts" / "alerts.jsonl").read_text().splitlines()]
+    assert any("temp" in each["title"] for each in told)
+
+
+def test_quality_is_measured_when_the_labels_arrive_and_decided_on_once_more(first, labelled, prepared):
+    (window,) = labelled["measured"]
+    quality = {each["name"]: each for each in window["signals"] if each["kind"] == "quality" and not each["subject"]}
+    slices = {each["subject"] for each in window["signals"] if each["kind"] == "quality" and each["subject"]}
+
+    assert window["name"] == "2013-07-01"
+    assert window["labelled"] == window["rows"]
+    assert 0.5 < quality["auc"]["low"] < quality["auc"]["value"] < quality["auc"]["high"] < 0.9
+    assert quality["log_loss"]["low"] < quality["log_loss"]["value"] < quality["log_loss"]["high"]
+    assert slices == {"origin=EWR", "origin=JFK", "origin=LGA"}
+    assert [each["window"] for each in labelled["decisions"]] == ["2013-07-01+labels"]
+
+
+def test_a_second_round_measures_decides_and_tells_nothing_new(deck, labelled):
+    before = (deck.workspace / "alerts" / "alerts.jsonl").read_text()
+
+    again = deck.monitor()
+
+    assert (again["measured"], again["decisions"]) == ([], [])
+    assert (deck.workspace / "alerts" / "alerts.jsonl").read_text() == before
+
+
+def test_people_see_a_table_and_prometheus_its_gauges(deck, labelled):
+    screen = deck("monitor", "--now", "2013-08-01T00:00:00")
+    gauges = (deck.workspace / "monitoring" / "flightdeck.prom").read_text()
+
+    assert "2013-07-03" in screen
+    assert "temp" in screen
+    assert 'flightdeck_monitor_exceeded{kind="drift"' in gauges
+    temp = [line for line in gauges.splitlines() if 'subject="temp"' in line and "exceeded" in line and "drift" in line]
+    assert [line.rpartition(" ")[2] for line in temp] == ["1.0"]
+
+
+def test_a_window_that_has_not_ended_waits(deck, first):
+    now = (DAYS[3] + timedelta(hours=12)).isoformat()[:19]
+
+    assert json.loads(deck("monitor", "--json", "--now", now))["measured"] == []
+
+
+def test_without_requests_there_is_nothing_to_say_and_without_a_store_one_sentence(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "flightdeck", "monitor", "--set", f"workspace={tmp_path}"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "run the pipeline first" in done.stderr
