@@ -92,6 +92,7 @@ class Service:
             ServingError: there is no folder, no version in it, or none that loads; a column that the payload log is
                 to leave out does not exist.
         """
+        self._versions.require_any()
         await asyncio.to_thread(_prepare_process)
         await self._versions.start()
         self._batcher = Batcher(

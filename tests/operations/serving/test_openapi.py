@@ -57,10 +57,8 @@ def consistent(body) -> bool:
         names = [tensor["name"] for tensor in body["inputs"]]
         rows = {tensor["shape"][0] for tensor in body["inputs"]} | {len(tensor["data"]) for tensor in body["inputs"]}
         return len(rows) == 1 and len(set(names)) == len(names)
-    if "instances" in body:
-        rows = {len(body["instances"])}
-    else:
-        rows = {len(values) for values in body["inputs"].values()}
+    columns = body["inputs"].values() if "inputs" in body else [body["instances"]]
+    rows = {len(values) for values in columns}
     if isinstance(body.get("prediction_ids"), list):
         rows.add(len(body["prediction_ids"]))
     return len(rows) == 1
