@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from flightdeck import config, data, image, kubeflow, models, predict, run, serve
+from flightdeck import config, data, image, kubeflow, models, predict, run, serve, stream
 
 app = typer.Typer(
     name="flightdeck",
@@ -28,6 +28,7 @@ app.add_typer(serve.app, name="serve")
 app.add_typer(models.app, name="models")
 app.command(name="run")(run.run)
 app.command(name="predict")(predict.predict)
+app.command(name="stream")(stream.stream)
 
 
 def main() -> None:
