@@ -27,8 +27,8 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 from apache_beam.io.gcp.pubsub import ReadFromPubSub
-from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 from apache_beam.metrics.metric import Metrics, MetricsFilter
+from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.transforms.window import FixedWindows
 
@@ -277,20 +277,20 @@ class Predict(beam.PTransform):
 
     def expand(self, input_or_inputs: Any) -> dict[str, Any]:
         """Builds the transform."""
-        checked: Any = input_or_inputs | "Check" >> beam.ParDo(Check(self._job)).with_outputs(_DEAD, main="good")
-        handler = SavedModelHandler(self._job.model, self._job.version)
         windows = FixedWindows(self._job.seconds)
+        # Before the inference: it batches rows, and batches of the global window belong to the end of time.
+        windowed = input_or_inputs | "Window" >> beam.WindowInto(windows)
+        checked: Any = windowed | "Check" >> beam.ParDo(Check(self._job)).with_outputs(_DEAD, main="good")
+        handler = SavedModelHandler(self._job.model, self._job.version)
         rows = (
             checked["good"]
             | "Infer" >> RunInference(handler)
-            | "LogWindow" >> beam.WindowInto(windows)
             | "LogKey" >> beam.WithKeys(_shard_of, self._job.shards)
             | "LogGroup" >> beam.GroupByKey()
             | "WriteLog" >> beam.ParDo(WriteLog(self._job))
         )
         dead = (
             checked[_DEAD]
-            | "DeadWindow" >> beam.WindowInto(windows)
             | "DeadKey" >> beam.WithKeys(0)
             | "DeadGroup" >> beam.GroupByKey()
             | "WriteDead" >> beam.ParDo(WriteDeadLetters(self._job.dead_letters))
