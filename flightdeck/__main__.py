@@ -24,6 +24,7 @@ from flightdeck import (
     run,
     runs,
     serve,
+    stream,
     tensorboard,
 )
 
@@ -46,6 +47,7 @@ app.add_typer(serve.app, name="serve")
 app.add_typer(models.app, name="models")
 app.command(name="run")(run.run)
 app.command(name="predict")(predict.predict)
+app.command(name="stream")(stream.stream)
 app.command(name="monitor")(monitor.monitor)
 app.command(name="report")(report.report)
 app.command(name="tensorboard")(tensorboard.tensorboard)

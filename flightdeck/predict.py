@@ -2,49 +2,128 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from operations.batch.files import InputFile
+    from operations.batch.prediction import Prediction
+    from operations.registry import Version
+    from operations.registry.records import Records
+    from pipeline.settings import Settings
+
 
 def predict(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE...", help="Parquet or CSV. Default: a window of spans.")
+    ] = None,
     config: Config = DEFAULT_CONFIG,
     overrides: Overrides = None,
-    window: Annotated[str, typer.Option(help="Spans FIRST:LAST to predict.")] = "newest:newest",
+    window: Annotated[
+        str | None, typer.Option(help="Spans FIRST:LAST to predict. Default without files: newest:newest.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.", dir_okay=False)] = Path(
         "workspace/predictions.parquet"
     ),
+    pipeline: Annotated[
+        bool | None,
+        typer.Option(
+            "--pipeline/--no-pipeline",
+            help="Through BulkInferrer on Beam. Default: for a window, and for batch.pipeline_rows or more.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Let the latest blessed model answer for every row of a window of spans, with or without labels.
+    """Let the served version of the model answer for every row of files, or of a window of spans.
 
-    Writes the keys of the rows and the predicted probability.
+    Writes the keys of the rows, the prediction and the version that answered, in the order of the rows. Labels are not
+    needed.
     """
     import json
 
-    from flightdeck.recorded import recorded_run, require_spans
-    from operations.ledger import Ledger, LedgerError
+    from operations.batch import files as batch_files
+    from operations.registry import Registry
+    from operations.registry.records import Records
+
+    settings = load_settings(config, overrides)
+    if files and window:
+        raise batch_files.InputError("Either files or a --window can be predicted, not both.")
+    chosen = files or batch_files.of_window(settings.spans, window or "newest:newest")
+    found = [batch_files.inspect(each) for each in chosen]
+    version, records = Registry(settings).served(), Records(settings)
+    through = pipeline
+    if through is None:
+        through = not files or sum(each.rows for each in found) >= settings.batch.pipeline_rows
+    if through and any(each.rows for each in found):
+        done = _through_pipeline(settings, version, found, output, records, quiet=as_json)
+    else:
+        done = _in_process(settings, version, found, output, records, quiet=as_json)
+    if as_json:
+        told = {**vars(done), "output": str(done.output), "seconds": round(done.seconds, 3)}
+        typer.echo(json.dumps(told, indent=2))
+    else:
+        typer.echo(f"{done.rows:,} predictions of version {done.version} in {output}, {done.seconds:.1f} s")
+
+
+def _in_process(
+    settings: Settings, version: Version, files: Sequence[InputFile], output: Path, records: Records, quiet: bool
+) -> Prediction:
+    from rich.progress import Progress as Bar
+
+    from flightdeck.console import console, noise_into
+    from pipeline.workspace import new_run_id
+
+    log = settings.runs / new_run_id() / "run.log"
+    log.parent.mkdir(parents=True)
+    with noise_into(log) as screen:
+        from operations.batch import files as batch_files
+        from operations.batch import prediction
+
+        model = prediction.load(version)
+        inputs = batch_files.check(files, prediction.types(model), settings.contract())
+        on = console(screen)
+        with Bar(console=on, transient=True, disable=quiet or not on.is_terminal) as bar:
+            task = bar.add_task("Predicting", total=inputs.rows)
+            return prediction.in_process(
+                model, version, inputs, output, records, lambda rows: bar.update(task, completed=rows)
+            )
+
+
+def _through_pipeline(
+    settings: Settings, version: Version, files: Sequence[InputFile], output: Path, records: Records, quiet: bool
+) -> Prediction:
+    from flightdeck.recorded import recorded_run
+    from operations.batch import prediction
+    from operations.ledger import Ledger
     from pipeline import store
 
-    settings = load_settings(config, [*(overrides or ()), f'data.window="{window}"'])
-    if not Ledger(store.connection(settings)).has_blessed_model():
-        raise LedgerError("There is no blessed model yet: train one with: flightdeck run")
-    require_spans(settings)
-    with recorded_run(settings, "prediction", quiet=as_json) as run:
-        record = run.execute("create_inference_pipeline")
+    model_id = prediction.model_id(version)
+    staged = prediction.staging(settings)
+    data = settings.data.model_copy(update={"spans": str(staged), "window": "oldest:newest"})
+    with recorded_run(settings.model_copy(update={"data": data}), "prediction", quiet) as run:
+        from operations.batch import files as batch_files
+
+        run.progress.note("Checking and staging the rows")
+        try:
+            model = prediction.load(version)
+            inputs = batch_files.check(files, prediction.types(model), settings.contract())
+            prediction.stage(inputs, staged)
+        finally:
+            run.progress.close()
+        started = time.monotonic()
+        record = run.execute(
+            "create_inference_pipeline", model_id, prediction.staged_types(inputs), list(model.outputs)
+        )
+        seconds = time.monotonic() - started
         if record.outcome == "failed":
             run.screen.write("".join(f"{reason}\n" for reason in record.reasons))
             raise typer.Exit(1)
-        from operations import predictions
-
         examples = Ledger(store.connection(settings)).outputs(run.run_id)["BulkInferrer"]["output_examples"]
-        keys = [each.name for each in settings.contract().columns if each.role == "key" and each.type == "string"]
-        rows = predictions.write_parquet(Path(examples.uri), [*keys, "probability"], output)
-        run.screen.write(
-            json.dumps({"run_id": run.run_id, "rows": rows, "output": str(output)}) + "\n"
-            if as_json
-            else f"{rows:,} predictions in {output}\n"
-        )
+        return prediction.collect(examples, run.run_id, model, version, inputs, output, records, seconds)

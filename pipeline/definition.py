@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 
 from tfx.components import (
     BulkInferrer,
@@ -19,7 +20,6 @@ from tfx.components import (
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import bulk_inferrer_pb2, pusher_pb2, trainer_pb2, transform_pb2
@@ -27,6 +27,7 @@ from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components.champion import ChampionStrategy
+from components.chosen_model import ChosenModelStrategy
 from components.curated_schema import CuratedSchema
 from components.data_gate import DataGate
 from components.infra_validator import InfraValidator
@@ -202,30 +203,45 @@ def create_reproduction_pipeline(settings: Settings) -> Pipeline:
     return _pipeline(settings, f"{settings.use_case.name}-reproduction", [*learning.nodes, evaluator])
 
 
-def create_inference_pipeline(settings: Settings) -> Pipeline:
-    """Batch inference: the latest blessed model answers for every row of a window of spans, labelled or not.
+def create_inference_pipeline(
+    settings: Settings,
+    model_id: int,
+    columns: Mapping[str, str] | None = None,
+    outputs: Sequence[str] = ("probability",),
+) -> Pipeline:
+    """Batch inference: a chosen model answers for every row of a window of spans, labelled or not.
 
-    The output examples hold the raw columns, the keys of the contract and the prediction.
+    The output examples hold the ingested columns and the predictions.
+
+    Args:
+        settings: `data` says where the spans are, and which.
+        model_id: of the Model artifact, such as that of the served version. After a rollback, this is not the newest.
+        columns: what the spans hold: name -> type. Default: the columns of the contract, its keys included.
+        outputs: of the model's signature, to be written as columns of the same names.
     """
     contract = settings.contract()
-    keys = {column.name: "string" for column in contract.columns if column.role == "key" and column.type == "string"}
+    ignored: list[str] = []
+    if columns is None:
+        keys = {
+            column.name: "string" for column in contract.columns if column.role == "key" and column.type == "string"
+        }
+        columns = {**contract.ingested(labelled=False), **keys}
+        ignored = [name for name in contract.ignored(labelled=False) if name not in keys]
     examples = SpanExampleGen(
         input_base=settings.spans,
-        columns={**contract.ingested(labelled=False), **keys},
-        ignored=[name for name in contract.ignored(labelled=False) if name not in keys],
+        columns=columns,
+        ignored=ignored,
         window=settings.data.window,
         eval_spans=0,
     )
     # What was asked of the model, to be compared with what it learned from.
     statistics = StatisticsGen(examples=examples.outputs["examples"])
-    champion = Resolver(
-        strategy_class=LatestBlessedModelStrategy,
-        model=Channel(type=Model),
-        model_blessing=Channel(type=ModelBlessing),
-    ).with_id("Champion")
+    model = Resolver(
+        strategy_class=ChosenModelStrategy, config={"model_id": model_id}, model=Channel(type=Model)
+    ).with_id("ServedModel")
     inferrer = BulkInferrer(
         examples=examples.outputs["examples"],
-        model=champion.outputs["model"],
+        model=model.outputs["model"],
         data_spec=bulk_inferrer_pb2.DataSpec(example_splits=["all"]),
         model_spec=bulk_inferrer_pb2.ModelSpec(model_signature_name=["serving_default"]),
         output_example_spec=bulk_inferrer_pb2.OutputExampleSpec(
@@ -233,14 +249,14 @@ def create_inference_pipeline(settings: Settings) -> Pipeline:
                 bulk_inferrer_pb2.OutputColumnsSpec(
                     predict_output=bulk_inferrer_pb2.PredictOutput(
                         output_columns=[
-                            bulk_inferrer_pb2.PredictOutputCol(output_key="probability", output_column="probability")
+                            bulk_inferrer_pb2.PredictOutputCol(output_key=name, output_column=name) for name in outputs
                         ]
                     )
                 )
             ]
         ),
     )
-    return _pipeline(settings, settings.use_case.name, [examples, statistics, champion, inferrer])
+    return _pipeline(settings, settings.use_case.name, [examples, statistics, model, inferrer])
 
 
 def _pipeline(settings: Settings, name: str, nodes: list[BaseNode]) -> Pipeline:

@@ -82,10 +82,13 @@ def gather(
     documents: dict[str, Any] = {}
     if examples := outputs.get("SpanExampleGen", {}).get("examples"):
         spans = sorted(json.loads(str(examples.properties["spans"])))
-        newest = settings.data.eval_spans
+        rows, newest = json.loads(str(examples.properties["row_counts"])), settings.data.eval_spans
         fields |= {
-            "spans": {"train": spans[:-newest], "eval": spans[-newest:]},
-            "rows": json.loads(str(examples.properties["row_counts"])),
+            # Of a prediction there is one split.
+            "spans": {"train": spans[:-newest], "eval": spans[-newest:]}
+            if "eval" in rows
+            else {next(iter(rows)): spans},
+            "rows": rows,
             "data": str(examples.properties["input_fingerprint"]),
         }
         if files := ingested(settings.spans, spans, fields["data"]):
@@ -95,6 +98,8 @@ def gather(
     trainer = outputs.get("Trainer", {})
     if model := trainer.get("model"):
         fields["model_id"] = model.artifact_id
+    if answering := outputs.get("ServedModel", {}).get("model"):
+        fields["model_id"] = answering.artifact_id
     if (run := trainer.get("model_run")) and fileio.exists(f"{run.uri}/{TRAINING}"):
         used = _json(f"{run.uri}/{TRAINING}")
         fields["hyperparameters"] = hyperparameters(used.get("settings", {}))

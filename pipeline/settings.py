@@ -339,6 +339,17 @@ class Serving(Section):
     payloads: Payloads = Payloads()
 
 
+class Batch(Section):
+    """Batch prediction: `flightdeck predict`."""
+
+    pipeline_rows: int = Field(
+        default=1_000_000,
+        ge=1,
+        description="From so many rows on, the inference pipeline predicts, which Beam can spread; fewer are predicted "
+        "in one process, which starts sooner.",
+    )
+
+
 class Toleration(Section):
     """Lets a pod run on nodes with a taint."""
 
@@ -421,6 +432,7 @@ class Settings(Section):
     metadata: Metadata = Metadata()
     beam: Beam = Beam()
     serving: Serving = Serving()
+    batch: Batch = Batch()
     kubeflow: Kubeflow | None = None
     cache: bool = Field(
         default=True, description="Reuse the results of nodes whose inputs, settings and code are unchanged."

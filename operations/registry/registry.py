@@ -361,9 +361,12 @@ class Registry:
             raise RegistryError(f"The registry {self._folder} cannot be read: {error.strerror}.") from error
 
     def _is_here(self, push: Push, present: dict[int, Path]) -> bool:
-        """Whether a record is about this folder: one store may serve several, and a folder may have been moved."""
-        recorded = os.path.abspath(os.path.dirname(push.destination))
-        return push.number in present or recorded == os.path.abspath(self._folder)
+        """Whether a record is about this folder: one store may serve several."""
+        recorded = Path(os.path.abspath(push.destination)).parent
+        here = Path(os.path.abspath(self._folder))
+        # A workspace that was moved, or is mounted elsewhere, still holds the versions that its records tell of.
+        moved = recorded.name == here.name and not recorded.is_dir()
+        return push.number in present or recorded == here or moved
 
     def _version(self, push: Push, models: dict[int, Model]) -> Version:
         model = models.get(push.model_id or 0)

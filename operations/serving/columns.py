@@ -22,6 +22,7 @@ Columns = dict[str, np.ndarray]
 # What stands for a missing value in a column that has no other way to say so: models/signatures.py says the same, and
 # every exporter that wants missing values must.
 MISSING: dict[str, Any] = {"int64": -(2**63), "float32": float("nan"), "float64": float("nan"), "string": ""}
+_REAL = {float, int, type(None)}
 _INT64 = -(2**63), 2**63 - 1
 _NOT_A_TYPE = {
     bool: "a truth value",
@@ -195,6 +196,8 @@ def _array(column: Column, values: Sequence[Any]) -> np.ndarray:
     if types & {list, tuple}:
         values = [_unwrapped(column, value, row) for row, value in enumerate(values)]
         types = set(map(type, values))
+    if column.dtype in ("float32", "float64"):
+        return _shaped(column, _real(column, values, types))
     if type(None) in types:
         missing = MISSING.get(column.dtype)
         values = [missing if value is None else value for value in values]
@@ -203,8 +206,6 @@ def _array(column: Column, values: Sequence[Any]) -> np.ndarray:
         return _shaped(column, _text(column, values, types))
     if column.dtype == "int64":
         return _shaped(column, _whole(column, values, types))
-    if column.dtype in ("float32", "float64"):
-        return _shaped(column, _real(column, values, types))
     raise UnprocessableError(f"`{column.name}` is of the type {column.dtype}, which has no plain values.", column.name)
 
 
@@ -233,14 +234,14 @@ def _whole(column: Column, values: Sequence[Any], types: set[type]) -> np.ndarra
 
 
 def _real(column: Column, values: Sequence[Any], types: set[type]) -> np.ndarray:
-    if not types <= {float, int}:
-        raise _wrong(column, *_first_not(values, float, int))
+    if not types <= _REAL:
+        raise _wrong(column, *_first_not(values, *_REAL))
     try:
-        # Through float64, as a literal of the same text is; an infinity is checked for afterwards.
+        # Through float64, as a literal of the same text is; an infinity is checked for afterwards. None becomes NaN.
         with np.errstate(over="ignore"):
             array = np.array(values, np.float64).astype(column.dtype, copy=False)
     except OverflowError:
-        row = next(row for row, value in enumerate(values) if abs(value) > 1e308)
+        row = next(row for row, value in enumerate(values) if value is not None and abs(value) > 1e308)
         raise _overflow(column, row) from None
     infinite = np.isinf(array)
     if infinite.any():

@@ -38,8 +38,11 @@ def _with_words(body: bytes, error: orjson.JSONDecodeError) -> Any:
     # Python's own parser is recursive and slow: it gets only what may be valid for it and cannot nest deeply.
     if _WORDS.search(body) and not _nests_deeper_than(body, _NESTING):
         try:
-            return json.loads(body.decode(), parse_float=_number)
-        except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError.
+            document = json.loads(body.decode(), parse_float=_number, parse_int=_whole)
+            # Half of a pair of surrogates is no text, which Python's parser does not mind.
+            orjson.dumps(document)
+            return document
+        except (ValueError, TypeError, OverflowError, RecursionError):  # UnicodeDecodeError is a ValueError.
             pass
     text = str(error)
     raise BadRequestError(f"The body is not valid JSON: {text[:200]}.") from None
@@ -51,6 +54,12 @@ def _number(text: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise ValueError(f"the number {text[:20]} is too large")
     return value
+
+
+def _whole(text: str) -> int | float:
+    # As orjson does with what does not fit into 64 bits.
+    value = int(text)
+    return value if -(2**63) <= value < 2**64 else float(value)
 
 
 def _nests_deeper_than(body: bytes, limit: int) -> bool:

@@ -156,9 +156,11 @@ def check_tensor(name: str, datatype: str, shape: Sequence[Any]) -> tuple[int, .
     if datatype != BYTES and datatype not in NUMBERS:
         known = ", ".join([*NUMBERS, BYTES])
         raise BadRequestError(f"`{name}` has the datatype {datatype[:40]!r}; those known are {known}.", name)
-    if not all(type(size) is int and 0 <= size < _LARGEST_SIZE for size in shape) or len(shape) > 8:
+    # 2.0 is a whole number in JSON; true is none.
+    whole = all(type(size) is int or (type(size) is float and size.is_integer()) for size in shape)
+    if not whole or len(shape) > 8 or not all(0 <= size < _LARGEST_SIZE for size in shape):
         raise BadRequestError(f"`{name}` has a `shape` that is not a list of sizes, such as [2, 1].", name)
-    return tuple(shape)
+    return tuple(map(int, shape))
 
 
 def from_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> Tensor:

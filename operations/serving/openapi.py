@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from operations.serving import open_inference_v2 as v2
+from operations.serving import tfserving_v1 as v1
 from operations.serving.columns import Column
-from operations.serving.model import EXAMPLES, LoadedModel
+from operations.serving.model import EXAMPLES, RAW, LoadedModel
 
 _ID = {"type": "string", "minLength": 1, "maxLength": 200}
 _HEADERS = {
@@ -167,20 +168,18 @@ def _schemas(model: LoadedModel, max_rows: int) -> dict[str, Any]:
         "additionalProperties": False,
         "minProperties": 1,
     }
+    tensors = [tensor for column in columns for tensor in _inputs(column)]
     ids = {"anyOf": [_list(_ID, max_rows), {"type": "boolean"}]}
-    signatures = {"signature_name": {"type": "string", "enum": sorted(model.signatures)}}
-    forms = [
-        {
+    forms = [_form("instances", _list(row, max_rows), RAW, ids), _form("inputs", by_column, RAW, ids)]
+    if EXAMPLES in model.signatures:
+        example = {
             "type": "object",
-            "properties": {key: value, **signatures, "prediction_ids": ids},
-            "required": [key],
-            "not": {"required": [other]},
+            "description": "A serialised tf.Example.",
+            "properties": {v1.B64: {"type": "string", "contentEncoding": "base64"}},
+            "required": [v1.B64],
+            "additionalProperties": False,
         }
-        for key, other, value in (
-            ("instances", "inputs", _list({"anyOf": [row, *_example(model)]}, max_rows)),
-            ("inputs", "instances", by_column),
-        )
-    ]
+        forms += [_form(key, _list(example, max_rows), EXAMPLES, ids) for key in ("instances", "inputs")]
     return {
         "Error": {
             "type": "object",
@@ -189,7 +188,7 @@ def _schemas(model: LoadedModel, max_rows: int) -> dict[str, Any]:
             "additionalProperties": False,
         },
         "ErrorV1": _object({"error": "string"}),
-        "PredictRequest": {"oneOf": forms, "examples": [{"instances": [example_row(model)]}]},
+        "PredictRequest": {"anyOf": forms, "examples": [{"instances": [example_row(model)]}]},
         "PredictResponse": {
             "type": "object",
             "properties": {
@@ -222,7 +221,7 @@ def _schemas(model: LoadedModel, max_rows: int) -> dict[str, Any]:
             "properties": {
                 "id": {"type": "string", "maxLength": v2.LONGEST_ID},
                 "parameters": {"type": "object"},
-                "inputs": {"type": "array", "minItems": 1, "items": {"anyOf": [_input(column) for column in columns]}},
+                "inputs": {"type": "array", "minItems": 1, "items": {"anyOf": tensors}},
                 "outputs": {
                     "type": "array",
                     "items": {
@@ -291,25 +290,43 @@ def _infer_example(model: LoadedModel) -> dict[str, Any]:
     }
 
 
-def _example(model: LoadedModel) -> list[dict[str, Any]]:
-    """A serialised tf.Example as a row, if the model takes one."""
-    if EXAMPLES not in model.signatures:
-        return []
-    encoded = {"type": "string", "contentEncoding": "base64"}
-    return [{"type": "object", "properties": {"b64": encoded}, "required": ["b64"], "additionalProperties": False}]
+def _form(key: str, values: dict[str, Any], signature: str, ids: dict[str, Any]) -> dict[str, Any]:
+    """One of the forms of a request: by row or by column, of one signature."""
+    return {
+        "type": "object",
+        "properties": {key: values, "signature_name": {"const": signature}, "prediction_ids": ids},
+        "required": [key],
+        "not": {"required": ["inputs" if key == "instances" else "instances"]},
+    }
 
 
-def _input(column: Column) -> dict[str, Any]:
+def _inputs(column: Column) -> list[dict[str, Any]]:
+    """What a tensor for a column may look like, by datatype."""
+    value = _value(column)
+    if column.dtype == "string":
+        return [_tensor(column.name, [v2.BYTES], value)]
+    whole = {**value, "type": ["integer", "null"]}
+    real = [name for name in v2.NUMBERS if name.startswith("FP")]
+    integers = [name for name in v2.NUMBERS if "INT" in name]
+    return [_tensor(column.name, real, value), _tensor(column.name, integers, whole)]
+
+
+def _tensor(name: str, datatypes: list[str], value: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            "name": {"const": column.name},
-            "datatype": {"enum": [v2.BYTES] if column.dtype == "string" else [*v2.NUMBERS]},
-            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2},
-            "parameters": {"type": "object"},
-            "data": {"type": "array", "items": _value(column)},
+            "name": {"const": name},
+            "datatype": {"enum": datatypes},
+            "shape": {
+                "description": "[rows] or [rows, 1]",
+                "type": "array",
+                "prefixItems": [{"type": "integer", "minimum": 1}, {"const": 1}],
+                "minItems": 1,
+                "maxItems": 2,
+            },
+            "data": {"type": "array", "minItems": 1, "items": value},
         },
-        "required": ["name", "datatype", "shape"],
+        "required": ["name", "datatype", "shape", "data"],
     }
 
 

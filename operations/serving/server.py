@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pipeline.settings import Serving
 
 _BACKLOG = 2048
+# Longer than load balancers keep an idle connection, so that it is they who close it and not a request that finds out.
+_KEEP_ALIVE_SECONDS = 75
 # What writing the payload log and unloading may take after the last answer.
 _LAST_SECONDS = 15.0
 _log = logging.getLogger(__name__)
@@ -173,6 +175,7 @@ class _Http(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 backlog=_BACKLOG,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=max(1, round(grace_seconds)),
             )
         )

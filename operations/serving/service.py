@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from operations.serving.batching import Batcher
 from operations.serving.columns import Columns, row_count
-from operations.serving.errors import NotReadyError, TooLargeError, UnprocessableError
+from operations.serving.errors import NotReadyError, ServingError, TooLargeError, UnprocessableError
 from operations.serving.metrics import Metrics
 from operations.serving.model import RAW, LoadedModel
 from operations.serving.payload_log import Outcome, Payload, PayloadLog
@@ -89,8 +89,10 @@ class Service:
         """Loads and warms up the newest version that can be served, then watches the folder.
 
         Raises:
-            ServingError: there is no folder, no version in it, or none that loads.
+            ServingError: there is no folder, no version in it, or none that loads; a column that the payload log is
+                to leave out does not exist.
         """
+        self._versions.require_any()
         await asyncio.to_thread(_prepare_process)
         await self._versions.start()
         self._batcher = Batcher(
@@ -101,6 +103,7 @@ class Service:
         )
         self.metrics.waiting_rows.set_function(lambda: self._batcher.waiting_rows if self._batcher else 0)
         if self._payload_folder is not None:
+            await self._check_exclusions()
             self._payloads = PayloadLog(self._payload_folder, self.settings.payloads, self._has_logged)
 
     def refuse(self) -> None:
@@ -221,6 +224,18 @@ class Service:
         """
         if rows > self.settings.max_rows:
             raise TooLargeError(f"The request has {rows} rows; {self.settings.max_rows} are allowed.")
+
+    async def _check_exclusions(self) -> None:
+        """Refuses a column to leave out that does not exist: what it was to protect would be logged."""
+        with self.using() as model:
+            known = [*model.inputs.names, *model.outputs]
+        for name in self.settings.payloads.exclude:
+            if name not in known:
+                await self.stop()
+                raise ServingError(
+                    f"serving.payloads.exclude names `{name}`, which the model neither takes nor gives; it has"
+                    f" {', '.join(sorted(known))}."
+                )
 
     def _new_ids(self, rows: int) -> list[str]:
         # One random number per request: 64 of them would take as long as the model.

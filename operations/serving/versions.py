@@ -127,6 +127,17 @@ class Versions:
         except KeyError:
             raise UnknownModelError(f"There is no version {version}; {self._choice()}", "version") from None
 
+    def require_any(self) -> None:
+        """Refuses a folder without versions, before anything slow is done for them.
+
+        Raises:
+            ServingError: it is not there, or holds none.
+        """
+        with contextlib.suppress(OSError):
+            if _numbers(self._folder):
+                return
+        raise ServingError(self._nothing_to_serve())
+
     async def start(self) -> None:
         """Returns when one version can answer; goes on to load others, and to watch the folder.
 

@@ -179,3 +179,14 @@ def test_loaders_that_restore_by_the_graph_alone_give_the_same_answers(trained, 
         signature = loaded.signature_def["serving_default"]
         stored = session.run(signature.outputs["probability"].name, {signature.inputs["examples"].name: examples})
     np.testing.assert_allclose(stored, answers["predict_raw"]["probability"][:200], atol=1e-6)
+
+
+def test_the_prediction_service_gives_the_same_answers_for_plain_rows_and_for_examples(trained, answers, rows) -> None:
+    from operations.serving import columns, model
+
+    served = model.load(trained.folder / "serving", 1)
+    served.warm_up()
+    plain = served.predict(columns.from_rows(rows, served.inputs))["probability"]
+    np.testing.assert_allclose(plain, answers["predict_raw"]["probability"], atol=1e-6)
+    by_example = served.predict_examples([_example(row) for row in rows])["probability"]
+    np.testing.assert_allclose(by_example, answers["serving_default"]["probability"], atol=1e-6)

@@ -115,13 +115,17 @@ def three_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     factory = Factory(tmp_path_factory.mktemp("three") / "workspace")
     for number, run in enumerate(("one", "two", "three"), start=1):
         factory.push(run, factory.train(run), number)
-    return factory.workspace
+    kept = factory.workspace.with_name("kept")
+    # The artifacts stay where the records say they are.
+    shutil.copytree(factory.workspace, kept)
+    shutil.rmtree(factory.workspace / "models")
+    return kept
 
 
 @pytest.fixture
 def three(three_runs: Path, tmp_path: Path) -> Factory:
     """A copy of it, because each commit of SQLite waits for the disk. A workspace can be moved."""
-    return Factory(Path(shutil.copytree(three_runs, tmp_path / "moved")))
+    return Factory(Path(shutil.copytree(three_runs, tmp_path / "workspace")))
 
 
 def served_content(factory: Factory) -> str:
@@ -342,27 +346,37 @@ def test_a_folder_elsewhere_is_refused(factory: Factory) -> None:
         Registry(settings)
 
 
-def test_the_command_line_lists_rolls_back_and_needs_no_tensorflow(three: Factory) -> None:
+def test_the_command_line_needs_no_tensorflow(three: Factory) -> None:
     script = (
-        "import sys; from flightdeck.__main__ import app; "
-        "app(sys.argv[1:], standalone_mode=False); "
+        "import sys; from flightdeck.__main__ import app; app(sys.argv[1:], standalone_mode=False); "
         "assert not {'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)"
     )
-
-    def models(*arguments: str, status: int = 0) -> str:
-        options = ["--set", f"workspace={three.workspace}"]
-        module = ["-c", script] if status == 0 else ["-m", "flightdeck"]
-        done = subprocess.run(
-            [sys.executable, *module, "models", *arguments, *options], capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == status, done.stderr
-        return done.stdout if status == 0 else done.stderr
-
-    change = json.loads(models("rollback", "--reason", "drill", "--json"))
+    arguments = ["models", "rollback", "--reason", "drill", "--json", "--set", f"workspace={three.workspace}"]
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    change = json.loads(done.stdout)
     assert (change["replaced"], change["restores"], change["reason"]) == (3, 2, "drill")
-    listed = json.loads(models("list", "--json"))
-    assert [each["number"] for each in listed] == [change["number"], 3, 2, 1]
+
+
+def test_the_command_line_tells_what_there_is_and_refuses_in_a_sentence(three: Factory) -> None:
+    from typer.testing import CliRunner
+
+    from flightdeck.__main__ import app
+
+    def models(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["models", *arguments, "--set", f"workspace={three.workspace}"])
+        if done.exception is not None:
+            raise done.exception
+        return done.output
+
+    change = json.loads(models("rollback", "--to", "1", "--json"))
+    assert [each["number"] for each in json.loads(models("list", "--json"))] == [change["number"], 3, 2, 1]
     assert "rolled back" in models("list")
-    assert json.loads(models("show", "--json"))["restores"] == 2
-    assert models("promote", "nobody", status=2).count("\n") == 1
-    assert json.loads(models("prune", "--keep", "1", "--dry-run", "--json"))["removed"] == [2]
+    assert "rollback to 1" in models("show")
+    assert json.loads(models("show", "3", "--json"))["rolled_back_by"] == change["number"]
+    assert json.loads(models("prune", "--keep", "1", "--dry-run", "--json"))["removed"] == [1, 2]
+    assert "Removed 1, 2" in models("prune", "--keep", "1")
+    assert "instead of" in models("promote", "two")
+    for wrong in (["promote", "nobody"], ["prune"], ["show", "four"], ["rollback", "--to", "9"]):
+        with pytest.raises(RegistryError):
+            models(*wrong)

@@ -84,8 +84,8 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+    def log_message(self, *args: object) -> None:
+        """Says nothing."""
 
 
 @pytest.mark.unit
@@ -130,7 +130,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kinds = {"carrier": tf.string, "distance": tf.float32, "day_of_week": tf.int64, "wind_gust": tf.float32}
     score = tf.function(
         lambda carrier, distance, day_of_week, wind_gust: {
-            "probability": tf.sigmoid(distance * 1e-3 + tf.cast(tf.strings.length(carrier), tf.float32))
+            "probability": tf.sigmoid(
+                distance * 1e-3
+                + tf.cast(tf.strings.length(carrier), tf.float32)
+                + tf.where(tf.math.is_nan(wind_gust), tf.cast(day_of_week, tf.float32), wind_gust)
+            )
         }
     ).get_concrete_function(**{name: tf.TensorSpec([None, 1], kind, name) for name, kind in kinds.items()})
     tf.saved_model.save(tf.Module(), str(folder / "model"), signatures={"predict_raw": score})

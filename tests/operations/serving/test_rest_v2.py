@@ -149,7 +149,7 @@ def changed(**fields):
         (changed(datatype="BF16"), 400, "amount"),
         (changed(shape=None), 400, "amount"),
         (changed(shape=[-1, 1]), 400, "amount"),
-        (changed(shape=[1.0, 1]), 400, "amount"),
+        (changed(shape=[1.5, 1]), 400, "amount"),
         (changed(shape=[True, 1]), 400, "amount"),
         (changed(shape=[2, 1]), 400, "amount"),
         (changed(shape=[2**31 - 1] * 8), 400, "amount"),

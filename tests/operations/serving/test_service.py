@@ -210,6 +210,18 @@ def test_without_a_version_that_loads_the_service_says_why(models, tmp_path) -> 
     assert "No version of the model can be served. The newest: " in asyncio.run(starting(tmp_path / "bad"))
 
 
+def test_a_column_to_leave_out_of_the_log_that_does_not_exist_is_refused(models, tmp_path) -> None:
+    async def scenario() -> None:
+        push(models[0.0], tmp_path / "registry", 1)
+        settings = Serving(payloads=Payloads(exclude=("amount", "color")))
+        service = Service("small", tmp_path / "registry", settings, tmp_path / "payloads")
+        with pytest.raises(ServingError, match="exclude names `color`, which the model neither takes nor gives"):
+            await service.start()
+        assert not service.ready
+
+    asyncio.run(scenario())
+
+
 def test_an_older_version_is_served_when_the_newest_does_not_load_at_the_start(models, tmp_path) -> None:
     async def scenario() -> None:
         push(models[0.0], tmp_path, 1)

@@ -1,0 +1,58 @@
+"""The resolver strategy that takes one certain model: the one with a given id in the metadata store.
+
+TFX's own strategies take what is newest. After a rollback the model in production is not the newest one, and whoever
+makes the pipeline knows which one it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tfx.dsl.components.common import resolver
+
+if TYPE_CHECKING:
+    import ml_metadata as mlmd
+    from tfx import types
+
+MODEL_KEY = "model"
+
+
+class ChosenModelStrategy(resolver.ResolverStrategy):
+    """Resolves the model with a given artifact id.
+
+    Use:
+
+        served = Resolver(
+            strategy_class=ChosenModelStrategy,
+            config={"model_id": 42},
+            model=Channel(type=Model),
+        ).with_id("ServedModel")
+
+    The channel is scoped to the pipeline by its name, so a model of another pipeline is not found.
+    """
+
+    def __init__(self, model_id: int) -> None:
+        """Takes the id of the Model artifact."""
+        super().__init__()
+        self._model_id = model_id
+
+    def resolve_artifacts(
+        self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
+    ) -> dict[str, list[types.Artifact]] | None:
+        """Returns the model, or None if there is none with that id, which stops the pipeline.
+
+        Args:
+            store: The metadata store (not queried: the input channel holds all there is to know).
+            input_dict: All models of the pipeline under the key `model`.
+
+        Raises:
+            ValueError: If the channel is not named so.
+        """
+        del store
+        if set(input_dict) != {MODEL_KEY}:
+            raise ValueError(
+                f"ChosenModelStrategy needs exactly the channel {MODEL_KEY}, "
+                f"but the Resolver was given {', '.join(sorted(input_dict)) or 'none'}."
+            )
+        chosen = [model for model in input_dict[MODEL_KEY] if model.id == self._model_id]
+        return {MODEL_KEY: chosen} if chosen else None

@@ -1,0 +1,74 @@
+"""`flightdeck serve` as a user meets it."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.operations.serving import small_model
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+FLIGHTDECK = [sys.executable, "-m", "flightdeck"]
+
+
+def refused(*arguments: str) -> str:
+    """The one sentence of a command that cannot start."""
+    done = subprocess.run([*FLIGHTDECK, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    (sentence,) = done.stderr.strip().splitlines()
+    return sentence
+
+
+def test_without_a_version_it_says_how_to_get_one(tmp_path):
+    nowhere = refused("serve", "--port", "0", "--grpc-port", "0", "--set", f"workspace={tmp_path}")
+    (tmp_path / "empty").mkdir()
+    empty = refused("serve", "--port", "0", "--grpc-port", "0", "--set", f"push.destination={tmp_path}/empty")
+
+    assert nowhere.startswith("There is no folder of models")
+    assert empty.startswith("There is no version of a model")
+    for sentence in (nowhere, empty):
+        assert sentence.endswith("flightdeck run")
+
+
+def test_it_tells_its_addresses_and_a_request_that_works(tmp_path):
+    small_model.push(small_model.write(tmp_path / "model"), tmp_path / "versions", 4)
+    command = [*FLIGHTDECK, "serve", "--port", "0", "--grpc-port", "0"]
+    command += ["--set", f"push.destination={tmp_path}/versions", "--set", f"workspace={tmp_path}/workspace"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            assert process.stdout is not None
+            shown = "".join(iter(process.stdout.readline, "Ctrl+C ends it.\n"))
+            assert shown.startswith("Version 4 of "), (tmp_path / "log").read_text()
+            assert "no authentication" not in shown
+            port = re.search(r"http://127\.0\.0\.1:(\d+)/metrics", shown)[1]
+            listening = Path(f"/proc/{process.pid}/net/tcp").read_text()
+            # 0A is LISTEN, and 0100007F is 127.0.0.1: nobody else can reach it.
+            (local,) = re.findall(rf" (\w{{8}}):{int(port):04X} 00000000:0000 0A", listening)
+            assert local == "0100007F"
+            line = next(line for line in shown.splitlines() if line.strip().startswith("curl"))
+            _, _, body, url = shlex.split(line)
+            request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                ((probability,),) = json.load(answer)["predictions"]
+            assert 0 < probability < 1
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+            process.stdout.close()
+    import pyarrow.dataset
+
+    payloads = pyarrow.dataset.dataset(tmp_path / "workspace" / "payloads", format="parquet")
+    assert payloads.count_rows() == 1
+    assert os.listdir(tmp_path / "workspace") == ["payloads"]

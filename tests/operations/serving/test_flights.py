@@ -1,0 +1,224 @@
+"""The same flights get the same score whichever way the model is asked, and the version that is served is asked.
+
+A real run, the real command line, the real service; compared flight by flight.
+"""
+
+import json
+import shutil
+import urllib.request
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+
+from operations.registry import Registry
+from operations.serving import child
+from pipeline import settings_file
+from pipeline.settings import Settings
+
+pytestmark = pytest.mark.e2e
+
+CLOSE = 1e-6
+SPAN = "3:3"
+
+
+@pytest.fixture(scope="module")
+def world(world_in, small_spans, tmp_path_factory):
+    """A workspace in which one model was trained on two months and pushed."""
+    made = world_in(tmp_path_factory.mktemp("flights") / "workspace", small_spans)
+    assert made.run('data.window="1:2"')["outcome"] == "pushed"
+    return made
+
+
+@pytest.fixture(scope="module")
+def settings(world) -> Settings:
+    return settings_file.load(Path("config/local.yaml"), [each for each in world.options() if each != "--set"])
+
+
+@pytest.fixture(scope="module")
+def flights(small_spans) -> pa.Table:
+    """A month that the model has not seen."""
+    return pq.read_table(small_spans / "span-003" / "flights.parquet")
+
+
+def command(world, *arguments: str, status: int = 0) -> dict | str:
+    done = world.flightdeck(*arguments)
+    assert done.returncode == status, f"{done.stdout}\n{done.stderr}\n{world.latest_log()[-3000:]}"
+    return json.loads(done.stdout) if status == 0 else done.stderr
+
+
+def predicted(world, tmp_path: Path, *arguments: str) -> tuple[dict, pa.Table]:
+    output = tmp_path / "out.parquet"
+    told = command(world, "predict", *arguments, "--output", str(output), "--json")
+    assert isinstance(told, dict)
+    return told, pq.read_table(output)
+
+
+@pytest.fixture(scope="module")
+def in_process(world, small_spans, tmp_path_factory) -> dict[str, float]:
+    """The scores of a batch in one process, by flight."""
+    file = small_spans / "span-003" / "flights.parquet"
+    _, table = predicted(world, tmp_path_factory.mktemp("process"), str(file))
+    return by_flight(table)
+
+
+def by_flight(table: pa.Table) -> dict[str, float]:
+    scores = dict(zip(table["flight_id"].to_pylist(), table["probability"].to_pylist(), strict=True))
+    assert len(scores) == table.num_rows
+    return scores
+
+
+def expect_same(scores: dict[str, float], expected: dict[str, float]) -> None:
+    assert scores.keys() == expected.keys()
+    assert len({round(score, 4) for score in expected.values()}) > 100
+    worst = max(scores, key=lambda flight: abs(scores[flight] - expected[flight]))
+    assert scores[worst] == pytest.approx(expected[worst], abs=CLOSE), worst
+
+
+def test_a_batch_is_complete_in_order_and_says_which_version_answered(world, settings, flights, small_spans, tmp_path):
+    served = Registry(settings).served()
+    file = small_spans / "span-003" / "flights.parquet"
+    told, table = predicted(world, tmp_path, str(file), str(file))
+    assert (told["through"], told["rows"], told["version"]) == ("process", 2 * flights.num_rows, served.number)
+    assert table["flight_id"].to_pylist() == flights["flight_id"].to_pylist() * 2
+    assert set(table["model_version"].to_pylist()) == {served.number}
+    assert table["scheduled_departure"].slice(0, flights.num_rows).equals(flights["scheduled_departure"])
+
+
+def test_the_pipeline_gives_the_same_scores_in_the_same_order(world, flights, in_process, tmp_path):
+    told, table = predicted(world, tmp_path, "--window", SPAN)
+    assert told["through"] == "pipeline"
+    assert table["flight_id"].to_pylist() == flights["flight_id"].to_pylist()
+    expect_same(by_flight(table), in_process)
+
+
+def test_the_service_gives_the_same_scores(settings, flights, in_process):
+    inputs = sorted(settings.features.inputs)
+    rows = flights.select(inputs).to_pylist()
+    with child.serving(settings.use_case.name, Path(settings.pushed), settings.serving, None, None) as service:
+        request = urllib.request.Request(
+            f"{service.url}/v1/models/{settings.use_case.name}:predict",
+            json.dumps({"instances": rows}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            predictions = json.load(answer)["predictions"]
+    scores = [float(np.ravel(list(each.values()) if isinstance(each, dict) else each)[0]) for each in predictions]
+    expect_same(dict(zip(flights["flight_id"].to_pylist(), scores, strict=True)), in_process)
+
+
+def test_a_stream_of_files_gives_the_same_scores(world, settings, flights, in_process, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    pq.write_table(flights.slice(0, 700), folder / "a.parquet")
+    pa_csv.write_csv(flights.slice(700, 400), folder / "b.csv")
+    rows = flights.slice(1100).to_pylist()
+    (folder / "c.jsonl").write_text("\n".join(json.dumps(row, default=str) for row in [*rows, {"distance": "far"}]))
+    told = command(world, "stream", str(folder), "--once", "--json")
+    assert isinstance(told, dict)
+    assert (told["files"], told["rows"], told["dead"]) == (3, flights.num_rows, 1)
+    log = pa.concat_tables(pq.read_table(file) for file in Path(settings.payloads).glob("*/stream-*.parquet"))
+    assert set(log["model_version"].to_pylist()) == {Registry(settings).served().number}
+    scores = dict(zip(log["prediction_id"].to_pylist(), log["probability"].to_pylist(), strict=True))
+    assert log.num_rows == flights.num_rows
+    expect_same(scores, in_process)
+
+
+def test_model_analysis_gives_the_same_scores(settings, flights, in_process):
+    """TFMA's own extractors, on the model and the configuration of the Evaluator, example by example."""
+    import tensorflow_model_analysis as tfma
+    from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+    from tfx_bsl.public import tfxio
+
+    from components.span_example_gen.columns import feature_lists
+    from pipeline import evaluation
+
+    contract = settings.contract()
+    columns = contract.ingested() | {"flight_id": "string"}
+    lists = feature_lists(flights.select(list(columns)).combine_chunks().to_batches()[0], columns)
+    examples = RecordBatchToExamplesEncoder().encode(lists)
+    config = tfma.update_eval_config_with_defaults(evaluation.configuration(settings.evaluation, contract.label))
+    model = tfma.default_eval_shared_model(
+        eval_saved_model_path=str(Registry(settings).served().folder), eval_config=config
+    )
+    model = model[0] if isinstance(model, list) else model
+    source = tfxio.TFExampleBeamRecord(
+        physical_format="inmemory", raw_record_column_name=tfma.ARROW_INPUT_COLUMN, telemetry_descriptors=["test"]
+    )
+    found: dict[str, float] = {}
+
+    def collect(extracts: dict) -> None:
+        ids = [str(each, "utf-8") for each in np.ravel(extracts["features"]["flight_id"]).tolist()]
+        found.update(zip(ids, np.ravel(extracts["predictions"]).tolist(), strict=True))
+
+    options = beam.options.pipeline_options.PipelineOptions(list(settings.beam.args))
+    with beam.Pipeline(options=options) as pipeline:
+        extracts = pipeline | beam.Create(examples) | source.BeamSource() | tfma.BatchedInputsToExtracts()
+        for extractor in (
+            tfma.extractors.FeaturesExtractor(config),
+            tfma.extractors.PredictionsExtractor(config, eval_shared_model=model),
+        ):
+            extracts = extracts | extractor.stage_name >> extractor.ptransform
+        _ = extracts | beam.Map(collect)
+    expect_same(found, in_process)
+
+
+def test_predictions_are_in_the_lineage_of_the_version(world, settings, in_process):
+    import ml_metadata
+
+    store = ml_metadata.MetadataStore(world.connection())
+    execution = store.get_executions_by_type("flightdeck.Predict")[0]
+    events = store.get_events_by_execution_ids([execution.id])
+    kinds = {each.id: each.type for each in store.get_artifacts_by_id([event.artifact_id for event in events])}
+    given = {kinds[event.artifact_id] for event in events if event.type == ml_metadata.proto.Event.INPUT}
+    made = {kinds[event.artifact_id] for event in events if event.type == ml_metadata.proto.Event.OUTPUT}
+    assert (given, made) == ({"Model", "PushedModel"}, {"flightdeck.Predictions"})
+    served = Registry(settings).served()
+    assert {served.model_id, served.artifact_id} < {event.artifact_id for event in events}
+
+
+def test_files_that_cannot_be_used_are_named_with_their_column(world, flights, tmp_path):
+    cases = {
+        "lacks.parquet": (flights.drop_columns(["distance"]), "lacks the column distance"),
+        "typed.parquet": (
+            flights.set_column(
+                flights.schema.get_field_index("distance"), "distance", pa.array(["far"] * flights.num_rows)
+            ),
+            "column distance is string, and",
+        ),
+    }
+    for name, (table, message) in cases.items():
+        pq.write_table(table, tmp_path / name)
+        output = tmp_path / "none.parquet"
+        said = command(world, "predict", str(tmp_path / name), "--output", str(output), status=2)
+        assert name in said
+        assert message in said
+        assert "Traceback" not in said
+        assert not output.exists()
+
+
+def test_after_a_rollback_every_way_asks_the_model_that_is_served(world, settings, in_process, small_spans, tmp_path):
+    """Last, because it trains and pushes another model, which is blessed, and goes back from it."""
+    before = Registry(settings).served()
+    challenger = world.run('data.window="1:2"', "model.seed=7")
+    assert challenger["outcome"] == "pushed"
+    file = small_spans / "span-003" / "flights.parquet"
+    _, table = predicted(world, tmp_path, str(file))
+    newest = by_flight(table)
+    assert max(abs(newest[flight] - in_process[flight]) for flight in newest) > 0.001
+
+    change = command(world, "models", "rollback", "--reason", "test", "--json")
+    assert isinstance(change, dict)
+    assert change["seconds"] < 10
+    assert change["restores"] == before.number
+
+    for way in ([str(file)], ["--window", SPAN]):
+        told, table = predicted(world, tmp_path, *way)
+        assert told["version"] == change["number"]
+        assert set(table["model_version"].to_pylist()) == {change["number"]}
+        expect_same(by_flight(table), in_process)
+    shutil.rmtree(tmp_path)
