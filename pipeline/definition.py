@@ -48,7 +48,7 @@ class _Learning:
 
     nodes: list[BaseNode]
     examples: SpanExampleGen
-    schema: CuratedSchema
+    schema: BaseNode
     trainer: Trainer
 
 
