@@ -164,7 +164,7 @@ def test_a_killed_container_costs_only_its_own_nodes(cluster_in, compiled, clust
     disturbed = cluster_in()
     killer = disturbed.kill_when("Trainer", seconds=8)
 
-    with pytest.raises(RuntimeError, match="(?i)trainer"):  # the message says which task
+    with pytest.raises(RuntimeError, match=r"(?i)trainer"):  # the message says which task
         disturbed.submit(compiled, retries=0, window="1:2")
     killer.join(timeout=60)
     _, states, _ = disturbed.latest_run()
