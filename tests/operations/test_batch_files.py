@@ -1,0 +1,145 @@
+"""Files to be predicted: what is read, in which types, and what is refused and how."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+
+from data.contract import Contract
+from operations.batch import files
+from operations.batch.files import InputError
+
+pytestmark = pytest.mark.unit
+
+TYPES = {"amount": "float32", "count": "int64", "colour": "string"}
+
+
+def contract(*keys: str) -> Contract:
+    facts = {"known": "schedule", "meaning": "Test."}
+    return Contract.model_validate(
+        {
+            "dataset": "orders",
+            "label": "late",
+            "prediction_time": "at once",
+            "columns": [
+                *({"name": key, "type": "string", "role": "key", **facts} for key in keys),
+                {"name": "amount", "type": "float32", "role": "feature", **facts},
+                {"name": "count", "type": "int64", "role": "feature", "nullable": True, **facts},
+                {"name": "colour", "type": "string", "role": "feature", "nullable": True, **facts},
+                {"name": "late", "type": "int64", "role": "label", **facts},
+            ],
+        }
+    )
+
+
+def table(**columns: list) -> pa.Table:
+    return pa.table({"amount": [1.0, 2.0, 3.0], "count": [1, None, 3], "colour": ["red", None, ""]} | columns)
+
+
+def read(*paths: Path, keys: tuple[str, ...] = ("order",)) -> list[tuple[dict, dict]]:
+    checked = files.check([files.inspect(path) for path in paths], TYPES, contract(*keys))
+    return [(batch.to_pydict(), ids.to_pydict()) for batch, ids in checked.batches()]
+
+
+def write(path: Path, content: pa.Table) -> Path:
+    pa_csv.write_csv(content, path) if path.suffix == ".csv" else pq.write_table(content, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv"])
+def test_rows_come_in_the_types_of_the_model_with_their_keys(tmp_path, name):
+    path = write(tmp_path / name, table(order=["x", "y", "z"], other=[0, 0, 0]))
+    ((batch, ids),) = read(path)
+    assert batch["amount"] == [1.0, 2.0, 3.0]
+    assert batch["count"] == [1, None, 3]
+    assert batch["colour"][:2] == ["red", None]
+    assert ids == {"order": ["x", "y", "z"]}
+
+
+def test_rows_of_several_files_keep_their_order_and_large_files_come_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BATCH_ROWS", 2)
+    paths = [write(tmp_path / f"{name}.parquet", table(order=[f"{name}{row}" for row in range(3)])) for name in "ba"]
+    assert [ids["order"] for _, ids in read(*paths)] == [["b0", "b1"], ["b2"], ["a0", "a1"], ["a2"]]
+
+
+def test_rows_without_keys_are_named_by_their_file_and_number(tmp_path):
+    one, two = write(tmp_path / "one.parquet", table()), write(tmp_path / "two.csv", table(order=["x", "y", "z"]))
+    assert [ids for _, ids in read(one, two)] == [
+        {"row_id": ["one.parquet:0", "one.parquet:1", "one.parquet:2"]},
+        {"row_id": ["two.csv:0", "two.csv:1", "two.csv:2"]},
+    ]
+
+
+def test_types_that_pandas_writes_are_understood(tmp_path):
+    content = table(count=pa.array([1.0, float("nan"), 3.0]), amount=pa.array([1.0, 2.0, 3.0], pa.float64()))
+    content = content.set_column(2, "colour", content["colour"].dictionary_encode())
+    ((batch, _),) = read(write(tmp_path / "a.parquet", content))
+    assert batch["count"] == [1, None, 3]
+    assert batch["colour"] == ["red", None, ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.parquet", table().drop_columns(["colour"]), r"a\.parquet lacks the column colour"),
+        ("a.parquet", table(amount=["1", "2", "3"]), r"a\.parquet: the column amount is string, and float32"),
+        ("a.parquet", table(count=[1.0, 2.5, 3.0]), r"a\.parquet: the column count is not int64"),
+        ("a.parquet", table(amount=[1.0, None, 3.0]), r"a\.parquet: the column amount has missing values"),
+        ("a.parquet", table(amount=[1.0, float("nan"), 3.0]), "the column amount has missing values"),
+        ("a.parquet", table(amount=[1.0, 1e300, 3.0]), "the column amount holds a number that does not fit"),
+        ("a.csv", table(count=["1", "many", "3"]), r"a\.csv cannot be read: in the column count: .*many"),
+        ("a.csv", table(amount=[1.0, None, 3.0]), r"a\.csv: the column amount has missing values"),
+    ],
+)
+def test_a_bad_file_is_refused_by_its_name_and_column(tmp_path, name, content, message):
+    write(tmp_path / name, content)
+    with pytest.raises(InputError, match=message) as caught:
+        read(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_table_is_refused(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and nothing else")
+    (tmp_path / "a.txt").write_text("x")
+    for name, message in (("a.parquet", "cannot be read as Parquet"), ("a.txt", "neither"), ("b.csv", "no file")):
+        with pytest.raises(InputError, match=message):
+            files.inspect(tmp_path / name)
+
+
+def test_the_files_of_a_window_are_those_of_its_spans_in_order(tmp_path):
+    for span in (1, 2, 10):
+        folder = tmp_path / f"span-{span:03d}"
+        folder.mkdir()
+        for name in ("b.csv", "a.parquet", "_ignored.csv"):
+            (folder / name).touch()
+    found = files.of_window(str(tmp_path), "newest:newest")
+    assert [str(file.relative_to(tmp_path)) for file in found] == ["span-010/a.parquet", "span-010/b.csv"]
+    assert len(files.of_window(str(tmp_path), "1:2")) == 4
+    with pytest.raises(ValueError, match="missing between"):
+        files.of_window(str(tmp_path), "1:10")
+    with pytest.raises(InputError, match="no span"):
+        files.of_window(str(tmp_path / "nowhere"), "1:2")
+
+
+def test_arrays_say_what_is_missing_as_the_signature_does():
+    from operations.batch.prediction import to_arrays
+
+    batch = pa.record_batch(
+        {
+            "amount": pa.array([1.0, None], pa.float32()),
+            "count": pa.array([None, 2], pa.int64()),
+            "colour": pa.array(["red", None]),
+        }
+    )
+    arrays = to_arrays(batch)
+    assert {name: (values.shape, values.dtype.kind) for name, values in arrays.items()} == {
+        "amount": ((2, 1), "f"),
+        "count": ((2, 1), "i"),
+        "colour": ((2, 1), "O"),
+    }
+    assert np.isnan(arrays["amount"][1, 0])
+    assert arrays["count"].tolist() == [[-(2**63)], [2]]
+    assert arrays["colour"].tolist() == [["red"], [""]]
