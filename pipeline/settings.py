@@ -254,6 +254,7 @@ class Monitoring(Section):
     )
     rules: tuple[Rule, ...] = (
         Rule(name="fault in the data", kinds=("missing", "unseen", "skew"), action="alert"),
+        Rule(name="sudden change", kinds=("drift",), action="alert"),
         Rule(name="changing data", kinds=("drift", "prediction"), windows=2, of=3, action="retrain"),
         Rule(
             name="worse than expected",

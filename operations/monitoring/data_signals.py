@@ -187,6 +187,7 @@ def _typed(rows: pd.DataFrame, schema: schema_pb2.Schema) -> pd.DataFrame:
 
     A column of whole numbers with one missing value is a column of floats to pandas.
     """
+    import pandas as pd
     from tensorflow_metadata.proto.v0 import schema_pb2
 
     typed = {}
@@ -195,11 +196,9 @@ def _typed(rows: pd.DataFrame, schema: schema_pb2.Schema) -> pd.DataFrame:
             continue
         column = rows[feature.name]
         if feature.type == schema_pb2.INT:
-            typed[feature.name] = [None if value != value else [int(value)] for value in column]
+            typed[feature.name] = [None if pd.isna(value) else [int(value)] for value in column]
         elif feature.type == schema_pb2.FLOAT:
             typed[feature.name] = column.astype("float32")
         else:
             typed[feature.name] = column.astype(object).where(column.notna(), None)
-    import pandas as pd
-
     return pd.DataFrame(typed, index=rows.index)

@@ -58,7 +58,13 @@ class Deck:
         (folder,) = (self.workspace / "models").glob("*/*")
         model = load(folder, int(folder.name))
         names = list(model.inputs.columns)
-        table = pa.table({name: pa.array(rows[name], from_pandas=True) for name in names})
+        types = {"int64": pa.int64(), "float32": pa.float32(), "string": pa.string()}
+        table = pa.table(
+            {
+                name: pa.array(rows[name], from_pandas=True).cast(types[model.inputs.columns[name].dtype])
+                for name in names
+            }
+        )
         columns = to_arrays(table.combine_chunks().to_batches()[0])
         times = day.timestamp() + np.linspace(0, 86_000, len(rows))
         outputs = model.predict(columns)
