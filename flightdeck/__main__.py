@@ -16,6 +16,7 @@ from flightdeck import (
     data,
     image,
     kubeflow,
+    kubeflow_release,
     kubeflow_sweep,
     models,
     monitor,
@@ -40,6 +41,8 @@ app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.add_typer(image.app, name="image")
 kubeflow.app.command(name="sweep")(kubeflow_sweep.sweep)
+kubeflow.app.command(name="upload")(kubeflow_release.upload)
+kubeflow.app.command(name="promote")(kubeflow_release.promote)
 app.add_typer(kubeflow.app, name="kubeflow")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(runs.app, name="runs")

@@ -16,7 +16,7 @@ from flightdeck.options import Json, Overrides, load_settings
 
 if TYPE_CHECKING:
     from operations.compiled_pipeline import CompiledPipeline
-    from operations.kubeflow import KubeflowPipelines
+    from operations.kubeflow import KubeflowPipelines, Version
     from operations.kubeflow_run import Run
     from pipeline.settings import Kubeflow, Settings
 
@@ -42,6 +42,10 @@ OneTaskPerNode = Annotated[
     bool, typer.Option("--one-task-per-node", help="Ignore the groups: slower, but the picture shows every node.")
 ]
 File = Annotated[Path | None, typer.Option(help="A compiled pipeline; default: compiled now.", dir_okay=False)]
+PipelineVersion = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Run this version, which `kubeflow upload` put there, instead of a file."),
+]
 Parameters = Annotated[
     list[str] | None,
     typer.Option("--param", "-p", metavar="NAME=VALUE", help="Change a parameter, such as window=1:6. Repeatable."),
@@ -80,6 +84,7 @@ def submit(
     one_task_per_node: OneTaskPerNode = False,
     file: File = None,
     parameters: Parameters = None,
+    pipeline_version: PipelineVersion = None,
     name: Annotated[str | None, typer.Option(help="Default: the use case's name and the time.")] = None,
     experiment: Experiment = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end; exit code 1 if it fails.")] = False,
@@ -89,9 +94,9 @@ def submit(
     """Start a run, and print its id and its page."""
     settings, cluster = kubeflow_settings(config, with_image(overrides, image), parameters)
     client = connected(cluster)
-    compiled, arguments = _what_to_run(settings, file, one_task_per_node, parameters, quiet=as_json)
+    source, arguments = _source(client, settings, pipeline_version, file, one_task_per_node, parameters, quiet=as_json)
     run = client.submit(
-        compiled.specification,
+        source,
         name or f"{settings.use_case.name} {now()}",
         client.experiment(experiment or cluster.experiment or settings.use_case.name),
         arguments,
@@ -167,6 +172,7 @@ def schedule(
     one_task_per_node: OneTaskPerNode = False,
     file: File = None,
     parameters: Parameters = None,
+    pipeline_version: PipelineVersion = None,
     name: Annotated[str | None, typer.Option(help="Default: the use case's name.")] = None,
     experiment: Experiment = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of the schedule of that name.")] = False,
@@ -182,9 +188,9 @@ def schedule(
     trigger = kubeflow.cron(cron) if cron is not None else kubeflow.interval(every or "")
     settings, cluster = kubeflow_settings(config, with_image(overrides, image), parameters)
     client = connected(cluster)
-    compiled, arguments = _what_to_run(settings, file, one_task_per_node, parameters, quiet=as_json)
+    source, arguments = _source(client, settings, pipeline_version, file, one_task_per_node, parameters, quiet=as_json)
     made = client.schedule(
-        compiled.specification,
+        source,
         name or settings.use_case.name,
         client.experiment(experiment or cluster.experiment or settings.use_case.name),
         arguments,
@@ -270,20 +276,40 @@ def connected(cluster: Kubeflow) -> KubeflowPipelines:
     return client
 
 
-def _what_to_run(
-    settings: Settings, file: Path | None, one_task_per_node: bool, parameters: list[str] | None, quiet: bool
-) -> tuple[CompiledPipeline, dict[str, Any]]:
-    """A compiled pipeline and its arguments, which it accepts."""
+def _source(
+    client: KubeflowPipelines,
+    settings: Settings,
+    version: str | None,
+    file: Path | None,
+    one_task_per_node: bool,
+    parameters: list[str] | None,
+    quiet: bool,
+) -> tuple[dict[str, Any] | Version, dict[str, Any]]:
+    """What to run, and arguments that it accepts."""
+    from operations.compiled_pipeline import CompiledPipeline
+    from operations.kubeflow import KubeflowError
+
+    if version is None:
+        compiled = compiled_from(settings, file, one_task_per_node, quiet)
+        return compiled.specification, arguments_of(compiled, parameters)
+    if file is not None:
+        raise KubeflowError("Say what to run with either --file or --pipeline-version.")
+    kept = client.version(settings.use_case.name, version)
+    return kept, arguments_of(CompiledPipeline.of(kept.document, f"The version {version}"), parameters)
+
+
+def compiled_from(
+    settings: Settings, file: Path | None, one_task_per_node: bool = False, quiet: bool = False
+) -> CompiledPipeline:
+    """The pipeline of a file, or of the settings when there is none."""
     import tempfile
 
     from operations.compiled_pipeline import CompiledPipeline
 
     if file is not None:
-        compiled = CompiledPipeline.load(file)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            compiled = _compile(settings, Path(folder) / "pipeline.yaml", one_task_per_node, quiet)
-    return compiled, arguments_of(compiled, parameters)
+        return CompiledPipeline.load(file)
+    with tempfile.TemporaryDirectory() as folder:
+        return _compile(settings, Path(folder) / "pipeline.yaml", one_task_per_node, quiet)
 
 
 def _compile(settings: Settings, output: Path, one_task_per_node: bool, quiet: bool) -> CompiledPipeline:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+_COMMIT = re.compile(r"[0-9a-f]{12,40}(-dirty-[0-9a-f]{8})?")  # the tag of `flightdeck image build`
 # Parameters too, but not ones for people: the pipeline in TFX's representation, its settings, and who submits it.
 _OUR_OWN = frozenset({"ir", "settings", "submitted_by"})
 
@@ -46,14 +48,31 @@ class CompiledPipeline:
         """
         try:
             documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-            pipeline = json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
-            platform = json_format.ParseDict([*documents, {}][1], pipeline_spec_pb2.PlatformSpec())
         except OSError as error:
             raise CompiledPipelineError(f"The pipeline {path} cannot be read: {error.strerror}.") from None
-        except (yaml.YAMLError, json_format.ParseError, UnicodeDecodeError, AttributeError, TypeError, IndexError):
-            raise CompiledPipelineError(_not_a_pipeline(path)) from None
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise CompiledPipelineError(_not_a_pipeline(str(path))) from None
+        pipeline, platform = [*documents, None, None][:2]
+        return cls.of({"pipeline_spec": pipeline, "platform_spec": platform or {}}, str(path))
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any], source: str) -> CompiledPipeline:
+        """Reads what the server keeps of a pipeline.
+
+        Args:
+            document: pipeline and platform, as in `specification`; or the pipeline alone.
+            source: where it is from, for the error.
+
+        Raises:
+            CompiledPipelineError: it is something else.
+        """
+        try:
+            pipeline = json_format.ParseDict(document.get("pipeline_spec", document), pipeline_spec_pb2.PipelineSpec())
+            platform = json_format.ParseDict(document.get("platform_spec") or {}, pipeline_spec_pb2.PlatformSpec())
+        except (json_format.ParseError, AttributeError, TypeError):
+            raise CompiledPipelineError(_not_a_pipeline(source)) from None
         if not pipeline.pipeline_info.name or not pipeline.root.dag.tasks:
-            raise CompiledPipelineError(_not_a_pipeline(path))
+            raise CompiledPipelineError(_not_a_pipeline(source))
         kinds = pipeline_spec_pb2.ParameterType.ParameterTypeEnum
         return cls(
             name=pipeline.pipeline_info.name,
@@ -68,6 +87,20 @@ class CompiledPipeline:
             },
             tasks=tuple(sorted(pipeline.root.dag.tasks)),
         )
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the images that its tasks run, as their tags have it; None if they do not say, or differ."""
+        executors = self.specification["pipeline_spec"].get("deploymentSpec", {}).get("executors", {})
+        images = {each["container"]["image"] for each in executors.values() if "container" in each}
+        tags = {image.rpartition("/")[2].partition(":")[2].removesuffix("-gpu") for image in images}
+        (tag,) = tags if len(tags) == 1 else ("",)
+        return tag if _COMMIT.fullmatch(tag) else None
+
+    def text(self) -> str:
+        """The pipeline as a file of YAML: its own document, and the platform's if it has one."""
+        documents = [self.specification["pipeline_spec"], self.specification["platform_spec"]]
+        return yaml.safe_dump_all([each for each in documents if each], sort_keys=True)
 
     def arguments(self, given: Sequence[str]) -> dict[str, Any]:
         """What a person typed as ``name=value``, with the types that the pipeline declares.
@@ -109,5 +142,5 @@ def _value(name: str, kind: str, text: str) -> Any:
     raise CompiledPipelineError(f"The parameter `{name}` must be {wanted.get(kind, 'left alone')} (got `{text}`).")
 
 
-def _not_a_pipeline(path: Path) -> str:
-    return f"{path} is not a compiled pipeline; make one with: flightdeck kubeflow compile -o {path}"
+def _not_a_pipeline(source: str) -> str:
+    return f"{source} is not a compiled pipeline; make one with: flightdeck kubeflow compile -o {source}"

@@ -1,4 +1,4 @@
-"""A client of Kubeflow Pipelines: submits runs, follows them, reads their logs, keeps schedules.
+"""A client of Kubeflow Pipelines: submits runs, follows them, reads their logs, keeps versions and schedules.
 
 It speaks through `kfp_server_api`, the layer underneath `kfp.Client`. That class itself prints, waits without a limit,
 repeats itself for half a minute when nobody answers, and mixes a file of the home folder into its settings.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ import kfp_server_api
 import urllib3
 
 from operations import kubeflow_run
+from operations.compiled_pipeline import CompiledPipeline
 from operations.kubeflow_run import Run
 
 TOKEN_VARIABLE = "FLIGHTDECK_KFP_TOKEN"
@@ -68,6 +71,27 @@ class Schedule:
     max_concurrency: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """One version of a pipeline that the server keeps.
+
+    Attributes:
+        pipeline: the pipeline's name.
+        pipeline_id: the server's id of it.
+        name: of the version.
+        version_id: the server's id of it.
+        document: the compiled pipeline, as the server holds it.
+        link: its page in KFP's user interface.
+    """
+
+    pipeline: str
+    pipeline_id: str
+    name: str
+    version_id: str
+    document: dict[str, Any]
+    link: str
+
+
 class KubeflowPipelines:
     """The API server of Kubeflow Pipelines."""
 
@@ -110,6 +134,9 @@ class KubeflowPipelines:
         self._experiments: Any = kfp_server_api.ExperimentServiceApi(self._api)
         self._runs: Any = kfp_server_api.RunServiceApi(self._api)
         self._recurring: Any = kfp_server_api.RecurringRunServiceApi(self._api)
+        self._pipelines: Any = kfp_server_api.PipelineServiceApi(self._api)
+        self._uploads: Any = kfp_server_api.PipelineUploadServiceApi(self._api)
+        self._documents: dict[str, Any] = {}  # of versions that runs refer to; a version never changes
 
     def check(self) -> None:
         """Asks whether the server is there and what it needs.
@@ -140,9 +167,60 @@ class KubeflowPipelines:
                 raise
             return found
 
+    def version(self, pipeline: str, name: str) -> Version:
+        """A version of a pipeline.
+
+        Raises:
+            NotFoundError: there is none.
+            KubeflowError: the server refuses.
+        """
+        pipeline_id = self._pipeline(pipeline)
+        found = None if pipeline_id is None else self._version(pipeline, pipeline_id, name)
+        if found is None:
+            raise NotFoundError(
+                f"There is no version `{name}` of the pipeline `{pipeline}` at {self.endpoint}; "
+                "upload it with: flightdeck kubeflow upload"
+            )
+        return found
+
+    def upload(self, compiled: CompiledPipeline, pipeline: str, name: str) -> tuple[Version, bool]:
+        """Keeps a compiled pipeline on the server, as a version of a pipeline that is created if there is none.
+
+        Args:
+            compiled: the pipeline.
+            pipeline: the name of the pipeline there.
+            name: of the version, such as the commit that it was compiled from.
+
+        Returns:
+            The version, and whether it is new; one with this name and content may be there already.
+
+        Raises:
+            NameClashError: the server has a version of that name which holds something else.
+            KubeflowError: the server refuses.
+        """
+        pipeline_id = self._pipeline(pipeline)
+        if pipeline_id is None:
+            pipeline_id = self._create_pipeline(pipeline)
+        present = self._version(pipeline, pipeline_id, name)
+        if present is None:
+            try:
+                answer = self._send_version(compiled, pipeline_id, name)
+            except NameClashError:  # somebody else was faster
+                present = self._version(pipeline, pipeline_id, name)
+                if present is None:
+                    raise
+            else:
+                return self._read_version(pipeline, answer), True
+        if CompiledPipeline.of(present.document, f"The version {name}").specification != compiled.specification:
+            raise NameClashError(
+                f"The version `{name}` of the pipeline `{pipeline}` at {self.endpoint} holds something else; "
+                "versions never change, so choose another --version-name."
+            )
+        return present, False
+
     def submit(
         self,
-        specification: Mapping[str, Any],
+        specification: Mapping[str, Any] | Version,
         name: str,
         experiment_id: str,
         arguments: Mapping[str, Any],
@@ -151,7 +229,7 @@ class KubeflowPipelines:
         """Starts a run of a compiled pipeline.
 
         Args:
-            specification: of `operations.compiled_pipeline.CompiledPipeline`.
+            specification: of `operations.compiled_pipeline.CompiledPipeline`, or a version that the server keeps.
             name: for people.
             experiment_id: from `experiment`.
             arguments: the parameters that differ from their defaults.
@@ -163,7 +241,7 @@ class KubeflowPipelines:
         run = kfp_server_api.V2beta1Run(
             experiment_id=experiment_id,
             display_name=name,
-            pipeline_spec=specification,
+            **_source(specification),
             runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters=dict(arguments)),
             service_account=service_account,
         )
@@ -265,7 +343,7 @@ class KubeflowPipelines:
 
     def schedule(
         self,
-        specification: Mapping[str, Any],
+        specification: Mapping[str, Any] | Version,
         name: str,
         experiment_id: str,
         arguments: Mapping[str, Any],
@@ -278,7 +356,7 @@ class KubeflowPipelines:
         Two runs at a time would compete for the champion's place; a missed one would train on the same data.
 
         Args:
-            specification: of `operations.compiled_pipeline.CompiledPipeline`.
+            specification: of `operations.compiled_pipeline.CompiledPipeline`, or a version that the server keeps.
             name: unique among the schedules.
             experiment_id: from `experiment`.
             arguments: the parameters that differ from their defaults.
@@ -298,7 +376,7 @@ class KubeflowPipelines:
         recurring = kfp_server_api.V2beta1RecurringRun(
             experiment_id=experiment_id,
             display_name=name,
-            pipeline_spec=specification,
+            **_source(specification),
             runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters=dict(arguments)),
             service_account=service_account,
             trigger=trigger,
@@ -333,6 +411,44 @@ class KubeflowPipelines:
         listed = self._experiments.experiment_service_list_experiments(**self._named(name))
         return listed.experiments[0].experiment_id if listed.experiments else None
 
+    def _pipeline(self, name: str) -> str | None:
+        where = {"namespace": self.namespace} if self.namespace else {}
+        try:
+            return self._pipelines.pipeline_service_get_pipeline_by_name(name, **where).pipeline_id
+        except NotFoundError:
+            return None
+
+    def _create_pipeline(self, name: str) -> str:
+        pipeline = kfp_server_api.V2beta1Pipeline(name=name, display_name=name, namespace=self.namespace)
+        try:
+            return self._pipelines.pipeline_service_create_pipeline(pipeline).pipeline_id
+        except NameClashError:  # somebody else was faster
+            if (found := self._pipeline(name)) is None:
+                raise
+            return found
+
+    def _version(self, pipeline: str, pipeline_id: str, name: str) -> Version | None:
+        restricted = {"filter": self._named(name)["filter"]}
+        listed = self._pipelines.pipeline_service_list_pipeline_versions(pipeline_id, **restricted)
+        return self._read_version(pipeline, listed.pipeline_versions[0]) if listed.pipeline_versions else None
+
+    def _send_version(self, compiled: CompiledPipeline, pipeline_id: str, name: str) -> Any:
+        # The server goes by the name of the file, and the generated client takes nothing but a path.
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "pipeline.yaml"
+            file.write_text(compiled.text(), encoding="utf-8")
+            return self._uploads.upload_pipeline_version(str(file), name=name, pipelineid=pipeline_id)
+
+    def _read_version(self, pipeline: str, answer: Any) -> Version:
+        return Version(
+            pipeline=pipeline,
+            pipeline_id=answer.pipeline_id,
+            name=answer.display_name or answer.name or "",
+            version_id=answer.pipeline_version_id,
+            document=answer.pipeline_spec or {},
+            link=f"{self.endpoint}/#/pipelines/details/{answer.pipeline_id}/version/{answer.pipeline_version_id}",
+        )
+
     def _named(self, name: str | None) -> dict[str, Any]:
         """What every list is restricted to: a name, and the namespace where there is one."""
         restricted: dict[str, Any] = {}
@@ -344,6 +460,14 @@ class KubeflowPipelines:
         return restricted
 
     def _read(self, answer: Any) -> Run:
+        # The server describes a run of a version by a reference alone, which does not say what tasks it has.
+        reference = answer.pipeline_version_reference
+        if answer.pipeline_spec is None and reference is not None:
+            if reference.pipeline_version_id not in self._documents:
+                self._documents[reference.pipeline_version_id] = self._pipelines.pipeline_service_get_pipeline_version(
+                    reference.pipeline_id, reference.pipeline_version_id
+                ).pipeline_spec
+            answer.pipeline_spec = self._documents[reference.pipeline_version_id]
         return kubeflow_run.read(answer, f"{self.endpoint}/#/runs/details/{answer.run_id}")
 
 
@@ -451,6 +575,16 @@ def interval(text: str) -> kfp_server_api.V2beta1Trigger:
     return kfp_server_api.V2beta1Trigger(
         periodic_schedule=kfp_server_api.V2beta1PeriodicSchedule(interval_second=str(seconds))
     )
+
+
+def _source(specification: Mapping[str, Any] | Version) -> dict[str, Any]:
+    """The field that says what a run runs."""
+    if not isinstance(specification, Version):
+        return {"pipeline_spec": specification}
+    reference = kfp_server_api.V2beta1PipelineVersionReference(
+        pipeline_id=specification.pipeline_id, pipeline_version_id=specification.version_id
+    )
+    return {"pipeline_version_reference": reference}
 
 
 def _schedule(answer: Any) -> Schedule:

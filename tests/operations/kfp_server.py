@@ -14,10 +14,13 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email import policy
+from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
@@ -59,6 +62,8 @@ class KfpServer(ThreadingHTTPServer):
         self.experiments: dict[str, dict[str, Any]] = {}
         self.runs: dict[str, dict[str, Any]] = {}
         self.recurring: dict[str, dict[str, Any]] = {}
+        self.pipelines: dict[str, dict[str, Any]] = {}
+        self.versions: dict[str, dict[str, Any]] = {}
         self.logs: dict[str, str] = {}
         self.token: str | None = None
         self.multi_user = False
@@ -136,7 +141,11 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         try:
             query = {key: values[0] for key, values in parse_qs(address.query).items()}
-            answer = self._do(method, address.path, query, json.loads(body) if body else {})
+            kind = self.headers.get("Content-Type", "")
+            if kind.startswith("multipart/form-data"):
+                answer = self._upload_version(address.path, query, kind, body)
+            else:
+                answer = self._do(method, address.path, query, json.loads(body) if body else {})
         except _RefusedError as refused:
             self._send(refused.status, "application/json", json.dumps(refused.body))
             return
@@ -163,6 +172,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts = [unquote(part) for part in path.removeprefix(f"{API}/").split("/")]
         if path.startswith("/apis/v1alpha1/runs/") and path.endswith("/log"):
             return self._log(path.split("/")[4], path.split("/")[6])
+        if parts[0] == "pipelines" and path.startswith(f"{API}/"):
+            return self._pipelines(method, parts[1:], query, body)
         kinds = {
             "experiments": (self.server.experiments, "experiment_id"),
             "runs": (self.server.runs, "run_id"),
@@ -197,13 +208,81 @@ class _Handler(BaseHTTPRequestHandler):
             page["next_page_token"] = str(start + size)
         return page
 
+    def _pipelines(self, method: str, parts: list[str], query: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
+        pipelines, versions = self.server.pipelines, self.server.versions
+        if (method, parts) == ("POST", []):
+            return self._create("pipelines", pipelines, "pipeline_id", body)
+        if method == "GET" and parts[:1] == ["names"]:
+            namespace = query.get("namespace", "")
+            for each in pipelines.values():
+                if each["name"] == parts[1] and each.get("namespace", "") == namespace:
+                    return each
+            raise _RefusedError(404, 5, f"Failed to get pipeline by name: ResourceNotFoundError: {parts[1]} not found.")
+        if not parts or parts[0] not in pipelines:
+            raise _RefusedError(404, 5, f"ResourceNotFoundError: Pipeline {parts[:1]} not found.")
+        of_it = {key: each for key, each in versions.items() if each["pipeline_id"] == parts[0]}
+        if method == "GET" and parts[1:] == ["versions"]:
+            # Versions belong to a pipeline, so no namespace is asked for.
+            return self._list(of_it, {"namespace": "any", **query}, "pipeline_versions")
+        if method == "GET" and parts[1:2] == ["versions"] and parts[2] in of_it:
+            return of_it[parts[2]]
+        raise _RefusedError(404, 5, "Not Found")
+
+    def _upload_version(self, path: str, query: dict[str, str], kind: str, body: bytes) -> dict[str, Any]:
+        """As UploadPipelineVersion in backend/src/apiserver/server/pipeline_upload_server.go."""
+        if path != f"{API}/pipelines/upload_version":
+            raise _RefusedError(404, 5, "Not Found")
+        if self.server.token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
+            raise _RefusedError(401, 16, "Failed to authenticate.")
+        message = BytesParser(policy=policy.HTTP).parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
+        parts = message.iter_parts()
+        files = [each for each in parts if each.get_param("name", header="content-disposition") == "uploadfile"]
+        # The server tells what a file holds by its ending.
+        if len(files) != 1 or not str(files[0].get_filename()).endswith((".yaml", ".yml")):
+            raise _RefusedError(400, 3, "Failed to create a pipeline version")
+        if query.get("pipelineid") not in self.server.pipelines:
+            raise _RefusedError(400, 3, "Failed to create a pipeline version")
+        content = files[0].get_payload(decode=True)
+        assert isinstance(content, bytes)
+        documents = list(yaml.safe_load_all(content))
+        document = {"pipeline_spec": documents[0], "platform_spec": documents[1]} if documents[1:] else documents[0]
+        _parsed({"pipeline_spec": documents[0], "platform_spec": [*documents, {}][1]})
+        name = query.get("name") or query.get("display_name") or files[0].get_filename()
+        if any(
+            each["pipeline_id"] == query["pipelineid"] and each["name"] == name
+            for each in self.server.versions.values()
+        ):
+            raise _RefusedError(409, 6, "Failed to create a pipeline version")
+        made = {
+            "pipeline_id": query["pipelineid"],
+            "pipeline_version_id": str(uuid.uuid4()),
+            "name": name,
+            "display_name": query.get("display_name") or name,
+            "created_at": f"2024-03-01T10:00:{next(self.server.clock):02d}Z",
+            "pipeline_spec": document,
+        }
+        self.server.versions[made["pipeline_version_id"]] = made
+        return made
+
+    def _specification(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What a run or a schedule runs: given in the request, or a version that is referred to."""
+        if "pipeline_spec" in body:
+            return body["pipeline_spec"]
+        reference = body["pipeline_version_reference"]
+        version = self.server.versions.get(reference["pipeline_version_id"])
+        if version is None or version["pipeline_id"] != reference["pipeline_id"]:
+            raise _RefusedError(404, 5, "ResourceNotFoundError: the pipeline version is not there.")
+        found = version["pipeline_spec"]
+        return found if "pipeline_spec" in found else {"pipeline_spec": found, "platform_spec": {}}
+
     def _create(self, kind: str, kept: dict[str, dict[str, Any]], key: str, body: dict[str, Any]) -> dict[str, Any]:
-        if kind == "experiments" and any(each["display_name"] == body["display_name"] for each in kept.values()):
+        unique = ("experiments", "pipelines")
+        if kind in unique and any(each["display_name"] == body["display_name"] for each in kept.values()):
             raise _RefusedError(409, 6, "Already exist error: The name already exists. Please specify a new name.")
-        if kind != "experiments":
+        if kind not in unique:
             if body["experiment_id"] not in self.server.experiments:
                 raise _RefusedError(404, 5, "ResourceNotFoundError: the experiment is not there.")
-            _check(body)
+            _check(self._specification(body), body)
         if kind == "recurringruns":
             body["status"] = "ENABLED" if body["mode"] == "ENABLE" else "DISABLED"
             body["max_concurrency"] = str(body["max_concurrency"])
@@ -217,7 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
         states = self.server.states
         now = states.pop(0) if len(states) > 1 else (states or [{}])[0]
         ends = {"SUCCEEDED", "FAILED"}
-        tasks = run["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
+        tasks = self._specification(run)["pipeline_spec"]["root"]["dag"]["tasks"]
         state = "RUNNING"
         if "FAILED" in now.values():
             state = "FAILED"
@@ -283,15 +362,20 @@ def _nodes(run: dict[str, Any], states: dict[str, str]) -> Iterator[dict[str, An
             yield node(f"executor({number})", state, [])
 
 
-def _check(body: dict[str, Any]) -> None:
+def _check(specification: dict[str, Any], body: dict[str, Any]) -> None:
     """Refuses what the real server would."""
-    try:
-        pipeline = json_format.ParseDict(body["pipeline_spec"]["pipeline_spec"], pipeline_spec_pb2.PipelineSpec())
-        json_format.ParseDict(body["pipeline_spec"]["platform_spec"], pipeline_spec_pb2.PlatformSpec())
-    except json_format.ParseError as error:
-        raise _RefusedError(400, 3, f"Invalid input error: the pipeline spec is invalid: {error}") from None
+    pipeline = _parsed(specification)
     unknown = set(body["runtime_config"].get("parameters", {})) - set(pipeline.root.input_definitions.parameters)
     if unknown:
         raise _RefusedError(
             400, 3, f"Invalid input error: parameter(s) provided are not required by pipeline: {unknown}"
         )
+
+
+def _parsed(specification: dict[str, Any]) -> pipeline_spec_pb2.PipelineSpec:
+    try:
+        pipeline = json_format.ParseDict(specification["pipeline_spec"], pipeline_spec_pb2.PipelineSpec())
+        json_format.ParseDict(specification["platform_spec"], pipeline_spec_pb2.PlatformSpec())
+    except (json_format.ParseError, TypeError, AttributeError) as error:
+        raise _RefusedError(400, 3, f"Invalid input error: the pipeline spec is invalid: {error}") from None
+    return pipeline

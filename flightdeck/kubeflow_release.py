@@ -1,0 +1,137 @@
+"""``flightdeck kubeflow upload`` and ``promote``: from a compiled pipeline to the one that production runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flightdeck import kubeflow
+from flightdeck.kubeflow import DEFAULT_CONFIG, Config, Experiment, File, Image
+from flightdeck.options import Json, Overrides
+
+if TYPE_CHECKING:
+    from operations.compiled_pipeline import CompiledPipeline
+
+STAGING_CONFIG = DEFAULT_CONFIG.with_name("staging.yaml")
+
+VersionName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Default: the commit that the tags of the images name.")
+]
+
+
+def upload(
+    file: File = None,
+    name: Annotated[str | None, typer.Option(help="Of the pipeline there. Default: the use case's name.")] = None,
+    version_name: VersionName = None,
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    image: Image = None,
+    as_json: Json = False,
+) -> None:
+    """Keep the compiled pipeline on the server as a new version of the pipeline of that name.
+
+    The pipeline is created if there is none. A version that is there already, with the same content, stays as it is.
+    """
+    settings, cluster = kubeflow.kubeflow_settings(config, kubeflow.with_image(overrides, image))
+    client = kubeflow.connected(cluster)
+    compiled = kubeflow.compiled_from(settings, file, quiet=as_json)
+    version, new = client.upload(compiled, name or settings.use_case.name, version_name or _commit(compiled))
+    if as_json:
+        report = {
+            "pipeline": version.pipeline,
+            "pipeline_id": version.pipeline_id,
+            "version": version.name,
+            "version_id": version.version_id,
+            "new": new,
+            "link": version.link,
+        }
+        typer.echo(json.dumps(report))
+        return
+    typer.echo(f"{'Uploaded' if new else 'Already there:'} {version.pipeline} {version.name}   {version.link}")
+
+
+def promote(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run in staging: its id, or its name.")],
+    cron: Annotated[str, typer.Option(help="When production runs, in UTC: minute hour day month weekday.")],
+    file: File = None,
+    version_name: VersionName = None,
+    schedule_name: Annotated[
+        str | None, typer.Option(help="Of the schedule that is replaced. Default: the use case's name.")
+    ] = None,
+    experiment: Experiment = None,
+    staging: Annotated[
+        Path, typer.Option(help="Settings file of staging.", show_default="config/staging.yaml", dir_okay=False)
+    ] = STAGING_CONFIG,
+    staging_endpoint: Annotated[
+        str | None, typer.Option(help="Address of the KFP API of staging, if it is not that of its settings.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    image: Image = None,
+    as_json: Json = False,
+) -> None:
+    """Let production run what ran in staging, if that run succeeded and its model was blessed and pushed.
+
+    The pipeline, compiled for production, is uploaded as a version there, and the schedule of that name is replaced by
+    one that runs this version. Exit code 1, and nothing is changed, if the run in staging was not good enough. The
+    ledger of staging is asked too: for a MySQL server, its address is in FLIGHTDECK_METADATA_HOST and so on.
+    """
+    from operations import kubeflow as server
+    from operations import promotion
+    from operations.ledger.opening import open_readonly
+    from operations.ledger.runs import Runs
+    from pipeline import store
+
+    trigger = server.cron(cron)
+    there = [f"kubeflow.endpoint={json.dumps(staging_endpoint)}"] if staging_endpoint else []
+    staging_settings, staging_cluster = kubeflow.kubeflow_settings(staging, there)
+    settings, cluster = kubeflow.kubeflow_settings(config, kubeflow.with_image(overrides, image))
+    compiled = kubeflow.compiled_from(settings, file, quiet=as_json)
+    commit = _commit(compiled)
+    ran = kubeflow.connected(staging_cluster).run(run)
+    record = Runs(open_readonly(store.connection(staging_settings))).find(ran.run_id)
+    if reasons := promotion.refusals(ran, record, commit):
+        if as_json:
+            typer.echo(json.dumps({"promoted": False, "run": ran.run_id, "reasons": reasons}))
+        else:
+            typer.echo(f"Not promoted: {'; '.join(reasons)}.", err=True)
+        raise typer.Exit(1)
+
+    client = kubeflow.connected(cluster)
+    version, _ = client.upload(compiled, settings.use_case.name, version_name or commit)
+    made = client.schedule(
+        version,
+        schedule_name or settings.use_case.name,
+        client.experiment(experiment or cluster.experiment or settings.use_case.name),
+        kubeflow.arguments_of(compiled, None),
+        cluster.service_account,
+        trigger,
+        replace=True,
+    )
+    if as_json:
+        report = {
+            "promoted": True,
+            "run": ran.run_id,
+            "version": version.name,
+            "version_id": version.version_id,
+            "schedule": made.name,
+            "schedule_id": made.schedule_id,
+            "when": made.when,
+        }
+        typer.echo(json.dumps(report))
+        return
+    typer.echo(f"Promoted {version.pipeline} {version.name}   {version.link}\nSchedule {made.name}: {made.when}")
+
+
+def _commit(compiled: CompiledPipeline) -> str:
+    from operations.kubeflow import KubeflowError
+
+    if compiled.commit is None:
+        raise KubeflowError(
+            "The images of the pipeline are not all tagged with one commit, so nobody could find out what it runs; "
+            "compile it with the images that `flightdeck image push` prints."
+        )
+    return compiled.commit

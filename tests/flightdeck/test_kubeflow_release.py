@@ -1,0 +1,287 @@
+"""From a compiled pipeline to the schedule of production, against a server that speaks the API of Kubeflow Pipelines."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from operations import kubeflow as client_module
+from operations.compiled_pipeline import CompiledPipeline
+from operations.kubeflow import KubeflowPipelines
+from operations.kubeflow_run import Run
+from operations.promotion import refusals
+from pipeline.run_record import RunRecord
+from tests.operations import kfp_server
+from tests.operations.kfp_server import API, KfpServer, Trouble
+from tests.operations.ledger.seeding import BEGIN, Seeder, sqlite
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "pipeline" / "golden" / "kubeflow.yaml"
+COMMIT = "0123456789ab"
+TASKS = ("data", "transform", "trainer", "release")
+
+
+@pytest.fixture
+def server():
+    with kfp_server.serving() as running:
+        yield running
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> Path:
+    """The reviewed pipeline, with images that name a commit."""
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(GOLDEN.read_text().replace(":latest", f":{COMMIT}"))
+    return file
+
+
+@pytest.fixture
+def command(server: KfpServer, monkeypatch, capsys):
+    """Runs a command of `flightdeck kubeflow`: exit code, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        from flightdeck.__main__ import main
+
+        endpoint = f"kubeflow.endpoint={server.endpoint}"
+        monkeypatch.setattr(sys, "argv", ["flightdeck", "kubeflow", *arguments, "--set", endpoint])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        assert isinstance(code, int)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Path:
+    """Settings of staging whose ledger is a file."""
+    file = tmp_path / "staging.yaml"
+    workspace = tmp_path / "staging"
+    workspace.mkdir()
+    files = {"contract": "data/contract.yaml", "schema_file": "data/schema.pbtxt", "model_card": "models/CARD.md"}
+    changes = {
+        "extends": str(ROOT / "config" / "staging.yaml"),
+        "use_case": {name: str(ROOT / path) for name, path in files.items()},
+        "workspace": str(workspace),
+        "metadata": {"kind": "sqlite"},
+    }
+    file.write_text(json.dumps(changes))  # JSON is YAML
+    return file
+
+
+@pytest.fixture
+def ran(server: KfpServer, command, compiled: Path, staging: Path, tmp_path: Path):
+    """Runs the pipeline in staging: the run's id, recorded in the ledger with some fields."""
+
+    def run(state: str = "SUCCEEDED", **fields) -> str:
+        server.states = [dict.fromkeys(TASKS, state)]
+        assert command("upload", "--file", str(compiled), "--config", str(staging))[0] == 0
+        code, out, err = command(
+            "submit", "--pipeline-version", COMMIT, "--config", str(staging), "--name", "trial", "--json"
+        )
+        assert code == 0, err
+        run_id = json.loads(out)["run_id"]
+        seeder = Seeder(sqlite(tmp_path / "staging" / "metadata.sqlite"))
+        seeder.run(run_id, auc=0.7, **{"commit": f"{COMMIT}{'0' * 28}", **fields})
+        return run_id
+
+    return run
+
+
+def promote(command, server, compiled, staging, *more: str) -> tuple[int, str, str]:
+    where = ["--file", str(compiled), "--staging", str(staging), "--staging-endpoint", server.endpoint]
+    return command("promote", "trial", "--cron", "0 3 * * 1", *where, *more)
+
+
+def test_the_first_upload_makes_the_pipeline_and_names_the_version_by_the_commit_of_its_images(
+    server, command, compiled
+):
+    code, out, err = command("upload", "--file", str(compiled), "--json")
+
+    assert (code, err) == (0, "")
+    (pipeline,), (version,) = server.pipelines.values(), server.versions.values()
+    assert (pipeline["name"], version["name"]) == ("late-flights", COMMIT)
+    assert version["pipeline_id"] == pipeline["pipeline_id"]
+    kept = CompiledPipeline.of(version["pipeline_spec"], "the server")
+    assert kept == CompiledPipeline.load(compiled)
+    assert kept.specification["platform_spec"]["platforms"]["kubernetes"]
+    report = json.loads(out)
+    assert report["new"] is True
+    assert report["version_id"] == version["pipeline_version_id"]
+    assert report["link"].endswith(f"/#/pipelines/details/{pipeline['pipeline_id']}/version/{report['version_id']}")
+
+
+def test_the_same_version_again_is_answered_and_not_doubled(server, command, compiled):
+    first = json.loads(command("upload", "--file", str(compiled), "--json")[1])
+    code, out, _ = command("upload", "--file", str(compiled), "--json")
+
+    assert code == 0
+    assert json.loads(out) == {**first, "new": False}
+    assert len(server.versions) == len(server.pipelines) == 1
+    assert server.paths("POST").count(f"{API}/pipelines/upload_version") == 1
+
+
+def test_another_content_under_the_same_version_is_refused(server, command, compiled):
+    command("upload", "--file", str(compiled))
+    text = compiled.read_text()
+    assert "resourceMemoryRequest: 4Gi" in text
+    compiled.write_text(text.replace("resourceMemoryRequest: 4Gi", "resourceMemoryRequest: 8Gi"))
+
+    code, _, err = command("upload", "--file", str(compiled))
+
+    assert code == 2
+    assert "holds something else" in err
+    assert len(server.versions) == 1
+
+    assert command("upload", "--file", str(compiled), "--version-name", "half-the-processors")[0] == 0
+    assert {each["name"] for each in server.versions.values()} == {COMMIT, "half-the-processors"}
+    assert len(server.pipelines) == 1
+
+
+def test_images_that_name_no_commit_need_a_version_name(server, command):
+    code, _, err = command("upload", "--file", str(GOLDEN))
+
+    assert code == 2
+    assert "not all tagged with one commit" in err
+    assert server.paths("POST") == []
+    assert command("upload", "--file", str(GOLDEN), "--version-name", "first")[0] == 0
+
+
+def test_images_of_two_commits_name_none(compiled):
+    compiled.write_text(compiled.read_text().replace(f"{COMMIT}-gpu", "ba9876543210-gpu"))
+
+    assert CompiledPipeline.load(compiled).commit is None
+
+
+def test_a_version_that_somebody_else_uploads_at_the_same_moment_is_used(server, compiled):
+    pipeline = CompiledPipeline.load(compiled)
+    client = KubeflowPipelines(server.endpoint)
+    theirs, _ = client.upload(pipeline, "late-flights", COMMIT)
+    server.troubles = [Trouble("GET", f"{API}/pipelines/{theirs.pipeline_id}/versions", 200, "{}", times=1)]
+
+    assert client.upload(pipeline, "late-flights", COMMIT) == (theirs, False)
+
+
+def test_a_server_for_several_users_keeps_the_pipeline_in_the_namespace(server, compiled):
+    server.multi_user = True
+    client = KubeflowPipelines(server.endpoint, namespace="ann")
+
+    client.upload(CompiledPipeline.load(compiled), "late-flights", COMMIT)
+
+    (pipeline,) = server.pipelines.values()
+    assert pipeline["namespace"] == "ann"
+    assert client.version("late-flights", COMMIT).name == COMMIT
+    with pytest.raises(client_module.NotFoundError, match="There is no version"):
+        KubeflowPipelines(server.endpoint, namespace="bob").version("late-flights", COMMIT)
+
+
+def test_an_upload_needs_the_token_and_an_error_of_the_server_is_a_sentence(server, command, compiled):
+    server.token = "secret"
+    code, _, err = command("upload", "--file", str(compiled))
+    assert code == 2
+    assert "FLIGHTDECK_KFP_TOKEN" in err
+
+    server.token = None
+    server.troubles = [
+        Trouble("POST", f"{API}/pipelines/upload_version", 500, '{"error_message": "Failed to create", "code": 13}')
+    ]
+    code, _, err = command("upload", "--file", str(compiled))
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_run_of_a_version_refers_to_it_and_shows_its_tasks(server, command, compiled):
+    command("upload", "--file", str(compiled))
+    server.states = [{"data": "RUNNING"}]
+
+    code, out, err = command("submit", "--pipeline-version", COMMIT, "--name", "june", "-p", "epochs=5", "--json")
+
+    assert code == 0, err
+    (run,), (version,) = server.runs.values(), server.versions.values()
+    assert "pipeline_spec" not in run
+    assert run["pipeline_version_reference"]["pipeline_version_id"] == version["pipeline_version_id"]
+    assert run["runtime_config"]["parameters"]["epochs"] == 5
+    tasks = {each["name"]: each["state"] for each in json.loads(command("status", "june", "--json")[1])["tasks"]}
+    assert tasks == {"data": "RUNNING", "transform": "PENDING", "trainer": "PENDING", "release": "PENDING"}
+
+
+def test_a_version_that_is_not_there_is_refused(server, command, compiled):
+    assert "upload it with" in command("submit", "--pipeline-version", COMMIT)[2]
+    code, _, err = command("submit", "--pipeline-version", COMMIT, "--file", str(compiled))
+    assert code == 2
+    assert "either --file or --pipeline-version" in err
+    assert server.runs == {}
+
+
+def test_a_good_run_in_staging_replaces_the_schedule_of_production(server, command, ran, compiled, staging):
+    command("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
+    (old,) = server.recurring
+    run_id = ran()
+
+    code, out, err = promote(command, server, compiled, staging, "--json")
+
+    assert code == 0, err
+    (new,) = server.recurring.values()
+    assert new["recurring_run_id"] != old
+    assert new["display_name"] == "late-flights"
+    assert new["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * 1"}}
+    version = server.versions[new["pipeline_version_reference"]["pipeline_version_id"]]
+    assert version["name"] == COMMIT
+    assert server.pipelines[version["pipeline_id"]]["name"] == "late-flights"
+    report = json.loads(out)
+    assert (report["promoted"], report["run"], report["version"]) == (True, run_id, COMMIT)
+
+
+@pytest.mark.parametrize(
+    ("state", "fields", "reason"),
+    [
+        ("FAILED", {"outcome": "failed"}, "the run is FAILED"),
+        ("RUNNING", {"outcome": "running"}, "the run is RUNNING"),
+        ("SUCCEEDED", {"outcome": "not blessed"}, "its model is `not blessed`"),
+        ("SUCCEEDED", {"outcome": "blessed"}, "its model is `blessed`, so it was not pushed"),
+        ("SUCCEEDED", {"commit": "f" * 40}, "it ran ffffffffffff"),
+    ],
+)
+def test_a_run_that_was_not_good_enough_changes_nothing(server, command, ran, compiled, staging, state, fields, reason):
+    command("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
+    before = dict(server.recurring)
+    ran(state, **fields)
+    versions = dict(server.versions)
+
+    code, out, err = promote(command, server, compiled, staging)
+
+    assert (code, out) == (1, "")
+    assert "Not promoted: " in err
+    assert reason in err
+    assert server.recurring == before
+    assert server.versions == versions
+
+
+def test_a_schedule_that_the_server_refuses_leaves_the_old_one(server, command, ran, compiled, staging):
+    command("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
+    before = dict(server.recurring)
+    ran()
+    server.troubles = [Trouble("POST", f"{API}/recurringruns", 500, '{"code": 13, "message": "no"}')]
+
+    code, _, err = promote(command, server, compiled, staging)
+
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1
+    assert server.recurring == before
+
+
+@pytest.mark.parametrize(
+    ("fields", "count"),
+    [({}, 0), ({"dirty": True}, 1), ({"commit": None}, 1), ({"outcome": "not blessed", "commit": "f" * 40}, 2)],
+)
+def test_every_reason_against_a_promotion_is_given(fields, count):
+    run = Run("id", "trial", "SUCCEEDED", None, None, None, (), "")
+    good = {"commit": f"{COMMIT}{'0' * 28}", "dirty": False, "outcome": "pushed"}
+    record = RunRecord(run_id="id", started=BEGIN, **{**good, **fields})
+
+    assert len(refusals(run, record, COMMIT)) == count
