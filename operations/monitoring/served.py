@@ -88,12 +88,12 @@ def served(folder: Path, period: Period) -> pd.DataFrame:
 def labels(folder: Path, contract: Contract) -> pd.Series | None:
     """The labels that have arrived, by prediction id.
 
-    A label arrives with the rows of a span. A client that asks for a prediction gives the row's key as its id; a key of
-    several columns is their values with a slash between them.
+    A label arrives with the rows of a span. A client that asks for a prediction gives the row's key as its id: the
+    first column of text that the contract calls a key.
 
     Args:
         folder: of the spans.
-        contract: names the keys and the label.
+        contract: names the key and the label.
 
     Returns:
         Label by id; rows without a label are left out. None if the contract has no key.
@@ -103,8 +103,8 @@ def labels(folder: Path, contract: Contract) -> pd.Series | None:
     """
     import pandas as pd
 
-    keys = key_columns(contract)
-    if not keys:
+    key = id_column(contract)
+    if key is None:
         return None
     found = []
     for file in sorted(folder.glob("*/*")):
@@ -112,29 +112,22 @@ def labels(folder: Path, contract: Contract) -> pd.Series | None:
             continue
         try:
             rows = (
-                pd.read_parquet(file, columns=[*keys, contract.label])
+                pd.read_parquet(file, columns=[key, contract.label])
                 if file.suffix == ".parquet"
-                else pd.read_csv(file, dtype=dict.fromkeys(keys, str))[[*keys, contract.label]]
+                else pd.read_csv(file, dtype={key: str})[[key, contract.label]]
             )
         except (OSError, ValueError, KeyError) as error:
             raise ServedError(f"The labels in {file} cannot be read: {error}") from None
-        found.append(pd.Series(rows[contract.label].to_numpy(), index=ids(pd.DataFrame(rows), keys)))
+        found.append(pd.Series(rows[contract.label].to_numpy(), index=rows[key].astype(str)))
     if not found:
         return pd.Series(dtype=float)
     together = pd.Series(pd.concat(found)).dropna()
     return together.loc[~together.index.duplicated(keep="last")]
 
 
-def key_columns(contract: Contract) -> list[str]:
-    """The columns that name a row."""
-    return [each.name for each in contract.columns if each.role == "key" and each.type == "string"]
-
-
-def ids(rows: pd.DataFrame, keys: Sequence[str]) -> pd.Index:
-    """The prediction ids of rows."""
-    import pandas as pd
-
-    return pd.Index(rows[list(keys)].astype(str).agg("/".join, axis=1) if len(keys) > 1 else rows[keys[0]].astype(str))
+def id_column(contract: Contract) -> str | None:
+    """The column whose value is a row's prediction id; None if the contract has no key of text."""
+    return next((each.name for each in contract.columns if each.role == "key" and each.type == "string"), None)
 
 
 def _open(folder: Path):
