@@ -55,9 +55,9 @@ def predict(
     settings = load_settings(config, overrides)
     if files and window:
         raise batch_files.InputError("Either files or a --window can be predicted, not both.")
+    version, records = Registry(settings).served(), Records(settings)
     chosen = files or batch_files.of_window(settings.spans, window or "newest:newest")
     found = [batch_files.inspect(each) for each in chosen]
-    version, records = Registry(settings).served(), Records(settings)
     through = pipeline
     if through is None:
         through = not files or sum(each.rows for each in found) >= settings.batch.pipeline_rows

@@ -228,7 +228,8 @@ def _inferred(folder: Path, rows: int, outputs: Mapping[str, Column]) -> dict[st
     kinds = {"f": tf.float32, "i": tf.int64, "s": tf.string}
     features: dict[str, Any] = {ROW: tf.io.FixedLenFeature([], tf.int64)}
     for name, column in outputs.items():
-        features[name] = tf.io.FixedLenFeature([math.prod(size or 1 for size in column.shape[1:])], kinds[column.dtype[0]])
+        size = math.prod(each or 1 for each in column.shape[1:])
+        features[name] = tf.io.FixedLenFeature([size], kinds[column.dtype[0]])
     found: dict[str, list[np.ndarray]] = {name: [] for name in features}
     files = sorted(str(file) for file in folder.glob("Split-*/*"))
     for batch in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(8192):
