@@ -51,7 +51,6 @@ class Deck:
     def answer(self, rows: pd.DataFrame, day: datetime) -> None:
         """Serves rows with the pushed model, spread over a day, and logs them as the service does."""
         from operations.batch.prediction import to_arrays
-
         from operations.serving.model import load
         from operations.serving.payload_log import Payload, as_table
 
