@@ -31,14 +31,18 @@ def serve(
 ) -> None:
     """Answer requests with the newest pushed version of the model, until Ctrl+C or SIGTERM.
 
-    A version that is pushed meanwhile takes over without a request being dropped; one that cannot be loaded is refused.
+    A version that is pushed meanwhile takes over without a request being dropped; one that cannot be loaded is refused,
+    and people are told (`flightdeck alerts`).
     """
     if context.invoked_subcommand:
         return
     import dataclasses
     import json
     import logging
+    import threading
 
+    from operations.alerts.alert import Alert
+    from operations.alerts.dispatcher import Dispatcher, open_outbox
     from operations.serving import server
 
     settings = load_settings(config, overrides)
@@ -53,7 +57,31 @@ def serve(
         else:
             typer.echo(_welcome(running, settings.payloads if serving.payloads.enabled else None))
 
-    server.run(settings.use_case.name, Path(settings.pushed), serving, Path(settings.payloads), started)
+    dispatcher = Dispatcher(*open_outbox(settings))
+
+    def refused(version: int, reason: str) -> None:
+        alert = Alert(
+            key=f"{settings.use_case.name}/version {version} refused",
+            severity="critical",
+            title=f"{settings.use_case.name}: version {version} cannot be served",
+            text=f"It does not load, and the version before it goes on: {reason}",
+            source="serve",
+            facts={"folder": settings.pushed},
+        )
+        # Not here: writing it waits for the disk, and requests would wait too.
+        threading.Thread(target=dispatcher.alert, args=(alert,), name="alert").start()
+
+    try:
+        server.run(
+            settings.use_case.name,
+            Path(settings.pushed),
+            serving,
+            Path(settings.payloads),
+            started,
+            refused=refused,
+        )
+    finally:
+        dispatcher.close()
 
 
 def _welcome(running: Running, payloads: str | None) -> str:

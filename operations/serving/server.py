@@ -79,6 +79,7 @@ def run(
     payloads: Path | None,
     started: Callable[[Running], None],
     stop_on_eof: bool = False,
+    refused: Callable[[int, str], None] = lambda version, reason: None,
 ) -> None:
     """Serves until the process is told to end by SIGTERM or SIGINT, and then ends gracefully.
 
@@ -92,12 +93,13 @@ def run(
         payloads: the folder of the payload log; None keeps none.
         started: is called once, when requests are answered.
         stop_on_eof: whether to end when standard input does, which it does with the process at its other end.
+        refused: is told the number of a version that does not load, and why; it must return at once.
 
     Raises:
         ServingError: an address is taken, or there is no version that can be served.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(name, folder, settings, payloads, started, stop_on_eof))
+        runner.run(_serve(name, folder, settings, payloads, started, stop_on_eof, refused))
 
 
 async def _serve(
@@ -107,9 +109,10 @@ async def _serve(
     payloads: Path | None,
     started: Callable[[Running], None],
     stop_on_eof: bool,
+    refused: Callable[[int, str], None],
 ) -> None:
     stop = asyncio.Event()
-    service = Service(name, folder, settings, payloads)
+    service = Service(name, folder, settings, payloads, refused)
     listening = _listen(settings.host, settings.port)
     with contextlib.ExitStack() as closing:
         closing.callback(listening.close)

@@ -16,7 +16,7 @@ import dataclasses
 import gc
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +59,14 @@ class Service:
         metrics: what Prometheus is told. Protocols call `metrics.answered` once per request.
     """
 
-    def __init__(self, name: str, folder: Path, settings: Serving, payloads: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        settings: Serving,
+        payloads: Path | None = None,
+        refused: Callable[[int, str], None] = lambda version, reason: None,
+    ) -> None:
         """Makes a service that is not started yet.
 
         Args:
@@ -67,6 +74,7 @@ class Service:
             folder: holds the numbered versions.
             settings: the section ``serving``.
             payloads: the folder of the payload log; None keeps no log.
+            refused: is told the number of a version that does not load, and why, in the thread of the event loop.
         """
         self.name = name
         self.settings = settings
@@ -75,6 +83,7 @@ class Service:
         self._payloads: PayloadLog | None = None
         self._batcher: Batcher | None = None
         self._refusing = False
+        self._refused = refused
         self._versions = Versions(
             folder,
             settings.keep_versions,
@@ -255,6 +264,7 @@ class Service:
 
     def _has_failed(self, version: int, reason: str) -> None:
         self.metrics.load_failures.inc()
+        self._refused(version, reason)
 
     def _has_unloaded(self, version: int) -> None:
         self.metrics.loaded.remove(version)

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -27,6 +28,15 @@ def refused(*arguments: str) -> str:
     assert "Traceback" not in done.stderr
     (sentence,) = done.stderr.strip().splitlines()
     return sentence
+
+
+def wait_for_alert(file: Path) -> dict:
+    """The first line of the log of alerts."""
+    deadline = time.monotonic() + 60
+    while not file.exists() or not file.read_text().endswith("\n"):
+        assert time.monotonic() < deadline, "nobody was told"
+        time.sleep(0.1)
+    return json.loads(file.read_text().splitlines()[0])
 
 
 def test_without_a_version_it_says_how_to_get_one(tmp_path):
@@ -62,6 +72,11 @@ def test_it_tells_its_addresses_and_a_request_that_works(tmp_path):
             with urllib.request.urlopen(request, timeout=60) as answer:
                 ((probability,),) = json.load(answer)["predictions"]
             assert 0 < probability < 1
+            (tmp_path / "versions" / "5").mkdir()
+            (tmp_path / "versions" / "5" / "saved_model.pb").write_bytes(b"not a model")
+            told = wait_for_alert(tmp_path / "workspace" / "alerts" / "alerts.jsonl")
+            assert (told["severity"], told["source"]) == ("critical", "serve")
+            assert "version 5 cannot be served" in told["title"]
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=60) == 0
         finally:
@@ -71,4 +86,4 @@ def test_it_tells_its_addresses_and_a_request_that_works(tmp_path):
 
     payloads = pyarrow.dataset.dataset(tmp_path / "workspace" / "payloads", format="parquet")
     assert payloads.count_rows() == 1
-    assert os.listdir(tmp_path / "workspace") == ["payloads"]
+    assert sorted(os.listdir(tmp_path / "workspace")) == ["alerts", "payloads"]
