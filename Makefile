@@ -4,10 +4,20 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
+FLIGHTDECK := .venv/bin/flightdeck
+
+# What a release needs to know; docs/ci-cd.md explains each.
+MAIN ?= origin/main
+IMAGE ?= flightdeck
+CRON ?= 0 3 * * 1
+STAGING_ENDPOINT ?= http://localhost:8888
+PRODUCTION_ENDPOINT ?= http://localhost:8888
+COMMIT = $(shell git rev-parse --short=12 HEAD)
+TAGGED = --image '$(IMAGE):$(COMMIT)' --set 'kubeflow.resources.Trainer.image="$(IMAGE):$(COMMIT)-gpu"'
 
 .PHONY: help
 help:  ## Show the targets
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup  ## Run the main job: real flights in, a validated and pushed model out
@@ -44,6 +54,54 @@ lint: setup-dev  ## Check style, types, dead code, import directions and workflo
 	@$(PY) -m vulture
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+.PHONY: data-check
+data-check: setup  ## Check the data of a small window against its contract and schema
+	@$(FLIGHTDECK) data prepare --config config/small.yaml
+	@$(FLIGHTDECK) data check --config config/small.yaml
+
+.PHONY: train-small
+train-small: setup  ## Run the pipeline on a small window, in a workspace of its own
+	@mkdir -p build/ci
+	@$(FLIGHTDECK) data prepare --config config/small.yaml
+	@$(FLIGHTDECK) run --config config/small.yaml --json > build/ci/summary.json
+
+.PHONY: compare-with-main
+compare-with-main: train-small  ## Train the same where this branch left main, and write build/ci/metrics.md
+	@$(FLIGHTDECK) runs against '$(MAIN)' --config config/small.yaml --output build/ci/metrics.md
+
+.PHONY: image
+image: setup  ## Build the images of this commit
+	@$(FLIGHTDECK) image build --repository '$(IMAGE)'
+	@$(FLIGHTDECK) image build --repository '$(IMAGE)' --target gpu
+
+.PHONY: image-push
+image-push: setup  ## Push them to IMAGE=HOST/FOLDER/flightdeck
+	@$(FLIGHTDECK) image push --repository '$(IMAGE)'
+	@$(FLIGHTDECK) image push --repository '$(IMAGE)' --target gpu
+
+.PHONY: compile
+compile: setup  ## Compile the pipeline of this commit for staging and production, into build/ci
+	@mkdir -p build/ci
+	@$(FLIGHTDECK) kubeflow compile --config config/staging.yaml $(TAGGED) --output build/ci/staging.yaml
+	@$(FLIGHTDECK) kubeflow compile --config config/kubeflow.yaml $(TAGGED) --output build/ci/production.yaml
+
+.PHONY: stage
+stage: setup  ## Upload the compiled pipeline to staging, and run it there to its end
+	@$(FLIGHTDECK) kubeflow upload --config config/staging.yaml --file build/ci/staging.yaml --set 'kubeflow.endpoint="$(STAGING_ENDPOINT)"'
+	@$(FLIGHTDECK) kubeflow submit --config config/staging.yaml --pipeline-version '$(COMMIT)' --name 'staging $(COMMIT)' --wait --set 'kubeflow.endpoint="$(STAGING_ENDPOINT)"'
+
+.PHONY: promote
+promote: setup  ## Let production run it, if the run in staging pushed a blessed model
+	@$(FLIGHTDECK) kubeflow promote 'staging $(COMMIT)' --file build/ci/production.yaml --cron '$(CRON)' --staging-endpoint '$(STAGING_ENDPOINT)' --set 'kubeflow.endpoint="$(PRODUCTION_ENDPOINT)"'
+
+.PHONY: release
+release:  ## All of it: image, image-push, compile, stage, promote
+	@$(MAKE) image
+	@$(MAKE) image-push
+	@$(MAKE) compile
+	@$(MAKE) stage
+	@$(MAKE) promote
 
 .PHONY: format
 format: setup-dev  ## Rewrite the code in the project's style

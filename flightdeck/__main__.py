@@ -14,6 +14,7 @@ from flightdeck import (
     alerts,
     config,
     data,
+    data_check,
     image,
     kubeflow,
     kubeflow_release,
@@ -37,6 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+data.app.command(name="check")(data_check.check)
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.add_typer(image.app, name="image")

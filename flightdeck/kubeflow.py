@@ -265,13 +265,14 @@ def _yaml(text: str) -> str:
     return text if text.lstrip("+-").isdigit() else yaml.safe_dump(float(text)).split()[0]
 
 
-def connected(cluster: Kubeflow) -> KubeflowPipelines:
-    """A server that has answered."""
+def connected(cluster: Kubeflow, token: str | None = None) -> KubeflowPipelines:
+    """A server that has answered. The token is that of the environment, if none is given."""
     from operations.kubeflow import TOKEN_VARIABLE, KubeflowError, KubeflowPipelines
 
     if not cluster.endpoint:
         raise KubeflowError("kubeflow.endpoint is missing: the address of the KFP API, such as http://localhost:8888.")
-    client = KubeflowPipelines(cluster.endpoint, cluster.namespace, os.environ.get(TOKEN_VARIABLE, "").strip() or None)
+    token = (token or os.environ.get(TOKEN_VARIABLE, "")).strip() or None
+    client = KubeflowPipelines(cluster.endpoint, cluster.namespace, token)
     client.check()
     return client
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from flightdeck.options import Json, Overrides
 if TYPE_CHECKING:
     from operations.compiled_pipeline import CompiledPipeline
 
+STAGING_TOKEN_VARIABLE = "FLIGHTDECK_STAGING_KFP_TOKEN"
 STAGING_CONFIG = DEFAULT_CONFIG.with_name("staging.yaml")
 
 VersionName = Annotated[
@@ -77,7 +79,8 @@ def promote(
 
     The pipeline, compiled for production, is uploaded as a version there, and the schedule of that name is replaced by
     one that runs this version. Exit code 1, and nothing is changed, if the run in staging was not good enough. The
-    ledger of staging is asked too: for a MySQL server, its address is in FLIGHTDECK_METADATA_HOST and so on.
+    ledger of staging is asked too: for a MySQL server, its address is in FLIGHTDECK_METADATA_HOST and so on. A token
+    that staging alone wants is in FLIGHTDECK_STAGING_KFP_TOKEN.
     """
     from operations import kubeflow as server
     from operations import promotion
@@ -91,7 +94,7 @@ def promote(
     settings, cluster = kubeflow.kubeflow_settings(config, kubeflow.with_image(overrides, image))
     compiled = kubeflow.compiled_from(settings, file, quiet=as_json)
     commit = _commit(compiled)
-    ran = kubeflow.connected(staging_cluster).run(run)
+    ran = kubeflow.connected(staging_cluster, os.environ.get(STAGING_TOKEN_VARIABLE)).run(run)
     record = Runs(open_readonly(store.connection(staging_settings))).find(ran.run_id)
     if reasons := promotion.refusals(ran, record, commit):
         if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from flightdeck.runs import annotate, best, compare, lineage, listing, reproduce, show, sweep
+from flightdeck.runs import against, annotate, best, compare, lineage, listing, reproduce, show, sweep
 
 app = typer.Typer(
     help="Which runs there were, which is best, where it came from, and how to make it again.", no_args_is_help=True
@@ -13,6 +13,7 @@ app.command(name="list")(listing.list_runs)
 app.command(name="show")(show.show)
 app.command(name="best")(best.best)
 app.command(name="compare")(compare.compare)
+app.command(name="against")(against.against)
 app.command(name="lineage")(lineage.lineage)
 app.command(name="note")(annotate.note)
 app.command(name="tag")(annotate.tag)

@@ -1,0 +1,77 @@
+"""``flightdeck runs against``: what a branch does to the metrics, as a comment for its pull request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flightdeck.options import DEFAULT_CONFIG, Json, Overrides, load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = DEFAULT_CONFIG.with_name("small.yaml")
+
+
+def against(
+    main: Annotated[str, typer.Argument(metavar="BRANCH", help="Such as origin/main.")] = "origin/main",
+    run: Annotated[str, typer.Option(help="The run of this branch.")] = "latest",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write Markdown into this file too.", dir_okay=False)
+    ] = None,
+    config: Annotated[
+        Path,
+        typer.Option("--config", "-c", help="What both run.", show_default="config/small.yaml", dir_okay=False),
+    ] = SMALL,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Train at the commit where this branch left another one, and compare: is the branch better, or merely luckier?
+
+    The older code runs in a worktree of its own, with its own settings but for those of --config and --set, on the same
+    data and into the same ledger. Exit code 0 whatever comes out; 1 if the older code could not be run.
+    """
+    import json
+
+    from operations import branch_comparison as branch
+    from operations.ledger.comparison import compare
+    from operations.ledger.opening import open_readonly
+    from operations.ledger.runs import Runs
+    from pipeline import store
+
+    settings = load_settings(config, overrides)
+    connection = store.connection(settings)
+    ours = Runs(open_readonly(connection)).find(run).run_id
+    base = branch.merge_base(ROOT, main)
+    try:
+        with branch.worktree(ROOT, base) as checkout:
+            differ = not branch.same_packages(ROOT, checkout)
+            typer.echo(f"Training at {base[:12]}, where this branch left {main} ...", err=True)
+            theirs = branch.train_there(checkout, config, list(overrides or ()), settings.workspace, settings.spans)
+    except branch.BranchError as error:
+        _write(output, branch.unavailable(str(error)))
+        typer.echo(json.dumps({"base": base, "error": str(error)}) if as_json else str(error), err=not as_json)
+        raise typer.Exit(1) from None
+    found = compare(open_readonly(connection), theirs, ours)
+    directions = {each.reported: each.better for each in settings.evaluation.metrics if each.better}
+    text = branch.markdown(found, directions, differ)
+    _write(output, text)
+    if as_json:
+        metrics = {
+            each.name: {"main": each.first, "branch": each.second, "delta": each.delta, "verdict": each.verdict}
+            for each in found.metrics
+        }
+        typer.echo(json.dumps({"base": base, "main": theirs, "branch": ours, "metrics": metrics}, indent=2))
+    else:
+        typer.echo(text)
+
+
+def _write(path: Path | None, text: str) -> None:
+    import os
+
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.new")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)

@@ -1,0 +1,160 @@
+"""The workflows of GitHub: what they call exists, and nothing that a stranger writes reaches a shell.
+
+Nothing here runs them; `make lint` checks them against the schema of their format.
+"""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+# What is not ours in a script arrives as a variable: an expression would be pasted into the script before bash reads it.
+EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+
+
+def workflow(file: Path) -> dict[str, Any]:
+    content = yaml.safe_load(file.read_text())
+    assert isinstance(content, dict)
+    # YAML 1.1 takes the key `on` for a truth value.
+    content["on"] = content.pop(True)
+    return content
+
+
+def steps(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, job in workflow(file)["jobs"].items():
+        for step in job["steps"]:
+            yield f"{file.name}: {name}", step
+
+
+def scripts(file: Path) -> Iterator[tuple[str, str]]:
+    for where, step in steps(file):
+        if "run" in step:
+            yield where, step["run"]
+
+
+def make_targets(script: str) -> list[str]:
+    """The targets that a script calls, as make would read its command lines."""
+    found = []
+    for line in script.splitlines():
+        _, called, arguments = line.partition("make ")
+        if called and re.fullmatch(r"(.*[\s;&|])?", _):
+            found += [word for word in arguments.split() if "=" not in word and not word.startswith("-")]
+    return found
+
+
+def test_the_workflows_are_there():
+    assert {each.name for each in FILES} >= {"ci.yml", "pull-request.yml", "release.yml"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_target_that_a_workflow_calls_exists(file):
+    called = [target for _, script in scripts(file) for target in make_targets(script)]
+
+    assert called
+    assert set(called) <= TARGETS
+
+
+def test_the_release_of_a_person_and_that_of_the_workflow_are_the_same_steps():
+    workflow_calls = [
+        target
+        for _, script in scripts(ROOT / ".github" / "workflows" / "release.yml")
+        for target in make_targets(script)
+    ]
+    recipe = (ROOT / "Makefile").read_text().partition("\nrelease:")[2].partition("\n\n")[0]
+
+    assert workflow_calls == re.findall(r"\$\(MAKE\) ([a-z-]+)", recipe)
+    assert workflow_calls == ["image", "image-push", "compile", "stage", "promote"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_scripts_are_valid_bash_and_hold_no_expression(file):
+    for where, script in scripts(file):
+        assert not EXPRESSION.search(script), f"{where}: pass {EXPRESSION.search(script)} as a variable"
+        done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
+        assert done.returncode == 0, f"{where}: {done.stderr}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_permissions_are_given_by_job_or_are_to_read(file):
+    content = workflow(file)
+
+    assert content["permissions"] in ({}, {"contents": "read"})
+    for name, job in content["jobs"].items():
+        writes = {what for what, how in job.get("permissions", {}).items() if how == "write"}
+        allowed = {"comment": {"pull-requests"}} if file.name == "pull-request.yml" else {}
+        if file.name == "release.yml":
+            allowed = dict.fromkeys(content["jobs"], {"id-token"})
+        assert writes <= allowed.get(name, set()), f"{file.name}: {name}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_actions_are_pinned_to_a_major_version_and_leave_no_token_in_the_checkout(file):
+    for where, step in steps(file):
+        if "uses" in step:
+            assert re.fullmatch(r"[\w-]+/[\w./-]+@v\d+", step["uses"]), f"{where}: {step['uses']}"
+        if str(step.get("uses", "")).startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False, where
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_runs_do_not_pile_up_and_end_some_time(file):
+    content = workflow(file)
+
+    assert content["concurrency"]["group"]
+    assert all(job["timeout-minutes"] <= 360 for job in content["jobs"].values())
+
+
+def test_a_pull_request_gets_no_secret_and_its_code_no_token_that_writes():
+    file = ROOT / ".github" / "workflows" / "pull-request.yml"
+    content = workflow(file)
+
+    # pull_request_target would run with the secrets of the repository.
+    assert set(content["on"]) == {"pull_request"}
+    assert "secrets." not in file.read_text()
+    comment = content["jobs"]["comment"]
+    assert not any("checkout" in step.get("uses", "") or "make" in step.get("run", "") for step in comment["steps"])
+
+
+def test_production_waits_for_staging_and_for_a_person():
+    jobs = workflow(ROOT / ".github" / "workflows" / "release.yml")["jobs"]
+
+    assert (jobs["staging"]["needs"], jobs["production"]["needs"]) == ("image", "staging")
+    assert jobs["production"]["environment"] == "production"
+    assert jobs["staging"]["environment"] == jobs["image"]["environment"] == "staging"
+
+
+def test_every_variable_and_secret_is_explained():
+    guide = (ROOT / "docs" / "ci-cd.md").read_text()
+    for file in FILES:
+        for name in re.findall(r"\b(?:vars|secrets)\.([A-Z_]+)", file.read_text()):
+            assert f"`{name}`" in guide, f"{file.name} uses {name}, and docs/ci-cd.md says nothing of it"
+
+
+@pytest.mark.parametrize(
+    "variable", ["IMAGE=registry.example/ml/late-flights", "CRON=15 4 * * 1-5", "STAGING_ENDPOINT=http://127.0.0.1:9"]
+)
+def test_targets_of_a_release_are_plain_commands_that_take_what_they_are_told(variable):
+    done = subprocess.run(
+        ["make", "--dry-run", "--always-make", "image", "image-push", "compile", "stage", "promote", variable],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert variable.partition("=")[2] in done.stdout
+    commands = [line for line in done.stdout.splitlines() if line.startswith(".venv/bin/flightdeck")]
+    verbs = [" ".join(re.findall(r"^\S+ (\S+ \S+)", line)) for line in commands]
+    assert verbs == [
+        "image build", "image build", "image push", "image push", "kubeflow compile", "kubeflow compile",
+        "kubeflow upload", "kubeflow submit", "kubeflow promote",
+    ]  # fmt: skip
+    for command in commands:
+        parsed = subprocess.run(["bash", "-n"], input=command, capture_output=True, text=True)
+        assert parsed.returncode == 0, parsed.stderr
