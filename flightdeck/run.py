@@ -54,6 +54,10 @@ def execute(settings: Settings, as_json: bool) -> RunSummary:
     require_spans(settings)
     with recorded_run(settings, "run", quiet=as_json) as run:
         record = run.execute("create_pipeline")
+        if record.outcome == "pushed" and settings.push.keep:
+            from operations.registry import Registry
+
+            Registry(settings).prune(settings.push.keep)
         return report(run, record, as_json)
 
 

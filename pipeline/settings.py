@@ -170,7 +170,8 @@ class Push(Section):
     keep: int | None = Field(
         default=None,
         ge=1,
-        description="How many of the newest versions `flightdeck models prune` keeps; default: all.",
+        description="How many of the newest versions are kept after a push, and by `flightdeck models prune`; never "
+        "removed are the served one, the champion, and what a rollback would bring back. Default: all are kept.",
     )
 
 

@@ -10,7 +10,7 @@ import ml_metadata
 
 from operations.monitoring import data_signals, model_signals
 from operations.monitoring.reference import Reference, reference
-from operations.monitoring.served import ID, VERSION, Period, labels, served
+from operations.monitoring.served import ID, VERSION, Period, arrived, served
 from operations.monitoring.signals import Signal, Window
 from pipeline.settings import Settings
 
@@ -32,6 +32,7 @@ class Monitor:
         self._settings, self._reader = settings, reader
         self._schema: schema_pb2.Schema = tfdv.load_schema_text(str(settings.use_case.schema_file))
         self._references: dict[int, Reference] = {}
+        self._known: pd.DataFrame | None = None
 
     def measure(self, period: Period, before: Sequence[Window] = (), p99_seconds: float | None = None) -> list[Window]:
         """What is seen of each version that answered in a period.
@@ -48,12 +49,12 @@ class Monitor:
             ValueError: of ours, if the log or a version's reference cannot be read.
         """
         rows = served(self._payloads, period)
-        known = labels(Path(self._settings.spans), self._settings.contract()) if len(rows) else None
+        known = self._arrived() if len(rows) else None
         windows = []
         for version, asked in rows.groupby(VERSION, sort=True):
             to = self.reference(int(str(version)))
-            arrived = None if known is None else known.reindex(asked[ID]).to_numpy(dtype=float)
-            signals = list(self._signals(period, asked, to, arrived))
+            truth = None if known is None else known.reindex(asked[ID])
+            signals = list(self._signals(period, asked, to, truth))
             earlier = [each.rows for each in before if each.version == str(version) and each.end <= period.begin]
             signals.append(model_signals.traffic(len(asked), earlier, self._settings.monitoring))
             if p99_seconds is not None:
@@ -65,7 +66,7 @@ class Monitor:
                     end=period.end,
                     version=str(version),
                     rows=len(asked),
-                    labelled=0 if arrived is None else int((arrived == arrived).sum()),
+                    labelled=0 if truth is None else int(truth[self._label].notna().sum()),
                     signals=tuple(signals),
                 )
             )
@@ -82,12 +83,29 @@ class Monitor:
         return self._references[version]
 
     @property
+    def _label(self) -> str:
+        return self._settings.contract().label
+
+    def _arrived(self) -> pd.DataFrame | None:
+        if self._known is None:
+            self._known = arrived(Path(self._settings.spans), self._settings.contract())
+        return self._known
+
+    @property
     def _payloads(self) -> Path:
         return Path(self._settings.payloads)
 
     def _signals(
-        self, period: Period, asked: pd.DataFrame, to: Reference, arrived: np.ndarray | None
+        self, period: Period, asked: pd.DataFrame, to: Reference, truth: pd.DataFrame | None
     ) -> Iterator[Signal]:
+        """What is seen of the requests of one version.
+
+        Args:
+            period: the window.
+            asked: the requests.
+            to: what the version is compared with.
+            truth: the rows of the same ids as they have arrived, in the order of `asked`; null where they have not.
+        """
         monitoring = self._settings.monitoring
         trained = data_signals.missing_shares(to.training)
         yield from data_signals.unseen(asked, self._schema)
@@ -97,15 +115,20 @@ class Monitor:
             if PROBABILITY in asked and to.predictions is not None:
                 answers = asked[PROBABILITY].to_numpy(dtype=float)
                 yield model_signals.prediction_drift(answers, to.predictions, monitoring)
-        if arrived is not None:
-            has = arrived == arrived
-            yield from model_signals.quality(
-                arrived[has],
-                asked[PROBABILITY].to_numpy(dtype=float)[has],
-                slices(asked.loc[has], monitoring.slices or self._settings.evaluation.gated_slices),
-                to.run.metrics,
-                monitoring,
-            )
+        if truth is None:
+            return
+        has = truth[self._label].notna().to_numpy()
+        if has.sum() >= monitoring.fewest_rows:
+            # The same rows by both ways.
+            ingested = data_signals.statistics(truth.loc[has], self._schema)
+            yield from data_signals.skew(data_signals.statistics(asked.loc[has], self._schema), ingested, self._schema)
+        yield from model_signals.quality(
+            truth[self._label].to_numpy(dtype=float)[has],
+            asked[PROBABILITY].to_numpy(dtype=float)[has],
+            slices(asked.loc[has], monitoring.slices or self._settings.evaluation.gated_slices),
+            to.run.metrics,
+            monitoring,
+        )
 
     def _drift(self, period: Period, asked: pd.DataFrame, to: Reference) -> Iterator[Signal]:
         """Against the window before, or if that was too small the newest data that the model's run saw."""

@@ -85,18 +85,19 @@ def served(folder: Path, period: Period) -> pd.DataFrame:
         raise ServedError(f"The payload log {folder} cannot be read: {error}") from None
 
 
-def labels(folder: Path, contract: Contract) -> pd.Series | None:
-    """The labels that have arrived, by prediction id.
+def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
+    """The labelled rows that have arrived, by prediction id.
 
     A label arrives with the rows of a span. A client that asks for a prediction gives the row's key as its id: the
     first column of text that the contract calls a key.
 
     Args:
         folder: of the spans.
-        contract: names the key and the label.
+        contract: names the key, the label and the columns that are ingested.
 
     Returns:
-        Label by id; rows without a label are left out. None if the contract has no key.
+        The ingested columns, the label among them, by id; rows without a label are left out. None if the contract has
+        no key.
 
     Raises:
         ServedError: a file cannot be read.
@@ -106,22 +107,23 @@ def labels(folder: Path, contract: Contract) -> pd.Series | None:
     key = id_column(contract)
     if key is None:
         return None
+    wanted = list(contract.ingested())
     found = []
     for file in sorted(folder.glob("*/*")):
         if file.suffix not in (".parquet", ".csv") or file.name.startswith((".", "_")):
             continue
         try:
             rows = (
-                pd.read_parquet(file, columns=[key, contract.label])
+                pd.read_parquet(file, columns=[key, *wanted])
                 if file.suffix == ".parquet"
-                else pd.read_csv(file, dtype={key: str})[[key, contract.label]]
+                else pd.read_csv(file, dtype={key: str})[[key, *wanted]]
             )
         except (OSError, ValueError, KeyError) as error:
             raise ServedError(f"The labels in {file} cannot be read: {error}") from None
-        found.append(pd.Series(rows[contract.label].to_numpy(), index=rows[key].astype(str)))
+        found.append(rows.set_index(rows[key].astype(str))[wanted])
     if not found:
-        return pd.Series(dtype=float)
-    together = pd.Series(pd.concat(found)).dropna()
+        return pd.DataFrame({name: [] for name in wanted})
+    together = pd.concat(found).dropna(subset=[contract.label])
     return together.loc[~together.index.duplicated(keep="last")]
 
 

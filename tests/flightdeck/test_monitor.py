@@ -144,6 +144,18 @@ def test_quality_is_measured_when_the_labels_arrive_and_decided_on_once_more(fir
     assert [each["window"] for each in labelled["decisions"]] == ["2013-07-01+labels"]
 
 
+def test_what_was_served_is_compared_with_what_was_ingested_of_the_same_rows(deck, labelled, prepared):
+    (clean,) = labelled["measured"]
+    shutil.copytree(prepared / "span-005", deck.spans / "span-005")
+
+    (broken,) = deck.monitor()["measured"]
+
+    assert exceeded(clean, "skew") == set()
+    assert any(each["kind"] == "skew" for each in clean["signals"])
+    # The span has Fahrenheit, what was served had Celsius.
+    assert exceeded(broken, "skew") == {"temp"}
+
+
 def test_a_second_round_measures_decides_and_tells_nothing_new(deck, labelled):
     before = (deck.workspace / "alerts" / "alerts.jsonl").read_text()
 
