@@ -7,7 +7,7 @@ passes here passes there. Statistics are taken in memory, which is an order of m
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,6 @@ def check(settings: Settings, progress: Callable[[str], None] | None = None) -> 
     """
     say = progress or (lambda _: None)
     say("Loading TensorFlow Data Validation")
-    import pyarrow as pa
     import tensorflow_data_validation as tfdv
 
     from components.data_gate import findings
@@ -78,13 +77,18 @@ def check(settings: Settings, progress: Callable[[str], None] | None = None) -> 
     statistics: dict[str, Any] = {}
     for split, numbers in chosen.items():
         say(f"Checking {split}: spans {', '.join(map(str, numbers))}")
-        tables = [spans.read(folder, number) for number in numbers]
-        violations += [
-            problem
-            for number, table in zip(numbers, tables, strict=True)
-            if (problem := _violation(table, contract, f"span {number}"))
-        ]
-        statistics[split] = _statistics(pa.concat_tables(tables), contract)
+        tables = []
+        for number in numbers:
+            table = spans.read(folder, number)
+            if problem := _shape_violation(table, contract, f"span {number}"):
+                violations.append(problem)  # and nothing else can be said of it
+                continue
+            tables.append(table)
+            if problem := _violation(table, contract, f"span {number}"):
+                violations.append(problem)
+        if not tables:
+            continue
+        statistics[split] = _statistics(tables, contract)
         anomalies = tfdv.validate_statistics(statistics[split], schema)
         examined[split] = findings.examined(statistics[split])
         found += findings.find(split, anomalies, statistics[split], schema)
@@ -93,13 +97,27 @@ def check(settings: Settings, progress: Callable[[str], None] | None = None) -> 
         spans=chosen,
         violations=tuple(violations),
         report=Report.of(settings.gate.severity, examined, found),
-        differences=tuple(_differences(settings.use_case.schema_file, next(iter(statistics.values())))),
+        differences=tuple(
+            difference
+            for each in list(statistics.values())[:1]
+            for difference in _differences(settings.use_case.schema_file, each)
+        ),
     )
 
 
-def _violation(table: pa.Table, contract: Contract, where: str) -> str | None:
-    if missing := [each.name for each in contract.columns if each.name not in table.column_names]:
+def _shape_violation(table: pa.Table, contract: Contract, where: str) -> str | None:
+    wanted = spans.arrow_schema(contract)
+    if missing := [name for name in wanted.names if name not in table.column_names]:
         return f"In {where}, columns of the contract are missing: {', '.join(missing)}."
+    wrong = {field.name: table.schema.field(field.name).type for field in wanted}
+    wrong = {name: kind for name, kind in wrong.items() if kind != wanted.field(name).type}
+    if wrong:
+        listed = ", ".join(f"{name} is {kind}, not {wanted.field(name).type}" for name, kind in wrong.items())
+        return f"In {where}, columns are not of the type that the contract declares: {listed}."
+    return None
+
+
+def _violation(table: pa.Table, contract: Contract, where: str) -> str | None:
     try:
         spans.require_conformity(table, contract, where)
     except ContractError as error:
@@ -107,17 +125,18 @@ def _violation(table: pa.Table, contract: Contract, where: str) -> str | None:
     return None
 
 
-def _statistics(table: pa.Table, contract: Contract) -> Any:
+def _statistics(tables: Sequence[pa.Table], contract: Contract) -> Any:
     """TFDV's statistics of the ingested columns, as tf.Examples would have them."""
+    import pyarrow as pa
     import tensorflow_data_validation as tfdv
     from tensorflow_data_validation.statistics import stats_impl
 
     from components.span_example_gen.columns import feature_lists
 
-    # A column that is missing shows in the statistics, and the gate names it.
-    columns = {name: kind for name, kind in contract.ingested().items() if name in table.column_names}
-    (batch,) = table.select(list(columns)).combine_chunks().to_batches()
-    return stats_impl.generate_statistics_in_memory(feature_lists(batch, columns), tfdv.StatsOptions())
+    columns = contract.ingested()
+    lists = [feature_lists(batch, columns) for each in tables for batch in each.to_batches()]
+    (batch,) = pa.Table.from_batches(lists).combine_chunks().to_batches()
+    return stats_impl.generate_statistics_in_memory(batch, tfdv.StatsOptions())
 
 
 def _differences(curated: str, statistics: Any) -> list[Difference]:

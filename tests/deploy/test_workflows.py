@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-# What is not ours in a script arrives as a variable: an expression would be pasted into the script before bash reads it.
+# What is not ours arrives as a variable: an expression would be pasted into the script before bash reads it.
 EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 
 
@@ -91,7 +91,7 @@ def test_permissions_are_given_by_job_or_are_to_read(file):
         writes = {what for what, how in job.get("permissions", {}).items() if how == "write"}
         allowed = {"comment": {"pull-requests"}} if file.name == "pull-request.yml" else {}
         if file.name == "release.yml":
-            allowed = dict.fromkeys(content["jobs"], {"id-token"})
+            allowed = {each: {"id-token"} for each in content["jobs"]}
         assert writes <= allowed.get(name, set()), f"{file.name}: {name}"
 
 

@@ -1,4 +1,4 @@
-"""From a compiled pipeline to the schedule of production, against a server that speaks the API of Kubeflow Pipelines."""
+"""From a compiled pipeline to the schedule of production, against a server that speaks the API of KFP."""
 
 import json
 import sys
@@ -199,7 +199,7 @@ def test_a_run_of_a_version_refers_to_it_and_shows_its_tasks(server, command, co
     command("upload", "--file", str(compiled))
     server.states = [{"data": "RUNNING"}]
 
-    code, out, err = command("submit", "--pipeline-version", COMMIT, "--name", "june", "-p", "epochs=5", "--json")
+    code, _, err = command("submit", "--pipeline-version", COMMIT, "--name", "june", "-p", "epochs=5", "--json")
 
     assert code == 0, err
     (run,), (version,) = server.runs.values(), server.versions.values()
