@@ -1,0 +1,132 @@
+"""What answers and labels say, with intervals that mean what they say."""
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from operations.monitoring import model_signals
+from pipeline.settings import Monitoring
+
+pytestmark = pytest.mark.unit
+SETTINGS = Monitoring()
+
+
+def answers(rows: int, seed: int, slope: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels that are as likely as the scores say when the slope is 3, and less well sorted when it is lower."""
+    random = np.random.default_rng(seed)
+    hidden = random.normal(size=rows)
+    labels = (random.random(rows) < 1 / (1 + np.exp(-3 * hidden))).astype(float)
+    return labels, 1 / (1 + np.exp(-(slope * hidden + random.normal(size=rows) * (3 - slope))))
+
+
+def quality(labels, scores, expected, **changes):
+    found = model_signals.quality(labels, scores, {}, expected, SETTINGS.model_copy(update=changes))
+    return {each.name: each for each in found}
+
+
+def test_the_values_are_scikit_learns():
+    labels, scores = answers(3000, 1)
+    found = quality(labels, scores, {})
+
+    assert found["auc"].value == pytest.approx(metrics.roc_auc_score(labels, scores))
+    assert found["log_loss"].value == pytest.approx(metrics.log_loss(labels, scores), abs=1e-6)
+    assert found["calibration"].value == pytest.approx(scores.mean() / labels.mean())
+
+
+@pytest.mark.parametrize("name", model_signals.QUALITY)
+def test_nineteen_of_twenty_intervals_hold_the_truth(name):
+    labels, scores = answers(400_000, 2)
+    truth = model_signals.interval(name, labels, scores)[0] if name == "auc" else None
+    if truth is None:
+        truth = {"log_loss": metrics.log_loss(labels, scores), "calibration": scores.mean() / labels.mean()}[name]
+
+    held = 0
+    for start in range(0, 400_000, 4000):
+        part = slice(start, start + 4000)
+        _, low, high = model_signals.interval(name, labels[part], scores[part], seed=start)
+        held += low <= truth <= high
+
+    assert 88 <= held <= 100
+
+
+def test_a_model_as_good_as_expected_is_not_exceeded_and_a_worse_one_is():
+    labels, scores = answers(5000, 3)
+    expected = {"auc": metrics.roc_auc_score(labels, scores), "log_loss": metrics.log_loss(labels, scores)}
+    good = quality(*answers(5000, 4), expected)
+    worse = quality(*answers(5000, 4, slope=1.0), expected)
+
+    assert not any(each.exceeded for each in good.values())
+    assert worse["auc"].exceeded
+    assert worse["log_loss"].exceeded
+    assert "at least" in worse["auc"].meaning
+    assert "at most" in worse["log_loss"].meaning
+
+
+def test_labels_turned_round_are_noticed():
+    labels, scores = answers(5000, 5)
+    expected = {"auc": metrics.roc_auc_score(labels, scores)}
+
+    assert quality(1 - labels, scores, expected)["auc"].exceeded
+
+
+def test_what_chance_explains_is_no_reason():
+    labels, scores = answers(1500, 6)
+    expected = {"auc": metrics.roc_auc_score(labels, scores) + SETTINGS.auc_may_lose + 0.002}
+
+    found = quality(labels, scores, expected)["auc"]
+
+    assert found.value < found.threshold < found.high
+    assert not found.exceeded
+
+
+def test_too_few_labels_say_nothing():
+    labels, scores = answers(SETTINGS.fewest_labels - 1, 7)
+    found = quality(labels, scores, {"auc": 0.99})
+    one_sided = quality(np.zeros(2000), np.full(2000, 0.5), {"auc": 0.99})
+
+    for each in (*found.values(), *one_sided.values()):
+        assert each.value is None
+        assert not each.exceeded
+        assert "cannot be told" in each.meaning
+
+
+def test_slices_are_measured_and_not_judged():
+    labels, scores = answers(4000, 8)
+    half = np.arange(4000) < 2000
+    found = model_signals.quality(labels, scores, {"origin=A": half}, {"auc": 0.999}, SETTINGS)
+    (of_slice,) = [each for each in found if each.subject == "origin=A" and each.name == "auc"]
+
+    assert of_slice.value == pytest.approx(metrics.roc_auc_score(labels[half], scores[half]))
+    assert of_slice.threshold is None
+    assert not of_slice.exceeded
+
+
+def test_predictions_of_another_shape_are_a_distance():
+    random = np.random.default_rng(9)
+    reference = random.beta(2, 5, 20_000)
+    same = model_signals.prediction_drift(random.beta(2, 5, 5000), reference, SETTINGS)
+    other = model_signals.prediction_drift(random.beta(5, 2, 5000), reference, SETTINGS)
+
+    assert same.value < 0.01
+    assert not same.exceeded
+    assert other.exceeded
+    assert 0 < other.value <= 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "before", "exceeded"),
+    [
+        (100, [], False),
+        (100, [90, 110, 100], False),
+        (10, [90, 110, 100], True),
+        (600, [100], True),
+        (20, [100], False),
+    ],
+)
+def test_traffic_is_compared_with_the_windows_before(rows, before, exceeded):
+    assert model_signals.traffic(rows, before, SETTINGS).exceeded is exceeded
+
+
+def test_latency_has_a_bound():
+    assert not model_signals.latency(0.1, SETTINGS).exceeded
+    assert model_signals.latency(0.9, SETTINGS).exceeded
