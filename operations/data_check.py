@@ -68,7 +68,7 @@ def check(settings: Settings, progress: Callable[[str], None] | None = None) -> 
 
     folder = Path(settings.spans)
     contract = Contract.load(settings.use_case.contract)
-    schema = tfdv.load_schema_text(settings.use_case.schema_file)
+    schema = tfdv.load_schema_text(str(settings.use_case.schema_file))
     window = Window.parse(settings.data.window)
     available = sorted(int(each.name.partition("-")[2]) for each in folder.glob("span-[0-9]*"))
     chosen = split_spans(window.resolve(available, str(folder)), settings.data.eval_spans, window.text)
@@ -139,7 +139,7 @@ def _statistics(tables: Sequence[pa.Table], contract: Contract) -> Any:
     return stats_impl.generate_statistics_in_memory(batch, tfdv.StatsOptions())
 
 
-def _differences(curated: str, statistics: Any) -> list[Difference]:
+def _differences(curated: Path, statistics: Any) -> list[Difference]:
     """As SchemaGen infers a schema: from the first split."""
     import tempfile
 

@@ -237,6 +237,27 @@ def test_a_good_run_in_staging_replaces_the_schedule_of_production(server, comma
     assert (report["promoted"], report["run"], report["version"]) == (True, run_id, COMMIT)
 
 
+def test_staging_may_want_another_token_than_production(server, command, ran, compiled, staging, monkeypatch):
+    ran()
+    server.token = "secret-of-production"
+    monkeypatch.setenv("FLIGHTDECK_KFP_TOKEN", server.token)
+    with kfp_server.serving() as other:
+        other.token = "secret-of-staging"
+        other.experiments, other.runs, other.versions, other.pipelines = (
+            server.experiments, server.runs, server.versions, server.pipelines,
+        )  # fmt: skip
+        other.states = [dict.fromkeys(TASKS, "SUCCEEDED")]
+        where = ["--file", str(compiled), "--staging", str(staging), "--staging-endpoint", other.endpoint]
+        assert "does not accept the token" in command("promote", "trial", "--cron", "0 3 * * 1", *where)[2]
+        assert server.recurring == {}
+
+        monkeypatch.setenv("FLIGHTDECK_STAGING_KFP_TOKEN", other.token)
+        code, _, err = command("promote", "trial", "--cron", "0 3 * * 1", *where)
+
+    assert code == 0, err
+    assert len(server.recurring) == 1
+
+
 @pytest.mark.parametrize(
     ("state", "fields", "reason"),
     [
