@@ -146,6 +146,8 @@ def markdown(found: Comparison, directions: Mapping[str, str], packages_differ: 
         same = found.second.metrics.get(name)
         lines.append(_row(name, directions.get(name, "-"), change) if change else _unchanged(name, directions, same))
     lines.append("")
+    if not found.metrics:
+        lines += ["No metric differs.", ""]
     if found.why_not:
         lines += [f"No change was tested: {_plain(found.why_not)}", ""]
     elif any(each.noise for each in found.metrics):

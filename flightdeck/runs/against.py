@@ -53,7 +53,7 @@ def against(
         typer.echo(json.dumps({"base": base, "error": str(error)}) if as_json else str(error), err=not as_json)
         raise typer.Exit(1) from None
     found = compare(open_readonly(connection), theirs, ours)
-    directions = {each.reported: each.better for each in settings.evaluation.metrics if each.better}
+    directions = {each.reported: each.better for each in settings.evaluation.metrics if each.better != "neither"}
     text = branch.markdown(found, directions, differ)
     _write(output, text)
     if as_json:

@@ -71,6 +71,13 @@ def test_without_a_test_the_reason_stands_there():
     assert "with the packages of this branch" in text
 
 
+def test_a_change_that_changes_no_metric_says_so():
+    same = comparison(metrics=[], second=record("b", "b"))
+
+    assert "No metric differs." in branch.markdown(same, {}, packages_differ=False)
+    assert "No metric differs." not in branch.markdown(comparison(), {}, packages_differ=False)
+
+
 def test_slices_that_are_worse_are_listed_and_not_without_end():
     change = MetricChange("auc", 0.7, 0.6, -0.1, None, "worse", 0.001)
     slices = [SliceChange(f"origin = {number}", change, 10, 10) for number in range(14)]
