@@ -54,6 +54,7 @@ lint: setup-dev  ## Check style, types, dead code, import directions and workflo
 	@$(PY) -m vulture
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@.venv/bin/zizmor --offline --quiet .github
 
 .PHONY: data-check
 data-check: setup  ## Check the data of a small window against its contract and schema
