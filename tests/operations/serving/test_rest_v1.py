@@ -78,7 +78,7 @@ BAD = [
     ('{"instances": [Infinity]}', "`x` in row 0 does not fit"),
     ('{"instances": [1e39]}', "`x` in row 0 does not fit"),
     ('{"instances": [1e999]}', "not valid JSON"),
-    ('{"instances": [NaN, "\\ud800"]}', "`x` in row 1 is text"),
+    ('{"instances": [NaN, "\\ud800"]}', "not valid JSON"),
     ('{"instances": [1], "prediction_ids": ["a", "b"]}', "2 prediction ids for 1 rows"),
     ('{"instances": [1], "prediction_ids": [1]}', "`prediction_ids`"),
     ('{"instances": [{"b64": "?"}]}', "not base64"),
