@@ -8,9 +8,8 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
@@ -69,21 +68,6 @@ class Ended(Protocol):
     def error(self) -> str | None:
         """What went wrong."""
         ...
-
-
-_Answer = TypeVar("_Answer")
-
-
-def patiently(ask: Callable[[], _Answer], seconds: float = PATIENCE_SECONDS) -> _Answer:
-    """Asks again while a store is away, or busy with another writer."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return ask()
-        except _TRANSIENT:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(_PAUSE_SECONDS)
 
 
 class PatientStore(ml_metadata.MetadataStore):

@@ -200,7 +200,7 @@ class AlertSettings(Section):
 
 
 Action = Literal["none", "alert", "retrain", "roll back"]
-SignalKind = Literal["skew", "drift", "missing", "unseen", "prediction", "quality", "traffic", "latency"]
+SignalKind = Literal["skew", "drift", "missing", "unseen", "prediction", "quality", "traffic"]
 
 
 class Rule(Section):
@@ -249,7 +249,6 @@ class Monitoring(Section):
     traffic: tuple[float, float] = Field(
         default=(0.2, 5.0), description="Lowest and highest number of requests, by the median of the windows before."
     )
-    latency_seconds: float = Field(default=0.5, gt=0, description="What 99 % of the requests must be answered in.")
     slices: tuple[tuple[str, ...], ...] = Field(
         default=(), description="Quality is measured on these too; default: the gated slices of the evaluation."
     )
@@ -263,7 +262,7 @@ class Monitoring(Section):
             subjects=("auc", "log_loss", "calibration"),
             action="retrain",
         ),
-        Rule(name="traffic", kinds=("traffic", "latency"), windows=2, of=3, action="alert"),
+        Rule(name="traffic", kinds=("traffic",), windows=2, of=3, action="alert"),
     )
 
 

@@ -34,13 +34,12 @@ class Monitor:
         self._references: dict[int, Reference] = {}
         self._known: pd.DataFrame | None = None
 
-    def measure(self, period: Period, before: Sequence[Window] = (), p99_seconds: float | None = None) -> list[Window]:
+    def measure(self, period: Period, before: Sequence[Window] = ()) -> list[Window]:
         """What is seen of each version that answered in a period.
 
         Args:
             period: the window.
             before: earlier windows, for the traffic.
-            p99_seconds: what 99 % of the requests were answered in, if somebody knows.
 
         Returns:
             One window per version; none if there were no requests.
@@ -57,8 +56,6 @@ class Monitor:
             signals = list(self._signals(period, asked, to, truth))
             earlier = [each.rows for each in before if each.version == str(version) and each.end <= period.begin]
             signals.append(model_signals.traffic(len(asked), earlier, self._settings.monitoring))
-            if p99_seconds is not None:
-                signals.append(model_signals.latency(p99_seconds, self._settings.monitoring))
             windows.append(
                 Window(
                     name=period.name,

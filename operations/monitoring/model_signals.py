@@ -191,17 +191,3 @@ def traffic(rows: int, before: Sequence[int], settings: Monitoring) -> Signal:
         meaning=f"{rows:,} requests, {'outside of' if exceeded else 'within'} {low:,.0f} to {high:,.0f}; the median of "
         f"the {len(before)} windows before is {usual:,.0f}",
     )
-
-
-def latency(p99_seconds: float, settings: Monitoring) -> Signal:
-    """What 99 % of the requests were answered in."""
-    exceeded = p99_seconds > settings.latency_seconds
-    return Signal(
-        kind="latency",
-        name="p99_seconds",
-        value=p99_seconds,
-        threshold=settings.latency_seconds,
-        exceeded=exceeded,
-        meaning=f"99 % of the requests were answered within {p99_seconds * 1000:.0f} ms, "
-        f"{'more than' if exceeded else 'within'} {settings.latency_seconds * 1000:.0f} ms",
-    )

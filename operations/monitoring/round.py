@@ -36,7 +36,6 @@ def monitor(
     now: datetime,
     alert: Callable[[Alert], object],
     note: Callable[[str], None] = lambda text: None,
-    latency: Callable[[], float | None] = lambda: None,
 ) -> Round:
     """Measures every window that has ended and is not in the book, or whose labels have arrived since.
 
@@ -49,7 +48,6 @@ def monitor(
         now: windows that end later are left alone.
         alert: takes alerts.
         note: is told what is being measured.
-        latency: what 99 % of the requests are answered in now, in seconds, if somebody knows.
     """
     book = Book(store, settings.use_case.name)
     known = {(each.name, each.version): each for each in book.windows()}
@@ -61,8 +59,7 @@ def monitor(
         if all_labelled(known, period):
             continue
         note(period.name)
-        newest = period == ended[-1]
-        for window in measuring.measure(period, list(known.values()), latency() if newest else None):
+        for window in measuring.measure(period, list(known.values())):
             before = known.get((window.name, window.version))
             if before is not None and before.labelled == window.labelled and before.rows == window.rows:
                 continue

@@ -17,7 +17,6 @@ from ml_metadata.proto import metadata_store_pb2
 from pydantic import BaseModel, ConfigDict
 
 from operations.sweep.owner import Owner
-from pipeline.recorder import patiently
 
 EVENT = "flightdeck.SweepEvent"
 _TEXT, _BEAT = "event", "beat"
@@ -73,7 +72,7 @@ class Chain:
         """Reads nothing yet.
 
         Args:
-            store: to read from, and for `append` and `beat` to write to.
+            store: from `pipeline.recorder.open_store`, which waits for one that is away.
             sweep_id: the sweep; it may have no event yet.
         """
         self._store = store
@@ -103,7 +102,7 @@ class Chain:
         artifact = metadata_store_pb2.Artifact(type_id=self._type_id(), name=self._name(len(self._links)))
         artifact.custom_properties[_TEXT].string_value = event.model_dump_json()
         try:
-            (artifact_id,) = patiently(lambda: self._store.put_artifacts([artifact]))
+            (artifact_id,) = self._store.put_artifacts([artifact])
         except ml_metadata.errors.AlreadyExistsError:
             # The connection may have been lost after the event was written and before that was known.
             there = self._read(len(self._links))
@@ -116,15 +115,15 @@ class Chain:
             id=link.artifact_id, type_id=self._type_id(), name=self._name(link.number)
         )
         artifact.custom_properties[_BEAT].int_value = count
-        patiently(lambda: self._store.put_artifacts([artifact], field_mask_paths=[f"custom_properties.{_BEAT}"]))
+        self._store.put_artifacts([artifact], field_mask_paths=[f"custom_properties.{_BEAT}"])
 
     def last_beat(self, link: Link) -> int:
         """The number that a worker has written last beside its event, 0 if none."""
-        (artifact,) = patiently(lambda: self._store.get_artifacts_by_id([link.artifact_id]))
+        (artifact,) = self._store.get_artifacts_by_id([link.artifact_id])
         return artifact.custom_properties[_BEAT].int_value
 
     def _read(self, number: int) -> Link | None:
-        artifact = patiently(lambda: self._store.get_artifact_by_type_and_name(EVENT, self._name(number)))
+        artifact = self._store.get_artifact_by_type_and_name(EVENT, self._name(number))
         if artifact is None:
             return None
         event = Event.model_validate_json(artifact.custom_properties[_TEXT].string_value)
@@ -136,7 +135,5 @@ class Chain:
     def _type_id(self) -> int:
         if self._type is None:
             wanted = metadata_store_pb2.ArtifactType(name=EVENT)
-            self._type = patiently(
-                lambda: self._store.put_artifact_type(wanted, can_add_fields=True, can_omit_fields=True)
-            )
+            self._type = self._store.put_artifact_type(wanted, can_add_fields=True, can_omit_fields=True)
         return self._type

@@ -125,8 +125,3 @@ def test_predictions_of_another_shape_are_a_distance():
 )
 def test_traffic_is_compared_with_the_windows_before(rows, before, exceeded):
     assert model_signals.traffic(rows, before, SETTINGS).exceeded is exceeded
-
-
-def test_latency_has_a_bound():
-    assert not model_signals.latency(0.1, SETTINGS).exceeded
-    assert model_signals.latency(0.9, SETTINGS).exceeded

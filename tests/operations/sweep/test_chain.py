@@ -53,23 +53,21 @@ def test_who_has_not_read_everything_adds_nothing(connection) -> None:
     assert [link.event.trial for link in first.refresh()] == [0, 1]
 
 
-def test_an_event_that_was_written_before_the_connection_broke_is_known_as_ones_own(connection) -> None:
-    class Broken(ml_metadata.MetadataStore):
-        """Writes, and then says that it could not."""
+def test_an_event_that_was_written_before_the_connection_broke_is_known_as_ones_own(connection, monkeypatch) -> None:
+    call, broken = ml_metadata.MetadataStore._call_method, []
 
-        breaks = True
+    def write_and_say_that_it_could_not(store, method, request, response) -> None:
+        call(store, method, request, response)
+        if method == "PutArtifacts" and not broken:
+            broken.append(method)
+            raise ml_metadata.errors.UnavailableError("lost connection")
 
-        def put_artifacts(self, *arguments, **named):
-            ids = super().put_artifacts(*arguments, **named)
-            if self.breaks:
-                self.breaks = False
-                raise ml_metadata.errors.UnavailableError("lost connection")
-            return ids
-
-    chain = Chain(Broken(connection), "sweep")
+    chain = Chain(open_store(connection), "sweep")
+    monkeypatch.setattr(ml_metadata.MetadataStore, "_call_method", write_and_say_that_it_could_not)
     mine = event()
     link = chain.append(mine)
 
+    assert broken
     assert link is not None
     assert link.event == mine
     assert [each.event for each in chain.refresh()] == [mine]
