@@ -169,6 +169,18 @@ class Contract(BaseModel):
         """Names of all columns whose value exists when a prediction is made, in file order."""
         return tuple(column.name for column in self.columns if column.feasible)
 
+    @property
+    def row_key(self) -> tuple[str, ...]:
+        """Names of the columns that name a row, in file order: the keys of text that are never missing.
+
+        The id of a row's prediction is their values, with a slash between them.
+        """
+        return tuple(
+            column.name
+            for column in self.columns
+            if column.role == "key" and column.type == "string" and not column.nullable
+        )
+
     def ingested(self, labelled: bool = True) -> dict[str, str]:
         """Returns name and type, in file order, of the columns a pipeline reads from the files.
 

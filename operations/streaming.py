@@ -340,7 +340,7 @@ def job(version: Version, settings: Any, dead_letters: Path, seconds: float = 60
         version.number,
         types,
         frozenset(types) - nullable,
-        tuple(each.name for each in columns if each.role == "key" and each.type == "string" and not each.nullable),
+        settings.contract().row_key,
         settings.payloads,
         str(dead_letters),
         settings.serving.payloads.exclude,

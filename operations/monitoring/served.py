@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,8 +87,8 @@ def served(folder: Path, period: Period) -> pd.DataFrame:
 def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
     """The labelled rows that have arrived, by prediction id.
 
-    A label arrives with the rows of a span. A client that asks for a prediction gives the row's key as its id: the
-    first column of text that the contract calls a key.
+    A label arrives with the rows of a span. A client that asks for a prediction gives the row's key as its id, as
+    `data.contract.Contract.row_key` says.
 
     Args:
         folder: of the spans.
@@ -104,8 +103,8 @@ def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
     """
     import pandas as pd
 
-    key = id_column(contract)
-    if key is None:
+    keys = list(contract.row_key)
+    if not keys:
         return None
     wanted = list(contract.ingested())
     found = []
@@ -114,43 +113,37 @@ def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
             continue
         try:
             rows = (
-                pd.read_parquet(file, columns=[key, *wanted])
+                pd.read_parquet(file, columns=[*keys, *wanted])
                 if file.suffix == ".parquet"
-                else pd.read_csv(file, dtype={key: str})[[key, *wanted]]
+                else pd.read_csv(file, dtype=dict.fromkeys(keys, str))[[*keys, *wanted]]
             )
         except (OSError, ValueError, KeyError) as error:
             raise ServedError(f"The labels in {file} cannot be read: {error}") from None
-        found.append(rows.set_index(rows[key].astype(str))[wanted])
+        ids = rows[keys[0]].astype(str)
+        for name in keys[1:]:
+            ids = ids + "/" + rows[name].astype(str)
+        found.append(rows.set_index(ids)[wanted])
     if not found:
         return pd.DataFrame({name: [] for name in wanted})
     together = pd.concat(found).dropna(subset=[contract.label])
     return together.loc[~together.index.duplicated(keep="last")]
 
 
-def id_column(contract: Contract) -> str | None:
-    """The column whose value is a row's prediction id; None if the contract has no key of text."""
-    return next((each.name for each in contract.columns if each.role == "key" and each.type == "string"), None)
-
-
 def _open(folder: Path):
     """The files of the log that are complete, as one table; None if there are none."""
+    import pyarrow as pa
     import pyarrow.dataset as ds
+    import pyarrow.parquet as pq
 
     files = [str(each) for each in sorted(folder.glob("*/*.parquet")) if not each.name.startswith(".")]
     if not files:
         return None
     try:
         # Models may take different columns: all of them, null where a file has none.
-        schemas = [ds.dataset(file, format="parquet").schema for file in files]
-        return ds.dataset(files, format="parquet", schema=_unified(schemas))
+        schemas = [pq.read_schema(file).remove_metadata() for file in files]
+        return ds.dataset(files, format="parquet", schema=pa.unify_schemas(schemas))
     except (OSError, ValueError) as error:
         raise ServedError(f"The payload log {folder} cannot be read: {error}") from None
-
-
-def _unified(schemas: Sequence) -> object:
-    import pyarrow as pa
-
-    return pa.unify_schemas(list(dict.fromkeys(schemas)))
 
 
 def _nullable() -> dict:

@@ -1,0 +1,93 @@
+"""Requests and labels find each other by the key of a row, by the same rule that names a streamed row."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from data.contract import Contract
+from operations.monitoring.served import Period, ServedError, arrived, period_of, periods, served
+
+pytestmark = pytest.mark.unit
+CONTRACT = Contract.load(Path(__file__).parents[3] / "data" / "contract.yaml")
+NIGHT = datetime(2013, 7, 1, 23, 59, 30, tzinfo=UTC)
+
+
+def keyed_by(*names: str) -> Contract:
+    """The contract, with these keys of text that are never missing, and no others."""
+    text = {each.name for each in CONTRACT.columns if each.role == "key" and each.type == "string"}
+    columns = [
+        each.model_copy(update={"nullable": each.name not in names}) if each.name in text else each
+        for each in CONTRACT.columns
+    ]
+    return CONTRACT.model_copy(update={"columns": tuple(columns)})
+
+
+@pytest.fixture
+def spans(tmp_path):
+    rows = {name: [0.0, 1.0, 2.0] for name in CONTRACT.ingested()}
+    rows |= {CONTRACT.label: [0, 1, None], "flight_id": ["x", "y", "z"], "tailnum": ["n1", "n2", "n3"]}
+    (tmp_path / "span-001").mkdir()
+    pd.DataFrame(rows).to_parquet(tmp_path / "span-001" / "rows.parquet")
+    return tmp_path
+
+
+def test_labels_are_found_by_the_key_of_a_row(spans):
+    found = arrived(spans, keyed_by("flight_id"))
+
+    assert found is not None
+    assert found[CONTRACT.label].to_dict() == {"x": 0, "y": 1}
+
+
+def test_a_key_of_several_columns_is_joined_as_a_stream_names_its_rows(spans):
+    contract = keyed_by("flight_id", "tailnum")
+
+    found = arrived(spans, contract)
+
+    assert contract.row_key == ("flight_id", "tailnum")
+    assert found is not None
+    assert list(found.index) == ["x/n1", "y/n2"]
+
+
+def test_without_a_key_no_label_can_be_found(spans):
+    assert arrived(spans, keyed_by()) is None
+
+
+def test_a_span_without_the_key_is_a_sentence(spans):
+    (spans / "span-002").mkdir()
+    pd.DataFrame({"flight_id": ["a"]}).to_csv(spans / "span-002" / "rows.csv")
+
+    with pytest.raises(ServedError, match=r"rows\.csv cannot be read"):
+        arrived(spans, keyed_by("flight_id"))
+
+
+def log(folder: Path, *times: datetime) -> None:
+    rows = pd.DataFrame({"prediction_id": [str(each) for each in times], "time": times, "model_version": 1})
+    (folder / "day").mkdir(exist_ok=True)
+    rows.to_parquet(folder / "day" / f"{len(list((folder / 'day').iterdir()))}.parquet")
+
+
+def test_windows_are_days_from_midnight_and_each_request_is_in_one(tmp_path):
+    log(tmp_path, NIGHT, NIGHT + timedelta(minutes=1))
+    log(tmp_path, NIGHT + timedelta(seconds=10))
+
+    found = periods(tmp_path, 86_400)
+
+    assert [each.name for each in found] == ["2013-07-01", "2013-07-02"]
+    assert [len(served(tmp_path, each)) for each in found] == [2, 1]
+    assert found[1].before() == found[0]
+    assert period_of(found[1].begin, 86_400) == found[1]
+
+
+def test_a_log_that_is_not_there_yet_is_empty(tmp_path):
+    assert periods(tmp_path / "none", 86_400) == []
+    assert len(served(tmp_path / "none", Period(NIGHT, NIGHT + timedelta(days=1)))) == 0
+
+
+def test_a_damaged_file_of_the_log_is_a_sentence(tmp_path):
+    log(tmp_path, NIGHT)
+    (tmp_path / "day" / "broken.parquet").write_bytes(b"PAR1 and then nothing")
+
+    with pytest.raises(ServedError, match="cannot be read"):
+        periods(tmp_path, 86_400)
