@@ -199,8 +199,13 @@ class AlertSettings(Section):
     timeout_seconds: float = Field(default=10.0, gt=0, description="Of one attempt to deliver.")
 
 
-Action = Literal["none", "alert", "retrain", "roll back"]
-SignalKind = Literal["skew", "drift", "missing", "unseen", "prediction", "quality", "traffic"]
+# From the mildest to the one that outranks the others: when the data of a window are at fault, they say nothing about
+# any model.
+Action = Literal["none", "alert", "retrain", "roll back", "quarantine"]
+SignalKind = Literal[
+    "skew", "drift", "missing", "unseen", "prediction", "label", "quality", "previous", "traffic", "latency"
+]
+WindowLength = Literal["minute", "hour", "day", "week", "month"]
 
 
 class Rule(Section):
@@ -226,9 +231,7 @@ class Rule(Section):
 class Monitoring(Section):
     """What is measured in each window of served requests, and what is done about it."""
 
-    window_seconds: float = Field(
-        default=86_400.0, gt=0, description="Length of a window; windows begin at midnight UTC."
-    )
+    window: WindowLength = Field(default="day", description="Length of a window, of the calendar in UTC.")
     fewest_rows: int = Field(
         default=1000, ge=1, description="A window of fewer requests is too small to compare distributions."
     )
@@ -263,6 +266,56 @@ class Monitoring(Section):
             action="retrain",
         ),
         Rule(name="traffic", kinds=("traffic",), windows=2, of=3, action="alert"),
+    )
+
+
+class Triggers(Section):
+    """What makes `flightdeck watch` train."""
+
+    new_span: bool = Field(default=True, description="A span that no run has seen, or one that has changed.")
+    every_seconds: float | None = Field(
+        default=None, gt=0, description="So long after the last run began, whatever happened. Default: never."
+    )
+    decision: bool = Field(default=True, description="The monitor decides to retrain.")
+    change: bool = Field(default=True, description="The code of the model, or the settings, have changed.")
+
+
+class Continuous(Section):
+    """The loop that trains, deploys and goes back: `flightdeck watch`."""
+
+    level: Literal[0, 1, 2] = Field(
+        default=1,
+        description="Of maturity. 0: people are told, and do everything; 1: it trains by itself, and a person deploys "
+        "and goes back; 2: it also deploys, quarantines and goes back by itself.",
+    )
+    triggers: Triggers = Triggers()
+    poll_seconds: float = Field(default=30.0, gt=0, description="How often it looks for triggers.")
+    runner: Literal["local", "kubeflow"] = Field(
+        default="local", description="Where runs go: to this machine, or through the API of Kubeflow Pipelines."
+    )
+
+
+class Canary(Section):
+    """A new version beside the served one, before it takes over."""
+
+    mode: Literal["off", "shadow", "split"] = Field(
+        default="off",
+        description="off: what a run pushes is served. shadow: it also answers each request, and nobody but the log "
+        "sees that. split: it alone answers a share of the requests.",
+    )
+    share: float = Field(default=0.1, gt=0, lt=1, description="Of the requests that a canary gets, in the mode split.")
+    rows: int = Field(default=2000, ge=1, description="It must have answered so many before anything is decided.")
+    labels: int = Field(
+        default=1000, ge=1, description="From so many answers with a label on, its quality is compared as well."
+    )
+    may_lose: float = Field(
+        default=0.005, ge=0, description="Log loss by which it may be worse than the served version, by its interval."
+    )
+    prediction_distance: float = Field(
+        default=0.1, gt=0, description="Largest Jensen-Shannon divergence of its answers from the served version's."
+    )
+    wait_for_labels: bool = Field(
+        default=False, description="Decide on quality only, however long labels take; for answers that cost much."
     )
 
 
@@ -430,6 +483,8 @@ class Settings(Section):
     push: Push = Push()
     monitoring: Monitoring = Monitoring()
     alerts: AlertSettings = AlertSettings()
+    continuous: Continuous = Continuous()
+    canary: Canary = Canary()
     metadata: Metadata = Metadata()
     beam: Beam = Beam()
     serving: Serving = Serving()
@@ -453,6 +508,11 @@ class Settings(Section):
     def pushed(self) -> str:
         """The folder of numbered, immutable model versions that servers read."""
         return self.push.destination or f"{self.workspace}/models/{self.use_case.name}"
+
+    @property
+    def canaries(self) -> str:
+        """The folder of versions that are tried beside the served one; never the one that servers answer from."""
+        return f"{self.pushed}-canary"
 
     @property
     def metadata_file(self) -> Path:

@@ -10,7 +10,7 @@ import ml_metadata
 
 from operations.monitoring import data_signals, model_signals
 from operations.monitoring.reference import Reference, reference
-from operations.monitoring.served import ID, VERSION, Period, arrived, served
+from operations.monitoring.served import ID, VERSION, Period, arrived, period_before, served
 from operations.monitoring.signals import Signal, Window
 from pipeline.settings import Settings
 
@@ -130,7 +130,7 @@ class Monitor:
     def _drift(self, period: Period, asked: pd.DataFrame, to: Reference) -> Iterator[Signal]:
         """Against the window before, or if that was too small the newest data that the model's run saw."""
         now = data_signals.statistics(asked, self._schema)
-        earlier = served(self._payloads, period.before())
+        earlier = served(self._payloads, period_before(period, self._settings.monitoring.window))
         if len(earlier) >= self._settings.monitoring.fewest_rows:
             than = data_signals.statistics(earlier, self._schema)
             yield from data_signals.drift(now, than, self._schema, "the window before")

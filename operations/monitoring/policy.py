@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from operations.monitoring.signals import Signal, Window
 from pipeline.settings import Action, Rule
 
-# From the mildest to the most drastic.
-ACTIONS: tuple[Action, ...] = ("none", "alert", "retrain", "roll back")
+# From the mildest to the one that outranks the others.
+ACTIONS: tuple[Action, ...] = ("none", "alert", "retrain", "roll back", "quarantine")
 
 
 class Reason(BaseModel):

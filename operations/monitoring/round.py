@@ -54,7 +54,7 @@ def monitor(
     measuring = Monitor(settings, store)
     measured: list[Window] = []
     decisions: list[Decision] = []
-    ended = [each for each in periods(Path(settings.payloads), settings.monitoring.window_seconds) if each.end <= now]
+    ended = [each for each in periods(Path(settings.payloads), settings.monitoring.window) if each.end <= now]
     for period in ended:
         if all_labelled(known, period):
             continue

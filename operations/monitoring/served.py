@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.contract import Contract
 from operations.serving.payload_log import ID, TIME, VERSION
+from pipeline.settings import WindowLength
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ServedError(ValueError):
@@ -32,19 +31,28 @@ class Period:
         """Its name, such as ``2013-07-01`` or, if it is no whole day, ``2013-07-01T06:00``."""
         return f"{self.begin:%Y-%m-%d}" if self.begin == _midnight(self.begin) else f"{self.begin:%Y-%m-%dT%H:%M}"
 
-    def before(self) -> Period:
-        """The period of the same length before this one."""
-        return Period(self.begin - (self.end - self.begin), self.begin)
+
+def period_of(moment: datetime, length: WindowLength) -> Period:
+    """The window that a moment falls into; weeks begin on Monday."""
+    day = _midnight(moment)
+    if length == "month":
+        begin = day.replace(day=1)
+        return Period(begin, (begin + timedelta(days=31)).replace(day=1))
+    if length == "week":
+        begin = day - timedelta(days=day.weekday())
+        return Period(begin, begin + timedelta(days=7))
+    if length == "day":
+        return Period(day, day + timedelta(days=1))
+    begin = moment.replace(minute=0 if length == "hour" else moment.minute, second=0, microsecond=0)
+    return Period(begin, begin + (timedelta(hours=1) if length == "hour" else timedelta(minutes=1)))
 
 
-def period_of(moment: datetime, seconds: float) -> Period:
-    """The window of a length that a moment falls into; they are counted from the epoch, so days begin at midnight."""
-    length = timedelta(seconds=seconds)
-    begin = _EPOCH + (moment - _EPOCH) // length * length
-    return Period(begin, begin + length)
+def period_before(period: Period, length: WindowLength) -> Period:
+    """The window before another one."""
+    return period_of(period.begin - timedelta(microseconds=1), length)
 
 
-def periods(folder: Path, seconds: float) -> list[Period]:
+def periods(folder: Path, length: WindowLength) -> list[Period]:
     """The windows in which there were requests, oldest first.
 
     Raises:
@@ -56,7 +64,7 @@ def periods(folder: Path, seconds: float) -> list[Period]:
     if log is None:
         return []
     found = {
-        period_of(moment, seconds)
+        period_of(moment, length)
         for batch in log.to_batches(columns=[TIME])
         # To the minute: a log has a thousand times as many rows as minutes.
         for moment in pc.unique(pc.floor_temporal(batch.column(0), unit="minute")).to_pylist()

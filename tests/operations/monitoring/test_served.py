@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from data.contract import Contract
-from operations.monitoring.served import Period, ServedError, arrived, period_of, periods, served
+from operations.monitoring.served import Period, ServedError, arrived, period_before, period_of, periods, served
 
 pytestmark = pytest.mark.unit
 CONTRACT = Contract.load(Path(__file__).parents[3] / "data" / "contract.yaml")
@@ -72,16 +72,16 @@ def test_windows_are_days_from_midnight_and_each_request_is_in_one(tmp_path):
     log(tmp_path, NIGHT, NIGHT + timedelta(minutes=1))
     log(tmp_path, NIGHT + timedelta(seconds=10))
 
-    found = periods(tmp_path, 86_400)
+    found = periods(tmp_path, "day")
 
     assert [each.name for each in found] == ["2013-07-01", "2013-07-02"]
     assert [len(served(tmp_path, each)) for each in found] == [2, 1]
-    assert found[1].before() == found[0]
-    assert period_of(found[1].begin, 86_400) == found[1]
+    assert period_before(found[1], "day") == found[0]
+    assert period_of(found[1].begin, "day") == found[1]
 
 
 def test_a_log_that_is_not_there_yet_is_empty(tmp_path):
-    assert periods(tmp_path / "none", 86_400) == []
+    assert periods(tmp_path / "none", "day") == []
     assert len(served(tmp_path / "none", Period(NIGHT, NIGHT + timedelta(days=1)))) == 0
 
 
@@ -90,4 +90,15 @@ def test_a_damaged_file_of_the_log_is_a_sentence(tmp_path):
     (tmp_path / "day" / "broken.parquet").write_bytes(b"PAR1 and then nothing")
 
     with pytest.raises(ServedError, match="cannot be read"):
-        periods(tmp_path, 86_400)
+        periods(tmp_path, "day")
+
+
+def test_windows_follow_the_calendar() -> None:
+    leap = datetime(2012, 3, 1, tzinfo=UTC)
+    month = period_of(leap, "month")
+    assert (month.begin, month.end) == (leap, datetime(2012, 4, 1, tzinfo=UTC))
+    assert period_before(month, "month") == Period(datetime(2012, 2, 1, tzinfo=UTC), leap)
+    assert period_of(datetime(2012, 12, 31, 23, tzinfo=UTC), "month").end == datetime(2013, 1, 1, tzinfo=UTC)
+    assert period_of(NIGHT, "week").begin == datetime(2013, 7, 1, tzinfo=UTC)  # a Monday
+    assert period_of(NIGHT, "hour").begin == datetime(2013, 7, 1, 23, tzinfo=UTC)
+    assert period_of(NIGHT, "minute").end == datetime(2013, 7, 2, tzinfo=UTC)
