@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from models.preprocessing import CATEGORICAL, NUMERIC, VOCABULARY, category_rows
+from models.preprocessing import CATEGORICAL, NUMERIC, TEXT, VOCABULARY, category_rows
 
 if TYPE_CHECKING:
     import tensorflow_transform as tft
@@ -25,11 +25,13 @@ class TransformedFeatures:
         numbers: Width of ``numeric_xf``; 0 if there is none.
         categories: Width of ``categorical_xf``; 0 if there is none.
         rows: Rows of the embedding table that ``categorical_xf`` points into.
+        text: Columns and buckets of ``text_xf``; None if there is none.
     """
 
     numbers: int
     categories: int
     rows: int
+    text: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, transform: tft.TFTransformOutput) -> TransformedFeatures:
@@ -37,7 +39,8 @@ class TransformedFeatures:
         spec: dict[str, Any] = transform.transformed_feature_spec()
         numbers, categories = (spec[name].shape[0] if name in spec else 0 for name in (NUMERIC, CATEGORICAL))
         rows = category_rows(categories, int(transform.vocabulary_size_by_name(VOCABULARY))) if categories else 0
-        return cls(numbers, categories, rows)
+        text = tuple(spec[TEXT].shape) if TEXT in spec else None
+        return cls(numbers, categories, rows, text)
 
 
 def build(settings: ModelSettings, features: TransformedFeatures, dtype: str = "float32") -> keras.Model:
@@ -52,8 +55,9 @@ def build(settings: ModelSettings, features: TransformedFeatures, dtype: str = "
         dtype: Keras dtype policy of all layers but the last, e.g. ``mixed_float16``. Variables are float32.
 
     Returns:
-        A model from ``{"numeric_xf": float32 [None, numbers], "categorical_xf": int64 [None, categories]}`` (only
-        those that exist) to the probability of the label being 1, float32 [None, 1].
+        A model from ``{"numeric_xf": float32 [None, numbers], "categorical_xf": int64 [None, categories],
+        "text_xf": float32 [None, text columns, buckets]}`` (only those that exist) to the probability of the label
+        being 1, float32 [None, 1].
     """
     inputs, parts = {}, []
     if features.numbers:
@@ -69,6 +73,9 @@ def build(settings: ModelSettings, features: TransformedFeatures, dtype: str = "
             dtype=dtype,
         )
         parts.append(keras.layers.Flatten(name="embedded", dtype=dtype)(embed(inputs[CATEGORICAL])))
+    if features.text:
+        inputs[TEXT] = keras.Input(features.text, name=TEXT, dtype="float32")
+        parts.append(_embedded_words(inputs[TEXT], features.text, settings.embedding_dim, dtype))
     joined = keras.layers.Concatenate(name="features", dtype=dtype)(parts) if len(parts) > 1 else parts[0]
     towers = []
     if settings.cross_layers:
@@ -79,6 +86,12 @@ def build(settings: ModelSettings, features: TransformedFeatures, dtype: str = "
     # Sigmoid in float32: float16 cannot tell probabilities near 1 apart.
     output = keras.layers.Dense(1, activation="sigmoid", name=PROBABILITY, dtype="float32")(merged)
     return keras.Model(inputs, output, name="flightdeck")
+
+
+def _embedded_words(words: keras.KerasTensor, shape: tuple[int, int], size: int, dtype: str) -> keras.KerasTensor:
+    """The sum of the embeddings of a text's words, per column: [None, columns * size]."""
+    project = keras.layers.EinsumDense("bcw,cwe->bce", (shape[0], size), name="words", dtype=dtype)
+    return keras.layers.Flatten(name="text", dtype=dtype)(project(words))
 
 
 def _crossed(first: keras.KerasTensor, layers: int, dtype: str) -> keras.KerasTensor:
