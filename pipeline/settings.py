@@ -249,6 +249,14 @@ class Monitoring(Section):
     calibration: tuple[float, float] = Field(
         default=(0.7, 1.4), description="Lowest and highest mean prediction by mean label."
     )
+    previous_may_win: float = Field(
+        default=0.002,
+        ge=0,
+        description="Log loss by which the previous version may be better on the same rows, by its interval.",
+    )
+    latency_p99_seconds: float | None = Field(
+        default=None, gt=0, description="Slowest answer but for one in a hundred. Default: it is shown, not judged."
+    )
     traffic: tuple[float, float] = Field(
         default=(0.2, 5.0), description="Lowest and highest number of requests, by the median of the windows before."
     )
@@ -256,8 +264,10 @@ class Monitoring(Section):
         default=(), description="Quality is measured on these too; default: the gated slices of the evaluation."
     )
     rules: tuple[Rule, ...] = (
-        Rule(name="fault in the data", kinds=("missing", "unseen", "skew"), action="alert"),
-        Rule(name="sudden change", kinds=("drift",), action="alert"),
+        Rule(name="fault in the data", kinds=("missing", "unseen", "skew"), action="quarantine"),
+        Rule(name="sudden change", kinds=("drift",), action="quarantine"),
+        Rule(name="fault in the labels", kinds=("label",), action="quarantine"),
+        Rule(name="worse than the previous version", kinds=("previous",), action="roll back"),
         Rule(name="changing data", kinds=("drift", "prediction"), windows=2, of=3, action="retrain"),
         Rule(
             name="worse than expected",
@@ -265,7 +275,7 @@ class Monitoring(Section):
             subjects=("auc", "log_loss", "calibration"),
             action="retrain",
         ),
-        Rule(name="traffic", kinds=("traffic",), windows=2, of=3, action="alert"),
+        Rule(name="traffic", kinds=("traffic", "latency"), windows=2, of=3, action="alert"),
     )
 
 
@@ -290,8 +300,17 @@ class Continuous(Section):
     )
     triggers: Triggers = Triggers()
     poll_seconds: float = Field(default=30.0, gt=0, description="How often it looks for triggers.")
+    settle_seconds: float = Field(
+        default=10.0, ge=0, description="A span in which something changed so recently may still be being written."
+    )
     runner: Literal["local", "kubeflow"] = Field(
         default="local", description="Where runs go: to this machine, or through the API of Kubeflow Pipelines."
+    )
+    starts: int = Field(
+        default=3, ge=1, description="How often runs are begun for the same trigger before a person is asked."
+    )
+    retry_seconds: float = Field(
+        default=60.0, ge=0, description="Pause after a run that failed; doubles with each, up to an hour."
     )
 
 
@@ -304,7 +323,21 @@ class Canary(Section):
         "sees that. split: it alone answers a share of the requests.",
     )
     share: float = Field(default=0.1, gt=0, lt=1, description="Of the requests that a canary gets, in the mode split.")
-    rows: int = Field(default=2000, ge=1, description="It must have answered so many before anything is decided.")
+    rows: int = Field(default=2000, ge=1, description="It must have answered so many before it may be promoted.")
+    may_fail: float = Field(
+        default=0.001,
+        ge=0,
+        lt=1,
+        description="Share of the requests, of at least `rows`, that it may fail to answer before it is rejected.",
+    )
+    answer_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        description="An answer that takes longer has failed; in the mode split, the served one answers.",
+    )
+    queue_rows: int = Field(
+        default=4096, ge=1, description="Rows that may wait for it in the mode shadow; more are left out, and counted."
+    )
     labels: int = Field(
         default=1000, ge=1, description="From so many answers with a label on, its quality is compared as well."
     )
