@@ -15,6 +15,7 @@ from flightdeck import (
     config,
     data,
     data_check,
+    data_quarantine,
     image,
     kubeflow,
     kubeflow_release,
@@ -39,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data.app.command(name="check")(data_check.check)
+data.app.command(name="quarantine")(data_quarantine.quarantine)
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.add_typer(image.app, name="image")
