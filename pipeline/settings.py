@@ -160,6 +160,16 @@ class Tuning(Section):
     enabled: bool = False
 
 
+class Training(Section):
+    """What a training begins with."""
+
+    warm_start: bool = Field(
+        default=False,
+        description="Begin with the weights of the newest blessed model that has not learned from these examples, nor "
+        "from what it would be judged on; false begins anew.",
+    )
+
+
 class Push(Section):
     """Where blessed models go."""
 
@@ -352,6 +362,26 @@ class Canary(Section):
     )
 
 
+class Fault(Section):
+    """Something that goes wrong with the data of one span, for a replay."""
+
+    function: DottedPath = Field(description="Function (table, seed) that returns the Arrow table as the fault has it.")
+    column: str = Field(description="The column that is at fault, and that somebody ought to be told of.")
+    requests: bool = Field(default=True, description="Whether requests show it too, or only the rows that arrive.")
+
+
+class Replay(Section):
+    """How `flightdeck replay` plays the past, one month per span."""
+
+    begins: str = Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="The month of span 1, such as 2013-01.")
+    order: str = Field(description="The column by which the requests of a month come one after the other.")
+    initial: str = Field(default="1:2", description="The window of the run whose model every level begins with.")
+    approval_spans: int = Field(
+        default=1, ge=0, description="How many months a model of level 1 waits for the person who approves of it."
+    )
+    faults: dict[str, Fault] = {}
+
+
 class Metadata(Section):
     """Where ML Metadata records runs."""
 
@@ -489,7 +519,15 @@ class Kubeflow(Section):
     )
     groups: dict[str, tuple[str, ...]] = Field(
         default={
-            "data": ("CuratedSchema", "SpanExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "DataGate"),
+            "data": (
+                "CuratedSchema",
+                "SpanExampleGen",
+                "StatisticsGen",
+                "SchemaGen",
+                "ExampleValidator",
+                "DataGate",
+                "BaseModel",
+            ),
             "release": ("Champion", "Evaluator", "Scores", "InfraValidator", "Pusher"),
         },
         description="Neighbouring nodes that share a task, because every container pays for its own imports.",
@@ -510,6 +548,7 @@ class Settings(Section):
     gate: Gate = Gate()
     features: Any = Field(description="Defined by `use_case.features`.")
     tuning: Tuning = Tuning()
+    training: Training = Training()
     model: Any = Field(description="Defined by `use_case.model`.")
     evaluation: Evaluation
     infra_validation: InfraValidation = InfraValidation()
@@ -518,6 +557,7 @@ class Settings(Section):
     alerts: AlertSettings = AlertSettings()
     continuous: Continuous = Continuous()
     canary: Canary = Canary()
+    replay: Replay | None = Field(default=None, description="Only `flightdeck replay` reads it.")
     metadata: Metadata = Metadata()
     beam: Beam = Beam()
     serving: Serving = Serving()
