@@ -11,7 +11,7 @@ from typing import Any
 from operations.alerts.alert import Alert
 from operations.monitoring.book import Book
 from operations.monitoring.measure import Monitor
-from operations.monitoring.policy import Decision, Reason, decide
+from operations.monitoring.policy import LABELLED, Decision, Reason, decide, faulty
 from operations.monitoring.served import Period, periods
 from operations.monitoring.signals import Window
 from pipeline.settings import Settings
@@ -59,7 +59,8 @@ def monitor(
         if all_labelled(known, period):
             continue
         note(period.name)
-        for window in measuring.measure(period, list(known.values())):
+        at_fault = faulty(book.decisions())
+        for window in measuring.measure(period, list(known.values()), at_fault):
             before = known.get((window.name, window.version))
             if before is not None and before.labelled == window.labelled and before.rows == window.rows:
                 continue
@@ -85,18 +86,17 @@ def _decided(
     settings: Settings, book: Book, windows: list[Window], latest: Window, relabelled: bool
 ) -> Decision | None:
     """The decision about a window, if it is new."""
-    until = [each for each in windows if each.end <= latest.end]
-    decision = decide(settings.monitoring.rules, until, book.decisions(), latest.end)
+    decision = decide(settings.monitoring.rules, latest, windows, book.decisions(), latest.end)
     if relabelled:
-        decision = decision.model_copy(update={"window": f"{decision.window}+labels"})
+        decision = decision.model_copy(update={"window": f"{decision.window}{LABELLED}"})
     return decision if book.keep_decision(decision) else None
 
 
 def _alert(settings: Settings, decision: Decision, reason: Reason) -> Alert:
-    urgent = reason.action in ("roll back", "retrain")
+    urgent = reason.action in ("quarantine", "roll back", "retrain")
     return Alert(
         key=f"{settings.use_case.name}/{reason.rule}/{','.join(reason.subjects)}"[:200],
-        severity="critical" if reason.action == "roll back" else "warning",
+        severity="critical" if reason.action in ("quarantine", "roll back") else "warning",
         title=f"{settings.use_case.name}: {reason.rule}: {', '.join(reason.subjects)}"[:200],
         text=reason.text,
         source="monitor",
