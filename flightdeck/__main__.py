@@ -23,12 +23,14 @@ from flightdeck import (
     models,
     monitor,
     predict,
+    replay,
     report,
     run,
     runs,
     serve,
     stream,
     tensorboard,
+    watch,
 )
 
 app = typer.Typer(
@@ -56,6 +58,8 @@ app.command(name="run")(run.run)
 app.command(name="predict")(predict.predict)
 app.command(name="stream")(stream.stream)
 app.command(name="monitor")(monitor.monitor)
+app.command(name="watch")(watch.watch)
+app.command(name="replay")(replay.replay)
 app.command(name="report")(report.report)
 app.command(name="tensorboard")(tensorboard.tensorboard)
 
