@@ -176,16 +176,20 @@ def plain(values: pd.Series) -> pd.Series:
     return values.astype("string")
 
 
-def content_ids(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
-    """Returns a name per row made from its content: the same row has the same name in any file and any order.
+def content(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """Returns a name per row made from its values, the same in any file and any order; equal rows have the same one.
 
-    16 hexadecimal digits of the SHA-256 of the values. Equal rows are counted: the second one is named ``...-2``.
+    16 hexadecimal digits of the SHA-256 of the values as text.
     """
     text: Any = frame[list(columns)].apply(plain).fillna("")
     joined = text.agg("\x1f".join, axis=1)
-    digests = joined.map(lambda row: hashlib.sha256(row.encode()).hexdigest()[:16])
-    count = digests.groupby(digests).cumcount()
-    return digests.where(count == 0, digests + "-" + (count + 1).astype(str)).astype("string")
+    return joined.map(lambda row: hashlib.sha256(row.encode()).hexdigest()[:16])
+
+
+def counted(names: pd.Series) -> pd.Series:
+    """Returns names that are unique: the second row of a name gets ``-2`` behind it, and so on."""
+    count = names.groupby(names).cumcount()
+    return names.where(count == 0, names + "-" + (count + 1).astype(str)).astype("string")
 
 
 def prepare(

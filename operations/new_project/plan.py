@@ -1,0 +1,167 @@
+"""All that is decided about a new project before a file of it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data import table
+from data.contract import Contract
+from data.table import TableError
+from operations.new_project import columns, split, target
+from operations.new_project.columns import Inferred
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONTENT, ROW_ID = "content", "row_id"
+_ROLES = {"number": "feature", "category": "feature", "text": "feature", "time": "key"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What the project will be.
+
+    Attributes:
+        source: the table.
+        label: the name of the label's column.
+        values: of the label: the positive one, the negative one.
+        renamed: columns whose names could not stay: name in the table -> name in the contract.
+        columns: of the contract, in order, the generated key included.
+        dropped: columns that are left out, each with the reason.
+        content: the columns that name a row, if no column does; else empty.
+        split: how the rows are shared out.
+        rows: of the contract, as a frame.
+        unlabelled: rows without a label, which are left out.
+    """
+
+    source: Path
+    label: str
+    values: tuple[str, str]
+    renamed: dict[str, str]
+    columns: tuple[Inferred, ...]
+    dropped: dict[str, str]
+    content: tuple[str, ...]
+    split: split.Split
+    rows: pd.DataFrame
+    unlabelled: int
+
+    @property
+    def time(self) -> Inferred | None:
+        """The column that orders the rows."""
+        return next((each for each in self.columns if each.use == "time"), None)
+
+    @property
+    def suspects(self) -> tuple[Inferred, ...]:
+        """The columns that tell the label almost by themselves, the best ones first."""
+        found = [each for each in self.columns if each.suspect]
+        return tuple(sorted(found, key=lambda each: -(each.alone or 0)))
+
+    def of(self, *uses: columns.Use) -> tuple[Inferred, ...]:
+        """The columns of some uses."""
+        return tuple(each for each in self.columns if each.use in uses)
+
+    @property
+    def slices(self) -> list[str]:
+        """Up to three categories of which every value is frequent enough to be measured."""
+        few = [each for each in self.of("category") if each.values and len(each.values) <= 10 and not each.suspect]
+        return [each.name for each in sorted(few, key=lambda each: len(each.values or ()))][:3]
+
+    def contract(self) -> Contract:
+        """The contract as what is written says it, without the comments."""
+        return Contract.model_validate(
+            {
+                "dataset": "new",
+                "label": self.label,
+                "prediction_time": "at prediction time",
+                "stages": [{"name": n, "feasible": n != "after", "meaning": n} for n in ("at_prediction", "after")],
+                "columns": [
+                    {
+                        "name": each.name,
+                        "type": each.type,
+                        "known": "after" if each.use in ("label", "outcome") else "at_prediction",
+                        "role": _ROLES.get(each.use, each.use),
+                        "meaning": each.name,
+                        "values": each.values if each.use != "outcome" else None,
+                        "range": each.range,
+                        "nullable": each.nullable,
+                        "open": each.open and each.use != "outcome",
+                    }
+                    for each in self.columns
+                ],
+            }
+        )
+
+
+def make(source: Path, label: str, time: str | None = None, positive: str | None = None) -> Plan:
+    """Reads a table and decides.
+
+    Args:
+        source: CSV or Parquet.
+        label: the column to predict.
+        time: the column that orders the rows.
+        positive: the value of the label that is predicted; only needed where nothing says which it is.
+
+    Raises:
+        TableError: the table cannot be read, or has no such column.
+        LabelError: the label cannot be predicted.
+        SplitError: the rows cannot be shared out among spans.
+    """
+    frame = table.read(source)
+    target.require_column(frame, label, "--label")
+    if time is not None:
+        target.require_column(frame, time, "--time")
+        if time == label:
+            raise TableError(f"Column '{time}' cannot be both the label and the time.")
+    values = target.two_values(frame[label], positive)
+    renamed = _names(frame.columns)
+    frame = frame.rename(columns=renamed)
+    label = renamed.get(label, label)
+    time = None if time is None else renamed.get(time, time)
+    known: Any = table.label(frame[label], *values)
+    unlabelled = int(known.isna().sum())
+    frame, known = frame.loc[known.notna()].copy(), known[known.notna()]
+    frame[label] = known
+    found, dropped = columns.infer(frame, known, label, time)
+    ordering = next((each for each in found if each.use == "time"), None)
+    if ordering is not None and ordering.unit:
+        frame[ordering.name] = table.moments(frame[ordering.name], ordering.unit)
+    key = next((each for each in found if each.use == "key" and each.type == "string" and not each.nullable), None)
+    content: tuple[str, ...] = ()
+    if key is None:
+        content = tuple(each.name for each in found if each.use not in ("label", "outcome"))
+        frame[CONTENT] = table.content(frame, content)
+        frame[ROW_ID] = table.counted(frame[CONTENT])
+        note = "Made from the values of the row by usecase/prepare.py, because no column of the table names a row."
+        key = Inferred(ROW_ID, "string", "key", note=note)
+        found = [key, *found]
+    if not any(each.use in ("number", "category", "text") for each in found):
+        raise TableError(f"The table {source} has no column from which the label could be predicted.")
+    chosen = split.choose(frame, known, ordering, [CONTENT if content else key.name])
+    renamed = {old: new for old, new in renamed.items() if old != new}
+    return Plan(
+        source, label, values, renamed, tuple(found), dropped, content, chosen, _typed(frame, found), unlabelled
+    )
+
+
+def _names(names: Any) -> dict[str, str]:
+    """Names that tensors can have: letters, digits and underscores, and not the one that is made here."""
+    taken, found = {ROW_ID, CONTENT}, {}
+    for old in names:
+        new = re.sub(r"[^A-Za-z0-9_]+", "_", old).strip("_") or "column"
+        new = f"c_{new}" if new[0].isdigit() else new
+        while new in taken:
+            new += "_"
+        taken.add(new)
+        found[old] = new
+    return found
+
+
+def _typed(frame: pd.DataFrame, found: list[Inferred]) -> pd.DataFrame:
+    """The columns of the contract in pandas' types."""
+    kinds = {"string": table.plain, "timestamp": table.moments}
+    return frame[[each.name for each in found]].assign(
+        **{each.name: kinds.get(each.type, table.numbers)(table.column(frame, each.name)) for each in found}
+    )
