@@ -22,6 +22,7 @@ from flightdeck import (
     kubeflow_sweep,
     models,
     monitor,
+    new,
     predict,
     replay,
     report,
@@ -54,6 +55,7 @@ app.add_typer(alerts.app, name="alerts")
 app.add_typer(runs.app, name="runs")
 app.add_typer(serve.app, name="serve")
 app.add_typer(models.app, name="models")
+app.command(name="new")(new.new)
 app.command(name="run")(run.run)
 app.command(name="predict")(predict.predict)
 app.command(name="stream")(stream.stream)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal
 
 from data.table import TableError, moments, numbers, plain
@@ -60,11 +61,18 @@ class Inferred:
 
     @property
     def suspect(self) -> bool:
-        """Whether it tells the label so well that somebody must ask when it becomes known."""
+        """Whether it tells the label so well that it is set aside until somebody says when it becomes known."""
         return self.alone is not None and self.alone >= leaks.STRONG
 
 
-def infer(frame: pd.DataFrame, label: pd.Series, name: str, time: str | None) -> tuple[list[Inferred], dict[str, str]]:
+def infer(
+    frame: pd.DataFrame,
+    label: pd.Series,
+    name: str,
+    time: str | None,
+    known: Collection[str] = (),
+    after: Collection[str] = (),
+) -> tuple[list[Inferred], dict[str, str]]:
     """Says what the columns are.
 
     Args:
@@ -72,6 +80,8 @@ def infer(frame: pd.DataFrame, label: pd.Series, name: str, time: str | None) ->
         label: 0 or 1 per row.
         name: of the label's column.
         time: the column that orders the rows; None if there is none.
+        known: columns of which somebody says that they are known at prediction time.
+        after: columns of which somebody says that they are not.
 
     Returns:
         The columns in the order of the table, and the columns that are left out, each with the reason.
@@ -90,7 +100,12 @@ def infer(frame: pd.DataFrame, label: pd.Series, name: str, time: str | None) ->
         elif _INDEX.match(each) and values.is_unique:
             dropped[each] = "it numbers the rows of the file"
         else:
-            found.append(_judged(_column(values), values, label))
+            inferred = _column(values)
+            if each in after:
+                inferred = dataclasses.replace(inferred, use="outcome", note="Known only after the prediction.")
+            elif each not in known:
+                inferred = _judged(inferred, values, label)
+            found.append(inferred)
     return found, dropped
 
 
@@ -196,24 +211,16 @@ def _words(values: pd.Series, name: str, nullable: bool) -> Inferred:
 
 
 def _judged(inferred: Inferred, values: pd.Series, label: pd.Series) -> Inferred:
-    """The same with its strength alone; what gives the label away becomes an outcome."""
+    """The same with its strength alone; what all but gives the label away is set aside until somebody objects."""
     if inferred.use == "number":
         alone = leaks.of_numbers(numbers(values), label)
     elif inferred.use == "category":
         alone = leaks.of_categories(plain(values), label)
     else:
         return inferred
-    if alone >= leaks.CERTAIN:
-        note = (
-            f"Alone it gives the label away (AUC {alone:.3f}), so it is set aside. Is it known at prediction time? "
-            "If so: known: at_prediction, role: feature, and name it under `features` in config/local.yaml."
-        )
-        return dataclasses.replace(inferred, use="outcome", alone=alone, note=note)
     if alone >= leaks.STRONG:
-        note = (
-            f"Alone it tells the label almost (AUC {alone:.3f}). Is it known at prediction time? If not: role: outcome."
-        )
-        return dataclasses.replace(inferred, alone=alone, note=f"{note} {inferred.note}".strip())
+        note = f"Set aside: alone it all but gives the label away (AUC {alone:.3f}). Is it known at prediction time?"
+        return dataclasses.replace(inferred, use="outcome", alone=alone, note=note)
     return dataclasses.replace(inferred, alone=alone)
 
 

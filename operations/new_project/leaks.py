@@ -9,10 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STRONG = 0.95
-"""From here on a person is asked; honest columns of easy problems are among them."""
-
-CERTAIN = 0.995
-"""From here on a column is set aside until a person says that it is known in time."""
+"""From here on a column is set aside until a person says that it is known in time. Honest ones of easy problems are."""
 
 
 def of_numbers(values: pd.Series, label: pd.Series) -> float:

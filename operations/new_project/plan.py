@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data import table
-from data.contract import Contract
 from data.table import TableError
 from operations.new_project import columns, split, target
 from operations.new_project.columns import Inferred
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONTENT, ROW_ID = "content", "row_id"
-_ROLES = {"number": "feature", "category": "feature", "text": "feature", "time": "key"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,37 +64,19 @@ class Plan:
 
     @property
     def slices(self) -> list[str]:
-        """Up to three categories of which every value is frequent enough to be measured."""
-        few = [each for each in self.of("category") if each.values and len(each.values) <= 10 and not each.suspect]
+        """The up to three categories with the fewest values."""
+        few = [each for each in self.of("category") if each.values and len(each.values) <= 10]
         return [each.name for each in sorted(few, key=lambda each: len(each.values or ()))][:3]
 
-    def contract(self) -> Contract:
-        """The contract as what is written says it, without the comments."""
-        return Contract.model_validate(
-            {
-                "dataset": "new",
-                "label": self.label,
-                "prediction_time": "at prediction time",
-                "stages": [{"name": n, "feasible": n != "after", "meaning": n} for n in ("at_prediction", "after")],
-                "columns": [
-                    {
-                        "name": each.name,
-                        "type": each.type,
-                        "known": "after" if each.use in ("label", "outcome") else "at_prediction",
-                        "role": _ROLES.get(each.use, each.use),
-                        "meaning": each.name,
-                        "values": each.values if each.use != "outcome" else None,
-                        "range": each.range,
-                        "nullable": each.nullable,
-                        "open": each.open and each.use != "outcome",
-                    }
-                    for each in self.columns
-                ],
-            }
-        )
 
-
-def make(source: Path, label: str, time: str | None = None, positive: str | None = None) -> Plan:
+def make(
+    source: Path,
+    label: str,
+    time: str | None = None,
+    positive: str | None = None,
+    known: Sequence[str] = (),
+    after: Sequence[str] = (),
+) -> Plan:
     """Reads a table and decides.
 
     Args:
@@ -103,6 +84,8 @@ def make(source: Path, label: str, time: str | None = None, positive: str | None
         label: the column to predict.
         time: the column that orders the rows.
         positive: the value of the label that is predicted; only needed where nothing says which it is.
+        known: columns that are known at prediction time, however well they tell the label.
+        after: columns that are not.
 
     Raises:
         TableError: the table cannot be read, or has no such column.
@@ -111,6 +94,9 @@ def make(source: Path, label: str, time: str | None = None, positive: str | None
     """
     frame = table.read(source)
     target.require_column(frame, label, "--label")
+    for option, names in (("--known", known), ("--after", after)):
+        for name in names:
+            target.require_column(frame, name, option)
     if time is not None:
         target.require_column(frame, time, "--time")
         if time == label:
@@ -120,14 +106,15 @@ def make(source: Path, label: str, time: str | None = None, positive: str | None
     frame = frame.rename(columns=renamed)
     label = renamed.get(label, label)
     time = None if time is None else renamed.get(time, time)
-    known: Any = table.label(frame[label], *values)
-    unlabelled = int(known.isna().sum())
-    frame, known = frame.loc[known.notna()].copy(), known[known.notna()]
-    frame[label] = known
-    found, dropped = columns.infer(frame, known, label, time)
+    labels: Any = table.label(table.column(frame, label), *values)
+    unlabelled = int(labels.isna().sum())
+    frame, labels = frame.loc[labels.notna()].copy(), labels[labels.notna()]
+    frame[label] = labels
+    said = ([renamed[name] for name in names] for names in (known, after))
+    found, dropped = columns.infer(frame, labels, label, time, *said)
     ordering = next((each for each in found if each.use == "time"), None)
     if ordering is not None and ordering.unit:
-        frame[ordering.name] = table.moments(frame[ordering.name], ordering.unit)
+        frame[ordering.name] = table.moments(table.column(frame, ordering.name), ordering.unit)
     key = next((each for each in found if each.use == "key" and each.type == "string" and not each.nullable), None)
     content: tuple[str, ...] = ()
     if key is None:
@@ -139,7 +126,7 @@ def make(source: Path, label: str, time: str | None = None, positive: str | None
         found = [key, *found]
     if not any(each.use in ("number", "category", "text") for each in found):
         raise TableError(f"The table {source} has no column from which the label could be predicted.")
-    chosen = split.choose(frame, known, ordering, [CONTENT if content else key.name])
+    chosen = split.choose(frame, labels, ordering, [CONTENT if content else key.name])
     renamed = {old: new for old, new in renamed.items() if old != new}
     return Plan(
         source, label, values, renamed, tuple(found), dropped, content, chosen, _typed(frame, found), unlabelled

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from data.table import moments, numbers
+from data.table import column, moments, numbers
 from data.table_spans import Hashed, Parts, Period, Periods
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _chances(identity: Sequence[str]) -> Iterator[tuple[Hashed, str]]:
 
 def _times(frame: pd.DataFrame, time: Inferred) -> Iterator[tuple[Periods | Parts, str]]:
     if time.type == "timestamp":
-        when = cast("Any", moments(frame[time.name]))
+        when = cast("Any", moments(column(frame, time.name)))
         first = when.min()
         months = (when.dt.year - first.year) * 12 + when.dt.month - first.month
         for period, length in zip(_PERIODS, (1, 3, 12), strict=True):
@@ -102,7 +102,7 @@ def _times(frame: pd.DataFrame, time: Inferred) -> Iterator[tuple[Periods | Part
                 )
         ordered = when.sort_values()
     else:
-        ordered = cast("Any", numbers(frame[time.name]).sort_values())
+        ordered = cast("Any", numbers(column(frame, time.name)).sort_values())
     for parts in (_PARTS, FEWEST_PERIODS):
         starts = _starts(ordered, parts, as_text=time.type == "timestamp")
         if len(starts) + 1 >= FEWEST_PERIODS:
