@@ -238,8 +238,7 @@ class Player:
             served = Registry(self._settings).served()
             if served.model_id == candidate.model_id:  # killed right after it was promoted
                 return {"action": "promote", "text": served.reason, **self._promote(candidate.run_id, "")}
-            on_trial = candidate.model_id
-            seen = gather(self._settings, self._store, on_trial, served.number, self._now, on_trial)
+            seen = gather(self._settings, self._store, self._on_trial(candidate), served, self._now)
             verdict = judge(seen, self._settings.canary)
             told = {"action": verdict.action, "text": verdict.text, "numbers": verdict.numbers, "run": candidate.run_id}
             if verdict.action == "promote":
