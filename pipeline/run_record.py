@@ -76,6 +76,7 @@ class RunRecord(_Frozen):
         champion_saw: spans of the evaluation split that the champion had learned from.
         thresholds: what was asked of each metric: metric -> rule -> bound.
         model_id: the trained model's id in ML Metadata.
+        base_model_id: of the model whose weights the training began with; None if it began anew.
         champion_model_id: the champion's.
         version: the pushed version.
         pushed_to: the folder of that version's registry.
@@ -119,6 +120,7 @@ class RunRecord(_Frozen):
     champion_saw: tuple[int, ...] = ()
     thresholds: dict[str, dict[str, float]] = {}
     model_id: int | None = None
+    base_model_id: int | None = None
     champion_model_id: int | None = None
     version: str | None = None
     pushed_to: str | None = None
