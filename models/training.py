@@ -105,7 +105,7 @@ class _Beginning:
             self._base = warm_start.read(fn_args.base_model)
         except warm_start.BaseModelError as error:
             _log.warning("training begins anew: %s", error)
-            self.record = {"passed_over": str(error)}
+            self.record = {"passed_over": str(error), "said": f"passed over: {error}"}
             return
         columns = inputs.raw_columns(transform, names)
         rescaling = warm_start.rescaling_for(self._base, layout, fn_args.train_files, transform, columns)
@@ -116,7 +116,7 @@ class _Beginning:
         if self._base is not None:
             taken = warm_start.begin(model, self.layout, self._base)
             self.record = taken.document()
-            _log.info("begins with %s of a base model, and %d of its categories", ", ".join(taken.layers), taken.terms)
+            _log.info("of the base model, this training %s", taken.sentence())
 
 
 def tuned_values(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:

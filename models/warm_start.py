@@ -111,8 +111,15 @@ class Taken:
     rescaled: int
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
+        """As JSON has it, with a sentence for people."""
+        return {**asdict(self), "said": self.sentence()}
+
+    def sentence(self) -> str:
+        """What was taken, in words."""
+        said = f"took {', '.join(self.layers) or 'no layer'} and {self.terms} categories"
+        said += f"; anew: {', '.join(self.anew)}" if self.anew else ""
+        said += f"; {len(self.unseen)} new categories begin as unseen ones" if self.unseen else ""
+        return said + (f"; {self.rescaled} numbers are expressed in its units" if self.rescaled else "")
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,8 @@ def gather(
         used = _json(f"{run.uri}/{TRAINING}")
         fields["hyperparameters"] = hyperparameters(used.get("settings", {}))
         documents["training"] = used
+        if taken := used.get("warm_start"):
+            fields["began_with"] = str(taken["said"])
     if judged := outputs.get("Evaluator", {}).get("evaluation"):
         found = evaluation.results(judged.uri)
         fields |= {"metrics": found[0].challenger, "champion_metrics": found[0].champion}
