@@ -177,7 +177,7 @@ class Player:
                 {"version": each.version, "action": each.action, "reasons": [one.text for one in each.reasons]}
                 for each in decisions
             ],
-            "acts": [dataclasses.asdict(each) for each in acts.all() if each.decision in about],
+            "acts": [each.model_dump(mode="json") for each in acts.all() if each.decision in about],
             "quarantined": sorted(each.span for each in quarantine.listed(self._settings)),
             "retrain": [one.text for each in decisions for one in each.reasons if one.action == "retrain"],
         }
