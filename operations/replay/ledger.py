@@ -53,17 +53,27 @@ def canonical(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str
             f"{each.decision} {each.action} {each.outcome}: {each.text}" for each in Acts(settings, reader).all()
         ),
         "versions": [_version(each) for each in versions],
-        "quarantined": [each.as_json() for each in quarantine.listed(settings)],
+        "quarantined": [f"{each.span}: {each.reason}" for each in quarantine.listed(settings)],
         "alerts": sorted(_alert(each) for each in _outbox(settings)),
         "answers": _answers(Path(settings.payloads)),
     }
-    names = {str(each.number): f"v{index}" for index, each in enumerate(versions, start=1)}
+    names = {str(each.number): f"version {index}" for index, each in enumerate(versions, start=1)}
     trained = {str(each.model_id): each.run_id for each in runs if each.model_id is not None}
-    text = json.dumps(told, sort_keys=True)
-    for number, alias in names.items():
-        text = re.sub(rf"\b{number}\b", alias, text)
-    text = re.sub(r"canary (\d+)", lambda match: f"canary {trained.get(match[1], match[1])}", text)
-    return json.loads(text)
+    return _renamed(json.loads(json.dumps(told)), names, trained)
+
+
+def _renamed(value: Any, versions: dict[str, str], canaries: dict[str, str]) -> Any:
+    """The same with versions by their order, and versions on trial by the run that trained them."""
+    if isinstance(value, dict):
+        return {key: _renamed(each, versions, canaries) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_renamed(each, versions, canaries) for each in value]
+    if isinstance(value, int) and str(value) in versions:
+        return versions[str(value)]
+    if isinstance(value, str):
+        value = re.sub(r"\d{6,}", lambda match: versions.get(match[0], match[0]), value)
+        return re.sub(r"canary (\d+)", lambda match: f"canary {canaries.get(match[1], match[1])}", value)
+    return value
 
 
 def problems(settings: Settings, reader: ml_metadata.MetadataStore) -> list[str]:
