@@ -601,6 +601,11 @@ class Settings(Section):
         return f"{self.pushed}-canary"
 
     @property
+    def pushed_to(self) -> str:
+        """Where runs push: a version is served at once, or tried beside the served one first."""
+        return self.pushed if self.canary.mode == "off" else self.canaries
+
+    @property
     def metadata_file(self) -> Path:
         """The file of ML Metadata, if it is of the kind sqlite."""
         return Path(self.workspace) / "metadata.sqlite"

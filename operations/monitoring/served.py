@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +76,13 @@ def periods(folder: Path, length: WindowLength) -> list[Period]:
     return sorted(found)
 
 
-def served(folder: Path, period: Period, shadow: bool = False, version: int | None = None) -> pd.DataFrame:
+def served(
+    folder: Path,
+    period: Period,
+    shadow: bool = False,
+    version: int | None = None,
+    columns: Collection[str] | None = None,
+) -> pd.DataFrame:
     """The requests of a period and their answers, one row each, in the columns of the payload log.
 
     Args:
@@ -83,6 +90,7 @@ def served(folder: Path, period: Period, shadow: bool = False, version: int | No
         period: the window.
         shadow: the answers that nobody but the log saw, in place of those that were given.
         version: the answers of one version only.
+        columns: to read, as far as there are such; default: all.
 
     Raises:
         ServedError: the log cannot be read.
@@ -101,7 +109,8 @@ def served(folder: Path, period: Period, shadow: bool = False, version: int | No
     chosen &= is_shadow if shadow else ~is_shadow
     try:
         # Whole numbers with gaps stay whole numbers.
-        return log.to_table(filter=chosen).to_pandas(types_mapper=_nullable().get)
+        wanted = None if columns is None else [each for each in log.schema.names if each in columns]
+        return log.to_table(columns=wanted, filter=chosen).to_pandas(types_mapper=_nullable().get)
     except (OSError, ValueError) as error:
         raise ServedError(f"The payload log {folder} cannot be read: {error}") from None
 
