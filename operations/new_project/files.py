@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from typing import Any
 
 from data.contract import Contract
@@ -104,7 +105,9 @@ def _sizes(rows: int) -> dict[str, Any]:
 
 
 def _listed(columns: Any) -> str:
-    return f"[{', '.join(each.name for each in columns)}]"
+    """A list of YAML, in lines that can be read."""
+    text = f"[{', '.join(each.name for each in columns)}]"
+    return textwrap.fill(text, 110, subsequent_indent=" " * 12, break_long_words=False, break_on_hyphens=False)
 
 
 def _arguments(rule: Any) -> dict[str, str]:
@@ -133,7 +136,7 @@ def _column(column: Inferred, plan: Plan) -> dict[str, Any]:
         "range": [_plain(each) for each in column.range] if column.range and column.use != "outcome" else None,
         "seen": f"{values.min():.6g} to {values.max():.6g}" if seen else None,
         "open": column.open and column.use != "outcome",
-        "values": [json.dumps(each, ensure_ascii=False) for each in column.values or () if column.use != "outcome"],
+        "listed": [json.dumps(each, ensure_ascii=False) for each in column.values or () if column.use != "outcome"],
         "note": column.note,
     }
 

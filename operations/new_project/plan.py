@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONTENT, ROW_ID = "content", "row_id"
+_LEARNED = ("number", "category", "text")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,9 +125,15 @@ def make(
         note = "Made from the values of the row by usecase/prepare.py, because no column of the table names a row."
         key = Inferred(ROW_ID, "string", "key", note=note)
         found = [key, *found]
-    if not any(each.use in ("number", "category", "text") for each in found):
-        raise TableError(f"The table {source} has no column from which the label could be predicted.")
     chosen = split.choose(frame, labels, ordering, [CONTENT if content else key.name])
+    for each in [each for each in found if each.use in _LEARNED]:
+        known_rows: Any = table.column(frame, each.name).notna()
+        if not known_rows.groupby(chosen.numbers).any().all():
+            # The ingestion refuses such a span: it looks like a broken join or source.
+            dropped[each.name] = "it has no value in all of some spans"
+            found.remove(each)
+    if not any(each.use in _LEARNED for each in found):
+        raise TableError(f"The table {source} has no column from which the label could be predicted.")
     renamed = {old: new for old, new in renamed.items() if old != new}
     return Plan(
         source, label, values, renamed, tuple(found), dropped, content, chosen, _typed(frame, found), unlabelled

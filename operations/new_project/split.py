@@ -98,7 +98,7 @@ def _times(frame: pd.DataFrame, time: Inferred) -> Iterator[tuple[Periods | Part
             if FEWEST_PERIODS <= spans.nunique() <= MOST_PERIODS and spans.max() + 1 == spans.nunique():
                 yield (
                     Periods(time.name, period, f"{first.year:04d}-{start:02d}"),
-                    f"one span per {period} of '{time.name}': the newest evaluates what the older ones taught.",
+                    f"One span per {period} of '{time.name}': the newest evaluates what the older ones taught.",
                 )
         ordered = when.sort_values()
     else:
