@@ -85,7 +85,11 @@ def read(path: Path) -> pd.DataFrame:
         if name.endswith(".parquet"):
             frame = pd.read_parquet(path)
         elif name.endswith((".csv", ".csv.gz", ".csv.zip", ".csv.bz2")):
-            frame = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=list(MISSING))
+            # Without a header first: pandas would rename the second of two columns with one name.
+            frame = pd.read_csv(path, dtype="string", header=None, keep_default_na=False, na_values=list(MISSING))
+            header = frame.iloc[0].fillna("index")  # What a frame writes without a name is its index.
+            frame = frame.iloc[1:].reset_index(drop=True)
+            frame.columns = header.tolist()
         else:
             raise TableError(f"{path} is neither CSV (.csv, .csv.gz, .csv.zip, .csv.bz2) nor Parquet (.parquet).")
     except FileNotFoundError as error:
@@ -238,10 +242,14 @@ def prepare(
     known = column(frame, agreed.label).notna()
     frame = frame.loc[known]
     numbered = spans(frame)
+    # All of them are checked before the first one is written.
+    parts = {
+        int(str(span)): _checked(part, agreed, int(str(span))) for span, part in frame.groupby(numbered, sort=True)
+    }
     counts = []
     with span_files.writing(destination) as staging:
-        for span, part in frame.groupby(numbered, sort=True):
-            counts.append(_write(part, agreed, destination, int(str(span)), staging))
+        for span, part in parts.items():
+            counts.append(_write(part, agreed.label, destination, span, staging))
             tell(f"Wrote span {span}: {counts[-1].rows:,} rows, {counts[-1].positive_rate:.1%} positive")
         done = Preparation(destination, source.name, fingerprint, tuple(counts), int((~known).sum()), skipped=False)
         preparation.retire(destination, {each.path for each in counts})
@@ -280,9 +288,15 @@ def _array(values: pd.Series, declared: Column, kind: pa.DataType) -> pa.Array:
     return pa.array(converted.astype("float32"), type=kind, from_pandas=True)
 
 
-def _write(part: pd.DataFrame, contract: Contract, destination: Path, span: int, staging: Path) -> SpanRows:
-    table = as_contract(part, contract)
-    span_files.require_conformity(table, contract, f"span {span}")
-    digest = span_files.publish(table, destination, span, staging, FILE_NAME)
-    rate = round(float(numbers(column(part, contract.label)).mean()), 6)
-    return SpanRows(span, span_files.span_file(destination, span, FILE_NAME), len(part), rate, digest)
+def _checked(part: pd.DataFrame, contract: Contract, span: int) -> pa.Table:
+    rows = as_contract(part, contract)
+    span_files.require_conformity(rows, contract, f"span {span}")
+    return rows
+
+
+def _write(rows: pa.Table, label: str, destination: Path, span: int, staging: Path) -> SpanRows:
+    import pyarrow.compute as pc
+
+    digest = span_files.publish(rows, destination, span, staging, FILE_NAME)
+    rate = round(float(pc.mean(rows.column(label)).as_py()), 6)
+    return SpanRows(span, span_files.span_file(destination, span, FILE_NAME), len(rows), rate, digest)
