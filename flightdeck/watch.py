@@ -102,12 +102,14 @@ def _teller(screen: TextIO, as_json: bool) -> Any:
 
 
 def _status(settings: Settings, as_json: bool) -> None:
-    from operations.continuous.loop import watcher
+    from operations.continuous.loop import folder_of, watcher
     from operations.continuous.round import queue_of
 
-    queue = queue_of(settings)
-    watched, open_run, waiting = watcher(settings), queue.open_run(), queue.waiting()
-    runs = [each for each in queue.runs(_SHOWN) if each.ended is not None]
+    # Asking makes nothing.
+    queue = queue_of(settings) if folder_of(settings).is_dir() else None
+    watched = watcher(settings)
+    open_run, waiting, runs = (queue.open_run(), queue.waiting(), queue.runs(_SHOWN)) if queue else (None, [], [])
+    runs = [each for each in runs if each.ended is not None]
     if as_json:
         document = {
             "level": settings.continuous.level,

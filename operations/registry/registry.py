@@ -126,7 +126,7 @@ class Registry:
                 if each.number < position.number
                 and each.blessed
                 and each.model_id != served.model_id
-                and self._source(each) is not None
+                and self.source(each) is not None
             ),
             None,
         )
@@ -194,7 +194,7 @@ class Registry:
                 raise RegistryError(
                     f"Version {served.number} is served, and has the model of {earlier.number} already."
                 )
-            source = self._source(earlier)
+            source = self.source(earlier)
             if source is None:
                 raise RegistryError(
                     f"The model of version {earlier.number} is gone: neither {earlier.folder} nor its artifact exists."
@@ -342,8 +342,8 @@ class Registry:
         blessings = self._records.blessings()
         return blessings[-1] if blessings else None
 
-    def _source(self, version: Version) -> Path | None:
-        """Where the SavedModel of a version can be copied from."""
+    def source(self, version: Version) -> Path | None:
+        """Where the SavedModel of a version is: its folder, or the artifact of its model; None if both are gone."""
         model = self._records.models().get(version.model_id or 0)
         for folder in (version.folder, *([model.saved_model] if model else [])):
             if (folder / MODEL_FILE).is_file():

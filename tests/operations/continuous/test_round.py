@@ -245,6 +245,14 @@ def test_stopping_gives_the_triggers_back(world):
     assert world.round() == ["run"]
 
 
+def test_an_alert_that_people_will_hear_of_is_told_too(world):
+    world.changes["level"] = 0
+    world.rounds = Rounds(world.store, world.queue, world.stage, lambda alert: "1:" in alert.key, world.events.append)
+
+    assert world.round() == ["trigger", "trigger", "alert"]
+    assert world.events[-1].text == "Warning: late-flights: span 1 is new"
+
+
 def test_a_missing_span_is_one_sentence_told_once_and_nothing_is_begun(world):
     world.round()
     world.ends("pushed")
