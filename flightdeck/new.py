@@ -48,7 +48,7 @@ def _report(plan: Plan, created: Created, as_json: bool) -> None:
     import json
 
     groups = {use: [each.name for each in plan.of(use)] for use in ("number", "category", "text", "key", "time")}
-    groups["known only after the prediction"] = [each.name for each in plan.of("outcome") if not each.suspect]
+    groups["later"] = [each.name for each in plan.of("outcome") if not each.suspect]
     if as_json:
         report = {
             "path": str(created.path),

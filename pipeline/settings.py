@@ -229,7 +229,7 @@ class Rule(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9 -]*$")
     kinds: tuple[SignalKind, ...] = Field(min_length=1, description="The kinds of signals that it is about.")
     subjects: tuple[str, ...] = Field(
-        default=("*",), description="Patterns of columns, slices or measures, such as `temp*`."
+        default=("*",), description="Patterns of columns, slices or measures, such as `price*`."
     )
     windows: int = Field(default=1, ge=1, description="In how many of the last `of` windows, the latest among them.")
     of: int = Field(default=1, ge=1)
