@@ -64,8 +64,8 @@ def require_kubeflow(settings: Settings) -> Kubeflow:
         raise SettingsError("These settings have no `kubeflow` section; use --config config/kubeflow.yaml.")
     if settings.project != CHECKOUT:
         raise SettingsError(
-            f"The use case is in {settings.project}, and the image holds Flightdeck's checkout alone: for Kubeflow, "
-            "copy its packages and settings into the checkout."
+            f"The use case is in {settings.project}, and the image of a Kubeflow task holds Flightdeck's checkout alone: "
+            "only a use case inside the checkout runs there."
         )
     if settings.metadata.kind != "mysql":
         raise SettingsError("On a cluster many containers share the metadata store: set metadata.kind to mysql.")
