@@ -78,6 +78,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
     except ValidationError as error:
         raise SettingsError(_explain(error, bound, str(path))) from None
     settings = _anchored(settings, folder, home)
+    if settings.kubeflow is not None and home != projects.CHECKOUT:
+        raise SettingsError(
+            f"{path}: there can be no `kubeflow` section, because an image for Kubeflow holds Flightdeck's checkout "
+            f"alone, and the use case is in {home}."
+        )
     _check_features(settings)
     return settings
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from flightdeck.options import Json, Overrides, load_settings
+from flightdeck.options import DEFAULT_CONFIG, Json, Overrides, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ROOT / "config" / "small.yaml"
+SMALL = DEFAULT_CONFIG.with_name("small.yaml")
 
 
 def against(

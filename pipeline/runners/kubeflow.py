@@ -21,7 +21,6 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline import node
 from pipeline import task as task_program
 from pipeline.definition import WINDOW, create_pipeline
-from pipeline.project import CHECKOUT
 from pipeline.settings import Kubeflow, Resources, Settings, SettingsError
 from pipeline.store import ENVIRONMENT
 
@@ -62,11 +61,6 @@ def require_kubeflow(settings: Settings) -> Kubeflow:
     """
     if settings.kubeflow is None:
         raise SettingsError("These settings have no `kubeflow` section; use --config config/kubeflow.yaml.")
-    if settings.project != CHECKOUT:
-        raise SettingsError(
-            f"The use case is in {settings.project}, and the image of a Kubeflow task holds Flightdeck's checkout alone: "
-            "only a use case inside the checkout runs there."
-        )
     if settings.metadata.kind != "mysql":
         raise SettingsError("On a cluster many containers share the metadata store: set metadata.kind to mysql.")
     for section, names in (("groups", settings.kubeflow.groups), ("resources", settings.kubeflow.resources)):

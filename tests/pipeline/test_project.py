@@ -134,7 +134,7 @@ def test_the_command_line_means_the_project_that_one_stands_in(tmp_path: Path):
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        (["kubeflow", "compile", "--output", "pipeline.yaml"], "only a use case inside the checkout runs there"),
+        (["kubeflow", "compile", "--output", "pipeline.yaml"], "an image for Kubeflow holds Flightdeck's checkout alone"),
         (["runs", "against", "main"], "only branches of Flightdeck's checkout can be compared"),
     ],
 )
