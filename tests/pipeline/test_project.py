@@ -132,16 +132,19 @@ def test_the_command_line_means_the_project_that_one_stands_in(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("command", "sentence"),
+    ("section", "command", "sentence"),
     [
-        (["kubeflow", "compile", "--output", "pipeline.yaml"], "an image for Kubeflow holds Flightdeck's checkout alone"),
-        (["runs", "against", "main"], "only branches of Flightdeck's checkout can be compared"),
+        (
+            {"kubeflow": {"image": "flightdeck:1"}},
+            ["config", "show"],
+            "an image for Kubeflow holds Flightdeck's checkout",
+        ),
+        ({}, ["runs", "against", "main"], "only branches of Flightdeck's checkout can be compared"),
     ],
 )
-def test_what_works_in_the_checkout_only_is_refused_in_one_sentence(tmp_path: Path, command: list, sentence: str):
+def test_what_works_in_the_checkout_only_is_refused_in_one_sentence(tmp_path: Path, section: dict, command, sentence):
     config = project(tmp_path / "loans")
-    settings = yaml.safe_load(config.read_text())
-    config.write_text(yaml.safe_dump(settings | {"kubeflow": {"image": "flightdeck:1"}}))
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | section))
     call = f"from flightdeck.__main__ import main; import sys; sys.argv[1:] = {[*command, '-c', str(config)]!r}; main()"
     done = python(call, cwd=tmp_path)
 
