@@ -114,7 +114,7 @@ class Trial:
         task.add_done_callback(self._tasks.discard)
 
     def takes(self, prediction_id: str) -> bool:
-        """Whether the version on trial is to answer a request, by the id of its first row, in place of the served one."""
+        """Whether the version on trial is to answer a request, by the id of its first row."""
         version = self.version
         if self._settings.mode != "split" or version is None or self._in_a_row.get(version, 0) >= _FAILURES_IN_A_ROW:
             return False
