@@ -271,7 +271,7 @@ class Rounds:
         self._tell(
             Event(
                 "run",
-                f"Run {reference or batch.run_id} begins, because {'; '.join(batch.reasons.values())}.",
+                f"Run {reference or batch.run_id} begins, because {batch.because}.",
                 {"run_id": reference or batch.run_id, "triggers": batch.reasons},
             )
         )
