@@ -166,7 +166,7 @@ def history(deck, killed):
     # The run has read its settings and its spans.
     deck.reaches(said[-1], "StatisticsGen")
     deck.arrive(3)
-    deck.settings["model"] = {"learning_rate": 0.002}
+    deck.settings["model"] = {"learning_rate": 0.004}
     deck.write()
     said += events(process, pushed)
     said += events(process, pushed)
@@ -200,7 +200,7 @@ def test_what_comes_while_a_run_goes_on_is_one_further_run(deck, history):
     assert sorted(key.split(":")[0] for key in newest["triggers"]) == ["change", "span"]
     change = next(reason for key, reason in newest["triggers"].items() if key.startswith("change"))
     assert "model.learning_rate" in change
-    assert newest["hyperparameters"]["learning_rate"] == 0.002
+    assert newest["hyperparameters"]["learning_rate"] == 0.004
     versions = sorted(path.name for path in (deck.workspace / "models" / "late-flights").iterdir())
     assert len(versions) == 2
 
