@@ -166,7 +166,7 @@ def history(deck, killed):
     # The run has read its settings and its spans.
     deck.reaches(said[-1], "StatisticsGen")
     deck.arrive(3)
-    deck.settings["model"] = {"learning_rate": 0.002}
+    deck.settings["model"] = {"learning_rate": 0.004}
     deck.write()
     said += events(process, pushed)
     said += events(process, pushed)
@@ -200,7 +200,7 @@ def test_what_comes_while_a_run_goes_on_is_one_further_run(deck, history):
     assert sorted(key.split(":")[0] for key in newest["triggers"]) == ["change", "span"]
     change = next(reason for key, reason in newest["triggers"].items() if key.startswith("change"))
     assert "model.learning_rate" in change
-    assert newest["hyperparameters"]["learning_rate"] == 0.002
+    assert newest["hyperparameters"]["learning_rate"] == 0.004
     versions = sorted(path.name for path in (deck.workspace / "models" / "late-flights").iterdir())
     assert len(versions) == 2
 
@@ -271,6 +271,20 @@ def test_a_span_with_broken_rows_is_kept_from_runs(deck, waiting):
     assert [each["kind"] for each in said if each["kind"] in ("trigger", "run")] == []
     assert (deck.workspace / "spans" / "span-004" / "_QUARANTINE").is_file()
     assert deck("watch", "--once") == []
+
+
+def test_without_data_there_is_one_sentence_an_alert_and_exit_code_one(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "flightdeck", "watch", "--once", "--set", f"workspace={tmp_path}"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+
+    assert done.returncode == 1
+    problem = next(line for line in done.stdout.splitlines() if "problem" in line)
+    assert problem.endswith(f"The folder of spans {tmp_path}/spans is not there; prepare the data or correct the path.")
+    assert "prepare the data" in (tmp_path / "alerts" / "alerts.jsonl").read_text()
 
 
 def _answer(deck: Deck, rows: pd.DataFrame) -> None:

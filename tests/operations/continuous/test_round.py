@@ -305,3 +305,23 @@ def test_the_recipe_holds_the_code_of_the_model_and_its_contract_alone(world):
 
     assert {"models/training.py", "models/network.py", "data/contract.yaml", "data/schema.pbtxt"} <= set(code)
     assert not [path for path in code if path.startswith(("operations", "flightdeck", "pipeline"))]
+
+
+def test_a_version_on_trial_is_judged_and_acted_on(world):
+    settings = world.factory.settings
+    model = world.factory.train("on-trial")
+    world.factory.settings = settings.model_copy(
+        update={"push": settings.push.model_copy(update={"destination": settings.canaries})}
+    )
+    world.factory.push("on-trial", model, 5)
+    world.factory.settings = settings.model_copy(
+        update={"canary": settings.canary.model_copy(update={"mode": "shadow"})}
+    )
+
+    # Nothing is served that it could be compared with.
+    assert "canary" in world.round()
+
+    said = next(each for each in world.events if each.kind == "canary")
+    served = world.factory.registry().served()
+    assert (said.facts["action"], served.model_id, served.origin) == ("promote", model, "promote")
+    assert "canary" not in world.round()
