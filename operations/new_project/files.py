@@ -93,13 +93,13 @@ def _facts(plan: Plan, name: str) -> dict[str, Any]:
 
 
 def _sizes(rows: int) -> dict[str, Any]:
-    """Of the network and its training: about a thousand steps, and no more weights than so many rows can fix."""
+    """Of the network and its training: about five hundred steps, and no more weights than so many rows can fix."""
     batch = 2 ** min(11, max(4, round(math.log2(max(rows, 1) / 40))))
     return {
         "hidden_units": "[64, 32]" if rows < _SMALL else "[256, 128]",
         "embedding_dim": 4 if rows < _SMALL else 8,
         "batch_size": batch,
-        "epochs": max(3, min(40, round(1000 * batch / max(rows, 1)))),
+        "epochs": max(3, min(20, round(500 * batch / max(rows, 1)))),
         "vocabulary_min_count": 2 if rows < 2000 else 5 if rows < _SMALL else 20,
     }
 
