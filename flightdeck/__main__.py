@@ -15,6 +15,7 @@ from flightdeck import (
     config,
     data,
     data_check,
+    data_quarantine,
     image,
     kubeflow,
     kubeflow_release,
@@ -22,12 +23,14 @@ from flightdeck import (
     models,
     monitor,
     predict,
+    replay,
     report,
     run,
     runs,
     serve,
     stream,
     tensorboard,
+    watch,
 )
 
 app = typer.Typer(
@@ -39,6 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data.app.command(name="check")(data_check.check)
+data.app.command(name="quarantine")(data_quarantine.quarantine)
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.add_typer(image.app, name="image")
@@ -54,6 +58,8 @@ app.command(name="run")(run.run)
 app.command(name="predict")(predict.predict)
 app.command(name="stream")(stream.stream)
 app.command(name="monitor")(monitor.monitor)
+app.command(name="watch")(watch.watch)
+app.command(name="replay")(replay.replay)
 app.command(name="report")(report.report)
 app.command(name="tensorboard")(tensorboard.tensorboard)
 

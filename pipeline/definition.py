@@ -173,7 +173,7 @@ def create_pipeline(settings: Settings) -> Pipeline:
                 model_blessing=evaluator.outputs["blessing"],
                 infra_blessing=infra_validator.outputs["blessing"],
                 push_destination=pusher_pb2.PushDestination(
-                    filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=settings.pushed)
+                    filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=settings.pushed_to)
                 ),
             )
         )

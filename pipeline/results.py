@@ -146,7 +146,7 @@ def verdict(outputs: Outputs, settings: Settings, failure: str | None = None) ->
             "outcome": "pushed",
             "reasons": (),
             "version": str(pushed.properties["pushed_version"]),
-            "pushed_to": settings.pushed,
+            "pushed_to": settings.pushed_to,
         }
     if not settings.push.enabled or "Pusher" not in outputs:
         reasons.append("pushing is switched off (push.enabled)")

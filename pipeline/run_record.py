@@ -47,6 +47,7 @@ class RunRecord(_Frozen):
         run_id: the run's name in ML Metadata.
         kind: what it was for.
         parent: the run that it reproduces, or the sweep that it belongs to.
+        triggers: why it was started: the key of each trigger -> one sentence; empty if a person just did.
         pipeline: the name of the pipeline.
         runner: where it ran.
         user: who started it.
@@ -89,6 +90,7 @@ class RunRecord(_Frozen):
     run_id: str
     kind: Kind = "run"
     parent: str | None = None
+    triggers: dict[str, str] = {}
     pipeline: str = ""
     runner: Runner = "local"
     user: str | None = None

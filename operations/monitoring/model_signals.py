@@ -21,19 +21,12 @@ QUALITY = ("auc", "log_loss", "calibration")
 def prediction_drift(served: np.ndarray, reference: np.ndarray, settings: Monitoring) -> Signal:
     """How far the predictions of a window are from those that the model made when it was evaluated.
 
-    The Jensen-Shannon divergence (base 2, between 0 and 1; Lin, IEEE Trans. Inf. Theory 37, 1991) of histograms of
-    equal widths.
-
     Args:
         served: probabilities [rows].
         reference: probabilities of the evaluation split [rows].
         settings: have the threshold.
     """
-    import numpy as np
-    from scipy.spatial.distance import jensenshannon
-
-    one, other = (np.histogram(values, bins=BINS, range=(0, 1))[0] for values in (served, reference))
-    value = float(jensenshannon(one, other, base=2) ** 2)
+    value = prediction_distance(served, reference)
     exceeded = value > settings.prediction_distance
     return Signal(
         kind="prediction",
@@ -45,6 +38,22 @@ def prediction_drift(served: np.ndarray, reference: np.ndarray, settings: Monito
         f"{reference.mean():.3f}) by Jensen-Shannon divergence, "
         f"{'more than' if exceeded else 'within'} {settings.prediction_distance:g}",
     )
+
+
+def prediction_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """How far predictions are from others: the Jensen-Shannon divergence of histograms of equal widths.
+
+    Base 2, between 0 and 1; Lin, IEEE Trans. Inf. Theory 37 (1991).
+
+    Args:
+        one: probabilities [rows].
+        other: probabilities [other rows].
+    """
+    import numpy as np
+    from scipy.spatial.distance import jensenshannon
+
+    counts = [np.histogram(values, bins=BINS, range=(0, 1))[0] for values in (one, other)]
+    return float(jensenshannon(*counts, base=2) ** 2)
 
 
 def quality(
