@@ -58,23 +58,24 @@ class _Reference:
         yield from self._table("", plain, self._schema.get("required", ()))
         for name, field in top.items():
             if (inner := self._class_of(field)) is not None:
-                yield from self._section(name, inner[1], field.get("default"))
+                yield from self._section(name, inner[1], _is_optional(field))
 
-    def _section(self, place: str, name: str, default: Any) -> Iterator[str]:
+    def _section(self, place: str, name: str, optional: bool) -> Iterator[str]:
         definition = self._definitions[name]
         self._places[name] = place
         yield ""
         yield f"## {place}" if "." not in place and "[" not in place else f"### {place}"
         yield ""
         yield str(definition.get("description", "")).split("\n\nAttributes:")[0].strip()
-        if default is None and place in ("kubeflow",):
-            yield "Without this section there is none."
+        if optional:
+            yield ""
+            yield "A file need not have this section; there is no default."
         properties = definition.get("properties", {})
         meanings = documented_attributes(str(definition.get("description", "")))
         yield from self._table(place, properties, definition.get("required", ()), meanings)
         for key, field in properties.items():
             if (inner := self._class_of(field)) is not None and inner[1] not in self._places:
-                yield from self._section(f"{place}.{key}{inner[0]}", inner[1], field.get("default"))
+                yield from self._section(f"{place}.{key}{inner[0]}", inner[1], _is_optional(field))
 
     def _table(
         self, place: str, properties: Mapping[str, Any], required: Any, meanings: Mapping[str, str] | None = None
@@ -147,6 +148,10 @@ class _Reference:
         bounds = [f"{word} `{_cell(str(field[key]))}`" for key, word in _BOUNDS.items() if key in field]
         name = "path" if field.get("format") == "path" else _KINDS.get(str(kind), "anything")
         return ", ".join([name, *bounds])
+
+
+def _is_optional(field: Mapping[str, Any]) -> bool:
+    return {"type": "null"} in field.get("anyOf", ())
 
 
 def _said(value: Any) -> Any:

@@ -64,7 +64,9 @@ def test_the_form_of_an_external_address(href, wrong):
 
 
 def test_links_in_code_are_no_links():
-    text = "[a](one.md) `[b](two.md)`\n\n    [c](three.md)\n\n```\n[d](four.md)\n```\n\n| [e](five.md) |\n|---|\n| x |\n"
+    text = (
+        "[a](one.md) `[b](two.md)`\n\n    [c](three.md)\n\n```\n[d](four.md)\n```\n\n| [e](five.md) |\n|---|\n| x |\n"
+    )
     assert list(hrefs(text)) == ["one.md", "five.md"]
 
 
