@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 from docs.site import cli_reference, components_reference, http_api_reference, repository, settings_reference
@@ -44,7 +44,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         raise PluginError(str(error)) from None
     _links.sources = {page: source.path for page, source in sources.items()}
     for page, source in sources.items():
-        files.append(File.generated(config, page, content=source.markdown))
+        # Also what is in hidden folders, such as the workflows: MkDocs would leave it out.
+        files.append(File.generated(config, page, content=source.markdown, inclusion=InclusionLevel.NOT_IN_NAV))
     files.append(File.generated(config, MERMAID, abs_src_path=str(mermaid())))
     return files
 
@@ -56,8 +57,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Gives a page with a diagram the script that draws it; otherwise the theme would ask a network for it."""
+    """Names the search for screen readers, and gives a page with a diagram the script that draws it.
+
+    Without that script the theme would ask a network for it.
+    """
     del config
+    output = output.replace('"search" role="dialog"', '"search" role="dialog" aria-label="Search"')
     if 'class="mermaid"' not in output:
         return output
     up = "../" * page.file.dest_uri.count("/")
