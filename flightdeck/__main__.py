@@ -12,6 +12,7 @@ import typer
 
 from flightdeck import (
     alerts,
+    canary,
     config,
     data,
     data_check,
@@ -54,6 +55,7 @@ app.add_typer(alerts.app, name="alerts")
 app.add_typer(runs.app, name="runs")
 app.add_typer(serve.app, name="serve")
 app.add_typer(models.app, name="models")
+app.add_typer(canary.app, name="canary")
 app.command(name="run")(run.run)
 app.command(name="predict")(predict.predict)
 app.command(name="stream")(stream.stream)

@@ -72,7 +72,14 @@ def execute(settings: Settings, as_json: bool, run_id: str | None = None, **furt
             from operations.registry import Registry
 
             Registry(settings).prune(settings.push.keep)
-        return report(run, record, as_json)
+        on_trial = record.outcome == "pushed" and settings.canary.mode != "off"
+        summary = report(run, record, as_json)
+        if on_trial:
+            from flightdeck.canary import after_push
+
+            for line in after_push(settings):
+                run.output.print(line, markup=False)
+        return summary
 
 
 def report(run: RecordedRun, record: RunRecord, as_json: bool) -> RunSummary:

@@ -127,8 +127,8 @@ def _status(settings: Settings, as_json: bool) -> None:
     if open_run is not None:
         typer.echo(f"Running     {open_run.run_id}: {'; '.join(open_run.reasons.values())}")
     for each in waiting:
-        again = f", after {each.starts} runs that failed, from {each.due:%H:%M:%S} UTC on" if each.starts else ""
-        typer.echo(f"Waiting     {each.trigger.reason}{again}")
+        again = f", after {each.starts} of {settings.continuous.starts} starts, from {each.due:%H:%M:%S} UTC on"
+        typer.echo(f"Waiting     {each.trigger.reason}{again if each.starts else ''}")
     _table(runs)
 
 

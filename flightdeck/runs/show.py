@@ -138,6 +138,8 @@ def _facts(record: RunRecord, on: Console) -> None:
         None if record.model_id is None else f"artifact {record.model_id}",
         None if champion is None else f"judged beside the champion, artifact {champion}",
     )
+    if record.base_model_id is not None:
+        line("Began with", f"artifact {record.base_model_id}", record.began_with)
     line("Pushed to", record.pushed_to if record.version else None)
     line("Tags", *record.tags)
 

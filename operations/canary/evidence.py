@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from operations.monitoring.book import Book
+from operations.monitoring.model_signals import p99
 from operations.monitoring.policy import faulty
 from operations.monitoring.served import ID, SPAN, TIME, Period, arrived, period_of, served
 from operations.quarantine import listed
@@ -148,17 +149,13 @@ def gather(
         served_labels=their_labels[they_have],
         served_labelled=theirs[they_have],
         same_model=served_version is not None and served_version.model_id == canary.model_id,
-        canary_p99_seconds=p99(sound),
-        served_p99_seconds=p99(beside),
+        canary_p99_seconds=_p99(sound),
+        served_p99_seconds=_p99(beside),
     )
 
 
-def p99(rows: pd.DataFrame) -> float | None:
-    """The slowest answer but for one in a hundred, in seconds; None if no row says."""
-    if SECONDS not in rows.columns:
-        return None
-    known = rows[SECONDS].dropna()
-    return float(known.quantile(0.99)) if len(known) else None
+def _p99(rows: pd.DataFrame) -> float | None:
+    return p99(rows[SECONDS].to_numpy(dtype=float)) if SECONDS in rows.columns else None
 
 
 def _sound(rows: pd.DataFrame, at_fault: Collection[str], length: WindowLength) -> pd.DataFrame:

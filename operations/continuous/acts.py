@@ -1,33 +1,30 @@
 """What the loop does about a decision of the monitor, once, however often it is killed.
 
-An act is an execution `flightdeck.Act` in ML Metadata whose name is the decision's and the action's. It is written
-before anything is done, and completed afterwards. Who finds one that was not completed looks at what there is: a
-version that was rolled back from, or a span that is marked, is not acted on again.
+An act is kept in ML Metadata when it is done, as `flightdeck.Act` under the name of the decision. A process that was
+killed before that leaves what it did itself: the registry records a rollback before and after it makes a version, and a
+span bears its mark. So the next process looks at what there is, does what is missing, and keeps the act.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 from collections.abc import Callable
 from typing import Literal
 
 import ml_metadata
-from ml_metadata.proto import metadata_store_pb2 as mlmd
+from pydantic import BaseModel, ConfigDict
 
 from operations import quarantine
 from operations.alerts.alert import Alert
+from operations.executions import Executions
 from operations.monitoring.policy import Decision
 from operations.registry import Registry
 from pipeline.settings import Settings
-from pipeline.store import values
 
 ACT = "flightdeck.Act"
 Outcome = Literal["done", "proposed", "passed over"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Act:
+class Act(BaseModel):
     """What became of a decision.
 
     Attributes:
@@ -36,6 +33,8 @@ class Act:
         outcome: ``proposed`` to a person; ``passed over`` if there was nothing to be done any more.
         text: one sentence.
     """
+
+    model_config = ConfigDict(frozen=True)
 
     decision: str
     action: str
@@ -48,7 +47,8 @@ class Acts:
 
     def __init__(self, settings: Settings, store: ml_metadata.MetadataStore) -> None:
         """Works on an open store."""
-        self._settings, self._store = settings, store
+        self._settings = settings
+        self._kept = Executions(store, settings.use_case.name)
 
     def carry_out(self, decision: Decision, alert: Callable[[Alert], object]) -> Act | None:
         """Does what a decision asks for, or below level 2 proposes it to people.
@@ -65,15 +65,20 @@ class Acts:
         """
         if decision.action not in ("roll back", "quarantine"):
             return None
-        execution = self._begun(f"{decision.window}/{decision.version}", decision.action)
-        if execution.last_known_state == mlmd.Execution.COMPLETE:
+        name = f"{decision.window}/{decision.version}"
+        if self._kept.get(ACT, name, Act) is not None:
             return None
         outcome, text = self._roll_back(decision) if decision.action == "roll back" else self._quarantine(decision)
-        act = Act(f"{decision.window}/{decision.version}", decision.action, outcome, text)
+        act = Act(decision=name, action=decision.action, outcome=outcome, text=text)
         if outcome != "passed over":
+            # People first: told twice is better than not at all, and the outbox takes the same alert once.
             alert(self._alert(act, decision))
-        self._complete(execution, act)
+        self._kept.keep(ACT, name, act, once=True)
         return act
+
+    def all(self) -> list[Act]:
+        """Every act, oldest first."""
+        return self._kept.all(ACT, Act)
 
     def _roll_back(self, decision: Decision) -> tuple[Outcome, str]:
         registry = Registry(self._settings)
@@ -114,41 +119,6 @@ class Acts:
             source="watch",
             facts={"window": decision.window, "version": decision.version, "action": act.action},
         )
-
-    def _begun(self, decision: str, action: str) -> mlmd.Execution:
-        name = f"{self._settings.use_case.name}/{decision}/{action}"
-        with contextlib.suppress(ml_metadata.errors.NotFoundError):
-            if (known := self._store.get_execution_by_type_and_name(ACT, name)) is not None:
-                return known
-        execution = mlmd.Execution(
-            type_id=self._store.put_execution_type(mlmd.ExecutionType(name=ACT), can_add_fields=True),
-            name=name,
-            last_known_state=mlmd.Execution.RUNNING,
-        )
-        execution.custom_properties["decision"].string_value = decision
-        execution.custom_properties["action"].string_value = action
-        (execution.id,) = self._store.put_executions([execution])
-        return execution
-
-    def _complete(self, execution: mlmd.Execution, act: Act) -> None:
-        execution.custom_properties["outcome"].string_value = act.outcome
-        execution.custom_properties["text"].string_value = act.text
-        execution.custom_properties["pipeline"].string_value = self._settings.use_case.name
-        execution.last_known_state = mlmd.Execution.COMPLETE
-        self._store.put_executions([execution])
-
-    def all(self) -> list[Act]:
-        """Every act that was completed, oldest first."""
-        try:
-            found = self._store.get_executions_by_type(ACT)
-        except ml_metadata.errors.NotFoundError:
-            return []
-        told = [values(each.custom_properties) for each in sorted(found, key=lambda each: each.id)]
-        return [
-            Act(*(str(each[name]) for name in ("decision", "action", "outcome", "text")))  # pyright: ignore
-            for each in told
-            if each.get("pipeline") == self._settings.use_case.name
-        ]
 
 
 def _left(registry: Registry, decision: Decision, reason: str) -> tuple[Outcome, str]:

@@ -185,10 +185,23 @@ class Queue:
             database.execute("UPDATE trigger SET state = 'done' WHERE run = ? AND state = 'taken'", (run_id,))
             _end(database, run_id, outcome, detail, now)
 
-    def failed(
-        self, run_id: str, outcome: str, detail: str, now: datetime, starts: int, retry_seconds: float
-    ) -> list[Trigger]:
-        """Settles a run that did not; its triggers wait for another, those that have had their starts do not.
+    def last_start(self, run_id: str, starts: int) -> list[Trigger]:
+        """The triggers that are given up if this run does not come to its end.
+
+        Args:
+            run_id: the run.
+            starts: how many runs a trigger may have.
+        """
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT kind, key, reason, found FROM trigger WHERE run = ? AND state = 'taken' AND starts >= ? "
+                "ORDER BY found, key",
+                (run_id, starts),
+            )
+            return [_trigger(row) for row in rows]
+
+    def failed(self, run_id: str, outcome: str, detail: str, now: datetime, starts: int, retry_seconds: float) -> None:
+        """Settles a run that did not; its triggers wait for another, and those of `last_start` do not.
 
         Args:
             run_id: the run.
@@ -197,20 +210,13 @@ class Queue:
             now: the time it is.
             starts: how many runs a trigger may have.
             retry_seconds: the first pause.
-
-        Returns:
-            The triggers that are given up.
         """
         with self._writing() as database:
-            taken = database.execute(
-                "SELECT kind, key, reason, found, starts FROM trigger WHERE run = ? AND state = 'taken'", (run_id,)
-            ).fetchall()
-            for row in taken:
-                state = "failed" if row[4] >= starts else "waiting"
-                due = now.timestamp() + pause(row[4], retry_seconds)
-                database.execute("UPDATE trigger SET state = ?, due = ? WHERE key = ?", (state, due, row[1]))
+            taken = "SELECT key, starts FROM trigger WHERE run = ? AND state = 'taken'"
+            for key, begun in database.execute(taken, (run_id,)).fetchall():
+                state, due = "failed" if begun >= starts else "waiting", now.timestamp() + pause(begun, retry_seconds)
+                database.execute("UPDATE trigger SET state = ?, due = ? WHERE key = ?", (state, due, key))
             _end(database, run_id, outcome, detail, now)
-        return [_trigger(row[:4]) for row in taken if row[4] >= starts]
 
     def give_back(self, run_id: str, detail: str, now: datetime) -> None:
         """Settles a run that a person stopped: its triggers wait as before, and the start does not count."""

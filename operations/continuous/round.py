@@ -15,7 +15,9 @@ from typing import Any, Literal
 import ml_metadata
 
 from operations.alerts.alert import Alert
+from operations.continuous import messages
 from operations.continuous.acts import Acts
+from operations.continuous.messages import sentence
 from operations.continuous.queue import Batch, Queue
 from operations.continuous.runs import Result, Runner
 from operations.continuous.seen import History, Spans, recipe_now
@@ -129,10 +131,10 @@ class Rounds:
             if isinstance(error, ValueError) and not type(error).__module__.startswith(_OURS):
                 raise
             self._looked.pop(name, None)
-            text = _sentence(" ".join(str(error).split()))
+            text = sentence(" ".join(str(error).split()))
             if self._problems.get(name) != text:
                 self._problems[name] = text
-                self._alert(_hindered(settings, name, text))
+                self._alert(messages.hindered(settings, name, text))
                 self._tell(Event("problem", text, {"about": name}))
             return None
         self._problems.pop(name, None)
@@ -150,20 +152,28 @@ class Rounds:
             return None
         facts = {"run_id": result.run_id, "outcome": result.outcome, "version": result.version}
         if result.ended:
-            if (alert := _verdict(settings, result, batch)) is not None:
+            if (alert := messages.ended(settings, result, batch)) is not None:
                 self._alert(alert)
             self._queue.done(batch.run_id, result.outcome, result.detail, now)
             version = f" as version {result.version}" if result.version else ""
-            self._tell(Event("run", _sentence(f"run {result.run_id}: {result.outcome}{version}", result.detail), facts))
-            return
+            self._tell(Event("run", sentence(f"run {result.run_id}: {result.outcome}{version}", result.detail), facts))
+        else:
+            given_up = self._failed(settings, batch, result, now)
+            again = "" if given_up else " It is tried again."
+            self._tell(Event("run", sentence(f"run {result.run_id}: {result.outcome}", result.detail) + again, facts))
+        return result
+
+    def _failed(self, settings: Settings, batch: Batch, result: Result, now: datetime) -> list[Trigger]:
+        """Settles a run that did not come to its end; the triggers that are given up."""
         continuous = settings.continuous
-        given_up = self._queue.failed(
-            batch.run_id, result.outcome, result.detail, now, continuous.starts, continuous.retry_seconds
-        )
-        again = "" if given_up else " It is tried again."
-        self._tell(Event("run", _sentence(f"run {result.run_id}: {result.outcome}", result.detail) + again, {**facts}))
+        given_up = self._queue.last_start(batch.run_id, continuous.starts)
         if given_up:
-            self._alert(_given_up(settings, result, given_up))
+            # People first: told twice is better than not at all, and the outbox takes the same alert once.
+            self._alert(messages.given_up(settings, result, given_up))
+        # A run that was killed, perhaps with the loop, is no reason to wait.
+        pause = 0.0 if result.outcome == "killed" else continuous.retry_seconds
+        self._queue.failed(batch.run_id, result.outcome, result.detail, now, continuous.starts, pause)
+        return given_up
 
     def _monitor(self, settings: Settings, spans: dict[int, str] | None, now: datetime) -> None:
         from operations.monitoring.served import period_of
@@ -191,10 +201,31 @@ class Rounds:
         for decision in Book(self._store, settings.use_case.name).decisions():
             act = acts.carry_out(decision, self._alert)
             if act is not None:
-                self._tell(Event("act", _sentence(act.text), dataclasses.asdict(act)))
+                self._tell(Event("act", sentence(act.text), act.model_dump()))
 
     def _judge(self, settings: Settings, spans: dict[int, str] | None, now: datetime) -> None:
-        pass
+        """Looks at the version on trial, if anything has been added to what is known of it."""
+        if settings.canary.mode == "off":
+            return
+        canary = Registry(settings).canary()
+        if canary is None or not self._changed("canary", canary.number, _state_of(Path(settings.payloads)), spans):
+            return
+        from operations.canary.act import look
+
+        verdict = look(settings, self._store, now, settings.continuous.level, self._alert)
+        if (
+            verdict is not None
+            and verdict.action != "wait"
+            and self._changed("verdict", verdict.canary, verdict.action)
+        ):
+            asked = "" if settings.continuous.level == 2 else "a person is asked to "
+            self._tell(
+                Event(
+                    "canary",
+                    f"Version {verdict.canary}: {asked}{verdict.action}. {verdict.text}",
+                    {"canary": verdict.canary, "action": verdict.action, "numbers": verdict.numbers},
+                )
+            )
 
     def _collect(self, settings: Settings, spans: dict[int, str], now: datetime) -> None:
         """Puts every reason to train into the queue, and takes out those that hold no more."""
@@ -212,13 +243,13 @@ class Rounds:
             self._tell(Event("withdrawn", f"It holds no more that {each.reason}.", {"key": each.key}))
         for each in found:
             if self._queue.put(each):
-                self._tell(Event("trigger", _sentence(each.reason), {"key": each.key, "kind": each.kind}))
+                self._tell(Event("trigger", sentence(each.reason), {"key": each.key, "kind": each.kind}))
 
     def _start(self, settings: Settings, now: datetime) -> None:
         if settings.continuous.level == 0:
             untold = [each.trigger for each in self._queue.waiting() if not each.told]
             for each in untold:
-                self._alert(_asked(settings, each))
+                self._alert(messages.asked(settings, each))
             self._queue.told([each.key for each in untold])
             return
         if self._queue.open_run() is not None or not self._queue.waiting() or self._runner.busy():
@@ -242,75 +273,14 @@ class Rounds:
         )
 
 
+def _state_of(folder: Path) -> tuple[int, int]:
+    """How many files a folder has, and when the newest was written, in nanoseconds."""
+    times = [each.stat().st_mtime_ns for each in folder.rglob("*")] if folder.is_dir() else []
+    return len(times), max(times, default=0)
+
+
 def _served(settings: Settings) -> Iterator[str]:
     try:
         yield str(Registry(settings).served().number)
     except RegistryError:  # nothing is pushed yet, or the versions are in a bucket
         return
-
-
-def _sentence(text: str, detail: str | None = None) -> str:
-    whole = f"{text}: {detail}" if detail else text
-    return f"{whole[:1].upper()}{whole[1:].rstrip('.')}."
-
-
-def _verdict(settings: Settings, result: Result, batch: Batch) -> Alert | None:
-    """What people are told of a run that came to its end; nothing of one that made no model to be used."""
-    name = settings.use_case.name
-    because = "; ".join(batch.reasons.values())
-    if result.outcome == "blessed":
-        title, severity = f"{name}: a new model waits for a person", "warning"
-        text = f"Run {result.run_id} made it, and it was blessed: flightdeck models promote {result.run_id}"
-    elif result.outcome == "not blessed":
-        title, severity = f"{name}: a new model was not good enough", "warning"
-        text = f"Run {result.run_id} made a model that was not blessed: {result.detail}."
-    elif result.outcome == "pushed":
-        title, severity = f"{name}: version {result.version} is pushed", "info"
-        text = f"Run {result.run_id} made it, and it was blessed."
-    else:
-        return None
-    return Alert(
-        key=f"{name}/run/{result.run_id}",
-        severity=severity,
-        title=title,
-        text=text,
-        source="watch",
-        facts={"run": result.run_id, "because": because},
-    )
-
-
-def _given_up(settings: Settings, result: Result, triggers: list[Trigger]) -> Alert:
-    name, starts = settings.use_case.name, settings.continuous.starts
-    return Alert(
-        key=f"{name}/given up/{result.run_id}",
-        severity="critical",
-        title=f"{name}: {starts} run{'s' * (starts > 1)} failed, and no further one is begun",
-        text=f"The last one, {result.run_id}, {result.outcome}: {result.detail or 'no reason is known'}. When that is "
-        "mended, start one with: flightdeck run",
-        source="watch",
-        facts={"run": result.run_id, "because": "; ".join(each.reason for each in triggers)},
-    )
-
-
-def _hindered(settings: Settings, step: str, text: str) -> Alert:
-    name = settings.use_case.name
-    return Alert(
-        key=f"{name}/problem/{step}",
-        severity="warning",
-        title=f"{name}: the loop cannot go on as it should"[:200],
-        text=f"{text} It is tried again.",
-        source="watch",
-        facts={"step": step},
-    )
-
-
-def _asked(settings: Settings, trigger: Trigger) -> Alert:
-    name = settings.use_case.name
-    return Alert(
-        key=f"{name}/trigger/{trigger.key}"[:200],
-        severity="warning",
-        title=f"{name}: {trigger.reason}"[:200],
-        text=f"{_sentence(trigger.reason)} Nothing is done about it at level 0; train with: flightdeck run",
-        source="watch",
-        facts={"trigger": trigger.kind},
-    )

@@ -154,7 +154,7 @@ def changed(recipe: Recipe, runs: Sequence[Past], now: datetime) -> Iterator[Tri
         kind="change",
         # With the run: a recipe that comes back after another one is a change again.
         key=f"change:{recipe.digest()}:{base.run_id}",
-        reason=f"{', '.join(names[:_NAMED])}{more} changed since run {base.run_id}",
+        reason=f"code or settings have changed since run {base.run_id}: {', '.join(names[:_NAMED])}{more}",
         when=now,
     )
 

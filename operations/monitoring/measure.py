@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING
 
 import ml_metadata
 
-from operations.monitoring import data_signals, model_signals
+from operations.monitoring import data_signals, model_signals, rescoring
 from operations.monitoring.reference import Reference, reference
 from operations.monitoring.served import ID, SPAN, VERSION, Period, arrived, served
 from operations.monitoring.signals import Signal, Window
-from operations.registry import Registry
+from operations.registry import Registry, Version
+from operations.serving import model
+from operations.serving.errors import LoadError
+from operations.serving.payload_log import SECONDS
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from tensorflow_metadata.proto.v0 import schema_pb2
+
+    from operations.serving.model import LoadedModel
 
 PROBABILITY = "probability"
 
@@ -35,6 +40,7 @@ class Monitor:
         self._schema: schema_pb2.Schema = tfdv.load_schema_text(str(settings.use_case.schema_file))
         self._references: dict[int, Reference] = {}
         self._known: pd.DataFrame | None = None
+        self._earlier_model: LoadedModel | None = None
 
     def measure(self, period: Period, before: Sequence[Window] = (), faulty: Collection[str] = ()) -> list[Window]:
         """What is seen of each version that answered in a period.
@@ -63,6 +69,9 @@ class Monitor:
             signals = list(self._signals(asked, to, truth, earlier_good))
             earlier = [each.rows for each in before if each.version == str(version) and each.end <= period.begin]
             signals.append(model_signals.traffic(len(asked), earlier, self._settings.monitoring))
+            if SECONDS in asked:
+                took = model_signals.latency(asked[SECONDS].to_numpy(dtype=float), self._settings.monitoring)
+                signals += [took] if took is not None else []
             windows.append(
                 Window(
                     name=period.name,
@@ -76,6 +85,12 @@ class Monitor:
                 )
             )
         return windows
+
+    def close(self) -> None:
+        """Gives back what was loaded."""
+        if self._earlier_model is not None:
+            self._earlier_model.close()
+            self._earlier_model = None
 
     def reference(self, version: int) -> Reference:
         """What a version is compared with.
@@ -150,6 +165,29 @@ class Monitor:
             to.run.metrics,
             monitoring,
         )
+        yield from self._previous(asked.loc[has], truth[self._label].to_numpy(dtype=float)[has], to)
+
+    def _previous(self, asked: pd.DataFrame, labels: np.ndarray, to: Reference) -> Iterator[Signal]:
+        """Whether the version that a rollback would bring back would have been better. Only asked of the served one."""
+        monitoring, (served_version, earlier) = self._settings.monitoring, self._going_back
+        if earlier is None or to.version != served_version or not len(labels) or PROBABILITY not in asked:
+            return
+        try:
+            if self._earlier_model is None:
+                source = Registry(self._settings).source(earlier)
+                self._earlier_model = model.load(source or earlier.folder, earlier.number)
+            theirs = rescoring.answers(self._earlier_model, asked, PROBABILITY)
+        except (rescoring.RescoringError, LoadError) as error:
+            yield rescoring.unknown(earlier.number, str(error), monitoring)
+            return
+        yield rescoring.compared(labels, asked[PROBABILITY].to_numpy(dtype=float), theirs, earlier.number, monitoring)
+
+    @functools.cached_property
+    def _going_back(self) -> tuple[str, Version | None]:
+        """The served version, and the one that a rollback would bring back."""
+        registry = Registry(self._settings)
+        served_version = next((each for each in registry.versions() if each.served), None)
+        return str(served_version.number if served_version else ""), registry.previous()
 
     def _drift(self, asked: pd.DataFrame, to: Reference, good: Period | None) -> Iterator[Signal]:
         """Against the last good window, or if there is none the newest data that the model's run saw."""

@@ -200,3 +200,38 @@ def traffic(rows: int, before: Sequence[int], settings: Monitoring) -> Signal:
         meaning=f"{rows:,} requests, {'outside of' if exceeded else 'within'} {low:,.0f} to {high:,.0f}; the median of "
         f"the {len(before)} windows before is {usual:,.0f}",
     )
+
+
+def p99(seconds: np.ndarray) -> float | None:
+    """The slowest answer but for one in a hundred; None if there is none.
+
+    Args:
+        seconds: of each row; nan where it was not measured.
+    """
+    import numpy as np
+
+    known = seconds[np.isfinite(seconds)]
+    return float(np.quantile(known, 0.99)) if len(known) else None
+
+
+def latency(seconds: np.ndarray, settings: Monitoring) -> Signal | None:
+    """How long requests waited for their answers; None if that was not measured.
+
+    Args:
+        seconds: of each row; nan where it was not measured.
+        settings: may have a threshold.
+    """
+    value = p99(seconds)
+    if value is None:
+        return None
+    limit = settings.latency_p99_seconds
+    exceeded = limit is not None and value > limit
+    asked = "" if limit is None else f", {'more than' if exceeded else 'within'} {limit:g} s"
+    return Signal(
+        kind="latency",
+        name="p99_seconds",
+        value=value,
+        threshold=limit,
+        exceeded=exceeded,
+        meaning=f"one answer in a hundred took longer than {value:.4f} s{asked}",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -55,26 +56,27 @@ def monitor(
     measured: list[Window] = []
     decisions: list[Decision] = []
     ended = [each for each in periods(Path(settings.payloads), settings.monitoring.window) if each.end <= now]
-    for period in ended:
-        if all_labelled(known, period):
-            continue
-        note(period.name)
-        at_fault = faulty(book.decisions())
-        for window in measuring.measure(period, list(known.values()), at_fault):
-            before = known.get((window.name, window.version))
-            if before is not None and before.labelled == window.labelled and before.rows == window.rows:
+    with contextlib.closing(measuring):
+        for period in ended:
+            if all_labelled(known, period):
                 continue
-            known[(window.name, window.version)] = window
-            decision = _decision(settings, book, [*known.values()], window, relabelled=before is not None)
-            # First people are told, then the decision is kept, and the window last of all: a process that is killed in
-            # between does all of it again, and the outbox knows an alert that it has.
-            for reason in decision.reasons:
-                if reason.action != "none":
-                    alert(_alert(settings, decision, reason))
-            if book.keep_decision(decision):
-                decisions.append(decision)
-            book.keep_window(window, measuring.reference(int(window.version)).model_id)
-            measured.append(window)
+            note(period.name)
+            at_fault = faulty(book.decisions())
+            for window in measuring.measure(period, list(known.values()), at_fault):
+                before = known.get((window.name, window.version))
+                if before is not None and before.labelled == window.labelled and before.rows == window.rows:
+                    continue
+                known[(window.name, window.version)] = window
+                decision = _decision(settings, book, [*known.values()], window, relabelled=before is not None)
+                # First people are told, then the decision is kept, and the window last of all: a process that is
+                # killed in between does all of it again, and the outbox knows an alert that it has.
+                for reason in decision.reasons:
+                    if reason.action != "none":
+                        alert(_alert(settings, decision, reason))
+                if book.keep_decision(decision):
+                    decisions.append(decision)
+                book.keep_window(window, measuring.reference(int(window.version)).model_id)
+                measured.append(window)
     return Round(tuple(measured), tuple(decisions))
 
 

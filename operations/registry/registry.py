@@ -126,7 +126,7 @@ class Registry:
                 if each.number < position.number
                 and each.blessed
                 and each.model_id != served.model_id
-                and self._source(each) is not None
+                and self.source(each) is not None
             ),
             None,
         )
@@ -163,9 +163,6 @@ class Registry:
         """
         folder = Path(self._settings.canaries)
         with self._exclusively():
-            for entry in entries(folder):
-                if entry.name.startswith(_REMOVING):
-                    shutil.rmtree(entry, ignore_errors=True)
             for each, path in present_in(folder).items():
                 if each <= number:
                     _remove(path)
@@ -197,7 +194,7 @@ class Registry:
                 raise RegistryError(
                     f"Version {served.number} is served, and has the model of {earlier.number} already."
                 )
-            source = self._source(earlier)
+            source = self.source(earlier)
             if source is None:
                 raise RegistryError(
                     f"The model of version {earlier.number} is gone: neither {earlier.folder} nor its artifact exists."
@@ -240,7 +237,8 @@ class Registry:
     def prunable(self, keep: int) -> list[Version]:
         """The versions that `prune` would remove, oldest first.
 
-        Never the newest `keep`, the served one, the champion's, or the one that a rollback would bring back.
+        Never the newest `keep`, the served one, the champion's, or the one that a rollback would bring back. Of those
+        that were to be tried, all but the newest: it has overtaken them.
 
         Args:
             keep: how many of the newest to keep, at least 1.
@@ -259,7 +257,8 @@ class Registry:
                 or (previous.model_id is not None and each.model_id == previous.model_id)
             ]
             spared |= set(same_model[:1]) | ({previous.number} & set(same_model))
-        return [each for each in reversed(present) if each.number not in spared]
+        overtaken = [each for each in self.canaries() if each.present][1:]
+        return [*reversed(overtaken), *(each for each in reversed(present) if each.number not in spared)]
 
     def prune(self, keep: int) -> list[Version]:
         """Removes old versions from the folder; what ML Metadata knows of them stays.
@@ -325,9 +324,10 @@ class Registry:
             if is_about(push, self._folder, ()):
                 there = (self._folder / str(push.number)).is_dir()
                 self._records.finish(execution_id, push.artifact_id, succeeded=there)
-        for entry in entries(self._folder):
-            if entry.name.startswith((_COPYING, _REMOVING)):
-                shutil.rmtree(entry, ignore_errors=True)
+        for folder in (self._folder, Path(self._settings.canaries)):
+            for entry in entries(folder):
+                if entry.name.startswith((_COPYING, _REMOVING)):
+                    shutil.rmtree(entry, ignore_errors=True)
 
     def _rolled_back(self, versions: Any) -> dict[int, int]:
         """For each version that was rolled back from, the version that replaced it."""
@@ -342,8 +342,8 @@ class Registry:
         blessings = self._records.blessings()
         return blessings[-1] if blessings else None
 
-    def _source(self, version: Version) -> Path | None:
-        """Where the SavedModel of a version can be copied from."""
+    def source(self, version: Version) -> Path | None:
+        """Where the SavedModel of a version is: its folder, or the artifact of its model; None if both are gone."""
         model = self._records.models().get(version.model_id or 0)
         for folder in (version.folder, *([model.saved_model] if model else [])):
             if (folder / MODEL_FILE).is_file():

@@ -20,12 +20,11 @@ from operations.alerts.alert import Alert, Severity
 from operations.alerts.channels import channels
 from operations.alerts.dispatcher import log_file, outbox_file
 from operations.alerts.outbox import Outbox
-from operations.canary.evidence import gather
-from operations.canary.judgement import judge
+from operations.canary import act
 from operations.continuous.acts import Acts
 from operations.monitoring.book import Book
 from operations.monitoring.served import Period
-from operations.registry import Registry, RegistryError, Version
+from operations.registry import Registry, Version
 from operations.replay import arrival, traffic, training
 from operations.replay.plan import LEVELS, Plan, ReplayError, initial, month_of, of
 from operations.replay.steps import Step, Steps
@@ -178,7 +177,7 @@ class Player:
                 {"version": each.version, "action": each.action, "reasons": [one.text for one in each.reasons]}
                 for each in decisions
             ],
-            "acts": [dataclasses.asdict(each) for each in acts.all() if each.decision in about],
+            "acts": [each.model_dump(mode="json") for each in acts.all() if each.decision in about],
             "quarantined": sorted(each.span for each in quarantine.listed(self._settings)),
             "retrain": [one.text for each in decisions for one in each.reasons if one.action == "retrain"],
         }
@@ -235,19 +234,15 @@ class Player:
             return
 
         def work() -> dict[str, Any]:
-            served = Registry(self._settings).served()
-            if served.model_id == candidate.model_id:  # killed right after it was promoted
-                return {"action": "promote", "text": served.reason, **self._promote(candidate.run_id, "")}
-            seen = gather(self._settings, self._store, self._on_trial(candidate), served, self._now)
-            verdict = judge(seen, self._settings.canary)
-            told = {"action": verdict.action, "text": verdict.text, "numbers": verdict.numbers, "run": candidate.run_id}
-            if verdict.action == "promote":
-                told |= self._promote(candidate.run_id, verdict.text)
-            elif verdict.action == "reject":
-                title = f"The model of run {candidate.run_id} is rejected"
-                self._alert(f"canary/{candidate.run_id}", "warning", title, verdict.text)
+            on_trial = self._on_trial(candidate)
+            # One that was kept is being carried out: the process was killed meanwhile.
+            verdict = act.finished_half(self._settings, self._store, on_trial) or act.judged(
+                self._settings, self._store, on_trial, self._now
+            )
+            act.carry_out(self._settings, self._store, verdict, self._level, self._put)
             self._outbox.deliver(self._channels)
-            return told
+            told = {"run": candidate.run_id, "action": verdict.action, "text": verdict.text, "numbers": verdict.numbers}
+            return {**told, **self._served_now()} if verdict.action == "promote" else told
 
         if self._once(step, "deploying", work)["action"] != "wait":
             self._candidate = None
@@ -268,13 +263,14 @@ class Player:
         """Has a run's model served, unless it is: a process that was killed right after may do it again."""
         registry = Registry(self._settings)
         model_id = next(each["model"] for each in self._trained.values() if each["run"] == run_id)
-        try:
-            served = registry.served()
-        except RegistryError:
-            served = None
+        served = next((each for each in registry.versions() if each.served), None)
         if served is None or served.model_id != model_id:
-            served = registry.promote(run_id, reason).version
-        return {"version": served.number, "run": run_id, "digest": training.weights(served.folder)}
+            registry.promote(run_id, reason)
+        return self._served_now()
+
+    def _served_now(self) -> dict[str, Any]:
+        served = Registry(self._settings).served()
+        return {"version": served.number, "run": served.run_id, "digest": training.weights(served.folder)}
 
     def _arrive(self, span: int) -> None:
         def work() -> dict[str, Any]:

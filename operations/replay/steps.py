@@ -6,17 +6,17 @@ kill between the two costs time, and nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import resource
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import ml_metadata
-from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pydantic import BaseModel, ConfigDict
+
+from operations.executions import Executions
 
 STEP = "flightdeck.ReplayStep"
 
@@ -56,7 +56,7 @@ class Steps:
             pipeline: its name.
             tell: is told of each step that is done now.
         """
-        self._store, self._pipeline, self._tell = store, pipeline, tell
+        self._kept, self._tell = Executions(store, pipeline), tell
         self._done = {each.name: each for each in read(store, pipeline)}
 
     def once(self, name: str, kind: str, when: datetime, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -83,41 +83,17 @@ class Steps:
             cpu_seconds=round(_cpu_seconds() - used, 3),
             facts=json.loads(json.dumps(facts)),
         )
-        self._record(step)
+        self._kept.keep(STEP, step.name, step, once=True)
         self._done[name] = step
         self._tell(step)
         return step.facts
 
-    def _record(self, step: Step) -> None:
-        execution = mlmd.Execution(
-            type_id=self._store.put_execution_type(mlmd.ExecutionType(name=STEP)),
-            name=f"{self._pipeline}/{step.name}",
-            last_known_state=mlmd.Execution.COMPLETE,
-        )
-        execution.custom_properties["step"].string_value = step.model_dump_json()
-        execution.custom_properties["pipeline"].string_value = self._pipeline
-        with contextlib.suppress(ml_metadata.errors.AlreadyExistsError):
-            self._store.put_executions([execution])
-
 
 def read(store: ml_metadata.MetadataStore, pipeline: str) -> list[Step]:
     """The steps that are done, in their order."""
-    try:
-        found = store.get_executions_by_type(STEP)
-    except ml_metadata.errors.NotFoundError:
-        return []
-    return [
-        Step.model_validate_json(each.custom_properties["step"].string_value)
-        for each in sorted(found, key=lambda each: each.id)
-        if each.custom_properties["pipeline"].string_value == pipeline
-    ]
+    return Executions(store, pipeline).all(STEP, Step)
 
 
 def _cpu_seconds() -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
-
-
-def now_utc() -> datetime:
-    """The real time."""
-    return datetime.now(UTC)

@@ -97,10 +97,18 @@ class PayloadLog:
         self._thread = threading.Thread(target=self._work, name="payloads", daemon=True)
         self._thread.start()
 
-    def offer(self, payload: Payload) -> None:
-        """Takes a payload in, unless the sample leaves it out or too much waits; returns at once."""
-        if self._closed or not payload.rows or random.random() >= self._settings.sample:
-            return
+    def offer(self, payload: Payload, sample: bool = True) -> bool:
+        """Takes a payload in, unless the sample leaves it out or too much waits; returns at once.
+
+        Args:
+            payload: the request and its answer.
+            sample: false for one that belongs to another that was taken in.
+
+        Returns:
+            Whether it was taken in.
+        """
+        if self._closed or not payload.rows or (sample and random.random() >= self._settings.sample):
+            return False
         with self._lock:
             fits = self._waiting + payload.rows <= self._settings.buffer_rows
             if fits:
@@ -109,6 +117,7 @@ class PayloadLog:
             self._queue.put(payload)
         else:
             self._on_rows("dropped", payload.rows)
+        return fits
 
     def close(self) -> None:
         """Writes what waits, and ends the thread. May be called twice."""

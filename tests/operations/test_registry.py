@@ -416,6 +416,7 @@ def test_what_was_on_trial_is_promoted_as_a_version_and_its_trial_ends(three: Fa
 def test_the_end_of_a_trial_ends_those_before_it_and_none_after(three: Factory) -> None:
     for number, run in ((40, "four"), (50, "five"), (60, "six")):
         three.push(run, three.train(run), number, canary=True)
+    assert [each.number for each in three.registry().prunable(9)] == [40, 50]
     half = Path(three.settings.canaries) / ".removing-30"
     half.mkdir()
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ SETTINGS = Canary(mode="shadow", rows=2000, labels=1000, may_lose=0.005, may_fai
 ROWS = 4000
 
 
-def evidence(rows: int = ROWS, labelled: int = ROWS, noise: float = 0.0, shift: float = 0.0, **changes) -> Evidence:
+def evidence(
+    rows: int = ROWS, labelled: int = ROWS, noise: float = 0.0, shift: float = 0.0, **changes: Any
+) -> Evidence:
     """Both answered the same rows, the canary with some noise and a shift on the scale of log odds."""
     random = np.random.default_rng(1)
     odds = random.normal(-1, 1, rows)
@@ -61,7 +64,7 @@ def split(noise: float = 0.0) -> Evidence:
     )
 
 
-NOTHING = {"answered": 0, **{name: np.empty(0) for name in (
+NOTHING: dict[str, Any] = {"answered": 0, **{name: np.empty(0) for name in (
     "canary_answers", "served_answers", "labels", "canary_labelled", "served_labels", "served_labelled")}}  # fmt: skip
 
 
@@ -107,7 +110,7 @@ def test_an_answer_that_is_no_number_is_a_reason_to_reject():
 
 
 def test_a_model_that_gives_no_probability_is_judged_by_its_failures_alone():
-    nothing = {name: np.empty(0) for name in NOTHING if name != "answered"}
+    nothing: dict[str, Any] = {name: np.empty(0) for name in NOTHING if name != "answered"}
 
     assert judge(evidence(**nothing), SETTINGS).action == "promote"
     assert judge(evidence(**nothing, failed=50), SETTINGS).action == "reject"

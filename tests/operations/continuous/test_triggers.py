@@ -77,7 +77,9 @@ def test_a_change_is_named():
 
     (found,) = triggers.changed(now, [run("r", recipe=ONE)], NOW)
 
-    assert found.reason == "model.epochs, model.seed, m/network.py and 1 more changed since run r"
+    assert found.reason == (
+        "code or settings have changed since run r: model.epochs, model.seed, m/network.py and 1 more"
+    )
 
 
 def decision(window: str, version: str, action="retrain") -> Decision:
