@@ -191,7 +191,7 @@ def test_the_diagram_of_the_readme_is_drawn(open_page):
 
 def test_the_search_answers_from_disk(open_page):
     page = open_page("index")
-    page.click("label[for=__search].md-header__button")
+    page.click("input.md-search__input")
     page.fill("input.md-search__input", "rollback")
     page.wait_for_selector(".md-search-result__item a", timeout=60_000)
     assert "rollback" in page.inner_text(".md-search-result__list").lower()
