@@ -18,7 +18,8 @@ def page(folder: Path) -> str:
         "The custom TFX components. They import nothing else of this project, so they can be copied out of it.",
     ]
     for module in modules(folder):
-        lines += ["", f"::: {module}"]
+        # The heading is ours: a list of contents with "component" in it again and again would be of no use.
+        lines += ["", f"## {module.removesuffix('.component')}", "", f"::: {module}"]
     return "\n".join(lines) + "\n"
 
 
