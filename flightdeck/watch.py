@@ -102,12 +102,14 @@ def _teller(screen: TextIO, as_json: bool) -> Any:
 
 
 def _status(settings: Settings, as_json: bool) -> None:
-    from operations.continuous.loop import watcher
+    from operations.continuous.loop import folder_of, watcher
     from operations.continuous.round import queue_of
 
-    queue = queue_of(settings)
-    watched, open_run, waiting = watcher(settings), queue.open_run(), queue.waiting()
-    runs = [each for each in queue.runs(_SHOWN) if each.ended is not None]
+    # Asking makes nothing.
+    queue = queue_of(settings) if folder_of(settings).is_dir() else None
+    watched = watcher(settings)
+    open_run, waiting, runs = (queue.open_run(), queue.waiting(), queue.runs(_SHOWN)) if queue else (None, [], [])
+    runs = [each for each in runs if each.ended is not None]
     if as_json:
         document = {
             "level": settings.continuous.level,
@@ -125,7 +127,7 @@ def _status(settings: Settings, as_json: bool) -> None:
     typer.echo(f"Level       {settings.continuous.level}, runs are {settings.continuous.runner}")
     typer.echo(f"Watched     {f'by {watched}' if watched else 'by nobody now; start it with: flightdeck watch'}")
     if open_run is not None:
-        typer.echo(f"Running     {open_run.run_id}: {'; '.join(open_run.reasons.values())}")
+        typer.echo(f"Running     {open_run.run_id}: {open_run.because}")
     for each in waiting:
         again = f", after {each.starts} of {settings.continuous.starts} starts, from {each.due:%H:%M:%S} UTC on"
         typer.echo(f"Waiting     {each.trigger.reason}{again if each.starts else ''}")
@@ -138,10 +140,7 @@ def _table(runs: list[Batch]) -> None:
     if runs:
         table(
             ["run", "begun (UTC)", "outcome", "because"],
-            [
-                (each.run_id, f"{each.begun:%Y-%m-%d %H:%M:%S}", str(each.outcome), "; ".join(each.reasons.values()))
-                for each in runs
-            ],
+            [(each.run_id, f"{each.begun:%Y-%m-%d %H:%M:%S}", str(each.outcome), each.because) for each in runs],
         )
 
 

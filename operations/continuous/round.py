@@ -28,7 +28,7 @@ from pipeline.settings import Settings
 from pipeline.workspace import new_run_id
 
 _OURS = ("components.", "data.", "operations.", "pipeline.")
-EventKind = Literal["trigger", "withdrawn", "run", "decision", "act", "canary", "problem"]
+EventKind = Literal["trigger", "withdrawn", "run", "decision", "act", "canary", "alert", "problem"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +74,10 @@ class Rounds:
             store: the metadata store, open.
             queue: from `queue_of`.
             runner: where runs go.
-            alert: takes alerts.
+            alert: takes alerts, and returns something true if people will hear of it.
             tell: is told of each thing that happens, at once.
         """
-        self._store, self._queue, self._runner, self._alert, self._tell = store, queue, runner, alert, tell
+        self._store, self._queue, self._runner, self._takes_alerts, self._tell = store, queue, runner, alert, tell
         self._spans = Spans()
         self._looked: dict[str, object] = {}
         self._problems: dict[str, str] = {}
@@ -139,6 +139,10 @@ class Rounds:
             return None
         self._problems.pop(name, None)
         return done
+
+    def _alert(self, alert: Alert) -> None:
+        if self._takes_alerts(alert):
+            self._tell(Event("alert", f"{alert.severity.capitalize()}: {alert.title}", alert.model_dump(mode="json")))
 
     def _changed(self, name: str, *what: object) -> bool:
         """Whether something is another than when it was last looked at."""
@@ -267,7 +271,7 @@ class Rounds:
         self._tell(
             Event(
                 "run",
-                f"Run {reference or batch.run_id} begins, because {'; '.join(batch.reasons.values())}.",
+                f"Run {reference or batch.run_id} begins, because {batch.because}.",
                 {"run_id": reference or batch.run_id, "triggers": batch.reasons},
             )
         )

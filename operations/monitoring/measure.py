@@ -86,6 +86,11 @@ class Monitor:
             )
         return windows
 
+    def answered(self, period: Period) -> int:
+        """How many requests of a period `measure` would look at."""
+        versions = served(self._payloads, period, columns=(VERSION,))[VERSION]
+        return int((~versions.isin(list(self._on_trial))).sum())
+
     def close(self) -> None:
         """Gives back what was loaded."""
         if self._earlier_model is not None:

@@ -114,19 +114,11 @@ class Trial:
         task.add_done_callback(self._tasks.discard)
 
     def takes(self, prediction_id: str) -> bool:
-        """Whether the version on trial is to answer a request in place of the served one.
-
-        The same id always finds the same version while that is on trial, on every server. For the next one the dice
-        are cast anew, or always the same clients would have to try.
-
-        Args:
-            prediction_id: of the first row.
-        """
+        """Whether the version on trial is to answer a request, by the id of its first row."""
         version = self.version
         if self._settings.mode != "split" or version is None or self._in_a_row.get(version, 0) >= _FAILURES_IN_A_ROW:
             return False
-        digest = hashlib.blake2b(prediction_id.encode(), digest_size=8, salt=str(version).encode()[-16:]).digest()
-        return int.from_bytes(digest) < self._settings.share * 2**64
+        return falls_to(prediction_id, version, self._settings.share)
 
     async def answer(
         self,
@@ -290,6 +282,21 @@ class Trial:
         self._metrics.predictions.forget(version)
         if self.version is None:
             self._metrics.canary.set(0)
+
+
+def falls_to(prediction_id: str, version: int, share: float) -> bool:
+    """Whether a request is one of those that a version on trial answers.
+
+    The same id always finds the same version while that is on trial, on every server. For the next one the dice are
+    cast anew, or always the same clients would have to try.
+
+    Args:
+        prediction_id: of the first row.
+        version: on trial.
+        share: of the ids that are to fall to it.
+    """
+    digest = hashlib.blake2b(prediction_id.encode(), digest_size=8, salt=str(version).encode()[-16:]).digest()
+    return int.from_bytes(digest) < share * 2**64
 
 
 def _compared(model: LoadedModel, served: LoadedModel) -> str:
