@@ -98,7 +98,7 @@ def reference() -> dict[str, str]:
 
 
 def mermaid() -> Path:
-    """The script that draws diagrams: mmdc's wheel holds mermaid 11.12.0 as npm has it, to the byte."""
+    """The script that draws diagrams, from mmdc's wheel; that of 0.7.0 is npm's mermaid 11.12.0 to the byte."""
     found = importlib.util.find_spec("mmdc")
     if found is None or found.origin is None:
         raise PluginError("The package mmdc, which holds mermaid.js, is not installed; run make setup-dev.")

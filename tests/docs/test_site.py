@@ -192,6 +192,6 @@ def test_the_diagram_of_the_readme_is_drawn(open_page):
 def test_the_search_answers_from_disk(open_page):
     page = open_page("index")
     page.click("input.md-search__input")
-    page.fill("input.md-search__input", "rollback")
+    page.keyboard.type("rollback")
     page.wait_for_selector(".md-search-result__item a", timeout=60_000)
     assert "rollback" in page.inner_text(".md-search-result__list").lower()
