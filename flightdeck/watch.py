@@ -15,7 +15,7 @@ from flightdeck.options import DEFAULT_CONFIG, Config, Overrides, load_settings
 
 if TYPE_CHECKING:
     from operations.continuous.queue import Batch
-    from operations.continuous.round import Event
+    from operations.continuous.round import Event, Rounds
     from operations.continuous.runs import Runner
     from pipeline.settings import Settings
 
@@ -36,8 +36,8 @@ def watch(
 
     A reason to train is a new or changed span, a schedule, a decision of the monitor, or a change of the model's code
     or of the settings. Reasons that come while a run goes on wait for the next one, together. Prints a line for each
-    thing that happens. Exit code: 0; with --once 1 if the run failed; 2 for settings that cannot be used, and when the
-    workspace is watched already.
+    thing that happens. Exit code: 0; with --once 1 if the run failed or something could not be done; 2 for settings
+    that cannot be used, and when the workspace is watched already.
     """
     settings = load_settings(config, overrides)
     if status:
@@ -53,7 +53,7 @@ def watch(
         loop = Loop(rounds, lambda: load_settings(config, overrides), told)
         if once:
             result = loop.once(wait=settings.continuous.runner == "local")
-            again, code = False, int(result is not None and not result.ended)
+            again, code = False, int(rounds.hindered or (result is not None and not result.ended))
         else:
             if not as_json:
                 screen.write(f"Watching {settings.workspace} at level {settings.continuous.level}. Ctrl-C ends it.\n")
@@ -63,7 +63,9 @@ def watch(
     raise typer.Exit(code)
 
 
-def _rounds(stack: ExitStack, settings: Settings, arguments: list[str], log: Any, as_json: bool) -> tuple[Any, TextIO]:
+def _rounds(
+    stack: ExitStack, settings: Settings, arguments: list[str], log: Any, as_json: bool
+) -> tuple[Rounds, TextIO]:
     from flightdeck.console import noise_into
     from operations.alerts.dispatcher import Dispatcher, open_outbox
     from operations.continuous.round import Rounds, queue_of

@@ -82,7 +82,7 @@ class Rounds:
         self._looked: dict[str, object] = {}
         self._problems: dict[str, str] = {}
 
-    def one_round(self, settings: Settings, now: datetime) -> None:
+    def one_round(self, settings: Settings, now: datetime) -> Result | None:
         """Makes a round.
 
         What cannot be done now is told, once, and tried again in the next one; the rest is done.
@@ -90,8 +90,11 @@ class Rounds:
         Args:
             settings: as they are now.
             now: the time it is.
+
+        Returns:
+            What came of the run that went on, if it has ended.
         """
-        self.settle(settings, now)
+        result = self.settle(settings, now)
         spans = self._step("spans", settings, lambda: self._spans.now(settings, now.timestamp()))
         self._step("monitor", settings, lambda: self._monitor(settings, spans, now))
         self._step("decision", settings, lambda: self._carry_out(settings))
@@ -101,10 +104,16 @@ class Rounds:
         if spans is not None:
             self._step("trigger", settings, lambda: self._collect(settings, spans, now))
             self._step("start", settings, lambda: self._start(settings, now))
+        return result
 
     def settle(self, settings: Settings, now: datetime) -> Result | None:
         """What came of the run that goes on, if it has ended; its triggers are done, or wait for another one."""
         return self._step("run", settings, lambda: self._settle(settings, now))
+
+    @property
+    def hindered(self) -> bool:
+        """Whether something could not be done in the last round."""
+        return bool(self._problems)
 
     def goes_on(self) -> Batch | None:
         """The run that has not been settled."""

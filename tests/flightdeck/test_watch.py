@@ -273,6 +273,20 @@ def test_a_span_with_broken_rows_is_kept_from_runs(deck, waiting):
     assert deck("watch", "--once") == []
 
 
+def test_without_data_there_is_one_sentence_an_alert_and_exit_code_one(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "flightdeck", "watch", "--once", "--set", f"workspace={tmp_path}"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+
+    assert done.returncode == 1
+    problem = next(line for line in done.stdout.splitlines() if "problem" in line)
+    assert problem.endswith(f"The folder of spans {tmp_path}/spans is not there; prepare the data or correct the path.")
+    assert "prepare the data" in (tmp_path / "alerts" / "alerts.jsonl").read_text()
+
+
 def _answer(deck: Deck, rows: pd.DataFrame) -> None:
     """Serves rows with the version that is served, and logs them as the service does."""
     from operations.batch.prediction import to_arrays
