@@ -21,7 +21,7 @@ from tests.operations.replay import small_replay
 
 _OPTIONS = ("--level", "1,2", "--months", "3:6", "--fault", "renamed@4", "--name", "tried")
 # Of the processors, until a kill.
-_SECONDS = (14.0, 40.0)
+_SECONDS = (20.0, 50.0)
 
 
 def main() -> int:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-import ml_metadata
-
-from operations.alerts.outbox import Kept, Outbox, OutboxError
-from operations.canary.act import CANARY
+from operations.alerts.outbox import Kept
 from operations.canary.judgement import Verdict
-from operations.executions import Executions
-from operations.monitoring.book import Book
 from operations.monitoring.policy import Decision
 from operations.monitoring.signals import Signal, Window
 from operations.registry import Version
 from operations.report import series
 from operations.report.formats import NOTHING, count, moment, number
 from operations.report.formats import spans as in_words
+from operations.report.life import Life
 from operations.report.plots import Plot
 from operations.report.series import Point
 
@@ -32,56 +26,6 @@ _ORIGINS = {"run": "pushed", "promote": "promoted", "rollback": "rolled back", "
 _LANES = ("versions", "canary", "decisions", "alerts")
 _DETAILED = 24  # windows whose every number is on the page, the newest
 _ROWS = 40  # of the grid
-_ALERTS = 100
-
-
-@dataclasses.dataclass(frozen=True)
-class Life:
-    """What is recorded of the life of a model after its run.
-
-    Attributes:
-        windows: by their end.
-        decisions: by their time.
-        verdicts: on versions that were tried beside the served one.
-        versions: that were ever served, newest first.
-        alerts: newest first; None if there is no outbox.
-    """
-
-    windows: tuple[Window, ...]
-    decisions: tuple[Decision, ...]
-    verdicts: tuple[Verdict, ...]
-    versions: tuple[Version, ...] = ()
-    alerts: tuple[Kept, ...] | None = None
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing was ever monitored, decided or told."""
-        return not (self.windows or self.decisions or self.verdicts or self.alerts)
-
-
-def gather(
-    store: ml_metadata.MetadataStore, pipeline: str, versions: Sequence[Version] = (), outbox: Path | None = None
-) -> Life:
-    """Reads what is recorded.
-
-    Args:
-        store: the metadata store.
-        pipeline: the name of the pipeline.
-        versions: from `operations.registry.Registry.versions`.
-        outbox: the file of the alerts; it is not made if it is not there.
-    """
-    book = Book(store, pipeline)
-    alerts = None
-    if outbox is not None and outbox.is_file():
-        with contextlib.suppress(OutboxError):
-            alerts = tuple(Outbox(outbox, (), 0).kept(_ALERTS))
-    return Life(
-        tuple(book.windows()),
-        tuple(book.decisions()),
-        tuple(Executions(store, pipeline).all(CANARY, Verdict)),
-        tuple(versions),
-        alerts,
-    )
 
 
 def page(life: Life) -> dict[str, Any]:
@@ -196,9 +140,11 @@ def _signals(windows: Sequence[Window], versions: Sequence[str]) -> dict[str, An
         worst[point.choice] = max(worst.get(point.choice, (False, 0.0)), (point.exceeded, share))
     ranked = sorted(worst, key=lambda name: worst[name], reverse=True)
     rows = ranked[:_ROWS]
-    names = {_time(each.begin): each.name for each in windows}
+    names = _columns(windows)
     cells = [
-        dataclasses.replace(point, at=names[point.at], value=share) for point, share in points if point.choice in rows
+        dataclasses.replace(point, at=names[point.at, point.group], value=share)
+        for point, share in points
+        if point.choice in rows
     ]
     exceeded = [name for name in ranked if worst[name][0]]
     words = (
@@ -220,6 +166,17 @@ def _signals(windows: Sequence[Window], versions: Sequence[str]) -> dict[str, An
         "choices": ranked,
         "left_out": len(ranked) - len(rows),
     }
+
+
+def _columns(windows: Sequence[Window]) -> dict[tuple[str, str], str]:
+    """The label of each window and version in the grid; a second version of the same window has a number."""
+    labels: dict[tuple[str, str], str] = {}
+    times: dict[str, int] = {}
+    for each in windows:
+        times[each.name] = times.get(each.name, 0) + 1
+        again = f" ({times[each.name]})" if times[each.name] > 1 else ""
+        labels[_time(each.begin), _of(each)] = each.name + again
+    return labels
 
 
 def _point(window: Window, signal: Signal) -> Point:

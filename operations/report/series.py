@@ -14,6 +14,7 @@ from operations.report.plots import Plot
 WITHIN, EXCEEDED = "within", "exceeded"
 _HEIGHT = 220
 _ROW = 22
+_FEW = 3  # groups whose names fit into one line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +92,8 @@ def over_time(
         else alt.X("at:O", title=None, axis=alt.Axis(labelAngle=-35))
     )
     scale = alt.Scale(zero=False, padding=10)
-    colour = alt.Color("group:N", scale=alt.Scale(domain=list(groups)), title=None)
+    legend = alt.Legend(columns=2) if len(groups) > _FEW else alt.Undefined
+    colour = alt.Color("group:N", scale=alt.Scale(domain=list(groups)), title=None, legend=legend)
     tooltip = [
         alt.Tooltip("at:T" if times else "at:O", title="window"),
         alt.Tooltip("group:N", title="of"),
@@ -111,6 +113,8 @@ def over_time(
         base.mark_point(filled=True, size=75, opacity=1).encode(y="value:Q", color=colour, tooltip=tooltip, **shape),
     ]
     if judged:
+        # A line of one point is none, so each threshold has a tick as well.
+        layers.insert(0, base.mark_tick(style="reference", orient="horizontal", size=16).encode(y="threshold:Q"))
         layers.insert(0, base.mark_line(style="reference").encode(y="threshold:Q", detail="group:N"))
     if faults:
         marks = alt.Chart(alt.Data(values=[{"at": each} for each in faults]))

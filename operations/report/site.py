@@ -20,7 +20,7 @@ from operations.replay.result import Result
 from operations.report import card as cards
 from operations.report import formats, lineage, monitoring, pages, replays
 from operations.report.evidence import Witness
-from operations.report.monitoring import Life
+from operations.report.life import Life
 
 # By this file a folder is known to be ours, so that no other is ever replaced.
 MARK = ".flightdeck-report"

@@ -1,9 +1,12 @@
 """The page about served versions: what was kept of them stands on it, in words and in plots."""
 
+import dataclasses
+
 import pytest
 
 from operations.report import monitoring
-from operations.report.monitoring import gather, page
+from operations.report.life import gather
+from operations.report.monitoring import page
 from tests.operations.report import lives
 from tests.operations.report.test_site import Seeds, text
 
@@ -71,6 +74,13 @@ def test_the_grid_shows_how_near_each_signal_came_and_which_was_beyond(life):
     # An area under the curve above its threshold is within it, and nearer the lower it is.
     assert all(each["share"] < 1 for each in cells if each["row"] == "quality: auc")
     assert "Exceeded at least once: drift: size." in content["grid"].words
+
+
+def test_two_versions_of_one_window_are_two_columns_of_the_grid(life):
+    other = lives.window(lives.FAULTY).model_copy(update={"version": "9"})
+    cells = values(page(dataclasses.replace(life, windows=(*life.windows, other)))["grid"])
+
+    assert [each["of"] for each in cells if each["at"] == "2013-07 (2)"] == ["version 9"] * 3
 
 
 def test_every_number_stands_there_in_words(seeds, life, tmp_path):
