@@ -109,7 +109,7 @@ class Window:
             problems.append(
                 f"{missing} missing between {before} and {after}; add the data or choose a window without a gap"
             )
-        spans = [span for span in range(first, last + 1) if span not in left_out]
+        spans = [span for span in usable if first <= span <= last]
         if not problems and not spans:
             problems.append("all of it is in quarantine; choose another window, or release a span")
         refuse(problems, f"window {self.text} of {base}")
