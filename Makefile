@@ -32,6 +32,11 @@ setup:  ## Make the environment for running
 setup-dev:  ## Make the environment for developing
 	@requirements/install.sh dev
 
+.PHONY: labs
+labs:  ## Make the environment for the labs; then: flightdeck lab list
+	@requirements/install.sh labs
+	@$(FLIGHTDECK) lab list
+
 .PHONY: test
 test: setup-dev  ## Run every test, and report the coverage
 	@rm -f .coverage .coverage.*
