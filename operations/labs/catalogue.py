@@ -62,7 +62,7 @@ def labs(root: Path) -> tuple[Lab, ...]:
     Raises:
         LabError: a lab does not say its title and how many minutes it takes.
     """
-    return tuple(_read(folder) for folder in sorted(root.iterdir()) if _FOLDER.fullmatch(folder.name))
+    return tuple(_read(folder) for folder in _folders(root))
 
 
 def find(root: Path, name: str) -> Lab:
@@ -76,14 +76,18 @@ def find(root: Path, name: str) -> Lab:
         LabError: there is none, or more than one.
     """
     wanted = f"{int(name):02d}-" if name.isdecimal() else name
-    known = labs(root)
-    found = [lab for lab in known if lab.name == wanted] or [lab for lab in known if lab.name.startswith(wanted)]
+    known = _folders(root)
+    found = [one for one in known if one.name == wanted] or [one for one in known if one.name.startswith(wanted)]
     if len(found) == 1:
-        return found[0]
-    names = [lab.name for lab in found or known]
+        return _read(found[0])
+    names = [one.name for one in found or known]
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f" (did you mean {near[0]}?)" if near and not found else ""
     raise LabError(f"{'More than one' if found else 'No'} lab is called {name}{hint}; there are {', '.join(names)}.")
+
+
+def _folders(root: Path) -> list[Path]:
+    return [folder for folder in sorted(root.iterdir()) if _FOLDER.fullmatch(folder.name)]
 
 
 def _read(folder: Path) -> Lab:
@@ -105,4 +109,5 @@ def _read(folder: Path) -> Lab:
     except FileNotFoundError as error:
         raise LabError(f"The lab {folder.name} has no {SOURCE}.") from error
     except (LookupError, TypeError, ValueError, yaml.YAMLError) as error:
-        raise LabError(f"{source} must begin with a header that says the lab's title and minutes.") from error
+        what = " ".join(str(error).split())
+        raise LabError(f"{source} must begin with a header that says the lab's title and minutes: {what}") from error
