@@ -271,8 +271,8 @@ elsewhere = pd.concat([
     weather,
     pd.DataFrame({"origin": ["JFK"] * 2, "time_hour": at("11:00", "13:00"), "wind_speed": [51.0, 53.0]}),
 ])  # fmt: skip
-rows = pd.DataFrame({"origin": ["EWR", "JFK"], "scheduled_departure": at("16:10", "15:10")})
-assert known_weather(rows, elsewhere).tolist() == [13.0, 51.0], "a flight was given the weather of another airport."
+rows = pd.DataFrame({"origin": ["JFK", "EWR"], "scheduled_departure": at("15:10", "16:10")})
+assert known_weather(rows, elsewhere).tolist() == [51.0, 13.0], "a flight was given the weather of another airport."
 rows = pd.DataFrame({"origin": ["EWR", "EWR"], "scheduled_departure": at("23:00", "23:01")})
 found = known_weather(rows, weather)
 assert found[0] == 14.0, "an observation that became known exactly six hours ago still counts."
