@@ -10,6 +10,7 @@ A cell says in its header what it is, and nbgrader's metadata follow from it::
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from operations.labs.catalogue import Lab, LabError
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 TESTS = "-tests"
+HIDDEN = re.compile(r"^ *### BEGIN HIDDEN TESTS$.*?^ *### END HIDDEN TESTS$", re.MULTILINE | re.DOTALL)
+
+_MAGIC = re.compile(r"^[!%].*$", re.MULTILINE)  # what a notebook gives to the shell or to IPython is no Python
 
 
 def tests_of(exercise: str) -> str:
@@ -30,7 +34,7 @@ def read(lab: Lab) -> NotebookNode:
 
     Raises:
         LabError: an exercise without tests right after it, a name that is used twice, a test that cannot say in words
-            what is wrong, or the packages of the labs are not installed.
+            what is wrong, a cell that rests on a hidden test, or the packages of the labs are not installed.
     """
     try:
         import jupytext
@@ -58,6 +62,7 @@ def read(lab: Lab) -> NotebookNode:
     untested = [name for name in lab.exercises if tests_of(name) not in seen]
     if untested:
         raise LabError(f"{lab.source} has no tests of the exercise {untested[0]}.")
+    _require_visible_names(notebook, lab)
     return notebook
 
 
@@ -69,6 +74,33 @@ def _marked(cell: NotebookNode, number: int) -> dict:
     if tests:
         return {**marked, "grade_id": tests_of(tests), "grade": True, "points": cell.metadata.get("points", 1)}
     return {**marked, "grade_id": f"cell-{number:02d}"}
+
+
+def _require_visible_names(notebook: NotebookNode, lab: Lab) -> None:
+    # A student's copy has no hidden tests, so what they import or define is not there for the cells after them.
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    hidden = "\n".join(part for cell in code for part in HIDDEN.findall(cell))
+    visible = [HIDDEN.sub("", cell) for cell in code]
+    made = _names("\n".join(visible), ast.Store)
+    missing = (_names(hidden, ast.Store) - made) & _names("\n".join(visible), ast.Load)
+    if missing:
+        raise LabError(
+            f"{lab.source}: {min(missing)} is used by all, but made in a hidden test that students do not have."
+        )
+
+
+def _names(code: str, use: type[ast.expr_context]) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(_MAGIC.sub("pass", code))):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, use):
+            found.add(node.id)
+        elif use is ast.Store and isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif use is ast.Store and isinstance(node, ast.arg):
+            found.add(node.arg)
+        elif use is ast.Store and isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    return found
 
 
 def _require_sentences(code: str, lab: Lab, cell: str) -> None:
