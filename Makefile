@@ -120,6 +120,11 @@ benchmark: setup-dev  ## Measure quality, ingestion and evaluation against their
 	@$(PY) benchmarks/ingestion.py
 	@$(PY) benchmarks/evaluation.py
 
+.PHONY: replay
+replay: setup  ## Play the year month by month under each level of maturity, and measure what each is worth
+	@$(FLIGHTDECK) data prepare --config config/replay.yaml
+	@$(FLIGHTDECK) replay
+
 .PHONY: soak
 soak: setup-dev  ## Ask the service for ten minutes while versions are pushed, some corrupt, and rolled back
 	@$(PY) -m benchmarks.soak

@@ -12,9 +12,11 @@ import typer
 
 from flightdeck import (
     alerts,
+    canary,
     config,
     data,
     data_check,
+    data_quarantine,
     image,
     kubeflow,
     kubeflow_release,
@@ -23,12 +25,14 @@ from flightdeck import (
     models,
     monitor,
     predict,
+    replay,
     report,
     run,
     runs,
     serve,
     stream,
     tensorboard,
+    watch,
 )
 
 app = typer.Typer(
@@ -40,6 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data.app.command(name="check")(data_check.check)
+data.app.command(name="quarantine")(data_quarantine.quarantine)
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.add_typer(image.app, name="image")
@@ -52,10 +57,13 @@ app.add_typer(alerts.app, name="alerts")
 app.add_typer(runs.app, name="runs")
 app.add_typer(serve.app, name="serve")
 app.add_typer(models.app, name="models")
+app.add_typer(canary.app, name="canary")
 app.command(name="run")(run.run)
 app.command(name="predict")(predict.predict)
 app.command(name="stream")(stream.stream)
 app.command(name="monitor")(monitor.monitor)
+app.command(name="watch")(watch.watch)
+app.command(name="replay")(replay.replay)
 app.command(name="report")(report.report)
 app.command(name="tensorboard")(tensorboard.tensorboard)
 

@@ -23,10 +23,13 @@ def list_versions(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, 
     from flightdeck.console import table
 
     registry, _ = _open(config, overrides)
-    versions = registry.versions()
+    versions, canary = registry.versions(), registry.canary()
     if as_json:
-        _print_json([each.as_json() for each in versions])
+        on_trial = [canary.as_json() | {"on_trial": True}] if canary is not None else []
+        _print_json([*on_trial, *(each.as_json() | {"on_trial": False} for each in versions)])
         return
+    if canary is not None:
+        versions = [canary, *versions]
     if not versions:
         typer.echo("No version is pushed yet: train and push one with: flightdeck run")
         return
@@ -38,7 +41,7 @@ def list_versions(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, 
                 _moment(each),
                 "-" if each.model_id is None else str(each.model_id),
                 each.run_id or "-",
-                _state(each),
+                "on trial" if each is canary else _state(each),
                 f"rollback to {each.restores}" if each.origin == "rollback" else each.origin,
             )
             for each in versions

@@ -80,7 +80,7 @@ def _print(windows: list[Window], decisions: list[Decision], every: bool, on) ->
         return
     made: dict[tuple[str, str], list[str]] = {}
     for each in decisions:
-        made.setdefault((each.window.removesuffix("+labels"), each.version), []).append(each.action)
+        made.setdefault((each.of, each.version), []).append(each.action)
     table(
         ["window", "version", "rows", "labelled", "auc", "log loss", "calibration", "exceeded", "decided"],
         [
@@ -104,7 +104,7 @@ def _print(windows: list[Window], decisions: list[Decision], every: bool, on) ->
     for each in shown:
         on.print(f"  {'!' if each.exceeded else ' '} {each.kind}: {each.meaning}", markup=False)
     for each in decisions:
-        if each.window.removesuffix("+labels") == latest.name and each.version == latest.version:
+        if each.of == latest.name and each.version == latest.version:
             for reason in each.reasons:
                 on.print(f"  {reason.action}: {reason.text}", markup=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,9 @@ def run(
     ] = None,
     cache: Annotated[bool, typer.Option(help="Reuse the results of unchanged nodes.")] = True,
     as_json: Json = False,
+    run_id: Annotated[str | None, typer.Option(hidden=True)] = None,
+    because: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
+    parent_process: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the pipeline: spans in, a validated and pushed model out.
 
@@ -31,6 +34,10 @@ def run(
     last good node. Exit code: 0, also when the model was not good enough to be pushed; 1 for a failed run; 2 for
     settings that cannot be used.
     """
+    if parent_process is not None:  # `flightdeck watch`, which also says why and under which name
+        from operations.continuous.local import stop_with
+
+        stop_with(parent_process)
     settings = load_settings(
         config,
         [
@@ -39,12 +46,19 @@ def run(
             *(() if cache else ("cache=false",)),
         ],
     )
-    summary = execute(settings, as_json)
+    further = {"triggers": dict(each.split("=", 1) for each in because)} if because else {}
+    summary = execute(settings, as_json, run_id, **further)
     raise typer.Exit(0 if summary.outcome != "failed" else 1)
 
 
-def execute(settings: Settings, as_json: bool) -> RunSummary:
+def execute(settings: Settings, as_json: bool, run_id: str | None = None, **further: Any) -> RunSummary:
     """Runs the training pipeline and reports it on the screen.
+
+    Args:
+        settings: of the run.
+        as_json: print one JSON document, at the end.
+        run_id: its name in ML Metadata; default: a new one.
+        further: fields of the record that are known before, such as why it is started.
 
     Raises:
         ValueError: of ours, if the run cannot begin.
@@ -52,13 +66,20 @@ def execute(settings: Settings, as_json: bool) -> RunSummary:
     from flightdeck.recorded import recorded_run, require_spans
 
     require_spans(settings)
-    with recorded_run(settings, "run", quiet=as_json) as run:
+    with recorded_run(settings, "run", quiet=as_json, resumed=run_id, **further) as run:
         record = run.execute("create_pipeline")
         if record.outcome == "pushed" and settings.push.keep:
             from operations.registry import Registry
 
             Registry(settings).prune(settings.push.keep)
-        return report(run, record, as_json)
+        on_trial = record.outcome == "pushed" and settings.canary.mode != "off"
+        summary = report(run, record, as_json)
+        if on_trial:
+            from flightdeck.canary import after_push
+
+            for line in after_push(settings):
+                run.output.print(line, markup=False)
+        return summary
 
 
 def report(run: RecordedRun, record: RunRecord, as_json: bool) -> RunSummary:

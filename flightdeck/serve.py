@@ -79,6 +79,8 @@ def serve(
             Path(settings.payloads),
             started,
             refused=refused,
+            canaries=Path(settings.canaries),
+            canary=settings.canary,
         )
     finally:
         dispatcher.close()

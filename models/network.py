@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from models.preprocessing import CATEGORICAL, NUMERIC, VOCABULARY, category_rows
 
@@ -40,7 +42,22 @@ class TransformedFeatures:
         return cls(numbers, categories, rows)
 
 
-def build(settings: ModelSettings, features: TransformedFeatures, dtype: str = "float32") -> keras.Model:
+@dataclass(frozen=True)
+class Rescaling:
+    """Expresses the numbers of one Transform in the units of another; 0, which is a missing value, stays 0.
+
+    Attributes:
+        scale: Factor of each number.
+        offset: What is then added to it.
+    """
+
+    scale: Sequence[float]
+    offset: Sequence[float]
+
+
+def build(
+    settings: ModelSettings, features: TransformedFeatures, dtype: str = "float32", rescaling: Rescaling | None = None
+) -> keras.Model:
     """Builds the network without compiling it.
 
     The cross layer is x' = x0 * (W x + b) + x, from Wang et al., "DCN V2: Improved Deep & Cross Network and
@@ -50,6 +67,7 @@ def build(settings: ModelSettings, features: TransformedFeatures, dtype: str = "
         settings: Sizes and dropout.
         features: The shape of the inputs.
         dtype: Keras dtype policy of all layers but the last, e.g. ``mixed_float16``. Variables are float32.
+        rescaling: The units in which the layers expect the numbers, if not those of Transform: after a warm start.
 
     Returns:
         A model from ``{"numeric_xf": float32 [None, numbers], "categorical_xf": int64 [None, categories]}`` (only
@@ -58,7 +76,10 @@ def build(settings: ModelSettings, features: TransformedFeatures, dtype: str = "
     inputs, parts = {}, []
     if features.numbers:
         inputs[NUMERIC] = keras.Input((features.numbers,), name=NUMERIC, dtype="float32")
-        parts.append(inputs[NUMERIC])
+        numbers = inputs[NUMERIC]
+        if rescaling is not None:
+            numbers = _rescaled(numbers, rescaling)
+        parts.append(numbers)
     if features.categories:
         inputs[CATEGORICAL] = keras.Input((features.categories,), name=CATEGORICAL, dtype="int64")
         embed = keras.layers.Embedding(
@@ -79,6 +100,27 @@ def build(settings: ModelSettings, features: TransformedFeatures, dtype: str = "
     # Sigmoid in float32: float16 cannot tell probabilities near 1 apart.
     output = keras.layers.Dense(1, activation="sigmoid", name=PROBABILITY, dtype="float32")(merged)
     return keras.Model(inputs, output, name="flightdeck")
+
+
+def sources(settings: ModelSettings) -> dict[str, tuple[str, ...]]:
+    """Returns the layers that hold weights, each with those that it reads; ``numbers`` and ``embedding`` are inputs."""
+    read: dict[str, tuple[str, ...]] = {}
+    towers = []
+    for name, layers in (("cross", settings.cross_layers), ("deep", len(settings.hidden_units))):
+        before: tuple[str, ...] = ("numbers", "embedding")
+        for layer in range(layers):
+            read[f"{name}_{layer}"] = before
+            before = (f"{name}_{layer}",)
+        towers += before if layers else ()
+    return {**read, PROBABILITY: tuple(towers)}
+
+
+def _rescaled(numbers: keras.KerasTensor, rescaling: Rescaling) -> keras.KerasTensor:
+    scale, offset = (np.asarray(each, np.float32) for each in (rescaling.scale, rescaling.offset))
+    # What is missing is 0 in any units: a mean, but of other data, would tell the layers something else.
+    missing = keras.ops.equal(numbers, 0.0)
+    rescaled: Any = keras.ops.where(missing, 0.0, keras.ops.add(keras.ops.multiply(numbers, scale), offset))
+    return rescaled
 
 
 def _crossed(first: keras.KerasTensor, layers: int, dtype: str) -> keras.KerasTensor:

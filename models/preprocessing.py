@@ -63,6 +63,19 @@ def category_rows(columns: int, vocabulary_size: int) -> int:
     return 2 * columns + vocabulary_size
 
 
+def number_names(settings: FeatureSettings) -> tuple[str, ...]:
+    """Returns what each number of ``numeric_xf`` is: the same name is the same number, up to its scale and offset."""
+    scaled = [f"root of {name}" if name in settings.heavy_tailed else name for name in settings.numeric]
+    missing = [f"{name} is missing" for name in settings.missing_indicators]
+    waves = [
+        f"{wave} {order} of {name} by {period:g}"
+        for name, period in settings.cycles
+        for wave in ("sine", "cosine")
+        for order in range(1, settings.harmonics + 1)
+    ]
+    return (*scaled, *missing, *waves)
+
+
 def _numbers(inputs: Mapping[str, RawColumn], settings: FeatureSettings) -> tf.Tensor:
     raw = tf.stack([tf.cast(_dense(inputs[name]), tf.float32) for name in settings.measured], axis=1)
     raw = tf.where(raw == tf.cast(MISSING[tf.int64], tf.float32), math.nan, raw)

@@ -8,13 +8,14 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import inputs, network, runtime, signatures
+from models import inputs, network, runtime, signatures, warm_start
 from models.features import FeatureSettings
 from models.settings import ModelSettings
 
@@ -35,8 +36,10 @@ def run_fn(fn_args: FnArgs) -> None:
     """Trains the network and exports it, as TFX's Trainer asks for.
 
     Reads ``train_files``, ``eval_files``, ``transform_graph_path``, ``custom_config`` (``features``, ``model`` and
-    ``label``) and ``hyperparameters``, which take precedence over the settings of the model. Writes the SavedModel
-    into ``serving_model_dir``; TensorBoard logs and ``training.json`` into ``model_run_dir``.
+    ``label``), ``hyperparameters``, which take precedence over the settings of the model, and ``base_model``, whose
+    weights the training begins with if there is one. Writes the SavedModel into ``serving_model_dir``; TensorBoard logs
+    and ``training.json`` into ``model_run_dir``. A base model whose weights cannot be read is passed over, and the
+    record says why.
 
     Raises:
         AcceleratorError: At once, before any data is read, if a GPU is required and there is none.
@@ -58,14 +61,20 @@ def run_fn(fn_args: FnArgs) -> None:
     _log.info("read %d training and %d evaluation rows", len(train), len(evaluation))
     read = time.monotonic()
     shape = network.TransformedFeatures.of(transform)
+    beginning = _Beginning(fn_args, warm_start.Layout.of(features, settings, transform), transform, features.inputs)
     with runtime.configured(settings, devices) as where:
-        trained, history = fit(settings, shape, where, train, evaluation, log_dir=fn_args.model_run_dir)
+        trained, history = fit(
+            settings, shape, where, train, evaluation, log_dir=fn_args.model_run_dir, beginning=beginning
+        )
     fitted = time.monotonic()
-    signatures.export(inference(trained, settings, shape), transform, features.inputs, fn_args.serving_model_dir)
+    exported_network = inference(trained, settings, shape, beginning.layout.rescaling)
+    signatures.export(exported_network, transform, features.inputs, fn_args.serving_model_dir)
+    warm_start.describe(exported_network, beginning.layout, fn_args.serving_model_dir)
     exported = time.monotonic()
     record = {
         "settings": settings.model_dump(mode="json"),
         "rows": {"train": len(train), "eval": len(evaluation)},
+        "warm_start": beginning.record,
         "history": history,
         "devices": list(devices),
         "seconds": {
@@ -78,6 +87,36 @@ def run_fn(fn_args: FnArgs) -> None:
     }
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, RECORD), "w") as file:
         file.write(json.dumps(record, indent=2))
+
+
+class _Beginning:
+    """What a network begins with: the weights of a base model, or those that it was initialised with."""
+
+    def __init__(
+        self, fn_args: FnArgs, layout: warm_start.Layout, transform: tft.TFTransformOutput, names: list[str]
+    ) -> None:
+        self.layout = layout
+        # None: anew, as there is no base model. Else what was taken from it, or why it was passed over.
+        self.record: dict[str, Any] | None = None
+        self._base: warm_start.Base | None = None
+        if not fn_args.base_model:
+            return
+        try:
+            self._base = warm_start.read(fn_args.base_model)
+        except warm_start.BaseModelError as error:
+            _log.warning("training begins anew: %s", error)
+            self.record = {"passed_over": str(error), "said": f"passed over: {error}"}
+            return
+        columns = inputs.raw_columns(transform, names)
+        rescaling = warm_start.rescaling_for(self._base, layout, fn_args.train_files, transform, columns)
+        self.layout = replace(layout, rescaling=rescaling)
+
+    def __call__(self, model: keras.Model) -> None:
+        """Gives a network its first weights."""
+        if self._base is not None:
+            taken = warm_start.begin(model, self.layout, self._base)
+            self.record = taken.document()
+            _log.info("of the base model, this training %s", taken.sentence())
 
 
 def tuned_values(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,6 +134,7 @@ def fit(
     evaluation: inputs.Rows,
     *,
     log_dir: str | None = None,
+    beginning: _Beginning | None = None,
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     """Builds and fits the network with AdamW (Loshchilov and Hutter, ICLR 2019) and a half-cosine learning rate.
 
@@ -105,6 +145,7 @@ def fit(
         train: Rows to learn from.
         evaluation: Rows on which each epoch is only measured: nothing is chosen by them.
         log_dir: Where TensorBoard logs go; none without it.
+        beginning: Knows the units that the network expects numbers in, and gives it its first weights.
 
     Returns:
         The fitted model, and per metric (``loss``, ``auc``, ``val_loss``, ``val_auc``) one value per epoch.
@@ -114,7 +155,9 @@ def fit(
     """
     steps = -(-len(train) // settings.batch_size) * settings.epochs
     with where.strategy.scope():
-        model = network.build(settings, shape, where.dtype)
+        model = network.build(settings, shape, where.dtype, beginning.layout.rescaling if beginning else None)
+        if beginning:
+            beginning(model)
         model.compile(
             optimizer=_optimizer(settings, steps),
             loss=keras.losses.BinaryCrossentropy(),
@@ -135,9 +178,14 @@ def fit(
     return model, {name: [float(value) for value in values] for name, values in history.history.items()}
 
 
-def inference(trained: keras.Model, settings: ModelSettings, shape: network.TransformedFeatures) -> keras.Model:
+def inference(
+    trained: keras.Model,
+    settings: ModelSettings,
+    shape: network.TransformedFeatures,
+    rescaling: network.Rescaling | None = None,
+) -> keras.Model:
     """Returns a copy for inference: float32 on one device, without optimizer, whatever it was trained with."""
-    copy = network.build(settings, shape)
+    copy = network.build(settings, shape, rescaling=rescaling)
     copy.set_weights(trained.get_weights())
     return copy
 

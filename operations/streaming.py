@@ -20,7 +20,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -224,8 +223,6 @@ class WriteLog(beam.DoFn):
         self, element: tuple[int, Iterable[PredictionResult]], window: Any = beam.DoFn.WindowParam
     ) -> Iterator[int]:
         """Writes one group."""
-        import pyarrow.parquet as pq
-
         from operations.serving.columns import Column
 
         results: list[Any] = sorted(element[1], key=lambda each: each.example.prediction_id)
@@ -243,9 +240,7 @@ class WriteLog(beam.DoFn):
         table = payload_log.as_table(payload, self._job.exclude)
         content = [(each.example.prediction_id, sorted(each.example.values.items())) for each in results]
         digest = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
-        at = datetime.fromtimestamp(end, UTC)
-        target = Path(self._job.log) / f"{at:%Y-%m-%d}" / f"stream-v{self._job.version}-{digest}.parquet"
-        _replace(target, lambda file: pq.write_table(table, file, compression="zstd"))
+        payload_log.write(Path(self._job.log), table, f"stream-v{self._job.version}-{digest}")
         yield len(results)
 
 

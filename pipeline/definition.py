@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tfx.components import (
     BulkInferrer,
@@ -19,6 +19,7 @@ from tfx.components import (
 )
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.importer import Importer
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
@@ -26,6 +27,7 @@ from tfx.proto import bulk_inferrer_pb2, pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
+from components.base_model import BaseModelStrategy
 from components.champion import ChampionStrategy
 from components.chosen_model import ChosenModelStrategy
 from components.curated_schema import CuratedSchema
@@ -52,7 +54,15 @@ class _Learning:
     trainer: Trainer
 
 
-def _learning(settings: Settings) -> _Learning:
+def _learning(
+    settings: Settings, base: Callable[[SpanExampleGen], tuple[BaseNode, Channel]] | None = None
+) -> _Learning:
+    """The first part of a pipeline.
+
+    Args:
+        settings: say what is learned from what.
+        base: makes the node, and names its output, that finds the model whose weights training begins with.
+    """
     use_case, contract = settings.use_case, settings.contract()
 
     examples = SpanExampleGen(
@@ -111,16 +121,29 @@ def _learning(settings: Settings) -> _Learning:
             custom_config={**training, "code": fingerprint.code_digest(use_case.tuner_fn)},
             **learning,
         )
+    base_node, base_model = base(examples) if base else (None, None)
     trainer = Trainer(
         run_fn=use_case.run_fn,
+        base_model=base_model,
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         custom_config=RuntimeParameter(
             TRAINING, str, json.dumps({**training, "code": fingerprint.code_digest(use_case.run_fn)}, sort_keys=True)
         ),
         **learning,
     )
-    nodes = [examples, statistics, inferred_schema, schema, anomalies, gate, transform, tuner, trainer]
+    nodes = [examples, statistics, inferred_schema, schema, anomalies, gate, base_node, transform, tuner, trainer]
     return _Learning([node for node in nodes if node is not None], examples, schema, trainer)
+
+
+def _newest_base(examples: SpanExampleGen) -> tuple[BaseNode, Channel]:
+    """Finds the base model as a run does: the newest blessed one that may be begun with."""
+    base = Resolver(
+        strategy_class=BaseModelStrategy,
+        examples=examples.outputs["examples"],
+        model=Channel(type=Model),
+        model_blessing=Channel(type=ModelBlessing),
+    ).with_id("BaseModel")
+    return base, base.outputs["model"]
 
 
 def create_pipeline(settings: Settings) -> Pipeline:
@@ -133,7 +156,7 @@ def create_pipeline(settings: Settings) -> Pipeline:
         A pipeline that any runner can compile. It does not know the metadata store: that is reached with credentials,
         which only a running process has.
     """
-    learning = _learning(settings)
+    learning = _learning(settings, _newest_base if settings.training.warm_start else None)
     examples, schema, trainer = learning.examples, learning.schema, learning.trainer
     champion = Resolver(
         strategy_class=ChampionStrategy,
@@ -173,14 +196,14 @@ def create_pipeline(settings: Settings) -> Pipeline:
                 model_blessing=evaluator.outputs["blessing"],
                 infra_blessing=infra_validator.outputs["blessing"],
                 push_destination=pusher_pb2.PushDestination(
-                    filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=settings.pushed)
+                    filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=settings.pushed_to)
                 ),
             )
         )
     return _pipeline(settings, settings.use_case.name, nodes)
 
 
-def create_reproduction_pipeline(settings: Settings) -> Pipeline:
+def create_reproduction_pipeline(settings: Settings, base_model: str | None = None) -> Pipeline:
     """Trains and measures a model once more, for comparison with the run that made it.
 
     It cannot become the champion: the pipeline has a name of its own, by which TFX scopes the models and blessings that
@@ -188,10 +211,17 @@ def create_reproduction_pipeline(settings: Settings) -> Pipeline:
 
     Args:
         settings: of the run that is made again, without its Tuner: `model` holds what that found.
+        base_model: where the Model artifact is whose weights that run began with; None if it began anew.
     """
     if settings.tuning.enabled or settings.cache:
         raise SettingsError("A reproduction neither searches hyperparameters again nor reuses results.")
-    learning = _learning(settings)
+
+    def recorded(_: SpanExampleGen) -> tuple[BaseNode, Channel]:
+        # Not by a resolver: the models of other pipelines are out of its sight.
+        base = Importer(source_uri=str(base_model), artifact_type=Model).with_id("BaseModel")
+        return base, base.outputs["result"]
+
+    learning = _learning(settings, recorded if base_model else None)
     evaluator = Evaluator(
         examples=learning.examples.outputs["examples"],
         example_splits=["eval"],

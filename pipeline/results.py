@@ -11,17 +11,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_metadata
-from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.io import fileio
 from tfx.proto.orchestration import pipeline_pb2
 
+from components.base_model import learned_spans
 from components.span_example_gen.storage import list_files, list_spans
 from pipeline import evaluation, store
 from pipeline.recorder import Recorder
 from pipeline.run_record import RunRecord
 from pipeline.settings import Settings
 from pipeline.stamp import hyperparameters
-from pipeline.store import Output, values
+from pipeline.store import Output
 
 Outputs = Mapping[str, Mapping[str, Output]]
 
@@ -104,6 +104,8 @@ def gather(
         used = _json(f"{run.uri}/{TRAINING}")
         fields["hyperparameters"] = hyperparameters(used.get("settings", {}))
         documents["training"] = used
+        if taken := used.get("warm_start"):
+            fields["began_with"] = str(taken["said"])
     if judged := outputs.get("Evaluator", {}).get("evaluation"):
         found = evaluation.results(judged.uri)
         fields |= {"metrics": found[0].challenger, "champion_metrics": found[0].champion}
@@ -111,10 +113,12 @@ def gather(
             {"slice": each.name, "rows": each.rows, "challenger": each.challenger, "champion": each.champion}
             for each in found[1:]
         ]
+    if base := outputs.get("BaseModel", {}).get("model") or outputs.get("BaseModel", {}).get("result"):
+        fields["base_model_id"] = base.artifact_id
     if champion := outputs.get("Champion", {}).get("model"):
         fields["champion_model_id"] = champion.artifact_id
         if "spans" in fields:
-            seen = trained_on(reader, champion.artifact_id)
+            seen = learned_spans(reader, champion.artifact_id)
             fields["champion_saw"] = tuple(sorted(set(seen) & set(fields["spans"]["eval"])))
     return fields, documents
 
@@ -146,7 +150,7 @@ def verdict(outputs: Outputs, settings: Settings, failure: str | None = None) ->
             "outcome": "pushed",
             "reasons": (),
             "version": str(pushed.properties["pushed_version"]),
-            "pushed_to": settings.pushed,
+            "pushed_to": settings.pushed_to,
         }
     if not settings.push.enabled or "Pusher" not in outputs:
         reasons.append("pushing is switched off (push.enabled)")
@@ -190,35 +194,6 @@ def ingested(folder: str, spans: Sequence[int], fingerprint: str) -> list[dict[s
     except (OSError, ValueError):  # moved away since
         return None
     return described if f"sha256:{total.hexdigest()}" == fingerprint else None
-
-
-def trained_on(reader: ml_metadata.MetadataStore, model_id: int) -> list[int]:
-    """The spans that a model learned from, oldest first; empty if the store does not tell.
-
-    Args:
-        reader: the metadata store.
-        model_id: of a Model artifact.
-    """
-    training = _maker(reader, model_id)
-    events = [] if training is None else reader.get_events_by_execution_ids([training])
-    for event in events:
-        keys = [step.key for step in event.path.steps if step.WhichOneof("value") == "key"]
-        if event.type == metadata_store_pb2.Event.INPUT and "examples" in keys:
-            (examples,) = reader.get_artifacts_by_id([event.artifact_id])
-            spans = sorted(json.loads(str(values(examples.custom_properties).get("spans", "[]"))))
-            ingestion = _maker(reader, examples.id)
-            if ingestion is None:
-                return []
-            (execution,) = reader.get_executions_by_id([ingestion])
-            held_out = int(values(execution.custom_properties).get("eval_spans", 0))
-            return spans[:-held_out] if held_out else spans
-    return []
-
-
-def _maker(reader: ml_metadata.MetadataStore, artifact_id: int) -> int | None:
-    """The execution that made an artifact."""
-    events = reader.get_events_by_artifact_ids([artifact_id])
-    return next((event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT), None)
 
 
 def _json(uri: str) -> Any:

@@ -47,6 +47,7 @@ class RunRecord(_Frozen):
         run_id: the run's name in ML Metadata.
         kind: what it was for.
         parent: the run that it reproduces, or the sweep that it belongs to.
+        triggers: why it was started: the key of each trigger -> one sentence; empty if a person just did.
         pipeline: the name of the pipeline.
         runner: where it ran.
         user: who started it.
@@ -75,6 +76,8 @@ class RunRecord(_Frozen):
         champion_saw: spans of the evaluation split that the champion had learned from.
         thresholds: what was asked of each metric: metric -> rule -> bound.
         model_id: the trained model's id in ML Metadata.
+        base_model_id: of the model whose weights the training began with; None if it began anew.
+        began_with: what the training took from that model, or why nothing, in words.
         champion_model_id: the champion's.
         version: the pushed version.
         pushed_to: the folder of that version's registry.
@@ -89,6 +92,7 @@ class RunRecord(_Frozen):
     run_id: str
     kind: Kind = "run"
     parent: str | None = None
+    triggers: dict[str, str] = {}
     pipeline: str = ""
     runner: Runner = "local"
     user: str | None = None
@@ -117,6 +121,8 @@ class RunRecord(_Frozen):
     champion_saw: tuple[int, ...] = ()
     thresholds: dict[str, dict[str, float]] = {}
     model_id: int | None = None
+    base_model_id: int | None = None
+    began_with: str | None = None
     champion_model_id: int | None = None
     version: str | None = None
     pushed_to: str | None = None

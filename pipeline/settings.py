@@ -160,6 +160,16 @@ class Tuning(Section):
     enabled: bool = False
 
 
+class Training(Section):
+    """What a training begins with."""
+
+    warm_start: bool = Field(
+        default=False,
+        description="Begin with the weights of the newest blessed model that has not learned from these examples, nor "
+        "from what it would be judged on; false begins anew.",
+    )
+
+
 class Push(Section):
     """Where blessed models go."""
 
@@ -249,6 +259,14 @@ class Monitoring(Section):
     calibration: tuple[float, float] = Field(
         default=(0.7, 1.4), description="Lowest and highest mean prediction by mean label."
     )
+    previous_may_win: float = Field(
+        default=0.002,
+        ge=0,
+        description="Log loss by which the previous version may be better on the same rows, by its interval.",
+    )
+    latency_p99_seconds: float | None = Field(
+        default=None, gt=0, description="Slowest answer but for one in a hundred. Default: it is shown, not judged."
+    )
     traffic: tuple[float, float] = Field(
         default=(0.2, 5.0), description="Lowest and highest number of requests, by the median of the windows before."
     )
@@ -256,8 +274,10 @@ class Monitoring(Section):
         default=(), description="Quality is measured on these too; default: the gated slices of the evaluation."
     )
     rules: tuple[Rule, ...] = (
-        Rule(name="fault in the data", kinds=("missing", "unseen", "skew"), action="alert"),
-        Rule(name="sudden change", kinds=("drift",), action="alert"),
+        Rule(name="fault in the data", kinds=("missing", "unseen", "skew"), action="quarantine"),
+        Rule(name="sudden change", kinds=("drift",), action="quarantine"),
+        Rule(name="fault in the labels", kinds=("label",), action="quarantine"),
+        Rule(name="worse than the previous version", kinds=("previous",), action="roll back"),
         Rule(name="changing data", kinds=("drift", "prediction"), windows=2, of=3, action="retrain"),
         Rule(
             name="worse than expected",
@@ -265,7 +285,7 @@ class Monitoring(Section):
             subjects=("auc", "log_loss", "calibration"),
             action="retrain",
         ),
-        Rule(name="traffic", kinds=("traffic",), windows=2, of=3, action="alert"),
+        Rule(name="traffic", kinds=("traffic", "latency"), windows=2, of=3, action="alert"),
     )
 
 
@@ -290,8 +310,17 @@ class Continuous(Section):
     )
     triggers: Triggers = Triggers()
     poll_seconds: float = Field(default=30.0, gt=0, description="How often it looks for triggers.")
+    settle_seconds: float = Field(
+        default=10.0, ge=0, description="A span in which something changed so recently may still be being written."
+    )
     runner: Literal["local", "kubeflow"] = Field(
         default="local", description="Where runs go: to this machine, or through the API of Kubeflow Pipelines."
+    )
+    starts: int = Field(
+        default=3, ge=1, description="How often runs are begun for the same trigger before a person is asked."
+    )
+    retry_seconds: float = Field(
+        default=60.0, ge=0, description="Pause after a run that failed; doubles with each, up to an hour."
     )
 
 
@@ -304,7 +333,21 @@ class Canary(Section):
         "sees that. split: it alone answers a share of the requests.",
     )
     share: float = Field(default=0.1, gt=0, lt=1, description="Of the requests that a canary gets, in the mode split.")
-    rows: int = Field(default=2000, ge=1, description="It must have answered so many before anything is decided.")
+    rows: int = Field(default=2000, ge=1, description="It must have answered so many before it may be promoted.")
+    may_fail: float = Field(
+        default=0.001,
+        ge=0,
+        lt=1,
+        description="Share of the requests, of at least `rows`, that it may fail to answer before it is rejected.",
+    )
+    answer_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        description="An answer that takes longer has failed; in the mode split, the served one answers.",
+    )
+    queue_rows: int = Field(
+        default=4096, ge=1, description="Rows that may wait for it in the mode shadow; more are left out, and counted."
+    )
     labels: int = Field(
         default=1000, ge=1, description="From so many answers with a label on, its quality is compared as well."
     )
@@ -317,6 +360,26 @@ class Canary(Section):
     wait_for_labels: bool = Field(
         default=False, description="Decide on quality only, however long labels take; for answers that cost much."
     )
+
+
+class Fault(Section):
+    """Something that goes wrong with the data of one span, for a replay."""
+
+    function: DottedPath = Field(description="Function (table, seed) that returns the Arrow table as the fault has it.")
+    column: str = Field(description="The column that is at fault, and that somebody ought to be told of.")
+    requests: bool = Field(default=True, description="Whether requests show it too, or only the rows that arrive.")
+
+
+class Replay(Section):
+    """How `flightdeck replay` plays the past, one month per span."""
+
+    begins: str = Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="The month of span 1, such as 2013-01.")
+    order: str = Field(description="The column by which the requests of a month come one after the other.")
+    initial: str = Field(default="1:2", description="The window of the run whose model every level begins with.")
+    approval_spans: int = Field(
+        default=1, ge=0, description="How many months a model of level 1 waits for the person who approves of it."
+    )
+    faults: dict[str, Fault] = {}
 
 
 class Metadata(Section):
@@ -456,7 +519,15 @@ class Kubeflow(Section):
     )
     groups: dict[str, tuple[str, ...]] = Field(
         default={
-            "data": ("CuratedSchema", "SpanExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "DataGate"),
+            "data": (
+                "CuratedSchema",
+                "SpanExampleGen",
+                "StatisticsGen",
+                "SchemaGen",
+                "ExampleValidator",
+                "DataGate",
+                "BaseModel",
+            ),
             "release": ("Champion", "Evaluator", "Scores", "InfraValidator", "Pusher"),
         },
         description="Neighbouring nodes that share a task, because every container pays for its own imports.",
@@ -477,6 +548,7 @@ class Settings(Section):
     gate: Gate = Gate()
     features: Any = Field(description="Defined by `use_case.features`.")
     tuning: Tuning = Tuning()
+    training: Training = Training()
     model: Any = Field(description="Defined by `use_case.model`.")
     evaluation: Evaluation
     infra_validation: InfraValidation = InfraValidation()
@@ -485,6 +557,7 @@ class Settings(Section):
     alerts: AlertSettings = AlertSettings()
     continuous: Continuous = Continuous()
     canary: Canary = Canary()
+    replay: Replay | None = Field(default=None, description="Only `flightdeck replay` reads it.")
     metadata: Metadata = Metadata()
     beam: Beam = Beam()
     serving: Serving = Serving()
@@ -513,6 +586,11 @@ class Settings(Section):
     def canaries(self) -> str:
         """The folder of versions that are tried beside the served one; never the one that servers answer from."""
         return f"{self.pushed}-canary"
+
+    @property
+    def pushed_to(self) -> str:
+        """Where runs push: a version is served at once, or tried beside the served one first."""
+        return self.pushed if self.canary.mode == "off" else self.canaries
 
     @property
     def metadata_file(self) -> Path:

@@ -22,6 +22,21 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
+def holder(settings: Settings) -> str | None:
+    """Who holds the workspace now, such as ``process 12 since ...``; None if nobody does."""
+    try:
+        lock = os.open(Path(settings.workspace) / "lock", os.O_RDONLY)
+    except OSError:  # no run has been here yet
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return os.read(lock, 200).decode(errors="replace").strip() or "an unknown process"
+    finally:
+        os.close(lock)
+    return None
+
+
 @contextlib.contextmanager
 def exclusive(settings: Settings) -> Iterator[Path]:
     """Holds the workspace for one run.

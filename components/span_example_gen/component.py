@@ -45,8 +45,12 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
     int64, float32 and string columns become int64, float and bytes features with one value. A missing value
     (null, NaN, an empty CSV field) is a feature without a value.
 
+    A span whose folder holds a file `_QUARANTINE` is left out of every window, and `newest` means the newest
+    other one.
+
     Output artifact `examples`, with the custom properties `span` (the newest one), `spans` (JSON list),
-    `window`, `input_fingerprint` and `row_counts` (JSON, rows per split).
+    `quarantined` (JSON list of what was left out, if anything was), `window`, `input_fingerprint` and
+    `row_counts` (JSON, rows per split).
     """
 
     SPEC_CLASS = SpanExampleGenSpec

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.base import base_driver as legacy_driver
@@ -71,8 +72,12 @@ class SpanDriver(legacy_driver.BaseDriver, base_driver.BaseDriver):
 
 def _facts(asked: Request) -> dict[str, int | str]:
     resolution = asked.resolve()
-    return {
+    facts = {
         request.SPAN: resolution.spans[-1],
         request.SPANS: json.dumps(resolution.spans),
         request.INPUT_FINGERPRINT: fingerprint(resolution.files),
     }
+    if resolution.quarantined:
+        logging.warning("The %s leaves out spans in quarantine: %s.", asked.where, list(resolution.quarantined))
+        facts[request.QUARANTINED] = json.dumps(resolution.quarantined)
+    return facts

@@ -16,7 +16,7 @@ from components.span_example_gen.inspection import (
     inspect,
     unreadable,
 )
-from components.span_example_gen.storage import SpanFile, list_files, list_spans
+from components.span_example_gen.storage import SpanFile, list_files, list_quarantined, list_spans
 from components.span_example_gen.window import Window, split_spans
 
 # Keys of execution properties, of artifact properties, or of both.
@@ -28,6 +28,7 @@ IGNORED = "ignored"
 EXAMPLES = "examples"
 SPAN = "span"
 SPANS = "spans"
+QUARANTINED = "quarantined"
 INPUT_FINGERPRINT = "input_fingerprint"
 ROW_COUNTS = "row_counts"
 
@@ -90,7 +91,8 @@ class Request:
             SpanError: If anything is wrong with the window or its files; one error holds all problems found.
         """
         folders = list_spans(self.input_base)
-        spans = Window.parse(self.window).resolve(list(folders), self.input_base)
+        left_out = list_quarantined(self.input_base, folders)
+        spans = Window.parse(self.window).resolve(list(folders), self.input_base, left_out)
         splits = split_spans(spans, self.eval_spans, self.window)
         problems: list[str] = []
         summaries: list[FileSummary] = []
@@ -99,7 +101,8 @@ class Request:
             summaries += found
             problems += wrong
         refuse(problems, self.where)
-        return Resolution(splits=splits, summaries=tuple(summaries))
+        within = tuple(span for span in left_out if span >= spans[0])
+        return Resolution(splits=splits, summaries=tuple(summaries), quarantined=within)
 
     def _inspect_span(self, span: int, folder: str) -> tuple[list[FileSummary], list[str]]:
         files, problems = list_files(self.input_base, span, folder)
@@ -125,10 +128,12 @@ class Resolution:
     Attributes:
         splits: The ascending span numbers per split.
         summaries: All files of the window, by span and name.
+        quarantined: The spans in quarantine that are newer than the window's oldest: what it leaves out.
     """
 
     splits: Mapping[str, list[int]]
     summaries: tuple[FileSummary, ...]
+    quarantined: tuple[int, ...] = ()
 
     @property
     def spans(self) -> list[int]:

@@ -4,13 +4,14 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from tfx.dsl.io import fileio
 
 from components.span_example_gen.errors import SpanError
+from components.span_example_gen.marker import QUARANTINE
 
 PARQUET = ".parquet"
 CSV = ".csv"
@@ -58,6 +59,17 @@ def list_spans(base: str) -> dict[int, str]:
             raise SpanError(f"{spans[number]} and {folder} in {base} are the same span; remove one of them.")
         spans[number] = folder
     return dict(sorted(spans.items()))
+
+
+def list_quarantined(base: str, folders: Mapping[int, str]) -> list[int]:
+    """Returns the numbers, ascending, of the spans that hold the marker of a quarantine.
+
+    Args:
+        base: The folder of the spans.
+        folders: The folder name by span number.
+    """
+    marked = (span for span, name in folders.items() if fileio.exists(os.path.join(base, name, QUARANTINE)))
+    return sorted(marked)
 
 
 def list_files(base: str, span: int, folder: str) -> tuple[list[SpanFile], list[str]]:

@@ -1,7 +1,7 @@
 """A window of spans: which spans are asked for, which are there, and which split each one goes to."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from components.span_example_gen.errors import SpanError, refuse
@@ -25,11 +25,22 @@ class Edge:
     anchor: str
     value: int = 0
 
-    def span(self, available: Sequence[int]) -> int:
-        """Returns the span number meant, given the ascending numbers of the spans that are there."""
+    def span(self, usable: Sequence[int], left_out: Collection[int] = ()) -> int:
+        """Returns the span number meant.
+
+        Args:
+            usable: The ascending numbers of the spans that are there and may be used.
+            left_out: The spans in quarantine: counting back from the newest passes over them.
+        """
         if self.anchor == "number":
             return self.value
-        return available[0] if self.anchor == "oldest" else available[-1] - self.value
+        if self.anchor == "oldest":
+            return usable[0]
+        span, back = usable[-1], self.value
+        while back:
+            span -= 1
+            back -= span not in left_out
+        return span
 
 
 @dataclass(frozen=True)
@@ -62,20 +73,26 @@ class Window:
         first, last = (_edge(side) for side in sides if side)
         return cls(text=text, first=first, last=last)
 
-    def resolve(self, available: Sequence[int], base: str) -> list[int]:
-        """Returns the ascending span numbers of the window, without a gap.
+    def resolve(self, available: Sequence[int], base: str, left_out: Collection[int] = ()) -> list[int]:
+        """Returns the ascending span numbers of the window, without a gap but for the spans in quarantine.
 
         Args:
             available: The ascending numbers of the spans that are there.
             base: The folder they are in, for messages.
+            left_out: Those of them that are in quarantine. `oldest` and `newest` mean the others.
 
         Raises:
-            SpanError: If there are no spans, the window runs backwards, reaches beyond what is there, or has
-                a gap.
+            SpanError: If there are no spans, the window runs backwards, reaches beyond what is there, has a gap,
+                or all of it is in quarantine.
         """
         if not available:
             raise SpanError(f"There is no span in {base}; it should hold folders named span-001, span-002, ….")
-        first, last = self.first.span(available), self.last.span(available)
+        usable = [span for span in available if span not in left_out]
+        if not usable:
+            raise SpanError(
+                f"Every span in {base} is in quarantine; release one with: flightdeck data quarantine --release SPAN"
+            )
+        first, last = self.first.span(usable, left_out), self.last.span(usable, left_out)
         oldest, newest = available[0], available[-1]
         problems = []
         if first > last:
@@ -92,8 +109,11 @@ class Window:
             problems.append(
                 f"{missing} missing between {before} and {after}; add the data or choose a window without a gap"
             )
+        spans = [span for span in range(first, last + 1) if span not in left_out]
+        if not problems and not spans:
+            problems.append("all of it is in quarantine; choose another window, or release a span")
         refuse(problems, f"window {self.text} of {base}")
-        return list(range(first, last + 1))
+        return spans
 
 
 def split_spans(spans: Sequence[int], eval_spans: int, window: str) -> dict[str, list[int]]:

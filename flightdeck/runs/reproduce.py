@@ -103,7 +103,9 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
         if not as_json:
             screen.write(f"Comparing code, packages and data with those of run {original.record.run_id}\n")
         found = circumstances.compare(original, here)
-        model = models.reachable(original.model, str(original.settings["workspace"]), here.workspace)
+        there = str(original.settings["workspace"])
+        model = models.reachable(original.model, there, here.workspace)
+        base = original.base_model and models.reachable_artifact(original.base_model, there, here.workspace)
     problem = None
     try:
         settings = circumstances.settings_again(original, here)
@@ -112,6 +114,12 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
     if model is None:
         problem = (
             f"The model of the run is in {original.model}, which cannot be read here: there is nothing to compare."
+        )
+    if original.base_model and not base:
+        model = None
+        problem = (
+            f"The run began with the weights of the model in {original.base_model}, which cannot be read here: the "
+            "training cannot begin as it did."
         )
     if settings is None or model is None or (found.differences and not allow_different):
         ways = reproduction_page.ways_out(original, found, PROJECT)
@@ -122,7 +130,7 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
     with recorded_run(settings, "reproduction", quiet=as_json, parent=original.record.run_id) as run:
         if not as_json:
             reproduction_page.print_circumstances(found, run.output)
-        record = run.execute("create_reproduction_pipeline")
+        record = run.execute("create_reproduction_pipeline", base)
         comparison = None
         if record.outcome != "failed":
             record, comparison = _judge(original, found, model, record, settings)

@@ -112,6 +112,8 @@ def _facts(record: RunRecord, on: Console) -> None:
     where = record.runner if "runner" in record.model_fields_set else None
     line("By", record.user, f"on {record.host}" if record.host else None, where, memory)
     line("Belongs to", record.parent)
+    for number, reason in enumerate(record.triggers.values()):
+        line("" if number else "Because", reason)
     changed = {True: "with changes that are not in it", False: "nothing changed", None: None}[record.dirty]
     line("Code", record.commit, f"branch {record.branch}" if record.branch else None, changed)
     line(
@@ -136,6 +138,8 @@ def _facts(record: RunRecord, on: Console) -> None:
         None if record.model_id is None else f"artifact {record.model_id}",
         None if champion is None else f"judged beside the champion, artifact {champion}",
     )
+    if record.base_model_id is not None:
+        line("Began with", f"artifact {record.base_model_id}", record.began_with)
     line("Pushed to", record.pushed_to if record.version else None)
     line("Tags", *record.tags)
 

@@ -73,6 +73,33 @@ def drift(
     return list(_distances("drift", found, "drift_measurements", f"this window is from {than}"))
 
 
+def label_drift(
+    labels: pd.DataFrame,
+    reference: statistics_pb2.DatasetFeatureStatisticsList,
+    schema: schema_pb2.Schema,
+    than: str,
+) -> list[Signal]:
+    """How far the labels that have arrived are from a reference, by the drift comparator of the label.
+
+    A share of one class that jumps between two windows is rarely the world's doing: labels that were turned round, or
+    that never arrive for one class, look like that.
+
+    Args:
+        labels: one column, the label.
+        reference: statistics that have the column.
+        schema: the curated one; without a comparator of the label nothing is said.
+        than: the reference in words.
+    """
+    import tensorflow_data_validation as tfdv
+
+    (name,) = labels.columns
+    found = tfdv.validate_statistics(
+        statistics(labels, schema), schema, environment=TRAINING, previous_statistics=reference
+    )
+    between = f"the labels (mean {labels[name].mean():.3f}) are from those of {than}"
+    return [each for each in _distances("label", found, "drift_measurements", between) if each.subject == name]
+
+
 def _distances(kind: Any, anomalies: Any, which: str, between: str) -> Iterator[Signal]:
     for info in anomalies.drift_skew_info:
         column = ".".join(info.path.step)

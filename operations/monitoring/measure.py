@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ml_metadata
 
-from operations.monitoring import data_signals, model_signals
+from operations.monitoring import data_signals, model_signals, rescoring
 from operations.monitoring.reference import Reference, reference
-from operations.monitoring.served import ID, VERSION, Period, arrived, period_before, served
+from operations.monitoring.served import ID, SPAN, VERSION, Period, arrived, served
 from operations.monitoring.signals import Signal, Window
+from operations.registry import Registry, Version
+from operations.serving import model
+from operations.serving.errors import LoadError
+from operations.serving.payload_log import SECONDS
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from tensorflow_metadata.proto.v0 import schema_pb2
+
+    from operations.serving.model import LoadedModel
 
 PROBABILITY = "probability"
 
@@ -33,29 +40,38 @@ class Monitor:
         self._schema: schema_pb2.Schema = tfdv.load_schema_text(str(settings.use_case.schema_file))
         self._references: dict[int, Reference] = {}
         self._known: pd.DataFrame | None = None
+        self._earlier_model: LoadedModel | None = None
 
-    def measure(self, period: Period, before: Sequence[Window] = ()) -> list[Window]:
+    def measure(self, period: Period, before: Sequence[Window] = (), faulty: Collection[str] = ()) -> list[Window]:
         """What is seen of each version that answered in a period.
 
         Args:
             period: the window.
-            before: earlier windows, for the traffic.
+            before: earlier windows, for the traffic and for what data and labels are compared with.
+            faulty: the names of those whose data are at fault; nothing is compared with them.
 
         Returns:
-            One window per version; none if there were no requests.
+            One window per version; none if there were no requests. What a version on trial answers is not looked at
+            here, but by `operations.canary`.
 
         Raises:
             ValueError: of ours, if the log or a version's reference cannot be read.
         """
         rows = served(self._payloads, period)
         known = self._arrived() if len(rows) else None
+        earlier_good = self._good(period, before, faulty)
         windows = []
         for version, asked in rows.groupby(VERSION, sort=True):
+            if int(str(version)) in self._on_trial:
+                continue
             to = self.reference(int(str(version)))
             truth = None if known is None else known.reindex(asked[ID])
-            signals = list(self._signals(period, asked, to, truth))
+            signals = list(self._signals(asked, to, truth, earlier_good))
             earlier = [each.rows for each in before if each.version == str(version) and each.end <= period.begin]
             signals.append(model_signals.traffic(len(asked), earlier, self._settings.monitoring))
+            if SECONDS in asked:
+                took = model_signals.latency(asked[SECONDS].to_numpy(dtype=float), self._settings.monitoring)
+                signals += [took] if took is not None else []
             windows.append(
                 Window(
                     name=period.name,
@@ -64,10 +80,17 @@ class Monitor:
                     version=str(version),
                     rows=len(asked),
                     labelled=0 if truth is None else int(truth[self._label].notna().sum()),
+                    spans=() if truth is None else tuple(sorted({int(each) for each in truth[SPAN].dropna()})),
                     signals=tuple(signals),
                 )
             )
         return windows
+
+    def close(self) -> None:
+        """Gives back what was loaded."""
+        if self._earlier_model is not None:
+            self._earlier_model.close()
+            self._earlier_model = None
 
     def reference(self, version: int) -> Reference:
         """What a version is compared with.
@@ -83,6 +106,20 @@ class Monitor:
     def _label(self) -> str:
         return self._settings.contract().label
 
+    @functools.cached_property
+    def _on_trial(self) -> set[int]:
+        """The numbers of all versions that ever were canaries."""
+        return Registry(self._settings).canary_numbers()
+
+    def _good(self, period: Period, before: Sequence[Window], faulty: Collection[str]) -> Period | None:
+        """The last window before a period that was large enough and not at fault."""
+        rows: dict[Period, int] = {}
+        for each in before:
+            if each.end <= period.begin and each.name not in faulty:
+                which = Period(each.begin, each.end)
+                rows[which] = rows.get(which, 0) + each.rows
+        return max((each for each in rows if rows[each] >= self._settings.monitoring.fewest_rows), default=None)
+
     def _arrived(self) -> pd.DataFrame | None:
         if self._known is None:
             self._known = arrived(Path(self._settings.spans), self._settings.contract())
@@ -93,22 +130,22 @@ class Monitor:
         return Path(self._settings.payloads)
 
     def _signals(
-        self, period: Period, asked: pd.DataFrame, to: Reference, truth: pd.DataFrame | None
+        self, asked: pd.DataFrame, to: Reference, truth: pd.DataFrame | None, good: Period | None
     ) -> Iterator[Signal]:
         """What is seen of the requests of one version.
 
         Args:
-            period: the window.
             asked: the requests.
             to: what the version is compared with.
             truth: the rows of the same ids as they have arrived, in the order of `asked`; null where they have not.
+            good: the window that data and labels are compared with; None for the model's evaluation split.
         """
         monitoring = self._settings.monitoring
         trained = data_signals.missing_shares(to.training)
         yield from data_signals.unseen(asked, self._schema)
         yield from data_signals.missing(asked, trained, self._schema, monitoring)
         if len(asked) >= monitoring.fewest_rows:
-            yield from self._drift(period, asked, to)
+            yield from self._drift(asked, to, good)
             if PROBABILITY in asked and to.predictions is not None:
                 answers = asked[PROBABILITY].to_numpy(dtype=float)
                 yield model_signals.prediction_drift(answers, to.predictions, monitoring)
@@ -119,6 +156,8 @@ class Monitor:
             # The same rows by both ways.
             ingested = data_signals.statistics(truth.loc[has], self._schema)
             yield from data_signals.skew(data_signals.statistics(asked.loc[has], self._schema), ingested, self._schema)
+        if has.sum() >= monitoring.fewest_labels:
+            yield from self._label_drift(truth.loc[has], to, good)
         yield from model_signals.quality(
             truth[self._label].to_numpy(dtype=float)[has],
             asked[PROBABILITY].to_numpy(dtype=float)[has],
@@ -126,16 +165,51 @@ class Monitor:
             to.run.metrics,
             monitoring,
         )
+        yield from self._previous(asked.loc[has], truth[self._label].to_numpy(dtype=float)[has], to)
 
-    def _drift(self, period: Period, asked: pd.DataFrame, to: Reference) -> Iterator[Signal]:
-        """Against the window before, or if that was too small the newest data that the model's run saw."""
+    def _previous(self, asked: pd.DataFrame, labels: np.ndarray, to: Reference) -> Iterator[Signal]:
+        """Whether the version that a rollback would bring back would have been better. Only asked of the served one."""
+        monitoring, (served_version, earlier) = self._settings.monitoring, self._going_back
+        if earlier is None or to.version != served_version or not len(labels) or PROBABILITY not in asked:
+            return
+        try:
+            if self._earlier_model is None:
+                source = Registry(self._settings).source(earlier)
+                self._earlier_model = model.load(source or earlier.folder, earlier.number)
+            theirs = rescoring.answers(self._earlier_model, asked, PROBABILITY)
+        except (rescoring.RescoringError, LoadError) as error:
+            yield rescoring.unknown(earlier.number, str(error), monitoring)
+            return
+        yield rescoring.compared(labels, asked[PROBABILITY].to_numpy(dtype=float), theirs, earlier.number, monitoring)
+
+    @functools.cached_property
+    def _going_back(self) -> tuple[str, Version | None]:
+        """The served version, and the one that a rollback would bring back."""
+        registry = Registry(self._settings)
+        served_version = next((each for each in registry.versions() if each.served), None)
+        return str(served_version.number if served_version else ""), registry.previous()
+
+    def _drift(self, asked: pd.DataFrame, to: Reference, good: Period | None) -> Iterator[Signal]:
+        """Against the last good window, or if there is none the newest data that the model's run saw."""
         now = data_signals.statistics(asked, self._schema)
-        earlier = served(self._payloads, period_before(period, self._settings.monitoring.window))
-        if len(earlier) >= self._settings.monitoring.fewest_rows:
-            than = data_signals.statistics(earlier, self._schema)
-            yield from data_signals.drift(now, than, self._schema, "the window before")
+        if good is not None:
+            than = data_signals.statistics(served(self._payloads, good), self._schema)
+            yield from data_signals.drift(now, than, self._schema, _in_words(good))
         else:
             yield from data_signals.drift(now, to.newest, self._schema, "the model's evaluation split")
+
+    def _label_drift(self, truth: pd.DataFrame, to: Reference, good: Period | None) -> Iterator[Signal]:
+        """As `_drift`, of the labels that have arrived."""
+        reference, than = to.newest, "the model's evaluation split"
+        if good is not None and (known := self._arrived()) is not None:
+            before = known.reindex(served(self._payloads, good)[ID]).dropna(subset=[self._label])
+            if len(before) >= self._settings.monitoring.fewest_labels:
+                reference, than = data_signals.statistics(before, self._schema), _in_words(good)
+        yield from data_signals.label_drift(truth.loc[:, [self._label]], reference, self._schema, than)
+
+
+def _in_words(good: Period) -> str:
+    return f"the last good window ({good.name})"
 
 
 def slices(rows: pd.DataFrame, crossed: Sequence[Sequence[str]]) -> Mapping[str, np.ndarray]:

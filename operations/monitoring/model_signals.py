@@ -21,19 +21,12 @@ QUALITY = ("auc", "log_loss", "calibration")
 def prediction_drift(served: np.ndarray, reference: np.ndarray, settings: Monitoring) -> Signal:
     """How far the predictions of a window are from those that the model made when it was evaluated.
 
-    The Jensen-Shannon divergence (base 2, between 0 and 1; Lin, IEEE Trans. Inf. Theory 37, 1991) of histograms of
-    equal widths.
-
     Args:
         served: probabilities [rows].
         reference: probabilities of the evaluation split [rows].
         settings: have the threshold.
     """
-    import numpy as np
-    from scipy.spatial.distance import jensenshannon
-
-    one, other = (np.histogram(values, bins=BINS, range=(0, 1))[0] for values in (served, reference))
-    value = float(jensenshannon(one, other, base=2) ** 2)
+    value = prediction_distance(served, reference)
     exceeded = value > settings.prediction_distance
     return Signal(
         kind="prediction",
@@ -45,6 +38,22 @@ def prediction_drift(served: np.ndarray, reference: np.ndarray, settings: Monito
         f"{reference.mean():.3f}) by Jensen-Shannon divergence, "
         f"{'more than' if exceeded else 'within'} {settings.prediction_distance:g}",
     )
+
+
+def prediction_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """How far predictions are from others: the Jensen-Shannon divergence of histograms of equal widths.
+
+    Base 2, between 0 and 1; Lin, IEEE Trans. Inf. Theory 37 (1991).
+
+    Args:
+        one: probabilities [rows].
+        other: probabilities [other rows].
+    """
+    import numpy as np
+    from scipy.spatial.distance import jensenshannon
+
+    counts = [np.histogram(values, bins=BINS, range=(0, 1))[0] for values in (one, other)]
+    return float(jensenshannon(*counts, base=2) ** 2)
 
 
 def quality(
@@ -190,4 +199,39 @@ def traffic(rows: int, before: Sequence[int], settings: Monitoring) -> Signal:
         exceeded=exceeded,
         meaning=f"{rows:,} requests, {'outside of' if exceeded else 'within'} {low:,.0f} to {high:,.0f}; the median of "
         f"the {len(before)} windows before is {usual:,.0f}",
+    )
+
+
+def p99(seconds: np.ndarray) -> float | None:
+    """The slowest answer but for one in a hundred; None if there is none.
+
+    Args:
+        seconds: of each row; nan where it was not measured.
+    """
+    import numpy as np
+
+    known = seconds[np.isfinite(seconds)]
+    return float(np.quantile(known, 0.99)) if len(known) else None
+
+
+def latency(seconds: np.ndarray, settings: Monitoring) -> Signal | None:
+    """How long requests waited for their answers; None if that was not measured.
+
+    Args:
+        seconds: of each row; nan where it was not measured.
+        settings: may have a threshold.
+    """
+    value = p99(seconds)
+    if value is None:
+        return None
+    limit = settings.latency_p99_seconds
+    exceeded = limit is not None and value > limit
+    asked = "" if limit is None else f", {'more than' if exceeded else 'within'} {limit:g} s"
+    return Signal(
+        kind="latency",
+        name="p99_seconds",
+        value=value,
+        threshold=limit,
+        exceeded=exceeded,
+        meaning=f"one answer in a hundred took longer than {value:.4f} s{asked}",
     )

@@ -2,11 +2,14 @@
 
 The rule is that of Databricks' mlops-stacks: a signal counts when it was exceeded in N of the last M windows, the
 latest one among them. One bad day is no reason to retrain, and a fault that is over is none either.
+
+A window whose data or labels are at fault says nothing about any model: where one rule asks for quarantine, those that
+would judge the model are held back, now and when later windows look back at it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
@@ -17,6 +20,9 @@ from pipeline.settings import Action, Rule
 
 # From the mildest to the one that outranks the others.
 ACTIONS: tuple[Action, ...] = ("none", "alert", "retrain", "roll back", "quarantine")
+# What says something about a model, and not about data.
+_JUDGEMENTS: tuple[Action, ...] = ("retrain", "roll back")
+LABELLED = "+labels"
 
 
 class Reason(BaseModel):
@@ -41,11 +47,13 @@ class Decision(BaseModel):
     """What is to be done after a window.
 
     Attributes:
-        window: the latest window's name.
+        window: the latest window's name, with `LABELLED` if it is decided on again because labels have arrived.
         version: the version that was served then.
         when: the time of the decision.
         action: the most drastic one that a rule asks for.
         reasons: of every rule that was met, also of those held back.
+        spans: to be quarantined: those that the labelled rows of the window came from. Empty for other actions, and
+            while no label has arrived.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,32 +63,63 @@ class Decision(BaseModel):
     when: datetime
     action: Action
     reasons: tuple[Reason, ...]
+    spans: tuple[int, ...] = ()
+
+    @property
+    def of(self) -> str:
+        """The name of the window, whether or not its labels had arrived."""
+        return self.window.removesuffix(LABELLED)
 
 
-def decide(rules: Sequence[Rule], windows: Sequence[Window], earlier: Sequence[Decision], now: datetime) -> Decision:
-    """What to do after the latest window.
+def faulty(decisions: Iterable[Decision]) -> set[str]:
+    """The names of the windows whose data or labels are at fault, by whichever version that was noticed."""
+    return {each.of for each in decisions if each.action == "quarantine"}
+
+
+def decide(
+    rules: Sequence[Rule], latest: Window, windows: Sequence[Window], earlier: Sequence[Decision], now: datetime
+) -> Decision:
+    """What to do after a window.
 
     Args:
         rules: of the settings.
-        windows: what was seen, in any order, of any version. Only those of the latest window's version count: what an
-            earlier model did is no reason to replace this one.
-        earlier: decisions before this one, for the cool-down.
+        latest: the window to decide on.
+        windows: what was seen, in any order, of any version; `latest` may be among them. Only those of its version
+            count, until it ended: what an earlier model did is no reason to replace this one.
+        earlier: decisions before this one, for the cool-down and for the windows that say nothing about a model.
         now: the time of the decision.
 
     Returns:
         The decision; its action is ``none`` when no rule is met.
-
-    Raises:
-        ValueError: there is no window.
     """
-    if not windows:
-        raise ValueError("Without a window there is nothing to decide on.")
-    latest = max(windows, key=lambda each: each.end)
-    seen = sorted((each for each in windows if each.version == latest.version), key=lambda each: each.end)
-    reasons = [reason for rule in rules if (reason := _judge(rule, seen, earlier, now)) is not None]
+    before = [each for each in windows if each.version == latest.version and each.end < latest.end]
+    seen = [*sorted(before, key=lambda each: each.end), latest]
+    at_fault = faulty(earlier)
+    sound = [each for each in seen if each.name not in at_fault or each is latest]
+    reasons = [
+        reason
+        for rule in rules
+        if (reason := _judge(rule, sound if rule.action in _JUDGEMENTS else seen, earlier, now)) is not None
+    ]
+    # Of data that are at fault it stays true when they are looked at again.
+    if latest.name in at_fault or any(each.action == "quarantine" for each in reasons):
+        reasons = [_silenced(each) if each.action in _JUDGEMENTS else each for each in reasons]
     asked: list[Action] = [each.action for each in reasons]
     action = max(asked, key=ACTIONS.index) if asked else "none"
-    return Decision(window=latest.name, version=latest.version, when=now, action=action, reasons=tuple(reasons))
+    return Decision(
+        window=latest.name,
+        version=latest.version,
+        when=now,
+        action=action,
+        reasons=tuple(reasons),
+        spans=latest.spans if action == "quarantine" else (),
+    )
+
+
+def _silenced(reason: Reason) -> Reason:
+    """A reason that is held back because the data are at fault."""
+    text = f"{reason.text} Held back: the data of this window are at fault, and say nothing about a model."
+    return reason.model_copy(update={"action": "none", "text": text})
 
 
 def _judge(rule: Rule, seen: Sequence[Window], earlier: Sequence[Decision], now: datetime) -> Reason | None:

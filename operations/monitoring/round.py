@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import Any
 from operations.alerts.alert import Alert
 from operations.monitoring.book import Book
 from operations.monitoring.measure import Monitor
-from operations.monitoring.policy import Decision, Reason, decide
+from operations.monitoring.policy import LABELLED, Decision, Reason, decide, faulty
 from operations.monitoring.served import Period, periods
 from operations.monitoring.signals import Window
 from pipeline.settings import Settings
@@ -55,23 +56,27 @@ def monitor(
     measured: list[Window] = []
     decisions: list[Decision] = []
     ended = [each for each in periods(Path(settings.payloads), settings.monitoring.window) if each.end <= now]
-    for period in ended:
-        if all_labelled(known, period):
-            continue
-        note(period.name)
-        for window in measuring.measure(period, list(known.values())):
-            before = known.get((window.name, window.version))
-            if before is not None and before.labelled == window.labelled and before.rows == window.rows:
+    with contextlib.closing(measuring):
+        for period in ended:
+            if all_labelled(known, period):
                 continue
-            book.keep_window(window, measuring.reference(int(window.version)).model_id)
-            known[(window.name, window.version)] = window
-            measured.append(window)
-            decision = _decided(settings, book, [*known.values()], window, relabelled=before is not None)
-            if decision is not None:
-                decisions.append(decision)
+            note(period.name)
+            at_fault = faulty(book.decisions())
+            for window in measuring.measure(period, list(known.values()), at_fault):
+                before = known.get((window.name, window.version))
+                if before is not None and before.labelled == window.labelled and before.rows == window.rows:
+                    continue
+                known[(window.name, window.version)] = window
+                decision = _decision(settings, book, [*known.values()], window, relabelled=before is not None)
+                # First people are told, then the decision is kept, and the window last of all: a process that is
+                # killed in between does all of it again, and the outbox knows an alert that it has.
                 for reason in decision.reasons:
                     if reason.action != "none":
                         alert(_alert(settings, decision, reason))
+                if book.keep_decision(decision):
+                    decisions.append(decision)
+                book.keep_window(window, measuring.reference(int(window.version)).model_id)
+                measured.append(window)
     return Round(tuple(measured), tuple(decisions))
 
 
@@ -81,22 +86,22 @@ def all_labelled(known: dict[tuple[str, str], Window], period: Period) -> bool:
     return bool(of) and all(each.labelled == each.rows for each in of)
 
 
-def _decided(
-    settings: Settings, book: Book, windows: list[Window], latest: Window, relabelled: bool
-) -> Decision | None:
-    """The decision about a window, if it is new."""
-    until = [each for each in windows if each.end <= latest.end]
-    decision = decide(settings.monitoring.rules, until, book.decisions(), latest.end)
-    if relabelled:
-        decision = decision.model_copy(update={"window": f"{decision.window}+labels"})
-    return decision if book.keep_decision(decision) else None
+def _decision(settings: Settings, book: Book, windows: list[Window], latest: Window, relabelled: bool) -> Decision:
+    """The decision about a window; the one that was made, if a process was killed right after it."""
+    name = f"{latest.name}{LABELLED}" if relabelled else latest.name
+    earlier = book.decisions()
+    made = next((each for each in earlier if (each.window, each.version) == (name, latest.version)), None)
+    if made is not None:
+        return made
+    decision = decide(settings.monitoring.rules, latest, windows, earlier, latest.end)
+    return decision.model_copy(update={"window": name})
 
 
 def _alert(settings: Settings, decision: Decision, reason: Reason) -> Alert:
-    urgent = reason.action in ("roll back", "retrain")
+    urgent = reason.action in ("quarantine", "roll back", "retrain")
     return Alert(
         key=f"{settings.use_case.name}/{reason.rule}/{','.join(reason.subjects)}"[:200],
-        severity="critical" if reason.action == "roll back" else "warning",
+        severity="critical" if reason.action in ("quarantine", "roll back") else "warning",
         title=f"{settings.use_case.name}: {reason.rule}: {', '.join(reason.subjects)}"[:200],
         text=reason.text,
         source="monitor",

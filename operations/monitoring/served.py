@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.contract import Contract
-from operations.serving.payload_log import ID, TIME, VERSION
+from operations.serving.payload_log import ID, SHADOW, TIME, VERSION
 from pipeline.settings import WindowLength
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# The column of `arrived` that tells where a row came from; no column of a contract has such a name.
+SPAN = "(span)"
 
 
 class ServedError(ValueError):
@@ -72,8 +76,21 @@ def periods(folder: Path, length: WindowLength) -> list[Period]:
     return sorted(found)
 
 
-def served(folder: Path, period: Period) -> pd.DataFrame:
+def served(
+    folder: Path,
+    period: Period,
+    shadow: bool = False,
+    version: int | None = None,
+    columns: Collection[str] | None = None,
+) -> pd.DataFrame:
     """The requests of a period and their answers, one row each, in the columns of the payload log.
+
+    Args:
+        folder: of the log.
+        period: the window.
+        shadow: the answers that nobody but the log saw, in place of those that were given.
+        version: the answers of one version only.
+        columns: to read, as far as there are such; default: all.
 
     Raises:
         ServedError: the log cannot be read.
@@ -85,9 +102,15 @@ def served(folder: Path, period: Period) -> pd.DataFrame:
     if log is None:
         return pd.DataFrame({ID: [], TIME: [], VERSION: []})
     chosen = (pc.field(TIME) >= period.begin) & (pc.field(TIME) < period.end)
+    if version is not None:
+        chosen &= pc.field(VERSION) == version
+    # A log that was written before there were shadows has no such column, or no value in it.
+    is_shadow = pc.coalesce(pc.field(SHADOW), pc.scalar(False)) if SHADOW in log.schema.names else pc.scalar(False)
+    chosen &= is_shadow if shadow else ~is_shadow
     try:
         # Whole numbers with gaps stay whole numbers.
-        return log.to_table(filter=chosen).to_pandas(types_mapper=_nullable().get)
+        wanted = None if columns is None else [each for each in log.schema.names if each in columns]
+        return log.to_table(columns=wanted, filter=chosen).to_pandas(types_mapper=_nullable().get)
     except (OSError, ValueError) as error:
         raise ServedError(f"The payload log {folder} cannot be read: {error}") from None
 
@@ -103,8 +126,8 @@ def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
         contract: names the key, the label and the columns that are ingested.
 
     Returns:
-        The ingested columns, the label among them, by id; rows without a label are left out. None if the contract has
-        no key.
+        The ingested columns, the label among them, by id, and in `SPAN` the number of the span that the row came with;
+        rows without a label are left out. None if the contract has no key.
 
     Raises:
         ServedError: a file cannot be read.
@@ -130,11 +153,17 @@ def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
         ids = rows[keys[0]].astype(str)
         for name in keys[1:]:
             ids = ids + "/" + rows[name].astype(str)
-        found.append(rows.set_index(ids)[wanted])
+        found.append(rows.set_index(ids)[wanted].assign(**{SPAN: _number(file.parent)}))
     if not found:
-        return pd.DataFrame({name: [] for name in wanted})
+        return pd.DataFrame({name: [] for name in (*wanted, SPAN)})
     together = pd.concat(found).dropna(subset=[contract.label])
     return together.loc[~together.index.duplicated(keep="last")]
+
+
+def _number(folder: Path) -> int:
+    """The number of a span, from the name of its folder; -1 if that has none."""
+    digits = folder.name.rpartition("-")[2]
+    return int(digits) if digits.isdigit() else -1
 
 
 def _open(folder: Path):

@@ -50,6 +50,7 @@ class Window(_Frozen):
         version: the served version.
         rows: requests in the window.
         labelled: of those, how many have their true label by now.
+        spans: the spans that those labels came with.
         signals: in the order in which people read them.
     """
 
@@ -59,4 +60,5 @@ class Window(_Frozen):
     version: str
     rows: int
     labelled: int
+    spans: tuple[int, ...] = ()
     signals: tuple[Signal, ...]

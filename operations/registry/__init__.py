@@ -1,5 +1,6 @@
 """The registry: numbered, immutable versions of the model, and how an earlier one comes back."""
 
-from operations.registry.registry import Change, Registry, RegistryError, Version
+from operations.registry.registry import Registry
+from operations.registry.version import Change, RegistryError, Version
 
 __all__ = ["Change", "Registry", "RegistryError", "Version"]

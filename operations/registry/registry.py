@@ -14,84 +14,26 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from operations.registry.records import PROMOTE, ROLLBACK, Model, Push, Records
+from operations.registry.records import PROMOTE, ROLLBACK, Model, Records
+from operations.registry.version import (
+    MODEL_FILE,
+    Change,
+    RegistryError,
+    Version,
+    entries,
+    is_about,
+    of_folder,
+    of_push,
+    present_in,
+)
 from pipeline.settings import Settings
 
-Origin = Literal["run", "rollback", "promote", "unknown"]
-_ORIGINS: dict[str, Origin] = {ROLLBACK: "rollback", PROMOTE: "promote"}
-_MODEL_FILE = "saved_model.pb"
 # Names that no server takes for a version, and that tell what was left behind by a process that was killed.
 _COPYING, _REMOVING = ".copying-", ".removing-"
-
-
-class RegistryError(ValueError):
-    """The registry cannot do what it was asked to; the text says why, and what would help."""
-
-
-@dataclass(frozen=True)
-class Version:
-    """A version of the model that was pushed.
-
-    Attributes:
-        number: the version.
-        folder: where its SavedModel is, or was.
-        model_id: of the Model artifact; None if ML Metadata does not know it.
-        run_id: the run that pushed it or, for an act of the registry, the run that trained the model.
-        blessed: whether its model was ever blessed.
-        champion: whether its model is the one that the next run compares its own with.
-        served: whether servers answer with it: it has the highest number of those that are present.
-        present: whether it is still there; retention removes old ones.
-        origin: what made it.
-        pushed_at: when, UTC; of a folder without a record, the time of its last change.
-        who: who asked for it; None for a run.
-        reason: why, as that person wrote.
-        restores: for a rollback, the version whose model it brings back.
-        rolled_back_by: the version that replaced it, if it was rolled back from.
-        artifact_id: of the PushedModel artifact.
-    """
-
-    number: int
-    folder: Path
-    model_id: int | None = None
-    run_id: str | None = None
-    blessed: bool = False
-    champion: bool = False
-    served: bool = False
-    present: bool = False
-    origin: Origin = "unknown"
-    pushed_at: datetime | None = None
-    who: str | None = None
-    reason: str | None = None
-    restores: int | None = None
-    rolled_back_by: int | None = None
-    artifact_id: int | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The same in types that JSON has."""
-        told = dict(vars(self))
-        told["folder"] = str(self.folder)
-        told["pushed_at"] = self.pushed_at.isoformat(timespec="seconds") if self.pushed_at else None
-        return told
-
-
-@dataclass(frozen=True)
-class Change:
-    """What an act of the registry did.
-
-    Attributes:
-        version: the new version.
-        replaced: the version that was served before; None for the first one.
-        seconds: how long it took.
-    """
-
-    version: Version
-    replaced: int | None
-    seconds: float
 
 
 class Registry:
@@ -115,16 +57,14 @@ class Registry:
 
     def versions(self) -> list[Version]:
         """All versions that ever were, newest first, also those that are not there any more."""
-        present = {int(each.name): each for each in self._entries() if _is_version(each)}
+        present = present_in(self._folder)
         models, champion = self._records.models(), self._champion()
         found = {}
         for push in self._records.pushes():
-            if self._is_here(push, present) and (push.finished or push.number in present):
-                found[push.number] = self._version(push, models)
+            if is_about(push, self._folder, present) and (push.finished or push.number in present):
+                found[push.number] = of_push(push, self._folder, models)
         for number, folder in present.items():
-            known = found.get(number) or Version(
-                number, folder, pushed_at=datetime.fromtimestamp(folder.stat().st_mtime).astimezone()
-            )
+            known = found.get(number) or of_folder(folder)
             found[number] = replace(known, present=True, folder=folder)
         served = max(present, default=None)
         replaced_by = self._rolled_back(found.values())
@@ -186,10 +126,46 @@ class Registry:
                 if each.number < position.number
                 and each.blessed
                 and each.model_id != served.model_id
-                and self._source(each) is not None
+                and self.source(each) is not None
             ),
             None,
         )
+
+    def canaries(self) -> list[Version]:
+        """All versions that a run ever pushed to be tried beside the served one, newest first."""
+        folder = Path(self._settings.canaries)
+        present = present_in(folder)
+        models, champion = self._records.models(), self._champion()
+        found = {number: of_folder(path) for number, path in present.items()}
+        for push in self._records.pushes():
+            if is_about(push, folder, present):
+                found[push.number] = of_push(push, folder, models)
+        return [
+            replace(each, present=number in present, champion=each.model_id is not None and each.model_id == champion)
+            for number, each in sorted(found.items(), reverse=True)
+        ]
+
+    def canary(self) -> Version | None:
+        """The version that is on trial: the newest pushed one that no verdict has removed; None if there is none.
+
+        Older ones that are still there have been overtaken, and are removed with it.
+        """
+        return next((each for each in self.canaries() if each.present), None)
+
+    def canary_numbers(self) -> set[int]:
+        """The numbers of all versions that ever were on trial, whatever became of them."""
+        return {each.number for each in self.canaries()}
+
+    def retire(self, number: int) -> None:
+        """Ends the trial of a version, and of all before it, by removing their folders; the records stay.
+
+        Nothing happens if it has ended: whoever was killed may ask again.
+        """
+        folder = Path(self._settings.canaries)
+        with self._exclusively():
+            for each, path in present_in(folder).items():
+                if each <= number:
+                    _remove(path)
 
     def rollback(self, to: int | None = None, reason: str = "") -> Change:
         """Pushes the model of an earlier version as a new version.
@@ -218,7 +194,7 @@ class Registry:
                 raise RegistryError(
                     f"Version {served.number} is served, and has the model of {earlier.number} already."
                 )
-            source = self._source(earlier)
+            source = self.source(earlier)
             if source is None:
                 raise RegistryError(
                     f"The model of version {earlier.number} is gone: neither {earlier.folder} nor its artifact exists."
@@ -250,7 +226,7 @@ class Registry:
                     )
                 if not reason.strip():
                     raise RegistryError(f"The model {model.model_id} {problem}: --force needs a --reason.")
-            if not (model.saved_model / _MODEL_FILE).is_file():
+            if not (model.saved_model / MODEL_FILE).is_file():
                 raise RegistryError(f"The model {model.model_id} is gone: there is no {model.saved_model}.")
             number = None if served is None else served.number
             notes = {"reason": reason, "forced": int(bool(force and problem))}
@@ -261,7 +237,8 @@ class Registry:
     def prunable(self, keep: int) -> list[Version]:
         """The versions that `prune` would remove, oldest first.
 
-        Never the newest `keep`, the served one, the champion's, or the one that a rollback would bring back.
+        Never the newest `keep`, the served one, the champion's, or the one that a rollback would bring back. Of those
+        that were to be tried, all but the newest: it has overtaken them.
 
         Args:
             keep: how many of the newest to keep, at least 1.
@@ -280,7 +257,8 @@ class Registry:
                 or (previous.model_id is not None and each.model_id == previous.model_id)
             ]
             spared |= set(same_model[:1]) | ({previous.number} & set(same_model))
-        return [each for each in reversed(present) if each.number not in spared]
+        overtaken = [each for each in self.canaries() if each.present][1:]
+        return [*reversed(overtaken), *(each for each in reversed(present) if each.number not in spared)]
 
     def prune(self, keep: int) -> list[Version]:
         """Removes old versions from the folder; what ML Metadata knows of them stays.
@@ -294,17 +272,15 @@ class Registry:
         with self._exclusively():
             removed = self.prunable(keep)
             for each in removed:
-                # Under another name first: a server never sees a version with half of its files.
-                doomed = self._folder / f"{_REMOVING}{each.number}"
-                each.folder.rename(doomed)
-                shutil.rmtree(doomed)
+                _remove(each.folder)
         return removed
 
     def _push(
         self, act: str, source: Path, model_id: int | None, replaced: int | None, notes: dict[str, Any]
     ) -> Change:
         started = time.monotonic()
-        taken = [int(each.name) for each in self._entries() if each.name.isdigit()]
+        folders = (self._folder, Path(self._settings.canaries))
+        taken = [int(each.name) for folder in folders for each in entries(folder) if each.name.isdigit()]
         # As the Pusher numbers them, but never below one that is there: that would not be served.
         number = max(int(time.time()), max(taken, default=0) + 1)
         target = self._folder / str(number)
@@ -345,45 +321,13 @@ class Registry:
     def _mend(self) -> None:
         """Brings an act to its end that was killed, and removes what it left."""
         for execution_id, push in self._records.unfinished():
-            if self._is_here(push, {}):
+            if is_about(push, self._folder, ()):
                 there = (self._folder / str(push.number)).is_dir()
                 self._records.finish(execution_id, push.artifact_id, succeeded=there)
-        for entry in self._entries():
-            if entry.name.startswith((_COPYING, _REMOVING)):
-                shutil.rmtree(entry, ignore_errors=True)
-
-    def _entries(self) -> list[Path]:
-        try:
-            return sorted(self._folder.iterdir())
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise RegistryError(f"The registry {self._folder} cannot be read: {error.strerror}.") from error
-
-    def _is_here(self, push: Push, present: dict[int, Path]) -> bool:
-        """Whether a record is about this folder: one store may serve several."""
-        recorded = Path(os.path.abspath(push.destination)).parent
-        here = Path(os.path.abspath(self._folder))
-        # A workspace that was moved, or is mounted elsewhere, still holds the versions that its records tell of.
-        moved = recorded.name == here.name and not recorded.is_dir()
-        return push.number in present or recorded == here or moved
-
-    def _version(self, push: Push, models: dict[int, Model]) -> Version:
-        model = models.get(push.model_id or 0)
-        restored = push.notes.get("restored_version")
-        return Version(
-            number=push.number,
-            folder=self._folder / str(push.number),
-            model_id=push.model_id,
-            run_id=push.run_id or (model.run_id if model else None),
-            blessed=model is not None and model.blessed,
-            origin=_ORIGINS.get(push.made_by, "run"),
-            pushed_at=push.at,
-            who=str(push.notes["who"]) if "who" in push.notes else None,
-            reason=str(push.notes["reason"]) if push.notes.get("reason") else None,
-            restores=int(restored) if restored is not None else None,
-            artifact_id=push.artifact_id,
-        )
+        for folder in (self._folder, Path(self._settings.canaries)):
+            for entry in entries(folder):
+                if entry.name.startswith((_COPYING, _REMOVING)):
+                    shutil.rmtree(entry, ignore_errors=True)
 
     def _rolled_back(self, versions: Any) -> dict[int, int]:
         """For each version that was rolled back from, the version that replaced it."""
@@ -398,11 +342,11 @@ class Registry:
         blessings = self._records.blessings()
         return blessings[-1] if blessings else None
 
-    def _source(self, version: Version) -> Path | None:
-        """Where the SavedModel of a version can be copied from."""
+    def source(self, version: Version) -> Path | None:
+        """Where the SavedModel of a version is: its folder, or the artifact of its model; None if both are gone."""
         model = self._records.models().get(version.model_id or 0)
         for folder in (version.folder, *([model.saved_model] if model else [])):
-            if (folder / _MODEL_FILE).is_file():
+            if (folder / MODEL_FILE).is_file():
                 return folder
         return None
 
@@ -442,9 +386,11 @@ class Registry:
             return {}
 
 
-def _is_version(folder: Path) -> bool:
-    # The Pusher copies this file last.
-    return folder.name.isdigit() and (folder / _MODEL_FILE).is_file()
+def _remove(version: Path) -> None:
+    # Under another name first: a server never sees a version with half of its files.
+    doomed = version.with_name(f"{_REMOVING}{version.name}")
+    version.rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def _refusal(model: Model) -> str | None:

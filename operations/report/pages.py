@@ -275,6 +275,13 @@ def _facts(evidence: Evidence) -> list[tuple[str, str, bool]]:
         ("Window asked for", record.window, True),
         ("Peak memory", size(record.peak_mb * 1048576) if record.peak_mb else None, False),
         ("Model artifact", None if record.model_id is None else str(record.model_id), False),
+        (
+            "Began with",
+            None
+            if record.base_model_id is None
+            else f"artifact {record.base_model_id}: {record.began_with or 'its weights'}",
+            False,
+        ),
         ("Champion artifact", None if record.champion_model_id is None else str(record.champion_model_id), False),
         ("Pushed to", record.pushed_to, True),
     ]

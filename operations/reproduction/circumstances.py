@@ -93,6 +93,7 @@ class Original:
         diff: the changes on top of the commit, or their digest; None if there were none.
         model: where its model artifact is.
         trained_by: the run that trained this model, if it was taken from the cache.
+        base_model: where the model artifact is that its training began with; None if it began anew.
     """
 
     record: RunRecord
@@ -104,6 +105,7 @@ class Original:
     diff: str | None
     model: str
     trained_by: str | None
+    base_model: str | None = None
 
     @property
     def spans(self) -> list[int]:
@@ -155,6 +157,7 @@ def original(store: ml_metadata.MetadataStore, name: str) -> Original:
         document("slices") or [],
         document("diff"),
         *_model(store, record.model_id, record.run_id),
+        base_model=None if record.base_model_id is None else _model(store, record.base_model_id, record.run_id)[0],
     )
 
 

@@ -113,13 +113,19 @@ def reachable(uri: str, workspace: str, here: str) -> str | None:
     Returns:
         None if it cannot be read.
     """
+    artifact = reachable_artifact(uri, workspace, here)
+    return None if artifact is None else saved_model(artifact)
+
+
+def reachable_artifact(uri: str, workspace: str, here: str) -> str | None:
+    """The folder of a Model artifact, as it can be read from here; the arguments are those of `reachable`."""
     from tfx.dsl.io import fileio
 
     places = [uri]
     if uri.startswith(f"{workspace}/"):
         places.append(here + uri.removeprefix(workspace))
-    for place in map(saved_model, places):
-        if fileio.exists(os.path.join(place, "variables", "variables.index")):
+    for place in places:
+        if fileio.exists(os.path.join(saved_model(place), "variables", "variables.index")):
             return place
     return None
 

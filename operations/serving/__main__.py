@@ -27,7 +27,7 @@ def main() -> int:
 
     from operations.serving import server
     from operations.serving.errors import ServingError
-    from pipeline.settings import Serving
+    from pipeline.settings import Canary, Serving
 
     given = {"host": options.host, "port": options.port, "grpc_port": options.grpc_port}
     try:
@@ -36,12 +36,26 @@ def main() -> int:
     except (ValidationError, ValueError, TypeError) as error:
         print(f"--settings cannot be used: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    try:
+        canary = Canary.model_validate_json(options.canary)
+    except ValidationError as error:
+        print(f"--canary cannot be used: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
 
     def started(running: server.Running) -> None:
         print(json.dumps({"url": running.url, **dataclasses.asdict(running)}), file=screen, flush=True)
 
     try:
-        server.run(options.name, options.models, settings, options.payloads, started, options.stop_on_eof)
+        server.run(
+            options.name,
+            options.models,
+            settings,
+            options.payloads,
+            started,
+            options.stop_on_eof,
+            canaries=options.canaries,
+            canary=canary,
+        )
     except ServingError as error:
         print(error, file=sys.stderr)
         return 2
@@ -59,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--grpc-port", type=int, help="for gRPC; 0 takes a free one")
     parser.add_argument("--payloads", type=Path, metavar="FOLDER", help="of the payload log; without it, none is kept")
     parser.add_argument("--settings", default="{}", metavar="JSON", help="the other settings of the section `serving`")
+    parser.add_argument(
+        "--canaries", type=Path, metavar="FOLDER", help="of the versions on trial beside the served one"
+    )
+    parser.add_argument("--canary", default="{}", metavar="JSON", help="the settings of the section `canary`")
     parser.add_argument("--stop-on-eof", action="store_true", help="end when standard input does")
     return parser
 

@@ -153,7 +153,7 @@ class _Methods:
         with self._service.using(version) as model:
             signature, columns = v2.arrays(asked, model)
             ids = v1.row_ids(request_id, row_count(columns))
-            answer = await self._service.predict(model, columns, signature, ids)
+            answer = await self._service.predict(model, columns, signature, ids, version is not None)
         return _answer(asked, request.model_name, answer.version, request_id, answer.outputs)
 
     def _version(self, name: str, version: str) -> int | None:

@@ -4,13 +4,13 @@ Writing never holds up a request: it hands its arrays over and goes on. What the
 and counted.
 
 The files lie in one folder per day (UTC), ``YYYY-MM-DD/TIME-HOST-PID-NUMBER.parquet``, each within one hour, and appear
-under their names only when they are complete. Their columns, `schema`, are the same whoever writes them.
+under their names only when they are complete. Their columns, `schema`, are the same whoever writes them; who brings
+rows of another time (a stream, or a replay) gives a file a name of its own with `write`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import itertools
 import logging
@@ -20,13 +20,24 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from operations.serving.columns import MISSING, Column, Columns
+from operations.serving.payload_table import (
+    ID,
+    SECONDS,
+    SHADOW,
+    TIME,
+    VERSION,
+    Payload,
+    as_table,
+    day,
+    hour_of,
+    joined,
+    kind,
+    schema,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,7 +45,20 @@ if TYPE_CHECKING:
 
     from pipeline.settings import Payloads
 
-ID, TIME, VERSION = "prediction_id", "time", "model_version"
+__all__ = [
+    "ID",
+    "SECONDS",
+    "SHADOW",
+    "TIME",
+    "VERSION",
+    "Outcome",
+    "Payload",
+    "PayloadLog",
+    "as_table",
+    "schema",
+    "write",
+]
+
 Outcome = Literal["written", "dropped", "failed"]
 
 # Rows that are gathered before they are compressed and written, and how long they may wait for that.
@@ -42,34 +66,6 @@ _GROUP_ROWS, _GROUP_SECONDS = 4096, 5.0
 _STALE_SECONDS = 86_400
 _STOP = object()
 _log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Payload:
-    """One request and its answer.
-
-    Attributes:
-        prediction_ids: one per row.
-        times: of the answer, seconds since the epoch; one, or one per row.
-        version: of the model.
-        inputs: what the model takes: name -> column.
-        columns: the arrays that were asked with, or None if `examples` was used.
-        examples: serialised tf.Examples that were asked with.
-        outputs: the arrays that were answered.
-    """
-
-    prediction_ids: Sequence[str]
-    times: float | np.ndarray
-    version: int
-    inputs: Mapping[str, Column]
-    columns: Columns | None
-    examples: Sequence[bytes] | None
-    outputs: Columns
-
-    @property
-    def rows(self) -> int:
-        """How many rows it has."""
-        return len(self.prediction_ids)
 
 
 class PayloadLog:
@@ -101,10 +97,18 @@ class PayloadLog:
         self._thread = threading.Thread(target=self._work, name="payloads", daemon=True)
         self._thread.start()
 
-    def offer(self, payload: Payload) -> None:
-        """Takes a payload in, unless the sample leaves it out or too much waits; returns at once."""
-        if self._closed or not payload.rows or random.random() >= self._settings.sample:
-            return
+    def offer(self, payload: Payload, sample: bool = True) -> bool:
+        """Takes a payload in, unless the sample leaves it out or too much waits; returns at once.
+
+        Args:
+            payload: the request and its answer.
+            sample: false for one that belongs to another that was taken in.
+
+        Returns:
+            Whether it was taken in.
+        """
+        if self._closed or not payload.rows or (sample and random.random() >= self._settings.sample):
+            return False
         with self._lock:
             fits = self._waiting + payload.rows <= self._settings.buffer_rows
             if fits:
@@ -113,6 +117,7 @@ class PayloadLog:
             self._queue.put(payload)
         else:
             self._on_rows("dropped", payload.rows)
+        return fits
 
     def close(self) -> None:
         """Writes what waits, and ends the thread. May be called twice."""
@@ -178,13 +183,13 @@ class _Files:
 
     def write(self, payloads: Sequence[Payload]) -> None:
         """Writes payloads of any versions, in their order, to as many files as needed."""
-        for (hour, *_), alike in itertools.groupby(payloads, _kind):
-            self._append(as_table(_joined(list(alike)), self._settings.exclude), hour)
+        for (hour, *_), alike in itertools.groupby(payloads, kind):
+            self._append(as_table(joined(list(alike)), self._settings.exclude), hour)
 
     def close_if_old(self) -> None:
         """Closes the file when it has been open for long, or its hour is over."""
         if self._writer is not None and (
-            time.monotonic() - self._opened >= self._settings.rotate_seconds or _hour(time.time()) != self._hour
+            time.monotonic() - self._opened >= self._settings.rotate_seconds or hour_of(time.time()) != self._hour
         ):
             self.close()
 
@@ -244,122 +249,30 @@ class _Files:
                     file.unlink()
 
 
-def schema(inputs: Mapping[str, Column], outputs: Mapping[str, Column], exclude: Collection[str] = ()) -> pa.Schema:
-    """Returns the columns of the log of a model: id, time, version, its inputs and its outputs, each by name.
+def write(folder: Path, table: pa.Table, name: str) -> Path:
+    """Writes rows of any time as one file, whole or not at all; one of the same name is replaced.
 
-    An input that is missing is null. An output is one value per row, or a list if the model gives several.
+    So whoever is killed and does the same again has written its rows once.
 
     Args:
-        inputs: of the signature for named columns.
-        outputs: of the same.
-        exclude: names of columns that are left out.
+        folder: of the log.
+        table: in the form of `schema`, with at least one row; all of it lies in the folder of the first row's day.
+        name: of the file, without its ending; one that the service does not give, such as ``replay-2013-07``.
+
+    Returns:
+        The file.
     """
-    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
 
-    fields = [
-        pa.field(ID, pa.string(), nullable=False),
-        pa.field(TIME, pa.timestamp("us", tz="UTC"), nullable=False),
-        pa.field(VERSION, pa.int64(), nullable=False),
-    ]
-    fields += [pa.field(name, _type(column)) for name, column in sorted(inputs.items()) if name not in exclude]
-    for name, column in sorted(outputs.items()):
-        if name not in exclude:
-            single = len(column.shape) == 1 or column.shape[1:] == (1,)
-            fields.append(pa.field(name, _type(column) if single else pa.list_(_type(column))))
-    return pa.schema(fields)
-
-
-def as_table(payload: Payload, exclude: Collection[str] = ()) -> pa.Table:
-    """Returns a payload in the form of `schema`."""
-    import pyarrow as pa
-
-    columns = payload.columns
-    if columns is None:
-        columns = _parsed(payload.examples or (), payload.inputs)
-    outputs = {name: _output_column(name, values) for name, values in payload.outputs.items()}
-    form = schema(payload.inputs, outputs, exclude)
-    times = np.broadcast_to(np.asarray(payload.times) * 1e6, payload.rows).astype(np.int64)
-    values: dict[str, Any] = {
-        ID: list(payload.prediction_ids),
-        TIME: pa.array(times).cast(pa.timestamp("us", tz="UTC")),
-        VERSION: np.full(payload.rows, payload.version, np.int64),
-    }
-    for field in form:
-        if field.name in payload.inputs:
-            values[field.name] = _with_nulls(columns[field.name].reshape(-1), payload.inputs[field.name].dtype)
-        elif field.name in outputs:
-            array = payload.outputs[field.name]
-            whole = not pa.types.is_list(field.type)
-            values[field.name] = array.reshape(-1) if whole else array.reshape(payload.rows, -1).tolist()
-    return pa.table([pa.array(values[field.name], field.type) for field in form], schema=form)
-
-
-def _kind(payload: Payload) -> tuple:
-    """What payloads must have in common to be one table; the hour first."""
-    forms = tuple((name, values.dtype, values.shape[1:]) for name, values in payload.outputs.items())
-    return _hour(float(payload.times)), payload.version, payload.columns is None, tuple(payload.inputs), forms
-
-
-def _joined(payloads: Sequence[Payload]) -> Payload:
-    """Payloads of one kind as one: turning 64 rows into Arrow costs nearly as much as turning 16,384."""
-    first = payloads[0]
-    if len(payloads) == 1:
-        return first
-    return Payload(
-        [each for payload in payloads for each in payload.prediction_ids],
-        np.repeat([float(payload.times) for payload in payloads], [payload.rows for payload in payloads]),
-        first.version,
-        first.inputs,
-        None if first.columns is None else _concatenated([payload.columns or {} for payload in payloads]),
-        None if first.columns is not None else [each for payload in payloads for each in payload.examples or ()],
-        _concatenated([payload.outputs for payload in payloads]),
-    )
-
-
-def _concatenated(parts: Sequence[Columns]) -> Columns:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _output_column(name: str, values: np.ndarray) -> Column:
-    return Column(name, "string" if values.dtype == object else values.dtype.name, (None, *values.shape[1:]))
-
-
-def _with_nulls(flat: np.ndarray, dtype: str) -> pa.Array:
-    import pyarrow as pa
-
-    mask = np.isnan(flat) if dtype.startswith("float") else flat == MISSING.get(dtype)
-    return pa.array(flat, _type(Column("", dtype, ())), mask=mask.astype(bool))
-
-
-def _parsed(examples: Sequence[bytes], inputs: Mapping[str, Column]) -> Columns:
-    """The values of serialised tf.Examples; the first one of each feature."""
-    import tensorflow as tf
-
-    parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
-    columns = {}
-    for name, column in inputs.items():
-        kind = "bytes_list" if column.dtype == "string" else f"{column.dtype.rstrip('0123456789')}_list"
-        kind = kind.replace("int_list", "int64_list")
-        missing = MISSING.get(column.dtype)
-        values = [
-            getattr(features[name], kind).value[0]
-            if name in features and getattr(features[name], kind).value
-            else missing
-            for features in parsed
-        ]
-        if column.dtype == "string":
-            values = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
-        columns[name] = np.array(values, object if column.dtype == "string" else column.dtype)
-    return columns
-
-
-def _type(column: Column) -> pa.DataType:
-    import pyarrow as pa
-
-    return pa.string() if column.dtype == "string" else pa.from_numpy_dtype(column.dtype)
-
-
-def _hour(moment: float) -> tuple[str, int]:
-    """The day and the hour, in UTC, of seconds since the epoch."""
-    at = datetime.datetime.fromtimestamp(moment, datetime.UTC)
-    return f"{at:%Y-%m-%d}", at.hour
+    target = folder / day(pc.min(table[TIME]).as_py().timestamp()) / f"{name}.parquet"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{name}.{os.getpid()}.parquet.part")
+    try:
+        pq.write_table(table, temporary, compression="zstd")
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target

@@ -163,7 +163,7 @@ class _Api:
             with self._service.using(version) as model:
                 signature, columns = v1.arrays(asked, model)
                 ids = v1.ids_for(asked, request_id, row_count(columns))
-                answer = await self._service.predict(model, columns, signature, ids)
+                answer = await self._service.predict(model, columns, signature, ids, version is not None)
         except UnknownModelError as error:
             raise _with_detail(v1.not_found(name, version), error) from None
         return _answer(v1.answer(asked, answer.outputs, answer.prediction_ids), answer.version, request_id)
@@ -226,7 +226,7 @@ class _Api:
         with self._service.using(version) as model:
             signature, columns = v2.arrays(asked, model)
             ids = v1.row_ids(request_id, row_count(columns))
-            answer = await self._service.predict(model, columns, signature, ids)
+            answer = await self._service.predict(model, columns, signature, ids, version is not None)
         body, json_length = v2.answer(asked, name, answer.version, request_id, answer.outputs)
         response = _answer(body, answer.version, request_id, JSON if json_length is None else OCTETS)
         if json_length is not None:

@@ -21,7 +21,7 @@ from operations.serving.errors import ServingError
 from operations.serving.service import Service
 
 if TYPE_CHECKING:
-    from pipeline.settings import Serving
+    from pipeline.settings import Canary, Serving
 
 _BACKLOG = 2048
 # Longer than load balancers keep an idle connection, so that it is they who close it and not a request that finds out.
@@ -80,6 +80,8 @@ def run(
     started: Callable[[Running], None],
     stop_on_eof: bool = False,
     refused: Callable[[int, str], None] = lambda version, reason: None,
+    canaries: Path | None = None,
+    canary: Canary | None = None,
 ) -> None:
     """Serves until the process is told to end by SIGTERM or SIGINT, and then ends gracefully.
 
@@ -94,25 +96,20 @@ def run(
         started: is called once, when requests are answered.
         stop_on_eof: whether to end when standard input does, which it does with the process at its other end.
         refused: is told the number of a version that does not load, and why; it must return at once.
+        canaries: the folder of versions on trial, if there are to be such.
+        canary: the section ``canary``; None, or the mode ``off``, tries nothing.
 
     Raises:
-        ServingError: an address is taken, or there is no version that can be served.
+        ServingError: an address is taken, there is no version that can be served, or versions are to be tried without
+            a payload log.
     """
+    service = Service(name, folder, settings, payloads, refused, canaries, canary)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(name, folder, settings, payloads, started, stop_on_eof, refused))
+        runner.run(_serve(service, started, stop_on_eof))
 
 
-async def _serve(
-    name: str,
-    folder: Path,
-    settings: Serving,
-    payloads: Path | None,
-    started: Callable[[Running], None],
-    stop_on_eof: bool,
-    refused: Callable[[int, str], None],
-) -> None:
-    stop = asyncio.Event()
-    service = Service(name, folder, settings, payloads, refused)
+async def _serve(service: Service, started: Callable[[Running], None], stop_on_eof: bool) -> None:
+    stop, settings = asyncio.Event(), service.settings
     listening = _listen(settings.host, settings.port)
     with contextlib.ExitStack() as closing:
         closing.callback(listening.close)
@@ -128,7 +125,7 @@ async def _serve(
                     with service.using() as model:
                         row = openapi.example_row(model)
                         port = listening.getsockname()[1]
-                        started(Running(name, model.version, settings.host, port, grpc_port, row))
+                        started(Running(service.name, model.version, settings.host, port, grpc_port, row))
                     await _until(stop, serving)
                     service.refuse()
                     _log.info("Stopping: open requests are answered, new ones belong elsewhere.")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import gc
 import random
 import time
@@ -27,10 +28,11 @@ from operations.serving.errors import NotReadyError, ServingError, TooLargeError
 from operations.serving.metrics import Metrics
 from operations.serving.model import RAW, LoadedModel
 from operations.serving.payload_log import Outcome, Payload, PayloadLog
+from operations.serving.trial import Trial
 from operations.serving.versions import Events, Versions, VersionStatus
 
 if TYPE_CHECKING:
-    from pipeline.settings import Serving
+    from pipeline.settings import Canary, Serving
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Service:
         settings: Serving,
         payloads: Path | None = None,
         refused: Callable[[int, str], None] = lambda version, reason: None,
+        canaries: Path | None = None,
+        canary: Canary | None = None,
     ) -> None:
         """Makes a service that is not started yet.
 
@@ -75,6 +79,8 @@ class Service:
             settings: the section ``serving``.
             payloads: the folder of the payload log; None keeps no log.
             refused: is told the number of a version that does not load, and why, in the thread of the event loop.
+            canaries: the folder of versions on trial, if there are to be such.
+            canary: the section ``canary``; None, or the mode ``off``, tries nothing.
         """
         self.name = name
         self.settings = settings
@@ -93,6 +99,14 @@ class Service:
             Events(self._has_loaded, self._has_failed, self._has_unloaded),
         )
         self._random = random.Random()
+        self._trial: Trial | None = None
+        if canary is not None and canaries is not None and canary.mode != "off":
+            if self._payload_folder is None:
+                raise ServingError(
+                    "A version on trial is judged by the payload log: with canary.mode, serving.payloads.enabled is "
+                    "needed, and a folder."
+                )
+            self._trial = Trial(canaries, canary, settings, self._payload_folder, self.metrics)
 
     async def start(self) -> None:
         """Loads and warms up the newest version that can be served, then watches the folder.
@@ -114,6 +128,8 @@ class Service:
         if self._payload_folder is not None:
             await self._check_exclusions()
             self._payloads = PayloadLog(self._payload_folder, self.settings.payloads, self._has_logged)
+        if self._trial is not None:
+            await self._trial.start()
 
     def refuse(self) -> None:
         """Makes `ready` false, for a load balancer to see; requests are still answered. The first step of an end."""
@@ -126,6 +142,8 @@ class Service:
             await self._batcher.stop()
         # The answers of the last batch are delivered to their requests before the log is closed.
         await asyncio.sleep(0)
+        if self._trial is not None:
+            await self._trial.stop()
         if self._payloads is not None:
             await asyncio.to_thread(self._payloads.close)
         await self._versions.stop()
@@ -183,8 +201,11 @@ class Service:
         columns: Columns,
         signature: str = RAW,
         prediction_ids: Sequence[str] | None = None,
+        pinned: bool = False,
     ) -> Answer:
         """Lets a model answer, together with other requests that wait for it.
+
+        A version on trial may answer in its place, or be asked the same afterwards.
 
         Args:
             model: from `using`.
@@ -192,6 +213,7 @@ class Service:
                 `serving_default`, its one input with serialised tf.Examples (objects, bytes) [rows].
             signature: which to ask.
             prediction_ids: one per row, given by the client; None makes some.
+            pinned: whether the client asked for this version and no other.
 
         Raises:
             TooLargeError: more rows than `max_rows`.
@@ -208,22 +230,47 @@ class Service:
             )
         if self._batcher is None:
             raise NotReadyError("The service has not started yet.")
-        outputs = await self._batcher.run(model, signature, columns, rows)
-        answer = Answer(model.version, outputs, prediction_ids or self._new_ids(rows))
+        started = time.perf_counter()
+        ids = prediction_ids or self._new_ids(rows)
+        trial = None if pinned or model.version != self.current else self._trial
+        ask = functools.partial(self._batcher.run, model, signature, columns, rows)
+        if trial is not None and trial.takes(ids[0]):
+            model, outputs = await trial.answer(model, signature, columns, rows, ask)
+        else:
+            outputs = await ask()
+        self._log(model, columns, signature, ids, outputs, time.perf_counter() - started, trial)
+        return Answer(model.version, outputs, ids)
+
+    def _log(
+        self,
+        model: LoadedModel,
+        columns: Columns,
+        signature: str,
+        ids: Sequence[str],
+        outputs: Columns,
+        seconds: float,
+        trial: Trial | None,
+    ) -> None:
+        """Hands an answer to the payload log, and to the version on trial."""
+        if self._payloads is None:
+            return
+        raw = signature == RAW
+        payload = Payload(
+            ids,
+            time.time(),
+            model.version,
+            model.inputs.columns,
+            columns if raw else None,
+            None if raw else next(iter(columns.values())).tolist(),
+            outputs,
+            seconds=seconds,
+        )
+        if self._payloads.offer(payload) and trial is not None:
+            trial.shadow(payload, model, signature, self._has_shadow)
+
+    def _has_shadow(self, payload: Payload) -> None:
         if self._payloads is not None:
-            raw = signature == RAW
-            self._payloads.offer(
-                Payload(
-                    answer.prediction_ids,
-                    time.time(),
-                    model.version,
-                    model.inputs.columns,
-                    columns if raw else None,
-                    None if raw else next(iter(columns.values())).tolist(),
-                    outputs,
-                )
-            )
-        return answer
+            self._payloads.offer(payload, sample=False)
 
     def check_rows(self, rows: int) -> None:
         """Refuses a request by its number of rows, before they are read.

@@ -80,6 +80,7 @@ class Versions:
         settle_seconds: float,
         threads: int | None,
         events: Events | None = None,
+        on_trial: bool = False,
     ) -> None:
         """Makes it; nothing is loaded before `start`.
 
@@ -90,6 +91,8 @@ class Versions:
             settle_seconds: how long a version may lack its saved_model.pb, unchanged, before it counts as failed.
             threads: see `model.load`.
             events: who is told.
+            on_trial: whether the folder holds versions on trial: there may be none, then nothing is kept; and only the
+                newest counts, even if it does not load.
         """
         self._folder = folder
         self._keep = keep
@@ -97,6 +100,7 @@ class Versions:
         self._settle = settle_seconds
         self._threads = threads
         self._events = events or Events()
+        self._on_trial = on_trial
         self._loader = ThreadPoolExecutor(1, "loader")
         self._loaded: dict[int, _Loaded] = {}
         self._status: dict[int, VersionStatus] = {}
@@ -138,13 +142,18 @@ class Versions:
                 return
         raise ServingError(self._nothing_to_serve())
 
-    async def start(self) -> None:
+    async def start(self, wait: bool = True) -> None:
         """Returns when one version can answer; goes on to load others, and to watch the folder.
+
+        Args:
+            wait: false to return at once, and to do with no version until there is one.
 
         Raises:
             ServingError: there is none.
         """
         self._first = asyncio.get_running_loop().create_future()
+        if not wait:
+            self._first.set_result(None)
         self._task = asyncio.create_task(self._watch(), name="versions")
         try:
             await self._first
@@ -209,7 +218,7 @@ class Versions:
     async def _look(self) -> None:
         """Makes the loaded versions those that the folder asks for."""
         try:
-            present = await self._in_thread(_numbers, self._folder)
+            present = await self._present()
         except OSError as error:
             if self._loaded and not self._unreadable:
                 _log.error("%s cannot be read (%s); what is loaded stays loaded.", self._folder, error.strerror)
@@ -223,12 +232,20 @@ class Versions:
             if number in self._loaded or await self._try(number):
                 wanted.append(number)
         for number in sorted(set(self._loaded) - set(wanted)):
-            if any(each in self._loaded for each in wanted) or number != self.current:
+            if self._on_trial or any(each in self._loaded for each in wanted) or number != self.current:
                 await self._unload(number)
         for number in set(self._status) - set(present) - set(self._loaded):
             del self._status[number]
             self._refused.pop(number, None)
             self._incomplete.pop(number, None)
+
+    async def _present(self) -> list[int]:
+        """The versions that may be loaded, newest first."""
+        if not self._on_trial:
+            return await self._in_thread(_numbers, self._folder)
+        with contextlib.suppress(FileNotFoundError):
+            return (await self._in_thread(_numbers, self._folder))[:1]
+        return []
 
     async def _try(self, number: int) -> bool:
         """Loads a version unless that is known to fail; returns whether it is loaded."""
@@ -256,7 +273,7 @@ class Versions:
         self._status[number] = VersionStatus(number, "AVAILABLE")
         self._refused.pop(number, None)
         seconds = time.monotonic() - started
-        _log.info("Version %d is served; loading took %.2f s.", number, seconds)
+        _log.info("Version %d is %s; loading took %.2f s.", number, "tried" if self._on_trial else "served", seconds)
         self._events.loaded(model, seconds)
         if self._first is not None and not self._first.done():
             self._first.set_result(None)

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     if given.parent_process:
-        _end_with(given.parent_process)
+        end_with(given.parent_process)
     connection = _connection(given.sqlite)
     sweep = plan.load(Recorder(open_store(connection)), given.sweep)
     from operations.sweep import search  # TensorFlow, only once it is known that there is something to do
@@ -46,7 +46,7 @@ def _connection(sqlite: str | None) -> metadata_store_pb2.ConnectionConfig:
     return config
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Ends this process when its parent has gone, also if that was killed and could not say so."""
 
     def watch() -> None:

@@ -16,6 +16,7 @@ from tfx.orchestration.pipeline import Pipeline
 
 from components.span_example_gen import SpanError, SpanExampleGen
 from components.span_example_gen.executor import _check_complete
+from components.span_example_gen.marker import QUARANTINE
 from components.span_example_gen.request import Request
 from components.span_example_gen.shards import Tally, WriteShard, plan_shards
 from tests.components.span_folders import COLUMNS, parcels, write_span, write_spans
@@ -219,6 +220,20 @@ def test_the_newest_span_moves_on_when_another_arrives(workspace, base):
     assert property_of(artifact, "span") == 4
     assert features(artifact, "train") == expected([1, 2, 3])
     assert features(artifact, "eval") == expected([4])
+
+
+def test_a_span_in_quarantine_is_left_out_and_named_until_it_is_released(workspace, base):
+    whole = workspace.run(base)
+    marker = base / "span-003" / QUARANTINE
+    marker.write_text("its labels are wrong")
+    without = workspace.run(base)
+    assert features(without, "eval") == expected([2])
+    assert property_of(without, "span") == 2
+    assert json.loads(property_of(without, "quarantined")) == [3]
+    marker.unlink()
+    workspace.run(base)
+    assert workspace.states() == {"COMPLETE": 2, "CACHED": 1}
+    assert "quarantined" not in whole.custom_properties
 
 
 def test_a_fixed_window_stays_cached_when_another_span_arrives(workspace, base):

@@ -118,3 +118,28 @@ def test_the_newest_spans_are_for_evaluation(eval_spans, expected):
 def test_a_window_without_a_span_for_training_is_refused(eval_spans):
     with pytest.raises(SpanError, match="The window 3:6 leaves no span for training, because it holds 4"):
         split_spans([3, 4, 5, 6], eval_spans, "3:6")
+
+
+@pytest.mark.parametrize(
+    ("text", "left_out", "expected"),
+    [
+        ("5:8", {7}, [5, 6, 8]),
+        ("oldest:newest", {1, 12}, list(range(2, 12))),
+        ("newest-2:newest", {11}, [9, 10, 12]),  # three spans that can be used, not three numbers
+        ("newest-1:newest", {12, 11}, [9, 10]),
+        ("5:12", {12}, list(range(5, 12))),
+    ],
+)
+def test_spans_in_quarantine_are_passed_over(text, left_out, expected):
+    assert Window.parse(text).resolve(YEAR, "base", left_out) == expected
+
+
+def test_a_gap_is_still_refused_beside_a_quarantine():
+    with pytest.raises(SpanError, match="span 3 is missing between 2 and 4"):
+        Window.parse("1:5").resolve([1, 2, 4, 5], "base", {4})
+
+
+@pytest.mark.parametrize(("text", "left_out"), [("7:7", {7}), ("oldest:newest", set(YEAR))])
+def test_nothing_but_quarantine_is_refused(text, left_out):
+    with pytest.raises(SpanError, match="in quarantine"):
+        Window.parse(text).resolve(YEAR, "base", left_out)

@@ -11,11 +11,13 @@ from typing import Any
 Manifest = Mapping[str, Any]
 
 CLUSTER_SCOPED = {"Namespace", "PersistentVolume", "ClusterRole", "ClusterRoleBinding"}
-WORKLOADS = {"Deployment", "StatefulSet", "DaemonSet", "Job"}
+SERVICES = {"Deployment", "StatefulSet", "DaemonSet"}  # run until they are stopped
+WORKLOADS = {*SERVICES, "Job", "CronJob"}
 
 # What a person or another product creates before these manifests work; docs/deploy-gke.md tells how and when.
 EXTERNAL = {
     ("Secret", "flightdeck", "flightdeck-metadata"),  # kubectl create secret
+    ("Secret", "kubeflow", "flightdeck-metadata"),  # kubectl create secret
     ("Secret", "flightdeck", "flightdeck-metadata-root"),  # kubectl create secret; MariaDB only
     ("Namespace", "", "kubeflow"),  # Kubeflow Pipelines
     ("ConfigMap", "kubeflow", "kfp-launcher"),  # Kubeflow Pipelines
@@ -46,7 +48,7 @@ def selectors(manifests: list[Manifest]) -> Iterator[str]:
     pods = list(_pods(manifests))
     for manifest in manifests:
         spec, kind = manifest.get("spec", {}), manifest["kind"]
-        if kind in WORKLOADS - {"Job"} and not _matches(spec["selector"], spec["template"]["metadata"]["labels"]):
+        if kind in SERVICES and not _matches(spec["selector"], spec["template"]["metadata"]["labels"]):
             yield f"{label(manifest)} does not select its own pods"
         if kind in {"Service", "PodDisruptionBudget", "NetworkPolicy"}:
             wanted = spec.get("podSelector" if kind == "NetworkPolicy" else "selector")
@@ -81,9 +83,10 @@ def service_ports(manifests: list[Manifest]) -> Iterator[str]:
 
 
 def probes(manifests: list[Manifest]) -> Iterator[str]:
-    """Every container has a readiness and a liveness probe, of a port that it has."""
+    """Every container that serves has a readiness and a liveness probe; a probe asks a port that is there."""
+    ends = {label(each) for each in manifests if each["kind"] in WORKLOADS - SERVICES}
     for owner, container in _containers(manifests):
-        for name in ("readinessProbe", "livenessProbe"):
+        for name in () if owner in ends else ("readinessProbe", "livenessProbe"):
             if name not in container:
                 yield f"{owner}: container {container['name']} has no {name}"
         for name in ("startupProbe", "readinessProbe", "livenessProbe"):
@@ -91,6 +94,17 @@ def probes(manifests: list[Manifest]) -> Iterator[str]:
             port = (probe.get("httpGet") or probe.get("tcpSocket") or probe.get("grpc") or {}).get("port")
             if port is not None and port not in _ports(container):
                 yield f"{owner}: {name} of {container['name']} asks port {port}, which is not there"
+
+
+def schedules(manifests: list[Manifest]) -> Iterator[str]:
+    """What the clock starts ends by itself, never runs twice at a time, and says in which time zone."""
+    for job in (each for each in manifests if each["kind"] == "CronJob"):
+        if job["spec"].get("concurrencyPolicy") != "Forbid":
+            yield f"{label(job)} may run twice at a time"
+        if "activeDeadlineSeconds" not in job["spec"]["jobTemplate"]["spec"]:
+            yield f"{label(job)} may run for ever"
+        if "timeZone" not in job["spec"]:
+            yield f"{label(job)} goes by the clock of whatever node"
 
 
 def references(manifests: list[Manifest]) -> Iterator[str]:
@@ -219,6 +233,7 @@ ALL = (
     selectors,
     service_ports,
     probes,
+    schedules,
     references,
     images,
     resources,
@@ -248,7 +263,8 @@ def _pods(manifests: list[Manifest]) -> Iterator[tuple[str, Mapping[str, str], d
     """
     for manifest in manifests:
         if manifest["kind"] in WORKLOADS:
-            template = manifest["spec"]["template"]
+            job = manifest["spec"]["jobTemplate"] if manifest["kind"] == "CronJob" else manifest
+            template = job["spec"]["template"]
             claims = [each["metadata"]["name"] for each in manifest["spec"].get("volumeClaimTemplates", [])]
             pod = {**template["spec"], "claims": claims}
             yield _namespace(manifest), template["metadata"].get("labels", {}), pod, label(manifest)

@@ -99,6 +99,10 @@ def _pod(change: Callable[[dict[str, Any]], Any]) -> Callable[[Manifests], Any]:
     return lambda manifests: change(find(manifests, "Deployment", "model-server")["spec"]["template"]["spec"])
 
 
+def _job(manifests: Manifests) -> dict[str, Any]:
+    return find(manifests, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+
+
 FAULTS: dict[str, tuple[Callable, Callable[[Manifests], Any], str]] = {
     "no namespace": (checks.namespaces, _edit("Service", "model", lambda e: e["metadata"].pop("namespace")), "none"),
     "unknown namespace": (
@@ -148,6 +152,23 @@ FAULTS: dict[str, tuple[Callable, Callable[[Manifests], Any], str]] = {
         "asks port web",
     ),
     "no liveness probe": (checks.probes, _server(lambda e: e.pop("livenessProbe")), "no livenessProbe"),
+    "overlapping schedule": (
+        checks.schedules,
+        _edit("CronJob", "", lambda e: e["spec"].update(concurrencyPolicy="Allow")),
+        "twice at a time",
+    ),
+    "endless schedule": (
+        checks.schedules,
+        _edit("CronJob", "", lambda e: e["spec"]["jobTemplate"]["spec"].pop("activeDeadlineSeconds")),
+        "for ever",
+    ),
+    "schedule of no time zone": (checks.schedules, _edit("CronJob", "", lambda e: e["spec"].pop("timeZone")), "clock"),
+    "unknown secret of a job": (
+        checks.references,
+        lambda m: _job(m)["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"].update(name="x"),
+        "CronJob kubeflow/flightdeck-watch names Secret x",
+    ),
+    "job as root": (checks.security, lambda m: _job(m)["securityContext"].pop("runAsNonRoot"), "run as root"),
     "unknown secret": (
         checks.references,
         lambda m: container(m, "StatefulSet", "")["env"][0]["valueFrom"]["secretKeyRef"].update(name="x"),
@@ -318,7 +339,7 @@ def test_every_setting_reaches_a_manifest(tmp_path: Path, place: str, overlays: 
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_only_pipelines_reach_the_metadata(built: dict[str, Manifests], overlay: str) -> None:
+def test_only_pipelines_and_the_loop_reach_the_metadata(built: dict[str, Manifests], overlay: str) -> None:
     open_to = [
         peer
         for policy in built[overlay]
@@ -327,12 +348,33 @@ def test_only_pipelines_reach_the_metadata(built: dict[str, Manifests], overlay:
         if {"protocol": "TCP", "port": 3306} in rule["ports"]
         for peer in rule["from"]
     ]
+    watched = any(each["kind"] == "CronJob" for each in built[overlay])
+    labels = [{"pipelines.kubeflow.org/v2_component": "true"}, {"app.kubernetes.io/component": "watch"}]
     assert open_to == [
         {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kubeflow"}},
-            "podSelector": {"matchLabels": {"pipelines.kubeflow.org/v2_component": "true"}},
+            "podSelector": {"matchLabels": each},
         }
+        for each in labels[: 1 + watched]
     ]
+
+
+def test_the_loop_begins_with_settings_that_it_accepts(built: dict[str, Manifests]) -> None:
+    from pipeline import settings_file
+
+    loop = _job(built["local"])["containers"][0]
+    words = loop["args"]
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    overrides = [value for option, value in zip(words[::2], words[1::2], strict=True) if option == "--set"]
+    settings = settings_file.load(ROOT / given["--config"], overrides)
+
+    assert loop["command"] == ["flightdeck", "watch", "--once", "--json"]
+    assert settings.continuous.runner == "kubeflow"
+    assert settings.kubeflow is not None
+    assert settings.kubeflow.image == loop["image"]
+    assert settings.workspace == loop["volumeMounts"][0]["mountPath"]
+    names = {each["name"]: each["valueFrom"]["secretKeyRef"]["name"] for each in loop["env"]}
+    assert set(names.values()) == {settings.kubeflow.metadata_secret}
 
 
 def test_overlays_choose_one_way_of_serving_and_one_metadata_store(built: dict[str, Manifests]) -> None:

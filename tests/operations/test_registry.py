@@ -85,9 +85,9 @@ class Factory:
         )
         return model
 
-    def push(self, run: str, model: int, version: int) -> Path:
+    def push(self, run: str, model: int, version: int, canary: bool = False) -> Path:
         """What the Pusher of a run does."""
-        folder = Path(self.settings.pushed) / str(version)
+        folder = Path(self.settings.canaries if canary else self.settings.pushed) / str(version)
         write_model(folder, run)
         told = {"pushed": 1, "pushed_version": str(version), "pushed_destination": str(folder)}
         pushed = self.artifact("PushedModel", "", mlmd.ArtifactType.MODEL, **told)
@@ -380,3 +380,51 @@ def test_the_command_line_tells_what_there_is_and_refuses_in_a_sentence(three: F
     for wrong in (["promote", "nobody"], ["prune"], ["show", "four"], ["rollback", "--to", "9"]):
         with pytest.raises(RegistryError):
             models(*wrong)
+
+
+def test_a_canary_is_no_version_that_is_served_and_the_newest_is_on_trial(three: Factory) -> None:
+    registry = three.registry()
+    assert (registry.canary(), registry.canary_numbers()) == (None, set())
+    four, five = three.train("four"), three.train("five")
+    three.push("four", four, 40, canary=True)
+    three.push("five", five, 50, canary=True)
+
+    registry = three.registry()
+    found = registry.canary()
+    assert found is not None
+    assert (found.number, found.model_id, found.run_id, found.blessed) == (50, five, "five", True)
+    assert registry.served().number == 3
+    assert [each.number for each in registry.versions()] == [3, 2, 1]
+    assert registry.previous().number == 2
+
+
+def test_what_was_on_trial_is_promoted_as_a_version_and_its_trial_ends(three: Factory) -> None:
+    five = three.train("five")
+    three.push("five", five, 50, canary=True)
+    change = three.registry().promote(str(five))
+    three.registry().retire(50)
+    three.registry().retire(50)
+
+    registry = three.registry()
+    assert registry.canary() is None
+    assert registry.canary_numbers() == {50}
+    assert (registry.served().number, registry.served().model_id) == (change.version.number, five)
+    assert registry.served().number not in registry.canary_numbers()
+    assert not list(Path(three.settings.canaries).iterdir())
+
+
+def test_the_end_of_a_trial_ends_those_before_it_and_none_after(three: Factory) -> None:
+    for number, run in ((40, "four"), (50, "five"), (60, "six")):
+        three.push(run, three.train(run), number, canary=True)
+    assert [each.number for each in three.registry().prunable(9)] == [40, 50]
+    half = Path(three.settings.canaries) / ".removing-30"
+    half.mkdir()
+
+    three.registry().retire(50)
+
+    assert [each.name for each in Path(three.settings.canaries).iterdir()] == ["60"]
+    assert [(each.number, each.present) for each in three.registry().canaries()] == [
+        (60, True),
+        (50, False),
+        (40, False),
+    ]

@@ -52,6 +52,20 @@ def test_tuner_and_pusher_are_there_only_when_asked_for():
     assert "Pusher" not in nodes("push.enabled=false")
 
 
+def test_a_warm_start_asks_for_a_base_model_and_otherwise_nobody_does(compiled):
+    from pipeline import node
+    from pipeline.definition import create_pipeline
+
+    ir = node.compile_pipeline(create_pipeline(project.load(LOCAL, ["training.warm_start=true"])))
+    warm = {each.pipeline_node.node_info.id: each.pipeline_node for each in ir.nodes}
+
+    assert "SpanExampleGen" in warm["BaseModel"].upstream_nodes
+    assert "BaseModel" in warm["Trainer"].upstream_nodes
+    assert warm["Trainer"].inputs.inputs["base_model"].min_count == 0  # none on the first run
+    assert "BaseModel" not in compiled
+    assert "base_model" not in compiled["Trainer"].inputs.inputs
+
+
 def test_the_shipped_evaluation_runs_in_batches_and_its_thresholds_spare_small_slices():
     from components.evaluation.batched_extracts import why_not_batched
     from pipeline import evaluation

@@ -97,6 +97,14 @@ def single(compile_to):
     return compile_to(shipped(), one_task_per_node=True)
 
 
+def test_a_warm_start_costs_no_further_container(compile_to, grouped):
+    warm = compile_to(shipped("training.warm_start=true"))
+
+    assert set(warm.tasks) == set(grouped.tasks)
+    assert "BaseModel" in warm.nodes("data")
+    assert "BaseModel" not in grouped.nodes("data")
+
+
 @pytest.fixture(params=["grouped", "single"])
 def either(request):
     return request.getfixturevalue(request.param)

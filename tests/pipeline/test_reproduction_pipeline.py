@@ -64,6 +64,26 @@ def test_it_does_the_same_as_the_run_up_to_the_model(again):
         assert ours == theirs
 
 
+def test_it_begins_with_the_base_model_that_its_run_began_with():
+    from pipeline import definition, node
+
+    settings = settings_file.load(LOCAL, ["cache=false", "training.warm_start=true"])
+    ir = node.compile_pipeline(
+        definition.create_reproduction_pipeline(settings, "/workspace/artifacts/Trainer/model/7")
+    )
+    nodes = {each.pipeline_node.node_info.id: each.pipeline_node for each in ir.nodes}
+
+    uri = nodes["BaseModel"].parameters.parameters["artifact_uri"].field_value.string_value
+    assert uri == "/workspace/artifacts/Trainer/model/7"
+    assert "BaseModel" in nodes["Trainer"].upstream_nodes
+
+
+def test_it_begins_anew_if_its_run_did():
+    _, nodes = compiled("create_reproduction_pipeline", "cache=false", "training.warm_start=true")
+
+    assert "BaseModel" not in nodes
+
+
 @pytest.mark.parametrize("overrides", [("cache=true",), ("cache=false", "tuning.enabled=true")])
 def test_it_neither_reuses_results_nor_searches_again(overrides):
     with pytest.raises(SettingsError, match="neither"):

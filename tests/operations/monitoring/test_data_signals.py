@@ -11,11 +11,16 @@ from pipeline.settings import Monitoring
 pytestmark = pytest.mark.unit
 SCHEMA = text_format.Parse(
     """
+    default_environment: "TRAINING"
+    default_environment: "SERVING"
     feature { name: "colour" type: BYTES domain: "colour" presence { min_fraction: 1.0 } }
     feature { name: "town" type: BYTES domain: "town" distribution_constraints { min_domain_mass: 0.9 } }
     feature { name: "weight" type: FLOAT float_domain { min: 0 max: 10 } }
     feature { name: "free" type: BYTES }
-    feature { name: "answer" type: INT not_in_environment: "SERVING" }
+    feature {
+      name: "answer" type: INT not_in_environment: "SERVING"
+      drift_comparator { jensen_shannon_divergence { threshold: 0.03 } }
+    }
     string_domain { name: "colour" value: "red" value: "blue" }
     string_domain { name: "town" value: "Ulm" }
     """,
@@ -88,3 +93,17 @@ def test_an_optional_column_is_compared_with_training(lacking, exceeded):
 
 def test_a_column_that_is_not_served_is_not_missed():
     assert "answer" not in missing(rows())
+
+
+@pytest.mark.parametrize(("positives", "exceeded"), [(20, False), (33, False), (80, True)])
+def test_labels_are_compared_by_their_own_comparator(positives, exceeded):
+    def labels(positive: int) -> pd.DataFrame:
+        return pd.DataFrame({"answer": [1] * positive + [0] * (100 - positive)})
+
+    before = data_signals.statistics(labels(20), SCHEMA)
+
+    (found,) = data_signals.label_drift(labels(positives), before, SCHEMA, "the week before")
+
+    assert (found.kind, found.subject, found.threshold) == ("label", "answer", pytest.approx(0.03))
+    assert found.exceeded is exceeded
+    assert f"mean {positives / 100:.3f}" in found.meaning

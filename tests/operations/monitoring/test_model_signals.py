@@ -125,3 +125,18 @@ def test_predictions_of_another_shape_are_a_distance():
 )
 def test_traffic_is_compared_with_the_windows_before(rows, before, exceeded):
     assert model_signals.traffic(rows, before, SETTINGS).exceeded is exceeded
+
+
+@pytest.mark.parametrize(("limit", "exceeded"), [(None, False), (0.5, True), (2.0, False)])
+def test_the_slowest_answers_are_compared_with_what_is_asked_of_them(limit, exceeded):
+    seconds = np.concatenate([np.full(9800, 0.01), np.full(200, 1.0), [np.nan]])
+
+    found = model_signals.latency(seconds, SETTINGS.model_copy(update={"latency_p99_seconds": limit}))
+
+    assert found is not None
+    assert (found.kind, found.value, found.threshold) == ("latency", pytest.approx(1.0), limit)
+    assert found.exceeded is exceeded
+
+
+def test_a_log_without_latencies_says_nothing_of_them():
+    assert model_signals.latency(np.array([np.nan, np.nan]), SETTINGS) is None

@@ -36,7 +36,7 @@ def window(day: int, *exceeded: str, version: str = "7", kind: str = "drift", ok
 
 
 def after(rules, windows, earlier=(), now=START + 30 * DAY) -> Decision:
-    return decide(rules, windows, earlier, now)
+    return decide(rules, max(windows, key=lambda each: each.end), windows, earlier, now)
 
 
 @pytest.mark.parametrize(
@@ -147,5 +147,64 @@ def test_a_number_that_could_not_be_measured_is_no_reason():
 def test_more_windows_than_there_can_be_are_refused():
     with pytest.raises(ValueError, match="wants 3 of 2 windows"):
         Rule(name="never", kinds=("drift",), windows=3, of=2)
-    with pytest.raises(ValueError, match="nothing to decide"):
-        decide([], [], [], START)
+
+
+FAULT = Rule(name="fault", kinds=("missing",), action="quarantine")
+BACK = Rule(name="go back", kinds=("quality",), action="roll back")
+LEARN = Rule(name="learn", kinds=("quality",), windows=2, of=2, action="retrain")
+TELL = Rule(name="tell", kinds=("quality",))
+
+
+def both(*windows: Window) -> Window:
+    """One window with the signals of several, whose labels came with span 4."""
+    signals = tuple(signal for each in windows for signal in each.signals)
+    return windows[0].model_copy(update={"signals": signals, "spans": (4,)})
+
+
+def test_data_at_fault_say_nothing_about_a_model():
+    bad = both(window(0, "temp", kind="missing"), window(0, "auc", kind="quality"))
+
+    decision = after([FAULT, BACK, TELL], [bad])
+
+    assert (decision.action, decision.spans) == ("quarantine", (4,))
+    assert [each.action for each in decision.reasons] == ["quarantine", "none", "alert"]
+    assert "the data of this window are at fault" in decision.reasons[1].text
+
+
+def test_a_decision_names_spans_only_for_quarantine():
+    assert after([BACK], [both(window(0, "auc", kind="quality"))]).spans == ()
+    assert after([FAULT], [window(0, "temp", kind="missing")]).spans == ()
+
+
+def test_a_window_that_was_at_fault_stays_so_when_its_labels_arrive():
+    bad = both(window(0, "auc", kind="quality"))
+    first = after([FAULT], [window(0, "temp", kind="missing")])
+
+    assert after([BACK], [bad], [first]).action == "none"
+    assert after([BACK], [bad]).action == "roll back"
+
+
+def test_later_windows_do_not_look_back_at_one_that_was_at_fault():
+    windows = [window(0, "auc", kind="quality"), window(1, "auc", kind="quality")]
+    first = after([FAULT], [both(window(0, "temp", kind="missing"))])
+    fine = first.model_copy(update={"action": "alert"})
+
+    assert after([LEARN], windows, [fine]).action == "retrain"
+    assert after([LEARN], windows, [first]).action == "none"
+    # It is the data that are said to be at fault, whichever version noticed.
+    assert (
+        after([LEARN], windows, [first.model_copy(update={"version": "6", "window": "day-0+labels"})]).action == "none"
+    )
+
+
+def test_versions_whose_windows_end_together_are_each_decided_on():
+    ours, theirs = window(0, "auc", kind="quality"), window(0, version="8")
+
+    assert decide([BACK], ours, [theirs, ours], [], START).action == "roll back"
+    assert decide([BACK], theirs, [theirs, ours], [], START).version == "8"
+
+
+def test_windows_after_the_one_decided_on_do_not_count():
+    late = window(1, "auc", kind="quality")
+
+    assert decide([LEARN], window(0, "auc", kind="quality"), [late], [], START).action == "none"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from data.contract import Contract
-from operations.monitoring.served import Period, ServedError, arrived, period_before, period_of, periods, served
+from operations.monitoring.served import SPAN, Period, ServedError, arrived, period_before, period_of, periods, served
 
 pytestmark = pytest.mark.unit
 CONTRACT = Contract.load(Path(__file__).parents[3] / "data" / "contract.yaml")
@@ -102,3 +102,29 @@ def test_windows_follow_the_calendar() -> None:
     assert period_of(NIGHT, "week").begin == datetime(2013, 7, 1, tzinfo=UTC)  # a Monday
     assert period_of(NIGHT, "hour").begin == datetime(2013, 7, 1, 23, tzinfo=UTC)
     assert period_of(NIGHT, "minute").end == datetime(2013, 7, 2, tzinfo=UTC)
+
+
+def test_a_row_knows_the_span_that_it_came_with(spans):
+    other = pd.read_parquet(spans / "span-001").assign(flight_id=["a", "b", "c"])
+    (spans / "span-012").mkdir()
+    other.to_parquet(spans / "span-012" / "rows.parquet")
+
+    found = arrived(spans, keyed_by("flight_id"))
+
+    assert found is not None
+    assert found[SPAN].to_dict() == {"x": 1, "y": 1, "a": 12, "b": 12}
+
+
+def test_answers_that_nobody_saw_are_read_only_when_they_are_asked_for(tmp_path):
+    log(tmp_path, NIGHT)  # as it was written before there were shadows
+    today = Period(NIGHT - timedelta(hours=1), NIGHT + timedelta(hours=1))
+    assert len(served(tmp_path, today)) == 1
+    assert len(served(tmp_path, today, shadow=True)) == 0
+    rows = {"prediction_id": ["a", "b", "c"], "time": [NIGHT] * 3, "model_version": [1, 2, 2]}
+    pd.DataFrame({**rows, "shadow": pd.array([None, True, False], "boolean")}).to_parquet(
+        tmp_path / "day" / "9.parquet"
+    )
+
+    assert set(served(tmp_path, today)["prediction_id"]) == {str(NIGHT), "a", "c"}
+    assert list(served(tmp_path, today, shadow=True)["prediction_id"]) == ["b"]
+    assert list(served(tmp_path, today, version=2)["prediction_id"]) == ["c"]

@@ -15,8 +15,11 @@ def probability(bias: float, row: dict) -> float:
     return 1 / (1 + math.exp(-(total + COLOURS.get(row.get("colour") or "", 0.0))))
 
 
-def write(folder: Path, bias: float = 0.0) -> Path:
-    """Writes the model; `amount` is required in examples, the other two may be missing."""
+def write(folder: Path, bias: float = 0.0, trouble: str = "") -> Path:
+    """Writes the model; `amount` is required in examples, the other two may be missing.
+
+    With the trouble ``green`` it refuses that colour, and with ``slow`` it takes seconds for it.
+    """
     import tensorflow as tf
 
     class Model(tf.Module):
@@ -38,6 +41,18 @@ def write(folder: Path, bias: float = 0.0) -> Path:
 
         def score(self, amount, count, colour):
             xf = self.features(amount, count, colour)
+            green = tf.reduce_any(colour == "green")
+            if trouble == "green":
+                with tf.control_dependencies([tf.debugging.Assert(~green, ["not green"])]):
+                    amount = tf.identity(amount)
+                    xf = self.features(amount, count, colour)
+            if trouble == "slow":
+                # About three seconds on one core.
+                rounds = tf.where(green, 60, 0)
+                square = tf.fill([1200, 1200], tf.cast(tf.shape(amount)[0], tf.float32) * 1e-6)
+                for _ in tf.range(rounds):
+                    square = tf.linalg.matmul(square, square)
+                xf = {**xf, "amount_xf": xf["amount_xf"] + 0.0 * square[0, 0]}
             total = self.bias * tf.reduce_mean(self.weights) + 0.01 * xf["amount_xf"] + 0.001 * xf["count_xf"]
             return {"probability": tf.sigmoid(total + xf["colour_xf"])}
 

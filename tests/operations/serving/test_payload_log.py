@@ -1,6 +1,7 @@
 """What was asked and answered is found again in Parquet, and what was not written is counted."""
 
 import collections
+import dataclasses
 import datetime
 import os
 import time
@@ -61,6 +62,8 @@ def test_every_row_is_written_with_its_missing_values_as_null(tmp_path: Path) ->
             "prediction_id": "0-0",
             "time": datetime.datetime(2026, 5, 1, 12, 0, tzinfo=datetime.UTC),
             "model_version": 3,
+            "shadow": False,
+            "seconds": None,
             "amount": 1.5,
             "colour": "red",
             "count": 7,
@@ -70,6 +73,8 @@ def test_every_row_is_written_with_its_missing_values_as_null(tmp_path: Path) ->
             "prediction_id": "0-1",
             "time": datetime.datetime(2026, 5, 1, 12, 0, tzinfo=datetime.UTC),
             "model_version": 3,
+            "shadow": False,
+            "seconds": None,
             "amount": None,
             "colour": None,
             "count": None,
@@ -87,7 +92,7 @@ def test_excluded_columns_are_not_in_the_file(tmp_path: Path) -> None:
     writer.offer(payload())
     writer.close()
     names = pq.read_schema(files(tmp_path)[0]).names
-    assert names == ["prediction_id", "time", "model_version", "count", "probability"]
+    assert names == ["prediction_id", "time", "model_version", "shadow", "seconds", "count", "probability"]
 
 
 def test_files_are_closed_by_rows_and_no_row_is_lost(tmp_path: Path) -> None:
@@ -115,6 +120,33 @@ def test_a_file_holds_one_hour_and_one_form(tmp_path: Path) -> None:
     assert [table["prediction_id"].to_pylist()[0] for table in tables] == ["0-0", "2-0", "3-0"]
     assert [table.num_rows for table in tables] == [4, 2, 2]
     np.testing.assert_allclose(tables[2]["probability"].to_pylist(), [[0.1, 0.9], [0.2, 0.8]], rtol=1e-6)
+
+
+def test_shadows_and_latencies_are_rows_of_their_own(tmp_path: Path) -> None:
+    writer, _ = log(tmp_path)
+    writer.offer(dataclasses.replace(payload(1, moment=NOON), seconds=0.25))
+    writer.offer(dataclasses.replace(payload(2, moment=NOON), seconds=0.5))
+    writer.offer(dataclasses.replace(payload(1, moment=NOON, version=4), shadow=True))
+    writer.close()
+    rows = [row for file in files(tmp_path) for row in pq.read_table(file).to_pylist()]
+    assert [(each["prediction_id"], each["model_version"], each["shadow"], each["seconds"]) for each in rows] == [
+        ("1-0", 3, False, 0.25),
+        ("1-1", 3, False, 0.25),
+        ("2-0", 3, False, 0.5),
+        ("2-1", 3, False, 0.5),
+        ("1-0", 4, True, None),
+        ("1-1", 4, True, None),
+    ]
+
+
+def test_rows_of_another_time_are_written_once_however_often(tmp_path: Path) -> None:
+    month = dataclasses.replace(payload(), times=np.array([NOON + 86_400, NOON]))
+    for _ in range(2):
+        written = payload_log.write(tmp_path, payload_log.as_table(month), "replay-2026-05")
+    assert files(tmp_path) == [written]
+    assert written == tmp_path / "2026-05-01" / "replay-2026-05.parquet"
+    assert pq.read_table(written)["time"].to_pylist()[1].timestamp() == NOON
+    assert [each.name for each in written.parent.iterdir()] == [written.name]
 
 
 def test_a_file_is_closed_by_age_while_the_service_runs(tmp_path: Path) -> None:

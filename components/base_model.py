@@ -1,0 +1,174 @@
+"""The resolver strategy that picks the model whose weights a training begins with: a warm start.
+
+TFX's own `LatestBlessedModelStrategy` returns the newest blessed model. On the next run with nothing changed that is
+the model which this training has just made, and each repetition would learn the same rows once more, without end and
+without the cache. And a run on an older window would begin with a model that has learned what it is judged on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.components.common import resolver
+
+from components.span_example_gen import request
+
+if TYPE_CHECKING:
+    import ml_metadata as mlmd
+    from tfx import types
+
+EXAMPLES_KEY = "examples"
+MODEL_KEY = "model"
+MODEL_BLESSING_KEY = "model_blessing"
+
+# Of the Trainer's inputs.
+_BASE_MODEL_KEY = "base_model"
+# The custom properties that TFX's Evaluator writes on the ModelBlessing artifact.
+_CURRENT_MODEL_ID, _BLESSED = "current_model_id", "blessed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Ingested:
+    """What some examples are made from.
+
+    Attributes:
+        train: the spans of the training split, ascending; empty if the store does not tell.
+        evaluation: the spans of the evaluation split.
+        quarantined: the spans that were left out because they are in quarantine.
+        identity: the same for the same files and the same split.
+    """
+
+    train: tuple[int, ...]
+    evaluation: tuple[int, ...]
+    quarantined: tuple[int, ...]
+    identity: tuple[str, ...]
+
+
+class BaseModelStrategy(resolver.ResolverStrategy):
+    """Resolves the newest blessed model that a training on some examples may begin with.
+
+    Use:
+
+        base = Resolver(
+            strategy_class=BaseModelStrategy,
+            examples=examples.outputs["examples"],
+            model=Channel(type=Model),
+            model_blessing=Channel(type=ModelBlessing),
+        ).with_id("BaseModel")
+        Trainer(..., base_model=base.outputs["model"])
+
+    Passed over is a model that
+
+    - was trained on these very examples, so that a run with nothing changed begins with the same model as before and
+      comes from the cache;
+    - has learned, itself or by a model that it began with, from a span of the evaluation split: it would be judged on
+      what it knows;
+    - has so learned from a span that is in quarantine by now.
+
+    The channels without a producer are scoped to the pipeline by its name, as for the champion.
+    """
+
+    def resolve_artifacts(
+        self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
+    ) -> dict[str, list[types.Artifact]]:
+        """Returns the base model and the blessing that made it eligible.
+
+        Args:
+            store: The metadata store, which knows what each model has learned from.
+            input_dict: Artifacts by the keys `examples` (those to train on, one), `model` (all models of the
+                pipeline) and `model_blessing` (all blessings of the pipeline).
+
+        Returns:
+            The same keys: `examples` as given, `model` and `model_blessing` with one artifact each, or both empty
+            when there is no such model and training begins anew.
+
+        Raises:
+            ValueError: If the channels are not named as above.
+        """
+        _require_keys(input_dict)
+        now = _ingested(store, input_dict[EXAMPLES_KEY][0].mlmd_artifact)
+        models = {model.id: model for model in input_dict[MODEL_KEY]}
+        for blessing in sorted(input_dict[MODEL_BLESSING_KEY], key=lambda artifact: artifact.id, reverse=True):
+            model = models.get(blessing.get_int_custom_property(_CURRENT_MODEL_ID))
+            if model is None or blessing.get_int_custom_property(_BLESSED) != 1:
+                continue
+            history = list(_history(store, model.id))
+            learned = {span for each in history for span in each.train}
+            if history and history[0].identity == now.identity:
+                continue
+            if learned.isdisjoint(now.evaluation) and learned.isdisjoint(now.quarantined):
+                return {**input_dict, MODEL_KEY: [model], MODEL_BLESSING_KEY: [blessing]}
+        return {**input_dict, MODEL_KEY: [], MODEL_BLESSING_KEY: []}
+
+
+def learned_spans(store: mlmd.MetadataStore, model_id: int) -> list[int]:
+    """The spans that a model has learned from, ascending; empty if the store does not tell.
+
+    Those of the model that its training began with are among them, and so on back to one that began anew.
+
+    Args:
+        store: the metadata store.
+        model_id: of a Model artifact.
+    """
+    return sorted({span for each in _history(store, model_id) for span in each.train})
+
+
+def _history(store: mlmd.MetadataStore, model_id: int | None) -> Iterator[Ingested]:
+    """What a model was trained on, then what the model was trained on that it began with, and so on."""
+    while model_id is not None:
+        training = _maker(store, model_id)
+        inputs = {} if training is None else _inputs(store, training)
+        if EXAMPLES_KEY in inputs:
+            (examples,) = store.get_artifacts_by_id([inputs[EXAMPLES_KEY]])
+            yield _ingested(store, examples)
+        model_id = inputs.get(_BASE_MODEL_KEY)
+
+
+def _ingested(store: mlmd.MetadataStore, examples: metadata_store_pb2.Artifact) -> Ingested:
+    """What SpanExampleGen wrote about some examples."""
+    facts = _texts(examples.custom_properties)
+    spans = sorted(json.loads(facts.get(request.SPANS, "[]")))
+    ingestion = _maker(store, examples.id)
+    held_out = 0
+    if ingestion is not None:
+        (execution,) = store.get_executions_by_id([ingestion])
+        if request.EVAL_SPANS in execution.custom_properties:
+            held_out = execution.custom_properties[request.EVAL_SPANS].int_value
+    train, evaluation = (spans[:-held_out], spans[-held_out:]) if held_out else (spans, [])
+    files = facts.get(request.INPUT_FINGERPRINT, f"artifact {examples.id}")
+    quarantined = json.loads(facts.get(request.QUARANTINED, "[]"))
+    return Ingested(tuple(train), tuple(evaluation), tuple(quarantined), (files, json.dumps(train)))
+
+
+def _texts(properties: Mapping[str, metadata_store_pb2.Value]) -> dict[str, str]:
+    return {name: value.string_value for name, value in properties.items() if value.HasField("string_value")}
+
+
+def _inputs(store: mlmd.MetadataStore, execution_id: int) -> dict[str, int]:
+    """The artifacts that an execution read: key -> id, of each key the first."""
+    found: dict[str, int] = {}
+    for event in store.get_events_by_execution_ids([execution_id]):
+        if event.type == metadata_store_pb2.Event.INPUT:
+            for step in event.path.steps:
+                if step.WhichOneof("value") == "key":
+                    found.setdefault(step.key, event.artifact_id)
+    return found
+
+
+def _maker(store: mlmd.MetadataStore, artifact_id: int) -> int | None:
+    """The execution that made an artifact, which others may have reused from the cache."""
+    events = store.get_events_by_artifact_ids([artifact_id])
+    return min((event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT), default=None)
+
+
+def _require_keys(input_dict: dict[str, list[types.Artifact]]) -> None:
+    expected = {EXAMPLES_KEY, MODEL_KEY, MODEL_BLESSING_KEY}
+    if set(input_dict) != expected:
+        raise ValueError(
+            f"BaseModelStrategy needs exactly the channels {', '.join(sorted(expected))}, "
+            f"but the Resolver was given {', '.join(sorted(input_dict)) or 'none'}."
+        )

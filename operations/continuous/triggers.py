@@ -1,0 +1,196 @@
+"""What makes the loop train: pure comparisons of what is there now with what the runs before have seen.
+
+A trigger has a key that names exactly what happened. So the same thing, found again in every round and by every
+process, is the same trigger, and is handled once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from operations.monitoring.policy import Decision
+from pipeline.settings import Triggers
+
+Kind = Literal["new span", "schedule", "decision", "change"]
+# In a sentence; the rest is counted.
+_NAMED = 3
+
+
+class Trigger(BaseModel):
+    """A reason to train.
+
+    Attributes:
+        kind: what happened.
+        key: the same for the same thing, whenever and by whomever it is found.
+        reason: one sentence for people.
+        when: it was found, in UTC.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    key: str = Field(min_length=1, max_length=200)
+    reason: str
+    when: datetime
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What a model is made from besides data.
+
+    Attributes:
+        settings: those that change what is learned or how it is judged, by dotted name.
+        code: the files that the model's functions, its contract and its schema are made of: path -> digest.
+    """
+
+    settings: Mapping[str, Any]
+    code: Mapping[str, str]
+
+    def digest(self) -> str:
+        """12 hexadecimal digits."""
+        text = json.dumps([self.settings, self.code], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def differences(self, other: Recipe) -> list[str]:
+        """What differs, by name."""
+        names = [
+            name
+            for name in sorted({*self.settings, *other.settings})
+            if self.settings.get(name) != other.settings.get(name)
+        ]
+        files = [path for path in sorted({*self.code, *other.code}) if self.code.get(path) != other.code.get(path)]
+        return [*names, *files]
+
+
+@dataclasses.dataclass(frozen=True)
+class Past:
+    """A run that was made before.
+
+    Attributes:
+        run_id: the run.
+        started: in UTC.
+        succeeded: whether it came to its end, whatever it said of the model. One that failed has learned nothing.
+        triggered: whether the loop started it.
+        spans: those that it ingested, with the fingerprints of their files; empty if that is not known.
+        recipe: None if it is not known.
+    """
+
+    run_id: str
+    started: datetime
+    succeeded: bool
+    triggered: bool = False
+    spans: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    recipe: Recipe | None = None
+
+
+def find(
+    wanted: Triggers,
+    spans: Mapping[int, str],
+    recipe: Recipe,
+    decisions: Sequence[Decision],
+    served: Collection[str],
+    runs: Sequence[Past],
+    now: datetime,
+) -> list[Trigger]:
+    """Every reason to train that holds now.
+
+    Args:
+        wanted: which kinds count.
+        spans: those that a run would ingest now, with the fingerprints of their files.
+        recipe: the one of now.
+        decisions: of the monitor.
+        served: the versions that answer now.
+        runs: those made before, oldest first.
+        now: the time it is.
+    """
+    found: list[Trigger] = []
+    if wanted.new_span:
+        found += new_spans(spans, runs, now)
+    if wanted.change:
+        found += changed(recipe, runs, now)
+    if wanted.decision:
+        found += decided(decisions, served, now)
+    if wanted.every_seconds is not None:
+        found += scheduled(wanted.every_seconds, runs, now)
+    return found
+
+
+def new_spans(spans: Mapping[int, str], runs: Sequence[Past], now: datetime) -> Iterator[Trigger]:
+    """Spans that no run has learned from or been judged by, and those whose files have changed since."""
+    seen: dict[int, set[str]] = {}
+    for run in runs:
+        if run.succeeded:
+            for span, fingerprint in run.spans.items():
+                seen.setdefault(span, set()).add(fingerprint)
+    for span, fingerprint in sorted(spans.items()):
+        if fingerprint not in seen.get(span, ()):
+            what = "has changed since a run saw it" if span in seen else "is new"
+            yield Trigger(kind="new span", key=f"span:{span}:{fingerprint}", reason=f"span {span} {what}", when=now)
+
+
+def changed(recipe: Recipe, runs: Sequence[Past], now: datetime) -> Iterator[Trigger]:
+    """The recipe, if it is another one than that of the last run that the loop made.
+
+    A person's own run in between, with other settings, is a trial and no change; if it had those of now, the change is
+    made already.
+    """
+    known = [run for run in runs if run.succeeded and run.recipe is not None]
+    last = max((index for index, run in enumerate(known) if run.triggered), default=0)
+    if not known or any(run.recipe is not None and not recipe.differences(run.recipe) for run in known[last:]):
+        return
+    # Before the loop made a run, a person did, and the newest of those is what there is to go by.
+    base = known[last] if known[last].triggered else known[-1]
+    assert base.recipe is not None
+    names = recipe.differences(base.recipe)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    yield Trigger(
+        kind="change",
+        # With the run: a recipe that comes back after another one is a change again.
+        key=f"change:{recipe.digest()}:{base.run_id}",
+        reason=f"code or settings have changed since run {base.run_id}: {', '.join(names[:_NAMED])}{more}",
+        when=now,
+    )
+
+
+def decided(decisions: Sequence[Decision], served: Collection[str], now: datetime) -> Iterator[Trigger]:
+    """Decisions to retrain, about versions that still answer."""
+    for decision in decisions:
+        if decision.action == "retrain" and decision.version in served:
+            reasons = [each.text for each in decision.reasons if each.action == "retrain"]
+            yield Trigger(
+                kind="decision",
+                key=f"decision:{decision.window}/{decision.version}",
+                reason="; ".join(reasons) or f"the monitor wants it, after {decision.window}",
+                when=now,
+            )
+
+
+def scheduled(every_seconds: float, runs: Sequence[Past], now: datetime) -> Iterator[Trigger]:
+    """The schedule, if the last run began so long ago; also if that one failed."""
+    last = max(runs, key=lambda each: each.started, default=None)
+    if last is None:
+        yield Trigger(kind="schedule", key="schedule:first", reason="there has been no run yet", when=now)
+    elif now - last.started >= timedelta(seconds=every_seconds):
+        yield Trigger(
+            kind="schedule",
+            key=f"schedule:{last.run_id}",
+            reason=f"the last run, {last.run_id}, began more than {every_seconds:g} s ago",
+            when=now,
+        )
+
+
+def pause(starts: int, first_seconds: float) -> float:
+    """Seconds before a run is tried again.
+
+    Args:
+        starts: how many there have been, at least 1.
+        first_seconds: after the first; it doubles with each further one, up to an hour.
+    """
+    return min(3600.0, first_seconds * 2 ** (starts - 1))

@@ -1,0 +1,96 @@
+"""What the version before the served one would have answered to the same requests, and whether that was better."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from operations.batch.prediction import to_arrays, types
+from operations.ledger.significance import bootstrap, why_not
+from operations.monitoring.signals import Signal
+from pipeline.settings import Monitoring
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from operations.serving.model import LoadedModel
+
+_METRIC = "log_loss"
+
+
+class RescoringError(ValueError):
+    """A model cannot answer logged requests; the text says why, as the end of a sentence."""
+
+
+def answers(model: LoadedModel, rows: pd.DataFrame, output: str) -> np.ndarray:
+    """What a model answers to logged requests.
+
+    Args:
+        model: any version; it may take fewer columns than the one that was asked.
+        rows: in the columns of the payload log.
+        output: of the model, one number per row.
+
+    Returns:
+        Float64 [rows].
+
+    Raises:
+        RescoringError: the log lacks a column that the model takes, or the model has no such output.
+    """
+    import pyarrow as pa
+
+    wanted = types(model)
+    if absent := [name for name in wanted if name not in rows.columns]:
+        raise RescoringError(f"it takes {', '.join(absent)}, which the payload log does not have")
+    if output not in model.outputs:
+        raise RescoringError(f"it gives no {output}")
+    kinds = {"int64": pa.int64(), "float32": pa.float32(), "string": pa.string()}
+    batch = pa.record_batch(
+        {name: pa.array(rows[name], from_pandas=True).cast(kinds[dtype]) for name, dtype in wanted.items()}
+    )
+    return model.predict(to_arrays(batch))[output].reshape(-1).astype(float)
+
+
+def compared(
+    labels: np.ndarray, served: np.ndarray, previous: np.ndarray, version: int, settings: Monitoring
+) -> Signal:
+    """By how much the log loss of the served version exceeds that of the one before it, on the same rows.
+
+    Args:
+        labels: 0 or 1 [rows].
+        served: probabilities that were answered [rows].
+        previous: those that the version before would have answered [rows].
+        version: its number.
+        settings: say by how much it may be better, and by how many labels that can be told.
+    """
+    reason = why_not(labels, served, previous)
+    if len(labels) < settings.fewest_labels:
+        reason = f"{len(labels):,} labels have arrived, and {settings.fewest_labels:,} are needed"
+    if reason is not None:
+        return unknown(version, reason, settings)
+    (found,) = bootstrap(labels, previous, served, [_METRIC])
+    exceeded = found.low > settings.previous_may_win
+    return Signal(
+        kind="previous",
+        name="log_loss_difference",
+        subject=_METRIC,
+        value=found.difference,
+        low=found.low,
+        high=found.high,
+        threshold=settings.previous_may_win,
+        exceeded=exceeded,
+        meaning=f"the log loss is {found.second:.4f}, and that of version {version} on the same {found.rows:,} "
+        f"labelled requests would have been {found.first:.4f}: {found.difference:+.4f} ({found.low:+.4f} to "
+        f"{found.high:+.4f}), {'all of it' if exceeded else 'not certainly'} beyond {settings.previous_may_win:g}",
+    )
+
+
+def unknown(version: int, reason: str, settings: Monitoring) -> Signal:
+    """The same, where it cannot be told: `reason` is the end of a sentence."""
+    return Signal(
+        kind="previous",
+        name="log_loss_difference",
+        subject=_METRIC,
+        value=None,
+        threshold=settings.previous_may_win,
+        meaning=f"it cannot be told whether version {version} would have been better: {reason}",
+    )

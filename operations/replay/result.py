@@ -1,0 +1,204 @@
+"""What came of a replay: the document that the command, the report site and benchmarks read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+FILE = "replay.json"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Interval(_Frozen):
+    """A number with its 95 % confidence interval; None where there are too few rows of either label."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class Month(_Frozen):
+    """What one level served in one month, judged by the true labels.
+
+    Attributes:
+        month: such as ``2013-07``.
+        span: the number of the span that the month is.
+        rows: requests that were answered.
+        versions: how many versions answered.
+        auc: area under the ROC curve, DeLong's interval.
+        log_loss: mean, with a bootstrap interval.
+        calibration: mean prediction by mean label, with a bootstrap interval.
+        fault: the fault that was injected into the month, if one was.
+    """
+
+    month: str
+    span: int
+    rows: int
+    versions: int
+    auc: Interval
+    log_loss: Interval
+    calibration: Interval
+    fault: str | None = None
+
+
+class Event(_Frozen):
+    """Something that happened.
+
+    Attributes:
+        when: by the simulated clock.
+        kind: training, deployment, rollback, rejection, quarantine, decision.
+        text: one sentence.
+    """
+
+    when: datetime
+    kind: str
+    text: str
+
+
+class FalseAlarms(_Frozen):
+    """How often a kind of signal was exceeded in months without a fault.
+
+    Attributes:
+        kind: of the signal, as in the settings of the monitor.
+        judged: how many signals had a value and a threshold.
+        exceeded: how many were exceeded.
+        subjects: the columns or measures that were exceeded, with the number of times.
+    """
+
+    kind: str
+    judged: int
+    exceeded: int
+    subjects: dict[str, int] = {}
+
+
+class FaultOutcome(_Frozen):
+    """What a level made of the fault.
+
+    Attributes:
+        fault: its name in the settings.
+        column: the one that is at fault.
+        month: in which it was injected.
+        detected_after_days: simulated days from its begin until a decision asked for something because of it; None if
+            none ever did.
+        within_month: whether that was in the month of the fault: by its end, when the window closes.
+        named: whether an alert named the column.
+        action: what the decision asked for.
+        recovered_after_days: simulated days from its begin until neither the requests nor a served model had anything
+            of it; None if that was never so again.
+        log_loss_in_month: of what was served in the month.
+    """
+
+    fault: str
+    column: str
+    month: str
+    detected_after_days: float | None
+    within_month: bool
+    named: bool
+    action: str | None
+    recovered_after_days: float | None
+    log_loss_in_month: float | None
+
+
+class Level(_Frozen):
+    """One level of maturity.
+
+    Attributes:
+        level: 0, 1 or 2.
+        name: in words.
+        months: what it served, by month.
+        log_loss: over all rows of all months.
+        auc: over all rows of all months.
+        trainings: runs of the pipeline, the first one included.
+        refused: of those, how many gave no blessed model.
+        deployments: how often another model was served, the first one included.
+        rollbacks: how often an earlier one was restored.
+        rejected: how many versions on trial were turned down.
+        quarantined: spans that were kept out of training.
+        alerts: that people got.
+        wall_seconds: of the machine that played it, by what was done: serving, monitoring, training, deploying.
+        cpu_seconds: the same of its processors, child processes included.
+        false_alarms: by kind of signal; of months without a fault.
+        fault: what it made of the fault, if one was injected.
+        events: in their order.
+    """
+
+    level: int
+    name: str
+    months: tuple[Month, ...]
+    log_loss: float
+    auc: float
+    trainings: int
+    refused: int
+    deployments: int
+    rollbacks: int
+    rejected: int
+    quarantined: tuple[int, ...]
+    alerts: int
+    wall_seconds: dict[str, float]
+    cpu_seconds: dict[str, float]
+    false_alarms: tuple[FalseAlarms, ...]
+    fault: FaultOutcome | None
+    events: tuple[Event, ...]
+
+
+class Comparison(_Frozen):
+    """How much the log loss of one level exceeds that of another on the same requests of all months.
+
+    Attributes:
+        level: the one.
+        against: the other.
+        metric: ``log_loss`` or ``auc``.
+        difference: level - against; for the log loss, less than zero means that `level` is better.
+        low: lower end of the 95 % interval: paired bootstrap, or DeLong's for the AUC.
+        high: upper end.
+        rows: on how many requests.
+    """
+
+    level: int
+    against: int
+    metric: str
+    difference: float
+    low: float
+    high: float
+    rows: int
+
+
+class Result(_Frozen):
+    """A replay.
+
+    Attributes:
+        name: of the replay, and of its folder.
+        use_case: as in the settings.
+        first: the first month that was served.
+        last: the last one.
+        fault: NAME@SPAN, or None.
+        finished: when, in real time.
+        commit: of the code, if it is known.
+        levels: that were played.
+        comparisons: of each level with each lower one.
+    """
+
+    name: str
+    use_case: str
+    first: str
+    last: str
+    fault: str | None
+    finished: datetime
+    commit: str | None
+    levels: tuple[Level, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+def read(file: Path) -> Result:
+    """The result in a file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is something else.
+    """
+    return Result.model_validate_json(file.read_text(encoding="utf-8"))

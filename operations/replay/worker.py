@@ -1,0 +1,84 @@
+"""One level as a process: ``python -m operations.replay.worker``. A level may be killed at any moment, and goes on."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from operations.replay.plan import Plan, ReplayError, level_settings
+from operations.replay.steps import Step
+from operations.sweep.worker import end_with
+from pipeline import settings_file, store
+from pipeline.recorder import open_store
+from pipeline.workspace import WorkspaceError, exclusive
+
+# For a process that was killed to be gone, with what it held.
+_PATIENCE_SECONDS = 15.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Plays a level to its end.
+
+    Returns:
+        0; 2 if it cannot go on, for a reason that is the last line on standard error.
+    """
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    end_with(given.parent_process)
+    plan = Plan.model_validate_json((given.root / "plan.json").read_text(encoding="utf-8"))
+    shared = settings_file.from_document(json_of(given.root / "settings.json"))
+    settings = level_settings(shared, given.root, given.level)
+    with os.fdopen(given.events, "w", buffering=1, encoding="utf-8") as events:
+
+        def tell(step: Step) -> None:
+            events.write(step.model_dump_json() + "\n")
+
+        try:
+            _play(settings, plan, Path(shared.spans), tell)
+        except ValueError as error:
+            if not type(error).__module__.startswith(("components.", "data.", "operations.", "pipeline.")):
+                raise
+            logging.exception("The level cannot go on.")
+            print(error, file=sys.stderr)
+            return 2
+    return 0
+
+
+def json_of(file: Path):
+    """What a JSON file holds."""
+    import json
+
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _play(settings, plan: Plan, source: Path, tell) -> None:
+    from operations.replay.level import Player
+
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            with exclusive(settings):
+                Player(settings, plan, source, open_store(store.connection(settings)), tell).play()
+            return
+        except WorkspaceError as error:
+            if time.monotonic() > deadline:
+                raise ReplayError(str(error)) from None
+            time.sleep(0.5)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m operations.replay.worker", description=__doc__)
+    parser.add_argument("--root", required=True, type=Path, help="the folder of the replay")
+    parser.add_argument("--level", required=True, type=int)
+    parser.add_argument("--events", required=True, type=int, help="a file descriptor for the steps that are done")
+    parser.add_argument("--parent-process", required=True, type=int, help="end when it is no longer the parent")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""What a service saw of a version on trial that its answers do not tell: failures, and requests that it left out.
+
+Whoever judges the version is another process, perhaps on another machine; what they share is the folder of the payload
+log. Each service keeps a file of its own there, ``canary/VERSION/HOST-PID.json``, and replaces it whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+from pathlib import Path
+
+_FOLDER = "canary"
+
+
+class CanaryRecordError(ValueError):
+    """What a service recorded cannot be read; the text says why."""
+
+
+@dataclasses.dataclass
+class CanaryRecord:
+    """Counts of one service, or of several together.
+
+    Attributes:
+        answered: requests that the version answered.
+        failed: requests that it failed to answer, or not in time, though the served version could.
+        failure: the last time, in words.
+        dropped_rows: rows that it was not given, because too many waited.
+        does_not_load: why it could not be loaded; empty if it could.
+    """
+
+    answered: int = 0
+    failed: int = 0
+    failure: str = ""
+    dropped_rows: int = 0
+    does_not_load: str = ""
+
+
+def write(log: Path, version: int, record: CanaryRecord) -> None:
+    """Replaces what this process has recorded of a version.
+
+    Args:
+        log: the folder of the payload log.
+        version: the number of the version on trial.
+        record: everything that this process has seen of it.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    folder = log / _FOLDER / str(version)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{socket.gethostname()}-{os.getpid()}.json"
+    temporary = target.with_name(f".{target.name}.part")
+    temporary.write_text(json.dumps(dataclasses.asdict(record)), encoding="utf-8")
+    os.replace(temporary, target)
+
+
+def read(log: Path, version: int) -> CanaryRecord:
+    """What all services have recorded of a version, together; nothing if there is no record.
+
+    Args:
+        log: the folder of the payload log.
+        version: the number of the version on trial.
+
+    Raises:
+        CanaryRecordError: a record is there and cannot be read.
+    """
+    together = CanaryRecord()
+    for file in sorted((log / _FOLDER / str(version)).glob("[!.]*.json"), key=lambda each: each.stat().st_mtime):
+        try:
+            record = CanaryRecord(**json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise CanaryRecordError(f"What a service recorded of version {version} cannot be read: {file}.") from error
+        together.answered += record.answered
+        together.failed += record.failed
+        together.failure = record.failure or together.failure
+        together.dropped_rows += record.dropped_rows
+        together.does_not_load = record.does_not_load or together.does_not_load
+    return together

@@ -1,0 +1,303 @@
+"""A version on trial beside the served one: it is asked, watched and recorded, and never in the way of a request.
+
+In the mode ``shadow`` it answers what the served version has answered already, in a thread and a queue of its own, and
+nobody but the payload log sees that. In the mode ``split`` it alone answers a share of the requests, which a hash of
+their prediction ids chooses; what it cannot answer in time, the served version answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from operations.serving import canary_record
+from operations.serving.batching import Batcher
+from operations.serving.canary_record import CanaryRecord
+from operations.serving.columns import Columns
+from operations.serving.errors import NotReadyError
+from operations.serving.metrics import Metrics
+from operations.serving.model import RAW, LoadedModel, one_line
+from operations.serving.payload_log import Payload
+from operations.serving.versions import Events, Versions
+
+if TYPE_CHECKING:
+    from pipeline.settings import Canary, Serving
+
+# How often what was recorded is written, and after how many failures in a row clients are spared any more of them.
+_RECORD_SECONDS = 1.0
+_FAILURES_IN_A_ROW = 3
+_log = logging.getLogger(__name__)
+
+
+class Trial:
+    """Asks the newest version of the folder of canaries. All methods are for the thread of one event loop."""
+
+    def __init__(self, folder: Path, settings: Canary, serving: Serving, log: Path, metrics: Metrics) -> None:
+        """Makes it; nothing is loaded before `start`.
+
+        Args:
+            folder: of the versions on trial; it need not be there.
+            settings: the section ``canary``; its mode is not ``off``.
+            serving: the section ``serving``.
+            log: the folder of the payload log, where its record goes, too.
+            metrics: of the service.
+        """
+        self._settings = settings
+        self._log = log
+        self._metrics = metrics
+        self._records: dict[int, CanaryRecord] = {}
+        self._written: dict[int, CanaryRecord] = {}
+        self._in_a_row: dict[int, int] = {}
+        self._unfit: dict[tuple[int, int], str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._keeping: asyncio.Task[None] | None = None
+        self._batcher: Batcher | None = None
+        self._serving = serving
+        self._versions = Versions(
+            folder,
+            1,
+            serving.poll_seconds,
+            serving.settle_seconds,
+            serving.threads,
+            Events(self._has_loaded, self._has_failed, self._has_unloaded),
+            on_trial=True,
+        )
+
+    async def start(self) -> None:
+        """Begins to watch the folder; returns at once."""
+        rows = self._settings.queue_rows
+        self._batcher = Batcher(self._serving.max_batch_rows, self._serving.batch_delay_ms / 1000, rows, self._has_run)
+        await self._versions.start(wait=False)
+        self._keeping = asyncio.create_task(self._keep(), name="canary record")
+
+    async def stop(self) -> None:
+        """Answers what waits, writes the record, and unloads. May be called twice."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeping
+            self._keeping = None
+        if self._batcher is not None:
+            await self._batcher.stop()
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._write)
+        await self._versions.stop()
+
+    @property
+    def version(self) -> int | None:
+        """The number of the version on trial; None if none is loaded."""
+        return self._versions.current
+
+    def shadow(self, payload: Payload, served: LoadedModel, signature: str, log: Callable[[Payload], object]) -> None:
+        """Has a request that was answered answered again; returns at once.
+
+        Args:
+            payload: the request and its answer.
+            served: the version that gave it.
+            signature: which was asked.
+            log: takes the request with the answer of the version on trial.
+        """
+        if self._settings.mode != "shadow" or self.version is None:
+            return
+        task = asyncio.create_task(self._shadow(payload, served, signature, log))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def takes(self, prediction_id: str) -> bool:
+        """Whether the version on trial is to answer a request in place of the served one.
+
+        The same id always finds the same version while that is on trial, on every server. For the next one the dice
+        are cast anew, or always the same clients would have to try.
+
+        Args:
+            prediction_id: of the first row.
+        """
+        version = self.version
+        if self._settings.mode != "split" or version is None or self._in_a_row.get(version, 0) >= _FAILURES_IN_A_ROW:
+            return False
+        digest = hashlib.blake2b(prediction_id.encode(), digest_size=8, salt=str(version).encode()[-16:]).digest()
+        return int.from_bytes(digest) < self._settings.share * 2**64
+
+    async def answer(
+        self,
+        served: LoadedModel,
+        signature: str,
+        columns: Columns,
+        rows: int,
+        otherwise: Callable[[], Awaitable[Columns]],
+    ) -> tuple[LoadedModel, Columns]:
+        """Has a request answered by the version on trial.
+
+        Args:
+            served: the version whose inputs the columns are.
+            signature: which to ask.
+            columns: the arrays.
+            rows: how many.
+            otherwise: asks the served version, if the one on trial does not answer.
+
+        Returns:
+            The version that answered, and its outputs.
+
+        Raises:
+            RequestError: what `otherwise` raises: a request that no version can answer is not held against one.
+        """
+        version, reason = None, ""
+        try:
+            with self._versions.using() as model:
+                version = model.version
+                outputs = await self._ask(model, served, signature, columns, rows)
+                self._record(version).answered += 1
+                self._in_a_row[version] = 0
+                return model, outputs
+        except NotReadyError:
+            # It has just been removed, or too many wait for it.
+            if version is not None:
+                self._dropped(version, rows)
+                version = None
+        except Exception as error:
+            reason = one_line(error)
+        outputs = await otherwise()
+        if version is not None:
+            self._failed(version, reason)
+        return served, outputs
+
+    def _failed(self, version: int, reason: str) -> None:
+        """Counts a request that the version could not answer, and the served one could."""
+        record = self._record(version)
+        record.failed += 1
+        record.failure = reason
+        self._in_a_row[version] = self._in_a_row.get(version, 0) + 1
+        self._metrics.canary_requests.labels(version, "failed").inc()
+
+    def _dropped(self, version: int, rows: int) -> None:
+        """Counts a request that the version was not given."""
+        self._record(version).dropped_rows += rows
+        self._metrics.canary_requests.labels(version, "dropped").inc()
+
+    async def _shadow(
+        self, payload: Payload, served: LoadedModel, signature: str, log: Callable[[Payload], object]
+    ) -> None:
+        columns = payload.columns
+        if columns is None:
+            examples = np.empty(payload.rows, object)
+            examples[:] = payload.examples
+            columns = {"": examples}
+        try:
+            with self._versions.using() as model:
+                started = time.perf_counter()
+                try:
+                    outputs = await self._ask(model, served, signature, columns, payload.rows)
+                except NotReadyError:
+                    self._dropped(model.version, payload.rows)
+                    return
+                except Exception as error:
+                    self._failed(model.version, one_line(error))
+                    return
+                self._record(model.version).answered += 1
+                answer = dataclasses.replace(
+                    payload,
+                    version=model.version,
+                    inputs=model.inputs.columns,
+                    outputs=outputs,
+                    shadow=True,
+                    seconds=time.perf_counter() - started,
+                )
+                log(answer)
+        except NotReadyError:
+            return  # It has just been removed.
+        except Exception:
+            # Whatever goes wrong here, nobody waits for it.
+            _log.exception("A shadow request failed inside the service")
+
+    async def _ask(
+        self, model: LoadedModel, served: LoadedModel, signature: str, columns: Columns, rows: int
+    ) -> Columns:
+        """The outputs of a version on trial.
+
+        Raises:
+            NotReadyError: too many rows wait for it.
+            Exception: it cannot be asked this, or does not answer, or not in time.
+        """
+        assert self._batcher is not None
+        if unfit := self._why_unfit(model, served):
+            raise ValueError(unfit)
+        if signature == RAW:
+            columns = {name: columns[name] for name in model.inputs.names}
+        else:
+            # Serialised examples, whatever each version calls its one input.
+            columns = dict(zip(model.signature(signature).inputs.names, columns.values(), strict=True))
+        limit = self._settings.answer_seconds
+        started = time.perf_counter()
+        try:
+            found = await asyncio.wait_for(self._batcher.run(model, signature, columns, rows), limit)
+        except TimeoutError:
+            raise ValueError(f"It did not answer within {limit:g} s.") from None
+        self._metrics.canary_requests.labels(model.version, "answered").inc()
+        self._metrics.canary_seconds.labels(model.version).observe(time.perf_counter() - started)
+        return found
+
+    def _why_unfit(self, model: LoadedModel, served: LoadedModel) -> str:
+        """Why a version cannot answer the requests that another one is asked; empty if it can."""
+        key = model.version, served.version
+        if key not in self._unfit:
+            self._unfit[key] = _compared(model, served)
+            if self._unfit[key]:
+                self._record(model.version).does_not_load = self._unfit[key]
+        return self._unfit[key]
+
+    def _record(self, version: int) -> CanaryRecord:
+        return self._records.setdefault(version, CanaryRecord())
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(_RECORD_SECONDS)
+            await asyncio.to_thread(self._write)
+
+    def _write(self) -> None:
+        """Writes what has changed. The log may be full or away; then it is tried again."""
+        for version, record in list(self._records.items()):
+            now = dataclasses.replace(record)
+            if self._written.get(version) == now:
+                continue
+            try:
+                canary_record.write(self._log, version, now)
+            except OSError as error:
+                _log.error("What was seen of canary %d cannot be written: %s", version, error)
+            else:
+                self._written[version] = now
+
+    def _has_run(self, model: LoadedModel, rows: int, outputs: Columns) -> None:
+        self._metrics.predictions.observe(model.version, outputs)
+
+    def _has_loaded(self, model: LoadedModel, seconds: float) -> None:
+        self._record(model.version).does_not_load = ""
+        self._metrics.canary.set(model.version)
+
+    def _has_failed(self, version: int, reason: str) -> None:
+        self._record(version).does_not_load = reason
+
+    def _has_unloaded(self, version: int) -> None:
+        self._metrics.predictions.forget(version)
+        if self.version is None:
+            self._metrics.canary.set(0)
+
+
+def _compared(model: LoadedModel, served: LoadedModel) -> str:
+    types = {name: column.dtype for name, column in served.inputs.columns.items()}
+    others = [name for name, column in model.inputs.columns.items() if types.get(name) != column.dtype]
+    if others:
+        return f"It takes {', '.join(others)}, which requests do not have, because version {served.version} does not."
+    missing = [name for name in served.outputs if name not in model.outputs]
+    if missing:
+        return f"It does not give {', '.join(missing)}, as version {served.version} does."
+    return ""

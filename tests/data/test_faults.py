@@ -1,0 +1,45 @@
+"""The faults for the replay: one column each, in its type, the same for the same seed."""
+
+import pyarrow as pa
+import pytest
+
+from data import faults
+
+pytestmark = pytest.mark.unit
+
+ROWS = pa.table(
+    {
+        "temp": pa.array([32.0, 212.0, None] * 400, pa.float32()),
+        "carrier": ["UA", "AA", "B6"] * 400,
+        "arrived_late": pa.array([0, 1, 0] * 400, pa.int64()),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("fault", "column"),
+    [
+        (faults.celsius, "temp"),
+        (faults.renamed_carrier, "carrier"),
+        (faults.poisoned_labels, "arrived_late"),
+    ],
+)
+def test_a_fault_changes_its_column_alone(fault, column):
+    faulty = fault(ROWS, 7)
+    assert faulty.schema == ROWS.schema
+    assert [name for name in ROWS.column_names if not faulty[name].equals(ROWS[name])] == [column]
+    assert faulty.equals(fault(ROWS, 7))
+
+
+def test_the_sensor_reports_celsius():
+    assert faults.celsius(ROWS, 7)["temp"].to_pylist()[:3] == [0.0, 100.0, None]
+
+
+def test_one_airline_has_another_code():
+    assert faults.renamed_carrier(ROWS, 7)["carrier"].to_pylist()[:3] == ["U2", "AA", "B6"]
+
+
+def test_half_of_the_labels_are_turned_round():
+    before, after = (rows["arrived_late"].to_numpy() for rows in (ROWS, faults.poisoned_labels(ROWS, 7)))
+    assert abs((before != after).mean() - faults.FLIPPED) < 0.05
+    assert not (after == faults.poisoned_labels(ROWS, 8)["arrived_late"].to_numpy()).all()

@@ -1,0 +1,63 @@
+"""Whether the version before would have been better on the same requests."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from operations.monitoring import rescoring
+from operations.monitoring.rescoring import RescoringError, compared
+from operations.serving.model import load
+from pipeline.settings import Monitoring
+from tests.operations.canary.traffic import world
+from tests.operations.serving import small_model
+
+SETTINGS = Monitoring(fewest_labels=1000)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("served_noise", "previous_noise", "may_win", "exceeded"),
+    [
+        pytest.param(0.8, 0.0, 0.002, True, id="the one before was better"),
+        pytest.param(0.8, 0.0, 0.5, False, id="but not by more than it may be"),
+        pytest.param(0.0, 0.8, 0.002, False, id="the one before was worse"),
+        pytest.param(0.0, 0.0, 0.002, False, id="both alike"),
+    ],
+)
+def test_the_version_before_is_compared_on_the_same_rows(served_noise, previous_noise, may_win, exceeded):
+    _, _, served, labels = world(4000, served_noise)
+    _, _, previous, _ = world(4000, previous_noise)
+
+    found = compared(labels, served, previous, 6, SETTINGS.model_copy(update={"previous_may_win": may_win}))
+
+    assert (found.kind, found.subject, found.threshold) == ("previous", "log_loss", may_win)
+    assert found.exceeded is exceeded
+    assert found.low <= found.value <= found.high
+    assert "version 6" in found.meaning
+
+
+@pytest.mark.unit
+def test_too_few_labels_or_too_few_of_one_kind_tell_nothing():
+    _, good, noisy, labels = world(1000, 0.8)
+
+    for found in (
+        compared(labels[:999], noisy[:999], good[:999], 6, SETTINGS),
+        compared(0 * labels, noisy, good, 6, SETTINGS),
+    ):
+        assert (found.value, found.exceeded) == (None, False)
+        assert "cannot be told" in found.meaning
+
+
+@pytest.mark.component
+def test_logged_requests_are_answered_as_they_were_when_they_came(tmp_path):
+    model = load(small_model.write(tmp_path / "model", 0.5), 6)
+    rows = [{"amount": 20.0, "count": 10, "colour": "red"}, {"amount": None, "count": None, "colour": None}]
+    logged = pd.DataFrame(rows).astype({"count": "Int64"})
+
+    found = rescoring.answers(model, logged, "probability")
+
+    np.testing.assert_allclose(found, [small_model.probability(0.5, row) for row in rows], rtol=1e-5)
+    with pytest.raises(RescoringError, match="takes colour, which the payload log"):
+        rescoring.answers(model, logged.drop(columns="colour"), "probability")
+    with pytest.raises(RescoringError, match="gives no score"):
+        rescoring.answers(model, logged, "score")

@@ -1,0 +1,232 @@
+"""A version on trial: asked, watched and recorded, and never in the way of a request."""
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Literal
+
+import pyarrow.dataset as ds
+import pytest
+
+from operations.serving import canary_record, columns
+from operations.serving.errors import ServingError, UnprocessableError
+from operations.serving.model import EXAMPLES
+from operations.serving.service import Answer, Service
+from pipeline.settings import Canary, Payloads, Serving
+from tests.operations.serving import half_plus_three, small_model
+from tests.operations.serving.small_model import push
+from tests.operations.serving.test_service import ROW, columns_of_examples, metric, until
+
+pytestmark = pytest.mark.component
+SERVED, ON_TRIAL = 3, 50
+GREEN = {**ROW, "colour": "green"}
+
+
+@pytest.fixture(scope="session")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("troubled")
+    return {each: small_model.write(folder / each, 1.0, each) for each in ("green", "slow")}
+
+
+@contextlib.asynccontextmanager
+async def trying(
+    folder: Path, served: Path, canary: Path | None, mode: Literal["shadow", "split"], **settings
+) -> AsyncIterator[Service]:
+    """A service whose version 3 has a model, and perhaps version 50 on trial, which is loaded when this begins."""
+    push(served, folder / "models", SERVED)
+    if canary is not None:
+        push(canary, folder / "models-canary", ON_TRIAL)
+    service = Service(
+        "small",
+        folder / "models",
+        Serving(poll_seconds=0.05, settle_seconds=0.2, payloads=Payloads(rotate_seconds=3600)),
+        folder / "payloads",
+        canaries=folder / "models-canary",
+        canary=Canary(mode=mode, **settings),
+    )
+    await service.start()
+    try:
+        if canary is not None:
+            await until(lambda: metric(service, "canary_version") == ON_TRIAL)
+        yield service
+    finally:
+        await service.stop()
+
+
+async def ask(service: Service, name: str, row: dict = ROW, version: int | None = None) -> Answer:
+    with service.using(version) as model:
+        arrays = columns.from_rows([row], model.inputs)
+        return await service.predict(model, arrays, prediction_ids=[name], pinned=version is not None)
+
+
+def logged(folder: Path) -> list[dict]:
+    return ds.dataset(folder / "payloads", format="parquet", exclude_invalid_files=True).to_table().to_pylist()
+
+
+def outcomes(service: Service) -> dict[str, float]:
+    found = {}
+    for outcome in ("answered", "failed", "dropped"):
+        with contextlib.suppress(AssertionError):
+            found[outcome] = metric(service, "canary_requests_total", version=str(ON_TRIAL), outcome=outcome)
+    return found
+
+
+def test_a_shadow_answers_the_same_requests_and_only_the_log_sees_it(models, tmp_path) -> None:
+    async def scenario() -> None:
+        async with trying(tmp_path, models[0.0], models[1.0], "shadow") as service:
+            answers = await asyncio.gather(*(ask(service, f"r{number}") for number in range(20)))
+            with service.using() as model:
+                examples = columns_of_examples([ROW, GREEN])
+                answers.append(await service.predict(model, examples, EXAMPLES, ["e0", "e1"]))
+            assert {each.version for each in answers} == {SERVED}
+            await ask(service, "pinned", version=SERVED)
+            await until(lambda: outcomes(service) == {"answered": 21})
+
+    asyncio.run(scenario())
+    rows = logged(tmp_path)
+    seen = {each["prediction_id"]: each for each in rows if not each["shadow"]}
+    shadows = {each["prediction_id"]: each for each in rows if each["shadow"]}
+    assert set(seen) == set(shadows) | {"pinned"}
+    assert len(shadows) == 22
+    for name, shadow in shadows.items():
+        own = seen[name]
+        assert (own["model_version"], shadow["model_version"]) == (SERVED, ON_TRIAL)
+        assert shadow["time"] == own["time"]
+        assert {each: shadow[each] for each in small_model.COLUMNS} == {each: own[each] for each in small_model.COLUMNS}
+        assert shadow["probability"] == pytest.approx(small_model.probability(1.0, own), rel=1e-5)
+        assert own["probability"] == pytest.approx(small_model.probability(0.0, own), rel=1e-5)
+        assert own["seconds"] > 0
+        assert shadow["seconds"] > 0
+    assert canary_record.read(tmp_path / "payloads", ON_TRIAL).answered == 21
+
+
+def test_a_split_gives_a_share_of_the_ids_to_the_version_on_trial_and_always_the_same(models, tmp_path) -> None:
+    async def scenario() -> None:
+        async with trying(tmp_path, models[0.0], models[1.0], "split", share=0.2) as service:
+            names = [f"client-{number}" for number in range(1000)]
+            first = [(await ask(service, name)).version for name in names]
+            again = [(await ask(service, name)).version for name in names]
+            assert first == again
+            assert 150 < first.count(ON_TRIAL) < 250
+            assert {(await ask(service, name, version=SERVED)).version for name in names[:50]} == {SERVED}
+
+    asyncio.run(scenario())
+    for row in logged(tmp_path):
+        bias = 1.0 if row["model_version"] == ON_TRIAL else 0.0
+        assert row["probability"] == pytest.approx(small_model.probability(bias, ROW), rel=1e-5)
+        assert not row["shadow"]
+
+
+@pytest.mark.parametrize("mode", ["shadow", "split"])
+def test_what_a_version_on_trial_refuses_fails_no_request_and_is_counted(mode, models, troubled, tmp_path) -> None:
+    async def scenario() -> None:
+        async with trying(tmp_path, models[0.0], troubled["green"], mode, share=0.99) as service:
+            for number in range(10):
+                assert (await ask(service, f"r{number}", GREEN)).outputs["probability"].size == 1
+            await until(lambda: outcomes(service).get("failed", 0) >= (10 if mode == "shadow" else 3))
+
+    asyncio.run(scenario())
+    record = canary_record.read(tmp_path / "payloads", ON_TRIAL)
+    # In a split, clients are spared what has failed three times in a row.
+    assert record.failed == (10 if mode == "shadow" else 3)
+    assert "not green" in record.failure
+    assert [each["model_version"] for each in logged(tmp_path)] == [SERVED] * 10
+
+
+def test_a_request_that_no_version_can_answer_is_not_held_against_one(troubled, tmp_path) -> None:
+    async def scenario() -> None:
+        async with trying(tmp_path, troubled["green"], troubled["green"], "split", share=0.99) as service:
+            for number in range(5):
+                with pytest.raises(UnprocessableError):
+                    await ask(service, f"r{number}", GREEN)
+
+    asyncio.run(scenario())
+    assert canary_record.read(tmp_path / "payloads", ON_TRIAL).failed == 0
+
+
+@pytest.mark.parametrize("mode", ["shadow", "split"])
+def test_a_version_on_trial_that_is_slow_holds_nobody_up(mode, models, troubled, tmp_path) -> None:
+    async def scenario() -> None:
+        changes = {"share": 0.99, "answer_seconds": 0.05, "queue_rows": 2}
+        async with trying(tmp_path, models[0.0], troubled["slow"], mode, **changes) as service:
+            versions = {(await ask(service, f"r{number}", GREEN)).version for number in range(6)}
+            assert versions == {SERVED}
+            await until(lambda: sum(outcomes(service).values()) == 6)
+            assert outcomes(service)["dropped"] >= 1
+
+    asyncio.run(scenario())
+    record = canary_record.read(tmp_path / "payloads", ON_TRIAL)
+    assert (record.answered, record.failed + record.dropped_rows) == (0, 6)
+    assert "within 0.05 s" in record.failure
+
+
+def test_a_version_on_trial_that_does_not_load_or_fit_is_recorded_and_nobody_else_notices(models, tmp_path) -> None:
+    async def scenario(folder: Path, canary: Path) -> str:
+        async with trying(folder, models[0.0], None, "shadow") as service:
+            push(canary, folder / "models-canary", ON_TRIAL)
+            log = folder / "payloads"
+            async with asyncio.timeout(60):
+                while not canary_record.read(log, ON_TRIAL).does_not_load:
+                    assert (await ask(service, "r")).version == SERVED
+                    await asyncio.sleep(0.05)
+        return canary_record.read(log, ON_TRIAL).does_not_load
+
+    bad = shutil.copytree(models[1.0], tmp_path / "bad")
+    small_model.cut_short(bad)
+    assert "cannot be loaded" in asyncio.run(scenario(tmp_path / "damaged", bad))
+    other = half_plus_three.write(tmp_path / "other")
+    assert "takes x, which requests do not have" in asyncio.run(scenario(tmp_path / "unfit", other))
+
+
+@pytest.mark.parametrize("mode", ["shadow", "split"])
+def test_a_promotion_while_requests_come_drops_none_and_ends_the_trial(mode, models, tmp_path) -> None:
+    async def scenario() -> None:
+        async with trying(tmp_path, models[0.0], models[1.0], mode, share=0.5) as service:
+            seen: list[int] = []
+            done = False
+
+            async def client(which: int) -> None:
+                number = 0
+                while not done:
+                    answer = await ask(service, f"{which}-{number}")
+                    bias = 0.0 if answer.version == SERVED else 1.0
+                    expected = small_model.probability(bias, ROW)
+                    assert answer.outputs["probability"].item() == pytest.approx(expected, rel=1e-5)
+                    seen.append(answer.version)
+                    number += 1
+
+            clients = [asyncio.ensure_future(client(which)) for which in range(4)]
+            await until(lambda: len(seen) > 50)
+            push(models[1.0], tmp_path / "models", 60)
+            shutil.rmtree(tmp_path / "models-canary" / str(ON_TRIAL))
+            await until(lambda: seen[-1:] == [60] and metric(service, "canary_version") == 0)
+            count = len(seen)
+            await until(lambda: len(seen) > count + 50)
+            done = True
+            await asyncio.gather(*clients)
+            assert set(seen[count:]) == {60}
+            assert service.current == 60
+
+    asyncio.run(scenario())
+
+
+def test_only_the_newest_version_is_tried(models, tmp_path) -> None:
+    async def scenario() -> None:
+        push(models[-1.0], tmp_path / "models-canary", 40)
+        async with trying(tmp_path, models[0.0], models[1.0], "shadow") as service:
+            await ask(service, "r")
+            await until(lambda: outcomes(service) == {"answered": 1})
+            bad = shutil.copytree(models[1.0], tmp_path / "bad")
+            small_model.cut_short(bad)
+            push(bad, tmp_path / "models-canary", 60)
+            await until(lambda: metric(service, "canary_version") == 0)
+            assert (await ask(service, "s")).version == SERVED
+
+    asyncio.run(scenario())
+
+
+def test_without_a_payload_log_nothing_can_be_tried(tmp_path) -> None:
+    with pytest.raises(ServingError, match=r"serving\.payloads\.enabled"):
+        Service("small", tmp_path, Serving(), None, canaries=tmp_path, canary=Canary(mode="shadow"))
