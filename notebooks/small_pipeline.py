@@ -1,4 +1,4 @@
-"""A small pipeline for several labs: 2,000 flights a month, in a workspace where each finds what the others have run."""
+"""A small pipeline for several labs: 2,000 flights a month, in a workspace where each finds what others have run."""
 
 from __future__ import annotations
 

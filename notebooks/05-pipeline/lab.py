@@ -78,7 +78,7 @@ for path in sorted(folder.rglob("*"))[:8]:
     print("  ", path.relative_to(folder))
 
 # %% [markdown]
-# ### Exercise 1: `ancestors`
+# ### Exercise `ancestors`
 #
 # A model has done damage. What was it made of? Write `ancestors(store, artifact_id)`: the ids of all artifacts that an
 # artifact was made from, directly or through others, without itself. The events know:
@@ -177,7 +177,7 @@ second = small_pipeline.run(workspace=WORKSPACE)
 # of the question. Flightdeck adds a digest of the modules behind `preprocessing_fn` and `run_fn`, because TFX by
 # itself would not notice that a function has changed.
 #
-# ### Exercise 2: `key`
+# ### Exercise `key`
 #
 # Write `key(node, inputs, settings, code)`: a text that stands for all a result depends on.
 #
@@ -237,7 +237,7 @@ print(key("Trainer", {"examples": [2], "graph": [7]}, {"model": {"epochs": 2}}, 
 #
 # A node that runs makes a new artifact, with a new id. So whatever takes that artifact is asked a new question, too.
 #
-# ### Exercise 3: `reruns`
+# ### Exercise `reruns`
 #
 # Write `reruns(inputs, changed)`: the nodes that run again when the settings or the code of the nodes in `changed`
 # have changed. `inputs` says from which nodes each node takes artifacts, as it was printed above.

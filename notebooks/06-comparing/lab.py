@@ -65,7 +65,7 @@ labels, one, other = rows[0].labels, rows[0].probabilities, rows[1].probabilitie
 print(f"log loss: first {log_loss(labels, one):.4f}, second {log_loss(labels, other):.4f}, on {len(labels):,} rows")
 
 # %% [markdown]
-# ### Exercise 1: `interval`
+# ### Exercise `interval`
 #
 # Write `interval(labels, first, second, resamples, seed)`: the 2.5 % and the 97.5 % quantile of the difference *second
 # minus first* of the mean log loss, by a paired bootstrap. The log loss of a row is `-log(p)` if its label is 1, else
@@ -170,7 +170,7 @@ def quality(model, part) -> float:
 
 
 # %% [markdown]
-# ### Exercise 2: `search`
+# ### Exercise `search`
 #
 # Write `search(space, trials, seed, score)`, a random search. It returns the list of `(values, score)`, best first.
 #
@@ -251,7 +251,7 @@ plt.tight_layout()
 #
 # The other question of every morning. Each run has kept all of its settings.
 #
-# ### Exercise 3: `differences`
+# ### Exercise `differences`
 #
 # Write `differences(one, other)` of two nested documents: a dict from the dotted name (`model.epochs`) to the pair of
 # values. What one of them lacks is `None` there. Lists are compared as a whole. `True` is not `1`, but `1` is `1.0`.

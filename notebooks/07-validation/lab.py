@@ -71,7 +71,7 @@ rows = scored(good)
 rows.head(3)
 
 # %% [markdown]
-# ### Exercise 1: `by-slice`
+# ### Exercise `by-slice`
 #
 # Write `by_slice(rows, columns, least)`: the AUC of every combination of values that occurs in these columns, as a
 # dict from the tuple of values to `(number of rows, AUC)`. `rows` has the columns `label` (0 or 1) and `probability`.
@@ -140,7 +140,7 @@ plt.tight_layout()
 #
 # ## 3. The blessing
 #
-# ### Exercise 2: `refusals`
+# ### Exercise `refusals`
 #
 # Write `refusals(challenger, champion, rules)`: the reasons why a challenger may not pass, one text each; an empty
 # list is a blessing. Each rule is about one metric:
@@ -219,7 +219,7 @@ print("the bad one, now:   ", refusals(bad["metrics"], bad["champion_metrics"], 
 # %% [markdown]
 # ## 4. Which champion?
 #
-# ### Exercise 3: `champion`
+# ### Exercise `champion`
 #
 # Write `champion(history, candidate)`: the model that the candidate must be compared with, or `None`. `history` is
 # what happened, oldest first: dicts with `model` (a number) and `blessed` (whether the Evaluator blessed it then).

@@ -66,7 +66,7 @@ else:
 # That second promise holds only if the same files always make the same bytes. A tar archive also holds the order of
 # its files, their times, and who owned them: build it twice, and you may get two digests for one content.
 #
-# ### Exercise 1: `layer`
+# ### Exercise `layer`
 #
 # Write `layer(files)`. It returns an uncompressed tar archive as bytes. The same `files` (a dict from path to content)
 # must give the same bytes on any day, in any order, for any user; other files must give other bytes. All are readable
@@ -205,7 +205,7 @@ for each in documents:
 # `kubernetes_validate` knows the schema of each kind, and all of them pass. What it does not know is whether they fit
 # each other: a Service whose labels match no pod is a valid document, and a dead address. Nothing will say so.
 #
-# ### Exercise 2: `unreached`
+# ### Exercise `unreached`
 #
 # Write `unreached(documents)`: the sorted names of the Services that send their requests nowhere. A Service reaches
 # the pods of a Deployment if
@@ -293,7 +293,7 @@ print("unreached:", unreached(documents))
 # Expensive nodes, such as those with a GPU, carry a *taint*: only pods that *tolerate* it may go there. That keeps
 # others away; a *node selector* on the pod is what brings the right pods there. You need both.
 #
-# ### Exercise 3: `place`
+# ### Exercise `place`
 #
 # Write `place(pods, nodes)`: pods are placed one after the other, each on the first node, in the order given, that
 # takes it; the result maps the pod's name to the node's, or to `None` if the pod has to wait. A node takes a pod if

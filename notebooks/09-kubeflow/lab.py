@@ -68,7 +68,7 @@ print(f"{len(carried):,} characters:", carried[:60], "...")
 print("nodes:", ", ".join(node.node_ids(node.decode(carried))))
 
 # %% [markdown]
-# ### Exercise 1: `asks`
+# ### Exercise `asks`
 #
 # Write `asks(spec, platform)`: what each task asks of the cluster, as a dict from the task's name to
 #
@@ -153,7 +153,7 @@ print(yaml.safe_dump(yaml.safe_load(CONFIG.read_text())["kubeflow"]["resources"]
 # hours on a processor. A GPU that idles is the most expensive machine in the house, so only the Trainer may have one,
 # and the pool shrinks to zero when nothing trains.
 #
-# ### Exercise 2: `on-gpus`
+# ### Exercise `on-gpus`
 #
 # Somebody rents nodes labelled `accelerator=POOL` with the taint `TAINT` (any value, `NoSchedule`). Write
 # `on_gpus(count, pool, taint)`: the overrides, as for `--set`, with which the Trainer gets `count` GPUs there and the
@@ -220,7 +220,7 @@ for name, asked in asks(*compiled(*on_gpus(2, "l4", "example.com/gpu"))).items()
 # Tasks that do not wait for each other run at the same time, so a run takes as long as its longest chain, the
 # *critical path*. Each task also pays for a container: pulling the image, starting Python, loading TensorFlow and TFX.
 #
-# ### Exercise 3: `finished`
+# ### Exercise `finished`
 #
 # Write `finished(after, seconds, start)`: when each task ends, in seconds from the beginning. A task starts when all
 # those that it waits for have ended; it then takes `start` seconds for its container, and its own `seconds`. The

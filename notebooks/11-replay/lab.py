@@ -75,7 +75,7 @@ with Path("replay.log").open("w") as log:
 # with their mean *m*: half of the sum of `p log2(p/m)` and half of that of `q log2(q/m)`. It is 0 for equal ones, 1
 # for those that share nothing, and, unlike others, finite where one of them is empty.
 #
-# ### Exercise 1
+# ### Exercise `divergence`
 #
 # Write `divergence(reference, current, bins)`: of the histograms of two samples, with `bins` bins of equal width
 # between the smallest and the largest value of the *reference*. Values beyond go to the outermost bins; NaN is left
@@ -153,7 +153,7 @@ plt.tight_layout()
 # One bad day is no reason to train again, and an alarm that rings every day is switched off. So a rule wants a signal
 # in *n* of the last *m* windows, the latest one among them, and keeps still for some windows after it has acted.
 #
-# ### Exercise 2
+# ### Exercise `actions`
 #
 # Write `actions(exceeded, n, m, quiet)`: in which windows the rule acts, as a list of booleans. `exceeded` says for
 # each window, oldest first, whether the signal was beyond its threshold, or `None` if it could not be measured: such a
@@ -213,7 +213,7 @@ plt.tight_layout()
 # Servers answer with the highest version. So going back means to push an earlier model *again*, as a new version:
 # history is never rewritten, and no server needs to know about it.
 #
-# ### Exercise 3
+# ### Exercise `rolled-back`
 #
 # Write `rolled_back(versions)`: the list of versions after one rollback, as a new list; the given one stays as it is.
 # Each version is a dict with `number`, `model`, `blessed`, and for a rollback `restores`: the number of the version

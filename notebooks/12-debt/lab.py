@@ -78,7 +78,7 @@ print(f"promised {promised:.3f}, kept {kept:.3f}")
 #
 # Three of the ten problems are in how the number comes about.
 #
-# ### Exercise 1: `honest`
+# ### Exercise `honest`
 #
 # Write `honest(frame, columns, known, estimator)`: the AUC that may be reported.
 #
@@ -157,7 +157,7 @@ print(f"an honest AUC: {honest(history.fillna({'temp': 40}), numbers, known, for
 # Two more: `prepare` exists twice, and the one of training computes its means from whatever rows it is given, those of
 # the evaluation included. A single row has no deviation at all.
 #
-# ### Exercise 2: `preparation`
+# ### Exercise `preparation`
 #
 # Write the class `Preparation`, to be used by both sides.
 #
@@ -224,7 +224,7 @@ learned.apply(april.head(3)).round(2)
 # Two more are in `load.py`: a month that is not there is quietly an empty one, and a month that is there is believed,
 # whatever is in it.
 #
-# ### Exercise 3: `load`
+# ### Exercise `load`
 #
 # Write `load(folder, months, ranges)`: the months in one table, with a column `month`, or an exception. `ranges` maps
 # a column to the lowest and the highest value it may have.
@@ -310,7 +310,7 @@ shutil.rmtree(_folder)
 #
 # The remaining ones can be seen without running anything, so a machine should look for them, in every change.
 #
-# ### Exercise 4: `findings`
+# ### Exercise `findings`
 #
 # Write `findings(folder)`: a set of `(file name, kind)`:
 #
