@@ -42,6 +42,8 @@ from operations.ledger.runs import Runs
 
 # %%
 first = small_pipeline.run()
+
+# %%
 second = small_pipeline.run("model.learning_rate=0.02", "model.epochs=4")
 
 # %%

@@ -42,6 +42,8 @@ from operations.monitoring.model_signals import interval
 
 # %%
 good = small_pipeline.run("model.learning_rate=0.02", "model.epochs=4")
+
+# %%
 bad = small_pipeline.run("model.learning_rate=0.00001", "model.epochs=1")
 for reason in bad["reasons"]:
     print("  ", reason)
