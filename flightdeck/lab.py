@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -73,7 +74,7 @@ def start(name: Name, folder: Folder = DEFAULT_FOLDER, as_json: Json = False) ->
         typer.echo(json.dumps({"lab": lab.name, "notebook": str(notebook)}))
         return
     typer.echo(f"{lab.title} ({lab.minutes} minutes): {shown(notebook)}")
-    typer.echo(f"Open it:         jupyter lab {shown(notebook)}")
+    typer.echo(f"Open it:         {shown(Path(sys.executable).with_name('jupyter'))} lab {shown(notebook)}")
     typer.echo(f"Check answers:   flightdeck lab check {lab.name[:2]}")
 
 
@@ -140,7 +141,9 @@ def course(
     if as_json:
         typer.echo(json.dumps({"course": str(folder), "sources": [str(notebook) for notebook in notebooks]}, indent=2))
         return
-    typer.echo(f"Release one:   cd {shown(folder)} && nbgrader generate_assignment {notebooks[0].stem}")
+    # nbgrader itself calls programs of its environment by name, so the environment has to be active.
+    typer.echo(f"Release one:   source {shown(Path(sys.executable).with_name('activate'))}")
+    typer.echo(f"               cd {shown(folder)} && nbgrader generate_assignment {notebooks[0].stem}")
 
 
 @app.command()

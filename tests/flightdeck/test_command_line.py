@@ -21,7 +21,9 @@ def flightdeck(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", [[], ["data"], ["config"], ["run"], ["predict"], ["runs"], ["runs", "list"]])
+@pytest.mark.parametrize(
+    "command", [[], ["data"], ["config"], ["run"], ["predict"], ["runs"], ["runs", "list"], ["lab"]]
+)
 def test_help_imports_nothing_heavy(command):
     program = (
         "import sys\nfrom flightdeck.__main__ import app\n"

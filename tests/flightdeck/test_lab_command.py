@@ -84,8 +84,9 @@ def test_a_teacher_releases_and_grades_with_nbgrader(tmp_path):
     assert lab("course", course, cwd=tmp_path).returncode == 0
 
     def nbgrader(*arguments: str) -> str:
-        program = [str(Path(sys.executable).with_name("nbgrader")), *arguments]
-        environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path / "jupyter"), "HOME": str(tmp_path)}
+        programs = Path(sys.executable).parent
+        environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
+        program = [str(programs / "nbgrader"), *arguments]
         done = subprocess.run(program, capture_output=True, text=True, cwd=course, env=environment, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
