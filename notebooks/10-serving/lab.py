@@ -46,29 +46,33 @@ from operations.serving.load import drive
 small_pipeline.run("model.learning_rate=0.02", "model.epochs=4")
 settings = small_pipeline.settings()
 name = settings.use_case.name
-wanted = sorted(settings.contract().ingested(labelled=False))
-frame = flights(4, rows=2000)[wanted]
-rows = json.loads(frame.to_json(orient="records"))
+frame = flights(4, rows=2000)
 
 
-def load(url: str, clients: int, seconds: float):
+def load(url: str, rows: list[dict], clients: int, seconds: float):
     """What so many clients see that ask without a pause."""
-    bodies = [json.dumps({"instances": [row]}).encode() for row in rows[:64]]
+    bodies = [json.dumps({"instances": [row]}).encode() for row in rows]
     with ThreadPoolExecutor(1) as beside:  # a notebook has an event loop of its own
-        return beside.submit(asyncio.run, drive(url, bodies, clients, seconds, check=lambda answer: None)).result()
+        seen = beside.submit(asyncio.run, drive(url, bodies, clients, seconds, check=lambda answer: None)).result()
+    if seen.failed:
+        raise RuntimeError(f"{seen.failed} requests failed, such as: {seen.errors[0]}")
+    return seen
 
 
 measured, cpu_ms = {}, 0.0
 with serving(name, Path(settings.pushed), settings.serving, payloads=None, log=None) as service:
+    about = requests.get(f"{service.url}/v1/models/{name}/metadata", timeout=30).json()
+    columns = sorted(about["metadata"]["signature_def"]["signature_def"]["predict_raw"]["inputs"])
+    rows = json.loads(frame[columns].head(64).to_json(orient="records"))
     url = f"{service.url}/v1/models/{name}:predict"
     answer = requests.post(url, json={"instances": rows[:2]}, timeout=30)
     print("version", service.version, "answers", answer.status_code, answer.json())
     answer = requests.post(url, json={"instances": [{**rows[0], "distance": "far"}]}, timeout=30)
     print("and refuses", answer.status_code, answer.json())
-    load(url, 1, 1.0)  # the first requests are slower
+    load(url, rows, 1, 1.0)  # the first requests are slower
     for clients in (1, 2, 4, 8):
         before = service.cpu_seconds()
-        measured[clients] = load(url, clients, 2.0)
+        measured[clients] = load(url, rows, clients, 2.0)
         cpu_ms = (service.cpu_seconds() - before) * 1000 / max(1, len(measured[clients].milliseconds))
     exposed = requests.get(f"{service.url}/metrics", timeout=30).text
 
