@@ -47,7 +47,7 @@ first = small_pipeline.run()
 second = small_pipeline.run("model.learning_rate=0.02", "model.epochs=4")
 
 # %%
-terminal(f"flightdeck runs list --config {small_pipeline.CONFIG} --kind run")
+_ = terminal(f"flightdeck runs list --config {small_pipeline.CONFIG} --kind run")
 
 # %% [markdown]
 # ## 2. Is it better?
@@ -303,7 +303,7 @@ for name, pair in differences(*settings).items():
 # record, trains once more, and compares weights and metrics bit by bit.
 
 # %%
-terminal(f"flightdeck runs reproduce {first['run_id']} --config {small_pipeline.CONFIG}")
+_ = terminal(f"flightdeck runs reproduce {first['run_id']} --config {small_pipeline.CONFIG}")
 
 # %% [markdown]
 # ## Check

@@ -198,7 +198,7 @@ noise = [bool(random.random() < 0.15) for _ in range(40)]
 moved = noise[:25] + [bool(random.random() < 0.8) for _ in range(15)]
 figure, axis = plt.subplots(figsize=(9, 1.8))
 for place, (label, chosen) in enumerate(
-    {"beyond": moved, "1 of 1": actions(moved, 1, 1, 0), "2 of 3": actions(moved, 2, 3, 7)}.items()
+    {"beyond": moved, "1 of 1": actions(moved, 1, 1, 0), "2 of 3, then quiet": actions(moved, 2, 3, 7)}.items()
 ):
     axis.eventplot([day for day, each in enumerate(chosen) if each], lineoffsets=-place, linelengths=0.7)
     axis.text(-1, -place, label, ha="right", va="center")
@@ -339,9 +339,9 @@ for each in played.comparisons:
 
 # %%
 place = f"--config {ROOT / 'config/replay.yaml'} --set workspace={WORKSPACE / 'replay/lab/level-2'}"
-terminal(f"flightdeck models list {place}")
-terminal(f"flightdeck models rollback --reason 'tried in lab 11' {place}")
-terminal(f"flightdeck models list {place}")
+_ = terminal(f"flightdeck models list {place}")
+_ = terminal(f"flightdeck models rollback --reason 'tried in lab 11' {place}")
+_ = terminal(f"flightdeck models list {place}")
 
 # %% [markdown]
 # ## Check
