@@ -5,6 +5,8 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 FLIGHTDECK := .venv/bin/flightdeck
+# The theme's advertisement is left out. The time of the commit makes a second build the same to the byte.
+MKDOCS = NO_MKDOCS_2_WARNING=1 SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct) .venv/bin/mkdocs
 
 # What a release needs to know; docs/ci-cd.md explains each.
 MAIN ?= origin/main
@@ -117,6 +119,15 @@ release:  ## All of it: image, image-push, compile, stage, promote
 format: setup-dev  ## Rewrite the code in the project's style
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
+
+.PHONY: docs
+docs: setup-dev  ## Build the documentation site into build/site, strictly
+	@$(MKDOCS) build --strict --quiet
+	@echo "Open build/site/index.html"
+
+.PHONY: docs-serve
+docs-serve: setup-dev  ## Show the documentation while it is written
+	@$(MKDOCS) serve
 
 .PHONY: benchmark
 benchmark: setup-dev  ## Measure quality, ingestion and evaluation against their alternatives

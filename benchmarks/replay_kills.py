@@ -20,7 +20,8 @@ from pipeline import store
 from tests.operations.replay import small_replay
 
 _OPTIONS = ("--level", "1,2", "--months", "3:6", "--fault", "renamed@4", "--name", "tried")
-_SECONDS = (8.0, 40.0)
+# Of the processors, until a kill.
+_SECONDS = (20.0, 50.0)
 
 
 def main() -> int:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+
+if TYPE_CHECKING:
+    from operations.registry import Version
+    from pipeline.settings import Settings
 
 
 def report(
@@ -25,13 +29,15 @@ def report(
 ) -> None:
     """Write a static site about all runs: data, training, evaluation, slices, lineage, and a model card of each.
 
+    What was seen of the served versions has a page as well, and so has each replay of the workspace.
     It opens from disk and asks no network for anything. An older report in the same folder is replaced.
     """
     import json
 
     from flightdeck.console import console, shown
+    from operations.alerts.dispatcher import outbox_file
     from operations.ledger.opening import open_readonly
-    from operations.report import site
+    from operations.report import life, replays, site
     from operations.report.formats import count, size
     from pipeline import store
     from pipeline.workspace import WorkspaceError
@@ -46,18 +52,23 @@ def report(
     connection = store.connection(settings)
     place = settings.metadata_file.name if settings.metadata.kind == "sqlite" else connection.mysql.database
     contract = settings.contract()
+    here = Path(settings.workspace) if "://" not in settings.workspace else None
     on = console()
     on.quiet = as_json
     with on.status("Reading the metadata store") as status:
+        opened = open_readonly(connection)
+        played, unreadable = replays.found(here) if here else ([], [])
         found = site.write(
-            open_readonly(connection),
+            opened,
             output.absolute(),
             name=settings.use_case.name,
             place=place,
             newest=runs,
             model_card=settings.use_case.model_card,
             roles={contract.label: "label"},
-            payloads=Path(settings.workspace) / "payloads" if "://" not in settings.workspace else None,
+            payloads=here and here / "payloads",
+            life=life.gather(opened, settings.use_case.name, _versions(settings), here and outbox_file(settings)),
+            played=played,
             progress=lambda done, of, run: status.update(f"{done} of {count(of, 'run')}  {run}"),
         )
     if as_json:
@@ -70,6 +81,8 @@ def report(
                     "bytes": found.bytes,
                     "largest_run_bytes": found.largest,
                     "missing": found.missing,
+                    "further": found.further,
+                    "unreadable_replays": unreadable,
                 },
                 indent=2,
             )
@@ -79,7 +92,19 @@ def report(
             f"{count(found.listed, 'run')}, {len(found.runs)} with pages, {size(found.bytes)}: {shown(found.index)}",
             soft_wrap=True,
         )
+        for each in unreadable:
+            on.print(f"A replay is left out, because its document cannot be read: {each}", markup=False)
     if show:
         import webbrowser
 
         webbrowser.open(found.index.as_uri())
+
+
+def _versions(settings: Settings) -> list[Version]:
+    """The versions that were ever served; none if they are not on this machine."""
+    from operations.registry import Registry, RegistryError
+
+    try:
+        return Registry(settings).versions()
+    except RegistryError:
+        return []

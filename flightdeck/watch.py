@@ -15,7 +15,7 @@ from flightdeck.options import DEFAULT_CONFIG, Config, Overrides, load_settings
 
 if TYPE_CHECKING:
     from operations.continuous.queue import Batch
-    from operations.continuous.round import Event
+    from operations.continuous.round import Event, Rounds
     from operations.continuous.runs import Runner
     from pipeline.settings import Settings
 
@@ -36,8 +36,8 @@ def watch(
 
     A reason to train is a new or changed span, a schedule, a decision of the monitor, or a change of the model's code
     or of the settings. Reasons that come while a run goes on wait for the next one, together. Prints a line for each
-    thing that happens. Exit code: 0; with --once 1 if the run failed; 2 for settings that cannot be used, and when the
-    workspace is watched already.
+    thing that happens. Exit code: 0; with --once 1 if the run failed or something could not be done; 2 for settings
+    that cannot be used, and when the workspace is watched already.
     """
     settings = load_settings(config, overrides)
     if status:
@@ -53,7 +53,7 @@ def watch(
         loop = Loop(rounds, lambda: load_settings(config, overrides), told)
         if once:
             result = loop.once(wait=settings.continuous.runner == "local")
-            again, code = False, int(result is not None and not result.ended)
+            again, code = False, int(rounds.hindered or (result is not None and not result.ended))
         else:
             if not as_json:
                 screen.write(f"Watching {settings.workspace} at level {settings.continuous.level}. Ctrl-C ends it.\n")
@@ -63,7 +63,9 @@ def watch(
     raise typer.Exit(code)
 
 
-def _rounds(stack: ExitStack, settings: Settings, arguments: list[str], log: Any, as_json: bool) -> tuple[Any, TextIO]:
+def _rounds(
+    stack: ExitStack, settings: Settings, arguments: list[str], log: Any, as_json: bool
+) -> tuple[Rounds, TextIO]:
     from flightdeck.console import noise_into
     from operations.alerts.dispatcher import Dispatcher, open_outbox
     from operations.continuous.round import Rounds, queue_of
@@ -102,12 +104,14 @@ def _teller(screen: TextIO, as_json: bool) -> Any:
 
 
 def _status(settings: Settings, as_json: bool) -> None:
-    from operations.continuous.loop import watcher
+    from operations.continuous.loop import folder_of, watcher
     from operations.continuous.round import queue_of
 
-    queue = queue_of(settings)
-    watched, open_run, waiting = watcher(settings), queue.open_run(), queue.waiting()
-    runs = [each for each in queue.runs(_SHOWN) if each.ended is not None]
+    # Asking makes nothing.
+    queue = queue_of(settings) if folder_of(settings).is_dir() else None
+    watched = watcher(settings)
+    open_run, waiting, runs = (queue.open_run(), queue.waiting(), queue.runs(_SHOWN)) if queue else (None, [], [])
+    runs = [each for each in runs if each.ended is not None]
     if as_json:
         document = {
             "level": settings.continuous.level,
@@ -125,7 +129,7 @@ def _status(settings: Settings, as_json: bool) -> None:
     typer.echo(f"Level       {settings.continuous.level}, runs are {settings.continuous.runner}")
     typer.echo(f"Watched     {f'by {watched}' if watched else 'by nobody now; start it with: flightdeck watch'}")
     if open_run is not None:
-        typer.echo(f"Running     {open_run.run_id}: {'; '.join(open_run.reasons.values())}")
+        typer.echo(f"Running     {open_run.run_id}: {open_run.because}")
     for each in waiting:
         again = f", after {each.starts} of {settings.continuous.starts} starts, from {each.due:%H:%M:%S} UTC on"
         typer.echo(f"Waiting     {each.trigger.reason}{again if each.starts else ''}")
@@ -138,10 +142,7 @@ def _table(runs: list[Batch]) -> None:
     if runs:
         table(
             ["run", "begun (UTC)", "outcome", "because"],
-            [
-                (each.run_id, f"{each.begun:%Y-%m-%d %H:%M:%S}", str(each.outcome), "; ".join(each.reasons.values()))
-                for each in runs
-            ],
+            [(each.run_id, f"{each.begun:%Y-%m-%d %H:%M:%S}", str(each.outcome), each.because) for each in runs],
         )
 
 

@@ -77,7 +77,9 @@ class Metric(Section):
 
     name: str = Field(description="Class name of a TFMA or Keras metric, such as AUC.")
     module: str = Field(default="", description="Module of the class, if it is neither TFMA's nor Keras's.")
-    better: Literal["higher", "lower", "neither"] = "neither"
+    better: Literal["higher", "lower", "neither"] = Field(
+        default="neither", description="Which values are better; a comparison needs to know."
+    )
     at_least: float | None = Field(
         default=None, description="The challenger must reach this, whatever the champion does."
     )
@@ -150,14 +152,14 @@ class InfraValidation(Section):
         default="operations.serving",
         description="Python module of the server that must serve it; empty: TensorFlow alone, without a server.",
     )
-    load_seconds: float = Field(default=120.0, gt=0)
-    answer_seconds: float = Field(default=30.0, gt=0)
+    load_seconds: float = Field(default=120.0, gt=0, description="How long it may take to load.")
+    answer_seconds: float = Field(default=30.0, gt=0, description="How long it may take to answer a request.")
 
 
 class Tuning(Section):
     """Whether hyperparameters are searched for before training."""
 
-    enabled: bool = False
+    enabled: bool = Field(default=False, description="Put a Tuner before the Trainer.")
 
 
 class Training(Section):
@@ -173,7 +175,7 @@ class Training(Section):
 class Push(Section):
     """Where blessed models go."""
 
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="Whether a run pushes at all.")
     destination: str | None = Field(
         default=None, description="Folder of numbered versions; default: `models/NAME` in the workspace."
     )
@@ -188,12 +190,12 @@ class Push(Section):
 class Email(Section):
     """A mail server. Its password is in the environment, as FLIGHTDECK_ALERTS_SMTP_PASSWORD."""
 
-    host: str
-    port: int = Field(default=587, ge=1, le=65535)
-    starttls: bool = True
-    username: str | None = None
-    sender: str
-    recipients: tuple[str, ...] = Field(min_length=1)
+    host: str = Field(description="Name or address of the server.")
+    port: int = Field(default=587, ge=1, le=65535, description="Of the server.")
+    starttls: bool = Field(default=True, description="Whether the connection is encrypted before anything is said.")
+    username: str | None = Field(default=None, description="For the login. Default: none.")
+    sender: str = Field(description="The address that mail is from.")
+    recipients: tuple[str, ...] = Field(min_length=1, description="The addresses that it goes to.")
 
 
 class AlertSettings(Section):
@@ -221,15 +223,15 @@ WindowLength = Literal["minute", "hour", "day", "week", "month"]
 class Rule(Section):
     """When a signal of the monitor is a reason to do something."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9 -]*$")
+    name: str = Field(pattern=r"^[a-z][a-z0-9 -]*$", description="What decisions and alerts call it.")
     kinds: tuple[SignalKind, ...] = Field(min_length=1, description="The kinds of signals that it is about.")
     subjects: tuple[str, ...] = Field(
         default=("*",), description="Patterns of columns, slices or measures, such as `temp*`."
     )
     windows: int = Field(default=1, ge=1, description="In how many of the last `of` windows, the latest among them.")
-    of: int = Field(default=1, ge=1)
+    of: int = Field(default=1, ge=1, description="How many of the last windows are looked at.")
     cool_down_seconds: float = Field(default=0.0, ge=0, description="Then it asks for nothing for so long.")
-    action: Action = "alert"
+    action: Action = Field(default="alert", description="What it asks for.")
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -394,12 +396,11 @@ class Metadata(Section):
 class Beam(Section):
     """Where the data-parallel components run. The default is in this process."""
 
-    args: tuple[str, ...] = (
+    args: tuple[str, ...] = Field(
         # Not DirectRunner: it tries to download another runner in every component. In memory: threads cost 45 % more
         # CPU and gain nothing. No SDK container: or each component builds a source distribution of this project.
-        "--runner=FnApiRunner",
-        "--direct_running_mode=in_memory",
-        "--sdk_container_image=none",
+        default=("--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=none"),
+        description="Arguments of Beam for every component that runs on it.",
     )
     components: dict[str, tuple[str, ...]] = Field(
         default={}, description="Other arguments for single components, such as Dataflow's or Flink's: node -> args."
@@ -409,7 +410,7 @@ class Beam(Section):
 class Payloads(Section):
     """What is kept of the requests and their answers, for monitoring."""
 
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="Whether anything is kept.")
     folder: str | None = Field(default=None, description="Default: `payloads` in the workspace.")
     sample: float = Field(default=1.0, ge=0, le=1, description="Share of the requests that is logged.")
     exclude: tuple[str, ...] = Field(default=(), description="Columns that are left out, such as personal ones.")
@@ -470,34 +471,36 @@ class Batch(Section):
 class Toleration(Section):
     """Lets a pod run on nodes with a taint."""
 
-    key: str
-    operator: Literal["Exists", "Equal"] = "Exists"
-    value: str = ""
-    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    key: str = Field(description="Of the taint.")
+    operator: Literal["Exists", "Equal"] = Field(default="Exists", description="Whether the value matters.")
+    value: str = Field(default="", description="Of the taint, for Equal.")
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
+        default="", description="Of the taint; empty: any."
+    )
 
 
 class Resources(Section):
     """What a task asks the cluster for, in Kubernetes' units."""
 
     image: str | None = Field(default=None, description="Default: `kubeflow.image`. The Trainer's may hold CUDA.")
-    cpu: str = "1"
+    cpu: str = Field(default="1", description="Cores that are reserved.")
     cpu_limit: str | None = Field(default=None, description="Default: no limit, so that idle cores are used.")
-    memory: str = "4Gi"
+    memory: str = Field(default="4Gi", description="Reserved, and the limit.")
     ephemeral_storage: str = Field(default="10Gi", description="Size limit of /tmp.")
-    gpus: int = Field(default=0, ge=0)
+    gpus: int = Field(default=0, ge=0, description="How many GPUs.")
     gpu_type: str = Field(default="nvidia.com/gpu", description="The resource's name in Kubernetes.")
-    node_selector: dict[str, str] = {}
+    node_selector: dict[str, str] = Field(default={}, description="Labels that the node must have.")
     tolerations: tuple[Toleration, ...] = ()
     retries: int = Field(default=2, ge=0, description="How often a failed task is tried again.")
     retry_seconds: int = Field(default=30, ge=0, description="Wait before the first retry; doubles each time.")
-    timeout_seconds: int = Field(default=4 * 3600, gt=0)
+    timeout_seconds: int = Field(default=4 * 3600, gt=0, description="How long one attempt may take.")
 
 
 class Claim(Section):
     """A PersistentVolumeClaim mounted into every task."""
 
-    name: str
-    mount: str
+    name: str = Field(description="Of the claim.")
+    mount: str = Field(description="The folder at which tasks see it.")
 
 
 class Kubeflow(Section):
@@ -507,7 +510,7 @@ class Kubeflow(Section):
     endpoint: str | None = Field(default=None, description="Address of the KFP API, such as http://localhost:8888.")
     namespace: str | None = Field(default=None, description="For multi-user Kubeflow.")
     experiment: str | None = Field(default=None, description="Default: the use case's name.")
-    service_account: str = "flightdeck-runner"
+    service_account: str = Field(default="flightdeck-runner", description="Of Kubernetes, for every task.")
     metadata_secret: str = Field(
         default="flightdeck-metadata", description="Secret with host, port, database, username and password."
     )

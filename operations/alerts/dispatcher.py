@@ -47,10 +47,16 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
         self._thread.start()
 
-    def alert(self, alert: Alert) -> None:
-        """Keeps an alert; on return it is on disk."""
-        if self._outbox.put(alert):
-            self._wake.set()
+    def alert(self, alert: Alert) -> bool:
+        """Keeps an alert; on return it is on disk.
+
+        Returns:
+            Whether it will be delivered; one that was raised a moment ago is only counted.
+        """
+        if not self._outbox.put(alert):
+            return False
+        self._wake.set()
+        return True
 
     def close(self, seconds: float = 10.0) -> None:
         """Delivers what can be delivered in so many seconds, and ends the thread."""

@@ -149,7 +149,9 @@ def by_hand(settings: Settings, store: Any, action: str, reason: str, until: dat
             f"What was seen of version {canary.number} says {verdict.action} ({verdict.text}); "
             f"to {action} it nevertheless needs a --reason."
         )
-    reasons = (f"A person decided: {reason.strip()}", *verdict.reasons) if reason.strip() else verdict.reasons
+    reasons = (
+        (f"A person decided: {reason.strip().rstrip('.')}.", *verdict.reasons) if reason.strip() else verdict.reasons
+    )
     verdict = verdict.model_copy(update={"action": action, "reasons": reasons})
     if not kept.keep(CANARY, str(canary.number), verdict, canary.model_id, once=True):
         verdict = kept.get(CANARY, str(canary.number), Verdict) or verdict
@@ -165,7 +167,7 @@ def _mend(settings: Settings, kept: Executions, half: Verdict, action: str, reas
         if half.action != "promote" or action != "reject":
             raise
         instead = half.model_copy(
-            update={"action": "reject", "reasons": (f"A person decided: {reason}", *half.reasons)}
+            update={"action": "reject", "reasons": (f"A person decided: {reason.strip().rstrip('.')}.", *half.reasons)}
         )
         kept.keep(CANARY, str(half.canary), instead, half.model_id)
         _finish(settings, instead)

@@ -49,7 +49,8 @@ class Evidence:
         served_labels: `labels` if paired; otherwise the labels of the served version's rows.
         served_labelled: the served version's probabilities of those.
         same_model: whether both have the same model.
-        canary_p99_seconds: the slowest of its answers but for one in a hundred; None if that was not measured.
+        canary_p99_seconds: the slowest of its answers but for one in a hundred; None if that was not measured, as of
+            shadows, which wait for company.
         served_p99_seconds: the same of the served version, of the same requests or the same time.
     """
 

@@ -109,15 +109,14 @@ class Loop:
             wait: for the run that it began, or found, to end.
 
         Returns:
-            What came of that run; None if there was none, or it was not waited for.
+            What came of the last run that ended meanwhile; None if none did.
         """
         settings = self._load()
         with self._listening():
-            self._rounds.one_round(settings, datetime.now(UTC))
-            result = None
-            while wait and result is None and not self._asked_to_stop and self._rounds.goes_on():
+            result = self._rounds.one_round(settings, datetime.now(UTC))
+            while wait and not self._asked_to_stop and self._rounds.goes_on():
                 self._sleep(min(1.0, settings.continuous.poll_seconds))
-                result = self._rounds.settle(settings, datetime.now(UTC))
+                result = self._rounds.settle(settings, datetime.now(UTC)) or result
             if self._asked_to_stop:
                 self._rounds.stop(datetime.now(UTC))
         return result

@@ -41,7 +41,7 @@ def ended(settings: Settings, result: Result, batch: Batch) -> Alert | None:
         title=title,
         text=text,
         source=_SOURCE,
-        facts={"run": result.run_id, "because": "; ".join(batch.reasons.values())},
+        facts={"run": result.run_id, "because": batch.because},
     )
 
 

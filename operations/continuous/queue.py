@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS run (
 CREATE TABLE IF NOT EXISTS run_trigger (run TEXT NOT NULL, trigger TEXT NOT NULL, PRIMARY KEY (run, trigger));
 """
 
+# Reasons that people read in one line.
+_NAMED = 3
 # waiting: for a run. taken: by one. done: by one that ended. failed: as often as it may. gone: true no more.
 State = Literal["waiting", "taken", "done", "failed", "gone"]
 
@@ -80,6 +82,13 @@ class Batch:
     def reasons(self) -> dict[str, str]:
         """Key -> sentence, for the record of the run."""
         return {each.key: each.reason for each in self.triggers}
+
+    @property
+    def because(self) -> str:
+        """The same for people: the first few."""
+        reasons = [each.reason for each in self.triggers]
+        more = f"; and {len(reasons) - _NAMED} more" if len(reasons) > _NAMED else ""
+        return f"{'; '.join(reasons[:_NAMED])}{more}"
 
 
 class Queue:

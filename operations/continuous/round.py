@@ -28,7 +28,7 @@ from pipeline.settings import Settings
 from pipeline.workspace import new_run_id
 
 _OURS = ("components.", "data.", "operations.", "pipeline.")
-EventKind = Literal["trigger", "withdrawn", "run", "decision", "act", "canary", "problem"]
+EventKind = Literal["trigger", "withdrawn", "run", "decision", "act", "canary", "alert", "problem"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,15 +74,15 @@ class Rounds:
             store: the metadata store, open.
             queue: from `queue_of`.
             runner: where runs go.
-            alert: takes alerts.
+            alert: takes alerts, and returns something true if people will hear of it.
             tell: is told of each thing that happens, at once.
         """
-        self._store, self._queue, self._runner, self._alert, self._tell = store, queue, runner, alert, tell
+        self._store, self._queue, self._runner, self._takes_alerts, self._tell = store, queue, runner, alert, tell
         self._spans = Spans()
         self._looked: dict[str, object] = {}
         self._problems: dict[str, str] = {}
 
-    def one_round(self, settings: Settings, now: datetime) -> None:
+    def one_round(self, settings: Settings, now: datetime) -> Result | None:
         """Makes a round.
 
         What cannot be done now is told, once, and tried again in the next one; the rest is done.
@@ -90,8 +90,11 @@ class Rounds:
         Args:
             settings: as they are now.
             now: the time it is.
+
+        Returns:
+            What came of the run that went on, if it has ended.
         """
-        self.settle(settings, now)
+        result = self.settle(settings, now)
         spans = self._step("spans", settings, lambda: self._spans.now(settings, now.timestamp()))
         self._step("monitor", settings, lambda: self._monitor(settings, spans, now))
         self._step("decision", settings, lambda: self._carry_out(settings))
@@ -101,10 +104,16 @@ class Rounds:
         if spans is not None:
             self._step("trigger", settings, lambda: self._collect(settings, spans, now))
             self._step("start", settings, lambda: self._start(settings, now))
+        return result
 
     def settle(self, settings: Settings, now: datetime) -> Result | None:
         """What came of the run that goes on, if it has ended; its triggers are done, or wait for another one."""
         return self._step("run", settings, lambda: self._settle(settings, now))
+
+    @property
+    def hindered(self) -> bool:
+        """Whether something could not be done in the last round."""
+        return bool(self._problems)
 
     def goes_on(self) -> Batch | None:
         """The run that has not been settled."""
@@ -139,6 +148,10 @@ class Rounds:
             return None
         self._problems.pop(name, None)
         return done
+
+    def _alert(self, alert: Alert) -> None:
+        if self._takes_alerts(alert):
+            self._tell(Event("alert", f"{alert.severity.capitalize()}: {alert.title}", alert.model_dump(mode="json")))
 
     def _changed(self, name: str, *what: object) -> bool:
         """Whether something is another than when it was last looked at."""
@@ -267,7 +280,7 @@ class Rounds:
         self._tell(
             Event(
                 "run",
-                f"Run {reference or batch.run_id} begins, because {'; '.join(batch.reasons.values())}.",
+                f"Run {reference or batch.run_id} begins, because {batch.because}.",
                 {"run_id": reference or batch.run_id, "triggers": batch.reasons},
             )
         )

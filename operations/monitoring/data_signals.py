@@ -58,6 +58,7 @@ def drift(
     reference: statistics_pb2.DatasetFeatureStatisticsList,
     schema: schema_pb2.Schema,
     than: str,
+    steps: int = 1,
 ) -> list[Signal]:
     """How far what was served is from a reference, by column.
 
@@ -66,11 +67,13 @@ def drift(
         reference: statistics of what is compared with, such as the window before.
         schema: has a drift comparator for each column that is compared.
         than: the reference in words.
+        steps: how many windows the reference lies back. The comparators are made for neighbours; over a window that is
+            left out because its data are at fault, the seasons go on, so a threshold counts so many times.
     """
     import tensorflow_data_validation as tfdv
 
     found = tfdv.validate_statistics(served, schema, environment=SERVING, previous_statistics=reference)
-    return list(_distances("drift", found, "drift_measurements", f"this window is from {than}"))
+    return list(_distances("drift", found, "drift_measurements", f"this window is from {than}", steps))
 
 
 def label_drift(
@@ -78,6 +81,7 @@ def label_drift(
     reference: statistics_pb2.DatasetFeatureStatisticsList,
     schema: schema_pb2.Schema,
     than: str,
+    steps: int = 1,
 ) -> list[Signal]:
     """How far the labels that have arrived are from a reference, by the drift comparator of the label.
 
@@ -89,6 +93,7 @@ def label_drift(
         reference: statistics that have the column.
         schema: the curated one; without a comparator of the label nothing is said.
         than: the reference in words.
+        steps: how many windows the reference lies back; see `drift`.
     """
     import tensorflow_data_validation as tfdv
 
@@ -97,25 +102,26 @@ def label_drift(
         statistics(labels, schema), schema, environment=TRAINING, previous_statistics=reference
     )
     between = f"the labels (mean {labels[name].mean():.3f}) are from those of {than}"
-    return [each for each in _distances("label", found, "drift_measurements", between) if each.subject == name]
+    return [each for each in _distances("label", found, "drift_measurements", between, steps) if each.subject == name]
 
 
-def _distances(kind: Any, anomalies: Any, which: str, between: str) -> Iterator[Signal]:
+def _distances(kind: Any, anomalies: Any, which: str, between: str, steps: int = 1) -> Iterator[Signal]:
     for info in anomalies.drift_skew_info:
         column = ".".join(info.path.step)
         for each in getattr(info, which):
             name = type(each).Type.Name(each.type).lower()
             words = "L-infinity distance" if name == "l_infty" else "Jensen-Shannon divergence"
-            exceeded = each.value > each.threshold
+            threshold = steps * each.threshold
+            exceeded = each.value > threshold
             yield Signal(
                 kind=kind,
                 name=name,
                 subject=column,
                 value=each.value,
-                threshold=each.threshold,
+                threshold=threshold,
                 exceeded=exceeded,
                 meaning=f"{column}: the {words} by which {between} is {each.value:.3f}, "
-                f"{'more than' if exceeded else 'within'} {each.threshold:g}",
+                f"{'more than' if exceeded else 'within'} {threshold:g}",
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     from operations.serving.model import LoadedModel
 
 PROBABILITY = "probability"
+
+
+@dataclasses.dataclass(frozen=True)
+class Good:
+    """A window that another one is compared with, and how many windows it lies back: 1 for the one before."""
+
+    period: Period
+    steps: int
 
 
 class Monitor:
@@ -86,6 +95,11 @@ class Monitor:
             )
         return windows
 
+    def answered(self, period: Period) -> int:
+        """How many requests of a period `measure` would look at."""
+        versions = served(self._payloads, period, columns=(VERSION,))[VERSION]
+        return int((~versions.isin(list(self._on_trial))).sum())
+
     def close(self) -> None:
         """Gives back what was loaded."""
         if self._earlier_model is not None:
@@ -111,14 +125,16 @@ class Monitor:
         """The numbers of all versions that ever were canaries."""
         return Registry(self._settings).canary_numbers()
 
-    def _good(self, period: Period, before: Sequence[Window], faulty: Collection[str]) -> Period | None:
+    def _good(self, period: Period, before: Sequence[Window], faulty: Collection[str]) -> Good | None:
         """The last window before a period that was large enough and not at fault."""
         rows: dict[Period, int] = {}
         for each in before:
-            if each.end <= period.begin and each.name not in faulty:
+            if each.end <= period.begin:
                 which = Period(each.begin, each.end)
                 rows[which] = rows.get(which, 0) + each.rows
-        return max((each for each in rows if rows[each] >= self._settings.monitoring.fewest_rows), default=None)
+        fewest = self._settings.monitoring.fewest_rows
+        good = max((each for each in rows if rows[each] >= fewest and each.name not in faulty), default=None)
+        return None if good is None else Good(good, 1 + sum(each > good for each in rows))
 
     def _arrived(self) -> pd.DataFrame | None:
         if self._known is None:
@@ -130,7 +146,7 @@ class Monitor:
         return Path(self._settings.payloads)
 
     def _signals(
-        self, asked: pd.DataFrame, to: Reference, truth: pd.DataFrame | None, good: Period | None
+        self, asked: pd.DataFrame, to: Reference, truth: pd.DataFrame | None, good: Good | None
     ) -> Iterator[Signal]:
         """What is seen of the requests of one version.
 
@@ -143,8 +159,9 @@ class Monitor:
         monitoring = self._settings.monitoring
         trained = data_signals.missing_shares(to.training)
         yield from data_signals.unseen(asked, self._schema)
-        yield from data_signals.missing(asked, trained, self._schema, monitoring)
         if len(asked) >= monitoring.fewest_rows:
+            # Not of a few requests: what is missing comes and goes with the hours and the days.
+            yield from data_signals.missing(asked, trained, self._schema, monitoring)
             yield from self._drift(asked, to, good)
             if PROBABILITY in asked and to.predictions is not None:
                 answers = asked[PROBABILITY].to_numpy(dtype=float)
@@ -189,27 +206,27 @@ class Monitor:
         served_version = next((each for each in registry.versions() if each.served), None)
         return str(served_version.number if served_version else ""), registry.previous()
 
-    def _drift(self, asked: pd.DataFrame, to: Reference, good: Period | None) -> Iterator[Signal]:
+    def _drift(self, asked: pd.DataFrame, to: Reference, good: Good | None) -> Iterator[Signal]:
         """Against the last good window, or if there is none the newest data that the model's run saw."""
         now = data_signals.statistics(asked, self._schema)
         if good is not None:
-            than = data_signals.statistics(served(self._payloads, good), self._schema)
-            yield from data_signals.drift(now, than, self._schema, _in_words(good))
+            than = data_signals.statistics(served(self._payloads, good.period), self._schema)
+            yield from data_signals.drift(now, than, self._schema, _in_words(good), good.steps)
         else:
             yield from data_signals.drift(now, to.newest, self._schema, "the model's evaluation split")
 
-    def _label_drift(self, truth: pd.DataFrame, to: Reference, good: Period | None) -> Iterator[Signal]:
+    def _label_drift(self, truth: pd.DataFrame, to: Reference, good: Good | None) -> Iterator[Signal]:
         """As `_drift`, of the labels that have arrived."""
-        reference, than = to.newest, "the model's evaluation split"
+        reference, than, steps = to.newest, "the model's evaluation split", 1
         if good is not None and (known := self._arrived()) is not None:
-            before = known.reindex(served(self._payloads, good)[ID]).dropna(subset=[self._label])
+            before = known.reindex(served(self._payloads, good.period)[ID]).dropna(subset=[self._label])
             if len(before) >= self._settings.monitoring.fewest_labels:
-                reference, than = data_signals.statistics(before, self._schema), _in_words(good)
-        yield from data_signals.label_drift(truth.loc[:, [self._label]], reference, self._schema, than)
+                reference, than, steps = data_signals.statistics(before, self._schema), _in_words(good), good.steps
+        yield from data_signals.label_drift(truth.loc[:, [self._label]], reference, self._schema, than, steps)
 
 
-def _in_words(good: Period) -> str:
-    return f"the last good window ({good.name})"
+def _in_words(good: Good) -> str:
+    return f"the last good window ({good.period.name})"
 
 
 def slices(rows: pd.DataFrame, crossed: Sequence[Sequence[str]]) -> Mapping[str, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def monitor(
     ended = [each for each in periods(Path(settings.payloads), settings.monitoring.window) if each.end <= now]
     with contextlib.closing(measuring):
         for period in ended:
-            if all_labelled(known, period):
+            if settled(known, period) and measuring.answered(period) == _rows(known, period):
                 continue
             note(period.name)
             at_fault = faulty(book.decisions())
@@ -80,10 +80,14 @@ def monitor(
     return Round(tuple(measured), tuple(decisions))
 
 
-def all_labelled(known: dict[tuple[str, str], Window], period: Period) -> bool:
-    """Whether a period has been measured and waits for nothing."""
+def settled(known: Mapping[tuple[str, str], Window], period: Period) -> bool:
+    """Whether what is known of a period waits for no label; a killed process may have left out a version."""
     of = [window for (name, _), window in known.items() if name == period.name]
     return bool(of) and all(each.labelled == each.rows for each in of)
+
+
+def _rows(known: Mapping[tuple[str, str], Window], period: Period) -> int:
+    return sum(window.rows for (name, _), window in known.items() if name == period.name)
 
 
 def _decision(settings: Settings, book: Book, windows: list[Window], latest: Window, relabelled: bool) -> Decision:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from operations.replay.plan import Plan, ReplayError, level_settings
@@ -15,6 +16,7 @@ from operations.replay.steps import Step
 from operations.sweep.worker import end_with
 from pipeline import settings_file, store
 from pipeline.recorder import open_store
+from pipeline.settings import Settings
 from pipeline.workspace import WorkspaceError, exclusive
 
 # For a process that was killed to be gone, with what it held.
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     end_with(given.parent_process)
     plan = Plan.model_validate_json((given.root / "plan.json").read_text(encoding="utf-8"))
-    shared = settings_file.from_document(json_of(given.root / "settings.json"))
+    shared = settings_file.from_document(json.loads((given.root / "settings.json").read_text(encoding="utf-8")))
     settings = level_settings(shared, given.root, given.level)
     with os.fdopen(given.events, "w", buffering=1, encoding="utf-8") as events:
 
@@ -49,14 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def json_of(file: Path):
-    """What a JSON file holds."""
-    import json
-
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def _play(settings, plan: Plan, source: Path, tell) -> None:
+def _play(settings: Settings, plan: Plan, source: Path, tell: Callable[[Step], None]) -> None:
+    """Plays, as soon as the workspace is free."""
     from operations.replay.level import Player
 
     deadline = time.monotonic() + _PATIENCE_SECONDS

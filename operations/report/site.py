@@ -1,4 +1,4 @@
-"""Writes the site: one page of all runs, two of each run, and what they share, once."""
+"""Writes the site: a page of all runs, two of each run, those of what came after, and what they share, once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from urllib.parse import quote
 import ml_metadata
 
 from operations.ledger.runs import Runs
+from operations.replay.result import Result
 from operations.report import card as cards
-from operations.report import formats, lineage, pages
+from operations.report import formats, lineage, monitoring, pages, replays
 from operations.report.evidence import Witness
+from operations.report.life import Life
 
 # By this file a folder is known to be ours, so that no other is ever replaced.
 MARK = ".flightdeck-report"
@@ -41,6 +43,7 @@ class Site:
         bytes: of all files.
         largest: bytes of the largest run's pages.
         missing: run -> section -> why it is not there.
+        further: pages that are not about a run: title -> file.
     """
 
     index: Path
@@ -49,6 +52,7 @@ class Site:
     bytes: int
     largest: int
     missing: Mapping[str, Mapping[str, str]]
+    further: Mapping[str, str]
 
 
 def write(
@@ -61,6 +65,8 @@ def write(
     model_card: Path | None = None,
     roles: Mapping[str, str] | None = None,
     payloads: Path | None = None,
+    life: Life | None = None,
+    played: Sequence[Result] = (),
     progress: Callable[[int, int, str], None] = lambda done, of, run: None,
 ) -> Site:
     """Writes the site, whole or not at all; an older one of the same place is replaced.
@@ -74,6 +80,8 @@ def write(
         model_card: Markdown about what the model is for.
         roles: column -> what it is, such as ``label``.
         payloads: folder of a server's log.
+        life: what was seen of the served versions.
+        played: the replays of the workspace.
         progress: is told how many pages of how many are done, and the next run.
 
     Raises:
@@ -88,7 +96,13 @@ def write(
     text = _card(model_card)
     witness = Witness(store, records, payloads)
     templates = _templates()
-    site = {"name": name, "written": formats.moment(datetime.now(UTC)), "store": place}
+    further = _further(life, played)
+    site = {
+        "name": name,
+        "written": formats.moment(datetime.now(UTC)),
+        "store": place,
+        "pages": {title: file for title, file, _, _ in further},
+    }
     missing: dict[str, Mapping[str, str]] = {}
     sizes: list[int] = []
     try:
@@ -115,13 +129,31 @@ def write(
                 site=site, root="", plots=True, **pages.index(records, links, runs.unreadable)
             )
             (new / "index.html").write_text(html, encoding="utf-8")
+            for _, file, template, content in further:
+                html = templates.get_template(template).render(site=site, root="", plots=True, **content())
+                (new / file).write_text(html, encoding="utf-8")
             _assets(new / "assets")
             (new / MARK).write_text("Written by `flightdeck report`, which replaces this whole folder.\n")
             written = _size(new)
             _swap(new, output, Path(temporary) / "old")
     except OSError as error:
         raise ReportError(f"The report cannot be written to {output} ({error.strerror or error}).") from None
-    return Site(output / "index.html", tuple(links), len(records), written, max(sizes, default=0), missing)
+    return Site(
+        output / "index.html", tuple(links), len(records), written, max(sizes, default=0), missing, site["pages"]
+    )
+
+
+def _further(
+    life: Life | None, played: Sequence[Result]
+) -> list[tuple[str, str, str, Callable[[], Mapping[str, Any]]]]:
+    """The pages that are not about a run, each as title, file, template and what stands on it."""
+    found: list[tuple[str, str, str, Callable[[], Mapping[str, Any]]]] = []
+    if life is not None and not life.empty:
+        found.append(("Monitoring", monitoring.FILE, "monitoring.html.j2", lambda: monitoring.page(life)))
+    for each in played:
+        file = f"replay-{_folder(each.name)}.html"
+        found.append((f"Replay {each.name}", file, "replay.html.j2", functools.partial(replays.page, each)))
+    return found
 
 
 def _check(output: Path) -> None:

@@ -28,7 +28,7 @@ Aspect = Literal["code", "packages", "data", "settings"]
 # The settings that say where things are, and not what is done with them. They are this machine's; all others the run's.
 PLACES = ("workspace", "data.spans", "metadata", "beam", "kubeflow")
 # The settings that can change a model or its metrics. The spans are compared as data, and the rest comes after a run.
-_DECISIVE = ("use_case", "data.eval_spans", "gate", "features", "model", "evaluation")
+_DECISIVE = ("use_case", "data.eval_spans", "gate", "features", "training", "model", "evaluation")
 _IDLE = ("model.tuning",)
 LOCK_FILE = f"the lock file {stamp.LOCK}"
 # A value of so many characters fits into a sentence.
@@ -157,7 +157,7 @@ def original(store: ml_metadata.MetadataStore, name: str) -> Original:
         document("slices") or [],
         document("diff"),
         *_model(store, record.model_id, record.run_id),
-        base_model=None if record.base_model_id is None else _model(store, record.base_model_id, record.run_id)[0],
+        base_model=None if record.base_model_id is None else _base_model(store, record.base_model_id, record.run_id),
     )
 
 
@@ -175,6 +175,14 @@ def _model(store: ml_metadata.MetadataStore, model_id: int, run_id: str) -> tupl
     contexts = store.get_contexts_by_execution(min(makers)) if makers else []
     trained_by = next((each.name for each in contexts if each.type == RUN), None)
     return found[0].uri, None if trained_by == run_id else trained_by
+
+
+def _base_model(store: ml_metadata.MetadataStore, model_id: int, run_id: str) -> str:
+    """Where the model is whose weights a run began with."""
+    found = store.get_artifacts_by_id([model_id])
+    if not found:
+        raise ReproductionError(f"The metadata store no longer has model {model_id}, which run {run_id} began with.")
+    return found[0].uri
 
 
 def refuse_overrides(overrides: Sequence[str]) -> None:

@@ -50,7 +50,9 @@ class Child:
 
 
 @contextlib.contextmanager
-def serving(name: str, models: Path, settings: Serving, payloads: Path | None, log: Path | None) -> Iterator[Child]:
+def serving(
+    name: str, models: Path, settings: Serving, payloads: Path | None, log: Path | None, *more: str
+) -> Iterator[Child]:
     """Runs the service on free ports of this machine, and ends it gracefully.
 
     Args:
@@ -59,6 +61,7 @@ def serving(name: str, models: Path, settings: Serving, payloads: Path | None, l
         settings: the section ``serving``; host and ports are not used.
         payloads: the folder of the payload log; None keeps none.
         log: what the service logs is appended to this file; None forgets it.
+        more: further arguments of ``python -m operations.serving``.
 
     Raises:
         ServingError: it did not start, or did not end well.
@@ -66,7 +69,7 @@ def serving(name: str, models: Path, settings: Serving, payloads: Path | None, l
     chosen = settings.model_dump(mode="json", exclude={"host", "port", "grpc_port"})
     command = [sys.executable, "-m", "operations.serving", "--models", str(models), "--name", name]
     command += ["--host", "127.0.0.1", "--port", "0", "--grpc-port", "0", "--settings", json.dumps(chosen)]
-    command += ["--stop-on-eof", *(["--payloads", str(payloads)] if payloads else [])]
+    command += ["--stop-on-eof", *(["--payloads", str(payloads)] if payloads else []), *more]
     paths = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("ab+") if log else tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 # How often what was recorded is written, and after how many failures in a row clients are spared any more of them.
 _RECORD_SECONDS = 1.0
 _FAILURES_IN_A_ROW = 3
+# How long a shadow waits for company: nobody waits for it, and one call for many costs requests the least.
+_COMPANY_SECONDS = 0.1
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +77,8 @@ class Trial:
     async def start(self) -> None:
         """Begins to watch the folder; returns at once."""
         rows = self._settings.queue_rows
-        self._batcher = Batcher(self._serving.max_batch_rows, self._serving.batch_delay_ms / 1000, rows, self._has_run)
+        delay = _COMPANY_SECONDS if self._settings.mode == "shadow" else self._serving.batch_delay_ms / 1000
+        self._batcher = Batcher(self._serving.max_batch_rows, delay, rows, self._has_run)
         await self._versions.start(wait=False)
         self._keeping = asyncio.create_task(self._keep(), name="canary record")
 
@@ -114,19 +117,11 @@ class Trial:
         task.add_done_callback(self._tasks.discard)
 
     def takes(self, prediction_id: str) -> bool:
-        """Whether the version on trial is to answer a request in place of the served one.
-
-        The same id always finds the same version while that is on trial, on every server. For the next one the dice
-        are cast anew, or always the same clients would have to try.
-
-        Args:
-            prediction_id: of the first row.
-        """
+        """Whether the version on trial is to answer a request, by the id of its first row."""
         version = self.version
         if self._settings.mode != "split" or version is None or self._in_a_row.get(version, 0) >= _FAILURES_IN_A_ROW:
             return False
-        digest = hashlib.blake2b(prediction_id.encode(), digest_size=8, salt=str(version).encode()[-16:]).digest()
-        return int.from_bytes(digest) < self._settings.share * 2**64
+        return falls_to(prediction_id, version, self._settings.share)
 
     async def answer(
         self,
@@ -194,7 +189,6 @@ class Trial:
             columns = {"": examples}
         try:
             with self._versions.using() as model:
-                started = time.perf_counter()
                 try:
                     outputs = await self._ask(model, served, signature, columns, payload.rows)
                 except NotReadyError:
@@ -204,15 +198,19 @@ class Trial:
                     self._failed(model.version, one_line(error))
                     return
                 self._record(model.version).answered += 1
-                answer = dataclasses.replace(
-                    payload,
-                    version=model.version,
-                    inputs=model.inputs.columns,
-                    outputs=outputs,
-                    shadow=True,
-                    seconds=time.perf_counter() - started,
+                # Without what was asked, which is in the row of the same id already; and how long it took says nothing.
+                log(
+                    dataclasses.replace(
+                        payload,
+                        version=model.version,
+                        inputs={},
+                        columns={},
+                        examples=None,
+                        outputs=outputs,
+                        shadow=True,
+                        seconds=None,
+                    )
                 )
-                log(answer)
         except NotReadyError:
             return  # It has just been removed.
         except Exception:
@@ -239,7 +237,8 @@ class Trial:
         limit = self._settings.answer_seconds
         started = time.perf_counter()
         try:
-            found = await asyncio.wait_for(self._batcher.run(model, signature, columns, rows), limit)
+            async with asyncio.timeout(limit):
+                found = await self._batcher.run(model, signature, columns, rows)
         except TimeoutError:
             raise ValueError(f"It did not answer within {limit:g} s.") from None
         self._metrics.canary_requests.labels(model.version, "answered").inc()
@@ -290,6 +289,21 @@ class Trial:
         self._metrics.predictions.forget(version)
         if self.version is None:
             self._metrics.canary.set(0)
+
+
+def falls_to(prediction_id: str, version: int, share: float) -> bool:
+    """Whether a request is one of those that a version on trial answers.
+
+    The same id always finds the same version while that is on trial, on every server. For the next one the dice are
+    cast anew, or always the same clients would have to try.
+
+    Args:
+        prediction_id: of the first row.
+        version: on trial.
+        share: of the ids that are to fall to it.
+    """
+    digest = hashlib.blake2b(prediction_id.encode(), digest_size=8, salt=str(version).encode()[-16:]).digest()
+    return int.from_bytes(digest) < share * 2**64
 
 
 def _compared(model: LoadedModel, served: LoadedModel) -> str:

@@ -12,20 +12,13 @@ from typing import Any
 
 import pytest
 
+from tests.opened_pages import SCREENS, check_usable, opening
 from tests.services.browser import browser as launched
 from tests.world import ROOT
 
 pytestmark = pytest.mark.e2e
 
 SCREENSHOTS = ROOT / "build" / "screenshots"
-LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-SCREENS = {
-    "laptop-light": ("light", LAPTOP),
-    "laptop-dark": ("dark", LAPTOP),
-    "phone-light": ("light", PHONE),
-    "phone-dark": ("dark", PHONE),
-}
-MARKS = ".mark-line path, .mark-area path, .mark-symbol path, .mark-rect path"
 
 
 @pytest.fixture(scope="module")
@@ -70,29 +63,9 @@ def chromium():
 
 @pytest.fixture
 def open_page(chromium, pages) -> Iterator[Any]:
-    """Opens a page on a screen, waits until its plots are drawn, and expects a silent console and no request."""
-    complaints: list[str] = []
-    contexts = []
-
-    def opened(name: str, screen: str = "laptop-light", **options):
-        scheme, viewport = SCREENS[screen]
-        context = chromium.new_context(color_scheme=scheme, viewport=viewport, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or complaints.append(request.url))
-        page.on("requestfailed", lambda request: complaints.append(f"{request.failure}: {request.url}"))
-        page.goto(pages[name].as_uri())
-        if options.get("java_script_enabled", True):
-            # Not wait_for_function: the page's own policy forbids what that needs.
-            page.wait_for_selector("html[data-plots=drawn]", state="attached", timeout=90_000)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    """Opens a page by its name."""
+    with opening(chromium) as opened:
+        yield lambda name, *screen, **options: opened(pages[name], *screen, **options)
 
 
 def test_the_report_says_what_it_wrote(world, written):
@@ -145,25 +118,8 @@ def test_no_store_is_one_sentence(tmp_path):
     ],
 )
 def test_every_page_is_drawn_fits_the_screen_and_can_be_used_by_all(open_page, name, screen):
-    from axe_playwright_python.sync_playwright import Axe
-
     page = open_page(name, screen)
-    assert page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][1]["width"]
-    for figure in page.query_selector_all(".figure"):
-        if figure.evaluate("it => it.closest('details:not([open])') !== null"):
-            continue
-        box = figure.query_selector(".plot svg").bounding_box()
-        assert box["width"] > 150, figure.get_attribute("id")
-        assert box["height"] > 90, figure.get_attribute("id")
-        assert figure.query_selector_all(f"svg :is({MARKS})") != []
-    # It would otherwise fetch the style sheets by itself, which the page's policy forbids.
-    found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
-    serious = [
-        (each["id"], [node["html"][:150] for node in each["nodes"]][:3])
-        for each in found
-        if each["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    check_usable(page, screen)
     if name in ("index", "run", "card"):
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=SCREENSHOTS / f"{name}-{screen}.png", full_page=True)

@@ -105,7 +105,7 @@ def test_against_what_was_seen_a_person_needs_a_reason(deck):
 
     verdict = by_hand(deck.settings, deck.store, "reject", "the product was withdrawn", UNTIL)
 
-    assert verdict.reasons[0] == "A person decided: the product was withdrawn"
+    assert verdict.reasons[0] == "A person decided: the product was withdrawn."
     assert deck.registry().canary() is None
     with pytest.raises(CanaryError, match="No version is on trial"):
         by_hand(deck.settings, deck.store, "reject", "again", UNTIL)

@@ -115,6 +115,13 @@ def test_what_a_run_has_taken_is_not_withdrawn(queue):
     assert keys(queue.open_run().triggers) == ["a"]
 
 
+def test_people_read_the_first_few_reasons(queue):
+    for key in "abcde":
+        queue.put(trigger(key))
+
+    assert queue.take("run", NOW).because == "a is new; b is new; c is new; and 2 more"
+
+
 def test_people_are_told_once(queue):
     queue.put(trigger("a"))
     queue.told(["a"])

@@ -245,6 +245,14 @@ def test_stopping_gives_the_triggers_back(world):
     assert world.round() == ["run"]
 
 
+def test_an_alert_that_people_will_hear_of_is_told_too(world):
+    world.changes["level"] = 0
+    world.rounds = Rounds(world.store, world.queue, world.stage, lambda alert: "1:" in alert.key, world.events.append)
+
+    assert world.round() == ["trigger", "trigger", "alert"]
+    assert world.events[-1].text == "Warning: late-flights: span 1 is new"
+
+
 def test_a_missing_span_is_one_sentence_told_once_and_nothing_is_begun(world):
     world.round()
     world.ends("pushed")
@@ -297,3 +305,23 @@ def test_the_recipe_holds_the_code_of_the_model_and_its_contract_alone(world):
 
     assert {"models/training.py", "models/network.py", "data/contract.yaml", "data/schema.pbtxt"} <= set(code)
     assert not [path for path in code if path.startswith(("operations", "flightdeck", "pipeline"))]
+
+
+def test_a_version_on_trial_is_judged_and_acted_on(world):
+    settings = world.factory.settings
+    model = world.factory.train("on-trial")
+    world.factory.settings = settings.model_copy(
+        update={"push": settings.push.model_copy(update={"destination": settings.canaries})}
+    )
+    world.factory.push("on-trial", model, 5)
+    world.factory.settings = settings.model_copy(
+        update={"canary": settings.canary.model_copy(update={"mode": "shadow"})}
+    )
+
+    # Nothing is served that it could be compared with.
+    assert "canary" in world.round()
+
+    said = next(each for each in world.events if each.kind == "canary")
+    served = world.factory.registry().served()
+    assert (said.facts["action"], served.model_id, served.origin) == ("promote", model, "promote")
+    assert "canary" not in world.round()

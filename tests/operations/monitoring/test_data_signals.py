@@ -107,3 +107,16 @@ def test_labels_are_compared_by_their_own_comparator(positives, exceeded):
     assert (found.kind, found.subject, found.threshold) == ("label", "answer", pytest.approx(0.03))
     assert found.exceeded is exceeded
     assert f"mean {positives / 100:.3f}" in found.meaning
+
+
+def test_over_a_window_that_is_left_out_labels_may_change_twice_as_much():
+    before, now = (pd.DataFrame({"answer": [1] * positive + [0] * (100 - positive)}) for positive in (20, 43))
+    reference = data_signals.statistics(before, SCHEMA)
+
+    neighbours, over_a_gap = (
+        data_signals.label_drift(now, reference, SCHEMA, "the week before", steps)[0] for steps in (1, 2)
+    )
+
+    assert (neighbours.exceeded, over_a_gap.exceeded) == (True, False)
+    assert over_a_gap.threshold == 2 * neighbours.threshold
+    assert "within 0.06" in over_a_gap.meaning

@@ -1,5 +1,6 @@
 """A replay that takes minutes: few rows, a small network, and rules that such few rows do not set off."""
 
+import contextlib
 import os
 import random
 import signal
@@ -7,6 +8,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import psutil
 
 from pipeline import settings_file
 from pipeline.settings import Settings
@@ -61,11 +64,13 @@ def play_killed(
 ) -> int:
     """Plays to the end, with SIGKILL to all of its processes at random moments.
 
+    Moments are counted in seconds of the processors: on a busy machine they are the same ones.
+
     Args:
         workspace: of its own.
         spans: as they are.
         kills: at most so many.
-        seconds: the shortest and the longest time until a kill.
+        seconds: of the processors, the fewest and the most until a kill.
         seed: of the moments.
         further: options.
 
@@ -81,9 +86,10 @@ def play_killed(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + moments.uniform(*seconds)
-        while process.poll() is None and time.monotonic() < deadline:
+        used, most = 0.0, moments.uniform(*seconds)
+        while process.poll() is None and used < most:
             time.sleep(0.05)
+            used = max(used, sum(_used(each) for each in _family(process)))
         if process.poll() is not None:
             assert process.returncode == 0
             return done
@@ -92,14 +98,25 @@ def play_killed(
     return kills
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kills a process and all below it, which have sessions of their own."""
-    import psutil
+def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """A process and all below it, which have sessions of their own."""
+    try:
+        parent = psutil.Process(process.pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.Error:
+        return []
 
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for each in family:
-        try:
+
+def _used(process: psutil.Process) -> float:
+    try:
+        used = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return used.user + used.system
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    for each in _family(process):
+        with contextlib.suppress(ProcessLookupError):
             os.kill(each.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
     process.wait()

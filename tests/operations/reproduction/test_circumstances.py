@@ -50,6 +50,14 @@ def recorded(seeder):
     return write
 
 
+def test_the_base_model_of_a_warm_start_is_looked_up_and_one_that_is_gone_is_named(recorded):
+    first = recorded()
+    assert first.base_model is None
+    assert recorded("second", base_model_id=first.record.model_id).base_model == "/somewhere/model"
+    with pytest.raises(ReproductionError, match="no longer has model 99, which run third began with"):
+        recorded("third", base_model_id=99)
+
+
 def test_each_source_file_that_differs_is_named():
     found = circumstances.code_differences(
         {"models/a.py": "1", "models/b.py": "2", "models/c.py": "3"},

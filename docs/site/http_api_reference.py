@@ -1,0 +1,99 @@
+"""The page about the service's HTTP interface, from the OpenAPI document that the service itself gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from operations.serving import openapi
+from operations.serving.columns import Column, Inputs
+from operations.serving.model import EXAMPLES, RAW, LoadedModel, Signature
+from pipeline.settings import Settings
+
+# `models.network.PROBABILITY`, whose module would load TensorFlow; a test compares them.
+OUTPUT = "probability"
+
+
+def document(settings: Settings) -> dict[str, Any]:
+    """The OpenAPI document for a model with the features of these settings, as `/openapi.json` would answer.
+
+    Raises:
+        SettingsError: the contract cannot be read.
+    """
+    types = settings.contract().ingested(labelled=False)
+    columns = {name: Column(name, types[name], (None, 1)) for name in settings.features.inputs}
+    outputs = {OUTPUT: Column(OUTPUT, "float32", (None, 1))}
+    examples = Inputs({"examples": Column("examples", "string", (None,))})
+    signatures = {
+        RAW: Signature(RAW, Inputs(columns), outputs),
+        EXAMPLES: Signature(EXAMPLES, examples, outputs),
+    }
+    # The document asks a model for its signatures only; no graph is loaded, and none could answer.
+    described = LoadedModel(1, None, signatures, {})
+    return openapi.document(settings.use_case.name, described, settings.serving.max_rows)
+
+
+def page(settings: Settings) -> str:
+    """The Markdown of the page."""
+    return "\n".join(_lines(document(settings))) + "\n"
+
+
+def _lines(described: Mapping[str, Any]) -> Iterator[str]:
+    yield "# HTTP API"
+    yield ""
+    yield (
+        f"{described['info']['description']} Made from the document that `flightdeck serve` answers at "
+        f"`/openapi.json`, OpenAPI {described['openapi']}, for the features of `config/local.yaml`. "
+        "[The prediction service](../serving.md) explains what it means and where it differs from TensorFlow Serving."
+    )
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            yield ""
+            yield f"## {method.upper()} {path}"
+            yield ""
+            yield operation["summary"]
+            yield from _parameters(operation.get("parameters", ()))
+            if body := operation.get("requestBody"):
+                yield ""
+                yield f"Body: {_schema(body)}."
+            yield ""
+            yield "| status | answer |"
+            yield "|---|---|"
+            for status, response in sorted(operation["responses"].items()):
+                yield f"| {status} | {response['description']} {_schema(response)} |"
+    yield ""
+    yield "## Schemas"
+    for name, schema in sorted(described["components"]["schemas"].items()):
+        yield ""
+        yield f"### {name}"
+        yield ""
+        yield "```json"
+        yield json.dumps(schema, indent=1)
+        yield "```"
+
+
+def _parameters(parameters: Any) -> Iterator[str]:
+    if not parameters:
+        return
+    yield ""
+    yield "| parameter | in | required | values |"
+    yield "|---|---|---|---|"
+    for each in parameters:
+        schema = each["schema"]
+        values = ", ".join(schema["enum"]) if "enum" in schema else schema.get("pattern", schema["type"])
+        yield f"| `{each['name']}` | {each['in']} | {'yes' if each['required'] else 'no'} | `{values}` |"
+
+
+def _schema(part: Mapping[str, Any]) -> str:
+    """Where the schema of a body is described, or what it is if it has no name."""
+    for kind, content in part.get("content", {}).items():
+        schema = content.get("schema")
+        if schema is None:
+            return kind
+        if "$ref" in schema:
+            name = schema["$ref"].rpartition("/")[2]
+            return f"[{name}](#{name.lower()})"
+        names = ", ".join(f"`{name}`" for name in schema.get("properties", {}))
+        return f"object of {names}" if names else "object"
+    return ""

@@ -1,0 +1,308 @@
+"""The page about served versions: what was seen of them over time, and what was decided and done about it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from operations.alerts.outbox import Kept
+from operations.canary.judgement import Verdict
+from operations.monitoring.policy import Decision
+from operations.monitoring.signals import Signal, Window
+from operations.registry import Version
+from operations.report import series
+from operations.report.formats import NOTHING, count, moment, number
+from operations.report.formats import spans as in_words
+from operations.report.life import Life
+from operations.report.plots import Plot
+from operations.report.series import Point
+
+FILE = "monitoring.html"
+# Measures of all of a window, each in a plot of its own.
+QUALITY = ("auc", "log_loss", "calibration")
+_ORIGINS = {"run": "pushed", "promote": "promoted", "rollback": "rolled back", "unknown": "appeared"}
+_LANES = ("versions", "canary", "decisions", "alerts")
+_DETAILED = 24  # windows whose every number is on the page, the newest
+_ROWS = 40  # of the grid
+
+
+def page(life: Life) -> dict[str, Any]:
+    """What stands on the page.
+
+    Args:
+        life: not empty.
+    """
+    versions = list(dict.fromkeys(_of(each) for each in life.windows))
+    decided = {(each.of, each.version): each for each in life.decisions}
+    return {
+        "tiles": _tiles(life),
+        "events": _events(life),
+        "quality": [plot for metric in QUALITY if (plot := _quality(life.windows, metric, versions)) is not None],
+        **_signals(life.windows, versions),
+        "windows": [_window(each, decided.get((each.name, each.version))) for each in reversed(life.windows)],
+        "details": [_detail(each) for each in list(reversed(life.windows))[:_DETAILED]],
+        "undetailed": max(len(life.windows) - _DETAILED, 0),
+        "decisions": [_decision(each) for each in reversed(life.decisions)],
+        "verdicts": [_verdict(each) for each in reversed(life.verdicts)],
+        "versions": [_version(each) for each in life.versions],
+        "alerts": None if life.alerts is None else [_alert(each) for each in life.alerts],
+    }
+
+
+def _of(window: Window) -> str:
+    return f"version {window.version}"
+
+
+def _tiles(life: Life) -> list[tuple[str, ...]]:
+    tiles: list[tuple[str, ...]] = []
+    if served := next((each for each in life.versions if each.served), None):
+        when = f"{_ORIGINS[served.origin]} {moment(served.pushed_at)}" if served.pushed_at else ""
+        tiles.append(("Served", f"version {served.number}", when))
+    if life.windows:
+        latest = life.windows[-1]
+        exceeded = sum(each.exceeded for each in latest.signals)
+        detail = f"{count(latest.rows, 'request')}, {latest.labelled:,} labelled"
+        tiles.append(("Latest window", latest.name, detail))
+        tiles.append(
+            ("Exceeded in it", count(exceeded, "signal"), f"of {len(latest.signals)}", "bad" if exceeded else "good")
+        )
+    if life.decisions:
+        last = life.decisions[-1]
+        tiles.append(("Latest decision", last.action, f"on {last.window}", "good" if last.action == "none" else "bad"))
+    if life.verdicts:
+        verdict = life.verdicts[-1]
+        kind = "good" if verdict.action == "promote" else "bad"
+        tiles.append(("Latest canary", verdict.action, f"version {verdict.canary}", kind))
+    if life.alerts is not None:
+        waiting = sum(not each.delivered for each in life.alerts)
+        tiles.append(
+            ("Alerts", f"{len(life.alerts)}", f"{waiting} of them not delivered yet", "bad" if waiting else "")
+        )
+    return tiles
+
+
+def _events(life: Life) -> Plot | None:
+    points = [Point(_time(each.when), each.action, 0, choice="decisions", words=_why(each)) for each in life.decisions]
+    points += [
+        Point(_time(each.when), each.action, 0, choice="canary", words=f"version {each.canary}: {each.text}")
+        for each in life.verdicts
+    ]
+    points += [
+        Point(_time(each.alert.when), each.alert.severity, 0, choice="alerts", words=each.alert.title)
+        for each in life.alerts or ()
+    ]
+    points += [
+        Point(_time(each.pushed_at), _ORIGINS[each.origin], 0, choice="versions", words=_said(each))
+        for each in life.versions
+        if each.pushed_at is not None
+    ]
+    if not points:
+        return None
+    changes = [each for each in life.versions if each.pushed_at is not None]
+    words = (
+        f"{count(len(changes), 'change')} of the served version, {count(len(life.decisions), 'decision')}, of which "
+        f"{sum(each.action != 'none' for each in life.decisions)} ask for something, "
+        f"{count(len(life.verdicts), 'canary verdict')} and {count(len(life.alerts or ()), 'alert')}, in their order."
+    )
+    lanes = [lane for lane in _LANES if any(each.choice == lane for each in points)]
+    return series.events("events", sorted(points, key=lambda each: each.at), lanes, words)
+
+
+def _quality(windows: Sequence[Window], metric: str, versions: Sequence[str]) -> Plot | None:
+    points = [
+        _point(window, each)
+        for window in windows
+        for each in window.signals
+        if each.kind == "quality" and (each.subject or each.name) == metric and each.value is not None
+    ]
+    if not points:
+        return None
+    last = points[-1]
+    interval = f" (95 % from {number(last.low)} to {number(last.high)})" if last.low is not None else ""
+    words = f"{metric} in {count(len(points), 'window')}. In the latest: {number(last.value)}{interval}. {last.words}"
+    return series.over_time(f"quality-{metric}", points, versions, words)
+
+
+def _signals(windows: Sequence[Window], versions: Sequence[str]) -> dict[str, Any]:
+    """The grid of all signals that have a threshold, and the plot of one of them."""
+    points = [
+        (_point(window, each), _share(each))
+        for window in windows
+        for each in window.signals
+        if each.value is not None and each.threshold is not None
+    ]
+    if not points:
+        return {"grid": None, "signal": None, "choices": [], "left_out": 0}
+    worst: dict[str, tuple[bool, float]] = {}
+    for point, share in points:
+        worst[point.choice] = max(worst.get(point.choice, (False, 0.0)), (point.exceeded, share))
+    ranked = sorted(worst, key=lambda name: worst[name], reverse=True)
+    rows = ranked[:_ROWS]
+    names = _columns(windows)
+    cells = [
+        dataclasses.replace(point, at=names[point.at, point.group], value=share)
+        for point, share in points
+        if point.choice in rows
+    ]
+    exceeded = [name for name in ranked if worst[name][0]]
+    words = (
+        f"{len(ranked)} signals in {count(len(windows), 'window')}, those that came nearest to their threshold first. "
+    )
+    words += f"Exceeded at least once: {', '.join(exceeded)}." if exceeded else "None was ever exceeded."
+    first = ranked[0]
+    shown = [point for point, _ in points]
+    of_first = [each for each in shown if each.choice == first]
+    return {
+        "grid": series.grid("signals", cells, rows, words),
+        "signal": series.over_time(
+            "signal",
+            shown,
+            versions,
+            f"{first} in {count(len(of_first), 'window')}, with its threshold. In the latest: {of_first[-1].words}",
+            chosen=first,
+        ),
+        "choices": ranked,
+        "left_out": len(ranked) - len(rows),
+    }
+
+
+def _columns(windows: Sequence[Window]) -> dict[tuple[str, str], str]:
+    """The label of each window and version in the grid; a second version of the same window has a number."""
+    labels: dict[tuple[str, str], str] = {}
+    times: dict[str, int] = {}
+    for each in windows:
+        times[each.name] = times.get(each.name, 0) + 1
+        again = f" ({times[each.name]})" if times[each.name] > 1 else ""
+        labels[_time(each.begin), _of(each)] = each.name + again
+    return labels
+
+
+def _point(window: Window, signal: Signal) -> Point:
+    return Point(
+        _time(window.begin),
+        _of(window),
+        float(signal.value or 0),
+        signal.low,
+        signal.high,
+        signal.threshold,
+        signal.exceeded,
+        signal.meaning,
+        _name(signal),
+    )
+
+
+def _name(signal: Signal) -> str:
+    """Such as ``drift of temp``; two measures of one column are two signals."""
+    return f"{signal.kind}: {signal.subject or signal.name}"
+
+
+def _share(signal: Signal) -> float:
+    """How near a signal is to its threshold: 1 is on it, more is beyond."""
+    value, threshold = abs(signal.value or 0.0), abs(signal.threshold or 0.0)
+    if not threshold:
+        return 2.0 if signal.exceeded else 0.0
+    share = value / threshold
+    # Of what must not fall below its threshold, such as an area under a curve, the smaller one is the worse one.
+    beyond = share >= 1
+    if beyond != signal.exceeded and value:
+        share = threshold / value
+    return share
+
+
+def _window(window: Window, decision: Decision | None) -> dict[str, Any]:
+    exceeded = [_name(each) for each in window.signals if each.exceeded]
+    return {
+        "name": window.name,
+        "order": _time(window.begin),
+        "version": window.version,
+        "rows": window.rows,
+        "labelled": window.labelled,
+        "exceeded": ", ".join(exceeded) or "none",
+        "action": decision.action if decision else NOTHING,
+    }
+
+
+def _detail(window: Window) -> dict[str, Any]:
+    return {
+        "title": f"{window.name}, {_of(window)}: {sum(each.exceeded for each in window.signals)} of "
+        f"{count(len(window.signals), 'signal')} exceeded",
+        "signals": [
+            {
+                "name": _name(each),
+                "value": each.value,
+                "interval": NOTHING if each.low is None else f"{number(each.low)} to {number(each.high)}",
+                "threshold": each.threshold,
+                "exceeded": each.exceeded,
+                "meaning": each.meaning,
+            }
+            for each in window.signals
+        ],
+    }
+
+
+def _why(decision: Decision) -> str:
+    return " ".join(each.text for each in decision.reasons) or "No rule was met."
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    return {
+        "when": moment(decision.when),
+        "order": _time(decision.when),
+        "window": decision.window,
+        "version": decision.version,
+        "action": decision.action,
+        "why": _why(decision),
+        "spans": in_words(list(decision.spans)) if decision.spans else "",
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "when": moment(verdict.when),
+        "order": _time(verdict.when),
+        "canary": verdict.canary,
+        "served": verdict.served,
+        "action": verdict.action,
+        "why": verdict.text,
+        "numbers": [(name.replace("_", " "), number(value)) for name, value in verdict.numbers.items()],
+    }
+
+
+def _version(version: Version) -> dict[str, Any]:
+    return {
+        "number": version.number,
+        "order": _time(version.pushed_at) if version.pushed_at else "",
+        "when": moment(version.pushed_at) if version.pushed_at else NOTHING,
+        "how": _ORIGINS[version.origin],
+        "served": version.served,
+        "run": version.run_id,
+        "why": _said(version),
+    }
+
+
+def _said(version: Version) -> str:
+    """Who made a version, and why."""
+    said = [f"version {version.number} {_ORIGINS[version.origin]}"]
+    if version.restores is not None:
+        said.append(f"it restores version {version.restores}")
+    if version.who:
+        said.append(f"by {version.who}")
+    return ", ".join(said) + (f": {version.reason}" if version.reason else "")
+
+
+def _alert(kept: Kept) -> dict[str, Any]:
+    return {
+        "when": moment(kept.alert.when),
+        "order": _time(kept.alert.when),
+        "severity": kept.alert.severity,
+        "title": kept.alert.title,
+        "text": kept.alert.text,
+        "repeated": kept.repeated,
+        "delivered": "yes" if kept.delivered else "not yet",
+    }
+
+
+def _time(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,128 @@
+"""What the pages say can be done can be done: commands parse, targets and files exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+from markdown_it import MarkdownIt
+
+from docs.site.repository import hrefs, is_external, target
+from flightdeck.__main__ import app
+from tests.docs.command_lines import command_lines, mistake
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md"), *ROOT.glob("[dm]*/CARD.md")]
+)
+FLIGHTDECK = typer.main.get_command(app)
+IDEAS = ROOT / "docs" / "ideas.md"
+TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+OURS = r"(benchmarks|components|config|data|deploy|docs|flightdeck|models|operations|pipeline|requirements|tests)"
+# Files that a guide has its reader write, and pages that are made when the site is built.
+WRITTEN_BY_READERS = {"config/gke.yaml"}
+MADE = {f"docs/reference/{page}.md" for page in ("cli", "components", "http-api", "settings")}
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("flightdeck run", None),
+        ("flightdeck run --set 'features.categorical=[a, b]' --no-cache", None),
+        ("flightdeck runs list --sort auc --desc", None),
+        ("flightdeck alerts test | list [--pending] | deliver", None),
+        ("flightdeck stream DIRECTORY [--once | --until-idle SECONDS]", None),
+        ("flightdeck models rollback [--to VERSION] --reason 'late in March'", None),
+        ("flightdeck predict FILE... -o out.parquet", None),
+        ("flightdeck runs list --json | jq .", None),
+        ("flightdeck runs", None),
+        ("flightdeck runs list --sorted auc", "No such option"),
+        ("flightdeck runs lst", "there is no `lst`"),
+        ("flightdeck walk", "there is no `walk`"),
+        ("flightdeck alerts test | list [--pendign]", "No such option"),
+        ("flightdeck run --window", "requires"),
+        ("flightdeck run spans", "there is no `spans`"),
+        ("flightdeck runs note RUN 'unfinished", "No closing quotation"),
+    ],
+)
+def test_a_command_line_is_understood_or_not(line, wrong):
+    found = mistake(line, FLIGHTDECK)
+    assert found is None if wrong is None else wrong in (found or ""), found
+
+
+def test_commands_are_found_wherever_a_page_has_code():
+    text = "Do `flightdeck run --json`.\n\n    make demo     # all\n\n```console\n$ flightdeck runs \\\n  best\n```\n"
+    assert list(command_lines(text)) == ["flightdeck run --json", "make demo", "flightdeck runs best"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_command_of_a_page_is_one(page):
+    wrong = []
+    for line in command_lines(page.read_text("utf-8")):
+        program, *rest = line.split()
+        if program == "flightdeck" and (found := mistake(line, FLIGHTDECK)) is not None:
+            wrong.append((line, found))
+        if program == "make":
+            wrong += [
+                (line, "no such target") for each in rest if re.fullmatch("[a-z-]+", each) and each not in TARGETS
+            ]
+        if program == "pytest":
+            wrong += [(line, "no such file") for each in rest if "/" in each and not (ROOT / each).exists()]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_file_that_a_page_names_exists(page):
+    text = page.read_text("utf-8")
+    linked = [target(name(page), href) for href in hrefs(text) if not is_external(href)]
+    code = [
+        child.content
+        for token in MarkdownIt("commonmark").enable("table").parse(text)
+        for child in token.children or ()
+        if child.type == "code_inline" and re.fullmatch(rf"{OURS}/[\w./-]+\.[a-z]+", child.content)
+    ]
+    named = {each for each in [*linked, *code] if each} - WRITTEN_BY_READERS
+    if name(page) == "docs/reference/index.md":
+        named -= MADE
+    # A page may name files by their place in the folder that it is about.
+    folders = (ROOT, page.parent, ROOT / "deploy/kubernetes")
+    missing = [each for each in named if not any((folder / each).exists() for folder in folders)]
+    assert missing == []
+
+
+def rows(page: Path) -> list[list[str]]:
+    """The cells of all tables that end in a command to see."""
+    lines = [line for line in page.read_text("utf-8").splitlines() if line.startswith("|")]
+    split = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    return [row for row in split if not set("".join(row)) <= set("-: ")]
+
+
+def test_every_idea_has_a_file_and_a_command():
+    ideas = [row for row in rows(IDEAS) if row[0] != "idea"]
+    assert len(ideas) > 50
+    for idea, where, how in ideas:
+        paths = [target("docs/ideas.md", href) for href in hrefs(where)]
+        assert paths, idea
+        assert all(path and (ROOT / path).is_file() for path in paths), idea
+        assert list(command_lines(how)) or how in ("`flightdeck run`",), idea
+
+
+def test_no_idea_is_there_twice():
+    ideas = [row[0] for row in rows(IDEAS) if row[0] != "idea"]
+    assert len(ideas) == len(set(ideas))
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in sorted((ROOT / "docs/explanation").glob("*.md")) if page.stem != "index"], ids=name
+)
+def test_every_explanation_leads_to_code_and_shows_it(page):
+    text = page.read_text("utf-8")
+    files = [path for href in hrefs(text) if (path := target(name(page), href)) and not path.endswith(".md")]
+    assert files
+    assert list(command_lines(text))

@@ -1,0 +1,197 @@
+"""The site as it is built: whole, the same each time, and readable from disk without a network."""
+
+import filecmp
+import itertools
+import json
+import os
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from tests.services.browser import browser as launched
+from tests.world import ROOT
+
+pytestmark = pytest.mark.component
+
+LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+SCREENS = {"laptop-light": ("light", LAPTOP), "phone-dark": ("dark", PHONE)}
+# A page of each kind: written, made from settings, from docstrings, and of source.
+PAGES = ("ideas", "reference/settings", "reference/components", "source/data/contract.py")
+LOADED = {"script": "src", "img": "src", "iframe": "src", "link": "href"}
+
+
+def build(folder: Path, config: Path = ROOT / "mkdocs.yml") -> subprocess.CompletedProcess[str]:
+    """Builds the site strictly, as `make docs` does."""
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", config, "--site-dir", folder],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"SOURCE_DATE_EPOCH": "1795770000", "NO_MKDOCS_2_WARNING": "1"},
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    # A name that needs quoting, as a folder of a person may have.
+    folder = tmp_path_factory.mktemp("built") / "the site, 100 %"
+    done = build(folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+class Addresses(HTMLParser):
+    """What a page loads, what it links to, and the places in it that can be linked to."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.links: list[str] = []
+        self.places: set[str] = set()
+        self.feed(page.read_text("utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.places |= {str(given[key]) for key in ("id", "name") if given.get(key)}
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+        if tag in LOADED and given.get(LOADED[tag]):
+            self.loads.append(given[LOADED[tag]])
+
+
+@pytest.fixture(scope="module")
+def addresses(site) -> dict[Path, Addresses]:
+    return {page: Addresses(page) for page in site.rglob("*.html") if page.name != "404.html"}
+
+
+def test_every_link_leads_to_a_place_in_a_page(addresses):
+    broken = []
+    for page, found in addresses.items():
+        for href in found.links:
+            parts = urlsplit(href)
+            if parts.scheme or parts.netloc:
+                continue
+            there = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            place = unquote(parts.fragment)
+            if not there.is_file() or (place and there in addresses and place not in addresses[there].places):
+                broken.append((page.name, href))
+    assert broken == []
+    assert sum(len(found.links) for found in addresses.values()) > 1000
+
+
+def test_nothing_is_loaded_from_elsewhere(site, addresses):
+    missing = []
+    for page, found in addresses.items():
+        for url in found.loads:
+            parts = urlsplit(url)
+            if parts.scheme or parts.netloc or not (page.parent / unquote(parts.path)).exists():
+                missing.append((page.relative_to(site).as_posix(), url))
+    assert missing == []
+
+
+def test_no_page_names_a_folder_of_this_machine(site):
+    assert [page.name for page in site.rglob("*.html") if str(ROOT) in page.read_text("utf-8")] == []
+
+
+def test_a_second_build_is_the_same_to_the_byte(site, tmp_path):
+    assert build(tmp_path / "again").returncode == 0
+    files = sorted(path.relative_to(site) for path in site.rglob("*") if path.is_file())
+    assert files == sorted(
+        path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*") if path.is_file()
+    )
+    _, different, errors = filecmp.cmpfiles(site, tmp_path / "again", files, shallow=False)
+    assert (different, errors) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("[a](../data/gone.py)", ["docs/index.md links to ../data/gone.py, and there is no file data/gone.py"]),
+        (
+            "[a](#nowhere) [b](reference/settings.md#nowhere) [c](http://example.org)",
+            ["'#nowhere'", "'reference/settings.md#nowhere'", "External link http://example.org"],
+        ),
+    ],
+)
+def test_a_wrong_link_fails_the_build(tmp_path, text, messages):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(f"# Page\n\n{text}\n")
+    settings = {
+        "INHERIT": str(ROOT / "mkdocs.yml"),
+        "hooks": [str(ROOT / "docs/site/hooks.py")],
+        "nav": ["index.md"],
+        "not_in_nav": "*",
+        "watch": [],
+        "extra_css": [],
+        "extra_javascript": [],
+    }
+    (tmp_path / "mkdocs.yml").write_text(json.dumps(settings))
+    done = build(tmp_path / "site", tmp_path / "mkdocs.yml")
+    assert done.returncode != 0
+    assert [each for each in messages if each not in done.stderr] == [], done.stderr
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with launched() as running:
+        yield running
+
+
+@pytest.fixture
+def open_page(chromium, site):
+    """Opens a page from disk, and expects a silent console and no request to anywhere."""
+    complaints: list[str] = []
+    contexts: list[Any] = []
+
+    def opened(name: str, screen: str = "laptop-light"):
+        scheme, viewport = SCREENS[screen]
+        context = chromium.new_context(color_scheme=scheme, viewport=viewport)
+        contexts.append(context)
+        page = context.new_page()
+        page.on(
+            "console", lambda each: complaints.append(f"{each.type}: {each.text}") if each.type == "error" else None
+        )
+        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        page.on("request", lambda each: each.url.startswith(("file:", "data:", "blob:")) or complaints.append(each.url))
+        page.goto((site / f"{name}.html").as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.mark.parametrize(("name", "screen"), list(itertools.product(PAGES, SCREENS)))
+def test_pages_fit_the_screen_and_can_be_used_by_all(open_page, name, screen):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = open_page(name, screen)
+    assert page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][1]["width"]
+    found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
+    serious = [
+        (each["id"], [node["html"][:150] for node in each["nodes"]][:3])
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+def test_the_diagram_of_the_readme_is_drawn(open_page):
+    page = open_page("source/index")
+    page.wait_for_selector("div.mermaid", timeout=60_000)
+    assert page.query_selector("pre.mermaid") is None
+    assert page.query_selector("div.mermaid").bounding_box()["height"] > 100
+
+
+def test_the_search_answers_from_disk(open_page):
+    page = open_page("index")
+    page.click("input.md-search__input")
+    page.keyboard.type("rollback")
+    page.wait_for_selector(".md-search-result__item a", timeout=60_000)
+    assert "rollback" in page.inner_text(".md-search-result__list").lower()

@@ -1,0 +1,87 @@
+"""A round of the monitor that is killed: the next one does what is left, and nobody is told less."""
+
+import types
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from operations.monitoring import round as rounds
+from operations.monitoring.book import Book
+from operations.monitoring.signals import Signal, Window
+from pipeline import settings_file, store
+from pipeline.recorder import open_store
+from tests.world import ROOT
+
+pytestmark = pytest.mark.unit
+
+JULY, AUGUST = datetime(2013, 7, 1, tzinfo=UTC), datetime(2013, 8, 1, tzinfo=UTC)
+VERSIONS = ("1", "2")
+
+
+class Killed(BaseException):
+    """What a SIGKILL would be."""
+
+
+class TwoVersions:
+    """In place of what measures with TFDV: two versions answered five requests each, and a column was unseen."""
+
+    def __init__(self, settings, reader) -> None:
+        pass
+
+    def measure(self, period, before, faulty):
+        signal = Signal(
+            kind="unseen", name="share", subject="column", value=1.0, threshold=0.0, exceeded=True, meaning="unseen"
+        )
+        return [
+            Window(name=period.name, begin=JULY, end=AUGUST, version=version, rows=5, labelled=5, signals=(signal,))
+            for version in VERSIONS
+        ]
+
+    def answered(self, period) -> int:
+        return 5 * len(VERSIONS)
+
+    def reference(self, version):
+        return types.SimpleNamespace(model_id=None)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(rounds, "Monitor", TwoVersions)
+    made = settings_file.load(ROOT / "config" / "local.yaml", [f"workspace={tmp_path}", "monitoring.window=month"])
+    folder = Path(made.payloads) / "2013-07-01"
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table({"time": pa.array([JULY], pa.timestamp("us", tz="UTC"))}), folder / "all.parquet")
+    return made
+
+
+@pytest.mark.parametrize("survived", [0, 1])
+def test_the_next_round_tells_decides_and_keeps_what_a_killed_one_did_not(settings, survived):
+    ledger, told = open_store(store.connection(settings)), []
+
+    def alert(each) -> None:
+        if len(told) == survived:
+            raise Killed
+        told.append(each.facts["version"])
+
+    with pytest.raises(Killed):
+        rounds.monitor(settings, ledger, AUGUST, alert)
+    told_again: list[str] = []
+    rounds.monitor(settings, ledger, AUGUST, lambda each: told_again.append(each.facts["version"]))
+    book = Book(ledger, settings.use_case.name)
+    assert sorted({*told, *told_again}) == list(VERSIONS)
+    assert [each.version for each in book.windows()] == list(VERSIONS)
+    assert sorted(each.version for each in book.decisions()) == list(VERSIONS)
+
+
+def test_what_is_settled_is_left_alone(settings):
+    ledger, told = open_store(store.connection(settings)), []
+    first = rounds.monitor(settings, ledger, AUGUST, told.append)
+    again = rounds.monitor(settings, ledger, AUGUST, told.append)
+    assert (len(first.windows), len(first.decisions), len(told)) == (2, 2, 2)
+    assert again == rounds.Round((), ())

@@ -1,0 +1,119 @@
+"""The page about served versions: what was kept of them stands on it, in words and in plots."""
+
+import dataclasses
+
+import pytest
+
+from operations.report import monitoring
+from operations.report.life import gather
+from operations.report.monitoring import page
+from tests.operations.report import lives
+from tests.operations.report.test_site import Seeds, text
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def seeds(tmp_path):
+    return Seeds(tmp_path)
+
+
+@pytest.fixture
+def life(seeds, tmp_path):
+    lives.keep(seeds.store, "toys")
+    lives.tell(tmp_path / "outbox.sqlite")
+    return gather(seeds.store, "toys", lives.VERSIONS, tmp_path / "outbox.sqlite")
+
+
+def values(plot) -> list[dict]:
+    """The data of a plot."""
+    spec = plot.spec
+    layers = [spec, *spec.get("layer", [])]
+    named = list(spec.get("datasets", {}).values())
+    inline = [each["data"]["values"] for each in layers if "values" in each.get("data", {})]
+    return [row for rows in [*named, *inline] for row in rows]
+
+
+def test_what_was_kept_of_another_pipeline_is_not_on_the_page(seeds, life):
+    assert not life.empty
+    assert gather(seeds.store, "others").empty
+
+
+def test_every_decision_verdict_change_and_alert_is_in_the_timeline(life):
+    points = values(page(life)["events"])
+    lanes = [each["lane"] for each in points]
+
+    assert {lane: lanes.count(lane) for lane in set(lanes)} == {
+        "versions": 3,
+        "canary": 1,
+        "decisions": len(lives.MONTHS),
+        "alerts": 1,
+    }
+    assert {each["what"] for each in points if each["lane"] == "versions"} == {"pushed", "promoted", "rolled back"}
+    assert any("it restores version 1, by ada: worse" in each["words"] for each in points)
+
+
+def test_quality_has_its_interval_its_threshold_and_a_colour_for_each_version(life):
+    (auc,) = page(life)["quality"]
+    points = values(auc)
+
+    assert [each["at"][:7] for each in points] == [f"2013-{month:02d}" for month in lives.MONTHS[:-1]]
+    assert {each["group"] for each in points} == {"version 1", "version 2"}
+    assert all(each["low"] < each["value"] < each["high"] and each["threshold"] == 0.65 for each in points)
+    assert "In the latest: 0.7070 (95 % from 0.6970 to 0.7170)" in auc.words
+
+
+def test_the_grid_shows_how_near_each_signal_came_and_which_was_beyond(life):
+    content = page(life)
+    cells = values(content["grid"])
+
+    assert content["choices"][0] == "drift: size"
+    assert {each["row"] for each in cells} == {"drift: size", "missing: colour", "quality: auc"}
+    beyond = [each for each in cells if each["state"] == "exceeded"]
+    assert [(each["row"], each["at"], each["share"]) for each in beyond] == [("drift: size", "2013-07", 2.0)]
+    # An area under the curve above its threshold is within it, and nearer the lower it is.
+    assert all(each["share"] < 1 for each in cells if each["row"] == "quality: auc")
+    assert "Exceeded at least once: drift: size." in content["grid"].words
+
+
+def test_two_versions_of_one_window_are_two_columns_of_the_grid(life):
+    other = lives.window(lives.FAULTY).model_copy(update={"version": "9"})
+    cells = values(page(dataclasses.replace(life, windows=(*life.windows, other)))["grid"])
+
+    assert [each["of"] for each in cells if each["at"] == "2013-07 (2)"] == ["version 9"] * 3
+
+
+def test_every_number_stands_there_in_words(seeds, life, tmp_path):
+    seeds.run("first")
+    written = seeds.write(tmp_path / "site", life=life)
+    words = text(written.index.parent / monitoring.FILE)
+
+    assert written.further == {"Monitoring": monitoring.FILE}
+    for month in lives.MONTHS:
+        for signal in lives.window(month).signals:
+            assert signal.meaning in words
+    assert "2013-07, version 2: 1 of 4 signals exceeded" in words
+    assert "Its log loss is 0.5100, that of version 1 0.5200." in words
+    assert "quarantine size has moved" in words
+    assert "not delivered yet" in words
+
+
+def test_what_people_and_models_wrote_is_never_html(seeds, life, tmp_path):
+    seeds.run("first")
+    written = seeds.write(tmp_path / "site", life=life)
+
+    assert lives.HOSTILE not in (written.index.parent / monitoring.FILE).read_text()
+
+
+def test_nothing_monitored_makes_no_page_and_no_link(seeds, tmp_path):
+    seeds.run("first")
+    written = seeds.write(tmp_path / "site", life=gather(seeds.store, "toys", lives.VERSIONS))
+
+    assert written.further == {}
+    assert not (written.index.parent / monitoring.FILE).exists()
+    assert "Monitoring" not in text(written.index)
+
+
+def test_reading_makes_no_outbox(seeds, tmp_path):
+    assert gather(seeds.store, "toys", (), tmp_path / "none.sqlite").alerts is None
+    assert not (tmp_path / "none.sqlite").exists()

@@ -1,0 +1,86 @@
+"""The page of a replay: its figures, its differences in words, and documents that cannot be read."""
+
+import pytest
+
+from operations.replay.result import FILE, Comparison
+from operations.report import replays
+from tests.operations.report import lives
+from tests.operations.report.test_monitoring import values
+from tests.operations.report.test_site import Seeds, text
+
+pytestmark = pytest.mark.unit
+
+
+def kept(folder, *results) -> None:
+    for each in results:
+        (folder / "replay" / each.name).mkdir(parents=True)
+        (folder / "replay" / each.name / FILE).write_text(each.model_dump_json())
+
+
+# What a comparison says: metric, difference, interval -> words.
+SENTENCES = {
+    "a lower loss is better": ("log_loss", -0.01, -0.02, -0.005, "level 2 is better, beyond noise"),
+    "a higher loss is worse": ("log_loss", 0.01, 0.005, 0.02, "level 2 is worse, beyond noise"),
+    "a higher area is better": ("auc", 0.01, 0.005, 0.02, "level 2 is better, beyond noise"),
+    "a lower area is worse": ("auc", -0.01, -0.02, -0.005, "level 2 is worse, beyond noise"),
+    "zero inside": ("log_loss", -0.01, -0.02, 0.001, "includes zero"),
+}
+
+
+@pytest.mark.parametrize("case", SENTENCES)
+def test_a_difference_says_who_is_better_and_whether_that_is_noise(case):
+    metric, difference, low, high, expected = SENTENCES[case]
+    compared = Comparison(level=2, against=1, metric=metric, difference=difference, low=low, high=high, rows=10)
+    (sentence,) = replays.page(lives.replay().model_copy(update={"comparisons": (compared,)}))["sentences"]
+
+    assert expected in sentence
+
+
+def test_every_replay_of_a_workspace_has_a_page_with_its_figures(tmp_path):
+    kept(tmp_path, lives.replay(), lives.replay("celsius@7", fault=True))
+    played, unreadable = replays.found(tmp_path)
+    seeds = Seeds(tmp_path)
+    seeds.run("first")
+    written = seeds.write(tmp_path / "site", played=played)
+    faulty, clean = (text(written.index.parent / file) for file in written.further.values())
+
+    assert unreadable == []
+    assert list(written.further) == ["Replay celsius@7", "Replay clean"]
+    assert "Replay clean" in text(written.index)
+    for words in (clean, faulty):
+        assert "0.7200 (0.7100 to 0.7300)" in words
+        assert "level 2 is better, beyond noise" in words
+        assert "5.0 %" in words
+        assert "size (4), colour (2)" in words
+    assert "What each level made of it" in faulty
+    assert "What each level made of it" not in clean
+
+
+def test_a_month_without_a_figure_is_a_gap_and_no_zero():
+    plots = {each.name: each for each in replays.page(lives.replay())["figures"]}
+
+    assert {each["at"] for each in values(plots["calibration"])} == {f"2013-{month:02d}" for month in lives.MONTHS[:-1]}
+
+
+def test_the_month_of_a_fault_is_marked():
+    (auc, *_) = replays.page(lives.replay("f", fault=True))["figures"]
+
+    assert "The dashed line is the month of the fault, 2013-07." in auc.words
+
+
+def test_a_document_that_cannot_be_read_is_named_and_the_others_stay(tmp_path):
+    kept(tmp_path, lives.replay())
+    (tmp_path / "replay" / "half").mkdir()
+    (tmp_path / "replay" / "half" / FILE).write_text('{"name": "half"')
+    played, unreadable = replays.found(tmp_path)
+
+    assert [each.name for each in played] == ["clean"]
+    assert unreadable[0].startswith("half: ")
+
+
+def test_what_a_replay_wrote_is_never_html(tmp_path):
+    seeds = Seeds(tmp_path)
+    seeds.run("first")
+    written = seeds.write(tmp_path / "site", played=[lives.replay()])
+
+    assert lives.HOSTILE not in (written.index.parent / next(iter(written.further.values()))).read_text()
