@@ -105,7 +105,8 @@ plt.tight_layout()
 # *buckets*, and a monitoring system adds up the counts of all replicas. These are the service's own:
 
 # %%
-print("\n".join(line for line in exposed.splitlines() if "_bucket" in line and "second" in line)[:700])
+buckets = [line for line in exposed.splitlines() if "request_seconds_bucket" in line and 'route="predict"' in line]
+print("\n".join(buckets))
 
 # %% [markdown]
 # ### Exercise `quantile`
