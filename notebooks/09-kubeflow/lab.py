@@ -22,6 +22,7 @@
 
 # %%
 import copy
+import os
 import tempfile
 from pathlib import Path
 
@@ -29,6 +30,8 @@ import matplotlib.pyplot as plt
 import yaml
 
 import notebooks
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow says about this machine is not the subject
 from pipeline import node, settings_file
 from pipeline.runners.kubeflow import compile_pipeline  # loads TensorFlow and TFX: ten seconds or more
 
@@ -257,8 +260,8 @@ assert _ends == {"read": 15, "check": 26, "train": 55, "push": 67}, "Every task 
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# The seconds of a run of all data (from Flightdeck's README), with 20 seconds for each container, once with one
-# container per node and once with neighbours sharing one.
+# The seconds of a run of all data (from Flightdeck's README), with 20 seconds assumed for each container, once with
+# one container per node and once with neighbours sharing one.
 
 # %%
 measured = {
