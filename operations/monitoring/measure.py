@@ -89,7 +89,9 @@ class Monitor:
                     version=str(version),
                     rows=len(asked),
                     labelled=0 if truth is None else int(truth[self._label].notna().sum()),
-                    spans=() if truth is None else tuple(sorted({int(each) for each in truth[SPAN].dropna()})),
+                    spans=()
+                    if truth is None
+                    else tuple(sorted({int(each) for each in truth[SPAN].dropna() if each >= 0})),
                     signals=tuple(signals),
                 )
             )

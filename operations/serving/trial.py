@@ -249,9 +249,8 @@ class Trial:
         """Why a version cannot answer the requests that another one is asked; empty if it can."""
         key = model.version, served.version
         if key not in self._unfit:
-            self._unfit[key] = _compared(model, served)
-            if self._unfit[key]:
-                self._record(model.version).does_not_load = self._unfit[key]
+            # Also if it fits: it may have been tried beside another version before.
+            self._unfit[key] = self._record(model.version).does_not_load = _compared(model, served)
         return self._unfit[key]
 
     def _record(self, version: int) -> CanaryRecord:

@@ -1,0 +1,98 @@
+"""`training.warm_start` in real runs: month after month, again with nothing changed, and made once more."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import settings_file, store
+from tests.small_run import SMALL
+
+pytestmark = pytest.mark.e2e
+LOCAL = Path(__file__).parents[2] / "config" / "local.yaml"
+WARM = ("training.warm_start=true", "push.enabled=false", "evaluation.importance_rows=0")
+
+
+class Silent:
+    """Nobody is told how a run goes on."""
+
+    def started(self, node_id: str) -> None:
+        pass
+
+    def finished(self, outcome) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def play(small_spans, tmp_path_factory):
+    """Runs a pipeline in this process, since its imports take longer than the run: name, window -> its record."""
+    from pipeline import definition
+    from pipeline.runners import recorded
+
+    workspace = tmp_path_factory.mktemp("workspace")
+
+    def played(run_id: str, window: str, *overrides: str, factory: str = "create_pipeline", given=()):
+        places = (f"workspace={workspace}", f"data.spans={small_spans}", f"data.window={window}")
+        settings = settings_file.load(LOCAL, [*SMALL, *WARM, *places, *overrides])
+        pipeline = getattr(definition, factory)(settings, *given)
+        _, record = recorded.run(pipeline, run_id, settings, store.connection(settings), Silent())
+        assert record.outcome != "failed", record.reasons
+        return record
+
+    played.settings = settings_file.load(LOCAL, [f"workspace={workspace}"])
+    return played
+
+
+@pytest.fixture(scope="module")
+def runs(play):
+    """February is judged without a base model, March with February's, and March once more."""
+    return play("february", "1:2"), play("march", "1:3"), play("again", "1:3")
+
+
+@pytest.fixture(scope="module")
+def reader(play, runs):
+    from pipeline.recorder import open_store
+
+    return open_store(store.connection(play.settings))
+
+
+def test_each_month_begins_with_the_model_before(runs):
+    february, march, _ = runs
+
+    assert (february.base_model_id, february.began_with) == (None, None)
+    assert march.base_model_id == february.model_id
+    assert march.began_with.startswith("took cross_0, deep_0, probability and ")
+
+
+def test_a_run_with_nothing_changed_comes_from_the_cache_and_learns_nothing_twice(runs):
+    _, march, again = runs
+
+    assert again.model_id == march.model_id
+    assert next(each.state for each in again.nodes if each.node_id == "Trainer") == "cached"
+
+
+def test_a_month_is_made_again_with_the_base_model_that_it_had_to_the_last_bit(play, runs, reader):
+    from operations.reproduction import circumstances, models
+
+    original = circumstances.original(reader, "march")
+    (base,) = reader.get_artifacts_by_id([runs[0].model_id])
+    assert original.base_model == base.uri
+    workspace = play.settings.workspace
+    given = (models.reachable_artifact(base.uri, workspace, workspace),)
+    made = play("made-again", "1:3", "cache=false", factory="create_reproduction_pipeline", given=given)
+
+    (model,) = reader.get_artifacts_by_id([made.model_id])
+    assert made.base_model_id == runs[0].model_id
+    _, values, different = models.compare_variables(models.saved_model(original.model), models.saved_model(model.uri))
+    assert values > 1000
+    assert different == ()
+
+
+def test_another_base_model_would_have_given_other_weights(play, runs, reader):
+    from operations.reproduction import circumstances, models
+
+    original = circumstances.original(reader, "march")
+    anew = play("anew", "1:3", "cache=false", factory="create_reproduction_pipeline")
+
+    (model,) = reader.get_artifacts_by_id([anew.model_id])
+    assert anew.base_model_id is None
+    assert models.compare_variables(models.saved_model(original.model), models.saved_model(model.uri))[2] != ()
