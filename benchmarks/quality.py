@@ -25,6 +25,7 @@ import numpy as np
 from data import prepare, spans
 from data.contract import Contract
 from models.features import FeatureSettings
+from models.flights import FlightFeatures
 from models.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def compare(folder: Path, first: int, newest: int, model: ModelSettings) -> floa
     """Prints both models' figures and returns by how much the network's ROC AUC is better than the trees'."""
     from sklearn.metrics import log_loss, roc_auc_score
 
-    contract, features = Contract.load(CONTRACT), FeatureSettings()
+    contract, features = Contract.load(CONTRACT), FlightFeatures()
     train = [spans.read(folder, span) for span in range(first, newest)]
     evaluation = spans.read(folder, newest)
     labels = evaluation.column(contract.label).to_numpy()

@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks import quality
 from data import prepare, spans
 from data.contract import Contract
-from models.features import FeatureSettings
+from models.flights import FlightFeatures
 from models.settings import ModelSettings
 
 _RESAMPLES = 1000
@@ -83,7 +83,7 @@ def run(
 
     from models.training import run_fn
 
-    contract, features = Contract.load(quality.CONTRACT), FeatureSettings()
+    contract, features = Contract.load(quality.CONTRACT), FlightFeatures()
     columns = contract.ingested()
     courses = {way.name: Course([], [], []) for way in compared}
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,9 +1,10 @@
 """The data contract: what every raw column means and when its value becomes known.
 
 A value that exists in history but not yet at prediction time makes a feature infeasible, however well it
-predicts. The contract therefore states for every column when it becomes known, and refuses infeasible
-features where they are declared instead of letting them reach a model. Nothing here knows the use case:
-another dataset needs another YAML file only.
+predicts. The contract therefore declares the stages of the process behind the data, those before a prediction and
+those after it, states for every column at which one it becomes known, and refuses infeasible features where they
+are declared instead of letting them reach a model. Nothing here knows the use case: another dataset needs another
+YAML file only.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -18,12 +20,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 ColumnType = Literal["int64", "float32", "string", "timestamp"]
-Known = Literal["schedule", "prediction_time", "after_departure", "after_arrival"]
 Role = Literal["feature", "slice", "key", "label", "outcome"]
 
-FEASIBLE: tuple[Known, ...] = ("schedule", "prediction_time")
 INGESTED: tuple[Role, ...] = ("feature", "slice")
-_WHEN = {"after_departure": "after departure", "after_arrival": "after arrival"}
 
 
 class ContractError(ValueError):
@@ -34,6 +33,27 @@ class InfeasibleFeatureError(ContractError):
     """A requested feature whose value does not exist at prediction time."""
 
 
+class Stage(BaseModel):
+    """A moment, or a stretch of time, at which values become known.
+
+    Attributes:
+        name: What the columns call it: lower-case words with underscores, such as ``after_delivery``.
+        feasible: Whether a value of this stage exists when a prediction is made.
+        meaning: When that is, for a reader who does not know the process behind the data.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    feasible: bool
+    meaning: str = Field(min_length=1)
+
+    @property
+    def phrase(self) -> str:
+        """The name as words of a sentence."""
+        return self.name.replace("_", " ")
+
+
 class Column(BaseModel):
     """One raw column.
 
@@ -41,7 +61,7 @@ class Column(BaseModel):
         name: Column name in the Parquet files.
         type: Storage type: ``int64``, ``float32``, ``string`` or ``timestamp`` (UTC, microseconds).
         unit: Unit of the values; ``None`` for names and categories.
-        known: When the value becomes known.
+        known: The stage of the contract at which the value becomes known.
         role: What the column is for; only ``feature`` and ``slice`` may reach a model.
         meaning: One or two sentences for a reader who does not know the source.
         values: Category values; exclusive with ``range``.
@@ -55,7 +75,7 @@ class Column(BaseModel):
     name: str = Field(min_length=1)
     type: ColumnType
     unit: str | None = None
-    known: Known
+    known: str
     role: Role
     meaning: str = Field(min_length=1)
     values: tuple[str, ...] | None = None
@@ -85,21 +105,11 @@ class Column(BaseModel):
             raise ValueError(f"column '{self.name}' has a range, which only a numeric column can")
         if self.open and self.values is None:
             raise ValueError(f"column '{self.name}' is open but lists no values to be open about")
-        if self.role in INGESTED and self.known not in FEASIBLE:
-            raise ValueError(
-                f"column '{self.name}' has the role {self.role} but is known only {_WHEN[self.known]}; "
-                "give it the role outcome"
-            )
         if self.role in INGESTED and self.type == "timestamp":
             raise ValueError(f"column '{self.name}' has the role {self.role}, which a timestamp cannot have")
         if self.role == "label" and (self.nullable or self.type == "timestamp"):
             raise ValueError(f"the label '{self.name}' must be a column that is never missing")
         return self
-
-    @property
-    def feasible(self) -> bool:
-        """Whether the value exists when a prediction is made."""
-        return self.known in FEASIBLE
 
 
 class Contract(BaseModel):
@@ -109,6 +119,7 @@ class Contract(BaseModel):
         dataset: Name of the dataset.
         label: Name of the column to predict.
         prediction_time: When a prediction is made, as a phrase ("two hours before ...").
+        stages: When values become known, in the order of time; those that are feasible come first.
         columns: The columns in the order in which the files hold them.
     """
 
@@ -117,6 +128,7 @@ class Contract(BaseModel):
     dataset: str = Field(min_length=1)
     label: str
     prediction_time: str = Field(min_length=1)
+    stages: tuple[Stage, ...] = Field(min_length=1)
     columns: tuple[Column, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -125,12 +137,39 @@ class Contract(BaseModel):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"column '{twice[0]}' is listed twice")
+        self._check_stages()
         labels = [column.name for column in self.columns if column.role == "label"]
         if labels != [self.label]:
             raise ValueError(f"the label is '{self.label}', but the columns with the role label are {labels or 'none'}")
         if not any(column.role == "feature" for column in self.columns):
             raise ValueError("no column has the role feature")
         return self
+
+    def _check_stages(self) -> None:
+        stages = {stage.name: stage for stage in self.stages}
+        if len(stages) < len(self.stages):
+            names = [stage.name for stage in self.stages]
+            raise ValueError(f"stage '{next(name for name in names if names.count(name) > 1)}' is listed twice")
+        for earlier, later in pairwise(self.stages):
+            if later.feasible and not earlier.feasible:
+                raise ValueError(
+                    f"stage '{later.name}' is feasible but comes after '{earlier.name}', which is not; "
+                    "list the stages in the order of time"
+                )
+        for column in self.columns:
+            stage = stages.get(column.known)
+            if stage is None:
+                near = difflib.get_close_matches(column.known, stages, n=1)
+                hint = f" (did you mean '{near[0]}'?)" if near else ""
+                raise ValueError(
+                    f"column '{column.name}' becomes known at '{column.known}', which is not a stage{hint}; "
+                    f"the stages are {', '.join(stages)}"
+                )
+            if column.role in INGESTED and not stage.feasible:
+                raise ValueError(
+                    f"column '{column.name}' has the role {column.role} but is known only {stage.phrase}; "
+                    "give it the role outcome"
+                )
 
     @classmethod
     def load(cls, path: Path | str) -> Contract:
@@ -167,7 +206,8 @@ class Contract(BaseModel):
     @property
     def feasible(self) -> tuple[str, ...]:
         """Names of all columns whose value exists when a prediction is made, in file order."""
-        return tuple(column.name for column in self.columns if column.feasible)
+        stages = {stage.name for stage in self.stages if stage.feasible}
+        return tuple(column.name for column in self.columns if column.known in stages)
 
     @property
     def row_key(self) -> tuple[str, ...]:
@@ -203,6 +243,8 @@ class Contract(BaseModel):
                 becomes known only after the prediction is made.
         """
         columns = {column.name: column for column in self.columns}
+        phrases = {stage.name: stage.phrase for stage in self.stages}
+        feasible = self.feasible
         for name in names:
             column = columns.get(name)
             if column is None:
@@ -211,9 +253,10 @@ class Contract(BaseModel):
                 reason = "it is the label"
             elif column.role == "key":
                 reason = "it is a key, which identifies a row and describes nothing"
-            elif not column.feasible:
-                when = _WHEN[column.known]
-                reason = f"it becomes known only {when}, and a prediction is made {self.prediction_time}"
+            elif name not in feasible:
+                reason = (
+                    f"it becomes known only {phrases[column.known]}, and a prediction is made {self.prediction_time}"
+                )
             else:
                 continue
             raise InfeasibleFeatureError(f"Column '{name}' cannot be a feature: {reason}. Remove it from the features.")

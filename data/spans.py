@@ -25,9 +25,9 @@ class SpanError(ValueError):
     """Spans that cannot be read or written where the user asked."""
 
 
-def span_file(folder: Path, span: int) -> Path:
+def span_file(folder: Path, span: int, name: str = FILE_NAME) -> Path:
     """Returns where the file of a span lies, e.g. ``<folder>/span-001/flights.parquet``."""
-    return folder / f"span-{span:03d}" / FILE_NAME
+    return folder / f"span-{span:03d}" / name
 
 
 def arrow_schema(contract: Contract) -> pa.Schema:
@@ -118,25 +118,30 @@ def writing(folder: Path) -> Iterator[Path]:
 
 
 def read(folder: Path, span: int) -> pa.Table:
-    """Reads a span.
+    """Reads the Parquet files of a span, in the order of their names.
 
     Raises:
-        SpanError: If it is missing or damaged.
+        SpanError: If it is missing or damaged, or its files have different columns.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = span_file(folder, span)
+    home = span_file(folder, span).parent
+    tables = []
+    for path in sorted(home.glob("*.parquet")):
+        try:
+            tables.append(pq.ParquetFile(path).read())
+        except (OSError, pa.ArrowException) as error:
+            raise SpanError(f"Span {span} cannot be read: {path} is not whole. Prepare the data again.") from error
+    if not tables:
+        raise SpanError(f"Span {span} is not in {folder}: there is no Parquet file in {home}. Prepare the data first.")
     try:
-        return pq.ParquetFile(path).read()
-    except FileNotFoundError as error:
-        message = f"Span {span} is not in {folder}: there is no {path}. Prepare the data first."
-        raise SpanError(message) from error
-    except (OSError, pa.ArrowException) as error:
-        raise SpanError(f"Span {span} cannot be read: {path} is not whole. Prepare the data again.") from error
+        return pa.concat_tables(tables)
+    except pa.ArrowInvalid as error:
+        raise SpanError(f"Span {span} cannot be read: the files in {home} do not have the same columns.") from error
 
 
-def publish(table: pa.Table, folder: Path, span: int, staging: Path) -> str:
+def publish(table: pa.Table, folder: Path, span: int, staging: Path, name: str = FILE_NAME) -> str:
     """Writes a span and puts it in place in one step: a reader sees the old file or the new, never a part.
 
     A file that already has the same bytes is left alone, so that caches keyed on its age stay valid.
@@ -146,14 +151,15 @@ def publish(table: pa.Table, folder: Path, span: int, staging: Path) -> str:
         folder: The folder of spans.
         span: Number of the span.
         staging: The folder from `writing`.
+        name: Of the file.
 
     Returns:
         The SHA-256 digest of the file. The same table always gives the same bytes.
     """
     import pyarrow.parquet as pq
 
-    target = span_file(folder, span)
-    staged = span_file(staging, span)
+    target = span_file(folder, span, name)
+    staged = span_file(staging, span, name)
     staged.parent.mkdir()
     pq.write_table(table, staged, row_group_size=ROW_GROUP_ROWS, compression="zstd")
     digest = file_digest(staged)

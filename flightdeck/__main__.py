@@ -24,6 +24,7 @@ from flightdeck import (
     lab,
     models,
     monitor,
+    new,
     predict,
     replay,
     report,
@@ -57,6 +58,7 @@ app.add_typer(alerts.app, name="alerts")
 app.add_typer(runs.app, name="runs")
 app.add_typer(serve.app, name="serve")
 app.add_typer(models.app, name="models")
+app.command(name="new")(new.new)
 app.add_typer(canary.app, name="canary")
 app.command(name="run")(run.run)
 app.command(name="predict")(predict.predict)

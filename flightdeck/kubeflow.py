@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flightdeck.options import DEFAULT_CONFIG as LOCAL_CONFIG
 from flightdeck.options import Json, Overrides, load_settings
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from operations.kubeflow_run import Run
     from pipeline.settings import Kubeflow, Settings
 
-DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config" / "kubeflow.yaml"
+DEFAULT_CONFIG = LOCAL_CONFIG.with_name("kubeflow.yaml")
 
 app = typer.Typer(
     help="Run the pipeline on Kubeflow Pipelines. A token, where one is needed, comes from FLIGHTDECK_KFP_TOKEN.",

@@ -10,7 +10,9 @@ import typer
 if TYPE_CHECKING:
     from pipeline.settings import Settings
 
-DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config" / "local.yaml"
+_LOCAL = Path("config") / "local.yaml"
+# Whoever stands in a project of their own means that one, and from anywhere else it is this checkout.
+DEFAULT_CONFIG = (Path.cwd() if _LOCAL.is_file() else Path(__file__).resolve().parent.parent) / _LOCAL
 
 Config = Annotated[
     Path,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import Json, Overrides, load_settings
+from flightdeck.options import DEFAULT_CONFIG, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from operations.replay.result import Result
     from operations.replay.steps import Step
 
-_CONFIG = Path(__file__).resolve().parent.parent / "config" / "replay.yaml"
+_CONFIG = DEFAULT_CONFIG.with_name("replay.yaml")
 
 
 def replay(

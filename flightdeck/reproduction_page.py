@@ -21,8 +21,15 @@ _MOST = 12
 _TITLES = {"code": "Code", "packages": "Packages", "data": "Data", "settings": "Settings"}
 
 
-def ways_out(original: Original, found: Circumstances, project: Path) -> list[str]:
-    """What a person can do when a run cannot be made again as things are, one sentence each."""
+def ways_out(original: Original, found: Circumstances, checkout: Path, project: Path) -> list[str]:
+    """What a person can do when a run cannot be made again as things are, one sentence each.
+
+    Args:
+        original: the run.
+        found: what is not as it was.
+        checkout: that this code runs from.
+        project: where the use case lives, which may be the checkout.
+    """
     from operations.reproduction import worktree
     from operations.reproduction.circumstances import LOCK_FILE
 
@@ -33,7 +40,12 @@ def ways_out(original: Original, found: Circumstances, project: Path) -> list[st
     if "code" in aspects or relocked:
         if record.commit is None:
             ways.append("The run's code was in no git commit, so it cannot be checked out.")
-        elif worktree.has_commit(project, record.commit):
+        elif project != checkout:
+            ways.append(
+                f"With the code of the run: check out commit {record.commit[:12]} in {checkout}, and "
+                f"{(record.use_case_commit or 'none')[:12]} in {project}"
+            )
+        elif worktree.has_commit(checkout, record.commit):
             with_changes = ", with the changes it had on top" if record.dirty else ""
             ways.append(
                 f"With the code of the run{with_changes}, in a worktree of its own: "

@@ -14,10 +14,7 @@ Period = Annotated[float, Field(gt=0)]
 
 
 class FeatureSettings(BaseModel):
-    """The raw columns of the model and their treatment; the defaults suit late flights.
-
-    The calendar month is left out on purpose: a model tested on the month after its training months cannot know
-    that month's effect, and learning the others' only overfits.
+    """The raw columns of the model and their treatment. A use case names them in its settings file.
 
     Attributes:
         numeric: Numeric columns (float32 or int64), scaled to zero mean and unit variance over the known values.
@@ -30,52 +27,26 @@ class FeatureSettings(BaseModel):
         harmonics: Sines and cosines per cyclic column.
         categorical: String or int64 columns, looked up in the vocabulary.
         vocabulary_min_count: A category seen less often than this in training counts as unseen.
+        text: String columns of free text, split into words; a word's hash picks one of the buckets of its column.
+        text_buckets: Buckets per text column; words that share one cannot be told apart.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    numeric: tuple[str, ...] = (
-        "distance",
-        "plane_year",
-        "plane_engines",
-        "plane_seats",
-        "temp",
-        "dewp",
-        "humid",
-        "wind_speed",
-        "wind_gust",
-        "precip",
-        "pressure",
-        "visib",
-        "weather_age",
-        "origin_recent_delay",
-        "origin_recent_departures",
-    )
-    heavy_tailed: tuple[str, ...] = ("precip", "origin_recent_delay")
-    missing_indicators: tuple[str, ...] = (
-        "plane_year",
-        "temp",
-        "wind_dir",
-        "wind_gust",
-        "pressure",
-        "origin_recent_delay",
-    )
+    numeric: tuple[str, ...] = ()
+    heavy_tailed: tuple[str, ...] = ()
+    missing_indicators: tuple[str, ...] = ()
     clip: float = Field(default=5.0, gt=0)
-    cyclic: dict[str, Period] = {"sched_dep_minute": 1440.0, "sched_arr_minute": 1440.0, "wind_dir": 360.0}
+    cyclic: dict[str, Period] = {}
     harmonics: int = Field(default=6, ge=1)
-    categorical: tuple[str, ...] = (
-        "carrier",
-        "origin",
-        "dest",
-        "day_of_week",
-        "plane_manufacturer",
-        "plane_engine",
-    )
-    vocabulary_min_count: int = Field(default=100, ge=1)
+    categorical: tuple[str, ...] = ()
+    vocabulary_min_count: int = Field(default=10, ge=1)
+    text: tuple[str, ...] = ()
+    text_buckets: int = Field(default=256, ge=2)
 
     @model_validator(mode="after")
     def _consistent(self) -> FeatureSettings:
-        for field in ("numeric", "heavy_tailed", "missing_indicators", "categorical"):
+        for field in ("numeric", "heavy_tailed", "missing_indicators", "categorical", "text"):
             twice = [name for name, count in Counter(getattr(self, field)).items() if count > 1]
             if twice:
                 raise ValueError(f"column '{twice[0]}' is listed twice in {field}; remove one")
@@ -86,8 +57,11 @@ class FeatureSettings(BaseModel):
         both = [name for name in self.categorical if name in self.measured]
         if both:
             raise ValueError(f"column '{both[0]}' is both a number and a category; choose one")
+        both = [name for name in self.text if name in (*self.measured, *self.categorical)]
+        if both:
+            raise ValueError(f"column '{both[0]}' is both text and a number or a category; choose one")
         if not self.inputs:
-            raise ValueError("the model reads no column; name at least one in numeric, cyclic or categorical")
+            raise ValueError("the model reads no column; name at least one in numeric, cyclic, categorical or text")
         return self
 
     @property
@@ -103,7 +77,7 @@ class FeatureSettings(BaseModel):
     @property
     def inputs(self) -> list[str]:
         """All raw columns that the model reads, in a fixed order without duplicates."""
-        return [*self.measured, *self.categorical]
+        return [*self.measured, *self.categorical, *self.text]
 
     def check(self, contract: Contract) -> None:
         """Refuses features that the contract does not allow.
@@ -113,7 +87,8 @@ class FeatureSettings(BaseModel):
 
         Raises:
             InfeasibleFeatureError: If a column is unknown, the label, or not known when a prediction is made.
-            ValueError: If a text column is used as a number, a decimal one as a category, or a column is not ingested.
+            ValueError: If a text column is used as a number, a number as text, a decimal one as a category, or a column
+                is not ingested.
         """
         contract.require_feasible(self.inputs)
         ingested = contract.ingested(labelled=False)
@@ -122,7 +97,10 @@ class FeatureSettings(BaseModel):
                 raise ValueError(f"column '{name}' is not ingested; give it the role feature in the contract")
         for name in self.measured:
             if ingested[name] == "string":
-                raise ValueError(f"column '{name}' holds text, not numbers; move it to features.categorical")
+                raise ValueError(f"column '{name}' holds text, not numbers; move it to features.categorical or text")
         for name in self.categorical:
             if ingested[name] == "float32":
                 raise ValueError(f"column '{name}' holds decimal numbers, not categories; move it to features.numeric")
+        for name in self.text:
+            if ingested[name] != "string":
+                raise ValueError(f"column '{name}' holds numbers, not text; move it to features.numeric")

@@ -67,7 +67,7 @@ class Rows:
 
 
 def read(patterns: Sequence[str], transform: tft.TFTransformOutput, inputs: Sequence[str], label: str) -> Rows:
-    """Reads, parses and transforms labelled examples into memory (about 300 bytes a row for late flights).
+    """Reads, parses and transforms labelled examples into memory (40 numbers and 6 categories: 300 bytes a row).
 
     Args:
         patterns: Patterns of TFRecord files, on any filesystem TensorFlow knows; ``.gz`` is decompressed.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from models.preprocessing import CATEGORICAL, NUMERIC, VOCABULARY, category_rows
+from models.preprocessing import CATEGORICAL, NUMERIC, TEXT, VOCABULARY, category_rows
 
 if TYPE_CHECKING:
     import tensorflow_transform as tft
@@ -27,11 +27,13 @@ class TransformedFeatures:
         numbers: Width of ``numeric_xf``; 0 if there is none.
         categories: Width of ``categorical_xf``; 0 if there is none.
         rows: Rows of the embedding table that ``categorical_xf`` points into.
+        text: Columns and buckets of ``text_xf``; None if there is none.
     """
 
     numbers: int
     categories: int
     rows: int
+    text: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, transform: tft.TFTransformOutput) -> TransformedFeatures:
@@ -39,7 +41,8 @@ class TransformedFeatures:
         spec: dict[str, Any] = transform.transformed_feature_spec()
         numbers, categories = (spec[name].shape[0] if name in spec else 0 for name in (NUMERIC, CATEGORICAL))
         rows = category_rows(categories, int(transform.vocabulary_size_by_name(VOCABULARY))) if categories else 0
-        return cls(numbers, categories, rows)
+        text = tuple(spec[TEXT].shape) if TEXT in spec else None
+        return cls(numbers, categories, rows, text)
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ def build(
         rescaling: The units in which the layers expect the numbers, if not those of Transform: after a warm start.
 
     Returns:
-        A model from ``{"numeric_xf": float32 [None, numbers], "categorical_xf": int64 [None, categories]}`` (only
-        those that exist) to the probability of the label being 1, float32 [None, 1].
+        A model from ``{"numeric_xf": float32 [None, numbers], "categorical_xf": int64 [None, categories],
+        "text_xf": float32 [None, text columns, buckets]}`` (only those that exist) to the probability of the label
+        being 1, float32 [None, 1].
     """
     inputs, parts = {}, []
     if features.numbers:
@@ -90,6 +94,9 @@ def build(
             dtype=dtype,
         )
         parts.append(keras.layers.Flatten(name="embedded", dtype=dtype)(embed(inputs[CATEGORICAL])))
+    if features.text:
+        inputs[TEXT] = keras.Input(features.text, name=TEXT, dtype="float32")
+        parts.append(_embedded_words(inputs[TEXT], features.text, settings.embedding_dim, dtype))
     joined = keras.layers.Concatenate(name="features", dtype=dtype)(parts) if len(parts) > 1 else parts[0]
     towers = []
     if settings.cross_layers:
@@ -102,12 +109,21 @@ def build(
     return keras.Model(inputs, output, name="flightdeck")
 
 
-def sources(settings: ModelSettings) -> dict[str, tuple[str, ...]]:
-    """Returns the layers that hold weights, each with those that it reads; ``numbers`` and ``embedding`` are inputs."""
-    read: dict[str, tuple[str, ...]] = {}
+def _embedded_words(words: keras.KerasTensor, shape: tuple[int, int], size: int, dtype: str) -> keras.KerasTensor:
+    """The sum of the embeddings of a text's words, per column: [None, columns * size]."""
+    project = keras.layers.EinsumDense("bcw,cwe->bce", (shape[0], size), name="words", dtype=dtype)
+    return keras.layers.Flatten(name="text", dtype=dtype)(project(words))
+
+
+def sources(settings: ModelSettings, text: bool = False) -> dict[str, tuple[str, ...]]:
+    """Returns the layers that hold weights, each with those that it reads.
+
+    ``numbers``, ``embedding`` and, if there is any, ``text`` are inputs.
+    """
+    read: dict[str, tuple[str, ...]] = {"words": ("text",)} if text else {}
     towers = []
     for name, layers in (("cross", settings.cross_layers), ("deep", len(settings.hidden_units))):
-        before: tuple[str, ...] = ("numbers", "embedding")
+        before: tuple[str, ...] = ("numbers", "embedding", *(("words",) if text else ()))
         for layer in range(layers):
             read[f"{name}_{layer}"] = before
             before = (f"{name}_{layer}",)

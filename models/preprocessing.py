@@ -2,7 +2,7 @@
 
 tf.Transform analyses the training split once, bakes the constants into a graph, and that same graph runs in the
 training input, in evaluation and in every signature of the exported model. All numbers share their analyzers
-and all categories share one, because each costs seconds however little data there is.
+and all categories share one, because each costs seconds however little data there is. Text needs none.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NUMERIC = "numeric_xf"
 CATEGORICAL = "categorical_xf"
+TEXT = "text_xf"
 VOCABULARY = "categories"
 
 # How a value is missing when it cannot simply be left out, as in a dense request.
@@ -41,7 +42,8 @@ def preprocessing_fn(inputs: Mapping[str, RawColumn], custom_config: Mapping[str
     Returns:
         ``numeric_xf``, float32 [batch, numbers]: the scaled columns, the missing indicators (1 is missing), then
         sine and cosine per harmonic of each cyclic column. ``categorical_xf``, int64 [batch, categories]: rows of
-        one embedding table, see `category_rows`. Either is left out when there is nothing in it.
+        one embedding table, see `category_rows`. ``text_xf``, float32 [batch, text columns, buckets], see `_words`.
+        Each is left out when there is nothing in it.
 
     Raises:
         ValueError: If a column of the settings is not among the inputs.
@@ -55,6 +57,9 @@ def preprocessing_fn(inputs: Mapping[str, RawColumn], custom_config: Mapping[str
         outputs[NUMERIC] = _numbers(inputs, settings)
     if settings.categorical:
         outputs[CATEGORICAL] = _categories(inputs, settings)
+    if settings.text:
+        columns = [_words(_dense(inputs[name]), settings.text_buckets) for name in settings.text]
+        outputs[TEXT] = tf.stack(columns, axis=1)
     return outputs
 
 
@@ -138,6 +143,21 @@ def _categories(inputs: Mapping[str, RawColumn], settings: FeatureSettings) -> t
     first = 2 * tf.range(columns, dtype=tf.int64)
     rows = tf.where(known < 0, first + 1, known + 2 * columns)
     return tf.ensure_shape(tf.where(missing, first, rows), [None, columns])
+
+
+def _words(values: tf.Tensor, buckets: int) -> tf.Tensor:
+    """Returns which words a text has, as a unit vector over hash buckets, float32 [batch, buckets].
+
+    Hashing needs no vocabulary to be counted, kept and served, and a word that training never saw is no special case
+    (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML 2009). Case, punctuation, order and
+    repetition are dropped. A missing text, or one without a word, is a row of zeros.
+    """
+    cleaned = tf.strings.regex_replace(tf.strings.lower(values, encoding="utf-8"), r"[^\pL\pN]+", " ")
+    words = tf.strings.split(cleaned)
+    places = tf.stack([words.value_rowids(), tf.strings.to_hash_bucket_fast(words.flat_values, buckets)], axis=1)
+    shape = tf.stack([tf.size(values, out_type=tf.int64), tf.constant(buckets, tf.int64)])
+    present = tf.minimum(tf.scatter_nd(places, tf.ones_like(places[:, 0], tf.float32), shape), 1.0)
+    return tf.ensure_shape(tf.math.l2_normalize(present, axis=1), [None, buckets])
 
 
 def _text(values: tf.Tensor) -> tf.Tensor:

@@ -123,7 +123,7 @@ class TuningSettings(BaseModel):
 
 
 class ModelSettings(BaseModel):
-    """The network and its training; the defaults were chosen on spans 9 to 11, never on span 12.
+    """The network and its training; the defaults suit some 300,000 rows of 30 columns.
 
     Attributes:
         hidden_units: Units of the deep layers.

@@ -51,6 +51,7 @@ class Layout:
         vocabulary: The categories as ``column=value``, in the order of their rows in the embedding table.
         layers: The layers that hold weights, each with those that it reads.
         rescaling: The units in which the layers expect the numbers, if not those of Transform.
+        text: The columns of free text.
     """
 
     numbers: tuple[str, ...]
@@ -59,6 +60,7 @@ class Layout:
     vocabulary: tuple[str, ...]
     layers: Mapping[str, tuple[str, ...]]
     rescaling: Rescaling | None = None
+    text: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -73,7 +75,8 @@ class Layout:
         terms = transform.vocabulary_by_name(VOCABULARY) if features.categorical else []
         vocabulary = tuple(term.decode("utf-8", "surrogateescape") for term in terms)
         numbers = number_names(features)
-        return cls(numbers, features.clip, features.categorical, vocabulary, sources(settings), rescaling)
+        layers = sources(settings, bool(features.text))
+        return cls(numbers, features.clip, features.categorical, vocabulary, layers, rescaling, features.text)
 
     def rows(self) -> dict[str, int]:
         """The row of the embedding table of each category, and of what is missing or unseen in each column."""
@@ -177,6 +180,7 @@ def read(path: str) -> Base:
             tuple(told["vocabulary"]),
             {name: tuple(before) for name, before in told["layers"].items()},
             None if rescaling is None else Rescaling(**rescaling),
+            tuple(told.get("text", ())),
         )
     except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
         raise BaseModelError(f"the model in {path} is not described by its {DESCRIPTION}: {error}") from None
@@ -296,6 +300,7 @@ def start(fresh: Weights, layout: Layout, base: Base) -> tuple[dict[str, np.ndar
         begun[EMBEDDING] = rows
     taken = {
         "numbers": layout.numbers == base.layout.numbers,
+        "text": layout.text == base.layout.text,
         "embedding": layout.categories == base.layout.categories and (widths_agree or EMBEDDING not in fresh),
     }
     for layer, before in layout.layers.items():

@@ -62,6 +62,8 @@ class RunRecord(_Frozen):
         branch: the branch that was checked out.
         dirty: whether files differed from the commit.
         diff: digest of that difference.
+        use_case_commit: the git commit of the use case, if it is a project of its own.
+        use_case_dirty: whether files differed from that commit.
         settings: digest of the settings, as on the run's page.
         lock: digest of the lock file of the packages.
         window: the window that was asked for.
@@ -107,6 +109,8 @@ class RunRecord(_Frozen):
     branch: str | None = None
     dirty: bool | None = None
     diff: str | None = None
+    use_case_commit: str | None = None
+    use_case_dirty: bool | None = None
     settings: str | None = None
     lock: str | None = None
     window: str | None = None

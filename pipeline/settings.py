@@ -12,9 +12,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from data.contract import Contract
+from pipeline.project import CHECKOUT
 
 DOTTED_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 DottedPath = Annotated[str, Field(pattern=DOTTED_PATH)]
@@ -50,6 +51,10 @@ class UseCase(Section):
     model_card: Path | None = Field(
         default=None, description="What the model is for and where it must not be used: Markdown, for the report."
     )
+
+    def dotted_paths(self) -> tuple[str, ...]:
+        """The code of the use case."""
+        return (self.prepare, self.features, self.model, self.preprocessing_fn, self.run_fn, self.tuner_fn)
 
 
 class Data(Section):
@@ -226,7 +231,7 @@ class Rule(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9 -]*$", description="What decisions and alerts call it.")
     kinds: tuple[SignalKind, ...] = Field(min_length=1, description="The kinds of signals that it is about.")
     subjects: tuple[str, ...] = Field(
-        default=("*",), description="Patterns of columns, slices or measures, such as `temp*`."
+        default=("*",), description="Patterns of columns, slices or measures, such as `price*`."
     )
     windows: int = Field(default=1, ge=1, description="In how many of the last `of` windows, the latest among them.")
     of: int = Field(default=1, ge=1, description="How many of the last windows are looked at.")
@@ -570,6 +575,14 @@ class Settings(Section):
         default=True, description="Reuse the results of nodes whose inputs, settings and code are unchanged."
     )
 
+    # Where the use case lives. Not a setting: it is where the settings were found.
+    _project: Path = PrivateAttr(default=CHECKOUT)
+
+    @property
+    def project(self) -> Path:
+        """The folder of the use case: this checkout, or the project that uses it."""
+        return self._project
+
     @property
     def spans(self) -> str:
         """The folder that holds span-001, span-002 and so on."""
@@ -624,13 +637,13 @@ class Settings(Section):
     def document(self) -> dict[str, Any]:
         """These settings as JSON has them; `pipeline.settings_file.from_document` reads it.
 
-        Files of this project stand by their place in it, so that the same settings are the same document in any
+        Files of the project stand by their place in it, so that the same settings are the same document in any
         checkout and in an image.
         """
         document = self.model_dump(mode="json")
         for name in _FILES:
             if document["use_case"].get(name):
-                document["use_case"][name] = portable(Path(document["use_case"][name]))
+                document["use_case"][name] = portable(Path(document["use_case"][name]), self.project)
         return document
 
     def digest(self) -> str:
@@ -638,11 +651,10 @@ class Settings(Section):
         return hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()[:12]
 
 
-_PROJECT = Path(__file__).resolve().parents[1]
 # The settings of `use_case` that are files of the project.
 _FILES = ("contract", "schema_file", "model_card")
 
 
-def portable(path: Path) -> str:
-    """A file of this project by its place in it, so that it means the same in a checkout and in an image."""
-    return path.relative_to(_PROJECT).as_posix() if path.is_relative_to(_PROJECT) else str(path)
+def portable(path: Path, project: Path = CHECKOUT) -> str:
+    """A file of a project by its place in it, so that it means the same in a checkout and in an image."""
+    return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)

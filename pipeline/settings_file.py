@@ -16,7 +16,8 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model
 
 from components.span_example_gen.window import Window
-from pipeline.settings import Settings, SettingsError, UseCase
+from pipeline import project as projects
+from pipeline.settings import DOTTED_PATH, Settings, SettingsError, UseCase
 
 
 class _Loader(yaml.SafeLoader):
@@ -54,7 +55,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
     anything else is replaced.
 
     Relative paths in the settings are relative to the project: the folder above ``config/``, or else the folder of
-    the file.
+    the file. Its packages can be imported from then on, see `pipeline.project`.
 
     Args:
         path: the YAML file.
@@ -62,18 +63,26 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
 
     Raises:
         SettingsError: with one sentence per problem.
+        ProjectError: packages of the use case cannot be imported, because others have their names.
     """
     raw = _read(path)
     for override in overrides:
         put(raw, override)
+    folder = path.resolve().parent
+    folder = folder.parent if folder.name == "config" else folder
+    home = projects.adopt(folder, _dotted_paths(raw.get("use_case")))
     bound = bind(raw.get("use_case"), str(path))
     try:
         # Through JSON, because strict validation of Python objects would want tuples where YAML has lists.
         settings = bound.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
         raise SettingsError(_explain(error, bound, str(path))) from None
-    project = path.resolve().parent
-    settings = _anchored(settings, project.parent if project.name == "config" else project)
+    settings = _anchored(settings, folder, home)
+    if settings.kubeflow is not None and home != projects.CHECKOUT:
+        raise SettingsError(
+            f"{path}: there can be no `kubeflow` section, because an image for Kubeflow holds Flightdeck's checkout "
+            f"alone, and the use case is in {home}."
+        )
     _check_features(settings)
     return settings
 
@@ -81,15 +90,24 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
 def from_document(document: Mapping[str, Any]) -> Settings:
     """The settings that `Settings.document` made a document of, with the files of this checkout, or image.
 
+    A use case outside it is that of the project which this process, or the one that started it, was given.
+
     Raises:
         SettingsError: they mean nothing to this code, such as a setting that it no longer has.
     """
+    home = projects.adopt(projects.current(), _dotted_paths(document.get("use_case")))
     bound = bind(document.get("use_case"), "the recorded settings")
     try:
         settings = bound.model_validate_json(json.dumps(document))
     except ValidationError as error:
         raise SettingsError(_explain(error, bound, "the recorded settings")) from None
-    return _anchored(settings, Path(__file__).resolve().parents[1])
+    return _anchored(settings, home, home)
+
+
+def _dotted_paths(use_case: Any) -> list[str]:
+    """The texts of a section that name code; whether they do so well is found out later."""
+    values = use_case.values() if isinstance(use_case, dict) else ()
+    return [each for each in values if isinstance(each, str) and re.match(DOTTED_PATH, each)]
 
 
 def bind(use_case: Any, source: str) -> type[Settings]:
@@ -107,9 +125,16 @@ def bind(use_case: Any, source: str) -> type[Settings]:
         "Settings",
         __base__=Settings,
         __doc__=Settings.__doc__,
-        features=(features, Field(default=features(), description=f"`{section.features}`")),
-        model=(model, Field(default=model(), description=f"`{section.model}`")),
+        features=(features, _section(features, section.features)),
+        model=(model, _section(model, section.model)),
     )
+
+
+def _section(kind: type[BaseModel], path: str) -> Any:
+    try:
+        return Field(default=kind(), description=f"`{path}`")
+    except ValidationError:  # It has no defaults that make sense for every use case: the settings must say.
+        return Field(description=f"`{path}`")
 
 
 def read_yaml(path: Path) -> Any:
@@ -176,8 +201,8 @@ def put(raw: dict[str, Any], override: str) -> None:
     node[last] = value
 
 
-def _anchored(settings: Settings, project: Path) -> Settings:
-    """The same settings with absolute paths; a URI such as gs://bucket stays as it is."""
+def _anchored(settings: Settings, project: Path, home: Path) -> Settings:
+    """The same settings with absolute paths, of a use case at home there; a URI such as gs://bucket stays as it is."""
 
     def anchor(location: str) -> str:
         return location.rstrip("/") if "://" in location else str(project / Path(location).expanduser())
@@ -186,7 +211,7 @@ def _anchored(settings: Settings, project: Path) -> Settings:
         return None if location is None else anchor(location)
 
     use_case = settings.use_case
-    return settings.model_copy(
+    anchored = settings.model_copy(
         update={
             "workspace": anchor(settings.workspace),
             "data": settings.data.model_copy(update={"spans": anchor_if(settings.data.spans)}),
@@ -207,6 +232,8 @@ def _anchored(settings: Settings, project: Path) -> Settings:
             ),
         }
     )
+    anchored._project = home
+    return anchored
 
 
 def _check_features(settings: Settings) -> None:

@@ -12,17 +12,18 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pipeline import project as projects
 from pipeline.recorder import Recorder, user
 from pipeline.run_record import Kind, Runner
 from pipeline.settings import Settings
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = projects.CHECKOUT
 # Set in the image by its build: the commit, and -dirty- with a hash of the difference if there was one.
 COMMIT_VARIABLE = "FLIGHTDECK_COMMIT"
 LOCK = Path("requirements/runtime.txt")
@@ -65,8 +66,14 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
     documents = {
         "settings": recorder.put_document(settings.document()),
         "packages": recorder.put_document(packages()),
-        "sources": recorder.put_document(sources()),
+        "sources": recorder.put_document(sources_of(settings)),
     }
+    of_use_case: dict[str, Any] = {}
+    if settings.project != PROJECT:
+        use_case = code(settings.project, {})
+        of_use_case = {"use_case_commit": use_case.commit, "use_case_dirty": use_case.dirty}
+        if use_case.diff:
+            documents["use_case_diff"] = recorder.put_document(use_case.diff)
     if running.diff:
         documents["diff"] = recorder.put_document(running.diff)
     main = settings.evaluation.metrics[0]
@@ -92,6 +99,7 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
             "main_better": main.better,
             "thresholds": {each.reported: each.bounds() for each in settings.evaluation.metrics if each.bounds()},
             "documents": documents,
+            **of_use_case,
             **further,
         },
     )
@@ -154,11 +162,17 @@ def packages() -> dict[str, str]:
     return found
 
 
-def sources(root: Path = PROJECT) -> dict[str, str]:
-    """The files that make a model: path in the project -> 16 digits of its SHA-256."""
+def sources_of(settings: Settings) -> dict[str, str]:
+    """The files that make a model with these settings, those of a project of its own too; see `sources`."""
+    own = projects.packages(settings.project, settings.use_case.dotted_paths())
+    return sources() | sources(settings.project, own)
+
+
+def sources(root: Path = PROJECT, packages: Iterable[str] = SOURCES) -> dict[str, str]:
+    """The files of packages of a project: path in the project -> 16 digits of its SHA-256."""
     return {
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        for package in SOURCES
+        for package in packages
         for path in sorted((root / package).rglob("*"))
         if path.suffix in (".py", ".yaml", ".pbtxt") and "__pycache__" not in path.parts
     }

@@ -40,6 +40,11 @@ def against(
     from pipeline import store
 
     settings = load_settings(config, overrides)
+    if settings.project != ROOT:
+        raise branch.BranchError(
+            f"The use case is in {settings.project}, and only branches of Flightdeck's checkout can be compared like "
+            "this: run both commits of the project into one workspace, and ask `flightdeck runs compare`."
+        )
     connection = store.connection(settings)
     ours = Runs(open_readonly(connection)).find(run).run_id
     base = branch.merge_base(ROOT, main)

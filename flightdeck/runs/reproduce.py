@@ -68,6 +68,11 @@ def _elsewhere(
     from operations.reproduction.circumstances import ReproductionError
     from pipeline.stamp import PROJECT
 
+    if here.project != PROJECT:
+        raise ReproductionError(
+            f"--at checks out a commit of Flightdeck alone, and the use case is in {here.project}; check both out as "
+            "they were (`flightdeck runs show` names the commits), and repeat the command without --at."
+        )
     if "://" in here.workspace:
         raise ReproductionError(f"A worktree needs a local workspace, and {here.workspace} is not one.")
     below = Path(here.workspace) / "worktrees"
@@ -122,7 +127,7 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
             "training cannot begin as it did."
         )
     if settings is None or model is None or (found.differences and not allow_different):
-        ways = reproduction_page.ways_out(original, found, PROJECT)
+        ways = reproduction_page.ways_out(original, found, PROJECT, here.project)
         if as_json:
             typer.echo(reproduction_page.refusal_json(original, found, problem, ways))
             return IMPOSSIBLE

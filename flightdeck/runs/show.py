@@ -114,8 +114,9 @@ def _facts(record: RunRecord, on: Console) -> None:
     line("Belongs to", record.parent)
     for number, reason in enumerate(record.triggers.values()):
         line("" if number else "Because", reason)
-    changed = {True: "with changes that are not in it", False: "nothing changed", None: None}[record.dirty]
-    line("Code", record.commit, f"branch {record.branch}" if record.branch else None, changed)
+    changed = {True: "with changes that are not in it", False: "nothing changed", None: None}
+    line("Code", record.commit, f"branch {record.branch}" if record.branch else None, changed[record.dirty])
+    line("Use case", record.use_case_commit, changed[record.use_case_dirty] if record.use_case_commit else None)
     line(
         "Environment",
         f"settings {record.settings}" if record.settings else None,

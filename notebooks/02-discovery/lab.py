@@ -146,14 +146,15 @@ pd.DataFrame([(c.name, c.role, c.known, c.meaning[:60]) for c in contract.column
 # because their value is not known when the prediction is made, because the column's role is `label` or `key`, or
 # because the contract does not list them at all.
 #
-# It must work for any contract, not only for this one. A column says of itself whether it is `feasible`, and which
-# `role` it has.
+# It must work for any contract, not only for this one. `contract.feasible` names the columns whose value exists in time;
+# each of `contract.columns` has a `name` and a `role`.
 
 
 # %% exercise="feasible"
 def infeasible(contract: Contract, columns: list[str]) -> list[str]:
     ### BEGIN SOLUTION
-    allowed = {column.name for column in contract.columns if column.feasible and column.role not in ("key", "label")}
+    named = {column.name for column in contract.columns if column.role in ("key", "label")}
+    allowed = set(contract.feasible) - named
     return [name for name in columns if name not in allowed]
     ### END SOLUTION
 
@@ -175,12 +176,15 @@ text = """
 dataset: loans
 label: defaulted
 prediction_time: when a loan is applied for
+stages:
+  - {name: application, feasible: true, meaning: When a loan is applied for.}
+  - {name: term, feasible: false, meaning: While it is paid back.}
 columns:
-  - {name: applicant, type: string, known: schedule, role: key, meaning: who applies}
-  - {name: income, type: float32, known: prediction_time, role: feature, meaning: as declared}
-  - {name: dep_delay, type: float32, known: prediction_time, role: feature, meaning: days late with a deposit so far}
-  - {name: reminders, type: int64, known: after_arrival, role: outcome, meaning: letters sent}
-  - {name: defaulted, type: int64, known: after_arrival, role: label, meaning: whether it was paid back}
+  - {name: applicant, type: string, known: application, role: key, meaning: who applies}
+  - {name: income, type: float32, known: application, role: feature, meaning: as declared}
+  - {name: dep_delay, type: float32, known: application, role: feature, meaning: days late with a deposit so far}
+  - {name: reminders, type: int64, known: term, role: outcome, meaning: letters sent}
+  - {name: defaulted, type: int64, known: term, role: label, meaning: whether it was paid back}
 """
 Path("loans.yaml").write_text(text)
 loans = Contract.load(Path("loans.yaml"))

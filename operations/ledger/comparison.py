@@ -207,6 +207,8 @@ def _code(record: RunRecord) -> dict[str, Any]:
         "commit": record.commit,
         "branch": record.branch,
         "uncommitted changes": None if record.dirty is None else record.diff or record.dirty,
+        **({"use case commit": record.use_case_commit} if record.use_case_commit else {}),
+        **({"uncommitted changes of the use case": True} if record.use_case_dirty else {}),
     }
 
 

@@ -194,7 +194,7 @@ def _point(window: Window, signal: Signal) -> Point:
 
 
 def _name(signal: Signal) -> str:
-    """Such as ``drift of temp``; two measures of one column are two signals."""
+    """Such as ``drift of price``; two measures of one column are two signals."""
     return f"{signal.kind}: {signal.subject or signal.name}"
 
 

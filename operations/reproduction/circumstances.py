@@ -405,7 +405,7 @@ def compare(found: Original, here: Settings) -> Circumstances:
     """
     record, running = found.record, stamp.code()
     notes = []
-    code = code_differences(found.sources, stamp.sources())
+    code = code_differences(found.sources, stamp.sources_of(here))
     if not code and record.commit and (running.commit, running.diff) != (record.commit, found.diff):
         notes.append(
             f"The run's code was {described(record.commit, record.dirty)}, and this is "

@@ -19,13 +19,19 @@ LOANS = {
     "dataset": "loans",
     "label": "defaulted",
     "prediction_time": "when the customer applies",
+    "stages": [
+        {"name": "on_file", "feasible": True, "meaning": "Known to the bank."},
+        {"name": "application", "feasible": True, "meaning": "On the form."},
+        {"name": "after_payment", "feasible": False, "meaning": "Once the loan is paid out."},
+        {"name": "after_a_year", "feasible": False, "meaning": "Once the first year is over."},
+    ],
     "columns": [
-        {"name": "id", "type": "string", "known": "schedule", "role": "key", "meaning": "Number."},
+        {"name": "id", "type": "string", "known": "on_file", "role": "key", "meaning": "Number."},
         {
             "name": "income",
             "type": "float32",
             "unit": "euro a year",
-            "known": "prediction_time",
+            "known": "application",
             "role": "feature",
             "meaning": "Stated income.",
             "range": [0, 1e7],
@@ -34,7 +40,7 @@ LOANS = {
         {
             "name": "branch",
             "type": "string",
-            "known": "schedule",
+            "known": "on_file",
             "role": "slice",
             "meaning": "Where.",
             "values": ["north", "south"],
@@ -42,14 +48,14 @@ LOANS = {
         {
             "name": "arrears",
             "type": "float32",
-            "known": "after_departure",
+            "known": "after_payment",
             "role": "outcome",
             "meaning": "Later arrears.",
         },
         {
             "name": "defaulted",
             "type": "int64",
-            "known": "after_arrival",
+            "known": "after_a_year",
             "role": "label",
             "meaning": "Whether.",
             "range": [0, 1],
@@ -88,7 +94,7 @@ def test_ingested_and_ignored_columns_share_out_the_file_in_order():
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("arrears", "known only after departure, and a prediction is made when the customer applies"),
+        ("arrears", "known only after payment, and a prediction is made when the customer applies"),
         ("defaulted", "it is the label"),
         ("id", "it is a key"),
         ("incom", "did you mean 'income'?"),
@@ -111,11 +117,11 @@ def test_features_and_slices_are_feasible():
     [
         (
             {"arrears": {"role": "feature"}},
-            "column 'arrears' has the role feature but is known only after departure",
+            "column 'arrears' has the role feature but is known only after payment",
         ),
         (
             {"arrears": {"role": "slice"}},
-            "column 'arrears' has the role slice but is known only after departure",
+            "column 'arrears' has the role slice but is known only after payment",
         ),
         ({"income": {"rnage": [0, 1]}}, "column 'income': rnage"),
         ({"income": {"type": "double"}}, "column 'income': type"),
@@ -129,6 +135,14 @@ def test_features_and_slices_are_feasible():
         ({"defaulted": {"nullable": True}}, "never missing"),
         ({"income": {"name": "branch"}}, "column 'branch' is listed twice"),
         ({"income": {"role": "outcome"}}, "no column has the role feature"),
+        (
+            {"income": {"known": "aplication"}},
+            "which is not a stage (did you mean 'application'?); the stages are on_file",
+        ),
+        (
+            {"arrears": {"known": "never"}},
+            "column 'arrears' becomes known at 'never', which is not a stage; the stages",
+        ),
     ],
 )
 def test_a_contradictory_contract_is_refused_in_one_sentence(tmp_path: Path, changes: dict, message: str):
@@ -154,12 +168,24 @@ def test_a_contract_cannot_be_changed_once_loaded():
         contract.label = "income"  # type: ignore[misc]
 
 
-@given(known=st.sampled_from(["schedule", "prediction_time", "after_departure", "after_arrival"]))
+@given(known=st.sampled_from(["on_file", "application", "after_payment", "after_a_year"]))
 def test_no_moment_after_prediction_ever_passes_as_feasible(known: str):
     content = loans(arrears={"known": known})
     contract = Contract.model_validate(content)
 
-    assert ("arrears" in contract.feasible) == (known in ("schedule", "prediction_time"))
+    assert ("arrears" in contract.feasible) == (known in ("on_file", "application"))
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([0, 1, 0, 2, 3], "stage 'on_file' is listed twice"),
+        ([0, 2, 1, 3], "stage 'application' is feasible but comes after 'after_payment', which is not"),
+        ([], "stages: "),
+    ],
+)
+def test_stages_that_are_out_of_order_are_refused_in_one_sentence(tmp_path: Path, stages: list[int], message: str):
+    assert message in refusal(tmp_path, {**LOANS, "stages": [LOANS["stages"][each] for each in stages]})
 
 
 def test_the_flights_ingest_nothing_that_is_known_only_later(contract: Contract):

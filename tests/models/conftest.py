@@ -33,12 +33,12 @@ class SmallJob:
     def arguments(self, destination: Path, **model: Any) -> Any:
         """Returns arguments of `run_fn` that write below a folder, with some settings of the model."""
         from benchmarks import quality
-        from models.features import FeatureSettings
+        from models.flights import FlightFeatures
         from models.settings import ModelSettings
 
         settings = ModelSettings.model_validate({"batch_size": 256, "epochs": 2} | model)
         return quality.trainer_arguments(
-            self.folder, self.folder / "transform", destination, FeatureSettings(), settings, "arrived_late"
+            self.folder, self.folder / "transform", destination, FlightFeatures(), settings, "arrived_late"
         )
 
     def examples(self) -> list[bytes]:
@@ -55,7 +55,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> SmallJob:
     from benchmarks import quality
     from data import prepare, spans
     from data.contract import Contract
-    from models.features import FeatureSettings
+    from models.flights import FlightFeatures
 
     folder = tmp_path_factory.mktemp("small-job")
     prepare.prepare(folder / "all")
@@ -66,7 +66,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> SmallJob:
     quality.write_examples(train, columns, folder / "Split-train")
     quality.write_examples([evaluation], columns, folder / "Split-eval")
     pattern = str(folder / "Split-train" / "*")
-    quality.analyse(pattern, quality.SCHEMA, FeatureSettings(), folder / "transform")
+    quality.analyse(pattern, quality.SCHEMA, FlightFeatures(), folder / "transform")
     return SmallJob(folder, pa.concat_tables(train), evaluation)
 
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from data.contract import Contract, InfeasibleFeatureError
 from models.features import FeatureSettings
+from models.flights import FlightFeatures
 
 pytestmark = pytest.mark.unit
 
@@ -17,16 +18,16 @@ def contract() -> Contract:
 
 
 def test_default_features_are_feasible(contract: Contract) -> None:
-    FeatureSettings().check(contract)
+    FlightFeatures().check(contract)
 
 
 def test_default_features_tell_the_absence_of_no_column_that_is_always_there(contract: Contract) -> None:
     nullable = {column.name for column in contract.columns if column.nullable}
-    assert set(FeatureSettings().missing_indicators) <= nullable
+    assert set(FlightFeatures().missing_indicators) <= nullable
 
 
 def test_inputs_hold_every_column_once() -> None:
-    settings = FeatureSettings(
+    settings = FlightFeatures(
         numeric=("a", "b"),
         heavy_tailed=(),
         missing_indicators=(),
@@ -38,21 +39,21 @@ def test_inputs_hold_every_column_once() -> None:
 
 @pytest.mark.parametrize("column", ["arrived_late", "dep_delay", "arr_delay", "flight_id", "departure_gate"])
 def test_infeasible_features_are_refused_by_name(contract: Contract, column: str) -> None:
-    settings = FeatureSettings(numeric=(*FeatureSettings().numeric, column))
+    settings = FlightFeatures(numeric=(*FlightFeatures().numeric, column))
     with pytest.raises(InfeasibleFeatureError, match=column):
         settings.check(contract)
 
 
 def test_text_is_refused_as_a_number(contract: Contract) -> None:
     with pytest.raises(ValueError, match="'plane_engine' holds text"):
-        FeatureSettings(numeric=("plane_engine",), heavy_tailed=(), missing_indicators=(), categorical=()).check(
+        FlightFeatures(numeric=("plane_engine",), heavy_tailed=(), missing_indicators=(), categorical=()).check(
             contract
         )
 
 
 def test_decimal_numbers_are_refused_as_categories(contract: Contract) -> None:
     with pytest.raises(ValueError, match="'temp' holds decimal numbers"):
-        FeatureSettings(numeric=(), heavy_tailed=(), missing_indicators=(), categorical=("temp",)).check(contract)
+        FlightFeatures(numeric=(), heavy_tailed=(), missing_indicators=(), categorical=("temp",)).check(contract)
 
 
 @pytest.mark.parametrize(
@@ -64,22 +65,30 @@ def test_decimal_numbers_are_refused_as_categories(contract: Contract) -> None:
         ({"categorical": ("carrier", "temp")}, "'temp' is both a number and a category"),
         ({"cyclic": {"wind_dir": 0}}, "wind_dir"),
         ({"colour": "red"}, "colour"),
+        ({"text": ("title", "title")}, "'title' is listed twice in text"),
+        ({"text": ("carrier",)}, "'carrier' is both text and a number or a category"),
+        ({"text": ("temp",)}, "'temp' is both text and a number or a category"),
     ],
 )
 def test_contradictions_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        FeatureSettings(**change)
+        FlightFeatures(**change)
+
+
+def test_numbers_are_refused_as_text(contract: Contract) -> None:
+    with pytest.raises(ValueError, match="'visib' holds numbers, not text"):
+        FeatureSettings(text=("visib",)).check(contract)
 
 
 def test_a_model_without_columns_is_refused() -> None:
     with pytest.raises(ValidationError, match="reads no column"):
-        FeatureSettings(numeric=(), heavy_tailed=(), missing_indicators=(), cyclic={}, categorical=())
+        FlightFeatures(numeric=(), heavy_tailed=(), missing_indicators=(), cyclic={}, categorical=())
 
 
 def test_settings_survive_the_way_through_a_pipeline() -> None:
-    settings = FeatureSettings(cyclic={"wind_dir": 360, "sched_dep_minute": 1440})
+    settings = FlightFeatures(cyclic={"wind_dir": 360, "sched_dep_minute": 1440})
     shuffled = dict(sorted(settings.model_dump(mode="json").items()))
     shuffled["cyclic"] = dict(sorted(shuffled["cyclic"].items()))
-    restored = FeatureSettings.model_validate(shuffled)
+    restored = FlightFeatures.model_validate(shuffled)
     assert restored.inputs == settings.inputs
     assert restored.cycles == settings.cycles

@@ -11,11 +11,11 @@ def rows(ingested):
     import tensorflow_transform as tft
 
     from models import inputs
-    from models.features import FeatureSettings
+    from models.flights import FlightFeatures
 
     transform = tft.TFTransformOutput(str(ingested.folder / "transform"))
     pattern = str(ingested.folder / "Split-train" / "*")
-    return inputs.read([pattern], transform, FeatureSettings().inputs, "arrived_late")
+    return inputs.read([pattern], transform, FlightFeatures().inputs, "arrived_late")
 
 
 def test_every_row_is_read_in_the_order_of_time(rows, ingested) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from models.features import FeatureSettings
+from models.flights import FlightFeatures
 
 pytestmark = pytest.mark.component
 
-SETTINGS = FeatureSettings(
+SETTINGS = FlightFeatures(
     numeric=("speed", "gust", "seats"),
     heavy_tailed=("gust",),
     missing_indicators=("gust", "seats"),
@@ -168,7 +169,7 @@ def test_the_transform_does_not_depend_on_the_size_of_beam_s_batches(ingested: A
     from benchmarks import quality
     from models import inputs
 
-    features = FeatureSettings()
+    features = FlightFeatures()
     outputs = []
     for batch_rows in (97, 1000):
         folder = tmp_path / str(batch_rows)
@@ -178,3 +179,34 @@ def test_the_transform_does_not_depend_on_the_size_of_beam_s_batches(ingested: A
         outputs.append(inputs.read([pattern], transform, features.inputs, "arrived_late").features)
     for name, values in outputs[0].items():
         np.testing.assert_array_equal(values, outputs[1][name])
+
+
+def test_words_are_found_whatever_their_case_punctuation_order_and_number() -> None:
+    import tensorflow as tf
+
+    from models.preprocessing import _words
+
+    texts = ["Owner's  Manual, 2nd", "manual 2ND s OWNER owner", "", "?!", "\u00dcBER", "\u00fcber"]
+    first, same, empty, wordless, upper, lower = _words(tf.constant(texts), 4096).numpy()
+
+    assert np.count_nonzero(first) == 4
+    np.testing.assert_array_equal(first, same)
+    np.testing.assert_allclose(np.linalg.norm(first), 1.0, rtol=1e-6)
+    assert not empty.any()
+    assert not wordless.any()
+    np.testing.assert_array_equal(upper, lower)
+    assert np.count_nonzero(upper) == 1
+
+
+def test_every_text_column_has_buckets_of_its_own() -> None:
+    import tensorflow as tf
+
+    from models.preprocessing import TEXT, preprocessing_fn
+
+    settings = FeatureSettings(text=("title", "note"), text_buckets=8)
+    raw = {"title": tf.constant(["red"]), "note": tf.constant(["blue"])}
+    outputs = preprocessing_fn(raw, {"features": settings.model_dump()})
+
+    assert list(outputs) == [TEXT]
+    assert outputs[TEXT].shape == (1, 2, 8)
+    assert [np.count_nonzero(column) for column in outputs[TEXT][0]] == [1, 1]

@@ -46,10 +46,10 @@ def _example(row: dict) -> bytes:
 @pytest.fixture(scope="module")
 def columns() -> dict[str, str]:
     from data.contract import Contract
-    from models.features import FeatureSettings
+    from models.flights import FlightFeatures
 
     types = Contract.load("data/contract.yaml").ingested(labelled=False)
-    return {name: types[name] for name in FeatureSettings().inputs}
+    return {name: types[name] for name in FlightFeatures().inputs}
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +126,11 @@ def test_serving_agrees_with_training_on_the_same_rows(trained, answers, rows) -
     import tensorflow_transform as tft
 
     from models import inputs
-    from models.features import FeatureSettings
+    from models.flights import FlightFeatures
 
     transform = tft.TFTransformOutput(str(trained.folder / "transform"))
     pattern = str(trained.folder / "Split-eval" / "*")
-    read = inputs.read([pattern], transform, FeatureSettings().inputs, "arrived_late")
+    read = inputs.read([pattern], transform, FlightFeatures().inputs, "arrived_late")
     for name, values in answers["transform_features"].items():
         np.testing.assert_allclose(values[:200], read.features[name][:200], atol=1e-6)
     score = tf.saved_model.load(str(trained.folder / "serving")).signatures["serving_default"]

@@ -21,12 +21,12 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 from models import inputs, network, runtime, signatures, training
-from models.features import FeatureSettings
+from models.flights import FlightFeatures
 from models.settings import ModelSettings
 arguments = pickle.load(open(sys.argv[1], "rb"))
 settings = ModelSettings.model_validate(arguments.custom_config["model"])
 transform = tft.TFTransformOutput(arguments.transform_graph_path)
-names = FeatureSettings().inputs
+names = FlightFeatures().inputs
 train, evaluation = (
     inputs.read(files, transform, names, "arrived_late") for files in (arguments.train_files, arguments.eval_files)
 )
@@ -176,11 +176,11 @@ def test_faster_arithmetic_is_applied_and_still_exports_a_float32_model(ingested
     import tensorflow_transform as tft
 
     from models import inputs, network, runtime, signatures, training
-    from models.features import FeatureSettings
+    from models.flights import FlightFeatures
     from models.settings import ModelSettings
 
     transform = tft.TFTransformOutput(str(ingested.folder / "transform"))
-    names = FeatureSettings().inputs
+    names = FlightFeatures().inputs
     pattern = str(ingested.folder / "Split-eval" / "*")
     rows = inputs.read([pattern], transform, names, "arrived_late")
     settings = ModelSettings(batch_size=500, epochs=1, **faster)

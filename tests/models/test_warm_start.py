@@ -131,7 +131,7 @@ def newer(trained):
     from benchmarks import quality
     from data import spans
     from data.contract import Contract
-    from models.features import FeatureSettings
+    from models.flights import FlightFeatures
     from tests.models.conftest import EVAL_SPAN, TRAIN_SPANS
 
     folder = trained.folder.with_name("newer-job")
@@ -141,7 +141,7 @@ def newer(trained):
     quality.write_examples(later, columns, folder / "Split-train")
     quality.write_examples([newest], columns, folder / "Split-eval")
     # Fewer categories are frequent enough in fewer rows.
-    quality.analyse(str(folder / "Split-train" / "*"), quality.SCHEMA, FeatureSettings(), folder / "transform")
+    quality.analyse(str(folder / "Split-train" / "*"), quality.SCHEMA, FlightFeatures(), folder / "transform")
     return dataclasses.replace(trained, folder=folder)
 
 

@@ -18,12 +18,13 @@ TYPES = {"amount": "float32", "count": "int64", "colour": "string"}
 
 
 def contract(*keys: str) -> Contract:
-    facts = {"known": "schedule", "meaning": "Test."}
+    facts = {"known": "at_once", "meaning": "Test."}
     return Contract.model_validate(
         {
             "dataset": "orders",
             "label": "late",
             "prediction_time": "at once",
+            "stages": [{"name": "at_once", "feasible": True, "meaning": "Test."}],
             "columns": [
                 *({"name": key, "type": "string", "role": "key", **facts} for key in keys),
                 {"name": "amount", "type": "float32", "role": "feature", **facts},

@@ -1,0 +1,302 @@
+"""A dataset that is one table, CSV or Parquet, as spans of its contract: for use cases with nothing to join.
+
+The use case says which rows there are and how they are shared out; reading, types, checks and writing are here. This
+module is light to import: pandas and Arrow are loaded only when there is something to prepare.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data import preparation
+from data import spans as span_files
+from data.contract import Column, Contract
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+FILE_NAME = "rows.parquet"
+MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "?")
+"""What stands for a missing value in a CSV. "None" does not: it is an honest category elsewhere."""
+
+_TRUTH = {"true": 1, "false": 0}
+
+
+class TableError(ValueError):
+    """A table that is missing or damaged, or does not hold what the contract says."""
+
+
+@dataclass(frozen=True)
+class SpanRows:
+    """What one span holds.
+
+    Attributes:
+        span: Number of the span.
+        path: Its Parquet file.
+        rows: Rows of it.
+        positive_rate: Share of the rows whose label is 1.
+        sha256: Digest of the file.
+    """
+
+    span: int
+    path: Path
+    rows: int
+    positive_rate: float
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a preparation wrote, or found already written.
+
+    Attributes:
+        path: The folder of spans.
+        source: Name of the table's file.
+        fingerprint: SHA-256 digest of all that decides the content: the table, the code, the contract.
+        spans: One entry per span, in order.
+        unlabelled: Rows that were left out because nobody knows their label.
+        skipped: Whether everything was already in place and nothing was written.
+    """
+
+    path: Path
+    source: str
+    fingerprint: str
+    spans: tuple[SpanRows, ...]
+    unlabelled: int
+    skipped: bool
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Reads a table; the columns of a CSV are text, so that no value is guessed into another one.
+
+    Raises:
+        TableError: If it is missing, is neither CSV nor Parquet, or has no row.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    name = path.name.lower()
+    try:
+        if name.endswith(".parquet"):
+            frame = pd.read_parquet(path)
+        elif name.endswith((".csv", ".csv.gz", ".csv.zip", ".csv.bz2")):
+            # Without a header first: pandas would rename the second of two columns with one name.
+            frame = pd.read_csv(path, dtype="string", header=None, keep_default_na=False, na_values=list(MISSING))
+            header = frame.iloc[0].fillna("index")  # What a frame writes without a name is its index.
+            frame = frame.iloc[1:].reset_index(drop=True)
+            frame.columns = header.tolist()
+        else:
+            raise TableError(f"{path} is neither CSV (.csv, .csv.gz, .csv.zip, .csv.bz2) nor Parquet (.parquet).")
+    except FileNotFoundError as error:
+        raise TableError(f"There is no table {path}.") from error
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split()) or "it is damaged"
+        raise TableError(f"The table {path} cannot be read: {reason}.") from error
+    if frame.empty:
+        raise TableError(f"The table {path} has no row.")
+    frame.columns = [str(name).strip() for name in frame.columns]
+    if twice := [name for name in frame.columns if (frame.columns == name).sum() > 1]:
+        raise TableError(f"The table {path} has two columns '{twice[0]}'.")
+    return frame
+
+
+def column(frame: pd.DataFrame, name: str) -> Any:
+    """Returns the column of that name, a Series.
+
+    Raises:
+        TableError: If there is none.
+    """
+    if name not in frame.columns:
+        raise TableError(f"The rows have no column '{name}'; they have {', '.join(frame.columns)}.")
+    return frame[name]
+
+
+def numbers(values: pd.Series) -> pd.Series:
+    """Returns the values as float64; truth becomes 1 and 0, what is infinite becomes missing.
+
+    Raises:
+        TableError: If a value is no number.
+    """
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(values.dtype, pd.StringDtype) or values.dtype == object:
+        lowered = values.astype("string").str.strip().str.lower()
+        values = lowered.map(_TRUTH).astype("Float64").fillna(pd.to_numeric(lowered, errors="coerce"))
+        if (wrong := lowered.notna() & values.isna() & ~lowered.isin(["nan"])).any():
+            raise TableError(f"Column '{values.name}' holds '{lowered[wrong].iloc[0]}', which is no number.")
+    converted = values.astype("Float64").to_numpy("float64", na_value=np.nan)
+    return pd.Series(np.where(np.isfinite(converted), converted, np.nan), index=values.index, name=values.name)
+
+
+def moments(values: pd.Series, unit: str | None = None) -> pd.Series:
+    """Returns the values as moments in UTC; a text or moment without a zone is taken for UTC.
+
+    Args:
+        values: Texts in ISO 8601, moments, or numbers.
+        unit: Of numbers, which count from 1970: ``s``, ``ms``, ``us`` or ``ns``.
+
+    Raises:
+        TableError: If a value is no moment.
+    """
+    import pandas as pd
+
+    try:
+        if unit is not None:
+            return pd.to_datetime(numbers(values), unit=unit, utc=True)
+        return pd.to_datetime(values, utc=True, format="ISO8601" if values.dtype.kind != "M" else None)
+    except (ValueError, OverflowError, TypeError) as error:
+        raise TableError(f"Column '{values.name}' holds what is no moment: {error}.") from error
+
+
+def label(values: pd.Series, positive: str, negative: str) -> pd.Series:
+    """Returns 1 where the value is the positive one and 0 where it is the negative one; missing stays missing.
+
+    Raises:
+        TableError: If there is a third value.
+    """
+    import pandas as pd
+
+    text = plain(values)
+    third = text.notna() & ~text.isin([positive, negative])
+    if third.any():
+        raise TableError(f"The label '{values.name}' is '{text[third].iloc[0]}', neither {positive} nor {negative}.")
+    return pd.Series(text.map({positive: 1, negative: 0}), index=values.index, name=values.name).astype("Int64")
+
+
+def plain(values: pd.Series) -> pd.Series:
+    """Returns the values as text: whole numbers without a fraction, so that 1.0 is the same category as 1."""
+    import pandas as pd
+
+    if isinstance(values.dtype, pd.StringDtype) or values.dtype == object:
+        return values.astype("string").str.strip().replace("", pd.NA)
+    if values.dtype.kind == "f" and (values.dropna() % 1 == 0).all():
+        return values.astype("Int64").astype("string")
+    return values.astype("string")
+
+
+def content(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """Returns a name per row made from its values, the same in any file and any order; equal rows have the same one.
+
+    16 hexadecimal digits of the SHA-256 of the values as text.
+    """
+    text: Any = frame[list(columns)].apply(plain).fillna("")
+    joined = text.agg("\x1f".join, axis=1)
+    return joined.map(lambda row: hashlib.sha256(row.encode()).hexdigest()[:16])
+
+
+def counted(names: pd.Series) -> pd.Series:
+    """Returns names that are unique: the second row of a name gets ``-2`` behind it, and so on."""
+    count = names.groupby(names).cumcount()
+    return names.where(count == 0, names + "-" + (count + 1).astype(str)).astype("string")
+
+
+def prepare(
+    source: Path,
+    contract: Path,
+    destination: Path,
+    *,
+    rows: Callable[[pd.DataFrame], pd.DataFrame],
+    spans: Callable[[pd.DataFrame], pd.Series],
+    code: Sequence[Path],
+    progress: Callable[[str], None] | None = None,
+) -> Preparation:
+    """Writes the spans of a table, unless they are already there and whole.
+
+    Args:
+        source: The table.
+        contract: The contract; its columns are what is written.
+        destination: The folder of spans; created if missing.
+        rows: Makes rows with the columns of the contract from the table.
+        spans: Says to which span a row belongs: whole numbers from 1 on.
+        code: The files that decide the content besides this module.
+        progress: Called with one line per step.
+
+    Returns:
+        The counts per span, which are also in ``<destination>/preparation.json``.
+
+    Raises:
+        TableError: If the table is missing or damaged, or cannot be made into the columns of the contract.
+        SpanError: If the destination cannot be written, or another process is writing there.
+        ContractError: If the contract is not valid, or the rows break it.
+    """
+    destination = Path(destination)
+    tell = progress or (lambda line: None)
+    if not source.is_file():
+        raise TableError(f"There is no table {source}; put it there, and repeat the command.")
+    files = (source, contract, *code, *(Path(__file__).with_name(each) for each in ("table.py", "spans.py")))
+    digests = [span_files.file_digest(path) for path in files]
+    fingerprint = hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    found = preparation.stored(Preparation, SpanRows, destination, fingerprint)
+    if found is not None:
+        tell(f"{len(found.spans)} spans are already in {destination}")
+        return found
+    agreed = Contract.load(contract)
+    tell(f"Reading {source.name}")
+    frame = rows(read(source))
+    known = column(frame, agreed.label).notna()
+    frame = frame.loc[known]
+    numbered = spans(frame)
+    # All of them are checked before the first one is written.
+    parts = {
+        int(str(span)): _checked(part, agreed, int(str(span))) for span, part in frame.groupby(numbered, sort=True)
+    }
+    counts = []
+    with span_files.writing(destination) as staging:
+        for span, part in parts.items():
+            counts.append(_write(part, agreed.label, destination, span, staging))
+            tell(f"Wrote span {span}: {counts[-1].rows:,} rows, {counts[-1].positive_rate:.1%} positive")
+        done = Preparation(destination, source.name, fingerprint, tuple(counts), int((~known).sum()), skipped=False)
+        preparation.retire(destination, {each.path for each in counts})
+        preparation.write(done, destination, staging)
+    if done.unlabelled:
+        tell(f"Left out {done.unlabelled:,} rows without a label")
+    return done
+
+
+def as_contract(frame: pd.DataFrame, contract: Contract) -> pa.Table:
+    """Returns the columns of the contract in their order and types.
+
+    Raises:
+        TableError: If a column is missing, or holds values of another type.
+    """
+    import pyarrow as pa
+
+    schema = span_files.arrow_schema(contract)
+    arrays = [_array(column(frame, each.name), each, schema.field(each.name).type) for each in contract.columns]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(values: pd.Series, declared: Column, kind: pa.DataType) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    if declared.type == "string":
+        return pa.array(plain(values), type=kind, from_pandas=True)
+    if declared.type == "timestamp":
+        return pa.array(moments(values).dt.floor("us"), type=kind, from_pandas=True)
+    converted = numbers(values)
+    if declared.type == "int64" and (np.mod(converted, 1) > 0).any():
+        raise TableError(f"Column '{declared.name}' is whole numbers by its contract, and has fractions here.")
+    if declared.type == "int64":
+        return pa.array(converted.astype("Int64"), type=kind, from_pandas=True)
+    return pa.array(converted.astype("float32"), type=kind, from_pandas=True)
+
+
+def _checked(part: pd.DataFrame, contract: Contract, span: int) -> pa.Table:
+    rows = as_contract(part, contract)
+    span_files.require_conformity(rows, contract, f"span {span}")
+    return rows
+
+
+def _write(rows: pa.Table, label: str, destination: Path, span: int, staging: Path) -> SpanRows:
+    import pyarrow.compute as pc
+
+    digest = span_files.publish(rows, destination, span, staging, FILE_NAME)
+    rate = round(float(pc.mean(rows.column(label)).as_py()), 6)
+    return SpanRows(span, span_files.span_file(destination, span, FILE_NAME), len(rows), rate, digest)

@@ -1,0 +1,152 @@
+"""The files of a new project, as text."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from typing import Any
+
+from data.contract import Contract
+from data.table_spans import Hashed, Periods
+from operations.new_project import schema
+from operations.new_project.columns import Inferred
+from operations.new_project.plan import Plan
+
+_TEMPLATES = {
+    "README.md": "README.md.j2",
+    "Makefile": "Makefile.j2",
+    ".gitignore": "gitignore.j2",
+    "pyproject.toml": "pyproject.toml.j2",
+    "config/local.yaml": "local.yaml.j2",
+    "usecase/contract.yaml": "contract.yaml.j2",
+    "usecase/prepare.py": "prepare.py.j2",
+    "usecase/CARD.md": "CARD.md.j2",
+    "tests/test_usecase.py": "test_usecase.py.j2",
+    "tests/test_run.py": "test_run.py.j2",
+}
+_SMALL = 20_000
+
+
+def render(plan: Plan, name: str) -> dict[str, str]:
+    """The files by their path in the project.
+
+    Args:
+        plan: of the project.
+        name: of the use case.
+    """
+    import jinja2
+    import yaml
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("operations.new_project"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # None of these files is HTML.
+    )
+    facts = _facts(plan, name)
+    made = {path: environment.get_template(template).render(facts) for path, template in _TEMPLATES.items()}
+    contract = Contract.model_validate(yaml.safe_load(made["usecase/contract.yaml"]))
+    made["usecase/schema.pbtxt"] = schema.schema(contract, plan.rows, plan.split.numbers)
+    made["usecase/__init__.py"] = f'"""The use case: {name}."""\n'
+    return made
+
+
+def _facts(plan: Plan, name: str) -> dict[str, Any]:
+    counts = plan.split.numbers.value_counts()
+    newest = int(counts[max(plan.split.spans)])
+    numbers, categories = plan.of("number"), plan.of("category")
+    time = plan.time
+    return {
+        "name": name,
+        "source": plan.source.name,
+        "label": plan.label,
+        "positive": plan.values[0],
+        "negative": plan.values[1],
+        "columns": [_column(each, plan) for each in plan.columns],
+        "dropped": plan.dropped,
+        "suspects": plan.suspects,
+        "renamed": plan.renamed,
+        "content": plan.content,
+        "time": time.name if time else None,
+        "time_unit": time.unit if time else None,
+        "rule": type(plan.split.rule).__name__,
+        "arguments": _arguments(plan.split.rule),
+        "why": plan.split.why,
+        "spans": len(plan.split.spans),
+        "rows": len(plan.rows),
+        "rate": float(plan.rows[plan.label].mean()),
+        "unlabelled": plan.unlabelled,
+        "train_rows": f"{len(plan.rows) - newest:,}",
+        "numeric": _listed(numbers),
+        "heavy_tailed": _listed([each for each in numbers if each.heavy_tailed]),
+        "missing": _listed([each for each in numbers if each.nullable]),
+        "categorical": _listed(categories),
+        "text": _listed(plan.of("text")),
+        "slices": f"[{', '.join(f'[{each}]' for each in plan.slices)}]",
+        "min_slice_size": max(20, min(200, newest // 10)),
+        "fewest": min(1000, max(50, plan.split.smallest // 2)),
+        **_sizes(len(plan.rows) - newest),
+    }
+
+
+def _sizes(rows: int) -> dict[str, Any]:
+    """Of the network and its training: about five hundred steps, and no more weights than so many rows can fix."""
+    batch = 2 ** min(11, max(4, round(math.log2(max(rows, 1) / 40))))
+    return {
+        "hidden_units": "[64, 32]" if rows < _SMALL else "[256, 128]",
+        "embedding_dim": 4 if rows < _SMALL else 8,
+        "batch_size": batch,
+        "epochs": max(3, min(20, round(500 * batch / max(rows, 1)))),
+        "vocabulary_min_count": 2 if rows < 2000 else 5 if rows < _SMALL else 20,
+    }
+
+
+def _listed(columns: Any) -> str:
+    """A list of YAML, in lines that can be read."""
+    text = f"[{', '.join(each.name for each in columns)}]"
+    return textwrap.fill(text, 110, subsequent_indent=" " * 12, break_long_words=False, break_on_hyphens=False)
+
+
+def _arguments(rule: Any) -> dict[str, str]:
+    if isinstance(rule, Periods):
+        given: dict[str, Any] = {"column": rule.column, "period": rule.period, "first": rule.first}
+    elif isinstance(rule, Hashed):
+        return {"columns": f'("{rule.columns[0]}",)', "parts": str(rule.parts)}
+    else:
+        given = {"column": rule.column, "starts": list(rule.starts)}
+    return {name: json.dumps(value) for name, value in given.items()}
+
+
+def _column(column: Inferred, plan: Plan) -> dict[str, Any]:
+    values: Any = plan.rows[column.name]
+    roles = {"number": "feature", "category": "feature", "text": "feature", "time": "key"}
+    late = column.use in ("label", "outcome")
+    seen = column.range is not None and column.use != "label" and values.notna().any()
+    original = next((old for old, new in plan.renamed.items() if new == column.name), None)
+    return {
+        "name": column.name,
+        "type": column.type,
+        "known": "after_prediction" if late else "before" if column.use in ("key", "time") else "at_prediction",
+        "role": roles.get(column.use, column.use),
+        "nullable": column.nullable,
+        "meaning": _meaning(column, plan, original),
+        "range": [_plain(each) for each in column.range] if column.range and column.use != "outcome" else None,
+        "seen": f"{values.min():.6g} to {values.max():.6g}" if seen else None,
+        "open": column.open and column.use != "outcome",
+        "listed": [json.dumps(each, ensure_ascii=False) for each in column.values or () if column.use != "outcome"],
+        "note": column.note,
+    }
+
+
+def _meaning(column: Inferred, plan: Plan, original: str | None) -> str:
+    if column.use == "label":
+        return f"1 where the table says {plan.values[0]}, 0 where it says {plan.values[1]}. TO BE REVIEWED."
+    named = f"'{original}' in the table. " if original else ""
+    return f"{named}TO BE REVIEWED."
+
+
+def _plain(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)

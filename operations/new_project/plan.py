@@ -1,0 +1,161 @@
+"""All that is decided about a new project before a file of it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data import table
+from data.table import TableError
+from operations.new_project import columns, split, target
+from operations.new_project.columns import Inferred
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONTENT, ROW_ID = "content", "row_id"
+_LEARNED = ("number", "category", "text")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What the project will be.
+
+    Attributes:
+        source: the table.
+        label: the name of the label's column.
+        values: of the label: the positive one, the negative one.
+        renamed: columns whose names could not stay: name in the table -> name in the contract.
+        columns: of the contract, in order, the generated key included.
+        dropped: columns that are left out, each with the reason.
+        content: the columns that name a row, if no column does; else empty.
+        split: how the rows are shared out.
+        rows: of the contract, as a frame.
+        unlabelled: rows without a label, which are left out.
+    """
+
+    source: Path
+    label: str
+    values: tuple[str, str]
+    renamed: dict[str, str]
+    columns: tuple[Inferred, ...]
+    dropped: dict[str, str]
+    content: tuple[str, ...]
+    split: split.Split
+    rows: pd.DataFrame
+    unlabelled: int
+
+    @property
+    def time(self) -> Inferred | None:
+        """The column that orders the rows."""
+        return next((each for each in self.columns if each.use == "time"), None)
+
+    @property
+    def suspects(self) -> tuple[Inferred, ...]:
+        """The columns that tell the label almost by themselves, the best ones first."""
+        found = [each for each in self.columns if each.suspect]
+        return tuple(sorted(found, key=lambda each: -(each.alone or 0)))
+
+    def of(self, *uses: columns.Use) -> tuple[Inferred, ...]:
+        """The columns of some uses."""
+        return tuple(each for each in self.columns if each.use in uses)
+
+    @property
+    def slices(self) -> list[str]:
+        """The up to three categories with the fewest values."""
+        few = [each for each in self.of("category") if each.values and len(each.values) <= 10]
+        return [each.name for each in sorted(few, key=lambda each: len(each.values or ()))][:3]
+
+
+def make(
+    source: Path,
+    label: str,
+    time: str | None = None,
+    positive: str | None = None,
+    known: Sequence[str] = (),
+    after: Sequence[str] = (),
+) -> Plan:
+    """Reads a table and decides.
+
+    Args:
+        source: CSV or Parquet.
+        label: the column to predict.
+        time: the column that orders the rows.
+        positive: the value of the label that is predicted; only needed where nothing says which it is.
+        known: columns that are known at prediction time, however well they tell the label.
+        after: columns that are not.
+
+    Raises:
+        TableError: the table cannot be read, or has no such column.
+        LabelError: the label cannot be predicted.
+        SplitError: the rows cannot be shared out among spans.
+    """
+    frame = table.read(source)
+    target.require_column(frame, label, "--label")
+    for option, names in (("--known", known), ("--after", after)):
+        for name in names:
+            target.require_column(frame, name, option)
+    if time is not None:
+        target.require_column(frame, time, "--time")
+        if time == label:
+            raise TableError(f"Column '{time}' cannot be both the label and the time.")
+    values = target.two_values(frame[label], positive)
+    renamed = _names(frame.columns)
+    frame = frame.rename(columns=renamed)
+    label = renamed.get(label, label)
+    time = None if time is None else renamed.get(time, time)
+    labels: Any = table.label(table.column(frame, label), *values)
+    unlabelled = int(labels.isna().sum())
+    frame, labels = frame.loc[labels.notna()].copy(), labels[labels.notna()]
+    frame[label] = labels
+    said = ([renamed[name] for name in names] for names in (known, after))
+    found, dropped = columns.infer(frame, labels, label, time, *said)
+    ordering = next((each for each in found if each.use == "time"), None)
+    if ordering is not None and ordering.unit:
+        frame[ordering.name] = table.moments(table.column(frame, ordering.name), ordering.unit)
+    key = next((each for each in found if each.use == "key" and each.type == "string" and not each.nullable), None)
+    content: tuple[str, ...] = ()
+    if key is None:
+        content = tuple(each.name for each in found if each.use not in ("label", "outcome"))
+        frame[CONTENT] = table.content(frame, content)
+        frame[ROW_ID] = table.counted(frame[CONTENT])
+        note = "Made from the values of the row by usecase/prepare.py, because no column of the table names a row."
+        key = Inferred(ROW_ID, "string", "key", note=note)
+        found = [key, *found]
+    chosen = split.choose(frame, labels, ordering, [CONTENT if content else key.name])
+    for each in [each for each in found if each.use in _LEARNED]:
+        known_rows: Any = table.column(frame, each.name).notna()
+        if not known_rows.groupby(chosen.numbers).any().all():
+            # The ingestion refuses such a span: it looks like a broken join or source.
+            dropped[each.name] = "it has no value in all of some spans"
+            found.remove(each)
+    if not any(each.use in _LEARNED for each in found):
+        raise TableError(f"The table {source} has no column from which the label could be predicted.")
+    renamed = {old: new for old, new in renamed.items() if old != new}
+    return Plan(
+        source, label, values, renamed, tuple(found), dropped, content, chosen, _typed(frame, found), unlabelled
+    )
+
+
+def _names(names: Any) -> dict[str, str]:
+    """Names that tensors can have: letters, digits and underscores, and not the one that is made here."""
+    taken, found = {ROW_ID, CONTENT}, {}
+    for old in names:
+        new = re.sub(r"[^A-Za-z0-9_]+", "_", old).strip("_") or "column"
+        new = f"c_{new}" if new[0].isdigit() else new
+        while new in taken:
+            new += "_"
+        taken.add(new)
+        found[old] = new
+    return found
+
+
+def _typed(frame: pd.DataFrame, found: list[Inferred]) -> pd.DataFrame:
+    """The columns of the contract in pandas' types."""
+    kinds = {"string": table.plain, "timestamp": table.moments}
+    return frame[[each.name for each in found]].assign(
+        **{each.name: kinds.get(each.type, table.numbers)(table.column(frame, each.name)) for each in found}
+    )

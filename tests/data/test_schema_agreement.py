@@ -1,0 +1,39 @@
+"""Contract and schema: every way in which they can disagree is found."""
+
+from pathlib import Path
+
+import pytest
+
+from data.contract import Contract
+from data.schema_agreement import disagreements
+
+pytestmark = pytest.mark.unit
+
+
+def test_those_of_the_flights_agree(contract: Contract, schema_path: Path):
+    assert disagreements(contract, schema_path) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('name: "temp"', 'name: "tmp"', "'temp' is ingested, and the schema lacks it."),
+        ('name: "temp"', 'name: "tmp"', "'tmp' is in the schema, and is not ingested."),
+        ("type: FLOAT", "type: INT", "'distance' is float32 in the contract, INT in the schema."),
+        ("min: 1 max: 6000", "min: 1 max: 600", "'distance' has the range (1.0, 6000.0)"),
+        ("int_domain { min: 0 max: 6 }", "", "'day_of_week' has the range (0.0, 6.0) in the contract, None"),
+        ("min_fraction: 1.0", "min_fraction: 0.5", "'carrier' may not be missing by the contract"),
+        ('value: "EWR" value', "value", "'origin' lists other values"),
+        ('domain: "carrier"', "", "'carrier' lists other values"),
+        ('domain: "carrier"', "", "The schema's domain 'carrier' belongs to no column."),
+        ("distribution_constraints { min_domain_mass: 0.97 }", "", "'dest' is open in the contract"),
+        ('not_in_environment: "SERVING"', "", "The label 'arrived_late' must be absent"),
+    ],
+)
+def test_a_disagreement_is_named(contract: Contract, schema_path: Path, tmp_path: Path, old, new, sentence):
+    text = schema_path.read_text()
+    assert old in text
+    changed = tmp_path / "schema.pbtxt"
+    changed.write_text(text.replace(old, new, 1))
+
+    assert any(each.startswith(sentence) for each in disagreements(contract, changed))

@@ -1,0 +1,210 @@
+"""A table as spans of its contract: what is kept, what is refused, and what a second preparation does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from data import spans, table
+from data.contract import Contract, ContractError
+from data.table import Preparation, TableError
+from data.table_spans import Hashed, Parts, Periods
+
+pytestmark = pytest.mark.unit
+
+CONTRACT = {
+    "dataset": "loans",
+    "label": "defaulted",
+    "prediction_time": "when the customer applies",
+    "stages": [
+        {"name": "application", "feasible": True, "meaning": "On the form."},
+        {"name": "later", "feasible": False, "meaning": "Later."},
+    ],
+    "columns": [
+        {"name": "id", "type": "string", "known": "application", "role": "key", "meaning": "Number."},
+        {"name": "day", "type": "timestamp", "known": "application", "role": "key", "meaning": "When."},
+        {
+            "name": "income",
+            "type": "float32",
+            "known": "application",
+            "role": "feature",
+            "meaning": "Income.",
+            "nullable": True,
+            "range": [0, 1e6],
+        },
+        {"name": "cars", "type": "int64", "known": "application", "role": "feature", "meaning": "Cars."},
+        {"name": "defaulted", "type": "int64", "known": "later", "role": "label", "meaning": "Whether."},
+    ],
+}
+MONTHS = Periods("day", "month", "2024-01")
+CSV = """id,day,income,cars,defaulted
+007,2024-01-05,1200.5,1,no
+008,2024-01-09T10:00:00+02:00,NA,0,yes
+009,2024-02-01,?,2.0,no
+010,2024-02-11,inf,true,yes
+011,2024-03-01,800,3,
+"""
+
+
+@pytest.fixture
+def loans(tmp_path: Path) -> Path:
+    """The loans as a CSV, with their contract beside it."""
+    (tmp_path / "contract.yaml").write_text(yaml.safe_dump(CONTRACT))
+    (tmp_path / "loans.csv").write_text(CSV)
+    return tmp_path / "loans.csv"
+
+
+def rows(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(defaulted=table.label(frame["defaulted"], "yes", "no"))
+
+
+def prepare(source: Path, rule=MONTHS, **changes) -> Preparation:
+    given = {"rows": rows, "spans": rule, "code": [Path(__file__)]} | changes
+    return table.prepare(source, source.with_name("contract.yaml"), source.with_name("spans"), **given)
+
+
+def test_rows_are_typed_by_the_contract_and_those_without_a_label_left_out(loans: Path):
+    done = prepare(loans)
+
+    assert [(each.span, each.rows, each.positive_rate) for each in done.spans] == [(1, 2, 0.5), (2, 2, 0.5)]
+    assert done.unlabelled == 1
+    first, second = (spans.read(done.path, span).to_pylist() for span in (1, 2))
+    assert [row["id"] for row in first] == ["007", "008"]
+    assert first[1]["day"].isoformat() == "2024-01-09T08:00:00+00:00"
+    assert [row["income"] for row in (*first, *second)] == [1200.5, None, None, None]
+    assert [row["cars"] for row in (*first, *second)] == [1, 0, 2, 1]
+    assert [row["defaulted"] for row in (*first, *second)] == [0, 1, 0, 1]
+
+
+def test_a_second_preparation_writes_nothing_and_a_changed_table_is_prepared_again(loans: Path):
+    first = prepare(loans)
+    written = first.spans[0].path.stat().st_mtime_ns
+
+    again = prepare(loans)
+    assert again.skipped
+    assert again.spans == first.spans
+    assert again.spans[0].path.stat().st_mtime_ns == written
+
+    loans.write_text(CSV.replace("800,3,", "800,3,yes"))
+    assert [each.rows for each in prepare(loans).spans] == [2, 2, 1]
+
+
+def test_a_span_that_is_no_longer_there_is_removed_but_not_what_somebody_else_put_there(loans: Path):
+    loans.write_text(CSV.replace("800,3,", "800,3,yes"))
+    folder = prepare(loans).path
+    (folder / "span-004").mkdir()
+    (folder / "span-004" / "theirs.parquet").write_bytes(b"theirs")
+
+    # The rule is part of the code in a project, so that another rule is other code.
+    prepare(loans, Parts("day", ["2024-02-01"]), code=[loans])
+
+    assert sorted(path.name for path in folder.glob("span-*")) == ["span-001", "span-002", "span-004"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("1200.5", "plenty", "Column 'income' holds 'plenty', which is no number"),
+        ("2024-02-01", "tomorrow", "'day' holds what is no moment"),
+        ("2024-01-05", "2023-12-31", "before span 1, which begins 2024-01"),
+        ("2024-02-11", "", "'day' is missing in 1 rows"),
+        (",2.0,", ",2.5,", "'cars' is whole numbers by its contract"),
+        ("inf,true,yes", "inf,true,maybe", "The label 'defaulted' is 'maybe', neither yes nor no"),
+        ("income", "incomes", "The rows have no column 'income'; they have id, day, incomes"),
+        ("income", "cars", "has two columns 'cars'"),
+    ],
+)
+def test_what_the_table_cannot_hold_is_refused_by_name_and_nothing_is_written(loans: Path, old, new, message):
+    loans.write_text(CSV.replace(old, new, 1))
+
+    with pytest.raises(TableError, match=message):
+        prepare(loans)
+    assert not list(loans.with_name("spans").glob("span-*"))
+
+
+def test_rows_that_break_the_contract_are_refused(loans: Path):
+    loans.write_text(CSV.replace("1200.5", "-3"))
+
+    with pytest.raises(ContractError, match="'income' of span 1 reaches from -3"):
+        prepare(loans)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.csv", None, "There is no table"),
+        ("rows.xlsx", b"x", "neither CSV"),
+        ("rows.parquet", b"x", "cannot be read"),
+        ("rows.csv", b"", "cannot be read"),
+        ("rows.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read"),
+        ("rows.csv", b"a,b\n", "has no row"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_in_one_sentence(tmp_path: Path, name: str, content, message: str):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(TableError, match=message) as caught:
+        table.read(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_csv_and_parquet_give_the_same_rows(loans: Path):
+    frame = pd.read_csv(loans, dtype={"id": str}, na_values=["?"]).replace([np.inf], np.nan)
+    frame["day"] = pd.to_datetime(frame["day"], format="ISO8601", utc=True)
+    frame["cars"] = frame["cars"].replace("true", 1).astype(float)
+    frame.to_parquet(loans.with_suffix(".parquet"))
+    csv = [spans.read(prepare(loans).path, span) for span in (1, 2)]
+
+    assert [spans.read(prepare(loans.with_suffix(".parquet")).path, span) for span in (1, 2)] == csv
+
+
+def test_rows_are_named_by_their_content_wherever_they_are():
+    frame = pd.DataFrame({"a": [1.0, 2.0, 1.0, None], "b": ["x", "y", "x", "z"]})
+    names = table.counted(table.content(frame, ["a", "b"]))
+    turned = table.counted(table.content(frame.iloc[::-1], ["a", "b"]))
+
+    assert names.is_unique
+    assert set(names) == set(turned)
+    assert names[2] == f"{names[0]}-2"
+
+
+@pytest.mark.parametrize(
+    ("rule", "values", "expected"),
+    [
+        (Periods("t", "month", "2023-11"), ["2023-11-01", "2023-12-31T23:59:59", "2024-02-01"], [1, 2, 4]),
+        (Periods("t", "quarter", "2023-10"), ["2023-11-01", "2023-12-31", "2024-01-01"], [1, 1, 2]),
+        (Periods("t", "year", "2023-01"), ["2023-11-01", "2024-01-01", "2026-01-01"], [1, 2, 4]),
+        (Parts("t", ["2024-01-01T00:00:00+00:00"]), ["2023-12-31", "2024-01-01", "2030-01-01"], [1, 2, 2]),
+        (Parts("t", [1990.0, 2000.0]), [1989, 1990, 2024], [1, 2, 3]),
+    ],
+)
+def test_a_moment_belongs_to_one_span_whatever_comes_later(rule, values, expected):
+    assert rule(pd.DataFrame({"t": values})).tolist() == expected
+
+
+def test_moments_of_any_resolution_are_shared_out_alike():
+    rule = Parts("t", ["2024-01-01T00:00:00+00:00"])
+    moments = pd.to_datetime(pd.Series(["2023-12-31", "2024-01-02"]), utc=True)
+
+    for unit in ("s", "ms", "us", "ns"):
+        assert rule(pd.DataFrame({"t": moments.dt.as_unit(unit)})).tolist() == [1, 2]
+
+
+def test_parts_by_chance_keep_equal_rows_together_and_rows_where_they_are():
+    frame = pd.DataFrame({"id": [str(number // 2) for number in range(2000)]})
+    rule = Hashed(("id",), 5)
+    parts = rule(frame)
+
+    assert set(parts) == {1, 2, 3, 4, 5}
+    assert parts.value_counts().min() > 320
+    assert parts.groupby(frame["id"]).nunique().max() == 1
+    assert rule(frame.iloc[::-1].head(100)).sort_index().equals(parts.tail(100))
+
+
+def test_the_contract_of_the_test_is_one():
+    assert Contract.model_validate(CONTRACT).row_key == ("id",)

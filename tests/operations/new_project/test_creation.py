@@ -1,0 +1,250 @@
+"""A new project: what is decided, what is written, and that it is all or nothing."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from data.contract import Contract
+from data.schema_agreement import disagreements
+from data.table import TableError
+from operations.new_project import creation, plan
+from operations.new_project.creation import ProjectError
+from operations.new_project.target import LabelError
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[3]
+ROWS = 600
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table with a column of every kind; its names and values are as awkward as those of people are."""
+    random = np.random.default_rng(0)
+    bought = random.integers(0, 2, ROWS)
+    frame = pd.DataFrame(
+        {
+            "customer no.": [f"C{number:04d}" for number in range(ROWS)],
+            "seen at": [f"2024-{1 + number % 6:02d}-03 10:00" for number in range(ROWS)],
+            "price": np.round(random.normal(20, 3, ROWS) + 2 * bought, 2),
+            "2nd visit": random.choice(["yes", "no", 'don\'t know: "ask"'], ROWS),
+            "größe": random.choice(["S", "M", "ÜL"], ROWS),
+            "remark": [f"she said #{number} {{% raw %}} 'so' \\n" for number in range(ROWS)],
+            "refund": np.where(bought == 1, random.integers(1, 9, ROWS), 0),
+            "currency": ["EUR"] * ROWS,
+            "bought?": np.where(bought == 1, "Yes", "No"),
+        }
+    )
+    path = tmp_path_factory.mktemp("table") / "shop visits.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def project(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project of that table."""
+    folder = tmp_path_factory.mktemp("projects") / "shop"
+    creation.create(plan.make(table, "bought?", "seen at"), folder)
+    return folder
+
+
+def test_names_become_those_that_tensors_can_have_and_are_translated_in_the_preparation(project: Path):
+    contract = Contract.load(project / "usecase" / "contract.yaml")
+
+    assert contract.label == "bought"
+    assert [column.name for column in contract.columns] == [
+        "customer_no", "seen_at", "price", "c_2nd_visit", "gr_e", "remark", "refund", "bought",
+    ]  # fmt: skip
+    assert contract.column("c_2nd_visit").values is not None
+    assert set(contract.column("c_2nd_visit").values or ()) == {"yes", "no", 'don\'t know: "ask"'}
+    assert contract.row_key == ("customer_no",)
+
+
+def test_what_gives_the_label_away_is_no_feature_and_its_comment_asks(project: Path):
+    text = (project / "usecase" / "contract.yaml").read_text()
+    settings = yaml.safe_load((project / "config" / "local.yaml").read_text())
+
+    assert Contract.model_validate(yaml.safe_load(text)).column("refund").role == "outcome"
+    assert "Set aside: alone it all but gives the label away (AUC 1.000). Is it known at prediction time?" in text
+    assert settings["features"]["numeric"] == ["price"]
+    assert settings["features"]["categorical"] == ["c_2nd_visit", "gr_e"]
+    assert settings["features"]["text"] == ["remark"]
+    assert "currency: it has the same value in every row" in text
+
+
+def test_contract_and_schema_agree(project: Path):
+    contract = Contract.load(project / "usecase" / "contract.yaml")
+
+    assert disagreements(contract, project / "usecase" / "schema.pbtxt") == []
+
+
+def test_the_preparation_makes_every_row_of_the_table_a_row_of_the_contract(project: Path, tmp_path: Path):
+    program = (
+        f"import sys; sys.path.append({str(project)!r})\nfrom pathlib import Path\nfrom data import spans\n"
+        f"from usecase.prepare import prepare\ndone = prepare(Path({str(tmp_path)!r}) / 'spans')\n"
+        "print(sum(len(spans.read(done.path, each.span)) for each in done.spans), len(done.spans))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(ROWS), "6"]
+
+
+def test_the_code_that_is_written_is_clean(project: Path):
+    for command in (["check", "--select", "E,F,W,I,B,UP"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", command[0], *command[1:], "--no-cache", "."],
+            cwd=project, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+
+
+def test_it_is_a_repository_that_holds_no_data_and_no_place_of_this_machine(project: Path):
+    tracked = subprocess.run(["git", "ls-files"], cwd=project, capture_output=True, text=True).stdout.split()
+    status = subprocess.run(["git", "status", "--short"], cwd=project, capture_output=True, text=True)
+
+    assert status.stdout == ""
+    assert (project / "source" / "shop visits.csv").is_file()
+    assert not [name for name in tracked if name.startswith(("source", "local.mk", "workspace"))]
+    for name in tracked:
+        assert str(ROOT) not in (project / name).read_text()
+    assert f"FLIGHTDECK := {ROOT}" in (project / "local.mk").read_text()
+
+
+def test_without_a_name_for_git_nothing_is_committed_and_the_project_is_whole(table: Path, tmp_path: Path, monkeypatch):
+    for name, value in {"HOME": str(tmp_path), "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "user.useConfigOnly")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "true")
+    created = creation.create(plan.make(table, "bought?"), tmp_path / "shop")
+
+    assert created.commit is None
+    assert (tmp_path / "shop" / "Makefile").is_file()
+
+
+def test_a_column_that_somebody_vouches_for_is_a_feature(table: Path):
+    found = plan.make(table, "bought?", known=["refund"], after=["price"])
+
+    assert [each.name for each in found.of("number")] == ["refund"]
+    assert [each.name for each in found.of("outcome")] == ["price"]
+    assert found.suspects == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"label": "bougt?"}, TableError, r"no column 'bougt\?', which --label names; did you mean 'bought\?'"),
+        ({"label": "bought?", "time": "seen"}, TableError, "which --time names; did you mean 'seen at'"),
+        ({"label": "bought?", "time": "bought?"}, TableError, "cannot be both the label and the time"),
+        ({"label": "bought?", "known": ["rfund"]}, TableError, "which --known names; did you mean 'refund'"),
+        ({"label": "bought?", "time": "remark"}, TableError, "must be moments in ISO 8601 or numbers"),
+        ({"label": "größe"}, LabelError, "has 3 values .* must have exactly two"),
+        ({"label": "currency"}, LabelError, r"has 1 value \(EUR\)"),
+        ({"label": "bought?", "positive": "maybe"}, LabelError, "--positive maybe is no value of the label"),
+    ],
+)
+def test_what_cannot_be_predicted_is_refused_in_one_sentence(table: Path, arguments, error, message: str):
+    with pytest.raises(error, match=message) as caught:
+        plan.make(table, **arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "positive", "expected"),
+    [
+        (["0", "1"], None, "1"),
+        (["False", "True"], None, "True"),
+        (["n", "Y"], None, "Y"),
+        (["good", "bad"], "bad", "bad"),
+        (["1.0", "0.0"], "1.0", "1.0"),
+        (["good", "bad"], None, "say which one is predicted"),
+        (["1", "2"], None, "say which one is predicted"),
+    ],
+)
+def test_the_positive_value_is_the_one_that_says_so_or_that_somebody_names(values, positive, expected: str):
+    from operations.new_project.target import two_values
+
+    label = pd.Series(values * 60, name="label", dtype="string")
+    if expected in values:
+        assert two_values(label, positive)[0] == expected
+    else:
+        with pytest.raises(LabelError, match=expected):
+            two_values(label, positive)
+
+
+def test_too_few_rows_are_refused(tmp_path: Path):
+    path = tmp_path / "few.csv"
+    path.write_text("a,b\n" + "1,0\n2,1\n" * 30)
+
+    with pytest.raises(LabelError, match="There are 60 rows with the label 'b'"):
+        plan.make(path, "b")
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_nothing_is_ever_overwritten(table: Path, tmp_path: Path, kind: str):
+    place = tmp_path / "shop"
+    {
+        "folder": place.mkdir,
+        "file": place.touch,
+        "link": lambda: place.symlink_to("nowhere"),
+    }[kind]()
+
+    with pytest.raises(ProjectError, match="already there"):
+        creation.create(plan.make(table, "bought?"), place)
+    assert os.listdir(tmp_path) == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (Path("/nowhere/shop"), "is no folder that you may write to"),
+        (ROOT / "shop", "inside Flightdeck's own checkout"),
+        (Path("/tmp/2024"), "does not begin with a letter"),
+    ],
+)
+def test_a_place_where_no_project_can_be_is_refused(place: Path, message: str):
+    with pytest.raises(ProjectError, match=message):
+        creation.require_free(place)
+    assert not place.exists()
+
+
+def test_a_project_that_fails_half_way_leaves_nothing(table: Path, tmp_path: Path, monkeypatch):
+    def broken(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(creation, "_commit", broken)
+
+    with pytest.raises(ProjectError, match="No space left on device"):
+        creation.create(plan.make(table, "bought?"), tmp_path / "shop")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_killed_process_leaves_nothing_that_the_next_one_does_not_clear_away(table: Path, tmp_path: Path):
+    program = (
+        "import time\nfrom pathlib import Path\nfrom operations.new_project import creation, plan\n"
+        "creation._commit = lambda folder: (print('half', flush=True), time.sleep(60))\n"
+        f"creation.create(plan.make(Path({str(table)!r}), 'bought?'), Path({str(tmp_path)!r}) / 'shop')\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half\n"
+    assert not (tmp_path / "shop").exists()
+    with pytest.raises(ProjectError, match="Another project is being made"):
+        creation.create(plan.make(table, "bought?"), tmp_path / "shop")
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "shop").exists():
+        assert time.monotonic() < deadline
+        creation.create(plan.make(table, "bought?"), tmp_path / "shop")
+    assert os.listdir(tmp_path) == ["shop"]

@@ -1,0 +1,153 @@
+"""A use case in a project of its own: found, stamped, and kept from hiding anything."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[2]
+PREPARE = "def prepare(destination, *, progress=None):\n    raise NotImplementedError\n"
+# Each test asks in a process of its own: what is importable is a matter of the process.
+DESCRIBE = """
+import json, sys
+from pathlib import Path
+from pipeline import settings_file, stamp
+settings = settings_file.load(Path(sys.argv[1]))
+again = settings_file.from_document(settings.document())
+print(json.dumps({
+    "project": str(settings.project), "again": str(again.project), "contract": str(again.use_case.contract),
+    "document": settings.document()["use_case"], "sources": sorted(stamp.sources_of(settings)),
+    "code": settings_file.resolve(settings.use_case.prepare).__code__.co_filename, "digest": settings.digest(),
+}))
+"""
+
+
+def project(folder: Path, package: str = "usecase") -> Path:
+    """The flights' settings in a project of its own, with the preparation in a package of its own: its settings."""
+    settings = yaml.safe_load((ROOT / "config" / "local.yaml").read_text())
+    (folder / package).mkdir(parents=True)
+    (folder / "config").mkdir()
+    (folder / package / "__init__.py").write_text("")
+    (folder / package / "prepare.py").write_text(PREPARE)
+    for name in ("contract.yaml", "schema.pbtxt"):
+        (folder / package / name).write_bytes((ROOT / "data" / name).read_bytes())
+    settings["use_case"] |= {
+        "contract": f"{package}/contract.yaml",
+        "schema_file": f"{package}/schema.pbtxt",
+        "prepare": f"{package}.prepare.prepare",
+        "model_card": None,
+    }
+    path = folder / "config" / "local.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def python(program: str, *arguments: Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    given = {name: value for name, value in os.environ.items() if name != "FLIGHTDECK_PROJECT"}
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**given, "PYTHONPATH": str(ROOT), **environment},
+        timeout=60,
+    )
+
+
+def test_a_project_outside_the_checkout_is_found_and_its_files_are_part_of_the_stamp(tmp_path: Path):
+    config = project(tmp_path / "loans")
+    done = python(DESCRIBE, config, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    home = tmp_path / "loans"
+    assert found["project"] == found["again"] == str(home)
+    assert found["contract"] == str(home / "usecase" / "contract.yaml")
+    assert found["code"] == str(home / "usecase" / "prepare.py")
+    assert found["document"]["contract"] == "usecase/contract.yaml"
+    assert {"usecase/prepare.py", "usecase/contract.yaml", "pipeline/definition.py"} <= set(found["sources"])
+
+
+def test_its_settings_are_the_same_document_wherever_the_project_is(tmp_path: Path):
+    digests = []
+    for name in ("here", "there"):
+        config = project(tmp_path / name)
+        config.write_text(config.read_text().replace("workspace: workspace", "workspace: /w"))
+        digests.append(json.loads(python(DESCRIBE, config).stdout)["digest"])
+
+    assert digests[0] == digests[1]
+
+
+def test_the_processes_that_it_starts_read_its_recorded_settings(tmp_path: Path):
+    config = project(tmp_path / "loans")
+    parent = (
+        "import json, subprocess, sys\nfrom pathlib import Path\nfrom pipeline import settings_file\n"
+        "document = settings_file.load(Path(sys.argv[1])).document()\n"
+        "child = 'import json, sys; from pipeline import settings_file; '\n"
+        "child += 'print(settings_file.from_document(json.load(sys.stdin)).project)'\n"
+        "subprocess.run([sys.executable, '-c', child], input=json.dumps(document), text=True, check=True)\n"
+    )
+    done = python(parent, config)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "loans")
+
+
+def test_a_second_project_with_the_same_package_is_refused_and_not_mixed_up(tmp_path: Path):
+    first, second = project(tmp_path / "first"), project(tmp_path / "second")
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom pipeline import settings_file\n"
+        "settings_file.load(Path(sys.argv[1]))\n"
+        "try:\n    settings_file.load(Path(sys.argv[2]))\nexcept ValueError as error:\n    print(error)\n"
+    )
+    done = python(program, first, second)
+
+    assert done.returncode == 0, done.stderr
+    assert f"there is another one of that name from {tmp_path / 'first' / 'usecase'}" in done.stdout
+
+
+def test_a_project_hides_no_package_that_is_installed(tmp_path: Path):
+    done = python(DESCRIBE, project(tmp_path / "loans", package="yaml"))
+
+    assert done.returncode == 1
+    assert "The package `yaml` of" in done.stderr
+    assert "there is another one of that name" in done.stderr
+
+
+def test_the_command_line_means_the_project_that_one_stands_in(tmp_path: Path):
+    project(tmp_path / "loans")
+    show = "from flightdeck.__main__ import main; import sys; sys.argv[1:] = ['config', 'show', '--json']; main()"
+
+    inside = json.loads(python(show, cwd=tmp_path / "loans").stdout)
+    outside = json.loads(python(show, cwd=tmp_path).stdout)
+
+    assert inside["use_case"]["contract"] == str(tmp_path / "loans" / "usecase" / "contract.yaml")
+    assert outside["use_case"]["contract"] == str(ROOT / "data" / "contract.yaml")
+
+
+@pytest.mark.parametrize(
+    ("section", "command", "sentence"),
+    [
+        (
+            {"kubeflow": {"image": "flightdeck:1"}},
+            ["config", "show"],
+            "an image for Kubeflow holds Flightdeck's checkout",
+        ),
+        ({}, ["runs", "against", "main"], "only branches of Flightdeck's checkout can be compared"),
+    ],
+)
+def test_what_works_in_the_checkout_only_is_refused_in_one_sentence(tmp_path: Path, section: dict, command, sentence):
+    config = project(tmp_path / "loans")
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | section))
+    call = f"from flightdeck.__main__ import main; import sys; sys.argv[1:] = {[*command, '-c', str(config)]!r}; main()"
+    done = python(call, cwd=tmp_path)
+
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1

