@@ -34,15 +34,24 @@ setup:  ## Make the environment for running
 setup-dev:  ## Make the environment for developing
 	@requirements/install.sh dev
 
+.PHONY: labs
+labs:  ## Make the environment for the labs; then: flightdeck lab list
+	@requirements/install.sh labs
+	@$(FLIGHTDECK) lab list
+
 .PHONY: test
 test: setup-dev  ## Run every test, and report the coverage
 	@rm -f .coverage .coverage.*
 	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(PYTEST) --cov --cov-report=term --cov-report=xml --durations=10 -m "unit"
-	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(PYTEST) --numprocesses 2 --dist loadscope --cov --cov-append --cov-report=term --cov-report=xml --durations=15 -m "not unit and not kubeflow"
+	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(PYTEST) --numprocesses 2 --dist loadscope --cov --cov-append --cov-report=term --cov-report=xml --durations=15 -m "not unit and not kubeflow and not labs"
 
 .PHONY: kubeflow-test
 kubeflow-test: setup-dev  ## Run the compiled pipeline in containers, with a Docker engine and MariaDB of its own
 	@$(PYTEST) --durations=10 -m kubeflow
+
+.PHONY: labs-test
+labs-test: setup-dev  ## Run every lab: solutions pass, every wrong answer fails for its own reason
+	@$(PYTEST) --numprocesses 2 --durations=15 -m labs
 
 .PHONY: unit
 unit: setup-dev  ## Run the fast tests only

@@ -21,6 +21,7 @@ from flightdeck import (
     kubeflow,
     kubeflow_release,
     kubeflow_sweep,
+    lab,
     models,
     monitor,
     new,
@@ -52,6 +53,7 @@ kubeflow.app.command(name="sweep")(kubeflow_sweep.sweep)
 kubeflow.app.command(name="upload")(kubeflow_release.upload)
 kubeflow.app.command(name="promote")(kubeflow_release.promote)
 app.add_typer(kubeflow.app, name="kubeflow")
+app.add_typer(lab.app, name="lab")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(runs.app, name="runs")
 app.add_typer(serve.app, name="serve")

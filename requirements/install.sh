@@ -8,11 +8,11 @@ group=${1:-runtime}
 lock=requirements/$group.txt
 [[ -f $lock ]] || { echo "There is no lock file $lock; choose one of: runtime, dev, labs, gpu." >&2; exit 2; }
 
-# dev and labs contain everything that runtime does, so a richer environment is not torn down for a plainer one.
+# labs contains everything that runtime does, and dev everything that labs does, so a richer environment is not torn
+# down for a plainer one.
 stamp=.venv/installed
-wanted=$(cat "$lock" requirements/{install,link}.sh | sha256sum | cut -d' ' -f1)
-plain=$(cat requirements/runtime.txt requirements/{install,link}.sh | sha256sum | cut -d' ' -f1)
-if [[ -f $stamp ]] && { grep -qx "$group $wanted" "$stamp" || { [[ $group = runtime ]] && grep -q "runtime $plain" "$stamp"; }; }; then
+locked() { echo "$1 $(cat "requirements/$1.txt" requirements/{install,link}.sh | sha256sum | cut -d' ' -f1)"; }
+if [[ -f $stamp ]] && grep -qxF "$(locked "$group")" "$stamp"; then
     exit 0
 fi
 
@@ -42,4 +42,8 @@ rm -f "$stamp"
 UV_COMPILE_BYTECODE=1 "$uv" pip sync --quiet --python .venv/bin/python --require-hashes "$lock"
 
 requirements/link.sh .venv
-{ echo "$group $wanted"; echo "contains runtime $plain"; } >"$stamp"
+{
+    locked "$group"
+    locked runtime
+    if [[ $group = dev ]]; then locked labs; fi
+} >"$stamp"

@@ -11,5 +11,5 @@ export_lock() {
 }
 export_lock runtime
 export_lock dev --group dev
-export_lock labs --group dev --group labs
+export_lock labs --group labs
 export_lock gpu --extra gpu

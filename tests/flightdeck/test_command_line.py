@@ -22,7 +22,7 @@ def flightdeck(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["data"], ["config"], ["new"], ["run"], ["predict"], ["runs"], ["runs", "list"]]
+    "command", [[], ["data"], ["config"], ["new"], ["run"], ["predict"], ["runs"], ["runs", "list"], ["lab"]]
 )
 def test_help_imports_nothing_heavy(command):
     program = (
