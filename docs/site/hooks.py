@@ -25,9 +25,7 @@ _links = repository.RepositoryLinks()
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Leaves out of the navigation what is awaited and not there yet, and lets links lead into the repository."""
-    awaited = {page for page in config.extra.get("awaited", ()) if not (Path(config.docs_dir) / page).is_file()}
-    config.nav = _without(config.nav, awaited)
+    """Lets links lead into the repository."""
     _links.external.clear()
     config.markdown_extensions.append(_links)  # type: ignore[arg-type]
 
@@ -103,15 +101,3 @@ def mermaid() -> Path:
     if found is None or found.origin is None:
         raise PluginError("The package mmdc, which holds mermaid.js, is not installed; run make setup-dev.")
     return Path(found.origin).parent / "assets" / "mermaid.js"
-
-
-def _without(nav: object, pages: set[str]) -> list[object]:
-    """A navigation without some pages."""
-    kept: list[object] = []
-    for item in nav if isinstance(nav, list) else ():
-        title, value = next(iter(item.items())) if isinstance(item, dict) else (None, item)
-        if isinstance(value, list):
-            kept.append({title: _without(value, pages)})
-        elif value not in pages:
-            kept.append(item)
-    return kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import griffe
 import yaml
@@ -38,9 +38,21 @@ def documented_attributes(text: str) -> dict[str, str]:
     }
 
 
+def _classes_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The classes of settings that a type is made of, at any depth."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        inside = [field.annotation for field in annotation.model_fields.values()]
+    else:
+        inside = get_args(annotation)
+    for each in inside:
+        yield from _classes_in(each)
+
+
 class _Reference:
     def __init__(self, settings: type[BaseModel]) -> None:
         self._schema = settings.model_json_schema(by_alias=False)
+        self._classes = {each.__name__: each for each in _classes_in(settings)}
         self._definitions: Mapping[str, Any] = self._schema.get("$defs", {})
         self._places: dict[str, str] = {}
 
@@ -71,7 +83,9 @@ class _Reference:
             yield ""
             yield "A file need not have this section; there is no default."
         properties = definition.get("properties", {})
-        meanings = documented_attributes(str(definition.get("description", "")))
+        meanings: dict[str, str] = {}
+        for base in reversed(self._classes[name].__mro__):  # a class may say only what it adds
+            meanings |= documented_attributes(base.__doc__ or "")
         yield from self._table(place, properties, definition.get("required", ()), meanings)
         for key, field in properties.items():
             if (inner := self._class_of(field)) is not None and inner[1] not in self._places:

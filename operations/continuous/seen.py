@@ -17,7 +17,7 @@ from pipeline.run_record import RunRecord
 from pipeline.settings import Settings, portable
 
 # What changes a model, or the judgement of it. Where things lie, who is told and what is served do not.
-_SECTIONS = ("data", "gate", "features", "tuning", "model", "evaluation", "infra_validation")
+_SECTIONS = ("data", "gate", "features", "tuning", "training", "model", "evaluation", "infra_validation")
 _PLACES = ("data.spans",)
 _ENDED = ("pushed", "blessed", "not blessed", "done")
 

@@ -148,10 +148,15 @@ def test_no_password_reaches_the_state() -> None:
 
 def test_identities_are_those_of_the_manifests() -> None:
     blocks = checks.parse(CONFIGURATION)["identity.tf"]["locals"][0]["workloads"]
+    used = {
+        (overlay.parent / each).resolve()
+        for overlay in MANIFESTS.glob("overlays/gke*/kustomization.yaml")
+        for each in yaml.safe_load(overlay.read_text())["components"]
+    }
     accounts = set()
-    for path in [*MANIFESTS.glob("base/*.yaml"), *MANIFESTS.glob("components/*/*.yaml")]:
+    for path in [*MANIFESTS.glob("base/*.yaml"), *(file for folder in used for file in folder.glob("*.yaml"))]:
         for manifest in yaml.safe_load_all(path.read_text()):
-            if manifest and manifest["kind"] == "ServiceAccount":
+            if manifest and manifest.get("kind") == "ServiceAccount":
                 accounts.add(f"{manifest['metadata']['namespace']}/{manifest['metadata']['name']}")
     assert {value.strip('"') for key, value in blocks.items() if not key.startswith("__")} == accounts
 
