@@ -68,16 +68,16 @@ class Monitor:
         """
         rows = served(self._payloads, period)
         known = self._arrived() if len(rows) else None
-        earlier_good = self._good(period, before, faulty)
+        rows = rows.loc[~rows[VERSION].isin(list(self._on_trial))]
+        answered = rows_by_window(period, before)
+        good = self._good(answered, faulty)
+        # Of all versions together: one that is replaced in the middle of a window has not lost its users.
+        traffic = model_signals.traffic(len(rows), list(answered.values()), self._settings.monitoring)
         windows = []
         for version, asked in rows.groupby(VERSION, sort=True):
-            if int(str(version)) in self._on_trial:
-                continue
             to = self.reference(int(str(version)))
             truth = None if known is None else known.reindex(asked[ID])
-            signals = list(self._signals(asked, to, truth, earlier_good))
-            earlier = [each.rows for each in before if each.version == str(version) and each.end <= period.begin]
-            signals.append(model_signals.traffic(len(asked), earlier, self._settings.monitoring))
+            signals = [*self._signals(asked, to, truth, good), traffic]
             if SECONDS in asked:
                 took = model_signals.latency(asked[SECONDS].to_numpy(dtype=float), self._settings.monitoring)
                 signals += [took] if took is not None else []
@@ -127,13 +127,8 @@ class Monitor:
         """The numbers of all versions that ever were canaries."""
         return Registry(self._settings).canary_numbers()
 
-    def _good(self, period: Period, before: Sequence[Window], faulty: Collection[str]) -> Good | None:
-        """The last window before a period that was large enough and not at fault."""
-        rows: dict[Period, int] = {}
-        for each in before:
-            if each.end <= period.begin:
-                which = Period(each.begin, each.end)
-                rows[which] = rows.get(which, 0) + each.rows
+    def _good(self, rows: Mapping[Period, int], faulty: Collection[str]) -> Good | None:
+        """The last of the windows before that was large enough and not at fault."""
         fewest = self._settings.monitoring.fewest_rows
         good = max((each for each in rows if rows[each] >= fewest and each.name not in faulty), default=None)
         return None if good is None else Good(good, 1 + sum(each > good for each in rows))
@@ -225,6 +220,16 @@ class Monitor:
             if len(before) >= self._settings.monitoring.fewest_labels:
                 reference, than, steps = data_signals.statistics(before, self._schema), _in_words(good), good.steps
         yield from data_signals.label_drift(truth.loc[:, [self._label]], reference, self._schema, than, steps)
+
+
+def rows_by_window(period: Period, before: Sequence[Window]) -> dict[Period, int]:
+    """How many requests were answered in each window before a period, by all versions together."""
+    rows: dict[Period, int] = {}
+    for each in before:
+        if each.end <= period.begin:
+            which = Period(each.begin, each.end)
+            rows[which] = rows.get(which, 0) + each.rows
+    return rows
 
 
 def _in_words(good: Good) -> str:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from operations.monitoring.measure import Good, Monitor
+from operations.monitoring.measure import Good, Monitor, rows_by_window
 from operations.monitoring.served import period_of
 from operations.monitoring.signals import Window
 from pipeline import settings_file, store
@@ -44,4 +44,9 @@ def monitor(tmp_path_factory):
     ],
 )
 def test_a_window_is_compared_with_the_last_good_one(monitor, before, faulty, expected):
-    assert monitor._good(month(7), before, faulty) == expected
+    assert monitor._good(rows_by_window(month(7), before), faulty) == expected
+
+
+def test_requests_are_counted_over_all_versions_of_a_window():
+    before = [window(5, 1000), window(6, 60, "1"), window(6, 940, "2"), window(7, 5)]
+    assert rows_by_window(month(7), before) == {month(5): 1000, month(6): 1000}
