@@ -121,6 +121,9 @@ def gather(
     if len(ours) and served_version is not None:
         since = Period(ours[TIME].min().to_pydatetime(), until)
         beside = served(log, since, version=served_version.number, columns=columns)
+    if not paired:
+        # Of the time in which both were there: what it answered beside another version cannot be compared.
+        ours = ours.loc[ours[TIME] >= beside[TIME].min()] if len(beside) else ours.iloc[:0]
     at_fault = faulty(Book(store, settings.use_case.name).decisions())
     length = settings.monitoring.window
     sound, beside = _sound(ours, at_fault, length), _sound(beside, at_fault, length)

@@ -129,6 +129,23 @@ def test_in_a_split_each_has_rows_of_its_own_of_the_same_time(tmp_path):
     np.testing.assert_array_equal(np.sort(seen.labels), np.sort(labels[300:]))
 
 
+def test_in_a_split_evidence_begins_anew_with_another_served_version(tmp_path):
+    made = Trial(tmp_path, "split")
+    names, good, noisy, labels = world(400)
+    answer(made.log, 2, names[:200], good[:200])
+    answer(made.log, ON_TRIAL, names[200:], noisy[200:])
+    label(made.spans, 4, names, labels)
+    # The version that was served has been rolled back since, and the one in its place has not been asked yet.
+    assert (made.seen().answered, made.seen().labelled) == (0, 0)
+    later, good, noisy, _ = world(100, seed=2)
+    answer(made.log, SERVED, later[:60], good[:60], NEXT_DAY)
+    answer(made.log, ON_TRIAL, later[60:], noisy[60:], NEXT_DAY)
+
+    seen = made.seen()
+
+    assert (seen.answered, len(seen.served_answers), seen.left_out) == (40, 60, 0)
+
+
 def test_failures_are_those_of_every_service(tmp_path):
     made = Trial(tmp_path)
     canary_record.write(made.log, ON_TRIAL, CanaryRecord(answered=5, failed=2, failure="out of range", dropped_rows=7))
