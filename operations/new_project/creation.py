@@ -44,11 +44,13 @@ def require_free(destination: Path) -> str:
     Raises:
         ProjectError: there is something, or its folder's name makes no name, or nobody may write there.
     """
+    # Without the dots, which would make a folder beside the checkout seem to be inside it.
+    destination = Path(os.path.abspath(destination))
     if destination.exists() or destination.is_symlink():
         raise ProjectError(f"{destination} is already there; nothing is ever overwritten, so choose another folder.")
     if not destination.parent.is_dir() or not os.access(destination.parent, os.W_OK):
         raise ProjectError(f"{destination.parent} is no folder that you may write to.")
-    if destination.is_relative_to(CHECKOUT):
+    if destination.parent.resolve().is_relative_to(CHECKOUT):
         raise ProjectError(f"{destination} is inside Flightdeck's own checkout; choose a folder beside it.")
     name = re.sub(r"[^a-z0-9]+", "-", destination.name.lower()).strip("-")[:40].rstrip("-")
     if not re.match(r"^[a-z]", name):

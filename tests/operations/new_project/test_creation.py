@@ -207,6 +207,7 @@ def test_nothing_is_ever_overwritten(table: Path, tmp_path: Path, kind: str):
     [
         (Path("/nowhere/shop"), "is no folder that you may write to"),
         (ROOT / "shop", "inside Flightdeck's own checkout"),
+        (ROOT / "tests" / ".." / "shop", "inside Flightdeck's own checkout"),
         (Path("/tmp/2024"), "does not begin with a letter"),
     ],
 )
@@ -214,6 +215,21 @@ def test_a_place_where_no_project_can_be_is_refused(place: Path, message: str):
     with pytest.raises(ProjectError, match=message):
         creation.require_free(place)
     assert not place.exists()
+
+
+def test_a_place_beside_the_checkout_may_be_named_from_within_it(tmp_path: Path, monkeypatch):
+    """As the documentation does: ``flightdeck new ../trips``."""
+    (tmp_path / "checkout").mkdir()
+    monkeypatch.setattr(creation, "CHECKOUT", tmp_path / "checkout")
+
+    assert creation.require_free(tmp_path / "checkout" / ".." / "trips") == "trips"
+
+
+def test_a_place_that_a_link_leads_into_the_checkout_is_refused(tmp_path: Path):
+    (tmp_path / "link").symlink_to(ROOT)
+
+    with pytest.raises(ProjectError, match="inside Flightdeck's own checkout"):
+        creation.require_free(tmp_path / "link" / "shop")
 
 
 def test_a_project_that_fails_half_way_leaves_nothing(table: Path, tmp_path: Path, monkeypatch):
