@@ -38,6 +38,7 @@ class Evidence:
         paired: whether both answered the same requests (shadow), or each its own (split).
         answered: rows that it answered and that count. In the mode shadow: that both did.
         left_out: rows that do not count, because the data of their windows are at fault.
+        requests: that it answered, of any number of rows, as the services counted them.
         failed: requests that it failed to answer, or not in time.
         failure: the last time, in words.
         dropped: rows that it was not given, because too many waited.
@@ -61,6 +62,7 @@ class Evidence:
     paired: bool
     answered: int
     left_out: int
+    requests: int
     failed: int
     failure: str
     dropped: int
@@ -142,6 +144,7 @@ def gather(
         paired=paired,
         answered=len(sound),
         left_out=left_out,
+        requests=record.answered,
         failed=record.failed,
         failure=record.failure,
         dropped=record.dropped_rows,

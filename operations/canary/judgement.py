@@ -82,7 +82,7 @@ def judge(evidence: Evidence, settings: Canary) -> Verdict:
         return verdict("reject", f"Its model is served already, as version {evidence.served}.")
     if evidence.does_not_load:
         return verdict("reject", f"It cannot be loaded: {evidence.does_not_load}")
-    allowed = settings.may_fail * max(evidence.answered + evidence.failed, settings.rows)
+    allowed = settings.may_fail * max(evidence.requests + evidence.failed, settings.rows)
     if evidence.failed > allowed:
         last = f" The last time: {evidence.failure}" if evidence.failure else ""
         return verdict(

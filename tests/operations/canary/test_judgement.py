@@ -33,6 +33,7 @@ def evidence(
         paired=True,
         answered=rows,
         left_out=0,
+        requests=rows,
         failed=0,
         failure="",
         dropped=0,
@@ -64,7 +65,7 @@ def split(noise: float = 0.0) -> Evidence:
     )
 
 
-NOTHING: dict[str, Any] = {"answered": 0, **{name: np.empty(0) for name in (
+NOTHING: dict[str, Any] = {"answered": 0, "requests": 0, **{name: np.empty(0) for name in (
     "canary_answers", "served_answers", "labels", "canary_labelled", "served_labels", "served_labelled")}}  # fmt: skip
 
 
@@ -84,6 +85,7 @@ NOTHING: dict[str, Any] = {"answered": 0, **{name: np.empty(0) for name in (
         pytest.param(evidence(**NOTHING, left_out=500), {}, "wait", "500 of windows whose data", id="data at fault"),
         pytest.param(evidence(failed=5), {}, "reject", "failed to answer 5", id="it fails too often"),
         pytest.param(evidence(failed=4), {}, "promote", "log loss", id="it may fail once in a thousand"),
+        pytest.param(evidence(requests=60, failed=3), {}, "reject", "2 are allowed", id="of requests of many rows"),
         pytest.param(evidence(**NOTHING, failed=3), {}, "reject", "2 are allowed", id="it fails at once"),
         pytest.param(evidence(**NOTHING, failed=2), {}, "wait", "answered", id="not often enough to tell"),
         pytest.param(evidence(failed=1), {"may_fail": 0.0}, "reject", "0 are allowed", id="it may not fail at all"),
@@ -110,7 +112,7 @@ def test_an_answer_that_is_no_number_is_a_reason_to_reject():
 
 
 def test_a_model_that_gives_no_probability_is_judged_by_its_failures_alone():
-    nothing: dict[str, Any] = {name: np.empty(0) for name in NOTHING if name != "answered"}
+    nothing: dict[str, Any] = {name: np.empty(0) for name in NOTHING if name not in ("answered", "requests")}
 
     assert judge(evidence(**nothing), SETTINGS).action == "promote"
     assert judge(evidence(**nothing, failed=50), SETTINGS).action == "reject"
