@@ -118,7 +118,7 @@ class Loop:
                 self._sleep(min(1.0, settings.continuous.poll_seconds))
                 result = self._rounds.settle(settings, datetime.now(UTC)) or result
             if self._asked_to_stop:
-                self._rounds.stop(datetime.now(UTC))
+                self._rounds.stop(settings, datetime.now(UTC))
         return result
 
     def run(self) -> bool:
@@ -136,7 +136,7 @@ class Loop:
                 if _code() != code and not self._rounds.goes_on():
                     return True
                 self._sleep((settings or began_with).continuous.poll_seconds)
-            self._rounds.stop(datetime.now(UTC))
+            self._rounds.stop(began_with, datetime.now(UTC))
         return False
 
     def _settings(self, began_with: Settings) -> Settings | None:
@@ -183,9 +183,9 @@ class Loop:
 
 def _code() -> frozenset[tuple[str, int, int]]:
     """The files of this project's code, with size and time."""
-    return frozenset(
-        (str(path), told.st_size, told.st_mtime_ns)
-        for package in _PACKAGES
-        for path in (PROJECT / package).rglob("*.py")
-        if (told := path.stat())
-    )
+    found = set()
+    for path in (path for package in _PACKAGES for path in (PROJECT / package).rglob("*.py")):
+        with contextlib.suppress(FileNotFoundError):  # it is being written, or the lock of an editor
+            told = path.stat()
+            found.add((str(path), told.st_size, told.st_mtime_ns))
+    return frozenset(found)

@@ -6,7 +6,9 @@ whichever process, goes on from there.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -119,14 +121,14 @@ class Rounds:
         """The run that has not been settled."""
         return self._queue.open_run()
 
-    def stop(self, now: datetime) -> None:
+    def stop(self, settings: Settings, now: datetime) -> None:
         """Ends what would not go on without this process; its triggers wait for the next one."""
         batch = self._queue.open_run()
         if batch is None or not self._runner.stop(batch):
             return
         result = self._runner.result(batch)
         if result is not None and result.ended:
-            self._queue.done(batch.run_id, result.outcome, result.detail, now)
+            self._ended(settings, batch, result, now)
             return
         self._queue.give_back(batch.run_id, "it was stopped with the loop", now)
         self._tell(Event("run", f"Run {batch.run_id} was stopped; its triggers wait.", {"run_id": batch.run_id}))
@@ -163,18 +165,23 @@ class Rounds:
         result = None if batch is None else self._runner.result(batch)
         if batch is None or result is None:
             return None
-        facts = {"run_id": result.run_id, "outcome": result.outcome, "version": result.version}
         if result.ended:
-            if (alert := messages.ended(settings, result, batch)) is not None:
-                self._alert(alert)
-            self._queue.done(batch.run_id, result.outcome, result.detail, now)
-            version = f" as version {result.version}" if result.version else ""
-            self._tell(Event("run", sentence(f"run {result.run_id}: {result.outcome}{version}", result.detail), facts))
+            self._ended(settings, batch, result, now)
         else:
             given_up = self._failed(settings, batch, result, now)
             again = "" if given_up else " It is tried again."
-            self._tell(Event("run", sentence(f"run {result.run_id}: {result.outcome}", result.detail) + again, facts))
+            text = sentence(f"run {result.run_id}: {result.outcome}", result.detail) + again
+            self._tell(Event("run", text, _facts(result)))
         return result
+
+    def _ended(self, settings: Settings, batch: Batch, result: Result, now: datetime) -> None:
+        """Settles a run that came to its end, and its triggers for good."""
+        if (alert := messages.ended(settings, result, batch)) is not None:
+            self._alert(alert)
+        self._queue.done(batch.run_id, result.outcome, result.detail, now)
+        version = f" as version {result.version}" if result.version else ""
+        text = sentence(f"run {result.run_id}: {result.outcome}{version}", result.detail)
+        self._tell(Event("run", text, _facts(result)))
 
     def _failed(self, settings: Settings, batch: Batch, result: Result, now: datetime) -> list[Trigger]:
         """Settles a run that did not come to its end; the triggers that are given up."""
@@ -212,7 +219,9 @@ class Rounds:
     def _carry_out(self, settings: Settings) -> None:
         acts = Acts(settings, self._store)
         for decision in Book(self._store, settings.use_case.name).decisions():
-            act = acts.carry_out(decision, self._alert)
+            # By itself: what cannot be done about one, such as when its span is gone, holds no other one back.
+            name = f"decision {decision.window}/{decision.version}"
+            act = self._step(name, settings, functools.partial(acts.carry_out, decision, self._alert))
             if act is not None:
                 self._tell(Event("act", sentence(act.text), act.model_dump()))
 
@@ -286,9 +295,16 @@ class Rounds:
         )
 
 
+def _facts(result: Result) -> dict[str, Any]:
+    return {"run_id": result.run_id, "outcome": result.outcome, "version": result.version}
+
+
 def _state_of(folder: Path) -> tuple[int, int]:
     """How many files a folder has, and when the newest was written, in nanoseconds."""
-    times = [each.stat().st_mtime_ns for each in folder.rglob("*")] if folder.is_dir() else []
+    times = []
+    for each in folder.rglob("*") if folder.is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):  # a service has renamed it meanwhile
+            times.append(each.stat().st_mtime_ns)
     return len(times), max(times, default=0)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from operations.continuous import loop
 from operations.continuous.queue import Batch
-from operations.continuous.round import Rounds, queue_of
+from operations.continuous.round import Rounds, _state_of, queue_of
 from operations.continuous.runs import Result, StartError
 from operations.continuous.seen import recipe_now
 from operations.monitoring.book import Book
@@ -237,12 +238,53 @@ def test_what_another_process_began_is_settled_by_this_one(world):
 def test_stopping_gives_the_triggers_back(world):
     world.round()
     world.stage.ends = Result("killed", "interrupted", "")
-    world.rounds.stop(world.now)
+    world.rounds.stop(world.settings, world.now)
     world.stage.ends = None
 
     assert [each.starts for each in world.queue.waiting()] == [0, 0]
     world.begin()
     assert world.round() == ["run"]
+
+
+def test_people_are_told_of_a_run_that_has_ended_when_the_loop_is_stopped(world):
+    world.round()
+    world.learned(world.stage.started[-1].run_id, "blessed")
+    world.stage.ends = Result("blessed", "", "")
+
+    world.rounds.stop(world.settings, world.now)
+
+    assert "flightdeck models promote" in world.alerts[-1].text
+    assert (world.events[-1].kind, world.queue.open_run(), world.queue.waiting()) == ("run", None, [])
+
+
+def test_what_cannot_be_done_about_one_decision_holds_no_other_one_back(world):
+    book = Book(world.store, world.settings.use_case.name)
+    for number, span in enumerate((9, 2)):  # there is no span 9: a person has taken it away
+        reason = Reason(rule="r", action="quarantine", subjects=("a",), text="a moved")
+        when = NOW + timedelta(days=number)
+        book.keep_decision(
+            Decision(window=f"w{number}", version="1", when=when, action="quarantine", reasons=(reason,), spans=(span,))
+        )
+
+    assert world.round()[:2] == ["problem", "act"]
+    assert (world.folder / "spans" / "span-002" / "_QUARANTINE").is_file()
+    assert "act" not in world.round()
+
+
+def test_a_file_of_the_log_that_goes_away_meanwhile_is_no_problem(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / ".a.json.part").symlink_to("renamed")  # listed, and gone when it is looked at
+
+    assert _state_of(tmp_path)[0] == 1
+
+
+def test_a_source_file_that_goes_away_meanwhile_does_not_end_the_loop(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "PROJECT", tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "contract.py").write_text("")
+    (tmp_path / "data" / ".#contract.py").symlink_to("nobody@nowhere")  # as an editor locks a file
+
+    assert len(loop._code()) == 1
 
 
 def test_an_alert_that_people_will_hear_of_is_told_too(world):
