@@ -32,9 +32,11 @@ from operations.serving.versions import Events, Versions
 if TYPE_CHECKING:
     from pipeline.settings import Canary, Serving
 
-# How often what was recorded is written, and after how many failures in a row clients are spared any more of them.
+# How often what was recorded is written; after how many failures in a row clients are spared more of them, and for how
+# long: for good would be a trial without an end, if so many failures are allowed.
 _RECORD_SECONDS = 1.0
 _FAILURES_IN_A_ROW = 3
+_SPARED_SECONDS = 60.0
 # How long a shadow waits for company: nobody waits for it, and one call for many costs requests the least.
 _COMPANY_SECONDS = 0.1
 _log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class Trial:
         self._records: dict[int, CanaryRecord] = {}
         self._written: dict[int, CanaryRecord] = {}
         self._in_a_row: dict[int, int] = {}
+        self._spared_until: dict[int, float] = {}
         self._unfit: dict[tuple[int, int], str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeping: asyncio.Task[None] | None = None
@@ -119,7 +122,9 @@ class Trial:
     def takes(self, prediction_id: str) -> bool:
         """Whether the version on trial is to answer a request, by the id of its first row."""
         version = self.version
-        if self._settings.mode != "split" or version is None or self._in_a_row.get(version, 0) >= _FAILURES_IN_A_ROW:
+        if self._settings.mode != "split" or version is None:
+            return False
+        if time.monotonic() < self._spared_until.get(version, 0.0):
             return False
         return falls_to(prediction_id, version, self._settings.share)
 
@@ -172,6 +177,8 @@ class Trial:
         record.failed += 1
         record.failure = reason
         self._in_a_row[version] = self._in_a_row.get(version, 0) + 1
+        if self._in_a_row[version] >= _FAILURES_IN_A_ROW:
+            self._spared_until[version] = time.monotonic() + _SPARED_SECONDS
         self._metrics.canary_requests.labels(version, "failed").inc()
 
     def _dropped(self, version: int, rows: int) -> None:

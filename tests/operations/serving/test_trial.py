@@ -10,7 +10,7 @@ from typing import Literal
 import pyarrow.dataset as ds
 import pytest
 
-from operations.serving import canary_record, columns
+from operations.serving import canary_record, columns, trial
 from operations.serving.errors import ServingError, UnprocessableError
 from operations.serving.model import EXAMPLES
 from operations.serving.service import Answer, Service
@@ -135,6 +135,20 @@ def test_what_a_version_on_trial_refuses_fails_no_request_and_is_counted(mode, m
     assert record.failed == (10 if mode == "shadow" else 3)
     assert "not green" in record.failure
     assert [each["model_version"] for each in logged(tmp_path)] == [SERVED] * 10
+
+
+def test_clients_of_a_split_are_spared_for_a_while_only_or_its_trial_would_never_end(
+    models, troubled, tmp_path, monkeypatch
+) -> None:
+    async def scenario() -> None:
+        async with trying(tmp_path, models[0.0], troubled["green"], "split", share=0.99) as service:
+            for number in range(5):
+                assert (await ask(service, f"r{number}", GREEN)).version == SERVED
+            assert (await ask(service, "r0")).version == ON_TRIAL
+
+    monkeypatch.setattr(trial, "_SPARED_SECONDS", 0.0)  # the while is over at once
+    asyncio.run(scenario())
+    assert canary_record.read(tmp_path / "payloads", ON_TRIAL).failed == 5
 
 
 def test_a_request_that_no_version_can_answer_is_not_held_against_one(troubled, tmp_path) -> None:
