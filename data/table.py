@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "rows.parquet"
 MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "?")
-"""What stands for a missing value in a CSV. "None" does not: it is an honest category elsewhere."""
+"""What stands for a missing value in a CSV, blanks around it or not. "None" does not: it is an honest category."""
 
 _TRUTH = {"true": 1, "false": 0}
 
@@ -74,28 +74,28 @@ class Preparation:
 def read(path: Path) -> pd.DataFrame:
     """Reads a table; the columns of a CSV are text, so that no value is guessed into another one.
 
+    Blanks around a value of a CSV are no part of it. A named index of a frame that wrote Parquet is a column.
+
     Raises:
         TableError: If it is missing, is neither CSV nor Parquet, or has no row.
     """
-    import pandas as pd
+    import zipfile
+    import zlib
+
     import pyarrow as pa
 
     name = path.name.lower()
+    if not name.endswith((".parquet", ".csv", ".csv.gz", ".csv.zip", ".csv.bz2")):
+        raise TableError(f"{path} is neither CSV (.csv, .csv.gz, .csv.zip, .csv.bz2) nor Parquet (.parquet).")
     try:
-        if name.endswith(".parquet"):
-            frame = pd.read_parquet(path)
-        elif name.endswith((".csv", ".csv.gz", ".csv.zip", ".csv.bz2")):
-            # Without a header first: pandas would rename the second of two columns with one name.
-            frame = pd.read_csv(path, dtype="string", header=None, keep_default_na=False, na_values=list(MISSING))
-            header = frame.iloc[0].fillna("index")  # What a frame writes without a name is its index.
-            frame = frame.iloc[1:].reset_index(drop=True)
-            frame.columns = header.tolist()
-        else:
-            raise TableError(f"{path} is neither CSV (.csv, .csv.gz, .csv.zip, .csv.bz2) nor Parquet (.parquet).")
+        frame = _parquet(path) if name.endswith(".parquet") else _csv(path)
     except FileNotFoundError as error:
         raise TableError(f"There is no table {path}.") from error
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split()) or "it is damaged"
+    except UnicodeDecodeError as error:
+        raise TableError(f"The table {path} cannot be read: it is not UTF-8 text.") from error
+    # A ValueError is pandas' for what it cannot parse, and for an archive that holds none or several files.
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
+        reason = " ".join(str(error).split()).rstrip(".") or "it is damaged"
         raise TableError(f"The table {path} cannot be read: {reason}.") from error
     if frame.empty:
         raise TableError(f"The table {path} has no row.")
@@ -103,6 +103,29 @@ def read(path: Path) -> pd.DataFrame:
     if twice := [name for name in frame.columns if (frame.columns == name).sum() > 1]:
         raise TableError(f"The table {path} has two columns '{twice[0]}'.")
     return frame
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    # Without a header first: pandas would rename the second of two columns with one name.
+    frame = pd.read_csv(path, dtype="string", header=None, keep_default_na=False, skipinitialspace=True)
+    frame = frame.apply(lambda values: values.str.strip())
+    header = frame.iloc[0].fillna("").replace("", "index")  # What a frame writes without a name is its index.
+    frame = frame.iloc[1:].reset_index(drop=True)
+    frame.columns = header.tolist()
+    return frame.mask(frame.isin(MISSING))
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.read_parquet(path)
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index(allow_duplicates=True)
+    # A category of pandas is its value here, as it is in a CSV.
+    categories = [place for place, kind in enumerate(frame.dtypes) if isinstance(kind, pd.CategoricalDtype)]
+    return frame.astype({frame.columns[place]: object for place in categories})
 
 
 def column(frame: pd.DataFrame, name: str) -> Any:

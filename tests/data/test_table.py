@@ -142,6 +142,10 @@ def test_rows_that_break_the_contract_are_refused(loans: Path):
         ("rows.csv", b"", "cannot be read"),
         ("rows.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read"),
         ("rows.csv", b"a,b\n", "has no row"),
+        ("rows.csv.gz", b"\x1f\x8bxxxx", "cannot be read"),
+        ("rows.csv.gz", b"a,b\n1,2\n", "cannot be read"),
+        ("rows.csv.zip", b"PKxx", "cannot be read"),
+        ("rows.csv.bz2", b"a,b\n1,2\n", "cannot be read"),
     ],
 )
 def test_a_table_that_is_none_is_refused_in_one_sentence(tmp_path: Path, name: str, content, message: str):
@@ -151,6 +155,25 @@ def test_a_table_that_is_none_is_refused_in_one_sentence(tmp_path: Path, name: s
     with pytest.raises(TableError, match=message) as caught:
         table.read(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+def test_a_field_of_blanks_is_missing_and_blanks_around_a_value_are_no_part_of_it(tmp_path: Path):
+    (tmp_path / "rows.csv").write_bytes(b'\xef\xbb\xbfa, b,c\n1, ?, x y \n ,NA,"two\nlines"\n')
+
+    frame = table.read(tmp_path / "rows.csv")
+
+    assert list(frame.columns) == ["a", "b", "c"]
+    assert frame.astype(object).where(frame.notna(), None).to_numpy().tolist() == [
+        ["1", None, "x y"],
+        [None, None, "two\nlines"],
+    ]
+
+
+def test_the_named_index_of_a_frame_is_a_column(tmp_path: Path):
+    frame = pd.DataFrame({"a": [1, 2]}, index=pd.Index(["x", "y"], name="id"))
+    frame.to_parquet(tmp_path / "rows.parquet")
+
+    assert list(table.read(tmp_path / "rows.parquet").columns) == ["id", "a"]
 
 
 def test_csv_and_parquet_give_the_same_rows(loans: Path):
