@@ -46,6 +46,7 @@ def new(
 
 def _report(plan: Plan, created: Created, as_json: bool) -> None:
     import json
+    import shlex
 
     groups = {use: [each.name for each in plan.of(use)] for use in ("number", "category", "text", "key", "time")}
     groups["later"] = [each.name for each in plan.of("outcome") if not each.suspect]
@@ -85,4 +86,4 @@ def _report(plan: Plan, created: Created, as_json: bool) -> None:
     typer.echo(
         "To be reviewed: usecase/contract.yaml, when each column becomes known above all; README.md says what else"
     )
-    typer.echo(f"Next: cd {created.path} && make demo")
+    typer.echo(f"Next: cd {shlex.quote(str(created.path))} && make demo")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sized
 from typing import TYPE_CHECKING, Any, Literal
 
 from data.table import TableError, moments, numbers, plain
@@ -20,6 +20,7 @@ MOST_LISTED = 50
 """A category with more values than this is not listed in the contract: nobody would review the list."""
 
 _TEXT_WORDS = 2.5
+_EXACT = 2**53  # From here on, float64 takes neighbouring whole numbers for the same one.
 _FEW_UNIQUE = 0.5
 _CODE = re.compile(
     r"(?i:(^|[_ .-])(id|code|zip|zipcode|postcode|tract|area|zone|station)$)|(?<=[a-z])(Id|ID|Code|Zip|Area|Zone)$"
@@ -93,12 +94,16 @@ def infer(
             found.append(Inferred(each, "int64", "label", range=(0.0, 1.0)))
         elif each == time:
             found.append(_time(values))
-        elif values.nunique(dropna=True) == 0:
+        elif not simple(values):
+            dropped[each] = "its values are neither numbers, texts nor moments"
+        elif (values := _cleaned(values)).nunique() == 0:
             dropped[each] = "it has no value"
-        elif values.nunique(dropna=True) == 1 and values.notna().all():
+        elif values.nunique() == 1 and values.notna().all():
             dropped[each] = "it has the same value in every row"
         elif _INDEX.match(each) and values.is_unique:
             dropped[each] = "it numbers the rows of the file"
+        elif (counted := _as_numbers(values)) is not None and counted.isna().all():
+            dropped[each] = "it has no finite number"
         else:
             inferred = _column(values)
             if each in after:
@@ -107,6 +112,18 @@ def infer(
                 inferred = _judged(inferred, values, label)
             found.append(inferred)
     return found, dropped
+
+
+def simple(values: pd.Series) -> bool:
+    """Whether the values are numbers, texts, truth or moments, and no lists, bytes or lengths of time."""
+    if values.dtype.kind in "iufbM":
+        return True
+    return values.dtype.kind == "O" and all(isinstance(each, str) or not isinstance(each, Sized) for each in values)
+
+
+def _cleaned(values: pd.Series) -> pd.Series:
+    """Texts without blanks around them, and missing where nothing else is there; other values as they are."""
+    return plain(values) if values.dtype.kind == "O" else values
 
 
 def _time(values: pd.Series) -> Inferred:
@@ -162,15 +179,17 @@ def _are_moments(values: pd.Series) -> bool:
 
 
 def _as_numbers(values: pd.Series) -> pd.Series | None:
-    """The values as numbers, or None: digits with leading zeros are names."""
+    """The values as numbers, or None: digits with leading zeros are names, and so are more than a float64 can tell."""
     try:
         counted = numbers(values)
     except TableError:
         return None
-    if values.dtype.kind in "iufb":
+    if values.dtype.kind in "iu":
+        return None if (counted.abs() >= _EXACT).any() else counted
+    if values.dtype.kind in "fb":
         return counted
     digits = values.dropna().astype("string").str.strip()
-    return None if digits.str.match(r"^[+-]?0\d+$").any() else counted
+    return None if digits.str.match(r"^[+-]?(0\d+|\d{16,})$").any() else counted
 
 
 def _number(counted: pd.Series, name: str) -> Inferred:
@@ -178,7 +197,7 @@ def _number(counted: pd.Series, name: str) -> Inferred:
 
     known = counted.dropna()
     nullable = len(known) < len(counted)
-    whole = bool((known % 1 == 0).all()) and float(known.abs().max()) < 2**53
+    whole = bool((known % 1 == 0).all()) and float(known.abs().max()) < _EXACT
     if whole and not nullable and known.is_unique and _CODE.search(name):
         return Inferred(name, "string", "key")
     if whole and _CODE.search(name) and set(known.unique()) != {0.0, 1.0}:

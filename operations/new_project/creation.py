@@ -78,7 +78,7 @@ def create(plan: Plan, destination: Path) -> Created:
             for path, text in made.items():
                 _write(staging / path, text)
             (staging / "source").mkdir()
-            shutil.copyfile(plan.source, staging / "source" / plan.source.name)
+            shutil.copyfile(plan.source, staging / "source" / files.source_name(plan))
             # The one file that knows where things are on this machine.
             _write(staging / "local.mk", f"FLIGHTDECK := {CHECKOUT}\n")
             commit = _commit(staging)
@@ -118,7 +118,11 @@ def _write(path: Path, text: str) -> None:
 
 def _commit(folder: Path) -> str | None:
     """Makes the folder a repository with one commit, as the person whom git knows here."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_DIR")}
+    # Who commits, and nothing of a repository that may be running this as a hook: neither its folder nor its index.
+    kept = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG")
+    environment = {
+        each: told for each, told in os.environ.items() if not each.startswith("GIT_") or each.startswith(kept)
+    }
 
     def git(*arguments: str) -> str | None:
         command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "commit.gpgsign=false", "-C", str(folder), *arguments]

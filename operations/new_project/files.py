@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import textwrap
 from typing import Any
 
@@ -46,12 +47,37 @@ def render(plan: Plan, name: str) -> dict[str, str]:
         lstrip_blocks=True,
         autoescape=False,  # None of these files is HTML.
     )
+    environment.filters |= {"scalar": _scalar, "quoted": _quoted, "literal": _literal}
     facts = _facts(plan, name)
     made = {path: environment.get_template(template).render(facts) for path, template in _TEMPLATES.items()}
     contract = Contract.model_validate(yaml.safe_load(made["usecase/contract.yaml"]))
     made["usecase/schema.pbtxt"] = schema.schema(contract, plan.rows, plan.split.numbers)
     made["usecase/__init__.py"] = f'"""The use case: {name}."""\n'
     return made
+
+
+def source_name(plan: Plan) -> str:
+    """What the copy of the table is called: as the table, without what code, settings or make take for no text."""
+    return re.sub(r"[^\w ().,+@=-]", "_", plan.source.name)
+
+
+def _scalar(text: str) -> str:
+    """A text in YAML, with quotes only where it needs them: NO, yes, on and null are no texts there."""
+    import yaml
+
+    return text if re.fullmatch(r"[A-Za-z_][\w-]*", text) and yaml.safe_load(text) == text else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """A text in YAML, in quotes and on one line, whatever characters it has."""
+    import yaml
+
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf).rstrip("\n")
+
+
+def _literal(text: str) -> str:
+    """A text in Python, as ruff would write it."""
+    return repr(text) if '"' in text and "'" not in text else json.dumps(text, ensure_ascii=False)
 
 
 def _facts(plan: Plan, name: str) -> dict[str, Any]:
@@ -61,7 +87,7 @@ def _facts(plan: Plan, name: str) -> dict[str, Any]:
     time = plan.time
     return {
         "name": name,
-        "source": plan.source.name,
+        "source": source_name(plan),
         "label": plan.label,
         "positive": plan.values[0],
         "negative": plan.values[1],
@@ -85,7 +111,7 @@ def _facts(plan: Plan, name: str) -> dict[str, Any]:
         "missing": _listed([each for each in numbers if each.nullable]),
         "categorical": _listed(categories),
         "text": _listed(plan.of("text")),
-        "slices": f"[{', '.join(f'[{each}]' for each in plan.slices)}]",
+        "slices": f"[{', '.join(f'[{_scalar(each)}]' for each in plan.slices)}]",
         "min_slice_size": max(20, min(200, newest // 10)),
         "fewest": min(1000, max(50, plan.split.smallest // 2)),
         **_sizes(len(plan.rows) - newest),
@@ -106,7 +132,7 @@ def _sizes(rows: int) -> dict[str, Any]:
 
 def _listed(columns: Any) -> str:
     """A list of YAML, in lines that can be read."""
-    text = f"[{', '.join(each.name for each in columns)}]"
+    text = f"[{', '.join(_scalar(each.name) for each in columns)}]"
     return textwrap.fill(text, 110, subsequent_indent=" " * 12, break_long_words=False, break_on_hyphens=False)
 
 
@@ -136,7 +162,7 @@ def _column(column: Inferred, plan: Plan) -> dict[str, Any]:
         "range": [_plain(each) for each in column.range] if column.range and column.use != "outcome" else None,
         "seen": f"{values.min():.6g} to {values.max():.6g}" if seen else None,
         "open": column.open and column.use != "outcome",
-        "listed": [json.dumps(each, ensure_ascii=False) for each in column.values or () if column.use != "outcome"],
+        "listed": [_quoted(each) for each in column.values or () if column.use != "outcome"],
         "note": column.note,
     }
 

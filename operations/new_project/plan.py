@@ -82,37 +82,46 @@ def make(
 
     Args:
         source: CSV or Parquet.
-        label: the column to predict.
+        label: the column to predict; it and the others may be named as in the table or as in the contract.
         time: the column that orders the rows.
         positive: the value of the label that is predicted; only needed where nothing says which it is.
         known: columns that are known at prediction time, however well they tell the label.
         after: columns that are not.
 
     Raises:
-        TableError: the table cannot be read, or has no such column.
+        TableError: the table cannot be read, has no such column, or holds in it what is no label and no time.
         LabelError: the label cannot be predicted.
         SplitError: the rows cannot be shared out among spans.
     """
     frame = table.read(source)
-    target.require_column(frame, label, "--label")
-    for option, names in (("--known", known), ("--after", after)):
-        for name in names:
-            target.require_column(frame, name, option)
-    if time is not None:
-        target.require_column(frame, time, "--time")
-        if time == label:
-            raise TableError(f"Column '{time}' cannot be both the label and the time.")
-    values = target.two_values(frame[label], positive)
     renamed = _names(frame.columns)
+
+    def named(option: str, name: str) -> str:
+        """As the table names it."""
+        if name not in renamed:
+            name = next((old for old, new in renamed.items() if new == name), name)
+        target.require_column(frame, name, option)
+        return name
+
+    label, time = named("--label", label), None if time is None else named("--time", time)
+    in_time = {renamed[named("--known", name)] for name in known}
+    too_late = {renamed[named("--after", name)] for name in after}
+    if time == label:
+        raise TableError(f"Column '{time}' cannot be both the label and the time.")
+    for each in (label, time):
+        if each is not None and not columns.simple(table.column(frame, each)):
+            raise TableError(f"Column '{each}' holds neither numbers, texts nor moments.")
+    if both := in_time & too_late:
+        raise TableError(f"Column '{min(both)}' cannot be both --known and --after: it is in time, or it is not.")
+    values = target.two_values(frame[label], positive)
     frame = frame.rename(columns=renamed)
-    label = renamed.get(label, label)
-    time = None if time is None else renamed.get(time, time)
+    label = renamed[label]
+    time = None if time is None else renamed[time]
     labels: Any = table.label(table.column(frame, label), *values)
     unlabelled = int(labels.isna().sum())
     frame, labels = frame.loc[labels.notna()].copy(), labels[labels.notna()]
     frame[label] = labels
-    said = ([renamed[name] for name in names] for names in (known, after))
-    found, dropped = columns.infer(frame, labels, label, time, *said)
+    found, dropped = columns.infer(frame, labels, label, time, in_time, too_late)
     ordering = next((each for each in found if each.use == "time"), None)
     if ordering is not None and ordering.unit:
         frame[ordering.name] = table.moments(table.column(frame, ordering.name), ordering.unit)

@@ -16,8 +16,8 @@ WORDS = ["red", "green", "blue", "late", "early", "small", "large", "old", "new"
 
 def column(name: str, values, **options):
     """The one column's judgement, as the values of a CSV or of a Parquet file."""
-    series = pd.Series(list(values), name=name)
-    if series.dtype == object:
+    series = pd.Series(values if isinstance(values, pd.Categorical) else list(values), name=name)
+    if series.map(lambda value: value is None or isinstance(value, str)).all() and series.dtype == object:
         series = series.astype("string")
     found, dropped = infer(pd.DataFrame({name: series}), LABEL, "the label", options.pop("time", None), **options)
     return (found[0] if found else None), dropped.get(name)
@@ -35,6 +35,8 @@ CASES = {
     "words for truth": ("garden", ["True", "False"] * (ROWS // 2), "int64", "number"),
     "codes by their name": ("zip_code", [str(10_000 + each % 30) for each in range(ROWS)], "int64", "category"),
     "a word that ends like a code": ("humid", [str(each % 60) for each in range(ROWS)], "int64", "number"),
+    "numbers too long to be counted": ("tweet", [str(10**17 + 37 * each) for each in range(ROWS)], "string", "key"),
+    "categories of Parquet": ("kind", pd.Categorical([WORDS[each % 4] for each in range(ROWS)]), "string", "category"),
     "digits with leading zeros": ("district", [f"{each % 40:03d}" for each in range(ROWS)], "string", "category"),
     "few words": ("colour", [WORDS[each % 5] for each in range(ROWS)], "string", "category"),
     "many different words": ("shop", [f"shop{each % 90}" for each in range(ROWS)], "string", "category"),
@@ -61,6 +63,11 @@ def test_a_column_is_what_its_values_and_its_name_say(case: str):
     [
         ("constant", ["same"] * ROWS, "it has the same value in every row"),
         ("empty", [None] * ROWS, "it has no value"),
+        ("blank", [" ", None] * (ROWS // 2), "it has no value"),
+        ("infinite", ["inf", None] * (ROWS // 2), "it has no finite number"),
+        ("list", [[1, 2]] * ROWS, "its values are neither numbers, texts nor moments"),
+        ("duration", pd.to_timedelta(range(ROWS), unit="s"), "its values are neither numbers, texts nor moments"),
+        ("bytes", [b"\xff", b"a"] * (ROWS // 2), "its values are neither numbers, texts nor moments"),
         ("Unnamed: 0", [str(each) for each in range(ROWS)], "it numbers the rows of the file"),
     ],
 )

@@ -1,9 +1,11 @@
 """A new project: what is decided, what is written, and that it is all or nothing."""
 
+import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -130,9 +132,21 @@ def test_without_a_name_for_git_nothing_is_committed_and_the_project_is_whole(ta
     assert (tmp_path / "shop" / "Makefile").is_file()
 
 
+def test_the_repository_of_a_hook_that_runs_it_is_left_alone(table: Path, tmp_path: Path, monkeypatch):
+    for name, value in {"INDEX_FILE": "index", "WORK_TREE": "", "DIR": "theirs"}.items():
+        monkeypatch.setenv(f"GIT_{name}", str(tmp_path / value))
+    for name in ("AUTHOR_NAME", "COMMITTER_NAME", "AUTHOR_EMAIL", "COMMITTER_EMAIL"):
+        monkeypatch.setenv(f"GIT_{name}", "someone@example.org")
+
+    assert creation.create(plan.make(table, "bought?"), tmp_path / "shop").commit
+    assert os.listdir(tmp_path) == ["shop"]
+
+
 def test_a_column_that_somebody_vouches_for_is_a_feature(table: Path):
     found = plan.make(table, "bought?", known=["refund"], after=["price"])
+    as_in_the_contract = plan.make(table, "bought", "seen_at", known=["refund"], after=["gr_e"])
 
+    assert [each.name for each in as_in_the_contract.of("outcome")] == ["gr_e"]
     assert [each.name for each in found.of("number")] == ["refund"]
     assert [each.name for each in found.of("outcome")] == ["price"]
     assert found.suspects == ()
@@ -144,6 +158,7 @@ def test_a_column_that_somebody_vouches_for_is_a_feature(table: Path):
         ({"label": "bougt?"}, TableError, r"no column 'bougt\?', which --label names; did you mean 'bought\?'"),
         ({"label": "bought?", "time": "seen"}, TableError, "which --time names; did you mean 'seen at'"),
         ({"label": "bought?", "time": "bought?"}, TableError, "cannot be both the label and the time"),
+        ({"label": "bought?", "known": ["refund"], "after": ["refund"]}, TableError, "both --known and --after"),
         ({"label": "bought?", "known": ["rfund"]}, TableError, "which --known names; did you mean 'refund'"),
         ({"label": "bought?", "time": "remark"}, TableError, "must be moments in ISO 8601 or numbers"),
         ({"label": "größe"}, LabelError, "has 3 values .* must have exactly two"),
@@ -155,6 +170,76 @@ def test_what_cannot_be_predicted_is_refused_in_one_sentence(table: Path, argume
     with pytest.raises(error, match=message) as caught:
         plan.make(table, **arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def made_from(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a project from 600 rows: the given columns, a number and a label."""
+
+    def make(columns: dict, name: str = "shop", values=("no", "yes"), label: str = "label") -> Path:
+        told = [values[each % 2] for each in range(ROWS)]
+        frame = pd.DataFrame({**columns, "number": np.random.default_rng(1).normal(0, 1, ROWS), label: told})
+        frame.to_csv(tmp_path / "rows.csv", index=False)
+        return creation.create(plan.make(tmp_path / "rows.csv", label, positive=values[1]), tmp_path / name).path
+
+    return make
+
+
+def prepared(project: Path) -> list[dict]:
+    """All rows that the preparation of a project makes, in a process of its own."""
+    program = (
+        "import json, sys; sys.path.append(sys.argv[1])\nfrom pathlib import Path\nfrom data import spans\n"
+        "from usecase.prepare import prepare\ndone = prepare(Path(sys.argv[1]) / 'workspace' / 'spans')\n"
+        "rows = [row for each in done.spans for row in spans.read(done.path, each.span).to_pylist()]\n"
+        "print(json.dumps(rows))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(project)], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_names_that_yaml_takes_for_something_else_stay_names(made_from: Callable[..., Path]):
+    names = ["NO", "yes", "on", "null", "True"]
+    project = made_from({name: [f"v{n % 3}" for n in range(ROWS)] for name in names}, name="no", label="off")
+    settings = yaml.safe_load((project / "config" / "local.yaml").read_text())
+    contract = Contract.load(project / "usecase" / "contract.yaml")
+
+    assert (settings["use_case"]["name"], contract.dataset, contract.label) == ("no", "no", "off")
+    assert settings["features"]["categorical"] == names
+    assert {name for (name,) in settings["evaluation"]["slices"]} <= {*names}
+    assert [column.name for column in contract.columns] == ["row_id", *names, "number", "off"]
+    assert disagreements(contract, project / "usecase" / "schema.pbtxt") == []
+
+
+def test_any_character_in_names_and_values_comes_back_as_it_was(made_from: Callable[..., Path]):
+    words = ["\U0001f600", "a\x92b", "c\x7f\u2028d", "\\N 'so' \"said\" #1"]
+    project = made_from({"\U0001f697": [words[n // 2 % 4] for n in range(ROWS)]}, values=("\U0001f622", words[0]))
+    contract = Contract.load(project / "usecase" / "contract.yaml")
+
+    assert set(contract.column("column").values or ()) == {*words}
+    assert contract.column("column").meaning.startswith("'\U0001f697' in the table.")
+    assert disagreements(contract, project / "usecase" / "schema.pbtxt") == []
+    rows = prepared(project)
+    assert {row["column"] for row in rows} == {*words}
+    assert sum(row["label"] for row in rows) == ROWS // 2
+
+
+def test_blank_fields_are_missing_values(made_from: Callable[..., Path]):
+    project = made_from(
+        {
+            "charges": [" " if n % 50 == 0 else f" {n * 1.5}" for n in range(ROWS)],
+            "colour": [" ?" if n % 40 == 0 else f" {'red' if n % 3 else 'blue'}" for n in range(ROWS)],
+            "blank": [" " if n % 3 else "" for n in range(ROWS)],
+        }
+    )
+    contract = Contract.load(project / "usecase" / "contract.yaml")
+
+    assert (contract.column("charges").type, contract.column("charges").nullable) == ("float32", True)
+    assert contract.column("colour").values == ("red", "blue")
+    assert contract.column("colour").nullable
+    assert "blank: it has no value" in (project / "usecase" / "contract.yaml").read_text()
+    rows = prepared(project)
+    assert (sum(row["charges"] is None for row in rows), sum(row["colour"] is None for row in rows)) == (12, 15)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +271,23 @@ def test_too_few_rows_are_refused(tmp_path: Path):
 
     with pytest.raises(LabelError, match="There are 60 rows with the label 'b'"):
         plan.make(path, "b")
+
+
+@pytest.mark.parametrize("role", ["label", "time"])
+def test_a_list_is_no_label_and_no_time(tmp_path: Path, role: str):
+    frame = pd.DataFrame({"a": [[1]] * ROWS, "b": [n % 2 for n in range(ROWS)]})
+    frame.to_parquet(tmp_path / "rows.parquet")
+
+    with pytest.raises(TableError, match="'a' holds neither numbers, texts nor moments"):
+        plan.make(tmp_path / "rows.parquet", **{"label": "b", role: "a"})
+
+
+def test_a_table_whose_name_is_no_plain_text_is_copied_under_one_that_is(tmp_path: Path):
+    path = tmp_path / 'it\'s $(1) \\N """.csv'
+    path.write_text("a,b\n" + "".join(f"{n % 7}.5,{n % 2}\n" for n in range(ROWS)))
+    project = creation.create(plan.make(path, "b"), tmp_path / "shop").path
+
+    assert len(prepared(project)) == ROWS
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
