@@ -22,11 +22,12 @@ from operations.alerts.dispatcher import log_file, outbox_file
 from operations.alerts.outbox import Outbox
 from operations.canary import act
 from operations.continuous.acts import Acts
+from operations.continuous.triggers import decided
 from operations.monitoring.book import Book
 from operations.monitoring.served import Period
 from operations.registry import Registry, Version
 from operations.replay import arrival, traffic, training
-from operations.replay.plan import LEVELS, Plan, ReplayError, initial, month_of, of
+from operations.replay.plan import LEVELS, Plan, ReplayError, approved, initial, month_of, of
 from operations.replay.steps import Step, Steps
 from pipeline.settings import Settings
 
@@ -172,6 +173,7 @@ class Player:
             acts.carry_out(each, self._put)
         self._outbox.deliver(self._channels)
         about = {f"{each.window}/{each.version}" for each in decisions}
+        served = str(Registry(self._settings).served().number)
         return {
             "decisions": [
                 {"version": each.version, "action": each.action, "reasons": [one.text for one in each.reasons]}
@@ -179,7 +181,8 @@ class Player:
             ],
             "acts": [each.model_dump(mode="json") for each in acts.all() if each.decision in about],
             "quarantined": sorted(each.span for each in quarantine.listed(self._settings)),
-            "retrain": [one.text for each in decisions for one in each.reasons if one.action == "retrain"],
+            # As the loop has it: of a version that has just been rolled back, it is no reason.
+            "retrain": [each.reason for each in decided(decisions, {served}, self._now)],
         }
 
     def _why_train(self, span: int, retrain: list[str]) -> str | None:
@@ -203,7 +206,7 @@ class Player:
             if facts["outcome"] != "blessed":
                 said = "; ".join(facts["reasons"])
                 self._alert(run_id, "warning", f"The model of run {run_id} is {facts['outcome']}", said)
-            elif self._level == 1:
+            elif self._level == 1 and span in self._plan.spans:  # the first one is deployed by hand
                 self._alert(run_id, "info", f"The model of run {run_id} waits for approval", "It is blessed.")
             self._outbox.deliver(self._channels)
             return facts
@@ -219,10 +222,11 @@ class Player:
         """At level 1 the model that a person has by now approved of; at level 2 without a canary what was blessed."""
         month = self._name(span)
         if self._level == 1:
-            approved = self._trained.get(span - self._replay.approval_spans)
-            if approved is not None and approved["outcome"] == "blessed" and span < self._plan.last:
-                reason = f"approved of {self._replay.approval_spans} months after it was trained"
-                self._once(f"{month}/deploy", "deploying", lambda: self._promote(approved["run"], reason))
+            waited = approved(self._replay, self._plan, span)
+            trained = None if waited is None else self._trained.get(waited)
+            if trained is not None and trained["outcome"] == "blessed":
+                reason = "a person has approved of it"
+                self._once(f"{month}/deploy", "deploying", lambda: self._promote(trained["run"], reason))
         elif self._level == 2 and self._candidate is not None and self._settings.canary.mode == "off":
             run_id, self._candidate = self._candidate.run_id, None
             self._once(f"{month}/deploy", "deploying", lambda: self._promote(run_id, "blessed; there is no canary"))

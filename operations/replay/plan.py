@@ -127,6 +127,16 @@ def month_of(asked: Replay, span: int) -> Period:
     return period_of(datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC), "month")
 
 
+def approved(asked: Replay, plan: Plan, span: int) -> int | None:
+    """After which span the model was trained that a person approves of at the end of another one.
+
+    Returns:
+        None if there is none: the first model was deployed by hand, and what is deployed last would answer nothing.
+    """
+    trained = span - asked.approval_spans
+    return trained if plan.first <= trained and span < plan.last else None
+
+
 def root_of(settings: Settings, name: str) -> Path:
     """The folder of a replay."""
     return Path(settings.workspace) / "replay" / name

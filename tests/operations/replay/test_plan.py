@@ -65,6 +65,14 @@ def test_a_replay_goes_on_only_with_its_own_plan(settings, tmp_path):
     assert not (root / "level-2").exists()
 
 
+def test_a_person_approves_of_what_was_trained_a_month_ago_and_not_again_of_the_first_model(settings):
+    made = plan.make(settings, "1", "3:7", None, None)
+    asked = plan.of(settings)
+    assert [plan.approved(asked, made, span) for span in made.spans] == [None, 3, 4, 5, None]
+    slower = asked.model_copy(update={"approval_spans": 2})
+    assert [plan.approved(slower, made, span) for span in made.spans] == [None, None, 3, 4, None]
+
+
 def test_each_level_has_a_workspace_of_its_own_and_nothing_but_the_registry_deploys(settings, tmp_path):
     made = [plan.level_settings(settings, tmp_path, level) for level in (0, 1, 2)]
     assert len({each.spans for each in made}) == len({each.pushed for each in made}) == 3

@@ -54,11 +54,12 @@ def test_what_is_measured_is_what_was_answered(undisturbed, spans):
 
 
 def test_a_model_of_level_1_is_served_a_month_late(undisturbed):
-    workspace, _ = undisturbed
+    workspace, result = undisturbed
     settings = plan.level_settings(small_replay.settings(workspace, Path("unused")), _root(workspace), 1)
     reader = open_readonly(store.connection(settings))
     told = ledger.canonical(settings, reader)
     assert [each["run"] for each in told["versions"]] == ["replay-2013-02", "replay-2013-03"]
+    assert [each.deployments for each in result.levels if each.level == 1] == [2]
 
 
 def test_a_replay_that_was_killed_again_and_again_ends_like_one_that_was_not(undisturbed, spans, tmp_path):
