@@ -123,9 +123,9 @@ def _print(result: Result, on: Console) -> None:
         if each.fault:
             found = each.fault
             on.print(
-                f"Level {each.level}, {found.fault} in {found.month}: detected after "
-                f"{_days(found.detected_after_days)}, {found.column} {'named' if found.named else 'not named'}, "
-                f"action {found.action or 'none'}, recovered after {_days(found.recovered_after_days)}"
+                f"Level {each.level}, {found.fault} in {found.month}: {_after('detected', found.detected_after_days)}, "
+                f"{found.column} {'named' if found.named else 'not named'}, action {found.action or 'none'}, "
+                f"{_after('recovered', found.recovered_after_days)}"
             )
 
 
@@ -137,5 +137,5 @@ def _subjects(subjects: dict[str, int]) -> str:
     return f"({', '.join(subjects)})" if subjects else ""
 
 
-def _days(days: float | None) -> str:
-    return "no time at all: never" if days is None else f"{days:.0f} days"
+def _after(what: str, days: float | None) -> str:
+    return f"never {what}" if days is None else f"{what} after {days:.0f} days"

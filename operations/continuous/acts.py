@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from operations import quarantine
 from operations.alerts.alert import Alert
+from operations.continuous.messages import sentence
 from operations.executions import Executions
 from operations.monitoring.policy import Decision
 from operations.registry import Registry
@@ -115,7 +116,7 @@ class Acts:
             key=f"{name}/act/{act.decision}/{act.action}"[:200],
             severity="critical" if act.action == "roll back" or act.outcome == "proposed" else "warning",
             title=f"{name}: {act.action} {how}, after {decision.window}"[:200],
-            text=f"{act.text[:1].upper()}{act.text[1:]}. {_why(decision)}",
+            text=f"{sentence(act.text)} {sentence(_why(decision))}",
             source="watch",
             facts={"window": decision.window, "version": decision.version, "action": act.action},
         )
@@ -131,4 +132,4 @@ def _left(registry: Registry, decision: Decision, reason: str) -> tuple[Outcome,
 
 def _why(decision: Decision) -> str:
     """The reasons that asked for the action, in words."""
-    return " ".join(each.text for each in decision.reasons if each.action == decision.action)
+    return "; ".join(each.text for each in decision.reasons if each.action == decision.action)

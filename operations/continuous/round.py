@@ -207,11 +207,11 @@ class Rounds:
 
         for each in monitor(settings, self._store, until, self._alert).decisions:
             if each.action != "none":
-                reasons = " ".join(reason.text for reason in each.reasons if reason.action == each.action)
+                reasons = "; ".join(reason.text for reason in each.reasons if reason.action == each.action)
                 self._tell(
                     Event(
                         "decision",
-                        f"{each.window}, version {each.version}: {each.action}. {reasons}",
+                        f"{each.window}, version {each.version}: {each.action}. {sentence(reasons)}",
                         {"window": each.window, "version": each.version, "action": each.action},
                     )
                 )

@@ -118,7 +118,7 @@ def decide(
 
 def _silenced(reason: Reason) -> Reason:
     """A reason that is held back because the data are at fault."""
-    text = f"{reason.text} Held back: the data of this window are at fault, and say nothing about a model."
+    text = f"{reason.text}. Held back: the data of this window are at fault, and say nothing about a model."
     return reason.model_copy(update={"action": "none", "text": text})
 
 
@@ -135,7 +135,10 @@ def _judge(rule: Rule, seen: Sequence[Window], earlier: Sequence[Decision], now:
     text = f"{rule.name}: {', '.join(subjects)} {where}: {worst[0].meaning}"
     if until := _cooling(rule, earlier, now):
         return Reason(
-            rule=rule.name, action="none", subjects=subjects, text=f"{text} Held back until {until:%Y-%m-%d %H:%M} UTC."
+            rule=rule.name,
+            action="none",
+            subjects=subjects,
+            text=f"{text}. Held back until {until:%Y-%m-%d %H:%M} UTC.",
         )
     return Reason(rule=rule.name, action=rule.action, subjects=subjects, text=text)
 
