@@ -9,7 +9,9 @@ from operations.monitoring.signals import Window
 
 
 def write(windows: Iterable[Window], file: Path) -> None:
-    """Writes the signals of the latest window of each version, whole or not at all.
+    """Writes the signals of the latest window, whole or not at all.
+
+    Versions that did not answer in it are left out: what was wrong with one that is gone is wrong no more.
 
     Args:
         windows: of any time.
@@ -17,9 +19,9 @@ def write(windows: Iterable[Window], file: Path) -> None:
     """
     from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
-    latest: dict[str, Window] = {}
-    for window in sorted(windows, key=lambda each: each.end):
-        latest[window.version] = window
+    known = list(windows)
+    end_of_latest = max((each.end for each in known), default=None)
+    latest = {each.version: each for each in known if each.end == end_of_latest}
     registry = CollectorRegistry()
     of = ("model_version", "kind", "signal", "subject")
     value = Gauge("flightdeck_monitor_signal", "A signal of the latest window.", of, registry=registry)
