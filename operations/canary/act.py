@@ -133,7 +133,7 @@ def by_hand(settings: Settings, store: Any, action: str, reason: str, until: dat
         until: requests from then on are left out of the numbers that are kept with it.
 
     Raises:
-        CanaryError: no version is on trial, it was decided on already, or a reason is missing.
+        CanaryError: no version is on trial, it was decided on already, its model is unknown, or a reason is missing.
     """
     canary = Registry(settings).canary()
     if canary is None:
@@ -143,6 +143,11 @@ def by_hand(settings: Settings, store: Any, action: str, reason: str, until: dat
     if half is not None:
         _mend(settings, kept, half, action, reason)
         raise CanaryError(f"Version {canary.number} was decided on before ({half.action}: {half.text}); that is done.")
+    if action == "promote" and canary.model_id is None:
+        raise CanaryError(
+            f"ML Metadata does not know the model of version {canary.number}, so it cannot be promoted; "
+            "end its trial with: flightdeck canary reject --reason TEXT"
+        )
     verdict = judged(settings, store, canary, until)
     if not reason.strip() and verdict.action != action:
         raise CanaryError(

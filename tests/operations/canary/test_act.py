@@ -191,6 +191,17 @@ def test_a_promotion_that_cannot_be_may_be_rejected_instead(deck):
     assert [each.action for each in verdicts(deck.settings, deck.store)] == ["reject"]
 
 
+def test_a_model_that_nobody_knows_cannot_be_promoted_by_hand_and_no_verdict_is_kept(deck):
+    stray = Path(deck.settings.canaries) / "60"
+    shutil.copytree(Path(deck.settings.canaries) / str(ON_TRIAL), stray)
+
+    with pytest.raises(CanaryError, match="ML Metadata does not know the model of version 60"):
+        by_hand(deck.settings, deck.store, "promote", "I trust it", UNTIL)
+
+    assert verdicts(deck.settings, deck.store) == []
+    assert by_hand(deck.settings, deck.store, "reject", "whose is it?", UNTIL).action == "reject"
+
+
 def test_the_command_line_shows_and_decides(deck):
     from typer.testing import CliRunner
 
