@@ -31,7 +31,7 @@ def ended(settings: Settings, result: Result, batch: Batch) -> Alert | None:
         text = f"{run} made it, and it was not blessed: {result.detail}."
     elif result.outcome == "pushed":
         severity, title = "info", f"{name}: version {result.version} is pushed"
-        trial = " It is on trial beside the served version." if settings.canary.mode != "off" else ""
+        trial = " It is tried beside the served version, if there is one." if settings.canary.mode != "off" else ""
         text = f"{run} made it, and it was blessed.{trial}"
     else:
         return None

@@ -240,7 +240,8 @@ class Rounds:
             and verdict.action != "wait"
             and self._changed("verdict", verdict.canary, verdict.action)
         ):
-            asked = "" if settings.continuous.level == 2 else "a person is asked to "
+            left = Registry(settings).canary()
+            asked = "a person is asked to " if left is not None and left.number == verdict.canary else ""
             self._tell(
                 Event(
                     "canary",

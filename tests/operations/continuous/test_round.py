@@ -349,7 +349,9 @@ def test_the_recipe_holds_the_code_of_the_model_and_its_contract_alone(world):
     assert not [path for path in code if path.startswith(("operations", "flightdeck", "pipeline"))]
 
 
-def test_a_version_on_trial_is_judged_and_acted_on(world):
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_version_on_trial_is_judged_and_acted_on(world, level):
+    world.changes["level"] = level
     settings = world.factory.settings
     model = world.factory.train("on-trial")
     world.factory.settings = settings.model_copy(
@@ -366,4 +368,5 @@ def test_a_version_on_trial_is_judged_and_acted_on(world):
     said = next(each for each in world.events if each.kind == "canary")
     served = world.factory.registry().served()
     assert (said.facts["action"], served.model_id, served.origin) == ("promote", model, "promote")
+    assert said.text.startswith("Version 5: promote. Nothing is served yet")
     assert "canary" not in world.round()
