@@ -97,10 +97,13 @@ class Monitor:
             )
         return windows
 
-    def answered(self, period: Period) -> int:
-        """How many requests of a period `measure` would look at."""
-        versions = served(self._payloads, period, columns=(VERSION,))[VERSION]
-        return int((~versions.isin(list(self._on_trial))).sum())
+    def counted(self, period: Period) -> dict[str, tuple[int, int]]:
+        """How many requests of a period `measure` would look at, and how many of them have a label, by version."""
+        rows = served(self._payloads, period, columns=(VERSION, ID))
+        rows = rows.loc[~rows[VERSION].isin(list(self._on_trial))]
+        known = self._arrived() if len(rows) else None
+        labelled = rows[ID].isin([] if known is None else known.index)
+        return {str(version): (len(each), int(each.sum())) for version, each in labelled.groupby(rows[VERSION])}
 
     def close(self) -> None:
         """Gives back what was loaded."""

@@ -58,7 +58,8 @@ def monitor(
     ended = [each for each in periods(Path(settings.payloads), settings.monitoring.window) if each.end <= now]
     with contextlib.closing(measuring):
         for period in ended:
-            if settled(known, period) and measuring.answered(period) == _rows(known, period):
+            # A killed process may have left out a version; and of some requests no label ever arrives.
+            if measuring.counted(period) == _counted(known, period):
                 continue
             note(period.name)
             at_fault = faulty(book.decisions())
@@ -80,14 +81,9 @@ def monitor(
     return Round(tuple(measured), tuple(decisions))
 
 
-def settled(known: Mapping[tuple[str, str], Window], period: Period) -> bool:
-    """Whether what is known of a period waits for no label; a killed process may have left out a version."""
-    of = [window for (name, _), window in known.items() if name == period.name]
-    return bool(of) and all(each.labelled == each.rows for each in of)
-
-
-def _rows(known: Mapping[tuple[str, str], Window], period: Period) -> int:
-    return sum(window.rows for (name, _), window in known.items() if name == period.name)
+def _counted(known: Mapping[tuple[str, str], Window], period: Period) -> dict[str, tuple[int, int]]:
+    """As `Monitor.counted`, by what is in the book."""
+    return {version: (each.rows, each.labelled) for (name, version), each in known.items() if name == period.name}
 
 
 def _decision(settings: Settings, book: Book, windows: list[Window], latest: Window, relabelled: bool) -> Decision:

@@ -31,17 +31,28 @@ class TwoVersions:
     def __init__(self, settings, reader) -> None:
         pass
 
+    labelled, measured = 5, 0
+
     def measure(self, period, before, faulty):
+        TwoVersions.measured += 1
         signal = Signal(
             kind="unseen", name="share", subject="column", value=1.0, threshold=0.0, exceeded=True, meaning="unseen"
         )
         return [
-            Window(name=period.name, begin=JULY, end=AUGUST, version=version, rows=5, labelled=5, signals=(signal,))
+            Window(
+                name=period.name,
+                begin=JULY,
+                end=AUGUST,
+                version=version,
+                rows=5,
+                labelled=self.labelled,
+                signals=(signal,),
+            )
             for version in VERSIONS
         ]
 
-    def answered(self, period) -> int:
-        return 5 * len(VERSIONS)
+    def counted(self, period) -> dict[str, tuple[int, int]]:
+        return dict.fromkeys(VERSIONS, (5, self.labelled))
 
     def reference(self, version):
         return types.SimpleNamespace(model_id=None)
@@ -85,3 +96,16 @@ def test_what_is_settled_is_left_alone(settings):
     again = rounds.monitor(settings, ledger, AUGUST, told.append)
     assert (len(first.windows), len(first.decisions), len(told)) == (2, 2, 2)
     assert again == rounds.Round((), ())
+
+
+def test_a_window_whose_labels_do_not_come_is_not_measured_again_and_again(settings, monkeypatch):
+    ledger = open_store(store.connection(settings))
+    monkeypatch.setattr(TwoVersions, "measured", 0)
+    monkeypatch.setattr(TwoVersions, "labelled", 3)
+    for _ in range(3):
+        rounds.monitor(settings, ledger, AUGUST, lambda alert: None)
+    assert TwoVersions.measured == 1
+
+    monkeypatch.setattr(TwoVersions, "labelled", 4)
+    rounds.monitor(settings, ledger, AUGUST, lambda alert: None)
+    assert TwoVersions.measured == 2
