@@ -133,6 +133,8 @@ def _judge(rule: Rule, seen: Sequence[Window], earlier: Sequence[Decision], now:
     subjects = tuple(dict.fromkeys(each.subject or each.name for each in worst))
     where = f"in {times} of the last {len(recent)} windows" if len(recent) > 1 else f"in {recent[-1].name}"
     text = f"{rule.name}: {', '.join(subjects)} {where}: {worst[0].meaning}"
+    if rule.action == "quarantine":  # asked again when labels have come, to name the spans that they came with
+        earlier = [each for each in earlier if each.of != recent[-1].name]
     if until := _cooling(rule, earlier, now):
         return Reason(
             rule=rule.name,

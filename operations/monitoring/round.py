@@ -70,12 +70,13 @@ def monitor(
                 known[(window.name, window.version)] = window
                 decision = _decision(settings, book, [*known.values()], window, relabelled=before is not None)
                 # First people are told, then the decision is kept, and the window last of all: a process that is
-                # killed in between does all of it again, and the outbox knows an alert that it has.
-                for reason in decision.reasons:
-                    if reason.action != "none":
-                        alert(_alert(settings, decision, reason))
-                if book.keep_decision(decision):
-                    decisions.append(decision)
+                # killed in between does what is left, and the outbox knows an alert that it has.
+                if decision is not None:
+                    for reason in decision.reasons:
+                        if reason.action != "none":
+                            alert(_alert(settings, decision, reason))
+                    if book.keep_decision(decision):
+                        decisions.append(decision)
                 book.keep_window(window, measuring.reference(int(window.version)).model_id)
                 measured.append(window)
     return Round(tuple(measured), tuple(decisions))
@@ -86,13 +87,14 @@ def _counted(known: Mapping[tuple[str, str], Window], period: Period) -> dict[st
     return {version: (each.rows, each.labelled) for (name, version), each in known.items() if name == period.name}
 
 
-def _decision(settings: Settings, book: Book, windows: list[Window], latest: Window, relabelled: bool) -> Decision:
-    """The decision about a window; the one that was made, if a process was killed right after it."""
+def _decision(
+    settings: Settings, book: Book, windows: list[Window], latest: Window, relabelled: bool
+) -> Decision | None:
+    """The decision about a window; None if it was made before: by a process that was killed, or on its first labels."""
     name = f"{latest.name}{LABELLED}" if relabelled else latest.name
     earlier = book.decisions()
-    made = next((each for each in earlier if (each.window, each.version) == (name, latest.version)), None)
-    if made is not None:
-        return made
+    if any((each.window, each.version) == (name, latest.version) for each in earlier):
+        return None
     decision = decide(settings.monitoring.rules, latest, windows, earlier, latest.end)
     return decision.model_copy(update={"window": name})
 

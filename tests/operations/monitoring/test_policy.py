@@ -128,6 +128,19 @@ def test_a_rule_that_has_asked_is_held_back_for_its_cool_down(hours, action):
     assert ("Held back until" in second.reasons[0].text) == (action == "none")
 
 
+@pytest.mark.parametrize(("action", "again"), [("quarantine", "quarantine"), ("retrain", "none")])
+def test_a_quarantine_that_cools_down_still_names_the_spans_when_the_labels_of_its_window_arrive(action, again):
+    rule = Rule(name="fault", kinds=("drift",), cool_down_seconds=86_400, action=action)
+    seen = window(0, "temp").model_copy(update={"spans": (4,)})
+    first = after([rule], [seen], now=START + DAY)
+
+    labelled = after([rule], [seen], [first], START + DAY)
+    next_day = after([rule], [seen, window(1, "temp")], [first], START + DAY + timedelta(hours=1))
+
+    assert (labelled.action, next_day.action) == (again, "none")
+    assert labelled.spans == ((4,) if action == "quarantine" else ())
+
+
 def test_being_held_back_does_not_prolong_the_cool_down():
     rule = Rule(name="tell", kinds=("drift",), cool_down_seconds=10 * 3600)
     decisions = []

@@ -109,3 +109,13 @@ def test_a_window_whose_labels_do_not_come_is_not_measured_again_and_again(setti
     monkeypatch.setattr(TwoVersions, "labelled", 4)
     rounds.monitor(settings, ledger, AUGUST, lambda alert: None)
     assert TwoVersions.measured == 2
+
+
+def test_labels_that_come_little_by_little_repeat_no_alert(settings, monkeypatch):
+    ledger, told = open_store(store.connection(settings)), []
+    for labelled in (0, 2, 3, 4):
+        monkeypatch.setattr(TwoVersions, "labelled", labelled)
+        rounds.monitor(settings, ledger, AUGUST, told.append)
+
+    assert [each.facts["window"] for each in told] == [*["2013-07-01"] * 2, *["2013-07-01+labels"] * 2]
+    assert [each.labelled for each in Book(ledger, settings.use_case.name).windows()] == [4, 4]
