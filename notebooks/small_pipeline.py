@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,19 +62,13 @@ def run(*overrides: str, workspace: Path | None = None) -> dict[str, Any]:
         CommandError: it failed.
     """
     print("$ flightdeck run --config config/labs.yaml", *(f"--set '{each}'" for each in overrides), flush=True)
-    place = Path(settings(workspace=workspace).workspace)
-    place.mkdir(parents=True, exist_ok=True)
-    handle = os.open(place, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with alone(workspace):
         done = subprocess.run(
             [sys.executable, "-m", "flightdeck", "run", "--json", *_options(_overrides(overrides, workspace))],
             capture_output=True,
             text=True,
             cwd=ROOT,
         )
-    finally:
-        os.close(handle)
     if done.returncode:
         raise CommandError(f"The run ended with exit code {done.returncode}:\n{(done.stderr or done.stdout)[-2000:]}")
     summary = json.loads(done.stdout)
@@ -83,6 +78,23 @@ def run(*overrides: str, workspace: Path | None = None) -> dict[str, Any]:
         f"{summary['seconds']:.0f} s of which {summary['loading_seconds']:.0f} s loading libraries"
     )
     return summary
+
+
+@contextlib.contextmanager
+def alone(workspace: Path | None = None) -> Iterator[None]:
+    """Waits until no other lab runs a pipeline in the workspace, and has the others wait.
+
+    Args:
+        workspace: Default: the one that labs share.
+    """
+    place = Path(settings(workspace=workspace).workspace)
+    place.mkdir(parents=True, exist_ok=True)
+    handle = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def metadata(workspace: Path | None = None) -> MetadataStore:

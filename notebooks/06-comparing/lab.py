@@ -303,7 +303,8 @@ for name, pair in differences(*settings).items():
 # record, trains once more, and compares weights and metrics bit by bit.
 
 # %%
-_ = terminal(f"flightdeck runs reproduce {first['run_id']} --config {small_pipeline.CONFIG}")
+with small_pipeline.alone():  # lab 07 may be running its pipeline in the same workspace
+    terminal(f"flightdeck runs reproduce {first['run_id']} --config {small_pipeline.CONFIG}")
 
 # %% [markdown]
 # ## Check
