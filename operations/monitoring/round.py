@@ -41,7 +41,7 @@ def monitor(
     """Measures every window that has ended and is not in the book, or whose labels have arrived since.
 
     Each window is decided on once, when it is first measured with what is known then; and once more, under the name of
-    the window with ``+labels``, when its labels have arrived.
+    the window with ``+labels``, when enough of its labels have arrived.
 
     Args:
         settings: of the workspace.
@@ -90,12 +90,20 @@ def _counted(known: Mapping[tuple[str, str], Window], period: Period) -> dict[st
 def _decision(
     settings: Settings, book: Book, windows: list[Window], latest: Window, relabelled: bool
 ) -> Decision | None:
-    """The decision about a window; None if it was made before: by a process that was killed, or on its first labels."""
+    """The decision about a window; None if it was made before, or has to wait for more labels.
+
+    It is made once on labels. A few that come first must not use that up: nothing is judged by them. Of data at fault,
+    they tell which span to keep from runs, and so are enough.
+    """
     name = f"{latest.name}{LABELLED}" if relabelled else latest.name
     earlier = book.decisions()
     if any((each.window, each.version) == (name, latest.version) for each in earlier):
         return None
-    decision = decide(settings.monitoring.rules, latest, windows, earlier, latest.end)
+    monitoring = settings.monitoring
+    enough = min(latest.rows, monitoring.fewest_rows, monitoring.fewest_labels)
+    if relabelled and latest.labelled < enough and latest.name not in faulty(earlier):
+        return None
+    decision = decide(monitoring.rules, latest, windows, earlier, latest.end)
     return decision.model_copy(update={"window": name})
 
 

@@ -31,12 +31,18 @@ class TwoVersions:
     def __init__(self, settings, reader) -> None:
         pass
 
-    labelled, measured = 5, 0
+    labelled, measured, at_fault = 5, 0, True
 
     def measure(self, period, before, faulty):
         TwoVersions.measured += 1
         signal = Signal(
-            kind="unseen", name="share", subject="column", value=1.0, threshold=0.0, exceeded=True, meaning="unseen"
+            kind="unseen",
+            name="share",
+            subject="column",
+            value=1.0,
+            threshold=0.0,
+            exceeded=self.at_fault,
+            meaning="unseen",
         )
         return [
             Window(
@@ -119,3 +125,14 @@ def test_labels_that_come_little_by_little_repeat_no_alert(settings, monkeypatch
 
     assert [each.facts["window"] for each in told] == [*["2013-07-01"] * 2, *["2013-07-01+labels"] * 2]
     assert [each.labelled for each in Book(ledger, settings.use_case.name).windows()] == [4, 4]
+
+
+def test_a_few_labels_do_not_use_up_the_decision_on_labels(settings, monkeypatch):
+    ledger = open_store(store.connection(settings))
+    monkeypatch.setattr(TwoVersions, "at_fault", False)
+    decided = []
+    for labelled in (0, 1, 4, 5):
+        monkeypatch.setattr(TwoVersions, "labelled", labelled)
+        decided.append([each.window for each in rounds.monitor(settings, ledger, AUGUST, print).decisions])
+
+    assert decided == [["2013-07-01"] * 2, [], [], ["2013-07-01+labels"] * 2]
