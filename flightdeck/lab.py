@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent / "notebooks"
 Name = Annotated[str, typer.Argument(metavar="LAB", help="A lab's name, its number, or how its name begins.")]
 Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="Your folder of labs.", file_okay=False)]
 DEFAULT_FOLDER = Path("labs")
+
+
+def _command(name: str, lab: str, folder: Path) -> str:
+    """As it is typed, with the folder unless it is the usual one."""
+    return shlex.join(["flightdeck", "lab", name, lab, *([] if folder == DEFAULT_FOLDER else [str(folder)])])
 
 
 @app.command("list")
@@ -75,7 +81,7 @@ def start(name: Name, folder: Folder = DEFAULT_FOLDER, as_json: Json = False) ->
         return
     typer.echo(f"{lab.title} ({lab.minutes} minutes): {shown(notebook)}")
     typer.echo(f"Open it:         {shown(Path(sys.executable).with_name('jupyter'))} lab {shown(notebook)}")
-    typer.echo(f"Check answers:   flightdeck lab check {lab.name[:2]}")
+    typer.echo(f"Check answers:   {_command('check', lab.name[:2], folder)}")
 
 
 @app.command()
@@ -94,7 +100,8 @@ def check(
     lab, desk = find(ROOT, name), Desk(folder)
     notebook = desk.notebook(lab)
     if not notebook.is_file():
-        raise LabError(f"The lab {lab.name} was not started in {folder}; begin with: flightdeck lab start {lab.name}")
+        begin = _command("start", lab.name, folder)
+        raise LabError(f"The lab {lab.name} was not started in {folder}; begin with: {begin}")
     desk.progress()  # a damaged record is said before minutes are spent
     on = console()
     on.quiet = as_json

@@ -75,8 +75,10 @@ def find(root: Path, name: str) -> Lab:
     Raises:
         LabError: there is none, or more than one.
     """
-    wanted = f"{int(name):02d}-" if name.isdecimal() else name
     known = _folders(root)
+    if not name.strip():
+        raise LabError(f"A lab is called by its name or number; there are {', '.join(one.name for one in known)}.")
+    wanted = f"{int(name):02d}-" if name.isdecimal() else name
     found = [one for one in known if one.name == wanted] or [one for one in known if one.name.startswith(wanted)]
     if len(found) == 1:
         return _read(found[0])

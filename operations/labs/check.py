@@ -85,7 +85,7 @@ def _execute(
                 before[name] = broken
             if name is not None:
                 stops[name] = stop
-            if stop is not None and broken is None and not (name or "").endswith(TESTS):
+            if stop is not None and broken is None and (kernel.dead or not (name or "").endswith(TESTS)):
                 broken = stop
             if name == tests_of(last):
                 return
@@ -128,8 +128,12 @@ def _opened(path: Path) -> NotebookNode:
     import nbformat
 
     try:
-        return nbformat.read(path, as_version=4)
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            cell.setdefault("source", "")
     except OSError as error:
         raise LabError(f"The notebook {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, nbformat.ValidationError) as error:
+    # nbformat stumbles over what is JSON and no notebook, such as a list.
+    except (ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as error:
         raise LabError(f"{path} is not a whole notebook: {str(error).splitlines()[0]}") from error
+    return notebook

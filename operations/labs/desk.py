@@ -42,6 +42,8 @@ class Desk:
     def start(self, lab: Lab) -> Path:
         """Writes the student's notebook and the lab's files; whole, or not at all.
 
+        Where the solution was shown first, the notebook is written beside it, as the last file.
+
         Returns:
             The notebook.
 
@@ -51,7 +53,7 @@ class Desk:
         target = self.folder / lab.name
         notebook = versions.student(read(lab))
         with self._locked():
-            if target.exists():
+            if self.notebook(lab).exists():
                 raise LabError(f"{target} is there already and was left as it is; start again in another folder.")
             with tempfile.TemporaryDirectory(prefix=".starting-", dir=self.folder) as folder:
                 begun = Path(folder) / lab.name
@@ -59,7 +61,10 @@ class Desk:
                     shutil.copytree(lab.files, begun)
                 begun.mkdir(exist_ok=True)
                 _write(notebook, begun / f"{lab.name}.ipynb")
-                begun.rename(target)
+                if target.exists():
+                    _fill(target, begun, last=self.notebook(lab).name)
+                else:
+                    begun.rename(target)
         return self.notebook(lab)
 
     def show_solution(self, lab: Lab) -> Path:
@@ -85,7 +90,10 @@ class Desk:
         path = self.folder / PROGRESS
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            return {str(lab): dict(exercises) for lab, exercises in record.items()}
+            return {
+                str(lab): {name: dict(exercise) for name, exercise in exercises.items()}
+                for lab, exercises in record.items()
+            }
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError, TypeError) as error:
@@ -126,6 +134,16 @@ class Desk:
             raise LabError(f"{self.folder} cannot be written: {error.strerror}.") from error
         finally:
             os.close(handle)
+
+
+def _fill(folder: Path, begun: Path, last: str) -> None:
+    """Moves what a folder lacks into it; nothing that is there is touched."""
+    files = [path for path in begun.rglob("*") if path.is_file() and path.name != last]
+    for path in [*files, begun / last]:
+        place = folder / path.relative_to(begun)
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)
 
 
 def _write(notebook: NotebookNode, path: Path) -> None:

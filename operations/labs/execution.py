@@ -19,34 +19,41 @@ CELL_SECONDS = 300
 
 
 class Kernel:
-    """A running kernel; make one with `kernel`."""
+    """A running kernel; make one with `kernel`.
+
+    Attributes:
+        dead: Why no further cell can run; None as long as one can.
+    """
 
     def __init__(self, client: nbclient.NotebookClient) -> None:
         """Runs cells in the kernel of a client that has started it."""
         self._client = client
-        self._dead: Stop | None = None
+        self.dead: Stop | None = None
 
     def run(self, cell: NotebookNode) -> Stop | None:
         """Runs a cell; its outputs are left in it.
 
         Returns:
-            How it stopped, or None if it ran to its end. A kernel that has died, say for lack of memory, stops this
-            cell and all that follow.
+            How it stopped, or None if it ran to its end. Where a cell did not end in time, or the kernel has died, say
+            for lack of memory, all cells that follow stop for that reason.
         """
         from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
         if cell.cell_type != "code":
             return None
-        if self._dead is not None:
-            return self._dead
+        if self.dead is not None:
+            return self.dead
         self._client.nb.cells = [cell]
         try:
             self._client.execute_cell(cell, 0)
         except CellTimeoutError:
-            return Stop("TimeoutError", f"it did not end within {self._client.timeout} s")
+            # It still runs, so what follows would wait for it. Interrupting it would be no help: nbclient then loses
+            # what later cells say, and a test that fails would seem to pass.
+            self.dead = Stop("TimeoutError", f"it did not end within {self._client.timeout} s")
+            return self.dead
         except DeadKernelError:
-            self._dead = Stop("DeadKernelError", "the kernel died, perhaps for lack of memory")
-            return self._dead
+            self.dead = Stop("DeadKernelError", "the kernel died, perhaps for lack of memory")
+            return self.dead
         for output in cell.outputs:
             if output.output_type == "error":
                 return Stop(output.ename, output.evalue)
@@ -59,7 +66,7 @@ def kernel(lab: Lab, cell_seconds: int = CELL_SECONDS) -> Iterator[Kernel]:
 
     Args:
         lab: The lab whose cells will run.
-        cell_seconds: How long one cell may take before it is interrupted.
+        cell_seconds: How long one cell may take; one that takes longer is the last.
     """
     import shutil
 

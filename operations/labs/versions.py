@@ -42,7 +42,8 @@ def solution(source: NotebookNode) -> NotebookNode:
 
 def grade_id(cell: NotebookNode) -> str | None:
     """How nbgrader calls a cell, or None for one that a student has added."""
-    return cell.metadata.get("nbgrader", {}).get("grade_id")
+    marked = cell.metadata.get("nbgrader")
+    return marked.get("grade_id") if isinstance(marked, dict) else None
 
 
 def _processed(source: NotebookNode, steps: tuple) -> NotebookNode:

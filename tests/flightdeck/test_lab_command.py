@@ -41,6 +41,8 @@ def test_list_names_every_lab(tmp_path):
     [
         (["start", "77"], "No lab is called 77"),
         (["check", "00"], "was not started in labs; begin with: flightdeck lab start 00-map"),
+        (["check", "00", "my labs"], "begin with: flightdeck lab start 00-map 'my labs'"),
+        (["start", ""], "A lab is called by its name or number; there are 00-map"),
         (["course", "."], "is there already"),
     ],
 )
@@ -50,6 +52,11 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path, arguments, sentence
     assert done.returncode == 2, done.stderr
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.unit
+def test_start_says_how_to_check_in_the_same_folder(tmp_path):
+    assert "flightdeck lab check 00 mine" in lab("start", "0", "mine", cwd=tmp_path).stdout
 
 
 @pytest.mark.component

@@ -1,5 +1,7 @@
 """Grading a student's notebook in a real kernel, and proving a lab."""
 
+import json
+
 import nbformat
 import pytest
 
@@ -85,10 +87,21 @@ def test_verdicts(lab, student, cells, double, above):
         assert told[exercise].reason.startswith(reason)
 
 
-def test_an_endless_answer_is_interrupted(lab, student):
-    told = check(lab, student(double="while True: pass"), cell_seconds=2)
+@pytest.mark.parametrize(
+    "code",
+    [
+        "while True: pass",
+        "def double(number):\n    while True: pass",
+        "while True:\n    try:\n        while True: pass\n    except KeyboardInterrupt: pass",
+        "import os\ndef double(number): os._exit(1)",
+    ],
+)
+def test_what_follows_an_answer_that_never_ends_is_not_asked_and_not_blamed(lab, student, code):
+    told = check(lab, student(double=code, above="def above(number): return number > 20"), cell_seconds=2)
 
-    assert "TimeoutError: it did not end within 2 s" in told[0].reason
+    assert ("DeadKernelError" if "_exit" in code else "TimeoutError: it did not end within 2 s") in told[0].reason
+    assert told[1].reason.startswith("could not be checked, because a cell before it stopped with")
+    assert "Get that one right first" in told[1].reason
 
 
 def test_cells_that_the_student_added_run_where_they_stand(lab, student):
@@ -105,9 +118,23 @@ def test_what_is_no_notebook_of_this_lab_is_refused(lab, tmp_path):
     nbformat.write(nbformat.v4.new_notebook(), path)
     with pytest.raises(LabError, match="is not a notebook of the lab 07-numbers"):
         check(lab, path)
-    path.write_text("{")
-    with pytest.raises(LabError, match="is not a whole notebook"):
-        check(lab, path)
+    for damaged in ("{", "[]", "null", '{"nbformat": 4, "metadata": {}, "cells": 5}'):
+        path.write_text(damaged)
+        with pytest.raises(LabError, match="is not a whole notebook") as caught:
+            check(lab, path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_cell_that_an_editor_has_damaged_counts_as_gone(lab, student):
+    path = student(double=DOUBLE, above=ABOVE)
+    notebook = json.loads(path.read_text())
+    for cell in notebook["cells"]:
+        if cell["metadata"].get("nbgrader", {}).get("grade_id") == "above":
+            cell["metadata"]["nbgrader"] = None
+    notebook["cells"].append({"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None})
+    path.write_text(json.dumps(notebook))
+
+    assert check(lab, path) == (Verdict("double", True), Verdict("above", False, DELETED))
 
 
 def test_a_lab_that_is_right_is_proven(lab):

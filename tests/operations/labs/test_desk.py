@@ -38,6 +38,24 @@ def test_start_never_overwrites(lab, desk):
     assert notebook.read_text() == "my work"
 
 
+def test_whoever_has_looked_at_the_solution_first_can_still_start(lab, desk):
+    (lab.files / "debt").mkdir(parents=True)
+    for name in ("a.py", "b.py"):
+        (lab.files / "debt" / name).write_text("theirs\n")
+    solution = desk.show_solution(lab)
+    solution.write_text("with my notes")
+    (solution.parent / "debt").mkdir()
+    (solution.parent / "debt" / "a.py").write_text("mine\n")
+    notebook = desk.start(lab)
+
+    assert "raise NotImplementedError" in notebook.read_text()
+    assert solution.read_text() == "with my notes"
+    assert [(notebook.parent / "debt" / name).read_text() for name in ("a.py", "b.py")] == ["mine\n", "theirs\n"]
+    with pytest.raises(LabError, match="is there already"):
+        desk.start(lab)
+    assert sorted(path.name for path in desk.folder.iterdir()) == ["07-numbers"]
+
+
 def test_the_remains_of_a_start_that_was_killed_are_removed(lab, desk):
     (desk.folder / ".starting-abc" / lab.name).mkdir(parents=True)
     desk.start(lab)
@@ -77,7 +95,7 @@ def test_two_checks_at_once_lose_no_record(lab, desk):
     assert desk.progress()["07-numbers"]["double"]["attempts"] == 8
 
 
-@pytest.mark.parametrize("damage", ["{", "[1]", '{"07-numbers": 3}', "\x00"])
+@pytest.mark.parametrize("damage", ["{", "[1]", '{"07-numbers": 3}', '{"07-numbers": {"double": 3}}', "\x00"])
 def test_a_damaged_record_is_said_and_left_alone(lab, desk, damage):
     desk.start(lab)
     (desk.folder / PROGRESS).write_text(damage)
