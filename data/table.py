@@ -207,7 +207,12 @@ def content(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     """Returns a name per row made from its values, the same in any file and any order; equal rows have the same one.
 
     16 hexadecimal digits of the SHA-256 of the values as text.
+
+    Raises:
+        TableError: If the frame lacks one of the columns.
     """
+    for name in columns:
+        column(frame, name)
     text: Any = frame[list(columns)].apply(plain).fillna("")
     joined = text.agg("\x1f".join, axis=1)
     return joined.map(lambda row: hashlib.sha256(row.encode()).hexdigest()[:16])
@@ -264,6 +269,8 @@ def prepare(
     frame = rows(read(source))
     known = column(frame, agreed.label).notna()
     frame = frame.loc[known]
+    if frame.empty:
+        raise TableError(f"There is nothing to learn from: no row of {source} has a label.")
     numbered = spans(frame)
     # All of them are checked before the first one is written.
     parts = {

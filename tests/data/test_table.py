@@ -126,6 +126,16 @@ def test_what_the_table_cannot_hold_is_refused_by_name_and_nothing_is_written(lo
     assert not list(loans.with_name("spans").glob("span-*"))
 
 
+def test_a_table_without_any_label_is_refused_and_what_is_there_stays(loans: Path):
+    folder = prepare(loans).path
+    lines = CSV.splitlines()
+    loans.write_text("\n".join([lines[0], *(f"{line.rpartition(',')[0]}," for line in lines[1:])]))
+
+    with pytest.raises(TableError, match=r"no row of .*loans\.csv has a label"):
+        prepare(loans)
+    assert len(list(folder.glob("span-*"))) == 2
+
+
 def test_rows_that_break_the_contract_are_refused(loans: Path):
     loans.write_text(CSV.replace("1200.5", "-3"))
 
@@ -184,6 +194,11 @@ def test_csv_and_parquet_give_the_same_rows(loans: Path):
     csv = [spans.read(prepare(loans).path, span) for span in (1, 2)]
 
     assert [spans.read(prepare(loans.with_suffix(".parquet")).path, span) for span in (1, 2)] == csv
+
+
+def test_rows_cannot_be_named_by_what_is_not_there():
+    with pytest.raises(TableError, match="The rows have no column 'b'; they have a"):
+        table.content(pd.DataFrame({"a": [1]}), ["a", "b"])
 
 
 def test_rows_are_named_by_their_content_wherever_they_are():

@@ -185,8 +185,8 @@ def made_from(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def prepared(project: Path) -> list[dict]:
-    """All rows that the preparation of a project makes, in a process of its own."""
+def prepared(project: Path, fails: str = "") -> list[dict]:
+    """All rows that the preparation of a project makes, in a process of its own; or none, if it should fail."""
     program = (
         "import json, sys; sys.path.append(sys.argv[1])\nfrom pathlib import Path\nfrom data import spans\n"
         "from usecase.prepare import prepare\ndone = prepare(Path(sys.argv[1]) / 'workspace' / 'spans')\n"
@@ -194,8 +194,9 @@ def prepared(project: Path) -> list[dict]:
         "print(json.dumps(rows))"
     )
     done = subprocess.run([sys.executable, "-c", program, str(project)], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert bool(done.returncode) == bool(fails), done.stderr
+    assert fails in done.stderr
+    return [] if fails else json.loads(done.stdout)
 
 
 def test_names_that_yaml_takes_for_something_else_stay_names(made_from: Callable[..., Path]):
@@ -222,6 +223,15 @@ def test_any_character_in_names_and_values_comes_back_as_it_was(made_from: Calla
     rows = prepared(project)
     assert {row["column"] for row in rows} == {*words}
     assert sum(row["label"] for row in rows) == ROWS // 2
+
+
+@pytest.mark.parametrize("name", ["label", "number"])
+def test_a_later_table_that_lacks_a_column_is_refused_by_its_name(made_from: Callable[..., Path], name: str):
+    project = made_from({})
+    table = project / "source" / "rows.csv"
+    pd.read_csv(table).rename(columns={name: "other"}).to_csv(table, index=False)
+
+    prepared(project, fails=f"data.table.TableError: The rows have no column '{name}'; they have ")
 
 
 def test_blank_fields_are_missing_values(made_from: Callable[..., Path]):
