@@ -172,10 +172,10 @@ for each in metadata.get_artifacts_by_id(sorted(ancestors(metadata, model))):
 second = small_pipeline.run(workspace=WORKSPACE)
 
 # %% [markdown]
-# Nothing was computed. Before a node runs, TFX looks for an earlier execution with the same *inputs*, the same
-# *settings* and the same *code*, and takes its outputs. That is safe only if everything the result depends on is part
-# of the question. Flightdeck adds a digest of the modules behind `preprocessing_fn` and `run_fn`, because TFX by
-# itself would not notice that a function has changed.
+# Nothing was computed. Before a node runs, TFX looks for an earlier execution with the same *inputs* and the same
+# *settings*, and takes its outputs. That is safe only if everything the result depends on is part of the question, and
+# TFX by itself would not notice that a function has changed. So Flightdeck adds the *code*: a digest of the modules
+# behind `preprocessing_fn` and `run_fn`.
 #
 # ### Exercise `key`
 #

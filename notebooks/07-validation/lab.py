@@ -277,7 +277,7 @@ print("model 9 is compared with", champion(history, 9), "and model 7, once more,
 # ## Take-away
 #
 # Validation is a rule that was written before the result was known: absolute bounds against nonsense, bounds against
-# the champion for progress, slices for fairness, and NaN never passes.
+# the champion for progress, slices for those whom a mean hides, and NaN never passes.
 #
 # ## What is still missing
 #

@@ -61,7 +61,7 @@ else:
 #
 # The files that a container sees come from an *image*: tar archives, the *layers*, stacked on each other, and two
 # small JSON documents. Everything is named by the SHA-256 of its bytes, its *digest*. Whoever has the digest can check
-# what he was given; and a layer that is already there need not be sent again.
+# what was delivered; and a layer that is already there need not be sent again.
 #
 # That second promise holds only if the same files always make the same bytes. A tar archive also holds the order of
 # its files, their times, and who owned them: build it twice, and you may get two digests for one content.

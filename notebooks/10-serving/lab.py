@@ -240,8 +240,7 @@ print(yaml.safe_dump({key: scaler[key] for key in ("minReplicas", "maxReplicas",
 #    within 0.1 of 1;
 # 2. it is kept between `lowest` and `highest`;
 # 3. `recent` are the recommendations of the last minutes, this one not among them. Scaling down waits: the result is
-# the
-#    largest of them and the new one, though not more than `current` unless the new one itself asks for more.
+#    the largest of them and the new one, though not more than `current` unless the new one itself asks for more.
 #
 # Return `(result, recommendation)`.
 

@@ -444,4 +444,5 @@ for finding in sorted(findings(DEBT)):
 #
 # ## What is still missing
 #
-# The same questions about a pipeline of your own, and about data that nobody has prepared for you.
+# The same questions about a pipeline of your own, and about data that nobody has prepared for you. `flightdeck new`
+# makes a project from one table (`docs/adapt.md`); begin with what its contract marks TO BE REVIEWED.
