@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from operations.continuous import loop
 from operations.continuous.queue import Batch
-from operations.continuous.round import Rounds, _state_of, queue_of
+from operations.continuous.round import Rounds, queue_of
 from operations.continuous.runs import Result, StartError
 from operations.continuous.seen import recipe_now
 from operations.monitoring.book import Book
@@ -269,22 +268,6 @@ def test_what_cannot_be_done_about_one_decision_holds_no_other_one_back(world):
     assert world.round()[:2] == ["problem", "act"]
     assert (world.folder / "spans" / "span-002" / "_QUARANTINE").is_file()
     assert "act" not in world.round()
-
-
-def test_a_file_of_the_log_that_goes_away_meanwhile_is_no_problem(tmp_path):
-    (tmp_path / "a.json").write_text("{}")
-    (tmp_path / ".a.json.part").symlink_to("renamed")  # listed, and gone when it is looked at
-
-    assert _state_of(tmp_path)[0] == 1
-
-
-def test_a_source_file_that_goes_away_meanwhile_does_not_end_the_loop(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "PROJECT", tmp_path)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "contract.py").write_text("")
-    (tmp_path / "data" / ".#contract.py").symlink_to("nobody@nowhere")  # as an editor locks a file
-
-    assert len(loop._code()) == 1
 
 
 def test_an_alert_that_people_will_hear_of_is_told_too(world):
