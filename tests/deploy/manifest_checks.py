@@ -18,6 +18,7 @@ WORKLOADS = {*SERVICES, "Job", "CronJob"}
 EXTERNAL = {
     ("Secret", "flightdeck", "flightdeck-metadata"),  # kubectl create secret
     ("Secret", "kubeflow", "flightdeck-metadata"),  # kubectl create secret
+    ("Secret", "kubeflow", "flightdeck-watch"),  # kubectl create secret; optional
     ("Secret", "flightdeck", "flightdeck-metadata-root"),  # kubectl create secret; MariaDB only
     ("Namespace", "", "kubeflow"),  # Kubeflow Pipelines
     ("ConfigMap", "kubeflow", "kfp-launcher"),  # Kubeflow Pipelines
