@@ -373,8 +373,12 @@ def test_the_loop_begins_with_settings_that_it_accepts(built: dict[str, Manifest
     assert settings.kubeflow is not None
     assert settings.kubeflow.image == loop["image"]
     assert settings.workspace == loop["volumeMounts"][0]["mountPath"]
-    names = {each["name"]: each["valueFrom"]["secretKeyRef"]["name"] for each in loop["env"]}
-    assert set(names.values()) == {settings.kubeflow.metadata_secret}
+    secrets = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in loop["env"]}
+    needed = {secret["name"] for secret in secrets.values() if not secret.get("optional")}
+    assert needed == {settings.kubeflow.metadata_secret}
+    assert {name for name, secret in secrets.items() if secret.get("optional")} == {
+        "FLIGHTDECK_ALERTS_WEBHOOK", "FLIGHTDECK_ALERTS_SMTP_PASSWORD", "FLIGHTDECK_KFP_TOKEN",
+    }  # fmt: skip
 
 
 def test_overlays_choose_one_way_of_serving_and_one_metadata_store(built: dict[str, Manifests]) -> None:
