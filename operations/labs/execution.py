@@ -69,6 +69,7 @@ def kernel(lab: Lab, cell_seconds: int = CELL_SECONDS) -> Iterator[Kernel]:
         cell_seconds: How long one cell may take; one that takes longer is the last.
     """
     import shutil
+    import subprocess
 
     import nbclient
     import nbformat
@@ -92,5 +93,6 @@ def kernel(lab: Lab, cell_seconds: int = CELL_SECONDS) -> Iterator[Kernel]:
             config=config,
             resources={"metadata": {"path": folder}},
         )
-        with client.setup_kernel():
+        # What a cell prints comes over the kernel's sockets; its own stderr has only its troubles with being ended.
+        with client.setup_kernel(stderr=subprocess.DEVNULL):
             yield Kernel(client)

@@ -96,12 +96,13 @@ def test_verdicts(lab, student, cells, double, above):
         "import os\ndef double(number): os._exit(1)",
     ],
 )
-def test_what_follows_an_answer_that_never_ends_is_not_asked_and_not_blamed(lab, student, code):
+def test_what_follows_an_answer_that_never_ends_is_not_asked_and_not_blamed(lab, student, code, capfd):
     told = check(lab, student(double=code, above="def above(number): return number > 20"), cell_seconds=2)
 
     assert ("DeadKernelError" if "_exit" in code else "TimeoutError: it did not end within 2 s") in told[0].reason
     assert told[1].reason.startswith("could not be checked, because a cell before it stopped with")
     assert "Get that one right first" in told[1].reason
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_cells_that_the_student_added_run_where_they_stand(lab, student):
