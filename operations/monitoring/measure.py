@@ -17,7 +17,7 @@ from operations.monitoring.signals import Signal, Window
 from operations.registry import Registry, Version
 from operations.serving import model
 from operations.serving.errors import LoadError
-from operations.serving.payload_log import SECONDS
+from operations.serving.payload_log import SECONDS, TIME
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -67,20 +67,24 @@ class Monitor:
             ValueError: of ours, if the log or a version's reference cannot be read.
         """
         rows = served(self._payloads, period)
-        known = self._arrived() if len(rows) else None
         rows = rows.loc[~rows[VERSION].isin(list(self._on_trial))]
+        if not len(rows):
+            return []
+        known = self._arrived()
+        truth = None if known is None else known.reindex(rows[ID])
+        spans = () if truth is None else tuple(sorted({int(each) for each in truth[SPAN].dropna() if each >= 0}))
         answered = rows_by_window(period, before)
-        good = self._good(answered, faulty)
-        # Of all versions together: one that is replaced in the middle of a window has not lost its users.
-        traffic = model_signals.traffic(len(rows), list(answered.values()), self._settings.monitoring)
+        # Of all versions together: one that came in the middle of a window has seen only its evening, or its weekend,
+        # and one that left has not lost its users.
+        latest = self.reference(int(rows.loc[rows[TIME].idxmax(), VERSION]))
+        of_the_data = [
+            *self._of_the_data(rows, latest, truth, self._good(answered, faulty)),
+            model_signals.traffic(len(rows), list(answered.values()), self._settings.monitoring),
+        ]
         windows = []
-        for version, asked in rows.groupby(VERSION, sort=True):
-            to = self.reference(int(str(version)))
-            truth = None if known is None else known.reindex(asked[ID])
-            signals = [*self._signals(asked, to, truth, good), traffic]
-            if SECONDS in asked:
-                took = model_signals.latency(asked[SECONDS].to_numpy(dtype=float), self._settings.monitoring)
-                signals += [took] if took is not None else []
+        for version, chosen in rows.groupby(VERSION, sort=True).indices.items():
+            asked, theirs = rows.iloc[chosen], None if truth is None else truth.iloc[chosen]
+            of_the_answers = self._of_the_answers(asked, self.reference(int(str(version))), theirs)
             windows.append(
                 Window(
                     name=period.name,
@@ -88,11 +92,9 @@ class Monitor:
                     end=period.end,
                     version=str(version),
                     rows=len(asked),
-                    labelled=0 if truth is None else int(truth[self._label].notna().sum()),
-                    spans=()
-                    if truth is None
-                    else tuple(sorted({int(each) for each in truth[SPAN].dropna() if each >= 0})),
-                    signals=tuple(signals),
+                    labelled=0 if theirs is None else int(theirs[self._label].notna().sum()),
+                    spans=spans,
+                    signals=(*of_the_data, *of_the_answers),
                 )
             )
         return windows
@@ -145,27 +147,24 @@ class Monitor:
     def _payloads(self) -> Path:
         return Path(self._settings.payloads)
 
-    def _signals(
+    def _of_the_data(
         self, asked: pd.DataFrame, to: Reference, truth: pd.DataFrame | None, good: Good | None
     ) -> Iterator[Signal]:
-        """What is seen of the requests of one version.
+        """What is seen of the requests of a window, whoever answered them, and of their labels.
 
         Args:
             asked: the requests.
-            to: what the version is compared with.
+            to: what the version that answered last is compared with.
             truth: the rows of the same ids as they have arrived, in the order of `asked`; null where they have not.
-            good: the window that data and labels are compared with; None for the model's evaluation split.
+            good: the window that data and labels are compared with; None for the version's evaluation split.
         """
         monitoring = self._settings.monitoring
-        trained = data_signals.missing_shares(to.training)
         yield from data_signals.unseen(asked, self._schema)
         if len(asked) >= monitoring.fewest_rows:
             # Not of a few requests: what is missing comes and goes with the hours and the days.
+            trained = data_signals.missing_shares(to.training)
             yield from data_signals.missing(asked, trained, self._schema, monitoring)
             yield from self._drift(asked, to, good)
-            if PROBABILITY in asked and to.predictions is not None:
-                answers = asked[PROBABILITY].to_numpy(dtype=float)
-                yield model_signals.prediction_drift(answers, to.predictions, monitoring)
         if truth is None:
             return
         has = truth[self._label].notna().to_numpy()
@@ -175,6 +174,19 @@ class Monitor:
             yield from data_signals.skew(data_signals.statistics(asked.loc[has], self._schema), ingested, self._schema)
         if has.sum() >= monitoring.fewest_labels:
             yield from self._label_drift(truth.loc[has], to, good)
+
+    def _of_the_answers(self, asked: pd.DataFrame, to: Reference, truth: pd.DataFrame | None) -> Iterator[Signal]:
+        """What is seen of the answers of one version, in the terms of `_of_the_data`."""
+        monitoring = self._settings.monitoring
+        if SECONDS in asked:
+            took = model_signals.latency(asked[SECONDS].to_numpy(dtype=float), monitoring)
+            yield from [took] if took is not None else []
+        if len(asked) >= monitoring.fewest_rows and PROBABILITY in asked and to.predictions is not None:
+            answers = asked[PROBABILITY].to_numpy(dtype=float)
+            yield model_signals.prediction_drift(answers, to.predictions, monitoring)
+        if truth is None:
+            return
+        has = truth[self._label].notna().to_numpy()
         yield from model_signals.quality(
             truth[self._label].to_numpy(dtype=float)[has],
             asked[PROBABILITY].to_numpy(dtype=float)[has],

@@ -50,8 +50,8 @@ class Window(_Frozen):
         version: the served version.
         rows: requests in the window.
         labelled: of those, how many have their true label by now.
-        spans: the spans that those labels came with.
-        signals: in the order in which people read them.
+        spans: the spans that the labels of all its requests came with, whoever answered them.
+        signals: of the data, which all versions of the window share, and of this version's answers.
     """
 
     name: str

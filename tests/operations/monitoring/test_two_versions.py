@@ -1,0 +1,71 @@
+"""A window in which one version takes over from another."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from operations.monitoring import measure
+from operations.monitoring.reference import Reference
+from operations.monitoring.served import period_of
+from operations.serving import payload_log
+from pipeline import settings_file, store
+from pipeline.recorder import open_store
+from pipeline.run_record import RunRecord
+from tests.world import ROOT
+
+pytestmark = pytest.mark.component
+DAY = datetime(2013, 7, 1, tzinfo=UTC)
+ROWS = 2400
+
+
+def log(settings, day: datetime, versions: np.ndarray) -> None:
+    """A day of requests, each half a minute later and half a mile further than the one before."""
+    rows = {
+        payload_log.ID: [f"{day:%d}-{number}" for number in range(ROWS)],
+        payload_log.TIME: [day + timedelta(seconds=30 * number) for number in range(ROWS)],
+        payload_log.VERSION: versions,
+        payload_log.SHADOW: np.zeros(ROWS, bool),
+        "distance": np.linspace(100, 1300, ROWS, dtype=np.float32),
+        "probability": np.full(ROWS, 0.2, np.float32),
+    }
+    table = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
+    table = table.set_column(1, payload_log.TIME, table[payload_log.TIME].cast(pa.timestamp("us", tz="UTC")))
+    payload_log.write(Path(settings.payloads), table, f"all-{day:%Y%m%d}")
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return settings_file.load(
+        ROOT / "config" / "local.yaml", [f"workspace={tmp_path}", "monitoring.fewest_rows=1000", "alerts.webhook=false"]
+    )
+
+
+@pytest.fixture
+def monitor(settings, monkeypatch):
+    from tensorflow_metadata.proto.v0 import statistics_pb2
+
+    def nothing_known(_settings, _reader, version):
+        nothing = statistics_pb2.DatasetFeatureStatisticsList(datasets=[statistics_pb2.DatasetFeatureStatistics()])
+        return Reference(str(version), version, RunRecord(run_id="r", started=DAY), nothing, nothing, None)
+
+    monkeypatch.setattr(measure, "reference", nothing_known)
+    return measure.Monitor(settings, open_store(store.connection(settings)))
+
+
+def test_a_version_that_came_at_noon_is_not_blamed_for_having_seen_no_morning(settings, monitor):
+    log(settings, DAY, np.full(ROWS, 1))
+    log(settings, DAY + timedelta(days=1), np.repeat([1, 2], ROWS // 2))
+
+    (before,) = monitor.measure(period_of(DAY, "day"))
+    windows = monitor.measure(period_of(DAY + timedelta(days=1), "day"), [before])
+
+    assert [(each.version, each.rows) for each in windows] == [("1", ROWS // 2), ("2", ROWS // 2)]
+    for window in windows:
+        seen = {(each.kind, each.subject or each.name): each for each in window.signals}
+        assert seen["drift", "distance"].value < 0.01
+        assert not seen["drift", "distance"].exceeded
+        assert seen["traffic", "requests"].value == ROWS
