@@ -167,6 +167,7 @@ def test_tables_sort_by_click_and_by_key(open_page):
     heading.click()
     ascending = column(page, "Outcome")
     assert ascending == sorted(before)
+    page.wait_for_selector("thead th[aria-sort=ascending]", state="attached")
     assert heading.get_attribute("aria-sort") == "ascending"
     heading.locator("[tabindex='0'], button").first.focus()
     page.keyboard.press("Enter")
@@ -177,7 +178,9 @@ def test_numbers_sort_as_numbers(open_page):
     page = open_page("run")
     table = "#pipeline ~ .beside table"
     times = f"{table} tbody tr td:nth-child(3)"
+    page.wait_for_selector("html[data-plots=drawn]", state="attached")
     page.locator(f"{table} thead th", has_text="Time").click()
+    page.wait_for_selector(f"{table} thead th[aria-sort=ascending]", state="attached")
     order = page.eval_on_selector_all(times, "all => all.map(it => Number(it.dataset.order))")
     assert order == sorted(order)
     assert order[-1] > 1
