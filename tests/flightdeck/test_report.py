@@ -165,9 +165,9 @@ def test_tables_sort_by_click_and_by_key(open_page):
     heading = page.locator("main table.sortable thead th", has_text="Outcome")
     before = column(page, "Outcome")
     heading.click()
+    page.wait_for_selector("thead th[aria-sort=ascending]", state="attached")
     ascending = column(page, "Outcome")
     assert ascending == sorted(before)
-    page.wait_for_selector("thead th[aria-sort=ascending]", state="attached")
     assert heading.get_attribute("aria-sort") == "ascending"
     heading.locator("[tabindex='0'], button").first.focus()
     page.keyboard.press("Enter")
