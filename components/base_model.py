@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.common import resolver
 
+from components.blessings import blessed
 from components.span_example_gen import request
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ MODEL_BLESSING_KEY = "model_blessing"
 
 # Of the Trainer's inputs.
 _BASE_MODEL_KEY = "base_model"
-# The custom properties that TFX's Evaluator writes on the ModelBlessing artifact.
-_CURRENT_MODEL_ID, _BLESSED = "current_model_id", "blessed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +90,7 @@ class BaseModelStrategy(resolver.ResolverStrategy):
         """
         _require_keys(input_dict)
         now = _ingested(store, input_dict[EXAMPLES_KEY][0].mlmd_artifact)
-        models = {model.id: model for model in input_dict[MODEL_KEY]}
-        for blessing in sorted(input_dict[MODEL_BLESSING_KEY], key=lambda artifact: artifact.id, reverse=True):
-            model = models.get(blessing.get_int_custom_property(_CURRENT_MODEL_ID))
-            if model is None or blessing.get_int_custom_property(_BLESSED) != 1:
-                continue
+        for model, blessing in blessed(input_dict[MODEL_KEY], input_dict[MODEL_BLESSING_KEY]):
             history = list(_history(store, model.id))
             learned = {span for each in history for span in each.train}
             if history and history[0].identity == now.identity:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from tfx.dsl.components.common import resolver
 
+from components.blessings import blessed
+
 if TYPE_CHECKING:
     import ml_metadata as mlmd
     from tfx import types
@@ -19,10 +21,6 @@ if TYPE_CHECKING:
 CANDIDATE_KEY = "candidate"
 MODEL_KEY = "model"
 MODEL_BLESSING_KEY = "model_blessing"
-
-# The custom properties that TFX's Evaluator writes on the ModelBlessing artifact.
-_CURRENT_MODEL_ID = "current_model_id"
-_BLESSED = "blessed"
 
 
 class ChampionStrategy(resolver.ResolverStrategy):
@@ -65,12 +63,10 @@ class ChampionStrategy(resolver.ResolverStrategy):
         del store
         _require_keys(input_dict)
         candidates = {candidate.id for candidate in input_dict[CANDIDATE_KEY]}
-        others = {model.id: model for model in input_dict[MODEL_KEY] if model.id not in candidates}
+        others = [model for model in input_dict[MODEL_KEY] if model.id not in candidates]
         result = {CANDIDATE_KEY: list(input_dict[CANDIDATE_KEY]), MODEL_KEY: [], MODEL_BLESSING_KEY: []}
-        for blessing in sorted(input_dict[MODEL_BLESSING_KEY], key=lambda artifact: artifact.id, reverse=True):
-            champion = others.get(blessing.get_int_custom_property(_CURRENT_MODEL_ID))
-            if champion is not None and blessing.get_int_custom_property(_BLESSED) == 1:
-                return {**result, MODEL_KEY: [champion], MODEL_BLESSING_KEY: [blessing]}
+        for champion, blessing in blessed(others, input_dict[MODEL_BLESSING_KEY]):
+            return {**result, MODEL_KEY: [champion], MODEL_BLESSING_KEY: [blessing]}
         return result
 
 

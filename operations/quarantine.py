@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 from components.span_example_gen.marker import QUARANTINE
+from pipeline import whole_file
 from pipeline.recorder import user
 from pipeline.settings import Settings
 
@@ -72,16 +72,11 @@ def quarantine(
     found = Quarantined(
         span, reason.strip(), who or user() or "unknown", (when or datetime.now(UTC)).replace(microsecond=0)
     )
-    # Under a hidden name first, which the pipeline ignores: a marker is never there without its reason.
-    staged = folder / f".{QUARANTINE}-{os.getpid()}"
+    text = json.dumps({**found.as_json(), "span": span}, ensure_ascii=False, indent=2) + "\n"
     try:
-        with staged.open("w", encoding="utf-8") as file:
-            file.write(json.dumps({**found.as_json(), "span": span}, ensure_ascii=False, indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        staged.rename(folder / QUARANTINE)
+        # A marker is never there without its reason.
+        whole_file.write(folder / QUARANTINE, text)
     except OSError as error:
-        staged.unlink(missing_ok=True)
         raise QuarantineError(f"Span {span} cannot be marked in {folder}: {error.strerror}.") from None
     return found
 

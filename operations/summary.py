@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline import whole_file
 from pipeline.recorder import Recorder
 from pipeline.run_record import NodeRecord, Outcome, RunRecord
 
@@ -121,6 +121,4 @@ def finding(found: dict[str, Any]) -> str:
 
 def save(summary: RunSummary, folder: Path) -> None:
     """Writes ``summary.json``, whole or not at all."""
-    temporary = folder / ".summary.json"
-    temporary.write_text(summary.model_dump_json(indent=2), encoding="utf-8")
-    os.replace(temporary, folder / "summary.json")
+    whole_file.write(folder / "summary.json", summary.model_dump_json(indent=2))

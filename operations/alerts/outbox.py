@@ -13,10 +13,11 @@ import random
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from operations import sqlite_file
 from operations.alerts.alert import Alert
 
 _SCHEMA = """
@@ -234,23 +235,8 @@ class Outbox:
         with self._open() as database:
             return database.execute("SELECT min(due) FROM delivery WHERE delivered IS NULL").fetchone()[0]
 
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection of this call alone, so that any thread may call; commits at the end, or undoes."""
-        database = sqlite3.connect(self._file, timeout=30, isolation_level=None)
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            # WAL alone may lose the last transactions when the machine loses power.
-            database.execute("PRAGMA synchronous = FULL")
-            yield database
-            if database.in_transaction:
-                database.commit()
-        except BaseException:
-            if database.in_transaction:
-                database.rollback()
-            raise
-        finally:
-            database.close()
+    def _open(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
+        return sqlite_file.connection(self._file, write_ahead=True)
 
 
 def wait(attempts: int) -> float:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from operations import sqlite_file
 from operations.continuous.triggers import Kind, Trigger, pause
 
 _SCHEMA = """
@@ -269,22 +270,8 @@ class Queue:
             database.execute("BEGIN IMMEDIATE")
             yield database
 
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection of this call alone; commits at the end, or undoes."""
-        database = sqlite3.connect(self._file, timeout=30, isolation_level=None)
-        try:
-            # Not WAL, which needs memory that all share: on a cluster the file is on a volume.
-            database.execute("PRAGMA synchronous = FULL")
-            yield database
-            if database.in_transaction:
-                database.commit()
-        except BaseException:
-            if database.in_transaction:
-                database.rollback()
-            raise
-        finally:
-            database.close()
+    def _open(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
+        return sqlite_file.connection(self._file)
 
 
 def _end(database: sqlite3.Connection, run_id: str, outcome: str, detail: str, now: datetime) -> None:

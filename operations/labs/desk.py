@@ -18,6 +18,7 @@ from operations.labs import versions
 from operations.labs.catalogue import Lab, LabError
 from operations.labs.judgement import Verdict
 from operations.labs.source import read
+from pipeline import whole_file
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -115,7 +116,7 @@ class Desk:
                     "attempts": exercises.get(verdict.exercise, {}).get("attempts", 0) + 1,
                     "checked": datetime.now(UTC).isoformat(timespec="seconds"),
                 }
-            _replace(self.folder / PROGRESS, json.dumps(record, indent=2) + "\n")
+            whole_file.write(self.folder / PROGRESS, json.dumps(record, indent=2) + "\n")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -149,13 +150,4 @@ def _fill(folder: Path, begun: Path, last: str) -> None:
 def _write(notebook: NotebookNode, path: Path) -> None:
     import nbformat
 
-    _replace(path, nbformat.writes(notebook) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    whole_file.write(path, nbformat.writes(notebook) + "\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import itertools
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +23,7 @@ from operations.replay.plan import LEVELS, Plan, level_settings, month_of, of
 from operations.replay.recovery import outcome
 from operations.replay.result import FILE, Comparison, Event, FalseAlarms, Interval, Level, Month, Result
 from operations.replay.steps import Step
-from pipeline import stamp, store
+from pipeline import stamp, store, whole_file
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,12 +71,7 @@ def result(settings: Settings, root: Path, plan: Plan) -> Result:
 def save(found: Result, root: Path) -> Path:
     """Writes the document, whole or not at all."""
     file = root / FILE
-    staged = root / f".{FILE}-{os.getpid()}"
-    with staged.open("w", encoding="utf-8") as stream:
-        stream.write(found.model_dump_json(indent=2) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    staged.replace(file)
+    whole_file.write(file, found.model_dump_json(indent=2) + "\n")
     return file
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from operations.monitoring.served import Period, period_of
+from pipeline import whole_file
 from pipeline.settings import Fault, Replay, Settings
 
 LevelNumber = Literal[0, 1, 2]
@@ -189,12 +190,7 @@ def begin(root: Path, plan: Plan, fresh: bool) -> bool:
             )
         return True
     root.mkdir(parents=True, exist_ok=True)
-    staged = root / f".{_FILE}-{os.getpid()}"
-    with staged.open("w", encoding="utf-8") as file:
-        file.write(plan.model_dump_json(indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    staged.rename(known)
+    whole_file.write(known, plan.model_dump_json(indent=2) + "\n")
     return False
 
 

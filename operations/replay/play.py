@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 
 from operations.replay.plan import Plan, ReplayError
 from operations.replay.steps import Step
+from pipeline import whole_file
 from pipeline.settings import Settings
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -23,9 +24,7 @@ Listener = Callable[[int, Step], None]
 
 def keep_settings(root: Path, settings: Settings) -> None:
     """Writes the settings that all levels share beside the plan, for their processes."""
-    staged = root / f".settings-{os.getpid()}"
-    staged.write_text(json.dumps(settings.document(), indent=2), encoding="utf-8")
-    staged.replace(root / "settings.json")
+    whole_file.write(root / "settings.json", json.dumps(settings.document(), indent=2))
 
 
 def play(root: Path, plan: Plan, parallel: int, listener: Listener) -> None:

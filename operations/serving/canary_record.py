@@ -12,6 +12,8 @@ import os
 import socket
 from pathlib import Path
 
+from pipeline import whole_file
+
 _FOLDER = "canary"
 
 
@@ -52,9 +54,7 @@ def write(log: Path, version: int, record: CanaryRecord) -> None:
     folder = log / _FOLDER / str(version)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{socket.gethostname()}-{os.getpid()}.json"
-    temporary = target.with_name(f".{target.name}.part")
-    temporary.write_text(json.dumps(dataclasses.asdict(record)), encoding="utf-8")
-    os.replace(temporary, target)
+    whole_file.write(target, json.dumps(dataclasses.asdict(record)))
 
 
 def read(log: Path, version: int) -> CanaryRecord:

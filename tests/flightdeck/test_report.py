@@ -165,7 +165,7 @@ def test_tables_sort_by_click_and_by_key(open_page):
     heading = page.locator("main table.sortable thead th", has_text="Outcome")
     before = column(page, "Outcome")
     heading.click()
-    page.wait_for_selector("thead th[aria-sort=ascending]", state="attached")
+    page.locator("main table.sortable thead th[aria-sort=ascending]", has_text="Outcome").wait_for()
     ascending = column(page, "Outcome")
     assert ascending == sorted(before)
     assert heading.get_attribute("aria-sort") == "ascending"
@@ -180,7 +180,7 @@ def test_numbers_sort_as_numbers(open_page):
     times = f"{table} tbody tr td:nth-child(3)"
     page.wait_for_selector("html[data-plots=drawn]", state="attached")
     page.locator(f"{table} thead th", has_text="Time").click()
-    page.wait_for_selector(f"{table} thead th[aria-sort=ascending]", state="attached")
+    page.locator(f"{table} thead th[aria-sort=ascending]", has_text="Time").wait_for()
     order = page.eval_on_selector_all(times, "all => all.map(it => Number(it.dataset.order))")
     assert order == sorted(order)
     assert order[-1] > 1
