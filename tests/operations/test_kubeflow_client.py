@@ -355,7 +355,7 @@ def test_a_server_that_does_not_answer_is_left_after_a_while(server):
     with pytest.raises(UnreachableError, match=r"took a request but has not answered within 0\.2 s"):
         KubeflowPipelines(server.endpoint, answer_seconds=0.2).check()
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_a_server_of_something_else_is_noticed():
