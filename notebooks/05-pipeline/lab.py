@@ -17,8 +17,8 @@
 #
 # **Time.** 75 minutes, of which the machine takes three.
 #
-# **Before.** Labs 03 and 04: data validation, and one preprocessing for training and serving. Here they become two
-# nodes among thirteen. This is *level 1* of MLOps: what is deployed is no longer a model, but the pipeline that makes
+# **Before.** Labs 03 and 04: data validation, and one preprocessing for training and serving. Here they become some of
+# thirteen nodes. This is *level 1* of MLOps: what is deployed is no longer a model, but the pipeline that makes
 # models.
 
 # %%
@@ -205,6 +205,10 @@ assert key(**_asked) != key(**{**_asked, "settings": {"epochs": 3, "rate": 0.1}}
 assert key(**_asked) == key(**{**_asked, "settings": {"rate": 0.1, "epochs": 2}}), (
     "The order in which settings were written changes the key: nothing would ever come from the cache."
 )
+_deep, _turned = ({"model": dict(each)} for each in ([("a", 1), ("b", 2)], [("b", 2), ("a", 1)]))
+assert key(**{**_asked, "settings": _deep}) == key(**{**_asked, "settings": _turned}), (
+    "The order of settings inside of a section changes the key: nothing would ever come from the cache."
+)
 assert key(**_asked) == key(**{**_asked, "inputs": {"graph": [7], "examples": [2]}}), (
     "The order of the inputs' names changes the key: nothing would ever come from the cache."
 )
@@ -274,7 +278,8 @@ assert _given == {"train"}, "The set that was given has been changed."
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# Your prediction for another learning rate, which is a setting of the Trainer alone, and what really happens:
+# Your prediction for another learning rate and more epochs, which are settings of the Trainer alone, and what really
+# happens:
 
 # %%
 predicted = reruns(inputs, {"Trainer"})
@@ -286,7 +291,7 @@ print("ran:      ", ", ".join(sorted(node["node_id"] for node in third["nodes"] 
 figure, axis = plt.subplots(figsize=(9, 3.2))
 names = [node["node_id"] for node in first["nodes"]]
 for offset, (label, summary) in enumerate(
-    {"first": first, "the same again": second, "another learning rate": third}.items()
+    {"first": first, "the same again": second, "other settings of the Trainer": third}.items()
 ):
     seconds = {node["node_id"]: node["seconds"] for node in summary["nodes"]}
     places = [place + offset * 0.27 for place in range(len(names))]

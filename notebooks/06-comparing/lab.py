@@ -124,6 +124,12 @@ assert _low2 < 0 < _high2, "Two equally good models are told apart: 300 rows can
 assert interval(_labels, _noisy, _chance, 100, 7) == interval(_labels, _noisy, _chance, 100, 7), (
     "The same seed gives another interval."
 )
+assert interval(_labels, _noisy, _chance, 100, 7) != interval(_labels, _noisy, _chance, 100, 8), (
+    "The seed does nothing."
+)
+assert interval(_labels, _noisy, _chance, 5, 7) != interval(_labels, _noisy, _chance, 500, 7), (
+    "The number of resamples does nothing."
+)
 ### END HIDDEN TESTS
 
 # %%
@@ -215,6 +221,8 @@ assert 0.4 < _small < 0.6, (
     f"Of a range from 0.0001 to 1, {_small:.0%} of the draws are below 0.01, and half should be: "
     "each factor of ten is equally likely."
 )
+_drawn = [values["rate"] for values, _ in search({"rate": (10.0, 1000.0)}, 400, 1, lambda values: 0.0)]
+assert all(10 <= each <= 1000 for each in _drawn), "A value lies outside of its range: the ends are in the space."
 np.random.seed(1)
 _space = {"rate": (1e-4, 1.0), "x": [1, 2, 3]}
 _once = search(_space, 5, 4, lambda values: values["rate"])
@@ -256,7 +264,8 @@ plt.tight_layout()
 # ### Exercise `differences`
 #
 # Write `differences(one, other)` of two nested documents: a dict from the dotted name (`model.epochs`) to the pair of
-# values. What one of them lacks is `None` there. Lists are compared as a whole. `True` is not `1`, but `1` is `1.0`.
+# values. What one of them lacks is `None` there; a whole section that it lacks is listed value by value. Lists are
+# compared as a whole. `True` is not `1`, but `1` is `1.0`.
 
 
 # %% exercise="differences"
@@ -288,6 +297,9 @@ assert _found.get("new.x") == (None, 0), "What only the second document has is m
 assert differences(_other, _one).get("new.x") == (0, None), "What only the first document has is missing."
 assert "model.epochs" not in _found, "1 and 1.0 are the same setting."
 assert _found.get("model.on") == (True, 1), "True and 1 are not the same setting."
+assert set(_found) == {"same.a.b", "new.x", "model.on", "model.units"}, (
+    "Something else than a value is listed: of a section, only the values in it."
+)
 assert _found.get("model.units") == ([8, 4], [4, 8]), "Lists are compared as a whole, order included."
 ### END HIDDEN TESTS
 

@@ -114,6 +114,7 @@ assert ("C",) in _found, (
 assert math.isnan(_found[("C",)][1]), "Two rows cannot tell an AUC."
 assert (None,) in _found, "Rows whose value is missing belong to no slice: they are judged by nobody."
 assert math.isnan(_found[(None,)][1]), "Where all labels are the same there is no AUC."
+assert by_slice(_rows, ["city"], 6)[("A",)] == (6, 1.0), "A slice of exactly `least` rows is large enough."
 _crossed = by_slice(_rows, ["city", "hour"], 2)
 assert _crossed.get(("A", 1)) == (3, 1.0), "Two columns make a slice of each combination of their values."
 assert sum(number for number, _ in _crossed.values()) == len(_rows), "Some rows are in no slice, or in two."
@@ -153,7 +154,8 @@ plt.tight_layout()
 # - `may_lose`: it may be worse than the champion by at most so much. `champion` is `None` for the first model ever:
 #   then the absolute bounds decide alone.
 # - Either can be `None`: nothing is asked.
-# - A metric that is missing, or is NaN, was not measured; what was not measured has not passed.
+# - A metric that is missing, or is NaN, was not measured. A challenger without it has not passed, whatever is asked of
+#   it; nor has one that should be compared with a champion without it.
 # - Each reason names the metric.
 
 
@@ -207,6 +209,9 @@ assert any("auc" in each for each in _refused(auc=math.nan, champion=None)), (
 )
 assert any("auc" in each for each in refusals({"loss": 0.5, "shown": 0.0}, None, _rules)), (
     "A metric that is missing passes."
+)
+assert any("auc" in each for each in _refused(champion=(math.nan, 0.5))), (
+    "The champion's AUC is NaN, so nobody knows what the challenger loses, and it passes."
 )
 ### END HIDDEN TESTS
 
@@ -271,8 +276,8 @@ print("model 9 is compared with", champion(history, 9), "and model 7, once more,
 #
 # ## Check
 #
-# `flightdeck lab check 07`. Then change a threshold of `refusals` so that the good model does not pass either, and say
-# who should be allowed to do that.
+# `flightdeck lab check 07`. Then, in a new cell, call `refusals` with a `bound` that the good model does not pass either,
+# and say who should be allowed to do that.
 #
 # ## Take-away
 #

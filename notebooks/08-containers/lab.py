@@ -109,9 +109,12 @@ try:
 finally:
     _time.time, os.getuid = _clock, _uid
 with tarfile.open(fileobj=io.BytesIO(_made)) as _opened:
-    assert all(each.mtime < 10**8 for each in _opened.getmembers()), (
-        "Built a day later or by another user, the archive is another one."
-    )
+    _entries = _opened.getmembers()
+assert all(each.mtime < 10**8 for each in _entries), "Built a day later or by another user, the archive is another one."
+assert len({(each.uid, each.gid, each.uname, each.gname) for each in _entries}) == 1, "The files have several owners."
+assert all(each.uid == 0 and each.uname in ("", "root") for each in _entries), (
+    "Built a day later or by another user, the archive is another one: its files are owned by somebody."
+)
 assert layer(dict(reversed(_files.items()))) == _made, "The order in which the files are given changes the archive."
 assert layer({**_files, "c": b"x"}) != _made, "A file has changed and the archive has not."
 assert all(mode == 0o644 for _, mode in _read(_made).values()), "The mode of a file is not 0o644."
@@ -124,7 +127,7 @@ print(hashlib.sha256(code).hexdigest())
 # %% [markdown]
 # With layers, an image is easily made. This writes one in the format of the Open Container Initiative, the one that
 # registries speak: blobs named by digest, a configuration, a manifest that lists both, and an index with the *tag*.
-# `skopeo` or `docker load` could read the folder.
+# `skopeo` could read the folder, and `docker load` a tar archive of it.
 
 
 # %%
@@ -278,6 +281,26 @@ assert _changed(lambda service, deployment: service["spec"]["ports"][1].update(t
 assert _changed(lambda service, deployment: service["spec"]["ports"][1].pop("targetPort")) == [], (
     "Without a targetPort, requests go to the same port of the pod."
 )
+
+
+def _workload(kind, name, labels, ports, **more):
+    where = {"name": name, "namespace": "models"}
+    if kind == "Service":
+        return {"kind": kind, "metadata": where, "spec": {"selector": labels, "ports": [{"port": ports[0]}]}}
+    containers = [{"name": f"c{port}", "ports": [{"containerPort": port}]} for port in ports]
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "first"}, *containers]}}
+    return {"kind": kind, "metadata": where, "spec": {"template": template}}
+
+
+_several = [
+    _workload("Deployment", "other", {"app": "other"}, [80]),
+    _workload("Service", "z-lost", {"app": "nobody"}, [80]),
+    _workload("Service", "found", {"app": "web"}, [90]),
+    _workload("Service", "a-lost", {"app": "web"}, [70]),
+    _workload("Deployment", "web", {"app": "web", "tier": "front"}, [80, 90]),
+]
+assert "found" not in unreached(_several), "Any Deployment and any container may be the one that answers."
+assert unreached(_several) == ["a-lost", "z-lost"], "There may be several Services, and their names are sorted."
 ### END HIDDEN TESTS
 
 # %%
@@ -366,6 +389,17 @@ assert place([pod("a", 1, 1, 0, {"pool": "gpu"}, ["gpu"])], [_node("plain")]) ==
     "A toleration lets a pod onto tainted nodes, but its selector keeps it off all others."
 )
 assert place([pod("a", 1, 1, 1)], [_node("plain")]) == {"a": None}, "The node has no GPU, and the pod wants one."
+assert place([pod("a", 1, 5), pod("b", 1, 5)], [_node("one")]) == {"a": "one", "b": None}, (
+    "Memory that was given away is given away again."
+)
+_both = [pod(name, 1, 1, 1, {"pool": "gpu"}, ["gpu"]) for name in ("a", "b")]
+assert place(_both, [_gpu]) == {"a": "gpu", "b": None}, "Two pods were given the same GPU."
+assert place([pod("a", 1, 1, 0, {}, ["gpu"])], [_node("spot", taints=["gpu", "spot"])]) == {"a": None}, (
+    "A pod must tolerate every taint of a node, not only one of them."
+)
+assert place([pod("a", 1, 1, 0, {"pool": "gpu"})], [_node("one", labels={"once": "gpu"})]) == {"a": None}, (
+    "A label is a name and a value: another name with the same value is another label."
+)
 _before = [_node("one")]
 place([pod("a", 3, 1)], _before)
 assert _before == [_node("one")], "The nodes that were given have been changed; the next call would start with less."
@@ -420,8 +454,8 @@ plt.tight_layout()
 # %% [markdown]
 # ## Check
 #
-# Run `flightdeck lab check 08`. Then change the Trainer's `memory` above to 32Gi and predict where it goes, before you
-# run the cell.
+# Run `flightdeck lab check 08`. Then `place`, in a new cell, a Trainer that asks for a memory of 32Gi, and predict where
+# it goes before you run the cell.
 #
 # ## Take-away
 #

@@ -114,6 +114,9 @@ assert _asked["data"]["after"] == set(), "The first task waits for nothing."
 assert _asked["trainer"]["after"] == {"data", "transform"}, "The trainer waits for the data and for Transform."
 assert (_asked["trainer"]["gpus"], _asked["data"]["gpus"]) == (1, 0), "The trainer, and only it, asks for one GPU."
 assert _asked["trainer"]["selector"] == {"flightdeck.dev/pool": "gpu"}, "The node labels of the trainer are missing."
+assert (_asked["trainer"]["image"], _asked["data"]["image"]) == ("flightdeck:latest-gpu", "flightdeck:latest"), (
+    "The image of a task is not that of its container."
+)
 assert _asked["transform"]["selector"] == {}, "A task that says nothing of nodes has no labels: an empty dict."
 _other, _place = copy.deepcopy(spec), copy.deepcopy(platform)
 _components = _other["components"]
@@ -147,7 +150,7 @@ print(yaml.safe_dump(yaml.safe_load(CONFIG.read_text())["kubeflow"]["resources"]
 #
 # | missing | what happens |
 # |---|---|
-# | `gpus` | the pod lands on the GPU node, and sees no GPU there |
+# | `gpus` | the pod lands on the GPU node, and on GKE sees no GPU there; elsewhere it may see all, uncounted |
 # | `tolerations` | the pod waits for ever: the taint keeps it out |
 # | `node_selector` | with a toleration alone it takes any node with a GPU, also one of a dearer kind |
 # | an image with CUDA | TensorFlow finds no GPU and says so in a log that nobody reads |
@@ -161,8 +164,9 @@ print(yaml.safe_dump(yaml.safe_load(CONFIG.read_text())["kubeflow"]["resources"]
 # Somebody rents nodes labelled `accelerator=POOL` with the taint `TAINT` (any value, `NoSchedule`). Write
 # `on_gpus(count, pool, taint)`: the overrides, as for `--set`, with which the Trainer gets `count` GPUs there and the
 # image `flightdeck:cuda`, fails where it finds none, and everything else stays as it is in `config/kubeflow.yaml`.
-# An override is a string `key=value`; the value is YAML, so a whole section can be written as
-# `kubeflow.resources.Trainer={...}`, or key by key. `flightdeck config schema` explains every key.
+# An override is a string `key=value`; the value is YAML. A section that is written as a whole,
+# `kubeflow.resources.Trainer={...}`, takes the place of the old one with all its keys; key by key, as in
+# `kubeflow.resources.Trainer.cpu=8`, the others stay. `flightdeck config schema` explains every key.
 
 
 # %% exercise="on-gpus"
@@ -208,6 +212,10 @@ assert not any("nodeSelector" in each or "tolerations" in each for each in _othe
 _image = _executors["exec-trainer"]["container"]["image"]
 assert _image == "flightdeck:cuda", "The Trainer's image has no CUDA libraries."
 assert _executors["exec-data"]["container"]["image"] == "flightdeck:latest", "The other tasks' image has changed."
+_asked, _usual = _settings.kubeflow.resources["Trainer"], settings_file.load(CONFIG, []).kubeflow.resources["Trainer"]
+assert (_asked.cpu, _asked.memory) == (_usual.cpu, _usual.memory), (
+    "The Trainer asks for other processors or memory than in the file: a section that is written as a whole replaces it."
+)
 assert _settings.model.accelerator == "required", (
     "Without a GPU, the Trainer would train on the processor and not fail."
 )

@@ -39,8 +39,8 @@ from operations.replay import result
 # %% [markdown]
 # ## 1. Play the past
 #
-# In March to May of 2013, 1,500 requests a month are answered by a model that was trained on January and February. At
-# the end of each month its labels arrive. At *level 0* a person trains once and goes away. At *level 2* the loop looks
+# In March to May of 2013, 1,500 requests a month are answered by a model that was trained on January and judged on
+# February. At the end of each month its labels arrive. At *level 0* a person trains once and goes away. At *level 2* the loop looks
 # at each month, trains again, tries the new model beside the served one, and deploys it by itself. In April, somebody
 # renames an airline: `UA` becomes `U2`. Nobody is told.
 #
@@ -103,7 +103,7 @@ def divergence(reference: Sequence[float], current: Sequence[float], bins: int =
 # %% tests="divergence" points=2
 _random = np.random.default_rng(0)
 _one = _random.normal(0, 1, 4000)
-assert divergence(_one, _one) == 0, "A sample is 0 away from itself."
+assert abs(divergence(_one, _one)) < 1e-9, "A sample is 0 away from itself."
 _far = divergence(_one, _one + 2)
 assert not math.isnan(_far), "Where a bin of one of them is empty, it is NaN."
 assert _far > 0.2, "A sample that has moved by two deviations is far away."
@@ -219,10 +219,12 @@ plt.tight_layout()
 # Each version is a dict with `number`, `model`, `blessed`, and for a rollback `restores`: the number of the version
 # whose model it brought back (`None` otherwise).
 #
-# - The new version has the highest number plus one, the `model` of the version that it restores, and is blessed.
+# - The new version comes last. It has the highest number plus one, the `model` of the version that it restores, and is
+#   blessed.
 # - It restores the newest *earlier* version that holds another model than the served one, and a blessed one.
 # - Earlier than what? Than the served version; but if that is itself a rollback, earlier than the version that it
-#   restores. Else a second rollback would go forth again, to the model that was just found to be bad.
+#   restores (and so on, if that one is a rollback too). Else a second rollback would go forth again, to a model that was
+#   found to be bad.
 # - If there is none, raise `LookupError`.
 
 
@@ -263,6 +265,10 @@ assert _once[:3] == _three, "An earlier version is another one after the rollbac
 _twice = rolled_back(_once)
 assert _twice[-1]["model"] != "c", "A second rollback brings the model back that was found to be bad."
 assert _twice[-1] == _version(32, "a", restores=10), "A second rollback should go one model further back."
+_four = [*_three, _version(31, "b", restores=20), _version(40, "d")]
+assert rolled_back(rolled_back(_four))[-1]["model"] == "a", (
+    "A version that is restored may be a rollback itself: go on to the one that it restores, or a bad model comes back."
+)
 assert rolled_back([_version(1, "a"), _version(2, "b", blessed=False), _version(3, "c")])[-1]["model"] == "a", (
     "A model that was never blessed is served."
 )
@@ -320,6 +326,7 @@ for level in played.levels:
     spread = [[each.value - each.low for each in losses], [each.high - each.value for each in losses]]
     axis.errorbar(places, [each.value for each in losses], spread, fmt="o-", capsize=3, label=f"level {level.level}")
 axis.set_xticks(range(len(losses)), [f"{month.month} {month.fault or ''}" for month in played.levels[0].months])
+axis.set_xlabel("month, and its fault")
 axis.set_ylabel("log loss")
 axis.legend()
 plt.tight_layout()
