@@ -135,6 +135,10 @@ benchmark: setup-dev  ## Measure quality, ingestion and evaluation against their
 	@$(PY) benchmarks/ingestion.py
 	@$(PY) benchmarks/evaluation.py
 
+.PHONY: benchmark-gpu
+benchmark-gpu: setup-dev  ## Train on a GPU and on the processors of the same machine, small networks and large ones
+	@$(PY) -m benchmarks.accelerator
+
 .PHONY: replay
 replay: setup  ## Play the year month by month under each level of maturity, and measure what each is worth
 	@$(FLIGHTDECK) data prepare --config config/replay.yaml
