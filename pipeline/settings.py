@@ -263,6 +263,13 @@ class Monitoring(Section):
     )
     auc_may_lose: float = Field(default=0.03, ge=0, description="Against the evaluation of the served model.")
     log_loss_may_lose: float = Field(default=0.05, ge=0, description="Against the evaluation of the served model.")
+    auc_kept: float = Field(
+        default=0.4,
+        ge=0,
+        lt=1,
+        description="What must be left of the evaluation's AUC above 0.5, as a share, of the served or the previous "
+        "version. With less, the labels are doubted and not the model.",
+    )
     calibration: tuple[float, float] = Field(
         default=(0.7, 1.4), description="Lowest and highest mean prediction by mean label."
     )

@@ -187,29 +187,40 @@ class Monitor:
         if truth is None:
             return
         has = truth[self._label].notna().to_numpy()
+        labels, asked = truth[self._label].to_numpy(dtype=float)[has], asked.loc[has]
+        answers = asked[PROBABILITY].to_numpy(dtype=float)
         yield from model_signals.quality(
-            truth[self._label].to_numpy(dtype=float)[has],
-            asked[PROBABILITY].to_numpy(dtype=float)[has],
-            slices(asked.loc[has], monitoring.slices or self._settings.evaluation.gated_slices),
+            labels,
+            answers,
+            slices(asked, monitoring.slices or self._settings.evaluation.gated_slices),
             to.run.metrics,
             monitoring,
         )
-        yield from self._previous(asked.loc[has], truth[self._label].to_numpy(dtype=float)[has], to)
+        by_model = {f"version {to.version}": answers}
+        served_version, earlier = self._going_back
+        if earlier is not None and to.version == served_version and len(labels):
+            # Only asked of the served version: whether the one that a rollback would bring back had been better.
+            try:
+                theirs = self._answers_of(earlier, asked)
+            except (rescoring.RescoringError, LoadError) as error:
+                yield rescoring.unknown(earlier.number, str(error), monitoring)
+            else:
+                by_model[f"version {earlier.number}"] = theirs
+                yield rescoring.compared(labels, answers, theirs, earlier.number, monitoring)
+        told = model_signals.labels_told(self._label, labels, by_model, to.run.metrics, monitoring)
+        yield from [told] if told is not None else []
 
-    def _previous(self, asked: pd.DataFrame, labels: np.ndarray, to: Reference) -> Iterator[Signal]:
-        """Whether the version that a rollback would bring back would have been better. Only asked of the served one."""
-        monitoring, (served_version, earlier) = self._settings.monitoring, self._going_back
-        if earlier is None or to.version != served_version or not len(labels) or PROBABILITY not in asked:
-            return
-        try:
-            if self._earlier_model is None:
-                source = Registry(self._settings).source(earlier)
-                self._earlier_model = model.load(source or earlier.folder, earlier.number)
-            theirs = rescoring.answers(self._earlier_model, asked, PROBABILITY)
-        except (rescoring.RescoringError, LoadError) as error:
-            yield rescoring.unknown(earlier.number, str(error), monitoring)
-            return
-        yield rescoring.compared(labels, asked[PROBABILITY].to_numpy(dtype=float), theirs, earlier.number, monitoring)
+    def _answers_of(self, earlier: Version, asked: pd.DataFrame) -> np.ndarray:
+        """What the version that a rollback would bring back answers to the same requests, float64 [rows].
+
+        Raises:
+            RescoringError: the log does not have what it takes.
+            LoadError: it cannot be loaded.
+        """
+        if self._earlier_model is None:
+            source = Registry(self._settings).source(earlier)
+            self._earlier_model = model.load(source or earlier.folder, earlier.number)
+        return rescoring.answers(self._earlier_model, asked, PROBABILITY)
 
     @functools.cached_property
     def _going_back(self) -> tuple[str, Version | None]:

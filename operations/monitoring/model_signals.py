@@ -174,6 +174,60 @@ def interval(name: str, labels: np.ndarray, scores: np.ndarray, seed: int = 0) -
     return float(measure(np.ones(rows))), float(low), float(high)
 
 
+def labels_told(
+    label: str,
+    labels: np.ndarray,
+    answers: Mapping[str, np.ndarray],
+    expected: Mapping[str, float],
+    settings: Monitoring,
+) -> Signal | None:
+    """Whether any model still tells the positive rows from the negative ones; if none does, the labels are doubted.
+
+    The world moves a model's quality by degrees. One that was good and has fallen to chance within a window, together
+    with the one before it, on data that look as ever, has more likely been given labels that mean nothing: turned
+    round, joined to other rows, of another definition. The share of positive ones need not show it. Labels that are
+    turned round at random with probability p leave 1 - 2p of the AUC above 0.5, at equal classes (Menon et al.,
+    "Learning from Corrupted Binary Labels via Class-Probability Estimation", ICML 2015).
+
+    Args:
+        label: the name of the label.
+        labels: 0 or 1 [rows].
+        answers: which model -> its probabilities [rows].
+        expected: the metrics of the served model's evaluation, by name.
+        settings: say which share of the AUC above 0.5 must be left, and by how many labels that can be told.
+
+    Returns:
+        The AUC of the best of the models; exceeded when all of its interval is below the threshold. None if it cannot
+        be told.
+    """
+    rows, positives = len(labels), int((labels > 0.5).sum())
+    promised = expected.get("auc", 0.5)
+    if (
+        promised <= 0.5
+        or rows < settings.fewest_labels
+        or not (FEWEST_PER_LABEL <= positives <= rows - FEWEST_PER_LABEL)
+    ):
+        return None
+    found = {which: interval("auc", labels, scores) for which, scores in answers.items()}
+    best = max(found, key=lambda which: found[which][0])
+    value, low, high = found[best]
+    threshold = 0.5 + settings.auc_kept * (promised - 0.5)
+    exceeded = high < threshold
+    return Signal(
+        kind="label",
+        name="auc_kept",
+        subject=label,
+        value=value,
+        low=low,
+        high=high,
+        threshold=threshold,
+        exceeded=exceeded,
+        meaning=f"{label}: {best} tells the labels from each other with an AUC of {value:.3f} ({low:.3f} to "
+        f"{high:.3f}), {'less than' if exceeded else 'and at least'} {threshold:.3f}"
+        f"{', so they may mean nothing' if exceeded else ' is left'}; the evaluation promised {promised:.3f}",
+    )
+
+
 def traffic(rows: int, before: Sequence[int], settings: Monitoring) -> Signal:
     """The number of requests, beside that of the windows before.
 

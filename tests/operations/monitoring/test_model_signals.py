@@ -140,3 +140,52 @@ def test_the_slowest_answers_are_compared_with_what_is_asked_of_them(limit, exce
 
 def test_a_log_without_latencies_says_nothing_of_them():
     assert model_signals.latency(np.array([np.nan, np.nan]), SETTINGS) is None
+
+
+def told(labels, models, promised=0.9, **changes):
+    settings = SETTINGS.model_copy(update=changes)
+    return model_signals.labels_told("late", labels, models, {"auc": promised}, settings)
+
+
+@pytest.mark.parametrize("turned", [0.4, 0.5, 0.6])
+def test_labels_turned_round_at_random_are_doubted_whatever_their_share(turned):
+    labels, scores = answers(5000, 11)
+    poisoned = np.where(np.random.default_rng(1).random(5000) < turned, 1 - labels, labels)
+
+    found = told(poisoned, {"version 2": scores})
+
+    assert found is not None
+    assert found.exceeded
+    assert (found.kind, found.subject) == ("label", "late")
+    assert "may mean nothing" in found.meaning
+
+
+def test_labels_that_a_worse_model_still_tells_are_believed():
+    labels, scores = answers(5000, 12, slope=1.2)
+    assert 0.62 < metrics.roc_auc_score(labels, scores) < 0.75
+
+    found = told(labels, {"version 2": scores}, promised=0.8)
+
+    assert found is not None
+    assert not found.exceeded
+
+
+def test_a_broken_model_is_no_reason_to_doubt_the_labels_if_the_one_before_tells_them():
+    labels, scores = answers(5000, 13)
+    noise = np.random.default_rng(2).random(5000)
+
+    alone, together = told(labels, {"version 2": noise}), told(labels, {"version 2": noise, "version 1": scores})
+
+    assert alone is not None
+    assert alone.exceeded
+    assert together is not None
+    assert not together.exceeded
+    assert "version 1" in together.meaning
+
+
+def test_of_few_labels_or_of_a_model_that_promised_nothing_nobody_doubts():
+    labels, scores = answers(5000, 14)
+
+    assert told(labels[:500], {"version 2": scores[:500]}) is None
+    assert told(np.zeros(5000), {"version 2": scores}) is None
+    assert told(labels, {"version 2": scores}, promised=0.5) is None
