@@ -6,7 +6,9 @@ module is light to import: pandas and Arrow are loaded only when there is someth
 
 from __future__ import annotations
 
+import datetime
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +23,24 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FILE_NAME = "rows.parquet"
-MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "?")
-"""What stands for a missing value in a CSV, blanks around it or not. "None" does not: it is an honest category."""
+MISSING = (
+    *("", "NA", "na", "N/A", "n/a", "N/a", "#N/A", "<NA>"),
+    *("NaN", "nan", "NAN", "NULL", "null", "Null", "?"),
+)
+"""What stands for a missing value in a CSV, blanks around it or not.
+
+"None" and "-" do not: they are honest categories. Nor do "Na" and "Nan", which are names.
+"""
+NO_NUMBER = frozenset({*(each.lower() for each in MISSING), "none", "-", "--", "\u2013", "\u2014", "."})
+"""What stands for a missing value where numbers are expected, whatever its case."""
+FIRST_YEAR, LAST_YEAR = 1678, 2261
+"""From and to which moments put rows in order; what is further away stands for "never" or "unknown"."""
 
 _TRUTH = {"true": 1, "false": 0}
+_UTC = re.compile(r"(?<=\d) ?(?:UTC|Z)$", re.IGNORECASE)
+_ZONE = re.compile(r":.*(?:Z|[+-]\d\d(?::?\d\d)?)$")
+# The largest float64 that fits into either type.
+_LARGEST = {"int64": 2.0**63 - 1024, "float32": float.fromhex("0x1.fffffep+127")}
 
 
 class TableError(ValueError):
@@ -119,8 +135,13 @@ def _csv(path: Path) -> pd.DataFrame:
 
 def _parquet(path: Path) -> pd.DataFrame:
     import pandas as pd
+    import pyarrow as pa
 
     frame = pd.read_parquet(path)
+    # What pandas keeps as Arrow does can do less than its own types, and is the same data.
+    for place, kind in enumerate(frame.dtypes):
+        if isinstance(kind, pd.ArrowDtype):
+            frame.isetitem(place, pa.array(frame.iloc[:, place]).to_pandas().set_axis(frame.index))
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index(allow_duplicates=True)
     # A category of pandas is its value here, as it is in a CSV.
@@ -140,7 +161,7 @@ def column(frame: pd.DataFrame, name: str) -> Any:
 
 
 def numbers(values: pd.Series) -> pd.Series:
-    """Returns the values as float64; truth becomes 1 and 0, what is infinite becomes missing.
+    """Returns the values as float64; truth becomes 1 and 0, what is infinite or stands for nothing becomes missing.
 
     Raises:
         TableError: If a value is no number.
@@ -149,10 +170,15 @@ def numbers(values: pd.Series) -> pd.Series:
     import pandas as pd
 
     if isinstance(values.dtype, pd.StringDtype) or values.dtype == object:
-        lowered = values.astype("string").str.strip().str.lower()
-        values = lowered.map(_TRUTH).astype("Float64").fillna(pd.to_numeric(lowered, errors="coerce"))
-        if (wrong := lowered.notna() & values.isna() & ~lowered.isin(["nan"])).any():
-            raise TableError(f"Column '{values.name}' holds '{lowered[wrong].iloc[0]}', which is no number.")
+        text: Any = plain(values)
+        lowered = text.str.lower()
+        found = lowered.map(_TRUTH).astype("Float64").fillna(pd.to_numeric(lowered, errors="coerce"))
+        if (wrong := text.notna() & found.isna() & ~lowered.isin(NO_NUMBER)).any():
+            raise TableError(f"Column '{values.name}' holds '{text[wrong].iloc[0]}', which is no number.")
+        values = found
+    elif values.dtype.kind in "mM":
+        what = "moments" if values.dtype.kind == "M" else "lengths of time"
+        raise TableError(f"Column '{values.name}' holds {what}, which are no numbers.")
     converted = values.astype("Float64").to_numpy("float64", na_value=np.nan)
     return pd.Series(np.where(np.isfinite(converted), converted, np.nan), index=values.index, name=values.name)
 
@@ -161,7 +187,7 @@ def moments(values: pd.Series, unit: str | None = None) -> pd.Series:
     """Returns the values as moments in UTC; a text or moment without a zone is taken for UTC.
 
     Args:
-        values: Texts in ISO 8601, moments, or numbers.
+        values: Texts in ISO 8601, with or without UTC behind them, moments, or numbers.
         unit: Of numbers, which count from 1970: ``s``, ``ms``, ``us`` or ``ns``.
 
     Raises:
@@ -169,12 +195,67 @@ def moments(values: pd.Series, unit: str | None = None) -> pd.Series:
     """
     import pandas as pd
 
+    if values.dtype.kind == "M":
+        return pd.to_datetime(values, utc=True)
+    known: Any
+    if unit is not None:
+        known = numbers(values)
+        found = pd.to_datetime(known, unit=unit, utc=True, errors="coerce")
+    else:
+        known = plain(values)
+        found = parsed(known)
+    if (wrong := known.notna() & found.isna()).any():
+        text: Any = plain(values)
+        right = "in ISO 8601, such as 2024-01-05 or 2024-01-05 09:30:00" if unit is None else f"in {unit} since 1970"
+        raise TableError(f"Column '{values.name}' holds '{text[wrong].iloc[0]}', which is no moment {right}.")
+    return found
+
+
+def parsed(text: pd.Series) -> Any:
+    """Returns texts as moments in UTC, a Series; those that are none in ISO 8601 as missing ones."""
+    import numpy as np
+    import pandas as pd
+
+    cleaned = text.astype("string").str.replace(_UTC, "Z", regex=True)
+    # Apart, because pandas gives a moment without a zone the offset of the row before it.
+    zoned = cleaned.str.contains(_ZONE, regex=True, na=False)
+    found, plainly = (
+        pd.to_datetime(each, utc=True, format="ISO8601", errors="coerce")
+        for each in (cleaned.where(zoned), cleaned.mask(zoned))
+    )
+    found: Any = found.fillna(plainly)
+    if not (left := cleaned.notna() & found.isna()).any():
+        return found
+    # Nanoseconds reach from 1677 to 2262; the microseconds of the contract reach further.
+    far = np.array([_naive(each) for each in cleaned[left]], "datetime64[us]")
+    if np.isnat(far).all():
+        return found
+    found = found.dt.as_unit("us").copy()
+    found[left] = pd.Series(far).dt.tz_localize("UTC").array
+    return found
+
+
+def _naive(text: str) -> datetime.datetime | None:
+    """A moment without its zone, in UTC."""
     try:
-        if unit is not None:
-            return pd.to_datetime(numbers(values), unit=unit, utc=True)
-        return pd.to_datetime(values, utc=True, format="ISO8601" if values.dtype.kind != "M" else None)
-    except (ValueError, OverflowError, TypeError) as error:
-        raise TableError(f"Column '{values.name}' holds what is no moment: {error}.") from error
+        moment = datetime.datetime.fromisoformat(text)
+        return moment if moment.tzinfo is None else moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None
+
+
+def require_near(values: pd.Series, name: str) -> None:
+    """Refuses moments that cannot put rows in order: what no row is from, such as 9999-12-31 for "never".
+
+    Raises:
+        TableError: If there is one.
+    """
+    known: Any = values.dropna()
+    if (far := ~known.dt.year.between(FIRST_YEAR, LAST_YEAR)).any():
+        raise TableError(
+            f"'{name}' holds {known[far].iloc[0].date()}, and rows are put in order from {FIRST_YEAR} to {LAST_YEAR}; "
+            "correct it, or leave its row out."
+        )
 
 
 def label(values: pd.Series, positive: str, negative: str) -> pd.Series:
@@ -193,11 +274,19 @@ def label(values: pd.Series, positive: str, negative: str) -> pd.Series:
 
 
 def plain(values: pd.Series) -> pd.Series:
-    """Returns the values as text: whole numbers without a fraction, so that 1.0 is the same category as 1."""
+    """Returns the values as text: whole numbers without a fraction, so that 1.0 is the same category as 1.
+
+    Moments are in UTC, to the microsecond, whatever their resolution and the other ones are.
+    """
+    import numpy as np
     import pandas as pd
 
     if isinstance(values.dtype, pd.StringDtype) or values.dtype == object:
         return values.astype("string").str.strip().replace("", pd.NA)
+    if values.dtype.kind == "M":
+        when: Any = pd.to_datetime(values, utc=True).dt.tz_localize(None)
+        text = pd.Series(np.datetime_as_string(when.to_numpy("datetime64[us]")), values.index, "string", values.name)
+        return text.mask(values.isna())
     if values.dtype.kind == "f" and (values.dropna() % 1 == 0).all():
         return values.astype("Int64").astype("string")
     return values.astype("string")
@@ -310,7 +399,11 @@ def _array(values: pd.Series, declared: Column, kind: pa.DataType) -> pa.Array:
         return pa.array(plain(values), type=kind, from_pandas=True)
     if declared.type == "timestamp":
         return pa.array(moments(values).dt.floor("us"), type=kind, from_pandas=True)
-    converted = numbers(values)
+    converted: Any = numbers(values)
+    largest = _LARGEST[declared.type]
+    if (beyond := converted.abs() > largest).any():
+        reaches = f"{converted[beyond].iloc[0]:.3g}, and {declared.type} ends at {largest:.2g}"
+        raise TableError(f"Column '{declared.name}' holds {reaches}.")
     if declared.type == "int64" and (np.mod(converted, 1) > 0).any():
         raise TableError(f"Column '{declared.name}' is whole numbers by its contract, and has fractions here.")
     if declared.type == "int64":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from data.table import TableError, column, moments, numbers, plain
+from data.table import TableError, column, moments, numbers, plain, require_near
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,10 +34,11 @@ class Periods:
         """Returns the number of each row's span.
 
         Raises:
-            TableError: If a moment is missing, or before the first span.
+            TableError: If a moment is missing, before the first span, or too far away to order rows.
         """
-        when = moments(column(frame, self.column))
+        when: Any = moments(column(frame, self.column))
         _require(when, self.column)
+        require_near(when, self.column)
         year, month = map(int, self.first.split("-"))
         months = (when.dt.year - year) * 12 + when.dt.month - month
         if (months < 0).any():
@@ -61,13 +62,14 @@ class Parts:
         """Returns the number of each row's span.
 
         Raises:
-            TableError: If a value is missing.
+            TableError: If a value is missing, or a moment too far away to order rows.
         """
         import numpy as np
         import pandas as pd
 
         if isinstance(self.starts[0], str):
             values = moments(column(frame, self.column))
+            require_near(values, self.column)
             starts = pd.to_datetime(pd.Series(list(self.starts)), utc=True, format="ISO8601")
             edges, points = (each.dt.as_unit("ns").astype("int64").to_numpy() for each in (starts, values))
         else:

@@ -67,7 +67,7 @@ def compile_(
     as_json: Json = False,
 ) -> None:
     """Write the pipeline as a file for Kubeflow Pipelines. The same settings and code give the same bytes."""
-    settings = load_settings(config, with_image(overrides, image))
+    settings = _checkout_settings(config, with_image(overrides, image))
     compiled = _compile(settings, output, one_task_per_node, quiet=as_json)
     report = {"path": str(output), "tasks": list(compiled.tasks), "bytes": output.stat().st_size}
     typer.echo(
@@ -242,7 +242,7 @@ def kubeflow_settings(
     from operations.kubeflow import KubeflowError
     from pipeline.settings import SettingsError
 
-    settings = load_settings(config, overrides)
+    settings = _checkout_settings(config, overrides)
     if settings.kubeflow is None:
         raise KubeflowError(f"{config} has no `kubeflow` section; use --config config/kubeflow.yaml.")
     meant = {"window": "data.window", "push": "push.enabled", **settings.kubeflow.parameters}
@@ -253,6 +253,32 @@ def kubeflow_settings(
     except SettingsError as error:
         raise KubeflowError(f"--param: {str(error).removeprefix(f'{config}: ')}") from None
     return settings, settings.kubeflow
+
+
+def _checkout_settings(config: Path, overrides: list[str] | None) -> Settings:
+    """The settings, if the use case is in the checkout, of which alone there are images.
+
+    Raises:
+        KubeflowError: the use case is in a project of its own.
+    """
+    # Such a project has no settings for Kubeflow; that it is one is in those beside them.
+    beside = config.with_name(LOCAL_CONFIG.name)
+    if not config.is_file() and beside.is_file():
+        _require_checkout(load_settings(beside, None))
+    settings = load_settings(config, overrides)
+    _require_checkout(settings)
+    return settings
+
+
+def _require_checkout(settings: Settings) -> None:
+    from operations.kubeflow import KubeflowError
+    from pipeline.project import CHECKOUT
+
+    if settings.project != CHECKOUT:
+        raise KubeflowError(
+            f"There is no Kubeflow for the project {settings.project}: an image for Kubeflow holds Flightdeck's "
+            "checkout alone, and not its use case. `flightdeck run` runs it on this machine."
+        )
 
 
 def _yaml(text: str) -> str:

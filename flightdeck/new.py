@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,53 +38,77 @@ def new(
 
     destination = Path.cwd() / path
     creation.require_free(destination)
-    if not as_json:
-        typer.echo(f"Reading {source}")
-    made = plan.make(source, label, time, positive, known or (), after or ())
+    tell = (lambda line: None) if as_json else typer.echo
+    made = plan.make(source, label, time, positive, known or (), after or (), progress=tell)
+    tell(f"Writing {os.path.abspath(destination)}")
     created = creation.create(made, destination)
-    _report(made, created, as_json)
+    if as_json:
+        _document(made, created)
+        return
+    options = {"--label": [label], "--time": [time], "--positive": [positive], "--known": known, "--after": after}
+    given = [part for name, values in options.items() for each in values or () if each for part in (name, each)]
+    # Whole paths, because the next step is into another folder.
+    again = ["flightdeck", "new", str(created.path), "--from", os.path.abspath(source), *given]
+    _report(made, created, again)
 
 
-def _report(plan: Plan, created: Created, as_json: bool) -> None:
-    import json
-    import shlex
-
+def _groups(plan: Plan) -> dict[str, list[str]]:
+    """The names of columns by what they are for."""
     groups = {use: [each.name for each in plan.of(use)] for use in ("number", "category", "text", "key", "time")}
     groups["later"] = [each.name for each in plan.of("outcome") if not each.suspect]
-    if as_json:
-        report = {
-            "path": str(created.path),
-            "name": created.name,
-            "commit": created.commit,
-            "files": list(created.files),
-            "rows": len(plan.rows),
-            "unlabelled": plan.unlabelled,
-            "positive_rate": round(float(plan.rows[plan.label].mean()), 6),
-            "spans": len(plan.split.spans),
-            "columns": groups,
-            "dropped": plan.dropped,
-            "suspects": {each.name: round(each.alone or 0.0, 4) for each in plan.suspects},
-        }
-        typer.echo(json.dumps(report, indent=2))
-        return
+    return groups
+
+
+def _document(plan: Plan, created: Created) -> None:
+    import json
+
+    report = {
+        "path": str(created.path),
+        "name": created.name,
+        "commit": created.commit,
+        "uncommitted": created.uncommitted or None,
+        "files": list(created.files),
+        "rows": len(plan.rows),
+        "unlabelled": plan.unlabelled,
+        "positive_rate": round(float(plan.rows[plan.label].mean()), 6),
+        "spans": len(plan.split.spans),
+        "columns": _groups(plan),
+        "dropped": plan.dropped,
+        "untidy": {each.name: each.note for each in plan.untidy},
+        "suspects": {each.name: round(each.alone or 0.0, 4) for each in plan.suspects},
+    }
+    typer.echo(json.dumps(report, indent=2))
+
+
+def _report(plan: Plan, created: Created, again: list[str]) -> None:
+    import shlex
+
     rate = float(plan.rows[plan.label].mean())
     typer.echo(f"{len(plan.rows):,} rows, {rate:.1%} of them with {plan.label} = {plan.values[0]}")
     if plan.unlabelled:
         typer.echo(f"{plan.unlabelled:,} rows without a label are left out")
     typer.echo(f"Spans: {plan.split.why}\n")
-    for use, names in groups.items():
+    for use, names in _groups(plan).items():
         if names:
             typer.echo(f"{use:<10} {', '.join(names)}")
     for column, reason in plan.dropped.items():
         typer.echo(f"{'left out':<10} {column}: {reason}")
+    for each in plan.untidy:
+        typer.echo(f"{'untidy':<10} {each.name}: {each.note}")
+    folder = shlex.quote(str(created.path))
     if plan.suspects:
         typer.echo("\nSet aside, because alone they all but give the label away. Are they known at prediction time?")
-        for each in plan.suspects:
-            typer.echo(f"  {each.name:<28} AUC {each.alone:.3f}   if so: --known {each.name}")
-    typer.echo(
-        f"\nWrote {created.path}{'' if created.commit else '; nothing is committed, because git does not know you'}"
-    )
+        options = [["--known", plan.original(each.name)] for each in plan.suspects]
+        for each, option in zip(plan.suspects, options, strict=True):
+            typer.echo(f"  {each.name:<28} AUC {each.alone:.3f}   if so: {shlex.join(option)}")
+        typer.echo("If one is, do in the project what its README.md says, or make it anew, such as by:")
+        typer.echo(f"  rm -rf {folder} && {shlex.join([*again, *options[0]])}")
+    typer.echo(f"\nWrote {created.path}")
+    if created.commit is None:
+        typer.echo(f"Nothing is committed, because {created.uncommitted}. To commit it:")
+        for command in created.remedy:
+            typer.echo(f"  {command}")
     typer.echo(
         "To be reviewed: usecase/contract.yaml, when each column becomes known above all; README.md says what else"
     )
-    typer.echo(f"Next: cd {shlex.quote(str(created.path))} && make demo")
+    typer.echo(f"Next: cd {folder} && make demo")

@@ -7,6 +7,7 @@ import dataclasses
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,12 @@ from pathlib import Path
 from operations.new_project import files
 from operations.new_project.plan import Plan
 from pipeline.project import CHECKOUT
+
+_REPOSITORY = (("init", "--quiet", "--initial-branch", "main"), ("add", "."))
+_MESSAGE = "A new project, as flightdeck new wrote it"
+_ROLES = ("AUTHOR", "COMMITTER")
+_NO_GIT = "there is no git on this machine; install it first"
+_UNKNOWN = "git does not know you"
 
 
 class ProjectError(ValueError):
@@ -29,13 +36,17 @@ class Created:
         path: its folder.
         name: of the use case.
         files: that are in it, but for the data.
-        commit: the first commit; None if git does not know who commits, or is not there.
+        commit: the first commit; None if there is none.
+        uncommitted: why there is none; empty if there is one.
+        remedy: the commands that make one then.
     """
 
     path: Path
     name: str
     files: tuple[str, ...]
     commit: str | None
+    uncommitted: str = ""
+    remedy: tuple[str, ...] = ()
 
 
 def require_free(destination: Path) -> str:
@@ -80,15 +91,24 @@ def create(plan: Plan, destination: Path) -> Created:
             (staging / "source").mkdir()
             shutil.copyfile(plan.source, staging / "source" / files.source_name(plan))
             # The one file that knows where things are on this machine.
-            _write(staging / "local.mk", f"FLIGHTDECK := {CHECKOUT}\n")
-            commit = _commit(staging)
+            _write(staging / "local.mk", local_mk(CHECKOUT))
+            commit, problem = _commit(staging)
             os.sync()
             if destination.exists():
                 raise ProjectError(f"{destination} has come into being meanwhile; nothing is ever overwritten.")
             staging.rename(destination)
     except OSError as error:
         raise ProjectError(f"The project cannot be written to {destination}: {error.strerror or error}.") from error
-    return Created(destination, name, tuple(sorted(made)), commit)
+    return Created(destination, name, tuple(sorted(made)), commit, problem, _remedy(problem, destination))
+
+
+def local_mk(checkout: Path) -> str:
+    """The file that says where Flightdeck is, for make, which has signs of its own.
+
+    Args:
+        checkout: Flightdeck's folder.
+    """
+    return "FLIGHTDECK := " + str(checkout).replace("$", "$$").replace("#", r"\#") + "\n"
 
 
 @contextlib.contextmanager
@@ -116,24 +136,37 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _commit(folder: Path) -> str | None:
-    """Makes the folder a repository with one commit, as the person whom git knows here."""
+def _commit(folder: Path) -> tuple[str | None, str]:
+    """Makes the folder a repository with one commit, as the person whom git knows here; or says why it has none."""
     # Who commits, and nothing of a repository that may be running this as a hook: neither its folder nor its index.
     kept = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG")
     environment = {
         each: told for each, told in os.environ.items() if not each.startswith("GIT_") or each.startswith(kept)
     }
 
-    def git(*arguments: str) -> str | None:
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "commit.gpgsign=false", "-C", str(folder), *arguments]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, env=environment)
-        except FileNotFoundError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
 
-    if git("init", "--quiet", "--initial-branch", "main") is None or git("add", ".") is None:
-        return None
-    if git("commit", "--quiet", "--message", "A new project, as flightdeck new wrote it") is None:
-        return None
-    return git("rev-parse", "HEAD")
+    try:
+        for step in (*_REPOSITORY, ("commit", "--quiet", "--message", _MESSAGE)):
+            done = git(*step)
+            if done.returncode == 0:
+                continue
+            if step[0] == "commit" and any(git("var", f"GIT_{each}_IDENT").returncode for each in _ROLES):
+                return None, _UNKNOWN
+            said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
+            return None, f"git says: {said[-1]}"
+        return git("rev-parse", "HEAD").stdout.strip(), ""
+    except FileNotFoundError:
+        return None, _NO_GIT
+
+
+def _remedy(problem: str, folder: Path) -> tuple[str, ...]:
+    """The commands that make the first commit of a folder, once what they need is there."""
+    if not problem:
+        return ()
+    person = ("git config --global user.name 'YOUR NAME'", "git config --global user.email YOU@HOST")
+    steps = [] if problem == _UNKNOWN else [*_REPOSITORY]
+    commands = [shlex.join(["git", "-C", str(folder), *step]) for step in (*steps, ("commit", "-m", _MESSAGE))]
+    return (*(person if problem == _UNKNOWN else ()), *commands)

@@ -20,12 +20,12 @@ _TEMPLATES = {
     ".gitignore": "gitignore.j2",
     "pyproject.toml": "pyproject.toml.j2",
     "config/local.yaml": "local.yaml.j2",
-    "usecase/contract.yaml": "contract.yaml.j2",
     "usecase/prepare.py": "prepare.py.j2",
     "usecase/CARD.md": "CARD.md.j2",
     "tests/test_usecase.py": "test_usecase.py.j2",
     "tests/test_run.py": "test_run.py.j2",
 }
+_CONTRACT_TEMPLATE = "contract.yaml.j2"
 _SMALL = 20_000
 
 
@@ -47,10 +47,15 @@ def render(plan: Plan, name: str) -> dict[str, str]:
         lstrip_blocks=True,
         autoescape=False,  # None of these files is HTML.
     )
-    environment.filters |= {"scalar": _scalar, "quoted": _quoted, "literal": _literal}
+    environment.filters |= {
+        "scalar": _scalar, "quoted": _quoted, "literal": _literal, "cell": _cell, "comment": _comment
+    }  # fmt: skip
     facts = _facts(plan, name)
+    text = environment.get_template(_CONTRACT_TEMPLATE).render(facts)
+    contract = Contract.model_validate(yaml.safe_load(text))
+    facts["taken_in"] = _taken_in(contract, plan)
     made = {path: environment.get_template(template).render(facts) for path, template in _TEMPLATES.items()}
-    contract = Contract.model_validate(yaml.safe_load(made["usecase/contract.yaml"]))
+    made["usecase/contract.yaml"] = text
     made["usecase/schema.pbtxt"] = schema.schema(contract, plan.rows, plan.split.numbers)
     made["usecase/__init__.py"] = f'"""The use case: {name}."""\n'
     return made
@@ -78,6 +83,41 @@ def _quoted(text: str) -> str:
 def _literal(text: str) -> str:
     """A text in Python, as ruff would write it."""
     return repr(text) if '"' in text and "'" not in text else json.dumps(text, ensure_ascii=False)
+
+
+def _cell(text: str) -> str:
+    """A text in a cell of a table in Markdown, and on its line."""
+    return re.sub(r"([\\`*|])", r"\\\1", " ".join(text.split()))
+
+
+def _comment(text: str, indent: str = "") -> str:
+    """A text as a comment, in lines that can be read."""
+    return textwrap.fill(
+        text, 120, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_long_words=False
+    )  # fmt: skip
+
+
+def _taken_in(contract: Contract, plan: Plan) -> list[dict[str, str]]:
+    """What the schema says of each suspect if somebody makes it a feature, and before which feature."""
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    suspects = {each.name for each in plan.suspects}
+    if not suspects:
+        return []
+    change = {"known": "at_prediction", "role": "feature"}
+    columns = tuple(each.model_copy(update=change if each.name in suspects else {}) for each in contract.columns)
+    taken = contract.model_copy(update={"columns": columns})
+    made = text_format.Parse(schema.schema(taken, plan.rows, plan.split.numbers), schema_pb2.Schema())
+    lines = {each.name: text_format.MessageToString(each, as_utf8=True, as_one_line=True) for each in made.feature}
+    found, following = [], ""
+    for name in reversed(lines):
+        if name in suspects:
+            place = f"before the feature {following}" if following else "at the end"
+            found.insert(0, {"place": place, "lines": f"feature {{ {lines[name]} }}"})
+        else:
+            following = name
+    return found
 
 
 def _facts(plan: Plan, name: str) -> dict[str, Any]:
@@ -151,14 +191,13 @@ def _column(column: Inferred, plan: Plan) -> dict[str, Any]:
     roles = {"number": "feature", "category": "feature", "text": "feature", "time": "key"}
     late = column.use in ("label", "outcome")
     seen = column.range is not None and column.use != "label" and values.notna().any()
-    original = next((old for old, new in plan.renamed.items() if new == column.name), None)
     return {
         "name": column.name,
         "type": column.type,
         "known": "after_prediction" if late else "before" if column.use in ("key", "time") else "at_prediction",
         "role": roles.get(column.use, column.use),
         "nullable": column.nullable,
-        "meaning": _meaning(column, plan, original),
+        "meaning": _meaning(column, plan),
         "range": [_plain(each) for each in column.range] if column.range and column.use != "outcome" else None,
         "seen": f"{values.min():.6g} to {values.max():.6g}" if seen else None,
         "open": column.open and column.use != "outcome",
@@ -167,10 +206,11 @@ def _column(column: Inferred, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _meaning(column: Inferred, plan: Plan, original: str | None) -> str:
+def _meaning(column: Inferred, plan: Plan) -> str:
     if column.use == "label":
         return f"1 where the table says {plan.values[0]}, 0 where it says {plan.values[1]}. TO BE REVIEWED."
-    named = f"'{original}' in the table. " if original else ""
+    original = plan.original(column.name)
+    named = f"'{original}' in the table. " if original != column.name else ""
     return f"{named}TO BE REVIEWED."
 
 

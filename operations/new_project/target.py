@@ -10,7 +10,15 @@ FEWEST_ROWS = 100
 FEWEST_OF_A_CLASS = 20
 
 # What means yes and no where both stand together, in lower case.
-_PAIRS = (("1", "0"), ("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"), ("positive", "negative"))
+_PAIRS = (
+    ("1", "0"),
+    ("1.0", "0.0"),
+    ("true", "false"),
+    ("yes", "no"),
+    ("y", "n"),
+    ("t", "f"),
+    ("positive", "negative"),
+)
 
 
 class LabelError(ValueError):
@@ -69,5 +77,5 @@ def require_column(frame: Any, name: str, option: str) -> None:
 
     if name not in frame.columns:
         near = difflib.get_close_matches(name, list(frame.columns), n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"It has {', '.join(frame.columns)}."
+        hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(frame.columns)}."
         raise TableError(f"The table has no column '{name}', which {option} names; {hint}")

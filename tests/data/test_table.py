@@ -108,8 +108,12 @@ def test_a_span_that_is_no_longer_there_is_removed_but_not_what_somebody_else_pu
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("1200.5", "plenty", "Column 'income' holds 'plenty', which is no number"),
-        ("2024-02-01", "tomorrow", "'day' holds what is no moment"),
+        ("1200.5", "Plenty", "Column 'income' holds 'Plenty', which is no number"),
+        ("1200.5", "1e39", "Column 'income' holds 1e\\+39, and float32 ends at 3.4e\\+38"),
+        (",2.0,", ",1e19,", "Column 'cars' holds 1e\\+19, and int64 ends at 9.2e\\+18"),
+        ("2024-02-01", "Tomorrow", "'day' holds 'Tomorrow', which is no moment in ISO 8601, such as 2024-01-05 or"),
+        ("2024-02-01", "2024-02-30", "'day' holds '2024-02-30', which is no moment"),
+        ("2024-02-01", "9999-12-31", "'day' holds 9999-12-31, and rows are put in order from 1678 to 2261"),
         ("2024-01-05", "2023-12-31", "before span 1, which begins 2024-01"),
         ("2024-02-11", "", "'day' is missing in 1 rows"),
         (",2.0,", ",2.5,", "'cars' is whole numbers by its contract"),
@@ -177,6 +181,56 @@ def test_a_field_of_blanks_is_missing_and_blanks_around_a_value_are_no_part_of_i
         ["1", None, "x y"],
         [None, None, "two\nlines"],
     ]
+
+
+def test_what_stands_for_nothing_is_missing_and_what_may_be_a_name_is_not(tmp_path: Path):
+    nothing = ["N/A", "n/a", "N/a", "NA", "na", "NaN", "nan", "NULL", "null", "#N/A", "<NA>", "?"]
+    names = ["None", "-", "Na", "Nan", "naan"]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b", *(f"{value},1" for value in nothing + names)]))
+
+    assert table.read(tmp_path / "rows.csv")["a"].dropna().tolist() == names
+
+
+def test_numbers_are_missing_where_a_word_for_nothing_stands_and_refused_where_there_are_none():
+    words = pd.Series(["1.5", "-", "None", "n/a", " NULL ", "\u2013", "TRUE", "inf"], name="a")
+
+    assert table.numbers(words).astype(object).where(table.numbers(words).notna(), None).tolist() == [
+        1.5, None, None, None, None, None, 1.0, None,
+    ]  # fmt: skip
+    days = pd.Series(pd.date_range("2024-01-01", periods=2), name="a")
+    for values in (days, days.dt.tz_localize("UTC"), days - days[0]):
+        with pytest.raises(TableError, match=r"Column 'a' holds (moments|lengths of time), which are no numbers"):
+            table.numbers(values)
+
+
+def test_moments_of_all_kinds_are_read_alike():
+    texts = ["2021-01-29 10:00:00 UTC", "2021-01-29T11:00:00.000+0100", "2021-01-29 10:00", "2021-01-29 10:00:00Z"]
+    fractions = table.moments(pd.Series(["2021-01-29 10:00:00.123456 UTC", None, " 9999-12-31 23:59:59 UTC"]))
+
+    assert table.moments(pd.Series(texts)).unique().tolist() == [pd.Timestamp("2021-01-29 10:00", tz="UTC")]
+    assert fractions.isna().tolist() == [False, True, False]
+    assert [fractions[0].microsecond, fractions[2].year] == [123456, 9999]
+
+
+def test_a_moment_of_parquet_has_one_name_whatever_the_others_and_their_resolution():
+    days = pd.Series(pd.to_datetime(["2024-01-01T00:00", "2024-01-02T10:00"]))
+    names = table.plain(days)
+
+    assert table.plain(days[:1]).tolist() == names[:1].tolist()
+    for unit in ("s", "ms", "us"):
+        assert table.plain(days.dt.as_unit(unit).dt.tz_localize("UTC")).equals(names)
+    assert table.plain(pd.Series([pd.NaT, days[0]])).isna().tolist() == [True, False]
+
+
+def test_a_frame_of_arrow_is_read_like_any_other(tmp_path: Path):
+    frame = pd.DataFrame({"a": [1.5, None], "b": pd.to_datetime(["2024-01-01", "2024-01-02"]), "c": ["x", "y"]})
+    frame.convert_dtypes(dtype_backend="pyarrow").to_parquet(tmp_path / "rows.parquet")
+    read = table.read(tmp_path / "rows.parquet")
+
+    assert not [kind for kind in read.dtypes if isinstance(kind, pd.ArrowDtype)]
+    assert table.numbers(read["a"])[0] == 1.5
+    assert table.moments(read["b"])[1].day == 2
+    assert table.plain(read["c"]).tolist() == ["x", "y"]
 
 
 def test_the_named_index_of_a_frame_is_a_column(tmp_path: Path):

@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 PROGRAMS = ("flightdeck", "make", "pytest")
 # What a person reads as "and so on".
 _ETC = ("...", "\u2026")
+_HELP = ("-h", "--help")
 
 
 def command_lines(markdown: str) -> Iterator[str]:
@@ -40,7 +41,8 @@ def mistake(line: str, program: Any) -> str | None:
     """What the command line would not understand of a line that begins with ``flightdeck``, or None.
 
     Values are not looked at: they may be placeholders. ``[--option]`` is an option that may be left out, and ``a | b``
-    a choice between two commands of the same group or between two options.
+    a choice between two commands of the same group or between two options. A command with nothing behind it is its
+    name, as a sentence uses it; with anything else, all that it requires must be there, unless ``...`` stands for it.
 
     Args:
         line: the line.
@@ -88,10 +90,20 @@ def _choices(tokens: list[str], commands: set[str]) -> Iterator[list[str]]:
 
 def _wrong(command: Any, tokens: list[str]) -> str | None:
     try:
-        _, rest, _ = command.make_parser(typer.Context(command)).parse_args(list(tokens))
+        given, rest, _ = command.make_parser(typer.Context(command)).parse_args(list(tokens))
     except typer.TyperException as error:
         return str(error)
     if all(each in _ETC for each in rest):
-        return None
+        return _missing(command, given) if tokens and not rest and not {*_HELP}.intersection(tokens) else None
     inner = getattr(command, "commands", {}).get(rest[0])
     return f"there is no `{rest[0]}`" if inner is None else _wrong(inner, rest[1:])
+
+
+def _missing(command: Any, given: dict[str, Any]) -> str | None:
+    if any(given.get(each.name) in _ETC for each in command.params if each.param_type_name == "argument"):
+        return None
+    for each in command.params:
+        if each.required and not given.get(each.name):
+            called = each.opts[0] if each.param_type_name == "option" else each.metavar or each.name.upper()
+            return f"`{called}` is missing"
+    return None

@@ -1,4 +1,4 @@
-"""`flightdeck new` on two public datasets: from the table to a pushed model and an answered request.
+"""`flightdeck new`: what it says, and on two public datasets from the table to a pushed model and an answered request.
 
 Nothing of Flightdeck's own packages is changed for either. One is in scikit-learn, numbers without time; the other in
 TFX, trips of taxis with time, categories, text, gaps, and a column that is known too late.
@@ -22,11 +22,161 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.e2e
+e2e = pytest.mark.e2e
+unit = pytest.mark.unit
 
 ROOT = Path(__file__).parents[2]
 # Seconds instead of a good model.
 SMALL = ("model.epochs=4", "evaluation.importance_rows=0", "infra_validation.requests=4")
+
+
+def loans(folder: Path, rows: int = 400) -> Path:
+    """A table of which two columns give the label away; names and folder are as people write them."""
+    import numpy as np
+    import pandas as pd
+
+    random = np.random.default_rng(0)
+    told = np.arange(rows) % 2
+    path = folder / "my loans.csv"
+    pd.DataFrame(
+        {
+            "opened at": pd.date_range("2023-01-01", periods=rows, freq="D").astype(str),
+            "amount": random.normal(0, 1, rows).round(3),
+            "paid back": told + random.normal(0, 0.1, rows).round(3),
+            "fee": 3 * told + random.normal(0, 0.1, rows).round(3),
+            "good?": np.where(told, "ja", "nein"),
+        }
+    ).to_csv(path, index=False)
+    return path
+
+
+LOANS = ("--label", "good?", "--time", "opened at", "--positive", "ja")
+
+
+@pytest.fixture
+def new(tmp_path: Path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """Runs `flightdeck new` in an empty folder: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "T")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "t@example.org")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        from flightdeck.__main__ import main
+
+        monkeypatch.setattr(sys, "argv", ["flightdeck", "new", *arguments])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        assert isinstance(code, int)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@unit
+def test_what_is_set_aside_is_taken_in_by_the_command_that_is_shown(new, tmp_path: Path):
+    table = loans(tmp_path)
+    code, out, err = new("a b", "--from", str(table), *LOANS, "--after", "amount", "--known", "fee")
+    assert (code, err) == (0, "")
+    assert "paid_back                    AUC 1.000   if so: --known 'paid back'" in out
+    command = out[out.index("  rm -r") :].splitlines()[0].strip()
+    removal, again = command.split(" && ")
+    assert shlex.split(removal) == ["rm", "-rf", str(tmp_path / "a b")]
+
+    program, verb, *arguments = shlex.split(again)
+    assert (program, verb) == ("flightdeck", "new")
+    subprocess.run(removal, shell=True, check=True)
+    code, out, err = new(*arguments)
+    assert (code, err) == (0, "")
+    assert re.search(r"^number +paid_back, fee$", out, re.MULTILINE)
+    assert re.search(r"^later +amount$", out, re.MULTILINE)
+    assert "Set aside" not in out
+
+
+@unit
+def test_numbers_that_are_not_written_as_such_are_named(new, tmp_path: Path):
+    table = loans(tmp_path)
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(f"{line},{'income' if n == 0 else f'${7 * n % 11}.50'}" for n, line in enumerate(lines)))
+    _, out, _ = new("shop", "--from", str(table), *LOANS)
+    _, document, _ = new("other", "--from", str(table), *LOANS, "--json")
+
+    assert re.search(r"^untidy +income: All values are numbers but for signs and separators, as in ", out, re.MULTILINE)
+    assert list(json.loads(document)["untidy"]) == ["income"]
+
+
+@unit
+def test_each_step_has_a_line_before_it_is_done_and_a_document_has_none(new, tmp_path: Path):
+    table = loans(tmp_path)
+    _, out, _ = new("shop", "--from", str(table), *LOANS)
+    _, document, err = new("other", "--from", str(table), *LOANS, "--json")
+
+    assert out.splitlines()[:4] == [
+        f"Reading {table}",
+        "Looking at 5 columns of 400 rows",
+        "Sharing out the rows",
+        f"Writing {tmp_path / 'shop'}",
+    ]
+    assert json.loads(document)["rows"] == 400
+    assert json.loads(document)["uncommitted"] is None
+    assert err == ""
+
+
+@unit
+def test_without_git_the_commands_that_help_are_named(new, tmp_path: Path, monkeypatch):
+    table = loans(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    _, out, _ = new("shop", "--from", str(table), *LOANS)
+    _, document, _ = new("other", "--from", str(table), *LOANS, "--json")
+
+    assert (
+        "\nNothing is committed, because there is no git on this machine; install it first. To commit it:\n  git -C "
+        in out
+    )
+    assert json.loads(document)["commit"] is None
+    assert json.loads(document)["uncommitted"] == "there is no git on this machine; install it first"
+
+
+@unit
+def test_somebody_whom_git_does_not_know_is_told_how_to_say_who_it_is(new, tmp_path: Path, monkeypatch):
+    for name in ("AUTHOR_NAME", "COMMITTER_NAME", "AUTHOR_EMAIL", "COMMITTER_EMAIL"):
+        monkeypatch.delenv(f"GIT_{name}")
+    options = {"COUNT": "1", "KEY_0": "user.useConfigOnly", "VALUE_0": "true", "GLOBAL": "/dev/null", "NOSYSTEM": "1"}
+    for name, value in options.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    _, out, _ = new("shop", "--from", str(loans(tmp_path)), *LOANS)
+
+    assert "because git does not know you. To commit it:\n  git config --global user.name 'YOUR NAME'\n" in out
+    assert f"\n  git -C {tmp_path / 'shop'} commit -m " in out
+
+
+@unit
+def test_kubeflow_is_refused_in_a_project_with_the_reason(new, tmp_path: Path):
+    new("shop", "--from", str(loans(tmp_path)), *LOANS)
+    commands = [
+        ["compile"], ["submit"], ["upload"], ["sweep"], ["schedule", "--every", "7d"], ["status", "RUN"],
+        ["compile", "--config", "config/local.yaml"], ["submit", "--config", "config/local.yaml"],
+        ["promote", "RUN", "--cron", "0 3 * * 1"],
+    ]  # fmt: skip
+    program = (
+        "import json, sys\nfrom flightdeck.__main__ import main\n"
+        "for words in json.loads(sys.argv[1]):\n    sys.argv = ['flightdeck', 'kubeflow', *words]\n"
+        "    try:\n        main()\n    except SystemExit as end:\n        assert end.code == 2, words\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(commands)],
+        cwd=tmp_path / "shop", capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert set(done.stderr.splitlines()) == {
+        f"There is no Kubeflow for the project {tmp_path / 'shop'}: an image for Kubeflow holds Flightdeck's checkout "
+        "alone, and not its use case. `flightdeck run` runs it on this machine."
+    }
+    assert len(done.stderr.splitlines()) == len(commands)
 
 
 def tumours(folder: Path) -> Path:
@@ -64,6 +214,12 @@ class Project:
             [sys.executable, "-m", "flightdeck", *arguments], cwd=self.path, capture_output=True, text=True, timeout=900
         )
 
+    def make(self, target: str) -> str:
+        """What a target of its own Makefile prints."""
+        done = subprocess.run(["make", target], cwd=self.path, capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
     def git(self, *arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=self.path, capture_output=True, text=True, check=True).stdout
 
@@ -76,7 +232,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
 
 @pytest.fixture(scope="module")
 def project_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Project]:
-    """Makes the project of a dataset, with prepared spans and a run, once."""
+    """Makes the project of a dataset, with prepared spans and a run, once; trips by `make`, as a person does."""
 
     @functools.cache
     def make(name: str) -> Project:
@@ -93,9 +249,13 @@ def project_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Proj
         )
         assert made.returncode == 0, made.stderr
         project = Project(folder / name, json.loads(made.stdout))
-        project.flightdeck("data", "prepare", "--json")
-        summary = json.loads(project.flightdeck("run", "--json"))
-        return dataclasses.replace(project, report=project.report | {"summary": summary})
+        if name == "trips":
+            assert "pushed as version" in project.make("demo")
+        else:
+            project.flightdeck("data", "prepare", "--json")
+            project.flightdeck("run", "--json")
+        shown = json.loads(project.plain("runs", "show", "latest", "--json").stdout)
+        return dataclasses.replace(project, report=project.report | {"run": shown})
 
     return make
 
@@ -106,6 +266,7 @@ def project(request: pytest.FixtureRequest, project_of: Callable[[str], Project]
     return project_of(request.param)
 
 
+@e2e
 def test_time_words_gaps_and_what_is_known_too_late_are_found(project_of: Callable[[str], Project]):
     project = project_of("trips")
 
@@ -116,17 +277,18 @@ def test_time_words_gaps_and_what_is_known_too_late_are_found(project_of: Callab
     assert "tips" not in (project.path / "config" / "local.yaml").read_text()
 
 
+@e2e
 def test_the_model_is_pushed_and_better_than_chance(project: Project):
-    summary = project.report["summary"]
+    run = project.report["run"]
 
-    assert summary["outcome"] == "pushed"
+    assert run["outcome"] == "pushed"
     auc = {"tumours": 0.95, "trips": 0.8}[project.path.name]
-    assert auc < summary["metrics"]["auc"] < 1
+    assert auc < run["metrics"]["auc"] < 1
 
 
+@e2e
 def test_the_run_is_stamped_with_both_commits(project: Project):
-    shown = json.loads(project.plain("runs", "show", "latest", "--json").stdout)
-    record = shown.get("record", shown)
+    record = project.report["run"]
 
     assert record["use_case_commit"] == project.git("rev-parse", "HEAD").strip()
     assert record["use_case_dirty"] is False
@@ -134,6 +296,7 @@ def test_the_run_is_stamped_with_both_commits(project: Project):
     assert f"Use case    {record['use_case_commit']}, nothing changed" in project.plain("runs", "show", "latest").stdout
 
 
+@e2e
 def test_a_request_is_answered(project: Project):
     command = [sys.executable, "-m", "flightdeck", "serve", "--port", "0", "--grpc-port", "0"]
     process = subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -155,6 +318,12 @@ def test_a_request_is_answered(project: Project):
         process.wait()
 
 
+@e2e
+def test_its_own_tests_pass(project_of: Callable[[str], Project]):
+    assert re.search(r"^=+ 5 passed", project_of("tumours").make("test"), re.MULTILINE)
+
+
+@e2e
 def test_the_run_is_made_again_to_the_last_bit_and_not_with_other_code(project_of: Callable[[str], Project]):
     project = project_of("tumours")
     again = json.loads(project.plain("runs", "reproduce", "latest", "--json").stdout)
@@ -162,7 +331,7 @@ def test_the_run_is_made_again_to_the_last_bit_and_not_with_other_code(project_o
 
     prepare = project.path / "usecase" / "prepare.py"
     prepare.write_text(prepare.read_text() + "\n# changed\n")
-    run = project.report["summary"]["run_id"]
+    run = project.report["run"]["run_id"]
     refused = project.plain("runs", "reproduce", run)
     assert refused.returncode == 2
     assert "Code: usecase/prepare.py has changed." in refused.stderr

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -62,7 +64,7 @@ def test_names_become_those_that_tensors_can_have_and_are_translated_in_the_prep
 
     assert contract.label == "bought"
     assert [column.name for column in contract.columns] == [
-        "customer_no", "seen_at", "price", "c_2nd_visit", "gr_e", "remark", "refund", "bought",
+        "customer_no", "seen_at", "price", "c_2nd_visit", "grosse", "remark", "refund", "bought",
     ]  # fmt: skip
     assert contract.column("c_2nd_visit").values is not None
     assert set(contract.column("c_2nd_visit").values or ()) == {"yes", "no", 'don\'t know: "ask"'}
@@ -76,7 +78,7 @@ def test_what_gives_the_label_away_is_no_feature_and_its_comment_asks(project: P
     assert Contract.model_validate(yaml.safe_load(text)).column("refund").role == "outcome"
     assert "Set aside: alone it all but gives the label away (AUC 1.000). Is it known at prediction time?" in text
     assert settings["features"]["numeric"] == ["price"]
-    assert settings["features"]["categorical"] == ["c_2nd_visit", "gr_e"]
+    assert settings["features"]["categorical"] == ["c_2nd_visit", "grosse"]
     assert settings["features"]["text"] == ["remark"]
     assert "currency: it has the same value in every row" in text
 
@@ -126,10 +128,42 @@ def test_without_a_name_for_git_nothing_is_committed_and_the_project_is_whole(ta
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "user.useConfigOnly")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "true")
+    created = creation.create(plan.make(table, "bought?"), tmp_path / "my shop")
+
+    assert created.commit is None
+    assert created.uncommitted == "git does not know you"
+    assert (tmp_path / "my shop" / "Makefile").is_file()
+    # What is said to help does, once git knows somebody.
+    assert created.remedy[:2] == (
+        "git config --global user.name 'YOUR NAME'",
+        "git config --global user.email YOU@HOST",
+    )
+    for name in ("AUTHOR_NAME", "COMMITTER_NAME", "AUTHOR_EMAIL", "COMMITTER_EMAIL"):
+        monkeypatch.setenv(f"GIT_{name}", "someone@example.org")
+    done = subprocess.run(" && ".join(created.remedy[2:]), shell=True, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    status = subprocess.run(["git", "status", "--short"], cwd=tmp_path / "my shop", capture_output=True, text=True)
+    assert (status.stdout, status.stderr) == ("", "")
+
+
+def test_without_git_nothing_is_committed_and_what_is_missing_is_git(table: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     created = creation.create(plan.make(table, "bought?"), tmp_path / "shop")
 
     assert created.commit is None
-    assert (tmp_path / "shop" / "Makefile").is_file()
+    assert created.uncommitted == "there is no git on this machine; install it first"
+    assert created.remedy[0] == f"git -C {tmp_path / 'shop'} init --quiet --initial-branch main"
+
+
+def test_why_else_git_commits_nothing_is_said_in_its_own_words(table: Path, tmp_path: Path, monkeypatch):
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'fatal: no more disk' >&2\nexit 128\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    created = creation.create(plan.make(table, "bought?"), tmp_path / "shop")
+
+    assert created.uncommitted == "git says: fatal: no more disk"
 
 
 def test_the_repository_of_a_hook_that_runs_it_is_left_alone(table: Path, tmp_path: Path, monkeypatch):
@@ -144,9 +178,9 @@ def test_the_repository_of_a_hook_that_runs_it_is_left_alone(table: Path, tmp_pa
 
 def test_a_column_that_somebody_vouches_for_is_a_feature(table: Path):
     found = plan.make(table, "bought?", known=["refund"], after=["price"])
-    as_in_the_contract = plan.make(table, "bought", "seen_at", known=["refund"], after=["gr_e"])
+    as_in_the_contract = plan.make(table, "bought", "seen_at", known=["refund"], after=["grosse"])
 
-    assert [each.name for each in as_in_the_contract.of("outcome")] == ["gr_e"]
+    assert [each.name for each in as_in_the_contract.of("outcome")] == ["grosse"]
     assert [each.name for each in found.of("number")] == ["refund"]
     assert [each.name for each in found.of("outcome")] == ["price"]
     assert found.suspects == ()
@@ -160,6 +194,24 @@ def test_a_column_that_somebody_vouches_for_is_a_feature(table: Path):
         ({"label": "bought?", "time": "bought?"}, TableError, "cannot be both the label and the time"),
         ({"label": "bought?", "known": ["refund"], "after": ["refund"]}, TableError, "both --known and --after"),
         ({"label": "bought?", "known": ["rfund"]}, TableError, "which --known names; did you mean 'refund'"),
+        ({"label": "bought?", "known": ["nothing like it"]}, TableError, "which --known names; it has customer no., "),
+        ({"label": "bought?", "known": ["bought?"]}, TableError, "'bought' is the label, so --known cannot name it"),
+        ({"label": "bought?", "after": ["bought"]}, TableError, "'bought' is the label, so --after cannot name it"),
+        (
+            {"label": "bought?", "time": "seen at", "known": ["seen at"]},
+            TableError,
+            "'seen_at' is the time, so --known cannot name it",
+        ),
+        (
+            {"label": "bought?", "time": "seen at", "after": ["seen_at"]},
+            TableError,
+            "'seen_at' is the time, so --after cannot name it",
+        ),
+        (
+            {"label": "bought?", "known": ["currency"]},
+            TableError,
+            "'currency' is left out, so --known cannot name it: it has the same value in every row",
+        ),
         ({"label": "bought?", "time": "remark"}, TableError, "must be moments in ISO 8601 or numbers"),
         ({"label": "größe"}, LabelError, "has 3 values .* must have exactly two"),
         ({"label": "currency"}, LabelError, r"has 1 value \(EUR\)"),
@@ -217,12 +269,86 @@ def test_any_character_in_names_and_values_comes_back_as_it_was(made_from: Calla
     project = made_from({"\U0001f697": [words[n // 2 % 4] for n in range(ROWS)]}, values=("\U0001f622", words[0]))
     contract = Contract.load(project / "usecase" / "contract.yaml")
 
-    assert set(contract.column("column").values or ()) == {*words}
-    assert contract.column("column").meaning.startswith("'\U0001f697' in the table.")
+    assert set(contract.column("column_1").values or ()) == {*words}
+    assert contract.column("column_1").meaning.startswith("'\U0001f697' in the table.")
     assert disagreements(contract, project / "usecase" / "schema.pbtxt") == []
     rows = prepared(project)
-    assert {row["column"] for row in rows} == {*words}
+    assert {row["column_1"] for row in rows} == {*words}
     assert sum(row["label"] for row in rows) == ROWS // 2
+
+
+@pytest.fixture(scope="module")
+def leaky(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of which four columns are set aside: a number, one with gaps, words, and one behind the label."""
+    folder = tmp_path_factory.mktemp("leaky")
+    random = np.random.default_rng(5)
+    told = np.arange(ROWS) % 2
+    frame = pd.DataFrame(
+        {
+            "paid back": told + random.normal(0, 0.1, ROWS),
+            "size": random.normal(0, 1, ROWS),
+            "gaps": np.where(told == 1, 3.0 * told, np.nan),
+            "verdict": np.where(random.random(ROWS) < 0.01, "open", np.where(told == 1, "good", "bad")),
+            "label": told,
+            "later": 7 * told + np.arange(ROWS) % 3,
+        }
+    )
+    frame.to_csv(folder / "rows.csv", index=False)
+    return creation.create(plan.make(folder / "rows.csv", "label"), folder / "loans").path
+
+
+def own_tests(project: Path) -> subprocess.CompletedProcess[str]:
+    """The tests of a project that take no run."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_usecase.py"],
+        cwd=project, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_the_tests_of_a_project_pass_and_are_those_of_its_own(leaky: Path):
+    done = own_tests(leaky)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout
+
+
+def test_what_was_set_aside_becomes_a_feature_by_what_the_readme_says(leaky: Path, tmp_path: Path):
+    """As a person follows it: by the lines that it shows, in the places that it names."""
+    project = tmp_path / "loans"
+    shutil.copytree(leaky, project)
+    readme = (project / "README.md").read_text()
+    contract, schema, settings = (
+        project / each for each in ("usecase/contract.yaml", "usecase/schema.pbtxt", "config/local.yaml")
+    )
+    told = re.findall(
+        r"^ +# (before the feature \w+|at the end)\n +(feature \{ name: \"(\w+)\" .*\})$", readme, re.MULTILINE
+    )
+    assert [name for _, _, name in told] == ["paid_back", "gaps", "verdict", "later"]
+    assert "known: at_prediction" in readme
+    assert "role: feature" in readme
+    assert "flightdeck new" not in readme
+
+    for place, lines, name in told:
+        text = contract.read_text()
+        column = re.search(rf"  - name: {name}\n(.*\n)*?(?=  - name|\Z)", text)
+        assert column is not None
+        changed = column[0].replace("known: after_prediction", "known: at_prediction").replace(
+            "role: outcome", "role: feature"
+        )  # fmt: skip
+        contract.write_text(text.replace(column[0], changed))
+        text = schema.read_text()
+        following = place.removeprefix("before the feature ")
+        at = len(text) if place == "at the end" else text.index(f'feature {{\n  name: "{following}"')
+        schema.write_text(f"{text[:at]}{lines}\n{text[at:]}")
+    settings.write_text(
+        settings.read_text()
+        .replace("numeric: [size]", "numeric: [size, paid_back, gaps, later]")
+        .replace("categorical: []", "categorical: [verdict]")
+    )
+    done = own_tests(project)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["label", "number"])
@@ -252,6 +378,69 @@ def test_blank_fields_are_missing_values(made_from: Callable[..., Path]):
     assert (sum(row["charges"] is None for row in rows), sum(row["colour"] is None for row in rows)) == (12, 15)
 
 
+def test_few_kinds_of_rows_are_shared_out_one_by_one_and_everything_says_so(tmp_path: Path):
+    """Of 2,000 rows twelve kinds, one of them more frequent than all others; some of no known label."""
+    random = np.random.default_rng(3)
+    kinds = np.where(random.random(2000) < 0.6, 0, random.integers(0, 12, 2000))
+    told = np.where(random.random(2000) < 0.1, "", np.where(random.random(2000) < 0.4, "yes", "no"))
+    frame = pd.DataFrame({"class": [f"class {each % 4}" for each in kinds], "sex": kinds // 4 % 3, "y": told})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    found = plan.make(tmp_path / "rows.csv", "y")
+    project = creation.create(found, tmp_path / "shop").path
+    rows = prepared(project)
+    sizes = [row["rows"] for row in json.loads((project / "workspace/spans/preparation.json").read_text())["spans"]]
+
+    assert "only 12 of the" in found.split.why
+    assert sizes == [int((found.split.numbers == span).sum()) for span in found.split.spans]
+    assert min(sizes) > len(rows) / 5 * 0.8
+    assert len({row["row_id"] for row in rows}) == len(rows) == len(found.rows)
+    assert max(map(len, (project / "usecase/prepare.py").read_text().splitlines())) <= 120
+    for file in ("README.md", "usecase/prepare.py", "usecase/CARD.md", "usecase/contract.yaml"):
+        said = " ".join((project / file).read_text().replace("#", " ").split())
+        assert "Equal rows are in several parts, because only 12 of the" in said, file
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (("no", "yes"), ("yes", "no")),
+        (("0", "1"), ("1", "0")),
+        (("n\no", "y|es"), ("y\\|es", "n o")),
+        (("a\\", "*b*"), ("\\*b\\*", "a\\\\")),
+    ],
+)
+def test_the_card_says_whose_share_it_gives_in_a_table_that_stays_one(made_from, values, shown):
+    card = (made_from({}, values=values) / "usecase" / "CARD.md").read_text()
+
+    assert f"| Content | 600 labelled rows; 50.0 % have the label {shown[0]} |\n" in card
+    assert f"| Label | `label` is 1 where the table says {shown[0]}, 0 where it says {shown[1]} |\n" in card
+
+
+def test_the_makefile_runs_a_flightdeck_whose_folder_has_any_name(made_from: Callable[..., Path], tmp_path: Path):
+    project = made_from({})
+    place = tmp_path / "my $(tools) #1"
+    (place / ".venv/bin").mkdir(parents=True)
+    (place / "requirements").mkdir()
+    programs = {
+        "requirements/install.sh": '#!/bin/sh\necho "install.sh $*"\n',
+        ".venv/bin/python": f'#!/bin/sh\n[ "$1" != -m ] && exec "{sys.executable}" "$@"\necho "python $*"\n',
+        # As requirements/link.sh writes it.
+        ".venv/bin/flightdeck": f"#!{place}/.venv/bin/python\nimport sys\nprint('flightdeck', *sys.argv[1:])\n",
+    }
+    for program, text in programs.items():
+        (place / program).write_text(text)
+        (place / program).chmod(0o755)
+    (project / "local.mk").write_text(creation.local_mk(place))
+
+    for target, said in {
+        "demo": ["install.sh runtime", "flightdeck data prepare", "flightdeck run"],
+        "test": ["install.sh runtime", "install.sh dev", "python -m pytest"],
+        "serve": ["install.sh runtime", "flightdeck serve"],
+    }.items():
+        done = subprocess.run(["make", target], cwd=project, capture_output=True, text=True)
+        assert (done.stdout.splitlines(), done.stderr) == (said, "")
+
+
 @pytest.mark.parametrize(
     ("values", "positive", "expected"),
     [
@@ -259,7 +448,7 @@ def test_blank_fields_are_missing_values(made_from: Callable[..., Path]):
         (["False", "True"], None, "True"),
         (["n", "Y"], None, "Y"),
         (["good", "bad"], "bad", "bad"),
-        (["1.0", "0.0"], "1.0", "1.0"),
+        (["1.0", "0.0"], None, "1.0"),
         (["good", "bad"], None, "say which one is predicted"),
         (["1", "2"], None, "say which one is predicted"),
     ],
@@ -281,6 +470,43 @@ def test_too_few_rows_are_refused(tmp_path: Path):
 
     with pytest.raises(LabelError, match="There are 60 rows with the label 'b'"):
         plan.make(path, "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("age;income;y\n" + "41;1000;0\n" * 9, "is separated by ';': write it with commas"),
+        ("age;income;y\n" + "41,5;1000,7;0\n" * 9, "is separated by ';': write it with commas"),
+        ("age\tincome\ty\n" + "41\t1000\t0\n" * 9, "is separated by tabs: write it with commas"),
+        ("y\n" + "0\n1\n" * 300, "has no column from which the label could be predicted"),
+        ('"a;b;c",y\n' + "0,1\n" * 9, "The label 'y' has 1 value"),
+        (",,y\n" + "1,2,0\n" * 9, "2 columns of the table .* have no name: name them in its first line"),
+        (
+            ",index,y\n" + "1,2,0\n" * 9,
+            "has a column without a name, and one called 'index', as that would be: name both",
+        ),
+        ("a,b,y\n1,2\n1,2,0,4,5\n", "cannot be read: Error tokenizing"),
+        ("a,a,y\n" + "1,2,0\n" * 9, "has two columns 'a'"),
+    ],
+)
+def test_what_is_unusual_about_a_table_is_said_in_words_of_its_first_line(tmp_path: Path, text: str, message: str):
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+
+    with pytest.raises(ValueError, match=message) as caught:
+        plan.make(path, "y")
+    assert "\n" not in str(caught.value)
+
+
+def test_two_columns_of_one_name_in_parquet_are_named(tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table([[1.0, 2.0], [3.0, 4.0], [0, 1]], names=["x", "x", "y"]), path)
+
+    with pytest.raises(TableError, match="has two columns 'x': give one of them another name"):
+        plan.make(path, "y")
 
 
 @pytest.mark.parametrize("role", ["label", "time"])

@@ -1,0 +1,72 @@
+"""Reads a table for the first time; why it cannot be read is said in words of its first line, if that is the reason."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data import table
+from data.table import TableError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SEPARATORS = {";": "';'", "\t": "tabs"}
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The table, as `data.table.read` reads it.
+
+    Args:
+        path: CSV or Parquet.
+
+    Raises:
+        TableError: it cannot be read.
+    """
+    try:
+        frame = table.read(path)
+    except TableError as error:
+        if told := _problem(path):
+            raise TableError(told) from error
+        raise
+    # With another separator than commas each row is one field, if no number has a comma.
+    if len(frame.columns) == 1 and (told := _problem(path)):
+        raise TableError(told)
+    return frame
+
+
+def _problem(path: Path) -> str:
+    """What is wrong with the names of the columns, in one sentence; empty if nothing is."""
+    try:
+        line, names = ("", _of_parquet(path)) if path.name.lower().endswith(".parquet") else _of_csv(path)
+    # What cannot even be opened has been told in other words. Those of pandas and Arrow are ValueErrors.
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile):
+        return ""
+    for mark, called in _SEPARATORS.items():
+        if line.count(mark) > line.count(","):
+            return f"The table {path} is separated by {called}: write it with commas."
+    if names.count("") > 1:
+        return f"{names.count('')} columns of the table {path} have no name: name them in its first line."
+    if "" in names and "index" in names:
+        return f"The table {path} has a column without a name, and one called 'index', as that would be: name both."
+    twice = next((name for name in names if names.count(name) > 1), None)
+    return f"The table {path} has two columns '{twice}': give one of them another name." if twice else ""
+
+
+def _of_csv(path: Path) -> tuple[str, list[str]]:
+    """The first line, and the names in it."""
+    import pandas as pd
+
+    # By pandas, which knows archives, as the one field that it is for a separator that no text has.
+    options: dict = {"header": None, "nrows": 1, "dtype": "string", "keep_default_na": False}
+    line = str(pd.read_csv(path, sep="\x1f", quoting=csv.QUOTE_NONE, **options).iloc[0, 0])
+    return line, [name.strip() for name in next(csv.reader([line], skipinitialspace=True))]
+
+
+def _of_parquet(path: Path) -> list[str]:
+    import pyarrow.parquet as pq
+
+    return [str(name).strip() for name in pq.read_schema(path).names]
