@@ -22,6 +22,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.makefiles import make
+
 e2e = pytest.mark.e2e
 unit = pytest.mark.unit
 
@@ -216,7 +218,7 @@ class Project:
 
     def make(self, target: str) -> str:
         """What a target of its own Makefile prints."""
-        done = subprocess.run(["make", target], cwd=self.path, capture_output=True, text=True, timeout=900)
+        done = make(target, self.path)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -235,7 +237,7 @@ def project_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Proj
     """Makes the project of a dataset, with prepared spans and a run, once; trips by `make`, as a person does."""
 
     @functools.cache
-    def make(name: str) -> Project:
+    def made_of(name: str) -> Project:
         table, options = CASES[name]
         folder = tmp_path_factory.mktemp(name)
         person = {"NAME": "T", "EMAIL": "t@example.org"}
@@ -257,7 +259,7 @@ def project_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Proj
         shown = json.loads(project.plain("runs", "show", "latest", "--json").stdout)
         return dataclasses.replace(project, report=project.report | {"run": shown})
 
-    return make
+    return made_of
 
 
 @pytest.fixture(params=CASES)

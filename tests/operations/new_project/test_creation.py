@@ -21,6 +21,7 @@ from data.table import TableError
 from operations.new_project import creation, plan
 from operations.new_project.creation import ProjectError
 from operations.new_project.target import LabelError
+from tests.makefiles import make
 
 pytestmark = pytest.mark.unit
 
@@ -437,7 +438,7 @@ def test_the_makefile_runs_a_flightdeck_whose_folder_has_any_name(made_from: Cal
         "test": ["install.sh runtime", "install.sh dev", "python -m pytest"],
         "serve": ["install.sh runtime", "flightdeck serve"],
     }.items():
-        done = subprocess.run(["make", target], cwd=project, capture_output=True, text=True)
+        done = make(target, project)
         assert (done.stdout.splitlines(), done.stderr) == (said, "")
 
 

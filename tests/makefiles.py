@@ -1,0 +1,16 @@
+"""Runs `make` as a person does, also where the tests themselves were started by `make`."""
+
+import os
+import subprocess
+from pathlib import Path
+
+# What a make tells those that it starts: its options, such as `-n`, and that it is one of several.
+_OF_THE_OUTER = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
+
+
+def make(target: str, folder: Path, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+    """Runs a target of a folder's Makefile, and returns what came of it."""
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_THE_OUTER}
+    return subprocess.run(
+        ["make", target], cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+    )
