@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.opened_pages import SCREENS, check_usable, opening
 from tests.services.browser import browser as launched
@@ -171,6 +172,7 @@ def test_tables_sort_by_click_and_by_key(open_page):
     assert heading.get_attribute("aria-sort") == "ascending"
     heading.locator("[tabindex='0'], button").first.focus()
     page.keyboard.press("Enter")
+    page.locator("main table.sortable thead th[aria-sort=descending]", has_text="Outcome").wait_for()
     assert column(page, "Outcome") == ascending[::-1]
 
 
@@ -192,7 +194,7 @@ def test_links_lead_from_the_runs_to_a_run_to_its_card_and_back(open_page, pages
     page.wait_for_selector("html[data-plots=drawn]", state="attached")
     assert page.inner_text("h1") == f"Run {pages['run'].parent.name}"
     page.locator(".sections a", has_text="Slices").click()
-    assert page.evaluate("location.hash") == "#slices"
+    page.wait_for_function("location.hash == '#slices'")
     page.locator(".sections a", has_text="Model card").click()
     page.wait_for_selector("html[data-plots=drawn]", state="attached")
     assert page.inner_text("h1").startswith("Model card")
@@ -208,7 +210,10 @@ def test_another_metric_can_be_chosen(open_page):
     before = page.eval_on_selector_all(axis, "all => all.map(it => it.textContent)")
     options = page.eval_on_selector_all("select option", "all => all.map(it => it.value)")
     page.select_option("select", options[-1])
-    assert page.eval_on_selector_all(axis, "all => all.map(it => it.textContent)") != before
+    page.wait_for_function(
+        "([axis, before]) => `${[...document.querySelectorAll(axis)].map(it => it.textContent)}` != `${before}`",
+        arg=[axis, before],
+    )
 
 
 def test_the_threshold_can_be_moved(open_page):
@@ -220,18 +225,19 @@ def test_the_threshold_can_be_moved(open_page):
 
     before = cells()
     assert sum(before.values()) == 1500
-    where = page.get_attribute("#plot-roc svg .layer_2_marks path, #plot-roc svg .mark-symbol path", "transform")
+    mark = "#plot-roc svg .layer_2_marks path, #plot-roc svg .mark-symbol path"
+    where = page.get_attribute(mark, "transform")
+    told = page.locator(".confusion output")
     page.focus("#threshold")
     page.keyboard.press("Home")
-    assert page.inner_text(".confusion output") == "0.00"
+    expect(told).to_have_text("0.00")
     assert cells()["tn"] == cells()["fn"] == 0
     assert cells()["tp"] == before["tp"] + before["fn"]
     page.keyboard.press("End")
+    expect(told).not_to_have_text("0.00")
     assert cells()["tp"] + cells()["fp"] < before["tp"] + before["fp"]
     page.keyboard.press("Home")
-    assert (
-        page.get_attribute("#plot-roc svg .layer_2_marks path, #plot-roc svg .mark-symbol path", "transform") != where
-    )
+    expect(page.locator(mark).first).not_to_have_attribute("transform", where)
 
 
 def test_plots_follow_the_colour_scheme(open_page):
@@ -258,10 +264,10 @@ def test_more_columns_are_drawn_when_they_are_opened(open_page):
 def test_the_keyboard_reaches_the_content_first(open_page):
     page = open_page("run")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.wait_for_function("document.activeElement.textContent == 'Skip to the content'")
     assert page.evaluate("document.activeElement.getBoundingClientRect().top") >= 0
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "content"
+    page.wait_for_function("document.activeElement.id == 'content'")
     page.keyboard.press("Tab")
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline != "none"
