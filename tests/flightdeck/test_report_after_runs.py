@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from playwright.sync_api import expect
 
 from operations.replay.result import FILE
 from tests.opened_pages import SCREENS, check_usable, opening
@@ -67,13 +68,13 @@ def test_links_lead_from_the_runs_to_what_came_after_and_back(open_page):
     page = open_page("index")
     page.locator("header a", has_text="Monitoring").click()
     page.wait_for_selector("html[data-plots=drawn]", state="attached")
-    assert page.inner_text("h1") == f"Monitoring of {USE_CASE}"
+    expect(page.locator("h1")).to_have_text(f"Monitoring of {USE_CASE}")
     page.locator("header a", has_text="Replay celsius").click()
     page.wait_for_selector("html[data-plots=drawn]", state="attached")
-    assert page.inner_text("h1") == "Replay celsius"
+    expect(page.locator("h1")).to_have_text("Replay celsius")
     page.locator("header a", has_text="Runs").click()
     page.wait_for_selector("html[data-plots=drawn]", state="attached")
-    assert page.inner_text("h1") == f"Runs of {USE_CASE}"
+    expect(page.locator("h1")).to_have_text(f"Runs of {USE_CASE}")
 
 
 def test_another_signal_can_be_chosen(open_page):
@@ -81,4 +82,7 @@ def test_another_signal_can_be_chosen(open_page):
     axis = "#plot-signal svg .role-axis-label text"
     before = page.eval_on_selector_all(axis, "all => all.map(it => it.textContent)")
     page.select_option("select", "quality: auc")
-    assert page.eval_on_selector_all(axis, "all => all.map(it => it.textContent)") != before
+    page.wait_for_function(
+        "([axis, before]) => `${[...document.querySelectorAll(axis)].map(it => it.textContent)}` != `${before}`",
+        arg=[axis, before],
+    )
