@@ -8,8 +8,10 @@ the plain database client.
 from __future__ import annotations
 
 import contextlib
+import random
 import re
 import sqlite3
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,21 +31,35 @@ class LedgerError(ValueError):
 class Store(ml_metadata.MetadataStore):
     """A metadata store whose failures, also later ones, are sentences."""
 
-    def __init__(self, connection: metadata_store_pb2.ConnectionConfig) -> None:
+    def __init__(self, connection: metadata_store_pb2.ConnectionConfig, patience: float = PATIENCE_SECONDS) -> None:
         """Connects.
+
+        Args:
+            connection: to a store that is there.
+            patience: seconds for which what another process's transaction keeps from happening is tried again.
 
         Raises:
             LedgerError: the store cannot be used.
         """
         self._place = _place(connection)
+        self._patience = patience
         try:
             super().__init__(connection)
         except (RuntimeError, ml_metadata.errors.StatusError) as error:  # it raises plain RuntimeErrors here
             raise LedgerError(_explained(str(error), self._place)) from error
 
     def _call_method(self, method_name: str, request: object, response: object) -> None:
+        until = time.monotonic() + self._patience
         try:
-            super()._call_method(method_name, request, response)
+            while True:
+                try:
+                    return super()._call_method(method_name, request, response)
+                except ml_metadata.errors.AbortedError:
+                    # Of two transactions that have read and want to write, SQLite ends one at once, whatever its
+                    # timeout: waiting would be for ever. Begun anew, it succeeds.
+                    if time.monotonic() >= until:
+                        raise
+                    time.sleep(random.uniform(0.01, 0.1))
         except (
             # Everything that is the store's fault. A type or name that it does not know is the caller's.
             ml_metadata.errors.AbortedError,
@@ -96,7 +112,7 @@ def _open(
     elif connection.HasField("mysql"):
         _look_at_server(connection.mysql, patience)
         existing.mysql.skip_db_creation = True
-    return Store(existing)
+    return Store(existing, patience)
 
 
 def _look_at_file(path: Path, patience: float) -> None:
