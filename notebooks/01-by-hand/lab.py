@@ -94,8 +94,8 @@ for times in (1, 2, 3):
 # ### Exercise `training`
 #
 # Write `train(rows, columns, seed)`. It returns a fitted `RandomForestClassifier` with 60 trees and
-# `min_samples_leaf=20` that has learned `arrived_late` from `columns` of `rows`, given as a table, so that it knows their
-# names.
+# `min_samples_leaf=20` that has learned `arrived_late` from `columns` of `rows`, given as a table, so that it knows
+# their names.
 #
 # * The same arguments give a model with the same predictions, however often it is called.
 # * It uses its arguments, and nothing else that this notebook happens to remember.
