@@ -33,14 +33,14 @@ MISSING = (
 """
 NO_NUMBER = frozenset({*(each.lower() for each in MISSING), "none", "-", "--", "\u2013", "\u2014", "."})
 """What stands for a missing value where numbers are expected, whatever its case."""
+LARGEST = {"int64": 2.0**63 - 1024, "float32": float.fromhex("0x1.fffffep+127")}
+"""The largest float64 that fits into a type."""
 FIRST_YEAR, LAST_YEAR = 1678, 2261
 """From and to which moments put rows in order; what is further away stands for "never" or "unknown"."""
 
 _TRUTH = {"true": 1, "false": 0}
 _UTC = re.compile(r"(?<=\d) ?(?:UTC|Z)$", re.IGNORECASE)
 _ZONE = re.compile(r":.*(?:Z|[+-]\d\d(?::?\d\d)?)$")
-# The largest float64 that fits into either type.
-_LARGEST = {"int64": 2.0**63 - 1024, "float32": float.fromhex("0x1.fffffep+127")}
 
 
 class TableError(ValueError):
@@ -100,6 +100,8 @@ def read(path: Path) -> pd.DataFrame:
 
     import pyarrow as pa
 
+    from data import table_header
+
     name = path.name.lower()
     if not name.endswith((".parquet", ".csv", ".csv.gz", ".csv.zip", ".csv.bz2")):
         raise TableError(f"{path} is neither CSV (.csv, .csv.gz, .csv.zip, .csv.bz2) nor Parquet (.parquet).")
@@ -112,12 +114,15 @@ def read(path: Path) -> pd.DataFrame:
     # A ValueError is pandas' for what it cannot parse, and for an archive that holds none or several files.
     except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
         reason = " ".join(str(error).split()).rstrip(".") or "it is damaged"
-        raise TableError(f"The table {path} cannot be read: {reason}.") from error
+        raise TableError(table_header.problem(path) or f"The table {path} cannot be read: {reason}.") from error
+    # With another separator than commas each row is one field, if no number has a comma.
+    if len(frame.columns) == 1 and (told := table_header.problem(path)):
+        raise TableError(told)
     if frame.empty:
         raise TableError(f"The table {path} has no row.")
     frame.columns = [str(name).strip() for name in frame.columns]
     if twice := [name for name in frame.columns if (frame.columns == name).sum() > 1]:
-        raise TableError(f"The table {path} has two columns '{twice[0]}'.")
+        raise TableError(table_header.problem(path) or f"The table {path} has two columns '{twice[0]}'.")
     return frame
 
 
@@ -400,7 +405,7 @@ def _array(values: pd.Series, declared: Column, kind: pa.DataType) -> pa.Array:
     if declared.type == "timestamp":
         return pa.array(moments(values).dt.floor("us"), type=kind, from_pandas=True)
     converted: Any = numbers(values)
-    largest = _LARGEST[declared.type]
+    largest = LARGEST[declared.type]
     if (beyond := converted.abs() > largest).any():
         reaches = f"{converted[beyond].iloc[0]:.3g}, and {declared.type} ends at {largest:.2g}"
         raise TableError(f"Column '{declared.name}' holds {reaches}.")

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sized
 from typing import TYPE_CHECKING, Any, Literal
 
-from data.table import NO_NUMBER, TableError, moments, numbers, parsed, plain, require_near
+from data.table import LARGEST, NO_NUMBER, TableError, moments, numbers, parsed, plain, require_near
 from operations.new_project import leaks
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ MOST_LISTED = 50
 
 _TEXT_WORDS = 2.5
 _EXACT = 2**53  # From here on, float64 takes neighbouring whole numbers for the same one.
-_LARGEST = float.fromhex("0x1.fffffep+127")  # Of float32, which is how a number is stored.
+_LARGEST = LARGEST["float32"]  # How a number is stored.
 _FEW_UNIQUE = 0.5
 _ALMOST = 0.9
 _CODE = re.compile(

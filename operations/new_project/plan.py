@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from data import table
 from data.table import TableError
 from data.table_spans import Hashed
-from operations.new_project import columns, header, split, target
+from operations.new_project import columns, split, target
 from operations.new_project.columns import Inferred
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def make(
     """
     tell = progress or (lambda line: None)
     tell(f"Reading {source}")
-    whole = header.read(source).reset_index(drop=True)
+    whole = table.read(source).reset_index(drop=True)
     renamed = columns.tensor_names(whole.columns, {ROW_ID, CONTENT})
 
     def named(option: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Reads a table for the first time; why it cannot be read is said in words of its first line, if that is the reason."""
+"""Why a table cannot be read, where the reason is in its first line: separators, and names of columns."""
 
 from __future__ import annotations
 
@@ -6,40 +6,19 @@ import csv
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from data import table
-from data.table import TableError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _SEPARATORS = {";": "';'", "\t": "tabs"}
 
 
-def read(path: Path) -> pd.DataFrame:
-    """The table, as `data.table.read` reads it.
+def problem(path: Path) -> str:
+    """What is wrong with the first line of a CSV, or with the columns of a Parquet file.
 
     Args:
-        path: CSV or Parquet.
+        path: a table that `data.table.read` cannot make sense of.
 
-    Raises:
-        TableError: it cannot be read.
+    Returns:
+        One sentence; empty if nothing is wrong there.
     """
-    try:
-        frame = table.read(path)
-    except TableError as error:
-        if told := _problem(path):
-            raise TableError(told) from error
-        raise
-    # With another separator than commas each row is one field, if no number has a comma.
-    if len(frame.columns) == 1 and (told := _problem(path)):
-        raise TableError(told)
-    return frame
-
-
-def _problem(path: Path) -> str:
-    """What is wrong with the names of the columns, in one sentence; empty if nothing is."""
     try:
         line, names = ("", _of_parquet(path)) if path.name.lower().endswith(".parquet") else _of_csv(path)
     # What cannot even be opened has been told in other words. Those of pandas and Arrow are ValueErrors.
