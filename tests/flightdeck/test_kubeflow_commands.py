@@ -24,22 +24,11 @@ def server():
 
 
 @pytest.fixture
-def kubeflow(server: KfpServer, monkeypatch, capsys):
+def kubeflow(server: KfpServer, flightdeck):
     """Runs a command: exit code, standard output, standard error."""
 
     def run(*arguments: str, endpoint: str = server.endpoint) -> tuple[int, str, str]:
-        from flightdeck.__main__ import main
-
-        monkeypatch.setattr(
-            sys, "argv", ["flightdeck", "kubeflow", *arguments, "--set", f"kubeflow.endpoint={endpoint}"]
-        )
-        code: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        assert isinstance(code, int)
-        return code, *capsys.readouterr()
+        return flightdeck("kubeflow", *arguments, "--set", f"kubeflow.endpoint={endpoint}")
 
     return run
 

@@ -1,7 +1,6 @@
 """From a compiled pipeline to the schedule of production, against a server that speaks the API of KFP."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -38,21 +37,11 @@ def compiled(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def command(server: KfpServer, monkeypatch, capsys):
+def command(server: KfpServer, flightdeck):
     """Runs a command of `flightdeck kubeflow`: exit code, standard output, standard error."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        from flightdeck.__main__ import main
-
-        endpoint = f"kubeflow.endpoint={server.endpoint}"
-        monkeypatch.setattr(sys, "argv", ["flightdeck", "kubeflow", *arguments, "--set", endpoint])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        assert isinstance(code, int)
-        return code, *capsys.readouterr()
+        return flightdeck("kubeflow", *arguments, "--set", f"kubeflow.endpoint={server.endpoint}")
 
     return run
 

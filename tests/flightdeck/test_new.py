@@ -56,26 +56,14 @@ LOANS = ("--label", "good?", "--time", "opened at", "--positive", "ja")
 
 
 @pytest.fixture
-def new(tmp_path: Path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+def new(flightdeck, tmp_path: Path, monkeypatch) -> Callable[..., tuple[int, str, str]]:
     """Runs `flightdeck new` in an empty folder: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
     for role in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{role}_NAME", "T")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "t@example.org")
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        from flightdeck.__main__ import main
-
-        monkeypatch.setattr(sys, "argv", ["flightdeck", "new", *arguments])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        assert isinstance(code, int)
-        return code, *capsys.readouterr()
-
-    return run
+    return functools.partial(flightdeck, "new")
 
 
 @unit

@@ -66,20 +66,11 @@ def workspace(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run_command(monkeypatch, capsys) -> Command:
+def run_command(flightdeck) -> Command:
     """Runs a command of `flightdeck runs`: exit code, standard output, standard error."""
 
     def run(workspace: Path, *arguments: str) -> tuple[int, str, str]:
-        from flightdeck.__main__ import main
-
-        monkeypatch.setattr(sys, "argv", ["flightdeck", "runs", *arguments, "--set", f"workspace={workspace}"])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        assert isinstance(code, int)
-        return code, *capsys.readouterr()
+        return flightdeck("runs", *arguments, "--set", f"workspace={workspace}")
 
     return run
 
