@@ -251,7 +251,7 @@ class TestShow:
         assert lines == [f"kind={index}" for index in (8, 7, 6, 5, 4)]
 
     def test_a_running_one_may_have_been_killed(self, runs):
-        assert "Run 20130701-0935-ffff   running, or killed" in runs("show", "20130701-0935")
+        assert "Run 20130701-0935-ffff   running or killed" in runs("show", "20130701-0935")
 
     def test_theirs_says_so(self, runs):
         text = runs("show", "theirs")

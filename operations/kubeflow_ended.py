@@ -1,0 +1,35 @@
+"""Ends the record of a run of Kubeflow when the server there says that the run has ended.
+
+Its pods cannot be seen from here, and one that is killed may be started again; so the server decides, and no lease.
+"""
+
+from __future__ import annotations
+
+import ml_metadata
+
+from operations.kubeflow_run import FINISHED, Run
+from pipeline import killed_runs
+from pipeline.recorder import RUN, Recorder
+
+
+def end(store: ml_metadata.MetadataStore, run: Run) -> bool:
+    """Records that a run failed, if the server says so and its own tasks could not.
+
+    Args:
+        store: a metadata store that can be written to.
+        run: what the server says of it.
+
+    Returns:
+        Whether the record said that it was running, and does not any more.
+    """
+    if run.state not in FINISHED or run.state == "SUCCEEDED":
+        return False
+    if store.get_context_by_type_and_name(RUN, run.run_id) is None:
+        return False
+    recorder = Recorder(store)
+    if recorder.read(run.run_id).outcome != "running":
+        return False
+    killed_runs.end_executions(store, run.run_id)
+    reason = f"Kubeflow Pipelines says {run.state}" + (f": {run.error}" if run.error else "")
+    recorder.write(run.run_id, outcome="failed", reasons=(reason,))
+    return True
