@@ -14,7 +14,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from operations.ledger.opening import open_readonly
 from operations.ledger.runs import Runs
-from pipeline import killed_runs, project, store
+from pipeline import killed_runs, settings_file, store
 from pipeline.lease import Owner
 from pipeline.recorder import RUN, Recorder, open_store, renewing
 from pipeline.settings import Settings
@@ -28,11 +28,11 @@ RUNNING, FAILED, COMPLETE = mlmd.Execution.RUNNING, mlmd.Execution.FAILED, mlmd.
 HOLDER = textwrap.dedent("""
     import sys, time
     from pathlib import Path
-    from pipeline import project, store
+    from pipeline import settings_file, store
     from pipeline.recorder import Recorder, open_store
     from pipeline.stamp import stamp
     from pipeline.workspace import exclusive
-    settings = project.load(Path(sys.argv[1]), ["workspace=" + sys.argv[2]])
+    settings = settings_file.load(Path(sys.argv[1]), ["workspace=" + sys.argv[2]])
     with exclusive(settings):
         recorder = Recorder(open_store(store.connection(settings)))
         stamp(recorder, "killed", settings, kind="run", runner="local")
@@ -43,7 +43,7 @@ HOLDER = textwrap.dedent("""
 
 @pytest.fixture
 def settings(tmp_path) -> Settings:
-    return project.load(LOCAL, [f"workspace={tmp_path / 'workspace'}"])
+    return settings_file.load(LOCAL, [f"workspace={tmp_path / 'workspace'}"])
 
 
 @pytest.fixture
