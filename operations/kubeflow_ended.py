@@ -12,7 +12,7 @@ from pipeline import killed_runs
 from pipeline.recorder import RUN, Recorder
 
 
-def end(store: ml_metadata.MetadataStore, run: Run) -> bool:
+def end(store: ml_metadata.MetadataStore, run: Run) -> list[str]:
     """Records that a run failed, if the server says so and its own tasks could not.
 
     Args:
@@ -20,16 +20,17 @@ def end(store: ml_metadata.MetadataStore, run: Run) -> bool:
         run: what the server says of it.
 
     Returns:
-        Whether the record said that it was running, and does not any more.
+        The names of the records that said they were running, and do not any more: the run's, and those of its sweep.
     """
     if run.state not in FINISHED or run.state == "SUCCEEDED":
-        return False
-    if store.get_context_by_type_and_name(RUN, run.run_id) is None:
-        return False
+        return []
     recorder = Recorder(store)
-    if recorder.read(run.run_id).outcome != "running":
-        return False
-    killed_runs.end_executions(store, run.run_id)
+    ended = [each.run_id for each in recorder.running() if each.run_id.startswith(f"{run.run_id}-")]
+    known = store.get_context_by_type_and_name(RUN, run.run_id) is not None
+    if known and recorder.read(run.run_id).outcome == "running":
+        ended.append(run.run_id)
     reason = f"Kubeflow Pipelines says {run.state}" + (f": {run.error}" if run.error else "")
-    recorder.write(run.run_id, outcome="failed", reasons=(reason,))
-    return True
+    for run_id in ended:
+        killed_runs.end_executions(store, run_id)
+        recorder.write(run_id, outcome="failed", reasons=(reason,))
+    return ended

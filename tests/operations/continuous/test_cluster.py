@@ -93,6 +93,8 @@ def test_a_run_without_a_verdict_has_failed_and_so_says_its_record(server, store
     recorder = Recorder(store)
     recorder.write(reference, kind="run", runner="kubeflow", outcome="running", renewed=NOW)
     trainer = _running(store, reference)
+    for name in (f"{reference}-sweep", "another-sweep"):
+        recorder.write(name, kind="sweep", runner="kubeflow", outcome="running", renewed=NOW)
     state(server, "RUNNING")
     assert runs.result(referred(reference)) is None
     assert recorder.read(reference).outcome == "running"  # however long ago it was heard of
@@ -103,6 +105,7 @@ def test_a_run_without_a_verdict_has_failed_and_so_says_its_record(server, store
     assert (result.outcome, result.detail) == ("failed", "a task has failed")
     record = recorder.read(reference)
     assert (record.outcome, record.reasons) == ("failed", ("Kubeflow Pipelines says FAILED: a task has failed",))
+    assert [recorder.read(each).outcome for each in (f"{reference}-sweep", "another-sweep")] == ["failed", "running"]
     (ended,) = store.get_executions_by_id([trainer])
     assert ended.last_known_state == metadata_store_pb2.Execution.FAILED
 
