@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -117,10 +118,15 @@ def submit(
 def status(
     reference: Reference, config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False
 ) -> None:
-    """Show a run: its state, and each task's state and duration; and KFP's own containers that failed, its drivers."""
+    """Show a run: its state, each task's state and duration, and the drivers of Kubeflow that failed.
+
+    If the run has failed, the ledger is told so, where it can be reached from here.
+    """
     from flightdeck.console import table
 
-    run = connected(kubeflow_settings(config, overrides)[1]).run(reference)
+    settings, cluster = kubeflow_settings(config, overrides)
+    run = connected(cluster).run(reference)
+    _end_record(settings, run)
     if as_json:
         typer.echo(json.dumps(asdict(run), indent=2))
         return
@@ -135,6 +141,17 @@ def status(
     for each in run.tasks:
         if each.state == "FAILED":
             typer.echo(f"Its log: flightdeck kubeflow logs {run.run_id} --task {each.name}")
+
+
+def _end_record(settings: Settings, run: Run) -> None:
+    """Has the ledger, where it can be reached from here, no longer say that a failed run goes on."""
+    from operations import kubeflow_ended
+    from operations.ledger.opening import LedgerError, open_writable
+    from pipeline import store
+    from pipeline.settings import SettingsError
+
+    with contextlib.suppress(LedgerError, SettingsError):
+        kubeflow_ended.end(open_writable(store.connection(settings)), run)
 
 
 @app.command()

@@ -110,8 +110,25 @@ def recorded_run(
         with noise_into(log) as screen:
             output = console(screen)
             output.quiet = quiet
+            _close_killed_runs(settings, output)
             output.print(f"Run {run_id}   log: {shown(log)}")
             yield RecordedRun(settings, kind, run_id, folder, log, output, screen, Progress(output), further)
+
+
+def _close_killed_runs(settings: Settings, output: Console) -> None:
+    """Closes the runs of the workspace that were killed, and says so."""
+    from flightdeck.runs.named import shown_time
+    from pipeline import killed_runs, store
+    from pipeline.recorder import open_store
+
+    if settings.metadata.kind == "sqlite" and not settings.metadata_file.exists():
+        return
+    for run in killed_runs.close(open_store(store.connection(settings)), settings):
+        output.print(
+            f"{run.kind.capitalize()} {run.run_id} was killed (last sign of life {shown_time(run.renewed)}); "
+            "what it left half-written is removed.",
+            soft_wrap=True,
+        )
 
 
 def require_spans(settings: Settings) -> None:

@@ -7,13 +7,17 @@ import getpass
 import hashlib
 import json
 import re
+import socket
+import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
+from pipeline.lease import RENEW_SECONDS
 from pipeline.run_record import PREFIX, NodeRecord, Note, RunRecord, State, from_properties, to_properties
 from pipeline.store import values
 
@@ -142,7 +146,7 @@ class Recorder:
         """Works on an open store."""
         self._store = store
         self._types: dict[str, int] = {}
-        self._runs: dict[str, metadata_store_pb2.Context] = {}
+        self._ids: dict[str, int] = {}
 
     def write(self, run_id: str, **fields: Any) -> None:
         """Writes some facts of a run, and leaves its others as they are; makes the run if need be.
@@ -166,7 +170,7 @@ class Recorder:
             error=outcome.error,
             ended=datetime.now(UTC),
         )
-        self.write(run_id, nodes=(record,))
+        self.write(run_id, nodes=(record,), renewed=record.ended)
 
     def note(self, run_id: str, text: str, who: str | None = None) -> Note:
         """Adds a note; one that another process adds at the same time is not lost."""
@@ -195,6 +199,15 @@ class Recorder:
         contexts = self._store.get_contexts_by_type(RUN)
         return sorted((_record(each) for each in contexts), key=lambda each: each.started)
 
+    def running(self) -> list[RunRecord]:
+        """The records that say that their run goes on, oldest first; those that cannot be read are passed over."""
+        found = []
+        for context in self._store.get_contexts_by_type(RUN):
+            if context.custom_properties[f"{PREFIX}outcome"].string_value == '"running"':
+                with contextlib.suppress(ValueError):
+                    found.append(_record(context))
+        return sorted(found, key=lambda each: each.started)
+
     def put_document(self, content: Any) -> str:
         """Keeps a JSON document, once, and returns its digest: 64 hexadecimal digits."""
         text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
@@ -218,33 +231,75 @@ class Recorder:
         return read_document(self._store, digest)
 
     def _put(self, run_id: str, properties: dict[str, str]) -> None:
-        known = self._context(run_id)
-        context = metadata_store_pb2.Context(id=known.id, type_id=known.type_id, name=run_id)
+        context = metadata_store_pb2.Context(type_id=self._type(RUN), name=run_id)
         for name, text in properties.items():
             context.custom_properties[name].string_value = text
+        context.id = self._id(run_id, context)
         # Masked, so that what other processes write about the run stays.
         mask = [f"custom_properties.{name}" for name in properties]
         if mask:
             self._store.put_contexts([context], field_mask_paths=mask)
 
-    def _context(self, run_id: str) -> metadata_store_pb2.Context:
-        if run_id not in self._runs:
+    def _id(self, run_id: str, new: metadata_store_pb2.Context) -> int:
+        """The id of a run's context, which is made as `new` is if there is none."""
+        if run_id not in self._ids:
             found = self._store.get_context_by_type_and_name(RUN, run_id)
             if found is None:
-                # TFX would make the same one when the first node is launched.
-                made = metadata_store_pb2.Context(type_id=self._type(RUN), name=run_id)
-                # Another task of the run may be first.
+                # TFX would make the same one when the first node is launched. At once with what it says, or who is
+                # killed in between leaves a run without a record. Another task of the run may be first.
                 with contextlib.suppress(ml_metadata.errors.AlreadyExistsError):
-                    self._store.put_contexts([made])
+                    self._store.put_contexts([new])
                 found = self._store.get_context_by_type_and_name(RUN, run_id)
-            self._runs[run_id] = found
-        return self._runs[run_id]
+            self._ids[run_id] = found.id
+        return self._ids[run_id]
 
     def _type(self, name: str) -> int:
         if name not in self._types:
             wanted = metadata_store_pb2.ContextType(name=name)
             self._types[name] = self._store.put_context_type(wanted, can_add_fields=True, can_omit_fields=True)
         return self._types[name]
+
+
+@contextlib.contextmanager
+def renewing(
+    connection: metadata_store_pb2.ConnectionConfig, run_id: str, seconds: float = RENEW_SECONDS
+) -> Iterator[None]:
+    """Renews the lease of a run while the block goes on.
+
+    A store that is away is passed over: the lease is renewed when it is back.
+
+    Args:
+        connection: from `pipeline.store.connection`.
+        run_id: the run.
+        seconds: how often.
+    """
+    stop = threading.Event()
+
+    def renew() -> None:
+        recorder = None
+        while not stop.wait(seconds):
+            try:
+                if recorder is None:
+                    _knock(connection)
+                    # A connection of its own: ML Metadata's is not for several threads.
+                    recorder = Recorder(open_store(connection, patience_seconds=0))
+                recorder.write(run_id, renewed=datetime.now(UTC))
+            except (OSError, RecordError, ml_metadata.errors.StatusError):
+                recorder = None
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _knock(connection: metadata_store_pb2.ConnectionConfig) -> None:
+    """Raises an OSError if a server cannot be reached: ML Metadata would stop all threads while it tries to."""
+    if connection.HasField("mysql"):
+        socket.create_connection((connection.mysql.host, connection.mysql.port), timeout=5).close()
 
 
 def read_document(store: ml_metadata.MetadataStore, digest: str) -> Any:

@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from pipeline.lease import Owner
+
 Kind = Literal["run", "reproduction", "sweep", "trial", "prediction"]
-Outcome = Literal["running", "pushed", "blessed", "not blessed", "failed", "done"]
+Outcome = Literal["running", "pushed", "blessed", "not blessed", "failed", "killed", "done"]
 Runner = Literal["local", "kubeflow"]
 State = Literal["done", "cached", "skipped", "failed"]
 
@@ -56,7 +58,10 @@ class RunRecord(_Frozen):
         loading_seconds: imports, of `seconds`.
         seconds: wall time, None while it runs.
         peak_mb: the largest resident size of a process of it, in MiB.
-        outcome: ``running`` also when the run was killed; ``done`` for what trains or pushes nothing itself.
+        owner: the process that holds the run's lease; None on Kubeflow, where a run has many.
+        renewed: when the lease was renewed last, in UTC: the run's last sign of life.
+        outcome: ``killed`` if its process went away without a word, as the next run of the workspace writes down; until
+            then ``running``. ``done`` for what trains or pushes nothing itself.
         reasons: why it was not pushed, or failed, one sentence each.
         commit: the git commit of the code.
         branch: the branch that was checked out.
@@ -103,6 +108,8 @@ class RunRecord(_Frozen):
     loading_seconds: float | None = None
     seconds: float | None = None
     peak_mb: float | None = None
+    owner: Owner | None = None
+    renewed: datetime | None = None
     outcome: Outcome = "running"
     reasons: tuple[str, ...] = ()
     commit: str | None = None

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import project as projects
+from pipeline.lease import Owner
 from pipeline.recorder import Recorder, user
 from pipeline.run_record import Kind, Runner
 from pipeline.settings import Settings
+from pipeline.workspace import lock_of
 
 PROJECT = projects.CHECKOUT
 # Set in the image by its build: the commit, and -dirty- with a hash of the difference if there was one.
@@ -86,6 +88,7 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
             "user": user(),
             "host": socket.gethostname(),
             "started": datetime.now(UTC),
+            **lease(settings, runner),
             "outcome": "running",
             "commit": running.commit,
             "branch": running.branch,
@@ -103,6 +106,17 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
             **further,
         },
     )
+
+
+def lease(settings: Settings, runner: Runner) -> dict[str, Any]:
+    """The fields of a run's record that say who holds its lease from now on.
+
+    Args:
+        settings: the run's.
+        runner: where it runs. On Kubeflow a run is many processes, and none of them stands for it.
+    """
+    owner = Owner.me(lock_of(settings)) if runner == "local" else None
+    return {"owner": owner, "renewed": datetime.now(UTC)}
 
 
 def code(root: Path = PROJECT, environment: Mapping[str, str] | None = None) -> Code:

@@ -16,10 +16,10 @@ from typing import Any
 
 from pipeline import node, results, settings_file, store, task_page
 from pipeline.node import NodeOutcome
-from pipeline.recorder import Recorder, RecordError, open_store
+from pipeline.recorder import Recorder, RecordError, open_store, renewing
 from pipeline.run_record import Kind, sweep_of
 from pipeline.settings import Settings
-from pipeline.stamp import stamp
+from pipeline.stamp import lease, stamp
 
 # Who submitted a run that did not say; KFP would drop an empty text.
 NOBODY = "unknown"
@@ -89,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if node_id in skipped:
             outcome = NodeOutcome(node_id, "skipped", 0.0, 0.0)
         else:
-            outcome = node.launch(ir, node_id, connection)
+            with renewing(connection, given.run_id):
+                outcome = node.launch(ir, node_id, connection)
         outcomes.append(outcome)
         print(f"{outcome.node_id}: {outcome.state}, {outcome.seconds:.1f} s {outcome.error or ''}", flush=True)
         recorder.node(given.run_id, outcome)
@@ -108,7 +109,7 @@ def _begin(recorder: Recorder, given: argparse.Namespace, settings: Settings) ->
         stamped = False
     if stamped:
         # Another attempt of a task that had failed.
-        recorder.write(given.run_id, outcome="running")
+        recorder.write(given.run_id, outcome="running", **lease(settings, "kubeflow"))
         return
     kind: Kind = given.kind
     further = {"parent": sweep_of(given.run_id)} if given.in_sweep else {}

@@ -37,6 +37,19 @@ def holder(settings: Settings) -> str | None:
     return None
 
 
+def lock_of(settings: Settings) -> str | None:
+    """Which file locks the workspace, as device and number: on one machine the same only for the same file.
+
+    Returns:
+        None if nobody has held the workspace yet.
+    """
+    try:
+        found = (Path(settings.workspace) / "lock").stat()
+    except OSError:
+        return None
+    return f"{found.st_dev}:{found.st_ino}"
+
+
 @contextlib.contextmanager
 def exclusive(settings: Settings) -> Iterator[Path]:
     """Holds the workspace for one run.

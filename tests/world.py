@@ -41,8 +41,8 @@ class World:
         assert done.returncode == expect, f"{done.stdout}\n{done.stderr}\n{self.latest_log()[-5000:]}"
         return json.loads(done.stdout)
 
-    def interrupt(self, after: str, *overrides: str) -> tuple[int, str]:
-        """``flightdeck run``, interrupted two seconds after a node was reported: exit code and screen."""
+    def interrupt(self, after: str, *overrides: str, by: int = signal.SIGINT) -> tuple[int, str]:
+        """``flightdeck run``, to which a signal is sent two seconds after a node was reported: exit code and screen."""
         process = subprocess.Popen(
             [sys.executable, "-m", "flightdeck", "run", *self.options(*overrides)],
             stdout=subprocess.PIPE,
@@ -56,7 +56,7 @@ class World:
             screen += line
             if after in line:
                 time.sleep(2)
-                os.kill(process.pid, signal.SIGINT)
+                os.kill(process.pid, by)
         return process.wait(timeout=120), screen
 
     def connection(self) -> Any:

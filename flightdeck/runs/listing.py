@@ -34,7 +34,9 @@ def list_runs(
     ] = None,
     outcome: Annotated[
         list[str] | None,
-        typer.Option(help="pushed, blessed, 'not blessed', failed, running, done, or 'not ours'. Repeatable: any."),
+        typer.Option(
+            help="pushed, blessed, 'not blessed', failed, killed, running, done, or 'not ours'. Repeatable: any."
+        ),
     ] = None,
     kind: Annotated[
         list[str] | None,
@@ -122,13 +124,13 @@ def list_runs(
 def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
     from flightdeck.console import table
     from flightdeck.runs.named import page, shown_commit, shown_number, shown_seconds, shown_time, shown_value
-    from operations.ledger.runs import is_ours, outcome, resolved_window, value_of
+    from operations.ledger.runs import is_ours, last_sign_of_life, resolved_window, shown_outcome, value_of
 
     if not records:
         return
     main = list(dict.fromkeys(each.main_metric for each in records if each.main_metric))[:1]
     asked = [each.name for each in wanted.conditions] + ([sort] if sort else [])
-    shown_anyway = {"run_id", "started", "outcome", "kind", "seconds", "commit"}
+    shown_anyway = {"run_id", "started", "renewed", "outcome", "kind", "seconds", "commit"}
     columns = [each for each in dict.fromkeys([*main, *asked]) if each not in shown_anyway]
     with_kind = {each.kind for each in records if is_ours(each)} not in ({"run"}, set())
     with_tags = any(each.tags or each.notes for each in records)
@@ -138,7 +140,9 @@ def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
         table_of["started"] = [shown_time(each.started) for each in records]
     if with_kind:
         table_of["kind"] = [each.kind if is_ours(each) else "-" for each in records]
-    table_of["outcome"] = [outcome(each) for each in records]
+    table_of["outcome"] = [shown_outcome(each) for each in records]
+    if any(last_sign_of_life(each) for each in records):
+        table_of["last sign of life"] = [shown_time(last_sign_of_life(each)) for each in records]
     table_of["window"] = [resolved_window(each) or each.window or "-" for each in records]
     for name in columns:
         table_of[_broken(name)] = [

@@ -39,9 +39,9 @@ def document(record: RunRecord) -> dict[str, Any]:
     return json.loads(record.model_dump_json())
 
 
-def shown_time(moment: datetime) -> str:
+def shown_time(moment: datetime | None) -> str:
     """A time as it was on the clock of this machine, such as 2013-07-01 09:30."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+    return "-" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
 def shown_number(value: float | None) -> str:

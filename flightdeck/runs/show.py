@@ -64,16 +64,22 @@ def _print(record: RunRecord, runs: Runs) -> None:
 
     from flightdeck.console import console
     from flightdeck.runs.named import shown_time
-    from operations.ledger.runs import FOREIGN, is_ours, outcome
+    from operations.ledger.runs import FOREIGN, UNKNOWN, is_ours, last_sign_of_life, shown_outcome
 
     on = console()
-    style = {"pushed": "bold green", "done": "bold green", "blessed": "bold yellow", "running": "bold cyan"}
-    state = outcome(record)
+    style = {
+        "pushed": "bold green",
+        "done": "bold green",
+        "blessed": "bold yellow",
+        "running": "bold cyan",
+        UNKNOWN: "bold cyan",
+    }
+    state = shown_outcome(record)
     kind = record.kind if is_ours(record) else "run"
     version = f" as version {record.version}" if record.version else ""
-    on.print(
-        f"{kind.capitalize()} {escape(record.run_id)}   [{style.get(state, 'bold red')}]{_outcome(state)}[/]{version}"
-    )
+    on.print(f"{kind.capitalize()} {escape(record.run_id)}   [{style.get(state, 'bold red')}]{state}[/]{version}")
+    if heard := last_sign_of_life(record):
+        on.print(f"            Last sign of life {shown_time(heard)}", markup=False)
     for reason in record.reasons:
         for line in reason.splitlines():
             on.print(f"            {line}", markup=False, soft_wrap=True)
@@ -92,10 +98,6 @@ def _print(record: RunRecord, runs: Runs) -> None:
     if record.documents:
         on.print(f"Documents   {', '.join(sorted(record.documents))}", markup=False, soft_wrap=True)
         on.print(f"            flightdeck runs show {record.run_id} --document NAME", markup=False)
-
-
-def _outcome(state: str) -> str:
-    return "running, or killed" if state == "running" else state
 
 
 def _facts(record: RunRecord, on: Console) -> None:

@@ -139,6 +139,7 @@ def _search(plan: Plan, parallel: int, resumed: bool, as_json: bool) -> tuple[Pl
     from operations.sweep import local, record
     from operations.sweep import plan as plans
     from pipeline import store
+    from pipeline.recorder import renewing
 
     settings = plans.settings_of(plan)
     connection = store.connection(settings)
@@ -147,7 +148,8 @@ def _search(plan: Plan, parallel: int, resumed: bool, as_json: bool) -> tuple[Pl
         begun = record.begin(connection, plan, settings, resumed)
         page = sweep_page.Page(plan, parallel, run.output)
         try:
-            standing = local.run(plan, connection, parallel, run.folder, page.watched)
+            with renewing(connection, name):
+                standing = local.run(plan, connection, parallel, run.folder, page.watched)
         except BaseException as error:
             page.close()
             record.interrupted(connection, plan, begun, error)

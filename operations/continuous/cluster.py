@@ -7,6 +7,7 @@ from pathlib import Path
 
 import ml_metadata
 
+from operations import kubeflow_ended
 from operations.compiled_pipeline import CompiledPipeline
 from operations.continuous.queue import Batch
 from operations.continuous.runs import Result, pushes, result_of
@@ -92,6 +93,7 @@ class KubeflowRuns:
         found = None if record is None else result_of(record)
         if found is not None and (found.ended or run.state != "SUCCEEDED"):
             return found
+        kubeflow_ended.end(self._store, run)
         return Result("failed", run.error or f"it is {run.state}, and has no verdict on its model", run.run_id)
 
     def stop(self, batch: Batch) -> bool:

@@ -81,6 +81,8 @@ def result_of(record: RunRecord) -> Result | None:
     reasons = "; ".join(record.reasons)
     if record.outcome in _ENDED:
         return Result(record.outcome, reasons, record.run_id, record.version)
+    if record.outcome == "killed":
+        return Result("killed", "its process was killed", record.run_id)
     if record.outcome == "failed":
         return Result("killed" if _STOPPED in reasons else "failed", reasons, record.run_id)
     return None

@@ -23,8 +23,8 @@ from pipeline.run_record import Kind, Outcome, RunRecord, from_properties
 from pipeline.store import values
 
 Better = Literal["higher", "lower", "neither"]
-# What a run of another program has in place of an outcome.
-FOREIGN = "not ours"
+# What a run of another program has in place of an outcome, and one that an older version recorded without a lease.
+FOREIGN, UNKNOWN = "not ours", "running or killed"
 LATEST, BEST = "latest", "best"
 # Kinds that train a model in full. A trial is trained for the comparison with other trials alone.
 TRAINING: tuple[Kind, ...] = ("run", "reproduction")
@@ -40,7 +40,7 @@ _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
 _CONDITION = re.compile(r"\s*([^\s<>=!]+)\s*(>=|<=|!=|==|=|>|<)\s*(.+?)\s*$")
 # Facts of a record that conditions and `--sort` may name besides metrics and hyperparameters.
 _FACTS = (
-    *("run_id", "started", "seconds", "loading_seconds", "peak_mb", "kind", "outcome", "parent", "pipeline"),
+    *("run_id", "started", "renewed", "seconds", "loading_seconds", "peak_mb", "kind", "outcome", "parent", "pipeline"),
     *("runner", "user", "host", "commit", "branch", "dirty", "settings", "lock", "data", "version", "model_id"),
 )
 _AGE = re.compile(r"(\d+)\s*(h|d|w)(?:\s+ago)?$")
@@ -288,7 +288,7 @@ class Runs:
             wanted = dataclasses.replace(wanted, kinds=TRAINING)
         if metric is not None:
             self._require(metric, metrics_only=True)
-        meant = [each for each in self.select(wanted) if each.outcome != "failed"]
+        meant = [each for each in self.select(wanted) if each.outcome not in ("failed", "killed")]
         if metric is None:
             metric = next((each.main_metric for each in reversed(meant) if each.main_metric and each.metrics), None)
         measured = [each for each in meant if metric in each.metrics]
@@ -342,6 +342,17 @@ def is_ours(record: RunRecord) -> bool:
 def outcome(record: RunRecord) -> str:
     """The run's outcome; of another program's run, `FOREIGN`."""
     return record.outcome if is_ours(record) else FOREIGN
+
+
+def shown_outcome(record: RunRecord) -> str:
+    """The outcome for people: `UNKNOWN` of a run of ours that says it is running, and holds no lease."""
+    unknown = is_ours(record) and record.outcome == "running" and record.renewed is None
+    return UNKNOWN if unknown else outcome(record)
+
+
+def last_sign_of_life(record: RunRecord) -> datetime | None:
+    """When a run that has not ended, or was killed, was heard of last; None of one that has ended."""
+    return record.renewed if record.outcome in ("running", "killed") else None
 
 
 def resolved_window(record: RunRecord) -> str | None:
@@ -425,7 +436,11 @@ def did_you_mean(name: str, known: Sequence[str], listed: bool = True) -> str:
 
 
 def _record(context: Any) -> RunRecord:
-    return from_properties(context.name, values(context.custom_properties), context.create_time_since_epoch)
+    """The record of a run; one that says that it is running, and whose process is gone, was killed."""
+    record = from_properties(context.name, values(context.custom_properties), context.create_time_since_epoch)
+    if record.outcome == "running" and record.owner is not None and record.owner.alive(record.renewed) is False:
+        return record.model_copy(update={"outcome": "killed"})
+    return record
 
 
 def _configured(settings: Any, metric: str) -> Better | None:

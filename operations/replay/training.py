@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ml_metadata
-from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from operations.replay.plan import ReplayError
-from pipeline import store
+from pipeline import killed_runs, store
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.node import NodeOutcome
-
-_ENDED = (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED)
 
 
 def train(settings: Settings, reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, Any]:
@@ -37,7 +33,9 @@ def train(settings: Settings, reader: ml_metadata.MetadataStore, run_id: str) ->
     from pipeline import definition
     from pipeline.runners import recorded
 
-    _remove_unfinished(settings, reader, run_id)
+    killed_runs.close(reader, settings)
+    # Also of one that was interrupted: TFX goes on with the same executions, and so with their folders.
+    killed_runs.remove_unfinished(reader, settings, run_id)
     outcome, record = recorded.run(
         definition.create_pipeline(settings), run_id, settings, store.connection(settings), _Unheard()
     )
@@ -74,16 +72,6 @@ def weights(folder: Path) -> str:
         with file.open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()[:16]
-
-
-def _remove_unfinished(settings: Settings, reader: ml_metadata.MetadataStore, run_id: str) -> None:
-    """Removes what the nodes of a killed run had half written: TFX goes on with the same executions, and so folders."""
-    for node, execution in store.executions_of_run(reader, run_id).items():
-        if execution.last_known_state not in _ENDED:
-            for folder in Path(settings.artifacts).glob(f"{node}/*/{execution.id}"):
-                shutil.rmtree(folder, ignore_errors=True)
-            for folder in Path(settings.artifacts).glob(f"{node}/.system/*/{execution.id}"):
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Unheard:

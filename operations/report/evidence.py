@@ -16,7 +16,7 @@ import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
 from operations.ledger.opening import LedgerError
-from operations.ledger.runs import FOREIGN, is_ours, outcome
+from operations.ledger.runs import FOREIGN, is_ours, shown_outcome
 from operations.report import curves, quality, statistics
 from pipeline.recorder import RUN, read_document
 from pipeline.run_record import RunRecord
@@ -116,7 +116,7 @@ class Witness:
         splits, source = self._splits(record, produced, missing)
         return Evidence(
             record=record,
-            outcome="running or killed" if record.outcome == "running" and is_ours(record) else outcome(record),
+            outcome=shown_outcome(record),
             nodes=self._nodes(record, executions),
             splits=splits,
             serving_source=source,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from operations.ledger.runs import is_ours, outcome, resolved_window
+from operations.ledger.runs import UNKNOWN, is_ours, last_sign_of_life, outcome, resolved_window, shown_outcome
 from operations.report import lineage, plots, statistics
 from operations.report.card import Card
 from operations.report.drawing import Box, draw
@@ -71,7 +71,7 @@ def index(records: Sequence[RunRecord], links: Mapping[str, str], unreadable: Se
         "best": best,
         "pushed": pushed and {"version": pushed.version, "detail": f"{moment(pushed.started)}"},
         "latest": newest
-        and {"outcome": _outcome(newest[0]), "detail": f"{newest[0].kind}, {moment(newest[0].started)}"},
+        and {"outcome": shown_outcome(newest[0]), "detail": f"{newest[0].kind}, {moment(newest[0].started)}"},
         "history": plots.history(shown, metric, better) if measured else None,
         "unlinked": f"The newest {count(len(links), 'run')} have a page of their own."
         if len(links) < len(records)
@@ -193,7 +193,7 @@ def _row(record: RunRecord, metrics: Sequence[str], links: Mapping[str, str]) ->
         "started": f"{record.started:%Y-%m-%d %H:%M}",
         "order": record.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "kind": record.kind if is_ours(record) else "foreign",
-        "outcome": _outcome(record),
+        "outcome": shown_outcome(record),
         "window": _window(record) or NOTHING,
         "metrics": [record.metrics.get(name) for name in metrics],
         "seconds": record.seconds,
@@ -202,18 +202,17 @@ def _row(record: RunRecord, metrics: Sequence[str], links: Mapping[str, str]) ->
     }
 
 
-def _outcome(record: RunRecord) -> str:
-    return "running or killed" if is_ours(record) and record.outcome == "running" else outcome(record)
-
-
 def _window(record: RunRecord) -> str:
     return resolved_window(record) or record.window or ""
 
 
 def _unfinished(evidence: Evidence) -> str | None:
-    if evidence.outcome == "running or killed":
+    said = {UNKNOWN: "is still going on, or was killed", "running": "is still going on", "killed": "was killed"}
+    if is_ours(evidence.record) and evidence.outcome in said:
         done = sum(each.state in ("done", "cached") for each in evidence.nodes)
-        return f"This run is still going on, or was killed: {done} of {count(len(evidence.nodes), 'node')} had ended."
+        heard = last_sign_of_life(evidence.record)
+        last = f" Its last sign of life: {moment(heard)}." if heard else ""
+        return f"This run {said[evidence.outcome]}: {done} of {count(len(evidence.nodes), 'node')} had ended.{last}"
     if not is_ours(evidence.record):
         return (
             "Another TFX pipeline made this run, and recorded neither code, settings nor metrics as Flightdeck does: "

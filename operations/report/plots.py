@@ -21,7 +21,7 @@ from operations.report.statistics import Column
 # The order of colours in the style sheet.
 SPLITS = ("train", "eval", "serving")
 MODELS = ("this run", "champion")
-OUTCOMES = ("pushed", "blessed", "not blessed", "failed", "done", "running", "not ours")
+OUTCOMES = ("pushed", "blessed", "not blessed", "failed", "killed", "done", "running", "not ours")
 _HEIGHT = 260
 _SMALL = 130
 _DISTINCT = 0.9  # of the rows: more different values than that are names

@@ -131,7 +131,7 @@ def original(store: ml_metadata.MetadataStore, name: str) -> Original:
         raise ReproductionError(f"{run} was recorded by another program: its code, settings and data are not known.")
     if record.kind not in ("run", "reproduction"):
         raise ReproductionError(f"{run} is a {record.kind}: only a run that trains a model in full can be reproduced.")
-    if record.outcome == "running":
+    if record.outcome in ("running", "killed"):
         raise ReproductionError(f"{run} has not ended, or was killed: there is nothing to compare with.")
     if record.model_id is None or not record.metrics:
         what = "trained no model" if record.model_id is None else "did not evaluate its model"

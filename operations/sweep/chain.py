@@ -16,10 +16,10 @@ import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 from pydantic import BaseModel, ConfigDict
 
-from operations.sweep.owner import Owner
+from pipeline.lease import Owner
 
 EVENT = "flightdeck.SweepEvent"
-_TEXT, _BEAT = "event", "beat"
+_TEXT = "event"
 
 
 class Event(BaseModel):
@@ -108,19 +108,6 @@ class Chain:
             there = self._read(len(self._links))
             return there if there is not None and there.event.token == event.token else None
         return Link(event, len(self._links), artifact_id)
-
-    def beat(self, link: Link, count: int) -> None:
-        """Says that the worker of a trial is alive, by writing another number beside its event."""
-        artifact = metadata_store_pb2.Artifact(
-            id=link.artifact_id, type_id=self._type_id(), name=self._name(link.number)
-        )
-        artifact.custom_properties[_BEAT].int_value = count
-        self._store.put_artifacts([artifact], field_mask_paths=[f"custom_properties.{_BEAT}"])
-
-    def last_beat(self, link: Link) -> int:
-        """The number that a worker has written last beside its event, 0 if none."""
-        (artifact,) = self._store.get_artifacts_by_id([link.artifact_id])
-        return artifact.custom_properties[_BEAT].int_value
 
     def _read(self, number: int) -> Link | None:
         artifact = self._store.get_artifact_by_type_and_name(EVENT, self._name(number))

@@ -22,7 +22,7 @@ from operations.sweep.chain import Chain
 from operations.sweep.plan import Plan, SweepError
 from operations.sweep.standing import Standing
 from pipeline import store
-from pipeline.recorder import Recorder, RecordError, open_store
+from pipeline.recorder import Recorder, RecordError, open_store, renewing
 from pipeline.run_record import sweep_of
 
 
@@ -49,7 +49,10 @@ def _work(given: argparse.Namespace) -> int:
     settings = plans.settings_of(sweep)
     further = {} if given.submitted_by == _nobody() else {"user": given.submitted_by}
     begun = record.begin(connection, sweep, settings, resumed=known, runner="kubeflow", **further)
-    with tempfile.TemporaryDirectory(prefix="flightdeck-sweep-") as folder:
+    with (
+        renewing(connection, sweep.sweep_id),
+        tempfile.TemporaryDirectory(prefix="flightdeck-sweep-") as folder,
+    ):
         standing = search.Worker(sweep, connection, search.tuner_of(sweep, folder)).run()
     record.end(connection, sweep, begun, standing)
     Path(given.page).parent.mkdir(parents=True, exist_ok=True)

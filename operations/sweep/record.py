@@ -14,7 +14,7 @@ from operations.sweep.standing import Standing, Trial
 from pipeline.recorder import Recorder, open_store
 from pipeline.run_record import Runner
 from pipeline.settings import Settings
-from pipeline.stamp import hyperparameters, stamp
+from pipeline.stamp import hyperparameters, lease, stamp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ def begin(
     before = 0.0
     if resumed:
         before = recorder.read(plan.sweep_id).seconds or 0.0
-        recorder.write(plan.sweep_id, outcome="running", reasons=())
+        recorder.write(plan.sweep_id, outcome="running", reasons=(), **lease(settings, runner))
     else:
         stamp(
             recorder,

@@ -6,18 +6,15 @@ worker has an oracle of its own and tells it the chain's events, so all oracles 
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import keras_tuner
-import ml_metadata
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 from ml_metadata.proto import metadata_store_pb2
@@ -26,12 +23,12 @@ from tfx.dsl.io import fileio
 
 from operations.sweep import hparams, plan
 from operations.sweep.chain import Chain, Event, Link, new_token
-from operations.sweep.owner import BEAT_SECONDS, LEASE_SECONDS, Leases, Owner
 from operations.sweep.plan import Plan
 from operations.sweep.standing import MOST_STARTS, Standing
 from operations.sweep.standing import Trial as KnownTrial
 from pipeline import settings_file
-from pipeline.recorder import Recorder, open_store
+from pipeline.lease import LEASE_SECONDS, RENEW_SECONDS, Leases, Owner
+from pipeline.recorder import Recorder, RecordError, open_store, renewing
 from pipeline.settings import Settings
 from pipeline.stamp import hyperparameters
 
@@ -127,7 +124,7 @@ class Worker:
         tuner: keras_tuner.Tuner,
         *,
         lease_seconds: float = LEASE_SECONDS,
-        beat_seconds: float = BEAT_SECONDS,
+        renew_seconds: float = RENEW_SECONDS,
         pause_seconds: float = _PAUSE_SECONDS,
     ) -> None:
         """Prepares a worker.
@@ -137,7 +134,7 @@ class Worker:
             connection: to the store that holds the sweep.
             tuner: of the use case's `tuner_fn`; runs a trial, and has an oracle that has proposed nothing yet.
             lease_seconds: a worker on another machine that was silent for so long is taken for dead.
-            beat_seconds: how often this one is heard of.
+            renew_seconds: how often this one renews its lease.
             pause_seconds: how long to wait when others run all there is.
         """
         self._plan = sweep
@@ -148,7 +145,7 @@ class Worker:
         self._recorder = Recorder(self._store)
         self._chain = Chain(self._store, sweep.sweep_id)
         self._leases = Leases(lease_seconds)
-        self._beat_seconds, self._pause_seconds = beat_seconds, pause_seconds
+        self._renew_seconds, self._pause_seconds = renew_seconds, pause_seconds
         self._me = Owner.me()
         self._settings = settings_file.from_document(sweep.settings)
         self.standing = Standing()
@@ -175,8 +172,8 @@ class Worker:
     def _orphan(self) -> KnownTrial | None:
         """A trial that nobody runs any more."""
         for trial in self.standing.running():
-            link = trial.begun
-            if self._leases.gone(link.event.token, trial.owner, lambda link=link: self._chain.last_beat(link)):
+            token = trial.begun.event.token
+            if self._leases.gone(token, trial.owner, lambda number=trial.number: self._renewed(number)):
                 return trial
         return None
 
@@ -188,10 +185,10 @@ class Worker:
             self._chain.append(event)
             return
         event = Event(kind="taken", trial=trial.number, owner=self._me, token=new_token())
-        if link := self._chain.append(event):
+        if self._chain.append(event):
             _log.info("trial %d: taken over", trial.number)
             self._look()
-            self._try(trial.number, trial.values, link)
+            self._try(trial.number, trial.values)
 
     def _begin_next(self) -> bool:
         """Begins a new trial, unless there are enough, or the oracle has none now."""
@@ -209,10 +206,10 @@ class Worker:
         self._proposer.forget()
         self._look()
         if link is not None:
-            self._try(number, values, link)
+            self._try(number, values)
         return True
 
-    def _try(self, number: int, values: Mapping[str, Any], link: Link) -> None:
+    def _try(self, number: int, values: Mapping[str, Any]) -> None:
         """Runs a trial to its end, well or not."""
         started = time.monotonic()
         error, metrics = None, {}
@@ -227,7 +224,11 @@ class Worker:
                 fileio.rmtree(logs)
             shown = {key: used.get(key, value) for key, value in values.items() if not key.startswith("tuner/")}
             shown |= {"epochs": used["epochs"]} if "tuner/epochs" in values else {}
-            with self._beating(link), hparams.session(logs, self._plan.trial_id(number), shown, name) as session:
+            trial_id = self._plan.trial_id(number)
+            with (
+                renewing(self._connection, trial_id, self._renew_seconds),
+                hparams.session(logs, trial_id, shown, name) as session,
+            ):
                 metrics = dict(self._tuner.run_trial(self._trial(number)) or {})
                 session.score = metrics[name]
         except Exception as raised:
@@ -264,13 +265,16 @@ class Worker:
         return {**used, "epochs": epochs} if "epochs" in used and epochs else used
 
     def _begin_record(self, number: int, used: dict[str, Any]) -> None:
-        sweep = self._recorder.read(self._plan.sweep_id)
+        sweep, now = self._recorder.read(self._plan.sweep_id), datetime.now(UTC)
         self._record(
             number,
             kind="trial",
             parent=self._plan.sweep_id,
             outcome="running",
-            started=datetime.now(UTC),
+            started=now,
+            renewed=now,
+            # On Kubeflow, where the sweep has none, it is for the server to say what became of a trial.
+            owner=None if sweep.owner is None else self._me.model_copy(update={"lock": sweep.owner.lock}),
             hyperparameters=used,
             main_metric=self._plan.objective,
             main_better="higher" if self._plan.higher_is_better else "lower",
@@ -281,27 +285,12 @@ class Worker:
     def _record(self, number: int, **fields: Any) -> None:
         self._recorder.write(self._plan.trial_id(number), **fields)
 
-    @contextlib.contextmanager
-    def _beating(self, link: Link) -> Iterator[None]:
-        """Lets this worker be heard of while it trains."""
-        stop = threading.Event()
-
-        def beat() -> None:
-            # A connection of its own: ML Metadata's is not for several threads.
-            chain = Chain(open_store(self._connection), self._plan.sweep_id)
-            for count in range(1, 1_000_000_000):
-                if stop.wait(self._beat_seconds):
-                    return
-                with contextlib.suppress(ml_metadata.errors.StatusError):
-                    chain.beat(link, count)
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
+    def _renewed(self, number: int) -> datetime | None:
+        """When the lease of a trial was renewed last."""
         try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+            return self._recorder.read(self._plan.trial_id(number)).renewed
+        except RecordError:  # its worker was killed before it could say anything
+            return None
 
 
 # What a trial's record says just as its sweep's does.

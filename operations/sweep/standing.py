@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from operations.sweep.chain import Link
-from operations.sweep.owner import Owner
+from pipeline.lease import Owner
 
 # A trial whose workers die one after the other, such as for want of memory, is not given to yet another.
 MOST_STARTS = 3

@@ -10,7 +10,7 @@ from tfx.orchestration.pipeline import Pipeline
 
 from pipeline import node, results
 from pipeline.node import NodeOutcome
-from pipeline.recorder import Recorder, open_store
+from pipeline.recorder import Recorder, open_store, renewing
 from pipeline.run_record import Kind, RunRecord
 from pipeline.runners import local
 from pipeline.runners.local import Listener, RunOutcome
@@ -48,7 +48,8 @@ def run(
     recorder = Recorder(store)
     began = time.monotonic() - loading_seconds
     stamp(recorder, run_id, settings, kind=kind, runner="local", loading_seconds=round(loading_seconds, 3), **further)
-    outcome = local.run(pipeline, run_id, connection, _Recording(listener, recorder, run_id))
+    with renewing(connection, run_id):
+        outcome = local.run(pipeline, run_id, connection, _Recording(listener, recorder, run_id))
     failure = None
     if not outcome.succeeded:
         failed = outcome.failure

@@ -5,16 +5,18 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from pipeline.lease import Owner
 from pipeline.run_record import NodeRecord
 from tests.operations.ledger.seeding import BEGIN, Seeder, sqlite
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]
+HEARD = datetime(2013, 7, 1, 12, 34, tzinfo=UTC)
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -251,7 +253,7 @@ class TestShow:
         assert lines == [f"kind={index}" for index in (8, 7, 6, 5, 4)]
 
     def test_a_running_one_may_have_been_killed(self, runs):
-        assert "Run 20130701-0935-ffff   running, or killed" in runs("show", "20130701-0935")
+        assert "Run 20130701-0935-ffff   running or killed" in runs("show", "20130701-0935")
 
     def test_theirs_says_so(self, runs):
         text = runs("show", "theirs")
@@ -281,6 +283,53 @@ class TestShow:
         assert "has no run nobody" in refused("show", "nobody")
         assert "cannot be read" in refused("show", "unreadable")
         assert "did you mean settings" in refused("show", "20130701-0931", "--document", "setings")
+
+
+class TestLease:
+    """Runs that have not ended, on this machine and on another one."""
+
+    @pytest.fixture(scope="class")
+    def where(self, tmp_path_factory) -> Path:
+        folder = tmp_path_factory.mktemp("leases")
+        seeder = Seeder(sqlite(folder / "metadata.sqlite"))
+        me = Owner.me()
+        gone = me.model_copy(update={"started": me.started - 60})
+        there = me.model_copy(update={"boot": "its own start", "host": "another", "pid": 2**30})
+        for name, owner in (("gone", gone), ("lives", me), ("there", there)):
+            seeder.run(name, outcome="running", seconds=None, owner=owner, renewed=HEARD)
+        seeder.run("ended", 0.7, owner=gone, renewed=HEARD)
+        return folder
+
+    @pytest.fixture
+    def ask(self, run_command: Command, where: Path) -> Callable[..., str]:
+        return lambda *arguments: run_command(where, *arguments)[1]
+
+    def test_the_list_has_outcome_and_last_sign_of_life(self, ask):
+        rows = {line.split()[0]: line for line in ask("list").splitlines() if line.strip()}
+
+        heard = f"{HEARD.astimezone():%Y-%m-%d %H:%M}"
+        assert "killed" in rows["gone"]
+        assert heard in rows["gone"]
+        assert "running" in rows["lives"]
+        assert "running" in rows["there"]
+        assert heard in rows["there"]
+        assert "pushed" in rows["ended"]
+        assert heard not in rows["ended"]
+        assert "killed" not in rows["lives"] + rows["there"] + rows["ended"]
+
+    def test_it_can_be_filtered_and_is_in_the_json(self, ask):
+        (killed,) = json.loads(ask("list", "--outcome", "killed", "--json"))["runs"]
+
+        assert (killed["run_id"], killed["outcome"]) == ("gone", "killed")
+        assert datetime.fromisoformat(killed["renewed"]) == HEARD
+        assert [each["run_id"] for each in json.loads(ask("list", "--where", "outcome=killed", "--json"))["runs"]] == [
+            "gone"
+        ]
+
+    def test_show_says_it_too(self, ask):
+        assert ask("show", "gone").startswith("Run gone   killed\n            Last sign of life ")
+        assert ask("show", "there").startswith("Run there   running\n            Last sign of life ")
+        assert "Last sign of life" not in ask("show", "ended")
 
 
 class TestBest:

@@ -62,6 +62,12 @@ def record(world: World, run_id: str) -> Any:
     return Recorder(open_store(world.connection())).read(run_id)
 
 
+def listed(world, *kinds: str) -> list[dict[str, Any]]:
+    """What ``flightdeck runs list`` says."""
+    asked = [part for kind in kinds for part in ("--kind", kind)]
+    return json.loads(world.flightdeck("runs", "list", "--json", *asked).stdout)["runs"]
+
+
 @pytest.fixture(scope="module")
 def killed(world, parent, space) -> tuple[str, list[Any]]:
     """A sweep that was killed, with both of its workers at work, as soon as a trial had finished: its id and chain."""
@@ -80,10 +86,14 @@ def killed(world, parent, space) -> tuple[str, list[Any]]:
     before: list[Any] = []
     for _ in range(60):
         before, known = events(world, sweep), len(before)
-        if not any(each.owner.lives_here() for each in before) and len(before) == known:
+        if not any(each.owner.alive() for each in before) and len(before) == known:
             break
         time.sleep(0.5)
-    assert not any(each.owner.lives_here() for each in before), "workers outlive their sweep"
+    assert not any(each.owner.alive() for each in before), "workers outlive their sweep"
+    outcomes = {each["run_id"]: each["outcome"] for each in listed(world, "sweep", "trial")}
+    under_way = {each.trial for each in before} - {each.trial for each in before if each.kind == "finished"}
+    assert outcomes[sweep] == "killed"
+    assert {outcomes[f"{sweep}-{trial:03d}"] for trial in under_way} == {"killed"}
     return sweep, before
 
 

@@ -92,7 +92,7 @@ class Deck:
 
     def runs(self) -> list[dict[str, Any]]:
         """Those that came to their end, oldest first."""
-        ended = [each for each in self("runs", "list")["runs"] if each["outcome"] != "failed"]
+        ended = [each for each in self("runs", "list")["runs"] if each["outcome"] not in ("failed", "killed")]
         return [self("runs", "show", each["run_id"]) for each in sorted(ended, key=lambda each: each["started"])]
 
     def alerts(self) -> list[dict[str, Any]]:

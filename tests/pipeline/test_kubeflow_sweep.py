@@ -135,8 +135,8 @@ def test_kfp_loads_it_and_the_same_settings_give_the_same(compile_to, compiled) 
 def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None:
     from operations.sweep import cluster, plan, record
     from operations.sweep.chain import Chain, Event, new_token
-    from operations.sweep.owner import Owner
     from pipeline import store, task
+    from pipeline.lease import Owner
     from pipeline.recorder import open_store
 
     settings = settings_file.load(CONFIG.with_name("local.yaml"), [f"workspace={tmp_path}"])

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -248,7 +249,26 @@ def weights(world, version: str) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def test_an_interrupted_run_leaves_nothing_half_written_and_the_next_one_makes_the_same_model(
+def outcomes(world) -> list[str]:
+    """What ``flightdeck runs list`` says of each run, newest first."""
+    return [each["outcome"] for each in json.loads(world.flightdeck("runs", "list", "--json").stdout)["runs"]]
+
+
+def unfinished(world) -> list[object]:
+    """Executions that go on for ever, and files of those that did not come to their end."""
+    from ml_metadata.proto import metadata_store_pb2
+
+    from operations.ledger.opening import open_readonly
+
+    executions = open_readonly(world.connection()).get_executions()
+    going_on = [each for each in executions if each.last_known_state == metadata_store_pb2.Execution.RUNNING]
+    failed = [each.id for each in executions if each.last_known_state == metadata_store_pb2.Execution.FAILED]
+    artifacts = world.workspace / "artifacts"
+    files = [file for number in failed for file in artifacts.glob(f"*/*/{number}/**/*")]
+    return [*going_on, *files, *artifacts.rglob(".temp*")]
+
+
+def test_an_interrupted_or_killed_run_leaves_nothing_half_written_and_the_next_one_makes_the_same_model(
     world_in, world, first, small_spans, tmp_path
 ):
     undisturbed = world
@@ -261,9 +281,14 @@ def test_an_interrupted_run_leaves_nothing_half_written_and_the_next_one_makes_t
     assert "Traceback" not in screen
     interrupted = next(line.split()[0] for line in screen.splitlines() if " failed " in line and line.startswith("  "))
     assert not [path for path in world.workspace.glob(f"artifacts/{interrupted}/[!.]*/*") if any(path.iterdir())]
+    code, screen = world.interrupt("ExampleValidator", by=signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert outcomes(world) == ["killed", "failed"]
     resumed = world.run()
     assert resumed["outcome"] == "pushed"
+    assert outcomes(world) == ["pushed", "killed", "failed"]
     assert states(resumed)["SpanExampleGen"] == states(resumed)["StatisticsGen"] == "cached"
+    assert not unfinished(world)
     # In another workspace, in other processes: the same data, settings and code train the same weights to the last bit.
     assert weights(world, resumed["version"]) == weights(undisturbed, first["version"])
     assert resumed["metrics"] == first["metrics"]

@@ -88,13 +88,40 @@ def test_what_was_never_submitted_was_killed(runs):
     assert runs.result(BATCH).outcome == "killed"
 
 
-def test_a_run_without_a_verdict_has_failed(server, runs):
+def test_a_run_without_a_verdict_has_failed_and_so_says_its_record(server, store, runs):
     reference = runs.start(BATCH, settings_of(server))
+    recorder = Recorder(store)
+    recorder.write(reference, kind="run", runner="kubeflow", outcome="running", renewed=NOW)
+    trainer = _running(store, reference)
+    for name in (f"{reference}-sweep", "another-sweep"):
+        recorder.write(name, kind="sweep", runner="kubeflow", outcome="running", renewed=NOW)
+    state(server, "RUNNING")
+    assert runs.result(referred(reference)) is None
+    assert recorder.read(reference).outcome == "running"  # however long ago it was heard of
     state(server, "FAILED")
 
     result = runs.result(referred(reference))
 
     assert (result.outcome, result.detail) == ("failed", "a task has failed")
+    record = recorder.read(reference)
+    assert (record.outcome, record.reasons) == ("failed", ("Kubeflow Pipelines says FAILED: a task has failed",))
+    assert [recorder.read(each).outcome for each in (f"{reference}-sweep", "another-sweep")] == ["failed", "running"]
+    (ended,) = store.get_executions_by_id([trainer])
+    assert ended.last_known_state == metadata_store_pb2.Execution.FAILED
+
+
+def _running(store, run_id: str) -> int:
+    """An execution of a pod that was killed."""
+    contexts = [
+        metadata_store_pb2.Context(type_id=store.put_context_type(metadata_store_pb2.ContextType(name=kind)), name=name)
+        for kind, name in (("node", "late-flights.Trainer"),)
+    ]
+    contexts.append(store.get_context_by_type_and_name("pipeline_run", run_id))
+    execution = metadata_store_pb2.Execution(
+        type_id=store.put_execution_type(metadata_store_pb2.ExecutionType(name="Trainer")),
+        last_known_state=metadata_store_pb2.Execution.RUNNING,
+    )
+    return store.put_execution(execution, [], contexts)[0]
 
 
 @pytest.mark.parametrize(

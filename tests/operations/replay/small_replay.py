@@ -1,18 +1,13 @@
 """A replay that takes minutes: few rows, a small network, and rules that such few rows do not set off."""
 
-import contextlib
-import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-
-import psutil
 
 from pipeline import settings_file
 from pipeline.settings import Settings
+from tests.killing import killed_after
 from tests.world import ROOT
 
 ROWS = 1500
@@ -64,8 +59,6 @@ def play_killed(
 ) -> int:
     """Plays to the end, with SIGKILL to all of its processes at random moments.
 
-    Moments are counted in seconds of the processors: on a busy machine they are the same ones.
-
     Args:
         workspace: of its own.
         spans: as they are.
@@ -79,44 +72,9 @@ def play_killed(
     """
     moments = random.Random(seed)
     for done in range(kills):
-        process = subprocess.Popen(
-            command(workspace, spans, *further),
-            cwd=ROOT,
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        used, most = 0.0, moments.uniform(*seconds)
-        while process.poll() is None and used < most:
-            time.sleep(0.05)
-            used = max(used, sum(_used(each) for each in _family(process)))
-        if process.poll() is not None:
-            assert process.returncode == 0
+        code = killed_after(command(workspace, spans, *further), moments.uniform(*seconds))
+        if code is not None:
+            assert code == 0
             return done
-        _kill(process)
     play(workspace, spans, *further)
     return kills
-
-
-def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """A process and all below it, which have sessions of their own."""
-    try:
-        parent = psutil.Process(process.pid)
-        return [parent, *parent.children(recursive=True)]
-    except psutil.Error:
-        return []
-
-
-def _used(process: psutil.Process) -> float:
-    try:
-        used = process.cpu_times()
-    except psutil.Error:
-        return 0.0
-    return used.user + used.system
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    for each in _family(process):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(each.pid, signal.SIGKILL)
-    process.wait()

@@ -15,6 +15,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from operations.ledger.opening import open_readonly
 from operations.report import site
+from pipeline.lease import Owner
 from pipeline.recorder import Recorder, open_store
 from pipeline.run_record import NodeRecord
 
@@ -142,6 +143,18 @@ def test_killed_run_is_not_called_running(seeds, tmp_path):
     words = page(seeds.write(tmp_path / "site"), "killed")
     assert "running or killed" in words
     assert "This run is still going on, or was killed: 2 of 2 nodes had ended." in words
+    me = Owner.me()
+    gone = me.model_copy(update={"started": me.started - 60})
+    seeds.run(
+        "surely",
+        outcome="running",
+        metrics={},
+        seconds=None,
+        owner=gone,
+        renewed=datetime(2013, 7, 1, 12, 34, tzinfo=UTC),
+    )
+    words = page(seeds.write(tmp_path / "again"), "surely")
+    assert "This run was killed: 2 of 2 nodes had ended. Its last sign of life: 2013-07-01 12:34" in words
 
 
 def test_run_of_another_pipeline_has_a_page(seeds, tmp_path):

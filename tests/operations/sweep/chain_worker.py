@@ -10,7 +10,7 @@ import sys
 from ml_metadata.proto import metadata_store_pb2
 
 from operations.sweep.chain import Chain, Event, new_token
-from operations.sweep.owner import Owner
+from pipeline.lease import Owner
 from pipeline.recorder import open_store
 from pipeline.store import from_environment
 

@@ -11,7 +11,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2
 
 from operations.sweep.chain import Chain, Event, new_token
-from operations.sweep.owner import Owner
+from pipeline.lease import Owner
 from pipeline.recorder import open_store
 
 pytestmark = pytest.mark.unit
@@ -89,17 +89,3 @@ def test_numbers_survive_to_the_last_digit(connection) -> None:
     assert link.event.values == values
     assert link.event.score == 1 / 3
     assert Counter(type(value) for value in link.event.values.values()) == Counter([float, str, bool, int])
-
-
-def test_a_beat_is_heard_and_leaves_the_event_as_it_was(connection) -> None:
-    store = open_store(connection)
-    chain = Chain(store, "sweep")
-    link = chain.append(event(values={"rate": 0.1}))
-    assert chain.last_beat(link) == 0
-
-    chain.beat(link, 7)
-
-    other = Chain(store, "sweep")
-    (seen,) = other.refresh()
-    assert other.last_beat(seen) == 7
-    assert seen.event == link.event

@@ -54,8 +54,8 @@ class Job:
     def worker(self, name: str = "one", dies_on: tuple[int, ...] = (), fails_on: tuple[int, ...] = ()) -> Any:
         """A worker that dies in, or fails in, the trainings of some trials. It looks dead as soon as it is."""
         from models import tuning
-        from operations.sweep.owner import Owner
         from operations.sweep.search import Worker
+        from pipeline.lease import Owner
 
         job = self
 
@@ -73,8 +73,8 @@ class Job:
             return {"val_auc": 0.5 + 0.1 * rate + 0.01 * values.get("tuner/epochs", 9) - 0.1 * values["dropout"]}
 
         search = Search(tuning._oracle(self.settings.model, seed=7), train, str(self.folder / name))
-        worker = Worker(self.plan, self.connection, search, beat_seconds=0.05, pause_seconds=0.05)
-        worker._me = Owner(machine=Owner.me().machine, pid=2**30, started=1.0)
+        worker = Worker(self.plan, self.connection, search, renew_seconds=0.05, pause_seconds=0.05)
+        worker._me = Owner.me().model_copy(update={"pid": 2**30})
         return worker
 
     def outcome(self) -> list[tuple[dict[str, Any], float | None, str]]:
@@ -120,7 +120,7 @@ def test_hyperband_trains_the_promising_ones_longer(tmp_path) -> None:
 def test_two_workers_at_once_share_the_trials(tmp_path) -> None:
     import threading
 
-    from operations.sweep.owner import Owner
+    from pipeline.lease import Owner
 
     job = Job(tmp_path / "job", "random")
     workers = [job.worker("one"), job.worker("two")]

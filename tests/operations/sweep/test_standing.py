@@ -3,12 +3,12 @@
 import pytest
 
 from operations.sweep.chain import Event, Link
-from operations.sweep.owner import Owner
 from operations.sweep.record import failure
 from operations.sweep.standing import Standing
+from pipeline.lease import Owner
 
 pytestmark = pytest.mark.unit
-OWNER = Owner(machine="m", pid=1, started=1.0)
+OWNER = Owner(pid=1, started=1.0)
 
 
 def links(*events: dict) -> list[Link]:

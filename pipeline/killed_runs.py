@@ -1,0 +1,78 @@
+"""Closes the runs that were killed, and removes what they left half-written. Imports neither TensorFlow nor TFX."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import ml_metadata
+from ml_metadata.proto import metadata_store_pb2
+
+from pipeline import store as stores
+from pipeline import workspace
+from pipeline.recorder import Recorder
+from pipeline.run_record import RunRecord
+from pipeline.settings import Settings
+
+# The folder of a node in which TFX keeps what is no artifact, and the property that names an execution's part of it.
+_SYSTEM = ".system"
+_WORKING_FOLDER = "__stateful_working_dir_index__"
+_UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
+
+
+def close(store: ml_metadata.MetadataStore, settings: Settings) -> list[RunRecord]:
+    """Closes the runs of a workspace whose process was killed.
+
+    Those of other machines, and those that were recorded without a lease, are left alone.
+
+    Args:
+        store: from `pipeline.recorder.open_store`.
+        settings: of the workspace, which this process holds (`pipeline.workspace.exclusive`).
+
+    Returns:
+        The records of the runs that were closed, as they are now, oldest first.
+    """
+    recorder = Recorder(store)
+    lock = workspace.lock_of(settings)
+    killed = [each for each in recorder.running() if each.owner is not None and each.owner.left(lock, each.renewed)]
+    for record in killed:
+        remove_unfinished(store, settings, record.run_id)
+        end_executions(store, record.run_id)
+        # Last, so that whoever is killed before this does it again.
+        recorder.write(record.run_id, outcome="killed")
+    return [recorder.read(record.run_id) for record in killed]
+
+
+def remove_unfinished(store: ml_metadata.MetadataStore, settings: Settings, run_id: str) -> None:
+    """Removes the folders of the nodes that a run has not finished: outputs, temporary and working folders.
+
+    Args:
+        store: the metadata store.
+        settings: of the workspace that has the folders, which this process holds.
+        run_id: the run.
+    """
+    for node, execution in stores.executions_of_run(store, run_id).items():
+        if execution.last_known_state in (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED):
+            continue
+        folder = Path(settings.artifacts) / node
+        leftovers = [*folder.glob(f"[!.]*/{execution.id}"), *folder.glob(f"{_SYSTEM}/*/{execution.id}")]
+        if working := execution.custom_properties[_WORKING_FOLDER].string_value:
+            leftovers += folder.glob(f"{_SYSTEM}/*/{working}")
+        for each in leftovers:
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def end_executions(store: ml_metadata.MetadataStore, run_id: str) -> None:
+    """Marks the executions of a run that nobody goes on with as failed.
+
+    Args:
+        store: a metadata store that can be written to.
+        run_id: the run.
+    """
+    unfinished = [
+        each for each in stores.executions_of_run(store, run_id).values() if each.last_known_state in _UNFINISHED
+    ]
+    for each in unfinished:
+        each.last_known_state = metadata_store_pb2.Execution.FAILED
+    if unfinished:
+        store.put_executions(unfinished)

@@ -1,0 +1,193 @@
+"""Runs that were killed: what is said of them, and what the next run of the workspace closes and removes."""
+
+import json
+import subprocess
+import sys
+import textwrap
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import ml_metadata
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from operations.ledger.opening import open_readonly
+from operations.ledger.runs import Runs
+from pipeline import killed_runs, settings_file, store
+from pipeline.lease import Owner
+from pipeline.recorder import RUN, Recorder, open_store, renewing
+from pipeline.settings import Settings
+from pipeline.workspace import exclusive, lock_of
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[2]
+LOCAL = ROOT / "config" / "local.yaml"
+RUNNING, FAILED, COMPLETE = mlmd.Execution.RUNNING, mlmd.Execution.FAILED, mlmd.Execution.COMPLETE
+# A process that holds the workspace and its run's lease until it is killed.
+HOLDER = textwrap.dedent("""
+    import sys, time
+    from pathlib import Path
+    from pipeline import settings_file, store
+    from pipeline.recorder import Recorder, open_store
+    from pipeline.stamp import stamp
+    from pipeline.workspace import exclusive
+    settings = settings_file.load(Path(sys.argv[1]), ["workspace=" + sys.argv[2]])
+    with exclusive(settings):
+        recorder = Recorder(open_store(store.connection(settings)))
+        stamp(recorder, "killed", settings, kind="run", runner="local")
+        print("held", flush=True)
+        time.sleep(600)
+""")
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    return settings_file.load(LOCAL, [f"workspace={tmp_path / 'workspace'}"])
+
+
+@pytest.fixture
+def holder(settings):
+    """Another process, in the middle of its run."""
+    command = [sys.executable, "-c", HOLDER, str(LOCAL), settings.workspace]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def execution(
+    opened: ml_metadata.MetadataStore, settings: Settings, run_id: str, node: str, state: int
+) -> mlmd.Execution:
+    """An execution of a node as TFX registers it, and the folders that it has made."""
+    contexts = []
+    for kind, name in ((RUN, run_id), ("node", f"late-flights.{node}")):
+        type_id = opened.put_context_type(mlmd.ContextType(name=kind), can_add_fields=True, can_omit_fields=True)
+        known = opened.get_context_by_type_and_name(kind, name)
+        contexts.append(mlmd.Context(type_id=type_id, name=name) if known is None else known)
+    made = mlmd.Execution(type_id=opened.put_execution_type(mlmd.ExecutionType(name=node)), last_known_state=state)
+    made.custom_properties["__stateful_working_dir_index__"].string_value = f"of-{node}"
+    made.custom_properties["window"].string_value = "1:3"
+    made.id, _, _ = opened.put_execution(made, [], contexts)
+    for folder in folders(settings, made, node):
+        folder.mkdir(parents=True)
+        (folder / "part").write_text("half")
+    return made
+
+
+def folders(settings: Settings, made: mlmd.Execution, node: str) -> list[Path]:
+    inside = Path(settings.artifacts) / node
+    return [
+        inside / "transform_graph" / str(made.id) / ".temp_path",
+        inside / "transformed_examples" / str(made.id),
+        inside / ".system" / "executor_execution" / str(made.id) / ".temp",
+        inside / ".system" / "stateful_working_dir" / f"of-{node}",
+    ]
+
+
+def listed(settings: Settings) -> dict[str, str]:
+    """What `flightdeck runs list` says."""
+    return {each.run_id: each.outcome for each in Runs(open_readonly(store.connection(settings))).all()}
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+
+
+def test_a_killed_run_is_shown_as_killed_at_once_with_its_last_sign_of_life(settings, holder):
+    assert listed(settings) == {"killed": "running"}
+    before = datetime.now(UTC)
+
+    kill(holder)
+
+    assert listed(settings) == {"killed": "killed"}
+    record = Runs(open_readonly(store.connection(settings))).find("killed")
+    assert record.outcome == "killed"
+    assert before - timedelta(minutes=1) < record.renewed <= before
+
+
+def test_the_next_run_closes_it_and_removes_what_it_left(settings, holder):
+    opened = open_store(store.connection(settings))
+    done = execution(opened, settings, "killed", "StatisticsGen", COMPLETE)
+    left = execution(opened, settings, "killed", "Transform", RUNNING)
+    other = execution(opened, settings, "another", "Trainer", RUNNING)
+    kill(holder)
+
+    with exclusive(settings):
+        closed = killed_runs.close(opened, settings)
+        again = killed_runs.close(opened, settings)
+
+    assert [(each.run_id, each.outcome) for each in closed] == [("killed", "killed")]
+    assert again == []
+    assert Recorder(opened).read("killed").outcome == "killed"
+    states = {each.id: each.last_known_state for each in opened.get_executions()}
+    assert states == {done.id: COMPLETE, left.id: FAILED, other.id: RUNNING}
+    (kept,) = opened.get_executions_by_id([left.id])
+    assert kept.custom_properties["window"].string_value == "1:3"
+    assert not [each for each in folders(settings, left, "Transform") if each.exists()]
+    assert not list(Path(settings.artifacts).rglob(str(left.id)))
+    for each, node in ((done, "StatisticsGen"), (other, "Trainer")):
+        assert all(folder.exists() for folder in folders(settings, each, node))
+
+
+def test_what_lives_or_cannot_be_seen_is_left_alone(settings, holder):
+    opened = open_store(store.connection(settings))
+    recorder = Recorder(opened)
+    me, long_ago = Owner.me(lock_of(settings)), datetime(2013, 7, 1, tzinfo=UTC)
+    there = me.model_copy(update={"boot": "its own start", "host": "another"})
+    recorder.write("lives", kind="run", outcome="running", owner=me, renewed=long_ago)
+    recorder.write("elsewhere", kind="run", outcome="running", owner=there, renewed=long_ago)
+    recorder.write("on kubeflow", kind="run", outcome="running", runner="kubeflow", renewed=long_ago)
+    recorder.write("of an older version", kind="run", outcome="running")
+    running = execution(opened, settings, "elsewhere", "Trainer", RUNNING)
+    kill(holder)
+
+    with exclusive(settings):
+        assert [each.run_id for each in killed_runs.close(opened, settings)] == ["killed"]
+
+    names = ("lives", "elsewhere", "on kubeflow", "of an older version")
+    assert listed(settings) == {"killed": "killed", **dict.fromkeys(names, "running")}
+    assert opened.get_executions_by_id([running.id])[0].last_known_state == RUNNING
+    assert all(folder.exists() for folder in folders(settings, running, "Trainer"))
+
+
+def test_a_lease_is_renewed_while_the_run_goes_on_and_not_after(settings):
+    Path(settings.workspace).mkdir()
+    connection = store.connection(settings)
+    recorder = Recorder(open_store(connection))
+    long_ago = datetime(2013, 7, 1, tzinfo=UTC)
+    recorder.write("run", outcome="running", renewed=long_ago)
+
+    with renewing(connection, "run", seconds=0.01):
+        deadline = time.monotonic() + 60
+        while recorder.read("run").renewed == long_ago:
+            assert time.monotonic() < deadline, "nobody renews it"
+            time.sleep(0.01)
+    last = recorder.read("run").renewed
+    time.sleep(0.2)
+
+    assert recorder.read("run").renewed == last
+    assert recorder.read("run").outcome == "running"
+
+
+def test_a_record_that_is_killed_in_its_making_is_never_one_without_a_word(settings, monkeypatch):
+    Path(settings.workspace).mkdir()
+    connection = store.connection(settings)
+    put, calls = ml_metadata.MetadataStore.put_contexts, []
+
+    def killed_after_the_first(opened, *arguments, **further):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(arguments)
+        return put(opened, *arguments, **further)
+
+    monkeypatch.setattr(ml_metadata.MetadataStore, "put_contexts", killed_after_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        Recorder(open_store(connection)).write("run", kind="run", outcome="running")
+    monkeypatch.undo()
+
+    context = open_store(connection).get_context_by_type_and_name(RUN, "run")
+    assert json.loads(context.custom_properties["flightdeck.kind"].string_value) == "run"
