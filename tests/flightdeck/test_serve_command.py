@@ -72,6 +72,9 @@ def test_it_tells_its_addresses_and_a_request_that_works(tmp_path):
             with urllib.request.urlopen(request, timeout=60) as answer:
                 ((probability,),) = json.load(answer)["predictions"]
             assert 0 < probability < 1
+            # What it did, and nothing of what TensorFlow says about a machine without a GPU.
+            for line in (tmp_path / "log").read_text().splitlines():
+                assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO ", line), line
             (tmp_path / "versions" / "5").mkdir()
             (tmp_path / "versions" / "5" / "saved_model.pb").write_bytes(b"not a model")
             told = wait_for_alert(tmp_path / "workspace" / "alerts" / "alerts.jsonl")
