@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from operations.serving import example_row
 from operations.serving.columns import MISSING, Column, Columns, Inputs
 from operations.serving.errors import LoadError, NotReadyError, UnknownModelError, UnprocessableError
 from operations.serving.tensorflow_import import devices, tensorflow
@@ -52,14 +53,21 @@ class LoadedModel:
     Attributes:
         version: its number.
         signatures: the ways to ask it, by name; others than those of predictions have no name here.
+        example: a real row that it can be asked with; None if it carries none.
     """
 
     def __init__(
-        self, version: int, session: Any, signatures: Mapping[str, Signature], calls: Mapping[str, Any]
+        self,
+        version: int,
+        session: Any,
+        signatures: Mapping[str, Signature],
+        calls: Mapping[str, Any],
+        example: dict[str, Any] | None = None,
     ) -> None:
         """Wraps a session; `load` makes one."""
         self.version = version
         self.signatures = signatures
+        self.example = example
         self._session = session
         self._calls = dict(calls)
         self._idle = threading.Condition()
@@ -215,7 +223,8 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
         # model is refused, and the service goes on with the one it has.
         session.close()
         raise LoadError(f"{folder} cannot be loaded: {one_line(error)}") from error
-    return LoadedModel(version, session, signatures, calls)
+    example = example_row.read(folder, signatures[RAW].inputs)
+    return LoadedModel(version, session, signatures, calls, example)
 
 
 # Loading changes TensorFlow's current graph, which is a state of the thread, and its variable scopes, which are not.
