@@ -76,8 +76,8 @@ def without_extremes(
             continue
         numbers = pd.to_numeric(rows[name], errors="coerce").astype("float64")
         by_request = numbers.groupby(requests)
-        low = by_request.min().nsmallest(settings.fewest_requests).max()
-        high = by_request.max().nlargest(settings.fewest_requests).min()
+        low = by_request.agg("min").nsmallest(settings.fewest_requests).max()
+        high = by_request.agg("max").nlargest(settings.fewest_requests).min()
         kept[name] = rows[name].mask((numbers < min(low, lowest)) | (numbers > max(high, highest)))
     return kept
 

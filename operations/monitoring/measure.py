@@ -244,10 +244,10 @@ class Monitor:
         return data_signals.statistics(kept, self._schema)
 
     def _drift(self, asked: pd.DataFrame, to: Reference, good: Good | None) -> Iterator[Signal]:
-        """Against the last good window, or if there is none the newest data that the model's run saw."""
+        """Against the last good window, or if there is none with enough requests the newest data that the model saw."""
         now = self._statistics(asked, requests(asked), to)
-        if good is not None:
-            before = served(self._payloads, good.period)
+        before = None if good is None else served(self._payloads, good.period)
+        if good is not None and before is not None and self._enough(before):
             than = self._statistics(before, requests(before), to)
             yield from data_signals.drift(now, than, self._schema, _in_words(good), good.steps)
         else:
