@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import inputs, network, runtime, signatures, warm_start
+from models import example_row, inputs, network, runtime, signatures, warm_start
 from models.features import FeatureSettings
 from models.settings import ModelSettings
 
@@ -37,9 +37,9 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Reads ``train_files``, ``eval_files``, ``transform_graph_path``, ``custom_config`` (``features``, ``model`` and
     ``label``), ``hyperparameters``, which take precedence over the settings of the model, and ``base_model``, whose
-    weights the training begins with if there is one. Writes the SavedModel into ``serving_model_dir``; TensorBoard logs
-    and ``training.json`` into ``model_run_dir``. A base model whose weights cannot be read is passed over, and the
-    record says why.
+    weights the training begins with if there is one. Writes the SavedModel, with a row of the evaluation split as an
+    example, into ``serving_model_dir``; TensorBoard logs and ``training.json`` into ``model_run_dir``. A base model
+    whose weights cannot be read is passed over, and the record says why.
 
     Raises:
         AcceleratorError: At once, before any data is read, if a GPU is required and there is none.
@@ -70,6 +70,7 @@ def run_fn(fn_args: FnArgs) -> None:
     exported_network = inference(trained, settings, shape, beginning.layout.rescaling)
     signatures.export(exported_network, transform, features.inputs, fn_args.serving_model_dir)
     warm_start.describe(exported_network, beginning.layout, fn_args.serving_model_dir)
+    example_row.write(fn_args.eval_files, features.inputs, fn_args.serving_model_dir)
     exported = time.monotonic()
     record = {
         "settings": settings.model_dump(mode="json"),

@@ -28,6 +28,7 @@ from operations.serving.errors import NotReadyError, ServingError, TooLargeError
 from operations.serving.metrics import Metrics
 from operations.serving.model import RAW, LoadedModel
 from operations.serving.payload_log import Outcome, Payload, PayloadLog
+from operations.serving.tensorflow_import import tensorflow
 from operations.serving.trial import Trial
 from operations.serving.versions import Events, Versions, VersionStatus
 
@@ -328,7 +329,6 @@ def _prepare_process() -> None:
 
     Going through its half a million objects stops every request for 0.2 s, each time a model is given up.
     """
-    import tensorflow  # noqa: F401  # pyright: ignore[reportUnusedImport]
-
+    tensorflow()
     gc.collect()
     gc.freeze()

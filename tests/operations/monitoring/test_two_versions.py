@@ -1,4 +1,4 @@
-"""A window in which one version takes over from another."""
+"""A window in which one version takes over from another, and one that is a single request."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,14 +22,15 @@ DAY = datetime(2013, 7, 1, tzinfo=UTC)
 ROWS = 2400
 
 
-def log(settings, day: datetime, versions: np.ndarray) -> None:
-    """A day of requests, each half a minute later and half a mile further than the one before."""
+def log(settings, day: datetime, versions: np.ndarray, together: bool = False, far: float = 1300) -> None:
+    """A day of requests, each half a minute later and half a mile further than the one before; or all in one."""
     rows = {
         payload_log.ID: [f"{day:%d}-{number}" for number in range(ROWS)],
-        payload_log.TIME: [day + timedelta(seconds=30 * number) for number in range(ROWS)],
+        payload_log.TIME: [day + timedelta(seconds=0 if together else 30 * number) for number in range(ROWS)],
         payload_log.VERSION: versions,
         payload_log.SHADOW: np.zeros(ROWS, bool),
-        "distance": np.linspace(100, 1300, ROWS, dtype=np.float32),
+        payload_log.SECONDS: np.full(ROWS, 0.01 if together else None, np.float32),
+        "distance": np.linspace(100, far, ROWS, dtype=np.float32),
         "probability": np.full(ROWS, 0.2, np.float32),
     }
     table = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
@@ -69,3 +70,17 @@ def test_a_version_that_came_at_noon_is_not_blamed_for_having_seen_no_morning(se
         assert seen["drift", "distance"].value < 0.01
         assert not seen["drift", "distance"].exceeded
         assert seen["traffic", "requests"].value == ROWS
+
+
+def test_a_single_request_is_no_window_however_many_rows_it_has(settings, monitor):
+    log(settings, DAY, np.full(ROWS, 1), together=True, far=9000)
+    log(settings, DAY + timedelta(days=1), np.full(ROWS, 1))
+
+    (single,) = monitor.measure(period_of(DAY, "day"))
+    (window,) = monitor.measure(period_of(DAY + timedelta(days=1), "day"), [single])
+
+    assert single.rows == ROWS
+    assert {each.kind for each in single.signals}.isdisjoint({"drift", "missing", "prediction"})
+    # Nor is the next one compared with it: the model's evaluation split has nothing to compare with here.
+    assert {"missing", "unseen"} <= {each.kind for each in window.signals}
+    assert not [each.meaning for each in window.signals if each.kind == "drift"]
