@@ -35,7 +35,7 @@ setup-dev:  ## Make the environment for developing
 	@requirements/install.sh dev
 
 .PHONY: labs
-labs:  ## Make the environment for the labs; then: flightdeck lab list
+labs:  ## Make the environment for the labs, and list them
 	@requirements/install.sh labs
 	@$(FLIGHTDECK) lab list
 
