@@ -35,15 +35,15 @@ setup-dev:  ## Make the environment for developing
 	@requirements/install.sh dev
 
 .PHONY: labs
-labs:  ## Make the environment for the labs; then: flightdeck lab list
+labs:  ## Make the environment for the labs, and list them
 	@requirements/install.sh labs
 	@$(FLIGHTDECK) lab list
 
 .PHONY: test
 test: setup-dev  ## Run every test, and report the coverage
 	@rm -f .coverage .coverage.*
-	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(PYTEST) --cov --cov-report=term --cov-report=xml --durations=10 -m "unit"
-	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(PYTEST) --numprocesses 2 --dist loadscope --cov --cov-append --cov-report=term --cov-report=xml --durations=15 -m "not unit and not kubeflow and not labs"
+	@COVERAGE_PROCESS_START='$(CURDIR)/pyproject.toml' COVERAGE_FILE='$(CURDIR)/.coverage' $(PYTEST) --cov --cov-report=term --cov-report=xml --durations=10 -m "unit"
+	@COVERAGE_PROCESS_START='$(CURDIR)/pyproject.toml' COVERAGE_FILE='$(CURDIR)/.coverage' $(PYTEST) --numprocesses 2 --dist loadscope --cov --cov-append --cov-report=term --cov-report=xml --durations=15 -m "not unit and not kubeflow and not labs"
 
 .PHONY: kubeflow-test
 kubeflow-test: setup-dev  ## Run the compiled pipeline in containers, with a Docker engine and MariaDB of its own

@@ -35,6 +35,7 @@ from flightdeck import (
     tensorboard,
     watch,
 )
+from flightdeck.console import activation
 
 app = typer.Typer(
     name="flightdeck",
@@ -81,6 +82,9 @@ def main() -> None:
             raise
         print(error, file=sys.stderr)
         sys.exit(2)
+    finally:
+        if sys.stderr.isatty() and "--json" not in sys.argv and (command := activation()) is not None:
+            print(f"`flightdeck` is not on the PATH of this shell yet; to put it there: {command}", file=sys.stderr)
 
 
 if __name__ == "__main__":

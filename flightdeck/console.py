@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -70,6 +72,20 @@ def shown(path: Path | str) -> str:
     """A path as short as it can be typed here."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") or "://" in str(path) else relative
+
+
+def typed(path: Path | str) -> str:
+    """A path as short as it can be typed here, quoted where a shell needs that."""
+    return shlex.quote(shown(path))
+
+
+def activation() -> str | None:
+    """The command after which a shell knows ``flightdeck``, as all that is printed calls it; None where it does."""
+    here = Path(sys.executable).parent
+    known = shutil.which("flightdeck")
+    if known is not None and Path(known).parent.resolve() == here.resolve():
+        return None
+    return f"source {typed(here / 'activate')}"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], on: Console | None = None) -> None:

@@ -70,7 +70,7 @@ def list_labs(folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
 @app.command()
 def start(name: Name, folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
     """Write the notebook of a lab into DIR/LAB. Nothing that is there is ever overwritten."""
-    from flightdeck.console import shown
+    from flightdeck.console import shown, typed
     from operations.labs.catalogue import find
     from operations.labs.desk import Desk
 
@@ -80,7 +80,7 @@ def start(name: Name, folder: Folder = DEFAULT_FOLDER, as_json: Json = False) ->
         typer.echo(json.dumps({"lab": lab.name, "notebook": str(notebook)}))
         return
     typer.echo(f"{lab.title} ({lab.minutes} minutes): {shown(notebook)}")
-    typer.echo(f"Open it:         {shown(Path(sys.executable).with_name('jupyter'))} lab {shown(notebook)}")
+    typer.echo(f"Open it:         {typed(Path(sys.executable).with_name('jupyter'))} lab {typed(notebook)}")
     typer.echo(f"Check answers:   {_command('check', lab.name[:2], folder)}")
 
 
@@ -140,7 +140,7 @@ def course(
     as_json: Json = False,
 ) -> None:
     """Write a course folder for nbgrader, with the sources of all labs. For teachers."""
-    from flightdeck.console import shown
+    from flightdeck.console import typed
     from operations.labs.catalogue import labs
     from operations.labs.course import make
 
@@ -149,8 +149,8 @@ def course(
         typer.echo(json.dumps({"course": str(folder), "sources": [str(notebook) for notebook in notebooks]}, indent=2))
         return
     # nbgrader itself calls programs of its environment by name, so the environment has to be active.
-    typer.echo(f"Release one:   source {shown(Path(sys.executable).with_name('activate'))}")
-    typer.echo(f"               cd {shown(folder)} && nbgrader generate_assignment {notebooks[0].stem}")
+    typer.echo(f"Release one:   source {typed(Path(sys.executable).with_name('activate'))}")
+    typer.echo(f"               cd {typed(folder)} && nbgrader generate_assignment {notebooks[0].stem}")
 
 
 @app.command()

@@ -13,8 +13,12 @@ cat >"$site/flightdeck.pth" <<PTH
 $project
 import sys, types; sys.modules.setdefault("tfx_bsl.arrow.sql_util", types.ModuleType("tfx_bsl.arrow.sql_util"))
 PTH
-cat >"$environment/bin/flightdeck" <<PY
-#!$environment/bin/python
+# The first line of a script cannot name a Python in a folder with a blank. So this one is both: the shell starts the
+# Python beside the script at line 2, which to Python is a string.
+cat >"$environment/bin/flightdeck" <<'PY'
+#!/bin/sh
+'''exec' "$(dirname "$(realpath "$0")")/python" "$0" "$@"
+' '''
 from flightdeck.__main__ import main
 
 main()

@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# Installs what no Python wheel brings, from the distribution: system-packages.sh python|build|docker|mariadb|kubernetes|browser
+# Installs what no Python wheel brings, from the distribution:
+# system-packages.sh python|compiler|headers|build|docker|mariadb|kubernetes|browser
 set -euo pipefail
 
 case ${1:-} in
     python) packages=(python3-venv) ;;
-    build) packages=(g++ python3-dev) ;;
+    compiler) packages=(g++) ;;
+    headers) packages=(python3.11-dev) ;;
+    build) packages=(g++ python3-dev) ;;  # both of them, where python3 is a Python 3.11: in an image
     docker) packages=(docker.io debootstrap debian-archive-keyring iptables) ;;
     mariadb) packages=(mariadb-server-core mariadb-client-core) ;;  # programs alone: nothing that starts by itself
     # For a machine without a recent kubectl. That of Debian 12 is of 2020 and does not know Kustomize's components, so
     # Kustomize is built from its release (into .tools/kustomize), for which Debian's Go suffices.
     kubernetes) packages=(golang-go) ;;
     browser) packages=(chromium fonts-dejavu-core) ;;
-    *) echo "usage: system-packages.sh python|build|docker|mariadb|kubernetes|browser" >&2; exit 2 ;;
+    *) echo "usage: system-packages.sh python|compiler|headers|build|docker|mariadb|kubernetes|browser" >&2; exit 2 ;;
 esac
 
 install_kustomize() {
@@ -25,6 +28,10 @@ if [[ $1 = kubernetes ]] && command -v go >/dev/null; then
     exit 0
 fi
 
+if [[ $(uname -s) = Darwin && $1 = compiler ]]; then
+    echo "Please install Apple's command line tools first, then try again: xcode-select --install" >&2
+    exit 1
+fi
 as_root=()
 if [[ $(id -u) -ne 0 ]]; then
     as_root=(sudo)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -164,7 +165,7 @@ def _passing_signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 def how_to_install(tree: Worktree) -> str:
     """How to make the environment of another checkout."""
-    return f"{tree.folder}/{_INSTALL}"
+    return f"{shlex.quote(str(tree.folder))}/{_INSTALL}"
 
 
 def _resolved(project: Path, revision: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import typer
 from markdown_it import MarkdownIt
 
 PROGRAMS = ("flightdeck", "make", "pytest")
+# In the checkout, or in a project of one's own beside it.
+_ACTIVATION = re.compile(r"source (\.\./flightdeck/)?\.venv/bin/activate")
 # What a person reads as "and so on".
 _ETC = ("...", "\u2026")
 _HELP = ("-h", "--help")
@@ -26,9 +29,28 @@ def command_lines(markdown: str) -> Iterator[str]:
                 yield line
 
 
+def typed_before_activation(markdown: str) -> list[str]:
+    """Commands of ours that a page has its reader type after setting up, in a shell that does not know them yet."""
+    blocks = [
+        token.content
+        for token in MarkdownIt("commonmark").parse(markdown)
+        if token.type == "code_block" or (token.type == "fence" and token.info != "text")
+    ]
+    lines = [_bare(line) for block in blocks for line in block.splitlines()]
+    if not any(re.match(r"make (setup|setup-dev|demo|labs)\b", line) for line in lines):
+        return []
+    before = itertools.takewhile(lambda line: not _ACTIVATION.match(line), lines)
+    return [line for line in before if line.split(" ")[0] in ("flightdeck", "pytest")]
+
+
+def called_by_place(markdown: str) -> list[str]:
+    """Programs of the environment that a text calls by their place; only activating it does that."""
+    return re.findall(r"\S*\.venv/bin\S*", _ACTIVATION.sub("", markdown))
+
+
 def _bare(line: str) -> str:
-    """A line without prompt, folder of the program, and what a person says about it."""
-    line = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
+    """A line without prompt and what a person says about it."""
+    line = line.strip().removeprefix("$ ")
     return re.split(r"\s+#\s|\s{3,}", line)[0].strip()
 
 

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 from docs.site.repository import hrefs, is_external, target
 from flightdeck.__main__ import app
-from tests.docs.command_lines import command_lines, mistake
+from tests.docs.command_lines import called_by_place, command_lines, mistake, typed_before_activation
 
 pytestmark = pytest.mark.unit
 
@@ -88,6 +88,22 @@ def test_every_command_of_a_page_is_one(page):
         if program == "pytest":
             wrong += [(line, "no such file") for each in rest if "/" in each and not (ROOT / each).exists()]
     assert wrong == []
+
+
+def test_a_page_that_types_a_command_too_early_or_by_its_place_is_noticed():
+    early = "    make setup     # once\n    flightdeck run\n    source .venv/bin/activate\n    flightdeck predict 1\n"
+    assert typed_before_activation(early) == ["flightdeck run"]
+    assert typed_before_activation("    make demo\n\n```text\nflightdeck run\n```\n") == []
+    assert typed_before_activation("    flightdeck run\n") == []
+    assert called_by_place('`.venv/bin/flightdeck run`, PATH="$PWD/.venv/bin:$PATH"') != []
+    assert called_by_place("source .venv/bin/activate, source ../flightdeck/.venv/bin/activate") == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "operations/new_project/templates/README.md.j2"], ids=name)
+def test_commands_are_called_by_name_in_a_shell_that_knows_them(page):
+    text = page.read_text("utf-8")
+    assert called_by_place(text) == []
+    assert typed_before_activation(text) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

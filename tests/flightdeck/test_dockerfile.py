@@ -1,9 +1,6 @@
 """What the Dockerfile promises, read from its text: no engine is needed."""
 
 import re
-import shutil
-import subprocess
-import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -137,20 +134,3 @@ def test_the_base_can_be_chosen_for_every_stage():
     outside = {base for base, _ in stages().values() if base not in stages()}
 
     assert outside == {"${BASE}"}
-
-
-def test_an_environment_is_linked_to_its_project(tmp_path):
-    """requirements/link.sh is what both the image and a checkout's environment use."""
-    project, environment = tmp_path / "project", tmp_path / "environment"
-    (project / "requirements").mkdir(parents=True)
-    shutil.copy(ROOT / "requirements" / "link.sh", project / "requirements")
-    (project / "flightdeck").mkdir()
-    (project / "flightdeck" / "__main__.py").write_text("def main():\n    print('answered')\n")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
-
-    subprocess.run([project / "requirements" / "link.sh", environment], check=True)
-
-    run = {"capture_output": True, "text": True, "cwd": tmp_path}
-    assert subprocess.run([environment / "bin" / "flightdeck"], **run).stdout == "answered\n"
-    program = "import sys; print('tfx_bsl.arrow.sql_util' in sys.modules)"
-    assert subprocess.run([environment / "bin" / "python", "-c", program], **run).stdout == "True\n"

@@ -420,17 +420,18 @@ def test_the_card_says_whose_share_it_gives_in_a_table_that_stays_one(made_from,
 def test_the_makefile_runs_a_flightdeck_whose_folder_has_any_name(made_from: Callable[..., Path], tmp_path: Path):
     project = made_from({})
     place = tmp_path / "my $(tools) #1"
-    (place / ".venv/bin").mkdir(parents=True)
-    (place / "requirements").mkdir()
     programs = {
         "requirements/install.sh": '#!/bin/sh\necho "install.sh $*"\n',
-        ".venv/bin/python": f'#!/bin/sh\n[ "$1" != -m ] && exec "{sys.executable}" "$@"\necho "python $*"\n',
-        # As requirements/link.sh writes it.
-        ".venv/bin/flightdeck": f"#!{place}/.venv/bin/python\nimport sys\nprint('flightdeck', *sys.argv[1:])\n",
+        "requirements/link.sh": (ROOT / "requirements/link.sh").read_text(),
+        "flightdeck/__main__.py": "import sys\ndef main():\n    print('flightdeck', *sys.argv[1:])\n",
+        "pytest.py": "print('python -m pytest')\n",
     }
     for program, text in programs.items():
+        (place / program).parent.mkdir(parents=True, exist_ok=True)
         (place / program).write_text(text)
         (place / program).chmod(0o755)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place / ".venv"], check=True)
+    subprocess.run([place / "requirements/link.sh", place / ".venv"], check=True)
     (project / "local.mk").write_text(creation.local_mk(place))
 
     for target, said in {
