@@ -69,8 +69,8 @@ class Owner(BaseModel):
         """
         if self.boot != _boot():
             return False if self._rebooted(renewed) else None
-        if self.namespace != _namespace():
-            return None
+        if (self.host, self.namespace) != (socket.gethostname(), _namespace()):
+            return None  # in another container, or in another copy of a virtual machine that was running
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
