@@ -342,7 +342,8 @@ class KubeflowPipelines:
                     break
                 beginning += piece
             if error := _no_log(beginning):
-                raise LogError(f"{self.endpoint} has no log of {pod}.{_said(error)} Ask Kubernetes: {command}")
+                said = _said(error).rstrip(".")
+                raise LogError(f"{self.endpoint} has no log of {pod}.{said}. Ask Kubernetes: {command}")
             yield beginning.decode(errors="replace")
             for piece in pieces:
                 yield piece.decode(errors="replace")

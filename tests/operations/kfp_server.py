@@ -255,8 +255,7 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[0] not in kinds or not path.startswith(f"{API}/"):
             raise _RefusedError(404, 5, "Not Found")
         kept, key = kinds[parts[0]]
-        verb = parts[-1].rpartition(":")[2] if method == "POST" and len(parts) == 2 else ""
-        parts[-1] = parts[-1].removesuffix(f":{verb}")
+        parts[-1], _, verb = parts[-1].partition(":")
         if method == "GET" and len(parts) == 1:
             return self._list(kept, query, {"recurringruns": "recurringRuns"}.get(parts[0], parts[0]))
         if method == "POST" and len(parts) == 1:
@@ -265,10 +264,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(404, 5, f"Failed to get {parts[0]}: ResourceNotFoundError: {parts[1]} not found.")
         if method == "DELETE":
             del kept[parts[1]]
-            if query.get("propagation_policy") != "ORPHAN":
-                # The workflow belongs to the schedule; the record of the run does not.
-                of_it = [each for each in self.server.runs.values() if each.get("recurring_run_id") == parts[1]]
-                self.server.killed |= {each["run_id"] for each in of_it if each["state"] == "RUNNING"}
+            # The workflow belongs to the schedule; the record of the run does not.
+            of_it = [each for each in self.server.runs.values() if each.get("recurring_run_id") == parts[1]]
+            self.server.killed |= {each["run_id"] for each in of_it if each["state"] == "RUNNING"}
             return {}
         if parts[0] == "recurringruns" and verb in ("enable", "disable"):
             kept[parts[1]]["status"] = f"{verb.upper()}D"

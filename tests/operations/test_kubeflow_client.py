@@ -233,7 +233,7 @@ def test_logs_that_the_server_does_not_have_are_asked_of_kubernetes(server, clie
 
     assert str(refused.value) == (
         f"{server.endpoint} has no log of {pod('data')}. It says: Failed to read logs for run {run.run_id}: "
-        f"InternalServerError: Failed to read logs from archive {pod('data')} "
+        f"InternalServerError: Failed to read logs from archive {pod('data')}. "
         f"Ask Kubernetes: kubectl logs --namespace kubeflow {pod('data')} --container main"
     )
 
