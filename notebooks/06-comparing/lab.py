@@ -47,7 +47,7 @@ first = small_pipeline.run()
 second = small_pipeline.run("model.learning_rate=0.02", "model.epochs=4")
 
 # %%
-_ = terminal(f"flightdeck runs list --config {small_pipeline.CONFIG} --kind run")
+_ = terminal(f"flightdeck runs list --config '{small_pipeline.CONFIG}' --kind run")
 
 # %% [markdown]
 # ## 2. Is it better?
@@ -316,7 +316,7 @@ for name, pair in differences(*settings).items():
 
 # %%
 with small_pipeline.alone():  # lab 07 may be running its pipeline in the same workspace
-    terminal(f"flightdeck runs reproduce {first['run_id']} --config {small_pipeline.CONFIG}")
+    terminal(f"flightdeck runs reproduce {first['run_id']} --config '{small_pipeline.CONFIG}'")
 
 # %% [markdown]
 # ## Check

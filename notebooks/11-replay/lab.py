@@ -345,7 +345,7 @@ for each in played.comparisons:
 # A person may still overrule the loop:
 
 # %%
-place = f"--config {ROOT / 'config/replay.yaml'} --set workspace={WORKSPACE / 'replay/lab/level-2'}"
+place = f"--config '{ROOT}/config/replay.yaml' --set 'workspace={WORKSPACE}/replay/lab/level-2'"
 _ = terminal(f"flightdeck models list {place}")
 _ = terminal(f"flightdeck models rollback --reason 'tried in lab 11' {place}")
 _ = terminal(f"flightdeck models list {place}")

@@ -31,6 +31,15 @@ def test_a_lab_is_whole(lab: Lab):
 
 
 @pytest.mark.unit
+@each_lab
+def test_a_checkout_with_a_blank_in_its_name_can_be_named_in_commands(lab: Lab):
+    code = [cell.source for cell in read(lab).cells if cell.cell_type == "code"]
+    unquoted = [found for source in code for found in re.findall(r"f\".*(?:--config | workspace=)\{.*", source)]
+
+    assert unquoted == []
+
+
+@pytest.mark.unit
 def test_the_labs_are_numbered_without_a_gap():
     assert [lab.name[:2] for lab in LABS] == [f"{number:02d}" for number in range(len(LABS))]
 
