@@ -250,6 +250,7 @@ class Recorder:
                 with contextlib.suppress(ml_metadata.errors.AlreadyExistsError):
                     self._store.put_contexts([new])
                 found = self._store.get_context_by_type_and_name(RUN, run_id)
+                assert found is not None
             self._ids[run_id] = found.id
         return self._ids[run_id]
 
