@@ -25,6 +25,8 @@ OUTCOMES = ("pushed", "blessed", "not blessed", "failed", "done", "running", "no
 _HEIGHT = 260
 _SMALL = 130
 _DISTINCT = 0.9  # of the rows: more different values than that are names
+# Vega writes a lone tick without its fraction, 0.7 as 1, unless it is told how.
+NUMBERS = ",.6~r"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,20 @@ class Measured:
     window: str
     link: str | None
     metrics: dict[str, float]
+
+
+def time_axis(moments: Sequence[str], **options: Any) -> alt.Axis:
+    """An axis of time whose labels can be read, however few moments there are.
+
+    Args:
+        moments: that the plot shows, in ISO 8601 with a zone.
+        options: further ones of the axis.
+    """
+    if len(set(moments)) == 1:
+        # Vega writes a lone tick by its seconds, such as ``:26``.
+        only = int(datetime.fromisoformat(moments[0]).timestamp() * 1000)
+        return alt.Axis(values=[only], format="%Y-%m-%d %H:%M", **options)
+    return alt.Axis(tickCount=6, format={"hours": "%H:%M", "minutes": "%H:%M", "seconds": "%H:%M:%S"}, **options)
 
 
 def history(runs: Sequence[Measured], metric: str, better: str) -> Plot:
@@ -84,10 +100,10 @@ def history(runs: Sequence[Measured], metric: str, better: str) -> Plot:
             x=alt.X(
                 "started:T",
                 title=None,
-                axis=alt.Axis(tickCount=6, labelFlush=True),
+                axis=time_axis([each["started"] for each in points], labelFlush=True),
                 scale=alt.Scale(nice=False, padding=16),
             ),
-            y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=12)),
+            y=alt.Y("value:Q", title=None, axis=alt.Axis(format=NUMBERS), scale=alt.Scale(zero=False, padding=12)),
         )
     )
     line = base.mark_line(style="thread")
@@ -125,7 +141,7 @@ def training(curves: Sequence[Curve]) -> list[Plot]:
                 x=alt.X(
                     "epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)
                 ),
-                y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
+                y=alt.Y("value:Q", title=None, axis=alt.Axis(format=NUMBERS), scale=alt.Scale(zero=False)),
                 color=alt.Color("rows:N", scale=alt.Scale(domain=[each.rows for each in lines]), title=None),
                 tooltip=["rows:N", "epoch:Q", alt.Tooltip("value:Q", format=".5g")],
             )
