@@ -163,6 +163,6 @@ def _differences(record: RunRecord, other: RunRecord) -> str:
         told.append(f"spans {resolved_window(record)} instead of {resolved_window(other)}")
     elif record.data != other.data:
         told.append("other files")
-    if (record.commit, record.diff) != (other.commit, other.diff):
+    if (record.code.commit, record.code.diff) != (other.code.commit, other.code.diff):
         told.append(f"code {shown_commit(record)} instead of {shown_commit(other)}")
     return "; ".join(told[:6])

@@ -40,7 +40,9 @@ def list_runs(
         list[str] | None,
         typer.Option(help="run, reproduction, sweep, trial or prediction. Repeatable: any. Default: all but trials."),
     ] = None,
-    commit: Annotated[str | None, typer.Option(help="Beginning of the commit.")] = None,
+    commit: Annotated[
+        str | None, typer.Option(help="Beginning of the commit; in a project of one's own, of its own or Flightdeck's.")
+    ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="2013-07-01, 2013-07-01T09:30, today, yesterday, 12h, 3d, 2w.")
     ] = None,

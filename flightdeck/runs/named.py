@@ -33,10 +33,16 @@ def page() -> Console:
 
 
 def document(record: RunRecord) -> dict[str, Any]:
-    """A record for a program: what JSON can say, so a metric that is not a number is null."""
+    """A record for a program: what JSON can say, so a metric that is not a number is null.
+
+    As on the screen, `commit`, `branch`, `dirty` and `diff` are those of the use case's code; Flightdeck's are in
+    `platform`, which is null where both are the same.
+    """
     import json
 
-    return json.loads(record.model_dump_json())
+    facts = json.loads(record.model_dump_json(exclude={"use_case_commit", "use_case_branch", "use_case_dirty"}))
+    platform = None if record.platform is None else record.platform.model_dump()
+    return {**facts, **record.code.model_dump(), "platform": platform}
 
 
 def shown_time(moment: datetime) -> str:
@@ -58,7 +64,7 @@ def shown_seconds(seconds: float | None) -> str:
 
 def shown_commit(record: RunRecord) -> str:
     """The commit, with a plus if there were changes that are not in it."""
-    return "-" if record.commit is None else record.commit[:8] + ("+" if record.dirty else "")
+    return record.code.short() or "-"
 
 
 def shown_spans(numbers: list[int]) -> str:

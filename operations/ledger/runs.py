@@ -98,7 +98,7 @@ class Filter:
         window: FIRST:LAST, as it was asked for or as it turned out to be.
         outcomes: any of them.
         kinds: any of them.
-        commit: the beginning of the commit.
+        commit: the beginning of the commit, be it of the use case's code or of Flightdeck.
         since: not started before.
         until: not started at or after.
         tags: all of them.
@@ -137,7 +137,7 @@ class Filter:
             (self.window is None or self.window in (record.window, resolved_window(record)))
             and (not self.outcomes or outcome(record) in self.outcomes)
             and (not self.kinds or (is_ours(record) and record.kind in self.kinds))
-            and (self.commit is None or (record.commit or "").startswith(self.commit.lower()))
+            and (self.commit is None or _has_commit(record, self.commit.lower()))
             and (self.since is None or record.started >= self.since)
             and (self.until is None or record.started < self.until)
             and set(self.tags) <= set(record.tags)
@@ -371,8 +371,14 @@ def value_of(record: RunRecord, name: str) -> Any:
     if name in record.hyperparameters:
         return record.hyperparameters[name]
     if name in _FACTS:
+        if name in ("commit", "branch", "dirty"):
+            return getattr(record.code, name)
         return outcome(record) if name == "outcome" else getattr(record, name)
     return next((value for key, value in record.hyperparameters.items() if key.rpartition(".")[2] == name), None)
+
+
+def _has_commit(record: RunRecord, beginning: str) -> bool:
+    return any((each.commit or "").startswith(beginning) for each in (record.code, record.platform) if each)
 
 
 def moment(text: str, now: datetime | None = None, end_of_day: bool = False) -> datetime:

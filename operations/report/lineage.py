@@ -87,10 +87,10 @@ def picture(
         "examples", "Examples", ", ".join(f"{rows:,} {split}" for split, rows in record.rows.items()), "data", files
     )
     sources = [examples]
-    if record.commit:
-        sources.append(
-            add("code", f"Commit {record.commit[:10]}", "with changes" if record.dirty else "as committed", "code")
-        )
+    for key, code, called in (("code", record.code, "Commit"), ("platform", record.platform, "Flightdeck")):
+        if code is not None and code.commit:
+            changed = "with changes" if code.dirty else "as committed"
+            sources.append(add(key, f"{called} {code.commit[:10]}", changed, "code"))
     if record.settings:
         sources.append(add("settings", f"Settings {record.settings}", f"packages {(record.lock or '')[:12]}", "code"))
     if record.kind == "prediction":

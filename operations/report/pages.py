@@ -197,7 +197,7 @@ def _row(record: RunRecord, metrics: Sequence[str], links: Mapping[str, str]) ->
         "window": _window(record) or NOTHING,
         "metrics": [record.metrics.get(name) for name in metrics],
         "seconds": record.seconds,
-        "commit": record.commit and record.commit[:8] + ("+" if record.dirty else ""),
+        "commit": record.code.short(),
         "tags": record.tags,
     }
 
@@ -257,8 +257,8 @@ def _tiles(evidence: Evidence) -> list[tuple[str, ...]]:
 
 def _facts(evidence: Evidence) -> list[tuple[str, str, bool]]:
     record = evidence.record
-    commit = record.commit and record.commit[:12]
-    dirty = {True: "with uncommitted changes", False: "as committed", None: ""}[record.dirty]
+    commit = record.code.commit and record.code.commit[:12]
+    dirty = {True: "with uncommitted changes", False: "as committed", None: ""}[record.code.dirty]
     given: list[tuple[str, str | None, bool]] = [
         ("Pipeline", record.pipeline or None, False),
         ("Kind", record.kind if is_ours(record) else None, False),
@@ -268,7 +268,8 @@ def _facts(evidence: Evidence) -> list[tuple[str, str, bool]]:
         ("Runner", record.runner if is_ours(record) else None, False),
         ("Commit", commit, True),
         ("Code", dirty if commit else None, False),
-        ("Branch", record.branch, True),
+        ("Branch", record.code.branch, True),
+        ("Commit of Flightdeck", record.platform and record.platform.short(12), True),
         ("Settings", record.settings, True),
         ("Lock of the packages", record.lock and record.lock[:16], True),
         ("Data", record.data and record.data[:23], True),

@@ -306,11 +306,14 @@ def test_the_model_is_pushed_and_better_than_chance(project: Project):
 @e2e
 def test_the_run_is_stamped_with_both_commits(project: Project):
     record = project.report["run"]
+    shown = project.plain("runs", "show", "latest").stdout
 
-    assert record["use_case_commit"] == project.git("rev-parse", "HEAD").strip()
-    assert record["use_case_dirty"] is False
-    assert record["commit"] != record["use_case_commit"]
-    assert f"Use case    {record['use_case_commit']}, nothing changed" in project.plain("runs", "show", "latest").stdout
+    assert record["commit"] == project.git("rev-parse", "HEAD").strip()
+    assert record["dirty"] is False
+    assert record["platform"]["commit"] not in (None, record["commit"])
+    assert re.search(rf"^Code        {record['commit']}, branch \w+, nothing changed$", shown, re.MULTILINE)
+    assert re.search(rf"^Flightdeck  {record['platform']['commit']}, ", shown, re.MULTILINE)
+    assert f" {record['commit'][:8]}\n" in re.sub(r" +\n", "\n", project.plain("runs", "list").stdout)
 
 
 @e2e

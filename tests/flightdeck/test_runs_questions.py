@@ -220,6 +220,42 @@ class TestList:
         assert "None of the 7 runs meets this." in runs("list", "--metric", "auc>0.999")
 
 
+class TestProject:
+    """Runs whose use case is in a project of its own."""
+
+    @pytest.fixture
+    def project(self, tmp_path) -> Path:
+        seeder = Seeder(sqlite(tmp_path / "metadata.sqlite"))
+        seeder.of_a_project("2013-one", 0.6, commit="a" * 40)
+        seeder.of_a_project("2013-two", 0.7, commit="b" * 40)
+        seeder.of_a_project("2013-uncommitted", 0.5, commit=None)
+        return tmp_path
+
+    def test_the_commit_of_a_run_is_that_of_the_project(self, run_command, project):
+        text = run_command(project, "list")[1]
+        header, *lines = text.splitlines()
+        commits = [line[header.index("commit") :].split()[0] for line in lines if line.startswith("2013")]
+
+        assert commits == ["-", "b" * 8, "a" * 8]
+        assert f"code {'b' * 8} instead of {'a' * 8}" in run_command(project, "best")[1]
+        assert f", {'a' * 8}, evaluated on" in run_command(project, "compare", "2013-one", "2013-two")[1]
+
+    def test_flightdeck_s_is_shown_as_its_own(self, run_command, project):
+        text = run_command(project, "show", "2013-one")[1]
+
+        assert f"Code        {'a' * 40}, branch trunk, nothing changed\n" in text
+        assert f"Flightdeck  {'f' * 40}, branch main, with changes that are not in it\n" in text
+        assert "Code        in no commit\n" in run_command(project, "show", "2013-uncommitted")[1]
+
+    def test_json_has_both(self, run_command, project, runs):
+        record = json.loads(run_command(project, "show", "2013-one", "--json")[1])
+
+        assert (record["commit"], record["branch"], record["dirty"]) == ("a" * 40, "trunk", False)
+        assert record["platform"] == {"commit": "f" * 40, "branch": "main", "dirty": True, "diff": None}
+        assert not [name for name in record if name.startswith("use_case")]
+        assert json.loads(runs("show", "20130701-0931", "--json"))["platform"] is None
+
+
 class TestShow:
     """``flightdeck runs show``."""
 

@@ -188,7 +188,7 @@ class TestSelect:
         seeder.run("a", 0.60, tags=("first", "old"), user="bob")
         seeder.run("b", 0.65, outcome="not blessed", hyperparameters={"epochs": 5, "optimizer.learning_rate": 0.01})
         seeder.run("c", 0.70, window="newest-1:newest", spans={"train": [2], "eval": [3]}, dirty=True)
-        seeder.run("d", outcome="failed", kind="reproduction", parent="a")
+        seeder.of_a_project("d", outcome="failed", kind="reproduction", parent="a")
         seeder.recorder.note("c", "A wider network")
         seeder.foreign("theirs")
         return runs_of(seeder)
@@ -217,6 +217,9 @@ class TestSelect:
             ("user=bob", ["a"]),
             ("user!=bob", ["b", "c", "d"]),
             ("dirty=true", ["c"]),
+            ("branch=trunk", ["d"]),
+            (f"commit={'b' * 40}", ["d"]),
+            ("dirty!=true", ["a", "b", "d"]),
             ("seconds<=61", ["a", "b"]),
             ("outcome=failed", ["d"]),
             ("auc>0.69", ["c"]),
@@ -238,6 +241,8 @@ class TestSelect:
             (Filter(kinds=("reproduction",)), ["d"]),
             (Filter(parent="a"), ["d"]),
             (Filter(commit="0" * 39 + "2"), ["b"]),
+            (Filter(commit="bbb"), ["d"]),  # the project's
+            (Filter(commit="FFF"), ["d"]),  # Flightdeck's below it
             (Filter(tags=("first",)), ["a"]),
             (Filter(tags=("first", "new")), []),
             (Filter(note="WIDER"), ["c"]),

@@ -115,6 +115,20 @@ def test_best_is_the_lowest_where_lower_is_better(seeds, tmp_path):
     assert "Best loss 0.2000 run low" in text(seeds.write(tmp_path / "site").index)
 
 
+def test_commit_is_that_of_the_project_where_the_use_case_has_one(seeds, tmp_path):
+    code = {"use_case_commit": "a" * 40, "use_case_branch": "trunk", "use_case_dirty": True}
+    seeds.run("own", model_id=1, commit="f" * 40, branch="main", dirty=False, **code)
+    seeds.run("uncommitted", commit="f" * 40, branch="main", dirty=False, use_case_dirty=True)
+    written = seeds.write(tmp_path / "site")
+    words = page(written, "own")
+    assert "aaaaaaaa+" in text(written.index)
+    assert "ffffffff" not in text(written.index)
+    assert "Commit aaaaaaaaaaaa Code with uncommitted changes Branch trunk Commit of Flightdeck ffffffffffff" in words
+    assert "Commit aaaaaaaaaa with changes" in words
+    assert "Flightdeck ffffffffff as committed" in words
+    assert "Commit aaaaaaaaaaaa" in page(written, "own", "card")
+
+
 def test_failed_run_says_where_and_why(seeds, tmp_path):
     graph = seeds.recorder.put_document(
         [
