@@ -100,6 +100,7 @@ def _outcome(state: str) -> str:
 
 def _facts(record: RunRecord, on: Console) -> None:
     from flightdeck.runs.named import shown_seconds, shown_spans, shown_time
+    from operations.ledger.runs import resolved_window
 
     def line(name: str, *parts: str | None) -> None:
         if said := [part for part in parts if part]:
@@ -126,7 +127,7 @@ def _facts(record: RunRecord, on: Console) -> None:
         "Data",
         f"window {record.window}" if record.window else None,
         *(
-            f"{split} span{'s' * (len(spans) != 1)} {shown_spans(spans)}"
+            (f"{split} span{'s' * (len(spans) != 1)} {shown_spans(spans)}" if resolved_window(record) else "files")
             + (f" ({record.rows[split]:,} rows)" if split in record.rows else "")
             for split, spans in record.spans.items()
         ),
