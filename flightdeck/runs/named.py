@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
 Run = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="A run, or the beginning of its name; `latest`; or `best`."),
+    typer.Argument(
+        metavar="RUN", help="A run, or the beginning of its name; `latest`; or `best`, as `runs best` finds it."
+    ),
 ]
 
 
@@ -84,6 +87,11 @@ def shown_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return "-" if value is None else str(value)
+
+
+def shown_counts(counts: Mapping[str, int]) -> str:
+    """How many there are of what, such as span 3, 1,500 rows (2 runs); span 4, 1,500 rows (1 run)."""
+    return "; ".join(f"{what} ({counted(count, 'run')})" for what, count in sorted(counts.items()))
 
 
 def counted(number: int, what: str) -> str:

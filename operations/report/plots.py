@@ -52,6 +52,7 @@ class Measured:
     started: datetime
     outcome: str
     window: str
+    evaluated_on: str
     link: str | None
     metrics: dict[str, float]
 
@@ -70,13 +71,13 @@ def time_axis(moments: Sequence[str], **options: Any) -> alt.Axis:
     return alt.Axis(tickCount=6, format={"hours": "%H:%M", "minutes": "%H:%M", "seconds": "%H:%M:%S"}, **options)
 
 
-def history(runs: Sequence[Measured], metric: str, better: str) -> Plot:
-    """A metric of all runs over time, with the best so far; the page may ask for another metric.
+def history(runs: Sequence[Measured], metric: str, best: str | None) -> Plot:
+    """A metric of all runs over time; the page may ask for another metric.
 
     Args:
         runs: oldest first.
         metric: the one to show first.
-        better: its direction.
+        best: the best of those that were evaluated on the same data as the newest.
     """
     points = [
         {
@@ -84,6 +85,7 @@ def history(runs: Sequence[Measured], metric: str, better: str) -> Plot:
             "started": each.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "outcome": each.outcome,
             "window": each.window,
+            "evaluated": each.evaluated_on,
             "link": each.link,
             "metric": name,
             "value": round(value, 6),
@@ -116,15 +118,16 @@ def history(runs: Sequence[Measured], metric: str, better: str) -> Plot:
             alt.Tooltip("value:Q", title="value", format=".4f"),
             alt.Tooltip("outcome:N", title="outcome"),
             alt.Tooltip("window:N", title="window"),
+            alt.Tooltip("evaluated:N", title="evaluated on"),
             alt.Tooltip("started:T", title="started", format="%Y-%m-%d %H:%M"),
         ],
     )
     measured = [each for each in runs if metric in each.metrics]
     words = f"{metric} of {count(len(measured), 'run')} over time."
     if measured:
-        best = max(measured, key=lambda each: each.metrics[metric] * (-1 if better == "lower" else 1))
         words += f" The newest, {measured[-1].run}, has {number(measured[-1].metrics[metric])}"
-        words += f"; the best, {best.run}, has {number(best.metrics[metric])}." if better != "neither" else "."
+        value = next((number(each.metrics[metric]) for each in measured if each.run == best), None)
+        words += f"; the best on the newest evaluation data, {best}, has {value}." if value else "."
     return Plot("history", (line + dots).add_params(chosen).to_dict(), words)
 
 

@@ -27,10 +27,10 @@ def labels(spec: dict) -> list[list[str]]:
 
 def history(*values: float) -> plots.Plot:
     measured = [
-        plots.Measured(f"r{at}", BEGIN + at * timedelta(seconds=20), "pushed", "1:3", None, {"auc": value})
+        plots.Measured(f"r{at}", BEGIN + at * timedelta(seconds=20), "pushed", "1:3", "span 3", None, {"auc": value})
         for at, value in enumerate(values)
     ]
-    return plots.history(measured, "auc", "higher")
+    return plots.history(measured, "auc", None)
 
 
 def test_the_only_run_stands_at_its_time_and_its_value():
