@@ -129,9 +129,19 @@ def read(path: Path) -> pd.DataFrame:
 def _csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    # Without a header first: pandas would rename the second of two columns with one name.
-    frame = pd.read_csv(path, dtype="string", header=None, keep_default_na=False, skipinitialspace=True)
-    frame = frame.apply(lambda values: values.str.strip())
+    from data import table_header
+
+    _, line_end = table_header.first_line(path)
+    # Without a header first: pandas would rename the second of two columns with one name. It is told where lines end,
+    # or a carriage return within a text would end one, too (pandas-dev/pandas#51141).
+    frame = pd.read_csv(
+        path, dtype="string", header=None, keep_default_na=False, skipinitialspace=True, lineterminator=line_end
+    )
+    # What is left of an empty line that ends as Windows' do.
+    empty = frame[0].eq("\r") & frame.iloc[:, 1:].eq("").all(axis=1)
+    frame = frame[~empty].apply(lambda values: values.str.strip())
+    if frame.empty:
+        raise ValueError("it has no line with a value")
     header = frame.iloc[0].fillna("").replace("", "index")  # What a frame writes without a name is its index.
     frame = frame.iloc[1:].reset_index(drop=True)
     frame.columns = header.tolist()

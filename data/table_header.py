@@ -35,13 +35,28 @@ def problem(path: Path) -> str:
     return f"The table {path} has two columns '{twice}': give one of them another name." if twice else ""
 
 
-def _of_csv(path: Path) -> tuple[str, list[str]]:
-    """The first line, and the names in it."""
+def first_line(path: Path) -> tuple[str, str]:
+    """The first line of a CSV, and the character that ends its lines.
+
+    That is a line feed, before which Windows writes a carriage return; or a carriage return alone, as old programs for
+    the Macintosh write it. In a file with line feeds, one alone is part of a text.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is empty, or no text.
+    """
     import pandas as pd
 
     # By pandas, which knows archives, as the one field that it is for a separator that no text has.
-    options: dict = {"header": None, "nrows": 1, "dtype": "string", "keep_default_na": False}
-    line = str(pd.read_csv(path, sep="\x1f", quoting=csv.QUOTE_NONE, **options).iloc[0, 0])
+    options: dict = {"header": None, "nrows": 1, "dtype": "string", "keep_default_na": False, "lineterminator": "\n"}
+    line = str(pd.read_csv(path, sep="\x1f", quoting=csv.QUOTE_NONE, **options).iloc[0, 0]).strip("\r")
+    first, carriage_return, _ = line.partition("\r")
+    return first, carriage_return or "\n"
+
+
+def _of_csv(path: Path) -> tuple[str, list[str]]:
+    """The first line, and the names in it."""
+    line, _ = first_line(path)
     return line, [name.strip() for name in next(csv.reader([line], skipinitialspace=True))]
 
 

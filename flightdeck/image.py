@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from flightdeck.options import Json
+from flightdeck.options import DEFAULT_CONFIG, Json, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = Path("deploy", "docker", "Dockerfile")
@@ -67,6 +67,7 @@ def build(
     import os
     import time
 
+    _refuse_project()
     revision = checkout_revision(ROOT)
     image = reference(repository, revision, target)
     environment = _builder_environment(os.environ)
@@ -117,6 +118,7 @@ def push(
     """Push the image that was built from this checkout to its repository."""
     import os
 
+    _refuse_project()
     revision = checkout_revision(ROOT)
     image = reference(repository, revision, target)
     if DIRTY in revision and not allow_dirty:
@@ -134,6 +136,22 @@ def push(
     digests = (_inspect(image) or {}).get("RepoDigests") or []
     digest = next((each for each in digests if each.startswith(f"{repository}@")), None)
     typer.echo(json.dumps({"image": image, "digest": digest}) if as_json else f"Pushed {image}\n       {digest}")
+
+
+def _refuse_project() -> None:
+    """Refuses where the settings are those of a project of one's own, whose use case no image holds.
+
+    Raises:
+        ImageError: they are.
+    """
+    if DEFAULT_CONFIG.resolve().parent.parent == ROOT:
+        return
+    project = load_settings(DEFAULT_CONFIG, None).project
+    if project != ROOT:
+        raise ImageError(
+            f"There is no image for the project {project}: an image holds Flightdeck's checkout alone, and not its use "
+            f"case. For the image of the checkout, run the command in {ROOT}."
+        )
 
 
 def checkout_revision(root: Path) -> str:

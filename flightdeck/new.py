@@ -81,6 +81,7 @@ def _document(plan: Plan, created: Created) -> None:
 
 
 def _report(plan: Plan, created: Created, again: list[str]) -> None:
+    import itertools
     import shlex
 
     rate = float(plan.rows[plan.label].mean())
@@ -101,8 +102,14 @@ def _report(plan: Plan, created: Created, again: list[str]) -> None:
         options = [["--known", plan.original(each.name)] for each in plan.suspects]
         for each, option in zip(plan.suspects, options, strict=True):
             typer.echo(f"  {each.name:<28} AUC {each.alone:.3f}   if so: {shlex.join(option)}")
-        typer.echo("If one is, do in the project what its README.md says, or make it anew, such as by:")
-        typer.echo(f"  rm -rf {folder} && {shlex.join([*again, *options[0]])}")
+        if len(options) == 1:
+            typer.echo("If it is, do in the project what its README.md says, or make it anew by:")
+        else:
+            typer.echo(
+                "For those that are, do in the project what its README.md says, or make it anew by the following, "
+                "without the --known of those that are not:"
+            )
+        typer.echo(f"  rm -rf {folder} && {shlex.join([*again, *itertools.chain(*options)])}")
     typer.echo(f"\nWrote {created.path}")
     if created.commit is None:
         typer.echo(f"Nothing is committed, because {created.uncommitted}. To commit it:")

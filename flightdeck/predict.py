@@ -56,13 +56,16 @@ def predict(
     if files and window:
         raise batch_files.InputError("Either files or a --window can be predicted, not both.")
     version, records = Registry(settings).served(), Records(settings)
-    chosen = files or batch_files.of_window(settings.spans, window or "newest:newest")
-    found = [batch_files.inspect(each) for each in chosen]
+    if files:
+        found = [batch_files.inspect(each) for each in files]
+    else:
+        window = window or "newest:newest"
+        found = [batch_files.inspect(*each) for each in batch_files.of_window(settings.spans, window)]
     through = pipeline
     if through is None:
         through = not files or sum(each.rows for each in found) >= settings.batch.pipeline_rows
     if through and any(each.rows for each in found):
-        done = _through_pipeline(settings, version, found, output, records, quiet=as_json)
+        done = _through_pipeline(settings, version, found, window, output, records, quiet=as_json)
     else:
         done = _in_process(settings, version, found, output, records, quiet=as_json)
     if as_json:
@@ -97,7 +100,13 @@ def _in_process(
 
 
 def _through_pipeline(
-    settings: Settings, version: Version, files: Sequence[InputFile], output: Path, records: Records, quiet: bool
+    settings: Settings,
+    version: Version,
+    files: Sequence[InputFile],
+    window: str | None,
+    output: Path,
+    records: Records,
+    quiet: bool,
 ) -> Prediction:
     from flightdeck.recorded import recorded_run
     from operations.batch import prediction
@@ -107,7 +116,8 @@ def _through_pipeline(
     model_id = prediction.model_id(version)
     staged = prediction.staging(settings)
     data = settings.data.model_copy(update={"spans": str(staged), "window": "oldest:newest"})
-    with recorded_run(settings.model_copy(update={"data": data}), "prediction", quiet) as run:
+    # On record is the window that was asked for, if any, and not that of the staged rows.
+    with recorded_run(settings.model_copy(update={"data": data}), "prediction", quiet, window=window) as run:
         from operations.batch import files as batch_files
 
         run.progress.note("Checking and staging the rows")

@@ -106,7 +106,7 @@ def result_json(original: Original, found: Circumstances, record: RunRecord, com
             "differences": [each.document() for each in found.differences],
             "notes": list(found.notes),
             "comparison": None if comparison is None else comparison.document(),
-            "commit": record.commit,
+            "commit": record.code.commit,
             "seconds": record.seconds,
         },
         indent=2,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline import whole_file
 from pipeline.recorder import Recorder
-from pipeline.run_record import NodeRecord, Outcome, RunRecord
+from pipeline.run_record import NodeRecord, Outcome, Revision, RunRecord
 
 WORST_SLICES = 5
 
@@ -34,6 +34,8 @@ class RunSummary(_Frozen):
     Attributes:
         outcome: ``pushed``; ``blessed`` (good, but not pushed); ``not blessed``; or ``failed``.
         reasons: why it is not pushed, one sentence each; empty for ``pushed``.
+        commit: of the use case's code, with `dirty`.
+        platform: Flightdeck's code, if the use case is in a project of its own.
         spans: the spans of each split.
         rows: the labelled rows of each split.
         anomalies: what DataGate found, one sentence each; empty is good.
@@ -51,6 +53,7 @@ class RunSummary(_Frozen):
     settings_digest: str
     commit: str | None = None
     dirty: bool | None = None
+    platform: Revision | None = None
     window: str
     spans: dict[str, list[int]] = {}
     rows: dict[str, int] = {}
@@ -78,6 +81,9 @@ def summarise(recorder: Recorder, record: RunRecord, min_slice_size: int) -> Run
     """
     summary: dict[str, Any] = record.model_dump(exclude={"settings", "nodes"}) | {
         "settings_digest": record.settings,
+        "commit": record.code.commit,
+        "dirty": record.code.dirty,
+        "platform": record.platform,
         "nodes": record.nodes,
     }
     if digest := record.documents.get("anomalies"):

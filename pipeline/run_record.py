@@ -42,6 +42,26 @@ class Note(_Frozen):
     when: datetime
 
 
+class Revision(_Frozen):
+    """What a git repository held when a run began.
+
+    Attributes:
+        commit: 40 hexadecimal digits; None outside git, or before the first commit.
+        branch: the one that was checked out.
+        dirty: whether files differed from the commit.
+        diff: digest of that difference.
+    """
+
+    commit: str | None = None
+    branch: str | None = None
+    dirty: bool | None = None
+    diff: str | None = None
+
+    def short(self, digits: int = 8) -> str | None:
+        """The beginning of the commit, with a plus if there were changes that are not in it."""
+        return None if self.commit is None else self.commit[:digits] + ("+" if self.dirty else "")
+
+
 class RunRecord(_Frozen):
     """A run, as ML Metadata remembers it.
 
@@ -63,12 +83,13 @@ class RunRecord(_Frozen):
         outcome: ``killed`` if its process went away without a word, as the next run of the workspace writes down; until
             then ``running``. ``done`` for what trains or pushes nothing itself.
         reasons: why it was not pushed, or failed, one sentence each.
-        commit: the git commit of the code.
+        commit: the git commit of Flightdeck. Whoever shows a commit wants that of `code`.
         branch: the branch that was checked out.
         dirty: whether files differed from the commit.
         diff: digest of that difference.
         use_case_commit: the git commit of the use case, if it is a project of its own.
-        use_case_dirty: whether files differed from that commit.
+        use_case_branch: the branch that was checked out there.
+        use_case_dirty: whether files differed from that commit, or there was none; None if it is no project of its own.
         settings: digest of the settings, as on the run's page.
         lock: digest of the lock file of the packages.
         window: the window that was asked for.
@@ -117,6 +138,7 @@ class RunRecord(_Frozen):
     dirty: bool | None = None
     diff: str | None = None
     use_case_commit: str | None = None
+    use_case_branch: str | None = None
     use_case_dirty: bool | None = None
     settings: str | None = None
     lock: str | None = None
@@ -141,6 +163,25 @@ class RunRecord(_Frozen):
     documents: dict[str, str] = {}
     notes: tuple[Note, ...] = ()
     tags: tuple[str, ...] = Field(default=())
+
+    @property
+    def code(self) -> Revision:
+        """The code of the use case: of its own project, or of Flightdeck's checkout if it lives there."""
+        if self.platform is None:
+            return Revision(commit=self.commit, branch=self.branch, dirty=self.dirty, diff=self.diff)
+        return Revision(
+            commit=self.use_case_commit,
+            branch=self.use_case_branch,
+            dirty=self.use_case_dirty,
+            diff=self.documents.get("use_case_diff"),
+        )
+
+    @property
+    def platform(self) -> Revision | None:
+        """Flightdeck's code, if the use case is in a project of its own; None if both are the same."""
+        if self.use_case_commit is None and self.use_case_dirty is None:
+            return None
+        return Revision(commit=self.commit, branch=self.branch, dirty=self.dirty, diff=self.diff)
 
 
 def sweep_of(run_id: str) -> str:

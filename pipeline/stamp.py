@@ -72,8 +72,12 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
     }
     of_use_case: dict[str, Any] = {}
     if settings.project != PROJECT:
-        use_case = code(settings.project, {})
-        of_use_case = {"use_case_commit": use_case.commit, "use_case_dirty": use_case.dirty}
+        use_case = code_of(settings)
+        of_use_case = {
+            "use_case_commit": use_case.commit,
+            "use_case_branch": use_case.branch,
+            "use_case_dirty": True if use_case.commit is None else use_case.dirty,
+        }
         if use_case.diff:
             documents["use_case_diff"] = recorder.put_document(use_case.diff)
     if running.diff:
@@ -117,6 +121,11 @@ def lease(settings: Settings, runner: Runner) -> dict[str, Any]:
     """
     owner = Owner.me(lock_of(settings)) if runner == "local" else None
     return {"owner": owner, "renewed": datetime.now(UTC)}
+
+
+def code_of(settings: Settings) -> Code:
+    """The code of a use case: of its own project, or of Flightdeck's checkout or image if it lives there."""
+    return code() if settings.project == PROJECT else code(settings.project, {})
 
 
 def code(root: Path = PROJECT, environment: Mapping[str, str] | None = None) -> Code:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flightdeck.options import DEFAULT_CONFIG, Json, Overrides, load_settings
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = DEFAULT_CONFIG.with_name("small.yaml")
@@ -39,12 +42,13 @@ def against(
     from operations.ledger.runs import Runs
     from pipeline import store
 
-    settings = load_settings(config, overrides)
-    if settings.project != ROOT:
+    if config == SMALL and not config.is_file():
+        _require_checkout(load_settings(DEFAULT_CONFIG, None))
         raise branch.BranchError(
-            f"The use case is in {settings.project}, and only branches of Flightdeck's checkout can be compared like "
-            "this: run both commits of the project into one workspace, and ask `flightdeck runs compare`."
+            f"There is no {config}, which says what a small run is: write it, or name other settings with --config."
         )
+    settings = load_settings(config, overrides)
+    _require_checkout(settings)
     connection = store.connection(settings)
     ours = Runs(open_readonly(connection)).find(run).run_id
     base = branch.merge_base(ROOT, main)
@@ -69,6 +73,18 @@ def against(
         typer.echo(json.dumps({"base": base, "main": theirs, "branch": ours, "metrics": metrics}, indent=2))
     else:
         typer.echo(text)
+
+
+def _require_checkout(settings: Settings) -> None:
+    """Refuses a use case that is not in Flightdeck's checkout, because a worktree of that would not hold it."""
+    from operations import branch_comparison as branch
+
+    if settings.project != ROOT:
+        raise branch.BranchError(
+            f"The use case is in {settings.project}, and only branches of Flightdeck's checkout can be compared like "
+            "this: check out both commits of the project, one after the other, each with a `flightdeck run`, and "
+            "compare the two runs with `flightdeck runs compare`."
+        )
 
 
 def _write(path: Path | None, text: str) -> None:

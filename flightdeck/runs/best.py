@@ -20,9 +20,7 @@ def best(
     better: Annotated[
         str | None, typer.Option(metavar="higher|lower", help="Default: what the settings of the runs say.")
     ] = None,
-    window: Annotated[
-        str | None, typer.Option(metavar="FIRST:LAST", help="Only runs on these spans: the only fair comparison.")
-    ] = None,
+    window: Annotated[str | None, typer.Option(metavar="FIRST:LAST", help="Only runs on these spans.")] = None,
     outcome: Annotated[list[str] | None, typer.Option(help="Such as pushed. Repeatable: any. Not failed.")] = None,
     kind: Annotated[
         list[str] | None, typer.Option(help="Repeatable: any. Default: run and reproduction, which train in full.")
@@ -35,14 +33,23 @@ def best(
         str | None, typer.Option(metavar="TIME", help="2013-07-01, 2013-07-01T09:30, today, yesterday, 12h, 3d, 2w.")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Likewise; a day is included.")] = None,
+    evaluated_on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPANS", help="Spans of the evaluation split: 3, 4:6, or `any`. Default: as of the newest run."
+        ),
+    ] = None,
     others: Annotated[int, typer.Option(min=0, help="How many of the next best to show.")] = 5,
     config: Config = DEFAULT_CONFIG,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Find the best run by a metric of its evaluation."""
+    """Find the best run by a metric of its evaluation.
+
+    Values on different data cannot be compared, so only runs are ranked that were evaluated on the same spans and rows.
+    """
     from operations.ledger.opening import LedgerError, open_readonly
-    from operations.ledger.runs import Condition, Filter, Runs, moment
+    from operations.ledger.runs import Condition, Filter, Runs, by_evaluation_data, moment
     from pipeline import store
 
     if better not in (None, "higher", "lower"):
@@ -57,7 +64,7 @@ def best(
         until=moment(until, end_of_day=True) if until else None,
     )
     runs = Runs(open_readonly(store.connection(load_settings(config, overrides))))
-    found = runs.best(metric, wanted, better)
+    found = runs.best(metric, wanted, better, evaluated_on)
     if as_json:
         import json
 
@@ -72,6 +79,7 @@ def best(
                     "value": document(found.record)["metrics"][found.metric],
                     "of_runs": 1 + len(found.others),
                     "evaluated_on": found.evaluated_on,
+                    "left_out": by_evaluation_data(found.left_out),
                     "others": [
                         {
                             "run_id": each.run_id,
@@ -93,8 +101,8 @@ def _print(found: Best, shown: int) -> None:
     from rich.markup import escape
 
     from flightdeck.console import table
-    from flightdeck.runs.named import page, shown_commit, shown_number, shown_time
-    from operations.ledger.runs import evaluation_data, resolved_window
+    from flightdeck.runs.named import counted, page, shown_commit, shown_counts, shown_number, shown_time
+    from operations.ledger.runs import ANY, by_evaluation_data, evaluation_data, evaluation_spans
 
     record, metric = found.record, found.metric
     on = page()
@@ -102,7 +110,7 @@ def _print(found: Best, shown: int) -> None:
     version = f" as version {record.version}" if record.version else ""
     on.print(f"Best run    [bold]{escape(record.run_id)}[/]   [{style}]{record.outcome}[/]{version}")
     extreme = "highest" if found.better == "higher" else "lowest"
-    rank = f"the {extreme} of {1 + len(found.others):,} runs" if found.others else "the only run that was measured"
+    rank = f"the {extreme} of {1 + len(found.others):,} runs" if found.others else "the only run on this data"
     equal = sum(each.metrics[metric] == record.metrics[metric] for each in found.others)
     if equal:
         rank += f"; {equal:,} more {'is' if equal == 1 else 'are'} just as good, and began later"
@@ -111,10 +119,18 @@ def _print(found: Best, shown: int) -> None:
     if found.others and (differences := _differences(record, found.others[0])):
         on.print(f"            against the next best: {differences}", markup=False, soft_wrap=True)
     if len(found.evaluated_on) > 1:
-        data = ", ".join(f"{which} ({count})" for which, count in sorted(found.evaluated_on.items()))
         on.print(
-            f"Beware      the runs were evaluated on different data, which decides too: {data}.\n"
-            f"            Compare like with like: --window {resolved_window(record)}",
+            "Beware      the runs were evaluated on different data, which decides too: "
+            f"{shown_counts(found.evaluated_on)}",
+            markup=False,
+            soft_wrap=True,
+        )
+    if found.left_out:
+        on.print(
+            f"Left out    {counted(len(found.left_out), 'run')} evaluated on other data: "
+            f"{shown_counts(by_evaluation_data(found.left_out))}\n"
+            f"            --evaluated-on {evaluation_spans(found.left_out[0]) or ANY} ranks such; --evaluated-on {ANY} "
+            "ranks all, although their values cannot really be compared",
             markup=False,
             soft_wrap=True,
         )
@@ -163,6 +179,6 @@ def _differences(record: RunRecord, other: RunRecord) -> str:
         told.append(f"spans {resolved_window(record)} instead of {resolved_window(other)}")
     elif record.data != other.data:
         told.append("other files")
-    if (record.commit, record.diff) != (other.commit, other.diff):
+    if (record.code.commit, record.code.diff) != (other.code.commit, other.code.diff):
         told.append(f"code {shown_commit(record)} instead of {shown_commit(other)}")
     return "; ".join(told[:6])

@@ -42,7 +42,9 @@ def list_runs(
         list[str] | None,
         typer.Option(help="run, reproduction, sweep, trial or prediction. Repeatable: any. Default: all but trials."),
     ] = None,
-    commit: Annotated[str | None, typer.Option(help="Beginning of the commit.")] = None,
+    commit: Annotated[
+        str | None, typer.Option(help="Beginning of the commit; in a project of one's own, of its own or Flightdeck's.")
+    ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="2013-07-01, 2013-07-01T09:30, today, yesterday, 12h, 3d, 2w.")
     ] = None,
@@ -68,6 +70,7 @@ def list_runs(
     as_json: Json = False,
 ) -> None:
     """Show the runs in the ledger, those that meet every condition given."""
+    from flightdeck.runs.named import shown_counts
     from operations.ledger.opening import LedgerError, open_readonly
     from operations.ledger.runs import Condition, Filter, Runs, is_ours, moment
     from pipeline import store
@@ -113,12 +116,26 @@ def list_runs(
                     "trials_left_out": len(trials),
                     "all": len(runs.all()),
                     "unreadable": runs.unreadable,
+                    "evaluated_on": _evaluated_on(found, sort),
                 }
             )
         )
         return
     _print(printed, wanted, sort)
+    if len(data := _evaluated_on(found, sort) or {}) > 1:
+        typer.echo(
+            f"These values of {sort} cannot really be compared, because the runs were evaluated on different data: "
+            f"{shown_counts(data)}; --window narrows."
+        )
     _print_rest(len(printed), len(found), len(trials), runs)
+
+
+def _evaluated_on(records: list[RunRecord], sort: str | None) -> dict[str, int] | None:
+    """How many runs were evaluated on which data, if they are in the order of a metric."""
+    from operations.ledger.runs import by_evaluation_data
+
+    measured = [each for each in records if sort in each.metrics]
+    return by_evaluation_data(measured) if measured else None
 
 
 def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:

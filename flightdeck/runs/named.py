@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
 Run = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="A run, or the beginning of its name; `latest`; or `best`."),
+    typer.Argument(
+        metavar="RUN", help="A run, or the beginning of its name; `latest`; or `best`, as `runs best` finds it."
+    ),
 ]
 
 
@@ -33,10 +36,16 @@ def page() -> Console:
 
 
 def document(record: RunRecord) -> dict[str, Any]:
-    """A record for a program: what JSON can say, so a metric that is not a number is null."""
+    """A record for a program: what JSON can say, so a metric that is not a number is null.
+
+    As on the screen, `commit`, `branch`, `dirty` and `diff` are those of the use case's code; Flightdeck's are in
+    `platform`, which is null where both are the same.
+    """
     import json
 
-    return json.loads(record.model_dump_json())
+    facts = json.loads(record.model_dump_json(exclude={"use_case_commit", "use_case_branch", "use_case_dirty"}))
+    platform = None if record.platform is None else record.platform.model_dump()
+    return {**facts, **record.code.model_dump(), "platform": platform}
 
 
 def shown_time(moment: datetime | None) -> str:
@@ -58,7 +67,7 @@ def shown_seconds(seconds: float | None) -> str:
 
 def shown_commit(record: RunRecord) -> str:
     """The commit, with a plus if there were changes that are not in it."""
-    return "-" if record.commit is None else record.commit[:8] + ("+" if record.dirty else "")
+    return record.code.short() or "-"
 
 
 def shown_spans(numbers: list[int]) -> str:
@@ -78,6 +87,11 @@ def shown_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return "-" if value is None else str(value)
+
+
+def shown_counts(counts: Mapping[str, int]) -> str:
+    """How many there are of what, such as span 3, 1,500 rows (2 runs); span 4, 1,500 rows (1 run)."""
+    return "; ".join(f"{what} ({counted(count, 'run')})" for what, count in sorted(counts.items()))
 
 
 def counted(number: int, what: str) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from operations.ledger.runs import Runs
-    from pipeline.run_record import RunRecord
+    from pipeline.run_record import Revision, RunRecord
 
 WORST_SLICES = 5
 
@@ -102,6 +102,7 @@ def _print(record: RunRecord, runs: Runs) -> None:
 
 def _facts(record: RunRecord, on: Console) -> None:
     from flightdeck.runs.named import shown_seconds, shown_spans, shown_time
+    from operations.ledger.runs import resolved_window
 
     def line(name: str, *parts: str | None) -> None:
         if said := [part for part in parts if part]:
@@ -116,9 +117,8 @@ def _facts(record: RunRecord, on: Console) -> None:
     line("Belongs to", record.parent)
     for number, reason in enumerate(record.triggers.values()):
         line("" if number else "Because", reason)
-    changed = {True: "with changes that are not in it", False: "nothing changed", None: None}
-    line("Code", record.commit, f"branch {record.branch}" if record.branch else None, changed[record.dirty])
-    line("Use case", record.use_case_commit, changed[record.use_case_dirty] if record.use_case_commit else None)
+    line("Code", *_revision(record.code))
+    line("Flightdeck", *_revision(record.platform))
     line(
         "Environment",
         f"settings {record.settings}" if record.settings else None,
@@ -129,7 +129,7 @@ def _facts(record: RunRecord, on: Console) -> None:
         "Data",
         f"window {record.window}" if record.window else None,
         *(
-            f"{split} span{'s' * (len(spans) != 1)} {shown_spans(spans)}"
+            (f"{split} span{'s' * (len(spans) != 1)} {shown_spans(spans)}" if resolved_window(record) else "files")
             + (f" ({record.rows[split]:,} rows)" if split in record.rows else "")
             for split, spans in record.spans.items()
         ),
@@ -145,6 +145,15 @@ def _facts(record: RunRecord, on: Console) -> None:
         line("Began with", f"artifact {record.base_model_id}", record.began_with)
     line("Pushed to", record.pushed_to if record.version else None)
     line("Tags", *record.tags)
+
+
+def _revision(code: Revision | None) -> tuple[str | None, ...]:
+    if code is None or (code.commit is None and code.dirty is None):
+        return ()
+    if code.commit is None:
+        return ("in no commit",)
+    changed = {True: "with changes that are not in it", False: "nothing changed", None: None}[code.dirty]
+    return code.commit, f"branch {code.branch}" if code.branch else None, changed
 
 
 def _hyperparameters(record: RunRecord, on: Console) -> None:

@@ -47,7 +47,11 @@ Seed = Annotated[int | None, typer.Option(min=0, help="Of the search. Default: t
 def sweep(
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="RUN", help="A run, or the beginning of its name; `latest`; or `best`."),
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="A run, or the beginning of its name; `latest`; or `best`, as `runs best` finds it.",
+        ),
     ] = None,
     space: Space = None,
     trials: Annotated[int | None, typer.Option(min=1, help="How many. Default: model.tuning.max_trials.")] = None,

@@ -29,15 +29,17 @@ class InputFile:
         path: where it is.
         columns: the names of its columns, with Arrow types; None where the file does not say (CSV).
         rows: how many.
+        span: the span that it belongs to; None if it is none of the dataset's.
     """
 
     path: Path
     columns: Mapping[str, pa.DataType | None]
     rows: int
+    span: int | None = None
 
 
-def of_window(spans: str, window: str) -> list[Path]:
-    """The files of a window of spans.
+def of_window(spans: str, window: str) -> list[tuple[Path, int]]:
+    """The files of a window of spans, each with its span.
 
     Args:
         spans: the folder of spans.
@@ -59,15 +61,15 @@ def of_window(spans: str, window: str) -> list[Path]:
     found = []
     for span in Window.parse(window).resolve(sorted(folders), spans):
         found += sorted(
-            file
+            (file, span)
             for file in folders[span].iterdir()
             if file.suffix in (".parquet", ".csv") and not file.name.startswith((".", "_"))
         )
     return found
 
 
-def inspect(path: Path) -> InputFile:
-    """Looks at a file without reading its values.
+def inspect(path: Path, span: int | None = None) -> InputFile:
+    """Looks at a file, of a span or of none, without reading its values.
 
     Raises:
         InputError: it is not there, or neither Parquet nor CSV.
@@ -96,7 +98,7 @@ def inspect(path: Path) -> InputFile:
         raise InputError(f"{path} cannot be read as {kind}: {_reason(error)}.") from error
     if len(set(names)) != len(names):
         raise InputError(f"{path} has a column twice: {next(each for each in names if names.count(each) > 1)}.")
-    return InputFile(path, columns, rows)
+    return InputFile(path, columns, rows, span)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from operations.batch.files import InputError, Inputs
+from operations.batch.files import InputError, InputFile, Inputs
 from operations.registry import RegistryError, Version
 from operations.registry.records import Records
 from operations.serving import model as models
@@ -133,9 +133,10 @@ def in_process(
 
 
 def stage(inputs: Inputs, folder: Path) -> None:
-    """Writes rows as a folder of spans, one per file, for the pipeline: the model's columns and a row number.
+    """Writes rows as a folder of spans for the pipeline: the model's columns and a row number.
 
-    The same files give the same bytes, so that the pipeline's cache knows them again.
+    What comes from spans of the dataset keeps their numbers, so that the run is on record with the spans that it saw;
+    else each file is a span. The same files give the same bytes, so that the pipeline's cache knows them again.
 
     Args:
         inputs: the rows.
@@ -151,21 +152,30 @@ def stage(inputs: Inputs, folder: Path) -> None:
     try:
         shutil.rmtree(folder, ignore_errors=True)
         row = 0
-        for number, file in enumerate([each for each in inputs.files if each.rows], start=1):
+        files = [each for each in inputs.files if each.rows]
+        for place, (file, number) in enumerate(zip(files, _span_numbers(files), strict=True), start=1):
             span = folder / f"span-{number:03d}"
-            span.mkdir(parents=True)
+            span.mkdir(parents=True, exist_ok=True)
             writer = None
             one = Inputs([file], inputs.types, inputs.required, inputs.keys)
             for batch, _ in one.batches():
                 numbers = pa.array(np.arange(row, row + batch.num_rows))
                 table = pa.table([numbers, *batch.columns], names=[ROW, *batch.schema.names])
-                writer = writer or pq.ParquetWriter(span / "rows.parquet", table.schema, compression="zstd")
+                writer = writer or pq.ParquetWriter(span / f"rows-{place}.parquet", table.schema, compression="zstd")
                 writer.write_table(table)
                 row += batch.num_rows
             if writer is not None:
                 writer.close()
     except OSError as error:
         raise PredictionError(f"The rows cannot be staged in {folder}: {error.strerror or error}.") from error
+
+
+def _span_numbers(files: Sequence[InputFile]) -> list[int]:
+    """To which span each file goes: spans have no gaps, which one without a row would leave."""
+    spans = [each.span for each in files if each.span is not None]
+    if len(spans) == len(files) and set(spans) == set(range(min(spans), max(spans) + 1)):
+        return spans
+    return list(range(1, len(files) + 1))
 
 
 def model_id(version: Version) -> int:

@@ -203,13 +203,15 @@ def _data(record: RunRecord) -> dict[str, Any]:
 
 
 def _code(record: RunRecord) -> dict[str, Any]:
-    return {
-        "commit": record.commit,
-        "branch": record.branch,
-        "uncommitted changes": None if record.dirty is None else record.diff or record.dirty,
-        **({"use case commit": record.use_case_commit} if record.use_case_commit else {}),
-        **({"uncommitted changes of the use case": True} if record.use_case_dirty else {}),
-    }
+    found: dict[str, Any] = {}
+    for revision, of in ((record.code, ""), (record.platform, " of Flightdeck")):
+        if revision is not None:
+            found |= {
+                f"commit{of}": revision.commit,
+                f"branch{of}": revision.branch,
+                f"uncommitted changes{of}": None if revision.dirty is None else revision.diff or revision.dirty,
+            }
+    return found
 
 
 def _files(described: Sequence[Mapping[str, Any]]) -> dict[str, str]:

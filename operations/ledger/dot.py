@@ -37,7 +37,8 @@ def label(node: Node) -> list[str]:
     if node.kind == "file":
         lines.append(f"{facts['bytes']:,} bytes, sha256 {facts['sha256'][:12]}")
     elif node.kind == "code":
-        lines = [f"commit {node.name}", "with uncommitted changes" if facts.get("dirty") else "as committed"]
+        whose = f" of {facts['of']}" if "of" in facts else ""
+        lines = [f"commit {node.name}{whose}", "with uncommitted changes" if facts.get("dirty") else "as committed"]
     elif node.kind == "settings":
         lines = [f"settings {node.name}", *([f"packages {facts['lock']}"] if "lock" in facts else [])]
     elif "pushed_version" in facts:

@@ -299,19 +299,12 @@ class _Walk:
                     "file",
                 )
         if MODEL in types:
-            if record.commit:
-                changed = f" {record.diff or 'dirty'}" if record.dirty else ""
-                facts = {"commit": record.commit, "branch": record.branch, "dirty": record.dirty, "diff": record.diff}
-                yield (
-                    Node(
-                        f"code {record.commit}{changed}",
-                        "code",
-                        "code",
-                        record.commit[:12] + ("+" if record.dirty else ""),
-                        {name: fact for name, fact in facts.items() if fact is not None},
-                    ),
-                    "code",
-                )
+            for code in (record.code, record.platform):
+                if code is None or code.commit is None:
+                    continue
+                changed = f" {code.diff or 'dirty'}" if code.dirty else ""
+                facts = code.model_dump(exclude_none=True) | ({"of": "Flightdeck"} if code == record.platform else {})
+                yield Node(f"code {code.commit}{changed}", "code", "code", code.short(12) or "", facts), "code"
             if record.settings:
                 facts = {"lock": record.lock, "document": record.documents.get("settings")}
                 yield (

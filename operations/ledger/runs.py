@@ -26,6 +26,8 @@ Better = Literal["higher", "lower", "neither"]
 # What a run of another program has in place of an outcome, and one that an older version recorded without a lease.
 FOREIGN, UNKNOWN = "not ours", "running or killed"
 LATEST, BEST = "latest", "best"
+# In place of the spans on which runs were evaluated: all runs, although their values cannot be compared.
+ANY = "any"
 # Kinds that train a model in full. A trial is trained for the comparison with other trials alone.
 TRAINING: tuple[Kind, ...] = ("run", "reproduction")
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
@@ -98,7 +100,7 @@ class Filter:
         window: FIRST:LAST, as it was asked for or as it turned out to be.
         outcomes: any of them.
         kinds: any of them.
-        commit: the beginning of the commit.
+        commit: the beginning of the commit, be it of the use case's code or of Flightdeck.
         since: not started before.
         until: not started at or after.
         tags: all of them.
@@ -137,7 +139,7 @@ class Filter:
             (self.window is None or self.window in (record.window, resolved_window(record)))
             and (not self.outcomes or outcome(record) in self.outcomes)
             and (not self.kinds or (is_ours(record) and record.kind in self.kinds))
-            and (self.commit is None or (record.commit or "").startswith(self.commit.lower()))
+            and (self.commit is None or _has_commit(record, self.commit.lower()))
             and (self.since is None or record.started >= self.since)
             and (self.until is None or record.started < self.until)
             and set(self.tags) <= set(record.tags)
@@ -155,16 +157,20 @@ class Best:
         record: the best run.
         metric: what it is best by.
         better: the direction of that metric.
-        others: the other runs that have the metric, best first.
-        evaluated_on: how many of all these runs were evaluated on which spans and rows; values on different rows
-            cannot really be compared.
+        others: the other runs that it was ranked with, best first.
+        left_out: those that have the metric and were evaluated on other data than these, newest first.
     """
 
     record: RunRecord
     metric: str
     better: Better
     others: tuple[RunRecord, ...]
-    evaluated_on: dict[str, int]
+    left_out: tuple[RunRecord, ...]
+
+    @property
+    def evaluated_on(self) -> dict[str, int]:
+        """How many of the ranked runs were evaluated on which data; on more than one only if that was asked for."""
+        return by_evaluation_data((self.record, *self.others))
 
 
 class Runs:
@@ -199,7 +205,7 @@ class Runs:
 
         Args:
             name: the run's, or as much of its beginning as no other run shares; ``latest``, the run that began last; or
-                ``best``, the best by the main metric.
+                ``best``, the best by the main metric of those that were evaluated on the same data as the newest.
 
         Raises:
             LedgerError: there is no such run, or there are several.
@@ -272,16 +278,24 @@ class Runs:
         present.sort(key=lambda pair: (_kind_of(pair[0]), _sortable(pair[0])), reverse=descending)
         return [*(each for _, each in present), *absent]
 
-    def best(self, metric: str | None = None, wanted: Filter | None = None, better: Better | None = None) -> Best:
-        """The best run by a metric. Of equally good ones, the earliest.
+    def best(
+        self,
+        metric: str | None = None,
+        wanted: Filter | None = None,
+        better: Better | None = None,
+        evaluated_on: str | None = None,
+    ) -> Best:
+        """The best run by a metric, of those that were evaluated on the same data. Of equally good ones, the earliest.
 
         Args:
             metric: its name; default: the main metric of the newest run that is meant.
             wanted: which runs; without a kind, those that train a model in full.
             better: the metric's direction; default: as the newest run that measured it was told.
+            evaluated_on: the spans of the evaluation split, such as ``3`` or ``4:6``, or ``any``; default: those of the
+                newest run that has the metric. Unless it is any, only runs on the same rows are ranked.
 
         Raises:
-            LedgerError: no run has the metric, or nobody says whether higher is better.
+            LedgerError: no run has the metric or was evaluated on those spans, or nobody says whether higher is better.
         """
         wanted = wanted or Filter()
         if not wanted.kinds:
@@ -299,11 +313,9 @@ class Runs:
             )
         better = better or self._direction(metric, measured)
         sign = -1 if better == "higher" else 1
-        first, *others = sorted(measured, key=lambda each: (_finite(sign * each.metrics[metric]), each.started))
-        evaluated: dict[str, int] = {}
-        for each in measured:
-            evaluated[evaluation_data(each)] = evaluated.get(evaluation_data(each), 0) + 1
-        return Best(first, metric, better, tuple(others), evaluated)
+        ranked, left_out = _comparable_runs(measured, evaluated_on)
+        first, *others = sorted(ranked, key=lambda each: (_finite(sign * each.metrics[metric]), each.started))
+        return Best(first, metric, better, tuple(others), tuple(left_out[::-1]))
 
     def _latest(self) -> RunRecord:
         for among in (lambda each: is_ours(each) and each.kind in TRAINING, is_ours, lambda _: True):
@@ -356,7 +368,9 @@ def last_sign_of_life(record: RunRecord) -> datetime | None:
 
 
 def resolved_window(record: RunRecord) -> str | None:
-    """FIRST:LAST of the spans that the run saw, None if it got none."""
+    """FIRST:LAST of the spans that the run saw, None if it got none, or predicted files that are no spans."""
+    if record.kind == "prediction" and record.window is None:
+        return None
     spans = [span for split in record.spans.values() for span in split]
     return f"{min(spans)}:{max(spans)}" if spans else None
 
@@ -368,6 +382,42 @@ def evaluation_data(record: RunRecord) -> str:
         return "unknown data"
     which = f"span {spans[0]}" if len(spans) == 1 else f"spans {min(spans)}-{max(spans)}"
     return f"{which}, {record.rows['eval']:,} rows" if "eval" in record.rows else which
+
+
+def by_evaluation_data(records: Sequence[RunRecord]) -> dict[str, int]:
+    """How many runs were evaluated on which spans and rows."""
+    return dict(Counter(evaluation_data(each) for each in records))
+
+
+def evaluated_like(run: RunRecord, records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
+    """The runs whose metrics can be compared with those of one of them, and the others.
+
+    They were evaluated on the same spans and rows; of the others, the evaluation data decide, too.
+    """
+    data = evaluation_data(run)
+    split: dict[bool, list[RunRecord]] = {True: [], False: []}
+    for each in records:
+        split[evaluation_data(each) == data].append(each)
+    return split[True], split[False]
+
+
+def evaluation_spans(record: RunRecord) -> str | None:
+    """The spans that the run's metrics were computed on, such as ``3`` or ``4:6``; None if it is not known."""
+    spans = record.spans.get("eval", [])
+    if not spans:
+        return None
+    return str(spans[0]) if len(spans) == 1 else f"{min(spans)}:{max(spans)}"
+
+
+def _comparable_runs(measured: list[RunRecord], on: str | None) -> tuple[list[RunRecord], list[RunRecord]]:
+    """The runs that can be ranked, and the others."""
+    if on == ANY:
+        return measured, []
+    wanted = measured if on is None else [each for each in measured if evaluation_spans(each) == on]
+    if not wanted:
+        known = sorted({spans for each in measured if (spans := evaluation_spans(each))})
+        raise LedgerError(f"No run that is meant was evaluated on {on!r}{did_you_mean(str(on), (*known, ANY))}")
+    return evaluated_like(wanted[-1], measured)
 
 
 def value_of(record: RunRecord, name: str) -> Any:
@@ -382,8 +432,14 @@ def value_of(record: RunRecord, name: str) -> Any:
     if name in record.hyperparameters:
         return record.hyperparameters[name]
     if name in _FACTS:
+        if name in ("commit", "branch", "dirty"):
+            return getattr(record.code, name)
         return outcome(record) if name == "outcome" else getattr(record, name)
     return next((value for key, value in record.hyperparameters.items() if key.rpartition(".")[2] == name), None)
+
+
+def _has_commit(record: RunRecord, beginning: str) -> bool:
+    return any((each.commit or "").startswith(beginning) for each in (record.code, record.platform) if each)
 
 
 def moment(text: str, now: datetime | None = None, end_of_day: bool = False) -> datetime:

@@ -28,7 +28,9 @@ _ALMOST = 0.9
 _CODE = re.compile(
     r"(?i:(^|[_ .-])(id|code|zip|zipcode|postcode|tract|area|zone|station)$)|(?<=[a-z])(Id|ID|Code|Zip|Area|Zone)$"
 )
-_INDEX = re.compile(r"^(unnamed: ?\d+|index|rownames?|row_?(id|number)|rank)$", re.IGNORECASE)
+# What numbers the rows under such a name says nothing. Of these, an index or a rank may be a quantity as well.
+_INDEX = re.compile(r"^(unnamed: ?\d+|row[_ .]?(names?|id|number|no|index)|index|rank)$", re.IGNORECASE)
+_QUANTITY = re.compile(r"^(index|rank)$", re.IGNORECASE)
 _MOMENT = re.compile(
     r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?(UTC|Z)| ?[+-]\d{2}(:?\d{2})?)?)?$", re.IGNORECASE
 )
@@ -346,7 +348,8 @@ def _number(counted: pd.Series, name: str, note: str) -> Inferred:
     known = counted.dropna()
     nullable = len(known) < len(counted)
     whole = bool((known % 1 == 0).all()) and float(known.abs().max()) < _EXACT
-    if whole and not nullable and known.is_unique and _CODE.search(name):
+    names_rows = _CODE.search(name) or (_INDEX.match(name) and not _QUANTITY.match(name))
+    if whole and not nullable and known.is_unique and names_rows:
         return Inferred(name, "string", "key")
     if whole and _CODE.search(name) and set(known.unique()) != {0.0, 1.0}:
         note = f"Its name says that its numbers are names; if it is a quantity, list it under features.numeric. {note}"

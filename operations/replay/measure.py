@@ -58,7 +58,7 @@ def result(settings: Settings, root: Path, plan: Plan) -> Result:
         last=_name(settings, plan.last),
         fault=None if plan.fault is None else f"{plan.fault}@{plan.fault_span}",
         finished=datetime.now(UTC),
-        commit=stamp.code().commit,
+        commit=stamp.code_of(settings).commit,
         levels=tuple(levels),
         comparisons=tuple(
             comparison

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import ml_metadata
 
 from operations.ledger.lineage import trace
-from operations.ledger.runs import is_ours
+from operations.ledger.runs import is_ours, resolved_window
 from operations.report.drawing import Box
 from operations.report.evidence import Evidence
 from operations.report.formats import count, number, size, spans
@@ -80,17 +80,19 @@ def picture(
         return [], []
     if evidence.files:
         total = size(sum(each["bytes"] for each in evidence.files))
-        files = add("files", count(len(evidence.files), "Parquet file"), f"{total}, spans {_window(record)}", "data")
+        seen = f", spans {_window(record)}" if resolved_window(record) else ""
+        files = add("files", count(len(evidence.files), "Parquet file"), f"{total}{seen}", "data")
     else:
-        files = add("files", f"Spans {_window(record)}", (record.data or "")[:23], "data")
+        seen = f"Spans {_window(record)}" if resolved_window(record) else "Files"
+        files = add("files", seen, (record.data or "")[:23], "data")
     examples = add(
         "examples", "Examples", ", ".join(f"{rows:,} {split}" for split, rows in record.rows.items()), "data", files
     )
     sources = [examples]
-    if record.commit:
-        sources.append(
-            add("code", f"Commit {record.commit[:10]}", "with changes" if record.dirty else "as committed", "code")
-        )
+    for key, code, called in (("code", record.code, "Commit"), ("platform", record.platform, "Flightdeck")):
+        if code is not None and code.commit:
+            changed = "with changes" if code.dirty else "as committed"
+            sources.append(add(key, f"{called} {code.commit[:10]}", changed, "code"))
     if record.settings:
         sources.append(add("settings", f"Settings {record.settings}", f"packages {(record.lock or '')[:12]}", "code"))
     if record.kind == "prediction":

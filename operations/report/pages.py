@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from operations.ledger.runs import UNKNOWN, is_ours, last_sign_of_life, outcome, resolved_window, shown_outcome
+from operations.ledger.runs import (
+    TRAINING,
+    UNKNOWN,
+    evaluated_like,
+    evaluation_data,
+    is_ours,
+    last_sign_of_life,
+    outcome,
+    resolved_window,
+    shown_outcome,
+)
 from operations.report import lineage, plots, statistics
 from operations.report.card import Card
 from operations.report.drawing import Box, draw
@@ -47,14 +57,18 @@ def index(records: Sequence[RunRecord], links: Mapping[str, str], unreadable: Se
     main = next((each for each in newest if each.main_metric in metrics), None)
     metric, better = (main.main_metric or "", main.main_better) if main else ("", "neither")
     measured = [each for each in records if metric and metric in each.metrics]
-    best = None
-    if measured and better != "neither":
-        found = (min if better == "lower" else max)(measured, key=lambda each: each.metrics[metric])
-        best = {"value": number(found.metrics[metric]), "run": f"run {found.run_id}"}
+    found = _best(measured, metric, better)
+    best = found and {"value": number(found.metrics[metric]), "run": _rank(found, measured)}
     pushed = next((each for each in newest if each.version), None)
     shown = [
         plots.Measured(
-            each.run_id, each.started, outcome(each), _window(each), links.get(each.run_id), dict(each.metrics)
+            each.run_id,
+            each.started,
+            outcome(each),
+            _window(each),
+            evaluation_data(each),
+            links.get(each.run_id),
+            dict(each.metrics),
         )
         for each in records
         if each.metrics
@@ -72,7 +86,7 @@ def index(records: Sequence[RunRecord], links: Mapping[str, str], unreadable: Se
         "pushed": pushed and {"version": pushed.version, "detail": f"{moment(pushed.started)}"},
         "latest": newest
         and {"outcome": shown_outcome(newest[0]), "detail": f"{newest[0].kind}, {moment(newest[0].started)}"},
-        "history": plots.history(shown, metric, better) if measured else None,
+        "history": plots.history(shown, metric, found and found.run_id) if measured else None,
         "unlinked": f"The newest {count(len(links), 'run')} have a page of their own."
         if len(links) < len(records)
         else None,
@@ -186,6 +200,29 @@ def _metrics_of(records: Sequence[RunRecord]) -> list[str]:
     return sorted(seen, key=lambda name: (-mains.get(name, 0), name not in asked, -seen[name], name))
 
 
+def _ranked(measured: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
+    """The runs that `flightdeck runs best` ranks, and those that it leaves out for their evaluation data."""
+    meant = [each for each in measured if each.kind in TRAINING and each.outcome != "failed"]
+    return evaluated_like(meant[-1], meant) if meant else ([], [])
+
+
+def _best(measured: Sequence[RunRecord], metric: str, better: str) -> RunRecord | None:
+    ranked, _ = _ranked(measured)
+    if better == "neither" or not ranked:
+        return None
+    return (min if better == "lower" else max)(ranked, key=lambda each: each.metrics[metric])
+
+
+def _rank(best: RunRecord, measured: Sequence[RunRecord]) -> str:
+    ranked, left_out = _ranked(measured)
+    if not left_out:
+        return f"run {best.run_id}"
+    return (
+        f"run {best.run_id}, of {count(len(ranked), 'run')} evaluated on {evaluation_data(best)}; "
+        f"{len(left_out)} on other data left out"
+    )
+
+
 def _row(record: RunRecord, metrics: Sequence[str], links: Mapping[str, str]) -> dict[str, Any]:
     return {
         "run": record.run_id,
@@ -197,7 +234,7 @@ def _row(record: RunRecord, metrics: Sequence[str], links: Mapping[str, str]) ->
         "window": _window(record) or NOTHING,
         "metrics": [record.metrics.get(name) for name in metrics],
         "seconds": record.seconds,
-        "commit": record.commit and record.commit[:8] + ("+" if record.dirty else ""),
+        "commit": record.code.short(),
         "tags": record.tags,
     }
 
@@ -238,7 +275,7 @@ def _tiles(evidence: Evidence) -> list[tuple[str, ...]]:
                 ", ".join(f"{rows:,} {split}" for split, rows in record.rows.items()),
             )
         )
-    if record.spans:
+    if record.spans and _window(record):
         tiles.append(
             (
                 "Window",
@@ -256,8 +293,8 @@ def _tiles(evidence: Evidence) -> list[tuple[str, ...]]:
 
 def _facts(evidence: Evidence) -> list[tuple[str, str, bool]]:
     record = evidence.record
-    commit = record.commit and record.commit[:12]
-    dirty = {True: "with uncommitted changes", False: "as committed", None: ""}[record.dirty]
+    commit = record.code.commit and record.code.commit[:12]
+    dirty = {True: "with uncommitted changes", False: "as committed", None: ""}[record.code.dirty]
     given: list[tuple[str, str | None, bool]] = [
         ("Pipeline", record.pipeline or None, False),
         ("Kind", record.kind if is_ours(record) else None, False),
@@ -267,7 +304,8 @@ def _facts(evidence: Evidence) -> list[tuple[str, str, bool]]:
         ("Runner", record.runner if is_ours(record) else None, False),
         ("Commit", commit, True),
         ("Code", dirty if commit else None, False),
-        ("Branch", record.branch, True),
+        ("Branch", record.code.branch, True),
+        ("Commit of Flightdeck", record.platform and record.platform.short(12), True),
         ("Settings", record.settings, True),
         ("Lock of the packages", record.lock and record.lock[:16], True),
         ("Data", record.data and record.data[:23], True),

@@ -25,6 +25,8 @@ OUTCOMES = ("pushed", "blessed", "not blessed", "failed", "killed", "done", "run
 _HEIGHT = 260
 _SMALL = 130
 _DISTINCT = 0.9  # of the rows: more different values than that are names
+# Vega writes a lone tick without its fraction, 0.7 as 1, unless it is told how.
+NUMBERS = ",.6~r"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,17 +52,32 @@ class Measured:
     started: datetime
     outcome: str
     window: str
+    evaluated_on: str
     link: str | None
     metrics: dict[str, float]
 
 
-def history(runs: Sequence[Measured], metric: str, better: str) -> Plot:
-    """A metric of all runs over time, with the best so far; the page may ask for another metric.
+def time_axis(moments: Sequence[str], **options: Any) -> alt.Axis:
+    """An axis of time whose labels can be read, however few moments there are.
+
+    Args:
+        moments: that the plot shows, in ISO 8601 with a zone.
+        options: further ones of the axis.
+    """
+    if len(set(moments)) == 1:
+        # Vega writes a lone tick by its seconds, such as ``:26``.
+        only = int(datetime.fromisoformat(moments[0]).timestamp() * 1000)
+        return alt.Axis(values=[only], format="%Y-%m-%d %H:%M", **options)
+    return alt.Axis(tickCount=6, format={"hours": "%H:%M", "minutes": "%H:%M", "seconds": "%H:%M:%S"}, **options)
+
+
+def history(runs: Sequence[Measured], metric: str, best: str | None) -> Plot:
+    """A metric of all runs over time; the page may ask for another metric.
 
     Args:
         runs: oldest first.
         metric: the one to show first.
-        better: its direction.
+        best: the best of those that were evaluated on the same data as the newest.
     """
     points = [
         {
@@ -68,6 +85,7 @@ def history(runs: Sequence[Measured], metric: str, better: str) -> Plot:
             "started": each.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "outcome": each.outcome,
             "window": each.window,
+            "evaluated": each.evaluated_on,
             "link": each.link,
             "metric": name,
             "value": round(value, 6),
@@ -84,10 +102,10 @@ def history(runs: Sequence[Measured], metric: str, better: str) -> Plot:
             x=alt.X(
                 "started:T",
                 title=None,
-                axis=alt.Axis(tickCount=6, labelFlush=True),
+                axis=time_axis([each["started"] for each in points], labelFlush=True),
                 scale=alt.Scale(nice=False, padding=16),
             ),
-            y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=12)),
+            y=alt.Y("value:Q", title=None, axis=alt.Axis(format=NUMBERS), scale=alt.Scale(zero=False, padding=12)),
         )
     )
     line = base.mark_line(style="thread")
@@ -100,15 +118,16 @@ def history(runs: Sequence[Measured], metric: str, better: str) -> Plot:
             alt.Tooltip("value:Q", title="value", format=".4f"),
             alt.Tooltip("outcome:N", title="outcome"),
             alt.Tooltip("window:N", title="window"),
+            alt.Tooltip("evaluated:N", title="evaluated on"),
             alt.Tooltip("started:T", title="started", format="%Y-%m-%d %H:%M"),
         ],
     )
     measured = [each for each in runs if metric in each.metrics]
     words = f"{metric} of {count(len(measured), 'run')} over time."
     if measured:
-        best = max(measured, key=lambda each: each.metrics[metric] * (-1 if better == "lower" else 1))
         words += f" The newest, {measured[-1].run}, has {number(measured[-1].metrics[metric])}"
-        words += f"; the best, {best.run}, has {number(best.metrics[metric])}." if better != "neither" else "."
+        value = next((number(each.metrics[metric]) for each in measured if each.run == best), None)
+        words += f"; the best on the newest evaluation data, {best}, has {value}." if value else "."
     return Plot("history", (line + dots).add_params(chosen).to_dict(), words)
 
 
@@ -125,7 +144,7 @@ def training(curves: Sequence[Curve]) -> list[Plot]:
                 x=alt.X(
                     "epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)
                 ),
-                y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
+                y=alt.Y("value:Q", title=None, axis=alt.Axis(format=NUMBERS), scale=alt.Scale(zero=False)),
                 color=alt.Color("rows:N", scale=alt.Scale(domain=[each.rows for each in lines]), title=None),
                 tooltip=["rows:N", "epoch:Q", alt.Tooltip("value:Q", format=".5g")],
             )

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from operations.report.formats import NOTHING, number
-from operations.report.plots import Plot
+from operations.report.plots import NUMBERS, Plot, time_axis
 
 WITHIN, EXCEEDED = "within", "exceeded"
 _HEIGHT = 220
@@ -87,11 +87,13 @@ def over_time(
     if chosen is not None:
         base = base.transform_filter("datum.choice === series")
     across: Any = (
-        alt.X("at:T", title=None, axis=alt.Axis(tickCount=6), scale=alt.Scale(nice=False, padding=14))
+        alt.X(
+            "at:T", title=None, axis=time_axis([each["at"] for each in values]), scale=alt.Scale(nice=False, padding=14)
+        )
         if times
         else alt.X("at:O", title=None, axis=alt.Axis(labelAngle=-35))
     )
-    scale = alt.Scale(zero=False, padding=10)
+    scale, axis = alt.Scale(zero=False, padding=10), alt.Axis(format=NUMBERS)
     legend = alt.Legend(columns=2) if len(groups) > _FEW else alt.Undefined
     colour = alt.Color("group:N", scale=alt.Scale(domain=list(groups)), title=None, legend=legend)
     tooltip = [
@@ -105,11 +107,11 @@ def over_time(
     states = alt.Scale(domain=[WITHIN, EXCEEDED], range=["circle", "cross"])
     shape = {"shape": alt.Shape("state:N", scale=states, title=None)} if judged else {}
     base = base.encode(x=across)
-    ends = {"y": alt.Y("low:Q", title=title, scale=scale), "y2": "high:Q", "color": colour}
+    ends = {"y": alt.Y("low:Q", title=title, axis=axis, scale=scale), "y2": "high:Q", "color": colour}
     layers: list[Any] = [
         base.mark_area(opacity=0.14, line=False).encode(**ends),
         base.mark_rule(opacity=0.4).encode(**ends),
-        base.mark_line().encode(y=alt.Y("value:Q", title=title, scale=scale), color=colour),
+        base.mark_line().encode(y=alt.Y("value:Q", title=title, axis=axis, scale=scale), color=colour),
         base.mark_point(filled=True, size=75, opacity=1).encode(y="value:Q", color=colour, tooltip=tooltip, **shape),
     ]
     if judged:
@@ -179,7 +181,12 @@ def events(name: str, points: Sequence[Point], lanes: Sequence[str], words: str)
         alt.Chart(alt.Data(values=values), height=34 * len(lanes) + 40)
         .mark_point(filled=True, size=130, opacity=0.9)
         .encode(
-            x=alt.X("at:T", title=None, axis=alt.Axis(tickCount=6, grid=True), scale=alt.Scale(nice=False, padding=18)),
+            x=alt.X(
+                "at:T",
+                title=None,
+                axis=time_axis([each["at"] for each in values], grid=True),
+                scale=alt.Scale(nice=False, padding=18),
+            ),
             y=alt.Y("lane:N", sort=list(lanes), title=None, axis=alt.Axis(labelLimit=140)),
             color=alt.Color("what:N", scale=alt.Scale(domain=kinds), title=None),
             shape=alt.Shape("what:N", scale=alt.Scale(domain=kinds), title=None),

@@ -406,11 +406,8 @@ def compare(found: Original, here: Settings) -> Circumstances:
     record, running = found.record, stamp.code()
     notes = []
     code = code_differences(found.sources, stamp.sources_of(here))
-    if not code and record.commit and (running.commit, running.diff) != (record.commit, found.diff):
-        notes.append(
-            f"The run's code was {described(record.commit, record.dirty)}, and this is "
-            f"{described(running.commit, running.dirty)}; the files that make a model are the same."
-        )
+    if not code:
+        notes += _other_commits(found, here, running)
     packages, others = package_differences(found.packages, stamp.packages(), pins(stamp.PROJECT / stamp.LOCK))
     lock = stamp.lock_digest()
     if record.lock and lock != record.lock:
@@ -425,6 +422,23 @@ def compare(found: Original, here: Settings) -> Circumstances:
             f"The settings here are others, and the recorded ones are used: {_listed(settings, Difference.briefly)}."
         )
     return Circumstances((*code, *packages, *data), tuple(notes), running)
+
+
+def _other_commits(found: Original, here: Settings, running: stamp.Code) -> list[str]:
+    """Sentences on code of another commit, for when the files that make a model are the same."""
+    record = found.record
+    differing = []
+    if record.platform is not None:
+        own = stamp.code_of(here)
+        if record.code.commit and (own.commit, own.dirty) != (record.code.commit, record.code.dirty):
+            differing.append(("code", record.code, own))
+    if record.commit and (running.commit, running.diff) != (record.commit, found.diff):
+        differing.append(("code" if record.platform is None else "Flightdeck", record, running))
+    return [
+        f"The run's {whose} was {described(then.commit, then.dirty)}, and this is {described(now.commit, now.dirty)}; "
+        "the files that make a model are the same."
+        for whose, then, now in differing
+    ]
 
 
 def described(commit: str | None, dirty: bool | None) -> str:

@@ -294,7 +294,10 @@ class Worker:
 
 
 # What a trial's record says just as its sweep's does.
-_INHERITED = ("pipeline", "runner", "user", "host", "commit", "branch", "dirty", "diff", "lock", "settings")
+_INHERITED = (
+    *("pipeline", "runner", "user", "host", "commit", "branch", "dirty", "diff", "lock", "settings"),
+    *("use_case_commit", "use_case_branch", "use_case_dirty"),
+)
 
 
 def tuner_of(sweep: Plan, working_dir: str) -> keras_tuner.Tuner:

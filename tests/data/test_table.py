@@ -154,6 +154,7 @@ def test_rows_that_break_the_contract_are_refused(loans: Path):
         ("rows.xlsx", b"x", "neither CSV"),
         ("rows.parquet", b"x", "cannot be read"),
         ("rows.csv", b"", "cannot be read"),
+        ("rows.csv", b"\r\n\r\n", "cannot be read: it has no line with a value"),
         ("rows.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read"),
         ("rows.csv", b"a,b\n", "has no row"),
         ("rows.csv.gz", b"\x1f\x8bxxxx", "cannot be read"),
@@ -181,6 +182,26 @@ def test_a_field_of_blanks_is_missing_and_blanks_around_a_value_are_no_part_of_i
         ["1", None, "x y"],
         [None, None, "two\nlines"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a,b,c\n1,2,x\r y\n3,4,z\n", [["1", "2", "x\r y"], ["3", "4", "z"]]),
+        (b"a,b,c\n1,2,x\ry\n3,4,z\n", [["1", "2", "x\ry"], ["3", "4", "z"]]),
+        (b"a,b,c\r 1,2,x\r\r 3,4,z\r", [["1", "2", "x"], ["3", "4", "z"]]),
+        (b'a,b,c\r1,2,"x\ny"\r3,4,z', [["1", "2", "x\ny"], ["3", "4", "z"]]),
+        (b'a,b,c\r\n1,2,"x\r\ny"\r\n\r\n3,4,z\r\n\r\n', [["1", "2", "x\r\ny"], ["3", "4", "z"]]),
+    ],
+    ids=["within a text", "within a word", "ends lines", "ends lines, but not within a text", "as Windows writes"],
+)
+def test_a_carriage_return_ends_a_line_only_where_all_lines_end_with_it(tmp_path: Path, content: bytes, expected):
+    (tmp_path / "rows.csv").write_bytes(content)
+
+    frame = table.read(tmp_path / "rows.csv")
+
+    assert list(frame.columns) == ["a", "b", "c"]
+    assert frame.to_numpy().tolist() == expected
 
 
 def test_what_stands_for_nothing_is_missing_and_what_may_be_a_name_is_not(tmp_path: Path):

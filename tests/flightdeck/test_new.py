@@ -87,6 +87,15 @@ def test_what_is_set_aside_is_taken_in_by_the_command_that_is_shown(new, tmp_pat
 
 
 @unit
+def test_the_command_that_is_shown_takes_in_all_that_was_set_aside(new, tmp_path: Path):
+    _, out, _ = new("shop", "--from", str(loans(tmp_path)), *LOANS)
+    command = out[out.index("  rm -r") :].splitlines()[0]
+
+    assert command.endswith("--positive ja --known 'paid back' --known fee")
+    assert "without the --known of those that are not:" in out
+
+
+@unit
 def test_numbers_that_are_not_written_as_such_are_named(new, tmp_path: Path):
     table = loans(tmp_path)
     lines = table.read_text().splitlines()
@@ -144,16 +153,21 @@ def test_somebody_whom_git_does_not_know_is_told_how_to_say_who_it_is(new, tmp_p
 
 
 @unit
-def test_kubeflow_is_refused_in_a_project_with_the_reason(new, tmp_path: Path):
+def test_what_needs_an_image_or_the_checkout_is_refused_in_a_project_with_the_reason(new, tmp_path: Path):
     new("shop", "--from", str(loans(tmp_path)), *LOANS)
-    commands = [
+    kubeflow = [
         ["compile"], ["submit"], ["upload"], ["sweep"], ["schedule", "--every", "7d"], ["status", "RUN"],
         ["compile", "--config", "config/local.yaml"], ["submit", "--config", "config/local.yaml"],
         ["promote", "RUN", "--cron", "0 3 * * 1"],
     ]  # fmt: skip
+    commands = [
+        *(["kubeflow", *words] for words in kubeflow),
+        *(["image", "build"], ["image", "push", "--repository", "host/shop"]),
+        *(["runs", "against"], ["runs", "against", "--config", "config/local.yaml"]),
+    ]
     program = (
         "import json, sys\nfrom flightdeck.__main__ import main\n"
-        "for words in json.loads(sys.argv[1]):\n    sys.argv = ['flightdeck', 'kubeflow', *words]\n"
+        "for words in json.loads(sys.argv[1]):\n    sys.argv = ['flightdeck', *words]\n"
         "    try:\n        main()\n    except SystemExit as end:\n        assert end.code == 2, words\n"
     )
     done = subprocess.run(
@@ -162,11 +176,24 @@ def test_kubeflow_is_refused_in_a_project_with_the_reason(new, tmp_path: Path):
     )  # fmt: skip
 
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    assert set(done.stderr.splitlines()) == {
-        f"There is no Kubeflow for the project {tmp_path / 'shop'}: an image for Kubeflow holds Flightdeck's checkout "
-        "alone, and not its use case. `flightdeck run` runs it on this machine."
-    }
-    assert len(done.stderr.splitlines()) == len(commands)
+    assert done.stderr.splitlines() == [
+        *[
+            f"There is no Kubeflow for the project {tmp_path / 'shop'}: an image for Kubeflow holds Flightdeck's "
+            "checkout alone, and not its use case. `flightdeck run` runs it on this machine."
+        ]
+        * len(kubeflow),
+        *[
+            f"There is no image for the project {tmp_path / 'shop'}: an image holds Flightdeck's checkout alone, and "
+            f"not its use case. For the image of the checkout, run the command in {ROOT}."
+        ]
+        * 2,
+        *[
+            f"The use case is in {tmp_path / 'shop'}, and only branches of Flightdeck's checkout can be compared like "
+            "this: check out both commits of the project, one after the other, each with a `flightdeck run`, and "
+            "compare the two runs with `flightdeck runs compare`."
+        ]
+        * 2,
+    ]
 
 
 def tumours(folder: Path) -> Path:
@@ -279,11 +306,14 @@ def test_the_model_is_pushed_and_better_than_chance(project: Project):
 @e2e
 def test_the_run_is_stamped_with_both_commits(project: Project):
     record = project.report["run"]
+    shown = project.plain("runs", "show", "latest").stdout
 
-    assert record["use_case_commit"] == project.git("rev-parse", "HEAD").strip()
-    assert record["use_case_dirty"] is False
-    assert record["commit"] != record["use_case_commit"]
-    assert f"Use case    {record['use_case_commit']}, nothing changed" in project.plain("runs", "show", "latest").stdout
+    assert record["commit"] == project.git("rev-parse", "HEAD").strip()
+    assert record["dirty"] is False
+    assert record["platform"]["commit"] not in (None, record["commit"])
+    assert re.search(rf"^Code        {record['commit']}, branch \w+, nothing changed$", shown, re.MULTILINE)
+    assert re.search(rf"^Flightdeck  {record['platform']['commit']}, ", shown, re.MULTILINE)
+    assert f" {record['commit'][:8]}\n" in re.sub(r" +\n", "\n", project.plain("runs", "list").stdout)
 
 
 @e2e

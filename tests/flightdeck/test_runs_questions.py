@@ -154,6 +154,18 @@ class TestList:
     def test_options_narrow_and_order(self, runs, options, found):
         assert [name[-4:] for name in listed(runs("list", *options))] == found
 
+    def test_the_order_of_a_metric_says_that_the_data_differ(self, runs):
+        said = "These values of auc cannot really be compared, because the runs were evaluated on different data"
+
+        assert f"{said}: span 3, 1,500 rows (2 runs); span 4, 1,500 rows (1 run); --window narrows." in runs(
+            "list", "--sort", "auc"
+        )
+        for options in (["--sort", "auc", "--window", "1:3"], ["--sort", "epochs"], []):
+            assert "cannot really be compared" not in runs("list", *options)
+        counts = {"span 3, 1,500 rows": 2, "span 4, 1,500 rows": 1}
+        assert json.loads(runs("list", "--sort", "auc", "--json"))["evaluated_on"] == counts
+        assert json.loads(runs("list", "--json"))["evaluated_on"] is None
+
     def test_the_columns_show_what_was_asked_for(self, runs):
         lines = runs("list", "--where", "epochs=9", "--sort", "binary_crossentropy").splitlines()
 
@@ -222,6 +234,42 @@ class TestList:
         assert "None of the 7 runs meets this." in runs("list", "--metric", "auc>0.999")
 
 
+class TestProject:
+    """Runs whose use case is in a project of its own."""
+
+    @pytest.fixture
+    def project(self, tmp_path) -> Path:
+        seeder = Seeder(sqlite(tmp_path / "metadata.sqlite"))
+        seeder.of_a_project("2013-one", 0.6, commit="a" * 40)
+        seeder.of_a_project("2013-two", 0.7, commit="b" * 40)
+        seeder.of_a_project("2013-uncommitted", 0.5, commit=None)
+        return tmp_path
+
+    def test_the_commit_of_a_run_is_that_of_the_project(self, run_command, project):
+        text = run_command(project, "list")[1]
+        header, *lines = text.splitlines()
+        commits = [line[header.index("commit") :].split()[0] for line in lines if line.startswith("2013")]
+
+        assert commits == ["-", "b" * 8, "a" * 8]
+        assert f"code {'b' * 8} instead of {'a' * 8}" in run_command(project, "best")[1]
+        assert f", {'a' * 8}, evaluated on" in run_command(project, "compare", "2013-one", "2013-two")[1]
+
+    def test_flightdeck_s_is_shown_as_its_own(self, run_command, project):
+        text = run_command(project, "show", "2013-one")[1]
+
+        assert f"Code        {'a' * 40}, branch trunk, nothing changed\n" in text
+        assert f"Flightdeck  {'f' * 40}, branch main, with changes that are not in it\n" in text
+        assert "Code        in no commit\n" in run_command(project, "show", "2013-uncommitted")[1]
+
+    def test_json_has_both(self, run_command, project, runs):
+        record = json.loads(run_command(project, "show", "2013-one", "--json")[1])
+
+        assert (record["commit"], record["branch"], record["dirty"]) == ("a" * 40, "trunk", False)
+        assert record["platform"] == {"commit": "f" * 40, "branch": "main", "dirty": True, "diff": None}
+        assert not [name for name in record if name.startswith("use_case")]
+        assert json.loads(runs("show", "20130701-0931", "--json"))["platform"] is None
+
+
 class TestShow:
     """``flightdeck runs show``."""
 
@@ -263,7 +311,7 @@ class TestShow:
         assert "Its executions: 1 complete" in text
 
     def test_best_and_latest_are_names(self, runs):
-        assert runs("show", "best").startswith("Run 20130701-0931-bbbb")
+        assert runs("show", "best").startswith("Run 20130701-0932-cccc")  # the only one on the newest data
         assert runs("show", "latest").startswith("Run 20130701-0935-ffff")
 
     def test_json_has_the_settings_and_slices_too(self, runs):
@@ -336,13 +384,31 @@ class TestBest:
     """``flightdeck runs best``."""
 
     def test_the_best_and_why_and_those_that_come_next(self, runs):
-        text = runs("best")
+        text = runs("best", "--evaluated-on", "3")
 
         assert "Best run    20130701-0931-bbbb   not blessed" in text
-        assert "auc 0.7123, the highest of 3 runs" in text
+        assert "auc 0.7123, the highest of 2 runs" in text
         assert "epochs 9 instead of 3" in text
-        assert "evaluated on different data" in text
-        assert "--window 1:3" in text
+        assert listed(text) == ["20130701-0930-aaaa"]
+
+    def test_those_on_other_data_than_the_newest_are_left_out_and_told(self, runs):
+        text = runs("best")
+
+        assert "Best run    20130701-0932-cccc" in text
+        assert "auc 0.6900, the only run on this data" in text
+        assert "Left out    2 runs evaluated on other data: span 3, 1,500 rows (2 runs)" in text
+        assert "--evaluated-on 3 ranks such; --evaluated-on any ranks all" in text
+        answer = json.loads(runs("best", "--json"))
+        assert (answer["run_id"][-4:], answer["of_runs"]) == ("cccc", 1)
+        assert answer["evaluated_on"] == {"span 4, 1,500 rows": 1}
+        assert answer["left_out"] == {"span 3, 1,500 rows": 2}
+
+    def test_whoever_ranks_all_is_warned(self, runs):
+        text = runs("best", "--evaluated-on", "any")
+
+        assert "auc 0.7123, the highest of 3 runs" in text
+        assert "Beware      the runs were evaluated on different data" in text
+        assert "Left out" not in text
         assert listed(text) == ["20130701-0932-cccc", "20130701-0930-aaaa"]
 
     def test_on_one_window_nothing_has_to_be_warned_of(self, runs):
@@ -350,18 +416,19 @@ class TestBest:
 
         assert "the highest of 2 runs" in text
         assert "different data" not in text
+        assert "Left out" not in text
 
     def test_a_loss_is_best_when_it_is_low(self, runs):
-        text = runs("best", "--metric", "binary_crossentropy", "--outcome", "pushed")
+        text = runs("best", "--metric", "binary_crossentropy", "--outcome", "pushed", "--evaluated-on", "any")
 
         assert "Best run    20130701-0932-cccc" in text
         assert "binary_crossentropy 0.3100, the lowest of 2 runs" in text
 
     def test_json_names_it_and_the_others(self, runs):
-        answer = json.loads(runs("best", "--metric", "auc", "--json"))
+        answer = json.loads(runs("best", "--metric", "auc", "--evaluated-on", "3", "--json"))
 
-        assert (answer["run_id"], answer["value"], answer["of_runs"]) == ("20130701-0931-bbbb", 0.7123, 3)
-        assert [each["run_id"][-4:] for each in answer["others"]] == ["cccc", "aaaa"]
+        assert (answer["run_id"], answer["value"], answer["of_runs"]) == ("20130701-0931-bbbb", 0.7123, 2)
+        assert [each["run_id"][-4:] for each in answer["others"]] == ["aaaa"]
 
     def test_mistakes_are_one_sentence(self, refused, tmp_path):
         assert "did you mean auc" in refused("best", "--metric", "uac")

@@ -117,12 +117,40 @@ def test_the_files_of_a_window_are_those_of_its_spans_in_order(tmp_path):
         for name in ("b.csv", "a.parquet", "_ignored.csv"):
             (folder / name).touch()
     found = files.of_window(str(tmp_path), "newest:newest")
-    assert [str(file.relative_to(tmp_path)) for file in found] == ["span-010/a.parquet", "span-010/b.csv"]
+    assert found == [(tmp_path / "span-010" / name, 10) for name in ("a.parquet", "b.csv")]
     assert len(files.of_window(str(tmp_path), "1:2")) == 4
     with pytest.raises(ValueError, match="missing between"):
         files.of_window(str(tmp_path), "1:10")
     with pytest.raises(InputError, match="no span"):
         files.of_window(str(tmp_path / "nowhere"), "1:2")
+
+
+# Files by the span that they belong to and their rows -> where their rows are staged.
+STAGED = {
+    "spans keep their numbers": ([(11, 3), (12, 3), (12, 3)], ["span-011/1", "span-012/2", "span-012/3"]),
+    "an empty one may be at an end": ([(10, 0), (11, 3), (12, 3)], ["span-011/1", "span-012/2"]),
+    "an empty one between them leaves no gap": ([(10, 3), (11, 0), (12, 3)], ["span-001/1", "span-002/2"]),
+    "files of no span are numbered": ([(None, 3), (None, 0), (None, 3)], ["span-001/1", "span-002/2"]),
+}
+
+
+@pytest.mark.parametrize("case", STAGED)
+def test_rows_are_staged_in_the_spans_that_they_come_from(tmp_path, case):
+    from operations.batch import prediction
+
+    given, expected = STAGED[case]
+    paths = [write(tmp_path / f"{place}.parquet", table()[:rows]) for place, (_, rows) in enumerate(given)]
+    inspected = [files.inspect(path, span) for path, (span, _) in zip(paths, given, strict=True)]
+    folder = tmp_path / "staged"
+
+    prediction.stage(files.check(inspected, TYPES, contract()), folder)
+
+    staged = sorted(folder.glob("*/*"))
+    assert [str(file.relative_to(folder)) for file in staged] == [
+        f"{span}/rows-{place}.parquet" for span, _, place in (each.partition("/") for each in expected)
+    ]
+    numbers = [number for file in staged for number in pq.read_table(file)[prediction.ROW].to_pylist()]
+    assert numbers == list(range(sum(rows for _, rows in given)))
 
 
 def test_arrays_say_what_is_missing_as_the_signature_does():

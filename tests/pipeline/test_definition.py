@@ -1,5 +1,6 @@
 """The definition: what depends on what, before anything runs."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from pipeline import settings_file as project
 from pipeline.settings import SettingsError
 
 pytestmark = pytest.mark.component
-LOCAL = Path(__file__).parents[2] / "config" / "local.yaml"
+ROOT = Path(__file__).parents[2]
+LOCAL = ROOT / "config" / "local.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +116,16 @@ def test_other_beam_arguments_for_a_component_without_beam_are_refused():
 
     with pytest.raises(SettingsError, match="Trainer does not run on Beam; choose among SpanExampleGen, StatisticsGen"):
         create_pipeline(project.load(LOCAL, ["beam.components={Trainer: [--runner=DataflowRunner]}"]))
+
+
+def test_the_page_about_beam_names_the_components_that_run_on_it():
+    from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
+
+    from pipeline import definition
+
+    settings = project.load(LOCAL)
+    pipelines = definition.create_pipeline(settings), definition.create_inference_pipeline(settings, 1)
+    parallel = {each.id for made in pipelines for each in made.components if isinstance(each, BaseBeamComponent)}
+
+    told = (ROOT / "docs" / "beam.md").read_text().partition(" run on Beam")[0].splitlines()[-1]
+    assert set(re.findall(r"[A-Z]\w+", told)) == parallel

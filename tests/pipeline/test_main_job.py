@@ -164,7 +164,7 @@ def test_evaluation_and_serving_give_the_same_scores(first, answers):
 
 def test_batch_inference_gives_the_same_scores_as_serving(world, challenger, small_spans, tmp_path):
     output = tmp_path / "predictions.parquet"
-    done = world.flightdeck("predict", "--window", "3:3", "--output", str(output), "--json")
+    done = world.flightdeck("predict", "--window", "newest:newest", "--output", str(output), "--json")
     assert done.returncode == 0, done.stdout + done.stderr
 
     predictions = pq.read_table(output)
@@ -174,6 +174,12 @@ def test_batch_inference_gives_the_same_scores_as_serving(world, challenger, sma
     assert set(predictions["flight_id"].to_pylist()) == set(flights["flight_id"].to_pylist())
     mean = sum(predictions["probability"].to_pylist()) / flights.num_rows
     assert mean == pytest.approx(challenger["metrics"]["mean_prediction"], abs=1e-6)
+    shown = json.loads(world.flightdeck("runs", "show", json.loads(done.stdout)["run_id"], "--json").stdout)
+    assert (shown["window"], shown["spans"], shown["rows"]) == (
+        "newest:newest",
+        {"all": [3]},
+        {"all": flights.num_rows},
+    )
 
 
 def test_a_second_run_with_nothing_changed_reuses_every_node(world, first, second):

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import settings_file, stamp
+from pipeline import settings_file, stamp, store
+from pipeline.recorder import Recorder, open_store
+from pipeline.run_record import RunRecord
 from pipeline.task import decode_settings, encode_settings
 
 pytestmark = pytest.mark.unit
@@ -58,6 +60,23 @@ def test_a_long_difference_is_only_hashed(checkout):
 
     assert found.diff is not None
     assert len(found.diff) < 200
+
+
+def test_a_project_of_its_own_is_stamped_with_its_code_also_before_its_first_commit(checkout, tmp_path_factory):
+    settings = settings_file.load(ROOT / "config" / "local.yaml", [f"workspace={tmp_path_factory.mktemp('workspace')}"])
+    recorder = Recorder(open_store(store.connection(settings)))
+    alone = tmp_path_factory.mktemp("alone")
+
+    def stamped(project: Path) -> RunRecord:
+        settings._project = project
+        stamp.stamp(recorder, project.name, settings, kind="run", runner="local")
+        return recorder.read(project.name)
+
+    assert stamped(ROOT).platform is None
+    own, nowhere = stamped(checkout), stamped(alone)
+    assert (own.code.commit, own.code.branch, own.code.dirty) == (code(checkout).commit, "trunk", False)
+    assert (nowhere.code.commit, nowhere.code.dirty) == (None, True)
+    assert own.platform == nowhere.platform == stamped(ROOT).code
 
 
 def test_outside_git_nothing_is_made_up(tmp_path):

@@ -62,6 +62,11 @@ class Seeder:
         self.recorder.write(run_id, **{**recorded, **fields})
         return run_id
 
+    def of_a_project(self, run_id: str, auc: float | None = None, commit: str | None = "b" * 40, **fields: Any) -> str:
+        """A run whose use case is in a project of its own; without a commit, nothing there is committed."""
+        own = {"use_case_commit": commit, "use_case_branch": "trunk", "use_case_dirty": commit is None}
+        return self.run(run_id, auc, **{"commit": "f" * 40, "branch": "main", "dirty": True, **own, **fields})
+
     def foreign(self, run_id: str) -> str:
         """A run that another TFX pipeline recorded: a context and an execution, with nothing of ours."""
         context_type = self.store.put_context_type(

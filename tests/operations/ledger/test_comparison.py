@@ -167,6 +167,17 @@ def test_only_what_differs_is_listed(parcels):
     assert found.same_in == ["data"]
 
 
+def test_the_code_of_a_project_is_its_own_and_flightdeck_s_below_it(parcels):
+    for name, own, platform in (("one", "a", "e"), ("two", "b", "f")):
+        code = {"use_case_commit": own * 40, "use_case_dirty": False, "commit": platform * 40, "dirty": False}
+        parcels.run(name, parcels.scores(0, 1), **code)
+
+    assert changes(parcels.compare("one", "two"), "code") == {
+        "commit": ("a" * 40, "b" * 40),
+        "commit of Flightdeck": ("e" * 40, "f" * 40),
+    }
+
+
 def test_a_changed_file_is_named(parcels):
     put = parcels.seeder.recorder.put_document
     file = {"name": "span-001/parcels.parquet", "span": 1, "bytes": 10, "sha256": "a" * 64}

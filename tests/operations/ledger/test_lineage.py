@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pydot
 import pytest
@@ -44,7 +45,7 @@ class Story:
         self.predictions = self.predict("a-prediction")
         _, self.other_model, _ = self.train("second-run", baseline=self.model)
 
-    def train(self, run_id: str, version: str = "", baseline: int | None = None) -> tuple[int, int, int]:
+    def train(self, run_id: str, version: str = "", baseline: int | None = None, **fields: Any) -> tuple[int, int, int]:
         make, execute = self.executions.artifact, self.executions.execute
         examples = make("Examples", row_counts='{"train": 3000, "eval": 1500}')
         graph, model, log = make("TransformGraph"), make("Model"), make("ModelRun")
@@ -69,7 +70,8 @@ class Story:
         execute(run_id, "Evaluator", {"examples": examples, "model": model, **against}, {"blessing": blessing})
         execute(run_id, "Pusher", {"model": model, "model_blessing": blessing}, {"pushed_model": pushed})
         documents = {"files": self.seeder.recorder.put_document(FILES)}
-        self.seeder.run(run_id, 0.7, model_id=model, version=version or None, settings="c0ffee", documents=documents)
+        recorded = {"model_id": model, "version": version or None, "settings": "c0ffee", "documents": documents}
+        self.seeder.run(run_id, 0.7, **recorded, **fields)
         return examples, model, pushed
 
     def predict(self, run_id: str) -> int:
@@ -101,6 +103,17 @@ def paths(lineage: Lineage, source: str, target: str) -> bool:
         level = [edge.target for each in level for edge in following.get(each, []) if edge.target not in reached]
         reached |= set(level)
     return target in reached
+
+
+def test_a_model_of_a_project_comes_from_its_code_and_from_flightdeck_s(story):
+    fields = {"use_case_commit": "a" * 40, "use_case_dirty": True, "commit": "f" * 40, "dirty": False}
+    _, model, _ = story.train("own", **fields)
+
+    code = [node for node in story.trace(str(model), "upstream").nodes.values() if node.kind == "code"]
+    assert [" ".join(dot.label(node)) for node in code] == [
+        f"commit {'a' * 12}+ with uncommitted changes",
+        f"commit {'f' * 12} of Flightdeck as committed",
+    ]
 
 
 def test_a_model_comes_from_its_files_code_and_settings(story):

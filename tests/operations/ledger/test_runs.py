@@ -7,7 +7,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from operations.ledger.opening import LedgerError
-from operations.ledger.runs import Condition, Filter, Runs, evaluation_data, is_ours, moment, outcome, value_of
+from operations.ledger.runs import (
+    Condition,
+    Filter,
+    Runs,
+    evaluation_data,
+    is_ours,
+    moment,
+    outcome,
+    resolved_window,
+    value_of,
+)
 from tests.operations.ledger.seeding import BEGIN, Seeder, reopened, sqlite
 
 pytestmark = pytest.mark.unit
@@ -98,15 +108,25 @@ class TestBest:
 
         assert runs_of(seeder).best("auc").record.run_id == "b"
 
-    def test_it_says_when_the_evaluation_data_differ(self, seeder):
-        seeder.run("a", 0.7)
+    def test_like_is_compared_with_like(self, seeder):
+        seeder.run("easy", 0.8, spans={"train": [1, 2, 3], "eval": [4]}, window="1:4")
+        seeder.run("fewer rows", 0.9, rows={"train": 3000, "eval": 20})
+        seeder.run("a", 0.7, spans={"train": [2], "eval": [3]}, window="2:3")
         seeder.run("b", 0.6)
-        seeder.run("c", 0.8, spans={"train": [1, 2, 3], "eval": [4]}, window="1:4")
 
         runs = runs_of(seeder)
 
-        assert runs.best("auc").evaluated_on == {"span 3, 1,500 rows": 2, "span 4, 1,500 rows": 1}
-        assert runs.best("auc", Filter(window="1:3")).record.run_id == "a"
+        best = runs.best("auc")
+        assert (best.record.run_id, ids(best.others), ids(best.left_out)) == ("a", ["b"], ["fewer rows", "easy"])
+        assert best.evaluated_on == {"span 3, 1,500 rows": 2}
+        assert runs.find("best").run_id == "a"
+        assert runs.best("auc", evaluated_on="4").record.run_id == "easy"
+        assert ids(runs.best("auc", evaluated_on="4").left_out) == ["b", "a", "fewer rows"]
+        everything = runs.best("auc", evaluated_on="any")
+        assert (everything.record.run_id, everything.left_out) == ("fewer rows", ())
+        assert everything.evaluated_on == {"span 3, 1,500 rows": 2, "span 4, 1,500 rows": 1, "span 3, 20 rows": 1}
+        with pytest.raises(LedgerError, match="No run that is meant was evaluated on '5'; known: 3, 4, any"):
+            runs.best("auc", evaluated_on="5")
 
     def test_conditions_narrow_the_choice(self, seeder):
         seeder.run("big", 0.7, hyperparameters={"epochs": 9}, outcome="not blessed")
@@ -179,6 +199,15 @@ class TestFind:
             runs.document(record, "setings")
 
 
+def test_a_prediction_has_the_window_of_the_spans_that_it_saw_and_of_files_none(seeder):
+    prediction = {"kind": "prediction", "outcome": "done", "rows": {"all": 9}}
+    seeder.run("of a window", window="newest:newest", spans={"all": [12]}, **prediction)
+    seeder.run("of files", window=None, spans={"all": [1, 2]}, **prediction)
+
+    assert [resolved_window(each) for each in runs_of(seeder).all()] == ["12:12", None]
+    assert ids(runs_of(seeder).select(Filter(window="1:2"))) == []
+
+
 class TestSelect:
     """Which runs meet conditions."""
 
@@ -188,7 +217,7 @@ class TestSelect:
         seeder.run("a", 0.60, tags=("first", "old"), user="bob")
         seeder.run("b", 0.65, outcome="not blessed", hyperparameters={"epochs": 5, "optimizer.learning_rate": 0.01})
         seeder.run("c", 0.70, window="newest-1:newest", spans={"train": [2], "eval": [3]}, dirty=True)
-        seeder.run("d", outcome="failed", kind="reproduction", parent="a")
+        seeder.of_a_project("d", outcome="failed", kind="reproduction", parent="a")
         seeder.recorder.note("c", "A wider network")
         seeder.foreign("theirs")
         return runs_of(seeder)
@@ -217,6 +246,9 @@ class TestSelect:
             ("user=bob", ["a"]),
             ("user!=bob", ["b", "c", "d"]),
             ("dirty=true", ["c"]),
+            ("branch=trunk", ["d"]),
+            (f"commit={'b' * 40}", ["d"]),
+            ("dirty!=true", ["a", "b", "d"]),
             ("seconds<=61", ["a", "b"]),
             ("outcome=failed", ["d"]),
             ("auc>0.69", ["c"]),
@@ -238,6 +270,8 @@ class TestSelect:
             (Filter(kinds=("reproduction",)), ["d"]),
             (Filter(parent="a"), ["d"]),
             (Filter(commit="0" * 39 + "2"), ["b"]),
+            (Filter(commit="bbb"), ["d"]),  # the project's
+            (Filter(commit="FFF"), ["d"]),  # Flightdeck's below it
             (Filter(tags=("first",)), ["a"]),
             (Filter(tags=("first", "new")), []),
             (Filter(note="WIDER"), ["c"]),

@@ -69,6 +69,12 @@ CASES = {
     "decimals of Parquet": ("size", [decimal.Decimal(each) / 4 for each in range(ROWS)], "float32", "number"),
     "times of a day": ("opens", [datetime.time(each % 24) for each in range(ROWS)], "string", "category"),
     "a rank that is none": ("rank", RANDOM.normal(0, 1, ROWS), "float32", "number"),
+    "numbers of rows with gaps": ("rownames", [str(7 * each) for each in range(ROWS)], "string", "key"),
+    "numbers of rows with gaps, as R writes them": ("row.names", 3 * RANDOM.permutation(ROWS), "string", "key"),
+    "numbers of rows with gaps, as pandas writes them": ("Unnamed: 0", 3 * RANDOM.permutation(ROWS), "string", "key"),
+    "numbers called rows that are not unique": ("row_number", [each % 9 for each in range(ROWS)], "int64", "number"),
+    "unique prices in order": ("price", [str(7 * each) for each in range(ROWS)], "int64", "number"),
+    "a rank with gaps": ("rank", 3 * RANDOM.permutation(ROWS), "int64", "number"),
     "an index of prices": ("Index", [str(100 + 7 * each) for each in range(ROWS)], "int64", "number"),
 }
 

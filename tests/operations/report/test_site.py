@@ -116,6 +116,31 @@ def test_best_is_the_lowest_where_lower_is_better(seeds, tmp_path):
     assert "Best loss 0.2000 run low" in text(seeds.write(tmp_path / "site").index)
 
 
+def test_best_is_one_of_those_evaluated_on_the_same_data_as_the_newest(seeds, tmp_path):
+    seeds.run("easy", metrics={"auc": 0.9}, spans={"train": [1], "eval": [2]})
+    seeds.run("good", metrics={"auc": 0.8})
+    seeds.run("trial", kind="trial", metrics={"auc": 0.95}, outcome="done")
+    seeds.run("newest", metrics={"auc": 0.75})
+    index = seeds.write(tmp_path / "site").index
+    words = text(index)
+    assert "Best auc 0.8000 run good, of 2 runs evaluated on span 3, 100 rows; 1 on other data left out" in words
+    assert "the best on the newest evaluation data, good, has 0.8000." in index.read_text()
+
+
+def test_commit_is_that_of_the_project_where_the_use_case_has_one(seeds, tmp_path):
+    code = {"use_case_commit": "a" * 40, "use_case_branch": "trunk", "use_case_dirty": True}
+    seeds.run("own", model_id=1, commit="f" * 40, branch="main", dirty=False, **code)
+    seeds.run("uncommitted", commit="f" * 40, branch="main", dirty=False, use_case_dirty=True)
+    written = seeds.write(tmp_path / "site")
+    words = page(written, "own")
+    assert "aaaaaaaa+" in text(written.index)
+    assert "ffffffff" not in text(written.index)
+    assert "Commit aaaaaaaaaaaa Code with uncommitted changes Branch trunk Commit of Flightdeck ffffffffffff" in words
+    assert "Commit aaaaaaaaaa with changes" in words
+    assert "Flightdeck ffffffffff as committed" in words
+    assert "Commit aaaaaaaaaaaa" in page(written, "own", "card")
+
+
 def test_failed_run_says_where_and_why(seeds, tmp_path):
     graph = seeds.recorder.put_document(
         [

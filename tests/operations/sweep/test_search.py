@@ -141,13 +141,18 @@ def test_a_failed_trial_ends_neither_the_sweep_nor_the_oracle(tmp_path) -> None:
     from pipeline.recorder import Recorder, open_store
 
     job = Job(tmp_path / "job", "bayesian")
+    recorder = Recorder(open_store(job.connection))
+    recorder.write("sweep", use_case_commit="a" * 40, use_case_branch="trunk", use_case_dirty=True)
     standing = job.worker(fails_on=(0, 1, 2, 3, 4)).run()
 
     assert [state for _, _, state in job.outcome()] == ["failed"] * 5 + ["done"] * 4
     assert standing.best(True) is not None
-    failed = Recorder(open_store(job.connection)).read("sweep-000")
+    failed = recorder.read("sweep-000")
     assert (failed.kind, failed.parent, failed.outcome) == ("trial", "sweep", "failed")
     assert "out of luck" in failed.reasons[0]
+    # As its sweep's, whose use case is in a project of its own.
+    assert failed.code == recorder.read("sweep").code
+    assert failed.code.short() == "aaaaaaaa+"
 
 
 def test_a_trial_that_kills_every_worker_is_given_up(tmp_path) -> None:
