@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from operations.serving import contract as contracts
 from operations.serving.columns import MISSING, Column, Columns, Inputs
+from operations.serving.contract import Contract
 from operations.serving.errors import LoadError, NotReadyError, UnknownModelError, UnprocessableError
 
 RAW = "predict_raw"
@@ -53,14 +55,21 @@ class LoadedModel:
     Attributes:
         version: its number.
         signatures: the ways to ask it, by name; others than those of predictions have no name here.
+        contract: what its rows must keep, as it was trained; None if it carries none. `predict` does not look at it.
     """
 
     def __init__(
-        self, version: int, session: Any, signatures: Mapping[str, Signature], calls: Mapping[str, Any]
+        self,
+        version: int,
+        session: Any,
+        signatures: Mapping[str, Signature],
+        calls: Mapping[str, Any],
+        contract: Contract | None = None,
     ) -> None:
         """Wraps a session; `load` makes one."""
         self.version = version
         self.signatures = signatures
+        self.contract = contract
         self._session = session
         self._calls = dict(calls)
         self._idle = threading.Condition()
@@ -186,7 +195,7 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
             process loads decides.
 
     Raises:
-        LoadError: it is no SavedModel, is damaged, or has no signature for named columns.
+        LoadError: it is no SavedModel, is damaged, or has no signature for named columns; or its contract is damaged.
     """
     tf = _tensorflow()
     if not (folder / "saved_model.pb").is_file():
@@ -206,6 +215,8 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
         if RAW not in signatures:
             known = sorted(name for name in meta_graph.signature_def if not name.startswith("__"))
             raise LoadError(f"{folder} has no signature {RAW}; it has {', '.join(known) or 'none'}.")
+        types = {name: column.dtype for name, column in signatures[RAW].inputs.columns.items()}
+        contract = contracts.read(folder, types)
     except LoadError:
         session.close()
         raise
@@ -214,7 +225,7 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
         # model is refused, and the service goes on with the one it has.
         session.close()
         raise LoadError(f"{folder} cannot be loaded: {one_line(error)}") from error
-    return LoadedModel(version, session, signatures, calls)
+    return LoadedModel(version, session, signatures, calls, contract)
 
 
 # Loading changes TensorFlow's current graph, which is a state of the thread, and its variable scopes, which are not.
