@@ -38,8 +38,8 @@ def run_fn(fn_args: FnArgs) -> None:
     Reads ``train_files``, ``eval_files``, ``transform_graph_path``, ``custom_config`` (``features``, ``model`` and
     ``label``), ``hyperparameters``, which take precedence over the settings of the model, ``base_model``, whose weights
     the training begins with if there is one, and ``schema_path``. Writes the SavedModel, with the contract that the
-    schema makes, into ``serving_model_dir``; TensorBoard logs and ``training.json`` into ``model_run_dir``. A base model
-    whose weights cannot be read is passed over, and the record says why.
+    schema makes, into ``serving_model_dir``; TensorBoard logs and ``training.json`` into ``model_run_dir``. A base
+    model whose weights cannot be read is passed over, and the record says why.
 
     Raises:
         AcceleratorError: At once, before any data is read, if a GPU is required and there is none.

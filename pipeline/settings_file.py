@@ -21,7 +21,7 @@ from pipeline.settings import DOTTED_PATH, Settings, SettingsError, UseCase
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as of version 1.2: a window 1:6 is text, and not 66 by base sixty; 1e-3 is a number; off is text, not false."""
+    """YAML 1.2: a window 1:6 is text, and not 66 by base sixty; 1e-3 is a number; off is text, and not false."""
 
 
 _INT, _FLOAT, _BOOL = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:bool"

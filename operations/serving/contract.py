@@ -22,7 +22,8 @@ from operations.serving.errors import LoadError, RequestError
 # Where an exporter of this project writes it; servers of SavedModels do not look there.
 FILE = Path("assets.extra", "contract.json")
 
-_MOST_FAULTS = 20
+# Of an error; what breaks every row of a large request is told often enough.
+MOST_FAULTS = 20
 _LONGEST_VALUE = 60
 _LONGEST_LIST = 200
 
@@ -160,6 +161,15 @@ class Contract:
             if types[rule.name] == "string" and rule.required and rule.values is None
         ]
 
+    def document(self) -> dict[str, Any]:
+        """The rules as `of_document` reads them."""
+        return {
+            "columns": [
+                {"name": rule.name, "required": rule.required, "values": rule.values, "range": (rule.low, rule.high)}
+                for rule in self.rules.values()
+            ]
+        }
+
     def check(self, columns: Columns) -> Faults | None:
         """Returns what is wrong with rows; None if nothing is.
 
@@ -199,7 +209,7 @@ class Contract:
             Fault(
                 names[place], row, _told_value(columns[names[place]].reshape(-1)[row]), self.rules[names[place]].allowed
             )
-            for row, place in zip(rows[:_MOST_FAULTS].tolist(), places[:_MOST_FAULTS].tolist(), strict=True)
+            for row, place in zip(rows[:MOST_FAULTS].tolist(), places[:MOST_FAULTS].tolist(), strict=True)
         )
         return Faults(first, {name: int(mask.sum()) for name, mask in wrong.items()}, by_row)
 

@@ -229,7 +229,7 @@ def _caller(context: grpc.aio.ServicerContext) -> str:
 
 
 def _within_header(text: str) -> str:
-    """A text that fits into the trailer that tells the client of an error: all but ASCII is three bytes a byte there."""
+    """A text that fits into the trailer that tells the client of an error, where all but ASCII is longer."""
     encoded = urllib.parse.quote(text, safe=string.printable)
     return text if len(encoded) <= _LONGEST_TRAILER else f"{text[: _LONGEST_TRAILER // 12]} …"
 

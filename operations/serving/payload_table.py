@@ -36,7 +36,7 @@ class Payload:
         seconds: from the request to its answer; one, or one per row. None if that was not measured.
         faults: the columns of each row that break the contract, as one text; None for a row that keeps it, or for all.
         refused: whether the request was refused; one, or one per row. The outputs of such a row are of no meaning.
-        caller: who asked, as far as that is known; one, or one per row.
+        caller: who asked; one, or one per row. Empty if that is not known.
     """
 
     prediction_ids: Sequence[str]
@@ -109,7 +109,7 @@ def as_table(payload: Payload, exclude: Collection[str] = ()) -> pa.Table:
         SECONDS: None if payload.seconds is None else np.broadcast_to(payload.seconds, payload.rows),
         FAULTS: payload.faults,
         REFUSED: refused,
-        CALLER: [payload.caller] * payload.rows if isinstance(payload.caller, str) else payload.caller,
+        CALLER: [each or None for each in _each_row(payload.caller, payload.rows)],
     }
     for field in form:
         if field.name in payload.inputs:
@@ -161,8 +161,12 @@ def joined(payloads: Sequence[Payload]) -> Payload:
         if all(payload.faults is None for payload in payloads)
         else [each for payload in payloads for each in payload.faults or [None] * payload.rows],
         each_row([bool(payload.refused) for payload in payloads]),
-        [str(payload.caller) for payload in payloads for _ in range(payload.rows)],
+        [each for payload in payloads for each in _each_row(payload.caller, payload.rows)],
     )
+
+
+def _each_row(caller: str | Sequence[str], rows: int) -> Sequence[str]:
+    return [caller] * rows if isinstance(caller, str) else caller
 
 
 def _concatenated(parts: Sequence[Columns]) -> Columns:
