@@ -93,7 +93,6 @@ def _welcome(running: Running, payloads: str | None) -> str:
 
     from flightdeck.console import shown
 
-    body = shlex.quote(json.dumps({"instances": [running.row]}))
     lines = [
         f"Version {running.version} of {running.name} is served.",
         f"  REST      {running.url}/v1/models/{running.name} (TensorFlow Serving), {running.url}/v2 (Open Inference)",
@@ -101,10 +100,16 @@ def _welcome(running: Running, payloads: str | None) -> str:
         f"  Metrics   {running.url}/metrics",
         f"  API       {running.url}/openapi.json",
         f"  Payloads  {shown(payloads) if payloads else 'not logged'}",
-        "Ask it:",
-        f"  curl -d {body} {running.url}/v1/models/{running.name}:predict",
-        "Ctrl+C ends it.",
     ]
+    if running.row is None:
+        lines.append("It carries no example of a request; what it takes is described by the API.")
+    else:
+        body = shlex.quote(json.dumps({"instances": [running.row]}))
+        lines += [
+            "Ask it, for instance with a row of its evaluation split:",
+            f"  curl -d {body} {running.url}/v1/models/{running.name}:predict",
+        ]
+    lines.append("Ctrl+C ends it.")
     if not running.local:
         lines.insert(1, f"  Whoever reaches {running.host} can ask: there is no authentication.")
     return "\n".join(lines)

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import inputs, network, runtime, serving_contract, signatures, warm_start
+from models import example_row, inputs, network, runtime, serving_contract, signatures, warm_start
 from models.features import FeatureSettings
 from models.settings import ModelSettings
 
@@ -38,8 +38,9 @@ def run_fn(fn_args: FnArgs) -> None:
     Reads ``train_files``, ``eval_files``, ``transform_graph_path``, ``custom_config`` (``features``, ``model`` and
     ``label``), ``hyperparameters``, which take precedence over the settings of the model, ``base_model``, whose weights
     the training begins with if there is one, and ``schema_path``. Writes the SavedModel, with the contract that the
-    schema makes, into ``serving_model_dir``; TensorBoard logs and ``training.json`` into ``model_run_dir``. A base
-    model whose weights cannot be read is passed over, and the record says why.
+    schema makes and a row of the evaluation split as an example, into ``serving_model_dir``; TensorBoard logs and
+    ``training.json`` into ``model_run_dir``. A base model whose weights cannot be read is passed over, and the record
+    says why.
 
     Raises:
         AcceleratorError: At once, before any data is read, if a GPU is required and there is none.
@@ -72,6 +73,7 @@ def run_fn(fn_args: FnArgs) -> None:
     warm_start.describe(exported_network, beginning.layout, fn_args.serving_model_dir)
     if fn_args.schema_path:
         serving_contract.write(fn_args.schema_path, features.inputs, fn_args.serving_model_dir)
+    example_row.write(fn_args.eval_files, features.inputs, fn_args.serving_model_dir)
     exported = time.monotonic()
     record = {
         "settings": settings.model_dump(mode="json"),

@@ -250,7 +250,13 @@ class Monitoring(Section):
 
     window: WindowLength = Field(default="day", description="Length of a window, of the calendar in UTC.")
     fewest_rows: int = Field(
-        default=1000, ge=1, description="A window of fewer requests is too small to compare distributions."
+        default=1000, ge=1, description="A window of fewer rows is too small to compare distributions."
+    )
+    fewest_requests: int = Field(
+        default=10,
+        ge=1,
+        description="What fewer requests show decides nothing: missing values, values not allowed or extreme, a whole "
+        "window. All rows of one request count once.",
     )
     fewest_labels: int = Field(
         default=1000, ge=1, description="Quality is not judged by fewer requests whose label has arrived."

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ml_metadata
+import numpy as np
 
 from operations.monitoring import data_signals, model_signals, rescoring
 from operations.monitoring.reference import Reference, reference
-from operations.monitoring.served import ID, SPAN, VERSION, Period, arrived, served
+from operations.monitoring.served import ID, SPAN, VERSION, Period, arrived, requests, served
 from operations.monitoring.signals import Signal, Window
 from operations.registry import Registry, Version
 from operations.serving import model
@@ -21,9 +22,8 @@ from operations.serving.payload_log import SECONDS, TIME
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from tensorflow_metadata.proto.v0 import schema_pb2
+    from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
     from operations.serving.model import LoadedModel
 
@@ -159,19 +159,20 @@ class Monitor:
             good: the window that data and labels are compared with; None for the version's evaluation split.
         """
         monitoring = self._settings.monitoring
-        yield from data_signals.unseen(asked, self._schema)
-        if len(asked) >= monitoring.fewest_rows:
+        yield from data_signals.unseen(asked, self._schema, monitoring, requests(asked))
+        if self._enough(asked):
             # Not of a few requests: what is missing comes and goes with the hours and the days.
             trained = data_signals.missing_shares(to.training)
-            yield from data_signals.missing(asked, trained, self._schema, monitoring)
+            yield from data_signals.missing(asked, trained, self._schema, monitoring, requests(asked))
             yield from self._drift(asked, to, good)
         if truth is None:
             return
         has = truth[self._label].notna().to_numpy()
-        if has.sum() >= monitoring.fewest_rows:
+        if self._enough(asked.loc[has]):
             # The same rows by both ways.
-            ingested = data_signals.statistics(truth.loc[has], self._schema)
-            yield from data_signals.skew(data_signals.statistics(asked.loc[has], self._schema), ingested, self._schema)
+            which = requests(asked.loc[has])
+            by_service, by_span = (self._statistics(rows, which, to) for rows in (asked.loc[has], truth.loc[has]))
+            yield from data_signals.skew(by_service, by_span, self._schema)
         if has.sum() >= monitoring.fewest_labels:
             yield from self._label_drift(truth.loc[has], to, good)
 
@@ -181,7 +182,7 @@ class Monitor:
         if SECONDS in asked:
             took = model_signals.latency(asked[SECONDS].to_numpy(dtype=float), monitoring)
             yield from [took] if took is not None else []
-        if len(asked) >= monitoring.fewest_rows and PROBABILITY in asked and to.predictions is not None:
+        if self._enough(asked) and PROBABILITY in asked and to.predictions is not None:
             answers = asked[PROBABILITY].to_numpy(dtype=float)
             yield model_signals.prediction_drift(answers, to.predictions, monitoring)
         if truth is None:
@@ -229,11 +230,25 @@ class Monitor:
         served_version = next((each for each in registry.versions() if each.served), None)
         return str(served_version.number if served_version else ""), registry.previous()
 
+    def _enough(self, asked: pd.DataFrame) -> bool:
+        """Whether rows are enough, and came with enough requests, to say something about distributions."""
+        monitoring = self._settings.monitoring
+        return len(asked) >= monitoring.fewest_rows and len(np.unique(requests(asked))) >= monitoring.fewest_requests
+
+    def _statistics(
+        self, rows: pd.DataFrame, which: np.ndarray, to: Reference
+    ) -> statistics_pb2.DatasetFeatureStatisticsList:
+        """What distances are measured by: statistics of rows, whatever a few requests had in them."""
+        trained = data_signals.ranges(to.training, to.newest)
+        kept = data_signals.without_extremes(rows, which, trained, self._settings.monitoring)
+        return data_signals.statistics(kept, self._schema)
+
     def _drift(self, asked: pd.DataFrame, to: Reference, good: Good | None) -> Iterator[Signal]:
         """Against the last good window, or if there is none the newest data that the model's run saw."""
-        now = data_signals.statistics(asked, self._schema)
+        now = self._statistics(asked, requests(asked), to)
         if good is not None:
-            than = data_signals.statistics(served(self._payloads, good.period), self._schema)
+            before = served(self._payloads, good.period)
+            than = self._statistics(before, requests(before), to)
             yield from data_signals.drift(now, than, self._schema, _in_words(good), good.steps)
         else:
             yield from data_signals.drift(now, to.newest, self._schema, "the model's evaluation split")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.contract import Contract
-from operations.serving.payload_log import ID, SHADOW, TIME, VERSION
+from operations.serving.payload_log import ID, SECONDS, SHADOW, TIME, VERSION
 from pipeline.settings import WindowLength
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 # The column of `arrived` that tells where a row came from; no column of a contract has such a name.
@@ -113,6 +114,24 @@ def served(
         return log.to_table(columns=wanted, filter=chosen).to_pandas(types_mapper=_nullable().get)
     except (OSError, ValueError) as error:
         raise ServedError(f"The payload log {folder} cannot be read: {error}") from None
+
+
+def requests(rows: pd.DataFrame) -> np.ndarray:
+    """Which request each row came with, int64 [rows]: rows of the same request have the same number.
+
+    The service logs all rows of a request with the same time and the same duration. A stream and a replay measure no
+    duration: their rows came one by one.
+
+    Args:
+        rows: in the columns of the payload log.
+    """
+    import numpy as np
+
+    alone = np.arange(len(rows))
+    if SECONDS not in rows.columns:
+        return alone
+    together = rows.groupby([TIME, SECONDS], sort=False).ngroup().to_numpy()
+    return np.where(rows[SECONDS].isna(), alone, -1 - together)
 
 
 def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:

@@ -18,6 +18,7 @@ from typing import Any
 from operations.serving import columns
 from operations.serving.columns import Columns
 from operations.serving.model import RAW, load
+from operations.serving.tensorflow_import import tensorflow
 
 _WARM_UP_CALLS = 20
 
@@ -26,9 +27,7 @@ def main() -> None:
     """Measures."""
     screen = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
-
+    tf = tensorflow()
     task = json.loads(sys.stdin.readline())
     # The same threads as the service has.
     tf.config.threading.set_intra_op_parallelism_threads(task["threads"] or 0)

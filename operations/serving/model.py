@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import logging
-import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +19,11 @@ from typing import Any
 import numpy as np
 
 from operations.serving import contract as contracts
+from operations.serving import example_row
 from operations.serving.columns import MISSING, Column, Columns, Inputs
 from operations.serving.contract import Contract
 from operations.serving.errors import LoadError, NotReadyError, UnknownModelError, UnprocessableError
+from operations.serving.tensorflow_import import devices, tensorflow
 
 RAW = "predict_raw"
 EXAMPLES = "serving_default"
@@ -56,6 +56,7 @@ class LoadedModel:
         version: its number.
         signatures: the ways to ask it, by name; others than those of predictions have no name here.
         contract: what its rows must keep, as it was trained; None if it carries none. `predict` does not look at it.
+        example: a real row that it can be asked with; None if it carries none.
     """
 
     def __init__(
@@ -65,11 +66,13 @@ class LoadedModel:
         signatures: Mapping[str, Signature],
         calls: Mapping[str, Any],
         contract: Contract | None = None,
+        example: dict[str, Any] | None = None,
     ) -> None:
         """Wraps a session; `load` makes one."""
         self.version = version
         self.signatures = signatures
         self.contract = contract
+        self.example = example
         self._session = session
         self._calls = dict(calls)
         self._idle = threading.Condition()
@@ -197,10 +200,12 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
     Raises:
         LoadError: it is no SavedModel, is damaged, or has no signature for named columns; or its contract is damaged.
     """
-    tf = _tensorflow()
+    tf = tensorflow()
     if not (folder / "saved_model.pb").is_file():
         raise LoadError(f"{folder} holds no saved_model.pb.")
-    config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads or 0, inter_op_parallelism_threads=1)
+    config = tf.compat.v1.ConfigProto(
+        device_count=devices(), intra_op_parallelism_threads=threads or 0, inter_op_parallelism_threads=1
+    )
     config.gpu_options.allow_growth = True
     graph = tf.Graph()
     session = tf.compat.v1.Session(graph=graph, config=config)
@@ -225,7 +230,8 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
         # model is refused, and the service goes on with the one it has.
         session.close()
         raise LoadError(f"{folder} cannot be loaded: {one_line(error)}") from error
-    return LoadedModel(version, session, signatures, calls, contract)
+    example = example_row.read(folder, signatures[RAW].inputs)
+    return LoadedModel(version, session, signatures, calls, contract, example)
 
 
 # Loading changes TensorFlow's current graph, which is a state of the thread, and its variable scopes, which are not.
@@ -237,14 +243,6 @@ def one_line(error: BaseException) -> str:
     lines = [_GRAPH_NOISE.sub("", line).strip() for line in str(error).splitlines()]
     telling = [line for line in lines if line and not line.startswith(_GRAPH_HEADERS)]
     return (telling[0] if telling else type(error).__name__)[:_LONGEST_REASON]
-
-
-def _tensorflow() -> Any:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
-
-    tf.get_logger().setLevel(logging.ERROR)  # It calls the loader of sessions deprecated.
-    return tf
 
 
 def _callable(session: Any, name: str, definition: Any) -> tuple[Signature, Any]:

@@ -200,7 +200,10 @@ def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> di
             "required": ["error"],
             "additionalProperties": False,
         },
-        "PredictRequest": {"anyOf": forms, "examples": [{"instances": [example_row(model)]}]},
+        "PredictRequest": {
+            "anyOf": forms,
+            "examples": [] if model.example is None else [{"instances": [model.example]}],
+        },
         "PredictResponse": {
             "type": "object",
             "properties": {
@@ -255,16 +258,10 @@ def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> di
                 },
             },
             "required": ["inputs"],
-            "examples": [_infer_example(model)],
+            "examples": [] if model.example is None else [_infer_example(model, model.example)],
         },
         "InferResponse": _infer_response(),
     }
-
-
-def example_row(model: LoadedModel) -> dict[str, Any]:
-    """A row that the model takes, of values that say what type they are."""
-    kinds = {"string": "text", "float32": 1.5, "float64": 1.5}
-    return {column.name: kinds.get(column.dtype, 1) for _, column in sorted(model.inputs.columns.items())}
 
 
 def _model_status() -> dict[str, Any]:
@@ -308,12 +305,12 @@ def _infer_response() -> dict[str, Any]:
     }
 
 
-def _infer_example(model: LoadedModel) -> dict[str, Any]:
+def _infer_example(model: LoadedModel, row: dict[str, Any]) -> dict[str, Any]:
     types = {column["name"]: column for column in v2.model_metadata("", model, [])["inputs"]}
     return {
         "inputs": [
             {"name": name, "datatype": types[name]["datatype"], "shape": [1, 1], "data": [value]}
-            for name, value in example_row(model).items()
+            for name, value in row.items()
         ]
     }
 

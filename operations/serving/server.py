@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from operations.serving import grpc_v2, openapi, rest
+from operations.serving import grpc_v2, rest
 from operations.serving.errors import ServingError
 from operations.serving.service import Service
 
@@ -41,7 +41,7 @@ class Running:
         host: the address it listens on.
         port: of HTTP.
         grpc_port: of gRPC.
-        row: an example of a row that the model takes.
+        row: a real row that the model can be asked with; None if the version carries none.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Running:
     host: str
     port: int
     grpc_port: int
-    row: dict[str, object]
+    row: dict[str, object] | None
 
     @property
     def url(self) -> str:
@@ -123,9 +123,8 @@ async def _serve(service: Service, started: Callable[[Running], None], stop_on_e
                 await _start(service, stop)
                 if not stop.is_set():
                     with service.using() as model:
-                        row = openapi.example_row(model)
                         port = listening.getsockname()[1]
-                        started(Running(service.name, model.version, settings.host, port, grpc_port, row))
+                        started(Running(service.name, model.version, settings.host, port, grpc_port, model.example))
                     await _until(stop, serving)
                     service.refuse()
                     _log.info("Stopping: open requests are answered, new ones belong elsewhere.")

@@ -32,6 +32,7 @@ from operations.serving.metrics import Metrics
 from operations.serving.model import RAW, LoadedModel
 from operations.serving.payload_log import CALLER, Outcome, Payload, PayloadLog
 from operations.serving.payload_table import parsed
+from operations.serving.tensorflow_import import tensorflow
 from operations.serving.trial import Trial
 from operations.serving.versions import Events, Versions, VersionStatus
 
@@ -365,7 +366,6 @@ def _prepare_process() -> None:
 
     Going through its half a million objects stops every request for 0.2 s, each time a model is given up.
     """
-    import tensorflow  # noqa: F401  # pyright: ignore[reportUnusedImport]
-
+    tensorflow()
     gc.collect()
     gc.freeze()

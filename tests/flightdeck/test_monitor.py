@@ -1,7 +1,9 @@
 """``flightdeck monitor`` on real months, served by a real model: clean ones, and one with a broken sensor."""
 
 import json
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -28,25 +30,21 @@ class Deck:
         self.workspace = workspace
         self.spans = workspace / "spans"
 
-    def __call__(self, *arguments: str, expect: int = 0) -> str:
+    def command(self, *arguments: str) -> list[str]:
         metrics = "evaluation.metrics=[{name: AUC, better: higher, at_least: 0.4},"
         metrics += " {name: LogLoss, module: components.evaluation.row_metrics},"
         metrics += " {name: RowCount, module: components.evaluation.row_metrics}]"
         overrides = (*SMALL, metrics, "model.batch_size=2048", f"workspace={self.workspace}")
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "flightdeck", *arguments),
-                *(part for each in overrides for part in ("--set", each)),
-            ],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-        )
+        given = (part for each in overrides for part in ("--set", each))
+        return [sys.executable, "-m", "flightdeck", *arguments, *given]
+
+    def __call__(self, *arguments: str, expect: int = 0) -> str:
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout
 
-    def monitor(self, *arguments: str) -> dict:
-        return json.loads(self("monitor", "--json", "--now", "2013-08-01T00:00:00", *arguments))
+    def monitor(self, now: str = "2013-08-01T00:00:00") -> dict:
+        return json.loads(self("monitor", "--json", "--now", now))
 
     def answer(self, rows: pd.DataFrame, day: datetime) -> None:
         """Serves rows with the pushed model, spread over a day, and logs them as the service does."""
@@ -74,15 +72,56 @@ class Deck:
         log.mkdir(parents=True, exist_ok=True)
         pq.write_table(as_table(payload), log / "all.parquet")
 
+    def copy(self, workspace: Path) -> "Deck":
+        """The same model, and what is known of it, in a workspace of its own."""
+        shutil.copytree(self.workspace, workspace, dirs_exist_ok=True)
+        return Deck(workspace)
+
+    def paste(self, *others: dict) -> tuple[str, datetime]:
+        """Serves, and runs the command that the screen shows; then asks with other rows by the same command.
+
+        Returns:
+            The answer to what the screen shows, and the day on which the service has logged it.
+        """
+        process = subprocess.Popen(
+            self.command("serve", "--port", "0", "--grpc-port", "0"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        try:
+            assert process.stdout is not None
+            screen = list(iter(process.stdout.readline, "Ctrl+C ends it.\n"))
+            (shown,) = [line for line in screen if line.strip().startswith("curl ")]
+            answer = subprocess.run(shown, shell=True, capture_output=True, text=True, check=True).stdout
+            for row in others:
+                asked = [*shlex.split(shown)[:2], json.dumps({"instances": [row]}), shlex.split(shown)[3]]
+                subprocess.run(asked, capture_output=True, check=True)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=90)
+            assert process.returncode == 0, said
+        finally:
+            process.kill()
+        (day,) = (self.workspace / "payloads").iterdir()
+        return answer, datetime.fromisoformat(day.name).replace(tzinfo=UTC)
+
 
 @pytest.fixture(scope="module")
-def deck(prepared, tmp_path_factory):
-    """A model that has learned from January and was evaluated on February, and has answered for March to May."""
-    made = Deck(tmp_path_factory.mktemp("workspace"))
+def trained(prepared, tmp_path_factory):
+    """A model that has learned from January and was evaluated on February, and has answered nobody."""
+    made = Deck(tmp_path_factory.mktemp("trained"))
     made.spans.mkdir()
     for span in (1, 2):
         shutil.copytree(prepared / f"span-{span:03d}", made.spans / f"span-{span:03d}")
     made("run", "--json")
+    return made
+
+
+@pytest.fixture(scope="module")
+def deck(trained, prepared, tmp_path_factory):
+    """The same model, which has answered for March to May."""
+    made = trained.copy(tmp_path_factory.mktemp("workspace"))
     for span, day in DAYS.items():
         rows = pd.read_parquet(prepared / f"span-{span:03d}")
         if span == 5:
@@ -180,6 +219,32 @@ def test_a_window_that_has_not_ended_waits(deck, first):
     now = (DAYS[3] + timedelta(hours=12)).isoformat()[:19]
 
     assert json.loads(deck("monitor", "--json", "--now", now))["measured"] == []
+
+
+# What the screen showed before versions carried a real row: somebody may still try the like of it.
+MADE_UP = {"string": "text", "float32": 1.5, "int64": 1}
+
+
+@pytest.mark.parametrize("made_up", [False, True])
+def test_a_request_that_is_pasted_from_the_screen_decides_nothing(trained, prepared, tmp_path, made_up):
+    from operations.serving.model import load
+
+    tried = trained.copy(tmp_path)
+    (folder,) = (tried.workspace / "models").glob("*/*")
+    columns = load(folder, int(folder.name)).inputs.columns.values()
+    others = [{each.name: MADE_UP[each.dtype] for each in columns}] if made_up else []
+    answer, day = tried.paste(*others)
+    ((probability,),) = json.loads(answer)["predictions"]
+    tried.answer(pd.read_parquet(prepared / "span-003").sample(4706, random_state=1), day)
+
+    seen = tried.monitor(f"{day + timedelta(days=1):%Y-%m-%dT00:00:00}")
+
+    (window,) = seen["measured"]
+    assert 0 < probability < 1
+    assert window["rows"] >= 4706 + 1
+    assert {each["kind"] for each in window["signals"]} >= {"drift", "missing", "unseen"}
+    assert [each["meaning"] for each in window["signals"] if each["exceeded"]] == []
+    assert [each["action"] for each in seen["decisions"]] == ["none"]
 
 
 def test_without_requests_there_is_nothing_to_say_and_without_a_store_one_sentence(tmp_path):

@@ -68,10 +68,14 @@ def test_it_tells_its_addresses_and_a_request_that_works(tmp_path):
             assert local == "0100007F"
             line = next(line for line in shown.splitlines() if line.strip().startswith("curl"))
             _, _, body, url = shlex.split(line)
+            assert json.loads(body) == {"instances": [small_model.EXAMPLE]}
             request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
             with urllib.request.urlopen(request, timeout=60) as answer:
                 ((probability,),) = json.load(answer)["predictions"]
-            assert 0 < probability < 1
+            assert probability == pytest.approx(small_model.probability(0.0, small_model.EXAMPLE), abs=1e-6)
+            # What it did, and nothing of what TensorFlow says about a machine without a GPU.
+            for line in (tmp_path / "log").read_text().splitlines():
+                assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO ", line), line
             (tmp_path / "versions" / "5").mkdir()
             (tmp_path / "versions" / "5" / "saved_model.pb").write_bytes(b"not a model")
             told = wait_for_alert(tmp_path / "workspace" / "alerts" / "alerts.jsonl")

@@ -74,6 +74,21 @@ def test_training_learns_and_records_what_it_did(trained) -> None:
     assert all(seconds > 0 for seconds in record["seconds"].values())
 
 
+def test_the_model_carries_a_row_that_it_was_evaluated_on(trained) -> None:
+    example = json.loads((trained.folder / "serving" / "assets.extra" / "example.json").read_text(encoding="utf-8"))
+    rows = trained.evaluation.select(sorted(example)).slice(0, 1000).to_pylist()
+    # An example of TensorFlow holds numbers in 32 bits.
+    same = [
+        row for row in rows if all(row[name] == value or _float32(row[name], value) for name, value in example.items())
+    ]
+    assert len(same) == 1
+    assert len(example) > 20
+
+
+def _float32(one: object, other: object) -> bool:
+    return isinstance(one, float) and np.float32(one) == np.float32(other)
+
+
 def test_tensorboard_can_show_training_and_evaluation(trained) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

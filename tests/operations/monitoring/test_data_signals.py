@@ -1,5 +1,6 @@
-"""Missing and unseen values, by the rules of a schema."""
+"""Missing and unseen values and distances, by the rules of a schema: what a window shows, and what chance may."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from google.protobuf import text_format
@@ -16,7 +17,8 @@ SCHEMA = text_format.Parse(
     feature { name: "colour" type: BYTES domain: "colour" presence { min_fraction: 1.0 } }
     feature { name: "town" type: BYTES domain: "town" distribution_constraints { min_domain_mass: 0.9 } }
     feature { name: "weight" type: FLOAT float_domain { min: 0 max: 10 } }
-    feature { name: "free" type: BYTES }
+    feature { name: "free" type: BYTES drift_comparator { infinity_norm { threshold: 0.05 } } }
+    feature { name: "height" type: FLOAT drift_comparator { jensen_shannon_divergence { threshold: 0.02 } } }
     feature {
       name: "answer" type: INT not_in_environment: "SERVING"
       drift_comparator { jensen_shannon_divergence { threshold: 0.03 } }
@@ -28,23 +30,36 @@ SCHEMA = text_format.Parse(
 )
 
 
+ROWS = 400
+SETTINGS = Monitoring(fewest_requests=10)
+
+
 def rows(**changes: list) -> pd.DataFrame:
     table = {
-        "colour": ["red", "blue"] * 10,
-        "town": ["Ulm"] * 20,
-        "weight": [1.0] * 20,
-        "free": ["x"] * 20,
-        "answer": [None] * 20,
+        "colour": ["red", "blue"] * (ROWS // 2),
+        "town": ["Ulm"] * ROWS,
+        "weight": [1.0] * ROWS,
+        "free": ["x"] * ROWS,
+        "answer": [None] * ROWS,
     }
     return pd.DataFrame({**table, **changes})
 
 
-def unseen(table: pd.DataFrame) -> dict:
-    return {each.subject: each for each in data_signals.unseen(table, SCHEMA)}
+def some(value: object, times: int, others: object) -> list:
+    """A column in which a value occurs so many times."""
+    return [value] * times + [others] * (ROWS - times)
 
 
-def missing(table: pd.DataFrame, **trained: float) -> dict:
-    return {each.subject: each for each in data_signals.missing(table, trained, SCHEMA, Monitoring())}
+def unseen(table: pd.DataFrame, requests: np.ndarray | None = None) -> dict:
+    """The signals by column; each row came with a request of its own unless it is said otherwise."""
+    came = np.arange(len(table)) if requests is None else requests
+    return {each.subject: each for each in data_signals.unseen(table, SCHEMA, SETTINGS, came)}
+
+
+def missing(table: pd.DataFrame, requests: np.ndarray | None = None, **trained: float) -> dict:
+    """As `unseen`."""
+    came = np.arange(len(table)) if requests is None else requests
+    return {each.subject: each for each in data_signals.missing(table, trained, SCHEMA, SETTINGS, came)}
 
 
 def test_values_that_the_schema_allows_are_fine():
@@ -53,53 +68,136 @@ def test_values_that_the_schema_allows_are_fine():
 
 
 def test_an_unknown_word_is_named_with_its_share_and_count():
-    found = unseen(rows(colour=["red"] * 17 + ["mauve"] * 3))["colour"]
+    found = unseen(rows(colour=some("mauve", 60, "red")))["colour"]
 
     assert found.exceeded
     assert found.value == pytest.approx(0.15)
-    assert "mauve (3 times)" in found.meaning
+    assert "60 of 400 values (15.00%, " in found.meaning
+    assert "mauve (60)" in found.meaning
 
 
-@pytest.mark.parametrize(("others", "exceeded"), [(2, False), (3, True)])
+# 10 % are allowed. Of 400 rows, the 95 % interval of 13 % begins above that, and the one of 12 % does not.
+@pytest.mark.parametrize(("others", "exceeded"), [(40, False), (48, False), (54, True)])
 def test_an_open_domain_may_have_some_others(others, exceeded):
-    assert unseen(rows(town=["Ulm"] * (20 - others) + ["Rom"] * others))["town"].exceeded is exceeded
+    assert unseen(rows(town=some("Rom", others, "Ulm")))["town"].exceeded is exceeded
 
 
 @pytest.mark.parametrize("value", [-1.0, 11.0, float("inf")])
 def test_a_number_out_of_its_range_is_unseen(value):
-    assert unseen(rows(weight=[1.0] * 19 + [value]))["weight"].exceeded
+    assert unseen(rows(weight=some(value, 10, 1.0)))["weight"].exceeded
 
 
 def test_what_is_missing_is_not_unseen_as_well():
-    table = rows(colour=["red"] * 19 + [None], weight=[1.0] * 19 + [None])
+    table = rows(colour=some(None, 20, "red"), weight=some(None, 20, 1.0))
 
     assert not unseen(table)["colour"].exceeded
     assert not unseen(table)["weight"].exceeded
 
 
 def test_a_required_column_may_lack_nothing():
-    found = missing(rows(colour=["red"] * 19 + [None]))["colour"]
+    found = missing(rows(colour=some(None, 20, "red")))["colour"]
 
     assert found.exceeded
     assert found.value == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize(("lacking", "exceeded"), [(4, False), (6, True)])
+@pytest.mark.parametrize(("lacking", "exceeded"), [(80, False), (110, False), (120, True)])
 def test_an_optional_column_is_compared_with_training(lacking, exceeded):
-    table = rows(free=[None] * lacking + ["x"] * (20 - lacking))
+    assert missing(rows(free=some(None, lacking, "x")), free=0.15)["free"].exceeded is exceeded
 
-    assert missing(table, free=0.15)["free"].exceeded is exceeded
+
+@pytest.mark.parametrize(("requests", "exceeded"), [(1, False), (9, False), (10, True)])
+def test_a_few_requests_decide_nothing_however_many_rows_they_have(requests, exceeded):
+    came = np.arange(ROWS)
+    came[:100] = np.arange(100) % requests  # a hundred rows at fault, in so many requests
+
+    for found in (
+        unseen(rows(colour=some("mauve", 100, "red")), came)["colour"],
+        missing(rows(colour=some(None, 100, "red")), came)["colour"],
+    ):
+        assert found.value == pytest.approx(0.25)
+        assert found.exceeded is exceeded
+        assert ("as fewer than 10 requests have one" in found.meaning) is not exceeded
+
+
+def test_one_value_among_thousands_is_shown_and_decides_nothing():
+    table = pd.DataFrame({"colour": ["red"] * 4705 + ["text"]})
+
+    found = unseen(table)["colour"]
+
+    assert not found.exceeded
+    assert found.low is not None
+    assert 0 < found.low < found.value < found.high
+    assert found.meaning == (
+        "colour: 1 of 4,706 values (0.02%, 95% interval 0.00% to 0.12%) is not allowed by the schema, most often text "
+        "(1); not certainly more than 0.00%, as fewer than 10 requests have one"
+    )
+
+
+def drift(now: pd.DataFrame, before: pd.DataFrame, trained: dict | None = None) -> dict:
+    """The signals by column, each row from a request of its own."""
+    one, other = (
+        data_signals.statistics(
+            data_signals.without_extremes(table, np.arange(len(table)), trained or {}, SETTINGS), SCHEMA
+        )
+        for table in (now, before)
+    )
+    return {each.subject: each for each in data_signals.drift(one, other, SCHEMA, "the day before")}
+
+
+def heights(number: int, mean: float = 0.0, seed: int = 0) -> pd.DataFrame:
+    return pd.DataFrame({"height": np.random.default_rng(seed).normal(mean, 1.0, number)})
+
+
+def test_a_distance_has_an_interval_that_narrows_with_the_rows():
+    small, large = (drift(heights(of, 0.3), heights(of, seed=1))["height"] for of in (300, 30_000))
+
+    assert small.low < large.low < large.value < large.high < small.high
+    assert small.value > small.threshold
+    assert (small.exceeded, large.exceeded) == (False, True)
+    assert "not certainly more than 0.02" in small.meaning
+    assert "more than 0.02" in large.meaning
+
+
+def test_the_interval_of_a_distance_holds_what_the_samples_were_drawn_from():
+    """The shares of two categories in two populations: 0.50 and 0.58, so that the distance is 0.08."""
+    random, holds = np.random.default_rng(5), 0
+    for _ in range(20):
+        one, other = (pd.DataFrame({"free": np.where(random.random(1000) < p, "x", "y")}) for p in (0.50, 0.58))
+        found = drift(one, other)["free"]
+        holds += found.low <= 0.08 <= found.high
+    assert holds >= 18
+
+
+@pytest.mark.parametrize(("extremes", "exceeded"), [(1, False), (9, False), (10, True)])
+def test_a_few_extreme_values_do_not_move_the_bins_of_all_others(extremes, exceeded):
+    before = heights(5000, seed=1)
+    now = pd.concat([heights(5000), pd.DataFrame({"height": [99_999.0] * extremes})], ignore_index=True)
+
+    assert drift(now, before)["height"].exceeded  # what TFDV makes of them
+    assert drift(now, before, {"height": (-5.0, 5.0)})["height"].exceeded is exceeded
+
+
+def test_values_that_many_requests_have_count_though_training_had_none_like_them():
+    now = heights(5000, mean=8.0)
+
+    found = drift(now, heights(5000, seed=1), {"height": (-5.0, 5.0)})["height"]
+
+    assert found.exceeded
+    assert found.value > 0.9
 
 
 def test_a_column_that_is_not_served_is_not_missed():
     assert "answer" not in missing(rows())
 
 
+def labels(percent: int) -> pd.DataFrame:
+    """Two thousand labels, so many in a hundred positive."""
+    return pd.DataFrame({"answer": [1] * (20 * percent) + [0] * (20 * (100 - percent))})
+
+
 @pytest.mark.parametrize(("positives", "exceeded"), [(20, False), (33, False), (80, True)])
 def test_labels_are_compared_by_their_own_comparator(positives, exceeded):
-    def labels(positive: int) -> pd.DataFrame:
-        return pd.DataFrame({"answer": [1] * positive + [0] * (100 - positive)})
-
     before = data_signals.statistics(labels(20), SCHEMA)
 
     (found,) = data_signals.label_drift(labels(positives), before, SCHEMA, "the week before")
@@ -110,11 +208,10 @@ def test_labels_are_compared_by_their_own_comparator(positives, exceeded):
 
 
 def test_over_a_window_that_is_left_out_labels_may_change_twice_as_much():
-    before, now = (pd.DataFrame({"answer": [1] * positive + [0] * (100 - positive)}) for positive in (20, 43))
-    reference = data_signals.statistics(before, SCHEMA)
+    reference = data_signals.statistics(labels(20), SCHEMA)
 
     neighbours, over_a_gap = (
-        data_signals.label_drift(now, reference, SCHEMA, "the week before", steps)[0] for steps in (1, 2)
+        data_signals.label_drift(labels(44), reference, SCHEMA, "the week before", steps)[0] for steps in (1, 2)
     )
 
     assert (neighbours.exceeded, over_a_gap.exceeded) == (True, False)

@@ -3,11 +3,25 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from data.contract import Contract
-from operations.monitoring.served import SPAN, Period, ServedError, arrived, period_before, period_of, periods, served
+from operations.monitoring.served import (
+    SPAN,
+    Period,
+    ServedError,
+    arrived,
+    period_before,
+    period_of,
+    periods,
+    requests,
+    served,
+)
+from operations.serving.columns import Column
+from operations.serving.payload_log import Payload, PayloadLog
+from pipeline.settings import Payloads
 
 pytestmark = pytest.mark.unit
 CONTRACT = Contract.load(Path(__file__).parents[3] / "data" / "contract.yaml")
@@ -128,3 +142,25 @@ def test_answers_that_nobody_saw_are_read_only_when_they_are_asked_for(tmp_path)
     assert set(served(tmp_path, today)["prediction_id"]) == {str(NIGHT), "a", "c"}
     assert list(served(tmp_path, today, shadow=True)["prediction_id"]) == ["b"]
     assert list(served(tmp_path, today, version=2)["prediction_id"]) == ["c"]
+
+
+def payload(ids: list[str], at: float, seconds: float | None) -> Payload:
+    """A request with so many rows, and its answer."""
+    of = len(ids)
+    inputs = {"size": Column("size", "float32", (None, 1))}
+    answers = {"probability": np.full((of, 1), 0.5, np.float32)}
+    return Payload(ids, at, 1, inputs, {"size": np.ones((of, 1), np.float32)}, None, answers, seconds=seconds)
+
+
+def test_rows_of_one_request_are_told_from_those_of_others(tmp_path):
+    log = PayloadLog(tmp_path, Payloads())
+    log.offer(payload(["a-0", "a-1", "a-2"], NIGHT.timestamp(), 0.01))
+    log.offer(payload(["b"], NIGHT.timestamp() + 1e-6, 0.01))
+    log.offer(payload(["c"], NIGHT.timestamp(), 0.02))
+    log.offer(payload(["d", "e"], NIGHT.timestamp(), None))  # as a stream writes them
+    log.close()
+
+    rows = served(tmp_path, period_of(NIGHT, "day"))
+
+    by_request = rows.groupby(requests(rows))["prediction_id"].agg(" ".join)
+    assert sorted(by_request) == ["a-0 a-1 a-2", "b", "c", "d", "e"]

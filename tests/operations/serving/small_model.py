@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 COLUMNS = {"amount": "float32", "count": "int64", "colour": "string"}
+EXAMPLE = {"amount": 0.1, "count": 3, "colour": "red"}
 COLOURS = {"red": 0.5, "green": -0.5}
 MISSING_COUNT = -(2**63)
 
@@ -80,6 +81,8 @@ def write(folder: Path, bias: float = 0.0, trouble: str = "") -> Path:
         ).get_concrete_function(examples=examples),
     }
     tf.saved_model.save(model, str(folder), signatures=signatures)
+    (folder / "assets.extra").mkdir()
+    (folder / "assets.extra" / "example.json").write_text(json.dumps(EXAMPLE))
     return folder
 
 

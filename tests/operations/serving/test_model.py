@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operations.serving import columns, model
+from operations.serving import columns, example_row, model
 from operations.serving.errors import LoadError, NotReadyError, UnknownModelError, UnprocessableError
 from tests.operations.serving import small_model
 
@@ -35,6 +35,26 @@ def test_the_signature_says_what_is_taken_and_given(loaded: model.LoadedModel) -
     assert {name: column.dtype for name, column in loaded.outputs.items()} == {"probability": "float32"}
     with pytest.raises(UnknownModelError, match=r"no signature `classify`; it has predict_raw, serving_default\."):
         loaded.signature("classify")
+
+
+@pytest.mark.parametrize(
+    ("written", "warned"),
+    [
+        (None, False),
+        ("", True),
+        ("[1]", True),
+        ('{"amount": "much"}', True),
+        ('{"weight": 1.0}', True),
+    ],
+)
+def test_a_version_is_shown_with_its_own_row_or_with_none(loaded, tmp_path, caplog, written, warned) -> None:
+    assert loaded.example == small_model.EXAMPLE
+    if written is not None:
+        (tmp_path / "assets.extra").mkdir()
+        (tmp_path / "assets.extra" / "example.json").write_text(written)
+
+    assert example_row.read(tmp_path, loaded.inputs) is None
+    assert ("is not shown" in caplog.text) is warned
 
 
 def test_rows_are_answered_as_the_formula_and_plain_tensorflow_answer_them(loaded, models) -> None:

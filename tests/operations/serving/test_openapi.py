@@ -7,6 +7,8 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from tests.operations.serving import small_model
+
 pytestmark = pytest.mark.component
 
 OPERATIONS = [
@@ -47,6 +49,16 @@ def api(shop):
 def test_document_describes_every_route(api):
     paths = api.raw_schema["paths"].items()
     assert sorted((method.upper(), path) for path, methods in paths for method in methods) == OPERATIONS
+
+
+def test_the_example_is_the_row_that_the_version_carries(api):
+    schemas = api.raw_schema["components"]["schemas"]
+
+    assert schemas["PredictRequest"]["examples"] == [{"instances": [small_model.EXAMPLE]}]
+    (example,) = schemas["InferRequest"]["examples"]
+    assert {each["name"]: each["data"] for each in example["inputs"]} == {
+        name: [value] for name, value in small_model.EXAMPLE.items()
+    }
 
 
 def consistent(body) -> bool:
