@@ -82,12 +82,13 @@ def _print(windows: list[Window], decisions: list[Decision], every: bool, on) ->
     for each in decisions:
         made.setdefault((each.of, each.version), []).append(each.action)
     table(
-        ["window", "version", "rows", "labelled", "auc", "log loss", "calibration", "exceeded", "decided"],
+        ["window", "version", "rows", "refused", "labelled", "auc", "log loss", "calibration", "exceeded", "decided"],
         [
             (
                 each.name,
                 each.version,
                 f"{each.rows:,}",
+                f"{each.refused:,}",
                 f"{each.labelled:,}",
                 *(_value(each, name) for name in ("auc", "log_loss", "calibration")),
                 ", ".join(sorted({one.subject or one.name for one in each.signals if one.exceeded})) or "none",

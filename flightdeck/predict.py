@@ -90,7 +90,8 @@ def _in_process(
         from operations.batch import prediction
 
         model = prediction.load(version)
-        inputs = batch_files.check(files, prediction.types(model), settings.contract())
+        guard = prediction.guard(model, settings)
+        inputs = batch_files.check(files, prediction.types(model), settings.contract(), guard)
         on = console(screen)
         with Bar(console=on, transient=True, disable=quiet or not on.is_terminal) as bar:
             task = bar.add_task("Predicting", total=inputs.rows)
@@ -123,7 +124,8 @@ def _through_pipeline(
         run.progress.note("Checking and staging the rows")
         try:
             model = prediction.load(version)
-            inputs = batch_files.check(files, prediction.types(model), settings.contract())
+            guard = prediction.guard(model, settings)
+            inputs = batch_files.check(files, prediction.types(model), settings.contract(), guard)
             prediction.stage(inputs, staged)
         finally:
             run.progress.close()

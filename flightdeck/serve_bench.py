@@ -36,6 +36,7 @@ def bench(
 ) -> None:
     """Measure one service with real rows against the bare model, and say how many nodes a load needs.
 
+    If the version carries a contract, a service that does not check requests by it is asked the same in turn.
     The newest pushed version is served on a free port of this machine and asked over connections that are kept. The
     answer to `--load` is for as many requests per second, with each batch size.
     """
@@ -73,6 +74,8 @@ def bench(
 
 
 def _show(measured: Bench, plans: list[Plan], margin: float, cores_per_node: float) -> None:
+    import statistics
+
     from flightdeck.console import table
 
     print(
@@ -81,17 +84,27 @@ def _show(measured: Bench, plans: list[Plan], margin: float, cores_per_node: flo
     )
     rows = [
         [f"{each.rows}", "signature", f"{each.calls_per_second:,.0f}", f"{each.p50_ms:.2f}", "-", f"{each.p99_ms:.2f}",
-         "-", "100 %", "-"]
+         "-", "100 %", "-", "-"]
         for each in measured.bare
     ]  # fmt: skip
     rows += [
         [f"{each.rows}", f"{each.clients} clients", f"{each.requests_per_second:,.0f}", f"{each.p50_ms:.2f}",
          f"{each.p95_ms:.2f}", f"{each.p99_ms:.2f}", f"{each.cpu_ms:.2f}", f"{each.of_bare * 100:.0f} %",
-         f"{each.failed}"]
+         f"{each.failed}",
+         "-" if each.unchecked_per_second is None else f"{each.unchecked_per_second:,.0f}"]
         for each in measured.levels
     ]  # fmt: skip
     rows.sort(key=lambda row: int(row[0]))
-    table(("rows", "asked by", "calls/s", "p50 ms", "p95 ms", "p99 ms", "CPU ms", "of bare", "failed"), rows)
+    table(
+        ("rows", "asked by", "calls/s", "p50 ms", "p95 ms", "p99 ms", "CPU ms", "of bare", "failed", "unchecked"), rows
+    )
+    costs = [each.cost_of_checks for each in measured.levels if each.cost_of_checks is not None]
+    if costs:
+        print(
+            f"\nUnchecked: calls/s of a service that does not check requests by the contract. The checks cost"
+            f" {statistics.mean(costs) * 100:.1f} % of the calls/s in the mean ({min(costs) * 100:.1f} to"
+            f" {max(costs) * 100:.1f} %)."
+        )
     if not plans:
         return
     first = plans[0]

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import example_row, inputs, network, runtime, signatures, warm_start
+from models import example_row, inputs, network, runtime, serving_contract, signatures, warm_start
 from models.features import FeatureSettings
 from models.settings import ModelSettings
 
@@ -36,10 +36,11 @@ def run_fn(fn_args: FnArgs) -> None:
     """Trains the network and exports it, as TFX's Trainer asks for.
 
     Reads ``train_files``, ``eval_files``, ``transform_graph_path``, ``custom_config`` (``features``, ``model`` and
-    ``label``), ``hyperparameters``, which take precedence over the settings of the model, and ``base_model``, whose
-    weights the training begins with if there is one. Writes the SavedModel, with a row of the evaluation split as an
-    example, into ``serving_model_dir``; TensorBoard logs and ``training.json`` into ``model_run_dir``. A base model
-    whose weights cannot be read is passed over, and the record says why.
+    ``label``), ``hyperparameters``, which take precedence over the settings of the model, ``base_model``, whose weights
+    the training begins with if there is one, and ``schema_path``. Writes the SavedModel, with the contract that the
+    schema makes and a row of the evaluation split as an example, into ``serving_model_dir``; TensorBoard logs and
+    ``training.json`` into ``model_run_dir``. A base model whose weights cannot be read is passed over, and the record
+    says why.
 
     Raises:
         AcceleratorError: At once, before any data is read, if a GPU is required and there is none.
@@ -70,6 +71,8 @@ def run_fn(fn_args: FnArgs) -> None:
     exported_network = inference(trained, settings, shape, beginning.layout.rescaling)
     signatures.export(exported_network, transform, features.inputs, fn_args.serving_model_dir)
     warm_start.describe(exported_network, beginning.layout, fn_args.serving_model_dir)
+    if fn_args.schema_path:
+        serving_contract.write(fn_args.schema_path, features.inputs, fn_args.serving_model_dir)
     example_row.write(fn_args.eval_files, features.inputs, fn_args.serving_model_dir)
     exported = time.monotonic()
     record = {

@@ -2,7 +2,8 @@
 
 One Beam transform, `Predict`, does the work whatever the source: it checks each row as the service does, asks the
 model through RunInference, and writes the payload log (`operations.serving.payload_log`, same columns, same folders).
-A row that cannot be used goes to the dead letters with the reason, and the stream goes on.
+A row that cannot be used, or breaks the contract of the version, goes to the dead letters with the reason, and the
+stream goes on; what breaks the contract is also logged, unanswered, for monitoring to see.
 
 A directory is watched by a loop of bounded pipelines, because Beam's local runners cannot run an endless one; what was
 done is remembered, so it can be stopped and started. Pub/Sub is read by one endless pipeline.
@@ -32,16 +33,20 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.transforms.window import FixedWindows
 
 from operations.registry import Version
+from operations.serving import contract as contracts
 from operations.serving import model as models
 from operations.serving import payload_log
-from operations.serving.columns import Inputs, from_rows
+from operations.serving.columns import Column, Inputs, from_rows
+from operations.serving.contract import ContractError
 from operations.serving.errors import RequestError
 from operations.serving.model import LoadedModel
 from operations.serving.payload_log import Payload
 
 SUFFIXES = (".jsonl", ".parquet", ".csv")
 ID = payload_log.ID
-_DEAD = "dead"
+_DEAD, _REFUSED = "dead", "refused"
+# Who asks, for the payload log: a stream does not know who filled it.
+_CALLER = "stream"
 
 
 class StreamError(ValueError):
@@ -63,6 +68,8 @@ class Job:
         exclude: columns that are not logged.
         seconds: of stream time that go into one file of the log.
         shards: files of the log per that time, so that as many workers can write.
+        contract: that the version carries, as a document; None if it carries none, or nothing is to be checked.
+        flags: whether rows that break it are answered and marked, and not refused.
     """
 
     model: str
@@ -75,6 +82,8 @@ class Job:
     exclude: tuple[str, ...] = ()
     seconds: float = 60.0
     shards: int = 1
+    contract: Any = None
+    flags: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,10 +93,12 @@ class Row:
     Attributes:
         prediction_id: its name in the log.
         values: of the model's columns; None is missing.
+        faults: its columns that break the contract, as one text; None if it keeps it.
     """
 
     prediction_id: str
     values: Mapping[str, Any]
+    faults: str | None = None
 
 
 @dataclass(frozen=True)
@@ -155,24 +166,32 @@ class SavedModelHandler(ModelHandler[Row, PredictionResult, LoadedModel]):
 
 
 class Check(beam.DoFn):
-    """Raw rows -> rows that the model can take; the others, as dead letters with a reason, to the output `dead`."""
+    """Raw rows -> rows that the model can take; the others, as dead letters with a reason, to the output `dead`.
+
+    A row that is refused because it breaks the contract goes to the output `refused`, too.
+    """
 
     def __init__(self, job: Job) -> None:
         """Takes what the model needs."""
         super().__init__()
         self._job = job
         self._inputs: Inputs | None = None
+        self._contract: contracts.Contract | None = None
 
     def setup(self) -> None:
         """Prepares the check."""
-        from operations.serving.columns import Column
-
-        self._inputs = Inputs({name: Column(name, kind, (None, 1)) for name, kind in self._job.types.items()})
+        self._inputs = _inputs(self._job)
+        if self._job.contract is not None:
+            self._contract = contracts.of_document(self._job.contract, self._job.types)
 
     def process(self, element: Raw) -> Iterator[Any]:
         """Yields the row, or a dead letter."""
         try:
-            yield self._checked(element)
+            row, faults = self._checked(element)
+            if faults is not None and not self._job.flags:
+                yield beam.pvalue.TaggedOutput(_REFUSED, row)
+                raise ContractError(faults, self._job.version)
+            yield row
         except (RequestError, ValueError) as error:
             content = element.content
             letter = {
@@ -182,7 +201,8 @@ class Check(beam.DoFn):
             }
             yield beam.pvalue.TaggedOutput(_DEAD, json.dumps(letter, default=str))
 
-    def _checked(self, raw: Raw) -> Row:
+    def _checked(self, raw: Raw) -> tuple[Row, contracts.Faults | None]:
+        """The row, and what in it breaks the contract."""
         assert self._inputs is not None
         if raw.problem:
             raise StreamError(raw.problem)
@@ -200,12 +220,13 @@ class Check(beam.DoFn):
         for name in sorted(self._job.required):
             if values[name] is None:
                 raise StreamError(f"`{name}` is missing, and the model needs it.")
-        from_rows([values], self._inputs)
+        arrays = from_rows([values], self._inputs)
+        faults = None if self._contract is None else self._contract.check(arrays)
         keys = [row.get(name) for name in self._job.keys]
         named = row.get(ID) or raw.prediction_id
         if not named:
             named = "/".join(str(key) for key in keys) if keys and all(key is not None for key in keys) else raw.origin
-        return Row(str(named), values)
+        return Row(str(named), values, None if faults is None else faults.of_rows(1)[0]), faults
 
 
 class WriteLog(beam.DoFn):
@@ -223,25 +244,49 @@ class WriteLog(beam.DoFn):
         self, element: tuple[int, Iterable[PredictionResult]], window: Any = beam.DoFn.WindowParam
     ) -> Iterator[int]:
         """Writes one group."""
-        from operations.serving.columns import Column
-
         results: list[Any] = sorted(element[1], key=lambda each: each.example.prediction_id)
-        inputs = {name: Column(name, kind, (None, 1)) for name, kind in self._job.types.items()}
-        end = min(float(window.max_timestamp()), time.time())
-        payload = Payload(
-            [each.example.prediction_id for each in results],
-            end,
-            self._job.version,
-            inputs,
-            from_rows([each.example.values for each in results], Inputs(inputs)),
-            None,
-            {name: np.stack([each.inference[name] for each in results]) for name in results[0].inference},
-        )
-        table = payload_log.as_table(payload, self._job.exclude)
-        content = [(each.example.prediction_id, sorted(each.example.values.items())) for each in results]
-        digest = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
-        payload_log.write(Path(self._job.log), table, f"stream-v{self._job.version}-{digest}")
+        rows: list[Row] = [each.example for each in results]
+        outputs = {name: np.stack([each.inference[name] for each in results]) for name in results[0].inference}
+        _log(self._job, rows, outputs, window)
         yield len(results)
+
+
+class WriteRefused(beam.DoFn):
+    """Groups of rows that were refused -> files of the payload log, without an answer. Yields nothing."""
+
+    def __init__(self, job: Job) -> None:
+        """Takes where the log is."""
+        super().__init__()
+        self._job = job
+
+    def process(self, element: tuple[int, Iterable[Row]], window: Any = beam.DoFn.WindowParam) -> None:
+        """Writes one group."""
+        _log(self._job, sorted(element[1], key=lambda each: each.prediction_id), {}, window, refused=True)
+
+
+def _log(job: Job, rows: Sequence[Row], outputs: Mapping[str, np.ndarray], window: Any, refused: bool = False) -> None:
+    """Writes rows and their answers as one file of the payload log."""
+    inputs = _inputs(job)
+    payload = Payload(
+        [each.prediction_id for each in rows],
+        min(float(window.max_timestamp()), time.time()),
+        job.version,
+        inputs.columns,
+        from_rows([each.values for each in rows], inputs),
+        None,
+        dict(outputs),
+        faults=[each.faults for each in rows],
+        refused=refused,
+        caller=_CALLER,
+    )
+    table = payload_log.as_table(payload, job.exclude)
+    content = [(each.prediction_id, sorted(each.values.items())) for each in rows]
+    digest = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+    payload_log.write(Path(job.log), table, f"stream-v{job.version}-{'refused-' if refused else ''}{digest}")
+
+
+def _inputs(job: Job) -> Inputs:
+    return Inputs({name: Column(name, kind, (None, 1)) for name, kind in job.types.items()})
 
 
 class WriteDeadLetters(beam.DoFn):
@@ -275,7 +320,7 @@ class Predict(beam.PTransform):
         windows = FixedWindows(self._job.seconds)
         # Before the inference: it batches rows, and batches of the global window belong to the end of time.
         windowed = input_or_inputs | "Window" >> beam.WindowInto(windows)
-        checked: Any = windowed | "Check" >> beam.ParDo(Check(self._job)).with_outputs(_DEAD, main="good")
+        checked: Any = windowed | "Check" >> beam.ParDo(Check(self._job)).with_outputs(_DEAD, _REFUSED, main="good")
         handler = SavedModelHandler(self._job.model, self._job.version)
         rows = (
             checked["good"]
@@ -283,6 +328,12 @@ class Predict(beam.PTransform):
             | "LogKey" >> beam.WithKeys(_shard_of, self._job.shards)
             | "LogGroup" >> beam.GroupByKey()
             | "WriteLog" >> beam.ParDo(WriteLog(self._job))
+        )
+        _ = (
+            checked[_REFUSED]
+            | "RefusedKey" >> beam.WithKeys(0)
+            | "RefusedGroup" >> beam.GroupByKey()
+            | "WriteRefused" >> beam.ParDo(WriteRefused(self._job))
         )
         dead = (
             checked[_DEAD]
@@ -330,16 +381,20 @@ def job(version: Version, settings: Any, dead_letters: Path, seconds: float = 60
     loaded.close()
     columns = settings.contract().columns
     nullable = {each.name for each in columns if each.nullable}
+    mode = settings.serving.validation
+    guarded = loaded.contract is not None and mode != "off"
     return Job(
         str(version.folder.absolute()),
         version.number,
         types,
-        frozenset(types) - nullable,
+        frozenset() if guarded else frozenset(types) - nullable,
         settings.contract().row_key,
         settings.payloads,
         str(dead_letters),
         settings.serving.payloads.exclude,
         seconds,
+        contract=loaded.contract.document() if guarded and loaded.contract is not None else None,
+        flags=mode == "flag",
     )
 
 

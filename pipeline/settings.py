@@ -425,6 +425,9 @@ class Beam(Section):
     )
 
 
+Validation = Literal["refuse", "flag", "off"]
+
+
 class Payloads(Section):
     """What is kept of the requests and their answers, for monitoring."""
 
@@ -471,6 +474,12 @@ class Serving(Section):
     prediction_buckets: tuple[float, ...] = Field(
         default=tuple(each / 20 for each in range(1, 21)),
         description="Upper bounds of the histogram of predictions. The default suits probabilities.",
+    )
+    validation: Validation = Field(
+        default="refuse",
+        description="What becomes of rows that break the contract that the version carries: a column that is never "
+        "missing left out, a value outside a closed list or a range. refuse: of the request, file or message, with all "
+        "faults; flag: it is answered, and answer and payload log mark the rows; off: nothing is checked.",
     )
     payloads: Payloads = Payloads()
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from data.contract import Contract
+from operations.serving.columns import MISSING
+from operations.serving.contract import MOST_FAULTS
+from operations.serving.payload_table import FAULTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from operations.serving import contract as contracts
+    from pipeline.settings import Validation
 
 BATCH_ROWS = 16_384
 _CSV_BLOCK_BYTES = 1 << 22
@@ -19,6 +27,19 @@ _CSV_BLOCK_BYTES = 1 << 22
 
 class InputError(ValueError):
     """Files that cannot be predicted; the text names the file, the column and what to do."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The contract that rows must keep, and what becomes of those that break it.
+
+    Attributes:
+        contract: that the version carries.
+        mode: refuse or flag, of the setting `serving.validation`.
+    """
+
+    contract: contracts.Contract
+    mode: Validation
 
 
 @dataclass(frozen=True)
@@ -110,12 +131,14 @@ class Inputs:
         types: of the columns that the model takes: name -> int64, float32 or string.
         required: those of them that may not be missing.
         keys: the columns that identify a row, which all files have; empty if there are none.
+        guard: what every row is checked by; None checks only that what is required is there.
     """
 
     files: Sequence[InputFile]
     types: Mapping[str, str]
     required: frozenset[str]
     keys: tuple[str, ...]
+    guard: Guard | None = None
 
     @property
     def rows(self) -> int:
@@ -127,16 +150,27 @@ class Inputs:
 
         Yields:
             What the model takes, in its types, with nulls for missing values; and what identifies the rows: the keys
-            or, if there are none, `row_id`, which is the name of the file and the number of the row from 0.
+            or, if there are none, `row_id`, which is the name of the file and the number of the row from 0. If rows
+            that break the contract are flagged, their columns at fault stand beside that, in `contract_faults`.
 
         Raises:
-            InputError: a value is missing that may not be, or is not of its type.
+            InputError: a value is missing that may not be, or is not of its type; rows break the contract, and such
+                files are refused. The latter is raised when all of the file has been read, with all faults.
         """
         for file in self.files:
-            row = 0
+            row, refused = 0, _Refused(file)
             for batch in self._read(file):
-                yield self._typed(batch, file), self._identified(batch, file, row)
+                typed, ids = self._typed(batch, file), self._identified(batch, file, row)
+                if self.guard is not None:
+                    faults = self.guard.contract.check(to_arrays(typed))
+                    if faults is not None and self.guard.mode == "refuse":
+                        refused.add(faults, row)
+                    elif self.guard.mode == "flag":
+                        ids = _marked(ids, faults)
+                if not refused.faults:
+                    yield typed, ids
                 row += batch.num_rows
+            refused.end()
 
     def _read(self, file: InputFile) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
@@ -189,13 +223,73 @@ class Inputs:
         return pa.record_batch([pa.array(ids, pa.string())], names=["row_id"])
 
 
-def check(files: Sequence[InputFile], types: Mapping[str, str], contract: Contract) -> Inputs:
+class _Refused:
+    """The rows of a file that break the contract, of which the first ones are named."""
+
+    def __init__(self, file: InputFile) -> None:
+        self._file = file
+        self._first: list[str] = []
+        self._rows = 0
+        self.faults = 0
+
+    def add(self, faults: contracts.Faults, row: int) -> None:
+        """Takes the faults of a batch whose first row is the one of that number."""
+        named = [str(replace(each, row=each.row + row)) for each in faults.first[: MOST_FAULTS - len(self._first)]]
+        self._first += named
+        self._rows += len(faults.by_row)
+        self.faults += sum(faults.by_column.values())
+
+    def end(self) -> None:
+        """Raises InputError if there are any."""
+        if not self.faults:
+            return
+        more = f"; and {self.faults - len(self._first):,} more" if self.faults > len(self._first) else ""
+        raise InputError(
+            f"{self._file.path} is refused, because {self._rows:,} of its rows break the contract of the version (rows "
+            f"are counted from 0): {'; '.join(self._first)}{more}. Correct them, or have them answered and marked "
+            "with: --set serving.validation=flag"
+        )
+
+
+def _marked(ids: pa.RecordBatch, faults: contracts.Faults | None) -> pa.RecordBatch:
+    """What identifies rows, and beside it the columns of each row that are at fault."""
+    import pyarrow as pa
+
+    marks = [None] * ids.num_rows if faults is None else faults.of_rows(ids.num_rows)
+    return ids.append_column(FAULTS, pa.array(marks, pa.string()))
+
+
+def to_arrays(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
+    """Columns with nulls as a model takes them.
+
+    Args:
+        batch: int64, float32 and string columns.
+
+    Returns:
+        Per column an array [rows, 1]; what is missing is said as `operations.serving.columns.MISSING` does.
+    """
+    import pyarrow as pa
+
+    kinds = {pa.int64(): "int64", pa.float32(): "float32", pa.string(): "string"}
+    arrays = {}
+    for name in batch.schema.names:
+        values = batch.column(name)
+        if values.null_count:
+            values = values.fill_null(MISSING[kinds[values.type]])
+        arrays[name] = values.to_numpy(zero_copy_only=False).reshape(-1, 1)
+    return arrays
+
+
+def check(
+    files: Sequence[InputFile], types: Mapping[str, str], contract: Contract, guard: Guard | None = None
+) -> Inputs:
     """Checks that files have what a model takes. Other columns are ignored.
 
     Args:
         files: from `inspect`.
         types: of the columns that the model takes.
         contract: says which columns are keys, and which values may be missing.
+        guard: says more exactly, of the version that answers, what its rows may hold; None if nothing does.
 
     Raises:
         InputError: a column is missing or of another type.
@@ -215,7 +309,8 @@ def check(files: Sequence[InputFile], types: Mapping[str, str], contract: Contra
         if column.role == "key" and all(column.name in file.columns for file in files)
     )
     nullable = {column.name for column in contract.columns if column.nullable}
-    return Inputs(tuple(files), dict(types), frozenset(types) - nullable, keys)
+    required = frozenset(types) - nullable if guard is None else frozenset()
+    return Inputs(tuple(files), dict(types), required, keys, guard)
 
 
 def _may_be_whole(declared: str, found: pa.DataType) -> bool:

@@ -6,6 +6,7 @@ Either way the rows keep their order, none is lost, and each says which version 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -18,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from operations.batch.files import InputError, InputFile, Inputs
+from operations.batch.files import Guard, InputError, InputFile, Inputs, to_arrays
 from operations.registry import RegistryError, Version
 from operations.registry.records import Records
 from operations.serving import model as models
-from operations.serving.columns import MISSING, Column
+from operations.serving.columns import Column
 from operations.serving.model import LoadedModel
 from pipeline.settings import Settings
 from pipeline.store import Output
@@ -76,25 +77,10 @@ def types(model: LoadedModel) -> dict[str, str]:
     return {name: column.dtype for name, column in model.inputs.columns.items()}
 
 
-def to_arrays(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
-    """Columns with nulls as a model takes them.
-
-    Args:
-        batch: int64, float32 and string columns.
-
-    Returns:
-        Per column an array [rows, 1]; what is missing is said as `operations.serving.columns.MISSING` does.
-    """
-    import pyarrow as pa
-
-    kinds = {pa.int64(): "int64", pa.float32(): "float32", pa.string(): "string"}
-    arrays = {}
-    for name in batch.schema.names:
-        values = batch.column(name)
-        if values.null_count:
-            values = values.fill_null(MISSING[kinds[values.type]])
-        arrays[name] = values.to_numpy(zero_copy_only=False).reshape(-1, 1)
-    return arrays
+def guard(model: LoadedModel, settings: Settings) -> Guard | None:
+    """What rows for a model are checked by; None if it carries no contract, or nothing is to be checked."""
+    mode = settings.serving.validation
+    return None if model.contract is None or mode == "off" else Guard(model.contract, mode)
 
 
 def in_process(
@@ -157,7 +143,7 @@ def stage(inputs: Inputs, folder: Path) -> None:
             span = folder / f"span-{number:03d}"
             span.mkdir(parents=True, exist_ok=True)
             writer = None
-            one = Inputs([file], inputs.types, inputs.required, inputs.keys)
+            one = dataclasses.replace(inputs, files=[file])
             for batch, _ in one.batches():
                 numbers = pa.array(np.arange(row, row + batch.num_rows))
                 table = pa.table([numbers, *batch.columns], names=[ROW, *batch.schema.names])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from operations.monitoring import data_signals, model_signals, rescoring
 from operations.monitoring.reference import Reference, reference
-from operations.monitoring.served import ID, SPAN, VERSION, Period, arrived, requests, served
+from operations.monitoring.served import ID, SPAN, VERSION, Period, arrived, callers, requests, served
 from operations.monitoring.signals import Signal, Window
 from operations.registry import Registry, Version
 from operations.serving import model
@@ -66,9 +66,10 @@ class Monitor:
         Raises:
             ValueError: of ours, if the log or a version's reference cannot be read.
         """
-        rows = served(self._payloads, period)
-        rows = rows.loc[~rows[VERSION].isin(list(self._on_trial))]
-        if not len(rows):
+        import pandas as pd
+
+        rows, refused = self._rows(period), self._rows(period, refused=True)
+        if not len(rows) and not len(refused):
             return []
         known = self._arrived()
         truth = None if known is None else known.reindex(rows[ID])
@@ -76,15 +77,18 @@ class Monitor:
         answered = rows_by_window(period, before)
         # Of all versions together: one that came in the middle of a window has seen only its evening, or its weekend,
         # and one that left has not lost its users.
-        latest = self.reference(int(rows.loc[rows[TIME].idxmax(), VERSION]))
+        last = pd.concat([each[[TIME, VERSION]] for each in (rows, refused)]).sort_values(TIME).iloc[-1]
+        latest = self.reference(int(last[VERSION]))
         of_the_data = [
-            *self._of_the_data(rows, latest, truth, self._good(answered, faulty)),
+            *self._of_the_data(rows, refused, latest, truth, self._good(answered, faulty)),
             model_signals.traffic(len(rows), list(answered.values()), self._settings.monitoring),
         ]
         windows = []
-        for version, chosen in rows.groupby(VERSION, sort=True).indices.items():
-            asked, theirs = rows.iloc[chosen], None if truth is None else truth.iloc[chosen]
-            of_the_answers = self._of_the_answers(asked, self.reference(int(str(version))), theirs)
+        # A version that has refused everything is seen, too.
+        for version in sorted({*rows[VERSION], *refused[VERSION]}):
+            chosen = (rows[VERSION] == version).to_numpy(dtype=bool)
+            asked, theirs = rows.loc[chosen], None if truth is None else truth.loc[chosen]
+            of_the_answers = self._of_the_answers(asked, self.reference(int(version)), theirs) if len(asked) else ()
             windows.append(
                 Window(
                     name=period.name,
@@ -92,6 +96,7 @@ class Monitor:
                     end=period.end,
                     version=str(version),
                     rows=len(asked),
+                    refused=int((refused[VERSION] == version).sum()),
                     labelled=0 if theirs is None else int(theirs[self._label].notna().sum()),
                     spans=spans,
                     signals=(*of_the_data, *of_the_answers),
@@ -101,11 +106,16 @@ class Monitor:
 
     def counted(self, period: Period) -> dict[str, tuple[int, int]]:
         """How many requests of a period `measure` would look at, and how many of them have a label, by version."""
-        rows = served(self._payloads, period, columns=(VERSION, ID))
-        rows = rows.loc[~rows[VERSION].isin(list(self._on_trial))]
+        rows, refused = (self._rows(period, refused=each, columns=(VERSION, ID)) for each in (False, True))
         known = self._arrived() if len(rows) else None
         labelled = rows[ID].isin([] if known is None else known.index)
-        return {str(version): (len(each), int(each.sum())) for version, each in labelled.groupby(rows[VERSION])}
+        none = {str(version): (0, 0) for version in refused[VERSION].unique()}
+        return none | {str(version): (len(each), int(each.sum())) for version, each in labelled.groupby(rows[VERSION])}
+
+    def _rows(self, period: Period, refused: bool = False, columns: Collection[str] | None = None) -> pd.DataFrame:
+        """The rows of a period that were answered, or those that were refused, but not by a version on trial."""
+        rows = served(self._payloads, period, columns=columns, refused=refused)
+        return rows.loc[~rows[VERSION].isin(list(self._on_trial))]
 
     def close(self) -> None:
         """Gives back what was loaded."""
@@ -148,22 +158,38 @@ class Monitor:
         return Path(self._settings.payloads)
 
     def _of_the_data(
-        self, asked: pd.DataFrame, to: Reference, truth: pd.DataFrame | None, good: Good | None
+        self,
+        asked: pd.DataFrame,
+        refused: pd.DataFrame,
+        to: Reference,
+        truth: pd.DataFrame | None,
+        good: Good | None,
     ) -> Iterator[Signal]:
         """What is seen of the requests of a window, whoever answered them, and of their labels.
 
         Args:
-            asked: the requests.
+            asked: the requests that were answered.
+            refused: those that were refused. Only what is missing or not allowed is looked for in them: the service has
+                told the caller, and a model was never asked.
             to: what the version that answered last is compared with.
             truth: the rows of the same ids as they have arrived, in the order of `asked`; null where they have not.
             good: the window that data and labels are compared with; None for the version's evaluation split.
         """
         monitoring = self._settings.monitoring
-        yield from data_signals.unseen(asked, self._schema, monitoring, requests(asked))
-        if self._enough(asked):
+        schema, trained = self._schema, data_signals.missing_shares(to.training)
+        every = _together(asked, refused)
+        yield from _named(
+            lambda rows: data_signals.unseen(rows, schema, monitoring, requests(rows)), asked, refused, every
+        )
+        if self._enough(every):
             # Not of a few requests: what is missing comes and goes with the hours and the days.
-            trained = data_signals.missing_shares(to.training)
-            yield from data_signals.missing(asked, trained, self._schema, monitoring, requests(asked))
+            yield from _named(
+                lambda rows: data_signals.missing(rows, trained, schema, monitoring, requests(rows)),
+                asked,
+                refused,
+                every,
+            )
+        if self._enough(asked):
             yield from self._drift(asked, to, good)
         if truth is None:
             return
@@ -261,6 +287,35 @@ class Monitor:
             if len(before) >= self._settings.monitoring.fewest_labels:
                 reference, than, steps = data_signals.statistics(before, self._schema), _in_words(good), good.steps
         yield from data_signals.label_drift(truth.loc[:, [self._label]], reference, self._schema, than, steps)
+
+
+def _together(asked: pd.DataFrame, refused: pd.DataFrame) -> pd.DataFrame:
+    """What was asked, whether or not it was answered."""
+    import pandas as pd
+
+    return pd.concat([each for each in (asked, refused) if len(each)], ignore_index=True)
+
+
+def _named(
+    measured: Callable[[pd.DataFrame], list[Signal]], asked: pd.DataFrame, refused: pd.DataFrame, every: pd.DataFrame
+) -> Iterator[Signal]:
+    """Signals of all rows; where refused ones are at fault, with the names of their callers.
+
+    Args:
+        measured: gives the signals of rows, one per column.
+        asked: the rows that were answered.
+        refused: those that were refused.
+        every: both.
+    """
+    without = {each.subject for each in measured(asked) if each.exceeded} if len(refused) else set()
+    for signal in measured(every):
+        who = callers(refused, signal.subject) if len(refused) else ""
+        if not who:
+            yield signal
+            continue
+        meaning = f"{signal.meaning}; of rows that were refused for it, the callers are {who}"
+        only = signal.exceeded and signal.subject not in without
+        yield signal.model_copy(update={"meaning": meaning, "refused": only})
 
 
 def rows_by_window(period: Period, before: Sequence[Window]) -> dict[Period, int]:

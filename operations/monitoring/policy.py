@@ -4,7 +4,8 @@ The rule is that of Databricks' mlops-stacks: a signal counts when it was exceed
 latest one among them. One bad day is no reason to retrain, and a fault that is over is none either.
 
 A window whose data or labels are at fault says nothing about any model: where one rule asks for quarantine, those that
-would judge the model are held back, now and when later windows look back at it.
+would judge the model are held back, now and when later windows look back at it. Rows that the service refused were
+never among these data: where they alone are at fault, people are told, and nothing is quarantined.
 """
 
 from __future__ import annotations
@@ -133,6 +134,8 @@ def _judge(rule: Rule, seen: Sequence[Window], earlier: Sequence[Decision], now:
     subjects = tuple(dict.fromkeys(each.subject or each.name for each in worst))
     where = f"in {times} of the last {len(recent)} windows" if len(recent) > 1 else f"in {recent[-1].name}"
     text = f"{rule.name}: {', '.join(subjects)} {where}: {worst[0].meaning}"
+    # What callers get wrong, and were told, is no fault of the data that arrived.
+    action = "alert" if rule.action == "quarantine" and all(each.refused for each in worst) else rule.action
     if rule.action == "quarantine":  # asked again when labels have come, to name the spans that they came with
         earlier = [each for each in earlier if each.of != recent[-1].name]
     if until := _cooling(rule, earlier, now):
@@ -142,7 +145,7 @@ def _judge(rule: Rule, seen: Sequence[Window], earlier: Sequence[Decision], now:
             subjects=subjects,
             text=f"{text}. Held back until {until:%Y-%m-%d %H:%M} UTC.",
         )
-    return Reason(rule=rule.name, action=rule.action, subjects=subjects, text=text)
+    return Reason(rule=rule.name, action=action, subjects=subjects, text=text)
 
 
 def _exceeded(rule: Rule, window: Window) -> list[Signal]:

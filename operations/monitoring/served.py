@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.contract import Contract
-from operations.serving.payload_log import ID, SECONDS, SHADOW, TIME, VERSION
+from operations.serving.payload_log import CALLER, FAULTS, ID, REFUSED, SECONDS, SHADOW, TIME, VERSION
 from pipeline.settings import WindowLength
 
 if TYPE_CHECKING:
@@ -83,8 +83,11 @@ def served(
     shadow: bool = False,
     version: int | None = None,
     columns: Collection[str] | None = None,
+    refused: bool = False,
 ) -> pd.DataFrame:
     """The requests of a period and their answers, one row each, in the columns of the payload log.
+
+    Those that were refused, because rows broke the contract of the version, are left out: they have no answer.
 
     Args:
         folder: of the log.
@@ -92,6 +95,7 @@ def served(
         shadow: the answers that nobody but the log saw, in place of those that were given.
         version: the answers of one version only.
         columns: to read, as far as there are such; default: all.
+        refused: the rows of requests that were refused, in place of those that were answered.
 
     Raises:
         ServedError: the log cannot be read.
@@ -105,13 +109,14 @@ def served(
     chosen = (pc.field(TIME) >= period.begin) & (pc.field(TIME) < period.end)
     if version is not None:
         chosen &= pc.field(VERSION) == version
-    # A log that was written before there were shadows has no such column, or no value in it.
-    is_shadow = pc.coalesce(pc.field(SHADOW), pc.scalar(False)) if SHADOW in log.schema.names else pc.scalar(False)
-    chosen &= is_shadow if shadow else ~is_shadow
+    for name, wanted in ((SHADOW, shadow), (REFUSED, refused)):
+        # A log that was written before there were shadows has no such column, or no value in it.
+        has = pc.coalesce(pc.field(name), pc.scalar(False)) if name in log.schema.names else pc.scalar(False)
+        chosen &= has if wanted else ~has
     try:
         # Whole numbers with gaps stay whole numbers.
-        wanted = None if columns is None else [each for each in log.schema.names if each in columns]
-        return log.to_table(columns=wanted, filter=chosen).to_pandas(types_mapper=_nullable().get)
+        names = None if columns is None else [each for each in log.schema.names if each in columns]
+        return log.to_table(columns=names, filter=chosen).to_pandas(types_mapper=_nullable().get)
     except (OSError, ValueError) as error:
         raise ServedError(f"The payload log {folder} cannot be read: {error}") from None
 
@@ -132,6 +137,24 @@ def requests(rows: pd.DataFrame) -> np.ndarray:
         return alone
     together = rows.groupby([TIME, SECONDS], sort=False).ngroup().to_numpy()
     return np.where(rows[SECONDS].isna(), alone, -1 - together)
+
+
+def callers(refused: pd.DataFrame, column: str, most: int = 3) -> str:
+    """Who sent rows that were refused because of a column, most first, in words; empty if there are none.
+
+    Args:
+        refused: rows of the payload log, from `served`.
+        column: of the contract.
+        most: how many callers to name.
+    """
+    at_fault = refused[FAULTS].fillna("").str.split(", ").map(lambda names: column in names).to_numpy(dtype=bool)
+    if not at_fault.any():
+        return ""
+    rows = refused.loc[at_fault]
+    named = rows[CALLER] if CALLER in rows else rows[ID].map(lambda _: None)
+    counts = named.fillna("unknown callers").value_counts()
+    more = f" and {len(counts) - most:,} more" if len(counts) > most else ""
+    return f"{', '.join(f'{name} ({count:,})' for name, count in counts.head(most).items())}{more}"
 
 
 def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:

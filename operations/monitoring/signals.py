@@ -27,6 +27,7 @@ class Signal(_Frozen):
         exceeded: whether it is on the wrong side of its threshold, the interval included: a number whose interval
             reaches across the threshold is not.
         meaning: one sentence for people: what the number says, and what its threshold is.
+        refused: whether it is exceeded only because of rows that were refused: nobody was answered by them.
     """
 
     kind: SignalKind
@@ -38,6 +39,7 @@ class Signal(_Frozen):
     threshold: float | None = None
     exceeded: bool = False
     meaning: str
+    refused: bool = False
 
 
 class Window(_Frozen):
@@ -48,7 +50,8 @@ class Window(_Frozen):
         begin: of the window.
         end: of the window.
         version: the served version.
-        rows: requests in the window.
+        rows: requests in the window, without those that were refused.
+        refused: rows of requests that were refused, because some of them broke the contract of the version.
         labelled: of those, how many have their true label by now.
         spans: the spans that the labels of all its requests came with, whoever answered them.
         signals: of the data, which all versions of the window share, and of this version's answers.
@@ -59,6 +62,7 @@ class Window(_Frozen):
     end: datetime
     version: str
     rows: int
+    refused: int = 0
     labelled: int
     spans: tuple[int, ...] = ()
     signals: tuple[Signal, ...]

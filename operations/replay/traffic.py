@@ -50,16 +50,20 @@ def answer(
 ) -> int:
     """Answers requests, and writes the log: one file per version, replaced if it is there.
 
+    Each row is a request of its own. As the service does, it checks them by the contract of the served version.
+
     Args:
-        settings: of the level.
+        settings: of the level; `serving.validation` says what becomes of rows that break the contract.
         requests: in the columns of the contract.
         at: when each comes, seconds since the epoch [rows].
-        versions: that answer each of them.
+        versions: that answer each of them; the served one first.
         name: of the files; unique for these requests.
 
     Returns:
-        How many requests were answered.
+        How many requests there were.
     """
+    import numpy as np
+
     from operations.serving import model as models
     from operations.serving import payload_log
 
@@ -67,10 +71,15 @@ def answer(
         return 0
     contract = settings.contract()
     ids = _ids(requests, contract.row_key)
+    mode, marks = settings.serving.validation, None
     for each in versions:
         model = models.load(each.folder, each.number)
         try:
             columns = _arrays(requests.select(list(model.inputs.names)))
+            if not each.shadow and mode != "off" and model.contract is not None:
+                faults = model.contract.check(columns)
+                marks = None if faults is None else faults.of_rows(requests.num_rows)
+            refused = np.array([mark is not None for mark in marks]) if marks and mode == "refuse" else False
             parts = [
                 model.predict({column: values[start : start + _BATCH_ROWS] for column, values in columns.items()})
                 for start in range(0, requests.num_rows, _BATCH_ROWS)
@@ -84,6 +93,9 @@ def answer(
                 None,
                 {output: _joined([part[output] for part in parts]) for output in parts[0]},
                 shadow=each.shadow,
+                faults=marks,
+                refused=refused,
+                caller="replay",
             )
         finally:
             model.close()

@@ -8,6 +8,7 @@ so what a service reaches on a machine of its own is rather more; the processor 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import math
@@ -22,16 +23,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from operations.serving import child
+from operations.serving import child, contract
 from operations.serving.load import Answered, Load, drive
+from operations.serving.load import joined as joined_loads
 
 if TYPE_CHECKING:
-    from pipeline.settings import Serving, Settings
+    from pipeline.settings import Serving, Settings, Validation
 
 HOURS_PER_MONTH = 8760 / 12
 _DISTINCT_BODIES = 32
 _WARM_UP_SECONDS = 1.0
 _BARE_SECONDS = 2.0
+# How often two services that are compared are asked in each order.
+_ROUNDS = 2
 
 
 class BenchError(ValueError):
@@ -53,6 +57,8 @@ class Level:
         of_bare: the calls per second as a share of those of the bare signature with as many rows.
         failed: requests that failed.
         errors: the first few of them, in words.
+        unchecked_per_second: answered by a service that does not check requests by the contract, which was asked the
+            same in turn with this one; None if there is nothing to check, or the settings check nothing.
     """
 
     rows: int
@@ -65,6 +71,14 @@ class Level:
     of_bare: float
     failed: int
     errors: tuple[str, ...]
+    unchecked_per_second: float | None = None
+
+    @property
+    def cost_of_checks(self) -> float | None:
+        """The share of the requests per second that checking them costs; below zero if chance was larger."""
+        if self.unchecked_per_second is None:
+            return None
+        return 1 - self.requests_per_second / self.unchecked_per_second
 
     @property
     def cores(self) -> float:
@@ -181,7 +195,8 @@ def measure(
     """Measures the newest version that the settings serve.
 
     The payload log is written, as in production, but into a folder that is removed in the end: what is measured here
-    must not be taken for demand.
+    must not be taken for demand. If the version carries a contract, a second service runs that does not check requests
+    by it. The two are asked in turns, so that both see the same machine.
 
     Args:
         settings: say what is served and how.
@@ -199,27 +214,36 @@ def measure(
         raise BenchError("There are no rows to ask with.")
     name, models = settings.use_case.name, Path(settings.pushed)
     with tempfile.TemporaryDirectory() as temporary:
-        payloads = Path(temporary) / "payloads" if settings.serving.payloads.enabled else None
         note("Starting the service")
-        with child.serving(name, models, settings.serving, payloads, Path(temporary) / "log") as service:
+        with contextlib.ExitStack() as running:
+
+            def serving(validation: Validation, place: Path) -> child.Child:
+                chosen = settings.serving.model_copy(update={"validation": validation})
+                log = place / "payloads" if chosen.payloads.enabled else None
+                return running.enter_context(child.serving(name, models, chosen, log, place / "log"))
+
+            checks = settings.serving.validation
+            service = serving(checks, _folder(temporary, "service"))
+            checked = checks != "off" and (models / str(service.version) / contract.FILE).is_file()
+            unchecked = serving("off", _folder(temporary, "unchecked")) if checked else None
             inputs = asyncio.run(_inputs(f"{service.url}/v1/models/{name}/metadata"))
             asked = _batches(rows, inputs, batches)
             folder = models / str(service.version)
             note("Calling the bare signature")
             before = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
-            measured: list[tuple[int, Load, float]] = []
-            url = f"{service.url}/v1/models/{name}/versions/{service.version}:predict"
+            measured: list[tuple[int, Load, float, Load | None]] = []
+            path = f"/v1/models/{name}/versions/{service.version}:predict"
             for size, groups in asked.items():
                 bodies = [orjson.dumps({"instances": each}, option=orjson.OPT_SERIALIZE_NUMPY) for each in groups]
                 for count in clients:
                     note(f"{count} clients, {size} rows per request")
-                    measured.append((size, *_ask(service, url, bodies, count, seconds, size)))
+                    measured.append((size, *_in_turns(service, unchecked, path, bodies, count, seconds, size)))
             memory = service.memory_bytes() / 1e6
             note("Calling the bare signature again")
             after = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
     bare = tuple(_combined(size, before[size], after[size]) for size in asked)
     rates = {each.rows: each.calls_per_second for each in bare}
-    levels = tuple(_level(size, load, cpu, rates[size]) for size, load, cpu in measured)
+    levels = tuple(_level(size, load, cpu, rates[size], other) for size, load, cpu, other in measured)
     return Bench(service.version, os.cpu_count() or 1, memory, bare, levels)
 
 
@@ -330,8 +354,42 @@ async def _inputs(url: str) -> list[str]:
     return list(document["metadata"]["signature_def"]["signature_def"]["predict_raw"]["inputs"])
 
 
+def _folder(parent: str, name: str) -> Path:
+    folder = Path(parent) / name
+    folder.mkdir()
+    return folder
+
+
+def _in_turns(
+    service: child.Child,
+    unchecked: child.Child | None,
+    path: str,
+    bodies: Sequence[bytes],
+    clients: int,
+    seconds: float,
+    size: int,
+) -> tuple[Load, float, Load | None]:
+    """The load and the processor seconds of one service, and the load of another one that was asked in turn with it."""
+    if unchecked is None:
+        return *_ask(service, service.url + path, bodies, clients, seconds, size), None
+    loads: dict[child.Child, list[tuple[Load, float]]] = {service: [], unchecked: []}
+    # Each is first in half of the rounds: what the other one has left to do, such as its log, slows the second.
+    for order in [(service, unchecked), (unchecked, service)] * _ROUNDS:
+        for each in order:
+            stretch = seconds / (2 * _ROUNDS)
+            loads[each].append(_ask(each, each.url + path, bodies, clients, stretch, size, warm_up=not loads[each]))
+    joined = {each: joined_loads([load for load, _ in found]) for each, found in loads.items()}
+    return joined[service], sum(cpu for _, cpu in loads[service]), joined[unchecked]
+
+
 def _ask(
-    service: child.Child, url: str, bodies: Sequence[bytes], clients: int, seconds: float, size: int
+    service: child.Child,
+    url: str,
+    bodies: Sequence[bytes],
+    clients: int,
+    seconds: float,
+    size: int,
+    warm_up: bool = True,
 ) -> tuple[Load, float]:
     """The load, and the processor seconds of the service while it lasted."""
 
@@ -340,7 +398,8 @@ def _ask(
         return None if len(predictions) == size else f"{len(predictions)} predictions for {size} rows"
 
     async def both() -> tuple[Load, float]:
-        await drive(url, bodies, clients, min(_WARM_UP_SECONDS, seconds), check)
+        if warm_up:
+            await drive(url, bodies, clients, min(_WARM_UP_SECONDS, seconds), check)
         started = service.cpu_seconds()
         load = await drive(url, bodies, clients, seconds, check)
         return load, service.cpu_seconds() - started
@@ -387,7 +446,7 @@ def _combined(size: int, before: Mapping[str, np.ndarray], after: Mapping[str, n
     )
 
 
-def _level(size: int, load: Load, cpu: float, bare: float) -> Level:
+def _level(size: int, load: Load, cpu: float, bare: float, unchecked: Load | None) -> Level:
     answered = len(load.milliseconds)
     return Level(
         size,
@@ -400,4 +459,5 @@ def _level(size: int, load: Load, cpu: float, bare: float) -> Level:
         load.requests_per_second / bare,
         load.failed,
         load.errors,
+        None if unchecked is None else unchecked.requests_per_second,
     )

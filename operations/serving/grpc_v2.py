@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+import string
 import time
+import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ from google.protobuf.message import DecodeError
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
 from operations.serving.columns import row_count
+from operations.serving.contract import Faults
 from operations.serving.errors import BadRequestError, RequestError, ServingError, UnknownModelError
 from operations.serving.grpc_messages import METHODS, SERVICE, message
 from operations.serving.service import Service
@@ -46,6 +49,9 @@ _ROUTES = {
     "ModelInfer": "infer",
 }
 
+CALLER = "x-caller"
+_LONGEST_CALLER = 200
+_LONGEST_TRAILER = 6000
 _log = logging.getLogger(__name__)
 
 
@@ -95,7 +101,9 @@ class _Methods:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def counted(self, name: str, method: Callable[[Any], Awaitable[Any]]) -> Callable[[bytes, Any], Awaitable[Any]]:
+    def counted(
+        self, name: str, method: Callable[[Any, Any], Awaitable[Any]]
+    ) -> Callable[[bytes, Any], Awaitable[Any]]:
         """A handler that parses a request, counts the answer, and whose errors have gRPC's codes."""
         request_class, route = message(METHODS[name][0]), _ROUTES[name]
 
@@ -107,9 +115,10 @@ class _Methods:
                     request = request_class.FromString(raw)  # pyright: ignore[reportAttributeAccessIssue]
                 except DecodeError:
                     raise BadRequestError(f"The bytes are no {METHODS[name][0]}.") from None
-                return await method(request)
+                return await method(request, context)
             except RequestError as error:
-                status, refused = error.status, (_CODES.get(error.status, grpc.StatusCode.UNKNOWN), str(error))
+                code = _CODES.get(error.status, grpc.StatusCode.UNKNOWN)
+                status, refused = error.status, (code, _within_header(str(error)))
             except Exception:
                 _log.exception("grpc %s failed", route)
                 text = "The request failed inside the service; its log says why."
@@ -121,13 +130,13 @@ class _Methods:
 
         return handle
 
-    async def live(self, request: Any) -> Any:
+    async def live(self, request: Any, context: Any) -> Any:
         return message("ServerLiveResponse")(live=True)
 
-    async def ready(self, request: Any) -> Any:
+    async def ready(self, request: Any, context: Any) -> Any:
         return message("ServerReadyResponse")(ready=self._service.ready)
 
-    async def model_ready(self, request: Any) -> Any:
+    async def model_ready(self, request: Any, context: Any) -> Any:
         version = self._version(request.name, request.version)
         ready = self._service.ready
         if ready and version is not None:
@@ -135,17 +144,17 @@ class _Methods:
                 pass
         return message("ModelReadyResponse")(ready=ready)
 
-    async def server_metadata(self, request: Any) -> Any:
+    async def server_metadata(self, request: Any, context: Any) -> Any:
         return message("ServerMetadataResponse")(
             name=v2.SERVER_NAME, version=v2.SERVER_VERSION, extensions=v2.EXTENSIONS
         )
 
-    async def model_metadata(self, request: Any) -> Any:
+    async def model_metadata(self, request: Any, context: Any) -> Any:
         version = self._version(request.name, request.version)
         with self._service.using(version) as model:
             return message("ModelMetadataResponse")(**v2.model_metadata(request.name, model, self._service.available))
 
-    async def infer(self, request: Any) -> Any:
+    async def infer(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
         version = self._version(request.model_name, request.model_version)
         asked = _read(request)
         self._service.check_rows(asked.rows)
@@ -153,8 +162,8 @@ class _Methods:
         with self._service.using(version) as model:
             signature, columns = v2.arrays(asked, model)
             ids = v1.row_ids(request_id, row_count(columns))
-            answer = await self._service.predict(model, columns, signature, ids, version is not None)
-        return _answer(asked, request.model_name, answer.version, request_id, answer.outputs)
+            answer = await self._service.predict(model, columns, signature, ids, version is not None, _caller(context))
+        return _answer(asked, request.model_name, answer.version, request_id, answer.outputs, answer.faults)
 
     def _version(self, name: str, version: str) -> int | None:
         if name != self._service.name:
@@ -209,9 +218,29 @@ def _contents(tensor: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.array(values)
 
 
-def _answer(asked: v2.InferRequest, name: str, version: int, request_id: str, outputs: Any) -> Any:
+def _caller(context: grpc.aio.ServicerContext) -> str:
+    """Who asks; as over HTTP."""
+    told = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    if named := told.get(CALLER):
+        return named[:_LONGEST_CALLER]
+    # Such as ipv4:10.0.0.3:52114. The port is another one for each connection.
+    address = urllib.parse.unquote(context.peer()).rpartition(":")[0].partition(":")[2] or "an unknown address"
+    return f"{told.get('user-agent', 'an unnamed program')[:_LONGEST_CALLER]} from {address.strip('[]')}"
+
+
+def _within_header(text: str) -> str:
+    """A text that fits into the trailer that tells the client of an error, where all but ASCII is longer."""
+    encoded = urllib.parse.quote(text, safe=string.printable)
+    return text if len(encoded) <= _LONGEST_TRAILER else f"{text[: _LONGEST_TRAILER // 12]} …"
+
+
+def _answer(
+    asked: v2.InferRequest, name: str, version: int, request_id: str, outputs: Any, faults: Faults | None
+) -> Any:
     """The message of an answer; raw if the request was."""
     answer = message("ModelInferResponse")(model_name=name, model_version=str(version), id=request_id)
+    for key, text in (v2.marks(faults) if faults is not None else {}).items():
+        answer.parameters[key].string_param = text
     for wanted, values in v2.chosen(asked, outputs):
         datatype = v2.datatype_of(values)
         tensor = answer.outputs.add(name=wanted.name, datatype=datatype, shape=values.shape)

@@ -66,6 +66,17 @@ class Load:
         return float(np.percentile(self.milliseconds, share)) if len(self.milliseconds) else float("nan")
 
 
+def joined(loads: Sequence[Load]) -> Load:
+    """What the same number of clients saw in several stretches of time."""
+    return Load(
+        loads[0].clients,
+        sum(load.seconds for load in loads),
+        np.concatenate([load.milliseconds for load in loads]),
+        tuple(error for load in loads for error in load.errors)[:_ERRORS_KEPT],
+        sum(load.failed for load in loads),
+    )
+
+
 async def drive(
     url: str,
     bodies: Sequence[bytes],

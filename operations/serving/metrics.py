@@ -113,6 +113,12 @@ class Metrics:
             name("canary_request_seconds"), "Time until a version on trial answered.", ["version"],
             buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
+        self.contract_faults = Counter(
+            name("contract_faults"),
+            "Values that break the contract of the version, by column; the requests were refused or flagged.",
+            ["column", "outcome"],
+            registry=self.registry,
+        )
         self.waiting_rows = Gauge(name("waiting_rows"), "Rows that wait for the model.", registry=self.registry)
         self.payload_rows = Counter(
             name("payload_rows"), "Rows of the payload log: written, dropped because too many waited, or failed.",

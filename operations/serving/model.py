@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from operations.serving import contract as contracts
 from operations.serving import example_row
 from operations.serving.columns import MISSING, Column, Columns, Inputs
+from operations.serving.contract import Contract
 from operations.serving.errors import LoadError, NotReadyError, UnknownModelError, UnprocessableError
 from operations.serving.tensorflow_import import devices, tensorflow
 
@@ -53,6 +55,7 @@ class LoadedModel:
     Attributes:
         version: its number.
         signatures: the ways to ask it, by name; others than those of predictions have no name here.
+        contract: what its rows must keep, as it was trained; None if it carries none. `predict` does not look at it.
         example: a real row that it can be asked with; None if it carries none.
     """
 
@@ -62,11 +65,13 @@ class LoadedModel:
         session: Any,
         signatures: Mapping[str, Signature],
         calls: Mapping[str, Any],
+        contract: Contract | None = None,
         example: dict[str, Any] | None = None,
     ) -> None:
         """Wraps a session; `load` makes one."""
         self.version = version
         self.signatures = signatures
+        self.contract = contract
         self.example = example
         self._session = session
         self._calls = dict(calls)
@@ -193,7 +198,7 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
             process loads decides.
 
     Raises:
-        LoadError: it is no SavedModel, is damaged, or has no signature for named columns.
+        LoadError: it is no SavedModel, is damaged, or has no signature for named columns; or its contract is damaged.
     """
     tf = tensorflow()
     if not (folder / "saved_model.pb").is_file():
@@ -215,6 +220,8 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
         if RAW not in signatures:
             known = sorted(name for name in meta_graph.signature_def if not name.startswith("__"))
             raise LoadError(f"{folder} has no signature {RAW}; it has {', '.join(known) or 'none'}.")
+        types = {name: column.dtype for name, column in signatures[RAW].inputs.columns.items()}
+        contract = contracts.read(folder, types)
     except LoadError:
         session.close()
         raise
@@ -224,7 +231,7 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
         session.close()
         raise LoadError(f"{folder} cannot be loaded: {one_line(error)}") from error
     example = example_row.read(folder, signatures[RAW].inputs)
-    return LoadedModel(version, session, signatures, calls, example)
+    return LoadedModel(version, session, signatures, calls, contract, example)
 
 
 # Loading changes TensorFlow's current graph, which is a state of the thread, and its variable scopes, which are not.

@@ -24,6 +24,7 @@ import orjson
 
 from operations.serving import columns, json_body
 from operations.serving.columns import Column, Columns
+from operations.serving.contract import Faults
 from operations.serving.errors import BadRequestError, UnprocessableError
 from operations.serving.model import EXAMPLES, RAW, LoadedModel
 
@@ -219,7 +220,12 @@ def chosen(request: InferRequest, outputs: Mapping[str, np.ndarray]) -> list[tup
 
 
 def answer(
-    request: InferRequest, name: str, version: int, request_id: str, outputs: Mapping[str, np.ndarray]
+    request: InferRequest,
+    name: str,
+    version: int,
+    request_id: str,
+    outputs: Mapping[str, np.ndarray],
+    faults: Faults | None = None,
 ) -> tuple[bytes, int | None]:
     """The body of an answer, and how much of it is JSON: None if all is."""
     tensors, tail = [], []
@@ -234,11 +240,16 @@ def answer(
         else:
             tensor["data"] = np.ascontiguousarray(values).reshape(-1)
         tensors.append(tensor)
-    head = orjson.dumps(
-        {"model_name": name, "model_version": str(version), "id": request_id, "outputs": tensors},
-        option=orjson.OPT_SERIALIZE_NUMPY,
-    )
+    document: dict[str, Any] = {"model_name": name, "model_version": str(version), "id": request_id, "outputs": tensors}
+    if faults is not None:
+        document["parameters"] = marks(faults)
+    head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     return (head + b"".join(tail), len(head)) if tail else (head, None)
+
+
+def marks(faults: Faults) -> dict[str, str]:
+    """The parameters of an answer that mark the rows that break the contract; the protocol has plain values only."""
+    return {"flagged_rows": ",".join(map(str, sorted(faults.by_row))), "faults": faults.sentence}
 
 
 def datatype_of(values: np.ndarray) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
 from operations.serving.columns import Column
+from operations.serving.contract import Contract, Rule
 from operations.serving.model import EXAMPLES, RAW, LoadedModel
 
 _ID = {"type": "string", "minLength": 1, "maxLength": 200}
@@ -20,13 +21,14 @@ _HEADERS = {
 _STATES = ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
 
 
-def document(name: str, model: LoadedModel, max_rows: int) -> dict[str, Any]:
+def document(name: str, model: LoadedModel, max_rows: int, refuses: bool = True) -> dict[str, Any]:
     """The document.
 
     Args:
         name: of the model, as it is in addresses.
         model: the version whose columns are described.
         max_rows: of one request.
+        refuses: whether rows that break the contract of the version are refused; then the contract is a part of it.
     """
     return {
         "openapi": "3.1.0",
@@ -36,7 +38,7 @@ def document(name: str, model: LoadedModel, max_rows: int) -> dict[str, Any]:
             "description": "TensorFlow Serving's REST protocol (v1) and the Open Inference Protocol (v2).",
         },
         "paths": {**_server_paths(), **_v1_paths(name), **_v2_paths(name)},
-        "components": {"schemas": _schemas(model, max_rows)},
+        "components": {"schemas": _schemas(model, max_rows, model.contract if refuses else None)},
     }
 
 
@@ -153,22 +155,27 @@ def _addresses() -> list[tuple[str, list[dict[str, Any]]]]:
     return [("", []), ("/versions/{version}", [version])]
 
 
-def _schemas(model: LoadedModel, max_rows: int) -> dict[str, Any]:
+def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> dict[str, Any]:
     columns = list(model.inputs.columns.values())
+    rules = contract.rules if contract is not None else {}
+    values = {column.name: _kept(_value(column), rules.get(column.name)) for column in columns}
+    required = [name for name in values if name in rules and rules[name].required]
     row = {
         "type": "object",
         "description": "One row. What is left out, or null, is missing.",
-        "properties": {column.name: _value(column) for column in columns},
+        "properties": values,
+        "required": required,
         "additionalProperties": False,
     }
     by_column = {
         "type": "object",
         "description": "Lists of the same length.",
-        "properties": {column.name: _list(_value(column), max_rows) for column in columns},
+        "properties": {name: _list(value, max_rows) for name, value in values.items()},
+        "required": required,
         "additionalProperties": False,
         "minProperties": 1,
     }
-    tensors = [tensor for column in columns for tensor in _inputs(column)]
+    tensors = [tensor for column in columns for tensor in _inputs(column, values[column.name])]
     ids = {"anyOf": [_list(_ID, max_rows), {"type": "boolean"}]}
     forms = [_form("instances", _list(row, max_rows), RAW, ids), _form("inputs", by_column, RAW, ids)]
     if EXAMPLES in model.signatures:
@@ -183,11 +190,16 @@ def _schemas(model: LoadedModel, max_rows: int) -> dict[str, Any]:
     return {
         "Error": {
             "type": "object",
-            "properties": {"error": {"type": "string"}, "field": {"type": "string"}},
+            "properties": {"error": {"type": "string"}, "field": {"type": "string"}, "faults": _faults()},
             "required": ["error"],
             "additionalProperties": False,
         },
-        "ErrorV1": _object({"error": "string"}),
+        "ErrorV1": {
+            "type": "object",
+            "properties": {"error": {"type": "string"}, "faults": _faults()},
+            "required": ["error"],
+            "additionalProperties": False,
+        },
         "PredictRequest": {
             "anyOf": forms,
             "examples": [] if model.example is None else [{"instances": [model.example]}],
@@ -198,6 +210,12 @@ def _schemas(model: LoadedModel, max_rows: int) -> dict[str, Any]:
                 "predictions": {"type": "array"},
                 "outputs": {},
                 "prediction_ids": {"type": "array", "items": _ID},
+                "flagged_rows": {
+                    "description": "Rows that break the contract of the version.",
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 0},
+                },
+                "faults": _faults(),
             },
             "oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}],
             "additionalProperties": False,
@@ -224,7 +242,12 @@ def _schemas(model: LoadedModel, max_rows: int) -> dict[str, Any]:
             "properties": {
                 "id": {"type": "string", "maxLength": v2.LONGEST_ID},
                 "parameters": {"type": "object"},
-                "inputs": {"type": "array", "minItems": 1, "items": {"anyOf": tensors}},
+                "inputs": {
+                    "type": "array",
+                    "minItems": max(1, len(required)),
+                    "description": f"Needed are {', '.join(required)}." if required else "One tensor per column.",
+                    "items": {"anyOf": tensors},
+                },
                 "outputs": {
                     "type": "array",
                     "items": {
@@ -268,6 +291,11 @@ def _infer_response() -> dict[str, Any]:
             "model_name": {"type": "string"},
             "model_version": {"type": "string"},
             "id": {"type": "string"},
+            "parameters": {
+                "description": "Of rows that break the contract of the version: which they are, and what is wrong.",
+                "type": "object",
+                "properties": {"flagged_rows": {"type": "string"}, "faults": {"type": "string"}},
+            },
             "outputs": {
                 "type": "array",
                 "items": {**tensor, "properties": {**tensor["properties"], "data": {"type": "array"}}},
@@ -297,12 +325,11 @@ def _form(key: str, values: dict[str, Any], signature: str, ids: dict[str, Any])
     }
 
 
-def _inputs(column: Column) -> list[dict[str, Any]]:
+def _inputs(column: Column, value: dict[str, Any]) -> list[dict[str, Any]]:
     """What a tensor for a column may look like, by datatype."""
-    value = _value(column)
     if column.dtype == "string":
         return [_tensor(column.name, [v2.BYTES], value)]
-    whole = {**value, "type": ["integer", "null"]}
+    whole = {**value, "type": ["integer" if kind == "number" else kind for kind in value["type"]]}
     real = [name for name in v2.NUMBERS if name.startswith("FP")]
     integers = [name for name in v2.NUMBERS if "INT" in name]
     return [_tensor(column.name, real, value), _tensor(column.name, integers, whole)]
@@ -336,6 +363,36 @@ def _value(column: Column) -> dict[str, Any]:
     if column.dtype == "int64":
         return {"type": ["integer", "null"], "minimum": -(2**63), "maximum": 2**63 - 1}
     return {}
+
+
+def _kept(value: dict[str, Any], rule: Rule | None) -> dict[str, Any]:
+    """The schema of a value that keeps its rule."""
+    if rule is None:
+        return value
+    value = dict(value)
+    if rule.required:
+        value["type"] = [kind for kind in value["type"] if kind != "null"]
+        if value["type"] == ["string"]:
+            value["minLength"] = 1
+    if rule.values is not None:
+        value["enum"] = [*rule.values, *([] if rule.required else [None])]
+    bounds = {"minimum": rule.low, "maximum": rule.high}
+    return value | {name: bound for name, bound in bounds.items() if bound is not None}
+
+
+def _faults() -> dict[str, Any]:
+    fault = {
+        "type": "object",
+        "properties": {
+            "column": {"type": "string"},
+            "row": {"type": "integer", "minimum": 0},
+            "value": {"type": ["string", "number", "null"]},
+            "allowed": {"type": "string"},
+        },
+        "required": ["column", "row", "value", "allowed"],
+        "additionalProperties": False,
+    }
+    return {"description": "The first values that break the contract.", "type": "array", "items": fault}
 
 
 def _described_tensor() -> dict[str, Any]:

@@ -25,7 +25,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from operations.serving.payload_table import (
+    CALLER,
+    FAULTS,
     ID,
+    REFUSED,
     SECONDS,
     SHADOW,
     TIME,
@@ -46,7 +49,10 @@ if TYPE_CHECKING:
     from pipeline.settings import Payloads
 
 __all__ = [
+    "CALLER",
+    "FAULTS",
     "ID",
+    "REFUSED",
     "SECONDS",
     "SHADOW",
     "TIME",

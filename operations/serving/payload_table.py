@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ID, TIME, VERSION, SHADOW, SECONDS = "prediction_id", "time", "model_version", "shadow", "seconds"
+# What became of a row that breaks the contract, and who sent it.
+FAULTS, REFUSED, CALLER = "contract_faults", "request_refused", "request_caller"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +34,9 @@ class Payload:
         shadow: whether nobody but the log saw the answer: that of a version on trial. Its id and its times are those
             of the answer that was given.
         seconds: from the request to its answer; one, or one per row. None if that was not measured.
+        faults: the columns of each row that break the contract, as one text; None for a row that keeps it, or for all.
+        refused: whether the request was refused; one, or one per row. The outputs of such a row are of no meaning.
+        caller: who asked; one, or one per row. Empty if that is not known.
     """
 
     prediction_ids: Sequence[str]
@@ -43,6 +48,9 @@ class Payload:
     outputs: Columns
     shadow: bool = False
     seconds: float | np.ndarray | None = None
+    faults: Sequence[str | None] | None = None
+    refused: bool | np.ndarray = False
+    caller: str | Sequence[str] = ""
 
     @property
     def rows(self) -> int:
@@ -53,7 +61,8 @@ class Payload:
 def schema(inputs: Mapping[str, Column], outputs: Mapping[str, Column], exclude: Collection[str] = ()) -> pa.Schema:
     """Returns the columns of the log of a model: what it is of a request, its inputs and its outputs, each by name.
 
-    An input that is missing is null. An output is one value per row, or a list if the model gives several.
+    An input that is missing is null. An output is one value per row, or a list if the model gives several; null if the
+    request was refused.
 
     Args:
         inputs: of the signature for named columns.
@@ -68,7 +77,11 @@ def schema(inputs: Mapping[str, Column], outputs: Mapping[str, Column], exclude:
         pa.field(VERSION, pa.int64(), nullable=False),
         pa.field(SHADOW, pa.bool_()),
         pa.field(SECONDS, pa.float32()),
+        pa.field(FAULTS, pa.string()),
+        pa.field(REFUSED, pa.bool_()),
     ]
+    if CALLER not in exclude:
+        fields.append(pa.field(CALLER, pa.string()))
     fields += [pa.field(name, _type(column)) for name, column in sorted(inputs.items()) if name not in exclude]
     for name, column in sorted(outputs.items()):
         if name not in exclude:
@@ -83,9 +96,10 @@ def as_table(payload: Payload, exclude: Collection[str] = ()) -> pa.Table:
 
     columns = payload.columns
     if columns is None:
-        columns = _parsed(payload.examples or (), payload.inputs)
+        columns = parsed(payload.examples or (), payload.inputs) or {}
     outputs = {name: _output_column(name, values) for name, values in payload.outputs.items()}
     form = schema(payload.inputs, outputs, exclude)
+    refused = np.broadcast_to(np.asarray(payload.refused, bool), payload.rows)
     times = np.broadcast_to(np.asarray(payload.times) * 1e6, payload.rows).astype(np.int64)
     values: dict[str, Any] = {
         ID: list(payload.prediction_ids),
@@ -93,6 +107,9 @@ def as_table(payload: Payload, exclude: Collection[str] = ()) -> pa.Table:
         VERSION: np.full(payload.rows, payload.version, np.int64),
         SHADOW: np.full(payload.rows, payload.shadow),
         SECONDS: None if payload.seconds is None else np.broadcast_to(payload.seconds, payload.rows),
+        FAULTS: payload.faults,
+        REFUSED: refused,
+        CALLER: [each or None for each in _each_row(payload.caller, payload.rows)],
     }
     for field in form:
         if field.name in payload.inputs:
@@ -100,7 +117,8 @@ def as_table(payload: Payload, exclude: Collection[str] = ()) -> pa.Table:
         elif field.name in outputs:
             array = payload.outputs[field.name]
             whole = not pa.types.is_list(field.type)
-            values[field.name] = array.reshape(-1) if whole else array.reshape(payload.rows, -1).tolist()
+            answers = array.reshape(-1) if whole else array.reshape(payload.rows, -1).tolist()
+            values[field.name] = pa.array(answers, field.type, mask=refused if refused.any() else None)
     return pa.table(
         [
             pa.nulls(payload.rows, field.type)
@@ -124,19 +142,31 @@ def joined(payloads: Sequence[Payload]) -> Payload:
     first = payloads[0]
     if len(payloads) == 1:
         return first
+    rows = [payload.rows for payload in payloads]
+
+    def each_row(values: Sequence[Any]) -> np.ndarray:
+        return np.repeat(values, rows)
+
     return Payload(
         [each for payload in payloads for each in payload.prediction_ids],
-        np.repeat([float(payload.times) for payload in payloads], [payload.rows for payload in payloads]),
+        each_row([float(payload.times) for payload in payloads]),
         first.version,
         first.inputs,
         None if first.columns is None else _concatenated([payload.columns or {} for payload in payloads]),
         None if first.columns is not None else [each for payload in payloads for each in payload.examples or ()],
         _concatenated([payload.outputs for payload in payloads]),
         first.shadow,
+        None if first.seconds is None else each_row([float(payload.seconds or 0.0) for payload in payloads]),
         None
-        if first.seconds is None
-        else np.repeat([float(payload.seconds or 0.0) for payload in payloads], [payload.rows for payload in payloads]),
+        if all(payload.faults is None for payload in payloads)
+        else [each for payload in payloads for each in payload.faults or [None] * payload.rows],
+        each_row([bool(payload.refused) for payload in payloads]),
+        [each for payload in payloads for each in _each_row(payload.caller, payload.rows)],
     )
+
+
+def _each_row(caller: str | Sequence[str], rows: int) -> Sequence[str]:
+    return [caller] * rows if isinstance(caller, str) else caller
 
 
 def _concatenated(parts: Sequence[Columns]) -> Columns:
@@ -154,11 +184,15 @@ def _with_nulls(flat: np.ndarray, dtype: str) -> pa.Array:
     return pa.array(flat, _type(Column("", dtype, ())), mask=mask.astype(bool))
 
 
-def _parsed(examples: Sequence[bytes], inputs: Mapping[str, Column]) -> Columns:
-    """The values of serialised tf.Examples; the first one of each feature."""
+def parsed(examples: Sequence[bytes], inputs: Mapping[str, Column]) -> Columns | None:
+    """Returns the values of serialised tf.Examples, the first one of each feature; None if one cannot be read."""
     import tensorflow as tf
+    from google.protobuf.message import DecodeError
 
-    parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
+    try:
+        rows = [tf.train.Example.FromString(example).features.feature for example in examples]
+    except DecodeError:
+        return None
     columns = {}
     for name, column in inputs.items():
         kind = "bytes_list" if column.dtype == "string" else f"{column.dtype.rstrip('0123456789')}_list"
@@ -168,7 +202,7 @@ def _parsed(examples: Sequence[bytes], inputs: Mapping[str, Column]) -> Columns:
             getattr(features[name], kind).value[0]
             if name in features and getattr(features[name], kind).value
             else missing
-            for features in parsed
+            for features in rows
         ]
         if column.dtype == "string":
             values = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]

@@ -7,6 +7,7 @@ import logging
 import re
 import secrets
 import time
+import zlib
 from collections.abc import Awaitable, Callable
 
 import orjson
@@ -21,6 +22,7 @@ from operations.serving import open_inference_v2 as v2
 from operations.serving import openapi
 from operations.serving import tfserving_v1 as v1
 from operations.serving.columns import row_count
+from operations.serving.contract import ContractError
 from operations.serving.errors import (
     BadRequestError,
     MediaTypeError,
@@ -34,6 +36,7 @@ from operations.serving.service import Service
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 REQUEST_ID = "x-request-id"
+CALLER = "x-caller"
 MODEL_VERSION = "x-model-version"
 HEADER_LENGTH = "inference-header-content-length"
 
@@ -41,6 +44,8 @@ HEADER_LENGTH = "inference-header-content-length"
 _READ_AS_JSON = ("", JSON, "application/x-www-form-urlencoded")
 _BODY_SECONDS = 30.0
 _LINGER_SECONDS = 1.0
+_LONGEST_CALLER = 200
+_GZIP = zlib.MAX_WBITS | 16
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 _VERSION = re.compile(r"[0-9]{1,19}")
 
@@ -150,7 +155,9 @@ class _Api:
     async def openapi(self, request: Request) -> Response:
         """The description of this interface, with the columns of the model that is served."""
         with self._service.using() as model:
-            return _json(openapi.document(self._service.name, model, self._service.settings.max_rows))
+            settings = self._service.settings
+            refuses = settings.validation == "refuse"
+            return _json(openapi.document(self._service.name, model, settings.max_rows, refuses))
 
     async def v1_predict(self, request: Request) -> Response:
         """Predictions in TensorFlow Serving's form."""
@@ -163,10 +170,13 @@ class _Api:
             with self._service.using(version) as model:
                 signature, columns = v1.arrays(asked, model)
                 ids = v1.ids_for(asked, request_id, row_count(columns))
-                answer = await self._service.predict(model, columns, signature, ids, version is not None)
+                answer = await self._service.predict(
+                    model, columns, signature, ids, version is not None, _caller(request)
+                )
         except UnknownModelError as error:
             raise _with_detail(v1.not_found(name, version), error) from None
-        return _answer(v1.answer(asked, answer.outputs, answer.prediction_ids), answer.version, request_id)
+        body = v1.answer(asked, answer.outputs, answer.prediction_ids, answer.faults)
+        return _answer(body, answer.version, request_id)
 
     async def v1_status(self, request: Request) -> Response:
         """The states of the versions."""
@@ -226,8 +236,8 @@ class _Api:
         with self._service.using(version) as model:
             signature, columns = v2.arrays(asked, model)
             ids = v1.row_ids(request_id, row_count(columns))
-            answer = await self._service.predict(model, columns, signature, ids, version is not None)
-        body, json_length = v2.answer(asked, name, answer.version, request_id, answer.outputs)
+            answer = await self._service.predict(model, columns, signature, ids, version is not None, _caller(request))
+        body, json_length = v2.answer(asked, name, answer.version, request_id, answer.outputs, answer.faults)
         response = _answer(body, answer.version, request_id, JSON if json_length is None else OCTETS)
         if json_length is not None:
             response.headers[HEADER_LENGTH] = str(json_length)
@@ -254,13 +264,15 @@ class _Api:
 
 
 async def _body(request: Request, limit: int) -> bytes | bytearray:
-    """The body, never more of it in memory than is allowed, whether or not it says how long it is.
+    """The body, unpacked; never more of it in memory than is allowed, whether or not it says how long it is.
 
     Raises:
-        TooLargeError: it is longer.
+        TooLargeError: it is longer, packed or unpacked.
+        BadRequestError: it says that it is gzip, and is not.
         _SlowBodyError: it does not arrive in time.
     """
-    body = bytearray()
+    body, packed = bytearray(), 0
+    unpack = _Gunzip(limit) if _encoding(request) == "gzip" else None
     too_large = TooLargeError(f"The body has more than {limit} bytes; send fewer rows at once.", "content-length")
     try:
         async with asyncio.timeout(_BODY_SECONDS):
@@ -269,14 +281,51 @@ async def _body(request: Request, limit: int) -> bytes | bytearray:
                 await _linger(request, limit)
                 raise too_large
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
+                packed += len(chunk)
+                body += chunk if unpack is None else unpack(chunk)
+                if len(body) > limit or packed > limit:
                     body.clear()
                     await _linger(request, limit)
                     raise too_large
     except TimeoutError:
         raise _SlowBodyError(f"The body did not arrive within {_BODY_SECONDS:g} s.") from None
+    if unpack is not None:
+        unpack.end()
     return body
+
+
+class _Gunzip:
+    """Unpacks a body of gzip, which may have several members, as it arrives."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit + 1
+        self._member = zlib.decompressobj(_GZIP)
+        self._begun = False
+
+    def __call__(self, chunk: bytes) -> bytes:
+        """What a chunk holds, but altogether never more than one byte beyond the limit."""
+        found = bytearray()
+        try:
+            while chunk and self._left > 0:
+                if self._member.eof:
+                    self._member = zlib.decompressobj(_GZIP)
+                unpacked = self._member.decompress(chunk, self._left)
+                self._left -= len(unpacked)
+                found += unpacked
+                self._begun = True
+                chunk = self._member.unused_data
+        except zlib.error:
+            raise _not_gzip() from None
+        return bytes(found)
+
+    def end(self) -> None:
+        """Refuses a body that ends within a member; an empty one is for the parser to refuse."""
+        if self._begun and not self._member.eof:
+            raise _not_gzip()
+
+
+def _not_gzip() -> BadRequestError:
+    return BadRequestError("The body is not valid gzip, or not all of it.", "content-encoding")
 
 
 async def _linger(request: Request, limit: int) -> None:
@@ -300,9 +349,23 @@ def _check_media_type(request: Request, allowed: tuple[str, ...]) -> None:
     if kind not in allowed:
         wanted = f"{JSON}, or {OCTETS} with Inference-Header-Content-Length" if OCTETS in allowed else JSON
         raise MediaTypeError(f"The content type {kind[:80]!r} is not read; send {wanted}.", "content-type")
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
-        raise MediaTypeError(f"The content encoding {encoding[:40]!r} is not read; send it plain.", "content-encoding")
+    encoding = _encoding(request)
+    if encoding not in ("", "identity", "gzip"):
+        raise MediaTypeError(
+            f"The content encoding {encoding[:40]!r} is not read; send the body plain, or as gzip.", "content-encoding"
+        )
+
+
+def _encoding(request: Request) -> str:
+    return request.headers.get("content-encoding", "identity").strip().lower()
+
+
+def _caller(request: Request) -> str:
+    """Who asks: what the client calls itself in a header, or its program and address."""
+    if named := request.headers.get(CALLER):
+        return named[:_LONGEST_CALLER]
+    program = request.headers.get("user-agent", "an unnamed program")
+    return f"{program[:_LONGEST_CALLER]} from {request.client.host if request.client else 'an unknown address'}"
 
 
 def _header_length(request: Request) -> int | None:
@@ -331,9 +394,11 @@ def _with_detail(told: UnknownModelError, found: UnknownModelError) -> UnknownMo
 def _refusal(error: RequestError, flat: bool) -> Response:
     """The answer for an error: TensorFlow Serving's one key and its status, or the field as well."""
     status = 400 if flat and error.status == 422 else error.status
-    document = {"error": str(error)}
+    document: dict[str, object] = {"error": str(error)}
     if not flat and error.field:
         document["field"] = error.field
+    if isinstance(error, ContractError):
+        document["faults"] = error.faults.documents()
     headers = {}
     if isinstance(error, NotReadyError):
         headers["retry-after"] = "1"

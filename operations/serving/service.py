@@ -22,12 +22,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from operations.serving.batching import Batcher
-from operations.serving.columns import Columns, row_count
+from operations.serving.columns import MISSING, Columns, row_count
+from operations.serving.contract import ContractError, Faults
 from operations.serving.errors import NotReadyError, ServingError, TooLargeError, UnprocessableError
 from operations.serving.metrics import Metrics
 from operations.serving.model import RAW, LoadedModel
-from operations.serving.payload_log import Outcome, Payload, PayloadLog
+from operations.serving.payload_log import CALLER, Outcome, Payload, PayloadLog
+from operations.serving.payload_table import parsed
 from operations.serving.tensorflow_import import tensorflow
 from operations.serving.trial import Trial
 from operations.serving.versions import Events, Versions, VersionStatus
@@ -44,11 +48,13 @@ class Answer:
         version: of the model that answered.
         outputs: per output an array whose first size is the number of rows.
         prediction_ids: one per row, in the order of the rows.
+        faults: what is wrong with rows that break the contract and were answered nevertheless; None if nothing is.
     """
 
     version: int
     outputs: Columns
     prediction_ids: Sequence[str]
+    faults: Faults | None = None
 
 
 class Service:
@@ -203,10 +209,12 @@ class Service:
         signature: str = RAW,
         prediction_ids: Sequence[str] | None = None,
         pinned: bool = False,
+        caller: str = "",
     ) -> Answer:
         """Lets a model answer, together with other requests that wait for it.
 
-        A version on trial may answer in its place, or be asked the same afterwards.
+        A version on trial may answer in its place, or be asked the same afterwards. Rows are checked by the contract of
+        the version that was asked, as the setting `validation` says.
 
         Args:
             model: from `using`.
@@ -215,8 +223,10 @@ class Service:
             signature: which to ask.
             prediction_ids: one per row, given by the client; None makes some.
             pinned: whether the client asked for this version and no other.
+            caller: who asks, for the payload log.
 
         Raises:
+            ContractError: rows break the contract that the version carries, and such requests are refused.
             TooLargeError: more rows than `max_rows`.
             UnprocessableError: no row, a wrong number of prediction ids, or values that the graph refuses.
             NotReadyError: too many rows wait already, or the service has stopped.
@@ -233,41 +243,56 @@ class Service:
             raise NotReadyError("The service has not started yet.")
         started = time.perf_counter()
         ids = prediction_ids or self._new_ids(rows)
+        faults = self._faults(model, columns, signature)
+
+        def payload(by: int, outputs: Columns, refused: bool = False) -> Payload:
+            raw = signature == RAW
+            return Payload(
+                ids,
+                time.time(),
+                by,
+                model.inputs.columns,
+                columns if raw else None,
+                None if raw else next(iter(columns.values())).tolist(),
+                outputs,
+                seconds=time.perf_counter() - started,
+                faults=None if faults is None else faults.of_rows(rows),
+                refused=refused,
+                caller=caller,
+            )
+
+        if faults is not None and self.settings.validation == "refuse":
+            if self._payloads is not None:
+                self._payloads.offer(payload(model.version, _no_outputs(model, rows), refused=True))
+            raise ContractError(faults, model.version)
         trial = None if pinned or model.version != self.current else self._trial
+        answering = model
         ask = functools.partial(self._batcher.run, model, signature, columns, rows)
         if trial is not None and trial.takes(ids[0]):
-            model, outputs = await trial.answer(model, signature, columns, rows, ask)
+            answering, outputs = await trial.answer(model, signature, columns, rows, ask)
         else:
             outputs = await ask()
-        self._log(model, columns, signature, ids, outputs, time.perf_counter() - started, trial)
-        return Answer(model.version, outputs, ids)
+        if self._payloads is not None:
+            answered = payload(answering.version, outputs)
+            if self._payloads.offer(answered) and trial is not None:
+                trial.shadow(answered, answering, signature, self._has_shadow)
+        return Answer(answering.version, outputs, ids, faults)
 
-    def _log(
-        self,
-        model: LoadedModel,
-        columns: Columns,
-        signature: str,
-        ids: Sequence[str],
-        outputs: Columns,
-        seconds: float,
-        trial: Trial | None,
-    ) -> None:
-        """Hands an answer to the payload log, and to the version on trial."""
-        if self._payloads is None:
-            return
-        raw = signature == RAW
-        payload = Payload(
-            ids,
-            time.time(),
-            model.version,
-            model.inputs.columns,
-            columns if raw else None,
-            None if raw else next(iter(columns.values())).tolist(),
-            outputs,
-            seconds=seconds,
-        )
-        if self._payloads.offer(payload) and trial is not None:
-            trial.shadow(payload, model, signature, self._has_shadow)
+    def _faults(self, model: LoadedModel, columns: Columns, signature: str) -> Faults | None:
+        """What breaks the contract, counted; None if nothing does, or nothing is checked."""
+        if model.contract is None or self.settings.validation == "off":
+            return None
+        if signature != RAW:
+            examples = parsed(next(iter(columns.values())).tolist(), model.inputs.columns)
+            if examples is None:
+                return None  # The graph says what is wrong with them.
+            columns = examples
+        faults = model.contract.check(columns)
+        if faults is not None:
+            outcome = "refused" if self.settings.validation == "refuse" else "flagged"
+            for column, count in faults.by_column.items():
+                self.metrics.contract_faults.labels(column, outcome).inc(count)
+        return faults
 
     def _has_shadow(self, payload: Payload) -> None:
         if self._payloads is not None:
@@ -285,7 +310,7 @@ class Service:
     async def _check_exclusions(self) -> None:
         """Refuses a column to leave out that does not exist: what it was to protect would be logged."""
         with self.using() as model:
-            known = [*model.inputs.names, *model.outputs]
+            known = [*model.inputs.names, *model.outputs, CALLER]
         for name in self.settings.payloads.exclude:
             if name not in known:
                 await self.stop()
@@ -322,6 +347,18 @@ class Service:
 
     def _has_logged(self, outcome: Outcome, rows: int) -> None:
         self.metrics.payload_rows.labels(outcome).inc(rows)
+
+
+def _no_outputs(model: LoadedModel, rows: int) -> Columns:
+    """Outputs of the form that the model's have, for the log of rows that it was not asked with."""
+    return {
+        name: np.full(
+            (rows, *[size or 1 for size in column.shape[1:]]),
+            MISSING.get(column.dtype, 0),
+            object if column.dtype == "string" else column.dtype,
+        )
+        for name, column in model.outputs.items()
+    }
 
 
 def _prepare_process() -> None:

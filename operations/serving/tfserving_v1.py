@@ -9,6 +9,8 @@ TensorFlow Serving takes:
   Only then does the answer hold ``"prediction_ids"``.
 - Without ``"signature_name"``, a request of named columns is for ``predict_raw``, and one of serialised tf.Examples,
   which are ``{"b64": …}``, for ``serving_default``.
+- Rows that break the contract of the version are refused with ``"faults"`` beside ``"error"``, or answered with
+  ``"flagged_rows"`` and ``"faults"``.
 
 Errors of content have the status 400, as TensorFlow Serving's have.
 """
@@ -25,6 +27,7 @@ import orjson
 
 from operations.serving import columns, json_body
 from operations.serving.columns import Column, Columns
+from operations.serving.contract import Faults
 from operations.serving.errors import BadRequestError, UnknownModelError, UnprocessableError
 from operations.serving.model import EXAMPLES, RAW, LoadedModel, Signature
 from operations.serving.versions import VersionStatus
@@ -116,8 +119,16 @@ def arrays(request: PredictRequest, model: LoadedModel) -> tuple[str, Columns]:
     return signature.name, columns.from_columns(values, signature.inputs)
 
 
-def answer(request: PredictRequest, outputs: Mapping[str, np.ndarray], prediction_ids: Sequence[str]) -> bytes:
-    """The body of an answer: ``predictions`` by row, or ``outputs`` by column."""
+def answer(
+    request: PredictRequest,
+    outputs: Mapping[str, np.ndarray],
+    prediction_ids: Sequence[str],
+    faults: Faults | None = None,
+) -> bytes:
+    """The body of an answer: ``predictions`` by row, or ``outputs`` by column.
+
+    Rows that break the contract are marked in ``flagged_rows``, and ``faults`` says what is wrong with the first ones.
+    """
     plain = {name: _plain(name, values) for name, values in outputs.items()}
     result: Any
     if len(plain) == 1:
@@ -130,6 +141,8 @@ def answer(request: PredictRequest, outputs: Mapping[str, np.ndarray], predictio
     document = {"predictions" if request.by_row else "outputs": result}
     if request.prediction_ids:
         document["prediction_ids"] = list(prediction_ids)
+    if faults is not None:
+        document |= {"flagged_rows": sorted(faults.by_row), "faults": faults.documents()}
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 

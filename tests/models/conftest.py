@@ -75,7 +75,9 @@ def trained(ingested: SmallJob) -> SmallJob:
     """The small job with its model."""
     from models.training import run_fn
 
-    run_fn(ingested.arguments(ingested.folder, epochs=4))
+    arguments = ingested.arguments(ingested.folder, epochs=4)
+    arguments.schema_path = str(Path(__file__).parents[2] / "data" / "schema.pbtxt")
+    run_fn(arguments)
     return ingested
 
 

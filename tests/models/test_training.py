@@ -85,6 +85,26 @@ def test_the_model_carries_a_row_that_it_was_evaluated_on(trained) -> None:
     assert len(example) > 20
 
 
+def test_the_model_carries_a_contract_that_its_evaluation_rows_keep(trained) -> None:
+    from models.flights import FlightFeatures
+    from operations.batch.files import to_arrays
+    from operations.serving import contract
+
+    inputs = FlightFeatures().inputs
+    rows = trained.evaluation.select(inputs).combine_chunks().to_batches()[0]
+    kinds = {"int64": "int64", "float": "float32", "string": "string"}
+    carried = contract.read(trained.folder / "serving", {field.name: kinds[str(field.type)] for field in rows.schema})
+    assert carried is not None
+    assert set(carried.rules) == set(inputs)
+    assert carried.check(to_arrays(rows)) is None
+    rules = carried.rules
+    assert rules["carrier"].required
+    assert "UA" in rules["carrier"].values
+    assert (rules["temp"].required, rules["temp"].low, rules["temp"].high) == (False, -40.0, 130.0)
+    # Airlines add destinations: a share of the rows may have one that is not listed, so any row may.
+    assert rules["dest"].values is None
+
+
 def _float32(one: object, other: object) -> bool:
     return isinstance(one, float) and np.float32(one) == np.float32(other)
 

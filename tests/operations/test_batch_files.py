@@ -11,6 +11,7 @@ import pytest
 from data.contract import Contract
 from operations.batch import files
 from operations.batch.files import InputError
+from operations.serving import contract as contracts
 
 pytestmark = pytest.mark.unit
 
@@ -102,6 +103,59 @@ def test_a_bad_file_is_refused_by_its_name_and_column(tmp_path, name, content, m
     assert "\n" not in str(caught.value)
 
 
+def guarded(mode, *paths: Path) -> files.Inputs:
+    rules = {
+        "columns": [
+            {"name": "amount", "required": True, "range": [0, 100]},
+            {"name": "colour", "required": False, "values": ["red"]},
+        ]
+    }
+    guard = files.Guard(contracts.of_document(rules, TYPES), mode)
+    return files.check([files.inspect(path) for path in paths], TYPES, contract("order"), guard)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv"])
+def test_a_file_with_rows_that_break_the_contract_is_refused_with_all_of_them(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(files, "BATCH_ROWS", 2)
+    amounts, colours = [1.0, None, 3.0, 101.0], ["red", None, "blue", "red"]
+    content = pa.table({"amount": amounts, "count": [1, 2, 3, 4], "colour": colours, "order": list("wxyz")})
+    path = write(tmp_path / name, content)
+    given = []
+    with pytest.raises(InputError) as caught:
+        given += guarded("refuse", path).batches()
+    told = str(caught.value)
+    assert told.startswith(f"{path} is refused, because 3 of its rows break the contract")
+    for fault in (
+        "`amount` in row 1 is missing (allowed: a number from 0 to 100)",
+        "`colour` in row 2 is 'blue' (allowed: one of red)",
+        "`amount` in row 3 is 101.0 (allowed: a number from 0 to 100)",
+    ):
+        assert fault in told
+    assert "\n" not in told
+    # None of what comes after the first fault is predicted in vain.
+    assert given == []
+
+
+def test_a_file_of_nothing_but_faults_is_refused_with_the_first_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BATCH_ROWS", 7)
+    path = write(tmp_path / "a.parquet", table(amount=[-1.0, -1.0, -1.0]).slice(0, 3))
+    rows = pa.concat_tables([pq.read_table(path)] * 100)
+    pq.write_table(rows, path)
+    with pytest.raises(InputError, match=r"300 of its rows .*`amount` in row 19 is -1\.0 .*; and 280 more\.") as caught:
+        list(guarded("refuse", path).batches())
+    assert "row 20 " not in str(caught.value)
+
+
+def test_rows_that_break_the_contract_are_marked_beside_their_keys_where_they_are_flagged(tmp_path):
+    content = table(order=["x", "y", "z"], amount=[1.0, None, 101.0], colour=["red", "blue", None])
+    ((batch, ids),) = guarded("flag", write(tmp_path / "a.parquet", content)).batches()
+    assert batch["amount"].to_pylist() == [1.0, None, 101.0]
+    assert ids.to_pydict() == {"order": ["x", "y", "z"], "contract_faults": [None, "amount, colour", "amount"]}
+    good = write(tmp_path / "b.parquet", table(order=["x", "y", "z"]))
+    ((_, ids),) = guarded("refuse", good).batches()
+    assert ids.to_pydict() == {"order": ["x", "y", "z"]}
+
+
 def test_what_is_no_table_is_refused(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and nothing else")
     (tmp_path / "a.txt").write_text("x")
@@ -154,7 +208,7 @@ def test_rows_are_staged_in_the_spans_that_they_come_from(tmp_path, case):
 
 
 def test_arrays_say_what_is_missing_as_the_signature_does():
-    from operations.batch.prediction import to_arrays
+    from operations.batch.files import to_arrays
 
     batch = pa.record_batch(
         {

@@ -1,5 +1,6 @@
 """Streaming prediction with a small real model: an endless source in Beam's TestStream, and a directory."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -127,6 +128,48 @@ def test_files_of_each_kind_are_answered_alike_and_a_damaged_one_is_a_dead_lette
     for kind in range(3):
         assert [{name: row[name] for name in ROWS[0]} for row in rows[3 * kind : 3 * kind + 3]] == ROWS
     assert [letter["origin"] for letter in dead(job)] == ["c.jsonl:3", "d.parquet"]
+
+
+BAD = [
+    {"order": "o1", "amount": None, "count": 3, "colour": "blue"},
+    {"order": "o2", "amount": 1.0, "count": 3, "colour": "red"},
+    {"order": "o3", "amount": 5000.0, "count": 3, "colour": None},
+]
+GUARD = {"required": frozenset(), "contract": small_model.CONTRACT}
+
+
+def answered(job: streaming.Job, folder: Path) -> tuple[streaming.Tally, dict[str, dict]]:
+    folder.mkdir()
+    (folder / "a.jsonl").write_text("\n".join(map(json.dumps, BAD)))
+    tally = streaming.Directory(folder, job, LOCAL).watch(0.01, idle_seconds=0)
+    return tally, {row[streaming.ID]: row for row in logged(job)}
+
+
+def test_rows_that_break_the_contract_are_dead_letters_and_logged_unanswered(job, tmp_path):
+    tally, rows = answered(dataclasses.replace(job, **GUARD), tmp_path / "in")
+
+    assert (tally.rows, tally.dead) == (1, 2)
+    one, three = dead(job)
+    for fault in ("`amount` in row 0 is missing", "`colour` in row 0 is 'blue' (allowed: one of red, green)"):
+        assert fault in one["reason"]
+    assert "`amount` in row 0 is 5000.0 (allowed: a number from 0 to 1000)" in three["reason"]
+    assert {name: row["request_refused"] for name, row in rows.items()} == {"o1": True, "o2": False, "o3": True}
+    assert {name: row["contract_faults"] for name, row in rows.items()} == {
+        "o1": "amount, colour", "o2": None, "o3": "amount"
+    }  # fmt: skip
+    assert [rows[name].get("probability") is None for name in ("o1", "o2", "o3")] == [True, False, True]
+    assert (rows["o1"]["colour"], rows["o3"]["amount"]) == ("blue", 5000.0)
+    assert {row["request_caller"] for row in rows.values()} == {"stream"}
+
+
+def test_rows_that_break_the_contract_are_answered_and_marked_where_they_are_flagged(job, tmp_path):
+    tally, rows = answered(dataclasses.replace(job, **GUARD, flags=True), tmp_path / "in")
+
+    assert (tally.rows, tally.dead) == (3, 0)
+    assert {name: row["contract_faults"] for name, row in rows.items()} == {
+        "o1": "amount, colour", "o2": None, "o3": "amount"
+    }  # fmt: skip
+    expect_scores(list(rows.values()))
 
 
 def test_files_arrive_later_and_none_is_answered_twice_also_after_a_restart(job, tmp_path):

@@ -150,6 +150,17 @@ def test_a_window_that_makes_no_sense_is_refused_before_anything_is_loaded():
     assert "data.window" in refusal("data.window=all")
 
 
+@pytest.mark.parametrize(("text", "mode"), [("off", "off"), ("flag", "flag"), ("refuse", "refuse")])
+def test_a_word_is_a_word(text: str, mode: str):
+    """YAML 1.1 would read off as false."""
+    assert project.load(LOCAL, [f"serving.validation={text}"]).serving.validation == mode
+
+
+def test_true_and_false_are_truth_values():
+    assert project.load(LOCAL, ["cache=false"]).cache is False
+    assert project.load(LOCAL, ["cache=True"]).cache is True
+
+
 @pytest.mark.parametrize("window", ["1:6", "10:12", "newest-5:newest"])
 def test_a_window_needs_no_quotes(window):
     """YAML 1.1 would read 1:6 as the number 66."""

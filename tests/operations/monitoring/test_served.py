@@ -13,6 +13,7 @@ from operations.monitoring.served import (
     Period,
     ServedError,
     arrived,
+    callers,
     period_before,
     period_of,
     periods,
@@ -142,6 +143,27 @@ def test_answers_that_nobody_saw_are_read_only_when_they_are_asked_for(tmp_path)
     assert set(served(tmp_path, today)["prediction_id"]) == {str(NIGHT), "a", "c"}
     assert list(served(tmp_path, today, shadow=True)["prediction_id"]) == ["b"]
     assert list(served(tmp_path, today, version=2)["prediction_id"]) == ["c"]
+
+
+def test_refused_rows_are_read_only_when_they_are_asked_for_and_their_callers_are_counted(tmp_path):
+    log(tmp_path, NIGHT)  # as it was written before anything was refused
+    today = Period(NIGHT - timedelta(hours=1), NIGHT + timedelta(hours=1))
+    assert len(served(tmp_path, today, refused=True)) == 0
+    facts = {
+        "request_refused": pd.array([True, True, True, False, None], "boolean"),
+        "contract_faults": ["size, colour", "size", None, "size", None],
+        "request_caller": ["a shop", None, "a till", "a till", "a till"],
+    }
+    rows = {"prediction_id": list("abcde"), "time": [NIGHT] * 5, "model_version": [1] * 5}
+    pd.DataFrame({**rows, **facts}).to_parquet(tmp_path / "day" / "9.parquet")
+
+    assert set(served(tmp_path, today)["prediction_id"]) == {str(NIGHT), "d", "e"}
+    refused = served(tmp_path, today, refused=True)
+    assert list(refused["prediction_id"]) == ["a", "b", "c"]
+    assert callers(refused, "size") in ("a shop (1), unknown callers (1)", "unknown callers (1), a shop (1)")
+    assert callers(refused, "colour") == "a shop (1)"
+    assert callers(refused, "weight") == ""
+    assert callers(pd.concat([refused] * 3), "size", most=1).endswith(" (3) and 1 more")
 
 
 def payload(ids: list[str], at: float, seconds: float | None) -> Payload:

@@ -8,14 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from operations.monitoring import measure
-from operations.monitoring.reference import Reference
 from operations.monitoring.served import period_of
 from operations.serving import payload_log
-from pipeline import settings_file, store
-from pipeline.recorder import open_store
-from pipeline.run_record import RunRecord
-from tests.world import ROOT
 
 pytestmark = pytest.mark.component
 DAY = datetime(2013, 7, 1, tzinfo=UTC)
@@ -36,25 +30,6 @@ def log(settings, day: datetime, versions: np.ndarray, together: bool = False, f
     table = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
     table = table.set_column(1, payload_log.TIME, table[payload_log.TIME].cast(pa.timestamp("us", tz="UTC")))
     payload_log.write(Path(settings.payloads), table, f"all-{day:%Y%m%d}")
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return settings_file.load(
-        ROOT / "config" / "local.yaml", [f"workspace={tmp_path}", "monitoring.fewest_rows=1000", "alerts.webhook=false"]
-    )
-
-
-@pytest.fixture
-def monitor(settings, monkeypatch):
-    from tensorflow_metadata.proto.v0 import statistics_pb2
-
-    def nothing_known(_settings, _reader, version):
-        nothing = statistics_pb2.DatasetFeatureStatisticsList(datasets=[statistics_pb2.DatasetFeatureStatistics()])
-        return Reference(str(version), version, RunRecord(run_id="r", started=DAY), nothing, nothing, None)
-
-    monkeypatch.setattr(measure, "reference", nothing_known)
-    return measure.Monitor(settings, open_store(store.connection(settings)))
 
 
 def test_a_version_that_came_at_noon_is_not_blamed_for_having_seen_no_morning(settings, monitor):

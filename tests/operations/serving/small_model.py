@@ -103,11 +103,24 @@ def example(row: dict) -> bytes:
     return tf.train.Example(features=features).SerializeToString()
 
 
-def push(source: Path, registry: Path, version: int) -> Path:
+# A contract for the model's columns, in the form in which versions carry it.
+CONTRACT = {
+    "columns": [
+        {"name": "amount", "required": True, "range": [0, 1000]},
+        {"name": "count", "required": False, "range": [0, 100]},
+        {"name": "colour", "required": False, "values": ["red", "green"]},
+    ]
+}
+
+
+def push(source: Path, registry: Path, version: int, contract: dict | None = None) -> Path:
     """Copies a model into a folder of versions as a Pusher does: under another name first."""
     registry.mkdir(parents=True, exist_ok=True)
     temporary = registry / f".copying-{version}"
     shutil.copytree(source, temporary)
+    if contract is not None:
+        (temporary / "assets.extra").mkdir(exist_ok=True)
+        (temporary / "assets.extra" / "contract.json").write_text(json.dumps(contract))
     return temporary.rename(registry / str(version))
 
 

@@ -138,7 +138,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     ).get_concrete_function(**{name: tf.TensorSpec([None, 1], kind, name) for name, kind in kinds.items()})
     tf.saved_model.save(tf.Module(), str(folder / "model"), signatures={"predict_raw": score})
-    push(folder / "model", folder / "models" / "late-flights", 7)
+    distance = {"name": "distance", "required": True, "range": [0, 9999]}
+    contract = {"columns": [{"name": "carrier", "required": True}, distance]}
+    push(folder / "model", folder / "models" / "late-flights", 7, contract)
     return folder
 
 
@@ -164,6 +166,7 @@ def test_the_command_measures_real_rows_and_plans_for_a_load(workspace: Path) ->
         assert each["failed"] == 0
         assert 0 < each["p50_ms"] <= each["p95_ms"] <= each["p99_ms"]
         assert each["cpu_ms"] > 0
+        assert each["unchecked_per_second"] > 0
         assert each["of_bare"] == pytest.approx(each["requests_per_second"] / bare[each["rows"]])
     for each in document["plans"]:
         assert each["replicas"] * each["per_replica"] >= 130_000

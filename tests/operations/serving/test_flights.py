@@ -5,6 +5,7 @@ A real run, the real command line, the real service; compared flight by flight.
 
 import json
 import shutil
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -107,8 +108,23 @@ def test_the_service_gives_the_same_scores(settings, flights, in_process):
         )
         with urllib.request.urlopen(request, timeout=120) as answer:
             predictions = json.load(answer)["predictions"]
+        refused = [_refused(f"{request.full_url}", row) for row in ({}, {**rows[0], "carrier": "ZZ", "temp": 99999})]
+    # The version carries the contract that it was trained with.
+    assert {fault["column"] for fault in refused[0]["faults"]} >= {"carrier", "distance", "origin"}
+    assert [(fault["column"], fault["value"]) for fault in refused[1]["faults"]] == [("carrier", "ZZ"), ("temp", 99999)]
+    assert "one of 9E, AA" in refused[1]["error"]
+    assert "a number from -40 to 130" in refused[1]["error"]
     scores = [float(np.ravel(list(each.values()) if isinstance(each, dict) else each)[0]) for each in predictions]
     expect_same(dict(zip(flights["flight_id"].to_pylist(), scores, strict=True)), in_process)
+
+
+def _refused(url: str, row: dict) -> dict:
+    """The body of the error that a row is refused with."""
+    request = urllib.request.Request(url, json.dumps({"instances": [row]}).encode())
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=120)
+    assert caught.value.code == 400
+    return json.load(caught.value)
 
 
 def test_a_stream_of_files_gives_the_same_scores(world, settings, flights, in_process, tmp_path):
@@ -195,6 +211,14 @@ def test_files_that_cannot_be_used_are_named_with_their_column(world, flights, t
             ),
             "column distance is string, and",
         ),
+        "renamed.parquet": (
+            flights.set_column(
+                flights.schema.get_field_index("origin"),
+                "origin",
+                pa.array(["XXX", *flights["origin"].to_pylist()[1:]]),
+            ),
+            "because 1 of its rows break the contract of the version (rows are counted from 0): `origin` in row 0 is",
+        ),
     }
     for name, (table, message) in cases.items():
         pq.write_table(table, tmp_path / name)
@@ -220,6 +244,11 @@ def test_after_a_rollback_every_way_asks_the_model_that_is_served(world, setting
     assert isinstance(change, dict)
     assert change["seconds"] < 10
     assert change["restores"] == before.number
+    carried = [
+        (Path(settings.pushed) / str(number) / "assets.extra" / "contract.json").read_text()
+        for number in (before.number, change["number"])
+    ]
+    assert carried[0] == carried[1]
 
     for way in ([str(file)], ["--window", SPAN]):
         told, table = predicted(world, tmp_path, *way)

@@ -64,6 +64,9 @@ def test_every_row_is_written_with_its_missing_values_as_null(tmp_path: Path) ->
             "model_version": 3,
             "shadow": False,
             "seconds": None,
+            "contract_faults": None,
+            "request_refused": False,
+            "request_caller": None,
             "amount": 1.5,
             "colour": "red",
             "count": 7,
@@ -75,6 +78,9 @@ def test_every_row_is_written_with_its_missing_values_as_null(tmp_path: Path) ->
             "model_version": 3,
             "shadow": False,
             "seconds": None,
+            "contract_faults": None,
+            "request_refused": False,
+            "request_caller": None,
             "amount": None,
             "colour": None,
             "count": None,
@@ -87,12 +93,38 @@ def test_every_row_is_written_with_its_missing_values_as_null(tmp_path: Path) ->
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_refused_rows_share_a_file_with_answered_ones_and_have_no_answer(tmp_path: Path) -> None:
+    writer, _ = log(tmp_path)
+    writer.offer(dataclasses.replace(payload(0, moment=NOON), caller="a shop"))
+    refused = {"faults": ["amount", None], "refused": True, "caller": "another"}
+    writer.offer(dataclasses.replace(payload(1, moment=NOON), **refused))
+    writer.offer(payload(2, moment=NOON))
+    writer.close()
+    (file,) = files(tmp_path)
+    rows = pq.read_table(file).to_pylist()
+    assert [row["request_refused"] for row in rows] == [False, False, True, True, False, False]
+    assert [row["contract_faults"] for row in rows] == [None, None, "amount", None, None, None]
+    assert [row["request_caller"] for row in rows] == ["a shop"] * 2 + ["another"] * 2 + [None] * 2
+    assert [row["probability"] for row in rows] == [0.25, 0.75, None, None, 0.25, 0.75]
+    assert [row["amount"] for row in rows] == [1.5, None] * 3
+
+
+def test_who_asks_can_be_left_out(tmp_path: Path) -> None:
+    writer, _ = log(tmp_path, exclude=("request_caller",))
+    writer.offer(dataclasses.replace(payload(), caller="10.0.0.3"))
+    writer.close()
+    assert "request_caller" not in pq.read_schema(files(tmp_path)[0]).names
+
+
 def test_excluded_columns_are_not_in_the_file(tmp_path: Path) -> None:
     writer, _ = log(tmp_path, exclude=("colour", "amount"))
     writer.offer(payload())
     writer.close()
     names = pq.read_schema(files(tmp_path)[0]).names
-    assert names == ["prediction_id", "time", "model_version", "shadow", "seconds", "count", "probability"]
+    assert names == [
+        "prediction_id", "time", "model_version", "shadow", "seconds", "contract_faults", "request_refused",
+        "request_caller", "count", "probability",
+    ]  # fmt: skip
 
 
 def test_files_are_closed_by_rows_and_no_row_is_lost(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """TensorFlow Serving's REST protocol against a live server: its documentation's examples, and what clients rely on."""
 
 import base64
+import gzip
 import json
 
 import httpx
@@ -189,7 +190,7 @@ def test_answers_say_which_version_answered_and_how_the_request_is_called(client
         ("POST", "/v1/models/shop/versions/" + "9" * 5000 + ":predict", {}, 404, "is no version"),
         ("GET", "/", {}, 404, "/openapi.json"),
         ("POST", "/v1/models/shop:predict", {"content-type": "text/csv"}, 415, "text/csv"),
-        ("POST", "/v1/models/shop:predict", {"content-encoding": "gzip"}, 415, "gzip"),
+        ("POST", "/v1/models/shop:predict", {"content-encoding": "br"}, 415, "br"),
     ],
 )
 def test_wrong_address_method_or_type_says_what_would_be_right(client, method, path, headers, status, word):
@@ -215,6 +216,52 @@ def test_too_many_rows_and_too_many_bytes_are_413(client, shop):
         assert "200000 bytes" in answer.json()["error"]
         assert answer.headers["connection"] == "close"
     assert httpx.post(f"{shop.url}/v1/models/shop:predict", json={"instances": [{}]}).status_code == 200
+
+
+def test_a_body_of_gzip_is_read_on_both_protocols_in_any_pieces(client):
+    headers = {"content-encoding": "gzip", "content-type": "application/json"}
+    plain = json.dumps({"instances": ROWS}).encode()
+    middle = len(plain) // 2
+    members = gzip.compress(plain[:middle]) + gzip.compress(plain[middle:])
+    expected = client.post("/v1/models/shop:predict", content=plain).json()
+    pieces = [members[start : start + 7] for start in range(0, len(members), 7)]
+    for content in (gzip.compress(plain), members, iter(pieces)):
+        answer = client.post("/v1/models/shop:predict", content=content, headers=headers)
+        assert (answer.status_code, answer.json()) == (200, expected)
+    tensor = {"inputs": [{"name": "amount", "datatype": "FP32", "shape": [1], "data": [1.0]}]}
+    packed = gzip.compress(json.dumps(tensor).encode())
+    assert client.post("/v2/models/shop/infer", content=packed, headers=headers).status_code == 200
+
+
+def test_a_body_of_gzip_is_limited_by_what_it_unpacks_to(client):
+    headers = {"content-encoding": "gzip"}
+    bomb = gzip.compress(b" " * 500_000_000)
+    assert len(bomb) < 600_000
+    # Half a megabyte of it is beyond the limit by itself; so it comes in members that are not.
+    small = gzip.compress(b" " * 150_000_000)
+    assert len(small) < 200_000
+    for content in (bomb, small, gzip.compress(b" " * 150_000) * 2):
+        answer = client.post("/v1/models/shop:predict", content=content, headers=headers)
+        assert answer.status_code == 413
+        assert "200000 bytes" in answer.json()["error"]
+    fits = gzip.compress(json.dumps({"instances": [{}]}).encode().ljust(200_000))
+    assert client.post("/v1/models/shop:predict", content=fits, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b'{"instances": [{}]}', "gzip"),
+        (gzip.compress(b'{"instances": [{}]}')[:-9], "gzip"),
+        (gzip.compress(b'{"instances": [{}]}') + b"more", "gzip"),
+        (b"", "empty"),
+        (gzip.compress(b""), "empty"),
+    ],
+)
+def test_what_is_no_gzip_is_400(client, content, word):
+    answer = client.post("/v1/models/shop:predict", content=content, headers={"content-encoding": "gzip"})
+    assert answer.status_code == 400
+    assert word in answer.json()["error"]
 
 
 def test_endless_body_is_cut_off(shop):
