@@ -211,7 +211,9 @@ class Witness:
         if self._payloads is not None and record.version is not None and self._payloads.is_dir():
             files = sorted(file for file in self._payloads.rglob("*.parquet") if not file.name.startswith("."))
             counted = _attempt(
-                lambda: statistics.count(files, like, {"model_version": str(record.version)}), missing, "serving"
+                lambda: statistics.count(files, like, {"model_version": str(record.version)}, ["request_refused"]),
+                missing,
+                "serving",
             )
             if counted is not None:
                 return counted, f"{counted.rows:,} rows that a server logged"

@@ -110,13 +110,16 @@ def _column(feature: Any, rows: int) -> Column:
     )
 
 
-def count(files: Sequence[Path], like: Statistics, only: Mapping[str, str] | None = None) -> Statistics | None:
+def count(
+    files: Sequence[Path], like: Statistics, only: Mapping[str, str] | None = None, without: Sequence[str] = ()
+) -> Statistics | None:
     """Counts the same from Parquet files, of the columns that they share with other statistics.
 
     Args:
         files: such as a log of what a server was asked.
         like: says which columns, and the edges of their histograms.
         only: count rows in which these columns have these values, as text.
+        without: leave out rows in which one of these columns is true; a file need not have them.
 
     Returns:
         None if there is no such row, or no such column.
@@ -131,9 +134,11 @@ def count(files: Sequence[Path], like: Statistics, only: Mapping[str, str] | Non
         names = set(pq.read_schema(file).names)
         if not set(only) <= names:
             continue
-        table = pq.read_table(file, columns=[name for name in (*like.columns, *only) if name in names])
+        table = pq.read_table(file, columns=[name for name in (*like.columns, *only, *without) if name in names])
         for name, value in only.items():
             table = table.filter(pc.equal(table.column(name).cast(pa.string()), value))
+        for name in names.intersection(without):
+            table = table.filter(pc.invert(pc.coalesce(table.column(name), False)))
         tables.append(table.select([name for name in table.column_names if name in like.columns]))
     tables = [table for table in tables if table.num_columns]
     table = pa.concat_tables(tables, promote_options="permissive") if tables else None

@@ -20,12 +20,14 @@ ROWS = 2400
 INPUTS = {"carrier": Column("carrier", "string", (None, 1)), "distance": Column("distance", "float32", (None, 1))}
 
 
-def log(settings, name: str, rows: int, carrier: str, distance: float | None = None, **facts) -> None:
+def log(
+    settings, name: str, rows: int, carrier: str, distance: float | None = None, day: datetime = DAY, **facts
+) -> None:
     """A day of requests of one row each, evenly spread; without a distance, each has one of its own."""
     carriers = np.full((rows, 1), carrier, object)
     distances = np.linspace(100, 1300, rows) if distance is None else np.full(rows, distance)
     columns = {"carrier": carriers, "distance": distances.astype(np.float32).reshape(-1, 1)}
-    times = DAY.timestamp() + np.linspace(0, 86_000, rows)
+    times = day.timestamp() + np.linspace(0, 86_000, rows)
     answers = {"probability": np.full((rows, 1), 0.2, np.float32)}
     payload = Payload([f"{name}-{row}" for row in range(rows)], times, 1, INPUTS, columns, None, answers, **facts)
     payload_log.write(Path(settings.payloads), payload_log.as_table(payload), name)
@@ -42,11 +44,13 @@ def signals(window: Window) -> dict[tuple[str, str], Signal]:
 
 
 def test_refused_rows_are_seen_with_their_callers_and_change_nothing_else(settings, monitor):
+    log(settings, "yesterday", ROWS, "UA", day=DAY - timedelta(days=1))
+    (before,) = monitor.measure(period_of(DAY - timedelta(days=1), "day"))
     log(settings, "answered", ROWS, "UA")
-    (without,) = monitor.measure(PERIOD)
+    (without,) = monitor.measure(PERIOD, [before])
     refuse(settings, "refused", 280, "web shop")
     refuse(settings, "more", 20, "till 3")
-    (window,) = monitor.measure(PERIOD)
+    (window,) = monitor.measure(PERIOD, [before])
 
     assert (window.rows, window.refused) == (ROWS, 300)
     assert monitor.counted(PERIOD) == {"1": (ROWS, 0)}

@@ -71,11 +71,16 @@ def test_counting_parquet_gives_the_same_figures(written, tmp_path):
                 "size": pa.array([1.0, 3.0, None, 100.0]),
                 "colour": [["red"], ["red"], [], ["green"]],
                 "unasked": [1, 2, 3, 4],
+                "refused": [None, False, None, False],
             }
         ),
         log,
     )
-    found = statistics.count([log], like, {"model_version": "7"})
+    refused = pa.table({"model_version": [7], "size": [9000.0], "colour": [["grey"]], "refused": [True]})
+    pq.write_table(refused, tmp_path / "refused.parquet")
+    files = [log, tmp_path / "refused.parquet"]
+    assert statistics.count(files, like, {"model_version": "7"}).rows == 4
+    found = statistics.count(files, like, {"model_version": "7"}, ["refused", "of nobody"])
     assert found is not None
     assert (found.rows, set(found.columns)) == (3, {"size", "colour"})
     assert (found.columns["size"].mean, found.columns["size"].present) == (2.0, 2)
