@@ -10,7 +10,7 @@ from ml_metadata.proto import metadata_store_pb2
 from operations.ledger import LedgerError
 from operations.reproduction import circumstances
 from operations.reproduction.circumstances import Difference, ReproductionError
-from pipeline import settings_file
+from pipeline import settings_file, stamp
 from tests.operations.ledger.seeding import Seeder, sqlite
 
 pytestmark = pytest.mark.unit
@@ -215,3 +215,15 @@ def test_a_model_from_the_cache_names_the_run_that_trained_it(seeder, recorded):
 
     assert circumstances.original(store, "20130701-0930-first").trained_by is None
     assert circumstances.original(store, "20130701-0931-again").trained_by == "20130701-0930-first"
+
+
+def test_another_commit_with_the_same_sources_is_a_note_on_whose_it_is(recorded, tmp_path):
+    here = settings_file.load(LOCAL, [f"workspace={tmp_path}", f"data.spans={tmp_path / 'spans'}"])
+    (tmp_path / "spans" / "span-009").mkdir(parents=True)
+    own = {"use_case_commit": "a" * 40, "use_case_dirty": False, "commit": "f" * 40, "dirty": False}
+    original = dataclasses.replace(recorded(**own), sources=stamp.sources_of(here))
+
+    first, second, *_ = circumstances.compare(original, here).notes
+
+    assert first.startswith(f"The run's code was commit {'a' * 12}, and this is ")
+    assert second.startswith(f"The run's Flightdeck was commit {'f' * 12}, and this is ")
