@@ -74,10 +74,10 @@ def without_extremes(
     for name, (lowest, highest) in trained.items():
         if name not in rows.columns:
             continue
-        numbers = pd.to_numeric(rows[name], errors="coerce").astype("float64")
+        numbers = pd.Series(pd.to_numeric(rows[name], errors="coerce"), dtype="float64")
         by_request = numbers.groupby(requests)
-        low = by_request.agg("min").nsmallest(settings.fewest_requests).max()
-        high = by_request.agg("max").nlargest(settings.fewest_requests).min()
+        low = pd.Series(by_request.min()).nsmallest(settings.fewest_requests).max()
+        high = pd.Series(by_request.max()).nlargest(settings.fewest_requests).min()
         kept[name] = rows[name].mask((numbers < min(low, lowest)) | (numbers > max(high, highest)))
     return kept
 

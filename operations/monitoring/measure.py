@@ -77,7 +77,7 @@ class Monitor:
         answered = rows_by_window(period, before)
         # Of all versions together: one that came in the middle of a window has seen only its evening, or its weekend,
         # and one that left has not lost its users.
-        last = pd.concat([each[[TIME, VERSION]] for each in (rows, refused)]).sort_values(TIME).iloc[-1]
+        last = pd.concat([each.loc[:, [TIME, VERSION]] for each in (rows, refused)]).sort_values(TIME).iloc[-1]
         latest = self.reference(int(last[VERSION]))
         of_the_data = [
             *self._of_the_data(rows, refused, latest, truth, self._good(answered, faulty)),
@@ -108,7 +108,7 @@ class Monitor:
         """How many requests of a period `measure` would look at, and how many of them have a label, by version."""
         rows, refused = (self._rows(period, refused=each, columns=(VERSION, ID)) for each in (False, True))
         known = self._arrived() if len(rows) else None
-        labelled = rows[ID].isin([] if known is None else known.index)
+        labelled = rows[ID].isin([] if known is None else known.index.to_list())
         none = {str(version): (0, 0) for version in refused[VERSION].unique()}
         return none | {str(version): (len(each), int(each.sum())) for version, each in labelled.groupby(rows[VERSION])}
 
