@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.cluster.project import Project
 from tests.deploy.kustomize import MANIFESTS, OVERLAYS
@@ -26,10 +25,17 @@ NAMESPACES = ("kubeflow", "flightdeck")
 
 @dataclasses.dataclass(frozen=True)
 class Applied:
-    """What kubectl said when an overlay was applied, and when the same was applied once more."""
+    """What kubectl said when an overlay was applied, and when the same was applied once more.
+
+    Attributes:
+        first: its lines, one for each object.
+        second: likewise.
+        generations: disruption budget -> how many times its specification was set.
+    """
 
     first: list[str]
     second: list[str]
+    generations: dict[str, int]
 
 
 @pytest.fixture(scope="session")
@@ -99,7 +105,8 @@ def prepared(cluster: Cluster) -> Iterator[None]:
     made = []
     with contextlib.ExitStack() as stack:
         for file in programs.definitions():
-            name = yaml.safe_load(file.read_text())["metadata"]["name"]
+            group, _, plural = file.stem.partition("_")  # as every generator of definitions names its files
+            name = f"{plural}.{group}"
             if not cluster.has("customresourcedefinition", name):
                 # Too long for the annotation in which kubectl's own way of applying keeps them.
                 cluster.kubectl("create", f"--filename={file}")
@@ -159,7 +166,9 @@ def _secret(name: str, namespace: str, values: dict[str, str]) -> dict[str, Any]
 def _apply_twice(cluster: Cluster, overlay: Path) -> Applied:
     apply = ("apply", "--validate=strict", f"--kustomize={overlay}")
     first = cluster.kubectl(*apply).splitlines()
-    return Applied(first, cluster.kubectl(*apply).splitlines())
+    second = cluster.kubectl(*apply).splitlines()
+    budgets = cluster.get("poddisruptionbudgets", namespace="flightdeck")["items"]
+    return Applied(first, second, {each["metadata"]["name"]: each["metadata"]["generation"] for each in budgets})
 
 
 def _remove(cluster: Cluster, overlay: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -37,7 +38,7 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def desk(cluster, image, applied):
+def desk(cluster, image, applied) -> Iterator[Desk]:
     # Only the rounds that a test starts.
     suspended = json.dumps({"spec": {"suspend": True}})
     cluster.kubectl("patch", "cronjob", "flightdeck-watch", f"--namespace={NAMESPACE}", f"--patch={suspended}")
@@ -73,6 +74,7 @@ def task_by_task(cluster: Cluster, compiled) -> str:
     for task in pipeline.tasks():
         cluster.apply(pipeline.job(task))
         cluster.job(task, NAMESPACE, seconds=900)
+        cluster.kubectl("delete", "job", task, f"--namespace={NAMESPACE}")
     return pipeline.run_id
 
 
@@ -113,12 +115,15 @@ def test_the_run_pushed_a_version_into_the_claim(desk, run, project):
 
 
 @pytest.fixture(scope="module")
-def kfp(cluster, image, run) -> str:
+def kfp(cluster, image, run) -> Iterator[str]:
     """Where kubectl finds the API of Kubeflow Pipelines; only after `run`, which asks whether the cluster has it."""
-    if not cluster.has("service", "ml-pipeline", NAMESPACE):
-        cluster.apply(*kfp_server(image))
+    ours = [] if cluster.has("service", "ml-pipeline", NAMESPACE) else kfp_server(image)
+    if ours:
+        cluster.apply(*ours)
         wait_until_ready(cluster, "ml-pipeline")
-    return f"/api/v1/namespaces/{NAMESPACE}/services/ml-pipeline:8888/proxy/apis/v2beta1"
+    yield f"/api/v1/namespaces/{NAMESPACE}/services/ml-pipeline:8888/proxy/apis/v2beta1"
+    for each in ours:
+        cluster.kubectl("delete", each["kind"], each["metadata"]["name"], f"--namespace={NAMESPACE}", "--now")
 
 
 def test_the_loop_sees_a_new_span_and_submits_a_run(cluster, desk, kfp, small_spans):
@@ -127,6 +132,7 @@ def test_the_loop_sees_a_new_span_and_submits_a_run(cluster, desk, kfp, small_sp
     cluster.kubectl("create", "job", "round", "--from=cronjob/flightdeck-watch", f"--namespace={NAMESPACE}")
 
     printed = cluster.job("round", NAMESPACE, seconds=600)
+    cluster.kubectl("delete", "job", "round", f"--namespace={NAMESPACE}")
 
     events = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     assert [each["text"] for each in events if each["kind"] == "problem"] == []
