@@ -43,11 +43,15 @@ labs:  ## Make the environment for the labs, and list them
 test: setup-dev  ## Run every test, and report the coverage
 	@rm -f .coverage .coverage.*
 	@COVERAGE_PROCESS_START='$(CURDIR)/pyproject.toml' COVERAGE_FILE='$(CURDIR)/.coverage' $(PYTEST) --cov --cov-report=term --cov-report=xml --durations=10 -m "unit"
-	@COVERAGE_PROCESS_START='$(CURDIR)/pyproject.toml' COVERAGE_FILE='$(CURDIR)/.coverage' $(PYTEST) --numprocesses 2 --dist loadscope --cov --cov-append --cov-report=term --cov-report=xml --durations=15 -m "not unit and not kubeflow and not labs"
+	@COVERAGE_PROCESS_START='$(CURDIR)/pyproject.toml' COVERAGE_FILE='$(CURDIR)/.coverage' $(PYTEST) --numprocesses 2 --dist loadscope --cov --cov-append --cov-report=term --cov-report=xml --durations=15 -m "not unit and not kubeflow and not cluster and not labs"
 
 .PHONY: kubeflow-test
 kubeflow-test: setup-dev  ## Run the compiled pipeline in containers, with a Docker engine and MariaDB of its own
 	@$(PYTEST) --durations=10 -m kubeflow
+
+.PHONY: cluster-test
+cluster-test: setup-dev  ## Apply the manifests to a real Kubernetes (KUBECONFIG's, or one of its own) and run pods on it
+	@$(PYTEST) --durations=10 -m cluster
 
 .PHONY: labs-test
 labs-test: setup-dev  ## Run every lab: solutions pass, every wrong answer fails for its own reason

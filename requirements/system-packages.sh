@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what no Python wheel brings, from the distribution:
-# system-packages.sh python|compiler|headers|build|docker|mariadb|kubernetes|browser
+# system-packages.sh python|compiler|headers|build|docker|mariadb|kubernetes|cluster|browser
 set -euo pipefail
 
 case ${1:-} in
@@ -13,8 +13,14 @@ case ${1:-} in
     # For a machine without a recent kubectl. That of Debian 12 is of 2020 and does not know Kustomize's components, so
     # Kustomize is built from its release (into .tools/kustomize), for which Debian's Go suffices.
     kubernetes) packages=(golang-go) ;;
+    # A node of the tests' own cluster. An engine of Docker's own packages brings containerd and runc itself.
+    cluster)
+        packages=(etcd-server containernetworking-plugins iptables iproute2)
+        command -v containerd >/dev/null || packages+=(containerd)
+        command -v runc >/dev/null || packages+=(runc)
+        ;;
     browser) packages=(chromium fonts-dejavu-core) ;;
-    *) echo "usage: system-packages.sh python|compiler|headers|build|docker|mariadb|kubernetes|browser" >&2; exit 2 ;;
+    *) echo "usage: system-packages.sh python|compiler|headers|build|docker|mariadb|kubernetes|cluster|browser" >&2; exit 2 ;;
 esac
 
 install_kustomize() {

@@ -121,7 +121,7 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def install(packages: str) -> None:
-    """Installs a group of packages of the distribution: ``docker``, ``mariadb`` or ``browser``.
+    """Installs a group of packages of the distribution: ``docker``, ``mariadb``, ``cluster`` or ``browser``.
 
     Raises:
         ServiceError: that failed.

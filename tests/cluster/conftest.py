@@ -1,0 +1,182 @@
+"""A real Kubernetes: the one that KUBECONFIG names, or one that the tests start; with the overlays applied to it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.project import Project
+from tests.deploy.kustomize import MANIFESTS, OVERLAYS
+from tests.services.daemon import ServiceError, one_at_a_time
+from tests.services.kubernetes import images, own_cluster, programs
+from tests.services.kubernetes.cluster import Cluster
+
+IMAGE_VARIABLE = "FLIGHTDECK_TEST_IMAGE"
+NAMESPACES = ("kubeflow", "flightdeck")
+
+
+@dataclasses.dataclass(frozen=True)
+class Applied:
+    """What kubectl said when an overlay was applied, and when the same was applied once more.
+
+    Attributes:
+        first: its lines, one for each object.
+        second: likewise.
+        generations: disruption budget -> how many times its specification was set.
+    """
+
+    first: list[str]
+    second: list[str]
+    generations: dict[str, int]
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[tuple[Cluster, str]]:
+    """A cluster, and the name of the image of Flightdeck that its nodes have."""
+    if os.environ.get("KUBECONFIG"):
+        yield _given()
+        return
+    with one_at_a_time():
+        made = images.build(os.environ.get(IMAGE_VARIABLE))
+    with own_cluster.running(made, Project(MANIFESTS).image_of("StatefulSet", "flightdeck-metadata")) as cluster:
+        _volume_for_the_database(cluster)
+        yield cluster, made.flightdeck
+
+
+def _given() -> tuple[Cluster, str]:
+    cluster = Cluster((shutil.which("kubectl") or str(programs.build() / "kubectl"),), ours=False)
+    image = os.environ.get(IMAGE_VARIABLE)
+    if not image:
+        raise ServiceError(f"Set {IMAGE_VARIABLE} to the image of Flightdeck that the nodes of your cluster have.")
+    if cluster.has("namespace", "flightdeck"):
+        raise ServiceError(
+            "Your cluster has a namespace `flightdeck`, which the tests would remove: set KUBECONFIG to another."
+        )
+    return cluster, image
+
+
+def _volume_for_the_database(cluster: Cluster) -> None:
+    """Our node has no provisioner of volumes, and this is what one would make; 999 is the user of MariaDB's image."""
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": "database"},
+            "spec": {
+                "capacity": {"storage": "2Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "hostPath": {"path": str(own_cluster.node_folder("database", owner=999)), "type": "Directory"},
+            },
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def cluster(place: tuple[Cluster, str]) -> Cluster:
+    return place[0]
+
+
+@pytest.fixture(scope="session")
+def image(place: tuple[Cluster, str]) -> str:
+    return place[1]
+
+
+@pytest.fixture(scope="session")
+def project(image: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The manifests with the settings that a person edits: here the image."""
+    folder = tmp_path_factory.mktemp("deploy") / "kubernetes"
+    shutil.copytree(MANIFESTS, folder)
+    project = Project(folder)
+    project.set_image(image)
+    return project
+
+
+@pytest.fixture(scope="session")
+def prepared(cluster: Cluster) -> Iterator[None]:
+    """The namespace of Kubeflow and the definitions of custom resources, as far as the cluster has them not."""
+    made = []
+    with contextlib.ExitStack() as stack:
+        for file in programs.definitions():
+            group, _, plural = file.stem.partition("_")  # as every generator of definitions names its files
+            name = f"{plural}.{group}"
+            if not cluster.has("customresourcedefinition", name):
+                # Too long for the annotation in which kubectl's own way of applying keeps them.
+                cluster.kubectl("create", f"--filename={file}")
+                made.append(f"customresourcedefinition/{name}")
+        if made:
+            stack.callback(_delete, cluster, *made)
+            cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *made)
+        if not cluster.has("namespace", "kubeflow"):
+            cluster.kubectl("create", "namespace", "kubeflow")
+            stack.callback(_delete, cluster, "namespace/kubeflow")
+        yield
+
+
+@pytest.fixture(scope="session")
+def applied(cluster: Cluster, project: Project, prepared: None) -> Iterator[dict[str, Applied]]:
+    """Every overlay, applied twice; the last one, `local`, stays."""
+    results = {}
+    *others, last = sorted(OVERLAYS, key=lambda overlay: overlay == "local")
+    for overlay in others:
+        results[overlay] = _apply_twice(cluster, project.overlay(overlay))
+        _remove(cluster, project.overlay(overlay))
+    with _secrets(cluster):
+        results[last] = _apply_twice(cluster, project.overlay(last))
+        yield results
+        _remove(cluster, project.overlay(last))
+
+
+@contextlib.contextmanager
+def _secrets(cluster: Cluster) -> Iterator[None]:
+    """What deploy/kubernetes/README.md has a person create by hand."""
+    password = secrets.token_hex(24)
+    metadata = {
+        "host": "flightdeck-metadata.flightdeck.svc",
+        "port": "3306",
+        "database": "metadata",
+        "username": "flightdeck",
+        "password": password,
+    }
+    cluster.kubectl("create", "namespace", "flightdeck")
+    cluster.apply(
+        *(_secret("flightdeck-metadata", namespace, metadata) for namespace in NAMESPACES),
+        _secret("flightdeck-metadata-root", "flightdeck", {"password": secrets.token_hex(24)}),
+    )
+    yield
+    _delete(cluster, "secret/flightdeck-metadata", "--namespace=kubeflow")
+
+
+def _secret(name: str, namespace: str, values: dict[str, str]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "stringData": values,
+    }
+
+
+def _apply_twice(cluster: Cluster, overlay: Path) -> Applied:
+    apply = ("apply", "--validate=strict", f"--kustomize={overlay}")
+    first = cluster.kubectl(*apply).splitlines()
+    second = cluster.kubectl(*apply).splitlines()
+    budgets = cluster.get("poddisruptionbudgets", namespace="flightdeck")["items"]
+    return Applied(first, second, {each["metadata"]["name"]: each["metadata"]["generation"] for each in budgets})
+
+
+def _remove(cluster: Cluster, overlay: Path) -> None:
+    if cluster.ours and overlay.name == "local":
+        return  # it ends with the cluster
+    _delete(cluster, f"--kustomize={overlay}")
+
+
+def _delete(cluster: Cluster, *what: str) -> None:
+    if what[0].startswith("--kustomize") or not cluster.ours:
+        cluster.kubectl("delete", "--ignore-not-found", *what, seconds=600)

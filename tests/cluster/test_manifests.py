@@ -1,0 +1,189 @@
+"""The overlays on a real API server: applied, applied again, bound, limited; and what they forbid is refused."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from tests.deploy.kustomize import OVERLAYS
+from tests.services.kubernetes.cluster import KubectlError, wait_for
+
+pytestmark = pytest.mark.cluster
+
+RESTRICTED = {
+    "runAsNonRoot": True,
+    "runAsUser": 10001,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+@pytest.fixture
+def manifests(project, applied):
+    """The overlay that is applied while the tests run."""
+    return project
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_is_applied_strictly_and_whole(project, applied, overlay):
+    assert len(applied[overlay].first) == project.count(overlay)
+    assert {line.split()[-1] for line in applied[overlay].first} <= {"created", "configured"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_applying_the_same_again_changes_nothing(applied, overlay):
+    said = [line for line in applied[overlay].second if not line.endswith(" unchanged")]
+
+    # kubectl sends the selector of a disruption budget every time, whatever the server has: kubectl patches it by
+    # replacing. That nothing comes of it shows in its generation.
+    assert [line for line in said if not line.startswith("poddisruptionbudget.policy/")] == []
+    assert set(applied[overlay].generations.values()) == {1}
+    assert len(said) == len(applied[overlay].generations)
+
+
+def test_every_claim_is_bound(cluster, manifests):
+    claims = [
+        (each["metadata"]["namespace"], each["metadata"]["name"]) for each in manifests.all("PersistentVolumeClaim")
+    ]
+    claims += [
+        (each["metadata"]["namespace"], f"{template['metadata']['name']}-{each['metadata']['name']}-0")
+        for each in manifests.all("StatefulSet")
+        for template in each["spec"]["volumeClaimTemplates"]
+    ]
+
+    def unbound():
+        return [
+            claim
+            for claim in claims
+            if not cluster.has("pvc", claim[1], claim[0])
+            or cluster.get("pvc", claim[1], claim[0])["status"]["phase"] != "Bound"
+        ]
+
+    assert len(claims) == 3
+    assert wait_for(lambda: not unbound(), seconds=120), unbound()
+
+
+def test_no_pod_of_ours_is_refused(cluster, manifests):
+    def pods():
+        return {
+            component: cluster.get("pods", "", "flightdeck", f"app.kubernetes.io/component={component}")["items"]
+            for component in ("metadata", "model-server")
+        }
+
+    assert wait_for(lambda: all(pods().values()), seconds=60), pods()
+    events = cluster.get("events", namespace="flightdeck")["items"]
+    assert [each["message"] for each in events if each["reason"] == "FailedCreate"] == []
+
+
+def test_a_pod_without_a_security_context_is_refused(cluster, manifests):
+    with pytest.raises(KubectlError, match=r'violates PodSecurity "restricted:latest".*runAsNonRoot'):
+        cluster.apply(pod(securityContext={}))
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule"),
+    [
+        ({"allowPrivilegeEscalation": True}, "allowPrivilegeEscalation != false"),
+        ({"capabilities": {"add": ["NET_ADMIN"]}}, "unrestricted capabilities"),
+        ({"runAsUser": 0}, "runAsUser=0"),
+        ({"seccompProfile": {"type": "Unconfined"}}, "seccompProfile"),
+    ],
+)
+def test_each_right_that_a_pod_may_not_have_is_refused(cluster, manifests, fault, rule):
+    with pytest.raises(KubectlError, match=rf'violates PodSecurity "restricted:latest".*{rule}'):
+        cluster.apply(pod(securityContext={**RESTRICTED, **fault}))
+
+
+def test_the_same_pod_without_a_fault_is_taken_and_gets_the_default_limits(cluster, manifests):
+    cluster.apply(pod())
+    (made,) = cluster.get("pod", "probe", "flightdeck")["spec"]["containers"]
+    cluster.kubectl("delete", "pod", "probe", "--namespace=flightdeck", "--now")
+
+    assert made["resources"] == {
+        "requests": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"cpu": "1", "memory": "1Gi"},
+    }
+
+
+@pytest.mark.parametrize("kind", ["LoadBalancer", "NodePort"])
+def test_a_service_that_the_outside_reaches_is_refused(cluster, manifests, kind):
+    service = copy.deepcopy(manifests.find("Service", "model-server"))
+    service["metadata"]["name"] = "open"
+    service["spec"]["type"] = kind
+
+    with pytest.raises(KubectlError, match=rf"exceeded quota: flightdeck, .*services\.{kind.lower()}s=1"):
+        cluster.apply(service)
+
+
+def test_a_container_larger_than_the_limit_is_refused(cluster, manifests):
+    with pytest.raises(KubectlError, match="maximum memory usage per Container is 16Gi, but limit is 17Gi"):
+        cluster.apply(pod(resources={"limits": {"memory": "17Gi"}}))
+
+
+def test_pods_that_together_ask_for_more_than_the_quota_are_refused(cluster, manifests):
+    large = {"limits": {"cpu": "8"}, "requests": {"cpu": "8"}}
+
+    with pytest.raises(KubectlError, match=r"exceeded quota: flightdeck, requested: .*requests\.cpu=8"):
+        cluster.apply(pod(resources=large))
+
+
+def test_more_storage_than_the_quota_is_refused(cluster, manifests):
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "large", "namespace": "flightdeck"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Gi"}}},
+    }
+    with pytest.raises(KubectlError, match=r"exceeded quota: flightdeck, requested: requests\.storage=100Gi"):
+        cluster.apply(claim)
+
+
+def test_more_gpus_than_the_quota_of_gke_are_refused(cluster, manifests):
+    quota = manifests.find("ResourceQuota", "flightdeck-gpu", overlay="gke")
+    gpus = pod(namespace="kubeflow", resources={"limits": {"nvidia.com/gpu": "2"}})
+    cluster.apply(quota)
+    try:
+        used = wait_for(lambda: cluster.get("quota", "flightdeck-gpu", "kubeflow").get("status", {}).get("used"), 60)
+        assert used == {"requests.nvidia.com/gpu": "0"}
+        with pytest.raises(KubectlError, match=r"exceeded quota: flightdeck-gpu, .*limited: .*gpu=1"):
+            cluster.apply(gpus)
+    finally:
+        cluster.kubectl("delete", "quota", "flightdeck-gpu", "--namespace=kubeflow")
+
+
+def misspelt(manifest: dict[str, Any], *path: str | int) -> dict[str, Any]:
+    """A copy in which the last field of a path has lost a letter."""
+    manifest = copy.deepcopy(manifest)
+    section: Any = manifest
+    *way, last = path
+    for step in way:
+        section = section[step]
+    section[f"{last}"[:-1]] = section.pop(last)
+    return manifest
+
+
+@pytest.mark.parametrize(
+    ("overlay", "kind", "path"),
+    [
+        ("local", "Deployment", ("spec", "template", "spec", "containers", 0, "readinessProbe")),
+        ("local", "CronJob", ("spec", "concurrencyPolicy")),
+        ("gke-kserve", "InferenceService", ("spec", "predictor", "minReplicas")),
+    ],
+)
+def test_a_misspelt_field_is_refused(cluster, manifests, overlay, kind, path):
+    (manifest, *_) = manifests.all(kind, overlay)
+
+    with pytest.raises(KubectlError, match=rf'unknown field "spec\..*{path[-1][:-1]}"'):
+        cluster.apply(misspelt(manifest, *path))
+
+
+def pod(namespace: str = "flightdeck", **container: Any) -> dict[str, Any]:
+    """A pod that is allowed unless the container says otherwise; it is never waited for."""
+    described = {"name": "probe", "image": "probe:1", "securityContext": RESTRICTED, **container}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe", "namespace": namespace},
+        "spec": {"automountServiceAccountToken": False, "containers": [described]},
+    }

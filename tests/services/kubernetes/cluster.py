@@ -1,0 +1,109 @@
+"""A Kubernetes cluster as its administrator sees it: through kubectl."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import yaml
+
+Answer = TypeVar("Answer")
+
+
+class KubectlError(RuntimeError):
+    """kubectl failed; the text is what it said."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """A cluster that answers.
+
+    Attributes:
+        command: kubectl with the arguments that lead to this cluster.
+        ours: whether it was started by the tests and ends with them; else somebody works with it.
+    """
+
+    command: tuple[str, ...]
+    ours: bool
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 300) -> str:
+        """What kubectl prints on standard output.
+
+        Raises:
+            KubectlError: it failed.
+            subprocess.TimeoutExpired: it did not end in time.
+        """
+        done = subprocess.run(
+            [*self.command, *arguments], input=stdin, capture_output=True, text=True, timeout=seconds, check=False
+        )
+        if done.returncode:
+            raise KubectlError(f"kubectl {' '.join(arguments)[:200]}: {done.stdout[-1000:]}{done.stderr[-4000:]}")
+        return done.stdout
+
+    def apply(self, *manifests: Mapping[str, Any]) -> str:
+        """Applies manifests strictly: a field that the server does not know is an error.
+
+        Raises:
+            KubectlError: one was refused.
+        """
+        return self.kubectl("apply", "--validate=strict", "--filename=-", stdin=yaml.safe_dump_all(manifests))
+
+    def get(self, kind: str, name: str = "", namespace: str = "default", labels: str = "") -> dict[str, Any]:
+        """An object, or without a name a list of them under ``items``.
+
+        Raises:
+            KubectlError: there is none of that name.
+        """
+        selected = [f"--selector={labels}"] if labels else []
+        return json.loads(
+            self.kubectl("get", kind, *([name] if name else []), f"--namespace={namespace}", *selected, "--output=json")
+        )
+
+    def has(self, kind: str, name: str, namespace: str = "default") -> bool:
+        """Whether there is an object of that name, or even a kind of that name."""
+        try:
+            self.get(kind, name, namespace)
+        except KubectlError as error:
+            if "NotFound" in str(error) or "doesn't have a resource type" in str(error):
+                return False
+            raise
+        return True
+
+    def job(self, name: str, namespace: str, seconds: float) -> str:
+        """Waits until a Job has ended, and returns what its pod printed.
+
+        Raises:
+            KubectlError: it failed or did not end in time; with what it printed and why it did not start.
+        """
+        ended = wait_for(lambda: self._ended(name, namespace), seconds)
+        try:
+            printed = self.kubectl("logs", f"job/{name}", f"--namespace={namespace}", "--tail=-1")
+        except KubectlError as error:
+            printed = str(error)
+        if ended != "Complete":
+            pods = self.kubectl("describe", "pods", f"--namespace={namespace}", f"--selector=job-name={name}")
+            raise KubectlError(f"Job {name}: {ended or 'did not end'}\n{printed[-6000:]}\n{pods[-3000:]}")
+        return printed
+
+    def _ended(self, name: str, namespace: str) -> str | None:
+        conditions = self.get("job", name, namespace).get("status", {}).get("conditions", [])
+        return next(
+            (
+                each["type"]
+                for each in conditions
+                if each["type"] in ("Complete", "Failed") and each["status"] == "True"
+            ),
+            None,
+        )
+
+
+def wait_for(ask: Callable[[], Answer], seconds: float) -> Answer:
+    """Asks until the answer is true in Python's sense, or the time is up; returns the last answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := ask()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return answer

@@ -1,0 +1,61 @@
+"""The images of the tests' own cluster: Flightdeck's, and those in place of what no registry brings here."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+from tests.services import docker_engine, image
+from tests.services.docker_engine import docker
+from tests.services.kubernetes.programs import MODULE
+
+TARGETS = ("pause", "mariadb")
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """What an engine has.
+
+    Attributes:
+        address: of the Docker engine.
+        flightdeck: the name of this checkout's image.
+        others: target -> name.
+    """
+
+    address: str
+    flightdeck: str
+    others: dict[str, str]
+
+    def names(self) -> list[str]:
+        """All of them, as containerd calls them."""
+        return [f"docker.io/library/{each}" for each in (self.flightdeck, *self.others.values())]
+
+    def archive(self) -> list[str]:
+        """A command that writes them to its standard output."""
+        return ["docker", f"--host={self.address}", "save", self.flightdeck, *self.others.values()]
+
+
+def build(flightdeck: str | None = None) -> Images:
+    """Builds them with a Docker engine, which is started if none runs.
+
+    Args:
+        flightdeck: an image that the engine has, instead of this checkout's.
+
+    Raises:
+        ServiceError: one cannot be built.
+    """
+    address = docker_engine.start()
+    base = image.ensure_base(address)
+    for target in TARGETS:
+        docker(
+            address,
+            *("build", "--quiet", "--network=host", f"--build-arg=BASE={base}", f"--target={target}"),
+            *(f"--tag={name(target)}", f"--file={MODULE / 'Dockerfile'}", str(MODULE)),
+        )
+    return Images(address, flightdeck or image.build(address), {target: name(target) for target in TARGETS})
+
+
+def name(target: str) -> str:
+    """The name of one of `TARGETS`; another version of its sources has another."""
+    sources = b"".join(path.read_bytes() for path in (MODULE / "Dockerfile", *sorted(MODULE.glob("*.sh"))))
+    return f"flightdeck-test-{target}:{hashlib.sha256(sources).hexdigest()[:12]}"
