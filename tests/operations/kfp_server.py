@@ -16,6 +16,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from email import policy
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -145,7 +146,7 @@ class KfpServer(ThreadingHTTPServer):
         executors = json_format.MessageToDict(pipeline.deployment_spec)["executors"]
         arguments: list[str] = executors[label]["container"]["args"]
         for name, value in values.items():
-            text = value if isinstance(value, str) else json.dumps(value)
+            text = value if isinstance(value, str) else _as_go_writes(value)
             arguments = [each.replace(f"{{{{$.inputs.parameters['{name}']}}}}", text) for each in arguments]
         return arguments
 
@@ -399,6 +400,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self.server.logs[pod]
         message = f"Failed to read logs for run {run_id}: InternalServerError: Failed to read logs from archive {pod}"
         return json.dumps({"error_message": message, "error_details": f"{message}\ngoroutine 1"}, separators=(",", ":"))
+
+
+def _as_go_writes(value: bool | int | float) -> str:
+    return json.dumps(value) if isinstance(value, bool) else f"{Decimal(repr(value)).normalize():f}"
 
 
 def node_id(name: str) -> str:
