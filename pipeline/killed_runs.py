@@ -14,9 +14,8 @@ from pipeline.recorder import Recorder
 from pipeline.run_record import RunRecord
 from pipeline.settings import Settings
 
-# The folder of a node in which TFX keeps what is no artifact, and the property that names an execution's part of it.
+# The folder of a node in which TFX keeps what is no artifact.
 _SYSTEM = ".system"
-_WORKING_FOLDER = "__stateful_working_dir_index__"
 _UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
 
 
@@ -56,8 +55,8 @@ def remove_unfinished(store: ml_metadata.MetadataStore, settings: Settings, run_
             continue
         folder = Path(settings.artifacts) / node
         leftovers = [*folder.glob(f"[!.]*/{execution.id}"), *folder.glob(f"{_SYSTEM}/*/{execution.id}")]
-        if working := execution.custom_properties[_WORKING_FOLDER].string_value:
-            leftovers += folder.glob(f"{_SYSTEM}/*/{working}")
+        # TFX gives a working folder a random name and writes it down nowhere. Nobody else works in this workspace now.
+        leftovers += folder.glob(f"{_SYSTEM}/stateful_working_dir/*")
         for each in leftovers:
             shutil.rmtree(each, ignore_errors=True)
 

@@ -68,7 +68,6 @@ def execution(
         known = opened.get_context_by_type_and_name(kind, name)
         contexts.append(mlmd.Context(type_id=type_id, name=name) if known is None else known)
     made = mlmd.Execution(type_id=opened.put_execution_type(mlmd.ExecutionType(name=node)), last_known_state=state)
-    made.custom_properties["__stateful_working_dir_index__"].string_value = f"of-{node}"
     made.custom_properties["window"].string_value = "1:3"
     made.id, _, _ = opened.put_execution(made, [], contexts)
     for folder in folders(settings, made, node):
@@ -83,7 +82,7 @@ def folders(settings: Settings, made: mlmd.Execution, node: str) -> list[Path]:
         inside / "transform_graph" / str(made.id) / ".temp_path",
         inside / "transformed_examples" / str(made.id),
         inside / ".system" / "executor_execution" / str(made.id) / ".temp",
-        inside / ".system" / "stateful_working_dir" / f"of-{node}",
+        inside / ".system" / "stateful_working_dir" / f"any-name-{node}",
     ]
 
 
