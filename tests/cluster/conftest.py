@@ -100,7 +100,7 @@ def project(image: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="session")
-def prepared(cluster: Cluster) -> Iterator[None]:
+def kubeflow(cluster: Cluster) -> Iterator[None]:
     """The namespace of Kubeflow and the definitions of custom resources, as far as the cluster has them not."""
     made = []
     with contextlib.ExitStack() as stack:
@@ -121,7 +121,7 @@ def prepared(cluster: Cluster) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def applied(cluster: Cluster, project: Project, prepared: None) -> Iterator[dict[str, Applied]]:
+def applied(cluster: Cluster, project: Project, kubeflow: None) -> Iterator[dict[str, Applied]]:
     """Every overlay, applied twice; the last one, `local`, stays."""
     results = {}
     *others, last = sorted(OVERLAYS, key=lambda overlay: overlay == "local")

@@ -256,6 +256,7 @@ class _Node:
             root = "{FOLDER / "containerd"}"
             [plugins."io.containerd.grpc.v1.cri"]
               sandbox_image = "{PAUSE}"
+              restrict_oom_score_adj = true  # a machine may lack the right to lower it
               [plugins."io.containerd.grpc.v1.cri".cni]
                 bin_dir = "{CNI}"
                 conf_dir = "{RUN / "cni"}"
@@ -267,8 +268,9 @@ class _Node:
             ready=lambda: self._run("ctr", "version").returncode == 0,
         )
         self._import(images)
-        for image, further in ((images.others["pause"], PAUSE), (images.others["mariadb"], database_image)):
-            self._ctr("tag", "--force", f"docker.io/library/{image}", further)
+        wanted = {"pause": PAUSE, "mariadb": f"docker.io/library/{database_image}"}
+        for target, further in wanted.items():
+            self._ctr("tag", "--force", f"docker.io/library/{images.others[target]}", further)
 
     def start_kubelet(self) -> None:
         """The node's agents; returns when the node is ready for pods."""
