@@ -17,8 +17,8 @@ from flightdeck.options import Json, Overrides, load_settings
 
 if TYPE_CHECKING:
     from operations.compiled_pipeline import CompiledPipeline
-    from operations.kubeflow import KubeflowPipelines, Version
-    from operations.kubeflow_run import Run
+    from operations.kubeflow import KubeflowPipelines, Retired, Version
+    from operations.kubeflow_run import Run, Task
     from pipeline.settings import Kubeflow, Settings
 
 DEFAULT_CONFIG = LOCAL_CONFIG.with_name("kubeflow.yaml")
@@ -117,18 +117,21 @@ def submit(
 def status(
     reference: Reference, config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False
 ) -> None:
-    """Show a run: its state, and each task's state and duration."""
+    """Show a run: its state, and each task's state and duration; and KFP's own containers that failed, its drivers."""
     from flightdeck.console import table
 
     run = connected(kubeflow_settings(config, overrides)[1]).run(reference)
     if as_json:
         typer.echo(json.dumps(asdict(run), indent=2))
         return
+    shown = [*run.failed_drivers, *run.tasks]
     typer.echo(f"{run.name}   {run.state}   {_duration(run.seconds)}\n{run.link}\n")
-    table(["task", "state", "duration"], [(each.name, each.state, _duration(each.seconds)) for each in run.tasks])
-    for label, error in [("the run", run.error), *((each.name, each.error) for each in run.tasks)]:
+    table(["task", "state", "duration"], [(each.name, each.state, _duration(each.seconds)) for each in shown])
+    for label, error in [("the run", run.error), *((each.name, each.error) for each in shown)]:
         if error:
             typer.echo(f"{label}: {error}")
+    for each in run.failed_drivers:
+        typer.echo(f"{_driver_failed(each)} Its log: flightdeck kubeflow logs {run.run_id}")
     for each in run.tasks:
         if each.state == "FAILED":
             typer.echo(f"Its log: flightdeck kubeflow logs {run.run_id} --task {each.name}")
@@ -141,13 +144,18 @@ def logs(
     config: Config = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Print what the containers of a run have printed so far."""
+    """Print what the containers of a run have printed so far.
+
+    Exit code 1 if the server does not have a log; the sentence about it has the command that asks Kubernetes.
+    """
     from operations.kubeflow import LogError
 
     cluster = kubeflow_settings(config, overrides)[1]
     client = connected(cluster)
     run = client.run(reference)
     missing = False
+    for each in _drivers(run, task):
+        typer.echo(_driver_failed(each), err=True)
     for name, pod in _pods(run, task, cluster.namespace or "kubeflow"):
         typer.echo(f"== {name}   {pod}")
         try:
@@ -190,7 +198,7 @@ def schedule(
     settings, cluster = kubeflow_settings(config, with_image(overrides, image), parameters)
     client = connected(cluster)
     source, arguments = _source(client, settings, pipeline_version, file, one_task_per_node, parameters, quiet=as_json)
-    made = client.schedule(
+    made, replaced = client.schedule(
         source,
         name or settings.use_case.name,
         client.experiment(experiment or cluster.experiment or settings.use_case.name),
@@ -199,7 +207,10 @@ def schedule(
         trigger,
         replace,
     )
-    typer.echo(json.dumps(asdict(made)) if as_json else f"Schedule {made.name}: {made.when}   {made.schedule_id}")
+    if as_json:
+        typer.echo(json.dumps({**asdict(made), "replaced": asdict(replaced)}))
+        return
+    typer.echo("\n".join([f"Schedule {made.name}: {made.when}   {made.schedule_id}", *kept(replaced)]))
 
 
 @schedules.command("list")
@@ -217,13 +228,35 @@ def list_schedules(config: Config = DEFAULT_CONFIG, overrides: Overrides = None,
 
 @schedules.command("delete")
 def delete_schedule(
-    name: Annotated[str, typer.Argument(help="As `schedule list` shows it.")],
+    schedule: Annotated[str, typer.Argument(help="Its name, or its id, as `schedule list` shows them.")],
+    force: Annotated[bool, typer.Option("--force", help="Delete it now, and end its runs that are under way.")] = False,
     config: Config = DEFAULT_CONFIG,
     overrides: Overrides = None,
+    as_json: Json = False,
 ) -> None:
-    """Delete a schedule. Runs that it started stay."""
-    count = connected(kubeflow_settings(config, overrides)[1]).delete_schedule(name)
-    typer.echo(f"Deleted {count} schedule{'s' if count > 1 else ''} named {name}.")
+    """Delete a schedule, unless a run of it is under way, which Kubeflow would end with it.
+
+    It starts no more runs in any case. Exit code 1 if it stays because of a run: delete it when the run has ended.
+    """
+    retired = connected(kubeflow_settings(config, overrides)[1]).delete_schedule(schedule, force)
+    if as_json:
+        typer.echo(json.dumps(asdict(retired)))
+    else:
+        for each in retired.deleted:
+            typer.echo(f"Deleted the schedule {each}.")
+        for sentence in kept(retired):
+            typer.echo(sentence, err=True)
+    if retired.kept:
+        raise typer.Exit(1)
+
+
+def kept(retired: Retired) -> list[str]:
+    """A sentence about each schedule that was not deleted because of its runs."""
+    return [
+        f"The schedule {schedule} starts no more runs. It is not deleted while its run {', '.join(runs)} is under way, "
+        f"which would end with it; delete it afterwards: flightdeck kubeflow schedule delete {schedule}"
+        for schedule, runs in retired.kept.items()
+    ]
 
 
 def with_image(overrides: list[str] | None, image: str | None) -> list[str]:
@@ -389,17 +422,32 @@ def follow(client: KubeflowPipelines, run_id: str, poll_seconds: float, quiet: b
     run = None
     for run in client.follow(run_id, poll_seconds):
         for each in run.tasks:
-            if not quiet and each.state not in ("PENDING", shown.get(each.name)):
+            if not quiet and each.state not in ("PENDING", "NOT_STARTED", shown.get(each.name)):
                 typer.echo(f"  {each.name:<20} {each.state:<10} {_duration(each.seconds):>10}")
                 shown[each.name] = each.state
     assert run is not None
     if not quiet:
+        for each in run.failed_drivers:
+            typer.echo(_driver_failed(each))
         typer.echo(f"Run {run.state} after {_duration(run.seconds)}{f': {run.error}' if run.error else ''}")
     return run
 
 
+def _drivers(run: Run, task: str | None) -> list[Task]:
+    """The drivers that failed, all or those that a task needs."""
+    return [each for each in run.failed_drivers if task is None or each.name in ("root-driver", f"{task}-driver")]
+
+
+def _driver_failed(driver: Task) -> str:
+    """What it means that one of KFP's own containers failed."""
+    task = driver.name.removesuffix("-driver")
+    if task == "root":
+        return "root-driver failed, the container with which Kubeflow prepares a run, so no task was started."
+    return f"{driver.name} failed, the container with which Kubeflow prepares a task, so {task} was not started."
+
+
 def _pods(run: Run, task: str | None, namespace: str) -> list[tuple[str, str]]:
-    """Task and pod, of the tasks that have begun.
+    """Task and pod, of the tasks that have begun and of drivers that failed.
 
     Raises:
         KubeflowError: there is no such task, or no pod yet, or the server does not say which.
@@ -409,8 +457,13 @@ def _pods(run: Run, task: str | None, namespace: str) -> list[tuple[str, str]]:
     chosen = [each for each in run.tasks if task in (None, each.name)]
     if not chosen:
         raise KubeflowError(f"The run has no task `{task}`; it has {', '.join(each.name for each in run.tasks)}.")
-    pods = [(each.name, pod) for each in chosen for pod in each.pods]
-    if not pods and all(each.state == "PENDING" for each in chosen):
+    drivers = _drivers(run, task)
+    pods = [(each.name, pod) for each in (*drivers, *chosen) for pod in each.pods]
+    if not pods and not drivers and {each.state for each in chosen} <= {"PENDING", "NOT_STARTED"}:
+        if run.finished:
+            raise KubeflowError(
+                f"{f'The task {task} was not' if task else 'No task was'} started: the run is {run.state}."
+            )
         raise KubeflowError(f"{f'The task {task}' if task else 'The run'} has not begun.")
     if not pods:
         raise KubeflowError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,9 +79,10 @@ def promote(
     """Let production run what ran in staging, if that run succeeded and its model was blessed and pushed.
 
     The pipeline, compiled for production, is uploaded as a version there, and the schedule of that name is replaced by
-    one that runs this version. Exit code 1, and nothing is changed, if the run in staging was not good enough. The
-    ledger of staging is asked too: for a MySQL server, its address is in FLIGHTDECK_METADATA_HOST and so on. A token
-    that staging alone wants is in FLIGHTDECK_STAGING_KFP_TOKEN.
+    one that runs this version; an old one with a run under way is disabled, and deleted by a later promotion. Exit
+    code 1, and nothing is changed, if the run in staging was not good enough. The ledger of staging is asked too: for a
+    MySQL server, its address is in FLIGHTDECK_METADATA_HOST and so on. A token that staging alone wants is in
+    FLIGHTDECK_STAGING_KFP_TOKEN.
     """
     from operations import kubeflow as server
     from operations import promotion
@@ -105,7 +107,7 @@ def promote(
 
     client = kubeflow.connected(cluster)
     version, _ = client.upload(compiled, settings.use_case.name, version_name or commit)
-    made = client.schedule(
+    made, replaced = client.schedule(
         version,
         schedule_name or settings.use_case.name,
         client.experiment(experiment or cluster.experiment or settings.use_case.name),
@@ -123,10 +125,12 @@ def promote(
             "schedule": made.name,
             "schedule_id": made.schedule_id,
             "when": made.when,
+            "replaced": asdict(replaced),
         }
         typer.echo(json.dumps(report))
         return
-    typer.echo(f"Promoted {version.pipeline} {version.name}   {version.link}\nSchedule {made.name}: {made.when}")
+    lines = [f"Promoted {version.pipeline} {version.name}   {version.link}", f"Schedule {made.name}: {made.when}"]
+    typer.echo("\n".join([*lines, *kubeflow.kept(replaced)]))
 
 
 def _commit(compiled: CompiledPipeline) -> str:

@@ -11,7 +11,7 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,10 +26,12 @@ from operations.kubeflow_run import Run
 TOKEN_VARIABLE = "FLIGHTDECK_KFP_TOKEN"
 # A port-forward that breaks and is started again should not end the watch of a run of hours.
 _PATIENCE = 5
-_EQUALS = 1
+_EQUALS, _NOT_EQUALS = 1, 2
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # The log of a pod is served by no method of the generated client, and in no newer version of the API.
 _LOG_PATH = "/apis/v1alpha1/runs/{run_id}/nodes/{node_id}/log"
+# How the body begins that says, with status 200, why there is no log, and how long it can be (it holds a stack trace).
+_NO_LOG, _NO_LOG_BYTES = b'{"error_message"', 2**20
 
 
 class KubeflowError(ValueError):
@@ -69,6 +71,19 @@ class Schedule:
     when: str
     enabled: bool
     max_concurrency: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Retired:
+    """What became of schedules that were to be deleted. None of them starts a run any more.
+
+    Attributes:
+        deleted: ids of those that are gone.
+        kept: those that are disabled only, because deleting them would end runs: id of the schedule -> ids of the runs.
+    """
+
+    deleted: tuple[str, ...] = ()
+    kept: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -315,11 +330,22 @@ class KubeflowPipelines:
             raise
         except KubeflowError as error:
             raise LogError(f"{error} Ask Kubernetes: {command}") from None
-        # KFP's web page answers this address too, with itself.
-        if not answer.headers.get("Content-Type", "").startswith("text/plain"):
+        # KFP's web page answers this address too, with itself. An empty log has no type.
+        if not answer.headers.get("Content-Type", "text/plain").startswith("text/plain"):
             raise LogError(f"{self.endpoint} serves no logs; ask Kubernetes: {command}")
+        pieces = answer.stream(2**16, decode_content=True)
+        beginning = b""
         try:
-            for piece in answer.stream(2**16, decode_content=True):
+            # Held back only as long as it may be the server's error.
+            while beginning.startswith(_NO_LOG[: len(beginning)]) and len(beginning) < _NO_LOG_BYTES:
+                if not (piece := next(pieces, b"")):
+                    break
+                beginning += piece
+            if error := _no_log(beginning):
+                said = _said(error).rstrip(".")
+                raise LogError(f"{self.endpoint} has no log of {pod}.{said}. Ask Kubernetes: {command}")
+            yield beginning.decode(errors="replace")
+            for piece in pieces:
                 yield piece.decode(errors="replace")
         except urllib3.exceptions.HTTPError:
             raise LogError(f"The log of {pod} broke off; ask Kubernetes: {command}") from None
@@ -350,7 +376,7 @@ class KubeflowPipelines:
         service_account: str | None,
         trigger: kfp_server_api.V2beta1Trigger,
         replace: bool = False,
-    ) -> Schedule:
+    ) -> tuple[Schedule, Retired]:
         """Starts runs of a compiled pipeline again and again: one at a time, and none for the times that were missed.
 
         Two runs at a time would compete for the champion's place; a missed one would train on the same data.
@@ -362,7 +388,11 @@ class KubeflowPipelines:
             arguments: the parameters that differ from their defaults.
             service_account: whose permissions its pods have.
             trigger: from `cron` or `interval`.
-            replace: take the place of schedules of the same name.
+            replace: take the place of schedules of the same name. Those that have a run under way are only disabled, as
+                by `delete_schedule`; a later replacement deletes them.
+
+        Returns:
+            The schedule, and what became of those that it replaces.
 
         Raises:
             NameClashError: there is one of that name, and `replace` is not set.
@@ -386,26 +416,48 @@ class KubeflowPipelines:
         )
         made = _schedule(self._recurring.recurring_run_service_create_recurring_run(recurring))
         # The old ones last: if the server refuses the new one, they are still there.
-        for each in present:
-            self._recurring.recurring_run_service_delete_recurring_run(each.schedule_id)
-        return made
+        return made, self._retire(present)
 
-    def delete_schedule(self, name: str) -> int:
-        """Deletes the schedules of a name; runs that they started stay.
+    def delete_schedule(self, reference: str, force: bool = False) -> Retired:
+        """Disables schedules, and deletes those of which no run is under way: with a schedule, KFP deletes its runs.
 
-        Returns:
-            How many there were.
+        Args:
+            reference: their name, or the id of one.
+            force: delete also those of which a run is under way, which ends it.
 
         Raises:
             NotFoundError: there is none.
             KubeflowError: the server refuses.
         """
-        present = self.schedules(name)
+        present = [each for each in self.schedules() if reference in (each.name, each.schedule_id)]
         if not present:
-            raise NotFoundError(f"There is no schedule named `{name}` at {self.endpoint}.")
-        for each in present:
+            raise NotFoundError(f"There is no schedule named `{reference}` at {self.endpoint}.")
+        return self._retire(present, force)
+
+    def _retire(self, schedules: Iterable[Schedule], force: bool = False) -> Retired:
+        deleted: list[str] = []
+        kept: dict[str, tuple[str, ...]] = {}
+        for each in schedules:
+            # First, so that no run begins after the look at them.
+            if each.enabled:
+                self._recurring.recurring_run_service_disable_recurring_run(each.schedule_id)
+            if runs := () if force else self._under_way(each.schedule_id):
+                kept[each.schedule_id] = runs
+                continue
             self._recurring.recurring_run_service_delete_recurring_run(each.schedule_id)
-        return len(present)
+            deleted.append(each.schedule_id)
+        return Retired(tuple(deleted), kept)
+
+    def _under_way(self, schedule_id: str) -> tuple[str, ...]:
+        """The ids of the runs that a schedule has started and that have not ended."""
+        predicates = [{"operation": _EQUALS, "key": "recurring_run_id", "stringValue": schedule_id}]
+        predicates += [
+            {"operation": _NOT_EQUALS, "key": "state", "stringValue": each} for each in sorted(kubeflow_run.FINISHED)
+        ]
+        listed = self._runs.run_service_list_runs(
+            **{**self._named(None), "filter": json.dumps({"predicates": predicates})}, page_size=100
+        )
+        return tuple(each.run_id for each in listed.runs or ())
 
     def _experiment(self, name: str) -> str | None:
         listed = self._experiments.experiment_service_list_experiments(**self._named(name))
@@ -516,6 +568,8 @@ class _Api(kfp_server_api.ApiClient):
             return NameClashError(f"{where} has something of that name already; choose another (409).{said}")
         if status == 400:
             return KubeflowError(f"{where} rejected the request (400).{said}")
+        if "invalid pipeline spec" in said:  # KFP takes that for a fault of its own
+            return KubeflowError(f"{where} does not accept the pipeline ({status}).{said}")
         return KubeflowError(f"{where} failed ({status}); try again, or read the log of its API server.{said}")
 
     def _silence(self, error: urllib3.exceptions.HTTPError) -> KubeflowError:
@@ -609,8 +663,15 @@ def _json(body: bytes | str | None) -> Any:
         return None
 
 
+def _no_log(body: bytes) -> Any:
+    """The server's error, if the whole body of a log is one; None if it is a log."""
+    error = _json(body) if body.startswith(_NO_LOG) else None
+    return error if isinstance(error, dict) and set(error) <= {"error_message", "error_details"} else None
+
+
 def _said(answer: Any) -> str:
     """The server's own sentence, on one line and not endless."""
-    text = (answer.get("message") or answer.get("error") or "") if isinstance(answer, dict) else ""
+    names = ("message", "error", "error_message")
+    text = next((answer[name] for name in names if answer.get(name)), "") if isinstance(answer, dict) else ""
     line = " ".join(str(text).split())
     return f" It says: {line[:600]}" if line else ""

@@ -1,7 +1,7 @@
 """What the server of Kubeflow Pipelines says of a run, in the words of the pipeline.
 
 The server tells of every node of the Argo workflow that it made of a pipeline: drivers, executors, attempts. Here they
-are put together again as the pipeline's tasks.
+are put together again as the pipeline's tasks. A driver is a container of KFP's own that prepares the run, or one task.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 FINISHED = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"})
+FAILED = "FAILED"
 WAITING = "PENDING"
+NOT_STARTED = "NOT_STARTED"
+# What a node is called for which the server has no word: Argo left it out, because another one failed.
+_LEFT_OUT = "RUNTIME_STATE_UNSPECIFIED"
+_DRIVER = "-driver"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +27,8 @@ class Task:
 
     Attributes:
         name: as in the compiled pipeline.
-        state: KFP's word, such as RUNNING; PENDING before it begins.
-        seconds: wall time so far, or None before it begins.
+        state: KFP's word, such as RUNNING; PENDING before it begins, NOT_STARTED if it never will.
+        seconds: wall time so far, or None if it has not begun.
         error: what the server says went wrong, if it does.
         pods: the pods of its attempts, the latest last.
     """
@@ -48,6 +53,8 @@ class Run:
         error: what the server says went wrong, if it does.
         tasks: in an order in which they can run.
         link: its page in KFP's user interface.
+        failed_drivers: KFP's own containers that failed: `root-driver`, without which no task begins, or `TASK-driver`,
+            without which that task does not.
     """
 
     run_id: str
@@ -58,6 +65,7 @@ class Run:
     error: str | None
     tasks: tuple[Task, ...]
     link: str
+    failed_drivers: tuple[Task, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -73,6 +81,7 @@ def read(answer: Any, link: str) -> Run:
         link: the page of the run.
     """
     details = (answer.run_details and answer.run_details.task_details) or []
+    declared = _declared(answer.pipeline_spec)
     state = str(answer.state or WAITING)
     return Run(
         run_id=answer.run_id,
@@ -81,8 +90,9 @@ def read(answer: Any, link: str) -> Run:
         created=answer.created_at.isoformat() if answer.created_at else None,
         seconds=_seconds(answer.created_at, answer.finished_at, state),
         error=_error(answer),
-        tasks=tuple(_tasks(details, _declared(answer.pipeline_spec))),
+        tasks=tuple(_tasks(details, declared, finished=state in FINISHED)),
         link=link,
+        failed_drivers=tuple(_failed_drivers(details, declared)),
     )
 
 
@@ -93,16 +103,18 @@ def _declared(specification: Any) -> Mapping[str, Any]:
     return document.get("root", {}).get("dag", {}).get("tasks", {})
 
 
-def _tasks(details: list[Any], declared: Mapping[str, Any]) -> Iterator[Task]:
+def _tasks(details: list[Any], declared: Mapping[str, Any], finished: bool) -> Iterator[Task]:
     by_name = {each.display_name: each for each in details}
-    known = {child.pod_name for each in details for child in each.child_tasks or () if child.pod_name}
+    known = _known(details)
     order = TopologicalSorter({name: sorted(declared[name].get("dependentTasks", ())) for name in sorted(declared)})
     for name in order.static_order():
         detail = by_name.get(name)
+        state = WAITING if detail is None else str(detail.state or _LEFT_OUT)
+        if state == _LEFT_OUT or (state == WAITING and finished):
+            detail, state = None, NOT_STARTED
         if detail is None:
-            yield Task(name, WAITING)
+            yield Task(name, state)
             continue
-        state = str(detail.state or WAITING)
         yield Task(
             name=name,
             state=state,
@@ -110,6 +122,36 @@ def _tasks(details: list[Any], declared: Mapping[str, Any]) -> Iterator[Task]:
             error=_error(detail),
             pods=(detail.pod_name,) if detail.pod_name else tuple(_pods(name, declared[name], known)),
         )
+
+
+def _failed_drivers(details: list[Any], declared: Mapping[str, Any]) -> Iterator[Task]:
+    """Drivers that failed; their pods have names by the same rule as those of tasks."""
+    known = _known(details)
+    workflow = _workflow(known)
+    for detail in details:
+        name = detail.display_name or ""
+        task = name.removesuffix(_DRIVER)
+        if task == name or task not in {"root", *declared} or name in declared or str(detail.state) != FAILED:
+            continue
+        root = task == "root"
+        hashed = fnv1a(f"{workflow}.{name}" if root else f"{workflow}.root.{name}")
+        pod = f"{workflow}-system-{'dag' if root else 'container'}-driver-{hashed}"
+        yield Task(
+            name=name,
+            state=FAILED,
+            seconds=_seconds(detail.start_time, detail.end_time, FAILED),
+            error=_error(detail),
+            pods=(pod,) if f"{workflow}-{hashed}" in known else (),
+        )
+
+
+def _known(details: list[Any]) -> set[str]:
+    """The ids of the nodes, WORKFLOW-HASH each: the server tells a node's id where it is another one's child."""
+    return {child.pod_name for each in details for child in each.child_tasks or () if child.pod_name}
+
+
+def _workflow(known: set[str]) -> str:
+    return next(iter(known), "").rpartition("-")[0]
 
 
 def _pods(name: str, declared: Mapping[str, Any], known: set[str]) -> Iterator[str]:
@@ -125,7 +167,7 @@ def _pods(name: str, declared: Mapping[str, Any], known: set[str]) -> Iterator[s
         declared: its part of the compiled pipeline.
         known: the ids of the nodes, WORKFLOW-HASH each.
     """
-    workflow = next(iter(known), "").rpartition("-")[0]
+    workflow = _workflow(known)
     policy = declared.get("retryPolicy")
     template = "retry-system-container-impl" if policy else "system-container-impl"
     attempts = int(policy.get("maxRetryCount", 0)) + 1 if policy else 0

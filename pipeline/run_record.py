@@ -136,6 +136,11 @@ class RunRecord(_Frozen):
     tags: tuple[str, ...] = Field(default=())
 
 
+def sweep_of(run_id: str) -> str:
+    """The name of the sweep that a run on Kubeflow holds: its trials come before the run's own training."""
+    return f"{run_id}-sweep"
+
+
 PREFIX = "flightdeck."
 # Each of these is several properties, PREFIX + NAME + "." + KEY, because several processes add to them.
 _SPREAD = ("nodes", "documents", "notes", "tags")

@@ -17,7 +17,7 @@ from typing import Any
 from pipeline import node, results, settings_file, store, task_page
 from pipeline.node import NodeOutcome
 from pipeline.recorder import Recorder, RecordError, open_store
-from pipeline.run_record import Kind
+from pipeline.run_record import Kind, sweep_of
 from pipeline.settings import Settings
 from pipeline.stamp import stamp
 
@@ -111,7 +111,7 @@ def _begin(recorder: Recorder, given: argparse.Namespace, settings: Settings) ->
         recorder.write(given.run_id, outcome="running")
         return
     kind: Kind = given.kind
-    further = {"parent": given.parent} if given.parent else {}
+    further = {"parent": sweep_of(given.run_id)} if given.in_sweep else {}
     if given.submitted_by != NOBODY:
         further["user"] = given.submitted_by
     stamp(recorder, given.run_id, settings, kind=kind, runner="kubeflow", **further)
@@ -169,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--nodes", nargs="+", required=True, help="the nodes to run, in order")
     parser.add_argument("--window", required=True, help="the window of spans")
     parser.add_argument("--kind", default="run", help="what the run is for")
-    parser.add_argument("--parent", default="", help="the run, or sweep, that this one belongs to")
+    parser.add_argument("--in-sweep", action="store_true", help="the run belongs to the sweep that it holds")
     parser.add_argument("--submitted-by", default=NOBODY, help="the person who submitted it")
     parser.add_argument(
         "--training", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="changes a training setting"

@@ -23,6 +23,7 @@ from operations.sweep.plan import Plan, SweepError
 from operations.sweep.standing import Standing
 from pipeline import store
 from pipeline.recorder import Recorder, RecordError, open_store
+from pipeline.run_record import sweep_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,13 +64,13 @@ def _plan(reader: ml_metadata.MetadataStore, given: argparse.Namespace) -> tuple
     """The plan of the sweep, and whether a worker has written it down already."""
     from pipeline.task import decode_settings
 
-    recorder = Recorder(reader)
+    recorder, sweep_id = Recorder(reader), sweep_of(given.run_id)
     try:
-        return plans.load(recorder, given.sweep), True
+        return plans.load(recorder, sweep_id), True
     except (RecordError, SweepError):  # there is a run of that name as soon as the first worker begins to write
         source = recorder.read(given.run_id)
         settings = decode_settings(given.settings, given.window, {})
-        return plans.make(reader, given.sweep, source, settings, given.trials, given.around), False
+        return plans.make(reader, sweep_id, source, settings, given.trials, given.around), False
 
 
 def _final(arguments: Sequence[str]) -> int:
@@ -77,8 +78,8 @@ def _final(arguments: Sequence[str]) -> int:
     from pipeline import task
 
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--parent", required=True)
-    sweep_id = parser.parse_known_args(arguments)[0].parent
+    parser.add_argument("--run-id", required=True)
+    sweep_id = sweep_of(parser.parse_known_args(arguments)[0].run_id)
     connection = store.from_environment(retries=5)
     return task.main([*_training(connection, sweep_id), *arguments])
 
@@ -129,8 +130,7 @@ def _nobody() -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m operations.sweep.cluster work", description=_work.__doc__)
     parser.add_argument("--settings", required=True, help="of the trials, from `pipeline.task.encode_settings`")
-    parser.add_argument("--run-id", required=True, help="the run whose data the trials learn from")
-    parser.add_argument("--sweep", required=True, help="the sweep's id")
+    parser.add_argument("--run-id", required=True, help="the run that made the data, and that the sweep is named after")
     parser.add_argument("--window", required=True, help="the window of spans")
     parser.add_argument("--trials", required=True, type=int, help="how many there shall be")
     parser.add_argument("--around", help="the run around which is searched")

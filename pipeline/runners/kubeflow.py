@@ -26,6 +26,9 @@ from pipeline.store import ENVIRONMENT
 
 # Parameters of every task that no person types.
 CARRIED = ("ir", "settings", "submitted_by")
+# An input of every task, and no parameter of the pipeline. KFP's backend replaces this placeholder only where it is the
+# whole value of a task's input, never in a container's arguments (backend/src/v2/driver/resolve.go in KFP 2.16.1).
+RUN_ID = {"run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
 
 POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _SECRET_KEYS = ("host", "port", "database", "username", "password")
@@ -118,7 +121,7 @@ def _pipeline(
         task_of = {node_id: task for task, members in tasks.items() for node_id in members}
         for task, members in tasks.items():
             component = task_component(task, members, cluster, parameters)
-            made[task] = component(**{name: given[name] for name in (*CARRIED, *parameters)})
+            made[task] = component(**RUN_ID, **{name: given[name] for name in (*CARRIED, *parameters)})
             before = {task_of[each] for member in members for each in node.upstream(ir, member)} - {task}
             made[task].after(*(made[each] for each in sorted(before)))
             place(made[task], resources_of(cluster, task, members), cluster)
@@ -181,11 +184,12 @@ def task_component(
         task: its name.
         members: the nodes, in order.
         cluster: says what can be changed when submitting, and which image the task has.
-        parameters: the pipeline's, with their defaults; `CARRIED` apart.
+        parameters: the pipeline's, with their defaults; `CARRIED` and `RUN_ID` apart.
         program: what launches the nodes; takes the arguments of `pipeline.task`.
         further: arguments for it.
     """
-    inputs = {**dict.fromkeys(CARRIED, str), **{name: type(default) for name, default in parameters.items()}}
+    inputs: dict[str, Any] = dict.fromkeys((*RUN_ID, *CARRIED), str)
+    inputs |= {name: type(default) for name, default in parameters.items()}
     judges = "Evaluator" in members
     results: dict[str, Any] = {"page": dsl.Output[dsl.HTML], "ids": dsl.Output[dsl.Markdown]}
     if judges:
@@ -193,7 +197,7 @@ def task_component(
 
     def specification(given: Mapping[str, Any]) -> dsl.ContainerSpec:
         arguments = ["--ir", given["ir"], "--settings", given["settings"], "--submitted-by", given["submitted_by"]]
-        arguments += ["--run-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER, "--nodes", *members]
+        arguments += ["--run-id", given["run_id"], "--nodes", *members]
         arguments += ["--window", given[WINDOW]]
         arguments += further
         for name, key in cluster.parameters.items():

@@ -20,7 +20,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline import node
 from pipeline.definition import WINDOW, create_pipeline
 from pipeline.runners import kubeflow
-from pipeline.runners.kubeflow import CARRIED, POSITIONAL
+from pipeline.runners.kubeflow import CARRIED, POSITIONAL, RUN_ID
 from pipeline.settings import Kubeflow, Settings, SettingsError
 
 # What the tasks of a sweep run; it takes the arguments of `pipeline.task`, or its own.
@@ -74,14 +74,12 @@ def _pipeline(
     def body(given: Mapping[str, Any]) -> None:
         made: dict[str, Any] = {}
         task_of = {node_id: task for task, members in tasks.items() for node_id in members}
-        passed = {name: given[name] for name in (*CARRIED, *parameters)}
+        passed = {**RUN_ID, **{name: given[name] for name in (*CARRIED, *parameters)}}
 
         def make(task: str, members: Sequence[str]) -> None:
             # The task that trains asks the chain for the best trial; the others only belong to the sweep.
             program = (*PROGRAM, "final") if "Trainer" in members else ("python", "-m", "pipeline.task")
-            component = kubeflow.task_component(
-                task, members, cluster, parameters, program, further=["--parent", _sweep_id()]
-            )
+            component = kubeflow.task_component(task, members, cluster, parameters, program, further=["--in-sweep"])
             made[task] = component(**passed)
             waits = {task_of[each] for member in members for each in node.upstream(ir, member)} - {task}
             made[task].after(*(made[each] for each in sorted(waits)))
@@ -96,7 +94,7 @@ def _pipeline(
         component = _worker(cluster, parent)
         data = list(made.values())
         for _ in range(workers):
-            worker = component(**{name: given[name] for name in ("settings", "submitted_by", WINDOW, TRIALS)})
+            worker = component(**RUN_ID, **{name: given[name] for name in ("settings", "submitted_by", WINDOW, TRIALS)})
             worker.after(*data)
             kubeflow.place(worker, kubeflow.resources_of(cluster, WORKER, ["Trainer"]), cluster)
             searching.append(worker)
@@ -131,20 +129,15 @@ def _halves(ir: pipeline_pb2.Pipeline) -> tuple[set[str], set[str]]:
     return set(order) - after, after
 
 
-def _sweep_id() -> str:
-    """The sweep of a run of this pipeline: known in every task without being passed."""
-    return f"{dsl.PIPELINE_JOB_ID_PLACEHOLDER}-sweep"
-
-
 def _worker(cluster: Kubeflow, parent: str | None) -> Callable[..., Any]:
     """A container component that runs trials until there are no more."""
-    inputs = {"settings": str, "submitted_by": str, WINDOW: str, TRIALS: int}
+    inputs = {"run_id": str, "settings": str, "submitted_by": str, WINDOW: str, TRIALS: int}
     results: dict[str, Any] = {"page": dsl.Output[dsl.Markdown]}
 
     def specification(given: Mapping[str, Any]) -> dsl.ContainerSpec:
         arguments = ["work", "--settings", given["settings"], "--submitted-by", given["submitted_by"]]
-        arguments += ["--run-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER, "--sweep", _sweep_id()]
-        arguments += ["--window", given[WINDOW], "--trials", given[TRIALS], "--page", given["page"].path]
+        arguments += ["--run-id", given["run_id"], "--window", given[WINDOW], "--trials", given[TRIALS]]
+        arguments += ["--page", given["page"].path]
         arguments += ["--around", parent] if parent else []
         image = kubeflow.resources_of(cluster, WORKER, ["Trainer"]).image or cluster.image
         return dsl.ContainerSpec(image=image, command=list(PROGRAM), args=arguments)

@@ -229,6 +229,20 @@ def custom_resources(manifests: list[Manifest]) -> Iterator[str]:
             yield f"{label(service)}: canaryTrafficPercent must be between 0 and 100, not {share}"
 
 
+def completed(manifests: list[Manifest]) -> Iterator[str]:
+    """Nothing is written otherwise than the API server keeps it, or `kubectl apply` would call it changed each time."""
+    for manifest in manifests:
+        spec = manifest.get("spec", {})
+        if manifest["kind"] == "PersistentVolume" and spec.get("storageClassName") == "":
+            yield f"{label(manifest)} has an empty storage class, which the API server drops"
+        if manifest["kind"] == "Deployment" and "strategy" in spec and "type" not in spec["strategy"]:
+            yield f"{label(manifest)} has a strategy without its type"
+        for claim in spec.get("volumeClaimTemplates", []):
+            kept = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": {"phase": "Pending"}}
+            if "volumeMode" not in claim["spec"] or {key: claim.get(key) for key in kept} != kept:
+                yield f"{label(manifest)} has a claim template that the API server completes"
+
+
 ALL = (
     namespaces,
     selectors,
@@ -242,6 +256,7 @@ ALL = (
     least_privilege,
     network,
     custom_resources,
+    completed,
 )
 
 
@@ -336,7 +351,9 @@ def _volume_of(claim: Manifest, manifests: list[Manifest]) -> list[str]:
         return [f"{label(claim)} names volume {name}, which does not exist"]
     waits = volume["spec"]["claimRef"]
     same = (waits["namespace"], waits["name"]) == (_namespace(claim), claim["metadata"]["name"])
-    same = same and all(volume["spec"][key] == claim["spec"][key] for key in ("accessModes", "storageClassName"))
+    same = same and volume["spec"]["accessModes"] == claim["spec"]["accessModes"]
+    # A claim that names no class gets the default one; a volume that names none has none.
+    same = same and volume["spec"].get("storageClassName", "") == claim["spec"]["storageClassName"]
     return [] if same else [f"{label(claim)} and volume {name} do not fit each other"]
 
 

@@ -195,6 +195,21 @@ FAULTS: dict[str, tuple[Callable, Callable[[Manifests], Any], str]] = {
         _edit("PersistentVolume", "flightdeck-workspace-r", lambda e: e["spec"].update(accessModes=["ReadWriteOnce"])),
         "do not fit",
     ),
+    "volume with an empty class": (
+        checks.completed,
+        _edit("PersistentVolume", "", lambda e: e["spec"].update(storageClassName="")),
+        "empty storage class",
+    ),
+    "strategy without a type": (
+        checks.completed,
+        _edit("Deployment", "", lambda e: e["spec"]["strategy"].pop("type")),
+        "without its type",
+    ),
+    "short claim template": (
+        checks.completed,
+        _edit("StatefulSet", "", lambda e: e["spec"]["volumeClaimTemplates"][0].pop("status")),
+        "server completes",
+    ),
     "latest image": (checks.images, _server(lambda e: e.update(image="registry:5000/server:latest")), "no fixed tag"),
     "image without tag": (checks.images, _server(lambda e: e.update(image="registry:5000/server")), "no fixed tag"),
     "no memory limit": (checks.resources, _server(lambda e: e["resources"]["limits"].pop("memory")), "limits.memory"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.operations import kfp_server
-from tests.operations.kfp_server import API, KfpServer, Trouble, pod
+from tests.operations.kfp_server import API, KfpServer, Trouble, driver_pod, pod
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]
@@ -157,40 +157,79 @@ def test_status_shows_tasks_and_where_to_look_further(server, kubeflow, submit):
 
     assert (code, err) == (0, "")
     rows = {tuple(line.split()[:2]) for line in out.splitlines()}
-    expected = {("data", "SUCCEEDED"), ("transform", "FAILED"), ("trainer", "PENDING"), ("release", "PENDING")}
+    expected = {("data", "SUCCEEDED"), ("transform", "FAILED"), ("trainer", "NOT_STARTED"), ("release", "NOT_STARTED")}
     assert rows >= expected | {("june", "FAILED")}
     assert "the run: a task has failed" in out
     assert f"flightdeck kubeflow logs {run['run_id']} --task transform" in out
     assert json.loads(kubeflow("status", run["run_id"], "--json")[1])["tasks"][0]["seconds"] == 90.0
 
 
-def test_logs_are_those_of_all_tasks_or_of_one(server, kubeflow, submit):
-    server.states = [{"data": "SUCCEEDED", "transform": "FAILED"}]
+def test_status_and_logs_say_that_a_driver_failed(server, kubeflow, submit):
+    server.states = [{"root-driver": "FAILED"}]
     run = submit()["run_id"]
-    server.logs = {pod("data"): "DataGate: done\n", pod("transform", 0): "first", pod("transform", 1): "second"}
+    failed = "root-driver failed, the container with which Kubeflow prepares a run, so no task was started."
+
+    code, out, err = kubeflow("status", run)
+
+    assert (code, err) == (0, "")
+    assert f"{failed} Its log: flightdeck kubeflow logs {run}\n" in out
+    assert {line.split()[1] for line in out.splitlines() if line.startswith(TASKS)} == {"NOT_STARTED"}
+    assert json.loads(kubeflow("status", run, "--json")[1])["failed_drivers"][0]["name"] == "root-driver"
 
     code, out, err = kubeflow("logs", run)
+    assert code == 1
+    assert failed in err
+    assert f"kubectl logs --namespace kubeflow {driver_pod('root-driver')} --container main" in err
+
+
+def test_logs_of_a_task_say_that_its_driver_failed(server, kubeflow, submit):
+    server.states = [{"data": "SUCCEEDED", "transform-driver": "FAILED"}]
+    run = submit()["run_id"]
+
+    code, _, err = kubeflow("logs", run, "--task", "transform")
+    assert code == 1
+    assert "transform-driver failed, the container with which Kubeflow prepares a task" in err
+    assert f"kubectl logs --namespace kubeflow {driver_pod('transform-driver')} --container main" in err
+    assert kubeflow("logs", run, "--task", "trainer")[::2] == (
+        2, "The task trainer was not started: the run is FAILED.\n",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def many_users(server):
+    """A server for several users, and the option that names one; for one user, KFP finds no logs."""
+    server.multi_user = True
+    return ["--set", "kubeflow.namespace=team-a"]
+
+
+def test_logs_are_those_of_all_tasks_or_of_one(server, kubeflow, submit, many_users):
+    server.states = [{"data": "SUCCEEDED", "transform": "FAILED"}]
+    run = submit(*many_users)["run_id"]
+    server.logs = {pod("data"): "DataGate: done\n", pod("transform", 0): "first", pod("transform", 1): "second"}
+
+    code, out, err = kubeflow("logs", run, *many_users)
     assert (code, err) == (0, "")
     assert [out.index(text) for text in ("DataGate: done", "first", "second")] == sorted(
         out.index(text) for text in ("DataGate: done", "first", "second")
     )
 
-    code, out, _ = kubeflow("logs", run, "--task", "transform")
+    code, out, _ = kubeflow("logs", run, "--task", "transform", *many_users)
     assert code == 0
     assert "DataGate" not in out
     assert f"== transform   {pod('transform', 1)}\nsecond\n" in out
 
 
-def test_a_log_that_is_gone_does_not_hide_the_others(server, kubeflow, submit):
+def test_a_log_that_is_gone_does_not_hide_the_others(server, kubeflow, submit, many_users):
     server.states = [{"data": "SUCCEEDED", "transform": "RUNNING"}]
-    run = submit()["run_id"]
+    run = submit(*many_users)["run_id"]
     server.logs = {pod("transform", 0): "still here"}
 
-    code, out, err = kubeflow("logs", run)
+    code, out, err = kubeflow("logs", run, *many_users)
 
     assert code == 1
     assert "still here" in out
-    assert f"kubectl logs --namespace kubeflow {pod('data')} --container main" in err
+    assert "error_message" not in out
+    assert f"kubectl logs --namespace team-a {pod('data')} --container main" in err
 
 
 @pytest.mark.parametrize(
@@ -232,8 +271,30 @@ def test_a_schedule_is_set_listed_replaced_and_deleted(server, kubeflow):
     assert (listed["name"], listed["when"], listed["enabled"]) == ("late-flights", "every 21600 s", True)
     assert "every 21600 s" in kubeflow("schedule", "list")[1]
 
-    assert kubeflow("schedule", "delete", "late-flights")[:2] == (0, "Deleted 1 schedule named late-flights.\n")
+    code, out, _ = kubeflow("schedule", "delete", "late-flights", "--json")
+    assert (code, json.loads(out)) == (0, {"deleted": [listed["schedule_id"]], "kept": {}})
     assert server.recurring == {}
+
+
+def test_a_schedule_with_a_run_under_way_is_not_deleted_and_that_is_said(server, kubeflow):
+    kubeflow("schedule", "--every", "6h", "--file", PIPELINE)
+    (old,) = server.recurring
+    run = server.fire(old)
+    sentence = f"The schedule {old} starts no more runs. It is not deleted while its run {run} is under way"
+
+    code, out, err = kubeflow("schedule", "delete", "late-flights")
+    assert (code, out) == (1, "")
+    assert sentence in err
+    assert f"flightdeck kubeflow schedule delete {old}" in err
+
+    code, out, _ = kubeflow("schedule", "--every", "7d", "--file", PIPELINE, "--replace")
+    assert code == 0
+    assert sentence in out
+    assert [each["status"] for each in server.recurring.values()] == ["DISABLED", "ENABLED"]
+    assert server.killed == set()
+
+    assert kubeflow("schedule", "delete", old, "--force")[:2] == (0, f"Deleted the schedule {old}.\n")
+    assert server.killed == {run}
 
 
 @pytest.mark.parametrize("when", [[], ["--cron", "0 3 * * 1", "--every", "6h"]])

@@ -226,6 +226,20 @@ def test_a_good_run_in_staging_replaces_the_schedule_of_production(server, comma
     assert (report["promoted"], report["run"], report["version"]) == (True, run_id, COMMIT)
 
 
+def test_a_promotion_does_not_end_the_run_of_the_old_schedule(server, command, ran, compiled, staging):
+    command("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
+    (old,) = server.recurring
+    run = server.fire(old)
+    ran()
+
+    code, out, err = promote(command, server, compiled, staging, "--json")
+
+    assert code == 0, err
+    assert json.loads(out)["replaced"] == {"deleted": [], "kept": {old: [run]}}
+    assert server.recurring[old]["status"] == "DISABLED"
+    assert server.killed == set()
+
+
 def test_staging_may_want_another_token_than_production(server, command, ran, compiled, staging, monkeypatch):
     ran()
     server.token = "secret-of-production"

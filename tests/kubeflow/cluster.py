@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -69,7 +70,7 @@ class Cluster:
     def _execute(self, pipeline: Path, parameters: dict[str, Any]) -> str:
         from docker.types import Mount
         from kfp import components, local
-        from kfp.local import docker_task_handler
+        from kfp.local import docker_task_handler, placeholder_utils
 
         local.init(
             runner=local.DockerRunner(
@@ -84,7 +85,11 @@ class Cluster:
         screen = io.StringIO()
         started = time.monotonic()
         try:
-            with redirect_stdout(screen), mock.patch.object(docker_task_handler, "run_docker_container", run_container):
+            with (
+                redirect_stdout(screen),
+                mock.patch.object(docker_task_handler, "run_docker_container", run_container),
+                as_the_backend(placeholder_utils),
+            ):
                 components.load_component_from_file(str(pipeline))(**parameters)
         finally:
             self.seconds[pipeline.stem] = time.monotonic() - started
@@ -137,6 +142,27 @@ class Cluster:
     def here(self, uri: str) -> str:
         """Where this process finds what containers have below /workspace."""
         return uri.replace("/workspace", str(self.workspace), 1)
+
+
+def as_the_backend(placeholder_utils: Any) -> Any:
+    """Makes kfp.local as strict as KFP's backend about placeholders that stand for a fact of the run, such as its id.
+
+    The backend replaces one only where it is the whole value of a task's input; kfp.local does so everywhere, also in a
+    container's arguments and inside a longer value, where a cluster leaves it as it is.
+    """
+    lax = placeholder_utils.replace_placeholders
+    ours, hidden = "{{$.pipeline_", "{{hidden.pipeline_"
+
+    def strict(full_command: list[str], executor_input_dict: dict[str, Any], **facts: Any) -> list[str]:
+        values = executor_input_dict.get("inputs", {}).get("parameterValues", {})
+        for name, value in values.items():
+            if isinstance(value, str) and not re.fullmatch(r"\{\{\$\.pipeline_\w+\}\}", value):
+                values[name] = value.replace(ours, hidden)
+        command = [each.replace(ours, hidden) for each in full_command]
+        filled = lax(full_command=command, executor_input_dict=executor_input_dict, **facts)
+        return [each.replace(hidden, ours) for each in filled]
+
+    return mock.patch.object(placeholder_utils, "replace_placeholders", strict)
 
 
 def run_container(client: Any, image: str, command: list[str], volumes: dict[str, Any], **arguments: Any) -> int:

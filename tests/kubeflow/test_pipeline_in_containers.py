@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from pipeline import store
 from pipeline.recorder import Recorder, open_store
+from tests.kubeflow.cluster import as_the_backend
 
 pytestmark = pytest.mark.kubeflow
 ROOT = Path(__file__).parents[2]
@@ -57,6 +59,24 @@ def local_run(small, database, spans, tmp_path_factory):
     return json.loads(done.stdout), workspace, environment
 
 
+def test_the_local_executor_fills_in_no_more_than_a_cluster_does(tmp_path):
+    from kfp.local import placeholder_utils
+
+    values = {"whole": "{{$.pipeline_job_uuid}}", "longer": "{{$.pipeline_job_uuid}}-sweep"}
+    command = ["{{$.pipeline_job_uuid}}", "{{$.inputs.parameters['whole']}}", "{{$.inputs.parameters['longer']}}"]
+    with as_the_backend(placeholder_utils):
+        filled = placeholder_utils.replace_placeholders(
+            full_command=command,
+            executor_input_dict={"inputs": {"parameterValues": values}, "outputs": {"outputFile": str(tmp_path)}},
+            pipeline_resource_name="pipeline",
+            task_resource_name="task",
+            pipeline_root=str(tmp_path),
+            unique_pipeline_id="123",
+        )
+
+    assert filled == ["{{$.pipeline_job_uuid}}", "123", "{{$.pipeline_job_uuid}}-sweep"]
+
+
 def test_every_node_runs_in_its_container_and_the_model_is_pushed(cluster, first):
     _, _, states, artifacts = first
 
@@ -99,8 +119,12 @@ def test_containers_record_a_run_as_the_local_runner_does(cluster, first, local_
     assert services["image"].rpartition(":")[2].startswith(theirs.commit[:12])
 
 
-def test_a_second_submission_is_answered_by_tfx_s_cache(second):
-    _, _, states, _ = second
+def test_a_second_submission_is_another_run_answered_by_tfx_s_cache(first, second):
+    _, run_id, states, _ = second
+
+    # The ids that kfp.local gives, not the placeholder of one.
+    assert re.fullmatch(r"\d+", run_id)
+    assert run_id != first[1]
 
     assert states.pop("Champion") == "COMPLETE"
     assert set(states.values()) == {"CACHED"}

@@ -1,8 +1,10 @@
 """A small server that speaks the paths of the Kubeflow Pipelines API which the client uses, and remembers.
 
-What it answers follows the real one (kubeflow/pipelines 2.16, backend/src/apiserver): runs are described node by node
-of the Argo workflow, without the nodes' own ids; an experiment's name is unique, a run's is not; logs are served under
-v1alpha1 only. It can also be told to misbehave.
+What it answers follows the real one (kubeflow/pipelines 2.16.1, backend/src/apiserver, and what one answered on
+Kubernetes 1.34): runs are described node by node of the Argo workflow, without the nodes' own ids, and without a state
+where Argo left a node out; an experiment's name is unique, a run's is not; logs are served under v1alpha1 only, found
+only on a server for several users, and what is wrong with one is told with status 200; a pipeline that is none is an
+error of the server's own; a schedule takes its runs along when it is deleted. It can also be told to misbehave.
 """
 
 from __future__ import annotations
@@ -48,8 +50,10 @@ class KfpServer(ThreadingHTTPServer):
     Attributes:
         requests: every request so far: method, path, headers.
         token: wanted in every request but that for its health, if set.
-        states: of a run's tasks, one step further each time that somebody asks for the run.
+        states: of a run's tasks, and of drivers that failed (`root-driver`, `TASK-driver`), one step further each time
+            that somebody asks for the run.
         logs: pod -> what it printed; other pods are gone.
+        killed: runs whose workflow is gone; the server goes on to tell their latest state.
         silent: take requests and never answer.
         breaks: so many of the next requests end with a closed connection.
     """
@@ -65,6 +69,7 @@ class KfpServer(ThreadingHTTPServer):
         self.pipelines: dict[str, dict[str, Any]] = {}
         self.versions: dict[str, dict[str, Any]] = {}
         self.logs: dict[str, str] = {}
+        self.killed: set[str] = set()
         self.token: str | None = None
         self.multi_user = False
         self.troubles: list[Trouble] = []
@@ -82,6 +87,67 @@ class KfpServer(ThreadingHTTPServer):
     def paths(self, method: str) -> list[str]:
         """The paths of all requests of a method, in order."""
         return [path for each, path, _ in self.requests if each == method]
+
+    def fire(self, schedule_id: str) -> str:
+        """Starts a run of a schedule, as its time has come, and returns the run's id."""
+        schedule = self.recurring[schedule_id]
+        assert schedule["status"] == "ENABLED"
+        inherited = (
+            "experiment_id",
+            "runtime_config",
+            "pipeline_spec",
+            "pipeline_version_reference",
+            "service_account",
+        )
+        run = {name: schedule[name] for name in inherited if name in schedule}
+        run |= {
+            "run_id": str(uuid.uuid4()),
+            "display_name": f"{schedule['display_name']}-{next(self.clock)}",
+            "recurring_run_id": schedule_id,
+            "created_at": f"2024-03-01T10:00:{next(self.clock):02d}Z",
+            "state": "RUNNING",
+        }
+        self.runs[run["run_id"]] = run
+        return run["run_id"]
+
+    def specification(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What a run or a schedule runs: given in the request, or a version that is referred to."""
+        if "pipeline_spec" in body:
+            return body["pipeline_spec"]
+        reference = body["pipeline_version_reference"]
+        version = self.versions.get(reference["pipeline_version_id"])
+        if version is None or version["pipeline_id"] != reference["pipeline_id"]:
+            raise _RefusedError(404, 5, "ResourceNotFoundError: the pipeline version is not there.")
+        found = version["pipeline_spec"]
+        return found if "pipeline_spec" in found else {"pipeline_spec": found, "platform_spec": {}}
+
+    def container_arguments(self, run_id: str, task: str) -> list[str]:
+        """The arguments that a task's container gets; placeholders of its outputs stay as they are.
+
+        The driver (backend/src/v2/driver/resolve.go) puts the run's own facts where a placeholder is the whole constant
+        of an input; the launcher (backend/src/v2/component/launcher_v2.go) puts inputs into arguments, and knows no
+        placeholder of the run.
+        """
+        run = self.runs[run_id]
+        pipeline = _parsed(self.specification(run))
+        given = run["runtime_config"].get("parameters", {})
+        declared = pipeline.root.input_definitions.parameters
+        parameters = {name: json_format.MessageToDict(each.default_value) for name, each in declared.items()} | given
+        facts = {"{{$.pipeline_job_uuid}}": run_id, "{{$.pipeline_job_name}}": run["display_name"]}
+        values: dict[str, Any] = {}
+        for name, source in pipeline.root.dag.tasks[task].inputs.parameters.items():
+            if source.HasField("runtime_value"):
+                constant = json_format.MessageToDict(source.runtime_value.constant)
+                values[name] = facts.get(constant, constant) if isinstance(constant, str) else constant
+            else:
+                values[name] = parameters[source.component_input_parameter]
+        label = pipeline.components[pipeline.root.dag.tasks[task].component_ref.name].executor_label
+        executors = json_format.MessageToDict(pipeline.deployment_spec)["executors"]
+        arguments: list[str] = executors[label]["container"]["args"]
+        for name, value in values.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            arguments = [each.replace(f"{{{{$.inputs.parameters['{name}']}}}}", text) for each in arguments]
+        return arguments
 
 
 @contextmanager
@@ -103,7 +169,14 @@ class _RefusedError(Exception):
     def __init__(self, status: int, code: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"code": code, "message": message, "details": []}
+        self.body: dict[str, Any] = {"code": code, "message": message, "details": []}
+
+
+class _RefusedUploadError(_RefusedError):
+    def __init__(self, status: int) -> None:
+        message = "Failed to create a pipeline version"
+        super().__init__(status, 0, message)
+        self.body = {"error_message": message, "error_details": f"{message}\ngithub.com/kubeflow/pipelines/backend"}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -182,6 +255,7 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[0] not in kinds or not path.startswith(f"{API}/"):
             raise _RefusedError(404, 5, "Not Found")
         kept, key = kinds[parts[0]]
+        parts[-1], _, verb = parts[-1].partition(":")
         if method == "GET" and len(parts) == 1:
             return self._list(kept, query, {"recurringruns": "recurringRuns"}.get(parts[0], parts[0]))
         if method == "POST" and len(parts) == 1:
@@ -190,6 +264,12 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(404, 5, f"Failed to get {parts[0]}: ResourceNotFoundError: {parts[1]} not found.")
         if method == "DELETE":
             del kept[parts[1]]
+            # The workflow belongs to the schedule; the record of the run does not.
+            of_it = [each for each in self.server.runs.values() if each.get("recurring_run_id") == parts[1]]
+            self.server.killed |= {each["run_id"] for each in of_it if each["state"] == "RUNNING"}
+            return {}
+        if parts[0] == "recurringruns" and verb in ("enable", "disable"):
+            kept[parts[1]]["status"] = f"{verb.upper()}D"
             return {}
         return self._described(kept[parts[1]]) if parts[0] == "runs" else kept[parts[1]]
 
@@ -198,8 +278,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(400, 3, "Invalid input error: In multi-user mode, a namespace is needed.")
         found = list(kept.values())
         for predicate in json.loads(query.get("filter", "{}")).get("predicates", []):
-            assert predicate["operation"] == 1
-            found = [each for each in found if each[predicate["key"]] == predicate["stringValue"]]
+            assert predicate["operation"] in (1, 2)
+            equal = predicate["operation"] == 1
+            key, value = predicate["key"], predicate["stringValue"]
+            found = [each for each in found if (each.get(key) == value) == equal]
         if query.get("sort_by", "").endswith("desc"):
             found.sort(key=lambda each: each[query["sort_by"].split()[0]], reverse=True)
         start, size = int(query.get("page_token") or 0), int(query.get("page_size") or 10)
@@ -239,20 +321,23 @@ class _Handler(BaseHTTPRequestHandler):
         files = [each for each in parts if each.get_param("name", header="content-disposition") == "uploadfile"]
         # The server tells what a file holds by its ending.
         if len(files) != 1 or not str(files[0].get_filename()).endswith((".yaml", ".yml")):
-            raise _RefusedError(400, 3, "Failed to create a pipeline version")
+            raise _RefusedUploadError(400)
         if query.get("pipelineid") not in self.server.pipelines:
-            raise _RefusedError(400, 3, "Failed to create a pipeline version")
+            raise _RefusedUploadError(400)
         content = files[0].get_payload(decode=True)
         assert isinstance(content, bytes)
         documents = list(yaml.safe_load_all(content))
         document = {"pipeline_spec": documents[0], "platform_spec": documents[1]} if documents[1:] else documents[0]
-        _parsed({"pipeline_spec": documents[0], "platform_spec": [*documents, {}][1]})
+        try:
+            _parsed({"pipeline_spec": documents[0], "platform_spec": [*documents, {}][1]})
+        except _RefusedError:
+            raise _RefusedUploadError(500) from None
         name = query.get("name") or query.get("display_name") or files[0].get_filename()
         if any(
             each["pipeline_id"] == query["pipelineid"] and each["name"] == name
             for each in self.server.versions.values()
         ):
-            raise _RefusedError(409, 6, "Failed to create a pipeline version")
+            raise _RefusedUploadError(409)
         made = {
             "pipeline_id": query["pipelineid"],
             "pipeline_version_id": str(uuid.uuid4()),
@@ -264,17 +349,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.versions[made["pipeline_version_id"]] = made
         return made
 
-    def _specification(self, body: dict[str, Any]) -> dict[str, Any]:
-        """What a run or a schedule runs: given in the request, or a version that is referred to."""
-        if "pipeline_spec" in body:
-            return body["pipeline_spec"]
-        reference = body["pipeline_version_reference"]
-        version = self.server.versions.get(reference["pipeline_version_id"])
-        if version is None or version["pipeline_id"] != reference["pipeline_id"]:
-            raise _RefusedError(404, 5, "ResourceNotFoundError: the pipeline version is not there.")
-        found = version["pipeline_spec"]
-        return found if "pipeline_spec" in found else {"pipeline_spec": found, "platform_spec": {}}
-
     def _create(self, kind: str, kept: dict[str, dict[str, Any]], key: str, body: dict[str, Any]) -> dict[str, Any]:
         unique = ("experiments", "pipelines")
         if kind in unique and any(each["display_name"] == body["display_name"] for each in kept.values()):
@@ -282,42 +356,49 @@ class _Handler(BaseHTTPRequestHandler):
         if kind not in unique:
             if body["experiment_id"] not in self.server.experiments:
                 raise _RefusedError(404, 5, "ResourceNotFoundError: the experiment is not there.")
-            _check(self._specification(body), body)
+            _check(self.server.specification(body), body)
         if kind == "recurringruns":
             body["status"] = "ENABLED" if body["mode"] == "ENABLE" else "DISABLED"
             body["max_concurrency"] = str(body["max_concurrency"])
         created = f"2024-03-01T10:00:{next(self.server.clock):02d}Z"
-        made = {**body, key: str(uuid.uuid4()), "created_at": created}
+        made = {
+            **body,
+            key: str(uuid.uuid4()),
+            "created_at": created,
+            **({"state": "PENDING"} if kind == "runs" else {}),
+        }
         kept[made[key]] = made
-        return {**made, "state": "PENDING"} if kind == "runs" else made
+        return made
 
     def _described(self, run: dict[str, Any]) -> dict[str, Any]:
         """A run as the server tells it now; the next time it has gone on."""
         states = self.server.states
         now = states.pop(0) if len(states) > 1 else (states or [{}])[0]
         ends = {"SUCCEEDED", "FAILED"}
-        tasks = self._specification(run)["pipeline_spec"]["root"]["dag"]["tasks"]
+        tasks = self.server.specification(run)["pipeline_spec"]["root"]["dag"]["tasks"]
         state = "RUNNING"
-        if "FAILED" in now.values():
+        if run["run_id"] in self.server.killed:
+            state = run["state"]
+        elif "FAILED" in now.values():
             state = "FAILED"
         elif set(tasks) == {name for name, each in now.items() if each == "SUCCEEDED"}:
             state = "SUCCEEDED"
+        run["state"] = state
         answer = {
             **run,
-            "state": state,
             "finished_at": "2024-03-01T11:00:00Z" if state in ends else LONG_AGO,
-            "run_details": {"task_details": list(_nodes(run, now))},
+            "run_details": {"task_details": list(_nodes(run, now, sorted(tasks)))},
         }
         if state == "FAILED":
             answer["state_history"] = [{"state": "FAILED", "error": {"code": 13, "message": "a task\nhas failed"}}]
         return answer
 
     def _log(self, run_id: str, pod: str) -> str:
-        if run_id not in self.server.runs:
-            raise _RefusedError(400, 3, "Failed to read logs: run not found")
-        if pod not in self.server.logs:
-            raise _RefusedError(500, 13, f"Failed to read logs from pod {pod}: pods {pod!r} not found")
-        return self.server.logs[pod]
+        """As ReadRunLogV1 in backend/src/apiserver/server/run_log_server.go, which sends the status before it reads."""
+        if run_id in self.server.runs and pod in self.server.logs and self.server.multi_user:
+            return self.server.logs[pod]
+        message = f"Failed to read logs for run {run_id}: InternalServerError: Failed to read logs from archive {pod}"
+        return json.dumps({"error_message": message, "error_details": f"{message}\ngoroutine 1"}, separators=(",", ":"))
 
 
 def node_id(name: str) -> str:
@@ -334,32 +415,49 @@ def pod(task: str, attempt: int = 0) -> str:
     return f"{WORKFLOW}-retry-system-container-impl-{number}"
 
 
-def _nodes(run: dict[str, Any], states: dict[str, str]) -> Iterator[dict[str, Any]]:
+def driver_pod(name: str) -> str:
+    """The name of the pod of `root-driver` or `TASK-driver`."""
+    kind, node = ("dag", name) if name == "root-driver" else ("container", f"root.{name}")
+    return f"{WORKFLOW}-system-{kind}-driver-{node_id(f'{WORKFLOW}.{node}').rpartition('-')[2]}"
+
+
+def _nodes(run: dict[str, Any], states: dict[str, str], tasks: list[str]) -> Iterator[dict[str, Any]]:
     """The nodes of the workflow; only the children of each are told by id."""
 
-    def node(display_name: str, state: str, children: list[str]) -> dict[str, Any]:
+    def node(display_name: str, state: str | None, children: list[str]) -> dict[str, Any]:
+        start, end = "2024-03-01T10:01:00Z", "2024-03-01T10:02:30Z"
         return {
             "run_id": run["run_id"],
             "task_id": str(uuid.uuid4()),
             "display_name": display_name,
             "create_time": run["created_at"],
-            "start_time": "2024-03-01T10:01:00Z",
-            "end_time": "2024-03-01T10:02:30Z" if state != "RUNNING" else LONG_AGO,
-            "state": state,
+            "start_time": start,
+            "end_time": {"RUNNING": LONG_AGO, None: start}.get(state, end),
+            # The API has no word for what Argo leaves out.
+            **({"state": state} if state else {}),
             "child_tasks": [{"pod_name": node_id(child)} for child in children],
         }
 
     root = f"{WORKFLOW}.root"
+    root_driver = states.get("root-driver", "SUCCEEDED")
     yield node(WORKFLOW, "RUNNING", [f"{root}-driver"])
-    yield node("root-driver", "SUCCEEDED", [root])
-    yield node("root", "RUNNING", [f"{root}.{name}-driver" for name in states])
-    for name, state in states.items():
+    yield node("root-driver", root_driver, [root])
+    if root_driver == "FAILED":
+        yield node("root", None, [])
+        return
+    drivers = {name: states.get(f"{name}-driver", "SUCCEEDED" if name in states else None) for name in tasks}
+    # Argo leaves out what depends on a failure; what has not begun yet has no node.
+    known = [name for name in tasks if drivers[name] or "FAILED" in states.values()]
+    yield node("root", "RUNNING", [f"{root}.{name}-driver" for name in known])
+    for name in known:
+        state = states.get(name)
         attempts = [f"{root}.{name}.executor({attempt})" for attempt in range(2 if state == "FAILED" else 1)]
-        yield node(f"{name}-driver", "SUCCEEDED", [f"{root}.{name}"])
-        yield node(name, state, [f"{root}.{name}.executor"])
-        yield node("executor", state, attempts)
-        for number, _ in enumerate(attempts):
-            yield node(f"executor({number})", state, [])
+        yield node(f"{name}-driver", drivers[name], [f"{root}.{name}"])
+        yield node(name, state, [f"{root}.{name}.executor"] if state else [])
+        if state:
+            yield node("executor", state, attempts)
+            for number, _ in enumerate(attempts):
+                yield node(f"executor({number})", state, [])
 
 
 def _check(specification: dict[str, Any], body: dict[str, Any]) -> None:
@@ -377,5 +475,6 @@ def _parsed(specification: dict[str, Any]) -> pipeline_spec_pb2.PipelineSpec:
         pipeline = json_format.ParseDict(specification["pipeline_spec"], pipeline_spec_pb2.PipelineSpec())
         json_format.ParseDict(specification["platform_spec"], pipeline_spec_pb2.PlatformSpec())
     except (json_format.ParseError, TypeError, AttributeError) as error:
-        raise _RefusedError(400, 3, f"Invalid input error: the pipeline spec is invalid: {error}") from None
+        why = f"Failed to fetch a template with an invalid pipeline spec manifest: Invalid input error: {error}"
+        raise _RefusedError(500, 13, f"Failed to create a new run: InternalServerError: {why}") from None
     return pipeline

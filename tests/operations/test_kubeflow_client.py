@@ -18,7 +18,7 @@ from operations.kubeflow import (
     UnreachableError,
 )
 from tests.operations import kfp_server
-from tests.operations.kfp_server import API, KfpServer, Trouble, pod
+from tests.operations.kfp_server import API, KfpServer, Trouble, driver_pod, pod
 
 pytestmark = pytest.mark.unit
 PIPELINE = Path(__file__).parents[1] / "pipeline" / "golden" / "kubeflow.yaml"
@@ -179,21 +179,81 @@ def test_following_gives_up_on_a_connection_that_stays_broken(server, client, co
     assert 2 <= 100 - server.breaks <= 10
 
 
-def test_logs_are_those_of_the_pod(server, client, compiled):
-    run = submit(client, compiled)
+def test_what_argo_left_out_after_a_failure_was_not_started(server, client, compiled):
+    server.states = [{"data": "SUCCEEDED", "transform": "FAILED"}]
+
+    run = client.run(submit(client, compiled).run_id)
+
+    assert [(each.name, each.state, each.seconds) for each in run.tasks] == [
+        ("data", "SUCCEEDED", 90.0), ("transform", "FAILED", 90.0), ("trainer", "NOT_STARTED", None),
+        ("release", "NOT_STARTED", None),
+    ]  # fmt: skip
+    assert run.failed_drivers == ()
+
+
+@pytest.mark.parametrize(
+    ("states", "driver", "started"),
+    [
+        ({"root-driver": "FAILED"}, "root-driver", set()),
+        ({"data": "SUCCEEDED", "transform-driver": "FAILED"}, "transform-driver", {"data"}),
+    ],
+)
+def test_a_driver_that_failed_is_told_with_its_pod(server, client, compiled, states, driver, started):
+    server.states = [states]
+
+    run = client.run(submit(client, compiled).run_id)
+
+    assert [(each.name, each.state, each.pods) for each in run.failed_drivers] == [
+        (driver, "FAILED", (driver_pod(driver),))
+    ]
+    assert {each.name for each in run.tasks if each.state != "NOT_STARTED"} == started
+
+
+@pytest.fixture
+def many_users(server):
+    """The client of a server for several users; for one user, KFP finds no logs."""
+    server.multi_user = True
+    return KubeflowPipelines(server.endpoint, namespace="team-a")
+
+
+def test_logs_are_those_of_the_pod(server, many_users, compiled):
+    run = submit(many_users, compiled)
     server.logs[pod("data")] = "DataGate: done\n" * 10_000
 
-    assert "".join(client.log(run.run_id, pod("data"))) == "DataGate: done\n" * 10_000
+    assert "".join(many_users.log(run.run_id, pod("data"))) == "DataGate: done\n" * 10_000
     assert server.paths("GET")[-1] == f"/apis/v1alpha1/runs/{run.run_id}/nodes/{pod('data')}/log"
 
 
 def test_logs_that_the_server_does_not_have_are_asked_of_kubernetes(server, client, compiled):
     run = submit(client, compiled)
+    server.logs[pod("data")] = "for nobody"
 
-    with pytest.raises(
-        LogError, match=f"Ask Kubernetes: kubectl logs --namespace kubeflow {pod('data')} --container main"
-    ):
+    with pytest.raises(LogError) as refused:
         list(client.log(run.run_id, pod("data")))
+
+    assert str(refused.value) == (
+        f"{server.endpoint} has no log of {pod('data')}. It says: Failed to read logs for run {run.run_id}: "
+        f"InternalServerError: Failed to read logs from archive {pod('data')}. "
+        f"Ask Kubernetes: kubectl logs --namespace kubeflow {pod('data')} --container main"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"error_message": "of a task"}\nand more',
+        '{"error_message": "of a task", "code": 13}',
+        '{"error_message"',
+        '{"error_message": "' + "x" * 2**20,
+        "é" * 10,
+    ],
+)
+def test_a_log_that_only_looks_like_the_servers_error_is_printed(server, many_users, compiled, text):
+    run = submit(many_users, compiled)
+    server.logs[pod("data")] = text
+
+    assert "".join(many_users.log(run.run_id, pod("data"))) == text
 
 
 def test_the_user_interface_answering_in_place_of_the_log_is_noticed(server, client, compiled):
@@ -206,9 +266,10 @@ def test_the_user_interface_answering_in_place_of_the_log_is_noticed(server, cli
 
 def schedule(client: KubeflowPipelines, compiled: CompiledPipeline, cron: str = "0 3 * * 1", replace: bool = False):
     experiment = client.experiment("late-flights")
-    return client.schedule(
+    made, _ = client.schedule(
         compiled.specification, "weekly", experiment, {"epochs": 1}, "flightdeck-runner", kubeflow.cron(cron), replace
     )
+    return made
 
 
 def test_a_schedule_never_has_two_runs_at_a_time_and_does_not_catch_up(server, client, compiled):
@@ -248,13 +309,56 @@ def test_a_replacement_that_the_server_rejects_leaves_the_old_schedule(server, c
     assert client.schedules() == [first]
 
 
-def test_schedules_are_deleted_by_name(server, client, compiled):
-    schedule(client, compiled)
+@pytest.mark.parametrize("attribute", ["name", "schedule_id"])
+def test_schedules_are_deleted_by_name_or_id(server, client, compiled, attribute):
+    made = schedule(client, compiled)
 
-    assert client.delete_schedule("weekly") == 1
+    assert client.delete_schedule(getattr(made, attribute)).deleted == (made.schedule_id,)
     assert client.schedules() == []
     with pytest.raises(NotFoundError, match="There is no schedule named `weekly`"):
         client.delete_schedule("weekly")
+
+
+def test_a_schedule_is_not_deleted_with_a_run_under_way_but_starts_no_more(server, client, compiled):
+    made = schedule(client, compiled)
+    ended, under_way = server.fire(made.schedule_id), server.fire(made.schedule_id)
+    server.runs[ended]["state"] = "FAILED"
+
+    retired = client.delete_schedule("weekly")
+
+    assert (retired.deleted, retired.kept) == ((), {made.schedule_id: (under_way,)})
+    assert [each.enabled for each in client.schedules()] == [False]
+    assert server.killed == set()
+
+    server.runs[under_way]["state"] = "SUCCEEDED"
+    assert client.delete_schedule("weekly").deleted == (made.schedule_id,)
+    assert server.killed == set()
+
+
+def test_a_run_under_way_is_ended_only_when_asked(server, client, compiled):
+    made = schedule(client, compiled)
+    run = server.fire(made.schedule_id)
+
+    assert client.delete_schedule("weekly", force=True).deleted == (made.schedule_id,)
+
+    assert server.killed == {run}
+    assert client.run(run).state == "RUNNING"  # as KFP says for minutes more
+
+
+def test_a_replaced_schedule_lives_until_its_run_has_ended(server, client, compiled):
+    first = schedule(client, compiled)
+    run = server.fire(first.schedule_id)
+
+    second = schedule(client, compiled, "0 4 * * 1", replace=True)
+
+    assert {(each.schedule_id, each.enabled) for each in client.schedules()} == {
+        (first.schedule_id, False), (second.schedule_id, True),
+    }  # fmt: skip
+    assert server.killed == set()
+
+    server.runs[run]["state"] = "SUCCEEDED"
+    third = schedule(client, compiled, "0 5 * * 1", replace=True)
+    assert client.schedules() == [third]
 
 
 def test_more_schedules_than_fit_on_a_page_are_all_listed(server, client):
@@ -331,6 +435,11 @@ def test_a_refusal_is_one_sentence_with_what_the_server_says(server, client, com
 
     assert "\n" not in str(refused.value)
     assert server.endpoint in str(refused.value)
+
+
+def test_a_pipeline_that_is_none_is_not_called_a_fault_of_the_server(client):
+    with pytest.raises(KubeflowError, match=r"does not accept the pipeline \(500\)\. It says: .*invalid pipeline spec"):
+        client.submit({"pipeline_spec": {"spoons": 2}, "platform_spec": {}}, "a", client.experiment("a"), {}, None)
 
 
 def test_a_pipeline_that_the_server_rejects_is_its_message(client, compiled):

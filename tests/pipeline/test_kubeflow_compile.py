@@ -152,6 +152,10 @@ def test_what_is_submitted_is_what_is_compiled(grouped):
     (run,) = server.runs.values()
     assert json.loads(done.stdout)["run_id"] == run["run_id"]
     assert run["runtime_config"]["parameters"] == {"epochs": 1, "submitted_by": getpass.getuser()}
+    for task in GROUPED:
+        arguments = server.container_arguments(run["run_id"], task)
+        assert arguments[arguments.index("--run-id") + 1] == run["run_id"]
+        assert arguments[arguments.index("model.epochs") + 1] == "1"
     assert run["pipeline_spec"]["pipeline_spec"] == json_format.MessageToDict(grouped.pipeline)
     assert run["pipeline_spec"]["platform_spec"] == json_format.MessageToDict(grouped.platform)
 
@@ -314,6 +318,16 @@ def test_parameters_are_passed_on_to_every_task_and_the_push_to_the_pusher_alone
         "learning_rate": settings.model.learning_rate,
         "push": True,
     }
+
+
+def test_no_container_is_told_what_kfp_does_not_fill_in(either):
+    """The backend fills in what a run is only as the whole value of an input; a container would get the placeholder."""
+    for executor in either.executors.values():
+        assert not [each for each in executor.container.args if "{{$.pipeline_" in each]
+    for task in either.tasks.values():
+        value = task.inputs.parameters["run_id"].runtime_value
+        assert value.constant.string_value == "{{$.pipeline_job_uuid}}"
+    assert "run_id" not in either.parameters
 
 
 def test_without_a_pusher_there_is_no_parameter_for_it(compile_to):

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from operations.kubeflow import KubeflowPipelines
 from pipeline import settings_file
 from pipeline.settings import SettingsError
+from tests.operations import kfp_server
 
 pytestmark = pytest.mark.component
 CONFIG = Path(__file__).parents[2] / "config" / "kubeflow.yaml"
@@ -59,7 +61,7 @@ def test_workers_wait_for_the_data_and_the_training_for_the_workers(compiled) ->
 def test_every_task_belongs_to_the_sweep_and_the_training_asks_for_its_best(compiled) -> None:
     for task in ("data", "transform", "trainer", "release"):
         arguments = container(compiled, task)["args"]
-        assert arguments[arguments.index("--parent") + 1] == "{{$.pipeline_job_uuid}}-sweep"
+        assert "--in-sweep" in arguments
         assert "--training" not in arguments
         final = task == "trainer"
         program = ["operations.sweep.cluster", "final"] if final else ["pipeline.task"]
@@ -67,12 +69,36 @@ def test_every_task_belongs_to_the_sweep_and_the_training_asks_for_its_best(comp
     worker = container(compiled, "worker")
     assert [*worker["command"], worker["args"][0]] == ["python", "-m", "operations.sweep.cluster", "work"]
     for name, value in {
-        "--sweep": "{{$.pipeline_job_uuid}}-sweep",
-        "--run-id": "{{$.pipeline_job_uuid}}",
+        "--run-id": "{{$.inputs.parameters['run_id']}}",
         "--trials": "{{$.inputs.parameters['trials']}}",
         "--around": "20130701-093000-1f3a",
     }.items():
         assert worker["args"][worker["args"].index(name) + 1] == value
+
+
+def test_no_container_is_told_what_kfp_does_not_fill_in(compiled) -> None:
+    for executor in compiled[0]["deploymentSpec"]["executors"].values():
+        assert not [each for each in executor["container"]["args"] if "{{$.pipeline_" in each]
+    for task in compiled[0]["root"]["dag"]["tasks"].values():
+        assert task["inputs"]["parameters"]["run_id"] == {"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}
+
+
+def test_every_container_understands_its_arguments_and_knows_its_run(compiled) -> None:
+    from operations.sweep import cluster
+    from pipeline import task as task_program
+
+    with kfp_server.serving() as server:
+        client = KubeflowPipelines(server.endpoint)
+        specification = {"pipeline_spec": compiled[0], "platform_spec": compiled[1]}
+        run = client.submit(specification, "a sweep", client.experiment("sweeps"), {}, None)
+        arguments = {task: server.container_arguments(run.run_id, task) for task in compiled[0]["root"]["dag"]["tasks"]}
+
+    workers = {task for task in arguments if task.startswith("worker")}
+    given = {task: cluster._parser().parse_args(arguments.pop(task)[1:]) for task in workers}
+    given |= {task: task_program._parser().parse_args(each) for task, each in arguments.items()}
+    assert {each.run_id for each in given.values()} == {run.run_id}
+    assert given["worker"].trials == 8
+    assert all(each.in_sweep for task, each in given.items() if task not in workers)
 
 
 def test_the_workers_train_so_they_have_what_the_trainer_has_unless_they_have_their_own(compile_to, compiled) -> None:
