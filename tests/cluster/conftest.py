@@ -39,7 +39,13 @@ class Applied:
 
 
 @pytest.fixture(scope="session")
-def place() -> Iterator[tuple[Cluster, str]]:
+def kernel() -> dict[str, str]:
+    """What a kubelet would set of this machine's kernel, before there is one."""
+    return own_cluster.kernel_settings()
+
+
+@pytest.fixture(scope="session")
+def place(kernel: dict[str, str]) -> Iterator[tuple[Cluster, str]]:
     """A cluster, and the name of the image of Flightdeck that its nodes have."""
     if os.environ.get("KUBECONFIG"):
         yield _given()

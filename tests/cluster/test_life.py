@@ -61,7 +61,7 @@ def run(cluster, image, desk, small_spans, tmp_path_factory) -> Run:
         run_id = by_kubeflow(cluster, compiled)
     else:
         run_id = task_by_task(cluster, compiled)
-    (record,) = json.loads(desk.flightdeck("runs", "list", "--json"))
+    record = json.loads(desk.flightdeck("runs", "show", run_id, "--json"))
     return Run(run_id, record, record["version"])
 
 

@@ -79,6 +79,12 @@ def running(images: Images, database_image: str) -> Iterator[Cluster]:
             _remove_cgroups()
 
 
+def kernel_settings() -> dict[str, str]:
+    """The settings of this machine's kernel that a kubelet would set."""
+    files = {name: Path("/proc/sys", name) for name in KERNEL_SETTINGS}
+    return {name: file.read_text().strip() for name, file in files.items() if file.exists()}
+
+
 def workspace() -> Path:
     """The folder on this machine that is the node's workspace."""
     return RUN / "workspace"
