@@ -17,7 +17,7 @@ from tests.cluster.project import Project
 from tests.deploy.kustomize import MANIFESTS, OVERLAYS
 from tests.services.daemon import ServiceError, one_at_a_time
 from tests.services.kubernetes import images, own_cluster, programs
-from tests.services.kubernetes.cluster import Cluster
+from tests.services.kubernetes.cluster import Cluster, KubectlError, wait_for
 
 IMAGE_VARIABLE = "FLIGHTDECK_TEST_IMAGE"
 NAMESPACES = ("kubeflow", "flightdeck")
@@ -119,11 +119,21 @@ def kubeflow(cluster: Cluster) -> Iterator[None]:
                 made.append(f"customresourcedefinition/{name}")
         if made:
             stack.callback(_delete, cluster, *made)
-            cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *made)
+            if not wait_for(lambda: _established(cluster, made), 60):
+                raise ServiceError(f"The cluster does not establish {', '.join(made)}.")
         if not cluster.has("namespace", "kubeflow"):
             cluster.kubectl("create", "namespace", "kubeflow")
             stack.callback(_delete, cluster, "namespace/kubeflow")
         yield
+
+
+def _established(cluster: Cluster, definitions: list[str]) -> bool:
+    """Whether all are; kubectl fails, instead of waiting, for one that has no condition yet."""
+    try:
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=10s", *definitions)
+    except KubectlError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")
