@@ -21,7 +21,7 @@ ACCOUNT = "flightdeck-runner"
 OUTPUTS = "/tmp/outputs"
 _INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\]\}\}")
 _OUTPUT = re.compile(r"\{\{\$\.outputs\.artifacts\['(\w+)'\]\.path\}\}")
-# As the namespace of Kubeflow Pipelines 2.16 has it; no task of ours needs more.
+# What the profile `restricted` asks for, and a read-only root file system: no task of ours needs more.
 POD_SECURITY = {
     "runAsNonRoot": True,
     "runAsUser": 10001,

@@ -17,7 +17,7 @@ from tests.cluster.project import Project
 from tests.deploy.kustomize import MANIFESTS, OVERLAYS
 from tests.services.daemon import ServiceError, one_at_a_time
 from tests.services.kubernetes import images, own_cluster, programs
-from tests.services.kubernetes.cluster import Cluster
+from tests.services.kubernetes.cluster import Cluster, KubectlError, wait_for
 
 IMAGE_VARIABLE = "FLIGHTDECK_TEST_IMAGE"
 NAMESPACES = ("kubeflow", "flightdeck")
@@ -39,7 +39,13 @@ class Applied:
 
 
 @pytest.fixture(scope="session")
-def place() -> Iterator[tuple[Cluster, str]]:
+def kernel() -> dict[str, str]:
+    """What a kubelet would set of this machine's kernel, before there is one."""
+    return own_cluster.kernel_settings()
+
+
+@pytest.fixture(scope="session")
+def place(kernel: dict[str, str]) -> Iterator[tuple[Cluster, str]]:
     """A cluster, and the name of the image of Flightdeck that its nodes have."""
     if os.environ.get("KUBECONFIG"):
         yield _given()
@@ -100,7 +106,7 @@ def project(image: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="session")
-def prepared(cluster: Cluster) -> Iterator[None]:
+def kubeflow(cluster: Cluster) -> Iterator[None]:
     """The namespace of Kubeflow and the definitions of custom resources, as far as the cluster has them not."""
     made = []
     with contextlib.ExitStack() as stack:
@@ -113,15 +119,25 @@ def prepared(cluster: Cluster) -> Iterator[None]:
                 made.append(f"customresourcedefinition/{name}")
         if made:
             stack.callback(_delete, cluster, *made)
-            cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *made)
+            if not wait_for(lambda: _established(cluster, made), 60):
+                raise ServiceError(f"The cluster does not establish {', '.join(made)}.")
         if not cluster.has("namespace", "kubeflow"):
             cluster.kubectl("create", "namespace", "kubeflow")
             stack.callback(_delete, cluster, "namespace/kubeflow")
         yield
 
 
+def _established(cluster: Cluster, definitions: list[str]) -> bool:
+    """Whether all are; kubectl fails, instead of waiting, for one that has no condition yet."""
+    try:
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=10s", *definitions)
+    except KubectlError:
+        return False
+    return True
+
+
 @pytest.fixture(scope="session")
-def applied(cluster: Cluster, project: Project, prepared: None) -> Iterator[dict[str, Applied]]:
+def applied(cluster: Cluster, project: Project, kubeflow: None) -> Iterator[dict[str, Applied]]:
     """Every overlay, applied twice; the last one, `local`, stays."""
     results = {}
     *others, last = sorted(OVERLAYS, key=lambda overlay: overlay == "local")

@@ -14,7 +14,7 @@ import pytest
 from tests.cluster.compiled_tasks import NAMESPACE, CompiledPipeline
 from tests.cluster.life import Desk, compile_pipeline, desk_pod, kfp_server
 from tests.deploy.kustomize import ROOT
-from tests.services.kubernetes.cluster import Cluster
+from tests.services.kubernetes.cluster import Cluster, wait_for
 from tests.small_run import SMALL
 
 pytestmark = pytest.mark.cluster
@@ -61,7 +61,7 @@ def run(cluster, image, desk, small_spans, tmp_path_factory) -> Run:
         run_id = by_kubeflow(cluster, compiled)
     else:
         run_id = task_by_task(cluster, compiled)
-    (record,) = json.loads(desk.flightdeck("runs", "list", "--json"))
+    record = json.loads(desk.flightdeck("runs", "show", run_id, "--json"))
     return Run(run_id, record, record["version"])
 
 
@@ -136,7 +136,7 @@ def test_the_loop_sees_a_new_span_and_submits_a_run(cluster, desk, kfp, small_sp
 
     events = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     assert [each["text"] for each in events if each["kind"] == "problem"] == []
-    assert any("span 3" in each["text"] for each in events if each["kind"] == "trigger"), events
+    assert any(each["facts"]["key"].startswith("span:3:") for each in events if each["kind"] == "trigger"), events
     (started,) = [each for each in events if each["kind"] == "run"]
     submitted = json.loads(cluster.kubectl("get", "--raw", f"{kfp}/runs?page_size=100"))["runs"]
     assert started["facts"]["run_id"] in [each["run_id"] for each in submitted]
@@ -148,8 +148,13 @@ def row(cluster, image, project, run) -> dict:
     deployment = ("deployment/model-server", "--namespace=flightdeck")
     cluster.kubectl("patch", *deployment, f"--patch={json.dumps(flightdeck_serves(image, project.model))}")
     cluster.kubectl("rollout", "status", *deployment, "--timeout=300s", seconds=330)
-    printed = cluster.kubectl("logs", *deployment)
-    return next(json.loads(line) for line in printed.splitlines() if line.startswith("{"))["row"]
+
+    def told() -> list[str]:
+        return [line for line in cluster.kubectl("logs", *deployment).splitlines() if line.startswith("{")]
+
+    # It tells a moment after it answers the first probe.
+    (line,) = wait_for(told, seconds=60)
+    return json.loads(line)["row"]
 
 
 def flightdeck_serves(image: str, model: str) -> dict:

