@@ -95,7 +95,7 @@ def test_two_pods_share_the_trials_and_run_each_once(swept, events) -> None:
     assert sorted(each.trial for each in events if each.kind == "begun") == list(range(TRIALS))
     assert sorted(each.trial for each in events if each.kind == "finished") == list(range(TRIALS))
     assert len(events) == 2 * TRIALS
-    pods = {each.owner.machine for each in events}
+    pods = {(each.owner.boot, each.owner.namespace) for each in events}
     assert len(pods) == 2
 
 
