@@ -45,7 +45,6 @@ def main() -> int:
         command = [sys.executable, "-m", "flightdeck", "run", "--no-cache", *world.options()]
         began, killed = time.monotonic(), 0
         while killed < given.kills:
-            # A child that has ended is not counted while the command runs, so some runs end before their moment comes.
             killed += killed_after(command, moments.uniform(_EARLIEST_SECONDS, used)) is None
             print(f"  killed {killed}: {time.monotonic() - began:.0f} s", flush=True)
         print(world.flightdeck("runs", "list", "--limit", "0").stdout)

@@ -48,4 +48,5 @@ def _used(process: psutil.Process) -> float:
         used = process.cpu_times()
     except psutil.Error:
         return 0.0
-    return used.user + used.system
+    # The children that have ended are counted in their parent.
+    return used.user + used.system + used.children_user + used.children_system

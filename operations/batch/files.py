@@ -224,7 +224,7 @@ class Inputs:
 
 
 class _Refused:
-    """The rows of a file that break the contract, of which the first ones are named."""
+    """Counts the rows of a file that break the contract, and names the first of them."""
 
     def __init__(self, file: InputFile) -> None:
         self._file = file

@@ -357,7 +357,7 @@ def outcome(record: RunRecord) -> str:
 
 
 def shown_outcome(record: RunRecord) -> str:
-    """The outcome for people: `UNKNOWN` of a run of ours that says it is running, and holds no lease."""
+    """The outcome for people: `UNKNOWN` if our record says the run is running but no lease shows it."""
     unknown = is_ours(record) and record.outcome == "running" and record.renewed is None
     return UNKNOWN if unknown else outcome(record)
 

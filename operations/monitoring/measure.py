@@ -290,7 +290,7 @@ class Monitor:
 
 
 def _together(asked: pd.DataFrame, refused: pd.DataFrame) -> pd.DataFrame:
-    """What was asked, whether or not it was answered."""
+    """Every row that was asked about: those answered, and those refused."""
     import pandas as pd
 
     return pd.concat([each for each in (asked, refused) if len(each)], ignore_index=True)

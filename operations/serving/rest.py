@@ -264,7 +264,7 @@ class _Api:
 
 
 async def _body(request: Request, limit: int) -> bytes | bytearray:
-    """The body, unpacked; never more of it in memory than is allowed, whether or not it says how long it is.
+    """Reads and unpacks the body, and never holds more than `limit` bytes of it.
 
     Raises:
         TooLargeError: it is longer, packed or unpacked.
