@@ -29,7 +29,7 @@ from operations.registry import Registry, RegistryError
 from pipeline.settings import Settings
 from pipeline.workspace import new_run_id
 
-_OURS = ("components.", "data.", "operations.", "pipeline.")
+_OURS = ("components.", "data.", "ledger.", "operations.", "pipeline.")
 EventKind = Literal["trigger", "withdrawn", "run", "decision", "act", "canary", "alert", "problem"]
 
 

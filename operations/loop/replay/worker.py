@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             _play(settings, plan, Path(shared.spans), tell)
         except ValueError as error:
-            if not type(error).__module__.startswith(("components.", "data.", "operations.", "pipeline.")):
+            if not type(error).__module__.startswith(("components.", "data.", "ledger.", "operations.", "pipeline.")):
                 raise
             logging.exception("The level cannot go on.")
             print(error, file=sys.stderr)
