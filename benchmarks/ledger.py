@@ -34,8 +34,8 @@ from typing import NamedTuple
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.recorder import Recorder, open_store
-from pipeline.run_record import NodeRecord
+from ledger.recorder import Recorder, open_store
+from ledger.run_record import NodeRecord
 
 LIMIT_SECONDS = 2.0
 # node -> (output key -> artifact type, inputs as (node, output key)); 20 artifacts a run. A Transform with all outputs

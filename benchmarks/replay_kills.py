@@ -14,10 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from operations.ledger.opening import open_readonly
-from operations.replay import ledger, plan
+from ledger.opening import open_readonly
+from operations.loop.replay import ledger, plan
 from pipeline import store
-from tests.operations.replay import small_replay
+from tests.operations.loop.replay import small_replay
 
 _OPTIONS = ("--level", "1,2", "--months", "3:6", "--fault", "renamed@4", "--name", "tried")
 # Of the processors, until a kill; some twenty of them are imports, so a replay gets on by little each time.

@@ -20,7 +20,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 
-from operations.ledger.opening import open_readonly
+from ledger.opening import open_readonly
 from tests.killing import killed_after
 from tests.world import World
 

@@ -60,9 +60,9 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", dest="as_json")
     options = parser.parse_args()
 
+    from operations.inference.model import load
     from operations.serving import canary_record, child
     from operations.serving.bench import real_rows
-    from operations.serving.model import load
     from pipeline import settings_file
     from pipeline.settings import Canary
 

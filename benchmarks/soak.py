@@ -134,7 +134,7 @@ def newest_version(registry: Path) -> Path:
     Raises:
         ServingError: there is none.
     """
-    from operations.serving.errors import ServingError
+    from operations.inference.errors import ServingError
 
     versions = [each for each in registry.glob("*") if each.name.isdigit() and (each / "saved_model.pb").is_file()]
     if not versions:
@@ -306,7 +306,7 @@ def _kinds() -> Iterator[str]:
 
 def _batches(model: Path, rows: Sequence[dict[str, Any]]) -> tuple[list[list[dict[str, Any]]], list[str]]:
     """Different requests of different sizes, mixed, with the columns that the model takes."""
-    from operations.serving.model import load
+    from operations.inference.model import load
 
     loaded = load(model, 0)
     names = [name for name in loaded.inputs.names if name in rows[0]]

@@ -78,7 +78,9 @@ def main() -> None:
     except ValueError as error:
         # Everything a user can get wrong is a ValueError of ours (settings, workspace, data). Another one is a bug of
         # ours, and its traceback is wanted.
-        if not type(error).__module__.startswith(("components.", "data.", "flightdeck.", "operations.", "pipeline.")):
+        if not type(error).__module__.startswith(
+            ("components.", "data.", "flightdeck.", "ledger.", "operations.", "pipeline.", "teaching.")
+        ):
             raise
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -11,7 +11,7 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
-    from operations.canary.judgement import Verdict
+    from operations.loop.canary.judgement import Verdict
     from pipeline.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="The version that is tried beside the served one: show, promote, reject.")
@@ -23,7 +23,7 @@ Now = Annotated[datetime | None, typer.Option(help="UTC; later requests are left
 @app.command()
 def show(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, now: Now = None, as_json: Json = False) -> None:
     """Show what was seen of the version on trial, what it would be judged by now, and the verdicts before."""
-    from operations.canary.act import finished_half, judged, verdicts
+    from operations.loop.canary.act import finished_half, judged, verdicts
     from operations.registry import Registry
 
     settings, store = _open(config, overrides)
@@ -84,9 +84,9 @@ def after_push(settings: Settings) -> list[str]:
 
     Where nothing is served yet it is promoted at once, because there is nothing to compare it with.
     """
+    from ledger.opening import open_writable
     from operations.alerts.dispatcher import open_outbox
-    from operations.canary.act import first
-    from operations.ledger.opening import open_writable
+    from operations.loop.canary.act import first
     from operations.registry import Registry
     from pipeline import store
 
@@ -106,7 +106,7 @@ def after_push(settings: Settings) -> list[str]:
 def _decide(
     action: str, config: Config, overrides: Overrides, reason: str, now: datetime | None, as_json: bool
 ) -> None:
-    from operations.canary.act import by_hand
+    from operations.loop.canary.act import by_hand
 
     settings, store = _open(config, overrides)
     verdict = by_hand(settings, store, action, reason, _until(now))
@@ -123,7 +123,7 @@ def _decide(
 
 
 def _open(config: Config, overrides: Overrides) -> tuple[Settings, Any]:
-    from operations.ledger.opening import open_writable
+    from ledger.opening import open_writable
     from pipeline import store
 
     settings = load_settings(config, overrides)

@@ -32,11 +32,12 @@ def schema_diff(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as
     import json
 
     from data import schema_diff as comparison
-    from operations.ledger import Ledger, LedgerError
+    from ledger import outputs
+    from ledger.opening import LedgerError, open_readonly
     from pipeline import store
 
     settings = load_settings(config, overrides)
-    inferred = Ledger(store.connection(settings)).latest("SchemaGen", "schema")
+    inferred = outputs.latest(open_readonly(store.connection(settings)), "SchemaGen", "schema")
     if inferred is None:
         raise LedgerError("No run has inferred a schema yet: run the pipeline first.")
     differences = comparison.diff(settings.use_case.schema_file, Path(inferred.uri) / "schema.pbtxt")

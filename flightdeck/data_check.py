@@ -9,7 +9,7 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
-    from operations.data_check import DataCheck
+    from operations.delivery.data_check import DataCheck
 
 
 def check(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False) -> None:
@@ -31,7 +31,7 @@ def check(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json:
         on.quiet = as_json
         progress = Progress(on)
         try:
-            from operations import data_check
+            from operations.delivery import data_check
 
             found = data_check.check(settings, progress.note)
         finally:

@@ -24,7 +24,7 @@ def quarantine(
     """
     import json
 
-    from operations import quarantine as spans
+    from operations.monitoring import quarantine as spans
 
     settings = load_settings(config, overrides)
     if span is None:

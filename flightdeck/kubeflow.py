@@ -17,9 +17,9 @@ from flightdeck.options import DEFAULT_CONFIG as LOCAL_CONFIG
 from flightdeck.options import Json, Overrides, load_settings
 
 if TYPE_CHECKING:
-    from operations.compiled_pipeline import CompiledPipeline
-    from operations.kubeflow import KubeflowPipelines, Retired, Version
-    from operations.kubeflow_run import Run, Task
+    from operations.delivery.compiled_pipeline import CompiledPipeline
+    from operations.delivery.kubeflow import KubeflowPipelines, Retired, Version
+    from operations.delivery.kubeflow_run import Run, Task
     from pipeline.settings import Kubeflow, Settings
 
 DEFAULT_CONFIG = LOCAL_CONFIG.with_name("kubeflow.yaml")
@@ -145,8 +145,8 @@ def status(
 
 def _end_record(settings: Settings, run: Run) -> None:
     """Has the ledger, where it can be reached from here, no longer say that a failed run goes on."""
-    from operations import kubeflow_ended
-    from operations.ledger.opening import LedgerError, open_writable
+    from ledger.opening import LedgerError, open_writable
+    from operations.delivery import kubeflow_ended
     from pipeline import store
     from pipeline.settings import SettingsError
 
@@ -165,7 +165,7 @@ def logs(
 
     Exit code 1 if the server does not have a log; the sentence about it has the command that asks Kubernetes.
     """
-    from operations.kubeflow import LogError
+    from operations.delivery.kubeflow import LogError
 
     cluster = kubeflow_settings(config, overrides)[1]
     client = connected(cluster)
@@ -205,7 +205,7 @@ def schedule(
     as_json: Json = False,
 ) -> None:
     """Start runs again and again: one at a time, and none for times that were missed."""
-    from operations import kubeflow
+    from operations.delivery import kubeflow
 
     if context.invoked_subcommand is not None:
         return
@@ -289,7 +289,7 @@ def kubeflow_settings(
     A parameter stands for a setting. Putting its value there checks it as a setting is checked, and not after twenty
     minutes on the cluster.
     """
-    from operations.kubeflow import KubeflowError
+    from operations.delivery.kubeflow import KubeflowError
     from pipeline.settings import SettingsError
 
     settings = _checkout_settings(config, overrides)
@@ -321,7 +321,7 @@ def _checkout_settings(config: Path, overrides: list[str] | None) -> Settings:
 
 
 def _require_checkout(settings: Settings) -> None:
-    from operations.kubeflow import KubeflowError
+    from operations.delivery.kubeflow import KubeflowError
     from pipeline.project import CHECKOUT
 
     if settings.project != CHECKOUT:
@@ -344,7 +344,7 @@ def _yaml(text: str) -> str:
 
 def connected(cluster: Kubeflow, token: str | None = None) -> KubeflowPipelines:
     """A server that has answered. The token is that of the environment, if none is given."""
-    from operations.kubeflow import TOKEN_VARIABLE, KubeflowError, KubeflowPipelines
+    from operations.delivery.kubeflow import TOKEN_VARIABLE, KubeflowError, KubeflowPipelines
 
     if not cluster.endpoint:
         raise KubeflowError("kubeflow.endpoint is missing: the address of the KFP API, such as http://localhost:8888.")
@@ -364,8 +364,8 @@ def _source(
     quiet: bool,
 ) -> tuple[dict[str, Any] | Version, dict[str, Any]]:
     """What to run, and arguments that it accepts."""
-    from operations.compiled_pipeline import CompiledPipeline
-    from operations.kubeflow import KubeflowError
+    from operations.delivery.compiled_pipeline import CompiledPipeline
+    from operations.delivery.kubeflow import KubeflowError
 
     if version is None:
         compiled = compiled_from(settings, file, one_task_per_node, quiet)
@@ -382,7 +382,7 @@ def compiled_from(
     """The pipeline of a file, or of the settings when there is none."""
     import tempfile
 
-    from operations.compiled_pipeline import CompiledPipeline
+    from operations.delivery.compiled_pipeline import CompiledPipeline
 
     if file is not None:
         return CompiledPipeline.load(file)
@@ -404,8 +404,8 @@ def compiled_by(write: Callable[[], None], output: Path, quiet: bool) -> Compile
     import tempfile
 
     from flightdeck.console import Progress, console, noise_into
-    from operations.compiled_pipeline import CompiledPipeline
-    from operations.kubeflow import KubeflowError
+    from operations.delivery.compiled_pipeline import CompiledPipeline
+    from operations.delivery.kubeflow import KubeflowError
 
     if not os.access(output.parent, os.W_OK):
         raise KubeflowError(f"{output} cannot be written: {output.parent} is not a folder that you may write to.")
@@ -425,7 +425,7 @@ def compiled_by(write: Callable[[], None], output: Path, quiet: bool) -> Compile
 
 def arguments_of(compiled: CompiledPipeline, parameters: list[str] | None) -> dict[str, Any]:
     """What a compiled pipeline is submitted with: what a person changes, and who it is."""
-    from pipeline.recorder import user
+    from ledger.recorder import user
 
     arguments = compiled.arguments(parameters or ())
     if "submitted_by" in compiled.specification["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]:
@@ -469,7 +469,7 @@ def _pods(run: Run, task: str | None, namespace: str) -> list[tuple[str, str]]:
     Raises:
         KubeflowError: there is no such task, or no pod yet, or the server does not say which.
     """
-    from operations.kubeflow import KubeflowError
+    from operations.delivery.kubeflow import KubeflowError
 
     chosen = [each for each in run.tasks if task in (None, each.name)]
     if not chosen:

@@ -15,7 +15,7 @@ from flightdeck.kubeflow import DEFAULT_CONFIG, Config, Experiment, File, Image
 from flightdeck.options import Json, Overrides
 
 if TYPE_CHECKING:
-    from operations.compiled_pipeline import CompiledPipeline
+    from operations.delivery.compiled_pipeline import CompiledPipeline
 
 STAGING_TOKEN_VARIABLE = "FLIGHTDECK_STAGING_KFP_TOKEN"
 STAGING_CONFIG = DEFAULT_CONFIG.with_name("staging.yaml")
@@ -84,10 +84,10 @@ def promote(
     MySQL server, its address is in FLIGHTDECK_METADATA_HOST and so on. A token that staging alone wants is in
     FLIGHTDECK_STAGING_KFP_TOKEN.
     """
-    from operations import kubeflow as server
-    from operations import promotion
-    from operations.ledger.opening import open_readonly
-    from operations.ledger.runs import Runs
+    from ledger.opening import open_readonly
+    from ledger.runs import Runs
+    from operations.delivery import kubeflow as server
+    from operations.delivery import promotion
     from pipeline import store
 
     trigger = server.cron(cron)
@@ -134,7 +134,7 @@ def promote(
 
 
 def _commit(compiled: CompiledPipeline) -> str:
-    from operations.kubeflow import KubeflowError
+    from operations.delivery.kubeflow import KubeflowError
 
     if compiled.commit is None:
         raise KubeflowError(

@@ -15,7 +15,7 @@ from flightdeck.options import Json, Overrides
 from flightdeck.runs.sweep import Algorithm, Algorithms, Epochs, Objective, Seed, Space, tuning_of
 
 if TYPE_CHECKING:
-    from operations.compiled_pipeline import CompiledPipeline
+    from operations.delivery.compiled_pipeline import CompiledPipeline
     from pipeline.settings import Settings
 
 
@@ -51,7 +51,7 @@ def sweep(
     The run's id with `-sweep` is the sweep's in the ledger. A worker that dies is started again and goes on with what
     is left. Parameters: window, trials, push.
     """
-    from operations.kubeflow import KubeflowError
+    from operations.delivery.kubeflow import KubeflowError
 
     settings, cluster = kubeflow.kubeflow_settings(config, kubeflow.with_image(overrides, image))
     settings, parent = _around(settings, from_, overrides or [])
@@ -90,9 +90,9 @@ def _around(settings: Settings, name: str | None, overrides: list[str]) -> tuple
     """The settings of the trials, and the run around which is searched, if one is named."""
     if name is None:
         return settings, None
-    from operations.ledger.opening import open_readonly
-    from operations.ledger.runs import Runs
-    from operations.sweep import plan
+    from ledger.opening import open_readonly
+    from ledger.runs import Runs
+    from operations.experiments.sweep import plan
     from pipeline import store
 
     runs = Runs(open_readonly(store.connection(settings)))
@@ -111,7 +111,7 @@ def _compiled(
     parent: str | None,
     quiet: bool,
 ) -> CompiledPipeline:
-    from operations.sweep.space import searching
+    from operations.experiments.sweep.space import searching
 
     settings = searching(settings, space, tuning)
     trials = settings.model.tuning.max_trials

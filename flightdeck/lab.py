@@ -31,8 +31,8 @@ def _command(name: str, lab: str, folder: Path) -> str:
 def list_labs(folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
     """List the labs, and which of their exercises you have solved."""
     from flightdeck.console import table
-    from operations.labs.catalogue import labs
-    from operations.labs.desk import Desk
+    from teaching.labs.catalogue import labs
+    from teaching.labs.desk import Desk
 
     desk = Desk(folder)
     solved = {
@@ -71,8 +71,8 @@ def list_labs(folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
 def start(name: Name, folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
     """Write the notebook of a lab into DIR/LAB. Nothing that is there is ever overwritten."""
     from flightdeck.console import shown, typed
-    from operations.labs.catalogue import find
-    from operations.labs.desk import Desk
+    from teaching.labs.catalogue import find
+    from teaching.labs.desk import Desk
 
     lab = find(ROOT, name)
     notebook = Desk(folder).start(lab)
@@ -93,9 +93,9 @@ def check(
 ) -> None:
     """Run your notebook from top to bottom against the tests, also the hidden ones. Exit code 1 if an answer fails."""
     from flightdeck.console import Progress, console
-    from operations.labs.catalogue import LabError, find
-    from operations.labs.check import check as grade
-    from operations.labs.desk import Desk
+    from teaching.labs.catalogue import LabError, find
+    from teaching.labs.check import check as grade
+    from teaching.labs.desk import Desk
 
     lab, desk = find(ROOT, name), Desk(folder)
     notebook = desk.notebook(lab)
@@ -126,8 +126,8 @@ def check(
 def solution(name: Name, folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
     """Write the solution of a lab, with its hidden tests, beside your notebook."""
     from flightdeck.console import shown
-    from operations.labs.catalogue import find
-    from operations.labs.desk import Desk
+    from teaching.labs.catalogue import find
+    from teaching.labs.desk import Desk
 
     lab = find(ROOT, name)
     notebook = Desk(folder).show_solution(lab)
@@ -141,8 +141,8 @@ def course(
 ) -> None:
     """Write a course folder for nbgrader, with the sources of all labs. For teachers."""
     from flightdeck.console import typed
-    from operations.labs.catalogue import labs
-    from operations.labs.course import make
+    from teaching.labs.catalogue import labs
+    from teaching.labs.course import make
 
     notebooks = make(labs(ROOT), folder, (lambda text: None) if as_json else typer.echo)
     if as_json:
@@ -160,8 +160,8 @@ def prove(name: Name, as_json: Json = False) -> None:
     Exit code 1 if an answer passes that should fail, fails that should pass, or fails for another reason.
     """
     from flightdeck.console import Progress, console
-    from operations.labs.catalogue import find
-    from operations.labs.proof import prove as run
+    from teaching.labs.catalogue import find
+    from teaching.labs.proof import prove as run
 
     lab = find(ROOT, name)
     on = console()

@@ -35,8 +35,8 @@ def monitor(
     import tempfile
 
     from flightdeck.console import Progress, console, noise_into
+    from ledger.opening import open_writable
     from operations.alerts.dispatcher import open_outbox
-    from operations.ledger.opening import open_writable
     from operations.monitoring.book import Book
     from operations.monitoring.gauges import write
     from pipeline import store

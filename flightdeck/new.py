@@ -11,8 +11,8 @@ import typer
 from flightdeck.options import Json
 
 if TYPE_CHECKING:
-    from operations.new_project.creation import Created
-    from operations.new_project.plan import Plan
+    from teaching.new_project.creation import Created
+    from teaching.new_project.plan import Plan
 
 
 def new(
@@ -34,7 +34,7 @@ def new(
 
     What no table can tell is marked TO BE REVIEWED. Its `make demo` runs at once.
     """
-    from operations.new_project import creation, plan
+    from teaching.new_project import creation, plan
 
     destination = Path.cwd() / path
     creation.require_free(destination)

@@ -13,8 +13,8 @@ from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_set
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from operations.batch.files import InputFile
-    from operations.batch.prediction import Prediction
+    from operations.inference.batch_files import InputFile
+    from operations.inference.batch_prediction import Prediction
     from operations.registry import Version
     from operations.registry.records import Records
     from pipeline.settings import Settings
@@ -48,7 +48,7 @@ def predict(
     """
     import json
 
-    from operations.batch import files as batch_files
+    from operations.inference import batch_files as batch_files
     from operations.registry import Registry
     from operations.registry.records import Records
 
@@ -86,8 +86,8 @@ def _in_process(
     log = settings.runs / new_run_id() / "run.log"
     log.parent.mkdir(parents=True)
     with noise_into(log) as screen:
-        from operations.batch import files as batch_files
-        from operations.batch import prediction
+        from operations.inference import batch_files as batch_files
+        from operations.inference import batch_prediction as prediction
 
         model = prediction.load(version)
         guard = prediction.guard(model, settings)
@@ -110,8 +110,9 @@ def _through_pipeline(
     quiet: bool,
 ) -> Prediction:
     from flightdeck.recorded import recorded_run
-    from operations.batch import prediction
-    from operations.ledger import Ledger
+    from ledger.opening import open_readonly
+    from ledger.outputs import outputs_of_run
+    from operations.inference import batch_prediction as prediction
     from pipeline import store
 
     model_id = prediction.model_id(version)
@@ -119,7 +120,7 @@ def _through_pipeline(
     data = settings.data.model_copy(update={"spans": str(staged), "window": "oldest:newest"})
     # On record is the window that was asked for, if any, and not that of the staged rows.
     with recorded_run(settings.model_copy(update={"data": data}), "prediction", quiet, window=window) as run:
-        from operations.batch import files as batch_files
+        from operations.inference import batch_files as batch_files
 
         run.progress.note("Checking and staging the rows")
         try:
@@ -137,5 +138,6 @@ def _through_pipeline(
         if record.outcome == "failed":
             run.screen.write("".join(f"{reason}\n" for reason in record.reasons))
             raise typer.Exit(1)
-        examples = Ledger(store.connection(settings)).outputs(run.run_id)["BulkInferrer"]["output_examples"]
+        made = outputs_of_run(open_readonly(store.connection(settings)), run.run_id)
+        examples = made["BulkInferrer"]["output_examples"]
         return prediction.collect(examples, run.run_id, model, version, inputs, output, records, seconds)

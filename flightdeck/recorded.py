@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from flightdeck.console import Progress
-    from pipeline.run_record import Kind, RunRecord
+    from ledger.run_record import Kind, RunRecord
     from pipeline.settings import Settings
 
 
@@ -118,8 +118,8 @@ def recorded_run(
 def _close_killed_runs(settings: Settings, output: Console) -> None:
     """Closes the runs of the workspace that were killed, and says so."""
     from flightdeck.runs.named import shown_time
+    from ledger.recorder import open_store
     from pipeline import killed_runs, store
-    from pipeline.recorder import open_store
 
     if settings.metadata.kind == "sqlite" and not settings.metadata_file.exists():
         return

@@ -13,8 +13,8 @@ from flightdeck.options import DEFAULT_CONFIG, Json, Overrides, load_settings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from operations.replay.result import Result
-    from operations.replay.steps import Step
+    from operations.loop.replay.result import Result
+    from operations.loop.replay.steps import Step
 
 _CONFIG = DEFAULT_CONFIG.with_name("replay.yaml")
 
@@ -41,7 +41,7 @@ def replay(
 
     from flightdeck.console import console, noise_into, shown
     from flightdeck.recorded import require_spans
-    from operations.replay import measure, picture, plan, play
+    from operations.loop.replay import measure, picture, plan, play
 
     settings = load_settings(config, overrides)
     require_spans(settings)

@@ -35,8 +35,8 @@ def report(
     import json
 
     from flightdeck.console import console, shown
+    from ledger.opening import open_readonly
     from operations.alerts.dispatcher import outbox_file
-    from operations.ledger.opening import open_readonly
     from operations.report import life, replays, site
     from operations.report.formats import count, size
     from pipeline import store

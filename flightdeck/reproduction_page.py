@@ -12,9 +12,9 @@ from flightdeck.console import shown, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from operations.reproduction.circumstances import Circumstances, Difference, Original
-    from operations.reproduction.models import Comparison
-    from pipeline.run_record import RunRecord
+    from ledger.run_record import RunRecord
+    from operations.experiments.reproduction.circumstances import Circumstances, Difference, Original
+    from operations.experiments.reproduction.models import Comparison
 
 # Of one kind; --json has all.
 _MOST = 12
@@ -30,8 +30,8 @@ def ways_out(original: Original, found: Circumstances, checkout: Path, project: 
         checkout: that this code runs from.
         project: where the use case lives, which may be the checkout.
     """
-    from operations.reproduction import worktree
-    from operations.reproduction.circumstances import LOCK_FILE
+    from operations.experiments.reproduction import worktree
+    from operations.experiments.reproduction.circumstances import LOCK_FILE
 
     record = original.record
     aspects = {each.aspect for each in found.differences}

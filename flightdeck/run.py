@@ -10,8 +10,8 @@ from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_set
 
 if TYPE_CHECKING:
     from flightdeck.recorded import RecordedRun
+    from ledger.run_record import RunRecord
     from operations.summary import RunSummary
-    from pipeline.run_record import RunRecord
     from pipeline.settings import Settings
 
 
@@ -35,7 +35,7 @@ def run(
     settings that cannot be used.
     """
     if parent_process is not None:  # `flightdeck watch`, which also says why and under which name
-        from operations.continuous.local import stop_with
+        from operations.loop.local import stop_with
 
         stop_with(parent_process)
     settings = load_settings(
@@ -86,8 +86,9 @@ def report(run: RecordedRun, record: RunRecord, as_json: bool) -> RunSummary:
     """Saves what a run did beside its log, and shows it."""
     from flightdeck.console import shown
     from flightdeck.run_page import print_summary
+    from ledger import recorder
     from operations import summary as summaries
-    from pipeline import recorder, store
+    from pipeline import store
 
     reader = recorder.Recorder(recorder.open_store(store.connection(run.settings)))
     summary = summaries.summarise(reader, record, run.settings.evaluation.min_slice_size)

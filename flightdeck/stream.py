@@ -55,7 +55,7 @@ def stream(
     log = settings.runs / f"stream-{new_run_id()}" / "run.log"
     log.parent.mkdir(parents=True)
     with noise_into(log) as screen:
-        from operations import streaming
+        from operations.inference import streaming
 
         letters = dead_letters or Path(settings.workspace) / "dead_letters"
         job = streaming.job(version, settings, letters)

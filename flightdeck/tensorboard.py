@@ -32,8 +32,8 @@ def tensorboard(
     """Show training curves and sweeps in TensorBoard, until Ctrl-C. A sweep's trials are on its page HParams."""
     import json
 
-    from operations import training_logs
-    from operations.ledger.opening import open_readonly
+    from ledger.opening import open_readonly
+    from operations.experiments import training_logs
     from pipeline import store
 
     settings = load_settings(config, overrides)

@@ -14,9 +14,9 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Overrides, load_settings
 
 if TYPE_CHECKING:
-    from operations.continuous.queue import Batch
-    from operations.continuous.round import Event, Rounds
-    from operations.continuous.runs import Runner
+    from operations.loop.queue import Batch
+    from operations.loop.round import Event, Rounds
+    from operations.loop.runs import Runner
     from pipeline.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON document per line instead of text.")]
@@ -44,7 +44,7 @@ def watch(
         _status(settings, as_json)
         return
     arguments = ["--config", str(config.resolve()), *(part for each in overrides or () for part in ("--set", each))]
-    from operations.continuous.loop import Loop, alone
+    from operations.loop.loop import Loop, alone
 
     with ExitStack() as stack:
         folder = stack.enter_context(alone(settings))
@@ -67,10 +67,10 @@ def _rounds(
     stack: ExitStack, settings: Settings, arguments: list[str], log: Any, as_json: bool
 ) -> tuple[Rounds, TextIO]:
     from flightdeck.console import noise_into
+    from ledger.recorder import open_store
     from operations.alerts.dispatcher import Dispatcher, open_outbox
-    from operations.continuous.round import Rounds, queue_of
+    from operations.loop.round import Rounds, queue_of
     from pipeline import store
-    from pipeline.recorder import open_store
 
     opened = open_store(store.connection(settings))
     outbox, channels = open_outbox(settings)
@@ -84,11 +84,11 @@ def _rounds(
 
 def _runner(settings: Settings, store: Any, arguments: list[str]) -> Runner:
     if settings.continuous.runner == "kubeflow":
-        from operations.continuous.cluster import KubeflowRuns
-        from operations.kubeflow import TOKEN_VARIABLE
+        from operations.delivery.kubeflow import TOKEN_VARIABLE
+        from operations.loop.cluster import KubeflowRuns
 
         return KubeflowRuns(settings, store, os.environ.get(TOKEN_VARIABLE, "").strip() or None)
-    from operations.continuous.local import LocalRuns
+    from operations.loop.local import LocalRuns
 
     return LocalRuns(settings, store, arguments)
 
@@ -104,8 +104,8 @@ def _teller(screen: TextIO, as_json: bool) -> Any:
 
 
 def _status(settings: Settings, as_json: bool) -> None:
-    from operations.continuous.loop import folder_of, watcher
-    from operations.continuous.round import queue_of
+    from operations.loop.loop import folder_of, watcher
+    from operations.loop.round import queue_of
 
     # Asking makes nothing.
     queue = queue_of(settings) if folder_of(settings).is_dir() else None

@@ -90,7 +90,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     ``label`` and, if the trials' TensorBoard logs shall stay, their folder ``logs``). Trials learn from the older
     training rows and are scored on the newest ones.
 
-    A sweep (`operations.sweep`) calls this too: it asks the search's oracle for trials and has the search run them.
+    A sweep calls this too: it asks the search's oracle for trials and has the search run them.
 
     Returns:
         The search and no arguments for it.

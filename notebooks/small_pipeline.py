@@ -103,7 +103,7 @@ def metadata(workspace: Path | None = None) -> MetadataStore:
     Raises:
         LedgerError: nothing has run there yet.
     """
-    from operations.ledger.opening import open_readonly
+    from ledger.opening import open_readonly
     from pipeline import store
 
     return open_readonly(store.connection(settings(workspace=workspace)))

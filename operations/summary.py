@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from ledger.recorder import Recorder
+from ledger.run_record import NodeRecord, Outcome, Revision, RunRecord
 from pipeline import whole_file
-from pipeline.recorder import Recorder
-from pipeline.run_record import NodeRecord, Outcome, Revision, RunRecord
 
 WORST_SLICES = 5
 

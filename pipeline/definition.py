@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from tfx.components import (
     BulkInferrer,
@@ -45,26 +45,20 @@ TRAINING = "training"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Learning:
-    """The first part of a pipeline, from spans to a trained model."""
+class _Data:
+    """Examples that passed the gate, and the schema that they were checked against."""
 
     nodes: list[BaseNode]
-    examples: SpanExampleGen
-    schema: BaseNode
-    trainer: Trainer
+    examples: Channel
+    schema: Channel
+    gate: DataGate
 
 
-def _learning(
-    settings: Settings, base: Callable[[SpanExampleGen], tuple[BaseNode, Channel]] | None = None
-) -> _Learning:
-    """The first part of a pipeline.
-
-    Args:
-        settings: say what is learned from what.
-        base: makes the node, and names its output, that finds the model whose weights training begins with.
-    """
+def _data(settings: Settings) -> _Data:
+    """From spans of files to examples that may be learned from."""
     use_case, contract = settings.use_case, settings.contract()
 
+    # Reads a window of spans; the newest ones are the evaluation split.
     examples = SpanExampleGen(
         input_base=settings.spans,
         columns=contract.ingested(),
@@ -72,28 +66,53 @@ def _learning(
         window=RuntimeParameter(WINDOW, str, settings.data.window),
         eval_spans=settings.data.eval_spans,
     )
+    # Describes each split: counts, missing values, distributions.
     statistics = StatisticsGen(examples=examples.outputs["examples"])
+    # Infers a schema, only to compare the curated one with.
     inferred_schema = SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True)
+    # Takes the schema that people review.
     schema = CuratedSchema(
         schema_file=portable(use_case.schema_file), digest=fingerprint.file_digest(use_case.schema_file)
     )
+    # Records where the statistics break the schema.
     anomalies = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
+    # Stops the run if they do.
     gate = DataGate(
         statistics=statistics.outputs["statistics"],
         schema=schema.outputs["schema"],
         anomalies=anomalies.outputs["anomalies"],
         severity=settings.gate.severity,
     )
+    return _Data(
+        [examples, statistics, inferred_schema, schema, anomalies, gate],
+        examples.outputs["examples"],
+        schema.outputs["schema"],
+        gate,
+    )
 
+
+@dataclasses.dataclass(frozen=True)
+class _Training:
+    """The components that make a model, the last of which is the Trainer."""
+
+    nodes: list[BaseNode]
+    model: Channel
+
+
+def _training(settings: Settings, data: _Data, base_model: Channel | None) -> _Training:
+    """From examples to a trained model, which begins with the weights of `base_model` if there is one."""
+    use_case, label = settings.use_case, settings.contract().label
     features = settings.features.model_dump(mode="json")
+
+    # Learns vocabularies and scaling, as a graph that training, evaluation and serving share.
     transform = Transform(
-        examples=examples.outputs["examples"],
-        schema=schema.outputs["schema"],
+        examples=data.examples,
+        schema=data.schema,
         preprocessing_fn=use_case.preprocessing_fn,
         # What Transform depends on and nothing else, so that another learning rate does not analyse the data again.
         custom_config={
             "features": features,
-            "label": contract.label,
+            "label": label,
             "code": fingerprint.code_digest(use_case.preprocessing_fn),
         },
         splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
@@ -104,46 +123,36 @@ def _learning(
         disable_analyzer_cache=True,
     )
     # No data that failed the gate is ever learned from.
-    transform.add_upstream_node(gate)
+    transform.add_upstream_node(data.gate)
 
     learning = {
-        "examples": examples.outputs["examples"],
+        "examples": data.examples,
         "transform_graph": transform.outputs["transform_graph"],
-        "schema": schema.outputs["schema"],
+        "schema": data.schema,
         "train_args": trainer_pb2.TrainArgs(splits=["train"]),
         "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
     }
-    training = {"features": features, "model": settings.model.model_dump(mode="json"), "label": contract.label}
+    config = {"features": features, "model": settings.model.model_dump(mode="json"), "label": label}
+    # Searches hyperparameters, if asked to.
     tuner = None
     if settings.tuning.enabled:
         tuner = Tuner(
             tuner_fn=use_case.tuner_fn,
-            custom_config={**training, "code": fingerprint.code_digest(use_case.tuner_fn)},
+            custom_config={**config, "code": fingerprint.code_digest(use_case.tuner_fn)},
             **learning,
         )
-    base_node, base_model = base(examples) if base else (None, None)
+    # Trains the network and exports it with the transform graph and its signatures.
     trainer = Trainer(
         run_fn=use_case.run_fn,
         base_model=base_model,
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         custom_config=RuntimeParameter(
-            TRAINING, str, json.dumps({**training, "code": fingerprint.code_digest(use_case.run_fn)}, sort_keys=True)
+            TRAINING, str, json.dumps({**config, "code": fingerprint.code_digest(use_case.run_fn)}, sort_keys=True)
         ),
         **learning,
     )
-    nodes = [examples, statistics, inferred_schema, schema, anomalies, gate, base_node, transform, tuner, trainer]
-    return _Learning([node for node in nodes if node is not None], examples, schema, trainer)
-
-
-def _newest_base(examples: SpanExampleGen) -> tuple[BaseNode, Channel]:
-    """Finds the base model as a run does: the newest blessed one that may be begun with."""
-    base = Resolver(
-        strategy_class=BaseModelStrategy,
-        examples=examples.outputs["examples"],
-        model=Channel(type=Model),
-        model_blessing=Channel(type=ModelBlessing),
-    ).with_id("BaseModel")
-    return base, base.outputs["model"]
+    nodes = [transform, tuner, trainer] if tuner else [transform, trainer]
+    return _Training(nodes, trainer.outputs["model"])
 
 
 def create_pipeline(settings: Settings) -> Pipeline:
@@ -156,43 +165,59 @@ def create_pipeline(settings: Settings) -> Pipeline:
         A pipeline that any runner can compile. It does not know the metadata store: that is reached with credentials,
         which only a running process has.
     """
-    learning = _learning(settings, _newest_base if settings.training.warm_start else None)
-    examples, schema, trainer = learning.examples, learning.schema, learning.trainer
+    evaluation_settings, label = settings.evaluation, settings.contract().label
+    data = _data(settings)
+    # Finds the newest blessed model that training may begin with, if asked to.
+    base = None
+    if settings.training.warm_start:
+        base = Resolver(
+            strategy_class=BaseModelStrategy,
+            examples=data.examples,
+            model=Channel(type=Model),
+            model_blessing=Channel(type=ModelBlessing),
+        ).with_id("BaseModel")
+    training = _training(settings, data, base.outputs["model"] if base else None)
+
+    # Finds the champion: the newest blessed model other than the candidate itself.
     champion = Resolver(
         strategy_class=ChampionStrategy,
-        candidate=trainer.outputs["model"],
+        candidate=training.model,
         model=Channel(type=Model),
         model_blessing=Channel(type=ModelBlessing),
     ).with_id("Champion")
+    # Blesses the candidate if it reaches the thresholds and is no worse than the champion on the same rows.
     evaluator = Evaluator(
-        examples=examples.outputs["examples"],
+        examples=data.examples,
         example_splits=["eval"],
-        model=trainer.outputs["model"],
+        model=training.model,
         baseline_model=champion.outputs["model"],
-        eval_config=evaluation.configuration(settings.evaluation, settings.contract().label),
+        eval_config=evaluation.configuration(evaluation_settings, label),
         module_path="components.evaluation.batched_extracts",
-        schema=schema.outputs["schema"],
+        schema=data.schema,
     )
+    # Keeps the score of each evaluated row, so that two models can be compared beyond noise.
+    scores = Scores(
+        model=training.model,
+        examples=data.examples,
+        label=label,
+        columns=sorted({column for crossed in evaluation_settings.slices for column in crossed}),
+        importance_rows=evaluation_settings.importance_rows,
+    )
+    # Starts a server with the candidate in a fresh process, and has it answer real requests.
     infra_validator = InfraValidator(
-        model=trainer.outputs["model"],
-        examples=examples.outputs["examples"],
+        model=training.model,
+        examples=data.examples,
         requests=settings.infra_validation.requests,
         server=settings.infra_validation.server,
         load_seconds=settings.infra_validation.load_seconds,
         answer_seconds=settings.infra_validation.answer_seconds,
     )
-    scores = Scores(
-        model=trainer.outputs["model"],
-        examples=examples.outputs["examples"],
-        label=settings.contract().label,
-        columns=sorted({column for crossed in settings.evaluation.slices for column in crossed}),
-        importance_rows=settings.evaluation.importance_rows,
-    )
-    nodes = [*learning.nodes, champion, evaluator, scores, infra_validator]
+    nodes = [*data.nodes, *([base] if base else []), *training.nodes, champion, evaluator, scores, infra_validator]
+    # Copies what both blessed into a numbered folder, which servers watch.
     if settings.push.enabled:
         nodes.append(
             Pusher(
-                model=trainer.outputs["model"],
+                model=training.model,
                 model_blessing=evaluator.outputs["blessing"],
                 infra_blessing=infra_validator.outputs["blessing"],
                 push_destination=pusher_pb2.PushDestination(
@@ -215,22 +240,20 @@ def create_reproduction_pipeline(settings: Settings, base_model: str | None = No
     """
     if settings.tuning.enabled or settings.cache:
         raise SettingsError("A reproduction neither searches hyperparameters again nor reuses results.")
-
-    def recorded(_: SpanExampleGen) -> tuple[BaseNode, Channel]:
-        # Not by a resolver: the models of other pipelines are out of its sight.
-        base = Importer(source_uri=str(base_model), artifact_type=Model).with_id("BaseModel")
-        return base, base.outputs["result"]
-
-    learning = _learning(settings, recorded if base_model else None)
+    data = _data(settings)
+    # Not by a resolver: the models of other pipelines are out of its sight.
+    base = Importer(source_uri=base_model, artifact_type=Model).with_id("BaseModel") if base_model else None
+    training = _training(settings, data, base.outputs["result"] if base else None)
     evaluator = Evaluator(
-        examples=learning.examples.outputs["examples"],
+        examples=data.examples,
         example_splits=["eval"],
-        model=learning.trainer.outputs["model"],
+        model=training.model,
         eval_config=evaluation.configuration(settings.evaluation.without_thresholds(), settings.contract().label),
         module_path="components.evaluation.batched_extracts",
-        schema=learning.schema.outputs["schema"],
+        schema=data.schema,
     )
-    return _pipeline(settings, f"{settings.use_case.name}-reproduction", [*learning.nodes, evaluator])
+    nodes = [*data.nodes, *([base] if base else []), *training.nodes, evaluator]
+    return _pipeline(settings, f"{settings.use_case.name}-reproduction", nodes)
 
 
 def create_inference_pipeline(

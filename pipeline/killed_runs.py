@@ -8,10 +8,10 @@ from pathlib import Path
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline import store as stores
+from ledger.outputs import executions_of_run
+from ledger.recorder import Recorder
+from ledger.run_record import RunRecord
 from pipeline import workspace
-from pipeline.recorder import Recorder
-from pipeline.run_record import RunRecord
 from pipeline.settings import Settings
 
 # The folder of a node in which TFX keeps what is no artifact.
@@ -25,7 +25,7 @@ def close(store: ml_metadata.MetadataStore, settings: Settings) -> list[RunRecor
     Those of other machines, and those that were recorded without a lease, are left alone.
 
     Args:
-        store: from `pipeline.recorder.open_store`.
+        store: from `ledger.recorder.open_store`.
         settings: of the workspace, which this process holds (`pipeline.workspace.exclusive`).
 
     Returns:
@@ -50,7 +50,7 @@ def remove_unfinished(store: ml_metadata.MetadataStore, settings: Settings, run_
         settings: of the workspace that has the folders, which this process holds.
         run_id: the run.
     """
-    for node, execution in stores.executions_of_run(store, run_id).items():
+    for node, execution in executions_of_run(store, run_id).items():
         if execution.last_known_state in (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED):
             continue
         folder = Path(settings.artifacts) / node
@@ -68,9 +68,7 @@ def end_executions(store: ml_metadata.MetadataStore, run_id: str) -> None:
         store: a metadata store that can be written to.
         run_id: the run.
     """
-    unfinished = [
-        each for each in stores.executions_of_run(store, run_id).values() if each.last_known_state in _UNFINISHED
-    ]
+    unfinished = [each for each in executions_of_run(store, run_id).values() if each.last_known_state in _UNFINISHED]
     for each in unfinished:
         each.last_known_state = metadata_store_pb2.Execution.FAILED
     if unfinished:

@@ -16,12 +16,12 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from components.base_model import learned_spans
 from components.span_example_gen.storage import list_files, list_spans
-from pipeline import evaluation, store
-from pipeline.recorder import Recorder
-from pipeline.run_record import RunRecord
+from ledger.outputs import Output, outputs_of_run
+from ledger.recorder import Recorder
+from ledger.run_record import RunRecord
+from pipeline import evaluation
 from pipeline.settings import Settings
 from pipeline.stamp import hyperparameters
-from pipeline.store import Output
 
 Outputs = Mapping[str, Mapping[str, Output]]
 
@@ -55,7 +55,7 @@ def complete(
     Returns:
         The record as it is now.
     """
-    outputs = store.outputs_of_run(reader, run_id)
+    outputs = outputs_of_run(reader, run_id)
     fields, documents = gather(reader, outputs, settings)
     documents["graph"] = graph(ir)
     if ended or failure:

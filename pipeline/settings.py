@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from data.contract import Contract
+from ledger.directions import reported
 from pipeline.project import CHECKOUT
 
 DOTTED_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
@@ -103,8 +103,8 @@ class Metric(Section):
 
     @property
     def reported(self) -> str:
-        """The name under which TFMA reports it, such as AUCPrecisionRecall -> auc_precision_recall."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", self.name).lower()
+        """The name under which TFMA reports it."""
+        return reported(self.name)
 
     def bounds(self) -> dict[str, float]:
         """What it must reach: rule -> bound; empty if nothing is asked of it."""

@@ -18,10 +18,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ledger.lease import Owner
+from ledger.recorder import Recorder, user
+from ledger.run_record import Kind, Runner
 from pipeline import project as projects
-from pipeline.lease import Owner
-from pipeline.recorder import Recorder, user
-from pipeline.run_record import Kind, Runner
 from pipeline.settings import Settings
 from pipeline.workspace import lock_of
 
@@ -62,7 +62,7 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
         settings: the run's.
         kind: what it is for.
         runner: where it runs.
-        further: other fields of a `pipeline.run_record.RunRecord`, such as the parent.
+        further: other fields of a `ledger.run_record.RunRecord`, such as the parent.
     """
     running = code()
     documents = {

@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ledger.outputs import outputs_of_run
+from ledger.recorder import Recorder, RecordError, open_store, renewing
+from ledger.run_record import Kind, sweep_of
 from pipeline import node, results, settings_file, store, task_page
 from pipeline.node import NodeOutcome
-from pipeline.recorder import Recorder, RecordError, open_store, renewing
-from pipeline.run_record import Kind, sweep_of
 from pipeline.settings import Settings
 from pipeline.stamp import lease, stamp
 
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if outcome.state == "failed":
             break
     _end(recorder, reader, given, settings, ir, outcomes)
-    _show(given, settings, outcomes, store.outputs_of_run(reader, given.run_id))
+    _show(given, settings, outcomes, outputs_of_run(reader, given.run_id))
     return 1 if any(each.state == "failed" for each in outcomes) else 0
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
+from ledger.outputs import Output
 from pipeline import evaluation
 from pipeline.node import NodeOutcome
-from pipeline.store import Output
 
 Outputs = Mapping[str, Mapping[str, Output]]
 

@@ -10,7 +10,7 @@ from data.contract import Contract
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[1]
-GENERAL = ("components", "pipeline", "operations", "flightdeck")
+GENERAL = ("components", "pipeline", "ledger", "operations", "teaching", "flightdeck")
 # What the dataset is about. `flightdeck`, the name of the project, is none of them; arrivals are those of data, too.
 SUBJECT = {
     "flight", "flights", "airline", "airlines", "airport", "airports", "aircraft", "plane", "planes", "weather",

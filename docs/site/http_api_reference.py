@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from operations.inference.columns import Column, Inputs
+from operations.inference.model import EXAMPLES, RAW, LoadedModel, Signature
 from operations.serving import openapi
-from operations.serving.columns import Column, Inputs
-from operations.serving.model import EXAMPLES, RAW, LoadedModel, Signature
 from pipeline.settings import Settings
 
 # `models.network.PROBABILITY`, whose module would load TensorFlow; a test compares them.

@@ -36,10 +36,10 @@ def against(
     """
     import json
 
-    from operations import branch_comparison as branch
-    from operations.ledger.comparison import compare
-    from operations.ledger.opening import open_readonly
-    from operations.ledger.runs import Runs
+    from ledger.comparison import compare
+    from ledger.opening import open_readonly
+    from ledger.runs import Runs
+    from operations.experiments import branch_comparison as branch
     from pipeline import store
 
     if config == SMALL and not config.is_file():
@@ -77,7 +77,7 @@ def against(
 
 def _require_checkout(settings: Settings) -> None:
     """Refuses a use case that is not in Flightdeck's checkout, because a worktree of that would not hold it."""
-    from operations import branch_comparison as branch
+    from operations.experiments import branch_comparison as branch
 
     if settings.project != ROOT:
         raise branch.BranchError(

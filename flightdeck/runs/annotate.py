@@ -18,8 +18,8 @@ def note(
     as_json: Json = False,
 ) -> None:
     """Write a note on a run: the idea, or what was learned. Notes are kept with the user and the time."""
-    from operations.ledger.annotations import add_note
-    from operations.ledger.opening import open_writable
+    from ledger.annotations import add_note
+    from ledger.opening import open_writable
     from pipeline import store
 
     record = add_note(open_writable(store.connection(load_settings(config, overrides))), run, text)
@@ -41,8 +41,8 @@ def tag(
     as_json: Json = False,
 ) -> None:
     """Tag a run, to find it again with `flightdeck runs list --tag TAG`."""
-    from operations.ledger.annotations import set_tag
-    from operations.ledger.opening import open_writable
+    from ledger.annotations import set_tag
+    from ledger.opening import open_writable
     from pipeline import store
 
     record = set_tag(open_writable(store.connection(load_settings(config, overrides))), run, name, present=not remove)

@@ -9,8 +9,8 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
-    from operations.ledger.runs import Best
-    from pipeline.run_record import RunRecord
+    from ledger.run_record import RunRecord
+    from ledger.runs import Best
 
 
 def best(
@@ -48,8 +48,8 @@ def best(
 
     Values on different data cannot be compared, so only runs are ranked that were evaluated on the same spans and rows.
     """
-    from operations.ledger.opening import LedgerError, open_readonly
-    from operations.ledger.runs import Condition, Filter, Runs, by_evaluation_data, moment
+    from ledger.opening import LedgerError, open_readonly
+    from ledger.runs import Condition, Filter, Runs, by_evaluation_data, moment
     from pipeline import store
 
     if better not in (None, "higher", "lower"):
@@ -102,7 +102,7 @@ def _print(found: Best, shown: int) -> None:
 
     from flightdeck.console import table
     from flightdeck.runs.named import counted, page, shown_commit, shown_counts, shown_number, shown_time
-    from operations.ledger.runs import ANY, by_evaluation_data, evaluation_data, evaluation_spans
+    from ledger.runs import ANY, by_evaluation_data, evaluation_data, evaluation_spans
 
     record, metric = found.record, found.metric
     on = page()
@@ -167,7 +167,7 @@ def _print(found: Best, shown: int) -> None:
 def _differences(record: RunRecord, other: RunRecord) -> str:
     """What the better of two runs was told differently."""
     from flightdeck.runs.named import shown_commit, shown_value
-    from operations.ledger.runs import resolved_window
+    from ledger.runs import resolved_window
 
     told = [
         f"{name} {shown_value(record.hyperparameters.get(name))} instead of "

@@ -11,7 +11,7 @@ from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_set
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from operations.ledger.comparison import Change, Comparison, MetricChange
+    from ledger.comparison import Change, Comparison, MetricChange
 
 _STYLES = {"better": "bold green", "worse": "bold red", "higher": "bold", "lower": "bold"}
 _LONGEST = 12  # of a section, before the rest is only counted
@@ -34,8 +34,8 @@ def compare(
     """
     import json
 
-    from operations.ledger.comparison import compare as compared
-    from operations.ledger.opening import open_readonly
+    from ledger.comparison import compare as compared
+    from ledger.opening import open_readonly
     from pipeline import store
 
     found = compared(
@@ -92,7 +92,7 @@ def _finite(value: Any) -> Any:
 def _print(found: Comparison, longest: int | None) -> None:
     from flightdeck.console import console
     from flightdeck.runs.named import shown_commit, shown_time
-    from operations.ledger.runs import evaluation_data
+    from ledger.runs import evaluation_data
 
     on = console()
     for letter, record in (("A", found.first), ("B", found.second)):

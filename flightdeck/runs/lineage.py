@@ -12,7 +12,7 @@ from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_set
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from operations.ledger.lineage import Edge, Lineage, Node
+    from ledger.lineage import Edge, Lineage, Node
 
 _MOST = 20  # things below one; the rest is counted
 
@@ -44,8 +44,8 @@ def lineage(
     import dataclasses
     import json
 
-    from operations.ledger import lineage as ledger
-    from operations.ledger.opening import open_readonly
+    from ledger import lineage as ledger
+    from ledger.opening import open_readonly
     from pipeline import store
 
     direction = "both" if upstream == downstream else "upstream" if upstream else "downstream"
@@ -67,8 +67,8 @@ def _write_dot(found: Lineage, destination: str) -> None:
     import os
     from pathlib import Path
 
-    from operations.ledger.dot import written
-    from operations.ledger.opening import LedgerError
+    from ledger.dot import written
+    from ledger.opening import LedgerError
 
     text = written(found)
     if destination == "-":
@@ -179,7 +179,7 @@ def _described(node: Node, maker: Node | None) -> str:
     """A line of the tree: what it is, what matters of it, and who made it."""
     from rich.markup import escape
 
-    from operations.ledger.dot import label
+    from ledger.dot import label
 
     parts = [_styled(node), *(escape(each) for each in label(node)[1:])]
     if maker is not None and node.kind == "artifact":
@@ -194,7 +194,7 @@ def _described(node: Node, maker: Node | None) -> str:
 def _styled(node: Node) -> str:
     from rich.markup import escape
 
-    from operations.ledger.dot import label
+    from ledger.dot import label
 
     style = {"Model": "bold cyan", "PushedModel": "bold green"}.get(node.type, "bold")
     return f"[{style}]{escape(label(node)[0])}[/]"

@@ -10,8 +10,8 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
-    from operations.ledger.runs import Filter, Runs
-    from pipeline.run_record import RunRecord
+    from ledger.run_record import RunRecord
+    from ledger.runs import Filter, Runs
 
 SCREENFUL = 20
 # Columns of text. A narrower terminal gets no times and commits, or nothing could be read.
@@ -71,8 +71,8 @@ def list_runs(
 ) -> None:
     """Show the runs in the ledger, those that meet every condition given."""
     from flightdeck.runs.named import shown_counts
-    from operations.ledger.opening import LedgerError, open_readonly
-    from operations.ledger.runs import Condition, Filter, Runs, is_ours, moment
+    from ledger.opening import LedgerError, open_readonly
+    from ledger.runs import Condition, Filter, Runs, is_ours, moment
     from pipeline import store
 
     if desc and sort is None:
@@ -132,7 +132,7 @@ def list_runs(
 
 def _evaluated_on(records: list[RunRecord], sort: str | None) -> dict[str, int] | None:
     """How many runs were evaluated on which data, if they are in the order of a metric."""
-    from operations.ledger.runs import by_evaluation_data
+    from ledger.runs import by_evaluation_data
 
     measured = [each for each in records if sort in each.metrics]
     return by_evaluation_data(measured) if measured else None
@@ -141,7 +141,7 @@ def _evaluated_on(records: list[RunRecord], sort: str | None) -> dict[str, int] 
 def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
     from flightdeck.console import table
     from flightdeck.runs.named import page, shown_commit, shown_number, shown_seconds, shown_time, shown_value
-    from operations.ledger.runs import is_ours, last_sign_of_life, resolved_window, shown_outcome, value_of
+    from ledger.runs import is_ours, last_sign_of_life, resolved_window, shown_outcome, value_of
 
     if not records:
         return

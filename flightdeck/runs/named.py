@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.run_record import RunRecord
+    from ledger.run_record import RunRecord
 
 Run = Annotated[
     str,

@@ -12,9 +12,9 @@ from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_set
 from flightdeck.runs.named import Run
 
 if TYPE_CHECKING:
-    from operations.reproduction.circumstances import Circumstances, Original
-    from operations.reproduction.models import Comparison
-    from pipeline.run_record import RunRecord
+    from ledger.run_record import RunRecord
+    from operations.experiments.reproduction.circumstances import Circumstances, Original
+    from operations.experiments.reproduction.models import Comparison
     from pipeline.settings import Settings
 
 IDENTICAL, DIFFERENT, IMPOSSIBLE = 0, 1, 2
@@ -44,9 +44,9 @@ def reproduce(
     Exit code: 0 if the models are identical; 1 if they are not, or the new run failed; 2 if the run cannot be
     reproduced here.
     """
-    from operations.ledger.opening import open_readonly
-    from operations.reproduction import circumstances
-    from operations.reproduction.circumstances import ReproductionError
+    from ledger.opening import open_readonly
+    from operations.experiments.reproduction import circumstances
+    from operations.experiments.reproduction.circumstances import ReproductionError
     from pipeline import store
 
     circumstances.refuse_overrides(overrides or ())
@@ -64,8 +64,8 @@ def _elsewhere(
 ) -> int:
     """Has the code of another commit make the run again."""
     from flightdeck.console import shown
-    from operations.reproduction import worktree
-    from operations.reproduction.circumstances import ReproductionError
+    from operations.experiments.reproduction import worktree
+    from operations.experiments.reproduction.circumstances import ReproductionError
     from pipeline.stamp import PROJECT
 
     if here.project != PROJECT:
@@ -99,8 +99,8 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
     from flightdeck import reproduction_page
     from flightdeck.console import noise_into
     from flightdeck.recorded import recorded_run
-    from operations.reproduction import circumstances, models
-    from operations.reproduction.circumstances import ReproductionError
+    from operations.experiments.reproduction import circumstances, models
+    from operations.experiments.reproduction.circumstances import ReproductionError
     from pipeline.settings import SettingsError
     from pipeline.stamp import PROJECT
 
@@ -150,12 +150,14 @@ def _judge(
     original: Original, found: Circumstances, model: str, record: RunRecord, settings: Settings
 ) -> tuple[RunRecord, Comparison]:
     """Compares the models, and writes the verdict into the record of the new run."""
-    from operations.reproduction import models
-    from pipeline import recorder, store
+    from ledger import recorder
+    from ledger.outputs import outputs_of_run
+    from operations.experiments.reproduction import models
+    from pipeline import store
 
     opened = recorder.open_store(store.connection(settings))
     writer = recorder.Recorder(opened)
-    made = store.outputs_of_run(opened, record.run_id)["Trainer"]["model"].uri
+    made = outputs_of_run(opened, record.run_id)["Trainer"]["model"].uri
     comparison = models.compare(
         (model, models.saved_model(made)),
         (original.record.metrics, record.metrics),

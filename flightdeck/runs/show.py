@@ -13,8 +13,8 @@ from flightdeck.runs.named import document as whole
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from operations.ledger.runs import Runs
-    from pipeline.run_record import Revision, RunRecord
+    from ledger.run_record import Revision, RunRecord
+    from ledger.runs import Runs
 
 WORST_SLICES = 5
 
@@ -32,8 +32,8 @@ def show(
     """Show one run: its code, settings, data and hyperparameters, what came of it, and what people wrote about it."""
     import json
 
-    from operations.ledger.opening import open_readonly
-    from operations.ledger.runs import Runs, is_ours
+    from ledger.opening import open_readonly
+    from ledger.runs import Runs, is_ours
     from pipeline import store
 
     runs = Runs(open_readonly(store.connection(load_settings(config, overrides))))
@@ -64,7 +64,7 @@ def _print(record: RunRecord, runs: Runs) -> None:
 
     from flightdeck.console import console
     from flightdeck.runs.named import shown_time
-    from operations.ledger.runs import FOREIGN, UNKNOWN, is_ours, last_sign_of_life, shown_outcome
+    from ledger.runs import FOREIGN, UNKNOWN, is_ours, last_sign_of_life, shown_outcome
 
     on = console()
     style = {
@@ -102,7 +102,7 @@ def _print(record: RunRecord, runs: Runs) -> None:
 
 def _facts(record: RunRecord, on: Console) -> None:
     from flightdeck.runs.named import shown_seconds, shown_spans, shown_time
-    from operations.ledger.runs import resolved_window
+    from ledger.runs import resolved_window
 
     def line(name: str, *parts: str | None) -> None:
         if said := [part for part in parts if part]:

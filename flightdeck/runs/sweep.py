@@ -12,9 +12,9 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from operations.experiments.sweep.plan import Plan
+    from operations.experiments.sweep.standing import Standing, Trial
     from operations.summary import RunSummary
-    from operations.sweep.plan import Plan
-    from operations.sweep.standing import Standing, Trial
     from pipeline.settings import Settings
 
 
@@ -81,7 +81,7 @@ def sweep(
     Exit code: 0; 1 if every trial failed, or the final run did; 2 for what cannot be begun.
     """
     from flightdeck.runs import sweep_page
-    from operations.sweep.plan import SweepError
+    from operations.experiments.sweep.plan import SweepError
 
     if (from_ is None) == (resume is None):
         raise SweepError("Say around which run to search with --from RUN, or which sweep shall go on with --resume.")
@@ -108,10 +108,10 @@ def tuning_of(
 
 
 def _planned(name: str, here: Settings, space: Path | None, tuning: dict[str, Any], overrides: list[str]) -> Plan:
-    from operations.ledger.opening import open_readonly
-    from operations.ledger.runs import Runs
-    from operations.sweep import plan as plans
-    from operations.sweep.space import searching
+    from ledger.opening import open_readonly
+    from ledger.runs import Runs
+    from operations.experiments.sweep import plan as plans
+    from operations.experiments.sweep.space import searching
     from pipeline import store
     from pipeline.workspace import new_run_id
 
@@ -126,11 +126,11 @@ def _planned(name: str, here: Settings, space: Path | None, tuning: dict[str, An
 
 
 def _resumed(name: str, here: Settings, trials: int | None) -> Plan:
-    from operations.ledger.opening import open_readonly
-    from operations.ledger.runs import Runs
-    from operations.sweep import plan as plans
+    from ledger.opening import open_readonly
+    from ledger.recorder import Recorder
+    from ledger.runs import Runs
+    from operations.experiments.sweep import plan as plans
     from pipeline import store
-    from pipeline.recorder import Recorder
 
     reader = open_readonly(store.connection(here))
     found = plans.load(Recorder(reader), Runs(reader).find(name).run_id)
@@ -140,10 +140,10 @@ def _resumed(name: str, here: Settings, trials: int | None) -> Plan:
 def _search(plan: Plan, parallel: int, resumed: bool, as_json: bool) -> tuple[Plan, Standing]:
     from flightdeck.recorded import recorded_run
     from flightdeck.runs import sweep_page
-    from operations.sweep import local, record
-    from operations.sweep import plan as plans
+    from ledger.recorder import renewing
+    from operations.experiments.sweep import local, record
+    from operations.experiments.sweep import plan as plans
     from pipeline import store
-    from pipeline.recorder import renewing
 
     settings = plans.settings_of(plan)
     connection = store.connection(settings)
@@ -171,7 +171,7 @@ def _final(plan: Plan, best: Trial, window: str, as_json: bool) -> RunSummary:
     """A full run with the winner, recorded as a child of the sweep."""
     from flightdeck.recorded import recorded_run, require_spans
     from flightdeck.run import report
-    from operations.sweep import plan as plans
+    from operations.experiments.sweep import plan as plans
 
     settings = plans.settings_of(plan, best.values)
     settings = settings.model_copy(update={"data": settings.data.model_copy(update={"window": window})})

@@ -10,9 +10,9 @@ from flightdeck.console import table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from operations.experiments.sweep.plan import Plan
+    from operations.experiments.sweep.standing import Standing, Trial
     from operations.summary import RunSummary
-    from operations.sweep.plan import Plan
-    from operations.sweep.standing import Standing, Trial
 
 _SHOWN_TRIALS = 10
 
@@ -55,7 +55,7 @@ class Page:
 
     def print_result(self, standing: Standing) -> None:
         """The trials, best first."""
-        from operations.sweep import record
+        from operations.experiments.sweep import record
 
         best = standing.best(self._plan.higher_is_better)
         if best is None:

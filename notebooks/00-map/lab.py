@@ -87,7 +87,7 @@ plt.tight_layout()
 # | data validation | is the data as agreed? | 03 | `data/schema.pbtxt`, `components/data_gate/` |
 # | features | one code for training and serving | 04 | `models/preprocessing.py` |
 # | pipeline | every step, in order, recorded, cached | 05 | `pipeline/definition.py` |
-# | experiments | which run was that, is it better, can I repeat it? | 06 | `operations/ledger/` |
+# | experiments | which run was that, is it better, can I repeat it? | 06 | `ledger/` |
 # | model validation | is it good enough, also on each slice? | 07 | `pipeline/evaluation.py` |
 # | infrastructure | the same, on a cluster | 08, 09 | `deploy/`, `pipeline/runners/` |
 # | serving | answers, fast enough, at what cost? | 10 | `operations/serving/` |
@@ -105,7 +105,7 @@ plt.tight_layout()
 # neighbours. An unknown package is a `ValueError`.
 
 # %%
-LAYERS = [{"flightdeck"}, {"operations"}, {"pipeline"}, {"components", "models"}, {"data"}]
+LAYERS = [{"flightdeck"}, {"teaching"}, {"operations"}, {"pipeline"}, {"components", "models", "ledger"}, {"data"}]
 
 
 # %% exercise="imports"

@@ -30,8 +30,8 @@ import matplotlib.pyplot as plt
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
+from ledger.outputs import executions_of_run, outputs_of_run
 from notebooks import small_pipeline
-from pipeline import store as runs_in_store
 
 WORKSPACE = Path("workspace").resolve()
 
@@ -56,10 +56,10 @@ print({name: round(value, 3) for name, value in first["metrics"].items()})
 
 # %%
 metadata = small_pipeline.metadata(WORKSPACE)
-executions = runs_in_store.executions_of_run(metadata, first["run_id"])
+executions = executions_of_run(metadata, first["run_id"])
 made_by = {
     artifact.artifact_id: (node, key)
-    for node, outputs in runs_in_store.outputs_of_run(metadata, first["run_id"]).items()
+    for node, outputs in outputs_of_run(metadata, first["run_id"]).items()
     for key, artifact in outputs.items()
 }
 inputs: dict[str, set[str]] = {node: set() for node in executions}

@@ -29,11 +29,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import log_loss, roc_auc_score
 from threadpoolctl import threadpool_limits
 
+from ledger import scores, significance
+from ledger.runs import Runs
 from notebooks import small_pipeline
 from notebooks.slices import flights
 from notebooks.terminal import terminal
-from operations.ledger import scores, significance
-from operations.ledger.runs import Runs
 
 # %% [markdown]
 # ## 1. Two runs, and what is known of them

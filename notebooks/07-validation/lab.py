@@ -28,9 +28,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from ledger import scores
+from ledger.runs import Runs
 from notebooks import small_pipeline
-from operations.ledger import scores
-from operations.ledger.runs import Runs
 from operations.monitoring.model_signals import interval
 
 # %% [markdown]

@@ -34,7 +34,7 @@ from scipy.spatial.distance import jensenshannon
 from notebooks.slices import flights, spans_folder
 from notebooks.small_pipeline import ROOT
 from notebooks.terminal import terminal
-from operations.replay import result
+from operations.loop.replay import result
 
 # %% [markdown]
 # ## 1. Play the past

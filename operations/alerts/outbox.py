@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from operations import sqlite_file
+from operations.alerts import sqlite_file
 from operations.alerts.alert import Alert
 
 _SCHEMA = """

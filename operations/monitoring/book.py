@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ml_metadata
 
-from operations.executions import Executions
+from ledger.executions import Executions
 from operations.monitoring.policy import Decision
 from operations.monitoring.signals import Window
 
@@ -19,7 +19,7 @@ class Book:
         """Works on an open store.
 
         Args:
-            store: from `pipeline.recorder.open_store`.
+            store: from `ledger.recorder.open_store`.
             pipeline: the name of the pipeline.
         """
         self._kept = Executions(store, pipeline)

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 import ml_metadata
 import numpy as np
 
+from operations.inference import model
+from operations.inference.errors import LoadError
+from operations.inference.payload_log import SECONDS, TIME
 from operations.monitoring import data_signals, model_signals, rescoring
 from operations.monitoring.reference import Reference, reference
 from operations.monitoring.served import ID, SPAN, VERSION, Period, arrived, callers, requests, served
 from operations.monitoring.signals import Signal, Window
 from operations.registry import Registry, Version
-from operations.serving import model
-from operations.serving.errors import LoadError
-from operations.serving.payload_log import SECONDS, TIME
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
     from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-    from operations.serving.model import LoadedModel
+    from operations.inference.model import LoadedModel
 
 PROBABILITY = "probability"
 
@@ -61,7 +61,7 @@ class Monitor:
 
         Returns:
             One window per version; none if there were no requests. What a version on trial answers is not looked at
-            here, but by `operations.canary`.
+            here, but by `operations.loop.canary`.
 
         Raises:
             ValueError: of ours, if the log or a version's reference cannot be read.

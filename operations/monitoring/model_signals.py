@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from operations.ledger.significance import FEWEST_PER_LABEL, RESAMPLED, areas_under_roc
+from ledger.significance import FEWEST_PER_LABEL, RESAMPLED, areas_under_roc
 from operations.monitoring.signals import Signal
 from pipeline.settings import Monitoring
 
@@ -149,7 +149,7 @@ def interval(name: str, labels: np.ndarray, scores: np.ndarray, seed: int = 0) -
     """A metric and its 95 % confidence interval.
 
     Args:
-        name: ``auc``, or one of `operations.ledger.significance.RESAMPLED`.
+        name: ``auc``, or one of `ledger.significance.RESAMPLED`.
         labels: 0 or 1 [rows].
         scores: probabilities [rows].
         seed: of the bootstrap.

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import ml_metadata
 
-from operations.ledger import scores
+from ledger import scores
+from ledger.outputs import outputs_of_run
+from ledger.recorder import Recorder
+from ledger.run_record import RunRecord
 from operations.registry import Registry
-from pipeline import store
-from pipeline.recorder import Recorder
-from pipeline.run_record import RunRecord
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def reference(settings: Settings, reader: ml_metadata.MetadataStore, version: in
     if known.model_id is None or known.run_id is None:
         raise ReferenceError(f"ML Metadata does not know where version {version} comes from.")
     run = Recorder(reader).read(known.run_id)
-    made = store.outputs_of_run(reader, known.run_id).get("StatisticsGen", {}).get("statistics")
+    made = outputs_of_run(reader, known.run_id).get("StatisticsGen", {}).get("statistics")
     if made is None:
         raise ReferenceError(f"Run {known.run_id}, which trained version {version}, has no statistics.")
     splits = {}

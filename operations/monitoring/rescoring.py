@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from operations.batch.prediction import to_arrays, types
-from operations.ledger.significance import bootstrap, why_not
+from ledger.significance import bootstrap, why_not
+from operations.inference.batch_prediction import to_arrays, types
 from operations.monitoring.signals import Signal
 from pipeline.settings import Monitoring
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from operations.serving.model import LoadedModel
+    from operations.inference.model import LoadedModel
 
 _METRIC = "log_loss"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.contract import Contract
-from operations.serving.payload_log import CALLER, FAULTS, ID, REFUSED, SECONDS, SHADOW, TIME, VERSION
+from operations.inference.payload_log import CALLER, FAULTS, ID, REFUSED, SECONDS, SHADOW, TIME, VERSION
 from pipeline.settings import WindowLength
 
 if TYPE_CHECKING:

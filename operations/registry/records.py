@@ -15,9 +15,9 @@ from pathlib import Path
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from ledger.outputs import values
 from pipeline import store
 from pipeline.settings import Settings
-from pipeline.store import values
 
 ROLLBACK, PROMOTE, PREDICT = "flightdeck.Rollback", "flightdeck.Promote", "flightdeck.Predict"
 PREDICTIONS = "flightdeck.Predictions"

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
-from operations.ledger.opening import LedgerError
-from operations.ledger.runs import FOREIGN, is_ours, shown_outcome
+from ledger.opening import LedgerError
+from ledger.outputs import Output, outputs
+from ledger.recorder import RUN, read_document
+from ledger.run_record import RunRecord
+from ledger.runs import FOREIGN, is_ours, shown_outcome
 from operations.report import curves, quality, statistics
-from pipeline.recorder import RUN, read_document
-from pipeline.run_record import RunRecord
-from pipeline.store import Output, outputs
 
 _Part = TypeVar("_Part")
 _DEFAULT_THRESHOLD = 0.5
@@ -98,7 +98,7 @@ class Witness:
         """Reads an open store.
 
         Args:
-            store: from `operations.ledger.opening.open_readonly`.
+            store: from `ledger.opening.open_readonly`.
             records: of all runs of the store.
             payloads: the folder in which a server logs what it was asked, as Parquet, if it does.
         """

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import ml_metadata
 
+from ledger.executions import Executions
 from operations.alerts.outbox import Kept, Outbox, OutboxError
-from operations.canary.act import CANARY
-from operations.canary.judgement import Verdict
-from operations.executions import Executions
+from operations.loop.canary.act import CANARY
+from operations.loop.canary.judgement import Verdict
 from operations.monitoring.book import Book
 from operations.monitoring.policy import Decision
 from operations.monitoring.signals import Window

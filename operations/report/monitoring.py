@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from operations.alerts.outbox import Kept
-from operations.canary.judgement import Verdict
+from operations.loop.canary.judgement import Verdict
 from operations.monitoring.policy import Decision
 from operations.monitoring.signals import Signal, Window
 from operations.registry import Version

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from operations.ledger.runs import (
+from ledger.run_record import RunRecord
+from ledger.runs import (
     TRAINING,
     UNKNOWN,
     evaluated_like,
@@ -21,7 +22,6 @@ from operations.report.card import Card
 from operations.report.drawing import Box, draw
 from operations.report.evidence import Evidence
 from operations.report.formats import NOTHING, count, duration, moment, number, percent, signed, size, spans
-from pipeline.run_record import RunRecord
 
 SECTIONS = (
     ("summary", "Where it came from"),

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from operations.replay.result import FILE, Comparison, FalseAlarms, FaultOutcome, Interval, Level, Month, Result, read
+from operations.loop.replay.result import (
+    FILE,
+    Comparison,
+    FalseAlarms,
+    FaultOutcome,
+    Interval,
+    Level,
+    Month,
+    Result,
+    read,
+)
 from operations.report import series
 from operations.report.formats import NOTHING, count, moment, number, percent, signed
 from operations.report.plots import Plot

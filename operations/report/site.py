@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 import ml_metadata
 
-from operations.ledger.runs import Runs
-from operations.replay.result import Result
+from ledger.runs import Runs
+from operations.loop.replay.result import Result
 from operations.report import card as cards
 from operations.report import formats, lineage, monitoring, pages, replays
 from operations.report.evidence import Witness
@@ -72,7 +72,7 @@ def write(
     """Writes the site, whole or not at all; an older one of the same place is replaced.
 
     Args:
-        store: from `operations.ledger.opening.open_readonly`.
+        store: from `ledger.opening.open_readonly`.
         output: the folder to write.
         name: of the use case.
         place: of the metadata store, as people call it.

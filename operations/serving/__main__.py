@@ -25,8 +25,8 @@ def main() -> int:
 
     from pydantic import ValidationError
 
+    from operations.inference.errors import ServingError
     from operations.serving import server
-    from operations.serving.errors import ServingError
     from pipeline.settings import Canary, Serving
 
     given = {"host": options.host, "port": options.port, "grpc_port": options.grpc_port}

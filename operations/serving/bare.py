@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from operations.serving import columns
-from operations.serving.columns import Columns
-from operations.serving.model import RAW, load
-from operations.serving.tensorflow_import import tensorflow
+from operations.inference import columns
+from operations.inference.columns import Columns
+from operations.inference.model import RAW, load
+from operations.inference.tensorflow_import import tensorflow
 
 _WARM_UP_CALLS = 20
 

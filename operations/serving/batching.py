@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from operations.serving.columns import Columns
-from operations.serving.errors import NotReadyError, RequestError
-from operations.serving.model import LoadedModel
+from operations.inference.columns import Columns
+from operations.inference.errors import NotReadyError, RequestError
+from operations.inference.model import LoadedModel
 
 _STOP = object()
 

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from operations.serving import child, contract
+from operations.inference import contract
+from operations.serving import child
 from operations.serving.load import Answered, Load, drive
 from operations.serving.load import joined as joined_loads
 

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 
 import psutil
 
-from operations.serving.errors import ServingError
+from operations.inference.errors import ServingError
 
 if TYPE_CHECKING:
     from pipeline.settings import Serving

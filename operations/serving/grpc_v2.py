@@ -14,11 +14,11 @@ import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from operations.inference.columns import row_count
+from operations.inference.contract import Faults
+from operations.inference.errors import BadRequestError, RequestError, ServingError, UnknownModelError
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
-from operations.serving.columns import row_count
-from operations.serving.contract import Faults
-from operations.serving.errors import BadRequestError, RequestError, ServingError, UnknownModelError
 from operations.serving.grpc_messages import METHODS, SERVICE, message
 from operations.serving.service import Service
 

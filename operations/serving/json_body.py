@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from operations.serving.errors import BadRequestError
+from operations.inference.errors import BadRequestError
 
 # TensorFlow Serving reads and writes these, which JSON itself does not have.
 _WORDS = re.compile(rb"NaN|Infinity")

@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 import orjson
 
-from operations.serving import columns, json_body
-from operations.serving.columns import Column, Columns
-from operations.serving.contract import Faults
-from operations.serving.errors import BadRequestError, UnprocessableError
-from operations.serving.model import EXAMPLES, RAW, LoadedModel
+from operations.inference import columns
+from operations.inference.columns import Column, Columns
+from operations.inference.contract import Faults
+from operations.inference.errors import BadRequestError, UnprocessableError
+from operations.inference.model import EXAMPLES, RAW, LoadedModel
+from operations.serving import json_body
 
 SERVER_NAME = "flightdeck"
 SERVER_VERSION = "0.1.0"

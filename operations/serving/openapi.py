@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from operations.inference.columns import Column
+from operations.inference.contract import Contract, Rule
+from operations.inference.model import EXAMPLES, RAW, LoadedModel
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
-from operations.serving.columns import Column
-from operations.serving.contract import Contract, Rule
-from operations.serving.model import EXAMPLES, RAW, LoadedModel
 
 _ID = {"type": "string", "minLength": 1, "maxLength": 200}
 _HEADERS = {

@@ -18,12 +18,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from operations.serving import open_inference_v2 as v2
-from operations.serving import openapi
-from operations.serving import tfserving_v1 as v1
-from operations.serving.columns import row_count
-from operations.serving.contract import ContractError
-from operations.serving.errors import (
+from operations.inference.columns import row_count
+from operations.inference.contract import ContractError
+from operations.inference.errors import (
     BadRequestError,
     MediaTypeError,
     NotReadyError,
@@ -31,6 +28,9 @@ from operations.serving.errors import (
     TooLargeError,
     UnknownModelError,
 )
+from operations.serving import open_inference_v2 as v2
+from operations.serving import openapi
+from operations.serving import tfserving_v1 as v1
 from operations.serving.service import Service
 
 JSON = "application/json"

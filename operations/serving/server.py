@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from operations.inference.errors import ServingError
 from operations.serving import grpc_v2, rest
-from operations.serving.errors import ServingError
 from operations.serving.service import Service
 
 if TYPE_CHECKING:

@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from operations.inference.columns import MISSING, Columns, row_count
+from operations.inference.contract import ContractError, Faults
+from operations.inference.errors import NotReadyError, ServingError, TooLargeError, UnprocessableError
+from operations.inference.model import RAW, LoadedModel
+from operations.inference.payload_log import CALLER, Outcome, Payload, PayloadLog
+from operations.inference.payload_table import parsed
+from operations.inference.tensorflow_import import tensorflow
 from operations.serving.batching import Batcher
-from operations.serving.columns import MISSING, Columns, row_count
-from operations.serving.contract import ContractError, Faults
-from operations.serving.errors import NotReadyError, ServingError, TooLargeError, UnprocessableError
 from operations.serving.metrics import Metrics
-from operations.serving.model import RAW, LoadedModel
-from operations.serving.payload_log import CALLER, Outcome, Payload, PayloadLog
-from operations.serving.payload_table import parsed
-from operations.serving.tensorflow_import import tensorflow
 from operations.serving.trial import Trial
 from operations.serving.versions import Events, Versions, VersionStatus
 

@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 import orjson
 
-from operations.serving import columns, json_body
-from operations.serving.columns import Column, Columns
-from operations.serving.contract import Faults
-from operations.serving.errors import BadRequestError, UnknownModelError, UnprocessableError
-from operations.serving.model import EXAMPLES, RAW, LoadedModel, Signature
+from operations.inference import columns
+from operations.inference.columns import Column, Columns
+from operations.inference.contract import Faults
+from operations.inference.errors import BadRequestError, UnknownModelError, UnprocessableError
+from operations.inference.model import EXAMPLES, RAW, LoadedModel, Signature
+from operations.serving import json_body
 from operations.serving.versions import VersionStatus
 
 B64 = "b64"

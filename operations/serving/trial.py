@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from operations.inference.columns import Columns
+from operations.inference.errors import NotReadyError
+from operations.inference.model import RAW, LoadedModel, one_line
+from operations.inference.payload_log import Payload
 from operations.serving import canary_record
 from operations.serving.batching import Batcher
 from operations.serving.canary_record import CanaryRecord
-from operations.serving.columns import Columns
-from operations.serving.errors import NotReadyError
 from operations.serving.metrics import Metrics
-from operations.serving.model import RAW, LoadedModel, one_line
-from operations.serving.payload_log import Payload
 from operations.serving.versions import Events, Versions
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from operations.serving import model as models
-from operations.serving.errors import LoadError, NotReadyError, ServingError, UnknownModelError
-from operations.serving.model import LoadedModel
+from operations.inference import model as models
+from operations.inference.errors import LoadError, NotReadyError, ServingError, UnknownModelError
+from operations.inference.model import LoadedModel
 
 State = Literal["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
 # What the files of a version look like from outside: (path, size, time of change) of each.

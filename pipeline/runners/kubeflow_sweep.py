@@ -3,8 +3,7 @@
     data … transform -> worker, worker-2 … worker-K -> trainer -> release
 
 The data tasks and the last ones are those of the training pipeline, and all of it is one run. What the workers share is
-in the metadata store (`operations.sweep`), so a worker that Kubernetes evicts is simply tried again, and costs one
-trial.
+in the metadata store, so a worker that Kubernetes evicts is simply tried again, and costs one trial.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from pipeline.runners.kubeflow import CARRIED, POSITIONAL, RUN_ID
 from pipeline.settings import Kubeflow, Settings, SettingsError
 
 # What the tasks of a sweep run; it takes the arguments of `pipeline.task`, or its own.
-PROGRAM = ("python", "-m", "operations.sweep.cluster")
+PROGRAM = ("python", "-m", "operations.experiments.sweep.cluster")
 # Resources of the workers: this name in `kubeflow.resources`, or else the Trainer's.
 WORKER = "worker"
 TRIALS = "trials"

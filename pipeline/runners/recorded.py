@@ -8,10 +8,10 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration.pipeline import Pipeline
 
+from ledger.recorder import Recorder, open_store, renewing
+from ledger.run_record import Kind, RunRecord
 from pipeline import node, results
 from pipeline.node import NodeOutcome
-from pipeline.recorder import Recorder, open_store, renewing
-from pipeline.run_record import Kind, RunRecord
 from pipeline.runners import local
 from pipeline.runners.local import Listener, RunOutcome
 from pipeline.settings import Settings

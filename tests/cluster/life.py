@@ -14,7 +14,7 @@ from tests.cluster.compiled_tasks import ACCOUNT, CONTAINER_SECURITY, NAMESPACE,
 from tests.deploy.kustomize import ROOT
 from tests.services.kubernetes.cluster import Cluster
 
-KFP_SERVER = ROOT / "tests" / "operations" / "kfp_server.py"
+KFP_SERVER = ROOT / "tests" / "operations" / "delivery" / "kfp_server.py"
 # The server of the tests listens on this machine only; a Service reaches a pod by its address.
 SERVE_KFP = """
 from kfp_server import KfpServer

@@ -99,7 +99,7 @@ def test_a_page_that_types_a_command_too_early_or_by_its_place_is_noticed():
     assert called_by_place("source .venv/bin/activate, source ../flightdeck/.venv/bin/activate") == []
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "operations/new_project/templates/README.md.j2"], ids=name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "teaching/new_project/templates/README.md.j2"], ids=name)
 def test_commands_are_called_by_name_in_a_shell_that_knows_them(page):
     text = page.read_text("utf-8")
     assert called_by_place(text) == []

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.operations import kfp_server
-from tests.operations.kfp_server import API, KfpServer, Trouble, driver_pod, pod
+from tests.operations.delivery import kfp_server
+from tests.operations.delivery.kfp_server import API, KfpServer, Trouble, driver_pod, pod
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from operations import kubeflow as client_module
-from operations.compiled_pipeline import CompiledPipeline
-from operations.kubeflow import KubeflowPipelines
-from operations.kubeflow_run import Run
-from operations.promotion import refusals
-from pipeline.run_record import RunRecord
-from tests.operations import kfp_server
-from tests.operations.kfp_server import API, KfpServer, Trouble
-from tests.operations.ledger.seeding import BEGIN, Seeder, sqlite
+from ledger.run_record import RunRecord
+from operations.delivery import kubeflow as client_module
+from operations.delivery.compiled_pipeline import CompiledPipeline
+from operations.delivery.kubeflow import KubeflowPipelines
+from operations.delivery.kubeflow_run import Run
+from operations.delivery.promotion import refusals
+from tests.ledger.seeding import BEGIN, Seeder, sqlite
+from tests.operations.delivery import kfp_server
+from tests.operations.delivery.kfp_server import API, KfpServer, Trouble
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]

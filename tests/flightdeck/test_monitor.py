@@ -48,9 +48,9 @@ class Deck:
 
     def answer(self, rows: pd.DataFrame, day: datetime) -> None:
         """Serves rows with the pushed model, spread over a day, and logs them as the service does."""
-        from operations.batch.prediction import to_arrays
-        from operations.serving.model import load
-        from operations.serving.payload_log import Payload, as_table
+        from operations.inference.batch_prediction import to_arrays
+        from operations.inference.model import load
+        from operations.inference.payload_log import Payload, as_table
 
         (folder,) = (self.workspace / "models").glob("*/*")
         model = load(folder, int(folder.name))
@@ -227,7 +227,7 @@ MADE_UP = {"string": "text", "float32": 1.5, "int64": 1}
 
 @pytest.mark.parametrize("made_up", [False, True])
 def test_a_request_that_is_pasted_from_the_screen_decides_nothing(trained, prepared, tmp_path, made_up):
-    from operations.serving.model import load
+    from operations.inference.model import load
 
     tried = trained.copy(tmp_path)
     (folder,) = (tried.workspace / "models").glob("*/*")

@@ -8,9 +8,9 @@ import sys
 import pytest
 from playwright.sync_api import expect
 
-from operations.replay.result import FILE
+from operations.loop.replay.result import FILE
+from tests.ledger.seeding import sqlite
 from tests.opened_pages import SCREENS, check_usable, opening
-from tests.operations.ledger.seeding import sqlite
 from tests.operations.report import lives
 from tests.services.browser import browser as launched
 from tests.world import ROOT
@@ -23,7 +23,7 @@ USE_CASE = "late-flights"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """What `flightdeck report` writes of a workspace in which a version was monitored, and a replay was played."""
-    from pipeline.recorder import Recorder, open_store
+    from ledger.recorder import Recorder, open_store
 
     workspace = tmp_path_factory.mktemp("workspace")
     store = open_store(sqlite(workspace / "metadata.sqlite"))

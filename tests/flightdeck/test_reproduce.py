@@ -61,8 +61,8 @@ class Checkout:
         return sorted(path.name for path in (self.workspace / "models").glob("*/*"))
 
     def store(self):
-        from pipeline.recorder import open_store
-        from tests.operations.ledger.seeding import sqlite
+        from ledger.recorder import open_store
+        from tests.ledger.seeding import sqlite
 
         return open_store(sqlite(self.workspace / "metadata.sqlite"))
 
@@ -207,7 +207,7 @@ def test_a_changed_row_is_found_with_its_span_and_what_it_changes_is_shown_on_re
 def test_a_changed_package_is_named_with_both_versions(checkout, run_id):
     from importlib.metadata import version
 
-    from pipeline.recorder import PREFIX, RUN, Recorder
+    from ledger.recorder import PREFIX, RUN, Recorder
 
     store = checkout.store()
     recorder = Recorder(store)

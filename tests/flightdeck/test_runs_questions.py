@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.lease import Owner
-from pipeline.run_record import NodeRecord
-from tests.operations.ledger.seeding import BEGIN, Seeder, sqlite
+from ledger.lease import Owner
+from ledger.run_record import NodeRecord
+from tests.ledger.seeding import BEGIN, Seeder, sqlite
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]

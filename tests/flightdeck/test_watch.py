@@ -289,9 +289,9 @@ def test_without_data_there_is_one_sentence_an_alert_and_exit_code_one(tmp_path)
 
 def _answer(deck: Deck, rows: pd.DataFrame) -> None:
     """Serves rows with the version that is served, and logs them as the service does."""
-    from operations.batch.prediction import to_arrays
-    from operations.serving.model import load
-    from operations.serving.payload_log import Payload, as_table
+    from operations.inference.batch_prediction import to_arrays
+    from operations.inference.model import load
+    from operations.inference.payload_log import Payload, as_table
 
     folder = max((deck.workspace / "models" / "late-flights").iterdir(), key=lambda each: int(each.name))
     model = load(folder, int(folder.name))

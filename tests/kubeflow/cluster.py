@@ -127,6 +127,7 @@ class Cluster:
         """Of the latest run in the metadata store: its id, its executions' states, and its artifacts."""
         import ml_metadata
 
+        from ledger.outputs import executions_of_run, outputs_of_run
         from pipeline import store
 
         reader = ml_metadata.MetadataStore(store.from_environment(1, self.environment))
@@ -135,9 +136,9 @@ class Cluster:
             (each for each in reader.get_contexts_by_type("pipeline_run") if reader.get_executions_by_context(each.id)),
             key=lambda each: each.id,
         )
-        executions = store.executions_of_run(reader, newest.name)
+        executions = executions_of_run(reader, newest.name)
         states = {node: each.State.Name(each.last_known_state) for node, each in executions.items()}
-        return newest.name, states, store.outputs_of_run(reader, newest.name)
+        return newest.name, states, outputs_of_run(reader, newest.name)
 
     def here(self, uri: str) -> str:
         """Where this process finds what containers have below /workspace."""

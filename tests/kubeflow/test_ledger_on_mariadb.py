@@ -12,9 +12,9 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from operations.ledger.opening import LedgerError, open_readonly, open_writable
+from ledger.opening import LedgerError, open_readonly, open_writable
 from pipeline import store
-from tests.operations.ledger.seeding import Seeder
+from tests.ledger.seeding import Seeder
 from tests.services import mariadb
 from tests.services.up import up
 

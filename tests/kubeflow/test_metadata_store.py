@@ -87,7 +87,7 @@ def server(switch, database):
 
 
 def test_a_record_is_kept_over_a_restart_of_the_database(switch, server):
-    from pipeline.recorder import Recorder, open_store
+    from ledger.recorder import Recorder, open_store
 
     recorder = Recorder(open_store(server, patience_seconds=60))
     recorder.write("a-run", outcome="running")
@@ -103,7 +103,7 @@ def test_a_record_is_kept_over_a_restart_of_the_database(switch, server):
 
 
 def test_a_record_gives_up_with_one_sentence_when_the_database_stays_away(switch, server):
-    from pipeline.recorder import RecordError, open_store
+    from ledger.recorder import RecordError, open_store
 
     switch.turn("off")
     with pytest.raises(RecordError, match="cannot be opened") as refused:
@@ -112,15 +112,15 @@ def test_a_record_gives_up_with_one_sentence_when_the_database_stays_away(switch
 
 
 def _write(environment: dict[str, str], name: str) -> None:
+    from ledger.recorder import Recorder, open_store
     from pipeline import store
-    from pipeline.recorder import Recorder, open_store
 
     Recorder(open_store(store.from_environment(1, environment))).write(name, outcome="done")
 
 
 def test_many_may_open_a_database_that_nobody_has_used_at_the_same_time(database):
+    from ledger.recorder import Recorder, open_store
     from pipeline import store
-    from pipeline.recorder import Recorder, open_store
 
     environment = database()
     context = multiprocessing.get_context("spawn")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ledger.recorder import Recorder, open_store
 from pipeline import store
-from pipeline.recorder import Recorder, open_store
 from tests.kubeflow.cluster import as_the_backend
 
 pytestmark = pytest.mark.kubeflow

@@ -77,7 +77,7 @@ def swept(cluster, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(cluster):
-    from pipeline.recorder import open_store
+    from ledger.recorder import open_store
     from pipeline.store import from_environment
 
     return open_store(from_environment(1, cluster.environment))
@@ -85,7 +85,7 @@ def store(cluster):
 
 @pytest.fixture(scope="module")
 def events(store, swept):
-    from operations.sweep.chain import Chain
+    from operations.experiments.sweep.chain import Chain
 
     return [link.event for link in Chain(store, f"{swept[1]}-sweep").refresh()]
 
@@ -112,7 +112,7 @@ def test_the_run_trains_with_the_best_and_pushes_it(cluster, swept, events) -> N
 
 
 def test_the_ledger_has_the_sweep_its_trials_and_the_run(store, swept) -> None:
-    from pipeline.recorder import Recorder
+    from ledger.recorder import Recorder
 
     run_id = swept[1]
     records = {each.run_id: each for each in Recorder(store).all()}
@@ -134,15 +134,15 @@ def test_the_trials_have_tensorboard_logs_in_the_workspace(cluster, swept) -> No
 
 
 def test_processes_that_add_to_a_chain_at_once_get_a_place_each_on_mariadb_too(database) -> None:
-    from operations.sweep.chain import Chain
-    from pipeline.recorder import open_store
+    from ledger.recorder import open_store
+    from operations.experiments.sweep.chain import Chain
     from pipeline.store import from_environment
 
     environment = database()
     open_store(from_environment(1, environment))
     workers = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.operations.sweep.chain_worker", "15"],
+            [sys.executable, "-m", "tests.operations.experiments.sweep.chain_worker", "15"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,

@@ -182,7 +182,7 @@ def test_loaders_that_restore_by_the_graph_alone_give_the_same_answers(trained, 
 
 
 def test_the_prediction_service_gives_the_same_answers_for_plain_rows_and_for_examples(trained, answers, rows) -> None:
-    from operations.serving import columns, model
+    from operations.inference import columns, model
 
     served = model.load(trained.folder / "serving", 1)
     served.warm_up()

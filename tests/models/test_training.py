@@ -87,8 +87,8 @@ def test_the_model_carries_a_row_that_it_was_evaluated_on(trained) -> None:
 
 def test_the_model_carries_a_contract_that_its_evaluation_rows_keep(trained) -> None:
     from models.flights import FlightFeatures
-    from operations.batch.files import to_arrays
-    from operations.serving import contract
+    from operations.inference import contract
+    from operations.inference.batch_files import to_arrays
 
     inputs = FlightFeatures().inputs
     rows = trained.evaluation.select(inputs).combine_chunks().to_batches()[0]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from operations.labs.catalogue import Lab, labs
-from operations.labs.proof import prove, wrong_answers
-from operations.labs.source import read
+from teaching.labs.catalogue import Lab, labs
+from teaching.labs.proof import prove, wrong_answers
+from teaching.labs.source import read
 
 ROOT = Path(__file__).resolve().parents[2] / "notebooks"
 LABS = labs(ROOT)

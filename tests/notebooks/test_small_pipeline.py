@@ -4,9 +4,9 @@ import shlex
 
 import pytest
 
+from ledger.opening import LedgerError
 from notebooks import small_pipeline
 from notebooks.terminal import CommandError
-from operations.ledger.opening import LedgerError
 
 pytestmark = pytest.mark.component
 

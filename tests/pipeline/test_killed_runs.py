@@ -12,11 +12,11 @@ import ml_metadata
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from operations.ledger.opening import open_readonly
-from operations.ledger.runs import Runs
+from ledger.lease import Owner
+from ledger.opening import open_readonly
+from ledger.recorder import RUN, Recorder, open_store, renewing
+from ledger.runs import Runs
 from pipeline import killed_runs, settings_file, store
-from pipeline.lease import Owner
-from pipeline.recorder import RUN, Recorder, open_store, renewing
 from pipeline.settings import Settings
 from pipeline.workspace import exclusive, lock_of
 
@@ -29,7 +29,7 @@ HOLDER = textwrap.dedent("""
     import sys, time
     from pathlib import Path
     from pipeline import settings_file, store
-    from pipeline.recorder import Recorder, open_store
+    from ledger.recorder import Recorder, open_store
     from pipeline.stamp import stamp
     from pipeline.workspace import exclusive
     settings = settings_file.load(Path(sys.argv[1]), ["workspace=" + sys.argv[2]])

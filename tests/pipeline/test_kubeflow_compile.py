@@ -16,7 +16,7 @@ from google.protobuf import json_format
 
 from pipeline import settings_file as project
 from pipeline.settings import SettingsError
-from tests.operations import kfp_server
+from tests.operations.delivery import kfp_server
 from tests.pipeline.golden_kubeflow import COMMAND, CONFIG, GOLDEN, reviewable
 
 pytestmark = pytest.mark.component

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from operations.kubeflow import KubeflowPipelines
+from operations.delivery.kubeflow import KubeflowPipelines
 from pipeline import settings_file
 from pipeline.settings import SettingsError
-from tests.operations import kfp_server
+from tests.operations.delivery import kfp_server
 
 pytestmark = pytest.mark.component
 CONFIG = Path(__file__).parents[2] / "config" / "kubeflow.yaml"
@@ -64,10 +64,10 @@ def test_every_task_belongs_to_the_sweep_and_the_training_asks_for_its_best(comp
         assert "--in-sweep" in arguments
         assert "--training" not in arguments
         final = task == "trainer"
-        program = ["operations.sweep.cluster", "final"] if final else ["pipeline.task"]
+        program = ["operations.experiments.sweep.cluster", "final"] if final else ["pipeline.task"]
         assert container(compiled, task)["command"] == ["python", "-m", *program]
     worker = container(compiled, "worker")
-    assert [*worker["command"], worker["args"][0]] == ["python", "-m", "operations.sweep.cluster", "work"]
+    assert [*worker["command"], worker["args"][0]] == ["python", "-m", "operations.experiments.sweep.cluster", "work"]
     for name, value in {
         "--run-id": "{{$.inputs.parameters['run_id']}}",
         "--trials": "{{$.inputs.parameters['trials']}}",
@@ -84,7 +84,7 @@ def test_no_container_is_told_what_kfp_does_not_fill_in(compiled) -> None:
 
 
 def test_every_container_understands_its_arguments_and_knows_its_run(compiled) -> None:
-    from operations.sweep import cluster
+    from operations.experiments.sweep import cluster
     from pipeline import task as task_program
 
     with kfp_server.serving() as server:
@@ -133,11 +133,11 @@ def test_kfp_loads_it_and_the_same_settings_give_the_same(compile_to, compiled) 
 
 
 def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None:
-    from operations.sweep import cluster, plan, record
-    from operations.sweep.chain import Chain, Event, new_token
+    from ledger.lease import Owner
+    from ledger.recorder import open_store
+    from operations.experiments.sweep import cluster, plan, record
+    from operations.experiments.sweep.chain import Chain, Event, new_token
     from pipeline import store, task
-    from pipeline.lease import Owner
-    from pipeline.recorder import open_store
 
     settings = settings_file.load(CONFIG.with_name("local.yaml"), [f"workspace={tmp_path}"])
     connection = store.connection(settings)

@@ -193,9 +193,11 @@ def test_a_second_run_with_nothing_changed_reuses_every_node(world, first, secon
 def test_the_metadata_store_counts_the_cache_hits(world, second):
     from ml_metadata.proto import metadata_store_pb2
 
-    from operations.ledger import Ledger
+    from ledger.opening import open_readonly
+    from ledger.outputs import executions_of_run
 
-    states = Ledger(world.connection()).states(second["run_id"])
+    executions = executions_of_run(open_readonly(world.connection()), second["run_id"])
+    states = {node: execution.last_known_state for node, execution in executions.items()}
 
     assert states.pop("Champion") == metadata_store_pb2.Execution.COMPLETE
     assert set(states.values()) == {metadata_store_pb2.Execution.CACHED}
@@ -264,7 +266,7 @@ def unfinished(world) -> list[object]:
     """Executions that go on for ever, and files of those that did not come to their end."""
     from ml_metadata.proto import metadata_store_pb2
 
-    from operations.ledger.opening import open_readonly
+    from ledger.opening import open_readonly
 
     executions = open_readonly(world.connection()).get_executions()
     going_on = [each for each in executions if each.last_known_state == metadata_store_pb2.Execution.RUNNING]

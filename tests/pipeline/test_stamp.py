@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from ledger.recorder import Recorder, open_store
+from ledger.run_record import RunRecord
 from pipeline import settings_file, stamp, store
-from pipeline.recorder import Recorder, open_store
-from pipeline.run_record import RunRecord
 from pipeline.task import decode_settings, encode_settings
 
 pytestmark = pytest.mark.unit

@@ -50,7 +50,7 @@ def runs(play):
 
 @pytest.fixture(scope="module")
 def reader(play, runs):
-    from pipeline.recorder import open_store
+    from ledger.recorder import open_store
 
     return open_store(store.connection(play.settings))
 
@@ -71,7 +71,7 @@ def test_a_run_with_nothing_changed_comes_from_the_cache_and_learns_nothing_twic
 
 
 def test_a_month_is_made_again_with_the_base_model_that_it_had_to_the_last_bit(play, runs, reader):
-    from operations.reproduction import circumstances, models
+    from operations.experiments.reproduction import circumstances, models
 
     original = circumstances.original(reader, "march")
     (base,) = reader.get_artifacts_by_id([runs[0].model_id])
@@ -88,7 +88,7 @@ def test_a_month_is_made_again_with_the_base_model_that_it_had_to_the_last_bit(p
 
 
 def test_another_base_model_would_have_given_other_weights(play, runs, reader):
-    from operations.reproduction import circumstances, models
+    from operations.experiments.reproduction import circumstances, models
 
     original = circumstances.original(reader, "march")
     anew = play("anew", "1:3", "cache=false", factory="create_reproduction_pipeline")

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ledger.recorder import open_store
+from ledger.run_record import RunRecord
 from operations.monitoring import measure
 from operations.monitoring.reference import Reference
 from pipeline import settings_file, store
-from pipeline.recorder import open_store
-from pipeline.run_record import RunRecord
 from tests.world import ROOT
 
 DAY = datetime(2013, 7, 1, tzinfo=UTC)

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ledger.recorder import open_store
 from operations.monitoring.measure import Good, Monitor, rows_by_window
 from operations.monitoring.served import period_of
 from operations.monitoring.signals import Window
 from pipeline import settings_file, store
-from pipeline.recorder import open_store
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from operations.inference import payload_log
+from operations.inference.columns import Column
+from operations.inference.payload_log import Payload
 from operations.monitoring.policy import decide
 from operations.monitoring.served import period_of
 from operations.monitoring.signals import Signal, Window
-from operations.serving import payload_log
-from operations.serving.columns import Column
-from operations.serving.payload_log import Payload
 
 pytestmark = pytest.mark.component
 DAY = datetime(2013, 7, 1, tzinfo=UTC)

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from operations.inference.model import load
 from operations.monitoring import rescoring
 from operations.monitoring.rescoring import RescoringError, compared
-from operations.serving.model import load
 from pipeline.settings import Monitoring
-from tests.operations.canary.traffic import world
+from tests.operations.loop.canary.traffic import world
 from tests.operations.serving import small_model
 
 SETTINGS = Monitoring(fewest_labels=1000)

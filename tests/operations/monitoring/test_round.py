@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ledger.recorder import open_store
 from operations.monitoring import round as rounds
 from operations.monitoring.book import Book
 from operations.monitoring.signals import Signal, Window
 from pipeline import settings_file, store
-from pipeline.recorder import open_store
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit

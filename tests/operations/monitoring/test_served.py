@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from data.contract import Contract
+from operations.inference.columns import Column
+from operations.inference.payload_log import Payload, PayloadLog
 from operations.monitoring.served import (
     SPAN,
     Period,
@@ -20,8 +22,6 @@ from operations.monitoring.served import (
     requests,
     served,
 )
-from operations.serving.columns import Column
-from operations.serving.payload_log import Payload, PayloadLog
 from pipeline.settings import Payloads
 
 pytestmark = pytest.mark.unit

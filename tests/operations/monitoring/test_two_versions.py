@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from operations.inference import payload_log
 from operations.monitoring.served import period_of
-from operations.serving import payload_log
 
 pytestmark = pytest.mark.component
 DAY = datetime(2013, 7, 1, tzinfo=UTC)

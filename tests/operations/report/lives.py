@@ -3,16 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from ledger.executions import Executions
 from operations.alerts.alert import Alert
 from operations.alerts.outbox import Outbox
-from operations.canary.act import CANARY
-from operations.canary.judgement import Verdict
-from operations.executions import Executions
-from operations.monitoring.book import Book
-from operations.monitoring.policy import Decision, Reason
-from operations.monitoring.signals import Signal, Window
-from operations.registry import Version
-from operations.replay.result import (
+from operations.loop.canary.act import CANARY
+from operations.loop.canary.judgement import Verdict
+from operations.loop.replay.result import (
     Comparison,
     Event,
     FalseAlarms,
@@ -22,6 +18,10 @@ from operations.replay.result import (
     Month,
     Result,
 )
+from operations.monitoring.book import Book
+from operations.monitoring.policy import Decision, Reason
+from operations.monitoring.signals import Signal, Window
+from operations.registry import Version
 
 MONTHS = range(3, 9)
 FAULTY = 7

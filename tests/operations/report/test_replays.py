@@ -2,7 +2,7 @@
 
 import pytest
 
-from operations.replay.result import FILE, Comparison
+from operations.loop.replay.result import FILE, Comparison
 from operations.report import replays
 from tests.operations.report import lives
 from tests.operations.report.test_monitoring import values

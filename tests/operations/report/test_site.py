@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from operations.ledger.opening import open_readonly
+from ledger.lease import Owner
+from ledger.opening import open_readonly
+from ledger.recorder import Recorder, open_store
+from ledger.run_record import NodeRecord
 from operations.report import site
-from pipeline.lease import Owner
-from pipeline.recorder import Recorder, open_store
-from pipeline.run_record import NodeRecord
 
 pytestmark = pytest.mark.unit
 

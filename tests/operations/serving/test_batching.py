@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from operations.inference.errors import NotReadyError, UnprocessableError
 from operations.serving.batching import Batcher
-from operations.serving.errors import NotReadyError, UnprocessableError
 
 pytestmark = pytest.mark.unit
 

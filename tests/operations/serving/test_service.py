@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from operations.serving import columns
-from operations.serving.errors import (
+from operations.inference import columns
+from operations.inference.errors import (
     NotReadyError,
     ServingError,
     TooLargeError,
     UnknownModelError,
     UnprocessableError,
 )
-from operations.serving.model import EXAMPLES
+from operations.inference.model import EXAMPLES
 from operations.serving.service import Answer, Service
 from pipeline.settings import Payloads, Serving
 from tests.operations.serving import small_model

@@ -10,9 +10,10 @@ from typing import Literal
 import pyarrow.dataset as ds
 import pytest
 
-from operations.serving import canary_record, columns, trial
-from operations.serving.errors import ServingError, UnprocessableError
-from operations.serving.model import EXAMPLES
+from operations.inference import columns
+from operations.inference.errors import ServingError, UnprocessableError
+from operations.inference.model import EXAMPLES
+from operations.serving import canary_record, trial
 from operations.serving.service import Answer, Service
 from operations.serving.trial import falls_to
 from pipeline.settings import Canary, Payloads, Serving

@@ -1,0 +1,395 @@
+"""How two runs differ: what went in, what came out, and whether the latter is more than chance."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import ml_metadata
+
+from ledger import scores, significance
+from ledger.directions import directions
+from ledger.opening import LedgerError
+from ledger.run_record import RunRecord
+from ledger.runs import Runs, outcome, resolved_window
+from ledger.significance import Difference
+
+Verdict = Literal["better", "worse", "higher", "lower", "within noise", "unknown"]
+# On which metrics slices are compared, by a test that is exact enough without resampling each of them.
+_TESTED_ON_SLICES = "auc"
+_BRIER = "brier"
+_FEW_ROWS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """A thing that is not the same in both runs; None where a run does not have it."""
+
+    name: str
+    first: Any
+    second: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricChange:
+    """A metric of both runs.
+
+    Attributes:
+        name: its name.
+        first: as recorded of the first run, None if that has none.
+        second: of the second run.
+        delta: second - first.
+        noise: what a test on the single rows says; None if there was none.
+        verdict: what the second run is, by comparison; ``unknown`` without a test.
+        p_value: of the test; of slices, corrected for how many there are.
+    """
+
+    name: str
+    first: float | None
+    second: float | None
+    delta: float | None
+    noise: Difference | None = None
+    verdict: Verdict = "unknown"
+    p_value: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceChange:
+    """The main metric of a slice in both runs, with the rows of each."""
+
+    slice: str
+    metric: MetricChange
+    first_rows: int | None
+    second_rows: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """How two runs differ.
+
+    Attributes:
+        first: the first run.
+        second: the second run.
+        sections: what differs, by what it belongs to: `outcome`, `settings`, `data`, `code`, `packages`,
+            `hyperparameters`; a section without differences is empty.
+        unknown: sections that cannot be compared, and why not.
+        main_metric: the metric of the slices.
+        metrics: those that differ.
+        slices: those that differ.
+        same_rows: whether both were evaluated on provably the same rows; None if nobody can tell.
+        why_not: why no test was made, a sentence; None if it was.
+    """
+
+    first: RunRecord
+    second: RunRecord
+    sections: dict[str, list[Change]]
+    unknown: dict[str, str]
+    main_metric: str | None
+    metrics: list[MetricChange]
+    slices: list[SliceChange]
+    same_rows: bool | None
+    why_not: str | None
+
+    @property
+    def same_in(self) -> list[str]:
+        """The sections in which nothing differs, as far as is known."""
+        return [name for name, changes in self.sections.items() if not changes and name not in self.unknown]
+
+
+def compare(
+    store: ml_metadata.MetadataStore, first: str, second: str, seed: int = 0, resamples: int = significance.RESAMPLES
+) -> Comparison:
+    """Compares two runs.
+
+    Args:
+        store: from `opening.open_readonly`.
+        first: what `Runs.find` understands.
+        second: likewise.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+
+    Raises:
+        LedgerError: there is no such run, or both are the same.
+    """
+    runs = Runs(store)
+    one, other = runs.find(first), runs.find(second)
+    if one.run_id == other.run_id:
+        raise LedgerError(f"{first} and {second} are the same run, {one.run_id}.")
+    documents = _Documents(runs, one, other)
+    sections, unknown = _sections(one, other, documents)
+    better = _directions(documents.settings, one, other)
+    main = one.main_metric if one.main_metric == other.main_metric else None
+    rows, same_rows, why_not = _same_rows(store, one, other)
+    metrics = _metrics(one.metrics, other.metrics, rows, better, seed, resamples)
+    slices = _slices(documents.slices, main, rows, better) if main else []
+    return Comparison(one, other, sections, unknown, main, metrics, slices, same_rows, why_not)
+
+
+class _Documents:
+    """The documents of two runs; None where a run has none. Nothing is read twice."""
+
+    def __init__(self, runs: Runs, one: RunRecord, other: RunRecord) -> None:
+        self._runs, self._records = runs, (one, other)
+
+    def pair(self, name: str) -> tuple[Any, Any]:
+        one, other = (record.documents.get(name) for record in self._records)
+        first = None if one is None else self._runs.document(self._records[0], name)
+        if one == other:
+            return first, first
+        return first, None if other is None else self._runs.document(self._records[1], name)
+
+    @property
+    def settings(self) -> tuple[Any, Any]:
+        return self.pair("settings")
+
+    @property
+    def slices(self) -> tuple[Any, Any]:
+        return self.pair("slices")
+
+
+def _sections(
+    one: RunRecord, other: RunRecord, documents: _Documents
+) -> tuple[dict[str, list[Change]], dict[str, str]]:
+    unknown: dict[str, str] = {}
+
+    def of_documents(section: str, name: str, flat: Any) -> list[Change]:
+        first, second = documents.pair(name)
+        lacking = [record.run_id for record, found in ((one, first), (other, second)) if found is None]
+        if lacking:
+            unknown[section] = f"run {' and run '.join(lacking)} recorded no {name}"
+            return []
+        return _changes(flat(first), flat(second))
+
+    sections = {
+        "outcome": _changes(_outcome(one), _outcome(other)),
+        "settings": of_documents("settings", "settings", flattened),
+        "data": _changes(_data(one), _data(other)) + of_documents("files", "files", _files),
+        "code": _changes(_code(one), _code(other)) + of_documents("source files", "sources", dict),
+        "packages": _changes({"lock": one.lock}, {"lock": other.lock}) + of_documents("packages", "packages", dict),
+        "hyperparameters": _changes(one.hyperparameters, other.hyperparameters),
+    }
+    return sections, unknown
+
+
+def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Change]:
+    return [
+        Change(name, first.get(name), second.get(name))
+        for name in dict.fromkeys((*first, *second))
+        if first.get(name) != second.get(name)
+    ]
+
+
+def _outcome(record: RunRecord) -> dict[str, Any]:
+    return {
+        "outcome": outcome(record),
+        "version": record.version,
+        "reasons": list(record.reasons) or None,
+        "kind": record.kind,
+        "runner": record.runner,
+        "host": record.host,
+        "user": record.user,
+        "failed nodes": [each.node_id for each in record.nodes if each.state == "failed"] or None,
+    }
+
+
+def _data(record: RunRecord) -> dict[str, Any]:
+    return {
+        "window": record.window,
+        "spans seen": resolved_window(record),
+        **{f"{split} spans": spans for split, spans in sorted(record.spans.items())},
+        **{f"{split} rows": count for split, count in sorted(record.rows.items())},
+        "fingerprint": record.data,
+    }
+
+
+def _code(record: RunRecord) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for revision, of in ((record.code, ""), (record.platform, " of Flightdeck")):
+        if revision is not None:
+            found |= {
+                f"commit{of}": revision.commit,
+                f"branch{of}": revision.branch,
+                f"uncommitted changes{of}": None if revision.dirty is None else revision.diff or revision.dirty,
+            }
+    return found
+
+
+def _files(described: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {each["name"]: f"{each['bytes']:,} bytes, sha256 {each['sha256'][:12]}" for each in described}
+
+
+def flattened(document: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names; a list of named things by those names: ``metrics.AUC.at_least``."""
+    if isinstance(document, Mapping):
+        pairs = [(str(name), value) for name, value in document.items()]
+    elif (
+        isinstance(document, list)
+        and document
+        and all(isinstance(each, Mapping) and "name" in each for each in document)
+    ):
+        pairs = [(str(each["name"]), {key: value for key, value in each.items() if key != "name"}) for each in document]
+    else:
+        return {prefix: document}
+    if not pairs:
+        return {prefix: document} if prefix else {}
+    flat: dict[str, Any] = {}
+    for name, value in pairs:
+        flat |= flattened(value, f"{prefix}.{name}" if prefix else name)
+    return flat
+
+
+def _directions(settings: tuple[Any, Any], one: RunRecord, other: RunRecord) -> dict[str, str]:
+    """Which direction of which metric is better, where both runs' settings agree."""
+    found = [
+        {str(record.main_metric): record.main_better} | directions(document)
+        for record, document in zip((one, other), settings, strict=True)
+    ]
+    return {name: better for name, better in found[0].items() if better and found[1].get(name) == better}
+
+
+_Rows = tuple[scores.ScoredRows, scores.ScoredRows]
+
+
+def _same_rows(
+    store: ml_metadata.MetadataStore, one: RunRecord, other: RunRecord
+) -> tuple[_Rows | None, bool | None, str | None]:
+    """The scores, if both runs have them of the same rows; whether the rows are the same; why no test is made."""
+    missing, found = [], []
+    for record in (one, other):
+        try:
+            found.append(scores.find(store, record))
+        except scores.NoScoresError as reason:
+            missing.append(str(reason))
+    if missing:
+        return None, None, f"Whether the difference is more than chance cannot be told: {' and '.join(missing)}."
+    if found[0].fingerprint != found[1].fingerprint:
+        return None, False, (
+            "Whether the difference is more than chance cannot be told: the runs were evaluated on different rows "
+            f"({found[0].rows:,} and {found[1].rows:,}); run one of them again on the window of the other."
+        )  # fmt: skip
+    try:
+        first, second = scores.read(found[0]), scores.read(found[1])
+    except scores.NoScoresError as reason:
+        return None, True, f"Whether the difference is more than chance cannot be told: {reason}."
+    if reason := significance.why_not(first.labels, first.probabilities, second.probabilities):
+        return (
+            None,
+            True,
+            f"The rows are the same, but cannot tell whether the difference is more than chance: {reason}.",
+        )
+    return (first, second), True, None
+
+
+def _metrics(
+    first: Mapping[str, float],
+    second: Mapping[str, float],
+    rows: _Rows | None,
+    better: Mapping[str, str],
+    seed: int,
+    resamples: int,
+) -> list[MetricChange]:
+    names = list(dict.fromkeys((*first, *second)))
+    tests: dict[str, Difference] = {}
+    if rows is not None:
+        # The Brier score needs no threshold and no clipping, and costs nothing once there are scores.
+        names = list(dict.fromkeys((*names, _BRIER)))
+        tests = {
+            each.metric: each
+            for each in significance.compare(
+                rows[0].labels, rows[0].probabilities, rows[1].probabilities, names, seed, resamples
+            )
+        }
+    changes = []
+    for name in names:
+        test = tests.get(name)
+        one, other = first.get(name), second.get(name)
+        if name == _BRIER and test is not None and one is None and other is None:
+            one, other = test.first, test.second
+        if one == other:
+            continue
+        direction = "lower" if name == _BRIER else better.get(name)
+        changes.append(
+            MetricChange(
+                name,
+                one,
+                other,
+                None if one is None or other is None else other - one,
+                test,
+                _verdict(test, None if test is None else test.p_value, direction),
+                None if test is None else test.p_value,
+            )
+        )
+    return changes
+
+
+def _verdict(test: Difference | None, p_value: float | None, better: str | None) -> Verdict:
+    if test is None or p_value is None:
+        return "unknown"
+    if p_value >= 1 - significance.LEVEL:
+        return "within noise"
+    rose = test.difference > 0
+    if better not in ("higher", "lower"):
+        return "higher" if rose else "lower"
+    return "better" if rose == (better == "higher") else "worse"
+
+
+def _slices(
+    documents: tuple[Any, Any], metric: str, rows: _Rows | None, better: Mapping[str, str]
+) -> list[SliceChange]:
+    one, other = ({each["slice"]: each for each in document or ()} for document in documents)
+    names = [
+        name
+        for name in dict.fromkeys((*one, *other))
+        if _of_slice(one.get(name), metric) != _of_slice(other.get(name), metric)
+    ]
+    tests: dict[str, Difference] = {}
+    for name in names:
+        test = None if rows is None else _test_of_slice(rows, name, metric)
+        # A slice whose name was not understood as the Evaluator meant it would have other rows.
+        if test is not None and {each[name]["rows"] for each in (one, other) if name in each} == {test.rows}:
+            tests[name] = test
+    corrected = dict(zip(tests, significance.holm([each.p_value for each in tests.values()]), strict=True))
+    changes = []
+    for name in names:
+        first, second = _of_slice(one.get(name), metric), _of_slice(other.get(name), metric)
+        test, p_value = tests.get(name), corrected.get(name)
+        changes.append(
+            SliceChange(
+                name,
+                MetricChange(
+                    metric,
+                    first,
+                    second,
+                    None if first is None or second is None else second - first,
+                    test,
+                    _verdict(test, p_value, better.get(metric)),
+                    p_value,
+                ),
+                one[name]["rows"] if name in one else None,
+                other[name]["rows"] if name in other else None,
+            )
+        )
+    return sorted(changes, key=_importance)
+
+
+def _importance(change: SliceChange) -> tuple[float, bool, float]:
+    """What is beyond noise first, then the largest differences; slices of few rows, or of one run alone, last."""
+    p_value, delta = change.metric.p_value, change.metric.delta
+    few = min(change.first_rows or 0, change.second_rows or 0) < _FEW_ROWS
+    return 1.0 if p_value is None else p_value, few, 1.0 if delta is None else -abs(delta)
+
+
+def _of_slice(found: Mapping[str, Any] | None, metric: str) -> float | None:
+    return None if found is None else found["challenger"].get(metric)
+
+
+def _test_of_slice(rows: _Rows, name: str, metric: str) -> Difference | None:
+    """DeLong's test on the rows of a slice; None if they are unknown or too few."""
+    if metric != _TESTED_ON_SLICES:
+        return None
+    chosen = rows[0].slice(name)
+    if chosen is None:
+        return None
+    labels, first, second = rows[0].labels[chosen], rows[0].probabilities[chosen], rows[1].probabilities[chosen]
+    return None if significance.why_not(labels, first, second) else significance.delong(labels, first, second)

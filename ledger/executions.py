@@ -1,0 +1,104 @@
+"""Documents in ML Metadata that are named and kept once, as executions below the models that they are about.
+
+A name is unique among all that have the same kind. So whoever was killed and does the same again, or does it beside
+another process, keeps it once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TypeVar
+
+import ml_metadata
+from ml_metadata.proto import metadata_store_pb2
+from pydantic import BaseModel
+
+from ledger.outputs import values
+from ledger.recorder import Recorder, read_document
+
+_DOCUMENT = "document"
+
+_Kept = TypeVar("_Kept", bound=BaseModel)
+
+
+class Executions:
+    """The named documents of one pipeline."""
+
+    def __init__(self, store: ml_metadata.MetadataStore, pipeline: str) -> None:
+        """Works on an open store.
+
+        Args:
+            store: from `ledger.recorder.open_store`.
+            pipeline: the name of the pipeline.
+        """
+        self._store, self._pipeline = store, pipeline
+
+    def keep(self, kind: str, name: str, content: BaseModel, model_id: int | None = None, once: bool = False) -> bool:
+        """Keeps a document.
+
+        Args:
+            kind: the type of the execution.
+            name: unique among those of its kind in this pipeline.
+            content: the document.
+            model_id: of the Model artifact that it is about, whose descendant the execution then is.
+            once: leave one that is there already as it is; it is replaced otherwise.
+
+        Returns:
+            Whether it was kept: false if there was one already and `once` is true, or another process was faster.
+        """
+        name = f"{self._pipeline}/{name}"
+        known = self._find(kind, name)
+        if known and once:
+            return False
+        execution = metadata_store_pb2.Execution(
+            type_id=self._store.put_execution_type(metadata_store_pb2.ExecutionType(name=kind)),
+            name=name,
+            last_known_state=metadata_store_pb2.Execution.COMPLETE,
+        )
+        if known:
+            execution.id = known.id
+        digest = Recorder(self._store).put_document(content.model_dump(mode="json"))
+        execution.custom_properties[_DOCUMENT].string_value = digest
+        execution.custom_properties["pipeline"].string_value = self._pipeline
+        try:
+            (execution_id,) = self._store.put_executions([execution])
+        except ml_metadata.errors.AlreadyExistsError:
+            return False
+        if model_id is not None and not known:
+            event = metadata_store_pb2.Event(
+                execution_id=execution_id, artifact_id=model_id, type=metadata_store_pb2.Event.INPUT
+            )
+            event.path.steps.add().key = "model"
+            event.path.steps.add().index = 0
+            with contextlib.suppress(ml_metadata.errors.AlreadyExistsError):
+                self._store.put_events([event])
+        return True
+
+    def get(self, kind: str, name: str, model: type[_Kept]) -> _Kept | None:
+        """One document by its name; None if there is none.
+
+        Args:
+            kind: the type of the execution.
+            name: as it was kept.
+            model: what it is read as.
+        """
+        found = self._find(kind, f"{self._pipeline}/{name}")
+        return None if found is None else self._read(found, model)
+
+    def all(self, kind: str, model: type[_Kept]) -> list[_Kept]:
+        """All documents of a kind, in the order in which they were first kept."""
+        try:
+            found = self._store.get_executions_by_type(kind)
+        except ml_metadata.errors.NotFoundError:
+            return []
+        ours = [each for each in found if values(each.custom_properties).get("pipeline") == self._pipeline]
+        return [self._read(each, model) for each in sorted(ours, key=lambda each: each.id)]
+
+    def _read(self, execution: metadata_store_pb2.Execution, model: type[_Kept]) -> _Kept:
+        digest = str(values(execution.custom_properties)[_DOCUMENT])
+        return model.model_validate(read_document(self._store, digest))
+
+    def _find(self, kind: str, name: str) -> metadata_store_pb2.Execution | None:
+        with contextlib.suppress(ml_metadata.errors.NotFoundError):
+            return self._store.get_execution_by_type_and_name(kind, name)
+        return None

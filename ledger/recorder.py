@@ -1,0 +1,327 @@
+"""Writes and reads the records of runs in ML Metadata. Imports neither TensorFlow nor TFX."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import ml_metadata
+from ml_metadata.proto import metadata_store_pb2
+
+from ledger.lease import RENEW_SECONDS
+from ledger.outputs import values
+from ledger.run_record import PREFIX, NodeRecord, Note, RunRecord, State, from_properties, to_properties
+
+RUN = "pipeline_run"
+DOCUMENT = "flightdeck.Document"
+# How long a writer waits for a store that does not answer, or that others write to, before it gives up.
+PATIENCE_SECONDS = 60.0
+# Of a document: MySQL's longest text that ML Metadata has room for is 16 MiB.
+_LONGEST_TEXT = 8_000_000
+_PAUSE_SECONDS = 0.3
+# A locked SQLite file is Internal, a deadlock of MySQL is Aborted, a lost connection either.
+_TRANSIENT = (
+    ml_metadata.errors.AbortedError,
+    ml_metadata.errors.InternalError,
+    ml_metadata.errors.UnavailableError,
+)
+# What no waiting mends: a wrong user or password, a right that is missing, a schema of another version, a wrong file.
+_HOPELESS = re.compile(
+    "access denied|denied to user|is (older|greater) than library|not a database|unable to open|malformed",
+    re.IGNORECASE,
+)
+
+
+class RecordError(ValueError):
+    """A record cannot be read or written; the text says why."""
+
+
+class Ended(Protocol):
+    """What became of a node; `pipeline.node.NodeOutcome` is one."""
+
+    @property
+    def node_id(self) -> str:
+        """The node."""
+        ...
+
+    @property
+    def state(self) -> State:
+        """How it ended."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Wall time."""
+        ...
+
+    @property
+    def peak_mb(self) -> float:
+        """The process's peak memory until then, in MiB."""
+        ...
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong."""
+        ...
+
+
+class PatientStore(ml_metadata.MetadataStore):
+    """A metadata store that is asked again while it is away, or busy with other writers.
+
+    A run holds its connection for as long as it lasts, and a database server may be restarted meanwhile. ML Metadata
+    itself never connects again.
+    """
+
+    def __init__(self, connection: metadata_store_pb2.ConnectionConfig, patience_seconds: float) -> None:
+        """Connects.
+
+        Args:
+            connection: from `pipeline.store.connection`.
+            patience_seconds: for how long to try.
+
+        Raises:
+            RuntimeError: it could not be reached in time.
+        """
+        self._connection, self._patience = connection, patience_seconds
+        deadline = time.monotonic() + patience_seconds
+        while not self._connected():
+            if time.monotonic() >= deadline:
+                super().__init__(connection)
+                return
+            time.sleep(_PAUSE_SECONDS)
+
+    def _connected(self) -> bool:
+        try:
+            super().__init__(self._connection)
+        except (RuntimeError, ml_metadata.errors.StatusError) as error:  # it raises plain RuntimeErrors here
+            if _HOPELESS.search(str(error)):
+                raise
+            return False
+        return True
+
+    def _call_method(self, method_name: str, request: Any, response: Any) -> None:
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return super()._call_method(method_name, request, response)
+            except _TRANSIENT:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+                self._connected()
+
+
+def open_store(
+    connection: metadata_store_pb2.ConnectionConfig, patience_seconds: float = PATIENCE_SECONDS
+) -> ml_metadata.MetadataStore:
+    """A store to write to; makes it if it does not exist.
+
+    Args:
+        connection: from `pipeline.store.connection`.
+        patience_seconds: for how long to ask again when it is away or busy, now and later. Two that make the tables of
+            one store at the same time are such a case.
+
+    Raises:
+        RecordError: it cannot be reached.
+    """
+    try:
+        return PatientStore(connection, patience_seconds)
+    except (ml_metadata.errors.StatusError, RuntimeError) as error:
+        raise RecordError(f"The metadata store cannot be opened: {' '.join(str(error).split())}") from error
+
+
+class Recorder:
+    """The records of runs in one store."""
+
+    def __init__(self, store: ml_metadata.MetadataStore) -> None:
+        """Works on an open store."""
+        self._store = store
+        self._types: dict[str, int] = {}
+        self._ids: dict[str, int] = {}
+
+    def write(self, run_id: str, **fields: Any) -> None:
+        """Writes some facts of a run, and leaves its others as they are; makes the run if need be.
+
+        Args:
+            run_id: the run.
+            fields: of a `RunRecord`. A field that is None is left as it is.
+
+        Raises:
+            KeyError: a record has no such field.
+        """
+        self._put(run_id, to_properties(fields))
+
+    def node(self, run_id: str, outcome: Ended) -> None:
+        """Writes what became of one node."""
+        record = NodeRecord(
+            node_id=outcome.node_id,
+            state=outcome.state,
+            seconds=round(outcome.seconds, 3),
+            peak_mb=round(outcome.peak_mb, 1),
+            error=outcome.error,
+            ended=datetime.now(UTC),
+        )
+        self.write(run_id, nodes=(record,), renewed=record.ended)
+
+    def note(self, run_id: str, text: str, who: str | None = None) -> Note:
+        """Adds a note; one that another process adds at the same time is not lost."""
+        note = Note(text=text, who=who or user() or "unknown", when=datetime.now(UTC))
+        name = f"{PREFIX}notes.{note.when:%Y%m%dT%H%M%S%f}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+        self._put(run_id, {name: note.model_dump_json()})
+        return note
+
+    def tag(self, run_id: str, tag: str, present: bool = True) -> None:
+        """Adds or removes a tag."""
+        self._put(run_id, {f"{PREFIX}tags.{tag}": "1" if present else "0"})
+
+    def read(self, run_id: str) -> RunRecord:
+        """The record of a run.
+
+        Raises:
+            RecordError: there is no such run.
+        """
+        context = self._store.get_context_by_type_and_name(RUN, run_id)
+        if context is None:
+            raise RecordError(f"The metadata store has no run {run_id}.")
+        return _record(context)
+
+    def all(self) -> list[RunRecord]:
+        """The records of all runs, oldest first; one query. Runs that another program recorded are among them."""
+        contexts = self._store.get_contexts_by_type(RUN)
+        return sorted((_record(each) for each in contexts), key=lambda each: each.started)
+
+    def running(self) -> list[RunRecord]:
+        """The records that say that their run goes on, oldest first; those that cannot be read are passed over."""
+        found = []
+        for context in self._store.get_contexts_by_type(RUN):
+            if context.custom_properties[f"{PREFIX}outcome"].string_value == '"running"':
+                with contextlib.suppress(ValueError):
+                    found.append(_record(context))
+        return sorted(found, key=lambda each: each.started)
+
+    def put_document(self, content: Any) -> str:
+        """Keeps a JSON document, once, and returns its digest: 64 hexadecimal digits."""
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if len(text.encode()) > _LONGEST_TEXT:
+            raise RecordError(f"A document of {len(text):,} characters is too long for the metadata store.")
+        if self._store.get_context_by_type_and_name(DOCUMENT, digest) is None:
+            context = metadata_store_pb2.Context(type_id=self._type(DOCUMENT), name=digest)
+            context.custom_properties["text"].string_value = text
+            # Another process may be keeping the same document.
+            with contextlib.suppress(ml_metadata.errors.AlreadyExistsError):
+                self._store.put_contexts([context])
+        return digest
+
+    def document(self, digest: str) -> Any:
+        """The document with a digest.
+
+        Raises:
+            RecordError: there is none.
+        """
+        return read_document(self._store, digest)
+
+    def _put(self, run_id: str, properties: dict[str, str]) -> None:
+        context = metadata_store_pb2.Context(type_id=self._type(RUN), name=run_id)
+        for name, text in properties.items():
+            context.custom_properties[name].string_value = text
+        context.id = self._id(run_id, context)
+        # Masked, so that what other processes write about the run stays.
+        mask = [f"custom_properties.{name}" for name in properties]
+        if mask:
+            self._store.put_contexts([context], field_mask_paths=mask)
+
+    def _id(self, run_id: str, new: metadata_store_pb2.Context) -> int:
+        """The id of a run's context, which is made as `new` is if there is none."""
+        if run_id not in self._ids:
+            found = self._store.get_context_by_type_and_name(RUN, run_id)
+            if found is None:
+                # TFX would make the same one when the first node is launched. At once with what it says, or who is
+                # killed in between leaves a run without a record. Another task of the run may be first.
+                with contextlib.suppress(ml_metadata.errors.AlreadyExistsError):
+                    self._store.put_contexts([new])
+                found = self._store.get_context_by_type_and_name(RUN, run_id)
+                assert found is not None
+            self._ids[run_id] = found.id
+        return self._ids[run_id]
+
+    def _type(self, name: str) -> int:
+        if name not in self._types:
+            wanted = metadata_store_pb2.ContextType(name=name)
+            self._types[name] = self._store.put_context_type(wanted, can_add_fields=True, can_omit_fields=True)
+        return self._types[name]
+
+
+@contextlib.contextmanager
+def renewing(
+    connection: metadata_store_pb2.ConnectionConfig, run_id: str, seconds: float = RENEW_SECONDS
+) -> Iterator[None]:
+    """Renews the lease of a run while the block goes on.
+
+    A store that is away is passed over: the lease is renewed when it is back.
+
+    Args:
+        connection: from `pipeline.store.connection`.
+        run_id: the run.
+        seconds: how often.
+    """
+    stop = threading.Event()
+
+    def renew() -> None:
+        recorder = None
+        while not stop.wait(seconds):
+            try:
+                if recorder is None:
+                    _knock(connection)
+                    # A connection of its own: ML Metadata's is not for several threads.
+                    recorder = Recorder(open_store(connection, patience_seconds=0))
+                recorder.write(run_id, renewed=datetime.now(UTC))
+            except (OSError, RecordError, ml_metadata.errors.StatusError):
+                recorder = None
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _knock(connection: metadata_store_pb2.ConnectionConfig) -> None:
+    """Raises an OSError if a server cannot be reached: ML Metadata would stop all threads while it tries to."""
+    if connection.HasField("mysql"):
+        socket.create_connection((connection.mysql.host, connection.mysql.port), timeout=5).close()
+
+
+def read_document(store: ml_metadata.MetadataStore, digest: str) -> Any:
+    """The document with a digest.
+
+    Raises:
+        RecordError: there is none.
+    """
+    context = store.get_context_by_type_and_name(DOCUMENT, digest)
+    if context is None:
+        raise RecordError(f"The metadata store has no document {digest[:12]}.")
+    return json.loads(context.custom_properties["text"].string_value)
+
+
+def user() -> str | None:
+    """The name of the person, or account, that this process belongs to, if it has one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container the user often has no name
+        return None
+
+
+def _record(context: metadata_store_pb2.Context) -> RunRecord:
+    return from_properties(context.name, values(context.custom_properties), context.create_time_since_epoch)

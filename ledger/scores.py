@@ -1,0 +1,148 @@
+"""What a run's model said about each row of its evaluation split, as the component Scores kept it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import ml_metadata
+
+from ledger.opening import LedgerError
+from ledger.outputs import values
+from ledger.recorder import RUN
+from ledger.run_record import RunRecord
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+ARTIFACT = "Scores"
+FILE = "scores.parquet"
+
+
+class NoScoresError(LedgerError):
+    """A run has no scores that can be read; the text is a clause that says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoresOf:
+    """Where the scores of a run are.
+
+    Attributes:
+        run_id: the run.
+        uri: the folder of the artifact.
+        fingerprint: the same for two runs if and only if they scored the same rows in the same order.
+        rows: how many.
+    """
+
+    run_id: str
+    uri: str
+    fingerprint: str
+    rows: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredRows:
+    """The scored rows.
+
+    Attributes:
+        labels: float64 [rows].
+        probabilities: float64 [rows].
+        columns: the columns that were kept beside them.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    columns: pa.Table
+    _codes: dict[str, tuple[np.ndarray, dict[str, int]]] = dataclasses.field(default_factory=dict, repr=False)
+
+    def slice(self, name: str) -> np.ndarray | None:
+        """Which rows belong to a slice.
+
+        Args:
+            name: as in the records, such as ``a=1, b=x``.
+
+        Returns:
+            bool [rows]; None if a column of the slice was not kept.
+        """
+        import numpy as np
+
+        belongs = np.ones(len(self.labels), bool)
+        for part in name.split(", "):
+            column, sign, value = part.partition("=")
+            if not sign or column not in self.columns.column_names:
+                return None
+            codes, values = self._encoded(column)
+            belongs &= codes == values.get(value, -1)
+        return belongs
+
+    def _encoded(self, column: str) -> tuple[np.ndarray, dict[str, int]]:
+        """A column as numbers, [rows], and what each text is as a number."""
+        import pyarrow as pa
+
+        if column not in self._codes:
+            # Whole: each chunk would be encoded by itself.
+            text = self.columns.column(column).cast(pa.string()).combine_chunks()
+            encoded = text.dictionary_encode(null_encoding="encode")
+            values = encoded.dictionary.to_pylist()
+            numbers = {value: code for code, value in enumerate(values) if value is not None}
+            self._codes[column] = (_numbers(encoded.indices), numbers)
+        return self._codes[column]
+
+
+def find(store: ml_metadata.MetadataStore, record: RunRecord) -> ScoresOf:
+    """Where the scores of a run are.
+
+    Args:
+        store: an open store.
+        record: of the run.
+
+    Raises:
+        NoScoresError: the run kept none.
+    """
+    context = store.get_context_by_type_and_name(RUN, record.run_id)
+    executions = [] if context is None else store.get_executions_by_context(context.id)
+    events = store.get_events_by_execution_ids([each.id for each in executions]) if executions else []
+    artifacts = store.get_artifacts_by_id(sorted({each.artifact_id for each in events}))
+    kept = [each for each in artifacts if each.type == ARTIFACT]
+    for artifact in sorted(kept, key=lambda each: each.id, reverse=True):
+        facts = values(artifact.properties) | values(artifact.custom_properties)
+        if facts.get("rows_fingerprint"):
+            return ScoresOf(record.run_id, artifact.uri, str(facts["rows_fingerprint"]), int(facts.get("rows", 0)))
+    raise NoScoresError(f"run {record.run_id} kept no scores of single rows")
+
+
+def read(found: ScoresOf) -> ScoredRows:
+    """The scores.
+
+    Raises:
+        NoScoresError: their file is not there any more, cannot be reached, or is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from pyarrow import fs
+
+    try:
+        if "://" in found.uri:
+            system, path = fs.FileSystem.from_uri(f"{found.uri}/{FILE}")
+        else:
+            system, path = fs.LocalFileSystem(), f"{found.uri}/{FILE}"
+        # Not `read_table`, which imports all that reading a folder of files could need.
+        with system.open_input_file(path) as file:
+            table = pq.ParquetFile(file).read()
+        labels, probabilities = (
+            _numbers(table.column(name).cast(pa.float64()).combine_chunks()) for name in ("label", "probability")
+        )
+    except FileNotFoundError:
+        raise NoScoresError(f"the scores of run {found.run_id} are no longer at {found.uri}") from None
+    except (OSError, KeyError, TypeError, pa.ArrowException) as error:
+        said = str(error).strip().splitlines()[0]
+        raise NoScoresError(f"the scores of run {found.run_id} at {found.uri} cannot be read ({said})") from None
+    return ScoredRows(labels, probabilities, table.drop_columns(["row", "label", "probability"]))
+
+
+def _numbers(column: pa.Array) -> np.ndarray:
+    """A column without nulls as an array. `to_numpy` would import pandas, which takes a fifth of a second."""
+    import numpy as np
+
+    return np.from_dlpack(column)

@@ -1,1 +1,0 @@
-"""Batch prediction: files of rows in, a file of probabilities out, in the same order."""

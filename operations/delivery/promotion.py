@@ -1,0 +1,29 @@
+"""Whether what ran in staging may take over: a pure decision over what two servers recorded of the run."""
+
+from __future__ import annotations
+
+from ledger.run_record import RunRecord
+from operations.delivery.kubeflow_run import Run
+
+
+def refusals(run: Run, record: RunRecord, commit: str) -> list[str]:
+    """Why the code of a run must not take over; empty if it may.
+
+    Args:
+        run: what Kubeflow Pipelines says of it.
+        record: what the ledger says of it.
+        commit: of the images that would take over, as the tag of an image has it.
+
+    Returns:
+        One sentence for each reason.
+    """
+    reasons = []
+    if run.state != "SUCCEEDED":
+        reasons.append(f"the run is {run.state}, not SUCCEEDED{f': {run.error}' if run.error else ''}")
+    if record.outcome != "pushed":
+        reasons.append(f"its model is `{record.outcome}`, so it was not pushed")
+    # A tag is the beginning of a commit; one that says `dirty` is the beginning of nothing that a commit holds.
+    if record.commit is None or record.dirty or not record.commit.startswith(commit):
+        ran = "unknown code" if record.commit is None else f"{record.commit[:12]}{' with changes' * bool(record.dirty)}"
+        reasons.append(f"it ran {ran}, and what would take over is {commit}")
+    return reasons

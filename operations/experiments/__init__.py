@@ -1,0 +1,1 @@
+"""Experiments: sweeps, reproductions and comparisons of branches; each ends in runs of the ledger."""

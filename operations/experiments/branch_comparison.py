@@ -1,0 +1,222 @@
+"""Trains at the commit that a branch left the main one, so that the two can be compared, and writes what came out.
+
+The older commit is checked out into a worktree of its own and runs its own code, with its own settings, on the same
+spans and into the same ledger. What does not differ between the two is taken from the cache there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ledger.comparison import Comparison, MetricChange
+from ledger.run_record import RunRecord
+from ledger.runs import evaluation_data
+from pipeline import stamp
+
+_SETTINGS_FOLDER = "config"
+_WORDS = {
+    "better": "**better**",
+    "worse": "**worse**",
+    "higher": "**higher**",
+    "lower": "**lower**",
+    "within noise": "no different: within noise",
+    "unknown": "not tested",
+}
+
+
+class BranchError(ValueError):
+    """A branch cannot be compared; the text says why and what to do."""
+
+
+def merge_base(project: Path, main: str) -> str:
+    """The commit at which the checked-out branch left another one, 40 hexadecimal digits.
+
+    Raises:
+        BranchError: there is no such branch here, or no common commit, as in a shallow clone.
+    """
+    if main.startswith("-"):
+        raise BranchError(f"`{main}` is not the name of a branch.")
+    done = _git(project, "merge-base", "HEAD", main)
+    if done.returncode:
+        said = " ".join(done.stderr.split())[:200]
+        raise BranchError(
+            f"There is no common commit of this branch and `{main}`{f' ({said})' if said else ''}; "
+            "fetch it, with its history: git fetch --unshallow origin, or fetch-depth: 0 in a workflow."
+        )
+    return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def worktree(project: Path, commit: str) -> Iterator[Path]:
+    """A commit in a folder of its own, which is removed afterwards.
+
+    Raises:
+        BranchError: git refuses.
+    """
+    with tempfile.TemporaryDirectory(prefix="flightdeck-main-") as parent:
+        folder = Path(parent) / "checkout"
+        done = _git(project, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(folder), commit)
+        if done.returncode:
+            raise BranchError(f"{commit[:12]} cannot be checked out: {' '.join(done.stderr.split())[:300]}")
+        try:
+            yield folder
+        finally:
+            _git(project, "worktree", "remove", "--force", str(folder))
+            _git(project, "worktree", "prune")
+
+
+def train_there(checkout: Path, config: Path, overrides: list[str], workspace: str, spans: str) -> str:
+    """Runs the pipeline of another checkout.
+
+    Args:
+        checkout: its root.
+        config: the settings file of this checkout that says what a small run is. It is laid beside the settings files
+            there, which it extends: what is asked of both is the same, and all else is each one's own.
+        overrides: of the settings, as for this checkout's own run.
+        workspace: where both record.
+        spans: the folder of the data that both use.
+
+    Returns:
+        The run's name in the ledger.
+
+    Raises:
+        BranchError: the run failed, or that commit does not understand the settings.
+    """
+    file = checkout / _SETTINGS_FOLDER / config.name
+    file.write_bytes(config.read_bytes())
+    places = [f"workspace={json.dumps(workspace)}", f"data.spans={json.dumps(spans)}"]
+    options = [part for each in (*overrides, *places) for part in ("--set", each)]
+    # Its own packages come first: the folder that a process is started in, and this one for its children.
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    environment.pop(stamp.COMMIT_VARIABLE, None)
+    done = subprocess.run(
+        [sys.executable, "-m", "flightdeck", "run", "--config", str(file), "--json", *options],
+        cwd=checkout, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    try:
+        summary = json.loads(done.stdout)
+        outcome, run_id, reasons = summary["outcome"], summary["run_id"], summary["reasons"]
+    except (ValueError, KeyError):
+        said = " ".join(done.stderr.split()[-60:]) or f"it ended with exit code {done.returncode}"
+        raise BranchError(f"The older code could not be run: {said}") from None
+    if outcome == "failed":
+        raise BranchError(f"The run of the older code failed: {'; '.join(reasons)}")
+    return run_id
+
+
+def same_packages(project: Path, checkout: Path) -> bool:
+    """Whether two checkouts pin the same packages; if not, the older code was run with those of the newer."""
+    one, other = project / stamp.LOCK, checkout / stamp.LOCK
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+
+
+def markdown(found: Comparison, directions: Mapping[str, str], packages_differ: bool) -> str:
+    """The comparison as a comment on a pull request.
+
+    Args:
+        found: the first run is main's, the second one the branch's.
+        directions: metric -> ``higher`` or ``lower`` is better; others are neither.
+        packages_differ: whether the lock files differ.
+
+    Returns:
+        Markdown, with nothing in it that could be taken for markup of its own.
+    """
+    lines = [
+        "### Metrics of this branch against main",
+        "",
+        f"Trained on a small window, evaluated on {_plain(evaluation_data(found.second))}. "
+        f"Main: {_code(_revision(found.first))}, {_plain(found.first.outcome)}. "
+        f"This branch: {_code(_revision(found.second))}, {_plain(found.second.outcome)}.",
+        "",
+        "| metric | better is | main | this branch | change | 95 % interval | this branch is |",
+        "|---|---|---:|---:|---:|---|---|",
+    ]
+    changes = {each.name: each for each in found.metrics}
+    for name in sorted(
+        {*found.first.metrics, *found.second.metrics}, key=lambda each: (each != found.main_metric, each)
+    ):
+        change = changes.get(name)
+        same = found.second.metrics.get(name)
+        lines.append(_row(name, directions.get(name, "-"), change) if change else _unchanged(name, directions, same))
+    lines.append("")
+    if not found.metrics:
+        lines += ["No metric differs.", ""]
+    if found.why_not:
+        lines += [f"No change was tested: {_plain(found.why_not)}", ""]
+    elif any(each.noise for each in found.metrics):
+        rows = next(each.noise.rows for each in found.metrics if each.noise)
+        lines += [
+            f"The same {rows:,} rows in both, so the intervals are of the change itself (DeLong's test for AUC, a "
+            "paired bootstrap for others). Intervals hold the noise of sampling, not that of training.",
+            "",
+        ]
+    worse = [each for each in found.slices if each.metric.verdict == "worse"]
+    if worse:
+        lines += [f"Slices that are worse beyond noise, corrected for how many there are ({len(found.slices)}):", ""]
+        lines += [f"- {_code(each.slice)}: {_signed(each.metric.delta)}" for each in worse[:10]]
+        lines += [f"- and {len(worse) - 10} more"] * (len(worse) > 10) + [""]
+    if differing := [name for name, each in found.sections.items() if each and name != "outcome"]:
+        lines += [f"What differs between the runs: {_plain(', '.join(differing))}.", ""]
+    if packages_differ:
+        lines += ["The lock files differ; main's code was run with the packages of this branch.", ""]
+    return "\n".join(lines)
+
+
+def unavailable(reason: str) -> str:
+    """The comment when there is nothing to compare with."""
+    return f"### Metrics of this branch against main\n\nThere is no comparison: {_plain(reason)}\n"
+
+
+def _row(name: str, better: str, change: MetricChange) -> str:
+    noise = change.noise
+    interval = f"{noise.low:+.4f} to {noise.high:+.4f}" if noise and change.p_value is not None else "-"
+    cells = (
+        _plain(name), better, _number(change.first), _number(change.second), _signed(change.delta), interval,
+        _WORDS.get(change.verdict, change.verdict),
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def _unchanged(name: str, directions: Mapping[str, str], value: float | None) -> str:
+    cells = (_plain(name), directions.get(name, "-"), _number(value), _number(value), "0", "-", "the same")
+    return f"| {' | '.join(cells)} |"
+
+
+def _revision(record: RunRecord) -> str:
+    return "unknown" if record.commit is None else f"{record.commit[:12]}{' with changes' * bool(record.dirty)}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.4f}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.4f}"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown leaves alone: it comes from a branch that anybody may have written."""
+    text = " ".join(text.split())[:500].replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{each}" if each in "\\`*[]|~#!" else "&#64;" if each == "@" else each for each in text)
+
+
+def _code(text: str) -> str:
+    return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', '/')[:100]}`"
+
+
+def _git(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # Inside a git hook these name another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        return subprocess.run(["git", "-C", str(project), *arguments], capture_output=True, text=True, env=environment)
+    except FileNotFoundError:
+        raise BranchError("There is no git command, and main's code comes from git; install git.") from None

@@ -1,0 +1,161 @@
+"""Runs a sweep on this machine: workers as processes, watched until all trials have ended.
+
+Imports neither TensorFlow nor keras-tuner; the workers do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2
+
+from ledger.recorder import open_store
+from operations.experiments.sweep.chain import Chain
+from operations.experiments.sweep.plan import Plan, SweepError
+from operations.experiments.sweep.standing import MOST_STARTS, Standing
+
+_PROJECT = Path(__file__).resolve().parents[3]
+_POLL_SECONDS = 0.5
+# How long workers have to end when the sweep is interrupted.
+_GRACE_SECONDS = 10.0
+
+
+def run(
+    sweep: Plan,
+    connection: metadata_store_pb2.ConnectionConfig,
+    parallel: int,
+    logs: Path,
+    watched: Callable[[Standing], None],
+) -> Standing:
+    """Runs what is left of a sweep.
+
+    Args:
+        sweep: what to do; saved in the store.
+        connection: to the store.
+        parallel: how many workers.
+        logs: the folder for what the workers print.
+        watched: is told how the sweep stands, several times a second.
+
+    Returns:
+        How it stands in the end.
+
+    Raises:
+        SweepError: the workers cannot work, for a reason that is not a trial's.
+    """
+    chain, standing = Chain(open_store(connection), sweep.sweep_id), Standing()
+    standing.apply(chain.refresh())
+    watched(standing)
+    if _enough(sweep, standing):
+        return standing
+    left = sweep.trials - len(standing.trials) + len(standing.running())
+    with _workers(sweep, connection, min(parallel, left), logs) as workers:
+        while workers.tend():
+            time.sleep(_POLL_SECONDS)
+            standing.apply(chain.refresh())
+            watched(standing)
+    standing.apply(chain.refresh())
+    watched(standing)
+    return standing
+
+
+def standing_of(sweep_id: str, connection: metadata_store_pb2.ConnectionConfig) -> Standing:
+    """How a sweep stands, wherever it runs."""
+    standing = Standing()
+    standing.apply(Chain(open_store(connection), sweep_id).refresh())
+    return standing
+
+
+def _enough(sweep: Plan, standing: Standing) -> bool:
+    return len(standing.trials) >= sweep.trials and not standing.running()
+
+
+class _Workers:
+    """The processes of a sweep."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], count: int, logs: Path) -> None:
+        self._command, self._environment, self._logs = command, environment, logs
+        self._processes: dict[subprocess.Popen[bytes], Path] = {}
+        self._started = 0
+        # Each death uses up one of the starts of a trial, unless something else kills workers over and over.
+        self._deaths_left = MOST_STARTS * 10
+        for _ in range(count):
+            self._start()
+
+    def tend(self) -> bool:
+        """Replaces workers that were killed; whether any is left.
+
+        Raises:
+            SweepError: one has given up.
+        """
+        for process, log in list(self._processes.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            del self._processes[process]
+            if code < 0 and self._deaths_left > 0:
+                # Killed, perhaps for want of memory: the sweep goes on without the one trial at worst.
+                self._deaths_left -= 1
+                self._start()
+            elif code != 0:
+                raise SweepError(f"A worker of the sweep cannot go on: {_last_line(log)} Its log: {log}")
+        return bool(self._processes)
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.terminate()
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for process in self._processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=max(0.1, deadline - time.monotonic()))
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def _start(self) -> None:
+        log = self._logs / f"worker-{self._started}.log"
+        self._started += 1
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=_PROJECT,
+                env=self._environment,
+                # A Ctrl-C is for the sweep, which ends its workers itself.
+                start_new_session=True,
+            )
+        self._processes[process] = log
+
+
+@contextlib.contextmanager
+def _workers(
+    sweep: Plan, connection: metadata_store_pb2.ConnectionConfig, count: int, logs: Path
+) -> Iterator[_Workers]:
+    command = [sys.executable, "-m", "operations.experiments.sweep.worker", "--sweep", sweep.sweep_id]
+    command += ["--parent-process", str(os.getpid())]
+    if connection.HasField("sqlite"):
+        command += ["--sqlite", connection.sqlite.filename_uri]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    environment = {
+        # Or each worker would have as many threads as there are cores, and all of a GPU's memory.
+        "TF_NUM_INTRAOP_THREADS": str(max(1, cores // count)),
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        **os.environ,
+    }
+    workers = _Workers(command, environment, count, logs)
+    try:
+        yield workers
+    finally:
+        workers.stop()
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return (lines[-1] if lines else "it says nothing.")[:500]

@@ -1,0 +1,108 @@
+"""What ML Metadata remembers of a sweep itself; its trials are recorded by its workers."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+
+from ledger.recorder import Recorder, open_store
+from ledger.run_record import Runner
+from operations.experiments.sweep import plan as plans
+from operations.experiments.sweep.plan import Plan
+from operations.experiments.sweep.standing import Standing, Trial
+from pipeline.settings import Settings
+from pipeline.stamp import hyperparameters, lease, stamp
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """When this part of a sweep began, and how many seconds earlier parts took."""
+
+    at: float
+    before: float = 0.0
+
+
+def begin(
+    connection: metadata_store_pb2.ConnectionConfig,
+    plan: Plan,
+    settings: Settings,
+    resumed: bool = False,
+    runner: Runner = "local",
+    **further: Any,
+) -> Begun:
+    """Records that a sweep begins, or goes on.
+
+    Args:
+        connection: to the store.
+        plan: of the sweep; written down, too.
+        settings: of its trials.
+        resumed: whether it goes on.
+        runner: where it runs.
+        further: other fields of the record.
+    """
+    recorder = Recorder(open_store(connection))
+    before = 0.0
+    if resumed:
+        before = recorder.read(plan.sweep_id).seconds or 0.0
+        recorder.write(plan.sweep_id, outcome="running", reasons=(), **lease(settings, runner))
+    else:
+        stamp(
+            recorder,
+            plan.sweep_id,
+            settings,
+            kind="sweep",
+            runner=runner,
+            parent=plan.parent,
+            **plan.data,
+            **_direction(plan),
+            **further,
+        )
+    plans.save(recorder, plan)
+    return Begun(time.monotonic(), before)
+
+
+def interrupted(
+    connection: metadata_store_pb2.ConnectionConfig, plan: Plan, begun: Begun, error: BaseException
+) -> None:
+    """Records why a sweep has stopped before its end."""
+    reason = "it was interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
+    _write(connection, plan, begun, outcome="failed", reasons=(reason,))
+
+
+def end(connection: metadata_store_pb2.ConnectionConfig, plan: Plan, begun: Begun, standing: Standing) -> None:
+    """Records what came of a sweep: the score and the hyperparameters of its best trial."""
+    best = standing.best(plan.higher_is_better)
+    if best is None:
+        _write(connection, plan, begun, outcome="failed", reasons=(failure(standing),))
+        return
+    model = plans.settings_of(plan, best.values).model.model_dump(mode="json")
+    failed = len(standing.failed())
+    _write(
+        connection,
+        plan,
+        begun,
+        outcome="done",
+        reasons=(f"{failed} of {len(standing.trials)} trials failed",) if failed else (),
+        metrics=best.metrics or {plan.objective: best.score},
+        hyperparameters=hyperparameters(model),
+    )
+
+
+def failure(standing: Standing) -> str:
+    """Why a sweep has no result."""
+    errors: list[Trial] = standing.failed()
+    if not errors:
+        return "no trial was run"
+    return f"all {len(errors)} trials failed; the first one because {errors[0].error}"
+
+
+def _direction(plan: Plan) -> dict[str, Any]:
+    return {"main_metric": plan.objective, "main_better": "higher" if plan.higher_is_better else "lower"}
+
+
+def _write(connection: metadata_store_pb2.ConnectionConfig, plan: Plan, begun: Begun, **fields: Any) -> None:
+    seconds = round(begun.before + time.monotonic() - begun.at, 3)
+    Recorder(open_store(connection)).write(plan.sweep_id, seconds=seconds, **fields)

@@ -1,0 +1,77 @@
+"""Where the TensorBoard logs of runs and sweeps are. Imports neither TensorFlow nor TFX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import ml_metadata
+
+from ledger.outputs import outputs_of_run
+from ledger.recorder import Recorder
+from ledger.run_record import RunRecord
+from ledger.runs import Runs
+from operations.experiments.sweep import plan as plans
+
+# Without names: as many of the newest runs and sweeps as are still easy to tell apart.
+_NEWEST = 20
+
+
+class TrainingLogsError(ValueError):
+    """There are no logs to show; the text says why."""
+
+
+def find(reader: ml_metadata.MetadataStore, names: Sequence[str] = ()) -> dict[str, str]:
+    """The logs of some runs, sweeps or trials.
+
+    Args:
+        reader: the metadata store.
+        names: as the commands about runs take them; without any, the newest runs and sweeps that have logs.
+
+    Returns:
+        Run id -> folder or URI, in the order of the names or else the newest first. A sweep's holds one per trial.
+
+    Raises:
+        LedgerError: there is no such run.
+        TrainingLogsError: one that was named has no logs, or none has.
+    """
+    runs = Runs(reader)
+    if names:
+        named = [runs.find(name) for name in names]
+        found = {each.run_id: _logs(reader, each) for each in named}
+        for record in named:
+            if found[record.run_id] is None:
+                raise TrainingLogsError(_without(record))
+        return {run_id: uri for run_id, uri in found.items() if uri}
+    newest = {}
+    for record in reversed(runs.all()):
+        if record.kind in ("run", "reproduction", "sweep") and (uri := _logs(reader, record)):
+            newest[record.run_id] = uri
+            if len(newest) == _NEWEST:
+                break
+    if not newest:
+        raise TrainingLogsError("No run has TensorBoard logs yet; make one with: flightdeck run")
+    return newest
+
+
+def _logs(reader: ml_metadata.MetadataStore, record: RunRecord) -> str | None:
+    """The folder or URI of a run's logs, if it has any."""
+    if record.kind == "sweep":
+        uri = plans.load(Recorder(reader), record.run_id).logs
+    elif record.kind == "trial" and record.parent:
+        number = int(record.run_id.rpartition("-")[2])
+        uri = plans.load(Recorder(reader), record.parent).trial_logs(number)
+    else:
+        made = outputs_of_run(reader, record.run_id).get("Trainer", {}).get("model_run")
+        uri = "" if made is None else made.uri
+    return uri if uri and _has_events(uri) else None
+
+
+def _has_events(uri: str) -> bool:
+    # Of another file system only TensorBoard itself knows.
+    return "://" in uri or next(Path(uri).rglob("*.tfevents.*"), None) is not None
+
+
+def _without(record: RunRecord) -> str:
+    what = {"sweep": "Sweep", "trial": "Trial"}.get(record.kind, "Run")
+    return f"{what} {record.run_id} has no TensorBoard logs: it has trained nothing, or they were removed since."

@@ -1,0 +1,1 @@
+"""The model as a function: columns, validation, payload log, and prediction over files and streams."""

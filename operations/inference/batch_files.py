@@ -1,0 +1,343 @@
+"""Files of rows to be predicted: Parquet or CSV, read in pieces, checked, and in the types that the model takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data.contract import Contract
+from operations.inference.columns import MISSING
+from operations.inference.contract import MOST_FAULTS
+from operations.inference.payload_table import FAULTS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from operations.inference import contract as contracts
+    from pipeline.settings import Validation
+
+BATCH_ROWS = 16_384
+_CSV_BLOCK_BYTES = 1 << 22
+
+
+class InputError(ValueError):
+    """Files that cannot be predicted; the text names the file, the column and what to do."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The contract that rows must keep, and what becomes of those that break it.
+
+    Attributes:
+        contract: that the version carries.
+        mode: refuse or flag, of the setting `serving.validation`.
+    """
+
+    contract: contracts.Contract
+    mode: Validation
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file of rows.
+
+    Attributes:
+        path: where it is.
+        columns: the names of its columns, with Arrow types; None where the file does not say (CSV).
+        rows: how many.
+        span: the span that it belongs to; None if it is none of the dataset's.
+    """
+
+    path: Path
+    columns: Mapping[str, pa.DataType | None]
+    rows: int
+    span: int | None = None
+
+
+def of_window(spans: str, window: str) -> list[tuple[Path, int]]:
+    """The files of a window of spans, each with its span.
+
+    Args:
+        spans: the folder of spans.
+        window: FIRST:LAST.
+
+    Raises:
+        InputError: there are none.
+        SpanError: the window makes no sense.
+    """
+    from components.span_example_gen.window import Window
+
+    folders = {
+        int(match[1]): folder
+        for folder in (Path(spans).iterdir() if Path(spans).is_dir() else ())
+        if (match := re.fullmatch(r"span-([0-9]+)", folder.name)) and folder.is_dir()
+    }
+    if not folders:
+        raise InputError(f"There is no span in {spans}; prepare the data, or name the files to predict.")
+    found = []
+    for span in Window.parse(window).resolve(sorted(folders), spans):
+        found += sorted(
+            (file, span)
+            for file in folders[span].iterdir()
+            if file.suffix in (".parquet", ".csv") and not file.name.startswith((".", "_"))
+        )
+    return found
+
+
+def inspect(path: Path, span: int | None = None) -> InputFile:
+    """Looks at a file, of a span or of none, without reading its values.
+
+    Raises:
+        InputError: it is not there, or neither Parquet nor CSV.
+    """
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+    import pyarrow.parquet as pq
+
+    if path.suffix not in (".parquet", ".csv"):
+        raise InputError(f"{path} is neither a .parquet nor a .csv file.")
+    try:
+        if path.suffix == ".parquet":
+            with pq.ParquetFile(path) as file:
+                names, rows = file.schema_arrow.names, file.metadata.num_rows
+                columns = dict(zip(names, file.schema_arrow.types, strict=True))
+        else:
+            options = pa_csv.ConvertOptions(null_values=[""], strings_can_be_null=True)
+            with pa_csv.open_csv(path, convert_options=options) as reader:
+                names = reader.schema.names
+                rows = sum(batch.num_rows for batch in reader)
+            columns = dict.fromkeys(names)
+    except FileNotFoundError:
+        raise InputError(f"There is no file {path}.") from None
+    except (pa.ArrowException, OSError) as error:
+        kind = "Parquet" if path.suffix == ".parquet" else "CSV"
+        raise InputError(f"{path} cannot be read as {kind}: {_reason(error)}.") from error
+    if len(set(names)) != len(names):
+        raise InputError(f"{path} has a column twice: {next(each for each in names if names.count(each) > 1)}.")
+    return InputFile(path, columns, rows, span)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Files that were checked against what a model takes.
+
+    Attributes:
+        files: in the order in which they were given; rows keep their order, too.
+        types: of the columns that the model takes: name -> int64, float32 or string.
+        required: those of them that may not be missing.
+        keys: the columns that identify a row, which all files have; empty if there are none.
+        guard: what every row is checked by; None checks only that what is required is there.
+    """
+
+    files: Sequence[InputFile]
+    types: Mapping[str, str]
+    required: frozenset[str]
+    keys: tuple[str, ...]
+    guard: Guard | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(file.rows for file in self.files)
+
+    def batches(self) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        """Reads the rows in order, a bounded number at a time.
+
+        Yields:
+            What the model takes, in its types, with nulls for missing values; and what identifies the rows: the keys
+            or, if there are none, `row_id`, which is the name of the file and the number of the row from 0. If rows
+            that break the contract are flagged, their columns at fault stand beside that, in `contract_faults`.
+
+        Raises:
+            InputError: a value is missing that may not be, or is not of its type; rows break the contract, and such
+                files are refused. The latter is raised when all of the file has been read, with all faults.
+        """
+        for file in self.files:
+            row, refused = 0, _Refused(file)
+            for batch in self._read(file):
+                typed, ids = self._typed(batch, file), self._identified(batch, file, row)
+                if self.guard is not None:
+                    faults = self.guard.contract.check(to_arrays(typed))
+                    if faults is not None and self.guard.mode == "refuse":
+                        refused.add(faults, row)
+                    elif self.guard.mode == "flag":
+                        ids = _marked(ids, faults)
+                if not refused.faults:
+                    yield typed, ids
+                row += batch.num_rows
+            refused.end()
+
+    def _read(self, file: InputFile) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+        import pyarrow.csv as pa_csv
+        import pyarrow.parquet as pq
+
+        names = [*self.types, *(name for name in self.keys if name not in self.types)]
+        try:
+            if file.path.suffix == ".parquet":
+                with pq.ParquetFile(file.path) as parquet:
+                    yield from parquet.iter_batches(batch_size=BATCH_ROWS, columns=names)
+            else:
+                arrow = {"int64": pa.int64(), "float32": pa.float32(), "string": pa.string()}
+                options = pa_csv.ConvertOptions(
+                    column_types={name: arrow[declared] for name, declared in self.types.items()},
+                    include_columns=names,
+                    # As SpanExampleGen reads CSV.
+                    null_values=[""],
+                    strings_can_be_null=True,
+                    quoted_strings_can_be_null=True,
+                )
+                reading = pa_csv.ReadOptions(block_size=_CSV_BLOCK_BYTES)
+                with pa_csv.open_csv(file.path, read_options=reading, convert_options=options) as reader:
+                    yield from reader
+        except (pa.ArrowException, OSError) as error:
+            reason = re.sub(
+                r"In CSV column #(\d+)",
+                lambda match: f"in the column {list(file.columns)[int(match[1])]}",
+                _reason(error),
+            )
+            raise InputError(f"{file.path} cannot be read: {reason}.") from error
+
+    def _typed(self, batch: pa.RecordBatch, file: InputFile) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        columns = []
+        for name, declared in self.types.items():
+            values = _cast(batch.column(name), declared, name, file)
+            if name in self.required and values.null_count:
+                raise InputError(f"{file.path}: the column {name} has missing values, but the model needs them all.")
+            columns.append(values)
+        return pa.record_batch(columns, names=list(self.types))
+
+    def _identified(self, batch: pa.RecordBatch, file: InputFile, first: int) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        if self.keys:
+            return batch.select(list(self.keys))
+        ids = [f"{file.path.name}:{number}" for number in range(first, first + batch.num_rows)]
+        return pa.record_batch([pa.array(ids, pa.string())], names=["row_id"])
+
+
+class _Refused:
+    """Counts the rows of a file that break the contract, and names the first of them."""
+
+    def __init__(self, file: InputFile) -> None:
+        self._file = file
+        self._first: list[str] = []
+        self._rows = 0
+        self.faults = 0
+
+    def add(self, faults: contracts.Faults, row: int) -> None:
+        """Takes the faults of a batch whose first row is the one of that number."""
+        named = [str(replace(each, row=each.row + row)) for each in faults.first[: MOST_FAULTS - len(self._first)]]
+        self._first += named
+        self._rows += len(faults.by_row)
+        self.faults += sum(faults.by_column.values())
+
+    def end(self) -> None:
+        """Raises InputError if there are any."""
+        if not self.faults:
+            return
+        more = f"; and {self.faults - len(self._first):,} more" if self.faults > len(self._first) else ""
+        raise InputError(
+            f"{self._file.path} is refused, because {self._rows:,} of its rows break the contract of the version (rows "
+            f"are counted from 0): {'; '.join(self._first)}{more}. Correct them, or have them answered and marked "
+            "with: --set serving.validation=flag"
+        )
+
+
+def _marked(ids: pa.RecordBatch, faults: contracts.Faults | None) -> pa.RecordBatch:
+    """What identifies rows, and beside it the columns of each row that are at fault."""
+    import pyarrow as pa
+
+    marks = [None] * ids.num_rows if faults is None else faults.of_rows(ids.num_rows)
+    return ids.append_column(FAULTS, pa.array(marks, pa.string()))
+
+
+def to_arrays(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
+    """Columns with nulls as a model takes them.
+
+    Args:
+        batch: int64, float32 and string columns.
+
+    Returns:
+        Per column an array [rows, 1]; what is missing is said as `operations.inference.columns.MISSING` does.
+    """
+    import pyarrow as pa
+
+    kinds = {pa.int64(): "int64", pa.float32(): "float32", pa.string(): "string"}
+    arrays = {}
+    for name in batch.schema.names:
+        values = batch.column(name)
+        if values.null_count:
+            values = values.fill_null(MISSING[kinds[values.type]])
+        arrays[name] = values.to_numpy(zero_copy_only=False).reshape(-1, 1)
+    return arrays
+
+
+def check(
+    files: Sequence[InputFile], types: Mapping[str, str], contract: Contract, guard: Guard | None = None
+) -> Inputs:
+    """Checks that files have what a model takes. Other columns are ignored.
+
+    Args:
+        files: from `inspect`.
+        types: of the columns that the model takes.
+        contract: says which columns are keys, and which values may be missing.
+        guard: says more exactly, of the version that answers, what its rows may hold; None if nothing does.
+
+    Raises:
+        InputError: a column is missing or of another type.
+    """
+    from components.span_example_gen.columns import accepts
+
+    for file in files:
+        for name, declared in types.items():
+            if name not in file.columns:
+                raise InputError(f"{file.path} lacks the column {name}, which the model needs.")
+            found = file.columns[name]
+            if found is not None and not accepts(declared, found) and not _may_be_whole(declared, found):
+                raise InputError(f"{file.path}: the column {name} is {found}, and {declared} is needed.")
+    keys = tuple(
+        column.name
+        for column in contract.columns
+        if column.role == "key" and all(column.name in file.columns for file in files)
+    )
+    nullable = {column.name for column in contract.columns if column.nullable}
+    required = frozenset(types) - nullable if guard is None else frozenset()
+    return Inputs(tuple(files), dict(types), required, keys, guard)
+
+
+def _may_be_whole(declared: str, found: pa.DataType) -> bool:
+    """Pandas writes a column of whole numbers as float64 as soon as one is missing."""
+    import pyarrow as pa
+
+    return declared == "int64" and pa.types.is_floating(found)
+
+
+def _cast(values: pa.Array, declared: str, name: str, file: InputFile) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    try:
+        if declared == "float32":
+            values = values.cast(pa.float32(), safe=False)  # float64 may lose precision
+            if pc.any(pc.is_inf(values)).as_py():
+                raise InputError(f"{file.path}: the column {name} holds a number that does not fit into float32.")
+            return values
+        return values.cast({"int64": pa.int64(), "string": pa.string()}[declared])
+    except pa.ArrowException as error:
+        raise InputError(f"{file.path}: the column {name} is not {declared}: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")[:300]

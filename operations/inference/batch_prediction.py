@@ -1,0 +1,301 @@
+"""The answers to a batch of rows, in one process or through the inference pipeline.
+
+Either way the rows keep their order, none is lost, and each says which version of the model answered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ledger.outputs import Output
+from operations.inference import model as models
+from operations.inference.batch_files import Guard, InputError, InputFile, Inputs, to_arrays
+from operations.inference.columns import Column
+from operations.inference.model import LoadedModel
+from operations.registry import RegistryError, Version
+from operations.registry.records import Records
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MODEL_VERSION = "model_version"
+# The number of each row over all files, by which the answers of the pipeline are put into order again.
+ROW = "flightdeck_row"
+
+
+class PredictionError(ValueError):
+    """Predictions that cannot be written, or are not complete."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was predicted.
+
+    Attributes:
+        output: the file.
+        rows: how many.
+        version: that answered.
+        through: `process` or `pipeline`.
+        seconds: how long it took, without loading.
+        run_id: of the pipeline, if it was used.
+        artifact_id: of the record in ML Metadata.
+    """
+
+    output: Path
+    rows: int
+    version: int
+    through: str
+    seconds: float
+    run_id: str | None
+    artifact_id: int
+
+
+def load(version: Version) -> LoadedModel:
+    """The model of a version, with as many threads as there are.
+
+    Raises:
+        LoadError: it is damaged.
+    """
+    return models.load(version.folder, version.number)
+
+
+def types(model: LoadedModel) -> dict[str, str]:
+    """The columns that a model takes: name -> int64, float32 or string."""
+    return {name: column.dtype for name, column in model.inputs.columns.items()}
+
+
+def guard(model: LoadedModel, settings: Settings) -> Guard | None:
+    """What rows for a model are checked by; None if it carries no contract, or nothing is to be checked."""
+    mode = settings.serving.validation
+    return None if model.contract is None or mode == "off" else Guard(model.contract, mode)
+
+
+def in_process(
+    model: LoadedModel,
+    version: Version,
+    inputs: Inputs,
+    output: Path,
+    records: Records,
+    on_rows: Callable[[int], None] = lambda rows: None,
+) -> Prediction:
+    """Predicts batch by batch in this process.
+
+    Args:
+        model: of the version.
+        version: that answers.
+        inputs: the rows.
+        output: the Parquet file to write: ids, outputs of the model, and `model_version`.
+        records: where it is recorded.
+        on_rows: is told how many rows are done.
+
+    Raises:
+        InputError: a file has a value that cannot be used; then there is no output.
+        PredictionError: the output cannot be written.
+    """
+    started, rows = time.monotonic(), 0
+    with _writing(output, version) as write:
+        for batch, ids in inputs.batches():
+            write(ids, model.predict(to_arrays(batch)))
+            rows += batch.num_rows
+            on_rows(rows)
+        if not rows:
+            raise InputError(f"There is no row in {', '.join(str(file.path) for file in inputs.files)}.")
+    notes = _notes(inputs, rows, version, "process")
+    artifact_id = records.predicted(_model_of(version), output, notes)
+    return Prediction(output, rows, version.number, "process", time.monotonic() - started, None, artifact_id)
+
+
+def stage(inputs: Inputs, folder: Path) -> None:
+    """Writes rows as a folder of spans for the pipeline: the model's columns and a row number.
+
+    What comes from spans of the dataset keeps their numbers, so that the run is on record with the spans that it saw;
+    else each file is a span. The same files give the same bytes, so that the pipeline's cache knows them again.
+
+    Args:
+        inputs: the rows.
+        folder: is replaced.
+
+    Raises:
+        InputError: a file has a value that cannot be used.
+        PredictionError: the folder cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        row = 0
+        files = [each for each in inputs.files if each.rows]
+        for place, (file, number) in enumerate(zip(files, _span_numbers(files), strict=True), start=1):
+            span = folder / f"span-{number:03d}"
+            span.mkdir(parents=True, exist_ok=True)
+            writer = None
+            one = dataclasses.replace(inputs, files=[file])
+            for batch, _ in one.batches():
+                numbers = pa.array(np.arange(row, row + batch.num_rows))
+                table = pa.table([numbers, *batch.columns], names=[ROW, *batch.schema.names])
+                writer = writer or pq.ParquetWriter(span / f"rows-{place}.parquet", table.schema, compression="zstd")
+                writer.write_table(table)
+                row += batch.num_rows
+            if writer is not None:
+                writer.close()
+    except OSError as error:
+        raise PredictionError(f"The rows cannot be staged in {folder}: {error.strerror or error}.") from error
+
+
+def _span_numbers(files: Sequence[InputFile]) -> list[int]:
+    """To which span each file goes: spans have no gaps, which one without a row would leave."""
+    spans = [each.span for each in files if each.span is not None]
+    if len(spans) == len(files) and set(spans) == set(range(min(spans), max(spans) + 1)):
+        return spans
+    return list(range(1, len(files) + 1))
+
+
+def model_id(version: Version) -> int:
+    """The Model artifact of a version, which the pipeline needs.
+
+    Raises:
+        RegistryError: ML Metadata does not know it.
+    """
+    if version.model_id is None:
+        raise RegistryError(
+            f"ML Metadata does not know what model version {version.number} holds, so the pipeline cannot use it; "
+            "predict with --no-pipeline."
+        )
+    return version.model_id
+
+
+def collect(
+    examples: Output,
+    run_id: str,
+    model: LoadedModel,
+    version: Version,
+    inputs: Inputs,
+    output: Path,
+    records: Records,
+    seconds: float,
+) -> Prediction:
+    """Puts what the pipeline's BulkInferrer wrote into order, with the ids of the rows.
+
+    Args:
+        examples: its output artifact.
+        run_id: of the pipeline.
+        model: of the version; says what its outputs are.
+        version: that answered.
+        inputs: the rows that were staged.
+        output: the Parquet file to write, as `in_process` does.
+        records: where it is recorded.
+        seconds: that the pipeline took.
+
+    Raises:
+        PredictionError: a row has no answer or two, or the output cannot be written.
+    """
+    started = time.monotonic()
+    outputs = _inferred(Path(examples.uri), inputs.rows, model.outputs)
+    row = 0
+    with _writing(output, version) as write:
+        for batch, ids in inputs.batches():
+            write(ids, {name: values[row : row + batch.num_rows] for name, values in outputs.items()})
+            row += batch.num_rows
+    notes = _notes(inputs, row, version, "pipeline") | {"run_id": run_id}
+    given = [*_model_of(version), ("examples", examples.artifact_id)]
+    artifact_id = records.predicted(given, output, notes)
+    seconds += time.monotonic() - started
+    return Prediction(output, row, version.number, "pipeline", seconds, run_id, artifact_id)
+
+
+def _inferred(folder: Path, rows: int, outputs: Mapping[str, Column]) -> dict[str, np.ndarray]:
+    """The outputs in the order of the row numbers. They fit into memory, unlike the inputs."""
+    import tensorflow as tf
+
+    kinds = {"f": tf.float32, "i": tf.int64, "s": tf.string}
+    features: dict[str, Any] = {ROW: tf.io.FixedLenFeature([], tf.int64)}
+    for name, column in outputs.items():
+        size = math.prod(each or 1 for each in column.shape[1:])
+        features[name] = tf.io.FixedLenFeature([size], kinds[column.dtype[0]])
+    found: dict[str, list[np.ndarray]] = {name: [] for name in features}
+    files = sorted(str(file) for file in folder.glob("Split-*/*"))
+    for batch in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(8192):
+        for name, values in tf.io.parse_example(batch, features).items():
+            found[name].append(values.numpy())
+    numbers = np.concatenate(found.pop(ROW)) if files else np.empty(0, np.int64)
+    order = np.argsort(numbers)
+    if not np.array_equal(numbers[order], np.arange(rows)):
+        raise PredictionError(
+            f"The pipeline gave {len(numbers)} answers, for {len(np.unique(numbers))} of {rows} rows; "
+            "use another runner for BulkInferrer (beam.components)."
+        )
+    return {name: np.concatenate(values)[order] for name, values in found.items()}
+
+
+@contextlib.contextmanager
+def _writing(output: Path, version: Version) -> Iterator[Callable[[pa.RecordBatch, Mapping[str, np.ndarray]], None]]:
+    """Opens the output; what is written appears when all of it is there."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    temporary = output.with_name(f".{output.name}.partial")
+    writer: pq.ParquetWriter | None = None
+
+    def write(ids: pa.RecordBatch, outputs: Mapping[str, np.ndarray]) -> None:
+        nonlocal writer
+        columns: dict[str, Any] = dict(zip(ids.schema.names, ids.columns, strict=True))
+        for name, values in sorted(outputs.items()):
+            flat = values.reshape(-1) if values.size == ids.num_rows else list(values)
+            columns[name if name not in columns else f"predicted_{name}"] = pa.array(flat)
+        columns[MODEL_VERSION] = pa.array(np.full(ids.num_rows, version.number, np.int64))
+        table = pa.table(columns)
+        if writer is None:
+            about = {"model_version": version.number, "model_id": version.model_id, "run_id": version.run_id}
+            schema = table.schema.with_metadata({"flightdeck": json.dumps(about)})
+            writer = pq.ParquetWriter(temporary, schema, compression="zstd")
+        writer.write_table(table.cast(writer.schema))
+
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        yield write
+        if writer is not None:
+            writer.close()
+            os.replace(temporary, output)
+    except OSError as error:
+        raise PredictionError(f"{output} cannot be written: {error.strerror or error}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _model_of(version: Version) -> list[tuple[str, int]]:
+    known = [("model", version.model_id), ("pushed_model", version.artifact_id)]
+    return [(key, artifact) for key, artifact in known if artifact is not None]
+
+
+def _notes(inputs: Inputs, rows: int, version: Version, through: str) -> dict[str, int | str]:
+    return {
+        "rows": rows,
+        "model_version": version.number,
+        "through": through,
+        "files": json.dumps([str(file.path) for file in inputs.files]),
+    }
+
+
+def staging(settings: Settings) -> Path:
+    """Where rows are staged; always the same place, because it is part of what the cache looks at."""
+    return Path(settings.workspace) / "staged"
+
+
+def staged_types(inputs: Inputs) -> dict[str, str]:
+    """The columns of the staged rows: name -> type."""
+    return {ROW: "int64", **inputs.types}

@@ -1,0 +1,318 @@
+"""The contract that a version carries: which rows it may be asked with, checked column by column.
+
+A model answers anything: an empty row, a category that it never saw, a temperature of 99,999. The contract that it was
+trained with lies in its folder, and says which columns are never missing, which categories and numbers are possible.
+Checking rows that keep it must cost next to nothing: all numbers of a request are compared at once, and the texts of a
+column are looked up in a set without a loop in Python. Only rows that break it are looked at one by one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from operations.inference.columns import MISSING, Columns
+from operations.inference.errors import LoadError, RequestError
+
+# Where an exporter of this project writes it; servers of SavedModels do not look there.
+FILE = Path("assets.extra", "contract.json")
+
+# Of an error; what breaks every row of a large request is told often enough.
+MOST_FAULTS = 20
+_LONGEST_VALUE = 60
+_LONGEST_LIST = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What a column may hold.
+
+    Attributes:
+        name: of the column.
+        required: whether a value may not be missing.
+        values: the categories, if the list is closed.
+        low: the smallest number; None if any is possible.
+        high: the largest.
+    """
+
+    name: str
+    required: bool
+    values: tuple[str, ...] | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, in words."""
+        if self.values is not None:
+            return f"one of {_listed(self.values)}"
+        if self.low is not None and self.high is not None:
+            return f"a number from {_plain(self.low)} to {_plain(self.high)}"
+        if self.low is not None:
+            return f"a number from {_plain(self.low)} on"
+        if self.high is not None:
+            return f"a number up to {_plain(self.high)}"
+        return "any value, but not none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """A value that breaks the contract.
+
+    Attributes:
+        column: its column.
+        row: its row in the request, from 0.
+        value: what it is; None if it is missing.
+        allowed: what it might have been, in words.
+    """
+
+    column: str
+    row: int
+    value: str | int | float | None
+    allowed: str
+
+    def __str__(self) -> str:
+        """The fault as a part of a sentence."""
+        what = "missing" if self.value is None else repr(self.value)
+        return f"`{self.column}` in row {self.row} is {what} (allowed: {self.allowed})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Faults:
+    """All that is wrong with the rows of a request.
+
+    Attributes:
+        first: the first faults, by row.
+        by_column: how many there are in each column that has any.
+        by_row: row -> the columns that are at fault in it.
+    """
+
+    first: tuple[Fault, ...]
+    by_column: Mapping[str, int]
+    by_row: Mapping[int, tuple[str, ...]]
+
+    @property
+    def sentence(self) -> str:
+        """The faults in words: the first ones, and how many more there are."""
+        more = sum(self.by_column.values()) - len(self.first)
+        return "; ".join([*map(str, self.first), *([f"and {more:,} more"] if more else [])])
+
+    def documents(self) -> list[dict[str, Any]]:
+        """The first faults as JSON has them."""
+        return [dataclasses.asdict(each) for each in self.first]
+
+    def of_rows(self, rows: int) -> list[str | None]:
+        """The columns at fault of each row, as one text; None for a row that keeps the contract."""
+        found: list[str | None] = [None] * rows
+        for row, columns in self.by_row.items():
+            found[row] = ", ".join(columns)
+        return found
+
+
+class ContractError(RequestError):
+    """A request with rows that break the contract of the version.
+
+    Attributes:
+        faults: what is wrong.
+    """
+
+    status = 400
+
+    def __init__(self, faults: Faults, version: int) -> None:
+        super().__init__(
+            f"The request breaks the contract of version {version}: {faults.sentence}.", faults.first[0].column
+        )
+        self.faults = faults
+
+
+class Contract:
+    """The rules for the columns that a model takes, prepared for checking many rows at once.
+
+    Attributes:
+        rules: by column.
+    """
+
+    def __init__(self, rules: Mapping[str, Rule], types: Mapping[str, str]) -> None:
+        """Prepares the rules.
+
+        Args:
+            rules: by column; those of columns that the model does not take are left out.
+            types: of the columns that the model takes: name -> int64, float32 or string.
+        """
+        self.rules = {name: rule for name, rule in rules.items() if name in types}
+        self._ranges = [
+            ranges
+            for kind in ("int64", "float32", "float64")
+            if (ranges := _Ranges.of([rule for rule in self.rules.values() if types[rule.name] == kind], kind)).names
+        ]
+        self._lists = {
+            name: frozenset(rule.values if rule.required else (*rule.values, MISSING["string"]))
+            for name, rule in self.rules.items()
+            if rule.values is not None
+        }
+        self._texts = [
+            rule.name
+            for rule in self.rules.values()
+            if types[rule.name] == "string" and rule.required and rule.values is None
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """The rules as `of_document` reads them."""
+        return {
+            "columns": [
+                {"name": rule.name, "required": rule.required, "values": rule.values, "range": (rule.low, rule.high)}
+                for rule in self.rules.values()
+            ]
+        }
+
+    def check(self, columns: Columns) -> Faults | None:
+        """Returns what is wrong with rows; None if nothing is.
+
+        Args:
+            columns: the arrays that the model is asked with, [rows] or [rows, 1] each.
+        """
+        if self._all_right(columns):
+            return None
+        wrong = {name: mask for name, mask in self._wrong(columns) if mask.any()}
+        return self._told(columns, wrong) if wrong else None
+
+    def _all_right(self, columns: Columns) -> bool:
+        return (
+            not any(ranges.broken(columns).any() for ranges in self._ranges)
+            and all(allowed.issuperset(_texts(columns[name])) for name, allowed in self._lists.items())
+            and not any(MISSING["string"] in _texts(columns[name]) for name in self._texts)
+        )
+
+    def _wrong(self, columns: Columns) -> Sequence[tuple[str, np.ndarray]]:
+        """The columns that have rules, in their order, and which rows break them, bool [rows]."""
+        found: dict[str, np.ndarray] = {}
+        for ranges in self._ranges:
+            found |= zip(ranges.names, ranges.broken(columns), strict=True)
+        for name, allowed in self._lists.items():
+            found[name] = np.array([value not in allowed for value in _texts(columns[name])], bool)
+        for name in self._texts:
+            found[name] = np.array([value == MISSING["string"] for value in _texts(columns[name])], bool)
+        return [(name, found[name]) for name in self.rules if name in found]
+
+    def _told(self, columns: Columns, wrong: Mapping[str, np.ndarray]) -> Faults:
+        names = list(wrong)
+        rows, places = np.nonzero(np.stack([wrong[name] for name in names], axis=1))
+        by_row: dict[int, tuple[str, ...]] = {}
+        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+            by_row[row] = (*by_row.get(row, ()), names[place])
+        first = tuple(
+            Fault(
+                names[place], row, _told_value(columns[names[place]].reshape(-1)[row]), self.rules[names[place]].allowed
+            )
+            for row, place in zip(rows[:MOST_FAULTS].tolist(), places[:MOST_FAULTS].tolist(), strict=True)
+        )
+        return Faults(first, {name: int(mask.sum()) for name, mask in wrong.items()}, by_row)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ranges:
+    """The ranges of all columns of one numeric type, one per line of what is compared at once."""
+
+    names: tuple[str, ...]
+    low: np.ndarray
+    high: np.ndarray
+    required: np.ndarray
+
+    @classmethod
+    def of(cls, rules: Sequence[Rule], dtype: str) -> _Ranges:
+        """Takes the rules that say something."""
+        rules = [rule for rule in rules if rule.required or rule.low is not None or rule.high is not None]
+        # The smallest int64 says that a value is missing.
+        least, most = (MISSING["int64"] + 1, 2**63 - 1) if dtype == "int64" else (-np.inf, np.inf)
+        low = [least if rule.low is None else max(least, rule.low) for rule in rules]
+        high = [most if rule.high is None else min(most, rule.high) for rule in rules]
+        return cls(
+            tuple(rule.name for rule in rules),
+            np.array(low, dtype).reshape(-1, 1),
+            np.array(high, dtype).reshape(-1, 1),
+            np.array([rule.required for rule in rules], bool).reshape(-1, 1),
+        )
+
+    def broken(self, columns: Columns) -> np.ndarray:
+        """Which values break their rule, bool [columns, rows]."""
+        values = np.concatenate([columns[name] for name in self.names], axis=None).reshape(len(self.names), -1)
+        # NaN, which says that a value is missing, is neither below nor above anything.
+        outside = (values < self.low) | (values > self.high)
+        if self.low.dtype.kind == "i":
+            return outside & (self.required | (values != MISSING["int64"]))
+        return outside | (self.required & np.isnan(values))
+
+
+def read(folder: Path, types: Mapping[str, str]) -> Contract | None:
+    """Returns the contract that a version carries; None if it carries none.
+
+    Args:
+        folder: of the SavedModel.
+        types: of the columns that the model takes: name -> int64, float32 or string.
+
+    Raises:
+        LoadError: it carries one that cannot be used. To serve it unchecked would be no better than to have none.
+    """
+    try:
+        document = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{folder / FILE} cannot be read: {' '.join(str(error).split())[:200]}.") from None
+    try:
+        return of_document(document, types)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+        raise LoadError(f"{folder / FILE} is no contract for the columns that the model takes.") from None
+
+
+def of_document(document: Any, types: Mapping[str, str]) -> Contract:
+    """Returns the contract of the content of its file.
+
+    Args:
+        document: `columns`, each with `name`, `required` and, if it has them, `values` or `range`.
+        types: as in `read`.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError, AttributeError: it is no contract of these columns.
+    """
+    rules = {}
+    for column in document["columns"]:
+        low, high = column.get("range") or (None, None)
+        values = column.get("values")
+        rule = Rule(column["name"], bool(column["required"]), None if values is None else tuple(values), low, high)
+        text = types.get(rule.name, "string") == "string"
+        if rule.name in types and ((values is not None and not text) or (text and (low, high) != (None, None))):
+            raise ValueError(f"{rule.name} is {types[rule.name]}")
+        rules[rule.name] = rule
+    return Contract(rules, types)
+
+
+def _texts(array: np.ndarray) -> list[Any]:
+    return array.reshape(-1).tolist()
+
+
+def _told_value(value: Any) -> str | int | float | None:
+    """A value as JSON has it, and not longer than is good for an error; None if it says that there is none."""
+    if isinstance(value, str):
+        return None if value == MISSING["string"] else value[:_LONGEST_VALUE]
+    if isinstance(value, np.floating):
+        # A float32 with the digits that it has: 0.1, and not 0.10000000149.
+        return None if np.isnan(value) else float(str(value))
+    return None if int(value) == MISSING["int64"] else int(value)
+
+
+def _listed(values: Sequence[str]) -> str:
+    """The values, or as many of them as fit into an error."""
+    text = ", ".join(values)
+    if len(text) <= _LONGEST_LIST:
+        return text
+    return f"{text[:_LONGEST_LIST].rpartition(', ')[0]} and others ({len(values):,} in all)"
+
+
+def _plain(number: float) -> str:
+    return f"{int(number)}" if float(number).is_integer() and abs(number) < 1e15 else f"{number:g}"

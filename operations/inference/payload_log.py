@@ -1,0 +1,284 @@
+"""The log of what was asked and answered: Parquet files that monitoring reads.
+
+Writing never holds up a request: it hands its arrays over and goes on. What the writer cannot keep up with is dropped
+and counted.
+
+The files lie in one folder per day (UTC), ``YYYY-MM-DD/TIME-HOST-PID-NUMBER.parquet``, each within one hour, and appear
+under their names only when they are complete. Their columns, `schema`, are the same whoever writes them; who brings
+rows of another time (a stream, or a replay) gives a file a name of its own with `write`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import itertools
+import logging
+import os
+import queue
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from operations.inference.payload_table import (
+    CALLER,
+    FAULTS,
+    ID,
+    REFUSED,
+    SECONDS,
+    SHADOW,
+    TIME,
+    VERSION,
+    Payload,
+    as_table,
+    day,
+    hour_of,
+    joined,
+    kind,
+    schema,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from pipeline.settings import Payloads
+
+__all__ = [
+    "CALLER",
+    "FAULTS",
+    "ID",
+    "REFUSED",
+    "SECONDS",
+    "SHADOW",
+    "TIME",
+    "VERSION",
+    "Outcome",
+    "Payload",
+    "PayloadLog",
+    "as_table",
+    "schema",
+    "write",
+]
+
+Outcome = Literal["written", "dropped", "failed"]
+
+# Rows that are gathered before they are compressed and written, and how long they may wait for that.
+_GROUP_ROWS, _GROUP_SECONDS = 4096, 5.0
+_STALE_SECONDS = 86_400
+_STOP = object()
+_log = logging.getLogger(__name__)
+
+
+class PayloadLog:
+    """Writes payloads in a thread of its own."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Payloads,
+        on_rows: Callable[[Outcome, int], None] = lambda outcome, rows: None,
+    ) -> None:
+        """Starts the thread.
+
+        Args:
+            folder: where the files go; it is made when there is something to write.
+            settings: the section ``serving.payloads``.
+            on_rows: is told, in any thread, what became of how many rows.
+        """
+        # Here and not in the thread, where it would hold up the requests that come first for half a second.
+        import pyarrow.parquet  # noqa: F401
+
+        self._settings = settings
+        self._on_rows = on_rows
+        self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._closed = False
+        self._files = _Files(folder, settings)
+        self._thread = threading.Thread(target=self._work, name="payloads", daemon=True)
+        self._thread.start()
+
+    def offer(self, payload: Payload, sample: bool = True) -> bool:
+        """Takes a payload in, unless the sample leaves it out or too much waits; returns at once.
+
+        Args:
+            payload: the request and its answer.
+            sample: false for one that belongs to another that was taken in.
+
+        Returns:
+            Whether it was taken in.
+        """
+        if self._closed or not payload.rows or (sample and random.random() >= self._settings.sample):
+            return False
+        with self._lock:
+            fits = self._waiting + payload.rows <= self._settings.buffer_rows
+            if fits:
+                self._waiting += payload.rows
+        if fits:
+            self._queue.put(payload)
+        else:
+            self._on_rows("dropped", payload.rows)
+        return fits
+
+    def close(self) -> None:
+        """Writes what waits, and ends the thread. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(_STOP)
+        self._thread.join()
+
+    def _work(self) -> None:
+        gathered: list[Payload] = []
+        rows, since = 0, time.monotonic()
+        while True:
+            try:
+                item = self._queue.get(timeout=min(_GROUP_SECONDS, self._settings.rotate_seconds))
+            except queue.Empty:
+                item = None
+            if isinstance(item, Payload):
+                if not gathered:
+                    since = time.monotonic()
+                gathered.append(item)
+                rows += item.rows
+            # Not longer than a file may be open, either: rows of one hour must not end up in the next one's file.
+            patience = min(_GROUP_SECONDS, self._settings.rotate_seconds)
+            if gathered and (item is _STOP or rows >= _GROUP_ROWS or time.monotonic() - since >= patience):
+                self._write(gathered, rows)
+                gathered, rows = [], 0
+            self._attempt(self._files.close_if_old)
+            if item is _STOP:
+                self._attempt(self._files.close)
+                return
+
+    def _write(self, payloads: Sequence[Payload], rows: int) -> None:
+        written = self._attempt(lambda: self._files.write(payloads))
+        with self._lock:
+            self._waiting -= rows
+        self._on_rows("written" if written else "failed", rows)
+
+    def _attempt(self, step: Callable[[], None]) -> bool:
+        try:
+            step()
+        except Exception:
+            # A full disk, say. The service must go on, and the next file may work again.
+            _log.exception("The payload log could not be written")
+            self._files.abandon()
+            return False
+        return True
+
+
+class _Files:
+    """The file that is open, and when it has to be closed. For one thread."""
+
+    def __init__(self, folder: Path, settings: Payloads) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._writer: Any = None
+        self._temporary = self._final = Path()
+        self._schema: Any = None
+        self._hour: tuple[str, int] | None = None
+        self._opened = 0.0
+        self._rows = 0
+        self._number = 0
+        self._cleaned = False
+
+    def write(self, payloads: Sequence[Payload]) -> None:
+        """Writes payloads of any versions, in their order, to as many files as needed."""
+        for (hour, *_), alike in itertools.groupby(payloads, kind):
+            self._append(as_table(joined(list(alike)), self._settings.exclude), hour)
+
+    def close_if_old(self) -> None:
+        """Closes the file when it has been open for long, or its hour is over."""
+        if self._writer is not None and (
+            time.monotonic() - self._opened >= self._settings.rotate_seconds or hour_of(time.time()) != self._hour
+        ):
+            self.close()
+
+    def close(self) -> None:
+        """Completes the file and gives it its name."""
+        if self._writer is None:
+            return
+        writer, self._writer = self._writer, None
+        writer.close()
+        os.replace(self._temporary, self._final)
+
+    def abandon(self) -> None:
+        """Gives the open file up after an error; what it holds is lost."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with contextlib.suppress(Exception):
+                writer.close()
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
+
+    def _append(self, table: pa.Table, hour: tuple[str, int] | None) -> None:
+        if self._writer is not None and (hour != self._hour or not table.schema.equals(self._schema)):
+            self.close()
+        start = 0
+        while start < table.num_rows:
+            writer = self._writer or self._open(table.schema, hour)
+            part = table.slice(start, self._settings.rotate_rows - self._rows)
+            writer.write_table(part)
+            self._rows += part.num_rows
+            start += part.num_rows
+            if self._rows >= self._settings.rotate_rows:
+                self.close()
+
+    def _open(self, schema: pa.Schema, hour: tuple[str, int] | None) -> pq.ParquetWriter:
+        import pyarrow.parquet as pq
+
+        assert hour is not None
+        self._remove_stale()
+        now = datetime.datetime.now(datetime.UTC)
+        self._number += 1
+        name = f"{now:%Y%m%dT%H%M%SZ}-{socket.gethostname()}-{os.getpid()}-{self._number:04d}.parquet"
+        day = self._folder / hour[0]
+        day.mkdir(parents=True, exist_ok=True)
+        self._final, self._temporary = day / name, day / f".{name}.part"
+        self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd")
+        self._schema, self._hour, self._opened, self._rows = schema, hour, time.monotonic(), 0
+        return self._writer
+
+    def _remove_stale(self) -> None:
+        """Removes what processes left that were killed; without its end a Parquet file cannot be read."""
+        if self._cleaned:
+            return
+        self._cleaned = True
+        for file in self._folder.glob("*/.*.parquet.part"):
+            with contextlib.suppress(OSError):
+                if time.time() - file.stat().st_mtime > _STALE_SECONDS:
+                    file.unlink()
+
+
+def write(folder: Path, table: pa.Table, name: str) -> Path:
+    """Writes rows of any time as one file, whole or not at all; one of the same name is replaced.
+
+    So whoever is killed and does the same again has written its rows once.
+
+    Args:
+        folder: of the log.
+        table: in the form of `schema`, with at least one row; all of it lies in the folder of the first row's day.
+        name: of the file, without its ending; one that the service does not give, such as ``replay-2013-07``.
+
+    Returns:
+        The file.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    target = folder / day(pc.min(table[TIME]).as_py().timestamp()) / f"{name}.parquet"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{name}.{os.getpid()}.parquet.part")
+    try:
+        pq.write_table(table, temporary, compression="zstd")
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target

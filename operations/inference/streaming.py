@@ -1,0 +1,570 @@
+"""Streaming prediction: rows that arrive as messages or files are answered and logged as the service logs them.
+
+One Beam transform, `Predict`, does the work whatever the source: it checks each row as the service does, asks the
+model through RunInference, and writes the payload log (`operations.inference.payload_log`, same columns, same folders).
+A row that cannot be used, or breaks the contract of the version, goes to the dead letters with the reason, and the
+stream goes on; what breaks the contract is also logged, unanswered, for monitoring to see.
+
+A directory is watched by a loop of bounded pipelines, because Beam's local runners cannot run an endless one; what was
+done is remembered, so it can be stopped and started. Pub/Sub is read by one endless pipeline.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.io.gcp.pubsub import ReadFromPubSub
+from apache_beam.metrics.metric import Metrics, MetricsFilter
+from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.transforms.window import FixedWindows
+
+from operations.inference import contract as contracts
+from operations.inference import model as models
+from operations.inference import payload_log
+from operations.inference.columns import Column, Inputs, from_rows
+from operations.inference.contract import ContractError
+from operations.inference.errors import RequestError
+from operations.inference.model import LoadedModel
+from operations.inference.payload_log import Payload
+from operations.registry import Version
+
+SUFFIXES = (".jsonl", ".parquet", ".csv")
+ID = payload_log.ID
+_DEAD, _REFUSED = "dead", "refused"
+# Who asks, for the payload log: a stream does not know who filled it.
+_CALLER = "stream"
+
+
+class StreamError(ValueError):
+    """A stream that cannot be read or written; the text says why."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stream needs to know. It travels to Beam's workers.
+
+    Attributes:
+        model: the folder of the SavedModel.
+        version: its number.
+        types: of the columns that the model takes: name -> int64, float32 or string.
+        required: those that may not be missing.
+        keys: columns whose values, joined, name a row that brings no `prediction_id` of its own.
+        log: the folder of the payload log.
+        dead_letters: the folder of the rows that could not be used: JSON lines.
+        exclude: columns that are not logged.
+        seconds: of stream time that go into one file of the log.
+        shards: files of the log per that time, so that as many workers can write.
+        contract: that the version carries, as a document; None if it carries none, or nothing is to be checked.
+        flags: whether rows that break it are answered and marked, and not refused.
+    """
+
+    model: str
+    version: int
+    types: Mapping[str, str]
+    required: frozenset[str]
+    keys: tuple[str, ...]
+    log: str
+    dead_letters: str
+    exclude: tuple[str, ...] = ()
+    seconds: float = 60.0
+    shards: int = 1
+    contract: Any = None
+    flags: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row that can be predicted.
+
+    Attributes:
+        prediction_id: its name in the log.
+        values: of the model's columns; None is missing.
+        faults: its columns that break the contract, as one text; None if it keeps it.
+    """
+
+    prediction_id: str
+    values: Mapping[str, Any]
+    faults: str | None = None
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A row as it came.
+
+    Attributes:
+        content: the text of a JSON object, or the object.
+        origin: the file and row, or the message.
+        prediction_id: if the source names the row.
+        textual: whether all values are text, as in CSV.
+        problem: why it cannot be used, if the source knows.
+    """
+
+    content: Any
+    origin: str
+    prediction_id: str | None = None
+    textual: bool = False
+    problem: str = ""
+
+
+@dataclass
+class Tally:
+    """How much went through.
+
+    Attributes:
+        files: that were read.
+        rows: that were answered.
+        dead: that could not be used.
+    """
+
+    files: int = 0
+    rows: int = 0
+    dead: int = 0
+
+
+class SavedModelHandler(ModelHandler[Row, PredictionResult, LoadedModel]):
+    """Gives RunInference the SavedModel as the service runs it: the same loader, the same signature."""
+
+    def __init__(self, folder: str, version: int, max_batch_rows: int = 512) -> None:
+        """Takes where the model is; it is loaded on the worker."""
+        super().__init__(min_batch_size=1, max_batch_size=max_batch_rows)
+        self._folder, self._version = folder, version
+
+    def load_model(self) -> LoadedModel:
+        """Returns the loaded model."""
+        model = models.load(Path(self._folder), self._version)
+        # Beam lets go of it only when the interpreter ends, which is too late for TensorFlow.
+        atexit.register(model.close)
+        return model
+
+    def run_inference(
+        self, batch: Sequence[Row], model: LoadedModel, inference_args: dict[str, Any] | None = None
+    ) -> Iterable[PredictionResult]:
+        """Returns one result per row: its outputs by name, as arrays."""
+        del inference_args
+        outputs = model.predict(from_rows([row.values for row in batch], model.inputs))
+        for index, row in enumerate(batch):
+            answer = {name: values[index] for name, values in outputs.items()}
+            yield PredictionResult(row, answer, model_id=str(self._version))
+
+    def get_metrics_namespace(self) -> str:
+        """Returns under which name Beam counts."""
+        return "FlightdeckStream"
+
+
+class Check(beam.DoFn):
+    """Raw rows -> rows that the model can take; the others, as dead letters with a reason, to the output `dead`.
+
+    A row that is refused because it breaks the contract goes to the output `refused`, too.
+    """
+
+    def __init__(self, job: Job) -> None:
+        """Takes what the model needs."""
+        super().__init__()
+        self._job = job
+        self._inputs: Inputs | None = None
+        self._contract: contracts.Contract | None = None
+
+    def setup(self) -> None:
+        """Prepares the check."""
+        self._inputs = _inputs(self._job)
+        if self._job.contract is not None:
+            self._contract = contracts.of_document(self._job.contract, self._job.types)
+
+    def process(self, element: Raw) -> Iterator[Any]:
+        """Yields the row, or a dead letter."""
+        try:
+            row, faults = self._checked(element)
+            if faults is not None and not self._job.flags:
+                yield beam.pvalue.TaggedOutput(_REFUSED, row)
+                raise ContractError(faults, self._job.version)
+            yield row
+        except (RequestError, ValueError) as error:
+            content = element.content
+            letter = {
+                "origin": element.origin,
+                "reason": str(error),
+                "content": content.decode(errors="replace") if isinstance(content, bytes) else content,
+            }
+            yield beam.pvalue.TaggedOutput(_DEAD, json.dumps(letter, default=str))
+
+    def _checked(self, raw: Raw) -> tuple[Row, contracts.Faults | None]:
+        """The row, and what in it breaks the contract."""
+        assert self._inputs is not None
+        if raw.problem:
+            raise StreamError(raw.problem)
+        try:
+            row = json.loads(raw.content) if isinstance(raw.content, bytes | str) else raw.content
+        except (ValueError, RecursionError) as error:
+            raise StreamError(f"The message is no JSON: {error}.") from None
+        if not isinstance(row, dict):
+            raise StreamError("The message is no JSON object.")
+        # What else a row has, such as keys and labels, does not concern the model.
+        values = {name: row.get(name) for name in self._job.types}
+        if raw.textual:
+            values = {name: _from_text(value, self._job.types[name], name) for name, value in values.items()}
+        values = {name: None if value != value else value for name, value in values.items()}  # NaN
+        for name in sorted(self._job.required):
+            if values[name] is None:
+                raise StreamError(f"`{name}` is missing, and the model needs it.")
+        arrays = from_rows([values], self._inputs)
+        faults = None if self._contract is None else self._contract.check(arrays)
+        keys = [row.get(name) for name in self._job.keys]
+        named = row.get(ID) or raw.prediction_id
+        if not named:
+            named = "/".join(str(key) for key in keys) if keys and all(key is not None for key in keys) else raw.origin
+        return Row(str(named), values, None if faults is None else faults.of_rows(1)[0]), faults
+
+
+class WriteLog(beam.DoFn):
+    """Groups of results -> files of the payload log. Yields the number of rows of each.
+
+    A group that is tried again writes the same file again, so no row is logged twice.
+    """
+
+    def __init__(self, job: Job) -> None:
+        """Takes where the log is."""
+        super().__init__()
+        self._job = job
+
+    def process(
+        self, element: tuple[int, Iterable[PredictionResult]], window: Any = beam.DoFn.WindowParam
+    ) -> Iterator[int]:
+        """Writes one group."""
+        results: list[Any] = sorted(element[1], key=lambda each: each.example.prediction_id)
+        rows: list[Row] = [each.example for each in results]
+        outputs = {name: np.stack([each.inference[name] for each in results]) for name in results[0].inference}
+        _log(self._job, rows, outputs, window)
+        yield len(results)
+
+
+class WriteRefused(beam.DoFn):
+    """Groups of rows that were refused -> files of the payload log, without an answer. Yields nothing."""
+
+    def __init__(self, job: Job) -> None:
+        """Takes where the log is."""
+        super().__init__()
+        self._job = job
+
+    def process(self, element: tuple[int, Iterable[Row]], window: Any = beam.DoFn.WindowParam) -> None:
+        """Writes one group."""
+        _log(self._job, sorted(element[1], key=lambda each: each.prediction_id), {}, window, refused=True)
+
+
+def _log(job: Job, rows: Sequence[Row], outputs: Mapping[str, np.ndarray], window: Any, refused: bool = False) -> None:
+    """Writes rows and their answers as one file of the payload log."""
+    inputs = _inputs(job)
+    payload = Payload(
+        [each.prediction_id for each in rows],
+        min(float(window.max_timestamp()), time.time()),
+        job.version,
+        inputs.columns,
+        from_rows([each.values for each in rows], inputs),
+        None,
+        dict(outputs),
+        faults=[each.faults for each in rows],
+        refused=refused,
+        caller=_CALLER,
+    )
+    table = payload_log.as_table(payload, job.exclude)
+    content = [(each.prediction_id, sorted(each.values.items())) for each in rows]
+    digest = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+    payload_log.write(Path(job.log), table, f"stream-v{job.version}-{'refused-' if refused else ''}{digest}")
+
+
+def _inputs(job: Job) -> Inputs:
+    return Inputs({name: Column(name, kind, (None, 1)) for name, kind in job.types.items()})
+
+
+class WriteDeadLetters(beam.DoFn):
+    """Groups of dead letters -> files of JSON lines. Yields the number of rows of each."""
+
+    def __init__(self, folder: str) -> None:
+        """Takes where they go."""
+        super().__init__()
+        self._folder = folder
+
+    def process(self, element: tuple[int, Iterable[str]]) -> Iterator[int]:
+        """Writes one group."""
+        letters = sorted(element[1])
+        text = "".join(letter + "\n" for letter in letters)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        target = Path(self._folder) / f"dead-{digest}.jsonl"
+        _replace(target, lambda file: file.write_text(text, encoding="utf-8"))
+        yield len(letters)
+
+
+class Predict(beam.PTransform):
+    """Raw rows -> the payload log and the dead letters; gives the numbers of rows as `rows` and `dead`."""
+
+    def __init__(self, job: Job) -> None:
+        """Takes what the stream needs to know."""
+        super().__init__()
+        self._job = job
+
+    def expand(self, input_or_inputs: Any) -> dict[str, Any]:
+        """Builds the transform."""
+        windows = FixedWindows(self._job.seconds)
+        # Before the inference: it batches rows, and batches of the global window belong to the end of time.
+        windowed = input_or_inputs | "Window" >> beam.WindowInto(windows)
+        checked: Any = windowed | "Check" >> beam.ParDo(Check(self._job)).with_outputs(_DEAD, _REFUSED, main="good")
+        handler = SavedModelHandler(self._job.model, self._job.version)
+        rows = (
+            checked["good"]
+            | "Infer" >> RunInference(handler)
+            | "LogKey" >> beam.WithKeys(_shard_of, self._job.shards)
+            | "LogGroup" >> beam.GroupByKey()
+            | "WriteLog" >> beam.ParDo(WriteLog(self._job))
+        )
+        _ = (
+            checked[_REFUSED]
+            | "RefusedKey" >> beam.WithKeys(0)
+            | "RefusedGroup" >> beam.GroupByKey()
+            | "WriteRefused" >> beam.ParDo(WriteRefused(self._job))
+        )
+        dead = (
+            checked[_DEAD]
+            | "DeadKey" >> beam.WithKeys(0)
+            | "DeadGroup" >> beam.GroupByKey()
+            | "WriteDead" >> beam.ParDo(WriteDeadLetters(self._job.dead_letters))
+        )
+        return {"rows": rows, "dead": dead}
+
+
+class ReadFile(beam.DoFn):
+    """Names of files -> raw rows. A file that cannot be read is one raw row that says so."""
+
+    def process(self, element: str) -> Iterator[Raw]:
+        """Yields the rows of a file."""
+        path = Path(element)
+        try:
+            for row, content in enumerate(_read(path)):
+                yield Raw(content, f"{path.name}:{row}", textual=path.suffix == ".csv")
+        except (OSError, ValueError, csv.Error) as error:
+            reason = " ".join(str(error).split())
+            yield Raw(None, path.name, problem=f"{path.name} cannot be read to its end: {reason}")
+
+
+def message(received: Any) -> Raw:
+    """A message of Pub/Sub as a raw row; its attribute `prediction_id` names it, or else its id does."""
+    attributes = received.attributes or {}
+    return Raw(received.data, received.message_id or "message", attributes.get(ID) or received.message_id)
+
+
+def job(version: Version, settings: Any, dead_letters: Path, seconds: float = 60.0) -> Job:
+    """What a stream needs to know, from the settings and the served version.
+
+    Args:
+        version: that answers.
+        settings: of the project.
+        dead_letters: folder of what cannot be used.
+        seconds: of stream time that go into one file of the log.
+
+    Raises:
+        LoadError: the model is damaged.
+    """
+    loaded = models.load(version.folder, version.number)
+    types = {name: column.dtype for name, column in loaded.inputs.columns.items()}
+    loaded.close()
+    columns = settings.contract().columns
+    nullable = {each.name for each in columns if each.nullable}
+    mode = settings.serving.validation
+    guarded = loaded.contract is not None and mode != "off"
+    return Job(
+        str(version.folder.absolute()),
+        version.number,
+        types,
+        frozenset() if guarded else frozenset(types) - nullable,
+        settings.contract().row_key,
+        settings.payloads,
+        str(dead_letters),
+        settings.serving.payloads.exclude,
+        seconds,
+        contract=loaded.contract.document() if guarded and loaded.contract is not None else None,
+        flags=mode == "flag",
+    )
+
+
+def from_subscription(job: Job, subscription: str, arguments: Sequence[str]) -> None:
+    """Answers the messages of a Pub/Sub subscription until the pipeline is cancelled.
+
+    Args:
+        job: what to do.
+        subscription: ``projects/PROJECT/subscriptions/NAME``.
+        arguments: of the Beam runner.
+    """
+    options = PipelineOptions(list(arguments))
+    options.view_as(StandardOptions).streaming = True
+    with beam.Pipeline(options=options) as pipeline:
+        _ = (
+            pipeline
+            | "Receive" >> ReadFromPubSub(subscription=subscription, with_attributes=True)
+            | "Message" >> beam.Map(message)
+            | Predict(job)
+        )
+
+
+@dataclass
+class Directory:
+    """A directory of arriving files, and which of them are done.
+
+    A file counts as arrived when its size and time did not change between two looks; hidden ones, and those named
+    .part or .tmp, are being written. What is done is remembered in the folder of the dead letters.
+    """
+
+    folder: Path
+    job: Job
+    arguments: Sequence[str]
+    tally: Tally = field(default_factory=Tally)
+
+    def __post_init__(self) -> None:
+        """Reads what was done before."""
+        if not self.folder.is_dir():
+            raise StreamError(f"There is no directory {self.folder}.")
+        name = hashlib.sha256(str(self.folder.absolute()).encode()).hexdigest()[:12]
+        self._memory = Path(self.job.dead_letters) / f".done-{name}.json"
+        try:
+            self._done: dict[str, list[int]] = json.loads(self._memory.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            self._done = {}
+        except (OSError, ValueError) as error:
+            raise StreamError(f"{self._memory} cannot be read: {error}.") from error
+        self._seen: dict[str, list[int]] = {}
+
+    def arrived(self, at_once: bool = False) -> list[str]:
+        """Returns the files that are complete and not done.
+
+        Args:
+            at_once: takes each file for complete; otherwise it must look the same as the last time.
+        """
+        found = {}
+        for path in sorted(self.folder.iterdir()):
+            if path.suffix in SUFFIXES and not path.name.startswith((".", "_")):
+                with contextlib.suppress(FileNotFoundError):
+                    status = path.stat()
+                    found[path.name] = [status.st_size, status.st_mtime_ns]
+        before, self._seen = self._seen, found
+        return [
+            name
+            for name, looks in found.items()
+            if self._done.get(name) != looks and (at_once or before.get(name) == looks)
+        ]
+
+    def answer(self, names: Sequence[str]) -> Tally:
+        """Predicts the rows of files, and remembers that.
+
+        Returns:
+            What these files held.
+
+        Raises:
+            StreamError: the pipeline failed; the files will be tried again.
+        """
+        looks = {name: self._seen[name] for name in names}
+        options = PipelineOptions(list(self.arguments))
+        pipeline = beam.Pipeline(options=options)
+        counted = (
+            pipeline
+            | "Files" >> beam.Create([str(self.folder / name) for name in names])
+            | "Read" >> beam.ParDo(ReadFile())
+            | "Now" >> beam.Map(_stamped)
+            | Predict(self.job)
+        )
+        for name, counts in counted.items():
+            _ = counts | f"Count-{name}" >> beam.Map(_count, name)
+        result = pipeline.run()
+        result.wait_until_finish()
+        found = Tally(files=len(names))
+        for each in result.metrics().query(MetricsFilter().with_namespace("stream"))["counters"]:
+            setattr(found, each.key.metric.name, int(each.result or 0))
+        self._done |= looks
+        memory = json.dumps(self._done)
+        _replace(self._memory, lambda file: file.write_text(memory, encoding="utf-8"))
+        for name in ("files", "rows", "dead"):
+            setattr(self.tally, name, getattr(self.tally, name) + getattr(found, name))
+        return found
+
+    def watch(
+        self,
+        poll_seconds: float,
+        idle_seconds: float | None,
+        on_files: Callable[[Tally], None] = lambda tally: None,
+    ) -> Tally:
+        """Answers files as they arrive.
+
+        Args:
+            poll_seconds: how often to look.
+            idle_seconds: ends after so long without a file; 0: at once, when all that is there is done; None: never.
+            on_files: is told of each group of files.
+
+        Returns:
+            What all of them held.
+        """
+        last = time.monotonic()
+        while True:
+            if names := self.arrived(at_once=idle_seconds == 0):
+                on_files(self.answer(names))
+                last = time.monotonic()
+            elif idle_seconds is not None and time.monotonic() - last >= idle_seconds:
+                return self.tally
+            else:
+                time.sleep(poll_seconds)
+
+
+def _shard_of(result: PredictionResult, shards: int) -> int:
+    return zlib.crc32(result.example.prediction_id.encode()) % shards
+
+
+def _count(number: int, name: str) -> None:
+    Metrics.counter("stream", name).inc(number)
+
+
+def _stamped(raw: Raw) -> Any:
+    return beam.window.TimestampedValue(raw, time.time())
+
+
+def _read(path: Path) -> Iterator[Any]:
+    """The rows of a file: JSON texts, or dicts; of CSV, with texts as values."""
+    if path.suffix == ".jsonl":
+        with path.open("rb") as lines:
+            yield from (line for line in lines if line.strip())
+    elif path.suffix == ".csv":
+        with path.open(encoding="utf-8", newline="") as lines:
+            yield from csv.DictReader(lines)
+    else:
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=4096):
+                yield from batch.to_pylist()
+
+
+def _from_text(value: Any, kind: str, name: str) -> Any:
+    if value is None or value == "" or kind == "string":
+        return value or None
+    try:
+        return int(value) if kind == "int64" else float(value)
+    except ValueError:
+        raise StreamError(f"`{name}` is {str(value)[:50]!r}, and {kind} is needed.") from None
+
+
+def _replace(target: Path, write: Callable[[Path], Any]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        write(temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)

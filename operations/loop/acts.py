@@ -1,0 +1,135 @@
+"""What the loop does about a decision of the monitor, once, however often it is killed.
+
+An act is kept in ML Metadata when it is done, as `flightdeck.Act` under the name of the decision. A process that was
+killed before that leaves what it did itself: the registry records a rollback before and after it makes a version, and a
+span bears its mark. So the next process looks at what there is, does what is missing, and keeps the act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import ml_metadata
+from pydantic import BaseModel, ConfigDict
+
+from ledger.executions import Executions
+from operations.alerts.alert import Alert
+from operations.loop.messages import sentence
+from operations.monitoring import quarantine
+from operations.monitoring.policy import Decision
+from operations.registry import Registry
+from pipeline.settings import Settings
+
+ACT = "flightdeck.Act"
+Outcome = Literal["done", "proposed", "passed over"]
+
+
+class Act(BaseModel):
+    """What became of a decision.
+
+    Attributes:
+        decision: the window and the version that it is about, as ``WINDOW/VERSION``.
+        action: that it asked for.
+        outcome: ``proposed`` to a person; ``passed over`` if there was nothing to be done any more.
+        text: one sentence.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    decision: str
+    action: str
+    outcome: Outcome
+    text: str
+
+
+class Acts:
+    """The acts of one pipeline."""
+
+    def __init__(self, settings: Settings, store: ml_metadata.MetadataStore) -> None:
+        """Works on an open store."""
+        self._settings = settings
+        self._kept = Executions(store, settings.use_case.name)
+
+    def carry_out(self, decision: Decision, alert: Callable[[Alert], object]) -> Act | None:
+        """Does what a decision asks for, or below level 2 proposes it to people.
+
+        Args:
+            decision: of the monitor.
+            alert: takes alerts.
+
+        Returns:
+            What was done; None if the decision asks for nothing of this kind, or was carried out before.
+
+        Raises:
+            ValueError: of ours, if it cannot be done now. It is tried again in the next round.
+        """
+        if decision.action not in ("roll back", "quarantine"):
+            return None
+        name = f"{decision.window}/{decision.version}"
+        if self._kept.get(ACT, name, Act) is not None:
+            return None
+        outcome, text = self._roll_back(decision) if decision.action == "roll back" else self._quarantine(decision)
+        act = Act(decision=name, action=decision.action, outcome=outcome, text=text)
+        if outcome != "passed over":
+            # People first: told twice is better than not at all, and the outbox takes the same alert once.
+            alert(self._alert(act, decision))
+        self._kept.keep(ACT, name, act, once=True)
+        return act
+
+    def all(self) -> list[Act]:
+        """Every act, oldest first."""
+        return self._kept.all(ACT, Act)
+
+    def _roll_back(self, decision: Decision) -> tuple[Outcome, str]:
+        registry = Registry(self._settings)
+        reason = f"{decision.window}: {_why(decision)}"
+        served = registry.served()
+        if str(served.number) != decision.version:
+            return _left(registry, decision, reason)
+        earlier = registry.previous()
+        if earlier is None:
+            return "proposed", f"version {served.number} should be rolled back, and there is no earlier blessed model"
+        if self._settings.continuous.level < 2:
+            return "proposed", (
+                f"version {served.number} should be rolled back to {earlier.number}: "
+                f"flightdeck models rollback --to {earlier.number} --reason '{decision.window}'"
+            )
+        change = registry.rollback(earlier.number, reason)
+        return "done", f"version {served.number} is rolled back to {earlier.number}, as {change.version.number}"
+
+    def _quarantine(self, decision: Decision) -> tuple[Outcome, str]:
+        spans = ", ".join(map(str, decision.spans))
+        if not decision.spans:
+            return "passed over", "no rows of the window have come with a span, so there is nothing to keep from runs"
+        if self._settings.continuous.level < 2:
+            commands = "; ".join(f"flightdeck data quarantine {each} --reason '...'" for each in decision.spans)
+            return "proposed", f"span {spans} should be kept from runs: {commands}"
+        for each in decision.spans:
+            quarantine.quarantine(self._settings, each, f"{decision.window}: {_why(decision)}", who="flightdeck watch")
+        return "done", f"span {spans} is in quarantine, and no run learns from it"
+
+    def _alert(self, act: Act, decision: Decision) -> Alert:
+        name = self._settings.use_case.name
+        how = "done" if act.outcome == "done" else "asked for"
+        return Alert(
+            key=f"{name}/act/{act.decision}/{act.action}"[:200],
+            severity="critical" if act.action == "roll back" or act.outcome == "proposed" else "warning",
+            title=f"{name}: {act.action} {how}, after {decision.window}"[:200],
+            text=f"{sentence(act.text)} {sentence(_why(decision))}",
+            source="watch",
+            facts={"window": decision.window, "version": decision.version, "action": act.action},
+        )
+
+
+def _left(registry: Registry, decision: Decision, reason: str) -> tuple[Outcome, str]:
+    """What to say of a version that is not served any more: perhaps this act was killed after it had rolled back."""
+    by = next((each.rolled_back_by for each in registry.versions() if str(each.number) == decision.version), None)
+    if by is not None and registry.version(by).reason == reason:
+        return "done", f"version {decision.version} is rolled back to {registry.version(by).restores}, as {by}"
+    return "passed over", f"version {decision.version} is served no more, so it is not rolled back"
+
+
+def _why(decision: Decision) -> str:
+    """The reasons that asked for the action, in words."""
+    return "; ".join(each.text for each in decision.reasons if each.action == decision.action)

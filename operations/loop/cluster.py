@@ -1,0 +1,122 @@
+"""Runs on Kubeflow: submitted through its API, and looked after in later rounds, perhaps by other processes."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import ml_metadata
+
+from ledger.recorder import Recorder
+from operations.delivery import kubeflow_ended
+from operations.delivery.compiled_pipeline import CompiledPipeline
+from operations.delivery.kubeflow import KubeflowError, KubeflowPipelines, NotFoundError, UnreachableError
+from operations.loop.queue import Batch
+from operations.loop.runs import Result, pushes, result_of
+from operations.loop.seen import History
+from pipeline.settings import Push, Settings
+
+_WHO = "flightdeck watch"
+
+
+class KubeflowRuns:
+    """The one run that goes on at a server of Kubeflow Pipelines."""
+
+    def __init__(self, settings: Settings, store: ml_metadata.MetadataStore, token: str | None) -> None:
+        """Asks the server nothing yet.
+
+        Args:
+            settings: with a section `kubeflow`.
+            store: the metadata store that the runs use, open.
+            token: for the server, if it wants one.
+
+        Raises:
+            KubeflowError: the settings do not say where the server is.
+        """
+        cluster = settings.kubeflow
+        if cluster is None or not cluster.endpoint:
+            raise KubeflowError(
+                "continuous.runner is kubeflow, so kubeflow.endpoint must be the address of the KFP API; "
+                "use --config config/kubeflow.yaml."
+            )
+        self._settings, self._cluster, self._store = settings, cluster, store
+        self._history = History(store, settings.use_case.name)
+        self._client = KubeflowPipelines(cluster.endpoint, cluster.namespace, token)
+
+    def busy(self) -> str | None:
+        """Nobody: runs of a cluster do not hold a workspace.
+
+        Raises:
+            KubeflowError: there is no server to send a run to.
+        """
+        self._client.check()
+        return None
+
+    def start(self, batch: Batch, settings: Settings) -> str | None:
+        """Submits a run, compiled from the settings and the code of this process.
+
+        Returns:
+            The server's id, by which ML Metadata knows the run too; None if the server has not answered. Whether it
+            took the run is then to be seen.
+
+        Raises:
+            KubeflowError: the server refuses.
+            SettingsError: the settings do not fit a cluster.
+        """
+        compiled = _compiled(settings.model_copy(update={"push": _push(settings)}))
+        experiment = self._client.experiment(self._cluster.experiment or settings.use_case.name)
+        arguments = {"submitted_by": _WHO}
+        try:
+            run = self._client.submit(
+                compiled.specification, self._name(batch), experiment, arguments, self._cluster.service_account
+            )
+        except UnreachableError:
+            return None
+        self._say_why(batch, run.run_id)
+        return run.run_id
+
+    def result(self, batch: Batch) -> Result | None:
+        """What came of the run; None while it goes on.
+
+        Raises:
+            KubeflowError: nobody answers.
+        """
+        try:
+            run = self._client.run(batch.reference or self._name(batch))
+        except NotFoundError:
+            return Result("killed", "it was never submitted, or the server has forgotten it", batch.run_id)
+        if batch.reference is None:  # whoever submitted it was killed before it could say so
+            self._say_why(batch, run.run_id)
+        if not run.finished:
+            return None
+        record = self._history.record(run.run_id)
+        found = None if record is None else result_of(record)
+        if found is not None and (found.ended or run.state != "SUCCEEDED"):
+            return found
+        kubeflow_ended.end(self._store, run)
+        return Result("failed", run.error or f"it is {run.state}, and has no verdict on its model", run.run_id)
+
+    def stop(self, batch: Batch) -> bool:
+        """Leaves the run alone: it goes on without this process."""
+        return False
+
+    def _say_why(self, batch: Batch, run_id: str) -> None:
+        """Its own tasks complete the record, and leave this as it is."""
+        Recorder(self._store).write(run_id, triggers=batch.reasons)
+
+    def _name(self, batch: Batch) -> str:
+        """By which a process that comes after a kill finds what was submitted."""
+        return f"{self._settings.use_case.name} {batch.run_id}"
+
+
+def _push(settings: Settings) -> Push:
+    return settings.push.model_copy(update={"enabled": pushes(settings)})
+
+
+def _compiled(settings: Settings) -> CompiledPipeline:
+    from pipeline.runners import kubeflow
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "pipeline.yaml"
+        kubeflow.compile_pipeline(settings, file)
+        return CompiledPipeline.load(file)

@@ -1,0 +1,130 @@
+"""Runs on this machine: `flightdeck run` in a process of its own, whose memory is given back when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import ml_metadata
+
+from operations.loop.queue import Batch
+from operations.loop.runs import Result, StartError, pushes, result_of
+from operations.loop.seen import History
+from pipeline import workspace
+from pipeline.settings import Settings
+
+_PROJECT = Path(__file__).resolve().parents[2]
+# How long a run has to remove what it has half written.
+_GRACE_SECONDS = 60.0
+_LOOK_SECONDS = 0.5
+
+
+class LocalRuns:
+    """The one run that goes on here."""
+
+    def __init__(self, settings: Settings, store: ml_metadata.MetadataStore, arguments: Sequence[str]) -> None:
+        """Runs nothing yet.
+
+        Args:
+            settings: of the workspace.
+            store: an open metadata store.
+            arguments: of `flightdeck run`, that lead to the settings: ``--config FILE --set KEY=VALUE``.
+        """
+        self._settings, self._arguments = settings, list(arguments)
+        self._history = History(store, settings.use_case.name)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def busy(self) -> str | None:
+        """Who holds the workspace."""
+        return workspace.holder(self._settings)
+
+    def start(self, batch: Batch, settings: Settings) -> str | None:
+        """Begins a run, which ends when this process does.
+
+        Raises:
+            StartError: there is no process for it.
+        """
+        log = self._log(batch)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "flightdeck", "run", *self._arguments, "--json"]
+        command += [] if pushes(settings) else ["--set", "push.enabled=false"]
+        command += ["--run-id", batch.run_id, "--parent-process", str(os.getpid())]
+        for key, reason in batch.reasons.items():
+            command += ["--because", f"{key}={reason}"]
+        paths = os.pathsep.join([str(_PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        try:
+            with log.open("ab") as output:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env={**os.environ, "PYTHONPATH": paths},
+                    # A Ctrl-C is for the loop, which ends its run itself.
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise StartError(f"`flightdeck run` cannot be started: {error.strerror}.") from error
+        return None
+
+    def result(self, batch: Batch) -> Result | None:
+        """What came of the run; None while it goes on."""
+        if self._process is not None and self._process.poll() is None:
+            return None
+        code = None if self._process is None else self._process.returncode
+        record = self._history.record(batch.run_id)
+        found = None if record is None else result_of(record)
+        if found is None and code is None and self.busy():
+            # Another process began it, and went away; it may not have noticed yet.
+            return None
+        self._process = None
+        if found is not None:
+            return found
+        if code is None or code < 0:
+            return Result("killed", "its process was killed", batch.run_id)
+        return Result("failed", self._last_line(batch) or f"it ended with exit code {code}", batch.run_id)
+
+    def stop(self, batch: Batch) -> bool:
+        """Interrupts the run, and waits until it has removed what is half written."""
+        if self._process is None:
+            return False
+        self._process.terminate()
+        try:
+            self._process.wait(_GRACE_SECONDS)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            self._process.kill()
+            self._process.wait()
+        return True
+
+    def _log(self, batch: Batch) -> Path:
+        return Path(self._settings.workspace) / "continuous" / "runs" / f"{batch.run_id}.log"
+
+    def _last_line(self, batch: Batch) -> str:
+        """What a run that never had a record said: one sentence on standard error."""
+        with contextlib.suppress(OSError):
+            lines = self._log(batch).read_text(errors="replace").strip().splitlines()
+            return lines[-1][:500] if lines else ""
+        return ""
+
+
+def stop_with(parent: int) -> None:
+    """Ends this process when its parent has gone, also if that was killed and could not say so.
+
+    As a person would, with SIGTERM, so that what is half written is removed; and for certain a minute later.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

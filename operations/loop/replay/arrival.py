@@ -1,0 +1,108 @@
+"""The data of a month: its requests as they come, and its rows with labels as they arrive."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from operations.loop.replay.plan import Plan, ReplayError, of
+from pipeline.settings import Settings
+from pipeline.settings_file import resolve
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROW_GROUP_ROWS = 16_384
+
+
+def folder_of(spans: Path, span: int) -> Path:
+    """The folder of a span."""
+    return spans / f"span-{span:03d}"
+
+
+def truth(source: Path, span: int) -> pa.Table:
+    """The rows of a span as they are.
+
+    Raises:
+        ReplayError: they are not there, or not Parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = sorted(folder_of(source, span).glob("[!._]*.parquet"))
+    if not files:
+        raise ReplayError(f"Span {span} is not in {source}; prepare the data with: flightdeck data prepare")
+    try:
+        return pa.concat_tables([pq.ParquetFile(file).read() for file in files])
+    except (OSError, pa.ArrowException) as error:
+        raise ReplayError(f"Span {span} in {source} cannot be read: {error}") from None
+
+
+def rows_of(source: Path, span: int) -> int:
+    """How many rows a span has."""
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(file).num_rows for file in folder_of(source, span).glob("[!._]*.parquet"))
+
+
+def requests(settings: Settings, plan: Plan, source: Path, span: int) -> pa.Table:
+    """The requests of a span in the order in which they come, with the fault if they show it.
+
+    Args:
+        settings: say by which column they are ordered, and which fault is which.
+        plan: which span has a fault.
+        source: the folder of the spans as they are.
+        span: its number.
+    """
+    rows = truth(source, span).sort_by([(of(settings).order, "ascending")])
+    fault = plan.fault_of(settings, span)
+    return resolve(fault.function)(rows, span) if fault is not None and fault.requests else rows
+
+
+def arrive(settings: Settings, plan: Plan, source: Path, span: int) -> Path:
+    """Lets a span arrive in the folder of spans of a level, whole, with its fault if it has one.
+
+    Args:
+        settings: of the level.
+        plan: which span has a fault.
+        source: the folder of the spans as they are.
+        span: its number.
+
+    Returns:
+        Its folder; one that has arrived already is left alone.
+    """
+    import pyarrow.parquet as pq
+
+    target = folder_of(Path(settings.spans), span)
+    if target.is_dir():
+        return target
+    # Outside of the folder of spans, but on the same file system: it appears there in one step.
+    staged = Path(settings.workspace) / "arriving" / target.name
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fault = plan.fault_of(settings, span)
+    if fault is None:
+        for file in sorted(folder_of(source, span).glob("[!._]*.parquet")):
+            shutil.copyfile(file, staged / file.name)
+    else:
+        rows = resolve(fault.function)(truth(source, span), span)
+        pq.write_table(rows, staged / "rows.parquet", row_group_size=_ROW_GROUP_ROWS, compression="zstd")
+    for file in staged.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    staged.rename(target)
+    return target
+
+
+def fingerprint(source: Path, spans: list[int]) -> str:
+    """16 digits of a digest of the files of some spans."""
+    total = hashlib.sha256()
+    for span in spans:
+        for file in sorted(folder_of(source, span).glob("[!._]*.parquet")):
+            with file.open("rb") as stream:
+                total.update(f"{span}/{file.name}/{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()[:16]

@@ -1,0 +1,66 @@
+"""The plot of a replay, as a file that any browser and any README shows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from operations.loop.replay.result import Interval, Result
+
+FILE = "replay.svg"
+_METRICS = {"auc": "AUC", "log_loss": "log loss", "calibration": "mean prediction / mean label"}
+
+
+def draw(result: Result, root: Path) -> Path:
+    """Draws AUC, log loss and calibration by month and level, with 95 % intervals, into `FILE` of a folder.
+
+    Args:
+        result: of a replay.
+        root: the folder.
+
+    Returns:
+        The file.
+    """
+    import altair as alt
+
+    points = [
+        {
+            "month": month.month,
+            "level": f"level {level.level}: {level.name}",
+            "metric": metric,
+            "value": number.value,
+            "low": number.low,
+            "high": number.high,
+            "fault": month.fault or "",
+        }
+        for level in result.levels
+        for month in level.months
+        for metric in _METRICS
+        if (number := _of(month, metric)).value is not None
+    ]
+    charts = []
+    for metric, title in _METRICS.items():
+        base = alt.Chart(alt.Data(values=[each for each in points if each["metric"] == metric])).encode(
+            x=alt.X("month:O", title=None, axis=alt.Axis(labelAngle=0)),
+            color=alt.Color("level:N", title=None, legend=alt.Legend(orient="bottom", columns=1, labelLimit=600)),
+        )
+        scale = alt.Scale(zero=False)
+        band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=title, scale=scale), y2=alt.Y2("high:Q"))
+        line = base.mark_line(point=True).encode(y=alt.Y("value:Q", scale=scale))
+        layers = [band, line]
+        if result.fault:
+            mark = alt.Chart(alt.Data(values=[each for each in points if each["metric"] == metric and each["fault"]]))
+            layers.append(mark.mark_rule(strokeDash=[4, 4]).encode(x="month:O"))
+        charts.append(alt.layer(*layers).properties(width=720, height=180))
+    heading = f"Replay {result.name}: {result.first} to {result.last}" + (
+        f", with the fault {result.fault}" if result.fault else ""
+    )
+    chart = alt.vconcat(*charts).properties(title=heading)
+    file, staged = root / FILE, root / f".{os.getpid()}-{FILE}"
+    chart.save(str(staged), format="svg")
+    staged.replace(file)
+    return file
+
+
+def _of(month, metric: str) -> Interval:
+    return getattr(month, metric)

@@ -1,0 +1,117 @@
+"""Plays a replay: one process per level, watched until all have ended. Imports neither TensorFlow nor TFX."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from operations.loop.replay.plan import Plan, ReplayError
+from operations.loop.replay.steps import Step
+from pipeline import whole_file
+from pipeline.settings import Settings
+
+_PROJECT = Path(__file__).resolve().parents[3]
+_LOOK_SECONDS = 0.3
+Listener = Callable[[int, Step], None]
+
+
+def keep_settings(root: Path, settings: Settings) -> None:
+    """Writes the settings that all levels share beside the plan, for their processes."""
+    whole_file.write(root / "settings.json", json.dumps(settings.document(), indent=2))
+
+
+def play(root: Path, plan: Plan, parallel: int, listener: Listener) -> None:
+    """Plays all levels of a plan, from wherever each was left.
+
+    Whatever ends this process ends those of the levels too; each goes on with the next call.
+
+    Args:
+        root: the folder of the replay, with its plan and settings.
+        plan: what to play.
+        parallel: how many levels at the same time.
+        listener: is told of each step that a level has done.
+
+    Raises:
+        ReplayError: a level cannot go on; the text says why, and where its log is.
+    """
+    told: SimpleQueue[tuple[int, Step]] = SimpleQueue()
+    # The longest first: level 0 trains once.
+    waiting, running = sorted(plan.levels, reverse=True), {}
+    with _ended_together(running):
+        while waiting or running:
+            while waiting and len(running) < parallel:
+                level = waiting.pop(0)
+                running[level] = _start(root, level, told)
+            _hear(told, listener)
+            for level, process in list(running.items()):
+                if process.poll() is not None:
+                    _hear(told, listener)
+                    del running[level]
+                    _check(root, level, process.returncode)
+
+
+def log_of(root: Path, level: int) -> Path:
+    """The log of a level's process."""
+    return root / f"level-{level}.log"
+
+
+def _start(root: Path, level: int, told: SimpleQueue[tuple[int, Step]]) -> subprocess.Popen[bytes]:
+    read, write = os.pipe()
+    paths = os.pathsep.join([str(_PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "operations.loop.replay.worker", "--root", str(root), "--level", str(level)]
+    try:
+        with log_of(root, level).open("ab") as log:
+            process = subprocess.Popen(
+                [*command, "--events", str(write), "--parent-process", str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(write,),
+                env={**os.environ, "PYTHONPATH": paths},
+                start_new_session=True,  # Ctrl-C is for this process, which ends the others
+            )
+    finally:
+        os.close(write)
+
+    def listen() -> None:
+        with os.fdopen(read, encoding="utf-8") as lines:
+            for line in lines:
+                told.put((level, Step.model_validate_json(line)))
+
+    threading.Thread(target=listen, daemon=True).start()
+    return process
+
+
+def _hear(told: SimpleQueue[tuple[int, Step]], listener: Listener) -> None:
+    with contextlib.suppress(Empty):
+        listener(*told.get(timeout=_LOOK_SECONDS))
+        while True:
+            listener(*told.get_nowait())
+
+
+def _check(root: Path, level: int, code: int) -> None:
+    if code == 0:
+        return
+    log = log_of(root, level)
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    said = lines[-1] if code == 2 and lines else f"its process ended with {code}; run the same command to go on."
+    raise ReplayError(f"Level {level} cannot go on: {said} Its log: {log}")
+
+
+@contextlib.contextmanager
+def _ended_together(running: dict[int, subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Kills what still runs at the end: a level can be killed at any moment."""
+    try:
+        yield
+    finally:
+        for process in running.values():
+            process.kill()
+        for process in running.values():
+            process.wait()

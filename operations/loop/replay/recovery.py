@@ -1,0 +1,86 @@
+"""What a level made of the fault that was injected: when it noticed, what it did, and when nothing was left of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from operations.loop.replay.plan import Plan, month_of, of
+from operations.loop.replay.result import FaultOutcome, Month
+from operations.loop.replay.steps import Step
+from operations.monitoring.policy import Decision
+from operations.monitoring.served import Period
+from operations.monitoring.signals import Window
+from pipeline.settings import Settings
+
+_DAY_SECONDS = 86_400
+
+
+def outcome(
+    settings: Settings,
+    plan: Plan,
+    done: Sequence[Step],
+    decisions: Sequence[Decision],
+    windows: Sequence[Window],
+    months: Sequence[Month],
+) -> FaultOutcome | None:
+    """What became of the fault; None if none was injected.
+
+    Args:
+        settings: of the level.
+        plan: says which fault, and where.
+        done: the steps of the level.
+        decisions: of its monitor.
+        windows: what its monitor saw.
+        months: what it served.
+    """
+    if plan.fault is None or plan.fault_span is None:
+        return None
+    fault, period = of(settings).faults[plan.fault], month_of(of(settings), plan.fault_span)
+    because = [each for each in decisions if each.of == period.name and _about(each, fault.column)]
+    noticed = min(because, key=lambda each: each.when, default=None)
+    within = noticed is not None and noticed.when <= period.end
+    named = any(
+        each.exceeded and each.subject == fault.column
+        for window in windows
+        if window.name == period.name
+        for each in window.signals
+    )
+    recovered = _recovered(plan, period, fault.requests, done)
+    return FaultOutcome(
+        fault=plan.fault,
+        column=fault.column,
+        month=f"{period.begin:%Y-%m}",
+        detected_after_days=None if noticed is None else _days(period, noticed.when),
+        within_month=within,
+        named=named and noticed is not None,
+        action=None if noticed is None else noticed.action,
+        recovered_after_days=None if recovered is None else _days(period, recovered),
+        log_loss_in_month=next((each.log_loss.value for each in months if each.span == plan.fault_span), None),
+    )
+
+
+def _about(decision: Decision, column: str) -> bool:
+    return any(each.action != "none" and column in each.subjects for each in decision.reasons)
+
+
+def _recovered(plan: Plan, period: Period, requests: bool, done: Sequence[Step]) -> datetime | None:
+    """From when on neither the requests nor the model that answered them had anything of the fault."""
+    learned = {
+        each.facts["run"]: plan.fault_span in each.facts["spans"].get("train", ())
+        for each in done
+        if each.kind == "training"
+    }
+    answered = [each for each in done if each.kind == "serving" and each.facts["rows"]]
+    bad = [index for index, each in enumerate(answered) if learned.get(each.facts["run"], False)]
+    last = period.end if requests else period.begin
+    if not bad:
+        return last
+    if bad[-1] + 1 >= len(answered):
+        return None  # it is still served at the end
+    after = answered[bad[-1] + 1].facts["from"]
+    return max(last, datetime.fromtimestamp(after, tz=period.end.tzinfo))
+
+
+def _days(period: Period, moment: datetime) -> float:
+    return round((moment - period.begin).total_seconds() / _DAY_SECONDS, 2)

@@ -1,0 +1,99 @@
+"""The steps of a level that are done, in ML Metadata, so that a replay that was killed goes on where it was.
+
+A step is recorded after its work, under a name of its own. Its work is such that doing it again changes nothing; so a
+kill between the two costs time, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import ml_metadata
+from pydantic import BaseModel, ConfigDict
+
+from ledger.executions import Executions
+
+STEP = "flightdeck.ReplayStep"
+
+
+class Step(BaseModel):
+    """A step that is done.
+
+    Attributes:
+        name: such as ``2013-07/train``; steps of one level have different names.
+        kind: serving, monitoring, training, deploying.
+        when: by the simulated clock.
+        wall_seconds: that it took; of a step that was killed and done again, the last time.
+        cpu_seconds: of all processors, child processes included.
+        facts: what came of it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    kind: str
+    when: datetime
+    wall_seconds: float
+    cpu_seconds: float
+    facts: dict[str, Any]
+
+
+class Steps:
+    """The steps of one level."""
+
+    def __init__(
+        self, store: ml_metadata.MetadataStore, pipeline: str, tell: Callable[[Step], None] = lambda step: None
+    ) -> None:
+        """Reads what is done.
+
+        Args:
+            store: an open store of the level's workspace.
+            pipeline: its name.
+            tell: is told of each step that is done now.
+        """
+        self._kept, self._tell = Executions(store, pipeline), tell
+        self._done = {each.name: each for each in read(store, pipeline)}
+
+    def once(self, name: str, kind: str, when: datetime, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Does a step, unless it is done.
+
+        Args:
+            name: of the step.
+            kind: of its work.
+            when: by the simulated clock.
+            work: may be done again after a kill; returns what came of it, in types that JSON has.
+
+        Returns:
+            What came of it, now or then.
+        """
+        if name in self._done:
+            return self._done[name].facts
+        began, used = time.monotonic(), _cpu_seconds()
+        facts = work()
+        step = Step(
+            name=name,
+            kind=kind,
+            when=when,
+            wall_seconds=round(time.monotonic() - began, 3),
+            cpu_seconds=round(_cpu_seconds() - used, 3),
+            facts=json.loads(json.dumps(facts)),
+        )
+        self._kept.keep(STEP, step.name, step, once=True)
+        self._done[name] = step
+        self._tell(step)
+        return step.facts
+
+
+def read(store: ml_metadata.MetadataStore, pipeline: str) -> list[Step]:
+    """The steps that are done, in their order."""
+    return Executions(store, pipeline).all(STEP, Step)
+
+
+def _cpu_seconds() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)

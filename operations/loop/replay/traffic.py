@@ -1,0 +1,125 @@
+"""Answers the requests of a month with a version, and logs them as the service would have."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from operations.monitoring.served import Period
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+_BATCH_ROWS = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Answering:
+    """A version that answers.
+
+    Attributes:
+        number: of the version; that of a version on trial is its Model's.
+        folder: of its SavedModel.
+        shadow: whether nobody but the log sees its answers.
+    """
+
+    number: int
+    folder: Path
+    shadow: bool = False
+
+
+def times(period: Period, rows: int) -> np.ndarray:
+    """When each of the requests of a month comes: evenly spread, seconds since the epoch, float64 [rows]."""
+    import numpy as np
+
+    begin, end = period.begin.timestamp(), period.end.timestamp()
+    # To the microsecond, as the log keeps them; the last one still lies within the month.
+    return np.floor((begin + (end - begin) * np.arange(rows) / max(rows, 1)) * 1e6) / 1e6
+
+
+def answer(
+    settings: Settings,
+    requests: pa.Table,
+    at: np.ndarray,
+    versions: Sequence[Answering],
+    name: str,
+) -> int:
+    """Answers requests, and writes the log: one file per version, replaced if it is there.
+
+    Each row is a request of its own. As the service does, it checks them by the contract of the served version.
+
+    Args:
+        settings: of the level; `serving.validation` says what becomes of rows that break the contract.
+        requests: in the columns of the contract.
+        at: when each comes, seconds since the epoch [rows].
+        versions: that answer each of them; the served one first.
+        name: of the files; unique for these requests.
+
+    Returns:
+        How many requests there were.
+    """
+    import numpy as np
+
+    from operations.inference import model as models
+    from operations.inference import payload_log
+
+    if not requests.num_rows:
+        return 0
+    contract = settings.contract()
+    ids = _ids(requests, contract.row_key)
+    mode, marks = settings.serving.validation, None
+    for each in versions:
+        model = models.load(each.folder, each.number)
+        try:
+            columns = _arrays(requests.select(list(model.inputs.names)))
+            if not each.shadow and mode != "off" and model.contract is not None:
+                faults = model.contract.check(columns)
+                marks = None if faults is None else faults.of_rows(requests.num_rows)
+            refused = np.array([mark is not None for mark in marks]) if marks and mode == "refuse" else False
+            parts = [
+                model.predict({column: values[start : start + _BATCH_ROWS] for column, values in columns.items()})
+                for start in range(0, requests.num_rows, _BATCH_ROWS)
+            ]
+            payload = payload_log.Payload(
+                ids,
+                at,
+                each.number,
+                model.inputs.columns,
+                columns,
+                None,
+                {output: _joined([part[output] for part in parts]) for output in parts[0]},
+                shadow=each.shadow,
+                faults=marks,
+                refused=refused,
+                caller="replay",
+            )
+        finally:
+            model.close()
+        table = payload_log.as_table(payload, settings.serving.payloads.exclude)
+        payload_log.write(Path(settings.payloads), table, f"{name}{'-shadow' if each.shadow else ''}")
+    return requests.num_rows
+
+
+def _ids(rows: pa.Table, keys: Sequence[str]) -> list[str]:
+    """The ids of the predictions: see `data.contract.Contract.row_key`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.binary_join_element_wise(*[rows[key].cast(pa.string()) for key in keys], "/").to_pylist()
+
+
+def _arrays(rows: pa.Table) -> dict[str, np.ndarray]:
+    from operations.inference.batch_prediction import to_arrays
+
+    (batch,) = rows.combine_chunks().to_batches()
+    return to_arrays(batch)
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    import numpy as np
+
+    return np.concatenate(parts)

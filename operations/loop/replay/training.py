@@ -1,0 +1,84 @@
+"""One run of the pipeline in a replay: named after its month, so that a replay that was killed goes on with it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ml_metadata
+
+from operations.loop.replay.plan import ReplayError
+from pipeline import killed_runs, store
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.node import NodeOutcome
+
+
+def train(settings: Settings, reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, Any]:
+    """Runs the pipeline, or goes on with a run of that name that was killed: what it has finished is not done again.
+
+    Args:
+        settings: of the level; `data.window` says what it learns from.
+        reader: an open store of the same workspace.
+        run_id: its name.
+
+    Returns:
+        outcome, reasons, spans by split, rows by split, metrics, and of a trained model its id and `digest`.
+
+    Raises:
+        ReplayError: it was asked to stop.
+    """
+    from pipeline import definition
+    from pipeline.runners import recorded
+
+    killed_runs.close(reader, settings)
+    # Also of one that was interrupted: TFX goes on with the same executions, and so with their folders.
+    killed_runs.remove_unfinished(reader, settings, run_id)
+    outcome, record = recorded.run(
+        definition.create_pipeline(settings), run_id, settings, store.connection(settings), _Unheard()
+    )
+    if outcome.failure and (outcome.failure.error or "").startswith("interrupted"):
+        raise ReplayError("The replay was asked to stop.")
+    return {
+        "run": run_id,
+        "outcome": record.outcome,
+        "reasons": list(record.reasons),
+        "spans": record.spans,
+        "rows": record.rows,
+        "metrics": record.metrics,
+        "model": record.model_id,
+        "digest": None if record.model_id is None else weights(saved_model(reader, record.model_id)),
+    }
+
+
+def saved_model(reader: ml_metadata.MetadataStore, model_id: int) -> Path:
+    """The folder of a trained model, as servers load it.
+
+    Raises:
+        ReplayError: there is no such model.
+    """
+    found = reader.get_artifacts_by_id([model_id])
+    if not found:
+        raise ReplayError(f"ML Metadata does not know the model {model_id}.")
+    return Path(found[0].uri) / "Format-Serving"
+
+
+def weights(folder: Path) -> str:
+    """16 digits of the digest of a SavedModel's variables: the same for the same training."""
+    total = hashlib.sha256()
+    for file in sorted((folder / "variables").glob("variables.data-*")):
+        with file.open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()[:16]
+
+
+class _Unheard:
+    """A listener that says nothing: a replay reports whole runs."""
+
+    def started(self, node_id: str) -> None:
+        """Nothing."""
+
+    def finished(self, outcome: NodeOutcome) -> None:
+        """Nothing."""

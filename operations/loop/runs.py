@@ -1,0 +1,96 @@
+"""What a run that the loop started came to, wherever it ran."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+from ledger.run_record import RunRecord
+from operations.loop.queue import Batch
+from pipeline.settings import Settings
+
+# Of a record whose run came to its end.
+_ENDED = ("pushed", "blessed", "not blessed", "done")
+_STOPPED = "interrupted"
+
+
+class StartError(ValueError):
+    """A run cannot be begun; the text says why. It is tried again, as one that failed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a run came to.
+
+    Attributes:
+        outcome: ``pushed``, ``blessed``, ``not blessed`` or ``done``; ``failed``; or ``killed``, if its process went
+            away without a word.
+        detail: why, in words; of a pushed one, the version.
+        run_id: its name in ML Metadata.
+        version: that it pushed.
+    """
+
+    outcome: str
+    detail: str
+    run_id: str
+    version: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it came to its end, whatever it said of the model."""
+        return self.outcome in _ENDED
+
+
+class Runner(Protocol):
+    """Where runs go. One goes on at a time."""
+
+    def busy(self) -> str | None:
+        """Who else is running now, so that a run has to wait; None if nobody is."""
+        ...
+
+    def start(self, batch: Batch, settings: Settings) -> str | None:
+        """Begins a run.
+
+        Args:
+            batch: which, and why.
+            settings: of the run.
+
+        Returns:
+            What the place where it runs calls it, if it has a name of its own there.
+
+        Raises:
+            ValueError: of ours, if it cannot be begun.
+        """
+        ...
+
+    def result(self, batch: Batch) -> Result | None:
+        """What came of a run, also of one that another process began; None while it goes on.
+
+        Raises:
+            ValueError: of ours, if nobody can tell now.
+        """
+        ...
+
+    def stop(self, batch: Batch) -> bool:
+        """Ends the run, if it would not go on without this process; whether it has ended now."""
+        ...
+
+
+def result_of(record: RunRecord) -> Result | None:
+    """What a record says of a run that is over; None if it was never completed."""
+    reasons = "; ".join(record.reasons)
+    if record.outcome in _ENDED:
+        return Result(record.outcome, reasons, record.run_id, record.version)
+    if record.outcome == "killed":
+        return Result("killed", "its process was killed", record.run_id)
+    if record.outcome == "failed":
+        return Result("killed" if _STOPPED in reasons else "failed", reasons, record.run_id)
+    return None
+
+
+def pushes(settings: Settings) -> bool:
+    """Whether runs of the loop may push: at level 2, or into a canary folder, from which nobody is answered.
+
+    At the other levels a run ends with a blessed model, and a person promotes it.
+    """
+    return settings.push.enabled and (settings.continuous.level == 2 or settings.canary.mode != "off")

@@ -1,0 +1,169 @@
+"""What there is to learn from now, and what the runs before have seen: read from files and ML Metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import ml_metadata
+
+from ledger.comparison import flattened
+from ledger.recorder import Recorder
+from ledger.run_record import RunRecord
+from operations.loop.triggers import Past, Recipe
+from pipeline import fingerprint, stamp
+from pipeline.settings import Settings, portable
+
+# What changes a model, or the judgement of it. Where things lie, who is told and what is served do not.
+_SECTIONS = ("data", "gate", "features", "tuning", "training", "model", "evaluation", "infra_validation")
+_PLACES = ("data.spans",)
+_ENDED = ("pushed", "blessed", "not blessed", "done")
+
+
+class Spans:
+    """The spans that a run would ingest; a file is read again only when it was written to."""
+
+    def __init__(self) -> None:
+        """Has read nothing yet."""
+        self._digests: dict[tuple[str, int, int], str] = {}
+
+    def now(self, settings: Settings, moment: float) -> dict[int, str]:
+        """The spans of the window and the fingerprints of their files, without those that may still be being written.
+
+        Args:
+            settings: name the folder and the window.
+            moment: the time it is, in seconds since the epoch.
+
+        Raises:
+            SpanError: there is no such window, such as when a span is missing in the middle of it.
+        """
+        # They bring TFX along, for its file systems.
+        from components.span_example_gen.storage import list_files, list_quarantined, list_spans
+        from components.span_example_gen.window import Window, split_spans
+
+        base, data = settings.spans, settings.data
+        folders = list_spans(base)
+        left_out = list_quarantined(base, folders)
+        window = Window.parse(data.window).resolve(list(folders), base, left_out)
+        split_spans(window, data.eval_spans, data.window)
+        found: dict[int, str] = {}
+        for span in window:
+            files, _ = list_files(base, span, folders[span])
+            places = [f"{base}/{folders[span]}", *(each.uri for each in files)]
+            if moment - max(map(_changed_at, places)) >= settings.continuous.settle_seconds:
+                found[span] = span_fingerprint((each.name, *self._content(each)) for each in files)
+        return found
+
+    def _content(self, file: Any) -> tuple[int, str]:
+        """Bytes and SHA-256 of a file."""
+        from components.span_example_gen.storage import open_file
+
+        try:
+            told = os.stat(file.uri)
+        except OSError:  # not a file of this machine
+            told = None
+        known = None if told is None else (file.uri, told.st_size, told.st_ctime_ns)
+        if known is not None and known in self._digests:
+            return known[1], self._digests[known]
+        with open_file(file) as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            size = stream.tell()
+        if known is not None:
+            self._digests[known] = digest
+        return size, digest
+
+
+def _changed_at(place: str) -> float:
+    """When something about a file or folder changed: its content, name or rights. Copying does not make it older."""
+    try:
+        return os.stat(place).st_ctime
+    except OSError:  # in a bucket, where a file appears whole
+        return 0.0
+
+
+def span_fingerprint(files: Iterable[tuple[str, int, str]]) -> str:
+    """12 hexadecimal digits of the names, bytes and SHA-256 of the files of a span."""
+    total = hashlib.sha256()
+    for name, size, digest in sorted(files):
+        total.update(f"{name}\t{size}\t{digest}\n".encode())
+    return total.hexdigest()[:12]
+
+
+def recipe_now(settings: Settings) -> Recipe:
+    """The settings and code that a run would use now, read from disk: this process may have loaded older code."""
+    return Recipe(_settings_of(settings.document()), _code_of(settings))
+
+
+def _code_of(settings: Settings) -> dict[str, str]:
+    """The files that the model's functions, its contract and its schema are made of."""
+    use_case = settings.use_case
+    functions = [use_case.preprocessing_fn, use_case.run_fn, *([use_case.tuner_fn] if settings.tuning.enabled else [])]
+    modules = {name for each in functions for name in fingerprint.sources(each.rpartition(".")[0])}
+    paths = [
+        each for name in modules for each in (f"{name.replace('.', '/')}.py", f"{name.replace('.', '/')}/__init__.py")
+    ]
+    paths += [portable(each) for each in (use_case.contract, use_case.schema_file)]
+    return {
+        path: fingerprint.file_digest(stamp.PROJECT / path)
+        for path in sorted(paths)
+        # Others are no part of what a run is stamped with.
+        if path.partition("/")[0] in stamp.SOURCES and (stamp.PROJECT / path).is_file()
+    }
+
+
+def _settings_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = flattened({name: document[name] for name in _SECTIONS if name in document})
+    return {name: value for name, value in chosen.items() if name not in _PLACES}
+
+
+class History:
+    """The runs of one pipeline, as ML Metadata remembers them."""
+
+    def __init__(self, store: ml_metadata.MetadataStore, pipeline: str) -> None:
+        """Works on an open store."""
+        self._recorder, self._pipeline = Recorder(store), pipeline
+        self._documents: dict[str, Any] = {}
+
+    def runs(self, files: Iterable[str]) -> list[Past]:
+        """The runs that trained, or tried to, oldest first.
+
+        Args:
+            files: of the code that counts, by their place in the project.
+        """
+        counted = list(files)
+        return [
+            self._past(each, counted)
+            for each in self._recorder.all()
+            if each.pipeline == self._pipeline and each.kind == "run"
+        ]
+
+    def record(self, run_id: str) -> RunRecord | None:
+        """The record of a run; None if it has not begun."""
+        return next((each for each in self._recorder.all() if each.run_id == run_id), None)
+
+    def _past(self, record: RunRecord, files: list[str]) -> Past:
+        settings, sources = self._document(record, "settings"), self._document(record, "sources")
+        recipe = None
+        if settings is not None and sources is not None:
+            recipe = Recipe(_settings_of(settings), {path: sources[path] for path in files if path in sources})
+        by_span: dict[int, list[tuple[str, int, str]]] = {}
+        for file in self._document(record, "files") or ():
+            by_span.setdefault(file["span"], []).append((file["name"], file["bytes"], file["sha256"]))
+        return Past(
+            run_id=record.run_id,
+            started=record.started,
+            succeeded=record.outcome in _ENDED,
+            triggered=bool(record.triggers),
+            spans={span: span_fingerprint(described) for span, described in by_span.items()},
+            recipe=recipe,
+        )
+
+    def _document(self, record: RunRecord, name: str) -> Any:
+        digest = record.documents.get(name)
+        if digest is None:
+            return None
+        if digest not in self._documents:
+            self._documents[digest] = self._recorder.document(digest)
+        return self._documents[digest]

@@ -1,0 +1,144 @@
+"""Spans that must not be learned from: a marker in the span's folder, which the pipeline respects.
+
+The data stays where it is, for people to look at, and comes back when it is released. Imports neither TensorFlow nor
+TFX.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from components.span_example_gen.marker import QUARANTINE
+from ledger.recorder import user
+from pipeline import whole_file
+from pipeline.settings import Settings
+
+_SPAN = re.compile(r"span-([0-9]+)")
+
+
+class QuarantineError(ValueError):
+    """A span cannot be put into quarantine, or released; the text says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Quarantined:
+    """A span in quarantine.
+
+    Attributes:
+        span: its number.
+        reason: why.
+        who: put it there.
+        when: that was, in UTC.
+    """
+
+    span: int
+    reason: str
+    who: str
+    when: datetime
+
+    def as_json(self) -> dict[str, str | int]:
+        """The same in types that JSON has."""
+        return {**dataclasses.asdict(self), "when": self.when.isoformat(timespec="seconds")}
+
+
+def quarantine(
+    settings: Settings, span: int, reason: str, who: str | None = None, when: datetime | None = None
+) -> Quarantined:
+    """Keeps a span out of all later runs. One that is in quarantine already stays there for its first reason.
+
+    Args:
+        settings: name the folder of spans.
+        span: its number.
+        reason: why, for whoever has to decide about it later.
+        who: default: the user of this process.
+        when: default: now.
+
+    Returns:
+        What its marker says.
+
+    Raises:
+        QuarantineError: there is no such span, no reason, or the folder cannot be written to.
+    """
+    if not reason.strip():
+        raise QuarantineError("A quarantine needs a reason.")
+    folder = _folder(settings, span)
+    if (known := _read(folder, span)) is not None:
+        return known
+    found = Quarantined(
+        span, reason.strip(), who or user() or "unknown", (when or datetime.now(UTC)).replace(microsecond=0)
+    )
+    text = json.dumps({**found.as_json(), "span": span}, ensure_ascii=False, indent=2) + "\n"
+    try:
+        # A marker is never there without its reason.
+        whole_file.write(folder / QUARANTINE, text)
+    except OSError as error:
+        raise QuarantineError(f"Span {span} cannot be marked in {folder}: {error.strerror}.") from None
+    return found
+
+
+def release(settings: Settings, span: int) -> Quarantined:
+    """Lets runs learn from a span again.
+
+    Returns:
+        What its marker said.
+
+    Raises:
+        QuarantineError: it is not in quarantine, or the folder cannot be written to.
+    """
+    folder = _folder(settings, span)
+    known = _read(folder, span)
+    if known is None:
+        raise QuarantineError(f"Span {span} of {settings.spans} is not in quarantine.")
+    try:
+        (folder / QUARANTINE).unlink(missing_ok=True)
+    except OSError as error:
+        raise QuarantineError(f"Span {span} cannot be released in {folder}: {error.strerror}.") from None
+    return known
+
+
+def listed(settings: Settings) -> list[Quarantined]:
+    """All spans in quarantine, by number.
+
+    Raises:
+        QuarantineError: the spans are not on a file system of this machine.
+    """
+    found = (_read(folder, span) for span, folder in sorted(_folders(settings).items()))
+    return [each for each in found if each is not None]
+
+
+def _read(folder: Path, span: int) -> Quarantined | None:
+    """What the marker says. One that a person made by hand may say anything, and counts."""
+    marker = folder / QUARANTINE
+    try:
+        text = marker.read_text(encoding="utf-8", errors="replace")
+        written = datetime.fromtimestamp(marker.stat().st_mtime, UTC)
+    except OSError:
+        return None
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        told = json.loads(text)
+        return Quarantined(span, str(told["reason"]), str(told["who"]), datetime.fromisoformat(told["when"]))
+    return Quarantined(span, text.strip() or "no reason was given", "unknown", written)
+
+
+def _folder(settings: Settings, span: int) -> Path:
+    folders = _folders(settings)
+    if span not in folders:
+        known = f"{min(folders)} to {max(folders)}" if folders else "none"
+        raise QuarantineError(f"There is no span {span} in {settings.spans}; there are: {known}.")
+    return folders[span]
+
+
+def _folders(settings: Settings) -> dict[int, Path]:
+    if "://" in settings.spans:
+        raise QuarantineError(
+            f"Spans are marked on a file system of this machine, and {settings.spans} is not one: mount it, "
+            "and name the mount with --set data.spans=FOLDER."
+        )
+    base = Path(settings.spans)
+    entries = base.iterdir() if base.is_dir() else ()
+    return {int(match[1]): each for each in entries if (match := _SPAN.fullmatch(each.name)) and each.is_dir()}

@@ -1,0 +1,1 @@
+"""Teaching: the machinery of the labs, and new projects from a table."""

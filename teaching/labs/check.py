@@ -1,0 +1,139 @@
+"""Grades a student's notebook: their answers, the lab's own cells and hidden tests, one clean kernel."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from teaching.labs import execution, versions
+from teaching.labs.catalogue import Lab, LabError
+from teaching.labs.judgement import DELETED, UNTOUCHED, Stop, Verdict, judge
+from teaching.labs.source import TESTS, read, tests_of
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+
+def check(
+    lab: Lab,
+    notebook: Path,
+    progress: Callable[[str], None] = lambda text: None,
+    cell_seconds: int = execution.CELL_SECONDS,
+) -> tuple[Verdict, ...]:
+    """Grades every exercise of a student's notebook, which itself is not touched.
+
+    The cells run in the student's order, with those that the student added; the lab's own and the tests are taken from
+    the source, so that an edited one grades nothing. Nothing runs after the last exercise that was tried.
+
+    Args:
+        lab: The lab.
+        notebook: The student's notebook.
+        progress: Told what is running.
+        cell_seconds: How long one cell may take.
+
+    Returns:
+        One verdict per exercise, in the lab's order.
+
+    Raises:
+        LabError: the notebook cannot be read, or is of another lab.
+    """
+    source = read(lab)
+    submitted = _opened(notebook)
+    answers = _answers(submitted)
+    present = set(answers)
+    if not present & {versions.grade_id(cell) for cell in source.cells if cell.metadata.nbgrader.solution}:
+        raise LabError(f"{notebook} is not a notebook of the lab {lab.name}.")
+    stubs = _answers(versions.student(source))
+    tried = [name for name in lab.exercises if name in present and answers[name].strip() != stubs[name].strip()]
+    stops: dict[str, Stop | None] = {}
+    before: dict[str, Stop | None] = {}
+    if tried:
+        _execute(lab, _merged(source, submitted), tried[-1], progress, cell_seconds, stops, before)
+    return tuple(_verdict(name, present, tried, stops, before) for name in lab.exercises)
+
+
+def _verdict(
+    name: str, present: set[str], tried: list[str], stops: dict[str, Stop | None], before: dict[str, Stop | None]
+) -> Verdict:
+    if name not in present:
+        return Verdict(name, passed=False, reason=DELETED)
+    if name not in tried:
+        return Verdict(name, passed=False, reason=UNTOUCHED)
+    return judge(name, stops[name], stops[tests_of(name)], before[name])
+
+
+def _execute(
+    lab: Lab,
+    notebook: NotebookNode,
+    last: str,
+    progress: Callable[[str], None],
+    cell_seconds: int,
+    stops: dict[str, Stop | None],
+    before: dict[str, Stop | None],
+) -> None:
+    progress("Starting a kernel")
+    broken: Stop | None = None
+    with execution.kernel(lab, cell_seconds) as kernel:
+        for number, cell in enumerate(notebook.cells, start=1):
+            name = versions.grade_id(cell)
+            if cell.cell_type == "code":
+                progress(f"Cell {number} of {len(notebook.cells)}" + (f": {name}" if name in lab.exercises else ""))
+            stop = kernel.run(cell)
+            if name is not None and cell.metadata.nbgrader.get("solution"):
+                before[name] = broken
+            if name is not None:
+                stops[name] = stop
+            if stop is not None and broken is None and (kernel.dead or not (name or "").endswith(TESTS)):
+                broken = stop
+            if name == tests_of(last):
+                return
+
+
+def _merged(source: NotebookNode, submitted: NotebookNode) -> NotebookNode:
+    """The source, with the student's answers and, where they stand, the cells that the student added."""
+    answers = _answers(submitted)
+    known = {versions.grade_id(cell) for cell in source.cells}
+    added: dict[str | None, list[NotebookNode]] = {}
+    after: str | None = None
+    for cell in submitted.cells:
+        name = versions.grade_id(cell)
+        if name in known:
+            after = name
+        elif cell.cell_type == "code":
+            fresh = copy.deepcopy(cell)
+            fresh.metadata.pop("nbgrader", None)
+            added.setdefault(after, []).append(fresh)
+    merged = copy.deepcopy(source)
+    cells = added.get(None, [])
+    for cell in merged.cells:
+        name = versions.grade_id(cell)
+        if name is not None and cell.metadata.nbgrader.solution:
+            cell.source = answers.get(name, "raise NotImplementedError()")
+        cells += [cell, *added.get(name, [])]
+    merged.cells = cells
+    return merged
+
+
+def _answers(notebook: NotebookNode) -> dict[str, str]:
+    return {
+        name: cell.source
+        for cell in notebook.cells
+        if (name := versions.grade_id(cell)) is not None and cell.metadata.nbgrader.get("solution")
+    }
+
+
+def _opened(path: Path) -> NotebookNode:
+    import nbformat
+
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            cell.setdefault("source", "")
+    except OSError as error:
+        raise LabError(f"The notebook {path} cannot be read: {error.strerror}.") from error
+    # nbformat stumbles over what is JSON and no notebook, such as a list.
+    except (ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as error:
+        raise LabError(f"{path} is not a whole notebook: {str(error).splitlines()[0]}") from error
+    return notebook

@@ -1,0 +1,129 @@
+"""Proves a lab before a student sees it: the solution passes, the stub and every wrong answer fail for their reason.
+
+All of it happens in one kernel, in one walk through the source: at each exercise first the wrong answers, then the
+stub, then the solution, each followed by the tests. A lab costs what running it once costs, however many answers are
+tried.
+Answers must therefore define and return, and change nothing that another answer would miss.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from teaching.labs import execution, versions
+from teaching.labs.catalogue import Lab, LabError
+from teaching.labs.judgement import UNTOUCHED, Stop, judge
+from teaching.labs.source import read, tests_of
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+STUB, SOLUTION = "left as it is", "solution"
+LEAST = 3
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A wrong answer.
+
+    Attributes:
+        why: What is wrong with it; its name in reports.
+        says: Text that must be in what a student is told.
+        code: The whole cell.
+    """
+
+    why: str
+    says: str
+    code: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of one answer.
+
+    Attributes:
+        exercise: The exercise; empty for a cell of the lab itself.
+        answer: `STUB`, `SOLUTION`, or why it is wrong.
+        as_expected: Whether it passed or failed as it should.
+        told: What a student is told.
+    """
+
+    exercise: str
+    answer: str
+    as_expected: bool
+    told: str
+
+
+def wrong_answers(lab: Lab) -> dict[str, tuple[Wrong, ...]]:
+    """The wrong answers of every exercise.
+
+    Raises:
+        LabError: the file is damaged, or an exercise has fewer than `LEAST`.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(lab.wrong.read_text(encoding="utf-8")) or {}
+        found = {name: tuple(Wrong(**one) for one in answers) for name, answers in content.items()}
+    except (OSError, yaml.YAMLError, TypeError, AttributeError) as error:
+        raise LabError(f"{lab.wrong} cannot be read as wrong answers with why, says and code: {error}") from error
+    for name in {*lab.exercises, *found}:
+        if name not in lab.exercises:
+            raise LabError(f"{lab.wrong} has answers to {name}, which is no exercise of the lab {lab.name}.")
+        if len(found.get(name, ())) < LEAST:
+            raise LabError(f"{lab.wrong} has fewer than {LEAST} wrong answers to {name}.")
+    return found
+
+
+def prove(lab: Lab, progress: Callable[[str], None] = lambda text: None) -> tuple[Trial, ...]:
+    """Tries all answers.
+
+    Args:
+        lab: The lab.
+        progress: Told what is running.
+
+    Returns:
+        One trial per answer, in the order tried; also one for each cell of the lab itself that stopped, which is never
+        as expected.
+
+    Raises:
+        LabError: the source or the wrong answers are not whole.
+    """
+    source = read(lab)
+    wrong = wrong_answers(lab)
+    stubs = {versions.grade_id(cell): cell for cell in versions.student(source).cells}
+    cells = {versions.grade_id(cell): cell for cell in source.cells}
+    trials: list[Trial] = []
+    with execution.kernel(lab) as kernel:
+        for cell in source.cells:
+            name = versions.grade_id(cell)
+            if name in lab.exercises:
+                # What the stub and the wrong answers are graded by has to be everything; the student sees less of it.
+                tests = cells[tests_of(name)]
+                for one in wrong[name]:
+                    progress(f"{name}: {one.why}")
+                    verdict = judge(name, *_tried(kernel, cell, one.code, tests), before=None)
+                    met = not verdict.passed and one.says in verdict.reason
+                    trials.append(Trial(name, one.why, met, verdict.reason))
+                verdict = judge(name, *_tried(kernel, cell, stubs[name].source, tests), before=None)
+                trials.append(Trial(name, STUB, verdict.reason == UNTOUCHED, verdict.reason))
+                progress(f"{name}: {SOLUTION}")
+                verdict = judge(name, *_tried(kernel, cell, cell.source, tests), before=None)
+                trials.append(Trial(name, SOLUTION, verdict.passed, verdict.reason))
+            elif not cell.metadata.nbgrader.grade:
+                progress(f"cell {name}")
+                stop = kernel.run(cell)
+                if stop is not None:
+                    trials.append(Trial("", f"cell {name} of the lab itself", as_expected=False, told=str(stop)))
+    return tuple(trials)
+
+
+def _tried(
+    kernel: execution.Kernel, cell: NotebookNode, code: str, tests: NotebookNode
+) -> tuple[Stop | None, Stop | None]:
+    answer = copy.deepcopy(cell)
+    answer.source = code
+    return kernel.run(answer), kernel.run(copy.deepcopy(tests))

@@ -1,0 +1,218 @@
+"""The files of a new project, as text."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import textwrap
+from typing import Any
+
+from data.contract import Contract
+from data.table_spans import Hashed, Periods
+from teaching.new_project import schema
+from teaching.new_project.columns import Inferred
+from teaching.new_project.plan import Plan
+
+_TEMPLATES = {
+    "README.md": "README.md.j2",
+    "Makefile": "Makefile.j2",
+    ".gitignore": "gitignore.j2",
+    "pyproject.toml": "pyproject.toml.j2",
+    "config/local.yaml": "local.yaml.j2",
+    "usecase/prepare.py": "prepare.py.j2",
+    "usecase/CARD.md": "CARD.md.j2",
+    "tests/test_usecase.py": "test_usecase.py.j2",
+    "tests/test_run.py": "test_run.py.j2",
+}
+_CONTRACT_TEMPLATE = "contract.yaml.j2"
+_SMALL = 20_000
+
+
+def render(plan: Plan, name: str) -> dict[str, str]:
+    """The files by their path in the project.
+
+    Args:
+        plan: of the project.
+        name: of the use case.
+    """
+    import jinja2
+    import yaml
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("teaching.new_project"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # None of these files is HTML.
+    )
+    environment.filters |= {
+        "scalar": _scalar, "quoted": _quoted, "literal": _literal, "cell": _cell, "comment": _comment
+    }  # fmt: skip
+    facts = _facts(plan, name)
+    text = environment.get_template(_CONTRACT_TEMPLATE).render(facts)
+    contract = Contract.model_validate(yaml.safe_load(text))
+    facts["taken_in"] = _taken_in(contract, plan)
+    made = {path: environment.get_template(template).render(facts) for path, template in _TEMPLATES.items()}
+    made["usecase/contract.yaml"] = text
+    made["usecase/schema.pbtxt"] = schema.schema(contract, plan.rows, plan.split.numbers)
+    made["usecase/__init__.py"] = f'"""The use case: {name}."""\n'
+    return made
+
+
+def source_name(plan: Plan) -> str:
+    """What the copy of the table is called: as the table, without what code, settings or make take for no text."""
+    return re.sub(r"[^\w ().,+@=-]", "_", plan.source.name)
+
+
+def _scalar(text: str) -> str:
+    """A text in YAML, with quotes only where it needs them: NO, yes, on and null are no texts there."""
+    import yaml
+
+    return text if re.fullmatch(r"[A-Za-z_][\w-]*", text) and yaml.safe_load(text) == text else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """A text in YAML, in quotes and on one line, whatever characters it has."""
+    import yaml
+
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf).rstrip("\n")
+
+
+def _literal(text: str) -> str:
+    """A text in Python, as ruff would write it."""
+    return repr(text) if '"' in text and "'" not in text else json.dumps(text, ensure_ascii=False)
+
+
+def _cell(text: str) -> str:
+    """A text in a cell of a table in Markdown, and on its line."""
+    return re.sub(r"([\\`*|])", r"\\\1", " ".join(text.split()))
+
+
+def _comment(text: str, indent: str = "") -> str:
+    """A text as a comment, in lines that can be read."""
+    return textwrap.fill(
+        text, 120, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_long_words=False
+    )  # fmt: skip
+
+
+def _taken_in(contract: Contract, plan: Plan) -> list[dict[str, str]]:
+    """What the schema says of each suspect if somebody makes it a feature, and before which feature."""
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    suspects = {each.name for each in plan.suspects}
+    if not suspects:
+        return []
+    change = {"known": "at_prediction", "role": "feature"}
+    columns = tuple(each.model_copy(update=change if each.name in suspects else {}) for each in contract.columns)
+    taken = contract.model_copy(update={"columns": columns})
+    made = text_format.Parse(schema.schema(taken, plan.rows, plan.split.numbers), schema_pb2.Schema())
+    lines = {each.name: text_format.MessageToString(each, as_utf8=True, as_one_line=True) for each in made.feature}
+    found, following = [], ""
+    for name in reversed(lines):
+        if name in suspects:
+            place = f"before the feature {following}" if following else "at the end"
+            found.insert(0, {"place": place, "lines": f"feature {{ {lines[name]} }}"})
+        else:
+            following = name
+    return found
+
+
+def _facts(plan: Plan, name: str) -> dict[str, Any]:
+    counts = plan.split.numbers.value_counts()
+    newest = int(counts[max(plan.split.spans)])
+    numbers, categories = plan.of("number"), plan.of("category")
+    time = plan.time
+    return {
+        "name": name,
+        "source": source_name(plan),
+        "label": plan.label,
+        "positive": plan.values[0],
+        "negative": plan.values[1],
+        "columns": [_column(each, plan) for each in plan.columns],
+        "dropped": plan.dropped,
+        "suspects": plan.suspects,
+        "renamed": plan.renamed,
+        "content": plan.content,
+        "time": time.name if time else None,
+        "time_unit": time.unit if time else None,
+        "rule": type(plan.split.rule).__name__,
+        "arguments": _arguments(plan.split.rule),
+        "why": plan.split.why,
+        "spans": len(plan.split.spans),
+        "rows": len(plan.rows),
+        "rate": float(plan.rows[plan.label].mean()),
+        "unlabelled": plan.unlabelled,
+        "train_rows": f"{len(plan.rows) - newest:,}",
+        "numeric": _listed(numbers),
+        "heavy_tailed": _listed([each for each in numbers if each.heavy_tailed]),
+        "missing": _listed([each for each in numbers if each.nullable]),
+        "categorical": _listed(categories),
+        "text": _listed(plan.of("text")),
+        "slices": f"[{', '.join(f'[{_scalar(each)}]' for each in plan.slices)}]",
+        "min_slice_size": max(20, min(200, newest // 10)),
+        "fewest": min(1000, max(50, plan.split.smallest // 2)),
+        **_sizes(len(plan.rows) - newest),
+    }
+
+
+def _sizes(rows: int) -> dict[str, Any]:
+    """Of the network and its training: about five hundred steps, and no more weights than so many rows can fix."""
+    batch = 2 ** min(11, max(4, round(math.log2(max(rows, 1) / 40))))
+    return {
+        "hidden_units": "[64, 32]" if rows < _SMALL else "[256, 128]",
+        "embedding_dim": 4 if rows < _SMALL else 8,
+        "batch_size": batch,
+        "epochs": max(3, min(20, round(500 * batch / max(rows, 1)))),
+        "vocabulary_min_count": 2 if rows < 2000 else 5 if rows < _SMALL else 20,
+    }
+
+
+def _listed(columns: Any) -> str:
+    """A list of YAML, in lines that can be read."""
+    text = f"[{', '.join(_scalar(each.name) for each in columns)}]"
+    return textwrap.fill(text, 110, subsequent_indent=" " * 12, break_long_words=False, break_on_hyphens=False)
+
+
+def _arguments(rule: Any) -> dict[str, str]:
+    if isinstance(rule, Periods):
+        given: dict[str, Any] = {"column": rule.column, "period": rule.period, "first": rule.first}
+    elif isinstance(rule, Hashed):
+        return {"columns": f'("{rule.columns[0]}",)', "parts": str(rule.parts)}
+    else:
+        given = {"column": rule.column, "starts": list(rule.starts)}
+    return {name: json.dumps(value) for name, value in given.items()}
+
+
+def _column(column: Inferred, plan: Plan) -> dict[str, Any]:
+    values: Any = plan.rows[column.name]
+    roles = {"number": "feature", "category": "feature", "text": "feature", "time": "key"}
+    late = column.use in ("label", "outcome")
+    seen = column.range is not None and column.use != "label" and values.notna().any()
+    return {
+        "name": column.name,
+        "type": column.type,
+        "known": "after_prediction" if late else "before" if column.use in ("key", "time") else "at_prediction",
+        "role": roles.get(column.use, column.use),
+        "nullable": column.nullable,
+        "meaning": _meaning(column, plan),
+        "range": [_plain(each) for each in column.range] if column.range and column.use != "outcome" else None,
+        "seen": f"{values.min():.6g} to {values.max():.6g}" if seen else None,
+        "open": column.open and column.use != "outcome",
+        "listed": [_quoted(each) for each in column.values or () if column.use != "outcome"],
+        "note": column.note,
+    }
+
+
+def _meaning(column: Inferred, plan: Plan) -> str:
+    if column.use == "label":
+        return f"1 where the table says {plan.values[0]}, 0 where it says {plan.values[1]}. TO BE REVIEWED."
+    original = plan.original(column.name)
+    named = f"'{original}' in the table. " if original != column.name else ""
+    return f"{named}TO BE REVIEWED."
+
+
+def _plain(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)

@@ -1,0 +1,187 @@
+"""All that is decided about a new project before a file of it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data import table
+from data.table import TableError
+from data.table_spans import Hashed
+from teaching.new_project import columns, split, target
+from teaching.new_project.columns import Inferred
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONTENT, ROW_ID = "content", "row_id"
+_LEARNED = ("number", "category", "text")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What the project will be.
+
+    Attributes:
+        source: the table.
+        label: the name of the label's column.
+        values: of the label: the positive one, the negative one.
+        renamed: columns whose names could not stay: name in the table -> name in the contract.
+        columns: of the contract, in order, the generated key included.
+        dropped: columns that are left out, each with the reason.
+        content: the columns that name a row, if no column does; else empty.
+        split: how the rows are shared out.
+        rows: of the contract, as a frame.
+        unlabelled: rows without a label, which are left out.
+    """
+
+    source: Path
+    label: str
+    values: tuple[str, str]
+    renamed: dict[str, str]
+    columns: tuple[Inferred, ...]
+    dropped: dict[str, str]
+    content: tuple[str, ...]
+    split: split.Split
+    rows: pd.DataFrame
+    unlabelled: int
+
+    @property
+    def time(self) -> Inferred | None:
+        """The column that orders the rows."""
+        return next((each for each in self.columns if each.use == "time"), None)
+
+    @property
+    def suspects(self) -> tuple[Inferred, ...]:
+        """The columns that tell the label almost by themselves, the best ones first."""
+        found = [each for each in self.columns if each.suspect]
+        return tuple(sorted(found, key=lambda each: -(each.alone or 0)))
+
+    @property
+    def untidy(self) -> tuple[Inferred, ...]:
+        """The columns that would be numbers or moments if they were written as such."""
+        return tuple(each for each in self.columns if each.untidy and not each.suspect)
+
+    def of(self, *uses: columns.Use) -> tuple[Inferred, ...]:
+        """The columns of some uses."""
+        return tuple(each for each in self.columns if each.use in uses)
+
+    def original(self, name: str) -> str:
+        """What the table calls a column of the contract."""
+        return next((old for old, new in self.renamed.items() if new == name), name)
+
+    @property
+    def slices(self) -> list[str]:
+        """The up to three categories with the fewest values."""
+        few = [each for each in self.of("category") if each.values and len(each.values) <= 10]
+        return [each.name for each in sorted(few, key=lambda each: len(each.values or ()))][:3]
+
+
+def make(
+    source: Path,
+    label: str,
+    time: str | None = None,
+    positive: str | None = None,
+    known: Sequence[str] = (),
+    after: Sequence[str] = (),
+    progress: Callable[[str], None] | None = None,
+) -> Plan:
+    """Reads a table and decides.
+
+    Args:
+        source: CSV or Parquet.
+        label: the column to predict; it and the others may be named as in the table or as in the contract.
+        time: the column that orders the rows.
+        positive: the value of the label that is predicted; only needed where nothing says which it is.
+        known: columns that are known at prediction time, however well they tell the label.
+        after: columns that are not.
+        progress: called with one line per step.
+
+    Raises:
+        TableError: the table cannot be read, has no such column, holds in it what is no label and no time, or a column
+            cannot be what the arguments say.
+        LabelError: the label cannot be predicted.
+        SplitError: the rows cannot be shared out among spans.
+    """
+    tell = progress or (lambda line: None)
+    tell(f"Reading {source}")
+    whole = table.read(source).reset_index(drop=True)
+    renamed = columns.tensor_names(whole.columns, {ROW_ID, CONTENT})
+
+    def named(option: str, name: str) -> str:
+        """As the table names it."""
+        if name not in renamed:
+            name = next((old for old, new in renamed.items() if new == name), name)
+        target.require_column(whole, name, option)
+        return name
+
+    label, time = named("--label", label), None if time is None else named("--time", time)
+    in_time = {renamed[named("--known", name)] for name in known}
+    too_late = {renamed[named("--after", name)] for name in after}
+    if time == label:
+        raise TableError(f"Column '{time}' cannot be both the label and the time.")
+    for each in (label, time):
+        if each is not None and not columns.simple(table.column(whole, each)):
+            raise TableError(f"Column '{each}' holds neither numbers, texts nor moments.")
+    if both := in_time & too_late:
+        raise TableError(f"Column '{min(both)}' cannot be both --known and --after: it is in time, or it is not.")
+    values = target.two_values(whole[label], positive)
+    whole = whole.rename(columns=renamed)
+    label = renamed[label]
+    time = None if time is None else renamed[time]
+    for option, names in (("--known", in_time), ("--after", too_late)):
+        for what, each in (("label", label), ("time", time)):
+            if each in names:
+                raise TableError(f"Column '{each}' is the {what}, so {option} cannot name it.")
+    labels: Any = table.label(table.column(whole, label), *values)
+    labelled = labels.notna()
+    unlabelled = int((~labelled).sum())
+    frame, labels = whole.loc[labelled].copy(), labels[labelled]
+    frame[label] = labels
+    tell(f"Looking at {len(frame.columns)} columns of {len(frame):,} rows")
+    found, dropped = columns.infer(frame, labels, label, time, in_time, too_late)
+    ordering = next((each for each in found if each.use == "time"), None)
+    if ordering is not None and ordering.unit:
+        whole[ordering.name] = table.moments(table.column(whole, ordering.name), ordering.unit)
+        frame[ordering.name] = whole.loc[labelled, ordering.name]
+    tell("Sharing out the rows")
+    key = next((each for each in found if each.use == "key" and each.type == "string" and not each.nullable), None)
+    content: tuple[str, ...] = ()
+    single = None
+    if key is None:
+        content = tuple(each.name for each in found if each.use not in ("label", "outcome"))
+        # Of all rows, as the preparation has them, so that equal ones are counted alike.
+        names = table.content(whole, content)
+        frame[CONTENT], frame[ROW_ID] = names[labelled], table.counted(names)[labelled]
+        single = None if frame[CONTENT].is_unique else ROW_ID
+        key = Inferred(ROW_ID, "string", "key")
+    chosen = split.choose(frame, labels, ordering, [CONTENT if content else key.name], single)
+    if content:
+        note = "Made from the values of the row by usecase/prepare.py, because no column of the table names a row."
+        if isinstance(chosen.rule, Hashed) and ROW_ID in chosen.rule.columns:
+            note = f"{note} Spans: {chosen.why}"
+        found = [dataclasses.replace(key, note=note), *found]
+    for each in [each for each in found if each.use in _LEARNED]:
+        known_rows: Any = table.column(frame, each.name).notna()
+        if not known_rows.groupby(chosen.numbers).any().all():
+            # The ingestion refuses such a span: it looks like a broken join or source.
+            dropped[each.name] = "it has no value in all of some spans"
+            found.remove(each)
+    if lost := sorted(in_time & dropped.keys()):
+        raise TableError(f"Column '{lost[0]}' is left out, so --known cannot name it: {dropped[lost[0]]}.")
+    if not any(each.use in _LEARNED for each in found):
+        raise TableError(f"The table {source} has no column from which the label could be predicted.")
+    renamed = {old: new for old, new in renamed.items() if old != new}
+    return Plan(
+        source, label, values, renamed, tuple(found), dropped, content, chosen, _typed(frame, found), unlabelled
+    )
+
+
+def _typed(frame: pd.DataFrame, found: list[Inferred]) -> pd.DataFrame:
+    """The columns of the contract in pandas' types."""
+    kinds = {"string": table.plain, "timestamp": table.moments}
+    return frame[[each.name for each in found]].assign(
+        **{each.name: kinds.get(each.type, table.numbers)(table.column(frame, each.name)) for each in found}
+    )

@@ -1,0 +1,301 @@
+"""Comparison of runs in a real metadata store, with real files of scores."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from ledger import significance
+from ledger.comparison import Comparison, compare, flattened
+from ledger.opening import LedgerError
+from tests.ledger.executions import Executions
+from tests.ledger.seeding import EVALUATION, Seeder, reopened
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[2]
+ROWS = 4000
+DEPOTS = ("north", "south", "west")
+
+
+class Parcels:
+    """Runs that scored parcels; a skill is how much of the truth a model sees."""
+
+    def __init__(self, seeder: Seeder, folder: Path):
+        self.seeder, self.folder = seeder, folder
+        self.executions = Executions(seeder.store)
+        random = np.random.default_rng(7)
+        self.labels = (random.random(ROWS) < 0.3).astype(np.int8)
+        self.seen = random.normal(size=ROWS) + self.labels
+        self.depots = np.array(DEPOTS)[random.integers(0, 3, ROWS)]
+        self.depots[:50] = "tiny"
+
+    def scores(self, skill: float, seed: int, where: str | None = None) -> np.ndarray:
+        noise = np.random.default_rng(seed).normal(size=ROWS)
+        more = skill * self.labels * (1.0 if where is None else self.depots == where)
+        return 1 / (1 + np.exp(1 - self.seen - more - 0.3 * noise))
+
+    def run(
+        self, run_id: str, scores: np.ndarray, fingerprint: str | None = "sha256:same", folder: str = "", **fields: Any
+    ) -> str:
+        auc = float(sklearn_metrics.roc_auc_score(self.labels, scores))
+        slices = [
+            {
+                "slice": f"depot={depot}",
+                "rows": int(chosen.sum()),
+                "challenger": {"auc": float(sklearn_metrics.roc_auc_score(self.labels[chosen], scores[chosen]))},
+                "champion": {},
+            }
+            for depot in (*DEPOTS, "tiny")
+            if (chosen := self.depots == depot).any()
+        ]
+        put = self.seeder.recorder.put_document
+        documents = {"slices": put(slices), "settings": put({"evaluation": EVALUATION})} | fields.pop("documents", {})
+        metrics = {"auc": auc, "log_loss": float(sklearn_metrics.log_loss(self.labels, scores)), "example_count": ROWS}
+        self.seeder.run(run_id, documents=documents, metrics=metrics, **fields)
+        if fingerprint is not None:
+            uri = self.folder / (folder or run_id)
+            uri.mkdir(parents=True)
+            columns = {"row": np.arange(ROWS), "label": self.labels, "probability": scores, "depot": self.depots}
+            pq.write_table(pa.table(columns), uri / "scores.parquet")
+            made = self.executions.artifact("Scores", str(uri), rows=ROWS, rows_fingerprint=fingerprint)
+            self.executions.execute(run_id, "Scores", {}, {"scores": made})
+        return run_id
+
+    def compare(self, first: str, second: str) -> Comparison:
+        return compare(reopened(self.seeder.connection), first, second)
+
+
+@pytest.fixture
+def parcels(seeder: Seeder, tmp_path: Path) -> Parcels:
+    return Parcels(seeder, tmp_path / "scores")
+
+
+def changes(found: Comparison, section: str) -> Mapping[str, tuple[Any, Any]]:
+    return {each.name: (each.first, each.second) for each in found.sections[section]}
+
+
+def test_a_better_model_is_better_and_a_luckier_one_is_within_noise(parcels):
+    parcels.run("plain", parcels.scores(0.0, 1))
+    parcels.run("luckier", parcels.scores(0.0, 2))
+    parcels.run("better", parcels.scores(0.4, 3))
+
+    lucky = {each.name: each for each in parcels.compare("plain", "luckier").metrics}
+    good = {each.name: each for each in parcels.compare("plain", "better").metrics}
+    bad = {each.name: each for each in parcels.compare("better", "plain").metrics}
+
+    assert lucky["auc"].verdict == "within noise"
+    assert good["auc"].verdict == "better"
+    assert bad["auc"].verdict == "worse"
+    assert good["brier"].verdict == "better"
+    assert bad["auc"].delta == pytest.approx(-(good["auc"].delta or 0))
+    # The settings say of neither direction of log_loss that it is better.
+    assert good["log_loss"].verdict == "lower"
+    assert "example_count" not in good
+
+
+def test_the_test_on_rows_is_the_one_of_the_scores(parcels):
+    first, second = parcels.scores(0.0, 1), parcels.scores(0.1, 2)
+    parcels.run("one", first)
+    parcels.run("two", second)
+
+    auc = next(each for each in parcels.compare("one", "two").metrics if each.name == "auc")
+
+    assert auc.noise == significance.delong(parcels.labels.astype(float), first, second)
+    assert auc.noise is not None
+    assert auc.noise.difference == pytest.approx(auc.delta)
+
+
+def test_a_slice_that_changed_is_told_from_those_that_did_not(parcels):
+    parcels.run("one", parcels.scores(0.0, 1))
+    parcels.run("two", parcels.scores(1.0, 2, where="south"))
+
+    found = parcels.compare("one", "two")
+
+    verdicts = {each.slice: each.metric.verdict for each in found.slices}
+    assert verdicts["depot=south"] == "better"
+    assert verdicts["depot=north"] == verdicts["depot=west"] == "within noise"
+    assert found.slices[0].slice == "depot=south"
+    south = found.slices[0].metric
+    assert south.noise is not None
+    assert south.p_value is not None
+    assert south.p_value > south.noise.p_value, "corrected for four slices"
+
+
+def test_only_what_differs_is_listed(parcels):
+    put = parcels.seeder.recorder.put_document
+    common = {"packages": put({"numpy": "2.4.0", "keras": "3.15.1"}), "sources": put({"models/a.py": "aa"})}
+    settings = {"model": {"epochs": 3, "units": [8]}, "evaluation": EVALUATION}
+    parcels.run(
+        "one",
+        parcels.scores(0.0, 1),
+        commit="a" * 40,
+        documents={**common, "settings": put(settings)},
+        hyperparameters={"epochs": 3, "units": [8]},
+    )
+    parcels.run(
+        "two",
+        parcels.scores(0.0, 2),
+        commit="b" * 40,
+        outcome="not blessed",
+        reasons=("auc is too low",),
+        documents={
+            "packages": put({"numpy": "2.4.1", "keras": "3.15.1", "scipy": "1.16"}),
+            "sources": common["sources"],
+            "settings": put({**settings, "model": {"epochs": 5, "units": [8]}}),
+        },
+        hyperparameters={"epochs": 5, "units": [8]},
+    )
+
+    found = parcels.compare("one", "two")
+
+    assert changes(found, "settings") == {"model.epochs": (3, 5)}
+    assert changes(found, "hyperparameters") == {"epochs": (3, 5)}
+    assert changes(found, "packages") == {"numpy": ("2.4.0", "2.4.1"), "scipy": (None, "1.16")}
+    assert changes(found, "code") == {"commit": ("a" * 40, "b" * 40)}
+    assert changes(found, "outcome") == {"outcome": ("pushed", "not blessed"), "reasons": (None, ["auc is too low"])}
+    assert changes(found, "data") == {}
+    assert found.unknown == {"files": "run one and run two recorded no files"}
+    assert found.same_in == ["data"]
+
+
+def test_the_code_of_a_project_is_its_own_and_flightdeck_s_below_it(parcels):
+    for name, own, platform in (("one", "a", "e"), ("two", "b", "f")):
+        code = {"use_case_commit": own * 40, "use_case_dirty": False, "commit": platform * 40, "dirty": False}
+        parcels.run(name, parcels.scores(0, 1), **code)
+
+    assert changes(parcels.compare("one", "two"), "code") == {
+        "commit": ("a" * 40, "b" * 40),
+        "commit of Flightdeck": ("e" * 40, "f" * 40),
+    }
+
+
+def test_a_changed_file_is_named(parcels):
+    put = parcels.seeder.recorder.put_document
+    file = {"name": "span-001/parcels.parquet", "span": 1, "bytes": 10, "sha256": "a" * 64}
+    parcels.run("one", parcels.scores(0, 1), documents={"files": put([file])}, data="sha256:1")
+    parcels.run("two", parcels.scores(0, 2), documents={"files": put([file | {"sha256": "b" * 64}])}, data="sha256:2")
+
+    found = parcels.compare("one", "two")
+
+    assert set(changes(found, "data")) == {"fingerprint", "span-001/parcels.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("second", "same_rows", "said"),
+    [
+        ({"fingerprint": None}, None, "run two kept no scores of single rows"),
+        ({"fingerprint": "sha256:other"}, False, "evaluated on different rows"),
+        ({"folder": "moved"}, True, "no longer at"),
+        ({"folder": "damaged"}, True, "cannot be read"),
+    ],
+)
+def test_without_the_same_rows_it_says_why_it_cannot_tell(parcels, second, same_rows, said):
+    parcels.run("one", parcels.scores(0, 1))
+    parcels.run("two", parcels.scores(0.4, 2), **second)
+    if second.get("folder") == "moved":
+        (parcels.folder / "moved" / "scores.parquet").unlink()
+    if second.get("folder") == "damaged":
+        (parcels.folder / "damaged" / "scores.parquet").write_bytes(b"PAR1 and then nothing")
+
+    found = parcels.compare("one", "two")
+
+    assert found.same_rows is same_rows
+    assert said in (found.why_not or "")
+    auc = next(each for each in found.metrics if each.name == "auc")
+    assert auc.delta
+    assert (auc.noise, auc.verdict) == (None, "unknown")
+
+
+def test_runs_of_other_pipelines_and_running_ones_can_be_compared(parcels):
+    parcels.run("one", parcels.scores(0, 1))
+    parcels.seeder.foreign("theirs")
+    parcels.seeder.run("running", outcome="running", documents={})
+
+    assert changes(parcels.compare("one", "theirs"), "outcome")["outcome"] == ("pushed", "not ours")
+    found = parcels.compare("one", "running")
+    assert found.unknown["settings"] == "run running recorded no settings"
+    assert all(each.second is None for each in found.metrics)
+
+
+def test_a_run_compared_with_itself_is_a_mistake(parcels):
+    parcels.run("one", parcels.scores(0, 1))
+
+    with pytest.raises(LedgerError, match="the same run, one"):
+        parcels.compare("one", "latest")
+
+
+def test_lists_of_named_things_are_flattened_by_name():
+    document = {"metrics": [{"name": "AUC", "at_least": 0.6}, {"name": "LogLoss"}], "slices": [["a"]], "empty": {}}
+
+    assert flattened(document) == {"metrics.AUC.at_least": 0.6, "metrics.LogLoss": {}, "slices": [["a"]], "empty": {}}
+
+
+def flightdeck(parcels: Parcels, *arguments: str) -> subprocess.CompletedProcess[str]:
+    workspace = Path(parcels.seeder.connection.sqlite.filename_uri).parent
+    return subprocess.run(
+        [sys.executable, "-m", "flightdeck", "runs", "compare", *arguments, "--set", f"workspace={workspace}"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+
+
+def test_the_command_says_who_is_better_and_on_what_that_rests(parcels):
+    parcels.run("one", parcels.scores(0, 1))
+    parcels.run("two", parcels.scores(0.4, 2), hyperparameters={"epochs": 9, "[bold]": 1})
+
+    done = flightdeck(parcels, "one", "two")
+
+    assert done.returncode == 0, done.stderr
+    assert "By auc the runs differ by more than chance: B is better." in done.stdout
+    assert f"The same {ROWS:,} rows" in done.stdout
+    assert "[bold]" in done.stdout
+    row = next(line for line in done.stdout.splitlines() if line.startswith("auc *"))
+    assert row.split()[-1] == "better"
+    assert "<0.001" in row
+
+
+def test_json_holds_every_difference_and_test(parcels):
+    parcels.run("one", parcels.scores(0, 1))
+    parcels.run("two", parcels.scores(0, 2), hyperparameters={"epochs": float("nan")})
+
+    document = json.loads(flightdeck(parcels, "one", "two", "--json").stdout)
+
+    assert (document["first"], document["second"], document["same_rows"]) == ("one", "two", True)
+    auc = next(each for each in document["metrics"] if each["name"] == "auc")
+    assert auc["verdict"] == "within noise"
+    assert auc["noise"]["beyond_noise"] is False
+    assert set(auc["noise"]) == {each.name for each in dataclasses.fields(significance.Difference)} | {"beyond_noise"}
+    assert {each["slice"] for each in document["slices"]} == {"depot=tiny", *(f"depot={each}" for each in DEPOTS)}
+
+
+def test_it_imports_neither_tensorflow_nor_pandas(parcels):
+    parcels.run("one", parcels.scores(0, 1))
+    parcels.run("two", parcels.scores(0, 2))
+    script = (
+        "import sys; from ledger.opening import open_readonly;"
+        "from ledger.comparison import compare;"
+        "from tests.ledger.seeding import sqlite; from pathlib import Path;"
+        "found = compare(open_readonly(sqlite(Path(sys.argv[1]))), 'one', 'two'); assert found.why_not is None;"
+        "print([each for each in ('tensorflow', 'tfx', 'pandas', 'scipy', 'sklearn') if each in sys.modules])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, parcels.seeder.connection.sqlite.filename_uri],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+
+    assert done.stdout.strip() == "[]", done.stderr

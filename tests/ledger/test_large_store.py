@@ -1,0 +1,76 @@
+"""A store with 1,000 runs and 20,000 artifacts: every question is answered, on SQLite and on MariaDB.
+
+How fast is measured by `benchmarks.ledger`, which says what the clock says; here it is that more runs do not mean more
+queries.
+"""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import ledger
+from ledger.opening import open_readonly
+from ledger.runs import Runs
+from tests.ledger.seeding import Seeder
+
+RUNS = 1000
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(ledger.on_sqlite, id="SQLite", marks=pytest.mark.e2e),
+        pytest.param(ledger.on_mariadb, id="MariaDB", marks=pytest.mark.kubeflow),
+    ],
+)
+def filled(request):
+    """The store, and the name of a run in the middle."""
+    with request.param() as place:
+        yield place, ledger.generate(place, RUNS)[RUNS // 2]
+
+
+@pytest.mark.parametrize("question", ["list --sort auc --limit 0", "best --metric auc", "show", "lineage", "note"])
+def test_a_question_is_answered(filled, question):
+    place, run = filled
+    words = question.split() + {"show": [run], "lineage": [run], "note": [run, "good"]}.get(question, [])
+
+    done = subprocess.run(
+        [sys.executable, "-m", "flightdeck", "runs", *words, "--json", *place.options],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **place.environment},
+    )
+
+    assert done.returncode == 0, done.stderr
+    # The best is one among them all; the others are about the run that was asked for, or hold it.
+    expected = "auc" if question.startswith("best") else run
+    assert expected in json.dumps(json.loads(done.stdout))
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("question", [Runs.all, Runs.best, functools.partial(Runs.find, name="run-1")])
+def test_more_runs_do_not_mean_more_queries(seeder: Seeder, monkeypatch, question):
+    def queries(more: int) -> int:
+        for _ in range(more):
+            seeder.run(f"run-{len(Runs(seeder.store).all())}", 0.6)
+        store = open_readonly(seeder.connection)
+        count = 0
+        call = store._call_method
+
+        def counted(*arguments):
+            nonlocal count
+            count += 1
+            return call(*arguments)
+
+        monkeypatch.setattr(store, "_call_method", counted)
+        question(Runs(store))
+        return count
+
+    assert queries(3) == queries(20)

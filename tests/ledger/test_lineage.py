@@ -1,0 +1,343 @@
+"""Lineage in a real metadata store: what is found, what is not followed, and how many questions it takes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pydot
+import pytest
+from ml_metadata.proto import metadata_store_pb2
+
+from ledger import dot
+from ledger.lineage import Lineage, trace
+from ledger.opening import LedgerError
+from tests.ledger.executions import CACHED, Executions
+from tests.ledger.seeding import Seeder, reopened
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[2]
+FILES = [
+    {"name": f"span-00{span}/parcels.parquet", "span": span, "bytes": 1000 * span, "sha256": f"{span:064x}"}
+    for span in (1, 2, 3)
+]
+
+
+class Story:
+    """Two runs of which the first was pushed, rolled back to and asked; the second was compared with it."""
+
+    def __init__(self, seeder: Seeder):
+        self.seeder = seeder
+        self.executions = Executions(seeder.store)
+        self.schema = self.executions.artifact("Schema")
+        self.executions.execute("first-run", "CuratedSchema", {}, {"schema": self.schema})
+        self.examples, self.model, self.pushed = self.train("first-run", version="1700000001")
+        self.rolled_back = self.executions.artifact("PushedModel", pushed_version="1700000009")
+        self.executions.execute(
+            "first-run",
+            "flightdeck.Rollback",
+            {"model": self.model},
+            {"pushed_model": self.rolled_back},
+            who="ann",
+            reason='the newer one was "odd"',
+        )
+        self.predictions = self.predict("a-prediction")
+        _, self.other_model, _ = self.train("second-run", baseline=self.model)
+
+    def train(self, run_id: str, version: str = "", baseline: int | None = None, **fields: Any) -> tuple[int, int, int]:
+        make, execute = self.executions.artifact, self.executions.execute
+        examples = make("Examples", row_counts='{"train": 3000, "eval": 1500}')
+        graph, model, log = make("TransformGraph"), make("Model"), make("ModelRun")
+        blessing, pushed = (
+            make("ModelBlessing", blessed=int(bool(version))),
+            make("PushedModel", pushed_version=version),
+        )
+        execute(run_id, "SpanExampleGen", {}, {"examples": examples})
+        if run_id != "first-run":
+            # From the cache: the schema is the first run's.
+            execute(run_id, "CuratedSchema", {}, {"schema": self.schema}, state=CACHED)
+        execute(run_id, "Transform", {"examples": examples, "schema": self.schema}, {"transform_graph": graph})
+        execute(
+            run_id,
+            "Trainer",
+            {"examples": examples, "transform_graph": graph, "schema": self.schema},
+            {"model": model, "model_run": log},
+        )
+        against = {} if baseline is None else {"baseline_model": baseline}
+        if baseline is not None:
+            execute(run_id, "Resolver", {}, {"model": baseline}, internal=True)
+        execute(run_id, "Evaluator", {"examples": examples, "model": model, **against}, {"blessing": blessing})
+        execute(run_id, "Pusher", {"model": model, "model_blessing": blessing}, {"pushed_model": pushed})
+        documents = {"files": self.seeder.recorder.put_document(FILES)}
+        recorded = {"model_id": model, "version": version or None, "settings": "c0ffee", "documents": documents}
+        self.seeder.run(run_id, 0.7, **recorded, **fields)
+        return examples, model, pushed
+
+    def predict(self, run_id: str) -> int:
+        asked, answers = self.executions.artifact("Examples"), self.executions.artifact("Examples")
+        self.executions.execute(run_id, "SpanExampleGen", {}, {"examples": asked})
+        self.executions.execute(
+            run_id, "BulkInferrer", {"examples": asked, "model": self.model}, {"output_examples": answers}
+        )
+        return answers
+
+    def trace(self, *arguments) -> Lineage:
+        return trace(reopened(self.seeder.connection), *arguments)
+
+
+@pytest.fixture
+def story(seeder: Seeder) -> Story:
+    return Story(seeder)
+
+
+def artifacts(lineage: Lineage) -> set[int]:
+    return {int(key.removeprefix("artifact ")) for key, node in lineage.nodes.items() if node.kind == "artifact"}
+
+
+def paths(lineage: Lineage, source: str, target: str) -> bool:
+    """Whether the edges lead from one node to another."""
+    following, reached = lineage.targets(), {source}
+    level = [source]
+    while level:
+        level = [edge.target for each in level for edge in following.get(each, []) if edge.target not in reached]
+        reached |= set(level)
+    return target in reached
+
+
+def test_a_model_of_a_project_comes_from_its_code_and_from_flightdeck_s(story):
+    fields = {"use_case_commit": "a" * 40, "use_case_dirty": True, "commit": "f" * 40, "dirty": False}
+    _, model, _ = story.train("own", **fields)
+
+    code = [node for node in story.trace(str(model), "upstream").nodes.values() if node.kind == "code"]
+    assert [" ".join(dot.label(node)) for node in code] == [
+        f"commit {'a' * 12}+ with uncommitted changes",
+        f"commit {'f' * 12} of Flightdeck as committed",
+    ]
+
+
+def test_a_model_comes_from_its_files_code_and_settings(story):
+    found = story.trace(str(story.model), "upstream")
+
+    by_kind: dict[str, list[str]] = {}
+    for node in found.nodes.values():
+        by_kind.setdefault(node.kind, []).append(node.name)
+    assert by_kind["file"] == [each["name"] for each in FILES]
+    assert by_kind["settings"] == ["c0ffee"]
+    assert by_kind["code"] == [f"{1:040x}"[:12]]
+    assert sorted(by_kind["execution"]) == ["CuratedSchema", "SpanExampleGen", "Trainer", "Transform"]
+    model = f"artifact {story.model}"
+    assert found.upstream_of == (model,)
+    assert found.downstream_of == ()
+    for key, node in found.nodes.items():
+        if key != model:
+            assert paths(found, key, model), f"{node.name} leads nowhere"
+    file = next(node for node in found.nodes.values() if node.kind == "file")
+    assert file.facts == {"bytes": 1000, "sha256": f"{1:064x}", "span": 1}
+
+
+def test_what_came_of_a_model_is_its_versions_rollbacks_and_predictions(story):
+    found = story.trace(f"model:{story.model}", "downstream")
+
+    made = {node.type for node in found.nodes.values() if node.kind == "artifact"}
+    assert made == {"Model", "ModelBlessing", "PushedModel", "Examples"}
+    assert {story.pushed, story.rolled_back, story.predictions} <= artifacts(found)
+    (rollback,) = (node for node in found.nodes.values() if node.type == "Rollback")
+    assert rollback.facts["who"] == "ann"
+    assert rollback.facts["reason"] == 'the newer one was "odd"'
+    assert found.nodes[f"artifact {story.predictions}"].name == f"Predictions {story.predictions}"
+    assert found.nodes[f"artifact {story.predictions}"].run_id == "a-prediction"
+
+
+def test_a_challenger_does_not_come_from_its_champion(story):
+    found = story.trace(str(story.model))
+
+    assert story.other_model not in artifacts(found)
+    assert found.compared == {f"artifact {story.model}": 1}
+    assert story.model not in artifacts(story.trace(str(story.other_model)))
+
+
+def test_what_was_taken_from_the_cache_comes_from_the_run_that_made_it(story):
+    found = story.trace("second-run", "upstream")
+
+    schema = found.nodes[f"artifact {story.schema}"]
+    assert schema.run_id == "first-run"
+    assert sum(node.type == "CuratedSchema" for node in found.nodes.values()) == 1
+
+
+def test_a_version_comes_from_its_blessing_too_and_its_predictions_come_of_it(story):
+    found = story.trace("1700000001")
+
+    assert found.upstream_of == (f"artifact {story.pushed}",)
+    assert found.downstream_of == (f"artifact {story.model}",)
+    assert "ModelBlessing" in {node.type for node in found.nodes.values()}
+    assert story.predictions in artifacts(found)
+    # The version that a rollback made comes from the same model.
+    assert story.model in artifacts(story.trace("version:1700000009", "upstream"))
+
+
+def test_a_prediction_comes_from_its_model_and_what_was_asked(story):
+    found = story.trace("a-prediction", "upstream")
+
+    assert f"artifact {story.predictions}" in found.upstream_of
+    assert {story.model, story.examples} <= artifacts(found)
+    assert any(node.kind == "file" for node in found.nodes.values())
+
+
+def test_a_run_of_another_pipeline_has_a_lineage_without_files(story):
+    made, model = story.executions.artifact("Examples"), story.executions.artifact("Model")
+    story.executions.execute("theirs", "CsvExampleGen", {}, {"examples": made})
+    story.executions.execute("theirs", "Trainer", {"examples": made}, {"model": model})
+
+    found = story.trace("run:theirs")
+
+    assert artifacts(found) == {made, model}
+    assert {node.kind for node in found.nodes.values()} == {"artifact", "execution"}
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("version:12", "no pushed version 12"),
+        ("model:999", "There is no model 999: the store has no such artifact."),
+        ("model:1", "There is no model 1: artifact 1 is a Schema."),
+        ("model:first", "a model is named by its number"),
+        ("no-such-run", "no run no-such-run"),
+    ],
+)
+def test_what_does_not_exist_is_one_sentence(story, what, said):
+    with pytest.raises(LedgerError, match=said):
+        story.trace(what)
+
+
+def test_a_run_that_made_nothing_says_so(story, seeder):
+    seeder.run("empty-run", outcome="failed")
+
+    with pytest.raises(LedgerError, match="Run empty-run made nothing that is recorded"):
+        story.trace("empty-run")
+
+
+def test_the_number_of_questions_does_not_grow_with_what_came_of_a_model(story, monkeypatch):
+    def questions() -> int:
+        store = reopened(story.seeder.connection)
+        asked: list[str] = []
+        call = store._call_method
+        monkeypatch.setattr(store, "_call_method", lambda name, *rest: (asked.append(name), call(name, *rest))[1])
+        trace(store, str(story.model))
+        return len(asked)
+
+    few = questions()
+    for index in range(40):
+        story.predict(f"prediction-{index}")
+
+    assert questions() == few
+
+
+def test_dot_is_read_by_pydot_with_every_node_and_edge(story):
+    found = story.trace("1700000001")
+
+    (graph,) = pydot.graph_from_dot_data(dot.written(found)) or [None]
+
+    assert graph is not None
+    # pydot takes a newline after a semicolon for a node, too.
+    names = {node.get_name().strip('"') for node in graph.get_nodes()} - {"node", "edge", "graph", "\\n"}
+    assert names == set(found.nodes)
+    assert len(graph.get_edges()) == len(found.edges)
+    assert {(edge.get_source().strip('"'), edge.get_destination().strip('"')) for edge in graph.get_edges()} == {
+        (edge.source, edge.target) for edge in found.edges
+    }
+    (rollback,) = (node for node in graph.get_nodes() if "Rollback" in str(node.get("label")))
+    assert 'by ann: the newer one was \\"odd\\"' in str(rollback.get("label"))
+
+
+@pytest.mark.parametrize(
+    "name", ['a "quoted" name', "back\\slash", "two\nlines", "ends with \\", "日本 <b>&amp;", "a;b}"]
+)
+def test_dot_quotes_whatever_a_name_holds(seeder, name):
+    executions = Executions(seeder.store)
+    model = executions.artifact("Model", uri=name)
+    executions.execute("a-run", "Trainer", {}, {"model": model}, reason=name, who="ann")
+
+    text = dot.written(trace(reopened(seeder.connection), "a-run"))
+
+    (graph,) = pydot.graph_from_dot_data(text) or [None]
+    assert graph is not None
+    assert len(graph.get_edges()) == 1
+
+
+def flightdeck(story: Story, *arguments: str) -> subprocess.CompletedProcess[str]:
+    workspace = Path(story.seeder.connection.sqlite.filename_uri).parent
+    return subprocess.run(
+        [sys.executable, "-m", "flightdeck", "runs", "lineage", *arguments, "--set", f"workspace={workspace}"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+
+
+def test_the_tree_shows_each_thing_once_and_then_by_name(story):
+    done = flightdeck(story, "version:1700000001")
+
+    assert done.returncode == 0, done.stderr
+    origin, _, use = done.stdout.partition("What came of it")
+    assert origin.count("span-001/parcels.parquet  1,000 bytes, sha256 000000000000") == 1
+    assert origin.count(f"Model {story.model}  from Trainer, run first-run") == 1
+    assert f"Model {story.model}  (see above)" in origin
+    assert "settings c0ffee" in origin
+    assert f"PushedModel {story.rolled_back}  version 1700000009" in use
+    assert 'by ann: the newer one was "odd"' in use
+    assert f"Predictions {story.predictions}  from BulkInferrer, run a-prediction" in use
+    assert f"Model {story.model} was the champion in 1 evaluation of others." in use
+
+
+def test_versions_are_not_hidden_by_many_predictions_and_those_are_the_newest(story):
+    newest = [story.predict(f"prediction-{index}") for index in range(25)][-1]
+    version = story.executions.artifact("PushedModel", pushed_version="1700000050")
+    story.executions.execute("a-promotion", "flightdeck.Promote", {"model": story.model}, {"pushed_model": version})
+
+    shown = flightdeck(story, f"model:{story.model}", "--downstream").stdout
+
+    assert "version 1700000050" in shown
+    assert f"Predictions {newest} " in shown
+    assert f"Predictions {story.predictions} " not in shown
+    assert "more: add --all" in shown
+
+
+def test_json_and_dot_hold_the_whole_graph(story, tmp_path):
+    document = json.loads(flightdeck(story, "first-run", "--json", "--upstream").stdout)
+    assert {each["name"] for each in document["nodes"] if each["kind"] == "file"} == {each["name"] for each in FILES}
+    keys = {each["key"] for each in document["nodes"]}
+    assert all({edge["source"], edge["target"]} <= keys for edge in document["edges"])
+
+    done = flightdeck(story, "first-run", "--dot", str(tmp_path / "lineage.dot"))
+    assert "Wrote" in done.stdout
+    on_screen = flightdeck(story, "first-run", "--dot", "-").stdout
+    assert (tmp_path / "lineage.dot").read_text() == on_screen
+    assert on_screen.startswith("digraph lineage {")
+
+
+def test_a_graph_that_cannot_be_written_is_one_sentence(story, tmp_path):
+    done = flightdeck(story, "first-run", "--dot", str(tmp_path / "no" / "folder.dot"))
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("The graph cannot be written to ")
+    assert "Traceback" not in done.stderr
+
+
+def test_things_removed_from_the_store_do_not_break_it(story):
+    store = story.seeder.store
+    (transform,) = (each for each in store.get_executions() if each.type.endswith("Transform") and each.id < 10)
+    assert isinstance(transform, metadata_store_pb2.Execution)
+    (graph,) = (each for each in store.get_artifacts_by_type("TransformGraph") if each.id < story.model)
+    # ML Metadata deletes nothing; an event may still point to what another tool removed.
+    import sqlite3
+
+    with sqlite3.connect(story.seeder.connection.sqlite.filename_uri) as database:
+        database.execute("DELETE FROM Artifact WHERE id = ?", (graph.id,))
+        database.execute("DELETE FROM Execution WHERE id = ?", (transform.id,))
+
+    found = story.trace(str(story.model))
+
+    assert f"artifact {graph.id}" not in found.nodes
+    assert any(node.kind == "file" for node in found.nodes.values())

@@ -1,0 +1,230 @@
+"""Stores that cannot answer say so in one sentence, and looking at them changes nothing."""
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2
+
+from ledger.opening import LedgerError, open_readonly, open_writable
+from ledger.runs import Runs
+from tests.ledger.seeding import Seeder, sqlite
+
+pytestmark = pytest.mark.unit
+OPEN = pytest.mark.parametrize("opened", [open_readonly, open_writable])
+
+
+def sentence(opened, connection, **options) -> str:
+    with pytest.raises(LedgerError) as caught:
+        opened(connection, **options)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert "query" not in said  # SQL of ML Metadata
+    return said
+
+
+def execute(path: Path, statement: str) -> None:
+    database = sqlite3.connect(path)
+    database.execute(statement)
+    database.commit()
+    database.close()
+
+
+@pytest.fixture
+def path(seeder: Seeder) -> Path:
+    """A good store, with two runs."""
+    seeder.run("one", 0.6)
+    seeder.run("two", 0.7)
+    return Path(seeder.connection.sqlite.filename_uri)
+
+
+@OPEN
+def test_a_good_store_opens(path, opened):
+    assert [each.run_id for each in Runs(opened(sqlite(path))).all()] == ["one", "two"]
+
+
+@OPEN
+def test_a_missing_store_is_not_made(tmp_path, opened):
+    assert "yet: run the pipeline first" in sentence(opened, sqlite(tmp_path / "metadata.sqlite"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@OPEN
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty: run the pipeline first"),
+        (b"run,auc\n" * 2000, "not a SQLite file"),
+    ],
+)
+def test_another_file_is_told_and_left_alone(tmp_path, opened, content, said):
+    file = tmp_path / "metadata.sqlite"
+    file.write_bytes(content)
+
+    assert said in sentence(opened, sqlite(file))
+    assert file.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@OPEN
+def test_a_folder_is_told(tmp_path, opened):
+    assert "is a folder" in sentence(opened, sqlite(tmp_path))
+
+
+@OPEN
+def test_another_program_s_database_is_told_and_gets_no_tables(tmp_path, opened):
+    file = tmp_path / "theirs.sqlite"
+    execute(file, "CREATE TABLE theirs (a)")
+
+    assert "not of ML Metadata" in sentence(opened, sqlite(file))
+    with sqlite3.connect(file) as database:
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
+
+
+@OPEN
+@pytest.mark.parametrize(("schema", "said"), [(9, "upgrade it once, after a backup"), (99, "install the ml-metadata")])
+def test_another_schema_is_told_and_kept(path, opened, schema, said):
+    execute(path, f"UPDATE MLMDEnv SET schema_version = {schema}")
+    before = path.read_bytes()
+
+    message = sentence(opened, sqlite(path))
+
+    assert said in message
+    assert f"schema {schema}" in message
+    assert path.read_bytes() == before
+
+
+@OPEN
+def test_a_truncated_store_is_damaged(path, opened):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    assert "is damaged" in sentence(opened, sqlite(path))
+
+
+def test_a_store_whose_damage_shows_later_is_damaged(path):
+    """The first pages are good, so that it opens."""
+    rows = sqlite3.connect(path).execute("SELECT rootpage FROM sqlite_master WHERE name = 'Context'").fetchall()
+    page = rows[0][0]
+    content = bytearray(path.read_bytes())
+    size = int.from_bytes(content[16:18], "big")
+    content[(page - 1) * size : page * size] = b"\xff" * size
+    path.write_bytes(content)
+
+    with pytest.raises(LedgerError, match="is damaged: restore it from a backup"):
+        Runs(open_readonly(sqlite(path))).all()
+
+
+@OPEN
+def test_a_locked_store_is_told_after_a_short_wait(path, opened):
+    holder = held(path)
+    try:
+        assert "locked by another process" in sentence(opened, sqlite(path), patience=0.3)
+    finally:
+        holder.kill()
+        holder.wait()
+    assert len(Runs(opened(sqlite(path))).all()) == 2
+
+
+def test_a_lock_that_is_given_up_in_time_is_waited_for(path):
+    holder = held(path)
+    threading.Timer(1.0, holder.kill).start()
+
+    assert len(Runs(open_readonly(sqlite(path), patience=60)).all()) == 2
+    holder.wait()
+
+
+def held(path: Path) -> subprocess.Popen[str]:
+    """A process that has locked the store for itself."""
+    program = (
+        f"import sqlite3, time\ndatabase = sqlite3.connect({str(path)!r})\n"
+        "database.execute('BEGIN EXCLUSIVE')\nprint('locked', flush=True)\ntime.sleep(600)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "locked\n"
+    return holder
+
+
+def test_what_a_killed_writer_left_is_taken_back(path):
+    """A rollback journal beside the file: SQLite refuses to read it without writing first."""
+    before = [each.run_id for each in Runs(open_readonly(sqlite(path))).all()]
+    program = textwrap.dedent(f"""
+        import os, signal, sqlite3
+        database = sqlite3.connect({str(path)!r}, isolation_level=None)
+        database.execute("PRAGMA cache_size = 1")  # so that pages reach the file before the commit
+        database.execute("BEGIN")
+        database.execute("UPDATE Context SET name = name || 'x'")
+        for each in range(2000):
+            database.execute("INSERT INTO Context (type_id, name) VALUES (1, ?)", (f"half {{each}}" + "y" * 200,))
+        os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    killed = subprocess.run([sys.executable, "-c", program], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert os.path.getsize(f"{path}-journal") > 0
+
+    assert [each.run_id for each in Runs(open_readonly(sqlite(path))).all()] == before
+
+
+def test_reading_writes_nothing(path):
+    before = path.read_bytes()
+
+    runs = Runs(open_readonly(sqlite(path)))
+    runs.best("auc")
+    runs.document(runs.find("one"), "settings")
+
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_a_reader_cannot_write(path):
+    store = open_readonly(sqlite(path))
+    with pytest.raises(LedgerError, match="may not be opened by this user"):
+        store.put_context_type(metadata_store_pb2.ContextType(name="another"))
+
+
+def mysql(port: int) -> metadata_store_pb2.ConnectionConfig:
+    config = metadata_store_pb2.ConnectionConfig()
+    config.mysql.host, config.mysql.port = "127.0.0.1", port
+    config.mysql.user, config.mysql.password, config.mysql.database = "ann", "a-secret", "metadata"
+    return config
+
+
+@pytest.fixture
+def another_service() -> Iterator[int]:
+    """A port where something answers that is no database."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                connection.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+@OPEN
+def test_a_server_that_is_not_there_cannot_be_reached(opened):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    said = sentence(opened, mysql(port))
+
+    assert f"127.0.0.1:{port} cannot be reached" in said
+    assert "a-secret" not in said
+
+
+def test_a_server_that_is_no_database_is_told(another_service):
+    assert f"127.0.0.1:{another_service}" in sentence(open_readonly, mysql(another_service))

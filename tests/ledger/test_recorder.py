@@ -1,0 +1,165 @@
+"""The record of a run in ML Metadata: nothing that one writer says is lost by another."""
+
+import dataclasses
+import multiprocessing
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import ml_metadata
+import pytest
+from ml_metadata.proto import metadata_store_pb2
+
+from ledger.recorder import Recorder, RecordError, open_store
+from ledger.run_record import NodeRecord
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[2]
+
+
+def connection(path: Path) -> metadata_store_pb2.ConnectionConfig:
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(path)
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    return config
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "metadata.sqlite"
+
+
+@pytest.fixture
+def recorder(file):
+    return Recorder(open_store(connection(file)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a node."""
+
+    node_id: str
+    state: str = "done"
+    seconds: float = 1.0
+    peak_mb: float = 100.0
+    error: str | None = None
+
+
+def test_what_is_written_is_read_back_to_the_last_bit(recorder):
+    facts = {
+        "kind": "trial",
+        "parent": "earlier",
+        "started": datetime(2013, 7, 1, 9, 30, tzinfo=UTC),
+        "outcome": "not blessed",
+        "reasons": ("auc is 0.1, and must be at least 0.5", "zweitens: \u00e4rgerlich"),
+        "dirty": False,
+        "spans": {"train": [1, 2], "eval": [3]},
+        "metrics": {"auc": 0.1 + 0.2, "tiny": 5e-324},
+        "hyperparameters": {"hidden_units": [64, 32], "learning_rate": 0.002, "xla": False},
+        "champion_saw": (3,),
+        "model_id": 7,
+    }
+
+    recorder.write("run", **facts)
+
+    record = recorder.read("run")
+    assert {name: getattr(record, name) for name in facts} == facts
+
+
+def test_a_second_writer_adds_and_takes_nothing_away(file, recorder):
+    recorder.write("run", outcome="running", documents={"settings": "a" * 64}, tags=("first",))
+    other = Recorder(open_store(connection(file)))
+
+    other.write("run", outcome="pushed", documents={"slices": "b" * 64})
+    recorder.write("run", version="12")
+
+    record = other.read("run")
+    assert (record.outcome, record.version, record.tags) == ("pushed", "12", ("first",))
+    assert record.documents == {"settings": "a" * 64, "slices": "b" * 64}
+
+
+def _add_notes(path: Path, who: str, count: int) -> None:
+    recorder = Recorder(open_store(connection(path)))
+    for number in range(count):
+        recorder.note("run", f"{who} {number}", who)
+        recorder.node("run", Outcome(f"{who}{number}"))
+
+
+def test_writers_at_the_same_time_lose_nothing(file, recorder):
+    recorder.write("run", outcome="running")
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_add_notes, args=(file, who, 8)) for who in ("ann", "bob", "eve")]
+    for each in writers:
+        each.start()
+    for each in writers:
+        each.join(120)
+
+    record = recorder.read("run")
+
+    assert sorted(note.text for note in record.notes) == sorted(
+        f"{w} {n}" for w in ("ann", "bob", "eve") for n in range(8)
+    )
+    assert len(record.nodes) == 24
+
+
+def test_nodes_are_in_the_order_in_which_they_ended_and_a_retry_replaces_its_attempt(recorder):
+    recorder.node("run", Outcome("Zeta"))
+    recorder.node("run", Outcome("Trainer", "failed", error="no space left"))
+    recorder.node("run", Outcome("Alpha"))
+    recorder.node("run", Outcome("Trainer"))
+
+    nodes = recorder.read("run").nodes
+
+    assert [(each.node_id, each.state) for each in nodes] == [("Zeta", "done"), ("Alpha", "done"), ("Trainer", "done")]
+    assert isinstance(nodes[0], NodeRecord)
+
+
+def test_a_tag_can_be_taken_off_again(recorder):
+    recorder.tag("run", "candidate")
+    recorder.tag("run", "to-look-at")
+    recorder.tag("run", "candidate", present=False)
+
+    assert recorder.read("run").tags == ("to-look-at",)
+
+
+def test_equal_documents_are_kept_once(file, recorder):
+    first = recorder.put_document({"b": 1, "a": [1, 2]})
+    again = Recorder(open_store(connection(file))).put_document({"a": [1, 2], "b": 1})
+
+    assert first == again
+    assert recorder.document(first) == {"a": [1, 2], "b": 1}
+    assert len(ml_metadata.MetadataStore(connection(file)).get_contexts_by_type("flightdeck.Document")) == 1
+
+
+def test_what_is_not_there_is_said(recorder):
+    with pytest.raises(RecordError, match="has no run nowhere"):
+        recorder.read("nowhere")
+    with pytest.raises(RecordError, match="has no document"):
+        recorder.document("f" * 64)
+    with pytest.raises(KeyError):
+        recorder.write("run", colour="red")
+
+
+def test_runs_of_other_programs_are_read_as_far_as_they_go(file, recorder):
+    store = ml_metadata.MetadataStore(connection(file))
+    recorder.write("ours", outcome="pushed")
+    (type_id,) = [each.id for each in store.get_context_types() if each.name == "pipeline_run"]
+    foreign = metadata_store_pb2.Context(type_id=type_id, name="theirs")
+    foreign.custom_properties["flavour"].int_value = 3
+    store.put_contexts([foreign])
+
+    records = {each.run_id: each for each in recorder.all()}
+
+    assert records["theirs"].outcome == "running"
+    assert records["theirs"].settings is None
+    assert records["ours"].outcome == "pushed"
+
+
+def test_the_record_needs_neither_tensorflow_nor_tfx():
+    program = (
+        "import sys\nimport ledger.recorder, pipeline.stamp\n"
+        "heavy = {'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr

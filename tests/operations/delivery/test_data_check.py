@@ -1,0 +1,93 @@
+"""Spans against their contract and schema: real ones fit, and every kind of damage is named."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from components.span_example_gen.errors import SpanError as WindowError
+from data.schema_diff import Difference
+from operations.delivery.data_check import DataCheck, check
+from pipeline import settings_file
+from tests.damaged_spans import damaged
+from tests.world import ROOT
+
+pytestmark = pytest.mark.component
+
+
+def checked(spans: Path, *overrides: str) -> DataCheck:
+    return check(settings_file.load(ROOT / "config" / "small.yaml", [f"data.spans={spans}", *overrides]))
+
+
+def test_real_spans_fit(small_spans):
+    found = checked(small_spans)
+
+    assert found.fits
+    assert found.violations == found.report.findings == ()
+    assert found.spans == {"train": [1, 2], "eval": [3]}
+    assert found.report.splits["train"].examples == 3000
+    # What only a person knows is a difference and no failure.
+    assert Difference("distance", "range", "1 to 6000", "any number") in found.differences
+
+
+def test_a_sensor_that_reports_another_unit_breaks_contract_and_schema(small_spans, tmp_path):
+    found = checked(
+        damaged(small_spans, tmp_path, "pressure", lambda values: pc.multiply(values, pa.scalar(100.0, pa.float32())))
+    )
+
+    assert not found.fits
+    (violation,) = found.violations
+    assert "pressure" in violation
+    assert "span 2" in violation
+    assert {each.column for each in found.report.findings} == {"pressure"}
+    assert {each.split for each in found.report.findings} == {"train"}
+
+
+def test_the_damage_and_not_the_copy_is_what_does_not_fit(small_spans, tmp_path):
+    spans = damaged(
+        small_spans, tmp_path, "pressure", lambda values: pc.multiply(values, pa.scalar(100.0, pa.float32()))
+    )
+
+    assert not checked(spans, "data.window=2:3").fits
+    assert checked(damaged(small_spans, tmp_path / "again", "pressure", lambda values: values)).fits
+
+
+def test_a_value_that_the_contract_allows_and_the_schema_does_not_know_is_found(small_spans, tmp_path):
+    def renamed(values: pa.ChunkedArray) -> pa.ChunkedArray:
+        return pc.replace_substring_regex(values, "^EWR$", "NWK")
+
+    found = checked(damaged(small_spans, tmp_path, "origin", renamed))
+
+    assert not found.fits
+    assert "NWK" in found.report.text() + " ".join(found.violations)
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "sentence"),
+    [
+        ("carrier", None, "In span 2, columns of the contract are missing: carrier."),
+        ("distance", lambda values: values.cast(pa.string()), "distance is string, not"),
+    ],
+)
+def test_a_span_of_another_form_is_named_and_the_others_are_still_examined(
+    small_spans, tmp_path, column, change, sentence
+):
+    found = checked(damaged(small_spans, tmp_path, column, change))
+
+    assert not found.fits
+    assert sentence in found.violations[0]
+    assert found.report.splits["train"].examples == 1500
+
+
+def test_a_severity_of_never_leaves_the_contract_in_force(small_spans, tmp_path):
+    spans = damaged(
+        small_spans, tmp_path, "pressure", lambda values: pc.multiply(values, pa.scalar(100.0, pa.float32()))
+    )
+
+    assert not checked(spans, "gate.severity=never").fits
+
+
+def test_a_window_that_is_not_there_is_refused(small_spans):
+    with pytest.raises(WindowError, match="window 4:9"):
+        checked(small_spans, "data.window=4:9")

@@ -1,0 +1,229 @@
+"""What of a run is different now: each thing is named, and records that cannot tell are refused."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2
+
+from ledger.opening import LedgerError
+from operations.experiments.reproduction import circumstances
+from operations.experiments.reproduction.circumstances import Difference, ReproductionError
+from pipeline import settings_file, stamp
+from tests.ledger.seeding import Seeder, sqlite
+
+pytestmark = pytest.mark.unit
+LOCAL = Path(__file__).parents[4] / "config" / "local.yaml"
+
+
+@pytest.fixture
+def seeder(tmp_path) -> Seeder:
+    return Seeder(sqlite(tmp_path / "metadata.sqlite"))
+
+
+@pytest.fixture
+def recorded(seeder):
+    """Writes a complete run, but for what is given, and reads it as one that can be made again."""
+
+    def write(name: str = "20130701-0930-aaaa", without: tuple[str, ...] = (), **fields: Any):
+        model_type = seeder.store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Model"))
+        (model,) = seeder.store.put_artifacts([metadata_store_pb2.Artifact(type_id=model_type, uri="/somewhere/model")])
+        settings = settings_file.load(LOCAL, ["model.epochs=7", "data.window=newest-2:newest"]).document()
+        documents = {
+            "settings": settings,
+            "sources": {"models/network.py": "aaaa"},
+            "packages": {"keras": "3.0"},
+            "slices": [],
+        }
+        complete = {
+            "model_id": model,
+            "data": "sha256:feed",
+            "hyperparameters": {"epochs": 9, "tuned.rate": 0.5},
+            "documents": {
+                key: seeder.recorder.put_document(each) for key, each in documents.items() if key not in without
+            },
+        }
+        seeder.run(name, auc=0.7, **{**complete, **fields})
+        return circumstances.original(seeder.store, name)
+
+    return write
+
+
+def test_the_base_model_of_a_warm_start_is_looked_up_and_one_that_is_gone_is_named(recorded):
+    first = recorded()
+    assert first.base_model is None
+    assert recorded("second", base_model_id=first.record.model_id).base_model == "/somewhere/model"
+    with pytest.raises(ReproductionError, match="no longer has model 99, which run third began with"):
+        recorded("third", base_model_id=99)
+
+
+def test_each_source_file_that_differs_is_named():
+    found = circumstances.code_differences(
+        {"models/a.py": "1", "models/b.py": "2", "models/c.py": "3"},
+        {"models/a.py": "1", "models/b.py": "9", "models/d.py": "4"},
+    )
+
+    assert [each.sentence() for each in found] == [
+        "models/b.py has changed",
+        "models/c.py is missing",
+        "models/d.py is new",
+    ]
+
+
+def test_packages_are_named_with_both_versions_and_tools_outside_the_lock_take_no_part():
+    locked, others = circumstances.package_differences(
+        {"keras": "3.0", "numpy": "2.4", "ruff": "0.1", "gone": "1"},
+        {"keras": "3.1", "numpy": "2.4", "ruff": "0.2", "added": "5"},
+        locked={"keras": "3.1", "numpy": "2.4", "added": "5", "gone": "1"},
+    )
+
+    assert [each.sentence() for each in locked] == [
+        "added is new: 5",
+        "gone is missing, and was 1",
+        "keras is 3.1, and was 3.0",
+    ]
+    assert [each.sentence() for each in others] == ["ruff is 0.2, and was 0.1"]
+
+
+def test_without_a_lock_file_every_package_counts():
+    found, others = circumstances.package_differences({"ruff": "0.1"}, {"ruff": "0.2"}, None)
+
+    assert ([each.name for each in found], others) == (["ruff"], [])
+
+
+def test_a_lock_file_pins_what_is_for_this_platform(tmp_path):
+    lock = tmp_path / "lock.txt"
+    lock.write_text(
+        "# made by a tool\n"
+        "--only-binary :all:\n"
+        "Zope.Interface==7.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
+        "winonly==1.0 ; sys_platform == 'win32' \\\n    --hash=sha256:cc\n"
+        "ranged>=1.0\n"
+        "keras[extra]==3.1 ; python_version >= '3.8'\n"
+    )
+
+    assert circumstances.pins(lock) == {"zope-interface": "7.0", "keras": "3.1"}
+    assert circumstances.pins(tmp_path / "none.txt") is None
+
+
+def test_the_lock_file_of_this_checkout_names_what_trains():
+    pinned = circumstances.pins(Path(__file__).parents[4] / "requirements" / "runtime.txt")
+
+    assert pinned is not None
+    assert {"tensorflow", "keras", "tfx", "apache-beam", "numpy"} <= set(pinned)
+
+
+def test_a_run_is_made_again_with_its_own_settings_on_its_spans_and_not_with_those_of_today(recorded, tmp_path):
+    original = recorded(hyperparameters={"epochs": 9, "hidden_units": [8], "learning_rate": 0.01})
+    here = settings_file.load(LOCAL, ["model.epochs=2", f"workspace={tmp_path}", "model.seed=3", "push.enabled=true"])
+
+    again = circumstances.settings_again(original, here)
+
+    # As the Trainer used them: not the 7 that the settings had, which a Tuner or a parameter had replaced.
+    assert (again.model.epochs, again.model.hidden_units, again.model.learning_rate) == (9, (8,), 0.01)
+    assert again.model.seed == 0
+    assert (again.data.window, again.data.eval_spans) == ("1:3", 1)
+    assert (again.cache, again.tuning.enabled, again.push.enabled) == (False, False, False)
+    assert again.workspace == str(tmp_path)
+
+
+def test_the_settings_here_that_would_make_another_model_are_named(recorded, tmp_path):
+    original = recorded(hyperparameters={"epochs": 9})
+    here = settings_file.load(
+        LOCAL, ["model.epochs=2", f"workspace={tmp_path}", "push.enabled=false", "model.tuning.max_trials=2"]
+    )
+
+    found = circumstances.setting_differences(original, here)
+
+    assert [each.sentence() for each in found if each.name.startswith("model")] == ["model.epochs is 2, and was 9"]
+    assert {each.name.partition(".")[0] for each in found} == {"model"}
+
+
+def test_a_long_value_is_left_out_of_a_sentence():
+    long = Difference("settings", "evaluation.metrics", "x" * 40, "y")
+
+    assert long.briefly() == "evaluation.metrics"
+
+
+@pytest.mark.parametrize("override", ["model.epochs=2", "data.window=1:3", "workspaces=x", "tuning.enabled=true"])
+def test_what_would_change_the_run_cannot_be_set(override):
+    with pytest.raises(ReproductionError, match=override):
+        circumstances.refuse_overrides(["workspace=/elsewhere", override])
+
+
+def test_places_can_be_set():
+    circumstances.refuse_overrides(["workspace=/a", "data.spans=/b", "metadata.kind=mysql", "beam.args=[]"])
+
+
+def test_data_is_looked_for_where_the_settings_say_and_else_where_the_run_had_it(recorded, tmp_path):
+    original = recorded()
+    there = tmp_path / "spans of the run"
+    original = dataclasses.replace(original, settings={**original.settings, "data": {"spans": str(there)}})
+    here = settings_file.load(LOCAL, [f"workspace={tmp_path}"])
+    elsewhere = settings_file.load(LOCAL, [f"data.spans={tmp_path / 'other'}"])
+
+    assert circumstances.spans_folder(original, here) == f"{tmp_path}/spans"
+    there.mkdir()
+    assert circumstances.spans_folder(original, here) == str(there)
+    assert circumstances.spans_folder(original, elsewhere) == str(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"outcome": "running"}, "has not ended, or was killed"),
+        ({"kind": "trial"}, "is a trial"),
+        ({"kind": "prediction"}, "is a prediction"),
+        ({"model_id": None, "outcome": "failed", "reasons": ("Transform failed: no space",)}, "no space"),
+        ({"metrics": {}}, "did not evaluate its model"),
+        ({"model_id": 77}, "no longer has the model"),
+        ({"data": None}, "lacks its data"),
+        ({"documents": {}}, "lacks its settings, sources, packages"),
+    ],
+)
+def test_a_run_that_nobody_can_make_again_is_one_sentence(recorded, fields, sentence):
+    with pytest.raises(ReproductionError, match=sentence) as refused:
+        recorded(**fields)
+
+    assert "\n" not in str(refused.value)
+
+
+def test_runs_of_other_programs_and_runs_that_never_were_are_one_sentence(seeder, recorded):
+    recorded()
+    with pytest.raises(ReproductionError, match="another program"):
+        circumstances.original(seeder.store, seeder.foreign("theirs"))
+    with pytest.raises(LedgerError, match="has no run nothing"):
+        circumstances.original(seeder.store, "nothing")
+
+
+def test_a_record_of_an_older_version_is_refused_with_what_it_lacks(recorded):
+    with pytest.raises(ReproductionError, match="lacks its packages"):
+        recorded(without=("packages",))
+
+
+def test_a_model_from_the_cache_names_the_run_that_trained_it(seeder, recorded):
+    store, put = seeder.store, metadata_store_pb2.Execution
+    first = recorded("20130701-0930-first")
+    second = recorded("20130701-0931-again", model_id=first.record.model_id)
+    trainer = store.put_execution_type(metadata_store_pb2.ExecutionType(name="Trainer"))
+    (model,) = store.get_artifacts_by_id([first.record.model_id])
+    event = metadata_store_pb2.Event(type=metadata_store_pb2.Event.OUTPUT)
+    for run in (first, second):
+        context = store.get_context_by_type_and_name("pipeline_run", run.record.run_id)
+        store.put_execution(put(type_id=trainer), [(model, event)], [context])
+
+    assert circumstances.original(store, "20130701-0930-first").trained_by is None
+    assert circumstances.original(store, "20130701-0931-again").trained_by == "20130701-0930-first"
+
+
+def test_another_commit_with_the_same_sources_is_a_note_on_whose_it_is(recorded, tmp_path):
+    here = settings_file.load(LOCAL, [f"workspace={tmp_path}", f"data.spans={tmp_path / 'spans'}"])
+    (tmp_path / "spans" / "span-009").mkdir(parents=True)
+    own = {"use_case_commit": "a" * 40, "use_case_dirty": False, "commit": "f" * 40, "dirty": False}
+    original = dataclasses.replace(recorded(**own), sources=stamp.sources_of(here))
+
+    first, second, *_ = circumstances.compare(original, here).notes
+
+    assert first.startswith(f"The run's code was commit {'a' * 12}, and this is ")
+    assert second.startswith(f"The run's Flightdeck was commit {'f' * 12}, and this is ")

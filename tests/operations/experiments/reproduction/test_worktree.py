@@ -1,0 +1,236 @@
+"""A commit in a folder of its own: made, used and removed, in a real repository."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ledger.run_record import RunRecord
+from operations.experiments.reproduction import worktree
+from operations.experiments.reproduction.circumstances import Original, ReproductionError
+from pipeline import settings_file
+from tests.ledger.seeding import BEGIN
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[4]
+
+# The command line of the repository's commits: it tells what it was given, and waits if it should.
+COMMAND_LINE = """
+import json, os, pathlib, signal, sys, time
+given = {"arguments": sys.argv[1:], "folder": os.getcwd(), "file": __file__}
+given["commit"] = os.environ.get("FLIGHTDECK_COMMIT")
+given["config"] = json.loads(pathlib.Path(sys.argv[sys.argv.index("--config") + 1]).read_text())
+pathlib.Path(given["config"]["workspace"], "told.json").write_text(json.dumps(given))
+if "--json" in sys.argv:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    time.sleep(60)
+sys.exit(CODE)
+"""
+
+
+def git(repository: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=repository, capture_output=True, text=True, check=True, env=environment
+    )
+    return done.stdout.strip()
+
+
+def write(repository: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(text)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """Three commits: one without the command, one whose command exits with 1, one whose command exits with 0."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    write(folder, {"models/network.py": "first\n", "data/contract.yaml": "x: 1\n", "requirements/runtime.txt": ""})
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message=old")
+    for code in (1, 0):
+        write(
+            folder,
+            {
+                "flightdeck/__init__.py": "",
+                "flightdeck/__main__.py": COMMAND_LINE.replace("CODE", str(code)),
+                "flightdeck/runs/reproduce.py": "",
+                "models/network.py": f"code {code}\n" + "".join(f"line {number}\n" for number in range(9)),
+            },
+        )
+        git(folder, "add", ".")
+        git(folder, "commit", "--quiet", f"--message=exit {code}")
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path):
+    (tmp_path / "workspace").mkdir()
+    return settings_file.load(ROOT / "config" / "local.yaml", [f"workspace={tmp_path / 'workspace'}"])
+
+
+@pytest.fixture
+def original(here):
+    def made(commit: str | None = None, dirty: bool = False, diff: str | None = None) -> Original:
+        record = RunRecord(run_id="20130701-0930-aaaa", started=BEGIN, commit=commit, dirty=dirty)
+        settings = here.document() | {"workspace": "/where/it/ran"}
+        return Original(record, settings, {}, {}, None, [], diff, "/model", None)
+
+    return made
+
+
+def test_the_commits_own_command_runs_on_this_machines_places(repository, here, original, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLIGHTDECK_COMMIT", "of the image")
+    below = tmp_path / "worktrees"
+    codes = {}
+    for revision, code in (("main~1", 1), ("main", 0)):
+        with worktree.checked_out(repository, revision, below, False, original()) as tree:
+            codes[code] = worktree.make_again(tree, original(), here, ["--allow-different"])
+            told = json.loads((tmp_path / "workspace" / "told.json").read_text())
+
+            assert told["folder"] == str(tree.folder)
+            assert Path(told["file"]).is_relative_to(tree.folder)
+            assert told["arguments"][:3] == ["runs", "reproduce", "20130701-0930-aaaa"]
+            assert told["arguments"][-1] == "--allow-different"
+            assert told["commit"] is None
+            assert told["config"]["workspace"] == str(tmp_path / "workspace")
+            assert told["config"]["use_case"]["contract"] == str(tree.folder / "data/contract.yaml")
+        assert not below.exists()
+
+    assert codes == {1: 1, 0: 0}
+    assert git(repository, "worktree", "list").count("\n") == 0
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_a_kept_worktree_stays_is_used_again_and_its_environment_is_preferred(repository, original, tmp_path):
+    with worktree.checked_out(repository, "main", tmp_path / "w", True, original()) as tree:
+        assert tree.python == sys.executable
+    own = tree.folder / ".venv" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    own.symlink_to(sys.executable)
+
+    with worktree.checked_out(repository, "main", tmp_path / "w", False, original()) as again:
+        assert again.folder == tree.folder
+        assert again.python == str(own)
+        assert again.foreign_packages() == []
+
+    assert again.kept
+    assert tree.folder.is_dir()
+
+
+def test_a_lock_file_that_is_not_this_environments_is_told_of(repository, original, tmp_path):
+    write(repository, {"requirements/runtime.txt": "pydantic==0.0.1\nnot-made-yet==1\n"})
+    git(repository, "commit", "--quiet", "--all", "--message=another lock")
+
+    with worktree.checked_out(repository, "main", tmp_path / "w", False, original()) as tree:
+        sentences = tree.foreign_packages()
+
+        assert worktree.how_to_install(tree) == f"{tree.folder}/requirements/install.sh runtime"
+    assert any(each.startswith("pydantic is ") and "0.0.1 in the lock file there" in each for each in sentences)
+    assert "not-made-yet is not installed here, and 1 in the lock file there" in sentences
+
+
+@pytest.mark.parametrize(
+    ("revision", "sentence"), [("nowhere", "no commit nowhere"), ("main~2", "older than"), ("--all", "no commit --all")]
+)
+def test_a_commit_that_is_not_there_or_cannot_do_it_is_refused(repository, original, tmp_path, revision, sentence):
+    with (
+        pytest.raises(ReproductionError, match=sentence),
+        worktree.checked_out(repository, revision, tmp_path / "w", False, original()),
+    ):
+        pass
+
+    assert not (tmp_path / "w").exists()
+
+
+def test_without_a_repository_there_is_one_sentence(original, tmp_path):
+    with (
+        pytest.raises(ReproductionError, match="no git checkout"),
+        worktree.checked_out(tmp_path, "main", tmp_path / "w", False, original()),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("untracked", [False, True])
+def test_the_changes_that_a_run_had_on_top_of_its_commit_are_applied(repository, original, tmp_path, untracked):
+    from pipeline import stamp
+
+    network = repository / "models" / "network.py"
+    changed = network.read_text().replace("line 4", "line four") + "\n   \n"
+    network.write_text(changed)
+    if untracked:
+        write(repository, {"models/new.py": "untracked"})
+    stamped = stamp.code(repository, {})
+    assert stamped.dirty
+    git(repository, "checkout", "--quiet", "models/network.py")
+    run = original(stamped.commit, True, stamped.diff)
+
+    with worktree.checked_out(repository, "main", tmp_path / "w", False, run) as tree:
+        assert tree.applied
+        assert (tree.folder / "models" / "network.py").read_text() == changed
+    with worktree.checked_out(repository, "main~1", tmp_path / "w", False, run) as other:
+        assert not other.applied
+
+
+def test_changes_of_which_only_a_digest_is_on_record_cannot_be_applied(repository, original, tmp_path):
+    run = original(git(repository, "rev-parse", "main"), True, "300000 characters, sha256 abcd")
+
+    with (
+        pytest.raises(ReproductionError, match="only their digest is on record"),
+        worktree.checked_out(repository, "main", tmp_path / "w", True, run),
+    ):
+        pass
+
+    assert not (tmp_path / "w").exists()
+    assert git(repository, "worktree", "list").count("\n") == 0
+
+
+def test_what_a_killed_process_left_behind_is_removed_by_the_next(repository, original, tmp_path):
+    below = tmp_path / "w"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = below / f"{git(repository, 'rev-parse', 'main')[:12]}-{dead.pid}-abc"
+    git(repository, "worktree", "add", "--quiet", "--detach", str(left), "main")
+    own = below / f"{git(repository, 'rev-parse', 'main')[:12]}-{os.getpid()}-abc"
+    own.mkdir()
+
+    with worktree.checked_out(repository, "main", below, False, original()):
+        assert not left.exists()
+        assert own.is_dir()
+    assert git(repository, "worktree", "list").count("\n") == 0
+
+
+def test_a_request_to_stop_reaches_the_command_and_the_worktree_goes(repository, here, tmp_path):
+    script = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from operations.experiments.reproduction import worktree
+from operations.experiments.reproduction.circumstances import Original
+from pipeline import settings_file
+from ledger.run_record import RunRecord
+here = settings_file.load(Path({str(ROOT / "config" / "local.yaml")!r}), ["workspace={tmp_path / "workspace"}"])
+record = RunRecord(run_id="r", started="2013-07-01T09:30:00Z")
+run = Original(record, here.document(), {{}}, {{}}, None, [], None, "/model", None)
+with worktree.checked_out(Path({str(repository)!r}), "main", Path({str(tmp_path / "w")!r}), False, run) as tree:
+    code = worktree.make_again(tree, run, here, ["--json"])
+sys.exit(40 + code)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "workspace" / "told.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(timeout=60) == 41
+    assert not (tmp_path / "w").exists()

@@ -1,0 +1,42 @@
+"""Adds events to a chain until it has added some.
+
+Usage: ``python -m tests.operations.experiments.sweep.chain_worker COUNT [SQLITE]``
+
+Each is for a trial of its own, in the sweep `sweep`, in a SQLite file or the server that the environment names. Prints
+what it has added.
+"""
+
+import json
+import sys
+
+from ml_metadata.proto import metadata_store_pb2
+
+from ledger.lease import Owner
+from ledger.recorder import open_store
+from operations.experiments.sweep.chain import Chain, Event, new_token
+from pipeline.store import from_environment
+
+
+def connection(sqlite: str | None) -> metadata_store_pb2.ConnectionConfig:
+    """To a file, or to the server that the environment names."""
+    if sqlite is None:
+        return from_environment(retries=5)
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = sqlite
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    return config
+
+
+def main(count: int, sqlite: str | None = None) -> None:
+    """Adds so many events and prints trial and token of each."""
+    chain, added = Chain(open_store(connection(sqlite)), "sweep"), []
+    while len(added) < count:
+        chain.refresh()
+        event = Event(kind="begun", trial=len(chain.links), owner=Owner.me(), token=new_token())
+        if chain.append(event) is not None:
+            added.append([event.trial, event.token])
+    print(json.dumps(added))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), *sys.argv[2:])

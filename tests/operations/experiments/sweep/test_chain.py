@@ -1,0 +1,97 @@
+"""The chain: of several workers that want the same place, exactly one gets it."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import ml_metadata
+import pytest
+from ml_metadata.proto import metadata_store_pb2
+
+from ledger.lease import Owner
+from ledger.recorder import open_store
+from operations.experiments.sweep.chain import Chain, Event, new_token
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[4]
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> metadata_store_pb2.ConnectionConfig:
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    return config
+
+
+def event(**fields) -> Event:
+    return Event(**({"kind": "begun", "trial": 0, "owner": Owner.me(), "token": new_token()} | fields))
+
+
+def test_processes_that_add_at_once_get_a_place_each(connection) -> None:
+    open_store(connection)
+    command = [
+        sys.executable,
+        "-m",
+        "tests.operations.experiments.sweep.chain_worker",
+        "15",
+        connection.sqlite.filename_uri,
+    ]
+    workers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    reports = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
+
+    chain = Chain(open_store(connection), "sweep")
+    found = [[link.event.trial, link.event.token] for link in chain.refresh()]
+    assert sorted(added for report in reports for added in report) == found
+    assert [trial for trial, _ in found] == list(range(60))
+
+
+def test_who_has_not_read_everything_adds_nothing(connection) -> None:
+    store = open_store(connection)
+    first, second = Chain(store, "sweep"), Chain(store, "sweep")
+    assert first.append(event(trial=0)) is not None
+
+    assert second.append(event(trial=1)) is None
+    assert [link.event.trial for link in second.refresh()] == [0]
+    assert second.append(event(trial=1)) is not None
+    assert [link.event.trial for link in first.refresh()] == [0, 1]
+
+
+def test_an_event_that_was_written_before_the_connection_broke_is_known_as_ones_own(connection, monkeypatch) -> None:
+    call, broken = ml_metadata.MetadataStore._call_method, []
+
+    def write_and_say_that_it_could_not(store, method, request, response) -> None:
+        call(store, method, request, response)
+        if method == "PutArtifacts" and not broken:
+            broken.append(method)
+            raise ml_metadata.errors.UnavailableError("lost connection")
+
+    chain = Chain(open_store(connection), "sweep")
+    monkeypatch.setattr(ml_metadata.MetadataStore, "_call_method", write_and_say_that_it_could_not)
+    mine = event()
+    link = chain.append(mine)
+
+    assert broken
+    assert link is not None
+    assert link.event == mine
+    assert [each.event for each in chain.refresh()] == [mine]
+
+
+def test_sweeps_do_not_see_each_other_s_events(connection) -> None:
+    store = open_store(connection)
+    Chain(store, "one").append(event())
+
+    assert Chain(store, "two").refresh() == []
+
+
+def test_numbers_survive_to_the_last_digit(connection) -> None:
+    store = open_store(connection)
+    values = {"rate": 0.1 + 0.2, "units": "16-8", "xla": False, "layers": 2}
+    Chain(store, "sweep").append(event(values=values, score=1 / 3, kind="finished"))
+
+    (link,) = Chain(store, "sweep").refresh()
+    assert link.event.values == values
+    assert link.event.score == 1 / 3
+    assert Counter(type(value) for value in link.event.values.values()) == Counter([float, str, bool, int])

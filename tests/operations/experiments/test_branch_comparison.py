@@ -1,0 +1,159 @@
+"""What a comment on a pull request says of two runs, and that a branch cannot write into it what it likes."""
+
+import re
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.comparison import Change, Comparison, MetricChange, SliceChange
+from ledger.run_record import RunRecord
+from ledger.significance import Difference
+from operations.experiments import branch_comparison as branch
+
+pytestmark = pytest.mark.unit
+
+
+def record(run_id: str, commit: str, **fields: Any) -> RunRecord:
+    given: dict[str, Any] = {
+        "started": datetime(2013, 7, 1, tzinfo=UTC),
+        "outcome": "blessed",
+        "commit": commit * 40,
+        "dirty": False,
+        "spans": {"train": [1, 2], "eval": [3]},
+        "rows": {"eval": 1500},
+        "metrics": {"auc": 0.7, "row_count": 1500.0},
+    }
+    return RunRecord(run_id=run_id, **{**given, **fields})
+
+
+def comparison(**fields: Any) -> Comparison:
+    noise = Difference("auc", 0.7, 0.71, 0.01, 0.004, 0.016, 0.002, "DeLong", 1500)
+    given: dict[str, Any] = {
+        "first": record("a", "a"),
+        "second": record("b", "b", metrics={"auc": 0.71, "row_count": 1500.0}),
+        "sections": {"outcome": [], "code": [Change("commit", "a", "b")], "data": []},
+        "unknown": {},
+        "main_metric": "auc",
+        "metrics": [MetricChange("auc", 0.7, 0.71, 0.01, noise, "better", 0.002)],
+        "slices": [],
+        "same_rows": True,
+        "why_not": None,
+    }
+    return Comparison(**{**given, **fields})
+
+
+def rows(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_every_metric_is_a_row_the_main_one_first_and_what_is_the_same_says_so():
+    text = branch.markdown(comparison(), {"auc": "higher"}, packages_differ=False)
+
+    assert rows(text)[2:] == [
+        ["auc", "higher", "0.7000", "0.7100", "+0.0100", "+0.0040 to +0.0160", "**better**"],
+        ["row_count", "-", "1,500", "1,500", "0", "-", "the same"],
+    ]
+    assert "Main: `aaaaaaaaaaaa`, blessed. This branch: `bbbbbbbbbbbb`, blessed." in text
+    assert "evaluated on span 3, 1,500 rows" in text
+    assert "What differs between the runs: code." in text
+    assert "lock files" not in text
+
+
+def test_without_a_test_the_reason_stands_there():
+    change = MetricChange("auc", 0.7, 0.71, 0.01)
+    text = branch.markdown(comparison(metrics=[change], why_not="Other rows."), {}, packages_differ=True)
+
+    assert rows(text)[2] == ["auc", "-", "0.7000", "0.7100", "+0.0100", "-", "not tested"]
+    assert "No change was tested: Other rows." in text
+    assert "with the packages of this branch" in text
+
+
+def test_a_change_that_changes_no_metric_says_so():
+    same = comparison(metrics=[], second=record("b", "b"))
+
+    assert "No metric differs." in branch.markdown(same, {}, packages_differ=False)
+    assert "No metric differs." not in branch.markdown(comparison(), {}, packages_differ=False)
+
+
+def test_slices_that_are_worse_are_listed_and_not_without_end():
+    change = MetricChange("auc", 0.7, 0.6, -0.1, None, "worse", 0.001)
+    slices = [SliceChange(f"origin = {number}", change, 10, 10) for number in range(14)]
+    text = branch.markdown(comparison(slices=slices), {}, packages_differ=False)
+
+    assert "corrected for how many there are (14)" in text
+    assert text.count("- `origin = ") == 10
+    assert "- and 4 more" in text
+
+
+def test_a_branch_cannot_write_markup_links_or_mentions():
+    evil = "a | b <img src=x> [x](http://evil) @everyone `code`\n# title"
+    text = branch.markdown(
+        comparison(
+            second=record("b", "b", metrics={evil: 1.5}),
+            metrics=[MetricChange(evil, None, 1.5, None)],
+            slices=[SliceChange(evil, MetricChange("auc", 1, 0, -1.0, None, "worse", 0.0), 1, 1)],
+            sections={evil: [Change("x", 1, 2)]},
+        ),
+        {},
+        packages_differ=False,
+    ) + branch.unavailable(evil)
+
+    # Within backquotes nothing is markup, and the text cannot end them.
+    outside = "".join(re.split(r"(?<!\\)`", text)[::2])
+    assert "<img" not in outside
+    assert "@everyone" not in outside
+    assert "\\[x\\]" in text
+    assert not [line for line in text.splitlines() if line.startswith("# ")]
+    assert len({line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("|")}) == 1
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A main branch of two commits; a branch that left it at the first one is checked out."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    script = (
+        "git init -q -b main . && git config user.name a && git config user.email a@example.org\n"
+        "echo 1 > file && git add file && git commit -qm one\n"
+        "git checkout -qb branch && echo 2 > file && git commit -qam two\n"
+        "git checkout -q main && echo 3 > file && git commit -qam three && git checkout -q branch\n"
+    )
+    subprocess.run(["bash", "-ec", script], cwd=folder, check=True)
+    return folder
+
+
+def test_the_commit_where_the_branch_left_main_is_checked_out_and_removed_again(repository):
+    base = branch.merge_base(repository, "main")
+
+    with branch.worktree(repository, base) as checkout:
+        assert (checkout / "file").read_text() == "1\n"
+        assert (repository / "file").read_text() == "2\n"
+    assert not checkout.exists()
+    listed = subprocess.run(["git", "worktree", "list"], cwd=repository, capture_output=True, text=True).stdout
+    assert len(listed.splitlines()) == 1
+
+
+def test_it_is_removed_also_when_the_run_fails(repository):
+    with pytest.raises(RuntimeError), branch.worktree(repository, "HEAD") as checkout:
+        raise RuntimeError
+    assert not checkout.exists()
+
+
+@pytest.mark.parametrize("name", ["absent", "--output=/tmp/x"])
+def test_a_branch_that_is_not_there_is_a_sentence(repository, name):
+    with pytest.raises(branch.BranchError):
+        branch.merge_base(repository, name)
+
+
+def test_a_shallow_clone_is_told_to_fetch_more(repository, tmp_path):
+    shallow = tmp_path / "shallow"
+    for command in (
+        ["git", "clone", "-q", "--depth=1", "--no-single-branch", "-b", "branch", f"file://{repository}", str(shallow)],
+    ):
+        subprocess.run(command, check=True)
+
+    with pytest.raises(branch.BranchError, match="fetch-depth: 0"):
+        branch.merge_base(shallow, "origin/main")

@@ -1,0 +1,56 @@
+"""Requests in a payload log, and labels in spans, without a server."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from data.contract import Contract
+from operations.inference import payload_log
+
+DAY = datetime(2013, 7, 1, tzinfo=UTC)
+CONTRACT = Contract.load(Path(__file__).parents[4] / "data" / "contract.yaml")
+
+
+def answer(
+    log: Path,
+    version: int,
+    names: list[str],
+    probabilities: np.ndarray,
+    day: datetime = DAY,
+    shadow: bool = False,
+    seconds: float = 0.01,
+) -> None:
+    """A version answers requests of these names, a second apart from each other, from the beginning of a day."""
+    rows = {
+        payload_log.ID: names,
+        payload_log.TIME: [day + timedelta(seconds=number) for number in range(len(names))],
+        payload_log.VERSION: np.full(len(names), version),
+        payload_log.SHADOW: np.full(len(names), shadow),
+        payload_log.SECONDS: np.full(len(names), seconds, np.float32),
+        "probability": np.asarray(probabilities, np.float32),
+    }
+    table = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
+    table = table.set_column(1, payload_log.TIME, table[payload_log.TIME].cast(pa.timestamp("us", tz="UTC")))
+    payload_log.write(log, table, f"{version}-{day:%Y%m%d}-{'shadow' if shadow else 'served'}")
+
+
+def label(spans: Path, span: int, names: list[str], labels: np.ndarray) -> Path:
+    """The labels of requests arrive with a span."""
+    folder = spans / f"span-{span:03d}"
+    folder.mkdir(parents=True)
+    rows = {name: np.zeros(len(names)) for name in CONTRACT.ingested()}
+    (key,) = CONTRACT.row_key
+    pd.DataFrame({**rows, key: names, CONTRACT.label: labels}).to_parquet(folder / "rows.parquet")
+    return folder
+
+
+def world(rows: int, noise: float = 0.0, seed: int = 1) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Names of requests, what a calibrated model answers, what one with noise does, and the labels."""
+    random = np.random.default_rng(seed)
+    odds = random.normal(-1, 1, rows)
+    names = [f"r{seed}-{number}" for number in range(rows)]
+    good, noisy = (1 / (1 + np.exp(-each)) for each in (odds, odds + noise * random.normal(size=rows)))
+    return names, good, noisy, (random.random(rows) < good).astype(int)

@@ -1,0 +1,86 @@
+"""When a fault counts as noticed, and when as over."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from operations.loop.replay import plan
+from operations.loop.replay.recovery import outcome
+from operations.loop.replay.steps import Step
+from operations.monitoring.policy import Decision, Reason
+from operations.monitoring.signals import Signal, Window
+from pipeline import settings_file
+from tests.world import ROOT
+
+pytestmark = pytest.mark.unit
+
+JULY, AUGUST, SEPTEMBER = (datetime(2013, month, 1, tzinfo=UTC) for month in (7, 8, 9))
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return settings_file.load(ROOT / "config" / "replay.yaml")
+
+
+def served(month: datetime, run: str) -> Step:
+    facts = {"run": run, "rows": 10, "from": month.timestamp(), "version": 1}
+    return Step(name=f"{month:%Y-%m}/serve", kind="serving", when=month, wall_seconds=1, cpu_seconds=1, facts=facts)
+
+
+def trained(run: str, *spans: int) -> Step:
+    facts = {"run": run, "spans": {"train": list(spans)}}
+    return Step(name=f"{run}/train", kind="training", when=JULY, wall_seconds=1, cpu_seconds=1, facts=facts)
+
+
+def decision(action: str, subject: str, when: datetime = AUGUST, window: str = "2013-07-01") -> Decision:
+    reason = Reason(rule="r", action=action, subjects=(subject,), text="why")
+    return Decision(window=window, version="1", when=when, action=action, reasons=(reason,))
+
+
+def window(subject: str) -> Window:
+    signal = Signal(kind="drift", name="d", subject=subject, value=1.0, threshold=0.5, exceeded=True, meaning="far")
+    return Window(name="2013-07-01", begin=JULY, end=AUGUST, version="1", rows=10, labelled=10, signals=(signal,))
+
+
+def judged(settings, decisions, steps, fault="celsius@7", subject="temp"):
+    made = plan.make(settings, "2", "3:9", fault, None)
+    return outcome(settings, made, steps, decisions, [window(subject)], [])
+
+
+def test_without_a_fault_there_is_nothing_to_tell(settings):
+    made = plan.make(settings, "2", "3:9", None, None)
+    assert outcome(settings, made, [], [], [], []) is None
+
+
+@pytest.mark.parametrize(
+    ("decisions", "days", "within", "named", "action"),
+    [
+        ([], None, False, False, None),
+        ([decision("quarantine", "temp")], 31, True, True, "quarantine"),
+        ([decision("quarantine", "dewp")], None, False, False, None),  # something else was found
+        ([decision("none", "temp")], None, False, False, None),  # seen, and held back
+        ([decision("alert", "temp", SEPTEMBER, "2013-08-01")], None, False, False, None),  # of another month
+    ],
+)
+def test_a_fault_is_noticed_by_a_decision_about_its_column_and_month(settings, decisions, days, within, named, action):
+    found = judged(settings, decisions, [])
+    assert (found.detected_after_days, found.within_month, found.named, found.action) == (days, within, named, action)
+
+
+@pytest.mark.parametrize(
+    ("fault", "steps", "days"),
+    [
+        # Nobody learned from it: requests are right again when the month is over; labels were never in requests.
+        ("celsius@7", [trained("a", 1, 2), served(JULY, "a"), served(AUGUST, "a")], 31),
+        ("poisoned@7", [trained("a", 1, 2), served(JULY, "a"), served(AUGUST, "a")], 0),
+        # A model that learned from it answered in August.
+        (
+            "celsius@7",
+            [trained("a", 1), trained("b", 6, 7), served(JULY, "a"), served(AUGUST, "b"), served(SEPTEMBER, "a")],
+            62,
+        ),
+        ("celsius@7", [trained("b", 6, 7), served(AUGUST, "b")], None),
+    ],
+)
+def test_a_fault_is_over_when_neither_requests_nor_model_have_anything_of_it(settings, fault, steps, days):
+    assert judged(settings, [], steps, fault).recovered_after_days == days

@@ -1,0 +1,148 @@
+"""A decision is carried out once, below level 2 by nobody but a person, and a kill in between changes nothing."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from operations.loop.acts import Acts
+from operations.monitoring import quarantine
+from operations.monitoring.policy import Decision, Reason
+from operations.registry import Registry
+from tests.operations.test_registry import Factory
+
+pytestmark = pytest.mark.unit
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+class World:
+    """A workspace in which version 1 was served before version 2, and the alerts that were raised."""
+
+    def __init__(self, folder: Path) -> None:
+        self.factory = Factory(folder)
+        for number, run in enumerate(("one", "two"), start=1):
+            self.factory.push(run, self.factory.train(run), number)
+        (folder / "spans" / "span-004").mkdir(parents=True)
+        self.alerts: list = []
+
+    def settings(self, level: int):
+        settings = self.factory.settings
+        return settings.model_copy(update={"continuous": settings.continuous.model_copy(update={"level": level})})
+
+    def carry_out(self, decision: Decision, level: int = 2, alert=None):
+        acts = Acts(self.settings(level), self.factory.store)
+        return acts.carry_out(decision, alert or self.alerts.append)
+
+    @property
+    def registry(self) -> Registry:
+        return self.factory.registry()
+
+    def numbers(self) -> list[int]:
+        return [each.number for each in self.registry.versions()]
+
+    def marked(self) -> list[int]:
+        return [each.span for each in quarantine.listed(self.factory.settings)]
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path / "workspace")
+
+
+def decision(action, version: str = "2", spans: tuple[int, ...] = ()) -> Decision:
+    reason = Reason(rule="worse", action=action, subjects=("log_loss",), text="It is worse.")
+    now = datetime(2024, 5, 1, tzinfo=UTC)
+    return Decision(window="2024-04", version=version, when=now, action=action, reasons=(reason,), spans=spans)
+
+
+def test_a_version_is_rolled_back_once_with_the_decision_as_the_reason(world):
+    act = world.carry_out(decision("roll back"))
+
+    served = world.registry.served()
+    assert (act.outcome, served.restores, served.reason) == ("done", 1, "2024-04: It is worse.")
+    assert [each.severity for each in world.alerts] == ["critical"]
+    versions = world.numbers()
+    assert world.carry_out(decision("roll back")) is None
+    assert world.numbers() == versions
+    assert len(world.alerts) == 1
+
+
+def test_killed_after_the_rollback_it_is_neither_done_twice_nor_forgotten(world):
+    def killed(_alert):
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        world.carry_out(decision("roll back"), alert=killed)
+    versions = world.numbers()
+
+    act = world.carry_out(decision("roll back"))
+
+    assert world.numbers() == versions
+    assert act.outcome == "done"
+    assert [each.facts["action"] for each in world.alerts] == ["roll back"]
+    assert world.carry_out(decision("roll back")) is None
+
+
+def test_a_person_was_faster(world):
+    world.registry.rollback(reason="by hand")
+    versions = world.numbers()
+
+    act = world.carry_out(decision("roll back"))
+
+    assert (act.outcome, world.numbers(), world.alerts) == ("passed over", versions, [])
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_below_level_two_a_person_is_asked_once_and_told_the_command(world, level):
+    versions = world.numbers()
+
+    first = world.carry_out(decision("roll back"), level)
+    again = world.carry_out(decision("roll back"), level)
+
+    assert (first.outcome, again, world.numbers()) == ("proposed", None, versions)
+    assert ["flightdeck models rollback --to 1" in each.text for each in world.alerts] == [True]
+
+
+def test_without_an_earlier_model_a_person_is_asked(tmp_path):
+    factory = Factory(tmp_path / "workspace")
+    factory.push("one", factory.train("one"), 1)
+    settings = factory.settings.model_copy(
+        update={"continuous": factory.settings.continuous.model_copy(update={"level": 2})}
+    )
+
+    act = Acts(settings, factory.store).carry_out(decision("roll back", version="1"), lambda alert: None)
+
+    assert act is not None
+    assert act.outcome == "proposed"
+    assert "no earlier blessed model" in act.text
+
+
+def test_spans_are_marked_once_and_stay_released_when_a_person_releases_them(world):
+    act = world.carry_out(decision("quarantine", spans=(4,)))
+
+    assert (act.outcome, world.marked()) == ("done", [4])
+    marker = json.loads((world.factory.workspace / "spans" / "span-004" / "_QUARANTINE").read_text())
+    assert (marker["who"], marker["reason"]) == ("flightdeck watch", "2024-04: It is worse.")
+    quarantine.release(world.factory.settings, 4)
+    assert world.carry_out(decision("quarantine", spans=(4,))) is None
+    assert world.marked() == []
+
+
+@pytest.mark.parametrize(
+    ("spans", "level", "outcome"), [((4,), 1, "proposed"), ((4,), 0, "proposed"), ((), 2, "passed over")]
+)
+def test_spans_are_left_alone_below_level_two_or_where_none_has_come(world, spans, level, outcome):
+    act = world.carry_out(decision("quarantine", spans=spans), level)
+
+    assert (act.outcome, world.marked()) == (outcome, [])
+    assert len(world.alerts) == (outcome == "proposed")
+
+
+@pytest.mark.parametrize("action", ["none", "alert", "retrain"])
+def test_other_decisions_ask_for_no_act(world, action):
+    assert world.carry_out(decision(action)) is None
+    assert Acts(world.settings(2), world.factory.store).all() == []

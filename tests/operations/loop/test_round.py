@@ -1,0 +1,355 @@
+"""Rounds on a real store, queue and spans folder. Where runs go is played, to end them as a case wants."""
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ledger.recorder import Recorder
+from operations.loop.queue import Batch
+from operations.loop.round import Rounds, queue_of
+from operations.loop.runs import Result, StartError
+from operations.loop.seen import recipe_now
+from operations.monitoring.book import Book
+from operations.monitoring.policy import Decision, Reason
+from pipeline import stamp
+from tests.operations.test_registry import Factory
+
+pytestmark = pytest.mark.component  # the folder of spans is read by TFX
+
+NOW = datetime(2030, 5, 1, tzinfo=UTC)  # later than every file of the test was written
+
+
+class Stage:
+    """Where the runs of a test go."""
+
+    def __init__(self) -> None:
+        self.started: list[Batch] = []
+        self.ends: Result | None = None
+        self.busy_with: str | None = None
+        self.refuses: str | None = None
+
+    def busy(self) -> str | None:
+        return self.busy_with
+
+    def start(self, batch: Batch, _settings) -> str | None:
+        if self.refuses:
+            raise StartError(self.refuses)
+        self.started.append(batch)
+        return None
+
+    def result(self, batch: Batch) -> Result | None:
+        return None if self.ends is None else dataclasses.replace(self.ends, run_id=batch.run_id)
+
+    def stop(self, _batch: Batch) -> bool:
+        return True
+
+
+class World:
+    """A workspace with two spans, and rounds in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.factory = Factory(folder)
+        self.store, self.folder = self.factory.store, folder
+        self.stage, self.alerts, self.events = Stage(), [], []
+        self.changes: dict[str, object] = {"level": 2}
+        for span in (1, 2):
+            self.span(span)
+        self.now = NOW
+        self.begin()
+
+    @property
+    def settings(self):
+        settings = self.factory.settings
+        return settings.model_copy(update={"continuous": settings.continuous.model_copy(update=self.changes)})
+
+    def begin(self) -> None:
+        """A new process."""
+        self.queue = queue_of(self.settings)
+        self.rounds = Rounds(self.store, self.queue, self.stage, self.alerts.append, self.events.append)
+
+    def span(self, number: int, content: str = "rows") -> None:
+        folder = self.folder / "spans" / f"span-{number:03d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "part.parquet").write_text(f"{content} of {number}")
+
+    def round(self, after: float = 60) -> list[str]:
+        """A round; the kinds of what happened in it."""
+        self.now += timedelta(seconds=after)
+        before = len(self.events)
+        self.rounds.one_round(self.settings, self.now)
+        return [each.kind for each in self.events[before:]]
+
+    def learned(self, run_id: str, outcome: str = "pushed", spans: tuple[int, ...] = ()) -> None:
+        """A run of now's settings and code is over; it saw these spans, or all that are there."""
+        from components.span_example_gen.storage import fingerprint, list_files, list_spans
+        from pipeline.results import ingested
+
+        recorder, base = Recorder(self.store), self.settings.spans
+        folders = list_spans(base)
+        files = [file for span in spans or folders for file in list_files(base, span, folders[span])[0]]
+        documents = {
+            "settings": recorder.put_document(self.settings.document()),
+            "sources": recorder.put_document(stamp.sources()),
+            "files": recorder.put_document(ingested(base, spans or list(folders), fingerprint(files))),
+        }
+        recorder.write(
+            run_id,
+            kind="run",
+            pipeline=self.settings.use_case.name,
+            started=self.now,
+            outcome=outcome,
+            documents=documents,
+            triggers={"a": "b"},
+        )
+
+    def ends(self, outcome: str, detail: str = "") -> list[str]:
+        """The run that goes on ends, and a round finds out."""
+        if outcome in ("pushed", "blessed", "not blessed"):
+            self.learned(self.stage.started[-1].run_id, outcome)
+        self.stage.ends = Result(outcome, detail, "", "7" if outcome == "pushed" else None)
+        happened = self.round()
+        self.stage.ends = None
+        return happened
+
+    def reasons(self) -> list[list[str]]:
+        return [list(each.reasons.values()) for each in self.stage.started]
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path / "workspace")
+
+
+def test_new_spans_begin_one_run_and_those_that_come_meanwhile_the_next(world):
+    assert world.round() == ["trigger", "trigger", "run"]
+    world.span(3)
+    assert world.round() == ["trigger"]
+    world.span(4)
+    assert world.round() == ["trigger"]
+    world.learned(world.stage.started[-1].run_id, spans=(1, 2))
+    world.stage.ends = Result("pushed", "", "", "7")
+    assert world.round() == ["run", "run"]
+    world.stage.ends = None
+
+    assert world.reasons() == [["span 1 is new", "span 2 is new"], ["span 3 is new", "span 4 is new"]]
+    assert world.ends("pushed") == ["run"]
+    assert world.round() == []
+
+
+def test_a_span_that_is_still_being_written_waits(world):
+    world.now = datetime.now(UTC)
+
+    assert world.round(after=0) == []
+    assert world.round(after=60) == ["trigger", "trigger", "run"]
+
+
+def test_at_level_zero_people_are_told_once_and_nothing_runs(world):
+    world.changes["level"] = 0
+
+    world.round()
+    world.begin()
+    world.round()
+
+    assert world.stage.started == []
+    assert [each.title for each in world.alerts] == ["late-flights: span 1 is new", "late-flights: span 2 is new"]
+    assert "flightdeck run" in world.alerts[0].text
+
+
+def test_a_run_of_a_person_makes_triggers_pointless(world):
+    world.changes["level"] = 0
+    world.round()
+    world.learned("by-hand")
+
+    assert world.round() == ["withdrawn", "withdrawn"]
+    world.changes["level"] = 2
+    assert world.round() == []
+    assert world.stage.started == []
+
+
+def test_triggers_wait_while_a_person_holds_the_workspace(world):
+    world.stage.busy_with = "process 1"
+    assert world.round() == ["trigger", "trigger"]
+    world.stage.busy_with = None
+    assert world.round() == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "severity", "says"),
+    [
+        ("pushed", "info", "version 7 is pushed"),
+        ("blessed", "warning", "flightdeck models promote"),
+        ("not blessed", "warning", "auc is 0.4"),
+    ],
+)
+def test_people_are_told_what_came_of_a_run(world, outcome, severity, says):
+    world.round()
+    world.ends(outcome, "auc is 0.4" if outcome == "not blessed" else "")
+
+    (alert,) = world.alerts
+    assert alert.severity == severity
+    assert says in f"{alert.title} {alert.text}"
+    assert alert.facts["because"] == "span 1 is new; span 2 is new"
+    assert world.round() == []
+
+
+def test_failed_runs_pause_longer_and_longer_and_end_with_an_alert(world):
+    world.changes |= {"starts": 3, "retry_seconds": 100.0}
+    world.round()
+    assert world.ends("failed", "the disk is full") == ["run"]
+    assert world.round(after=99) == []
+    assert world.round(after=1) == ["run"]
+    assert world.ends("failed", "the disk is full") == ["run"]
+    assert world.round(after=199) == []
+    assert world.round(after=1) == ["run"]
+    assert world.alerts == []
+    assert world.ends("failed", "the disk is full") == ["run"]
+
+    assert world.round(after=10**6) == []
+    assert [each.severity for each in world.alerts] == ["critical"]
+    assert "the disk is full" in world.alerts[0].text
+    # Mended data are something new.
+    world.span(2, "other rows")
+    assert world.round() == ["trigger", "run"]
+    assert world.reasons()[-1] == ["span 2 is new"]
+
+
+def test_a_run_that_cannot_be_begun_is_a_failed_one(world):
+    world.changes |= {"starts": 2, "retry_seconds": 0.0}
+    world.stage.refuses = "There is no memory."
+
+    assert world.round() == ["trigger", "trigger", "problem"]
+    assert world.round() == []
+    assert world.round() == []
+    assert [each.severity for each in world.alerts].count("critical") == 1
+    assert world.queue.waiting() == []
+
+
+def test_what_another_process_began_is_settled_by_this_one(world):
+    world.round()
+    world.begin()
+
+    assert world.ends("killed", "its process was killed") == ["run", "run"]
+    assert world.reasons() == [["span 1 is new", "span 2 is new"]] * 2
+
+
+def test_stopping_gives_the_triggers_back(world):
+    world.round()
+    world.stage.ends = Result("killed", "interrupted", "")
+    world.rounds.stop(world.settings, world.now)
+    world.stage.ends = None
+
+    assert [each.starts for each in world.queue.waiting()] == [0, 0]
+    world.begin()
+    assert world.round() == ["run"]
+
+
+def test_people_are_told_of_a_run_that_has_ended_when_the_loop_is_stopped(world):
+    world.round()
+    world.learned(world.stage.started[-1].run_id, "blessed")
+    world.stage.ends = Result("blessed", "", "")
+
+    world.rounds.stop(world.settings, world.now)
+
+    assert "flightdeck models promote" in world.alerts[-1].text
+    assert (world.events[-1].kind, world.queue.open_run(), world.queue.waiting()) == ("run", None, [])
+
+
+def test_what_cannot_be_done_about_one_decision_holds_no_other_one_back(world):
+    book = Book(world.store, world.settings.use_case.name)
+    for number, span in enumerate((9, 2)):  # there is no span 9: a person has taken it away
+        reason = Reason(rule="r", action="quarantine", subjects=("a",), text="a moved")
+        when = NOW + timedelta(days=number)
+        book.keep_decision(
+            Decision(window=f"w{number}", version="1", when=when, action="quarantine", reasons=(reason,), spans=(span,))
+        )
+
+    assert world.round()[:2] == ["problem", "act"]
+    assert (world.folder / "spans" / "span-002" / "_QUARANTINE").is_file()
+    assert "act" not in world.round()
+
+
+def test_an_alert_that_people_will_hear_of_is_told_too(world):
+    world.changes["level"] = 0
+    world.rounds = Rounds(world.store, world.queue, world.stage, lambda alert: "1:" in alert.key, world.events.append)
+
+    assert world.round() == ["trigger", "trigger", "alert"]
+    assert world.events[-1].text == "Warning: late-flights: span 1 is new"
+
+
+def test_a_missing_span_is_one_sentence_told_once_and_nothing_is_begun(world):
+    world.round()
+    world.ends("pushed")
+    world.span(4)
+
+    assert world.round() == ["problem"]
+    assert world.round() == []
+    assert "span 3 is missing between 2 and 4" in world.alerts[-1].text
+    world.span(3)
+    assert world.round() == ["trigger", "trigger", "run"]
+
+
+def test_a_decision_to_retrain_is_a_trigger_and_one_to_quarantine_an_act_before_the_span_is_learned_from(world):
+    model = world.factory.train("first")
+    world.factory.push("first", model, 1)
+    world.round()
+    world.ends("pushed")
+    book, name = Book(world.store, world.settings.use_case.name), "2030-04"
+    for window, action, spans in ((f"{name}-01", "retrain", ()), (f"{name}-02", "quarantine", (3,))):
+        reason = Reason(rule="r", action=action, subjects=("a",), text=f"a moved, so {action}.")
+        book.keep_decision(
+            Decision(window=window, version="1", when=NOW, action=action, reasons=(reason,), spans=spans)
+        )
+    world.span(3)
+
+    assert world.round() == ["act", "trigger", "run"]
+    assert world.reasons()[-1] == ["a moved, so retrain."]
+    assert (world.folder / "spans" / "span-003" / "_QUARANTINE").is_file()
+
+
+def test_a_changed_setting_is_a_trigger_and_one_that_only_people_see_is_none(world):
+    world.round()
+    world.ends("pushed")
+    settings = world.factory.settings
+    world.factory.settings = settings.model_copy(
+        update={"alerts": settings.alerts.model_copy(update={"quiet_seconds": 1.0})}
+    )
+    assert world.round() == []
+
+    world.factory.settings = settings.model_copy(
+        update={"model": settings.model.model_copy(update={"epochs": settings.model.epochs + 1})}
+    )
+
+    assert world.round() == ["trigger", "run"]
+    assert world.reasons()[-1][0].endswith("model.epochs")
+
+
+def test_the_recipe_holds_the_code_of_the_model_and_its_contract_alone(world):
+    code = recipe_now(world.settings).code
+
+    assert {"models/training.py", "models/network.py", "data/contract.yaml", "data/schema.pbtxt"} <= set(code)
+    assert not [path for path in code if path.startswith(("operations", "flightdeck", "pipeline"))]
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_version_on_trial_is_judged_and_acted_on(world, level):
+    world.changes["level"] = level
+    settings = world.factory.settings
+    model = world.factory.train("on-trial")
+    world.factory.settings = settings.model_copy(
+        update={"push": settings.push.model_copy(update={"destination": settings.canaries})}
+    )
+    world.factory.push("on-trial", model, 5)
+    world.factory.settings = settings.model_copy(
+        update={"canary": settings.canary.model_copy(update={"mode": "shadow"})}
+    )
+
+    # Nothing is served that it could be compared with.
+    assert "canary" in world.round()
+
+    said = next(each for each in world.events if each.kind == "canary")
+    served = world.factory.registry().served()
+    assert (said.facts["action"], served.model_id, served.origin) == ("promote", model, "promote")
+    assert said.text.startswith("Version 5: promote. Nothing is served yet")
+    assert "canary" not in world.round()

@@ -1,0 +1,51 @@
+"""Spans in quarantine: what the marker says, and that it is never there by halves."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from components.span_example_gen.marker import QUARANTINE
+from operations.monitoring.quarantine import QuarantineError, listed, quarantine, release
+from pipeline import settings_file
+from pipeline.settings import Settings
+from tests.world import ROOT
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    for span in (1, 2, 11):
+        (tmp_path / "spans" / f"span-{span:03d}").mkdir(parents=True)
+    return settings_file.load(ROOT / "config" / "local.yaml", [f"workspace={tmp_path}"])
+
+
+def test_a_span_is_marked_with_who_when_and_why_and_comes_back(settings, tmp_path):
+    when = datetime(2013, 8, 1, tzinfo=UTC)
+    put = quarantine(settings, 11, "its labels are wrong", who="monitor", when=when)
+    assert listed(settings) == [put]
+    assert (put.span, put.reason, put.who, put.when) == (11, "its labels are wrong", "monitor", when)
+    assert release(settings, 11) == put
+    assert listed(settings) == []
+    assert list((tmp_path / "spans" / "span-011").iterdir()) == []
+
+
+def test_the_first_reason_stays(settings):
+    first = quarantine(settings, 2, "one reason")
+    assert quarantine(settings, 2, "another") == first
+
+
+def test_a_marker_that_a_person_made_counts(settings, tmp_path):
+    (tmp_path / "spans" / "span-002" / QUARANTINE).write_text("looks odd\n")
+    assert [(each.span, each.reason) for each in listed(settings)] == [(2, "looks odd")]
+
+
+@pytest.mark.parametrize(
+    ("span", "reason", "said"),
+    [(3, "why", r"There is no span 3 in .*; there are: 1 to 11\."), (1, " ", "needs a reason")],
+)
+def test_what_cannot_be_done_is_said(settings, span, reason, said):
+    with pytest.raises(QuarantineError, match=said):
+        quarantine(settings, span, reason)
+    with pytest.raises(QuarantineError, match=r"not in quarantine|There is no span"):
+        release(settings, span)

@@ -1,0 +1,606 @@
+"""A new project: what is decided, what is written, and that it is all or nothing."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from data.contract import Contract
+from data.schema_agreement import disagreements
+from data.table import TableError
+from teaching.new_project import creation, plan
+from teaching.new_project.creation import ProjectError
+from teaching.new_project.target import LabelError
+from tests.makefiles import make
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[3]
+ROWS = 600
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table with a column of every kind; its names and values are as awkward as those of people are."""
+    random = np.random.default_rng(0)
+    bought = random.integers(0, 2, ROWS)
+    frame = pd.DataFrame(
+        {
+            "customer no.": [f"C{number:04d}" for number in range(ROWS)],
+            "seen at": [f"2024-{1 + number % 6:02d}-03 10:00" for number in range(ROWS)],
+            "price": np.round(random.normal(20, 3, ROWS) + 2 * bought, 2),
+            "2nd visit": random.choice(["yes", "no", 'don\'t know: "ask"'], ROWS),
+            "größe": random.choice(["S", "M", "ÜL"], ROWS),
+            "remark": [f"she said #{number} {{% raw %}} 'so' \\n" for number in range(ROWS)],
+            "refund": np.where(bought == 1, random.integers(1, 9, ROWS), 0),
+            "currency": ["EUR"] * ROWS,
+            "bought?": np.where(bought == 1, "Yes", "No"),
+        }
+    )
+    path = tmp_path_factory.mktemp("table") / "shop visits.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def project(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project of that table."""
+    folder = tmp_path_factory.mktemp("projects") / "shop"
+    creation.create(plan.make(table, "bought?", "seen at"), folder)
+    return folder
+
+
+def test_names_become_those_that_tensors_can_have_and_are_translated_in_the_preparation(project: Path):
+    contract = Contract.load(project / "usecase" / "contract.yaml")
+
+    assert contract.label == "bought"
+    assert [column.name for column in contract.columns] == [
+        "customer_no", "seen_at", "price", "c_2nd_visit", "grosse", "remark", "refund", "bought",
+    ]  # fmt: skip
+    assert contract.column("c_2nd_visit").values is not None
+    assert set(contract.column("c_2nd_visit").values or ()) == {"yes", "no", 'don\'t know: "ask"'}
+    assert contract.row_key == ("customer_no",)
+
+
+def test_what_gives_the_label_away_is_no_feature_and_its_comment_asks(project: Path):
+    text = (project / "usecase" / "contract.yaml").read_text()
+    settings = yaml.safe_load((project / "config" / "local.yaml").read_text())
+
+    assert Contract.model_validate(yaml.safe_load(text)).column("refund").role == "outcome"
+    assert "Set aside: alone it all but gives the label away (AUC 1.000). Is it known at prediction time?" in text
+    assert settings["features"]["numeric"] == ["price"]
+    assert settings["features"]["categorical"] == ["c_2nd_visit", "grosse"]
+    assert settings["features"]["text"] == ["remark"]
+    assert "currency: it has the same value in every row" in text
+
+
+def test_contract_and_schema_agree(project: Path):
+    contract = Contract.load(project / "usecase" / "contract.yaml")
+
+    assert disagreements(contract, project / "usecase" / "schema.pbtxt") == []
+
+
+def test_the_preparation_makes_every_row_of_the_table_a_row_of_the_contract(project: Path, tmp_path: Path):
+    program = (
+        f"import sys; sys.path.append({str(project)!r})\nfrom pathlib import Path\nfrom data import spans\n"
+        f"from usecase.prepare import prepare\ndone = prepare(Path({str(tmp_path)!r}) / 'spans')\n"
+        "print(sum(len(spans.read(done.path, each.span)) for each in done.spans), len(done.spans))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(ROWS), "6"]
+
+
+def test_the_code_that_is_written_is_clean(project: Path):
+    for command in (["check", "--select", "E,F,W,I,B,UP"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", command[0], *command[1:], "--no-cache", "."],
+            cwd=project, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+
+
+def test_it_is_a_repository_that_holds_no_data_and_no_place_of_this_machine(project: Path):
+    tracked = subprocess.run(["git", "ls-files"], cwd=project, capture_output=True, text=True).stdout.split()
+    status = subprocess.run(["git", "status", "--short"], cwd=project, capture_output=True, text=True)
+
+    assert status.stdout == ""
+    assert (project / "source" / "shop visits.csv").is_file()
+    assert not [name for name in tracked if name.startswith(("source", "local.mk", "workspace"))]
+    for name in tracked:
+        assert str(ROOT) not in (project / name).read_text()
+    assert f"FLIGHTDECK := {ROOT}" in (project / "local.mk").read_text()
+
+
+def test_without_a_name_for_git_nothing_is_committed_and_the_project_is_whole(table: Path, tmp_path: Path, monkeypatch):
+    for name, value in {"HOME": str(tmp_path), "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "user.useConfigOnly")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "true")
+    created = creation.create(plan.make(table, "bought?"), tmp_path / "my shop")
+
+    assert created.commit is None
+    assert created.uncommitted == "git does not know you"
+    assert (tmp_path / "my shop" / "Makefile").is_file()
+    # What is said to help does, once git knows somebody.
+    assert created.remedy[:2] == (
+        "git config --global user.name 'YOUR NAME'",
+        "git config --global user.email YOU@HOST",
+    )
+    for name in ("AUTHOR_NAME", "COMMITTER_NAME", "AUTHOR_EMAIL", "COMMITTER_EMAIL"):
+        monkeypatch.setenv(f"GIT_{name}", "someone@example.org")
+    done = subprocess.run(" && ".join(created.remedy[2:]), shell=True, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    status = subprocess.run(["git", "status", "--short"], cwd=tmp_path / "my shop", capture_output=True, text=True)
+    assert (status.stdout, status.stderr) == ("", "")
+
+
+def test_without_git_nothing_is_committed_and_what_is_missing_is_git(table: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    created = creation.create(plan.make(table, "bought?"), tmp_path / "shop")
+
+    assert created.commit is None
+    assert created.uncommitted == "there is no git on this machine; install it first"
+    assert created.remedy[0] == f"git -C {tmp_path / 'shop'} init --quiet --initial-branch main"
+
+
+def test_why_else_git_commits_nothing_is_said_in_its_own_words(table: Path, tmp_path: Path, monkeypatch):
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'fatal: no more disk' >&2\nexit 128\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    created = creation.create(plan.make(table, "bought?"), tmp_path / "shop")
+
+    assert created.uncommitted == "git says: fatal: no more disk"
+
+
+def test_the_repository_of_a_hook_that_runs_it_is_left_alone(table: Path, tmp_path: Path, monkeypatch):
+    for name, value in {"INDEX_FILE": "index", "WORK_TREE": "", "DIR": "theirs"}.items():
+        monkeypatch.setenv(f"GIT_{name}", str(tmp_path / value))
+    for name in ("AUTHOR_NAME", "COMMITTER_NAME", "AUTHOR_EMAIL", "COMMITTER_EMAIL"):
+        monkeypatch.setenv(f"GIT_{name}", "someone@example.org")
+
+    assert creation.create(plan.make(table, "bought?"), tmp_path / "shop").commit
+    assert os.listdir(tmp_path) == ["shop"]
+
+
+def test_a_column_that_somebody_vouches_for_is_a_feature(table: Path):
+    found = plan.make(table, "bought?", known=["refund"], after=["price"])
+    as_in_the_contract = plan.make(table, "bought", "seen_at", known=["refund"], after=["grosse"])
+
+    assert [each.name for each in as_in_the_contract.of("outcome")] == ["grosse"]
+    assert [each.name for each in found.of("number")] == ["refund"]
+    assert [each.name for each in found.of("outcome")] == ["price"]
+    assert found.suspects == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"label": "bougt?"}, TableError, r"no column 'bougt\?', which --label names; did you mean 'bought\?'"),
+        ({"label": "bought?", "time": "seen"}, TableError, "which --time names; did you mean 'seen at'"),
+        ({"label": "bought?", "time": "bought?"}, TableError, "cannot be both the label and the time"),
+        ({"label": "bought?", "known": ["refund"], "after": ["refund"]}, TableError, "both --known and --after"),
+        ({"label": "bought?", "known": ["rfund"]}, TableError, "which --known names; did you mean 'refund'"),
+        ({"label": "bought?", "known": ["nothing like it"]}, TableError, "which --known names; it has customer no., "),
+        ({"label": "bought?", "known": ["bought?"]}, TableError, "'bought' is the label, so --known cannot name it"),
+        ({"label": "bought?", "after": ["bought"]}, TableError, "'bought' is the label, so --after cannot name it"),
+        (
+            {"label": "bought?", "time": "seen at", "known": ["seen at"]},
+            TableError,
+            "'seen_at' is the time, so --known cannot name it",
+        ),
+        (
+            {"label": "bought?", "time": "seen at", "after": ["seen_at"]},
+            TableError,
+            "'seen_at' is the time, so --after cannot name it",
+        ),
+        (
+            {"label": "bought?", "known": ["currency"]},
+            TableError,
+            "'currency' is left out, so --known cannot name it: it has the same value in every row",
+        ),
+        ({"label": "bought?", "time": "remark"}, TableError, "must be moments in ISO 8601 or numbers"),
+        ({"label": "größe"}, LabelError, "has 3 values .* must have exactly two"),
+        ({"label": "currency"}, LabelError, r"has 1 value \(EUR\)"),
+        ({"label": "bought?", "positive": "maybe"}, LabelError, "--positive maybe is no value of the label"),
+    ],
+)
+def test_what_cannot_be_predicted_is_refused_in_one_sentence(table: Path, arguments, error, message: str):
+    with pytest.raises(error, match=message) as caught:
+        plan.make(table, **arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def made_from(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a project from 600 rows: the given columns, a number and a label."""
+
+    def make(columns: dict, name: str = "shop", values=("no", "yes"), label: str = "label") -> Path:
+        told = [values[each % 2] for each in range(ROWS)]
+        frame = pd.DataFrame({**columns, "number": np.random.default_rng(1).normal(0, 1, ROWS), label: told})
+        frame.to_csv(tmp_path / "rows.csv", index=False)
+        return creation.create(plan.make(tmp_path / "rows.csv", label, positive=values[1]), tmp_path / name).path
+
+    return make
+
+
+def prepared(project: Path, fails: str = "") -> list[dict]:
+    """All rows that the preparation of a project makes, in a process of its own; or none, if it should fail."""
+    program = (
+        "import json, sys; sys.path.append(sys.argv[1])\nfrom pathlib import Path\nfrom data import spans\n"
+        "from usecase.prepare import prepare\ndone = prepare(Path(sys.argv[1]) / 'workspace' / 'spans')\n"
+        "rows = [row for each in done.spans for row in spans.read(done.path, each.span).to_pylist()]\n"
+        "print(json.dumps(rows))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(project)], capture_output=True, text=True, cwd=ROOT)
+    assert bool(done.returncode) == bool(fails), done.stderr
+    assert fails in done.stderr
+    return [] if fails else json.loads(done.stdout)
+
+
+def test_names_that_yaml_takes_for_something_else_stay_names(made_from: Callable[..., Path]):
+    names = ["NO", "yes", "on", "null", "True"]
+    project = made_from({name: [f"v{n % 3}" for n in range(ROWS)] for name in names}, name="no", label="off")
+    settings = yaml.safe_load((project / "config" / "local.yaml").read_text())
+    contract = Contract.load(project / "usecase" / "contract.yaml")
+
+    assert (settings["use_case"]["name"], contract.dataset, contract.label) == ("no", "no", "off")
+    assert settings["features"]["categorical"] == names
+    assert {name for (name,) in settings["evaluation"]["slices"]} <= {*names}
+    assert [column.name for column in contract.columns] == ["row_id", *names, "number", "off"]
+    assert disagreements(contract, project / "usecase" / "schema.pbtxt") == []
+
+
+def test_any_character_in_names_and_values_comes_back_as_it_was(made_from: Callable[..., Path]):
+    words = ["\U0001f600", "a\x92b", "c\x7f\u2028d", "\\N 'so' \"said\" #1"]
+    project = made_from({"\U0001f697": [words[n // 2 % 4] for n in range(ROWS)]}, values=("\U0001f622", words[0]))
+    contract = Contract.load(project / "usecase" / "contract.yaml")
+
+    assert set(contract.column("column_1").values or ()) == {*words}
+    assert contract.column("column_1").meaning.startswith("'\U0001f697' in the table.")
+    assert disagreements(contract, project / "usecase" / "schema.pbtxt") == []
+    rows = prepared(project)
+    assert {row["column_1"] for row in rows} == {*words}
+    assert sum(row["label"] for row in rows) == ROWS // 2
+
+
+@pytest.fixture(scope="module")
+def leaky(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of which four columns are set aside: a number, one with gaps, words, and one behind the label."""
+    folder = tmp_path_factory.mktemp("leaky")
+    random = np.random.default_rng(5)
+    told = np.arange(ROWS) % 2
+    frame = pd.DataFrame(
+        {
+            "paid back": told + random.normal(0, 0.1, ROWS),
+            "size": random.normal(0, 1, ROWS),
+            "gaps": np.where(told == 1, 3.0 * told, np.nan),
+            "verdict": np.where(random.random(ROWS) < 0.01, "open", np.where(told == 1, "good", "bad")),
+            "label": told,
+            "later": 7 * told + np.arange(ROWS) % 3,
+        }
+    )
+    frame.to_csv(folder / "rows.csv", index=False)
+    return creation.create(plan.make(folder / "rows.csv", "label"), folder / "loans").path
+
+
+def own_tests(project: Path) -> subprocess.CompletedProcess[str]:
+    """The tests of a project that take no run."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_usecase.py"],
+        cwd=project, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_the_tests_of_a_project_pass_and_are_those_of_its_own(leaky: Path):
+    done = own_tests(leaky)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout
+
+
+def test_what_was_set_aside_becomes_a_feature_by_what_the_readme_says(leaky: Path, tmp_path: Path):
+    """As a person follows it: by the lines that it shows, in the places that it names."""
+    project = tmp_path / "loans"
+    shutil.copytree(leaky, project)
+    readme = (project / "README.md").read_text()
+    contract, schema, settings = (
+        project / each for each in ("usecase/contract.yaml", "usecase/schema.pbtxt", "config/local.yaml")
+    )
+    told = re.findall(
+        r"^ +# (before the feature \w+|at the end)\n +(feature \{ name: \"(\w+)\" .*\})$", readme, re.MULTILINE
+    )
+    assert [name for _, _, name in told] == ["paid_back", "gaps", "verdict", "later"]
+    assert "known: at_prediction" in readme
+    assert "role: feature" in readme
+    assert "flightdeck new" not in readme
+
+    for place, lines, name in told:
+        text = contract.read_text()
+        column = re.search(rf"  - name: {name}\n(.*\n)*?(?=  - name|\Z)", text)
+        assert column is not None
+        changed = column[0].replace("known: after_prediction", "known: at_prediction").replace(
+            "role: outcome", "role: feature"
+        )  # fmt: skip
+        contract.write_text(text.replace(column[0], changed))
+        text = schema.read_text()
+        following = place.removeprefix("before the feature ")
+        at = len(text) if place == "at the end" else text.index(f'feature {{\n  name: "{following}"')
+        schema.write_text(f"{text[:at]}{lines}\n{text[at:]}")
+    settings.write_text(
+        settings.read_text()
+        .replace("numeric: [size]", "numeric: [size, paid_back, gaps, later]")
+        .replace("categorical: []", "categorical: [verdict]")
+    )
+    done = own_tests(project)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["label", "number"])
+def test_a_later_table_that_lacks_a_column_is_refused_by_its_name(made_from: Callable[..., Path], name: str):
+    project = made_from({})
+    table = project / "source" / "rows.csv"
+    pd.read_csv(table).rename(columns={name: "other"}).to_csv(table, index=False)
+
+    prepared(project, fails=f"data.table.TableError: The rows have no column '{name}'; they have ")
+
+
+def test_blank_fields_are_missing_values(made_from: Callable[..., Path]):
+    project = made_from(
+        {
+            "charges": [" " if n % 50 == 0 else f" {n * 1.5}" for n in range(ROWS)],
+            "colour": [" ?" if n % 40 == 0 else f" {'red' if n % 3 else 'blue'}" for n in range(ROWS)],
+            "blank": [" " if n % 3 else "" for n in range(ROWS)],
+        }
+    )
+    contract = Contract.load(project / "usecase" / "contract.yaml")
+
+    assert (contract.column("charges").type, contract.column("charges").nullable) == ("float32", True)
+    assert contract.column("colour").values == ("red", "blue")
+    assert contract.column("colour").nullable
+    assert "blank: it has no value" in (project / "usecase" / "contract.yaml").read_text()
+    rows = prepared(project)
+    assert (sum(row["charges"] is None for row in rows), sum(row["colour"] is None for row in rows)) == (12, 15)
+
+
+def test_few_kinds_of_rows_are_shared_out_one_by_one_and_everything_says_so(tmp_path: Path):
+    """Of 2,000 rows twelve kinds, one of them more frequent than all others; some of no known label."""
+    random = np.random.default_rng(3)
+    kinds = np.where(random.random(2000) < 0.6, 0, random.integers(0, 12, 2000))
+    told = np.where(random.random(2000) < 0.1, "", np.where(random.random(2000) < 0.4, "yes", "no"))
+    frame = pd.DataFrame({"class": [f"class {each % 4}" for each in kinds], "sex": kinds // 4 % 3, "y": told})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    found = plan.make(tmp_path / "rows.csv", "y")
+    project = creation.create(found, tmp_path / "shop").path
+    rows = prepared(project)
+    sizes = [row["rows"] for row in json.loads((project / "workspace/spans/preparation.json").read_text())["spans"]]
+
+    assert "only 12 of the" in found.split.why
+    assert sizes == [int((found.split.numbers == span).sum()) for span in found.split.spans]
+    assert min(sizes) > len(rows) / 5 * 0.8
+    assert len({row["row_id"] for row in rows}) == len(rows) == len(found.rows)
+    assert max(map(len, (project / "usecase/prepare.py").read_text().splitlines())) <= 120
+    for file in ("README.md", "usecase/prepare.py", "usecase/CARD.md", "usecase/contract.yaml"):
+        said = " ".join((project / file).read_text().replace("#", " ").split())
+        assert "Equal rows are in several parts, because only 12 of the" in said, file
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (("no", "yes"), ("yes", "no")),
+        (("0", "1"), ("1", "0")),
+        (("n\no", "y|es"), ("y\\|es", "n o")),
+        (("a\\", "*b*"), ("\\*b\\*", "a\\\\")),
+    ],
+)
+def test_the_card_says_whose_share_it_gives_in_a_table_that_stays_one(made_from, values, shown):
+    card = (made_from({}, values=values) / "usecase" / "CARD.md").read_text()
+
+    assert f"| Content | 600 labelled rows; 50.0 % have the label {shown[0]} |\n" in card
+    assert f"| Label | `label` is 1 where the table says {shown[0]}, 0 where it says {shown[1]} |\n" in card
+
+
+def test_the_makefile_runs_a_flightdeck_whose_folder_has_any_name(made_from: Callable[..., Path], tmp_path: Path):
+    project = made_from({})
+    place = tmp_path / "my $(tools) #1"
+    programs = {
+        "requirements/install.sh": '#!/bin/sh\necho "install.sh $*"\n',
+        "requirements/link.sh": (ROOT / "requirements/link.sh").read_text(),
+        "flightdeck/__main__.py": "import sys\ndef main():\n    print('flightdeck', *sys.argv[1:])\n",
+        "pytest.py": "print('python -m pytest')\n",
+    }
+    for program, text in programs.items():
+        (place / program).parent.mkdir(parents=True, exist_ok=True)
+        (place / program).write_text(text)
+        (place / program).chmod(0o755)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place / ".venv"], check=True)
+    subprocess.run([place / "requirements/link.sh", place / ".venv"], check=True)
+    (project / "local.mk").write_text(creation.local_mk(place))
+
+    for target, said in {
+        "demo": ["install.sh runtime", "flightdeck data prepare", "flightdeck run"],
+        "test": ["install.sh runtime", "install.sh dev", "python -m pytest"],
+        "serve": ["install.sh runtime", "flightdeck serve"],
+    }.items():
+        done = make(target, project)
+        assert (done.stdout.splitlines(), done.stderr) == (said, "")
+
+
+@pytest.mark.parametrize(
+    ("values", "positive", "expected"),
+    [
+        (["0", "1"], None, "1"),
+        (["False", "True"], None, "True"),
+        (["n", "Y"], None, "Y"),
+        (["good", "bad"], "bad", "bad"),
+        (["1.0", "0.0"], None, "1.0"),
+        (["good", "bad"], None, "say which one is predicted"),
+        (["1", "2"], None, "say which one is predicted"),
+    ],
+)
+def test_the_positive_value_is_the_one_that_says_so_or_that_somebody_names(values, positive, expected: str):
+    from teaching.new_project.target import two_values
+
+    label = pd.Series(values * 60, name="label", dtype="string")
+    if expected in values:
+        assert two_values(label, positive)[0] == expected
+    else:
+        with pytest.raises(LabelError, match=expected):
+            two_values(label, positive)
+
+
+def test_too_few_rows_are_refused(tmp_path: Path):
+    path = tmp_path / "few.csv"
+    path.write_text("a,b\n" + "1,0\n2,1\n" * 30)
+
+    with pytest.raises(LabelError, match="There are 60 rows with the label 'b'"):
+        plan.make(path, "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("age;income;y\n" + "41;1000;0\n" * 9, "is separated by ';': write it with commas"),
+        ("age;income;y\n" + "41,5;1000,7;0\n" * 9, "is separated by ';': write it with commas"),
+        ("age\tincome\ty\n" + "41\t1000\t0\n" * 9, "is separated by tabs: write it with commas"),
+        ("y\n" + "0\n1\n" * 300, "has no column from which the label could be predicted"),
+        ('"a;b;c",y\n' + "0,1\n" * 9, "The label 'y' has 1 value"),
+        (",,y\n" + "1,2,0\n" * 9, "2 columns of the table .* have no name: name them in its first line"),
+        (
+            ",index,y\n" + "1,2,0\n" * 9,
+            "has a column without a name, and one called 'index', as that would be: name both",
+        ),
+        ("a,b,y\n1,2\n1,2,0,4,5\n", "cannot be read: Error tokenizing"),
+        ("a,a,y\n" + "1,2,0\n" * 9, "has two columns 'a'"),
+    ],
+)
+def test_what_is_unusual_about_a_table_is_said_in_words_of_its_first_line(tmp_path: Path, text: str, message: str):
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+
+    with pytest.raises(ValueError, match=message) as caught:
+        plan.make(path, "y")
+    assert "\n" not in str(caught.value)
+
+
+def test_two_columns_of_one_name_in_parquet_are_named(tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table([[1.0, 2.0], [3.0, 4.0], [0, 1]], names=["x", "x", "y"]), path)
+
+    with pytest.raises(TableError, match="has two columns 'x': give one of them another name"):
+        plan.make(path, "y")
+
+
+@pytest.mark.parametrize("role", ["label", "time"])
+def test_a_list_is_no_label_and_no_time(tmp_path: Path, role: str):
+    frame = pd.DataFrame({"a": [[1]] * ROWS, "b": [n % 2 for n in range(ROWS)]})
+    frame.to_parquet(tmp_path / "rows.parquet")
+
+    with pytest.raises(TableError, match="'a' holds neither numbers, texts nor moments"):
+        plan.make(tmp_path / "rows.parquet", **{"label": "b", role: "a"})
+
+
+def test_a_table_whose_name_is_no_plain_text_is_copied_under_one_that_is(tmp_path: Path):
+    path = tmp_path / 'it\'s $(1) \\N """.csv'
+    path.write_text("a,b\n" + "".join(f"{n % 7}.5,{n % 2}\n" for n in range(ROWS)))
+    project = creation.create(plan.make(path, "b"), tmp_path / "shop").path
+
+    assert len(prepared(project)) == ROWS
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_nothing_is_ever_overwritten(table: Path, tmp_path: Path, kind: str):
+    place = tmp_path / "shop"
+    {
+        "folder": place.mkdir,
+        "file": place.touch,
+        "link": lambda: place.symlink_to("nowhere"),
+    }[kind]()
+
+    with pytest.raises(ProjectError, match="already there"):
+        creation.create(plan.make(table, "bought?"), place)
+    assert os.listdir(tmp_path) == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (Path("/nowhere/shop"), "is no folder that you may write to"),
+        (ROOT / "shop", "inside Flightdeck's own checkout"),
+        (ROOT / "tests" / ".." / "shop", "inside Flightdeck's own checkout"),
+        (Path("/tmp/2024"), "does not begin with a letter"),
+    ],
+)
+def test_a_place_where_no_project_can_be_is_refused(place: Path, message: str):
+    with pytest.raises(ProjectError, match=message):
+        creation.require_free(place)
+    assert not place.exists()
+
+
+def test_a_place_beside_the_checkout_may_be_named_from_within_it(tmp_path: Path, monkeypatch):
+    """As the documentation does: ``flightdeck new ../trips``."""
+    (tmp_path / "checkout").mkdir()
+    monkeypatch.setattr(creation, "CHECKOUT", tmp_path / "checkout")
+
+    assert creation.require_free(tmp_path / "checkout" / ".." / "trips") == "trips"
+
+
+def test_a_place_that_a_link_leads_into_the_checkout_is_refused(tmp_path: Path):
+    (tmp_path / "link").symlink_to(ROOT)
+
+    with pytest.raises(ProjectError, match="inside Flightdeck's own checkout"):
+        creation.require_free(tmp_path / "link" / "shop")
+
+
+def test_a_project_that_fails_half_way_leaves_nothing(table: Path, tmp_path: Path, monkeypatch):
+    def broken(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(creation, "_commit", broken)
+
+    with pytest.raises(ProjectError, match="No space left on device"):
+        creation.create(plan.make(table, "bought?"), tmp_path / "shop")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_killed_process_leaves_nothing_that_the_next_one_does_not_clear_away(table: Path, tmp_path: Path):
+    program = (
+        "import time\nfrom pathlib import Path\nfrom teaching.new_project import creation, plan\n"
+        "creation._commit = lambda folder: (print('half', flush=True), time.sleep(60))\n"
+        f"creation.create(plan.make(Path({str(table)!r}), 'bought?'), Path({str(tmp_path)!r}) / 'shop')\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half\n"
+    assert not (tmp_path / "shop").exists()
+    with pytest.raises(ProjectError, match="Another project is being made"):
+        creation.create(plan.make(table, "bought?"), tmp_path / "shop")
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "shop").exists():
+        assert time.monotonic() < deadline
+        creation.create(plan.make(table, "bought?"), tmp_path / "shop")
+    assert os.listdir(tmp_path) == ["shop"]
