@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from flightdeck import image
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.small_run import SMALL
+from tests.world import ROOT
 
 pytestmark = pytest.mark.e2e
-ROOT = Path(__file__).parents[2]
 
 
 class Checkout:
@@ -33,18 +34,21 @@ class Checkout:
         self.commit = self._git("rev-parse", "HEAD").strip()
 
     def flightdeck(
-        self, *arguments: str, spans: Path | None = None, overrides: tuple[str, ...] = ()
+        self,
+        *arguments: str,
+        spans: Path | None = None,
+        overrides: tuple[str, ...] = (),
+        imports_anew: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         settings = (f"workspace={self.workspace}", f"data.spans={spans or self.spans}", *overrides)
-        options = [part for setting in settings for part in ("--set", setting)]
-        return subprocess.run(
-            [sys.executable, "-m", "flightdeck", *arguments, *options],
-            capture_output=True,
-            text=True,
-            cwd=self.folder,
-            env=self._environment(PYTHONPATH=str(self.folder)),
-            timeout=600,
-        )
+        command = ["flightdeck", *arguments, *(part for setting in settings for part in ("--set", setting))]
+        environment = self._environment(PYTHONPATH=str(self.folder))
+        if imports_anew:
+            program = [sys.executable, "-m", *command]
+            return subprocess.run(
+                program, capture_output=True, text=True, cwd=self.folder, env=environment, timeout=600
+            )
+        return forked.run(*command, cwd=self.folder, env=environment)
 
     def reproduce(self, *arguments: str, expect: int, **where: Any) -> subprocess.CompletedProcess[str]:
         done = self.flightdeck("runs", "reproduce", *arguments, **where)
@@ -106,7 +110,7 @@ def run_id(checkout) -> str:
 
 @pytest.fixture(scope="module")
 def reproduction(checkout, run_id) -> dict[str, Any]:
-    return json.loads(checkout.reproduce(run_id, "--json", expect=0).stdout)
+    return json.loads(checkout.reproduce(run_id, "--json", expect=0, imports_anew=True).stdout)
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from ml_metadata.proto import metadata_store_pb2
 
 from ledger.recorder import Recorder, RecordError, open_store
 from ledger.run_record import NodeRecord
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
 
 
 def connection(path: Path) -> metadata_store_pb2.ConnectionConfig:

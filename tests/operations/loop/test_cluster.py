@@ -1,7 +1,6 @@
 """Runs of the loop on Kubeflow: the real pipeline, compiled and submitted to a server that speaks KFP's API."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2
@@ -14,9 +13,10 @@ from operations.loop.triggers import Trigger
 from pipeline import settings_file
 from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import API, KfpServer, Trouble
+from tests.world import ROOT
 
 pytestmark = pytest.mark.component  # compiles with TFX
-CONFIG = Path(__file__).parents[3] / "config" / "kubeflow.yaml"
+CONFIG = ROOT / "config" / "kubeflow.yaml"
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
 TASKS = ("data", "release", "trainer", "transform")
 BATCH = Batch(

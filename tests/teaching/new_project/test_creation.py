@@ -22,10 +22,10 @@ from teaching.new_project import creation, plan
 from teaching.new_project.creation import ProjectError
 from teaching.new_project.target import LabelError
 from tests.makefiles import make
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 
-ROOT = Path(__file__).parents[3]
 ROWS = 600
 
 

@@ -13,9 +13,9 @@ from ml_metadata.proto import metadata_store_pb2
 from ledger.lease import Owner
 from ledger.recorder import open_store
 from operations.experiments.sweep.chain import Chain, Event, new_token
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture
