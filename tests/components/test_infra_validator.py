@@ -442,9 +442,8 @@ def test_child_ends_when_the_parent_is_ended(ending, server, tmp_path):
         s.serve(*asked)
     """
     )
-    root = ROOT
     parent = subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(root)!r})\n" + textwrap.dedent(script)],
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n" + textwrap.dedent(script)],
         cwd=tmp_path,
         stderr=subprocess.DEVNULL,
     )

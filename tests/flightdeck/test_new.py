@@ -300,7 +300,7 @@ def test_the_model_is_pushed_and_better_than_chance(project: Project):
 @e2e
 def test_the_run_is_stamped_with_both_commits(project: Project):
     record = project.report["run"]
-    shown = project.plain("runs", "show", "latest").stdout
+    shown = project.plain("runs", "show", record["run_id"]).stdout
 
     assert record["commit"] == project.git("rev-parse", "HEAD").strip()
     assert record["dirty"] is False
@@ -341,10 +341,12 @@ def test_the_run_is_made_again_to_the_last_bit_and_not_with_other_code(project_o
     assert again["identical"] is True
 
     prepare = project.path / "usecase" / "prepare.py"
-    prepare.write_text(prepare.read_text() + "\n# changed\n")
+    before = prepare.read_text()
+    prepare.write_text(before + "\n# changed\n")
     run = project.report["run"]["run_id"]
     refused = project.plain("runs", "reproduce", run)
-    assert refused.returncode == 2
+    other = project.plain("runs", "reproduce", run, "--at", "HEAD")
+    prepare.write_text(before)
+    assert refused.returncode == other.returncode == 2
     assert "Code: usecase/prepare.py has changed." in refused.stderr
     assert f"in {project.path}" in refused.stderr
-    assert project.plain("runs", "reproduce", run, "--at", "HEAD").returncode == 2

@@ -1,5 +1,6 @@
 """``flightdeck watch`` on real flights: it trains when there is a reason to, once for each, whoever is killed."""
 
+import dataclasses
 import json
 import os
 import re
@@ -151,9 +152,24 @@ def killed(deck):
     return run, said
 
 
+@dataclasses.dataclass
+class Told:
+    """What loops said up to a moment, and what was there then."""
+
+    said: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+    alerts: list[dict[str, Any]]
+    versions: int
+
+    @classmethod
+    def by(cls, said: list[dict[str, Any]], deck: Deck) -> "Told":
+        versions = len(list((deck.workspace / "models" / "late-flights").iterdir()))
+        return cls(said, deck.runs(), deck.alerts(), versions)
+
+
 @pytest.fixture(scope="module")
-def history(deck, killed):
-    """The next loop. While it trains a span comes and the settings change: what it said until both are learned."""
+def learned(deck, killed):
+    """The next loop. While it trains a span comes and the settings change: it goes on until both are learned."""
     process = deck.watch()
     said = list(events(process, begins))
     refused = forked.run(*deck.command("watch"))
@@ -166,7 +182,33 @@ def history(deck, killed):
     said += events(process, pushed)
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait(timeout=PATIENCE_SECONDS) == 0
-    return said, refused
+    return Told.by(said, deck), refused
+
+
+@pytest.fixture(scope="module")
+def history(learned):
+    return learned[0]
+
+
+@pytest.fixture(scope="module")
+def quiet(deck, history):
+    """Nothing has happened since: what a loop says, and the status."""
+    return deck("watch", "--once"), deck.status()
+
+
+@pytest.fixture(scope="module")
+def by_hand(deck, quiet):
+    """At level 0, the settings change."""
+    deck.settings["model"] = {"learning_rate": 0.003}
+    deck.write(level=0)
+    return Told.by(deck("watch", "--once"), deck)
+
+
+@pytest.fixture(scope="module")
+def waiting(deck, by_hand):
+    """At level 1, what has waited since level 0 is learned."""
+    deck.write(level=1)
+    return Told.by(deck("watch", "--once"), deck), deck("models", "show")["number"]
 
 
 def test_a_killed_loop_leaves_no_run_behind(deck, killed):
@@ -176,10 +218,9 @@ def test_a_killed_loop_leaves_no_run_behind(deck, killed):
     until(lambda: not run.is_running() or run.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_what_the_killed_loop_had_taken_is_handled_once(deck, killed, history):
-    said, _ = history
-    assert "killed" in said[0]["text"]
-    runs = deck.runs()
+def test_what_the_killed_loop_had_taken_is_handled_once(history):
+    assert "killed" in history.said[0]["text"]
+    runs = history.runs
 
     assert [each["outcome"] for each in runs] == ["pushed", "pushed"]
     assert [each["spans"] for each in runs] == [{"train": [1], "eval": [2]}, {"train": [1, 2], "eval": [3]}]
@@ -188,60 +229,46 @@ def test_what_the_killed_loop_had_taken_is_handled_once(deck, killed, history):
     assert first == list(runs[0]["triggers"])
 
 
-def test_what_comes_while_a_run_goes_on_is_one_further_run(deck, history):
-    newest = deck.runs()[-1]
+def test_what_comes_while_a_run_goes_on_is_one_further_run(history):
+    newest = history.runs[-1]
 
     assert sorted(key.split(":")[0] for key in newest["triggers"]) == ["change", "span"]
     change = next(reason for key, reason in newest["triggers"].items() if key.startswith("change"))
     assert "model.learning_rate" in change
     assert newest["hyperparameters"]["learning_rate"] == 0.004
-    versions = sorted(path.name for path in (deck.workspace / "models" / "late-flights").iterdir())
-    assert len(versions) == 2
+    assert history.versions == 2
 
 
-def test_two_loops_on_one_workspace_are_one_sentence(history):
-    _, refused = history
+def test_two_loops_on_one_workspace_are_one_sentence(learned):
+    _, refused = learned
 
     assert refused.returncode == 2
     assert re.fullmatch(r"The workspace .* is watched already, by process \d+ since .*\n", refused.stderr)
 
 
-def test_when_nothing_has_happened_nothing_is_said_or_done(deck, history):
-    assert deck("watch", "--once") == []
-    status = deck.status()
+def test_when_nothing_has_happened_nothing_is_said_or_done(quiet):
+    said, status = quiet
+
+    assert said == []
     assert (status["waiting"], status["running"], status["watched_by"]) == ([], None, None)
     assert [each["outcome"] for each in status["runs"]] == ["pushed", "pushed", "killed"]
 
 
-def test_at_level_zero_people_are_told_what_to_type(deck, history):
-    deck.settings["model"] = {"learning_rate": 0.003}
-    deck.write(level=0)
-
-    said = deck("watch", "--once")
-
-    assert [each["kind"] for each in said] == ["trigger", "alert"]
-    told = deck.alerts()[-1]
+def test_at_level_zero_people_are_told_what_to_type(by_hand):
+    assert [each["kind"] for each in by_hand.said] == ["trigger", "alert"]
+    told = by_hand.alerts[-1]
     assert "model.learning_rate" in told["title"]
     assert "flightdeck run" in told["text"]
-    assert len(deck.runs()) == 2
-
-
-@pytest.fixture(scope="module")
-def waiting(deck, history):
-    """At level 1, what has waited since level 0 is learned."""
-    deck.settings["model"] = {"learning_rate": 0.003}
-    deck.write(level=1)
-    return deck("watch", "--once")
+    assert len(by_hand.runs) == 2
 
 
 def test_at_level_one_a_person_deploys(deck, waiting):
-    served = deck("models", "show")["number"]
-    run = deck.runs()[-1]
+    told, served = waiting
+    run = told.runs[-1]
 
-    assert waiting[-1]["facts"]["outcome"] == run["outcome"] == "blessed"
-    assert served == int(deck.runs()[1]["version"])
-    told = deck.alerts()[-1]
-    command = told["text"].partition("flightdeck ")[2].split()
+    assert told.said[-1]["facts"]["outcome"] == run["outcome"] == "blessed"
+    assert served == int(told.runs[1]["version"])
+    command = told.alerts[-1]["text"].partition("flightdeck ")[2].split()
     assert command == ["models", "promote", run["run_id"]]
     assert deck(*command)["run_id"] == run["run_id"]
 

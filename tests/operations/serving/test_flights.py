@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from operations.registry import Registry
+from operations.registry import Registry, Version
 from operations.serving import child
 from pipeline import settings_file
 from pipeline.settings import Settings
@@ -54,7 +54,13 @@ def predicted(world, tmp_path: Path, *arguments: str) -> tuple[dict, pa.Table]:
 
 
 @pytest.fixture(scope="module")
-def in_process(world, small_spans, tmp_path_factory) -> dict[str, float]:
+def served(world, settings) -> Version:
+    """The version that the run pushed."""
+    return Registry(settings).served()
+
+
+@pytest.fixture(scope="module")
+def in_process(world, served, small_spans, tmp_path_factory) -> dict[str, float]:
     """The scores of a batch in one process, by flight."""
     file = small_spans / "span-003" / "flights.parquet"
     _, table = predicted(world, tmp_path_factory.mktemp("process"), str(file))
@@ -181,7 +187,7 @@ def test_model_analysis_gives_the_same_scores(settings, flights, in_process, tmp
     expect_same(dict(lines), in_process)
 
 
-def test_predictions_are_in_the_lineage_of_the_version(world, settings, in_process):
+def test_predictions_are_in_the_lineage_of_the_version(world, served, in_process):
     import ml_metadata
 
     store = ml_metadata.MetadataStore(world.connection())
@@ -191,7 +197,6 @@ def test_predictions_are_in_the_lineage_of_the_version(world, settings, in_proce
     given = {kinds[event.artifact_id] for event in events if event.type == ml_metadata.proto.Event.INPUT}
     made = {kinds[event.artifact_id] for event in events if event.type == ml_metadata.proto.Event.OUTPUT}
     assert (given, made) == ({"Model", "PushedModel"}, {"flightdeck.Predictions"})
-    served = Registry(settings).served()
     assert {served.model_id, served.artifact_id} < {event.artifact_id for event in events}
 
 
@@ -224,7 +229,7 @@ def test_files_that_cannot_be_used_are_named_with_their_column(world, flights, t
 
 
 def test_after_a_rollback_every_way_asks_the_model_that_is_served(world, settings, in_process, small_spans, tmp_path):
-    """Last, because it trains and pushes another model, which is blessed, and goes back from it."""
+    """Trains and pushes another model, which is blessed, and goes back from it."""
     before = Registry(settings).served()
     challenger = world.run('data.window="1:2"', "model.seed=7")
     assert challenger["outcome"] == "pushed"
