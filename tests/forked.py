@@ -6,7 +6,6 @@ its own signals, exit code, folder, environment and streams, that reads the proj
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import gc
@@ -19,7 +18,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -61,12 +59,12 @@ class Forked:
             errors = os.open(os.devnull, os.O_WRONLY)
         elif not isinstance(stderr, int):
             errors = os.dup(stderr.fileno())
-        self._server = socket.socket(socket.AF_UNIX)
-        self._server.connect(_server())
-        socket.send_fds(self._server, [b"."], [write, errors])
+        self._line, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(_server(), [b"."], [theirs.fileno(), write, errors])
         for sent in {write, errors}:
             os.close(sent)
-        self._answers = self._server.makefile("rw")
+        self._answers = self._line.makefile("rw")
         asked = {"command": command, "cwd": str(cwd), "env": dict(os.environ if env is None else env)}
         print(json.dumps(asked), file=self._answers, flush=True)
         self.pid = int(self._answers.readline())
@@ -80,14 +78,14 @@ class Forked:
     def wait(self, timeout: float | None = None) -> int:
         """As `poll`, when it has ended."""
         if self.returncode is None:
-            if not select.select([self._server], [], [], timeout)[0]:
+            if not select.select([self._line], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
             self.returncode = int(self._answers.readline())
         return self.returncode
 
     def communicate(self, timeout: float = 600) -> tuple[str, str]:
         """What it prints until it ends, on standard output and error."""
-        watchdog = threading.Timer(timeout, self.kill)
+        watchdog = threading.Timer(timeout, os.kill, (self.pid, signal.SIGKILL))
         watchdog.start()
         try:
             with ThreadPoolExecutor() as readers:
@@ -115,65 +113,47 @@ def run(*command: str, timeout: float = 600, **where: Any) -> subprocess.Complet
 
 
 @functools.cache
-def _server() -> str:
-    """The address of this process's server, which ends with it."""
-    folder = tempfile.TemporaryDirectory()
-    address = f"{folder.name}/server"
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(address)
-    listening.listen()
-    # The server ends when this end of the pipe is closed, at the latest with this process.
-    alive, held = os.pipe()
-    fds = (listening.fileno(), alive)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.forked", *map(str, fds)],
-        cwd=ROOT,
-        pass_fds=fds,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    os.close(alive)
-
-    @atexit.register
-    def end() -> None:
-        os.close(held)
-        process.wait()
-        folder.cleanup()
-
-    return address
+def _server() -> socket.socket:
+    """The line to this process's server, which ends when the line is closed, at the latest with this process."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.forked", str(theirs.fileno())],
+            cwd=ROOT,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+    return ours
 
 
-def _asked(listening: socket.socket, alive: int) -> dict[str, Any]:
-    """In the server: forks for each connection; returns in the process of a command, what is asked of it."""
+def _asked(line: socket.socket) -> dict[str, Any]:
+    """In the server: forks for each message; returns in the process of a command, what is asked of it."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        ready, _, _ = select.select([listening, alive], [], [])
-        if alive in ready:
+        said, sent, _, _ = socket.recv_fds(line, 1, 3)
+        if not said:
             os._exit(0)
-        connection, _ = listening.accept()
         if os.fork() == 0:
             break
-        connection.close()
+        for descriptor in sent:
+            os.close(descriptor)
     # A process for each command, which waits for it and says what became of it.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for inherited in (listening.fileno(), alive):
-        os.close(inherited)
-    _, streams, _, _ = socket.recv_fds(connection, 1, 2)
-    answers = connection.makefile("rw")
-    asked = json.loads(answers.readline())
-    if (pid := os.fork()) != 0:
-        for stream in streams:
-            os.close(stream)
-        with contextlib.suppress(BrokenPipeError):
-            print(pid, file=answers, flush=True)
-            _, status = os.waitpid(pid, 0)
-            print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
-        os._exit(0)
-    for number, stream in enumerate(streams, 1):
+    line.close()
+    with socket.socket(fileno=sent.pop(0)) as connection, connection.makefile("rw") as answers:
+        asked = json.loads(answers.readline())
+        if (pid := os.fork()) != 0:
+            for stream in sent:
+                os.close(stream)
+            with contextlib.suppress(BrokenPipeError):
+                print(pid, file=answers, flush=True)
+                _, status = os.waitpid(pid, 0)
+                print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
+            os._exit(0)
+    for number, stream in enumerate(sent, 1):
         os.dup2(stream, number)
         os.close(stream)
-    answers.close()
-    connection.close()
     return asked
 
 
@@ -181,10 +161,11 @@ if __name__ == "__main__":
     for _library in _LIBRARIES:
         importlib.import_module(_library)
     gc.freeze()
-    _request = _asked(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
+    _request = _asked(socket.socket(fileno=int(sys.argv[1])))
     os.environ.clear()
     os.environ.update(_request["env"])
     os.chdir(_request["cwd"])
+    # The first entry is this folder, as it is the command's for `python -m`.
     sys.path[:1] = [_request["cwd"], *filter(None, _request["env"].get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv[1:] = _request["command"][1:]
     runpy.run_module(_request["command"][0], run_name="__main__", alter_sys=True)
