@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests import forked
+from tests.repository import git
 from tests.small_run import SMALL
 from tests.world import ROOT
 
@@ -23,15 +24,15 @@ class Checkout:
     def __init__(self, folder: Path, spans: Path) -> None:
         self.folder, self.workspace, self.spans = folder / "checkout", folder / "workspace", folder / "spans"
         shutil.copytree(spans, self.spans)
-        listed = self._git("ls-files", "--cached", "--others", "--exclude-standard", "-z", at=ROOT)
+        listed = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
         for name in filter(None, listed.split("\0")):
             if (ROOT / name).is_file():
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.folder / name)
-        self._git("init", "--quiet", "--initial-branch=main")
-        self._git("add", "--all")
-        self._git("commit", "--quiet", "--message=the code")
-        self.commit = self._git("rev-parse", "HEAD").strip()
+        git(self.folder, "init", "--quiet", "--initial-branch=main")
+        git(self.folder, "add", "--all")
+        git(self.folder, "commit", "--quiet", "--message=the code")
+        self.commit = git(self.folder, "rev-parse", "HEAD")
 
     def flightdeck(
         self,
@@ -73,18 +74,6 @@ class Checkout:
     def _log(self) -> str:
         logs = sorted(self.workspace.glob("runs/*/run.log"))
         return logs[-1].read_text(errors="replace") if logs else ""
-
-    def _git(self, *arguments: str, at: Path | None = None) -> str:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-        done = subprocess.run(
-            ["git", *identity, *arguments],
-            cwd=at or self.folder,
-            capture_output=True,
-            text=True,
-            check=True,
-            env=self._environment(),
-        )
-        return done.stdout
 
     @staticmethod
     def _environment(**further: str) -> dict[str, str]:

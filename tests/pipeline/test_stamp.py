@@ -1,6 +1,5 @@
 """What a run is stamped with before it begins."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from ledger.recorder import Recorder, open_store
 from ledger.run_record import RunRecord
 from pipeline import settings_file, stamp, store
 from pipeline.task import decode_settings, encode_settings
+from tests.repository import git
 from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
@@ -16,14 +16,10 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture
 def checkout(tmp_path):
-    def git(*arguments: str) -> None:
-        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=trunk")
-        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
-
-    git("init")
+    git(tmp_path, "init", "--initial-branch=trunk")
     (tmp_path / "code.py").write_text("x = 1\n")
-    git("add", ".")
-    git("commit", "-m", "begin")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "begin")
     return tmp_path
 
 

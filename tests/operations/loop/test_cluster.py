@@ -11,6 +11,7 @@ from operations.loop.cluster import KubeflowRuns
 from operations.loop.queue import Batch
 from operations.loop.triggers import Trigger
 from pipeline import settings_file
+from tests.ledger.seeding import sqlite
 from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import API, KfpServer, Trouble
 from tests.world import ROOT
@@ -34,10 +35,7 @@ def server():
 
 @pytest.fixture
 def store(tmp_path):
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-    return open_store(config)
+    return open_store(sqlite(tmp_path / "metadata.sqlite"))
 
 
 def settings_of(server: KfpServer, *overrides: str):

@@ -15,6 +15,7 @@ from operations.experiments.reproduction import worktree
 from operations.experiments.reproduction.circumstances import Original, ReproductionError
 from pipeline import settings_file
 from tests.ledger.seeding import BEGIN
+from tests.repository import git
 from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
@@ -31,15 +32,6 @@ if "--json" in sys.argv:
     time.sleep(60)
 sys.exit(CODE)
 """
-
-
-def git(repository: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    done = subprocess.run(
-        ["git", *identity, *arguments], cwd=repository, capture_output=True, text=True, check=True, env=environment
-    )
-    return done.stdout.strip()
 
 
 def write(repository: Path, files: dict[str, str]) -> None:
