@@ -43,7 +43,7 @@ labs:  ## Make the environment for the labs, and list them
 test: setup-dev  ## Run every test, and report the coverage
 	@rm -f .coverage .coverage.*
 	@COVERAGE_PROCESS_START='$(CURDIR)/pyproject.toml' COVERAGE_FILE='$(CURDIR)/.coverage' $(PYTEST) --numprocesses 2 --dist loadscope --cov --cov-report= --durations=10 -m "unit"
-	@COVERAGE_PROCESS_START='$(CURDIR)/pyproject.toml' COVERAGE_FILE='$(CURDIR)/.coverage' $(PYTEST) --numprocesses 2 --dist loadscope --cov --cov-append --cov-report=term --cov-report=xml --durations=15 -m "not unit and not kubeflow and not cluster and not labs"
+	@COVERAGE_PROCESS_START='$(CURDIR)/pyproject.toml' COVERAGE_FILE='$(CURDIR)/.coverage' $(PYTEST) --numprocesses 2 --dist loadscope --no-loadscope-reorder --cov --cov-append --cov-report=term --cov-report=xml --durations=15 -m "not unit and not kubeflow and not cluster and not labs"
 
 .PHONY: kubeflow-test
 kubeflow-test: setup-dev  ## Run the compiled pipeline in containers, with a Docker engine and MariaDB of its own

@@ -1,16 +1,33 @@
-"""A small world of real spans, shared by every test that runs the pipeline."""
+"""A small world of real spans, made once for all workers, and the order in which tests run."""
 
+import os
+import random
 from pathlib import Path
 
 import pytest
 
-from tests.world import World
+from tests.once import once
+
+# What takes longest begins first, so that no worker is left with it at the end.
+SLOWEST_FIRST = ("e2e", "component")
 
 
-@pytest.fixture(scope="session")
-def world_in() -> type[World]:
-    """Makes a world: ``world_in(workspace, spans)``."""
-    return World
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run modules, and the tests of each, in random order")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Orders the tests: the slowest kinds first, and within them as they are written or at random."""
+    seed = config.getoption("shuffle")
+    if seed is not None:
+        # The same for every worker.
+        drawn = random.Random(seed)
+        of_module = {item.path: drawn.random() for item in sorted(items, key=lambda item: item.nodeid)}
+        of_item = {item.nodeid: drawn.random() for item in sorted(items, key=lambda item: item.nodeid)}
+        items.sort(key=lambda item: (of_module[item.path], of_item[item.nodeid]))
+    elif config.getoption("numprocesses", None) or "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in SLOWEST_FIRST])
 
 
 @pytest.fixture(scope="session")
@@ -18,9 +35,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All twelve real spans."""
     from data.prepare import prepare
 
-    folder = tmp_path_factory.mktemp("prepared")
-    prepare(folder)
-    return folder
+    return once(tmp_path_factory, "prepared", prepare)
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +43,8 @@ def small_spans(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """The first three months, 1,500 flights each."""
     from data.prepare import slice_spans
 
-    folder = tmp_path_factory.mktemp("small")
-    slice_spans(prepared, folder, rows_per_span=1500, spans=(1, 2, 3))
-    return folder
+    return once(
+        tmp_path_factory,
+        "small-spans",
+        lambda folder: slice_spans(prepared, folder, rows_per_span=1500, spans=(1, 2, 3)),
+    )

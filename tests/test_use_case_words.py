@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from data.contract import Contract
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 
-ROOT = Path(__file__).parents[1]
 GENERAL = ("components", "pipeline", "ledger", "operations", "teaching", "flightdeck")
 # What the dataset is about. `flightdeck`, the name of the project, is none of them; arrivals are those of data, too.
 SUBJECT = {

@@ -21,6 +21,7 @@ from tfx.utils import proto_utils
 
 from components.infra_validator import InfraValidator
 from components.infra_validator.executor import InfraValidatorExecutor
+from tests.world import ROOT
 
 pytestmark = pytest.mark.component
 
@@ -441,9 +442,8 @@ def test_child_ends_when_the_parent_is_ended(ending, server, tmp_path):
         s.serve(*asked)
     """
     )
-    root = Path(__file__).parents[2]
     parent = subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(root)!r})\n" + textwrap.dedent(script)],
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n" + textwrap.dedent(script)],
         cwd=tmp_path,
         stderr=subprocess.DEVNULL,
     )

@@ -1,4 +1,4 @@
-"""The year, prepared once per test session from the real source."""
+"""The year, its contract and its schema."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from data.prepare import CONTRACT, Preparation, prepare
 
 
 @pytest.fixture(scope="session")
-def year(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
+def year(prepared: Path) -> Preparation:
     """All twelve spans."""
-    return prepare(tmp_path_factory.mktemp("year") / "spans")
+    return prepare(prepared)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.world import ROOT
+
 MANIFESTS = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("local", "gke", "gke-kserve")
 BUILT_HERE = ROOT / ".tools" / "kustomize" / "kustomize"

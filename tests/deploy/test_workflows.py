@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.world import ROOT
+
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 # What is not ours arrives as a variable: an expression would be pasted into the script before bash reads it.

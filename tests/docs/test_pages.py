@@ -10,10 +10,10 @@ from markdown_it import MarkdownIt
 from docs.site.repository import hrefs, is_external, target
 from flightdeck.__main__ import app
 from tests.docs.command_lines import called_by_place, command_lines, mistake, typed_before_activation
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md"), *ROOT.glob("[dm]*/CARD.md")]
 )

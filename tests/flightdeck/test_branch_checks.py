@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.damaged_spans import damaged
-from tests.world import ROOT, World
+from tests.world import LOCAL, ROOT, World
 
 pytestmark = pytest.mark.e2e
 SMALL_CONFIG = ("--config", str(ROOT / "config" / "small.yaml"))
@@ -93,7 +93,7 @@ def test_older_code_that_cannot_be_run_is_told_in_the_comment(world, ours, tmp_p
     config.parent.mkdir()
     base = ROOT / "config" / "small.yaml"
     config.write_text(base.read_text().replace("local.yaml", "absent.yaml"))
-    (config.parent / "absent.yaml").write_text((ROOT / "config" / "local.yaml").read_text())
+    (config.parent / "absent.yaml").write_text(LOCAL.read_text())
     for folder in ("data", "models"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     comment = tmp_path / "metrics.md"

@@ -3,12 +3,12 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.world import ROOT
+
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
 
 
 def flightdeck(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.world import ROOT
+
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
 TARGETS = {"cpu": "runtime.txt", "gpu": "gpu.txt"}
 
 Instruction = tuple[str, str]

@@ -10,16 +10,11 @@ from pathlib import Path
 import pytest
 
 from flightdeck import image
+from tests.repository import git
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", "-C", folder, *identity, *arguments], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 @pytest.fixture

@@ -4,15 +4,14 @@ import getpass
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import API, KfpServer, Trouble, driver_pod, pod
+from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
 PIPELINE = str(ROOT / "tests" / "pipeline" / "golden" / "kubeflow.yaml")
 TASKS = ("data", "transform", "trainer", "release")
 
@@ -346,9 +345,9 @@ def test_trouble_with_the_server_is_one_sentence_and_exit_code_2(server, kubeflo
         (["status", "june"], "http://127.0.0.1:9", "kubectl port-forward"),
         (["status", "june"], "null", "kubeflow.endpoint is missing"),
         (["status", "june"], "localhost:8888", "is not an address such as http://localhost:8888"),
-        (["status", "june", "--config", str(ROOT / "config" / "local.yaml")], "null", "kubeflow"),
+        (["status", "june", "--config", str(LOCAL)], "null", "kubeflow"),
         (["submit", "--file", "absent.yaml"], None, "absent.yaml cannot be read: No such file"),
-        (["submit", "--file", str(ROOT / "config" / "local.yaml")], None, "is not a compiled pipeline"),
+        (["submit", "--file", str(LOCAL)], None, "is not a compiled pipeline"),
         (["compile", "-o", "/nowhere/pipeline.yaml"], "null", "/nowhere is not a folder that you may write to"),
     ],
 )

@@ -14,9 +14,9 @@ from operations.delivery.promotion import refusals
 from tests.ledger.seeding import BEGIN, Seeder, sqlite
 from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import API, KfpServer, Trouble
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "pipeline" / "golden" / "kubeflow.yaml"
 COMMIT = "0123456789ab"
 TASKS = ("data", "transform", "trainer", "release")

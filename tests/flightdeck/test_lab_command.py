@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.world import ROOT
 
 
 def lab(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:

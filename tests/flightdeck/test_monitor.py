@@ -3,118 +3,56 @@
 import json
 import shlex
 import shutil
-import signal
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.small_run import SMALL
+from tests import forked
+from tests.world import World
 
 pytestmark = pytest.mark.e2e
-ROOT = Path(__file__).parents[2]
 # A month of flights is asked for in a day each.
 DAYS = {3: datetime(2013, 7, 1, tzinfo=UTC), 4: datetime(2013, 7, 2, tzinfo=UTC), 5: datetime(2013, 7, 3, tzinfo=UTC)}
 
 
-class Deck:
-    """The command line on one workspace."""
+METRICS = (
+    "evaluation.metrics=[{name: AUC, better: higher, at_least: 0.4},"
+    " {name: LogLoss, module: components.evaluation.row_metrics},"
+    " {name: RowCount, module: components.evaluation.row_metrics}]"
+)
 
-    def __init__(self, workspace: Path) -> None:
-        self.workspace = workspace
-        self.spans = workspace / "spans"
 
-    def command(self, *arguments: str) -> list[str]:
-        metrics = "evaluation.metrics=[{name: AUC, better: higher, at_least: 0.4},"
-        metrics += " {name: LogLoss, module: components.evaluation.row_metrics},"
-        metrics += " {name: RowCount, module: components.evaluation.row_metrics}]"
-        overrides = (*SMALL, metrics, "model.batch_size=2048", f"workspace={self.workspace}")
-        given = (part for each in overrides for part in ("--set", each))
-        return [sys.executable, "-m", "flightdeck", *arguments, *given]
+def monitored(world: World, now: str = "2013-08-01T00:00:00") -> dict:
+    return world.json("monitor", "--now", now)
 
-    def __call__(self, *arguments: str, expect: int = 0) -> str:
-        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, cwd=ROOT)
-        assert done.returncode == expect, done.stdout + done.stderr
-        return done.stdout
 
-    def monitor(self, now: str = "2013-08-01T00:00:00") -> dict:
-        return json.loads(self("monitor", "--json", "--now", now))
+def paste(world: World, *others: dict) -> tuple[str, datetime]:
+    """Serves, and runs the command that the screen shows; then asks with other rows by the same command.
 
-    def answer(self, rows: pd.DataFrame, day: datetime) -> None:
-        """Serves rows with the pushed model, spread over a day, and logs them as the service does."""
-        from operations.inference.batch_prediction import to_arrays
-        from operations.inference.model import load
-        from operations.inference.payload_log import Payload, as_table
-
-        (folder,) = (self.workspace / "models").glob("*/*")
-        model = load(folder, int(folder.name))
-        names = list(model.inputs.columns)
-        types = {"int64": pa.int64(), "float32": pa.float32(), "string": pa.string()}
-        table = pa.table(
-            {
-                name: pa.array(rows[name], from_pandas=True).cast(types[model.inputs.columns[name].dtype])
-                for name in names
-            }
-        )
-        columns = to_arrays(table.combine_chunks().to_batches()[0])
-        times = day.timestamp() + np.linspace(0, 86_000, len(rows))
-        outputs = model.predict(columns)
-        payload = Payload(
-            rows["flight_id"].tolist(), times, model.version, model.inputs.columns, columns, None, outputs
-        )
-        log = self.workspace / "payloads" / f"{day:%Y-%m-%d}"
-        log.mkdir(parents=True, exist_ok=True)
-        pq.write_table(as_table(payload), log / "all.parquet")
-
-    def copy(self, workspace: Path) -> "Deck":
-        """The same model, and what is known of it, in a workspace of its own."""
-        shutil.copytree(self.workspace, workspace, dirs_exist_ok=True)
-        return Deck(workspace)
-
-    def paste(self, *others: dict) -> tuple[str, datetime]:
-        """Serves, and runs the command that the screen shows; then asks with other rows by the same command.
-
-        Returns:
-            The answer to what the screen shows, and the day on which the service has logged it.
-        """
-        process = subprocess.Popen(
-            self.command("serve", "--port", "0", "--grpc-port", "0"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        try:
-            assert process.stdout is not None
-            screen = list(iter(process.stdout.readline, "Ctrl+C ends it.\n"))
-            (shown,) = [line for line in screen if line.strip().startswith("curl ")]
-            answer = subprocess.run(shown, shell=True, capture_output=True, text=True, check=True).stdout
-            for row in others:
-                asked = [*shlex.split(shown)[:2], json.dumps({"instances": [row]}), shlex.split(shown)[3]]
-                subprocess.run(asked, capture_output=True, check=True)
-            process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=90)
-            assert process.returncode == 0, said
-        finally:
-            process.kill()
-        (day,) = (self.workspace / "payloads").iterdir()
-        return answer, datetime.fromisoformat(day.name).replace(tzinfo=UTC)
+    Returns:
+        The answer to what the screen shows, and the day on which the service has logged it.
+    """
+    with world.serving() as (_, shown):
+        answer = subprocess.run(shown, shell=True, capture_output=True, text=True, check=True).stdout
+        for row in others:
+            asked = [*shlex.split(shown)[:2], json.dumps({"instances": [row]}), shlex.split(shown)[3]]
+            subprocess.run(asked, capture_output=True, check=True)
+    (day,) = (world.workspace / "payloads").iterdir()
+    return answer, datetime.fromisoformat(day.name).replace(tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
 def trained(prepared, tmp_path_factory):
     """A model that has learned from January and was evaluated on February, and has answered nobody."""
-    made = Deck(tmp_path_factory.mktemp("trained"))
+    workspace = tmp_path_factory.mktemp("trained")
+    made = World(workspace, workspace / "spans", (METRICS, "model.batch_size=2048"))
     made.spans.mkdir()
     for span in (1, 2):
         shutil.copytree(prepared / f"span-{span:03d}", made.spans / f"span-{span:03d}")
-    made("run", "--json")
+    made.run()
     return made
 
 
@@ -132,13 +70,13 @@ def deck(trained, prepared, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first(deck):
-    return deck.monitor()
+    return monitored(deck)
 
 
 @pytest.fixture(scope="module")
 def labelled(deck, first, prepared):
     shutil.copytree(prepared / "span-003", deck.spans / "span-003")
-    return deck.monitor()
+    return monitored(deck)
 
 
 def exceeded(window: dict, *kinds: str) -> set[str]:
@@ -187,7 +125,7 @@ def test_what_was_served_is_compared_with_what_was_ingested_of_the_same_rows(dec
     (clean,) = labelled["measured"]
     shutil.copytree(prepared / "span-005", deck.spans / "span-005")
 
-    (broken,) = deck.monitor()["measured"]
+    (broken,) = monitored(deck)["measured"]
 
     assert exceeded(clean, "skew") == set()
     assert any(each["kind"] == "skew" for each in clean["signals"])
@@ -198,14 +136,14 @@ def test_what_was_served_is_compared_with_what_was_ingested_of_the_same_rows(dec
 def test_a_second_round_measures_decides_and_tells_nothing_new(deck, labelled):
     before = (deck.workspace / "alerts" / "alerts.jsonl").read_text()
 
-    again = deck.monitor()
+    again = monitored(deck)
 
     assert (again["measured"], again["decisions"]) == ([], [])
     assert (deck.workspace / "alerts" / "alerts.jsonl").read_text() == before
 
 
 def test_people_see_a_table_and_prometheus_its_gauges(deck, labelled):
-    screen = deck("monitor", "--now", "2013-08-01T00:00:00")
+    screen = deck.says("monitor", "--now", "2013-08-01T00:00:00")
     gauges = (deck.workspace / "monitoring" / "flightdeck.prom").read_text()
 
     assert "2013-07-03" in screen
@@ -218,7 +156,7 @@ def test_people_see_a_table_and_prometheus_its_gauges(deck, labelled):
 def test_a_window_that_has_not_ended_waits(deck, first):
     now = (DAYS[3] + timedelta(hours=12)).isoformat()[:19]
 
-    assert json.loads(deck("monitor", "--json", "--now", now))["measured"] == []
+    assert monitored(deck, now)["measured"] == []
 
 
 # What the screen showed before versions carried a real row: somebody may still try the like of it.
@@ -233,11 +171,11 @@ def test_a_request_that_is_pasted_from_the_screen_decides_nothing(trained, prepa
     (folder,) = (tried.workspace / "models").glob("*/*")
     columns = load(folder, int(folder.name)).inputs.columns.values()
     others = [{each.name: MADE_UP[each.dtype] for each in columns}] if made_up else []
-    answer, day = tried.paste(*others)
+    answer, day = paste(tried, *others)
     ((probability,),) = json.loads(answer)["predictions"]
     tried.answer(pd.read_parquet(prepared / "span-003").sample(4706, random_state=1), day)
 
-    seen = tried.monitor(f"{day + timedelta(days=1):%Y-%m-%dT00:00:00}")
+    seen = monitored(tried, f"{day + timedelta(days=1):%Y-%m-%dT00:00:00}")
 
     (window,) = seen["measured"]
     assert 0 < probability < 1
@@ -248,12 +186,7 @@ def test_a_request_that_is_pasted_from_the_screen_decides_nothing(trained, prepa
 
 
 def test_without_requests_there_is_nothing_to_say_and_without_a_store_one_sentence(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "flightdeck", "monitor", "--set", f"workspace={tmp_path}"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+    done = forked.run("flightdeck", "monitor", "--set", f"workspace={tmp_path}")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "run the pipeline first" in done.stderr

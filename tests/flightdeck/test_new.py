@@ -4,7 +4,6 @@ Nothing of Flightdeck's own packages is changed for either. One is in scikit-lea
 TFX, trips of taxis with time, categories, text, gaps, and a column that is known too late.
 """
 
-import contextlib
 import dataclasses
 import functools
 import importlib.util
@@ -19,15 +18,17 @@ import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import DEVNULL
 
 import pytest
 
+from tests import forked
 from tests.makefiles import make
+from tests.world import ROOT
 
 e2e = pytest.mark.e2e
 unit = pytest.mark.unit
 
-ROOT = Path(__file__).parents[2]
 # Seconds instead of a good model.
 SMALL = ("model.epochs=4", "evaluation.importance_rows=0", "infra_validation.requests=4")
 
@@ -227,9 +228,7 @@ class Project:
         return done.stdout
 
     def plain(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "flightdeck", *arguments], cwd=self.path, capture_output=True, text=True, timeout=900
-        )
+        return forked.run("flightdeck", *arguments, cwd=self.path, timeout=900)
 
     def make(self, target: str) -> str:
         """What a target of its own Makefile prints."""
@@ -257,13 +256,8 @@ def project_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Proj
         folder = tmp_path_factory.mktemp(name)
         person = {"NAME": "T", "EMAIL": "t@example.org"}
         known = {f"GIT_{role}_{fact}": value for role in ("AUTHOR", "COMMITTER") for fact, value in person.items()}
-        made = subprocess.run(
-            [sys.executable, "-m", "flightdeck", "new", name, "--from", str(table(folder)), *options, "--json"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **known},
-        )
+        command = ("new", name, "--from", str(table(folder)), *options, "--json")
+        made = forked.run("flightdeck", *command, cwd=folder, env={**os.environ, **known})
         assert made.returncode == 0, made.stderr
         project = Project(folder / name, json.loads(made.stdout))
         if name == "trips":
@@ -306,7 +300,7 @@ def test_the_model_is_pushed_and_better_than_chance(project: Project):
 @e2e
 def test_the_run_is_stamped_with_both_commits(project: Project):
     record = project.report["run"]
-    shown = project.plain("runs", "show", "latest").stdout
+    shown = project.plain("runs", "show", record["run_id"]).stdout
 
     assert record["commit"] == project.git("rev-parse", "HEAD").strip()
     assert record["dirty"] is False
@@ -318,10 +312,8 @@ def test_the_run_is_stamped_with_both_commits(project: Project):
 
 @e2e
 def test_a_request_is_answered(project: Project):
-    command = [sys.executable, "-m", "flightdeck", "serve", "--port", "0", "--grpc-port", "0"]
-    process = subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = forked.Forked("flightdeck", "serve", "--port", "0", "--grpc-port", "0", cwd=project.path, stderr=DEVNULL)
     try:
-        assert process.stdout is not None
         shown = "".join(iter(process.stdout.readline, "Ctrl+C ends it.\n"))
         line = next(line for line in shown.splitlines() if line.strip().startswith("curl"))
         _, _, body, url = shlex.split(line)
@@ -333,8 +325,7 @@ def test_a_request_is_answered(project: Project):
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        process.kill()
         process.wait()
 
 
@@ -350,10 +341,12 @@ def test_the_run_is_made_again_to_the_last_bit_and_not_with_other_code(project_o
     assert again["identical"] is True
 
     prepare = project.path / "usecase" / "prepare.py"
-    prepare.write_text(prepare.read_text() + "\n# changed\n")
+    before = prepare.read_text()
+    prepare.write_text(before + "\n# changed\n")
     run = project.report["run"]["run_id"]
     refused = project.plain("runs", "reproduce", run)
-    assert refused.returncode == 2
+    other = project.plain("runs", "reproduce", run, "--at", "HEAD")
+    prepare.write_text(before)
+    assert refused.returncode == other.returncode == 2
     assert "Code: usecase/prepare.py has changed." in refused.stderr
     assert f"in {project.path}" in refused.stderr
-    assert project.plain("runs", "reproduce", run, "--at", "HEAD").returncode == 2

@@ -1,7 +1,6 @@
 """`flightdeck report` after real runs, and the site in a real browser."""
 
 import itertools
-import json
 import re
 import shutil
 import subprocess
@@ -13,9 +12,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from tests import forked
 from tests.opened_pages import SCREENS, check_usable, opening
 from tests.services.browser import browser as launched
-from tests.world import ROOT
+from tests.world import ROOT, World
 
 pytestmark = pytest.mark.e2e
 
@@ -23,22 +23,19 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 
 
 @pytest.fixture(scope="module")
-def world(world_in, small_spans, tmp_path_factory):
+def world(small_spans, tmp_path_factory):
     """A pushed run, a batch prediction with its model, and a run whose training failed."""
-    world = world_in(tmp_path_factory.mktemp("workspace"), small_spans)
+    world = World(tmp_path_factory.mktemp("workspace"), small_spans)
     world.run("model.epochs=2", "evaluation.importance_rows=500", "evaluation.decision_threshold=0.25")
     predictions = world.workspace / "predictions.parquet"
-    predicted = world.flightdeck("predict", "--window", "3:3", "--output", str(predictions))
-    assert predicted.returncode == 0, predicted.stderr
+    world.says("predict", "--window", "3:3", "--output", str(predictions))
     world.run("model.learning_rate=1e30", "model.epochs=2", expect=1)
     return world
 
 
 @pytest.fixture(scope="module")
 def written(world) -> dict[str, Any]:
-    done = world.flightdeck("report", "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return world.json("report")
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +99,7 @@ def test_a_folder_with_something_else_is_one_sentence(world, tmp_path):
 
 
 def test_no_store_is_one_sentence(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "flightdeck", "report", "--set", f"workspace={tmp_path}"],
-        capture_output=True, text=True, cwd=ROOT,
-    )  # fmt: skip
+    done = forked.run("flightdeck", "report", "--set", f"workspace={tmp_path}")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "report").exists()

@@ -2,13 +2,12 @@
 
 import itertools
 import json
-import subprocess
-import sys
 
 import pytest
 from playwright.sync_api import expect
 
 from operations.loop.replay.result import FILE
+from tests import forked
 from tests.ledger.seeding import sqlite
 from tests.opened_pages import SCREENS, check_usable, opening
 from tests.operations.report import lives
@@ -34,8 +33,7 @@ def site(tmp_path_factory):
     played = workspace / "replay" / "celsius"
     played.mkdir(parents=True)
     (played / FILE).write_text(lives.replay("celsius", fault=True).model_dump_json())
-    command = [sys.executable, "-m", "flightdeck", "report", "--json", "--set", f"workspace={workspace}"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = forked.run("flightdeck", "report", "--json", "--set", f"workspace={workspace}")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["further"] == {
         "Monitoring": "monitoring.html",

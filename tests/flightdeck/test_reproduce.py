@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests import forked
+from tests.repository import git
 from tests.small_run import SMALL
+from tests.world import ROOT
 
 pytestmark = pytest.mark.e2e
-ROOT = Path(__file__).parents[2]
 
 
 class Checkout:
@@ -22,29 +24,32 @@ class Checkout:
     def __init__(self, folder: Path, spans: Path) -> None:
         self.folder, self.workspace, self.spans = folder / "checkout", folder / "workspace", folder / "spans"
         shutil.copytree(spans, self.spans)
-        listed = self._git("ls-files", "--cached", "--others", "--exclude-standard", "-z", at=ROOT)
+        listed = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
         for name in filter(None, listed.split("\0")):
             if (ROOT / name).is_file():
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.folder / name)
-        self._git("init", "--quiet", "--initial-branch=main")
-        self._git("add", "--all")
-        self._git("commit", "--quiet", "--message=the code")
-        self.commit = self._git("rev-parse", "HEAD").strip()
+        git(self.folder, "init", "--quiet", "--initial-branch=main")
+        git(self.folder, "add", "--all")
+        git(self.folder, "commit", "--quiet", "--message=the code")
+        self.commit = git(self.folder, "rev-parse", "HEAD")
 
     def flightdeck(
-        self, *arguments: str, spans: Path | None = None, overrides: tuple[str, ...] = ()
+        self,
+        *arguments: str,
+        spans: Path | None = None,
+        overrides: tuple[str, ...] = (),
+        imports_anew: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         settings = (f"workspace={self.workspace}", f"data.spans={spans or self.spans}", *overrides)
-        options = [part for setting in settings for part in ("--set", setting)]
-        return subprocess.run(
-            [sys.executable, "-m", "flightdeck", *arguments, *options],
-            capture_output=True,
-            text=True,
-            cwd=self.folder,
-            env=self._environment(PYTHONPATH=str(self.folder)),
-            timeout=600,
-        )
+        command = ["flightdeck", *arguments, *(part for setting in settings for part in ("--set", setting))]
+        environment = self._environment(PYTHONPATH=str(self.folder))
+        if imports_anew:
+            program = [sys.executable, "-m", *command]
+            return subprocess.run(
+                program, capture_output=True, text=True, cwd=self.folder, env=environment, timeout=600
+            )
+        return forked.run(*command, cwd=self.folder, env=environment)
 
     def reproduce(self, *arguments: str, expect: int, **where: Any) -> subprocess.CompletedProcess[str]:
         done = self.flightdeck("runs", "reproduce", *arguments, **where)
@@ -70,18 +75,6 @@ class Checkout:
         logs = sorted(self.workspace.glob("runs/*/run.log"))
         return logs[-1].read_text(errors="replace") if logs else ""
 
-    def _git(self, *arguments: str, at: Path | None = None) -> str:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-        done = subprocess.run(
-            ["git", *identity, *arguments],
-            cwd=at or self.folder,
-            capture_output=True,
-            text=True,
-            check=True,
-            env=self._environment(),
-        )
-        return done.stdout
-
     @staticmethod
     def _environment(**further: str) -> dict[str, str]:
         # In a git hook, or in an image, these are about another checkout.
@@ -106,7 +99,7 @@ def run_id(checkout) -> str:
 
 @pytest.fixture(scope="module")
 def reproduction(checkout, run_id) -> dict[str, Any]:
-    return json.loads(checkout.reproduce(run_id, "--json", expect=0).stdout)
+    return json.loads(checkout.reproduce(run_id, "--json", expect=0, imports_anew=True).stdout)
 
 
 @pytest.fixture

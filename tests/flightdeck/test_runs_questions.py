@@ -13,9 +13,9 @@ import pytest
 from ledger.lease import Owner
 from ledger.run_record import NodeRecord
 from tests.ledger.seeding import BEGIN, Seeder, sqlite
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
 HEARD = datetime(2013, 7, 1, 12, 34, tzinfo=UTC)
 Command = Callable[..., tuple[int, str, str]]
 

@@ -1,8 +1,6 @@
 """`runs compare` and `runs lineage` on runs that really happened."""
 
 import hashlib
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +22,10 @@ class Happened:
         self.world = world
         self.first = world.run()
         self.second = world.run("model.epochs=3")
-        done = world.flightdeck("predict", "--window", "3:3", "--json")
-        assert done.returncode == 0, done.stderr
-        self.predicted = json.loads(done.stdout)
+        world.says("predict", "--window", "3:3")
 
     def ask(self, command: str, *arguments: str) -> Any:
-        done = self.world.flightdeck("runs", command, *arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return self.world.json("runs", command, *arguments)
 
     def scores(self, run: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         uris = {
@@ -45,8 +39,8 @@ class Happened:
 
 
 @pytest.fixture(scope="module")
-def happened(tmp_path_factory: pytest.TempPathFactory, world_in: type[World], small_spans: Path) -> Iterator[Happened]:
-    return Happened(world_in(tmp_path_factory.mktemp("real-runs"), small_spans))
+def happened(tmp_path_factory: pytest.TempPathFactory, small_spans: Path) -> Happened:
+    return Happened(World(tmp_path_factory.mktemp("real-runs"), small_spans))
 
 
 def test_the_scores_are_those_that_the_evaluation_measured(happened):
@@ -100,7 +94,7 @@ def test_what_came_of_the_predicting_model_is_the_prediction(happened):
     kinds = {(each["type"], each["name"].partition(" ")[0]) for each in found["nodes"]}
     assert ("Examples", "Predictions") in kinds
     assert any(each["facts"].get("pushed_version") == version for each in found["nodes"])
-    dot = happened.world.flightdeck("runs", "lineage", version, "--dot", "-").stdout
+    dot = happened.world.says("runs", "lineage", version, "--dot", "-")
     (graph,) = pydot.graph_from_dot_data(dot) or [None]
     assert graph is not None
     assert len(graph.get_edges()) == len(found["edges"])

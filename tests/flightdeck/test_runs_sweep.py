@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from collections import Counter
@@ -12,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.world import ROOT, World
+from tests.world import World
 
 pytestmark = pytest.mark.e2e
 
@@ -39,16 +37,6 @@ def space(tmp_path_factory) -> str:
     return str(path)
 
 
-def started(world: World, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "flightdeck", *arguments, *world.options()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-    )
-
-
 def events(world: World, sweep: str) -> list[Any]:
     from ledger.recorder import open_store
     from operations.experiments.sweep.chain import Chain
@@ -65,15 +53,14 @@ def record(world: World, run_id: str) -> Any:
 def listed(world, *kinds: str) -> list[dict[str, Any]]:
     """What ``flightdeck runs list`` says."""
     asked = [part for kind in kinds for part in ("--kind", kind)]
-    return json.loads(world.flightdeck("runs", "list", "--json", *asked).stdout)["runs"]
+    return world.json("runs", "list", *asked)["runs"]
 
 
 @pytest.fixture(scope="module")
 def killed(world, parent, space) -> tuple[str, list[Any]]:
     """A sweep that was killed, with both of its workers at work, as soon as a trial had finished: its id and chain."""
-    process = started(world, "runs", "sweep", "--from", parent, "--space", space, "--trials", "5", "--parallel", "2")
+    process = world.start("runs", "sweep", "--from", parent, "--space", space, "--trials", "5", "--parallel", "2")
     screen, sweep = "", ""
-    assert process.stdout is not None
     for line in process.stdout:
         screen += line
         sweep = sweep or (line.split()[1] if line.startswith("Sweep ") else "")
@@ -100,9 +87,7 @@ def killed(world, parent, space) -> tuple[str, list[Any]]:
 @pytest.fixture(scope="module")
 def resumed(world, killed) -> dict[str, Any]:
     sweep, _ = killed
-    done = world.flightdeck("runs", "sweep", "--resume", sweep, "--parallel", "2", "--window", "1:3", "--json")
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{world.latest_log()[-5000:]}"
-    return json.loads(done.stdout)
+    return world.json("runs", "sweep", "--resume", sweep, "--parallel", "2", "--window", "1:3")
 
 
 def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(world, killed, resumed) -> None:
@@ -163,10 +148,9 @@ def test_a_full_run_with_the_winner_follows(world, killed, resumed) -> None:
 
 def test_resuming_what_is_finished_trains_nothing(world, killed, resumed) -> None:
     before = events(world, killed[0])
-    done = world.flightdeck("runs", "sweep", "--resume", killed[0], "--no-final", "--json")
+    again = world.json("runs", "sweep", "--resume", killed[0], "--no-final")
 
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["trials"] == resumed["trials"]
+    assert again["trials"] == resumed["trials"]
     assert events(world, killed[0]) == before
 
 
@@ -195,9 +179,8 @@ def asked(url: str, **question: Any) -> Any:
 
 def test_tensorboard_shows_the_curves_and_the_sweep_s_hyperparameters(world, killed, resumed) -> None:
     final = resumed["final"]["run_id"]
-    process = started(world, "tensorboard", killed[0], final, "--port", "0", "--json")
+    process = world.start("tensorboard", killed[0], final, "--port", "0", "--json")
     try:
-        assert process.stdout is not None
         served = json.loads(process.stdout.readline())
         url = served["url"]
         assert url.startswith("http://127.0.0.1:")

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.operations.serving import small_model
+from tests.world import ROOT
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).parents[2]
 FLIGHTDECK = [sys.executable, "-m", "flightdeck"]
 
 

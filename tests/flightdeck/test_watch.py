@@ -1,30 +1,28 @@
 """``flightdeck watch`` on real flights: it trains when there is a reason to, once for each, whoever is killed."""
 
+import dataclasses
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from tests import forked
 from tests.small_run import SMALL
+from tests.world import LOCAL, ROOT, World
 
 pytestmark = pytest.mark.e2e
-ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 420
 SERVED_ON = datetime(2013, 4, 1, tzinfo=UTC)
 
@@ -36,7 +34,7 @@ class Deck:
         self.workspace, self.prepared = folder / "workspace", prepared
         self.file = folder / "settings.yaml"
         self.settings: dict[str, Any] = {
-            "extends": str(ROOT / "config" / "local.yaml"),
+            "extends": str(LOCAL),
             "use_case": {
                 name: str(ROOT / "data" / file)
                 for name, file in (
@@ -66,11 +64,11 @@ class Deck:
 
     def command(self, *arguments: str) -> list[str]:
         options = [part for each in SMALL for part in ("--set", each)]
-        return [sys.executable, "-m", "flightdeck", *arguments, "--config", str(self.file), *options]
+        return ["flightdeck", *arguments, "--config", str(self.file), *options]
 
-    def __call__(self, *arguments: str, expect: int = 0) -> Any:
-        done = subprocess.run(self.command(*arguments, "--json"), capture_output=True, text=True, cwd=ROOT)
-        assert done.returncode == expect, done.stdout + done.stderr
+    def __call__(self, *arguments: str) -> Any:
+        done = forked.run(*self.command(*arguments, "--json"))
+        assert done.returncode == 0, done.stdout + done.stderr
         return (
             [json.loads(line) for line in done.stdout.splitlines()]
             if arguments[0] == "watch"
@@ -80,10 +78,8 @@ class Deck:
     def status(self) -> dict[str, Any]:
         return self("watch", "--status")[0]
 
-    def watch(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.command("watch", "--json"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
-        )
+    def watch(self) -> forked.Forked:
+        return forked.Forked(*self.command("watch", "--json"), stderr=subprocess.STDOUT)
 
     def reaches(self, began: dict[str, Any], node: str) -> None:
         """Waits until a run that the loop told of has come to a node."""
@@ -109,9 +105,8 @@ def until(what: Callable[[], Any]) -> Any:
     return found
 
 
-def events(process: subprocess.Popen[str], last: Callable[[dict], bool]) -> Iterator[dict]:
+def events(process: forked.Forked, last: Callable[[dict], bool]) -> Iterator[dict]:
     """What a loop tells, up to an event."""
-    assert process.stdout is not None
     for line in process.stdout:
         event = json.loads(line)
         yield event
@@ -120,7 +115,7 @@ def events(process: subprocess.Popen[str], last: Callable[[dict], bool]) -> Iter
     raise AssertionError("the loop has ended")
 
 
-def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def children(process: forked.Forked) -> list[psutil.Process]:
     return psutil.Process(process.pid).children()
 
 
@@ -157,12 +152,27 @@ def killed(deck):
     return run, said
 
 
+@dataclasses.dataclass
+class Told:
+    """What loops said up to a moment, and what was there then."""
+
+    said: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+    alerts: list[dict[str, Any]]
+    versions: int
+
+    @classmethod
+    def by(cls, said: list[dict[str, Any]], deck: Deck) -> "Told":
+        versions = len(list((deck.workspace / "models" / "late-flights").iterdir()))
+        return cls(said, deck.runs(), deck.alerts(), versions)
+
+
 @pytest.fixture(scope="module")
-def history(deck, killed):
-    """The next loop. While it trains a span comes and the settings change: what it said until both are learned."""
+def learned(deck, killed):
+    """The next loop. While it trains a span comes and the settings change: it goes on until both are learned."""
     process = deck.watch()
     said = list(events(process, begins))
-    refused = subprocess.run(deck.command("watch"), capture_output=True, text=True, cwd=ROOT)
+    refused = forked.run(*deck.command("watch"))
     # The run has read its settings and its spans.
     deck.reaches(said[-1], "StatisticsGen")
     deck.arrive(3)
@@ -172,7 +182,33 @@ def history(deck, killed):
     said += events(process, pushed)
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait(timeout=PATIENCE_SECONDS) == 0
-    return said, refused
+    return Told.by(said, deck), refused
+
+
+@pytest.fixture(scope="module")
+def history(learned):
+    return learned[0]
+
+
+@pytest.fixture(scope="module")
+def quiet(deck, history):
+    """Nothing has happened since: what a loop says, and the status."""
+    return deck("watch", "--once"), deck.status()
+
+
+@pytest.fixture(scope="module")
+def by_hand(deck, quiet):
+    """At level 0, the settings change."""
+    deck.settings["model"] = {"learning_rate": 0.003}
+    deck.write(level=0)
+    return Told.by(deck("watch", "--once"), deck)
+
+
+@pytest.fixture(scope="module")
+def waiting(deck, by_hand):
+    """At level 1, what has waited since level 0 is learned."""
+    deck.write(level=1)
+    return Told.by(deck("watch", "--once"), deck), deck("models", "show")["number"]
 
 
 def test_a_killed_loop_leaves_no_run_behind(deck, killed):
@@ -182,10 +218,9 @@ def test_a_killed_loop_leaves_no_run_behind(deck, killed):
     until(lambda: not run.is_running() or run.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_what_the_killed_loop_had_taken_is_handled_once(deck, killed, history):
-    said, _ = history
-    assert "killed" in said[0]["text"]
-    runs = deck.runs()
+def test_what_the_killed_loop_had_taken_is_handled_once(history):
+    assert "killed" in history.said[0]["text"]
+    runs = history.runs
 
     assert [each["outcome"] for each in runs] == ["pushed", "pushed"]
     assert [each["spans"] for each in runs] == [{"train": [1], "eval": [2]}, {"train": [1, 2], "eval": [3]}]
@@ -194,64 +229,48 @@ def test_what_the_killed_loop_had_taken_is_handled_once(deck, killed, history):
     assert first == list(runs[0]["triggers"])
 
 
-def test_what_comes_while_a_run_goes_on_is_one_further_run(deck, history):
-    newest = deck.runs()[-1]
+def test_what_comes_while_a_run_goes_on_is_one_further_run(history):
+    newest = history.runs[-1]
 
     assert sorted(key.split(":")[0] for key in newest["triggers"]) == ["change", "span"]
     change = next(reason for key, reason in newest["triggers"].items() if key.startswith("change"))
     assert "model.learning_rate" in change
     assert newest["hyperparameters"]["learning_rate"] == 0.004
-    versions = sorted(path.name for path in (deck.workspace / "models" / "late-flights").iterdir())
-    assert len(versions) == 2
+    assert history.versions == 2
 
 
-def test_two_loops_on_one_workspace_are_one_sentence(history):
-    _, refused = history
+def test_two_loops_on_one_workspace_are_one_sentence(learned):
+    _, refused = learned
 
     assert refused.returncode == 2
     assert re.fullmatch(r"The workspace .* is watched already, by process \d+ since .*\n", refused.stderr)
 
 
-def test_when_nothing_has_happened_nothing_is_said_or_done(deck, history):
-    assert deck("watch", "--once") == []
-    status = deck.status()
+def test_when_nothing_has_happened_nothing_is_said_or_done(quiet):
+    said, status = quiet
+
+    assert said == []
     assert (status["waiting"], status["running"], status["watched_by"]) == ([], None, None)
     assert [each["outcome"] for each in status["runs"]] == ["pushed", "pushed", "killed"]
 
 
-def test_at_level_zero_people_are_told_what_to_type(deck, history):
-    deck.settings["model"] = {"learning_rate": 0.003}
-    deck.write(level=0)
-
-    said = deck("watch", "--once")
-
-    assert [each["kind"] for each in said] == ["trigger", "alert"]
-    told = deck.alerts()[-1]
+def test_at_level_zero_people_are_told_what_to_type(by_hand):
+    assert [each["kind"] for each in by_hand.said] == ["trigger", "alert"]
+    told = by_hand.alerts[-1]
     assert "model.learning_rate" in told["title"]
     assert "flightdeck run" in told["text"]
-    assert len(deck.runs()) == 2
-
-
-@pytest.fixture(scope="module")
-def waiting(deck, history):
-    """At level 1, what has waited since level 0 is learned."""
-    deck.settings["model"] = {"learning_rate": 0.003}
-    deck.write(level=1)
-    return deck("watch", "--once")
+    assert len(by_hand.runs) == 2
 
 
 def test_at_level_one_a_person_deploys(deck, waiting):
-    served = deck("models", "show")["number"]
-    run = deck.runs()[-1]
+    told, served = waiting
+    run = told.runs[-1]
 
-    assert waiting[-1]["facts"]["outcome"] == run["outcome"] == "blessed"
-    assert served == int(deck.runs()[1]["version"])
-    told = deck.alerts()[-1]
-    command = told["text"].partition("flightdeck ")[2].split()
+    assert told.said[-1]["facts"]["outcome"] == run["outcome"] == "blessed"
+    assert served == int(told.runs[1]["version"])
+    command = told.alerts[-1]["text"].partition("flightdeck ")[2].split()
     assert command == ["models", "promote", run["run_id"]]
-    done = subprocess.run(deck.command(*command, "--json"), capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["run_id"] == run["run_id"]
+    assert deck(*command)["run_id"] == run["run_id"]
 
 
 def test_a_span_with_broken_rows_is_kept_from_runs(deck, waiting):
@@ -259,7 +278,7 @@ def test_a_span_with_broken_rows_is_kept_from_runs(deck, waiting):
     deck.write(level=2)
     rows = pd.read_parquet(deck.prepared / "span-004")
     rows["temp"] = (rows["temp"] - 32) / 1.8
-    _answer(deck, rows)
+    World(deck.workspace, deck.workspace / "spans").answer(rows, SERVED_ON)
     deck.arrive(4)
 
     said = deck("watch", "--once")
@@ -274,39 +293,9 @@ def test_a_span_with_broken_rows_is_kept_from_runs(deck, waiting):
 
 
 def test_without_data_there_is_one_sentence_an_alert_and_exit_code_one(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "flightdeck", "watch", "--once", "--set", f"workspace={tmp_path}"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+    done = forked.run("flightdeck", "watch", "--once", "--set", f"workspace={tmp_path}")
 
     assert done.returncode == 1
     problem = next(line for line in done.stdout.splitlines() if "problem" in line)
     assert problem.endswith(f"The folder of spans {tmp_path}/spans is not there; prepare the data or correct the path.")
     assert "prepare the data" in (tmp_path / "alerts" / "alerts.jsonl").read_text()
-
-
-def _answer(deck: Deck, rows: pd.DataFrame) -> None:
-    """Serves rows with the version that is served, and logs them as the service does."""
-    from operations.inference.batch_prediction import to_arrays
-    from operations.inference.model import load
-    from operations.inference.payload_log import Payload, as_table
-
-    folder = max((deck.workspace / "models" / "late-flights").iterdir(), key=lambda each: int(each.name))
-    model = load(folder, int(folder.name))
-    types = {"int64": pa.int64(), "float32": pa.float32(), "string": pa.string()}
-    table = pa.table(
-        {
-            name: pa.array(rows[name], from_pandas=True).cast(types[column.dtype])
-            for name, column in model.inputs.columns.items()
-        }
-    )
-    columns = to_arrays(table.combine_chunks().to_batches()[0])
-    times = SERVED_ON.timestamp() + np.linspace(0, 86_000, len(rows))
-    payload = Payload(
-        rows["flight_id"].tolist(), times, model.version, model.inputs.columns, columns, None, model.predict(columns)
-    )
-    log = deck.workspace / "payloads" / f"{SERVED_ON:%Y-%m-%d}"
-    log.mkdir(parents=True)
-    pq.write_table(as_table(payload), log / "all.parquet")

@@ -16,8 +16,8 @@ from typing import Any
 from unittest import mock
 
 from tests.small_run import SMALL
+from tests.world import ROOT
 
-ROOT = Path(__file__).parents[2]
 # No GPU here, and no image but one.
 ON_THIS_MACHINE = ("model.accelerator=cpu", "kubeflow.resources={}")
 

@@ -24,12 +24,11 @@ def services() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def spans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def spans(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two months, 1,500 rows each."""
-    from data.prepare import prepare, slice_spans
+    from data.prepare import slice_spans
 
-    prepared, folder = tmp_path_factory.mktemp("prepared"), tmp_path_factory.mktemp("spans")
-    prepare(prepared)
+    folder = tmp_path_factory.mktemp("spans")
     slice_spans(prepared, folder, rows_per_span=1500, spans=(1, 2))
     return folder
 

@@ -7,7 +7,6 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pymysql
 import pytest
@@ -17,9 +16,9 @@ from pipeline import store
 from tests.ledger.seeding import Seeder
 from tests.services import mariadb
 from tests.services.up import up
+from tests.world import ROOT
 
 pytestmark = pytest.mark.kubeflow
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

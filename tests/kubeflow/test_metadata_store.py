@@ -5,12 +5,12 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.world import LOCAL
+
 pytestmark = pytest.mark.kubeflow
-LOCAL = Path(__file__).parents[2] / "config" / "local.yaml"
 
 
 class Switch:

@@ -12,9 +12,9 @@ import pytest
 from ledger.recorder import Recorder, open_store
 from pipeline import store
 from tests.kubeflow.cluster import as_the_backend
+from tests.world import ROOT
 
 pytestmark = pytest.mark.kubeflow
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

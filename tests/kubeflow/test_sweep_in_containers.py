@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.kubeflow.cluster import run_container
+from tests.world import ROOT
 
 pytestmark = pytest.mark.kubeflow
-ROOT = Path(__file__).parents[2]
 SPACE = "model.learning_rate: {min: 0.001, max: 0.02, sampling: log}\nmodel.hidden_units: [[16], [8, 4]]\n"
 TRIALS = 5
 

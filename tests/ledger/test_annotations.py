@@ -4,7 +4,6 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,9 +11,9 @@ from ledger.annotations import add_note, set_tag
 from ledger.opening import LedgerError, open_writable
 from ledger.runs import Runs
 from tests.ledger.seeding import Seeder, reopened
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
 WRITERS, NOTES = 3, 5
 
 

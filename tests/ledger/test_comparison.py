@@ -19,9 +19,9 @@ from ledger.comparison import Comparison, compare, flattened
 from ledger.opening import LedgerError
 from tests.ledger.executions import Executions
 from tests.ledger.seeding import EVALUATION, Seeder, reopened
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
 ROWS = 4000
 DEPOTS = ("north", "south", "west")
 

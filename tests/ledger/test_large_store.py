@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -17,9 +16,9 @@ from benchmarks import ledger
 from ledger.opening import open_readonly
 from ledger.runs import Runs
 from tests.ledger.seeding import Seeder
+from tests.world import ROOT
 
 RUNS = 1000
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(

@@ -15,9 +15,9 @@ from ledger.lineage import Lineage, trace
 from ledger.opening import LedgerError
 from tests.ledger.executions import CACHED, Executions
 from tests.ledger.seeding import Seeder, reopened
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
 FILES = [
     {"name": f"span-00{span}/parcels.parquet", "span": span, "bytes": 1000 * span, "sha256": f"{span:064x}"}
     for span in (1, 2, 3)

@@ -13,16 +13,10 @@ from ml_metadata.proto import metadata_store_pb2
 
 from ledger.recorder import Recorder, RecordError, open_store
 from ledger.run_record import NodeRecord
+from tests.ledger.seeding import sqlite
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
-
-
-def connection(path: Path) -> metadata_store_pb2.ConnectionConfig:
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(path)
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-    return config
 
 
 @pytest.fixture
@@ -32,7 +26,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def recorder(file):
-    return Recorder(open_store(connection(file)))
+    return Recorder(open_store(sqlite(file)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +63,7 @@ def test_what_is_written_is_read_back_to_the_last_bit(recorder):
 
 def test_a_second_writer_adds_and_takes_nothing_away(file, recorder):
     recorder.write("run", outcome="running", documents={"settings": "a" * 64}, tags=("first",))
-    other = Recorder(open_store(connection(file)))
+    other = Recorder(open_store(sqlite(file)))
 
     other.write("run", outcome="pushed", documents={"slices": "b" * 64})
     recorder.write("run", version="12")
@@ -80,7 +74,7 @@ def test_a_second_writer_adds_and_takes_nothing_away(file, recorder):
 
 
 def _add_notes(path: Path, who: str, count: int) -> None:
-    recorder = Recorder(open_store(connection(path)))
+    recorder = Recorder(open_store(sqlite(path)))
     for number in range(count):
         recorder.note("run", f"{who} {number}", who)
         recorder.node("run", Outcome(f"{who}{number}"))
@@ -125,11 +119,11 @@ def test_a_tag_can_be_taken_off_again(recorder):
 
 def test_equal_documents_are_kept_once(file, recorder):
     first = recorder.put_document({"b": 1, "a": [1, 2]})
-    again = Recorder(open_store(connection(file))).put_document({"a": [1, 2], "b": 1})
+    again = Recorder(open_store(sqlite(file))).put_document({"a": [1, 2], "b": 1})
 
     assert first == again
     assert recorder.document(first) == {"a": [1, 2], "b": 1}
-    assert len(ml_metadata.MetadataStore(connection(file)).get_contexts_by_type("flightdeck.Document")) == 1
+    assert len(ml_metadata.MetadataStore(sqlite(file)).get_contexts_by_type("flightdeck.Document")) == 1
 
 
 def test_what_is_not_there_is_said(recorder):
@@ -142,7 +136,7 @@ def test_what_is_not_there_is_said(recorder):
 
 
 def test_runs_of_other_programs_are_read_as_far_as_they_go(file, recorder):
-    store = ml_metadata.MetadataStore(connection(file))
+    store = ml_metadata.MetadataStore(sqlite(file))
     recorder.write("ours", outcome="pushed")
     (type_id,) = [each.id for each in store.get_context_types() if each.name == "pipeline_run"]
     foreign = metadata_store_pb2.Context(type_id=type_id, name="theirs")

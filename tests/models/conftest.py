@@ -1,22 +1,25 @@
 """A small trained model on real flights, shared by the tests of the models."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from tests.once import once
+from tests.world import ROOT
+
 TRAIN_SPANS = range(4, 8)
 EVAL_SPAN = 8
 ROWS = 4000
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class SmallJob:
     """A few spans of flights, ingested, analysed and trained on.
 
@@ -50,35 +53,39 @@ class SmallJob:
 
 
 @pytest.fixture(scope="session")
-def ingested(tmp_path_factory: pytest.TempPathFactory) -> SmallJob:
+def ingested(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallJob:
     """The small job, up to the transform graph."""
     from benchmarks import quality
     from data import prepare, spans
     from data.contract import Contract
     from models.flights import FlightFeatures
 
-    folder = tmp_path_factory.mktemp("small-job")
-    prepare.prepare(folder / "all")
-    prepare.slice_spans(folder / "all", folder / "spans", ROWS, [*TRAIN_SPANS, EVAL_SPAN])
-    train = [spans.read(folder / "spans", span) for span in TRAIN_SPANS]
-    evaluation = spans.read(folder / "spans", EVAL_SPAN)
-    columns = Contract.load(quality.CONTRACT).ingested()
-    quality.write_examples(train, columns, folder / "Split-train")
-    quality.write_examples([evaluation], columns, folder / "Split-eval")
-    pattern = str(folder / "Split-train" / "*")
-    quality.analyse(pattern, quality.SCHEMA, FlightFeatures(), folder / "transform")
-    return SmallJob(folder, pa.concat_tables(train), evaluation)
+    def make(folder: Path) -> None:
+        prepare.slice_spans(prepared, folder / "spans", ROWS, [*TRAIN_SPANS, EVAL_SPAN])
+        columns = Contract.load(quality.CONTRACT).ingested()
+        for split, numbers in (("train", TRAIN_SPANS), ("eval", [EVAL_SPAN])):
+            tables = [spans.read(folder / "spans", span) for span in numbers]
+            quality.write_examples(tables, columns, folder / f"Split-{split}")
+        quality.analyse(str(folder / "Split-train" / "*"), quality.SCHEMA, FlightFeatures(), folder / "transform")
+
+    folder = once(tmp_path_factory, "small-job", make)
+    train = pa.concat_tables(spans.read(folder / "spans", span) for span in TRAIN_SPANS)
+    return SmallJob(folder, train, spans.read(folder / "spans", EVAL_SPAN))
 
 
 @pytest.fixture(scope="session")
-def trained(ingested: SmallJob) -> SmallJob:
+def trained(ingested: SmallJob, tmp_path_factory: pytest.TempPathFactory) -> SmallJob:
     """The small job with its model."""
     from models.training import run_fn
 
-    arguments = ingested.arguments(ingested.folder, epochs=4)
-    arguments.schema_path = str(Path(__file__).parents[2] / "data" / "schema.pbtxt")
-    run_fn(arguments)
-    return ingested
+    def make(folder: Path) -> None:
+        for part in ingested.folder.iterdir():
+            (folder / part.name).symlink_to(part)
+        arguments = ingested.arguments(folder, epochs=4)
+        arguments.schema_path = str(ROOT / "data" / "schema.pbtxt")
+        run_fn(arguments)
+
+    return dataclasses.replace(ingested, folder=once(tmp_path_factory, "small-job-trained", make))
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_rescalings_of_generations_become_one():
 
 
 @pytest.fixture(scope="module")
-def newer(trained):
+def newer(trained, tmp_path_factory):
     """Examples of the later spans of the small job, with a Transform of their own: other scales and categories."""
     from benchmarks import quality
     from data import spans
@@ -134,7 +134,7 @@ def newer(trained):
     from models.flights import FlightFeatures
     from tests.models.conftest import EVAL_SPAN, TRAIN_SPANS
 
-    folder = trained.folder.with_name("newer-job")
+    folder = tmp_path_factory.mktemp("newer-job")
     columns = Contract.load(quality.CONTRACT).ingested()
     later = [spans.read(trained.folder / "spans", span) for span in list(TRAIN_SPANS)[2:]]
     newest = spans.read(trained.folder / "spans", EVAL_SPAN)

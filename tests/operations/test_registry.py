@@ -15,6 +15,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from operations.registry import Registry, RegistryError
 from pipeline import settings_file
+from tests.ledger.seeding import sqlite
 
 pytestmark = pytest.mark.unit
 
@@ -28,10 +29,7 @@ class Factory:
         self.workspace = workspace
         self.settings = settings_file.load(CONFIG, [f"workspace={workspace}"])
         workspace.mkdir(exist_ok=True)
-        connection = mlmd.ConnectionConfig()
-        connection.sqlite.filename_uri = str(workspace / "metadata.sqlite")
-        connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-        self.store = ml_metadata.MetadataStore(connection)
+        self.store = ml_metadata.MetadataStore(sqlite(workspace / "metadata.sqlite"))
         self.pipeline = self._context("pipeline", self.settings.use_case.name)
 
     def _context(self, kind: str, name: str) -> mlmd.Context:
@@ -278,6 +276,7 @@ from pathlib import Path
 from operations.registry import Registry
 from operations.registry.records import Records
 from pipeline import settings_file
+from tests.ledger.seeding import sqlite
 
 def die(*arguments, **named):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import yaml
 
-CONFIG = Path(__file__).parents[2] / "config" / "kubeflow.yaml"
+from tests.world import ROOT
+
+CONFIG = ROOT / "config" / "kubeflow.yaml"
 GOLDEN = Path(__file__).parent / "golden" / "kubeflow.yaml"
 COMMAND = ".venv/bin/python -m tests.pipeline.golden_kubeflow"
 

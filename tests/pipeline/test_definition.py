@@ -1,16 +1,14 @@
 """The definition: what depends on what, before anything runs."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from pipeline import settings_file as project
 from pipeline.settings import SettingsError
+from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.component
-ROOT = Path(__file__).parents[2]
-LOCAL = ROOT / "config" / "local.yaml"
 
 
 @pytest.fixture(scope="module")

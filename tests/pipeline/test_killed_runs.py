@@ -19,10 +19,9 @@ from ledger.runs import Runs
 from pipeline import killed_runs, settings_file, store
 from pipeline.settings import Settings
 from pipeline.workspace import exclusive, lock_of
+from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
-LOCAL = ROOT / "config" / "local.yaml"
 RUNNING, FAILED, COMPLETE = mlmd.Execution.RUNNING, mlmd.Execution.FAILED, mlmd.Execution.COMPLETE
 # A process that holds the workspace and its run's lease until it is killed.
 HOLDER = textwrap.dedent("""

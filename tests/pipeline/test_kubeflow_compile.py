@@ -18,9 +18,9 @@ from pipeline import settings_file as project
 from pipeline.settings import SettingsError
 from tests.operations.delivery import kfp_server
 from tests.pipeline.golden_kubeflow import COMMAND, CONFIG, GOLDEN, reviewable
+from tests.world import ROOT
 
 pytestmark = pytest.mark.component
-ROOT = Path(__file__).parents[2]
 IMAGE = "registry.example/flightdeck:0123456789ab"
 CANARY = "a-secret-canary"
 GROUPED = {

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -11,9 +10,10 @@ from operations.delivery.kubeflow import KubeflowPipelines
 from pipeline import settings_file
 from pipeline.settings import SettingsError
 from tests.operations.delivery import kfp_server
+from tests.world import ROOT
 
 pytestmark = pytest.mark.component
-CONFIG = Path(__file__).parents[2] / "config" / "kubeflow.yaml"
+CONFIG = ROOT / "config" / "kubeflow.yaml"
 IMAGE = "registry.example/flightdeck:0123456789ab"
 
 

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.world import World
+
 pytestmark = pytest.mark.e2e
 
 
@@ -20,13 +22,15 @@ def states(summary: dict) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def world(world_in, small_spans, tmp_path_factory):
-    return world_in(tmp_path_factory.mktemp("workspace"), small_spans)
+def world(small_spans, tmp_path_factory):
+    return World(tmp_path_factory.mktemp("workspace"), small_spans)
 
 
 @pytest.fixture(scope="module")
 def first(world):
-    return world.run()
+    summary = world.run()
+    assert world.versions() == [summary["version"]]
+    return summary
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +73,9 @@ def examples_of(world, split: str) -> list[tuple]:
             name: tf.io.VarLenFeature(tf.float32) for name in ("temp", "pressure", "weather_age", "origin_recent_delay")
         },
     }
-    files = sorted(str(path) for path in world.workspace.glob(f"artifacts/SpanExampleGen/examples/*/Split-{split}/*"))
+    # Of the first run; a later one may have ingested other spans.
+    made = min(world.workspace.glob("artifacts/SpanExampleGen/examples/*"), key=lambda execution: int(execution.name))
+    files = sorted(str(path) for path in made.glob(f"Split-{split}/*"))
     records = list(tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator())
     parsed = tf.io.parse_example(records, features)
 
@@ -82,11 +88,10 @@ def examples_of(world, split: str) -> list[tuple]:
     return list(zip(*(values(name) for name in features), strict=True))
 
 
-def test_the_first_run_pushes_a_model(world, first):
+def test_the_first_run_pushes_a_model(first):
     assert first["outcome"] == "pushed"
     assert first["reasons"] == []
     assert set(states(first).values()) == {"done"}
-    assert world.versions() == [first["version"]]
     assert first["anomalies"] == []
     assert first["champion_metrics"] == {}
 
@@ -164,17 +169,16 @@ def test_evaluation_and_serving_give_the_same_scores(first, answers):
 
 def test_batch_inference_gives_the_same_scores_as_serving(world, challenger, small_spans, tmp_path):
     output = tmp_path / "predictions.parquet"
-    done = world.flightdeck("predict", "--window", "newest:newest", "--output", str(output), "--json")
-    assert done.returncode == 0, done.stdout + done.stderr
+    told = world.json("predict", "--window", "newest:newest", "--output", str(output))
 
     predictions = pq.read_table(output)
 
     flights = pq.read_table(small_spans / "span-003" / "flights.parquet", columns=["flight_id"])
-    assert json.loads(done.stdout)["rows"] == flights.num_rows
+    assert told["rows"] == flights.num_rows
     assert set(predictions["flight_id"].to_pylist()) == set(flights["flight_id"].to_pylist())
     mean = sum(predictions["probability"].to_pylist()) / flights.num_rows
     assert mean == pytest.approx(challenger["metrics"]["mean_prediction"], abs=1e-6)
-    shown = json.loads(world.flightdeck("runs", "show", json.loads(done.stdout)["run_id"], "--json").stdout)
+    shown = world.json("runs", "show", told["run_id"])
     assert (shown["window"], shown["spans"], shown["rows"]) == (
         "newest:newest",
         {"all": [3]},
@@ -227,9 +231,7 @@ def test_a_push_adds_a_version_and_leaves_the_older_ones_alone(world, first, cha
     assert world.versions() == sorted([first["version"], challenger["version"]])
 
 
-def test_the_data_gate_stops_a_category_never_seen_and_the_next_run_goes_on(
-    world_in, world, challenger, small_spans, tmp_path
-):
+def test_the_data_gate_stops_a_category_never_seen_and_the_next_run_goes_on(world, challenger, small_spans, tmp_path):
     spans = tmp_path / "spans"
     shutil.copytree(small_spans, spans)
     file = spans / "span-003" / "flights.parquet"
@@ -237,7 +239,7 @@ def test_the_data_gate_stops_a_category_never_seen_and_the_next_run_goes_on(
     carriers = ["ZZ", *table["carrier"].to_pylist()[1:]]
     index = table.schema.get_field_index("carrier")
     pq.write_table(table.set_column(index, table.schema.field(index), pa.array(carriers)), file)
-    broken = world_in(world.workspace, spans)
+    broken = World(world.workspace, spans)
 
     failed = broken.run(expect=1)
 
@@ -259,7 +261,7 @@ def weights(world, version: str) -> str:
 
 def outcomes(world) -> list[str]:
     """What ``flightdeck runs list`` says of each run, newest first."""
-    return [each["outcome"] for each in json.loads(world.flightdeck("runs", "list", "--json").stdout)["runs"]]
+    return [each["outcome"] for each in world.json("runs", "list")["runs"]]
 
 
 def unfinished(world) -> list[object]:
@@ -277,10 +279,10 @@ def unfinished(world) -> list[object]:
 
 
 def test_an_interrupted_or_killed_run_leaves_nothing_half_written_and_the_next_one_makes_the_same_model(
-    world_in, world, first, small_spans, tmp_path
+    world, first, small_spans, tmp_path
 ):
     undisturbed = world
-    world = world_in(tmp_path / "workspace", small_spans)
+    world = World(tmp_path / "workspace", small_spans)
 
     code, screen = world.interrupt("ExampleValidator")
 
@@ -292,7 +294,7 @@ def test_an_interrupted_or_killed_run_leaves_nothing_half_written_and_the_next_o
     code, screen = world.interrupt("ExampleValidator", by=signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert outcomes(world) == ["killed", "failed"]
-    resumed = world.run()
+    resumed = world.run(imports_anew=True)
     assert resumed["outcome"] == "pushed"
     assert outcomes(world) == ["pushed", "killed", "failed"]
     assert states(resumed)["SpanExampleGen"] == states(resumed)["StatisticsGen"] == "cached"
@@ -302,8 +304,8 @@ def test_an_interrupted_or_killed_run_leaves_nothing_half_written_and_the_next_o
     assert resumed["metrics"] == first["metrics"]
 
 
-def test_the_tuner_searches_and_the_trainer_uses_what_it_found(world_in, small_spans, tmp_path):
-    world = world_in(tmp_path / "workspace", small_spans)
+def test_the_tuner_searches_and_the_trainer_uses_what_it_found(small_spans, tmp_path):
+    world = World(tmp_path / "workspace", small_spans)
 
     tuned = world.run(
         "tuning.enabled=true",

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.world import LOCAL, ROOT
+
 pytestmark = pytest.mark.unit
 
-ROOT = Path(__file__).parents[2]
 PREPARE = "def prepare(destination, *, progress=None):\n    raise NotImplementedError\n"
 # Each test asks in a process of its own: what is importable is a matter of the process.
 DESCRIBE = """
@@ -30,7 +31,7 @@ print(json.dumps({
 
 def project(folder: Path, package: str = "usecase") -> Path:
     """The flights' settings in a project of its own, with the preparation in a package of its own: its settings."""
-    settings = yaml.safe_load((ROOT / "config" / "local.yaml").read_text())
+    settings = yaml.safe_load(LOCAL.read_text())
     (folder / package).mkdir(parents=True)
     (folder / "config").mkdir()
     (folder / package / "__init__.py").write_text("")

@@ -1,14 +1,12 @@
 """The pipeline that makes a model again: the same up to the model, and without any effect on which model is served."""
 
-from pathlib import Path
-
 import pytest
 
 from pipeline import settings_file
 from pipeline.settings import SettingsError
+from tests.world import LOCAL
 
 pytestmark = pytest.mark.component
-LOCAL = Path(__file__).parents[2] / "config" / "local.yaml"
 
 
 def compiled(factory: str, *overrides: str):

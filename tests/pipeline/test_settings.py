@@ -7,9 +7,9 @@ import pytest
 
 from pipeline import settings_file as project
 from pipeline.settings import SettingsError
+from tests.world import LOCAL
 
 pytestmark = pytest.mark.unit
-LOCAL = Path(__file__).parents[2] / "config" / "local.yaml"
 
 
 def refusal(*overrides: str, path: Path = LOCAL) -> str:

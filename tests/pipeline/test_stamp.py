@@ -1,6 +1,5 @@
 """What a run is stamped with before it begins."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,21 +8,18 @@ from ledger.recorder import Recorder, open_store
 from ledger.run_record import RunRecord
 from pipeline import settings_file, stamp, store
 from pipeline.task import decode_settings, encode_settings
+from tests.repository import git
+from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def checkout(tmp_path):
-    def git(*arguments: str) -> None:
-        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=trunk")
-        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
-
-    git("init")
+    git(tmp_path, "init", "--initial-branch=trunk")
     (tmp_path / "code.py").write_text("x = 1\n")
-    git("add", ".")
-    git("commit", "-m", "begin")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "begin")
     return tmp_path
 
 
@@ -63,7 +59,7 @@ def test_a_long_difference_is_only_hashed(checkout):
 
 
 def test_a_project_of_its_own_is_stamped_with_its_code_also_before_its_first_commit(checkout, tmp_path_factory):
-    settings = settings_file.load(ROOT / "config" / "local.yaml", [f"workspace={tmp_path_factory.mktemp('workspace')}"])
+    settings = settings_file.load(LOCAL, [f"workspace={tmp_path_factory.mktemp('workspace')}"])
     recorder = Recorder(open_store(store.connection(settings)))
     alone = tmp_path_factory.mktemp("alone")
 
@@ -103,7 +99,7 @@ def test_packages_have_their_versions():
 
 
 def test_settings_are_a_document_that_means_the_same_elsewhere():
-    settings = settings_file.load(ROOT / "config" / "local.yaml", ["model.epochs=7", "workspace=/somewhere"])
+    settings = settings_file.load(LOCAL, ["model.epochs=7", "workspace=/somewhere"])
 
     document = settings.document()
 

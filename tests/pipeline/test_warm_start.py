@@ -1,14 +1,12 @@
 """`training.warm_start` in real runs: month after month, again with nothing changed, and made once more."""
 
-from pathlib import Path
-
 import pytest
 
 from pipeline import settings_file, store
 from tests.small_run import SMALL
+from tests.world import LOCAL
 
 pytestmark = pytest.mark.e2e
-LOCAL = Path(__file__).parents[2] / "config" / "local.yaml"
 WARM = ("training.warm_start=true", "push.enabled=false", "evaluation.importance_rows=0")
 
 

@@ -11,9 +11,9 @@ import pytest
 from pipeline import settings_file as project
 from pipeline.settings import Settings
 from pipeline.workspace import WorkspaceError, exclusive, new_run_id
+from tests.world import LOCAL
 
 pytestmark = pytest.mark.unit
-LOCAL = Path(__file__).parents[2] / "config" / "local.yaml"
 
 
 def settings_in(folder: Path) -> Settings:

@@ -1,7 +1,6 @@
 """Runs of the loop on Kubeflow: the real pipeline, compiled and submitted to a server that speaks KFP's API."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2
@@ -12,11 +11,13 @@ from operations.loop.cluster import KubeflowRuns
 from operations.loop.queue import Batch
 from operations.loop.triggers import Trigger
 from pipeline import settings_file
+from tests.ledger.seeding import sqlite
 from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import API, KfpServer, Trouble
+from tests.world import ROOT
 
 pytestmark = pytest.mark.component  # compiles with TFX
-CONFIG = Path(__file__).parents[3] / "config" / "kubeflow.yaml"
+CONFIG = ROOT / "config" / "kubeflow.yaml"
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
 TASKS = ("data", "release", "trainer", "transform")
 BATCH = Batch(
@@ -34,10 +35,7 @@ def server():
 
 @pytest.fixture
 def store(tmp_path):
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-    return open_store(config)
+    return open_store(sqlite(tmp_path / "metadata.sqlite"))
 
 
 def settings_of(server: KfpServer, *overrides: str):

@@ -9,16 +9,14 @@ from ledger.run_record import RunRecord
 from operations.monitoring import measure
 from operations.monitoring.reference import Reference
 from pipeline import settings_file, store
-from tests.world import ROOT
+from tests.world import LOCAL
 
 DAY = datetime(2013, 7, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def settings(tmp_path):
-    return settings_file.load(
-        ROOT / "config" / "local.yaml", [f"workspace={tmp_path}", "monitoring.fewest_rows=1000", "alerts.webhook=false"]
-    )
+    return settings_file.load(LOCAL, [f"workspace={tmp_path}", "monitoring.fewest_rows=1000", "alerts.webhook=false"])
 
 
 @pytest.fixture

@@ -9,16 +9,14 @@ from ledger.recorder import open_store
 from operations.monitoring.book import MONITOR, Book
 from operations.monitoring.policy import Decision, Reason
 from operations.monitoring.signals import Signal, Window
+from tests.ledger.seeding import sqlite
 
 pytestmark = pytest.mark.unit
 
 
 @pytest.fixture
 def store(tmp_path):
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-    return open_store(config)
+    return open_store(sqlite(tmp_path / "metadata.sqlite"))
 
 
 @pytest.fixture

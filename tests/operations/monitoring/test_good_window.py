@@ -9,7 +9,7 @@ from operations.monitoring.measure import Good, Monitor, rows_by_window
 from operations.monitoring.served import period_of
 from operations.monitoring.signals import Window
 from pipeline import settings_file, store
-from tests.world import ROOT
+from tests.world import LOCAL
 
 pytestmark = pytest.mark.unit
 
@@ -25,9 +25,7 @@ def window(number: int, rows: int, version: str = "1") -> Window:
 
 @pytest.fixture(scope="module")
 def monitor(tmp_path_factory):
-    settings = settings_file.load(
-        ROOT / "config" / "local.yaml", [f"workspace={tmp_path_factory.mktemp('w')}", "monitoring.fewest_rows=1000"]
-    )
+    settings = settings_file.load(LOCAL, [f"workspace={tmp_path_factory.mktemp('w')}", "monitoring.fewest_rows=1000"])
     return Monitor(settings, open_store(store.connection(settings)))
 
 

@@ -23,9 +23,10 @@ from operations.monitoring.served import (
     served,
 )
 from pipeline.settings import Payloads
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
-CONTRACT = Contract.load(Path(__file__).parents[3] / "data" / "contract.yaml")
+CONTRACT = Contract.load(ROOT / "data" / "contract.yaml")
 NIGHT = datetime(2013, 7, 1, 23, 59, 30, tzinfo=UTC)
 
 

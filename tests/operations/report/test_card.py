@@ -3,6 +3,7 @@
 import pytest
 
 from operations.report import card
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -29,8 +30,7 @@ def test_html_in_a_card_is_shown_as_text(tmp_path):
 
 
 def test_the_card_of_this_project_has_both_parts():
-    from pathlib import Path
 
-    found = card.read(Path(__file__).parents[3] / "models" / "CARD.md")
+    found = card.read(ROOT / "models" / "CARD.md")
     assert found.before
     assert found.after

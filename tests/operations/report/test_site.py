@@ -18,6 +18,7 @@ from ledger.opening import open_readonly
 from ledger.recorder import Recorder, open_store
 from ledger.run_record import NodeRecord
 from operations.report import site
+from tests.ledger.seeding import sqlite
 
 pytestmark = pytest.mark.unit
 
@@ -29,9 +30,7 @@ class Seeds:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.connection = mlmd.ConnectionConfig()
-        self.connection.sqlite.filename_uri = str(folder / "metadata.sqlite")
-        self.connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        self.connection = sqlite(folder / "metadata.sqlite")
         self.store: ml_metadata.MetadataStore = open_store(self.connection)
         self.recorder = Recorder(self.store)
         self.started = datetime(2013, 7, 1, tzinfo=UTC)

@@ -3,21 +3,19 @@
 import contextlib
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 
-ROOT = Path(__file__).parents[3]
+from tests import forked
 
 
 class LiveServer:
     """A server that answers, and the process it runs in."""
 
-    def __init__(self, process: subprocess.Popen, told: dict, log: Path) -> None:
+    def __init__(self, process: forked.Forked, told: dict, log: Path) -> None:
         self.process = process
         self.told = told
         self.url = told["url"]
@@ -39,12 +37,11 @@ class LiveServer:
 @contextlib.contextmanager
 def serving(models: Path, name: str, log: Path, *arguments: str, **settings: object) -> Iterator[LiveServer]:
     """Serves a folder of versions on free ports, until the block ends."""
-    command = [sys.executable, "-m", "operations.serving", "--models", str(models), "--name", name]
+    command = ["operations.serving", "--models", str(models), "--name", name]
     command += ["--port", "0", "--grpc-port", "0", "--settings", json.dumps(settings), *arguments]
     with log.open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, cwd=ROOT, text=True)
+        process = forked.Forked(*command, stderr=errors)
     try:
-        assert process.stdout is not None
         line = process.stdout.readline()
         assert line, log.read_text()
         yield LiveServer(process, json.loads(line), log)

@@ -2,9 +2,7 @@
 
 import http.server
 import json
-import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -13,9 +11,8 @@ import pytest
 
 from operations.serving import bench, load
 from operations.serving.bench import Bench, BenchError, Level
+from tests import forked
 from tests.operations.serving.small_model import push
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def level(rows: int, clients: int, rate: float, p99: float = 10.0, cpu: float = 1.0, failed: int = 0) -> Level:
@@ -118,15 +115,14 @@ def test_a_load_counts_what_was_answered_and_what_was_not() -> None:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with spans and with a model that takes columns of their names."""
     import tensorflow as tf
 
-    from data import prepare
+    from data.prepare import slice_spans
 
     folder = tmp_path_factory.mktemp("bench")
-    prepare.prepare(folder / "all")
-    prepare.slice_spans(folder / "all", folder / "spans", 500, [1, 2])
+    slice_spans(prepared, folder / "spans", 500, [1, 2])
     kinds = {"carrier": tf.string, "distance": tf.float32, "day_of_week": tf.int64, "wind_gust": tf.float32}
     score = tf.function(
         lambda carrier, distance, day_of_week, wind_gust: {
@@ -145,10 +141,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def flightdeck(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "flightdeck", "serve", "bench", "--set", f"workspace={workspace}", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=300, check=False
-    )  # fmt: skip
+    return forked.run("flightdeck", "serve", "bench", "--set", f"workspace={workspace}", *arguments)
 
 
 @pytest.mark.e2e

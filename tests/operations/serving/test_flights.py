@@ -16,10 +16,11 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from operations.registry import Registry
+from operations.registry import Registry, Version
 from operations.serving import child
 from pipeline import settings_file
 from pipeline.settings import Settings
+from tests.world import World
 
 pytestmark = pytest.mark.e2e
 
@@ -28,9 +29,9 @@ SPAN = "3:3"
 
 
 @pytest.fixture(scope="module")
-def world(world_in, small_spans, tmp_path_factory):
+def world(small_spans, tmp_path_factory):
     """A workspace in which one model was trained on two months and pushed."""
-    made = world_in(tmp_path_factory.mktemp("flights") / "workspace", small_spans)
+    made = World(tmp_path_factory.mktemp("flights") / "workspace", small_spans)
     assert made.run('data.window="1:2"')["outcome"] == "pushed"
     return made
 
@@ -46,21 +47,20 @@ def flights(small_spans) -> pa.Table:
     return pq.read_table(small_spans / "span-003" / "flights.parquet")
 
 
-def command(world, *arguments: str, status: int = 0) -> dict | str:
-    done = world.flightdeck(*arguments)
-    assert done.returncode == status, f"{done.stdout}\n{done.stderr}\n{world.latest_log()[-3000:]}"
-    return json.loads(done.stdout) if status == 0 else done.stderr
-
-
 def predicted(world, tmp_path: Path, *arguments: str) -> tuple[dict, pa.Table]:
     output = tmp_path / "out.parquet"
-    told = command(world, "predict", *arguments, "--output", str(output), "--json")
-    assert isinstance(told, dict)
+    told = world.json("predict", *arguments, "--output", str(output))
     return told, pq.read_table(output)
 
 
 @pytest.fixture(scope="module")
-def in_process(world, small_spans, tmp_path_factory) -> dict[str, float]:
+def served(world, settings) -> Version:
+    """The version that the run pushed."""
+    return Registry(settings).served()
+
+
+@pytest.fixture(scope="module")
+def in_process(world, served, small_spans, tmp_path_factory) -> dict[str, float]:
     """The scores of a batch in one process, by flight."""
     file = small_spans / "span-003" / "flights.parquet"
     _, table = predicted(world, tmp_path_factory.mktemp("process"), str(file))
@@ -134,8 +134,7 @@ def test_a_stream_of_files_gives_the_same_scores(world, settings, flights, in_pr
     pa_csv.write_csv(flights.slice(700, 400), folder / "b.csv")
     rows = flights.slice(1100).to_pylist()
     (folder / "c.jsonl").write_text("\n".join(json.dumps(row, default=str) for row in [*rows, {"distance": "far"}]))
-    told = command(world, "stream", str(folder), "--once", "--json")
-    assert isinstance(told, dict)
+    told = world.json("stream", str(folder), "--once")
     assert (told["files"], told["rows"], told["dead"]) == (3, flights.num_rows, 1)
     log = pa.concat_tables(pq.read_table(file) for file in Path(settings.payloads).glob("*/stream-*.parquet"))
     assert set(log["model_version"].to_pylist()) == {Registry(settings).served().number}
@@ -188,7 +187,7 @@ def test_model_analysis_gives_the_same_scores(settings, flights, in_process, tmp
     expect_same(dict(lines), in_process)
 
 
-def test_predictions_are_in_the_lineage_of_the_version(world, settings, in_process):
+def test_predictions_are_in_the_lineage_of_the_version(world, served, in_process):
     import ml_metadata
 
     store = ml_metadata.MetadataStore(world.connection())
@@ -198,7 +197,6 @@ def test_predictions_are_in_the_lineage_of_the_version(world, settings, in_proce
     given = {kinds[event.artifact_id] for event in events if event.type == ml_metadata.proto.Event.INPUT}
     made = {kinds[event.artifact_id] for event in events if event.type == ml_metadata.proto.Event.OUTPUT}
     assert (given, made) == ({"Model", "PushedModel"}, {"flightdeck.Predictions"})
-    served = Registry(settings).served()
     assert {served.model_id, served.artifact_id} < {event.artifact_id for event in events}
 
 
@@ -223,7 +221,7 @@ def test_files_that_cannot_be_used_are_named_with_their_column(world, flights, t
     for name, (table, message) in cases.items():
         pq.write_table(table, tmp_path / name)
         output = tmp_path / "none.parquet"
-        said = command(world, "predict", str(tmp_path / name), "--output", str(output), status=2)
+        said = world.says("predict", str(tmp_path / name), "--output", str(output), expect=2)
         assert name in said
         assert message in said
         assert "Traceback" not in said
@@ -231,7 +229,7 @@ def test_files_that_cannot_be_used_are_named_with_their_column(world, flights, t
 
 
 def test_after_a_rollback_every_way_asks_the_model_that_is_served(world, settings, in_process, small_spans, tmp_path):
-    """Last, because it trains and pushes another model, which is blessed, and goes back from it."""
+    """Trains and pushes another model, which is blessed, and goes back from it."""
     before = Registry(settings).served()
     challenger = world.run('data.window="1:2"', "model.seed=7")
     assert challenger["outcome"] == "pushed"
@@ -240,8 +238,7 @@ def test_after_a_rollback_every_way_asks_the_model_that_is_served(world, setting
     newest = by_flight(table)
     assert max(abs(newest[flight] - in_process[flight]) for flight in newest) > 0.001
 
-    change = command(world, "models", "rollback", "--reason", "test", "--json")
-    assert isinstance(change, dict)
+    change = world.json("models", "rollback", "--reason", "test")
     assert change["seconds"] < 10
     assert change["restores"] == before.number
     carried = [

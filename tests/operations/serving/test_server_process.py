@@ -2,15 +2,15 @@
 
 import socket
 import subprocess
-import sys
 import threading
 import time
 
 import httpx
 import pytest
 
+from tests import forked
 from tests.operations.serving import small_model
-from tests.operations.serving.live_server import ROOT, serving, wait_for
+from tests.operations.serving.live_server import serving, wait_for
 
 pytestmark = pytest.mark.component
 
@@ -18,8 +18,7 @@ PREDICT = "/v1/models/shop:predict"
 
 
 def start(*arguments: str, **kwargs) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "operations.serving", "--name", "shop", "--grpc-port", "0", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, **kwargs)
+    return forked.run("operations.serving", "--name", "shop", "--grpc-port", "0", *arguments, timeout=120, **kwargs)
 
 
 def test_new_version_takes_over_and_corrupt_one_is_refused(models, tmp_path):
@@ -114,7 +113,7 @@ def test_end_is_announced_then_open_requests_are_answered(models, tmp_path):
 
 def test_server_ends_with_its_parent(models, tmp_path):
     small_model.push(models[0.0], tmp_path / "versions", 1)
-    done = start("--models", str(tmp_path / "versions"), "--port", "0", "--stop-on-eof", stdin=subprocess.DEVNULL)
+    done = start("--models", str(tmp_path / "versions"), "--port", "0", "--stop-on-eof")
 
     assert done.returncode == 0, done.stderr
 

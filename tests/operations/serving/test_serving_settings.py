@@ -1,19 +1,16 @@
 """The settings of the service, as a person writes them."""
 
-from pathlib import Path
-
 import pytest
 
 from pipeline import settings_file
 from pipeline.settings import SettingsError
+from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
 
-ROOT = Path(__file__).resolve().parents[3]
-
 
 def load(*overrides: str):
-    return settings_file.load(ROOT / "config" / "local.yaml", overrides)
+    return settings_file.load(LOCAL, overrides)
 
 
 def test_the_service_is_for_this_machine_only_and_logs_into_the_workspace() -> None:

@@ -18,10 +18,10 @@ from data.contract import Contract
 from data.schema_agreement import disagreements
 from teaching.new_project import creation, plan
 from teaching.new_project.columns import infer, tensor_names
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 
-ROOT = Path(__file__).parents[3]
 ROWS = 400
 DAYS = pd.date_range("2024-01-01", periods=ROWS, freq="D")
 RANDOM = np.random.default_rng(0)

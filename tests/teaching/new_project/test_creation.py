@@ -22,10 +22,10 @@ from teaching.new_project import creation, plan
 from teaching.new_project.creation import ProjectError
 from teaching.new_project.target import LabelError
 from tests.makefiles import make
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 
-ROOT = Path(__file__).parents[3]
 ROWS = 600
 
 
@@ -244,7 +244,7 @@ def prepared(project: Path, fails: str = "") -> list[dict]:
         "import json, sys; sys.path.append(sys.argv[1])\nfrom pathlib import Path\nfrom data import spans\n"
         "from usecase.prepare import prepare\ndone = prepare(Path(sys.argv[1]) / 'workspace' / 'spans')\n"
         "rows = [row for each in done.spans for row in spans.read(done.path, each.span).to_pylist()]\n"
-        "print(json.dumps(rows))"
+        "print(json.dumps(rows, default=str))"
     )
     done = subprocess.run([sys.executable, "-c", program, str(project)], capture_output=True, text=True, cwd=ROOT)
     assert bool(done.returncode) == bool(fails), done.stderr

@@ -1,7 +1,6 @@
 """What of a run is different now: each thing is named, and records that cannot tell are refused."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +11,9 @@ from operations.experiments.reproduction import circumstances
 from operations.experiments.reproduction.circumstances import Difference, ReproductionError
 from pipeline import settings_file, stamp
 from tests.ledger.seeding import Seeder, sqlite
+from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
-LOCAL = Path(__file__).parents[4] / "config" / "local.yaml"
 
 
 @pytest.fixture
@@ -108,7 +107,7 @@ def test_a_lock_file_pins_what_is_for_this_platform(tmp_path):
 
 
 def test_the_lock_file_of_this_checkout_names_what_trains():
-    pinned = circumstances.pins(Path(__file__).parents[4] / "requirements" / "runtime.txt")
+    pinned = circumstances.pins(ROOT / "requirements" / "runtime.txt")
 
     assert pinned is not None
     assert {"tensorflow", "keras", "tfx", "apache-beam", "numpy"} <= set(pinned)

@@ -15,9 +15,10 @@ from operations.experiments.reproduction import worktree
 from operations.experiments.reproduction.circumstances import Original, ReproductionError
 from pipeline import settings_file
 from tests.ledger.seeding import BEGIN
+from tests.repository import git
+from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[4]
 
 # The command line of the repository's commits: it tells what it was given, and waits if it should.
 COMMAND_LINE = """
@@ -31,15 +32,6 @@ if "--json" in sys.argv:
     time.sleep(60)
 sys.exit(CODE)
 """
-
-
-def git(repository: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    done = subprocess.run(
-        ["git", *identity, *arguments], cwd=repository, capture_output=True, text=True, check=True, env=environment
-    )
-    return done.stdout.strip()
 
 
 def write(repository: Path, files: dict[str, str]) -> None:
@@ -75,7 +67,7 @@ def repository(tmp_path):
 @pytest.fixture
 def here(tmp_path):
     (tmp_path / "workspace").mkdir()
-    return settings_file.load(ROOT / "config" / "local.yaml", [f"workspace={tmp_path / 'workspace'}"])
+    return settings_file.load(LOCAL, [f"workspace={tmp_path / 'workspace'}"])
 
 
 @pytest.fixture
@@ -218,7 +210,7 @@ from operations.experiments.reproduction import worktree
 from operations.experiments.reproduction.circumstances import Original
 from pipeline import settings_file
 from ledger.run_record import RunRecord
-here = settings_file.load(Path({str(ROOT / "config" / "local.yaml")!r}), ["workspace={tmp_path / "workspace"}"])
+here = settings_file.load(Path({str(LOCAL)!r}), ["workspace={tmp_path / "workspace"}"])
 record = RunRecord(run_id="r", started="2013-07-01T09:30:00Z")
 run = Original(record, here.document(), {{}}, {{}}, None, [], None, "/model", None)
 with worktree.checked_out(Path({str(repository)!r}), "main", Path({str(tmp_path / "w")!r}), False, run) as tree:

@@ -8,6 +8,7 @@ what it has added.
 
 import json
 import sys
+from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 
@@ -15,21 +16,17 @@ from ledger.lease import Owner
 from ledger.recorder import open_store
 from operations.experiments.sweep.chain import Chain, Event, new_token
 from pipeline.store import from_environment
+from tests.ledger.seeding import sqlite
 
 
-def connection(sqlite: str | None) -> metadata_store_pb2.ConnectionConfig:
+def connection(file: str | None) -> metadata_store_pb2.ConnectionConfig:
     """To a file, or to the server that the environment names."""
-    if sqlite is None:
-        return from_environment(retries=5)
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = sqlite
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-    return config
+    return from_environment(retries=5) if file is None else sqlite(Path(file))
 
 
-def main(count: int, sqlite: str | None = None) -> None:
+def main(count: int, file: str | None = None) -> None:
     """Adds so many events and prints trial and token of each."""
-    chain, added = Chain(open_store(connection(sqlite)), "sweep"), []
+    chain, added = Chain(open_store(connection(file)), "sweep"), []
     while len(added) < count:
         chain.refresh()
         event = Event(kind="begun", trial=len(chain.links), owner=Owner.me(), token=new_token())

@@ -13,17 +13,15 @@ from ml_metadata.proto import metadata_store_pb2
 from ledger.lease import Owner
 from ledger.recorder import open_store
 from operations.experiments.sweep.chain import Chain, Event, new_token
+from tests.ledger.seeding import sqlite
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
-ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture
 def connection(tmp_path: Path) -> metadata_store_pb2.ConnectionConfig:
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-    return config
+    return sqlite(tmp_path / "metadata.sqlite")
 
 
 def event(**fields) -> Event:

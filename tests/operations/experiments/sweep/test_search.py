@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.world import LOCAL
+
 pytestmark = pytest.mark.component
-CONFIG = Path(__file__).parents[4] / "config" / "local.yaml"
 SEARCH = {
     "learning_rate": {"min": 0.0001, "max": 0.1, "sampling": "log"},
     "hidden_units": [[16], [64, 32], [128]],
@@ -32,7 +33,7 @@ class Job:
 
         folder.mkdir()
         self.settings = searching(
-            settings_file.load(CONFIG, [f"workspace={folder}"]),
+            settings_file.load(LOCAL, [f"workspace={folder}"]),
             None,
             {"algorithm": algorithm, "max_trials": trials, "epochs": 9, "search": SEARCH, "seed": 7},
         )

@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from data.contract import Contract
 from operations.inference import payload_log
+from tests.world import ROOT
 
 DAY = datetime(2013, 7, 1, tzinfo=UTC)
-CONTRACT = Contract.load(Path(__file__).parents[4] / "data" / "contract.yaml")
+CONTRACT = Contract.load(ROOT / "data" / "contract.yaml")
 
 
 def answer(

@@ -5,7 +5,7 @@ import pytest
 from operations.loop.replay import plan
 from operations.loop.replay.plan import ReplayError
 from pipeline import settings_file
-from tests.world import ROOT
+from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -42,7 +42,7 @@ def test_a_plan_is_named_after_its_fault(settings):
 
 
 def test_settings_without_a_replay_are_refused():
-    local = settings_file.load(ROOT / "config" / "local.yaml")
+    local = settings_file.load(LOCAL)
     with pytest.raises(ReplayError, match=r"config/replay\.yaml"):
         plan.make(local, "2", "3:12", None, None)
 

@@ -7,7 +7,7 @@ import pytest
 from ledger.recorder import open_store
 from operations.loop.replay.steps import Steps, read
 from pipeline import settings_file, store
-from tests.world import ROOT
+from tests.world import LOCAL
 
 pytestmark = pytest.mark.unit
 NOW = datetime(2013, 7, 1, tzinfo=UTC)
@@ -15,7 +15,7 @@ NOW = datetime(2013, 7, 1, tzinfo=UTC)
 
 @pytest.fixture
 def opened(tmp_path):
-    settings = settings_file.load(ROOT / "config" / "local.yaml", [f"workspace={tmp_path}"])
+    settings = settings_file.load(LOCAL, [f"workspace={tmp_path}"])
     return open_store(store.connection(settings))
 
 
