@@ -56,17 +56,20 @@ def stream(
     log.parent.mkdir(parents=True)
     with noise_into(log) as screen:
         from operations.inference import streaming
+        from pipeline.runners.local import check_workers
 
+        beam_args = beam_arg or (_ENDLESS if subscription else settings.beam.args)
+        check_workers(beam_args)
         letters = dead_letters or Path(settings.workspace) / "dead_letters"
         job = streaming.job(version, settings, letters)
         if subscription:
             if not as_json:
                 screen.write(f"Version {version.number} answers {subscription}. Ctrl+C ends it.\n")
             with contextlib.suppress(KeyboardInterrupt):
-                streaming.from_subscription(job, subscription, beam_arg or _ENDLESS)
+                streaming.from_subscription(job, subscription, beam_args)
             return
         assert directory is not None
-        watched = streaming.Directory(directory, job, beam_arg or settings.beam.args)
+        watched = streaming.Directory(directory, job, beam_args)
         if not as_json:
             screen.write(f"Version {version.number} answers what arrives in {directory}. Ctrl+C ends it.\n")
 

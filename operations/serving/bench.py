@@ -35,8 +35,9 @@ HOURS_PER_MONTH = 8760 / 12
 _DISTINCT_BODIES = 32
 _WARM_UP_SECONDS = 1.0
 _BARE_SECONDS = 2.0
-# How often two services that are compared are asked in each order.
-_ROUNDS = 2
+# How long one of two services that are compared is asked before it is the other one's turn: shorter than most of what
+# else disturbs a machine, so that it meets both.
+_TURN_SECONDS = 0.25
 
 
 class BenchError(ValueError):
@@ -375,10 +376,11 @@ def _in_turns(
         return *_ask(service, service.url + path, bodies, clients, seconds, size), None
     loads: dict[child.Child, list[tuple[Load, float]]] = {service: [], unchecked: []}
     # Each is first in half of the rounds: what the other one has left to do, such as its log, slows the second.
-    for order in [(service, unchecked), (unchecked, service)] * _ROUNDS:
+    rounds = max(1, round(seconds / (2 * _TURN_SECONDS)))
+    for order in [(service, unchecked), (unchecked, service)] * rounds:
         for each in order:
-            stretch = seconds / (2 * _ROUNDS)
-            loads[each].append(_ask(each, each.url + path, bodies, clients, stretch, size, warm_up=not loads[each]))
+            turn = seconds / (2 * rounds)
+            loads[each].append(_ask(each, each.url + path, bodies, clients, turn, size, warm_up=not loads[each]))
     joined = {each: joined_loads([load for load, _ in found]) for each, found in loads.items()}
     return joined[service], sum(cpu for _, cpu in loads[service]), joined[unchecked]
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from ml_metadata.proto import metadata_store_pb2
@@ -14,6 +16,7 @@ from tfx.orchestration.pipeline import Pipeline
 
 from pipeline import node
 from pipeline.node import NodeOutcome
+from pipeline.settings import SettingsError
 
 
 class Listener(Protocol):
@@ -90,6 +93,25 @@ def run(pipeline: Pipeline, run_id: str, store: metadata_store_pb2.ConnectionCon
             if outcome.state == "failed" or asked_to_stop.is_set():
                 break
     return RunOutcome(run_id, tuple(outcomes), tuple(waiting))
+
+
+def check_workers(beam_args: Iterable[str]) -> None:
+    """Checks that Beam can start its worker processes, if it is told to have some.
+
+    Beam (2.77) gives the path of Python to a shell without quoting it, and waits for ever for a worker that was not
+    found.
+
+    Args:
+        beam_args: arguments of Beam.
+
+    Raises:
+        SettingsError: Python's path holds what a shell would take apart.
+    """
+    if any("multi_processing" in each for each in beam_args) and shlex.quote(sys.executable) != sys.executable:
+        raise SettingsError(
+            f"Beam cannot start worker processes with {sys.executable}, because of the blank in it: leave out "
+            "--direct_running_mode=multi_processing, or move the project to a folder without one."
+        )
 
 
 @contextlib.contextmanager

@@ -43,7 +43,12 @@ def run(
 
     Returns:
         What became of every node, and the record.
+
+    Raises:
+        SettingsError: Beam could not start its workers here; nothing is recorded.
     """
+    for beam_args in (settings.beam.args, *settings.beam.components.values()):
+        local.check_workers(beam_args)
     store = open_store(connection)
     recorder = Recorder(store)
     began = time.monotonic() - loading_seconds
