@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,12 @@ def place(kernel: dict[str, str]) -> Iterator[tuple[Cluster, str]]:
     if os.environ.get("KUBECONFIG"):
         yield _given()
         return
-    with one_at_a_time():
+    with one_at_a_time(), ThreadPoolExecutor() as pool:
+        programs.go_program()  # before two of them install packages of the system at once
+        # The image waits for downloads, and the programs for the processors.
+        built = pool.submit(programs.build)
         made = images.build(os.environ.get(IMAGE_VARIABLE))
+        built.result()
     with own_cluster.running(made, Project(MANIFESTS).image_of("StatefulSet", "flightdeck-metadata")) as cluster:
         _volume_for_the_database(cluster)
         yield cluster, made.flightdeck
