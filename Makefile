@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
+BOTH_CORES := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 FLIGHTDECK := .venv/bin/flightdeck
 # The theme's advertisement is left out. The time of the commit makes a second build the same to the byte.
 MKDOCS = NO_MKDOCS_2_WARNING=1 SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct) .venv/bin/mkdocs
@@ -40,10 +41,24 @@ labs:  ## Make the environment for the labs, and list them
 	@$(FLIGHTDECK) lab list
 
 .PHONY: test
-test: setup-dev  ## Run every test, and report the coverage
+test: setup-dev  ## Run the unit, component and end to end tests
+	@$(PYTEST) $(BOTH_CORES) --durations=10 -m unit
+	@$(PYTEST) $(BOTH_CORES) --durations=15 -m "component or e2e"
+
+.PHONY: prove
+prove:  ## Run what takes too long for every change, before landing and every night
+	@$(MAKE) proof-test
+	@$(MAKE) labs-test
+	@$(MAKE) kubeflow-test
+
+.PHONY: proof-test
+proof-test: setup-dev  ## Run the end to end tests that take minutes each: kills, sweeps, replays, reproductions
+	@$(PYTEST) $(BOTH_CORES) --durations=15 -m proof
+
+.PHONY: coverage
+coverage: setup-dev  ## Run the tests and proofs once more, and report which lines they reach, in all processes
 	@rm -f .coverage .coverage.*
-	@COVERAGE_PROCESS_START='$(CURDIR)/pyproject.toml' COVERAGE_FILE='$(CURDIR)/.coverage' $(PYTEST) --numprocesses 2 --dist loadscope --cov --cov-report= --durations=10 -m "unit"
-	@COVERAGE_PROCESS_START='$(CURDIR)/pyproject.toml' COVERAGE_FILE='$(CURDIR)/.coverage' $(PYTEST) --numprocesses 2 --dist loadscope --no-loadscope-reorder --cov --cov-append --cov-report=term --cov-report=xml --durations=15 -m "not unit and not kubeflow and not cluster and not labs"
+	@COVERAGE_PROCESS_START='$(CURDIR)/pyproject.toml' COVERAGE_FILE='$(CURDIR)/.coverage' $(PYTEST) $(BOTH_CORES) --cov --cov-report=term --cov-report=xml -m "unit or component or e2e or proof"
 
 .PHONY: kubeflow-test
 kubeflow-test: setup-dev  ## Run the compiled pipeline in containers, with a Docker engine and MariaDB of its own
