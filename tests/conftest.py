@@ -9,7 +9,7 @@ import pytest
 from tests.once import once
 
 # What takes longest begins first, so that no worker is left with it at the end.
-SLOWEST_FIRST = ("e2e", "component")
+SLOWEST_FIRST = ("proof", "e2e", "component")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -100,6 +100,10 @@ class Forked:
         if self.poll() is None:
             os.kill(self.pid, number)
 
+    def terminate(self) -> None:
+        """Asks it to end, if it runs."""
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """Kills it, if it runs."""
         self.send_signal(signal.SIGKILL)
@@ -162,6 +166,8 @@ if __name__ == "__main__":
         importlib.import_module(_library)
     gc.freeze()
     _request = _asked(socket.socket(fileno=int(sys.argv[1])))
+    # A shell that starts the tests in the background has interrupts ignored, also by what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(_request["env"])
     os.chdir(_request["cwd"])

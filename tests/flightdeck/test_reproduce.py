@@ -15,7 +15,7 @@ from tests.repository import git
 from tests.small_run import SMALL
 from tests.world import ROOT
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.proof
 
 
 class Checkout:

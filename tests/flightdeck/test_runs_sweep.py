@@ -12,7 +12,7 @@ import pytest
 
 from tests.world import World
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.proof
 
 SPACE = """
 model.learning_rate: {min: 0.001, max: 0.02, sampling: log}

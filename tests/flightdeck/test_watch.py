@@ -22,7 +22,7 @@ from tests import forked
 from tests.small_run import SMALL
 from tests.world import LOCAL, ROOT, World
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.proof
 PATIENCE_SECONDS = 420
 SERVED_ON = datetime(2013, 4, 1, tzinfo=UTC)
 

@@ -278,6 +278,7 @@ def unfinished(world) -> list[object]:
     return [*going_on, *files, *artifacts.rglob(".temp*")]
 
 
+@pytest.mark.proof
 def test_an_interrupted_or_killed_run_leaves_nothing_half_written_and_the_next_one_makes_the_same_model(
     world, first, small_spans, tmp_path
 ):

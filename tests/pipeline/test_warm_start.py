@@ -6,7 +6,7 @@ from pipeline import settings_file, store
 from tests.small_run import SMALL
 from tests.world import LOCAL
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.proof
 WARM = ("training.warm_start=true", "push.enabled=false", "evaluation.importance_rows=0")
 
 

@@ -1,4 +1,4 @@
-"""Small real models, written once."""
+"""A live server of a small real model, started once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,15 +7,6 @@ import pytest
 
 from tests.operations.serving import small_model
 from tests.operations.serving.live_server import LiveServer, serving
-
-BIASES = (-1.0, 0.0, 1.0)
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[float, Path]:
-    """Three SavedModels by their bias, which decides what `small_model.probability` says they answer."""
-    folder = tmp_path_factory.mktemp("small-models")
-    return {bias: small_model.write(folder / str(index), bias) for index, bias in enumerate(BIASES)}
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from operations.loop.replay.result import Result
 from pipeline import store
 from tests.operations.loop.replay import small_replay
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.proof
 
 OPTIONS = ("--level", "1,2", "--months", "3:5", "--fault", "renamed@4", "--name", "tried")
 KILLS = 6

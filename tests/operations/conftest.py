@@ -1,0 +1,16 @@
+"""Small real models, written once."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.operations.serving import small_model
+
+BIASES = (-1.0, 0.0, 1.0)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[float, Path]:
+    """Three SavedModels by their bias, which decides what `small_model.probability` says they answer."""
+    folder = tmp_path_factory.mktemp("small-models")
+    return {bias: small_model.write(folder / str(index), bias) for index, bias in enumerate(BIASES)}
