@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shlex
+import re
 import signal
 import sys
 import threading
@@ -17,6 +17,9 @@ from tfx.orchestration.pipeline import Pipeline
 from pipeline import node
 from pipeline.node import NodeOutcome
 from pipeline.settings import SettingsError
+
+# Means something to a shell where it stands unquoted in a path.
+_SPECIAL = re.compile(r"""[\s"'`$&;|<>()*?\[\]\\!#]""")
 
 
 class Listener(Protocol):
@@ -105,12 +108,13 @@ def check_workers(beam_args: Iterable[str]) -> None:
         beam_args: arguments of Beam.
 
     Raises:
-        SettingsError: Python's path holds what a shell would take apart.
+        SettingsError: Python's path holds a character that means something to a shell.
     """
-    if any("multi_processing" in each for each in beam_args) and shlex.quote(sys.executable) != sys.executable:
+    special = _SPECIAL.search(sys.executable)
+    if special and any("multi_processing" in argument for argument in beam_args):
         raise SettingsError(
-            f"Beam cannot start worker processes with {sys.executable}, because of the blank in it: leave out "
-            "--direct_running_mode=multi_processing, or move the project to a folder without one."
+            f"Beam cannot start worker processes with {sys.executable}, because of the {special.group()!r} in its "
+            "path: leave out --direct_running_mode=multi_processing, or move the project to another folder."
         )
 
 

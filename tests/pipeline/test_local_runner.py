@@ -27,5 +27,19 @@ def test_worker_processes_are_refused_where_beam_cannot_start_them(small_spans, 
     )
 
     assert told.returncode == 2
-    assert f"cannot start worker processes with {python}, because of the blank in it" in told.stderr
+    assert f"cannot start worker processes with {python}, because of the ' ' in its path" in told.stderr
     assert not (workspace / "metadata.sqlite").exists()
+
+
+def test_they_are_allowed_in_a_folder_whose_name_a_shell_leaves_as_it_is(monkeypatch):
+    from pipeline.runners.local import check_workers
+
+    monkeypatch.setattr(sys, "executable", "/home/josé/late_flights-2/.venv/bin/python")
+    check_workers(PROCESSES[1:])
+
+
+def test_a_blank_matters_to_nobody_who_starts_no_processes(monkeypatch):
+    from pipeline.runners.local import check_workers
+
+    monkeypatch.setattr(sys, "executable", "/home/new folder/.venv/bin/python")
+    check_workers(["--direct_running_mode=in_memory"])
