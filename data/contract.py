@@ -19,13 +19,15 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from errors import FlightdeckError
+
 ColumnType = Literal["int64", "float32", "string", "timestamp"]
 Role = Literal["feature", "slice", "key", "label", "outcome"]
 
 INGESTED: tuple[Role, ...] = ("feature", "slice")
 
 
-class ContractError(ValueError):
+class ContractError(FlightdeckError):
     """A contract that cannot be read or contradicts itself, or data that breaks it."""
 
 

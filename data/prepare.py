@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from data import preparation as preparation_record
 from data import spans as span_files
+from errors import FlightdeckError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,7 @@ _TABLES = ("flights.csv.zip", "weather.csv", "planes.csv")
 _CODE = tuple(Path(__file__).with_name(name) for name in ("prepare.py", "flights.py", "spans.py", "contract.yaml"))
 
 
-class PreparationError(ValueError):
+class PreparationError(FlightdeckError):
     """A source that is missing or damaged."""
 
 

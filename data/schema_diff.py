@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from errors import FlightdeckError
+
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
@@ -19,7 +21,7 @@ _NO_DOMAIN = "any text"
 _NO_RANGE = "any number"
 
 
-class SchemaError(ValueError):
+class SchemaError(FlightdeckError):
     """A schema file that is missing or is not a schema."""
 
 

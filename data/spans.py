@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.contract import Column, Contract, ContractError
+from errors import FlightdeckError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +22,7 @@ ROW_GROUP_ROWS = 16_384
 _STAGING = ".preparing"
 
 
-class SpanError(ValueError):
+class SpanError(FlightdeckError):
     """Spans that cannot be read or written where the user asked."""
 
 

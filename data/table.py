@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from data import preparation
 from data import spans as span_files
 from data.contract import Column, Contract
+from errors import FlightdeckError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ _UTC = re.compile(r"(?<=\d) ?(?:UTC|Z)$", re.IGNORECASE)
 _ZONE = re.compile(r":.*(?:Z|[+-]\d\d(?::?\d\d)?)$")
 
 
-class TableError(ValueError):
+class TableError(FlightdeckError):
     """A table that is missing or damaged, or does not hold what the contract says."""
 
 

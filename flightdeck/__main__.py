@@ -10,6 +10,7 @@ import sys
 
 import typer
 
+from errors import FlightdeckError
 from flightdeck import (
     alerts,
     canary,
@@ -75,13 +76,7 @@ def main() -> None:
     """Runs a command. A mistake of the user is one sentence and exit code 2, never a traceback."""
     try:
         app()
-    except ValueError as error:
-        # Everything a user can get wrong is a ValueError of ours (settings, workspace, data). Another one is a bug of
-        # ours, and its traceback is wanted.
-        if not type(error).__module__.startswith(
-            ("components.", "data.", "flightdeck.", "ledger.", "operations.", "pipeline.", "teaching.")
-        ):
-            raise
+    except FlightdeckError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
     finally:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from errors import FlightdeckError
 from flightdeck.options import DEFAULT_CONFIG, Json, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +30,7 @@ TargetName = Literal["cpu", "gpu"]
 Target = Annotated[TargetName, typer.Option(help="`gpu` adds the CUDA libraries, and `-gpu` to the tag.")]
 
 
-class ImageError(ValueError):
+class ImageError(FlightdeckError):
     """An image cannot be built or pushed; the text says why and what to do."""
 
 

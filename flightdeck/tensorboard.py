@@ -11,10 +11,11 @@ from typing import Annotated
 
 import typer
 
+from errors import FlightdeckError
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 
-class TensorBoardError(ValueError):
+class TensorBoardError(FlightdeckError):
     """TensorBoard cannot be started; the text says why."""
 
 

@@ -18,13 +18,15 @@ from urllib.parse import quote
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
+from errors import FlightdeckError
+
 # How long to wait for a store that another process holds, or for a server to answer.
 PATIENCE_SECONDS = 5.0
 _VERSION = "SELECT schema_version FROM MLMDEnv"
 _OTHER_SCHEMA = re.compile(r"database version (\d+) is (older|greater) than library version (\d+)")
 
 
-class LedgerError(ValueError):
+class LedgerError(FlightdeckError):
     """The metadata store cannot answer; the text says why."""
 
 

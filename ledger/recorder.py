@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
+from errors import FlightdeckError
 from ledger.lease import RENEW_SECONDS
 from ledger.outputs import values
 from ledger.run_record import PREFIX, NodeRecord, Note, RunRecord, State, from_properties, to_properties
@@ -41,7 +42,7 @@ _HOPELESS = re.compile(
 )
 
 
-class RecordError(ValueError):
+class RecordError(FlightdeckError):
     """A record cannot be read or written; the text says why."""
 
 

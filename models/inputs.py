@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from errors import FlightdeckError
+
 _READ_ROWS = 4096
 _READ_BYTES = 1 << 20
 
 
-class InputError(ValueError):
+class InputError(FlightdeckError):
     """Examples that cannot be trained on."""
 
 

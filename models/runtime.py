@@ -14,11 +14,13 @@ import tensorflow as tf
 # python/framework/config.py has it for TensorFlow's own tests, which share a process as pipeline nodes do.
 from tensorflow.python.framework import config as _determinism
 
+from errors import FlightdeckError
+
 if TYPE_CHECKING:
     from models.settings import ModelSettings
 
 
-class AcceleratorError(RuntimeError):
+class AcceleratorError(FlightdeckError):
     """A GPU is required and TensorFlow sees none."""
 
 

@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from errors import FlightdeckError
 from models import example_row, inputs, network, runtime, serving_contract, signatures, warm_start
 from models.features import FeatureSettings
 from models.settings import ModelSettings
@@ -28,7 +29,7 @@ _EVALUATION_ROWS = 8192
 _log = logging.getLogger(__name__)
 
 
-class DivergenceError(RuntimeError):
+class DivergenceError(FlightdeckError):
     """A training whose loss is no longer a number."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras_tuner
 import tensorflow_transform as tft
 
+from errors import FlightdeckError
 from models import inputs, network, runtime, training
 from models.features import FeatureSettings
 from models.settings import Dimension, ModelSettings
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class TrialError(keras_tuner.errors.FatalError):
+class TrialError(FlightdeckError, keras_tuner.errors.FatalError):
     """A trial that failed. Fatal to keras-tuner, which otherwise carries on and reports the search a success."""
 
 

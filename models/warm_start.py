@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from errors import FlightdeckError
 from models.network import Rescaling, sources
 from models.preprocessing import NUMERIC, VOCABULARY, number_names
 
@@ -36,7 +37,7 @@ _SAMPLE = 2048  # rows of each file
 Weights = Mapping[str, np.ndarray]
 
 
-class BaseModelError(ValueError):
+class BaseModelError(FlightdeckError):
     """A base model whose weights cannot be read."""
 
 

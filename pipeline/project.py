@@ -14,12 +14,14 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from errors import FlightdeckError
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Set for the processes that this one starts, which are given settings without the file that they came from.
 VARIABLE = "FLIGHTDECK_PROJECT"
 
 
-class ProjectError(ValueError):
+class ProjectError(FlightdeckError):
     """A project whose packages cannot be used."""
 
 

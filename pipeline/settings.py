@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from data.contract import Contract
+from errors import FlightdeckError
 from ledger.directions import reported
 from pipeline.project import CHECKOUT
 
@@ -21,7 +22,7 @@ DOTTED_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 DottedPath = Annotated[str, Field(pattern=DOTTED_PATH)]
 
 
-class SettingsError(ValueError):
+class SettingsError(FlightdeckError):
     """Settings that cannot be used; the text is one sentence per problem, for the person who wrote them."""
 
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from errors import FlightdeckError
 from pipeline.settings import Settings
 
 
-class WorkspaceError(ValueError):
+class WorkspaceError(FlightdeckError):
     """The workspace cannot be used; the text says why and what to do."""
 
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
+from errors import FlightdeckError
+
 ERROR = "error"
 WARNING = "warning"
 NEVER = "never"
@@ -18,7 +20,7 @@ WHOLE_SPLIT = "(whole split)"
 _MOST_LINES = 20
 
 
-class DataGateError(ValueError):
+class DataGateError(FlightdeckError):
     """The data breaks its schema; the text is the report."""
 
 

@@ -20,6 +20,8 @@ import time
 import traceback
 from typing import IO, Any
 
+from errors import FlightdeckError
+
 SERVING_SIGNATURE = "serving_default"
 
 _LONGEST_REASON = 500
@@ -27,7 +29,7 @@ _GRAPH_NOISE = re.compile(r"\[\[\{\{.*?\}\}\]\]|\[Op:.*?\]")
 _GRAPH_HEADERS = ("Graph execution error", "Detected at node", "File ", "Stack trace", "<stack", "Hint: ")
 
 
-class RefusedModelError(ValueError):
+class RefusedModelError(FlightdeckError):
     """The model cannot be asked: the text says what it lacks."""
 
 

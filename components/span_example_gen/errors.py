@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from errors import FlightdeckError
+
 MOST_LISTED = 10
 
 
-class SpanError(ValueError):
+class SpanError(FlightdeckError):
     """The spans, their files or the request for them is wrong; the message says what, and what to do."""
 
 

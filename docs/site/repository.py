@@ -17,6 +17,8 @@ from markdown import Extension, Markdown
 from markdown.treeprocessors import Treeprocessor
 from markdown_it import MarkdownIt
 
+from errors import FlightdeckError
+
 SOURCE = "source"
 _DOCS = "docs"
 _LANGUAGES = {
@@ -39,7 +41,7 @@ class SourcePage:
     markdown: str
 
 
-class LinkError(ValueError):
+class LinkError(FlightdeckError):
     """A link that leads nowhere; the text names the page and the link."""
 
 

@@ -12,6 +12,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+from errors import FlightdeckError
 from operations.alerts.alert import Alert
 from operations.alerts.outbox import Channel, DeliveryError
 from pipeline.settings import AlertSettings, Email
@@ -21,7 +22,7 @@ PASSWORD_VARIABLE = "FLIGHTDECK_ALERTS_SMTP_PASSWORD"
 _MARK = {"info": ":information_source:", "warning": ":warning:", "critical": ":rotating_light:"}
 
 
-class ChannelError(ValueError):
+class ChannelError(FlightdeckError):
     """A channel of the settings cannot be used; the text says why."""
 
 

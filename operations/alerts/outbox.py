@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from errors import FlightdeckError
 from operations.alerts import sqlite_file
 from operations.alerts.alert import Alert
 
@@ -38,7 +39,7 @@ LONGEST_WAIT_SECONDS = 900.0
 _LEASE_SECONDS = 60.0
 
 
-class OutboxError(ValueError):
+class OutboxError(FlightdeckError):
     """The outbox cannot be used; the text says why."""
 
 

@@ -14,12 +14,14 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from errors import FlightdeckError
+
 _COMMIT = re.compile(r"[0-9a-f]{12,40}(-dirty-[0-9a-f]{8})?")  # the tag of `flightdeck image build`
 # Parameters too, but not ones for people: the pipeline in TFX's representation, its settings, and who submits it.
 _OUR_OWN = frozenset({"ir", "settings", "submitted_by"})
 
 
-class CompiledPipelineError(ValueError):
+class CompiledPipelineError(FlightdeckError):
     """A file is not a compiled pipeline, or does not take what it was given; the text says which."""
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import kfp_server_api
 import urllib3
 
+from errors import FlightdeckError
 from operations.delivery import kubeflow_run
 from operations.delivery.compiled_pipeline import CompiledPipeline
 from operations.delivery.kubeflow_run import Run
@@ -34,7 +35,7 @@ _LOG_PATH = "/apis/v1alpha1/runs/{run_id}/nodes/{node_id}/log"
 _NO_LOG, _NO_LOG_BYTES = b'{"error_message"', 2**20
 
 
-class KubeflowError(ValueError):
+class KubeflowError(FlightdeckError):
     """Kubeflow Pipelines cannot do what was asked; the text says why and what to do."""
 
 

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from errors import FlightdeckError
 from ledger.comparison import Comparison, MetricChange
 from ledger.run_record import RunRecord
 from ledger.runs import evaluation_data
@@ -31,7 +32,7 @@ _WORDS = {
 }
 
 
-class BranchError(ValueError):
+class BranchError(FlightdeckError):
     """A branch cannot be compared; the text says why and what to do."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import ml_metadata
 
+from errors import FlightdeckError
 from ledger.outputs import outputs_of_run
 from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
@@ -17,7 +18,7 @@ from operations.experiments.sweep import plan as plans
 _NEWEST = 20
 
 
-class TrainingLogsError(ValueError):
+class TrainingLogsError(FlightdeckError):
     """There are no logs to show; the text says why."""
 
 

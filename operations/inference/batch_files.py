@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.contract import Contract
+from errors import FlightdeckError
 from operations.inference.columns import MISSING
 from operations.inference.contract import MOST_FAULTS
 from operations.inference.payload_table import FAULTS
@@ -25,7 +26,7 @@ BATCH_ROWS = 16_384
 _CSV_BLOCK_BYTES = 1 << 22
 
 
-class InputError(ValueError):
+class InputError(FlightdeckError):
     """Files that cannot be predicted; the text names the file, the column and what to do."""
 
 

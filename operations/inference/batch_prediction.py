@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from errors import FlightdeckError
 from ledger.outputs import Output
 from operations.inference import model as models
 from operations.inference.batch_files import Guard, InputError, InputFile, Inputs, to_arrays
@@ -36,7 +37,7 @@ MODEL_VERSION = "model_version"
 ROW = "flightdeck_row"
 
 
-class PredictionError(ValueError):
+class PredictionError(FlightdeckError):
     """Predictions that cannot be written, or are not complete."""
 
 

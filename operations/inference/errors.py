@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from errors import FlightdeckError
 
-class RequestError(ValueError):
+
+class RequestError(FlightdeckError):
     """A request that cannot be answered. The text is one sentence for the person who sent it.
 
     Attributes:
@@ -54,9 +56,9 @@ class NotReadyError(RequestError):
     status = 503
 
 
-class LoadError(ValueError):
+class LoadError(FlightdeckError):
     """A version that cannot be served; the text says why in one sentence."""
 
 
-class ServingError(ValueError):
+class ServingError(FlightdeckError):
     """The service cannot start; the text says why and what to do."""

@@ -32,6 +32,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInf
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.transforms.window import FixedWindows
 
+from errors import FlightdeckError
 from operations.inference import contract as contracts
 from operations.inference import model as models
 from operations.inference import payload_log
@@ -49,7 +50,7 @@ _DEAD, _REFUSED = "dead", "refused"
 _CALLER = "stream"
 
 
-class StreamError(ValueError):
+class StreamError(FlightdeckError):
     """A stream that cannot be read or written; the text says why."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from errors import FlightdeckError
 from operations.loop.round import Event, Rounds
 from operations.loop.runs import Result
 from pipeline.settings import Settings, SettingsError
@@ -19,7 +20,7 @@ from pipeline.stamp import PROJECT
 _PACKAGES = ("components", "data", "flightdeck", "ledger", "models", "operations", "pipeline", "teaching")
 
 
-class WatchError(ValueError):
+class WatchError(FlightdeckError):
     """The loop cannot begin; the text says why."""
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from errors import FlightdeckError
 from operations.alerts import sqlite_file
 from operations.loop.triggers import Kind, Trigger, pause
 
@@ -36,7 +37,7 @@ _NAMED = 3
 State = Literal["waiting", "taken", "done", "failed", "gone"]
 
 
-class QueueError(ValueError):
+class QueueError(FlightdeckError):
     """The queue cannot be used; the text says why."""
 
 

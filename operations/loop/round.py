@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import ml_metadata
 
+from errors import FlightdeckError
 from operations.alerts.alert import Alert
 from operations.loop import messages
 from operations.loop.acts import Acts
@@ -29,7 +30,6 @@ from operations.registry import Registry, RegistryError
 from pipeline.settings import Settings
 from pipeline.workspace import new_run_id
 
-_OURS = ("components.", "data.", "ledger.", "operations.", "pipeline.")
 EventKind = Literal["trigger", "withdrawn", "run", "decision", "act", "canary", "alert", "problem"]
 
 
@@ -137,10 +137,7 @@ class Rounds:
         """Does a part of a round; what is wrong with it is one sentence, told when it is new."""
         try:
             done = action()
-        except (ValueError, OSError, ml_metadata.errors.StatusError) as error:
-            # A ValueError that is not ours is a fault of the program, and its traceback is wanted.
-            if isinstance(error, ValueError) and not type(error).__module__.startswith(_OURS):
-                raise
+        except (FlightdeckError, OSError, ml_metadata.errors.StatusError) as error:
             self._looked.pop(name, None)
             text = sentence(" ".join(str(error).split()))
             if self._problems.get(name) != text:

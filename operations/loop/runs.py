@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Protocol
 
+from errors import FlightdeckError
 from ledger.run_record import RunRecord
 from operations.loop.queue import Batch
 from pipeline.settings import Settings
@@ -14,7 +15,7 @@ _ENDED = ("pushed", "blessed", "not blessed", "done")
 _STOPPED = "interrupted"
 
 
-class StartError(ValueError):
+class StartError(FlightdeckError):
     """A run cannot be begun; the text says why. It is tried again, as one that failed."""
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from components.span_example_gen.marker import QUARANTINE
+from errors import FlightdeckError
 from ledger.recorder import user
 from pipeline import whole_file
 from pipeline.settings import Settings
@@ -21,7 +22,7 @@ from pipeline.settings import Settings
 _SPAN = re.compile(r"span-([0-9]+)")
 
 
-class QuarantineError(ValueError):
+class QuarantineError(FlightdeckError):
     """A span cannot be put into quarantine, or released; the text says why."""
 
 

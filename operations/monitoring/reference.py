@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import ml_metadata
 
+from errors import FlightdeckError
 from ledger import scores
 from ledger.outputs import outputs_of_run
 from ledger.recorder import Recorder
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
 
-class ReferenceError(ValueError):
+class ReferenceError(FlightdeckError):
     """There is nothing to compare a version with; the text says why."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from errors import FlightdeckError
 from ledger.significance import bootstrap, why_not
 from operations.inference.batch_prediction import to_arrays, types
 from operations.monitoring.signals import Signal
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _METRIC = "log_loss"
 
 
-class RescoringError(ValueError):
+class RescoringError(FlightdeckError):
     """A model cannot answer logged requests; the text says why, as the end of a sentence."""
 
 

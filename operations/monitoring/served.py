@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.contract import Contract
+from errors import FlightdeckError
 from operations.inference.payload_log import CALLER, FAULTS, ID, REFUSED, SECONDS, SHADOW, TIME, VERSION
 from pipeline.settings import WindowLength
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 SPAN = "(span)"
 
 
-class ServedError(ValueError):
+class ServedError(FlightdeckError):
     """What was served, or its labels, cannot be read; the text says why."""
 
 

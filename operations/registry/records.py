@@ -15,6 +15,7 @@ from pathlib import Path
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from errors import FlightdeckError
 from ledger.outputs import values
 from pipeline import store
 from pipeline.settings import Settings
@@ -25,7 +26,7 @@ _PUSHED, _VERSION, _DESTINATION = "pushed", "pushed_version", "pushed_destinatio
 _ATTEMPTS = 5
 
 
-class RecordsError(ValueError):
+class RecordsError(FlightdeckError):
     """The metadata store cannot be read or written to; the text says why."""
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from errors import FlightdeckError
 from operations.registry.records import PROMOTE, ROLLBACK, Model, Push
 
 Origin = Literal["run", "rollback", "promote", "unknown"]
@@ -16,7 +17,7 @@ _ORIGINS: dict[str, Origin] = {ROLLBACK: "rollback", PROMOTE: "promote"}
 MODEL_FILE = "saved_model.pb"
 
 
-class RegistryError(ValueError):
+class RegistryError(FlightdeckError):
     """The registry cannot do what it was asked to; the text says why, and what would help."""
 
 

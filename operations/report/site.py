@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import ml_metadata
 
+from errors import FlightdeckError
 from ledger.runs import Runs
 from operations.loop.replay.result import Result
 from operations.report import card as cards
@@ -28,7 +29,7 @@ _HERE = Path(__file__).parent
 _EXPORT = re.compile(r"export\{(?P<names>[^}]*)\}")
 
 
-class ReportError(ValueError):
+class ReportError(FlightdeckError):
     """The report cannot be written; the text says why and what to do."""
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from errors import FlightdeckError
 from operations.inference import contract
 from operations.serving import child
 from operations.serving.load import Answered, Load, drive
@@ -40,7 +41,7 @@ _BARE_SECONDS = 2.0
 _TURN_SECONDS = 0.25
 
 
-class BenchError(ValueError):
+class BenchError(FlightdeckError):
     """It cannot be measured; the text says why and what to do."""
 
 

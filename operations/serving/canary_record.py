@@ -12,12 +12,13 @@ import os
 import socket
 from pathlib import Path
 
+from errors import FlightdeckError
 from pipeline import whole_file
 
 _FOLDER = "canary"
 
 
-class CanaryRecordError(ValueError):
+class CanaryRecordError(FlightdeckError):
     """What a service recorded cannot be read; the text says why."""
 
 

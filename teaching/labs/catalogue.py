@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from errors import FlightdeckError
+
 SOURCE = "lab.py"
 WRONG = "wrong.yaml"
 FILES = "files"
@@ -15,7 +17,7 @@ _FOLDER = re.compile(r"\d\d-[a-z0-9-]+")
 _EXERCISE = re.compile(r'^# %%.*\bexercise="([a-z0-9-]+)"', re.MULTILINE)
 
 
-class LabError(ValueError):
+class LabError(FlightdeckError):
     """A lab that is not there, not whole, or cannot be used as asked."""
 
 

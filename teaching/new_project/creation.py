@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from errors import FlightdeckError
 from pipeline.project import CHECKOUT
 from teaching.new_project import files
 from teaching.new_project.plan import Plan
@@ -24,7 +25,7 @@ _NO_GIT = "there is no git on this machine; install it first"
 _UNKNOWN = "git does not know you"
 
 
-class ProjectError(ValueError):
+class ProjectError(FlightdeckError):
     """A project that cannot be made where it was asked for."""
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.table import column, moments, numbers
 from data.table_spans import Hashed, Parts, Period, Periods
+from errors import FlightdeckError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,7 @@ _HASHED = 5
 _PERIODS: tuple[Period, ...] = ("month", "quarter", "year")
 
 
-class SplitError(ValueError):
+class SplitError(FlightdeckError):
     """Rows that cannot be shared out so that each span can train or evaluate a model."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from data.table import TableError, plain
+from errors import FlightdeckError
 
 FEWEST_ROWS = 100
 FEWEST_OF_A_CLASS = 20
@@ -21,7 +22,7 @@ _PAIRS = (
 )
 
 
-class LabelError(ValueError):
+class LabelError(FlightdeckError):
     """A label that this project's models cannot predict."""
 
 

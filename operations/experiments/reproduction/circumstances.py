@@ -17,6 +17,7 @@ from ml_metadata.proto import metadata_store_pb2
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from errors import FlightdeckError
 from ledger.recorder import RUN
 from ledger.run_record import RunRecord
 from ledger.runs import Runs, is_ours
@@ -36,7 +37,7 @@ _SHORT = 30
 _NEEDED = ("settings", "sources", "packages")
 
 
-class ReproductionError(ValueError):
+class ReproductionError(FlightdeckError):
     """A run cannot be reproduced; the text says why and what to do."""
 
 

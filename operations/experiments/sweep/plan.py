@@ -9,6 +9,7 @@ from typing import Any
 import ml_metadata
 from pydantic import BaseModel, ConfigDict
 
+from errors import FlightdeckError
 from ledger.outputs import outputs_of_run
 from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
@@ -18,7 +19,7 @@ from pipeline.settings import Settings
 _DOCUMENT = "plan"
 
 
-class SweepError(ValueError):
+class SweepError(FlightdeckError):
     """A sweep cannot be made, or cannot go on; the text says why."""
 
 

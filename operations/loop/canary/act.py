@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from errors import FlightdeckError
 from ledger.executions import Executions
 from operations.alerts.alert import Alert
 from operations.loop.canary.evidence import gather
@@ -21,7 +22,7 @@ from pipeline.settings import Settings
 CANARY, PROPOSAL = "flightdeck.Canary", "flightdeck.CanaryProposal"
 
 
-class CanaryError(ValueError):
+class CanaryError(FlightdeckError):
     """Nothing can be done about a canary; the text says why."""
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from errors import FlightdeckError
 from operations.monitoring.served import Period, period_of
 from pipeline import whole_file
 from pipeline.settings import Fault, Replay, Settings
@@ -25,7 +26,7 @@ CLEAN = "clean"
 _FILE = "plan.json"
 
 
-class ReplayError(ValueError):
+class ReplayError(FlightdeckError):
     """A replay that cannot be played; the text says why, and what to do."""
 
 

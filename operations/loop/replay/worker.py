@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from errors import FlightdeckError
 from ledger.recorder import open_store
 from operations.experiments.sweep.worker import end_with
 from operations.loop.replay.plan import Plan, ReplayError, level_settings
@@ -45,9 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         try:
             _play(settings, plan, Path(shared.spans), tell)
-        except ValueError as error:
-            if not type(error).__module__.startswith(("components.", "data.", "ledger.", "operations.", "pipeline.")):
-                raise
+        except FlightdeckError as error:
             logging.exception("The level cannot go on.")
             print(error, file=sys.stderr)
             return 2
