@@ -12,7 +12,7 @@ MONITOR = "flightdeck.Monitor"
 DECISION = "flightdeck.Decision"
 
 
-class Book:
+class MonitoringRecords:
     """What was seen of the served models of one pipeline, and what was decided."""
 
     def __init__(self, store: ml_metadata.MetadataStore, pipeline: str) -> None:
