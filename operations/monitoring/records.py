@@ -19,7 +19,7 @@ class MonitoringRecords:
         """Works on an open store.
 
         Args:
-            store: from `ledger.recorder.open_store`.
+            store: from `ledger.opening.open_store`.
             pipeline: the name of the pipeline.
         """
         self._kept = Executions(store, pipeline)

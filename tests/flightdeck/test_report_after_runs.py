@@ -22,7 +22,8 @@ USE_CASE = "late-flights"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """What `flightdeck report` writes of a workspace in which a version was monitored, and a replay was played."""
-    from ledger.recorder import Recorder, open_store
+    from ledger.opening import open_store
+    from ledger.recorder import Recorder
 
     workspace = tmp_path_factory.mktemp("workspace")
     store = open_store(sqlite(workspace / "metadata.sqlite"))

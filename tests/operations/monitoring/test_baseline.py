@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ledger.recorder import open_store
+from ledger.opening import open_store
 from operations.monitoring.measure import Baseline, Monitor, rows_by_window
 from operations.monitoring.served import period_of
 from operations.monitoring.signals import Window

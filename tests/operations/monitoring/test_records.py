@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.recorder import open_store
+from ledger.opening import open_store
 from operations.monitoring.policy import Decision, Reason
 from operations.monitoring.records import MONITOR, MonitoringRecords
 from operations.monitoring.signals import Signal, Window

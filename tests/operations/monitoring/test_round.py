@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ledger.recorder import open_store
+from ledger.opening import open_store
 from operations.monitoring import round as rounds
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.signals import Signal, Window

@@ -15,8 +15,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from errors import FlightdeckError
 from ledger.lease import Owner
-from ledger.opening import open_readonly
-from ledger.recorder import Recorder, open_store
+from ledger.opening import open_readonly, open_store
+from ledger.recorder import Recorder
 from ledger.run_record import NodeRecord
 from operations.report import site
 from tests.ledger.seeding import sqlite
