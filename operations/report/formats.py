@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Collection
 from datetime import datetime
+from typing import Any
 
 from markupsafe import Markup
 
@@ -73,11 +75,21 @@ def moment(when: datetime) -> str:
     return f"{when:%Y-%m-%d %H:%M} UTC"
 
 
-def spans(numbers: list[int]) -> str:
+def iso(when: datetime) -> str:
+    """A time in UTC as ISO 8601, to the second, as tables sort it and plots read it."""
+    return f"{when:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def interval(of: Any, figure: Callable[[float], str] = number) -> str:
+    """The 95 % interval of anything that has `low` and `high`."""
+    return NOTHING if of.low is None else f"{figure(of.low)} to {figure(of.high)}"
+
+
+def spans(numbers: Collection[int]) -> str:
     """Such as ``3`` or ``1-11``; with gaps, each of them."""
     if not numbers:
         return NOTHING
     low, high = min(numbers), max(numbers)
     if high - low + 1 != len(set(numbers)):
-        return ", ".join(str(each) for each in sorted(set(numbers)))
+        return ", ".join(str(span) for span in sorted(set(numbers)))
     return str(low) if low == high else f"{low}\N{EN DASH}{high}"
