@@ -60,13 +60,13 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", dest="as_json")
     options = parser.parse_args()
 
+    from flightdeck.settings import read_settings
     from operations.inference.model import load
     from operations.serving import canary_record, child
     from operations.serving.bench import real_rows
-    from pipeline import settings_file
-    from pipeline.settings import Canary
+    from operations.serving.settings import Canary
 
-    settings = settings_file.load(options.config, options.overrides)
+    settings = read_settings(options.config, options.overrides)
     name, models = settings.use_case.name, Path(settings.pushed)
     rows = real_rows(settings, 4096)
     newest = max((each for each in models.iterdir() if each.name.isdigit()), key=lambda each: int(each.name))

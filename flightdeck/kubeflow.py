@@ -17,10 +17,11 @@ from flightdeck.options import DEFAULT_CONFIG as LOCAL_CONFIG
 from flightdeck.options import Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from flightdeck.settings import Settings
     from operations.delivery.compiled_pipeline import CompiledPipeline
     from operations.delivery.kubeflow import KubeflowPipelines, Retired, Version
     from operations.delivery.kubeflow_run import Run, Task
-    from pipeline.settings import Kubeflow, Settings
+    from pipeline.settings import Kubeflow
 
 DEFAULT_CONFIG = LOCAL_CONFIG.with_name("kubeflow.yaml")
 

@@ -10,9 +10,9 @@ from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_set
 
 if TYPE_CHECKING:
     from flightdeck.recorded import RecordedRun
+    from flightdeck.settings import Settings
     from ledger.run_record import RunRecord
     from operations.summary import RunSummary
-    from pipeline.settings import Settings
 
 
 def run(

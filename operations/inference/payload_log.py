@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from pipeline.settings import Payloads
+    from operations.inference.settings import Payloads
 
 __all__ = [
     "CALLER",

@@ -17,8 +17,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from errors import FlightdeckError
 from ledger.outputs import values
+from operations.registry.settings import Settings
 from pipeline import store
-from pipeline.settings import Settings
 
 ROLLBACK, PROMOTE, PREDICT = "flightdeck.Rollback", "flightdeck.Promote", "flightdeck.Predict"
 PREDICTIONS = "flightdeck.Predictions"

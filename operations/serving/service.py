@@ -37,7 +37,7 @@ from operations.serving.trial import Trial
 from operations.serving.versions import Events, Versions, VersionStatus
 
 if TYPE_CHECKING:
-    from pipeline.settings import Canary, Serving
+    from operations.serving.settings import Canary, Serving
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pytest
 from operations.inference import columns, payload_log
 from operations.inference.columns import Column, Inputs
 from operations.inference.payload_log import Payload, PayloadLog
-from pipeline.settings import Payloads
+from operations.inference.settings import Payloads
 
 pytestmark = pytest.mark.unit
 

@@ -10,6 +10,7 @@ import pytest
 from data.contract import Contract
 from operations.inference.columns import Column
 from operations.inference.payload_log import Payload, PayloadLog
+from operations.inference.settings import Payloads
 from operations.monitoring.served import (
     SPAN,
     Period,
@@ -22,7 +23,6 @@ from operations.monitoring.served import (
     requests,
     served,
 )
-from pipeline.settings import Payloads
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit

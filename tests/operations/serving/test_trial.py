@@ -13,10 +13,11 @@ import pytest
 from operations.inference import columns
 from operations.inference.errors import ServingError, UnprocessableError
 from operations.inference.model import EXAMPLES
+from operations.inference.settings import Payloads
 from operations.serving import canary_record, trial
 from operations.serving.service import Answer, Service
+from operations.serving.settings import Canary, Serving
 from operations.serving.trial import falls_to
-from pipeline.settings import Canary, Payloads, Serving
 from tests.operations.serving import half_plus_three, small_model
 from tests.operations.serving.small_model import push
 from tests.operations.serving.test_service import ROW, columns_of_examples, metric, until
