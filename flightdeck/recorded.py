@@ -63,10 +63,10 @@ class RecordedRun:
         started = time.monotonic()
         try:
             from pipeline import definition
-            from pipeline.runners import recorded
+            from pipeline.runners import local
 
             pipeline = getattr(definition, factory)(self.settings, *arguments)
-            _, record = recorded.run(
+            _, record = local.run(
                 pipeline,
                 self.run_id,
                 self.settings,
