@@ -1,10 +1,10 @@
-"""What requests pay for a version that is tried in the mode `shadow`: the same service with and without one.
+"""What requests pay for a version in shadow mode: the same service with and without one.
 
     python -m benchmarks.shadow [--seconds 5] [--rounds 3] [--set KEY=VALUE]
 
-Two services run at the same time over the newest pushed model, one of them with a copy of it on trial. They are asked
-in turns, so that whatever else the machine does falls on both; who is not asked is idle. It fails if a request fails,
-or if the version on trial failed to answer one.
+Two services run at the same time over the newest pushed model, one of them with a copy of it in shadow mode. They are
+asked in turns, so that whatever else the machine does falls on both; who is not asked is idle. It fails if a request
+fails, or if the canary failed to answer one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Level:
     Attributes:
         rows: of each request.
         clients: that asked at the same time.
-        shadow: whether a version was on trial.
+        shadow: whether a version was in shadow mode.
         requests_per_second: answered.
         p50_ms: half of the answers took no longer.
         p99_ms: 99 % took no longer.
@@ -81,7 +81,7 @@ def main() -> int:
             child.serving(name, models, settings.serving, folder / "plain", folder / "log") as plain,
             child.serving(name, models, settings.serving, folder / "shadow", folder / "log", *more) as shadow,
         ):
-            asyncio.run(_until_tried(shadow.url))
+            asyncio.run(_until_loaded(shadow.url))
             for size in ROWS:
                 bodies = [
                     orjson.dumps(
@@ -94,13 +94,13 @@ def main() -> int:
                     print(f"{clients} clients, {size} rows per request", file=sys.stderr, flush=True)
                     levels += _alternately(name, (plain, shadow), bodies, size, clients, options)
         record = canary_record.read(folder / "shadow", int(newest.name) + 1)
-    document = {"levels": [dataclasses.asdict(each) for each in levels], "trial": dataclasses.asdict(record)}
+    document = {"levels": [dataclasses.asdict(each) for each in levels], "canary": dataclasses.asdict(record)}
     print(json.dumps(document, indent=2) if options.as_json else _table(levels, record))
     return int(bool(record.failed or record.does_not_load or any(each.failed for each in levels)))
 
 
-async def _until_tried(url: str) -> None:
-    """Waits until the version on trial is loaded."""
+async def _until_loaded(url: str) -> None:
+    """Waits until the canary is loaded."""
     import aiohttp
 
     async with asyncio.timeout(120), aiohttp.ClientSession() as session:
@@ -145,14 +145,14 @@ def _alternately(name, services, bodies, size, clients, options) -> list[Level]:
 
 
 def _table(levels, record) -> str:
-    lines = ["rows  clients  on trial  requests/s  p50 ms  p99 ms  CPU ms  failed"]
+    lines = ["rows  clients  shadow  requests/s  p50 ms  p99 ms  CPU ms  failed"]
     lines += [
-        f"{each.rows:4d}  {each.clients:7d}  {'shadow' if each.shadow else '-':8s}  {each.requests_per_second:10,.0f}"
+        f"{each.rows:4d}  {each.clients:7d}  {'shadow' if each.shadow else '-':6s}  {each.requests_per_second:10,.0f}"
         f"  {each.p50_ms:6.2f}  {each.p99_ms:6.2f}  {each.cpu_ms:6.2f}  {each.failed:6d}"
         for each in levels
     ]
-    tried = f"{record.answered:,} requests answered, {record.failed} failed, {record.dropped_rows:,} rows left out"
-    return "\n".join([*lines, f"The version on trial: {tried}."])
+    counts = f"{record.answered:,} requests answered, {record.failed} failed, {record.dropped_rows:,} rows left out"
+    return "\n".join([*lines, f"The canary: {counts}."])
 
 
 if __name__ == "__main__":

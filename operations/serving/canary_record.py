@@ -1,4 +1,4 @@
-"""What a service saw of a version on trial that its answers do not tell: failures, and requests that it left out.
+"""What a service saw of a canary that its answers do not tell: failures, and requests that it left out.
 
 Whoever judges the version is another process, perhaps on another machine; what they share is the folder of the payload
 log. Each service keeps a file of its own there, ``canary/VERSION/HOST-PID.json``, and replaces it whole.
@@ -46,7 +46,7 @@ def write(log: Path, version: int, record: CanaryRecord) -> None:
 
     Args:
         log: the folder of the payload log.
-        version: the number of the version on trial.
+        version: its number.
         record: everything that this process has seen of it.
 
     Raises:
@@ -63,7 +63,7 @@ def read(log: Path, version: int) -> CanaryRecord:
 
     Args:
         log: the folder of the payload log.
-        version: the number of the version on trial.
+        version: its number.
 
     Raises:
         CanaryRecordError: a record is there and cannot be read.

@@ -102,15 +102,15 @@ class Metrics:
         self.load_failures = Counter(
             name("version_load_failures"), "Versions that were refused. Alert on any increase.", registry=self.registry
         )
-        self.canary = Gauge(name("canary_version"), "The version on trial; 0 for none.", registry=self.registry)
+        self.canary = Gauge(name("canary_version"), "The canary; 0 for none.", registry=self.registry)
         self.canary_requests = Counter(
             name("canary_requests"),
-            "Requests that a version on trial answered, failed to answer, or was not given because too many waited.",
+            "Requests that a canary answered, failed to answer, or was not given because too many waited.",
             ["version", "outcome"],
             registry=self.registry,
         )
         self.canary_seconds = Histogram(
-            name("canary_request_seconds"), "Time until a version on trial answered.", ["version"],
+            name("canary_request_seconds"), "Time until a canary answered.", ["version"],
             buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
         self.contract_faults = Counter(

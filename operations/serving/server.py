@@ -96,11 +96,11 @@ def run(
         started: is called once, when requests are answered.
         stop_on_eof: whether to end when standard input does, which it does with the process at its other end.
         refused: is told the number of a version that does not load, and why; it must return at once.
-        canaries: the folder of versions on trial, if there are to be such.
+        canaries: the folder of canaries, if there are to be such.
         canary: the section ``canary``; None, or the mode ``off``, tries nothing.
 
     Raises:
-        ServingError: an address is taken, there is no version that can be served, or versions are to be tried without
+        ServingError: an address is taken, there is no version that can be served, or there are to be canaries without
             a payload log.
     """
     service = Service(name, folder, settings, payloads, refused, canaries, canary)

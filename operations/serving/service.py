@@ -32,8 +32,8 @@ from operations.inference.payload_log import CALLER, Outcome, Payload, PayloadLo
 from operations.inference.payload_table import parsed
 from operations.inference.tensorflow_import import tensorflow
 from operations.serving.batching import Batcher
+from operations.serving.canary_version import CanaryVersion
 from operations.serving.metrics import Metrics
-from operations.serving.trial import Trial
 from operations.serving.versions import Events, Versions, VersionStatus
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class Service:
             settings: the section ``serving``.
             payloads: the folder of the payload log; None keeps no log.
             refused: is told the number of a version that does not load, and why, in the thread of the event loop.
-            canaries: the folder of versions on trial, if there are to be such.
-            canary: the section ``canary``; None, or the mode ``off``, tries nothing.
+            canaries: the folder of canaries, if there are to be such.
+            canary: the section ``canary``; None, or the mode ``off``, loads none.
         """
         self.name = name
         self.settings = settings
@@ -106,14 +106,13 @@ class Service:
             Events(self._has_loaded, self._has_failed, self._has_unloaded),
         )
         self._random = random.Random()
-        self._trial: Trial | None = None
+        self._canary: CanaryVersion | None = None
         if canary is not None and canaries is not None and canary.mode != "off":
             if self._payload_folder is None:
                 raise ServingError(
-                    "A version on trial is judged by the payload log: with canary.mode, serving.payloads.enabled is "
-                    "needed, and a folder."
+                    "A canary is judged by the payload log: canary.mode needs serving.payloads.enabled and a folder."
                 )
-            self._trial = Trial(canaries, canary, settings, self._payload_folder, self.metrics)
+            self._canary = CanaryVersion(canaries, canary, settings, self._payload_folder, self.metrics)
 
     async def start(self) -> None:
         """Loads and warms up the newest version that can be served, then watches the folder.
@@ -135,8 +134,8 @@ class Service:
         if self._payload_folder is not None:
             await self._check_exclusions()
             self._payloads = PayloadLog(self._payload_folder, self.settings.payloads, self._has_logged)
-        if self._trial is not None:
-            await self._trial.start()
+        if self._canary is not None:
+            await self._canary.start()
 
     def refuse(self) -> None:
         """Makes `ready` false, for a load balancer to see; requests are still answered. The first step of an end."""
@@ -149,8 +148,8 @@ class Service:
             await self._batcher.stop()
         # The answers of the last batch are delivered to their requests before the log is closed.
         await asyncio.sleep(0)
-        if self._trial is not None:
-            await self._trial.stop()
+        if self._canary is not None:
+            await self._canary.stop()
         if self._payloads is not None:
             await asyncio.to_thread(self._payloads.close)
         await self._versions.stop()
@@ -213,7 +212,7 @@ class Service:
     ) -> Answer:
         """Lets a model answer, together with other requests that wait for it.
 
-        A version on trial may answer in its place, or be asked the same afterwards. Rows are checked by the contract of
+        A canary may answer in its place, or be asked the same afterwards. Rows are checked by the contract of
         the version that was asked, as the setting `validation` says.
 
         Args:
@@ -265,17 +264,17 @@ class Service:
             if self._payloads is not None:
                 self._payloads.offer(payload(model.version, _no_outputs(model, rows), refused=True))
             raise ContractError(faults, model.version)
-        trial = None if pinned or model.version != self.current else self._trial
+        canary = None if pinned or model.version != self.current else self._canary
         answering = model
         ask = functools.partial(self._batcher.run, model, signature, columns, rows)
-        if trial is not None and trial.takes(ids[0]):
-            answering, outputs = await trial.answer(model, signature, columns, rows, ask)
+        if canary is not None and canary.takes(ids[0]):
+            answering, outputs = await canary.answer(model, signature, columns, rows, ask)
         else:
             outputs = await ask()
         if self._payloads is not None:
             answered = payload(answering.version, outputs)
-            if self._payloads.offer(answered) and trial is not None:
-                trial.shadow(answered, answering, signature, self._has_shadow)
+            if self._payloads.offer(answered) and canary is not None:
+                canary.shadow(answered, answering, signature, self._has_shadow)
         return Answer(answering.version, outputs, ids, faults)
 
     def _faults(self, model: LoadedModel, columns: Columns, signature: str) -> Faults | None:

@@ -80,7 +80,7 @@ class Versions:
         settle_seconds: float,
         threads: int | None,
         events: Events | None = None,
-        on_trial: bool = False,
+        canary: bool = False,
     ) -> None:
         """Makes it; nothing is loaded before `start`.
 
@@ -91,7 +91,7 @@ class Versions:
             settle_seconds: how long a version may lack its saved_model.pb, unchanged, before it counts as failed.
             threads: see `model.load`.
             events: who is told.
-            on_trial: whether the folder holds versions on trial: there may be none, then nothing is kept; and only the
+            canary: whether the folder holds canaries: there may be none, then nothing is kept; and only the
                 newest counts, even if it does not load.
         """
         self._folder = folder
@@ -100,7 +100,7 @@ class Versions:
         self._settle = settle_seconds
         self._threads = threads
         self._events = events or Events()
-        self._on_trial = on_trial
+        self._canary = canary
         self._loader = ThreadPoolExecutor(1, "loader")
         self._loaded: dict[int, _Loaded] = {}
         self._status: dict[int, VersionStatus] = {}
@@ -232,7 +232,7 @@ class Versions:
             if number in self._loaded or await self._try(number):
                 wanted.append(number)
         for number in sorted(set(self._loaded) - set(wanted)):
-            if self._on_trial or any(each in self._loaded for each in wanted) or number != self.current:
+            if self._canary or any(each in self._loaded for each in wanted) or number != self.current:
                 await self._unload(number)
         for number in set(self._status) - set(present) - set(self._loaded):
             del self._status[number]
@@ -241,7 +241,7 @@ class Versions:
 
     async def _present(self) -> list[int]:
         """The versions that may be loaded, newest first."""
-        if not self._on_trial:
+        if not self._canary:
             return await self._in_thread(_numbers, self._folder)
         with contextlib.suppress(FileNotFoundError):
             return (await self._in_thread(_numbers, self._folder))[:1]
@@ -273,7 +273,7 @@ class Versions:
         self._status[number] = VersionStatus(number, "AVAILABLE")
         self._refused.pop(number, None)
         seconds = time.monotonic() - started
-        _log.info("Version %d is %s; loading took %.2f s.", number, "tried" if self._on_trial else "served", seconds)
+        _log.info("Version %d is %s; loading took %.2f s.", number, "a canary" if self._canary else "served", seconds)
         self._events.loaded(model, seconds)
         if self._first is not None and not self._first.done():
             self._first.set_result(None)

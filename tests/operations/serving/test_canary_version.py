@@ -1,4 +1,4 @@
-"""A version on trial: asked, watched and recorded, and never in the way of a request."""
+"""A canary: asked, watched and recorded, and never in the way of a request."""
 
 import asyncio
 import contextlib
@@ -13,16 +13,16 @@ import pytest
 from operations.inference import columns
 from operations.inference.errors import ServingError, UnprocessableError
 from operations.inference.model import EXAMPLES
-from operations.serving import canary_record, trial
+from operations.serving import canary_record, canary_version
+from operations.serving.canary_version import falls_to
 from operations.serving.service import Answer, Service
-from operations.serving.trial import falls_to
 from pipeline.settings import Canary, Payloads, Serving
 from tests.operations.serving import half_plus_three, small_model
 from tests.operations.serving.small_model import push
 from tests.operations.serving.test_service import ROW, columns_of_examples, metric, until
 
 pytestmark = pytest.mark.component
-SERVED, ON_TRIAL = 3, 50
+SERVED, CANARY = 3, 50
 GREEN = {**ROW, "colour": "green"}
 
 
@@ -36,10 +36,10 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 async def trying(
     folder: Path, served: Path, canary: Path | None, mode: Literal["shadow", "split"], **settings
 ) -> AsyncIterator[Service]:
-    """A service whose version 3 has a model, and perhaps version 50 on trial, which is loaded when this begins."""
+    """A service whose version 3 has a model, and perhaps version 50 as a canary, which is loaded when this begins."""
     push(served, folder / "models", SERVED)
     if canary is not None:
-        push(canary, folder / "models-canary", ON_TRIAL)
+        push(canary, folder / "models-canary", CANARY)
     service = Service(
         "small",
         folder / "models",
@@ -51,7 +51,7 @@ async def trying(
     await service.start()
     try:
         if canary is not None:
-            await until(lambda: metric(service, "canary_version") == ON_TRIAL)
+            await until(lambda: metric(service, "canary_version") == CANARY)
         yield service
     finally:
         await service.stop()
@@ -71,7 +71,7 @@ def outcomes(service: Service) -> dict[str, float]:
     found = {}
     for outcome in ("answered", "failed", "dropped"):
         with contextlib.suppress(AssertionError):
-            found[outcome] = metric(service, "canary_requests_total", version=str(ON_TRIAL), outcome=outcome)
+            found[outcome] = metric(service, "canary_requests_total", version=str(CANARY), outcome=outcome)
     return found
 
 
@@ -94,7 +94,7 @@ def test_a_shadow_answers_the_same_requests_and_only_the_log_sees_it(models, tmp
     assert len(shadows) == 22
     for name, shadow in shadows.items():
         own = seen[name]
-        assert (own["model_version"], shadow["model_version"]) == (SERVED, ON_TRIAL)
+        assert (own["model_version"], shadow["model_version"]) == (SERVED, CANARY)
         assert shadow["time"] == own["time"]
         # What was asked is not written twice.
         assert {shadow[each] for each in small_model.COLUMNS} == {None}
@@ -102,28 +102,28 @@ def test_a_shadow_answers_the_same_requests_and_only_the_log_sees_it(models, tmp
         assert own["probability"] == pytest.approx(small_model.probability(0.0, own), rel=1e-5)
         assert own["seconds"] > 0
         assert shadow["seconds"] is None
-    assert canary_record.read(tmp_path / "payloads", ON_TRIAL).answered == 21
+    assert canary_record.read(tmp_path / "payloads", CANARY).answered == 21
 
 
-def test_a_split_gives_a_share_of_the_ids_to_the_version_on_trial_and_always_the_same(models, tmp_path) -> None:
+def test_a_split_gives_a_share_of_the_ids_to_the_canary_and_always_the_same(models, tmp_path) -> None:
     async def scenario() -> None:
         async with trying(tmp_path, models[0.0], models[1.0], "split", share=0.2) as service:
             names = [f"client-{number}" for number in range(1000)]
             first = [(await ask(service, name)).version for name in names]
             again = [(await ask(service, name)).version for name in names]
             assert first == again
-            assert 150 < first.count(ON_TRIAL) < 250
+            assert 150 < first.count(CANARY) < 250
             assert {(await ask(service, name, version=SERVED)).version for name in names[:50]} == {SERVED}
 
     asyncio.run(scenario())
     for row in logged(tmp_path):
-        bias = 1.0 if row["model_version"] == ON_TRIAL else 0.0
+        bias = 1.0 if row["model_version"] == CANARY else 0.0
         assert row["probability"] == pytest.approx(small_model.probability(bias, ROW), rel=1e-5)
         assert not row["shadow"]
 
 
 @pytest.mark.parametrize("mode", ["shadow", "split"])
-def test_what_a_version_on_trial_refuses_fails_no_request_and_is_counted(mode, models, troubled, tmp_path) -> None:
+def test_what_a_canary_refuses_fails_no_request_and_is_counted(mode, models, troubled, tmp_path) -> None:
     async def scenario() -> None:
         async with trying(tmp_path, models[0.0], troubled["green"], mode, share=0.99) as service:
             for number in range(10):
@@ -131,25 +131,25 @@ def test_what_a_version_on_trial_refuses_fails_no_request_and_is_counted(mode, m
             await until(lambda: outcomes(service).get("failed", 0) >= (10 if mode == "shadow" else 3))
 
     asyncio.run(scenario())
-    record = canary_record.read(tmp_path / "payloads", ON_TRIAL)
+    record = canary_record.read(tmp_path / "payloads", CANARY)
     # In a split, clients are spared what has failed three times in a row.
     assert record.failed == (10 if mode == "shadow" else 3)
     assert "not green" in record.failure
     assert [each["model_version"] for each in logged(tmp_path)] == [SERVED] * 10
 
 
-def test_clients_of_a_split_are_spared_for_a_while_only_or_its_trial_would_never_end(
+def test_clients_of_a_split_are_spared_for_a_while_only_or_it_would_never_be_judged(
     models, troubled, tmp_path, monkeypatch
 ) -> None:
     async def scenario() -> None:
         async with trying(tmp_path, models[0.0], troubled["green"], "split", share=0.99) as service:
             for number in range(5):
                 assert (await ask(service, f"r{number}", GREEN)).version == SERVED
-            assert (await ask(service, "r0")).version == ON_TRIAL
+            assert (await ask(service, "r0")).version == CANARY
 
-    monkeypatch.setattr(trial, "_SPARED_SECONDS", 0.0)  # the while is over at once
+    monkeypatch.setattr(canary_version, "_SPARED_SECONDS", 0.0)  # the while is over at once
     asyncio.run(scenario())
-    assert canary_record.read(tmp_path / "payloads", ON_TRIAL).failed == 5
+    assert canary_record.read(tmp_path / "payloads", CANARY).failed == 5
 
 
 def test_a_request_that_no_version_can_answer_is_not_held_against_one(troubled, tmp_path) -> None:
@@ -160,11 +160,11 @@ def test_a_request_that_no_version_can_answer_is_not_held_against_one(troubled, 
                     await ask(service, f"r{number}", GREEN)
 
     asyncio.run(scenario())
-    assert canary_record.read(tmp_path / "payloads", ON_TRIAL).failed == 0
+    assert canary_record.read(tmp_path / "payloads", CANARY).failed == 0
 
 
 @pytest.mark.parametrize("mode", ["shadow", "split"])
-def test_a_version_on_trial_that_is_slow_holds_nobody_up(mode, models, troubled, tmp_path) -> None:
+def test_a_canary_that_is_slow_holds_nobody_up(mode, models, troubled, tmp_path) -> None:
     async def scenario() -> None:
         changes = {"share": 0.99, "answer_seconds": 0.05, "queue_rows": 2}
         async with trying(tmp_path, models[0.0], troubled["slow"], mode, **changes) as service:
@@ -174,21 +174,21 @@ def test_a_version_on_trial_that_is_slow_holds_nobody_up(mode, models, troubled,
             assert outcomes(service)["dropped"] >= 1
 
     asyncio.run(scenario())
-    record = canary_record.read(tmp_path / "payloads", ON_TRIAL)
+    record = canary_record.read(tmp_path / "payloads", CANARY)
     assert (record.answered, record.failed + record.dropped_rows) == (0, 6)
     assert "within 0.05 s" in record.failure
 
 
-def test_a_version_on_trial_that_does_not_load_or_fit_is_recorded_and_nobody_else_notices(models, tmp_path) -> None:
+def test_a_canary_that_does_not_load_or_fit_is_recorded_and_nobody_else_notices(models, tmp_path) -> None:
     async def scenario(folder: Path, canary: Path) -> str:
         async with trying(folder, models[0.0], None, "shadow") as service:
-            push(canary, folder / "models-canary", ON_TRIAL)
+            push(canary, folder / "models-canary", CANARY)
             log = folder / "payloads"
             async with asyncio.timeout(60):
-                while not canary_record.read(log, ON_TRIAL).does_not_load:
+                while not canary_record.read(log, CANARY).does_not_load:
                     assert (await ask(service, "r")).version == SERVED
                     await asyncio.sleep(0.05)
-        return canary_record.read(log, ON_TRIAL).does_not_load
+        return canary_record.read(log, CANARY).does_not_load
 
     bad = shutil.copytree(models[1.0], tmp_path / "bad")
     small_model.cut_short(bad)
@@ -198,7 +198,7 @@ def test_a_version_on_trial_that_does_not_load_or_fit_is_recorded_and_nobody_els
 
 
 @pytest.mark.parametrize("mode", ["shadow", "split"])
-def test_a_promotion_while_requests_come_drops_none_and_ends_the_trial(mode, models, tmp_path) -> None:
+def test_a_promotion_while_requests_come_drops_none_and_ends_the_canary(mode, models, tmp_path) -> None:
     async def scenario() -> None:
         async with trying(tmp_path, models[0.0], models[1.0], mode, share=0.5) as service:
             seen: list[int] = []
@@ -217,7 +217,7 @@ def test_a_promotion_while_requests_come_drops_none_and_ends_the_trial(mode, mod
             clients = [asyncio.ensure_future(client(which)) for which in range(4)]
             await until(lambda: len(seen) > 50)
             push(models[1.0], tmp_path / "models", 60)
-            shutil.rmtree(tmp_path / "models-canary" / str(ON_TRIAL))
+            shutil.rmtree(tmp_path / "models-canary" / str(CANARY))
             await until(lambda: seen[-1:] == [60] and metric(service, "canary_version") == 0)
             count = len(seen)
             await until(lambda: len(seen) > count + 50)
@@ -229,7 +229,7 @@ def test_a_promotion_while_requests_come_drops_none_and_ends_the_trial(mode, mod
     asyncio.run(scenario())
 
 
-def test_only_the_newest_version_is_tried(models, tmp_path) -> None:
+def test_only_the_newest_canary_is_loaded(models, tmp_path) -> None:
     async def scenario() -> None:
         push(models[-1.0], tmp_path / "models-canary", 40)
         async with trying(tmp_path, models[0.0], models[1.0], "shadow") as service:
@@ -244,14 +244,14 @@ def test_only_the_newest_version_is_tried(models, tmp_path) -> None:
     asyncio.run(scenario())
 
 
-def test_without_a_payload_log_nothing_can_be_tried(tmp_path) -> None:
+def test_without_a_payload_log_there_is_no_canary(tmp_path) -> None:
     with pytest.raises(ServingError, match=r"serving\.payloads\.enabled"):
         Service("small", tmp_path, Serving(), None, canaries=tmp_path, canary=Canary(mode="shadow"))
 
 
 def test_which_ids_fall_to_a_version_is_the_same_on_every_server_and_cast_anew_for_the_next() -> None:
     names = [f"client-{number}" for number in range(10_000)]
-    taken = {share: {each for each in names if falls_to(each, ON_TRIAL, share)} for share in (0.0, 0.1, 0.5, 1.0)}
+    taken = {share: {each for each in names if falls_to(each, CANARY, share)} for share in (0.0, 0.1, 0.5, 1.0)}
     assert [len(each) for each in taken.values()] == [
         0,
         pytest.approx(1000, abs=100),
@@ -261,5 +261,5 @@ def test_which_ids_fall_to_a_version_is_the_same_on_every_server_and_cast_anew_f
     assert taken[0.1] < taken[0.5]
     # The hash itself, which no start of a process may change.
     assert sorted(taken[0.1])[:3] == ["client-1001", "client-101", "client-1022"]
-    again = {each for each in names if falls_to(each, ON_TRIAL + 1, 0.5)}
+    again = {each for each in names if falls_to(each, CANARY + 1, 0.5)}
     assert len(again & taken[0.5]) == pytest.approx(2500, abs=200)
