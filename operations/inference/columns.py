@@ -85,10 +85,17 @@ class Inputs:
         object.__setattr__(self, "names", tuple(self.columns))
 
     @cached_property
+    def types(self) -> dict[str, str]:
+        """The type of each column, such as ``int64``, ``float32`` or ``string``."""
+        return {name: column.dtype for name, column in self.columns.items()}
+
+    @cached_property
     def by_type(self) -> dict[str, tuple[str, ...]]:
         """The names of the columns of each type."""
-        types = dict.fromkeys(column.dtype for column in self.columns.values())
-        return {dtype: tuple(name for name in self.names if self.columns[name].dtype == dtype) for dtype in types}
+        return {
+            dtype: tuple(name for name in self.names if self.types[name] == dtype)
+            for dtype in dict.fromkeys(self.types.values())
+        }
 
     @cached_property
     def of_row(self) -> Any:

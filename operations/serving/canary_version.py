@@ -22,7 +22,7 @@ import numpy as np
 from operations.inference.columns import Columns
 from operations.inference.errors import NotReadyError
 from operations.inference.model import RAW, LoadedModel, one_line
-from operations.inference.payload_log import Payload
+from operations.inference.payload_table import Payload
 from operations.serving import canary_record
 from operations.serving.batching import Batcher
 from operations.serving.canary_record import CanaryRecord

@@ -28,8 +28,8 @@ from operations.inference.columns import MISSING, Columns, row_count
 from operations.inference.contract import ContractError, Faults
 from operations.inference.errors import NotReadyError, ServingError, TooLargeError, UnprocessableError
 from operations.inference.model import RAW, LoadedModel
-from operations.inference.payload_log import CALLER, Outcome, Payload, PayloadLog
-from operations.inference.payload_table import parsed
+from operations.inference.payload_log import Outcome, PayloadLog
+from operations.inference.payload_table import CALLER, Payload, parsed
 from operations.inference.tensorflow_import import tensorflow
 from operations.serving.batching import Batcher
 from operations.serving.canary_version import CanaryVersion

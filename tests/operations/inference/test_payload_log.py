@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from operations.inference import columns, payload_log
+from operations.inference import columns, payload_log, payload_table
 from operations.inference.columns import Column, Inputs
-from operations.inference.payload_log import Payload, PayloadLog
+from operations.inference.payload_log import PayloadLog
+from operations.inference.payload_table import Payload
 from pipeline.settings import Payloads
 
 pytestmark = pytest.mark.unit
@@ -88,7 +89,7 @@ def test_every_row_is_written_with_its_missing_values_as_null(tmp_path: Path) ->
         },
     ]
     outputs = {"probability": Column("probability", "float32", (None, 1))}
-    assert table.schema.equals(payload_log.schema(INPUTS.columns, outputs))
+    assert table.schema.equals(payload_table.schema(INPUTS.columns, outputs))
     assert counts == {"written": 2}
     assert not list(tmp_path.rglob("*.part"))
 
@@ -174,7 +175,7 @@ def test_shadows_and_latencies_are_rows_of_their_own(tmp_path: Path) -> None:
 def test_rows_of_another_time_are_written_once_however_often(tmp_path: Path) -> None:
     month = dataclasses.replace(payload(), times=np.array([NOON + 86_400, NOON]))
     for _ in range(2):
-        written = payload_log.write(tmp_path, payload_log.as_table(month), "replay-2026-05")
+        written = payload_log.write(tmp_path, payload_table.as_table(month), "replay-2026-05")
     assert files(tmp_path) == [written]
     assert written == tmp_path / "2026-05-01" / "replay-2026-05.parquet"
     assert pq.read_table(written)["time"].to_pylist()[1].timestamp() == NOON
