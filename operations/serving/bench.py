@@ -26,8 +26,7 @@ import orjson
 from errors import FlightdeckError
 from operations.inference import contract
 from operations.serving import child
-from operations.serving.load import Answered, Load, drive
-from operations.serving.load import joined as joined_loads
+from operations.serving.load import Answered, Load, drive, joined
 
 if TYPE_CHECKING:
     from pipeline.settings import Serving, Settings, Validation
@@ -132,7 +131,7 @@ class Bench:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class CapacityPlan:
     """How many services a load needs.
 
     Attributes:
@@ -174,7 +173,7 @@ def real_rows(settings: Settings, wanted: int) -> list[dict[str, Any]]:
     from data import spans
 
     folder = Path(settings.spans)
-    numbers = [int(each.name[5:]) for each in folder.glob("span-*") if each.name[5:].isdigit()]
+    numbers = [int(span.name[5:]) for span in folder.glob("span-*") if span.name[5:].isdigit()]
     if not numbers:
         raise BenchError(
             f"There are no spans in {folder} to take rows from; prepare them with: flightdeck data prepare"
@@ -220,24 +219,25 @@ def measure(
         note("Starting the service")
         with contextlib.ExitStack() as running:
 
-            def serving(validation: Validation, place: Path) -> child.Child:
+            def serving(validation: Validation, log: str) -> child.Child:
                 chosen = settings.serving.model_copy(update={"validation": validation})
-                log = place / "payloads" if chosen.payloads.enabled else None
-                return running.enter_context(child.serving(name, models, chosen, log, place / "log"))
+                place = Path(temporary, log)
+                place.mkdir()
+                payloads = place / "payloads" if chosen.payloads.enabled else None
+                return running.enter_context(child.serving(name, models, chosen, payloads, place / "log"))
 
-            checks = settings.serving.validation
-            service = serving(checks, _folder(temporary, "service"))
-            checked = checks != "off" and (models / str(service.version) / contract.FILE).is_file()
-            unchecked = serving("off", _folder(temporary, "unchecked")) if checked else None
+            service = serving(settings.serving.validation, "service")
+            folder = models / str(service.version)
+            checked = settings.serving.validation != "off" and (folder / contract.FILE).is_file()
+            unchecked = serving("off", "unchecked") if checked else None
             inputs = asyncio.run(_inputs(f"{service.url}/v1/models/{name}/metadata"))
             asked = _batches(rows, inputs, batches)
-            folder = models / str(service.version)
             note("Calling the bare signature")
             before = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
             measured: list[tuple[int, Load, float, Load | None]] = []
             path = f"/v1/models/{name}/versions/{service.version}:predict"
             for size, groups in asked.items():
-                bodies = [orjson.dumps({"instances": each}, option=orjson.OPT_SERIALIZE_NUMPY) for each in groups]
+                bodies = [orjson.dumps({"instances": group}, option=orjson.OPT_SERIALIZE_NUMPY) for group in groups]
                 for count in clients:
                     note(f"{count} clients, {size} rows per request")
                     measured.append((size, *_in_turns(service, unchecked, path, bodies, count, seconds, size)))
@@ -245,7 +245,7 @@ def measure(
             note("Calling the bare signature again")
             after = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
     bare = tuple(_combined(size, before[size], after[size]) for size in asked)
-    rates = {each.rows: each.calls_per_second for each in bare}
+    rates = {signature.rows: signature.calls_per_second for signature in bare}
     levels = tuple(_level(size, load, cpu, rates[size], other) for size, load, cpu, other in measured)
     return Bench(service.version, os.cpu_count() or 1, memory, bare, levels)
 
@@ -258,7 +258,7 @@ def plan(
     price_per_core_hour: float | None = None,
     p99_ms: float | None = None,
     at_least: int = 1,
-) -> list[Plan]:
+) -> list[CapacityPlan]:
     """Returns, per batch size that was measured, what a load needs.
 
     One service is counted with the level at which it answered most requests, among those without an error and, if that
@@ -303,7 +303,7 @@ def plan(
         if price_per_core_hour is not None:
             cost = nodes * cores_per_node * price_per_core_hour * HOURS_PER_MONTH
         plans.append(
-            Plan(
+            CapacityPlan(
                 rows, load, wanted, per_replica, best.clients, best.p99_ms, min(best.cores, cores_per_node), replicas,
                 per_node, nodes, cost,
             )
@@ -357,12 +357,6 @@ async def _inputs(url: str) -> list[str]:
     return list(document["metadata"]["signature_def"]["signature_def"]["predict_raw"]["inputs"])
 
 
-def _folder(parent: str, name: str) -> Path:
-    folder = Path(parent) / name
-    folder.mkdir()
-    return folder
-
-
 def _in_turns(
     service: child.Child,
     unchecked: child.Child | None,
@@ -372,54 +366,34 @@ def _in_turns(
     seconds: float,
     size: int,
 ) -> tuple[Load, float, Load | None]:
-    """The load and the processor seconds of one service, and the load of another one that was asked in turn with it."""
-    if unchecked is None:
-        return *_ask(service, service.url + path, bodies, clients, seconds, size), None
-    loads: dict[child.Child, list[tuple[Load, float]]] = {service: [], unchecked: []}
+    """The load and the CPU seconds of one service, and the load of another one that was asked in turn with it."""
+    services = [service] if unchecked is None else [service, unchecked]
+    loads: dict[child.Child, list[Load]] = {asked: [] for asked in services}
     # Each is first in half of the rounds: what the other one has left to do, such as its log, slows the second.
-    rounds = max(1, round(seconds / (2 * _TURN_SECONDS)))
-    for order in [(service, unchecked), (unchecked, service)] * rounds:
-        for each in order:
-            turn = seconds / (2 * rounds)
-            loads[each].append(_ask(each, each.url + path, bodies, clients, turn, size, warm_up=not loads[each]))
-    joined = {each: joined_loads([load for load, _ in found]) for each, found in loads.items()}
-    return joined[service], sum(cpu for _, cpu in loads[service]), joined[unchecked]
+    rounds = 1 if unchecked is None else 2 * max(1, round(seconds / (2 * _TURN_SECONDS)))
+    cpu = 0.0
+    for number in range(rounds):
+        for asked in services if number % 2 == 0 else reversed(services):
+            if not loads[asked]:
+                _ask(asked.url + path, bodies, clients, min(_WARM_UP_SECONDS, seconds), size)
+            started = asked.cpu_seconds()
+            loads[asked].append(_ask(asked.url + path, bodies, clients, seconds / rounds, size))
+            cpu += asked.cpu_seconds() - started if asked is service else 0.0
+    return joined(loads[service]), cpu, None if unchecked is None else joined(loads[unchecked])
 
 
-def _ask(
-    service: child.Child,
-    url: str,
-    bodies: Sequence[bytes],
-    clients: int,
-    seconds: float,
-    size: int,
-    warm_up: bool = True,
-) -> tuple[Load, float]:
-    """The load, and the processor seconds of the service while it lasted."""
-
+def _ask(url: str, bodies: Sequence[bytes], clients: int, seconds: float, size: int) -> Load:
     def check(answer: Answered) -> str | None:
         predictions = orjson.loads(answer.content).get("predictions", ())
         return None if len(predictions) == size else f"{len(predictions)} predictions for {size} rows"
 
-    async def both() -> tuple[Load, float]:
-        if warm_up:
-            await drive(url, bodies, clients, min(_WARM_UP_SECONDS, seconds), check)
-        started = service.cpu_seconds()
-        load = await drive(url, bodies, clients, seconds, check)
-        return load, service.cpu_seconds() - started
-
-    return asyncio.run(both())
+    return asyncio.run(drive(url, bodies, clients, seconds, check))
 
 
 def _bare(
     folder: Path, settings: Serving, asked: Mapping[int, list[list]], seconds: float
 ) -> dict[int, dict[str, np.ndarray]]:
-    task = {
-        "model": str(folder),
-        "threads": settings.threads,
-        "seconds": seconds,
-        "batches": list(asked.values()),
-    }
+    task = {"model": str(folder), "threads": settings.threads, "seconds": seconds, "batches": list(asked.values())}
     done = subprocess.run(
         [sys.executable, "-m", "operations.serving.bare"],
         input=orjson.dumps(task, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n",
@@ -435,19 +409,10 @@ def _bare(
 
 
 def _combined(size: int, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> Bare:
-    def rate(milliseconds: np.ndarray) -> float:
-        return 1000 / float(milliseconds.mean())
-
-    rates = rate(before["signature"]), rate(after["signature"])
-    both = np.concatenate([before["signature"], after["signature"]])
-    return Bare(
-        size,
-        sum(rates) / 2,
-        *rates,
-        (rate(before["session"]) + rate(after["session"])) / 2,
-        float(np.percentile(both, 50)),
-        float(np.percentile(both, 99)),
-    )
+    first, last = (1000 / float(times["signature"].mean()) for times in (before, after))
+    session = sum(1000 / float(times["session"].mean()) for times in (before, after)) / 2
+    p50, p99 = np.percentile(np.concatenate([before["signature"], after["signature"]]), [50, 99]).tolist()
+    return Bare(size, (first + last) / 2, first, last, session, p50, p99)
 
 
 def _level(size: int, load: Load, cpu: float, bare: float, unchecked: Load | None) -> Level:
