@@ -185,6 +185,13 @@ def from_arrays(arrays: Mapping[str, np.ndarray], inputs: Inputs) -> Columns:
     }
 
 
+def objects(values: Sequence[Any]) -> np.ndarray:
+    """Returns texts or bytes as an array of objects [rows]."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
 def row_count(columns: Mapping[str, np.ndarray]) -> int:
     """Returns the number of rows of arrays that belong together."""
     return len(next(iter(columns.values()))) if columns else 0
@@ -279,9 +286,7 @@ def _array(column: Column, values: Sequence[Any]) -> np.ndarray:
 def _text(column: Column, values: Sequence[Any], types: set[type]) -> np.ndarray:
     if not types <= {str}:
         raise _wrong(column, *_first_not(values, str))
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
+    return objects(values)
 
 
 def _whole(column: Column, values: Sequence[Any], types: set[type]) -> np.ndarray:

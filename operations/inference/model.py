@@ -20,7 +20,7 @@ import numpy as np
 
 from operations.inference import contract as contracts
 from operations.inference import example_row
-from operations.inference.columns import MISSING, Column, Columns, Inputs
+from operations.inference.columns import MISSING, Column, Columns, Inputs, objects
 from operations.inference.contract import Contract
 from operations.inference.errors import LoadError, NotReadyError, UnknownModelError, UnprocessableError
 from operations.inference.tensorflow_import import devices, tensorflow
@@ -131,9 +131,7 @@ class LoadedModel:
             UnprocessableError: one cannot be parsed, or lacks a required column.
         """
         (name,) = self.signature(EXAMPLES).inputs.names
-        examples = np.empty(len(serialized), object)
-        examples[:] = serialized
-        return self.predict({name: examples}, EXAMPLES)
+        return self.predict({name: objects(serialized)}, EXAMPLES)
 
     def warm_up(self) -> None:
         """Asks every signature once per usual size: the first call of each optimises the graph, and takes long.
@@ -148,12 +146,9 @@ class LoadedModel:
                 if values.shape[:1] != (rows,):
                     raise LoadError(f"The output `{name}` has the shape {list(values.shape)} for {rows} rows.")
             if EXAMPLES in self.signatures:
-                (name,) = self.signatures[EXAMPLES].inputs.names
-                examples = np.empty(rows, object)
-                examples[:] = [_example(self.inputs.columns)] * rows
                 # An example made of the raw columns may not be what the signature wants. That is no fault.
                 with contextlib.suppress(UnprocessableError):
-                    self.predict({name: examples}, EXAMPLES)
+                    self.predict_examples([_example(self.inputs.columns)] * rows)
 
     def close(self) -> None:
         """Waits for predictions that run, and gives the memory back. The model cannot be asked any more."""
@@ -220,8 +215,7 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
         if RAW not in signatures:
             known = sorted(name for name in meta_graph.signature_def if not name.startswith("__"))
             raise LoadError(f"{folder} has no signature {RAW}; it has {', '.join(known) or 'none'}.")
-        types = {name: column.dtype for name, column in signatures[RAW].inputs.columns.items()}
-        contract = contracts.read(folder, types)
+        contract = contracts.read(folder, signatures[RAW].inputs.types)
     except LoadError:
         session.close()
         raise

@@ -17,9 +17,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from operations.inference.columns import Columns
+from operations.inference.columns import Columns, objects
 from operations.inference.errors import NotReadyError
 from operations.inference.model import RAW, LoadedModel, one_line
 from operations.inference.payload_table import Payload
@@ -46,13 +44,13 @@ class CanaryVersion:
     """Asks the newest version of the folder of canaries. All methods are for the thread of one event loop."""
 
     def __init__(self, folder: Path, settings: Canary, serving: Serving, log: Path, metrics: Metrics) -> None:
-        """Makes it; nothing is loaded before `start`.
+        """Loads nothing before `start`.
 
         Args:
             folder: of the canaries; it need not be there.
-            settings: the section ``canary``; its mode is not ``off``.
-            serving: the section ``serving``.
-            log: the folder of the payload log, where its record goes, too.
+            settings: whose mode is not ``off``.
+            serving: the limits of the service.
+            log: the folder of the payload log, where the record of the canary goes, too.
             metrics: of the service.
         """
         self._settings = settings
@@ -105,14 +103,7 @@ class CanaryVersion:
         return self._versions.current
 
     def shadow(self, payload: Payload, served: LoadedModel, signature: str, log: Callable[[Payload], object]) -> None:
-        """Has a request that was answered answered again; returns at once.
-
-        Args:
-            payload: the request and its answer.
-            served: the version that gave it.
-            signature: which was asked.
-            log: takes the request with the answer of the canary.
-        """
+        """In shadow mode, asks the canary what a version has answered, and returns at once; `log` takes its answer."""
         if self._settings.mode != "shadow" or self.version is None:
             return
         task = asyncio.create_task(self._shadow(payload, served, signature, log))
@@ -136,20 +127,13 @@ class CanaryVersion:
         rows: int,
         otherwise: Callable[[], Awaitable[Columns]],
     ) -> tuple[LoadedModel, Columns]:
-        """Has a request answered by the canary.
-
-        Args:
-            served: the version whose inputs the columns are.
-            signature: which to ask.
-            columns: the arrays.
-            rows: how many.
-            otherwise: asks the served version, if the canary does not.
+        """Lets the canary answer a request, or the served version by `otherwise` if the canary does not.
 
         Returns:
             The version that answered, and its outputs.
 
         Raises:
-            RequestError: what `otherwise` raises: a request that no version can answer is not held against one.
+            RequestError: of `otherwise`; a request that no version can answer is not counted against the canary.
         """
         version, reason = None, ""
         try:
@@ -191,9 +175,7 @@ class CanaryVersion:
     ) -> None:
         columns = payload.columns
         if columns is None:
-            examples = np.empty(payload.rows, object)
-            examples[:] = payload.examples
-            columns = {"": examples}
+            columns = {"": objects(payload.examples or ())}
         try:
             with self._versions.using() as model:
                 try:
@@ -206,18 +188,8 @@ class CanaryVersion:
                     return
                 self._record(model.version).answered += 1
                 # Without what was asked, which is in the row of the same id already; and how long it took says nothing.
-                log(
-                    dataclasses.replace(
-                        payload,
-                        version=model.version,
-                        inputs={},
-                        columns={},
-                        examples=None,
-                        outputs=outputs,
-                        shadow=True,
-                        seconds=None,
-                    )
-                )
+                answer = dataclasses.replace(payload, version=model.version, outputs=outputs, shadow=True, seconds=None)
+                log(dataclasses.replace(answer, inputs={}, columns={}, examples=None))
         except NotReadyError:
             return  # It has just been removed.
         except Exception:
@@ -245,12 +217,12 @@ class CanaryVersion:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(limit):
-                found = await self._batcher.run(model, signature, columns, rows)
+                outputs = await self._batcher.run(model, signature, columns, rows)
         except TimeoutError:
             raise ValueError(f"It did not answer within {limit:g} s.") from None
         self._metrics.canary_requests.labels(model.version, "answered").inc()
         self._metrics.canary_seconds.labels(model.version).observe(time.perf_counter() - started)
-        return found
+        return outputs
 
     def _why_unfit(self, model: LoadedModel, served: LoadedModel) -> str:
         """Why a version cannot answer the requests that another one is asked; empty if it can."""
@@ -313,8 +285,7 @@ def falls_to(prediction_id: str, version: int, share: float) -> bool:
 
 
 def _compared(model: LoadedModel, served: LoadedModel) -> str:
-    types = {name: column.dtype for name, column in served.inputs.columns.items()}
-    others = [name for name, column in model.inputs.columns.items() if types.get(name) != column.dtype]
+    others = [name for name, dtype in model.inputs.types.items() if served.inputs.types.get(name) != dtype]
     if others:
         return f"It takes {', '.join(others)}, which requests do not have, because version {served.version} does not."
     missing = [name for name in served.outputs if name not in model.outputs]

@@ -58,10 +58,10 @@ def serving(
     Args:
         name: of the model.
         models: the folder of its versions.
-        settings: the section ``serving``; host and ports are not used.
+        settings: host and ports are not used.
         payloads: the folder of the payload log; None keeps none.
-        log: what the service logs is appended to this file; None forgets it.
-        more: further arguments of ``python -m operations.serving``.
+        log: the file that the service's log is appended to; None forgets it.
+        more: arguments of ``python -m operations.serving``.
 
     Raises:
         ServingError: it did not start, or did not end well.

@@ -14,13 +14,13 @@ import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from operations.inference.columns import row_count
+from operations.inference.columns import objects, row_count
 from operations.inference.contract import Faults
 from operations.inference.errors import BadRequestError, RequestError, ServingError, UnknownModelError
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
 from operations.serving.grpc_messages import METHODS, SERVICE, message
-from operations.serving.service import Service
+from operations.serving.service import Service, caller_of
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -49,19 +49,12 @@ _ROUTES = {
     "ModelInfer": "infer",
 }
 
-CALLER = "x-caller"
-_LONGEST_CALLER = 200
 _LONGEST_TRAILER = 6000
 _log = logging.getLogger(__name__)
 
 
 def server(service: Service, host: str, port: int) -> tuple[grpc.aio.Server, int]:
-    """A server that is bound to an address and not started yet, and its port.
-
-    Args:
-        service: what answers.
-        host: the address.
-        port: 0 takes a free one.
+    """A server that is bound to an address and not started yet, and its port; 0 takes a free one.
 
     Raises:
         ServingError: the address is taken, or not this machine's.
@@ -140,8 +133,7 @@ class _Methods:
         version = self._version(request.name, request.version)
         ready = self._service.ready
         if ready and version is not None:
-            with self._service.using(version):
-                pass
+            self._service.require(version)
         return message("ModelReadyResponse")(ready=ready)
 
     async def server_metadata(self, request: Any, context: Any) -> Any:
@@ -211,21 +203,16 @@ def _contents(tensor: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     if len(values) != count:
         raise BadRequestError(f"`{name}` has {len(values)} values; the shape {list(shape)} has {count}.", name)
     if tensor.datatype == v2.BYTES:
-        array = np.empty(len(values), object)
-        array[:] = list(values)
-        return array
+        return objects(list(values))
     # As wide as they were sent: an INT8 of 300 is checked against the column, and not wrapped.
     return np.array(values)
 
 
 def _caller(context: grpc.aio.ServicerContext) -> str:
-    """Who asks; as over HTTP."""
-    told = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-    if named := told.get(CALLER):
-        return named[:_LONGEST_CALLER]
+    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     # Such as ipv4:10.0.0.3:52114. The port is another one for each connection.
-    address = urllib.parse.unquote(context.peer()).rpartition(":")[0].partition(":")[2] or "an unknown address"
-    return f"{told.get('user-agent', 'an unnamed program')[:_LONGEST_CALLER]} from {address.strip('[]')}"
+    address = urllib.parse.unquote(context.peer()).rpartition(":")[0].partition(":")[2]
+    return caller_of(metadata, address.strip("[]"))
 
 
 def _within_header(text: str) -> str:

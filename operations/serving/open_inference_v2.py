@@ -344,19 +344,17 @@ def _check_kinds(name: str, datatype: str, data: Sequence[Any]) -> None:
 
 
 def _from_base64(name: str, data: Sequence[Any]) -> np.ndarray:
-    array = np.empty(len(data), object)
     try:
-        array[:] = [base64.b64decode(each or "", validate=True) for each in data]
+        return columns.objects([base64.b64decode(text or "", validate=True) for text in data])
     except ValueError:
         raise BadRequestError(f"`{name}` has data that is not base64.", name) from None
-    return array
 
 
 def _texts(name: str, count: int, raw: bytes | memoryview) -> np.ndarray:
     # Each takes four bytes at least, so a shape cannot ask for more memory than the body has.
     if len(raw) < 4 * count:
         raise BadRequestError(f"`{name}` has {len(raw)} bytes, too few for {count} texts.", name)
-    array, at = np.empty(count, object), 0
+    texts, at = [], 0
     for index in range(count):
         if at + 4 > len(raw):
             raise BadRequestError(f"`{name}` ends before text {index}.", name)
@@ -364,11 +362,11 @@ def _texts(name: str, count: int, raw: bytes | memoryview) -> np.ndarray:
         at += 4
         if at + length > len(raw):
             raise BadRequestError(f"`{name}` ends within text {index}.", name)
-        array[index] = bytes(raw[at : at + length])
+        texts.append(bytes(raw[at : at + length]))
         at += length
     if at != len(raw):
         raise BadRequestError(f"`{name}` has {len(raw) - at} bytes behind its last text.", name)
-    return array
+    return columns.objects(texts)
 
 
 def _examples(request: InferRequest, model: LoadedModel) -> Columns | None:
@@ -381,20 +379,18 @@ def _examples(request: InferRequest, model: LoadedModel) -> Columns | None:
     if tensor.shape[1:] not in ((), (1,)) or not tensor.shape:
         raise UnprocessableError(f"`{tensor.name}` has the shape {list(tensor.shape)}; [rows] is needed.", tensor.name)
     values = tensor.data if isinstance(tensor.data, list) else tensor.data.tolist()
-    array = np.empty(len(values), object)
     for row, value in enumerate(values):
         if not isinstance(value, str | bytes):
             raise UnprocessableError(f"`{tensor.name}` in row {row} is no serialised tf.Example.", tensor.name)
-        array[row] = value if isinstance(value, bytes) else value.encode()
-    return {tensor.name: array}
+    return {tensor.name: columns.objects([value if isinstance(value, bytes) else value.encode() for value in values])}
 
 
 def _outputs(document: dict[str, Any]) -> tuple[RequestedOutput, ...]:
-    found = []
-    for index, each in enumerate(_objects(document, "outputs")):
-        name = _text(each, "name", None, f"outputs[{index}].")[:200]
-        found.append(RequestedOutput(name, _parameters(each, name).get("binary_data") is True))
-    return tuple(found)
+    outputs = []
+    for index, output in enumerate(_objects(document, "outputs")):
+        name = _text(output, "name", None, f"outputs[{index}].")[:200]
+        outputs.append(RequestedOutput(name, _parameters(output, name).get("binary_data") is True))
+    return tuple(outputs)
 
 
 def _objects(document: dict[str, Any], key: str) -> list[dict[str, Any]]:

@@ -31,12 +31,11 @@ from operations.inference.errors import (
 from operations.serving import open_inference_v2 as v2
 from operations.serving import openapi
 from operations.serving import tfserving_v1 as v1
-from operations.serving.service import Service
+from operations.serving.service import Service, caller_of
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 REQUEST_ID = "x-request-id"
-CALLER = "x-caller"
 MODEL_VERSION = "x-model-version"
 HEADER_LENGTH = "inference-header-content-length"
 
@@ -44,7 +43,6 @@ HEADER_LENGTH = "inference-header-content-length"
 _READ_AS_JSON = ("", JSON, "application/x-www-form-urlencoded")
 _BODY_SECONDS = 30.0
 _LINGER_SECONDS = 1.0
-_LONGEST_CALLER = 200
 _GZIP = zlib.MAX_WBITS | 16
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 _VERSION = re.compile(r"[0-9]{1,19}")
@@ -171,7 +169,12 @@ class _Api:
                 signature, columns = v1.arrays(asked, model)
                 ids = v1.ids_for(asked, request_id, row_count(columns))
                 answer = await self._service.predict(
-                    model, columns, signature, ids, version is not None, _caller(request)
+                    model,
+                    columns,
+                    signature,
+                    ids,
+                    version is not None,
+                    _caller(request),
                 )
         except UnknownModelError as error:
             raise _with_detail(v1.not_found(name, version), error) from None
@@ -215,8 +218,7 @@ class _Api:
         name, version = self._named(request)
         ready = self._service.ready
         if ready and version is not None:
-            with self._service.using(version):
-                pass
+            self._service.require(version)
         return _json({"name": name, "ready": ready}, 200 if ready else 503)
 
     async def v2_model_metadata(self, request: Request) -> Response:
@@ -236,7 +238,14 @@ class _Api:
         with self._service.using(version) as model:
             signature, columns = v2.arrays(asked, model)
             ids = v1.row_ids(request_id, row_count(columns))
-            answer = await self._service.predict(model, columns, signature, ids, version is not None, _caller(request))
+            answer = await self._service.predict(
+                model,
+                columns,
+                signature,
+                ids,
+                version is not None,
+                _caller(request),
+            )
         body, json_length = v2.answer(asked, name, answer.version, request_id, answer.outputs, answer.faults)
         response = _answer(body, answer.version, request_id, JSON if json_length is None else OCTETS)
         if json_length is not None:
@@ -304,19 +313,19 @@ class _Gunzip:
 
     def __call__(self, chunk: bytes) -> bytes:
         """What a chunk holds, but altogether never more than one byte beyond the limit."""
-        found = bytearray()
+        content = bytearray()
         try:
             while chunk and self._left > 0:
                 if self._member.eof:
                     self._member = zlib.decompressobj(_GZIP)
                 unpacked = self._member.decompress(chunk, self._left)
                 self._left -= len(unpacked)
-                found += unpacked
+                content += unpacked
                 self._begun = True
                 chunk = self._member.unused_data
         except zlib.error:
             raise _not_gzip() from None
-        return bytes(found)
+        return bytes(content)
 
     def end(self) -> None:
         """Refuses a body that ends within a member; an empty one is for the parser to refuse."""
@@ -361,11 +370,7 @@ def _encoding(request: Request) -> str:
 
 
 def _caller(request: Request) -> str:
-    """Who asks: what the client calls itself in a header, or its program and address."""
-    if named := request.headers.get(CALLER):
-        return named[:_LONGEST_CALLER]
-    program = request.headers.get("user-agent", "an unnamed program")
-    return f"{program[:_LONGEST_CALLER]} from {request.client.host if request.client else 'an unknown address'}"
+    return caller_of(request.headers, request.client.host if request.client else "")
 
 
 def _header_length(request: Request) -> int | None:
@@ -387,8 +392,8 @@ def _request_id(request: Request) -> str:
     return given
 
 
-def _with_detail(told: UnknownModelError, found: UnknownModelError) -> UnknownModelError:
-    return UnknownModelError(f"{told} ({found})", found.field)
+def _with_detail(error: UnknownModelError, detail: UnknownModelError) -> UnknownModelError:
+    return UnknownModelError(f"{error} ({detail})", detail.field)
 
 
 def _refusal(error: RequestError, flat: bool) -> Response:

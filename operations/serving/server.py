@@ -83,21 +83,11 @@ def run(
     canaries: Path | None = None,
     canary: Canary | None = None,
 ) -> None:
-    """Serves until the process is told to end by SIGTERM or SIGINT, and then ends gracefully.
+    """Serves until SIGTERM or SIGINT, and then ends gracefully. Most arguments are those of `Service`.
 
     Readiness is false first, for `drain_seconds`; then no connection is taken any more, requests that are being
-    answered get their answers, and the payload log is written.
-
-    Args:
-        name: of the model, in addresses.
-        folder: of its numbered versions.
-        settings: the section ``serving``.
-        payloads: the folder of the payload log; None keeps none.
-        started: is called once, when requests are answered.
-        stop_on_eof: whether to end when standard input does, which it does with the process at its other end.
-        refused: is told the number of a version that does not load, and why; it must return at once.
-        canaries: the folder of canaries, if there are to be such.
-        canary: the section ``canary``; None, or the mode ``off``, tries nothing.
+    answered get their answers, and the payload log is written. `started` is called once, when requests are answered.
+    With `stop_on_eof` it also ends when standard input does, as it does with the process at its other end.
 
     Raises:
         ServingError: an address is taken, there is no version that can be served, or there are to be canaries without

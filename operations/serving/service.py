@@ -17,8 +17,8 @@ import functools
 import gc
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,8 @@ from operations.serving.versions import Events, Versions, VersionStatus
 
 if TYPE_CHECKING:
     from pipeline.settings import Canary, Serving
+
+_LONGEST_CALLER = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +87,8 @@ class Service:
             folder: holds the numbered versions.
             settings: the section ``serving``.
             payloads: the folder of the payload log; None keeps no log.
-            refused: is told the number of a version that does not load, and why, in the thread of the event loop.
-            canaries: the folder of canaries, if there are to be such.
+            refused: is told, in the thread of the event loop, the number of a version that does not load, and why.
+            canaries: the folder of canaries.
             canary: the section ``canary``; None, or the mode ``off``, loads none.
         """
         self.name = name
@@ -167,7 +169,7 @@ class Service:
     @property
     def available(self) -> list[int]:
         """The versions that can be asked, newest first."""
-        return [each.version for each in self._versions.states if each.state == "AVAILABLE"]
+        return [status.version for status in self._versions.states if status.state == "AVAILABLE"]
 
     @property
     def current(self) -> int | None:
@@ -187,19 +189,19 @@ class Service:
         """
         return self._versions.status(version)
 
-    @contextmanager
-    def using(self, version: int | None = None) -> Iterator[LoadedModel]:
-        """Keeps a version loaded for the length of a block.
-
-        Args:
-            version: the number; None is the newest.
+    def using(self, version: int | None = None) -> AbstractContextManager[LoadedModel]:
+        """Keeps a version, or the newest one, loaded for the length of a block.
 
         Raises:
             UnknownModelError: that version is not loaded.
             NotReadyError: no version is.
         """
-        with self._versions.using(version) as model:
-            yield model
+        return self._versions.using(version)
+
+    def require(self, version: int) -> None:
+        """Raises UnknownModelError unless a version is loaded."""
+        with self.using(version):
+            pass
 
     async def predict(
         self,
@@ -212,8 +214,8 @@ class Service:
     ) -> Answer:
         """Lets a model answer, together with other requests that wait for it.
 
-        A canary may answer in its place, or be asked the same afterwards. Rows are checked by the contract of
-        the version that was asked, as the setting `validation` says.
+        A canary may answer in its place, or be asked the same afterwards. Rows are checked by the contract of the
+        version that was asked, as the setting `validation` says.
 
         Args:
             model: from `using`.
@@ -346,6 +348,14 @@ class Service:
 
     def _has_logged(self, outcome: Outcome, rows: int) -> None:
         self.metrics.payload_rows.labels(outcome).inc(rows)
+
+
+def caller_of(headers: Mapping[str, str], address: str) -> str:
+    """Returns who asks: what the client calls itself in the header `x-caller`, or its program and its address."""
+    if named := headers.get("x-caller"):
+        return named[:_LONGEST_CALLER]
+    program = headers.get("user-agent", "an unnamed program")
+    return f"{program[:_LONGEST_CALLER]} from {address or 'an unknown address'}"
 
 
 def _no_outputs(model: LoadedModel, rows: int) -> Columns:
