@@ -48,9 +48,7 @@ class InputFile:
     """A file of rows.
 
     Attributes:
-        path: where it is.
         columns: the names of its columns, with Arrow types; None where the file does not say (CSV).
-        rows: how many.
         span: the span that it belongs to; None if it is none of the dataset's.
     """
 
@@ -61,11 +59,7 @@ class InputFile:
 
 
 def of_window(spans: str, window: str) -> list[tuple[Path, int]]:
-    """The files of a window of spans, each with its span.
-
-    Args:
-        spans: the folder of spans.
-        window: FIRST:LAST.
+    """The files of a window, FIRST:LAST, of a folder of spans, each with its span.
 
     Raises:
         InputError: there are none.
@@ -256,14 +250,7 @@ class _Refused:
 
 
 def to_arrays(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
-    """Columns with nulls as a model takes them.
-
-    Args:
-        batch: int64, float32 and string columns.
-
-    Returns:
-        Per column an array [rows, 1]; what is missing is said as `operations.inference.columns.MISSING` does.
-    """
+    """Returns int64, float32 and string columns as arrays [rows, 1], with `columns.MISSING` for nulls."""
     import pyarrow as pa
 
     kinds = {pa.int64(): "int64", pa.float32(): "float32", pa.string(): "string"}

@@ -47,12 +47,9 @@ class Prediction:
     """What was predicted.
 
     Attributes:
-        output: the file.
-        rows: how many.
-        version: that answered.
         through: `process` or `pipeline`.
-        seconds: how long it took, without loading.
-        run_id: of the pipeline, if it was used.
+        seconds: without loading the model.
+        run_id: of the pipeline; None in this process.
         artifact_id: of the record in ML Metadata.
     """
 

@@ -65,7 +65,6 @@ class Fault:
     """A value that breaks the contract.
 
     Attributes:
-        column: its column.
         row: its row in the request, from 0.
         value: what it is; None if it is missing.
         allowed: what it might have been, in words.
@@ -89,7 +88,7 @@ class Faults:
     Attributes:
         first: the first faults, by row.
         by_column: how many there are in each column that has any.
-        by_row: row -> the columns that are at fault in it.
+        by_row: row -> its columns at fault.
     """
 
     first: tuple[Fault, ...]
@@ -104,24 +103,18 @@ class Faults:
 
     def documents(self) -> list[dict[str, Any]]:
         """The first faults as JSON has them."""
-        return [dataclasses.asdict(each) for each in self.first]
+        return [dataclasses.asdict(fault) for fault in self.first]
 
     def of_rows(self, rows: int) -> list[str | None]:
         """The columns at fault of each row, as one text; None for a row that keeps the contract."""
-        found: list[str | None] = [None] * rows
+        texts: list[str | None] = [None] * rows
         for row, columns in self.by_row.items():
-            found[row] = ", ".join(columns)
-        return found
+            texts[row] = ", ".join(columns)
+        return texts
 
 
 class ContractError(RequestError):
-    """A request with rows that break the contract of the version.
-
-    Attributes:
-        faults: what is wrong.
-    """
-
-    status = 400
+    """A request with rows that break the contract of the version."""
 
     def __init__(self, faults: Faults, version: int) -> None:
         super().__init__(
@@ -138,12 +131,7 @@ class Contract:
     """
 
     def __init__(self, rules: Mapping[str, Rule], types: Mapping[str, str]) -> None:
-        """Prepares the rules.
-
-        Args:
-            rules: by column; those of columns that the model does not take are left out.
-            types: of the columns that the model takes: name -> int64, float32 or string.
-        """
+        """Prepares the rules of the columns that the model takes, whose types are int64, float32 or string."""
         self.rules = {name: rule for name, rule in rules.items() if name in types}
         numeric = {name: self.rules.get(name) or Rule(name, False) for name in types}
         self._ranges = [
@@ -271,11 +259,7 @@ def _block(columns: Columns, kind: str, names: tuple[str, ...]) -> np.ndarray:
 
 
 def read(folder: Path, types: Mapping[str, str]) -> Contract | None:
-    """Returns the contract that a version carries; None if it carries none.
-
-    Args:
-        folder: of the SavedModel.
-        types: of the columns that the model takes: name -> int64, float32 or string.
+    """Returns the contract that a version carries in the folder of its SavedModel; None if it carries none.
 
     Raises:
         LoadError: it carries one that cannot be used. To serve it unchecked would be no better than to have none.
@@ -293,11 +277,7 @@ def read(folder: Path, types: Mapping[str, str]) -> Contract | None:
 
 
 def of_document(document: Any, types: Mapping[str, str]) -> Contract:
-    """Returns the contract of the content of its file.
-
-    Args:
-        document: `columns`, each with `name`, `required` and, if it has them, `values` or `range`.
-        types: as in `read`.
+    """Returns the contract of a document: `columns`, each with `name`, `required` and maybe `values` or `range`.
 
     Raises:
         KeyError, TypeError, ValueError, OverflowError, AttributeError: it is no contract of these columns.

@@ -36,13 +36,7 @@ _LONGEST_REASON = 400
 
 @dataclass(frozen=True)
 class Signature:
-    """One way to ask a model.
-
-    Attributes:
-        name: such as ``predict_raw``.
-        inputs: what it takes.
-        outputs: what it gives, by name.
-    """
+    """One way to ask a model, such as ``predict_raw``: what it takes, and what it gives, by name."""
 
     name: str
     inputs: Inputs
@@ -68,7 +62,6 @@ class LoadedModel:
         contract: Contract | None = None,
         example: dict[str, Any] | None = None,
     ) -> None:
-        """Wraps a session; `load` makes one."""
         self.version = version
         self.signatures = signatures
         self.contract = contract
@@ -90,11 +83,7 @@ class LoadedModel:
         return self.signatures[RAW].outputs
 
     def signature(self, name: str) -> Signature:
-        """Returns the signature of that name.
-
-        Raises:
-            UnknownModelError: the model has none.
-        """
+        """Returns the signature of that name, or raises UnknownModelError."""
         try:
             return self.signatures[name]
         except KeyError:

@@ -123,13 +123,7 @@ class Raw:
 
 @dataclass
 class Tally:
-    """How much went through.
-
-    Attributes:
-        files: that were read.
-        rows: that were answered.
-        dead: that could not be used.
-    """
+    """How many files were read, rows were answered, and rows could not be used."""
 
     files: int = 0
     rows: int = 0

@@ -49,18 +49,11 @@ class Level:
     """What one number of clients with one batch size saw.
 
     Attributes:
-        rows: of each request.
-        clients: that asked at the same time.
-        requests_per_second: answered.
-        p50_ms: half of the answers took no longer.
-        p95_ms: 95 % took no longer.
-        p99_ms: 99 % took no longer.
-        cpu_ms: processor time of the service per request.
+        cpu_ms: CPU time of the service per request.
         of_bare: the calls per second as a share of those of the bare signature with as many rows.
-        failed: requests that failed.
-        errors: the first few of them, in words.
-        unchecked_per_second: answered by a service that does not check requests by the contract, which was asked the
-            same in turn with this one; None if there is nothing to check, or the settings check nothing.
+        errors: the first few failures, in words.
+        unchecked_per_second: requests answered by a service that does not check them by the contract, asked in turn
+            with this one; None if there is nothing to check, or the settings check nothing.
     """
 
     rows: int
@@ -93,13 +86,8 @@ class Bare:
     """The model without a service, one thread calling it.
 
     Attributes:
-        rows: of each call.
-        calls_per_second: by TensorFlow's own signature, the mean of before and after.
-        before: the same, before the service was measured.
-        after: the same, after it.
+        calls_per_second: by TensorFlow's own signature, the mean of `before` and `after` the service was measured.
         session_calls_per_second: the way the service calls the model.
-        p50_ms: half of the calls of the signature took no longer.
-        p99_ms: 99 % took no longer.
     """
 
     rows: int
@@ -113,14 +101,9 @@ class Bare:
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """All that was measured.
+    """All that was measured: `bare` per batch size, `levels` per batch size and number of clients.
 
-    Attributes:
-        version: of the model that was served.
-        machine_cores: processors of this machine, shared by the service and its clients.
-        memory_mb: of the service at the end.
-        bare: one per batch size.
-        levels: one per batch size and number of clients.
+    The service and its clients share the cores of the machine. The memory is that of the service at the end.
     """
 
     version: int
@@ -135,17 +118,11 @@ class CapacityPlan:
     """How many services a load needs.
 
     Attributes:
-        rows: of each request.
-        load: requests per second that are expected.
-        wanted: requests per second to be ready for: the load and its margin.
-        per_replica: requests per second that one service reached, at the level below.
-        clients: of that level.
-        p99_ms: of that level.
+        load: expected requests per second.
+        wanted: the load and its margin.
+        per_replica: requests per second that one service reached with `clients`, at `p99_ms`.
         cores_per_replica: that it kept busy.
-        replicas: services that are needed.
-        replicas_per_node: that fit on one node.
-        nodes: that are needed.
-        cost_per_month: of all their cores, whether busy or not; None without a price.
+        cost_per_month: of all cores of the nodes, whether busy or not; None without a price.
     """
 
     rows: int
@@ -201,8 +178,8 @@ def measure(
     by it. The two are asked in turns, so that both see the same machine.
 
     Args:
-        settings: say what is served and how.
-        rows: to ask with; more columns than the model takes may be there. They are repeated if there are too few.
+        settings: of the project.
+        rows: to ask with, repeated if there are too few; columns that the model does not take are left out.
         batches: rows per request.
         clients: how many ask at the same time; each is measured with each batch size.
         seconds: for each of these.

@@ -27,13 +27,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @dataclasses.dataclass(frozen=True)
 class Child:
-    """A service that runs.
-
-    Attributes:
-        url: the address of HTTP, without a path.
-        version: that it started with.
-        process: the process, for its memory and its processor time.
-    """
+    """A service that runs; the URL has no path."""
 
     url: str
     version: int

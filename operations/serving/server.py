@@ -33,14 +33,9 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Running:
-    """What a server tells when it answers.
+    """What a server tells when it answers; `port` is that of HTTP.
 
     Attributes:
-        name: of the model.
-        version: that is served.
-        host: the address it listens on.
-        port: of HTTP.
-        grpc_port: of gRPC.
         row: a real row that the model can be asked with; None if the version carries none.
     """
 

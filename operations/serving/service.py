@@ -44,10 +44,9 @@ _LONGEST_CALLER = 200
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What the model said.
+    """What the model of a version said.
 
     Attributes:
-        version: of the model that answered.
         outputs: per output an array whose first size is the number of rows.
         prediction_ids: one per row, in the order of the rows.
         faults: what is wrong with rows that break the contract and were answered nevertheless; None if nothing is.
@@ -182,11 +181,7 @@ class Service:
         return self._versions.states
 
     def status(self, version: int) -> VersionStatus:
-        """Returns the state of one version.
-
-        Raises:
-            UnknownModelError: it was never seen.
-        """
+        """Returns the state of one version, or raises UnknownModelError."""
         return self._versions.status(version)
 
     def using(self, version: int | None = None) -> AbstractContextManager[LoadedModel]:
@@ -300,11 +295,7 @@ class Service:
             self._payloads.offer(payload, sample=False)
 
     def check_rows(self, rows: int) -> None:
-        """Refuses a request by its number of rows, before they are read.
-
-        Raises:
-            TooLargeError: more than `max_rows`.
-        """
+        """Raises TooLargeError for more than `max_rows`, before they are read."""
         if rows > self.settings.max_rows:
             raise TooLargeError(f"The request has {rows} rows; {self.settings.max_rows} are allowed.")
 

@@ -30,7 +30,6 @@ class VersionStatus:
     """The state of a version in the words of TensorFlow Serving.
 
     Attributes:
-        version: its number.
         state: START and LOADING before it can answer, AVAILABLE, UNLOADING, and END after it or after a failure.
         error: why it could not be loaded; empty if it could.
     """
@@ -49,13 +48,7 @@ class _Loaded:
 
 @dataclasses.dataclass(frozen=True)
 class Events:
-    """Who is told about versions; each is called in the thread of the event loop.
-
-    Attributes:
-        loaded: a version became available; how many seconds that took.
-        failed: a version was refused.
-        unloaded: a version was given up.
-    """
+    """Callbacks in the thread of the event loop: a version is loaded (in so many seconds), refused, or unloaded."""
 
     loaded: Callable[[LoadedModel, float], None] = lambda model, seconds: None
     failed: Callable[[int, str], None] = lambda version, reason: None
@@ -121,22 +114,14 @@ class Versions:
         return [self._status[number] for number in sorted(self._status, reverse=True)]
 
     def status(self, version: int) -> VersionStatus:
-        """Returns what is known of one.
-
-        Raises:
-            UnknownModelError: nothing is.
-        """
+        """Returns what is known of one, or raises UnknownModelError."""
         try:
             return self._status[version]
         except KeyError:
             raise UnknownModelError(f"There is no version {version}; {self._choice()}", "version") from None
 
     def require_any(self) -> None:
-        """Refuses a folder without versions, before anything slow is done for them.
-
-        Raises:
-            ServingError: it is not there, or holds none.
-        """
+        """Raises ServingError for a folder without versions, before anything slow is done for them."""
         with contextlib.suppress(OSError):
             if _numbers(self._folder):
                 return
@@ -174,15 +159,7 @@ class Versions:
 
     @contextmanager
     def using(self, version: int | None = None) -> Iterator[LoadedModel]:
-        """Keeps a version loaded for the length of a block.
-
-        Args:
-            version: its number; None is the newest.
-
-        Raises:
-            UnknownModelError: it is not loaded.
-            NotReadyError: none is.
-        """
+        """See `Service.using`."""
         number = self.current if version is None else version
         if number is None:
             raise NotReadyError("No version of the model is loaded.")
