@@ -168,7 +168,6 @@ class _Methods:
 
 
 def _read(request: Any) -> v2.InferRequest:
-    """The request of a message."""
     if len(request.id) > v2.LONGEST_ID:
         raise BadRequestError(f"`id` has more than {v2.LONGEST_ID} characters.", "id")
     raw = request.raw_input_contents
@@ -177,17 +176,17 @@ def _read(request: Any) -> v2.InferRequest:
             f"There are {len(raw)} raw_input_contents for {len(request.inputs)} inputs.", "raw_input_contents"
         )
     inputs = []
-    for index, each in enumerate(request.inputs):
-        name = each.name[:200]
-        shape = v2.check_tensor(name, each.datatype, list(each.shape))
+    for index, tensor in enumerate(request.inputs):
+        name = tensor.name[:200]
+        shape = v2.check_tensor(name, tensor.datatype, list(tensor.shape))
         if not raw:
-            inputs.append(v2.Tensor(name, shape, _contents(each, name, shape)))
+            inputs.append(v2.Tensor(name, shape, _contents(tensor, name, shape)))
             continue
-        if each.HasField("contents"):
+        if tensor.HasField("contents"):
             raise BadRequestError(f"`{name}` has contents, which raw_input_contents leave no place for.", name)
-        inputs.append(v2.from_raw(name, each.datatype, shape, raw[index]))
+        inputs.append(v2.from_raw(name, tensor.datatype, shape, raw[index]))
     v2.check_names(inputs)
-    outputs = tuple(v2.RequestedOutput(each.name, bool(raw)) for each in request.outputs)
+    outputs = tuple(v2.RequestedOutput(output.name, bool(raw)) for output in request.outputs)
     return v2.InferRequest(request.id, tuple(inputs), outputs, bool(raw))
 
 
@@ -234,8 +233,7 @@ def _answer(
         if asked.binary:
             answer.raw_output_contents.append(v2.to_raw(values))
         elif datatype == v2.BYTES:
-            texts = [each if isinstance(each, bytes) else str(each).encode() for each in values.reshape(-1).tolist()]
-            tensor.contents.bytes_contents.extend(texts)
+            tensor.contents.bytes_contents.extend(map(v1.as_bytes, values.reshape(-1).tolist()))
         else:
             getattr(tensor.contents, _CONTENTS[datatype]).extend(values.reshape(-1).tolist())
     return answer

@@ -142,23 +142,19 @@ class _Api:
         return _json({"error": text}, error.status_code, error.headers)
 
     async def health(self, request: Request) -> Response:
-        """Whether the process answers at all."""
         return _json({"status": "ok"})
 
     async def metrics(self, request: Request) -> Response:
-        """The metrics for Prometheus."""
         body, content_type = self._service.metrics.exposition()
         return Response(body, headers={"content-type": content_type})
 
     async def openapi(self, request: Request) -> Response:
-        """The description of this interface, with the columns of the model that is served."""
         with self._service.using() as model:
             settings = self._service.settings
             refuses = settings.validation == "refuse"
             return _json(openapi.document(self._service.name, model, settings.max_rows, refuses))
 
     async def v1_predict(self, request: Request) -> Response:
-        """Predictions in TensorFlow Serving's form."""
         name, version = self._named(request)
         _check_media_type(request, _READ_AS_JSON)
         request_id = _request_id(request)
@@ -182,7 +178,6 @@ class _Api:
         return _answer(body, answer.version, request_id)
 
     async def v1_status(self, request: Request) -> Response:
-        """The states of the versions."""
         name, version = self._named(request)
         if version is None:
             return _json(v1.status(self._service.versions))
@@ -192,7 +187,6 @@ class _Api:
             raise UnknownModelError(f"Could not find version {version} of model {name}", "version") from None
 
     async def v1_metadata(self, request: Request) -> Response:
-        """The signatures."""
         name, version = self._named(request)
         try:
             with self._service.using(version) as model:
@@ -201,20 +195,16 @@ class _Api:
             raise _with_detail(v1.not_found(name, version), error) from None
 
     async def v2_server_metadata(self, request: Request) -> Response:
-        """What this server is."""
         return _json(v2.server_metadata())
 
     async def v2_live(self, request: Request) -> Response:
-        """Whether the process answers at all."""
         return _json({"live": True})
 
     async def v2_ready(self, request: Request) -> Response:
-        """Whether requests should be sent here."""
         ready = self._service.ready
         return _json({"ready": ready}, 200 if ready else 503)
 
     async def v2_model_ready(self, request: Request) -> Response:
-        """Whether a model, or a version of it, can be asked."""
         name, version = self._named(request)
         ready = self._service.ready
         if ready and version is not None:
@@ -222,13 +212,11 @@ class _Api:
         return _json({"name": name, "ready": ready}, 200 if ready else 503)
 
     async def v2_model_metadata(self, request: Request) -> Response:
-        """The inputs and outputs."""
         name, version = self._named(request)
         with self._service.using(version) as model:
             return _json(v2.model_metadata(name, model, self._service.available))
 
     async def v2_infer(self, request: Request) -> Response:
-        """Predictions in the form of the Open Inference Protocol."""
         name, version = self._named(request)
         header_length = _header_length(request)
         _check_media_type(request, _READ_AS_JSON if header_length is None else (*_READ_AS_JSON, OCTETS))
