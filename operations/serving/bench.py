@@ -211,19 +211,20 @@ def measure(
             asked = _batches(rows, inputs, batches)
             note("Calling the bare signature")
             before = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
-            measured: list[tuple[int, Load, float, Load | None]] = []
+            services = [service] if unchecked is None else [service, unchecked]
+            measured: list[tuple[int, list[tuple[Load, float]]]] = []
             path = f"/v1/models/{name}/versions/{service.version}:predict"
             for size, groups in asked.items():
                 bodies = [orjson.dumps({"instances": group}, option=orjson.OPT_SERIALIZE_NUMPY) for group in groups]
                 for count in clients:
                     note(f"{count} clients, {size} rows per request")
-                    measured.append((size, *_in_turns(service, unchecked, path, bodies, count, seconds, size)))
+                    measured.append((size, in_turns(services, path, bodies, count, seconds, size)))
             memory = service.memory_bytes() / 1e6
             note("Calling the bare signature again")
             after = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
     bare = tuple(_combined(size, before[size], after[size]) for size in asked)
     rates = {signature.rows: signature.calls_per_second for signature in bare}
-    levels = tuple(_level(size, load, cpu, rates[size], other) for size, load, cpu, other in measured)
+    levels = tuple(_level(size, loads, rates[size]) for size, loads in measured)
     return Bench(service.version, os.cpu_count() or 1, memory, bare, levels)
 
 
@@ -334,37 +335,48 @@ async def _inputs(url: str) -> list[str]:
     return list(document["metadata"]["signature_def"]["signature_def"]["predict_raw"]["inputs"])
 
 
-def _in_turns(
-    service: child.Child,
-    unchecked: child.Child | None,
+def in_turns(
+    services: Sequence[child.Child],
     path: str,
     bodies: Sequence[bytes],
     clients: int,
     seconds: float,
     size: int,
-) -> tuple[Load, float, Load | None]:
-    """The load and the CPU seconds of one service, and the load of another one that was asked in turn with it."""
-    services = [service] if unchecked is None else [service, unchecked]
-    loads: dict[child.Child, list[Load]] = {asked: [] for asked in services}
-    # Each is first in half of the rounds: what the other one has left to do, such as its log, slows the second.
-    rounds = 1 if unchecked is None else 2 * max(1, round(seconds / (2 * _TURN_SECONDS)))
-    cpu = 0.0
-    for number in range(rounds):
-        for asked in services if number % 2 == 0 else reversed(services):
-            if not loads[asked]:
-                _ask(asked.url + path, bodies, clients, min(_WARM_UP_SECONDS, seconds), size)
-            started = asked.cpu_seconds()
-            loads[asked].append(_ask(asked.url + path, bodies, clients, seconds / rounds, size))
-            cpu += asked.cpu_seconds() - started if asked is service else 0.0
-    return joined(loads[service]), cpu, None if unchecked is None else joined(loads[unchecked])
+    turn_seconds: float = _TURN_SECONDS,
+) -> list[tuple[Load, float]]:
+    """Asks services the same, for so many seconds each, and returns what the clients saw, and the CPU seconds of each.
 
+    They take short turns, so that noise meets all of them.
 
-def _ask(url: str, bodies: Sequence[bytes], clients: int, seconds: float, size: int) -> Load:
+    Args:
+        services: one or more; each is warmed up first.
+        path: of the address.
+        bodies: JSON documents, with `size` rows each.
+        clients: how many ask at the same time.
+        seconds: of each service.
+        size: how many predictions an answer must have.
+        turn_seconds: longer than what a service has left to do after its turn.
+    """
+
     def check(answer: Answered) -> str | None:
         predictions = orjson.loads(answer.content).get("predictions", ())
         return None if len(predictions) == size else f"{len(predictions)} predictions for {size} rows"
 
-    return asyncio.run(drive(url, bodies, clients, seconds, check))
+    def ask(service: child.Child, seconds: float) -> Load:
+        return asyncio.run(drive(service.url + path, bodies, clients, seconds, check))
+
+    for service in services:
+        ask(service, min(_WARM_UP_SECONDS, seconds))
+    loads: dict[child.Child, list[Load]] = {service: [] for service in services}
+    cpu = dict.fromkeys(services, 0.0)
+    # Each is first in half of the rounds: what the other one has left to do, such as its log, slows the second.
+    rounds = 1 if len(services) == 1 else 2 * max(1, round(seconds / (2 * turn_seconds)))
+    for number in range(rounds):
+        for service in services if number % 2 == 0 else reversed(services):
+            started = service.cpu_seconds()
+            loads[service].append(ask(service, seconds / rounds))
+            cpu[service] += service.cpu_seconds() - started
+    return [(joined(loads[service]), cpu[service]) for service in services]
 
 
 def _bare(
@@ -392,7 +404,8 @@ def _combined(size: int, before: Mapping[str, np.ndarray], after: Mapping[str, n
     return Bare(size, (first + last) / 2, first, last, session, p50, p99)
 
 
-def _level(size: int, load: Load, cpu: float, bare: float, unchecked: Load | None) -> Level:
+def _level(size: int, loads: Sequence[tuple[Load, float]], bare: float) -> Level:
+    (load, cpu), *unchecked = loads
     answered = len(load.milliseconds)
     return Level(
         size,
@@ -405,5 +418,5 @@ def _level(size: int, load: Load, cpu: float, bare: float, unchecked: Load | Non
         load.requests_per_second / bare,
         load.failed,
         load.errors,
-        None if unchecked is None else unchecked.requests_per_second,
+        unchecked[0][0].requests_per_second if unchecked else None,
     )
