@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
+    from ledger.opening import Store
 
 _LOCAL = Path("config") / "local.yaml"
 # Whoever stands in a project of their own means that one, and from anywhere else it is this checkout.
@@ -25,7 +28,27 @@ Overrides = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
-def load_settings(config: Path, overrides: list[str] | None) -> Settings:
+def as_typed(config: Path, overrides: Sequence[str] | None) -> str:
+    """The options that name these settings, as a shell takes them; empty for the default ones."""
+    from flightdeck.console import shown
+
+    words = [] if config == DEFAULT_CONFIG else ["--config", shown(config)]
+    return shlex.join([*words, *(word for override in overrides or () for word in ("--set", override))])
+
+
+def open_ledger(settings: Settings) -> Store:
+    """The metadata store of the settings, to be read.
+
+    Raises:
+        LedgerError: there is none, or it cannot be read.
+    """
+    from ledger.opening import open_readonly
+    from pipeline import store
+
+    return open_readonly(store.connection(settings))
+
+
+def load_settings(config: Path, overrides: Sequence[str] | None) -> Settings:
     """The settings that the options name. The packages of a project of one's own can be imported from then on.
 
     Raises:

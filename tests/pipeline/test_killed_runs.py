@@ -14,8 +14,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from flightdeck.settings import Settings, read_settings
 from ledger.lease import Owner
-from ledger.opening import open_readonly
-from ledger.recorder import RUN, Recorder, open_store, renewing
+from ledger.opening import open_readonly, open_store
+from ledger.recorder import RUN, Recorder, renewing
 from ledger.runs import Runs
 from pipeline import killed_runs, store
 from pipeline.workspace import exclusive, lock_of
@@ -29,7 +29,8 @@ HOLDER = textwrap.dedent("""
     from pathlib import Path
     from flightdeck.settings import read_settings
     from pipeline import store
-    from ledger.recorder import Recorder, open_store
+    from ledger.opening import open_store
+    from ledger.recorder import Recorder
     from pipeline.stamp import stamp
     from pipeline.workspace import exclusive
     settings = read_settings(Path(sys.argv[1]), ["workspace=" + sys.argv[2]])

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from flightdeck.settings import read_settings
-from ledger.recorder import open_store
+from ledger.opening import open_store
 from operations.loop.replay.steps import Steps, read
 from pipeline import store
 from tests.world import LOCAL
