@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from flightdeck.console import Progress
-    from flightdeck.settings import Settings
     from ledger.run_record import Kind, RunRecord
+    from pipeline.settings import Settings
 
 
 @dataclasses.dataclass
