@@ -13,7 +13,7 @@ from operations.loop.settings import Settings
 from pipeline import killed_runs, store
 
 if TYPE_CHECKING:
-    from pipeline.node import NodeOutcome
+    from ledger.run_record import NodeOutcome
 
 
 def train(settings: Settings, reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, Any]:
