@@ -15,8 +15,8 @@ from fnmatch import fnmatchcase
 
 from pydantic import BaseModel
 
+from operations.monitoring.settings import Action, Rule
 from operations.monitoring.signals import Signal, Window
-from pipeline.settings import Action, Rule
 
 # By rising priority.
 ACTIONS: tuple[Action, ...] = ("none", "alert", "retrain", "roll back", "quarantine")

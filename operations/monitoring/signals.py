@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from pipeline.settings import SignalKind
+from operations.monitoring.settings import SignalKind
 
 
 class Signal(BaseModel, frozen=True):

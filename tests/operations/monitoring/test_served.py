@@ -10,7 +10,9 @@ import pytest
 from data.contract import Contract
 from errors import FlightdeckError
 from operations.inference.columns import Column
-from operations.inference.payload_log import Payload, PayloadLog
+from operations.inference.payload_log import PayloadLog
+from operations.inference.payload_table import Payload
+from operations.inference.settings import Payloads
 from operations.monitoring.served import (
     SPAN,
     Period,
@@ -22,7 +24,6 @@ from operations.monitoring.served import (
     requests,
     served,
 )
-from pipeline.settings import Payloads
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
