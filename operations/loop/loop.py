@@ -32,7 +32,7 @@ def folder_of(settings: Settings) -> Path:
     """
     if "://" in settings.workspace:
         raise WatchError(
-            f"The loop keeps its queue in a folder, and the workspace {settings.workspace} is not one; mount it, and "
+            f"The loop keeps its lock in a folder, and the workspace {settings.workspace} is not one; mount it, and "
             "name the mount with --set workspace=FOLDER."
         )
     return Path(settings.workspace) / "continuous"

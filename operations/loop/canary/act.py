@@ -27,26 +27,21 @@ class CanaryError(FlightdeckError):
 
 
 def look(
-    settings: Settings, store: Any, until: datetime, level: int, alert: Callable[[Alert], object]
-) -> Verdict | None:
-    """One look at the version on trial: finishes what was interrupted, or judges it and acts on that.
+    settings: Settings, store: Any, canary: Version, until: datetime, level: int, alert: Callable[[Alert], object]
+) -> Verdict:
+    """One look at a version in shadow mode: finishes what was interrupted, or judges it and acts on that.
 
     Args:
         settings: of the workspace.
         store: an open metadata store.
+        canary: the version.
         until: requests from then on are left out.
         level: of maturity; see `carry_out`.
         alert: takes alerts.
 
-    Returns:
-        The verdict; None if no version is on trial.
-
     Raises:
         ValueError: of ours, if the log or the labels cannot be read, or the registry cannot be changed.
     """
-    canary = Registry(settings).canary()
-    if canary is None:
-        return None
     verdict = finished_half(settings, store, canary)
     if verdict is not None:
         _finish(settings, verdict, alert)
@@ -99,7 +94,7 @@ def carry_out(settings: Settings, store: Any, verdict: Verdict, level: int, aler
     if verdict.action == "wait":
         return False
     kept = Executions(store, settings.use_case.name)
-    if level < 2 and verdict.served is not None:
+    if is_proposal(verdict, level):
         if kept.get(PROPOSAL, f"{verdict.canary}/{verdict.action}", Verdict) is not None:
             return False
         # People first: told twice is better than not at all, and the outbox takes the same alert once.
@@ -112,15 +107,22 @@ def carry_out(settings: Settings, store: Any, verdict: Verdict, level: int, aler
     return True
 
 
+def is_proposal(verdict: Verdict, level: int) -> bool:
+    """Whether a verdict is proposed to people at a level, and not carried out."""
+    return level < 2 and verdict.served is not None
+
+
 def first(settings: Settings, store: Any, alert: Callable[[Alert], object]) -> Verdict | None:
     """Promotes the version on trial if nothing is served yet: there is nothing to compare it with.
 
     Returns:
         The verdict; None if a version is served, or none is on trial.
     """
-    if any(each.served for each in Registry(settings).versions()):
+    registry = Registry(settings)
+    canary = registry.canary()
+    if canary is None or any(version.served for version in registry.versions()):
         return None
-    return look(settings, store, datetime.now(UTC), settings.continuous.level, alert)
+    return look(settings, store, canary, datetime.now(UTC), settings.continuous.level, alert)
 
 
 def by_hand(settings: Settings, store: Any, action: str, reason: str, until: datetime) -> Verdict:

@@ -147,14 +147,18 @@ def root_of(settings: Settings, name: str) -> Path:
 def level_settings(settings: Settings, root: Path, level: int) -> Settings:
     """The settings of one level: a workspace of its own, and versions deployed by the registry alone.
 
-    The registry's acts survive a kill at any moment; the Pusher's copy does not.
+    The registry's acts survive a kill at any moment; the Pusher's copy does not. Spans arrive whole, and nothing but
+    data is new: the clock of a replay is not that of its runs, and code and settings stay as they are.
     """
+    triggers = settings.continuous.triggers.model_copy(update={"every_seconds": None, "change": False})
     return settings.model_copy(
         update={
             "workspace": str(root / f"level-{level}"),
             "data": settings.data.model_copy(update={"spans": None}),
             "push": settings.push.model_copy(update={"enabled": False, "destination": None}),
-            "continuous": settings.continuous.model_copy(update={"level": level}),
+            "continuous": settings.continuous.model_copy(
+                update={"level": level, "triggers": triggers, "settle_seconds": 0.0}
+            ),
             "serving": settings.serving.model_copy(
                 update={"payloads": settings.serving.payloads.model_copy(update={"folder": None})}
             ),

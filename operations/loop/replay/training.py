@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
     from pipeline.node import NodeOutcome
 
 
-def train(settings: Settings, reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, Any]:
+def train(
+    settings: Settings, reader: ml_metadata.MetadataStore, run_id: str, triggers: Mapping[str, str]
+) -> dict[str, Any]:
     """Runs the pipeline, or goes on with a run of that name that was killed: what it has finished is not done again.
 
     Args:
         settings: of the level; `data.window` says what it learns from.
         reader: an open store of the same workspace.
         run_id: its name.
+        triggers: key -> reason; empty if a person trains.
 
     Returns:
         outcome, reasons, spans by split, rows by split, metrics, and of a trained model its id and `digest`.
@@ -37,7 +41,12 @@ def train(settings: Settings, reader: ml_metadata.MetadataStore, run_id: str) ->
     # Also of one that was interrupted: TFX goes on with the same executions, and so with their folders.
     killed_runs.remove_unfinished(reader, settings, run_id)
     outcome, record = recorded.run(
-        definition.create_pipeline(settings), run_id, settings, store.connection(settings), _Unheard()
+        definition.create_pipeline(settings),
+        run_id,
+        settings,
+        store.connection(settings),
+        _Silent(),
+        triggers=dict(triggers),
     )
     if outcome.failure and (outcome.failure.error or "").startswith("interrupted"):
         raise ReplayError("The replay was asked to stop.")
@@ -74,7 +83,7 @@ def weights(folder: Path) -> str:
     return total.hexdigest()[:16]
 
 
-class _Unheard:
+class _Silent:
     """A listener that says nothing: a replay reports whole runs."""
 
     def started(self, node_id: str) -> None:
