@@ -150,7 +150,7 @@ def build_pipeline(contender: str, folder: Path) -> Any:
     from tfx.orchestration.pipeline import Pipeline
     from tfx.proto import example_gen_pb2
 
-    from components.span_example_gen import SpanExampleGen
+    from components.span_example_gen.component import SpanExampleGen
 
     if contender == "stock":
         splits = [example_gen_pb2.Input.Split(name=name, pattern=f"{name}/*.csv") for name in ("train", "eval")]

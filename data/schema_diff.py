@@ -26,7 +26,7 @@ class SchemaError(FlightdeckError):
 
 
 @dataclass(frozen=True)
-class Difference:
+class SchemaDifference:
     """One thing on which the two schemas disagree about one column.
 
     Attributes:
@@ -42,7 +42,7 @@ class Difference:
     inferred: str
 
 
-def diff(curated_path: Path | str, inferred_path: Path | str) -> list[Difference]:
+def diff(curated_path: Path | str, inferred_path: Path | str) -> list[SchemaDifference]:
     """Returns the differences between two schemas, by column in the order of the curated one.
 
     Presence is compared as required or optional, because an inferred schema never states a share in between.
@@ -61,9 +61,9 @@ def diff(curated_path: Path | str, inferred_path: Path | str) -> list[Difference
     differences = []
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         if name not in ours:
-            differences.append(Difference(name, "column", "absent", "present"))
+            differences.append(SchemaDifference(name, "column", "absent", "present"))
         elif name not in theirs:
-            differences.append(Difference(name, "column", "present", "absent"))
+            differences.append(SchemaDifference(name, "column", "present", "absent"))
         else:
             differences.extend(_compare(curated, ours[name], inferred, theirs[name]))
     return differences
@@ -88,7 +88,7 @@ def _compare(
     ours: schema_pb2.Feature,
     inferred: schema_pb2.Schema,
     theirs: schema_pb2.Feature,
-) -> Iterator[Difference]:
+) -> Iterator[SchemaDifference]:
     statements = (
         ("type", _type(ours), _type(theirs)),
         ("presence", _presence(ours), _presence(theirs)),
@@ -97,7 +97,7 @@ def _compare(
     )
     for what, left, right in statements:
         if left != right:
-            yield Difference(ours.name, what, left, right)
+            yield SchemaDifference(ours.name, what, left, right)
 
 
 def _type(feature: schema_pb2.Feature) -> str:

@@ -16,7 +16,6 @@ from flightdeck import (
     canary,
     config,
     data,
-    data_check,
     data_quarantine,
     image,
     kubeflow,
@@ -46,7 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data.app.command(name="check")(data_check.check)
 data.app.command(name="quarantine")(data_quarantine.quarantine)
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -58,6 +59,26 @@ def noise_into(log: Path) -> Iterator[TextIO]:
                 os.dup2(descriptor, number)
             os.close(descriptor)
         screen.close()
+
+
+@contextlib.contextmanager
+def working(quiet: bool) -> Iterator[Progress]:
+    """Shows progress, and nothing that libraries print; not even progress where ``quiet``."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder, noise_into(Path(folder) / "log") as screen:
+        on = console(screen)
+        on.quiet = quiet
+        progress = Progress(on)
+        try:
+            yield progress
+        finally:
+            progress.close()
+
+
+def print_json(document: object) -> None:
+    """Prints the one document of a command for programs."""
+    print(json.dumps(document, indent=2))
 
 
 def console(screen: TextIO | None = None) -> Console:

@@ -32,12 +32,12 @@ def list_labs(folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
     """List the labs, and which of their exercises you have solved."""
     from flightdeck.console import table
     from teaching.labs.catalogue import labs
-    from teaching.labs.desk import Desk
+    from teaching.labs.student_folder import StudentFolder
 
-    desk = Desk(folder)
+    mine = StudentFolder(folder)
     solved = {
         name: sum(bool(exercise.get("passed")) for exercise in exercises.values())
-        for name, exercises in desk.progress().items()
+        for name, exercises in mine.progress().items()
     }
     if as_json:
         entries = [
@@ -47,7 +47,7 @@ def list_labs(folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
                 "minutes": lab.minutes,
                 "exercises": list(lab.exercises),
                 "solved": solved.get(lab.name, 0),
-                "started": desk.notebook(lab).is_file(),
+                "started": mine.notebook(lab).is_file(),
             }
             for lab in labs(ROOT)
         ]
@@ -60,7 +60,7 @@ def list_labs(folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
                 lab.name,
                 lab.title,
                 str(lab.minutes),
-                f"{solved.get(lab.name, 0)} of {len(lab.exercises)}" if desk.notebook(lab).is_file() else "",
+                f"{solved.get(lab.name, 0)} of {len(lab.exercises)}" if mine.notebook(lab).is_file() else "",
             )
             for lab in labs(ROOT)
         ],
@@ -72,10 +72,10 @@ def start(name: Name, folder: Folder = DEFAULT_FOLDER, as_json: Json = False) ->
     """Write the notebook of a lab into DIR/LAB. Nothing that is there is ever overwritten."""
     from flightdeck.console import shown, typed
     from teaching.labs.catalogue import find
-    from teaching.labs.desk import Desk
+    from teaching.labs.student_folder import StudentFolder
 
     lab = find(ROOT, name)
-    notebook = Desk(folder).start(lab)
+    notebook = StudentFolder(folder).start(lab)
     if as_json:
         typer.echo(json.dumps({"lab": lab.name, "notebook": str(notebook)}))
         return
@@ -95,14 +95,14 @@ def check(
     from flightdeck.console import Progress, console
     from teaching.labs.catalogue import LabError, find
     from teaching.labs.check import check as grade
-    from teaching.labs.desk import Desk
+    from teaching.labs.student_folder import StudentFolder
 
-    lab, desk = find(ROOT, name), Desk(folder)
-    notebook = desk.notebook(lab)
+    lab, mine = find(ROOT, name), StudentFolder(folder)
+    notebook = mine.notebook(lab)
     if not notebook.is_file():
         begin = _command("start", lab.name, folder)
         raise LabError(f"The lab {lab.name} was not started in {folder}; begin with: {begin}")
-    desk.progress()  # a damaged record is said before minutes are spent
+    mine.progress()  # a damaged record is said before minutes are spent
     on = console()
     on.quiet = as_json
     progress = Progress(on)
@@ -110,7 +110,7 @@ def check(
         verdicts = grade(lab, notebook, progress.note if on.is_terminal else lambda text: None, cell_seconds=timeout)
     finally:
         progress.close()
-    desk.record(lab, verdicts)
+    mine.record(lab, verdicts)
     passed = all(verdict.passed for verdict in verdicts)
     if as_json:
         document = {"lab": lab.name, "passed": passed, "exercises": [asdict(verdict) for verdict in verdicts]}
@@ -127,10 +127,10 @@ def solution(name: Name, folder: Folder = DEFAULT_FOLDER, as_json: Json = False)
     """Write the solution of a lab, with its hidden tests, beside your notebook."""
     from flightdeck.console import shown
     from teaching.labs.catalogue import find
-    from teaching.labs.desk import Desk
+    from teaching.labs.student_folder import StudentFolder
 
     lab = find(ROOT, name)
-    notebook = Desk(folder).show_solution(lab)
+    notebook = StudentFolder(folder).show_solution(lab)
     typer.echo(json.dumps({"lab": lab.name, "solution": str(notebook)}) if as_json else shown(notebook))
 
 

@@ -12,7 +12,7 @@ from flightdeck.options import Json
 
 if TYPE_CHECKING:
     from teaching.new_project.creation import Created
-    from teaching.new_project.plan import Plan
+    from teaching.new_project.plan import ProjectPlan
 
 
 def new(
@@ -52,14 +52,14 @@ def new(
     _report(made, created, again)
 
 
-def _groups(plan: Plan) -> dict[str, list[str]]:
+def _groups(plan: ProjectPlan) -> dict[str, list[str]]:
     """The names of columns by what they are for."""
     groups = {use: [each.name for each in plan.of(use)] for use in ("number", "category", "text", "key", "time")}
     groups["later"] = [each.name for each in plan.of("outcome") if not each.suspect]
     return groups
 
 
-def _document(plan: Plan, created: Created) -> None:
+def _document(plan: ProjectPlan, created: Created) -> None:
     import json
 
     report = {
@@ -80,7 +80,7 @@ def _document(plan: Plan, created: Created) -> None:
     typer.echo(json.dumps(report, indent=2))
 
 
-def _report(plan: Plan, created: Created, again: list[str]) -> None:
+def _report(plan: ProjectPlan, created: Created, again: list[str]) -> None:
     import itertools
     import shlex
 

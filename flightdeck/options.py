@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from ledger.opening import Store
     from pipeline.settings import Settings
 
 _LOCAL = Path("config") / "local.yaml"
@@ -23,6 +26,26 @@ Overrides = Annotated[
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a setting, such as model.epochs=2. Repeatable."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+
+def as_typed(config: Path, overrides: Sequence[str] | None) -> str:
+    """The options that name these settings, as a shell takes them; empty for the default ones."""
+    from flightdeck.console import shown
+
+    words = [] if config == DEFAULT_CONFIG else ["--config", shown(config)]
+    return shlex.join([*words, *(word for override in overrides or () for word in ("--set", override))])
+
+
+def open_ledger(settings: Settings) -> Store:
+    """The metadata store of the settings, to be read.
+
+    Raises:
+        LedgerError: there is none, or it cannot be read.
+    """
+    from ledger.opening import open_readonly
+    from pipeline import store
+
+    return open_readonly(store.connection(settings))
 
 
 def load_settings(config: Path, overrides: list[str] | None) -> Settings:

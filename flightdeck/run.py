@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import shlex
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, as_typed, load_settings
 
 if TYPE_CHECKING:
     from flightdeck.recorded import RecordedRun
     from ledger.run_record import RunRecord
     from operations.summary import RunSummary
-    from pipeline.settings import Settings
 
 
 def run(
@@ -47,22 +47,6 @@ def run(
         ],
     )
     further = {"triggers": dict(each.split("=", 1) for each in because)} if because else {}
-    summary = execute(settings, as_json, run_id, **further)
-    raise typer.Exit(0 if summary.outcome != "failed" else 1)
-
-
-def execute(settings: Settings, as_json: bool, run_id: str | None = None, **further: Any) -> RunSummary:
-    """Runs the training pipeline and reports it on the screen.
-
-    Args:
-        settings: of the run.
-        as_json: print one JSON document, at the end.
-        run_id: its name in ML Metadata; default: a new one.
-        further: fields of the record that are known before, such as why it is started.
-
-    Raises:
-        ValueError: of ours, if the run cannot begin.
-    """
     from flightdeck.recorded import recorded_run, require_spans
 
     require_spans(settings)
@@ -72,29 +56,32 @@ def execute(settings: Settings, as_json: bool, run_id: str | None = None, **furt
             from operations.registry import Registry
 
             Registry(settings).prune(settings.push.keep)
-        on_trial = record.outcome == "pushed" and settings.canary.mode != "off"
-        summary = report(run, record, as_json)
-        if on_trial:
+        in_shadow_mode = record.outcome == "pushed" and settings.canary.mode != "off"
+        # Without the cache, the next run would not go on where this one ended.
+        options = as_typed(config, [override for override in overrides or () if not override.startswith("cache=")])
+        summary = report(run, record, as_json, options, f"--window {shlex.quote(window)}" if window else "")
+        if in_shadow_mode:
             from flightdeck.canary import after_push
 
             for line in after_push(settings):
                 run.output.print(line, markup=False)
-        return summary
+    raise typer.Exit(0 if summary.outcome != "failed" else 1)
 
 
-def report(run: RecordedRun, record: RunRecord, as_json: bool) -> RunSummary:
-    """Saves what a run did beside its log, and shows it."""
+def report(run: RecordedRun, record: RunRecord, as_json: bool, options: str = "", run_options: str = "") -> RunSummary:
+    """Saves what a run did beside its log, and shows it; for the options, see `print_summary`."""
     from flightdeck.console import shown
     from flightdeck.run_page import print_summary
-    from ledger import recorder
+    from ledger.opening import open_store
+    from ledger.recorder import Recorder
     from operations import summary as summaries
     from pipeline import store
 
-    reader = recorder.Recorder(recorder.open_store(store.connection(run.settings)))
+    reader = Recorder(open_store(store.connection(run.settings)))
     summary = summaries.summarise(reader, record, run.settings.evaluation.min_slice_size)
     summaries.save(summary, run.folder)
     if as_json:
         run.screen.write(summary.model_dump_json(indent=2) + "\n")
     else:
-        print_summary(summary, shown(run.log), run.output)
+        print_summary(summary, shown(run.log), run.output, options, run_options)
     return summary

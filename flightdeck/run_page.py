@@ -12,8 +12,16 @@ if TYPE_CHECKING:
     from operations.summary import RunSummary
 
 
-def print_summary(summary: RunSummary, log: str, on: Console) -> None:
-    """Prints the summary of a run for people."""
+def print_summary(summary: RunSummary, log: str, on: Console, options: str = "", run_options: str = "") -> None:
+    """Prints the summary of a run for people.
+
+    Args:
+        summary: of the run.
+        log: its log file.
+        on: the screen.
+        options: that any command needs to mean the same settings, such as `--set workspace=FOLDER`.
+        run_options: that `flightdeck run` takes, too, to run the same again.
+    """
     on.print()
     if summary.spans:
         on.print(
@@ -32,7 +40,7 @@ def print_summary(summary: RunSummary, log: str, on: Console) -> None:
         f"Time        {summary.seconds:.0f} s, of which {summary.loading_seconds:.0f} s loading libraries; "
         f"{cached} of {len(summary.nodes)} nodes from the cache; peak memory {summary.peak_mb / 1024:.1f} GiB"
     )
-    _print_next_steps(summary, on)
+    _print_next_steps(summary, on, options, run_options)
 
 
 def _print_metrics(summary: RunSummary, on: Console) -> None:
@@ -89,24 +97,28 @@ def _print_verdict(summary: RunSummary, log: str, on: Console) -> None:
         on.print(f"            Full log: {log}", markup=False)
 
 
-def _print_next_steps(summary: RunSummary, on: Console) -> None:
+def _print_next_steps(summary: RunSummary, on: Console, options: str, run_options: str) -> None:
+    again = f"run {options} {run_options}"
+    # "it was interrupted", or "Trainer failed: interrupted; its unfinished outputs were removed"
+    interrupted = any(reason.partition(";")[0].endswith("interrupted") for reason in summary.reasons)
     steps = {
         "pushed": [
-            ("flightdeck run", "again: nothing changed, so every node comes from the cache"),
-            ("flightdeck run --set model.epochs=4", "train a challenger to the model just pushed"),
-            ("flightdeck predict --window newest:newest", "batch predictions of the newest span"),
-            ("flightdeck data schema-diff", "what the data shows against what was agreed"),
+            (again, "again: nothing changed, so every node comes from the cache"),
+            (f"{again} --set model.epochs=4", "train a challenger to the model just pushed"),
+            (f"predict {options} --window newest:newest", "batch predictions of the newest span"),
+            (f"data schema-diff {options}", "what the data shows against what was agreed"),
         ],
-        "blessed": [("flightdeck run --set push.enabled=true", "push it")],
+        "blessed": [(f"{again} --set push.enabled=true", "push it")],
         "not blessed": [
-            ("flightdeck config show", "the thresholds, under evaluation"),
-            ("flightdeck run --set model.epochs=4", "try something else"),
+            (f"config show {options}", "the thresholds, under evaluation"),
+            (f"{again} --set model.epochs=4", "try something else"),
         ],
-        "failed": [("flightdeck run", "after mending it: goes on from the last good node")],
+        "failed": [(again, f"{'' if interrupted else 'after fixing the cause: '}continues from the last good node")],
     }[summary.outcome]
     on.print("\nNext")
     for command, meaning in steps:
-        on.print(f"  {command:<45} {meaning}", markup=False)
+        shown_command = " ".join(f"flightdeck {command}".split())
+        on.print(f"  {shown_command:<45} {meaning}", markup=False, soft_wrap=True)
 
 
 def _spans(numbers: list[int]) -> str:

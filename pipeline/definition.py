@@ -31,10 +31,10 @@ from components.base_model import BaseModelStrategy
 from components.champion import ChampionStrategy
 from components.chosen_model import ChosenModelStrategy
 from components.curated_schema import CuratedSchema
-from components.data_gate import DataGate
-from components.infra_validator import InfraValidator
-from components.scores import Scores
-from components.span_example_gen import SpanExampleGen
+from components.data_gate.component import DataGate
+from components.infra_validator.component import InfraValidator
+from components.scores.component import Scores
+from components.span_example_gen.component import SpanExampleGen
 from pipeline import evaluation, fingerprint
 from pipeline.settings import Settings, SettingsError, portable
 

@@ -36,7 +36,7 @@ _LONGEST_DIFF = 200_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Code:
+class Revision:
     """The code that runs.
 
     Attributes:
@@ -123,22 +123,22 @@ def lease(settings: Settings, runner: Runner) -> dict[str, Any]:
     return {"owner": owner, "renewed": datetime.now(UTC)}
 
 
-def code_of(settings: Settings) -> Code:
+def code_of(settings: Settings) -> Revision:
     """The code of a use case: of its own project, or of Flightdeck's checkout or image if it lives there."""
     return code() if settings.project == PROJECT else code(settings.project, {})
 
 
-def code(root: Path = PROJECT, environment: Mapping[str, str] | None = None) -> Code:
+def code(root: Path = PROJECT, environment: Mapping[str, str] | None = None) -> Revision:
     """The code of a checkout, or of the image that this process runs in."""
     given = (os.environ if environment is None else environment).get(COMMIT_VARIABLE)
     if given and given != "unknown":
         commit, dirty, difference = given.partition("-dirty-")
-        return Code(commit, None, bool(dirty), difference or None)
+        return Revision(commit, None, bool(dirty), difference or None)
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     if commit is None:
-        return Code(None, None, None, None)
+        return Revision(None, None, None, None)
     branch = _git(root, "symbolic-ref", "--quiet", "--short", "HEAD")
-    return Code(commit.strip(), branch.strip() if branch else None, *_difference(root))
+    return Revision(commit.strip(), branch.strip() if branch else None, *_difference(root))
 
 
 def _difference(root: Path) -> tuple[bool | None, str | None]:

@@ -105,7 +105,15 @@ plt.tight_layout()
 # neighbours. An unknown package is a `ValueError`.
 
 # %%
-LAYERS = [{"flightdeck"}, {"teaching"}, {"operations"}, {"pipeline"}, {"components", "models", "ledger"}, {"data"}, {"errors"}]
+LAYERS = [
+    {"flightdeck"},
+    {"teaching"},
+    {"operations"},
+    {"pipeline"},
+    {"components", "models", "ledger"},
+    {"data"},
+    {"errors"},
+]
 
 
 # %% exercise="imports"

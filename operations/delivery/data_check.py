@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from components.span_example_gen.window import Window, split_spans
 from data import spans
 from data.contract import Contract, ContractError
-from data.schema_diff import Difference, diff
+from data.schema_diff import SchemaDifference, diff
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +40,7 @@ class DataCheck:
     spans: dict[str, list[int]]
     violations: tuple[str, ...]
     report: Report
-    differences: tuple[Difference, ...]
+    differences: tuple[SchemaDifference, ...]
 
     @property
     def fits(self) -> bool:
@@ -139,7 +139,7 @@ def _statistics(tables: Sequence[pa.Table], contract: Contract) -> Any:
     return stats_impl.generate_statistics_in_memory(batch, tfdv.StatsOptions())
 
 
-def _differences(curated: Path, statistics: Any) -> list[Difference]:
+def _differences(curated: Path, statistics: Any) -> list[SchemaDifference]:
     """As SchemaGen infers a schema: from the first split."""
     import tempfile
 

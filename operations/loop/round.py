@@ -26,7 +26,7 @@ from operations.loop.messages import sentence
 from operations.loop.runs import Result, Runner
 from operations.loop.seen import History, Spans, recipe_now
 from operations.loop.triggers import Trigger, find
-from operations.monitoring.book import Book
+from operations.monitoring.records import MonitoringRecords
 from operations.registry import Registry, RegistryError, Version
 from pipeline.settings import Settings
 from pipeline.workspace import new_run_id
@@ -70,7 +70,7 @@ def triggers_now(
         settings.continuous.triggers,
         spans,
         recipe,
-        Book(store, settings.use_case.name).decisions(),
+        MonitoringRecords(store, settings.use_case.name).decisions(),
         set(_served(settings)),
         runs,
         now,
@@ -240,7 +240,7 @@ class Rounds:
 
     def _carry_out(self, settings: Settings) -> None:
         acts = Acts(settings, self._store)
-        for decision in Book(self._store, settings.use_case.name).decisions():
+        for decision in MonitoringRecords(self._store, settings.use_case.name).decisions():
             # By itself: what cannot be done about one, such as when its span is gone, holds no other one back.
             name = f"decision {decision.window}/{decision.version}"
             act = self._step(name, settings, functools.partial(acts.carry_out, decision, self._alert))

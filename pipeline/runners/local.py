@@ -1,4 +1,4 @@
-"""Runs a pipeline on this machine: its nodes in order, in this process."""
+"""Runs a pipeline on this machine, its nodes in order in this process, and keeps the record of the run."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration.pipeline import Pipeline
 
-from pipeline import node
+from ledger.opening import open_store
+from ledger.recorder import Recorder, renewing
+from ledger.run_record import Kind, RunRecord
+from pipeline import node, results
 from pipeline.node import NodeOutcome
-from pipeline.settings import SettingsError
+from pipeline.settings import Settings, SettingsError
+from pipeline.stamp import stamp
 
 # Means something to a shell where it stands unquoted in a path.
 _SPECIAL = re.compile(r"""[\s"'`$&;|<>()*?\[\]\\!#]""")
@@ -65,20 +70,70 @@ class RunOutcome:
         return self.failure is None and not self.waiting
 
 
-def run(pipeline: Pipeline, run_id: str, store: metadata_store_pb2.ConnectionConfig, listener: Listener) -> RunOutcome:
-    """Runs a pipeline, stopping at the first node that fails.
+def run(
+    pipeline: Pipeline,
+    run_id: str,
+    settings: Settings,
+    connection: metadata_store_pb2.ConnectionConfig,
+    listener: Listener,
+    *,
+    kind: Kind = "run",
+    loading_seconds: float = 0.0,
+    **further: Any,
+) -> tuple[RunOutcome, RunRecord]:
+    """Runs a pipeline, stopping at the first node that fails; its record is up to date at any moment.
 
-    Results of the nodes before it stay in the metadata store, so that the next run reuses them.
+    Results of the nodes before a failure stay in the metadata store, so that the next run reuses them.
 
     Args:
         pipeline: from `pipeline.definition`.
         run_id: unique in the metadata store.
-        store: how to reach that store.
+        settings: those that the pipeline was made of.
+        connection: how to reach the metadata store.
         listener: is told of each node.
+        kind: what the run is for.
+        loading_seconds: wall seconds of the imports before; they count as the run's.
+        further: other fields of the record, such as the parent.
 
     Returns:
-        What became of every node.
+        What became of every node, and the record.
+
+    Raises:
+        SettingsError: Beam could not start its workers here; nothing is recorded.
     """
+    for beam_args in (settings.beam.args, *settings.beam.components.values()):
+        check_workers(beam_args)
+    store = open_store(connection)
+    recorder = Recorder(store)
+    began = time.monotonic() - loading_seconds
+    stamp(recorder, run_id, settings, kind=kind, runner="local", loading_seconds=round(loading_seconds, 3), **further)
+    with renewing(connection, run_id):
+        outcome = _run_nodes(pipeline, run_id, connection, recorder, listener)
+    failure = None
+    if not outcome.succeeded:
+        failed = outcome.failure
+        failure = f"{failed.node_id} failed: {failed.error}" if failed else "it was interrupted"
+    record = results.complete(
+        recorder,
+        store,
+        run_id,
+        settings,
+        node.compile_pipeline(pipeline),
+        ended=True,
+        failure=failure,
+        seconds=round(time.monotonic() - began, 3),
+        peak_mb=round(max((each.peak_mb for each in outcome.nodes), default=0.0), 1),
+    )
+    return outcome, record
+
+
+def _run_nodes(
+    pipeline: Pipeline,
+    run_id: str,
+    connection: metadata_store_pb2.ConnectionConfig,
+    recorder: Recorder,
+    listener: Listener,
+) -> RunOutcome:
     ir = node.compile_pipeline(pipeline)
     node.bind(ir, run_id)
     waiting = node.node_ids(ir)
@@ -88,10 +143,11 @@ def run(pipeline: Pipeline, run_id: str, store: metadata_store_pb2.ConnectionCon
         while waiting:
             node_id = waiting.pop(0)
             listener.started(node_id)
-            outcome = node.launch(ir, node_id, store)
+            outcome = node.launch(ir, node_id, connection)
             if asked_to_stop.is_set() and outcome.state == "failed":
                 outcome = dataclasses.replace(outcome, error="interrupted; its unfinished outputs were removed")
             outcomes.append(outcome)
+            recorder.node(run_id, outcome)
             listener.finished(outcome)
             if outcome.state == "failed" or asked_to_stop.is_set():
                 break

@@ -16,7 +16,7 @@ from pathlib import Path
 from errors import FlightdeckError
 from pipeline.project import CHECKOUT
 from teaching.new_project import files
-from teaching.new_project.plan import Plan
+from teaching.new_project.plan import ProjectPlan
 
 _REPOSITORY = (("init", "--quiet", "--initial-branch", "main"), ("add", "."))
 _MESSAGE = "A new project, as flightdeck new wrote it"
@@ -25,7 +25,7 @@ _NO_GIT = "there is no git on this machine; install it first"
 _UNKNOWN = "git does not know you"
 
 
-class ProjectError(FlightdeckError):
+class FlightdeckError(FlightdeckError):
     """A project that cannot be made where it was asked for."""
 
 
@@ -54,25 +54,25 @@ def require_free(destination: Path) -> str:
     """The use case's name of a project that can be made there.
 
     Raises:
-        ProjectError: there is something, or its folder's name makes no name, or nobody may write there.
+        FlightdeckError: there is something, or its folder's name makes no name, or nobody may write there.
     """
     # Without the dots, which would make a folder beside the checkout seem to be inside it.
     destination = Path(os.path.abspath(destination))
     if destination.exists() or destination.is_symlink():
-        raise ProjectError(f"{destination} is already there; nothing is ever overwritten, so choose another folder.")
+        raise FlightdeckError(f"{destination} is already there; nothing is ever overwritten, so choose another folder.")
     if not destination.parent.is_dir() or not os.access(destination.parent, os.W_OK):
-        raise ProjectError(f"{destination.parent} is no folder that you may write to.")
+        raise FlightdeckError(f"{destination.parent} is no folder that you may write to.")
     if destination.parent.resolve().is_relative_to(CHECKOUT):
-        raise ProjectError(f"{destination} is inside Flightdeck's own checkout; choose a folder beside it.")
+        raise FlightdeckError(f"{destination} is inside Flightdeck's own checkout; choose a folder beside it.")
     name = re.sub(r"[^a-z0-9]+", "-", destination.name.lower()).strip("-")[:40].rstrip("-")
     if not re.match(r"^[a-z]", name):
-        raise ProjectError(
+        raise FlightdeckError(
             f"The folder's name also names the models, and {destination.name} does not begin with a letter."
         )
     return name
 
 
-def create(plan: Plan, destination: Path) -> Created:
+def create(plan: ProjectPlan, destination: Path) -> Created:
     """Writes a project beside its place, and moves it there when it is whole.
 
     Args:
@@ -80,7 +80,7 @@ def create(plan: Plan, destination: Path) -> Created:
         destination: its folder, which must not exist.
 
     Raises:
-        ProjectError: it cannot be made there.
+        FlightdeckError: it cannot be made there.
     """
     destination = Path(os.path.abspath(destination))
     name = require_free(destination)
@@ -96,10 +96,10 @@ def create(plan: Plan, destination: Path) -> Created:
             commit, problem = _commit(staging)
             os.sync()
             if destination.exists():
-                raise ProjectError(f"{destination} has come into being meanwhile; nothing is ever overwritten.")
+                raise FlightdeckError(f"{destination} has come into being meanwhile; nothing is ever overwritten.")
             staging.rename(destination)
     except OSError as error:
-        raise ProjectError(f"The project cannot be written to {destination}: {error.strerror or error}.") from error
+        raise FlightdeckError(f"The project cannot be written to {destination}: {error.strerror or error}.") from error
     return Created(destination, name, tuple(sorted(made)), commit, problem, _remedy(problem, destination))
 
 
@@ -121,7 +121,7 @@ def _staging(destination: Path) -> Iterator[Path]:
         try:
             fcntl.flock(parent, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ProjectError(f"Another project is being made in {destination.parent}; wait for it.") from error
+            raise FlightdeckError(f"Another project is being made in {destination.parent}; wait for it.") from error
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
         try:

@@ -12,7 +12,7 @@ from data.contract import Contract
 from data.table_spans import Hashed, Periods
 from teaching.new_project import schema
 from teaching.new_project.columns import Inferred
-from teaching.new_project.plan import Plan
+from teaching.new_project.plan import ProjectPlan
 
 _TEMPLATES = {
     "README.md": "README.md.j2",
@@ -29,7 +29,7 @@ _CONTRACT_TEMPLATE = "contract.yaml.j2"
 _SMALL = 20_000
 
 
-def render(plan: Plan, name: str) -> dict[str, str]:
+def render(plan: ProjectPlan, name: str) -> dict[str, str]:
     """The files by their path in the project.
 
     Args:
@@ -61,7 +61,7 @@ def render(plan: Plan, name: str) -> dict[str, str]:
     return made
 
 
-def source_name(plan: Plan) -> str:
+def source_name(plan: ProjectPlan) -> str:
     """What the copy of the table is called: as the table, without what code, settings or make take for no text."""
     return re.sub(r"[^\w ().,+@=-]", "_", plan.source.name)
 
@@ -97,7 +97,7 @@ def _comment(text: str, indent: str = "") -> str:
     )  # fmt: skip
 
 
-def _taken_in(contract: Contract, plan: Plan) -> list[dict[str, str]]:
+def _taken_in(contract: Contract, plan: ProjectPlan) -> list[dict[str, str]]:
     """What the schema says of each suspect if somebody makes it a feature, and before which feature."""
     from google.protobuf import text_format
     from tensorflow_metadata.proto.v0 import schema_pb2
@@ -120,7 +120,7 @@ def _taken_in(contract: Contract, plan: Plan) -> list[dict[str, str]]:
     return found
 
 
-def _facts(plan: Plan, name: str) -> dict[str, Any]:
+def _facts(plan: ProjectPlan, name: str) -> dict[str, Any]:
     counts = plan.split.numbers.value_counts()
     newest = int(counts[max(plan.split.spans)])
     numbers, categories = plan.of("number"), plan.of("category")
@@ -186,7 +186,7 @@ def _arguments(rule: Any) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in given.items()}
 
 
-def _column(column: Inferred, plan: Plan) -> dict[str, Any]:
+def _column(column: Inferred, plan: ProjectPlan) -> dict[str, Any]:
     values: Any = plan.rows[column.name]
     roles = {"number": "feature", "category": "feature", "text": "feature", "time": "key"}
     late = column.use in ("label", "outcome")
@@ -206,7 +206,7 @@ def _column(column: Inferred, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _meaning(column: Inferred, plan: Plan) -> str:
+def _meaning(column: Inferred, plan: ProjectPlan) -> str:
     if column.use == "label":
         return f"1 where the table says {plan.values[0]}, 0 where it says {plan.values[1]}. TO BE REVIEWED."
     original = plan.original(column.name)

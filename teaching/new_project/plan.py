@@ -21,7 +21,7 @@ _LEARNED = ("number", "category", "text")
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class ProjectPlan:
     """What the project will be.
 
     Attributes:
@@ -87,7 +87,7 @@ def make(
     known: Sequence[str] = (),
     after: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
-) -> Plan:
+) -> ProjectPlan:
     """Reads a table and decides.
 
     Args:
@@ -174,7 +174,7 @@ def make(
     if not any(each.use in _LEARNED for each in found):
         raise TableError(f"The table {source} has no column from which the label could be predicted.")
     renamed = {old: new for old, new in renamed.items() if old != new}
-    return Plan(
+    return ProjectPlan(
         source, label, values, renamed, tuple(found), dropped, content, chosen, _typed(frame, found), unlabelled
     )
 

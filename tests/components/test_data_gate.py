@@ -12,10 +12,10 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx.components.example_validator import executor as example_validator
 from tfx.types import Channel, standard_artifacts
 
-from components.data_gate import DataGate, DataGateError, findings
-from components.data_gate.component import DataGateReport
+from components.data_gate import findings
+from components.data_gate.component import DataGate, DataGateReport
 from components.data_gate.executor import DataGateExecutor
-from components.data_gate.report import Examined, Finding, Report
+from components.data_gate.report import DataGateError, Examined, Finding, Report
 
 pytestmark = pytest.mark.component
 

@@ -19,7 +19,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import Channel, standard_artifacts
 from tfx.utils import proto_utils
 
-from components.infra_validator import InfraValidator
+from components.infra_validator.component import InfraValidator
 from components.infra_validator.executor import InfraValidatorExecutor
 from tests.world import ROOT
 

@@ -13,8 +13,8 @@ from sklearn import inspection, metrics
 from sklearn.base import BaseEstimator, ClassifierMixin
 from tfx.types import Channel, standard_artifacts
 
-from components.scores import Scores, ScoresError
-from components.scores.component import ScoresArtifact
+from components.scores.component import Scores, ScoresArtifact
+from components.scores.errors import ScoresError
 from components.scores.executor import ScoresExecutor
 
 pytestmark = pytest.mark.component

@@ -14,7 +14,8 @@ from tfx.orchestration import metadata
 from tfx.orchestration.local import local_dag_runner
 from tfx.orchestration.pipeline import Pipeline
 
-from components.span_example_gen import SpanError, SpanExampleGen
+from components.span_example_gen.component import SpanExampleGen
+from components.span_example_gen.errors import SpanError
 from components.span_example_gen.executor import _check_complete
 from components.span_example_gen.marker import QUARANTINE
 from components.span_example_gen.request import Request

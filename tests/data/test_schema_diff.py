@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from data.schema_diff import Difference, SchemaError, diff
+from data.schema_diff import SchemaDifference, SchemaError, diff
 
 pytestmark = pytest.mark.unit
 
@@ -24,7 +24,7 @@ def feature(schema: schema_pb2.Schema, name: str) -> schema_pb2.Feature:
     return next(feature for feature in schema.feature if feature.name == name)
 
 
-def compared(schema_path: Path, changed: schema_pb2.Schema, folder: Path) -> list[Difference]:
+def compared(schema_path: Path, changed: schema_pb2.Schema, folder: Path) -> list[SchemaDifference]:
     """The differences between the curated schema and a changed one, given as an artifact's folder."""
     (folder / "schema.pbtxt").write_text(text_format.MessageToString(changed))
     return diff(schema_path, folder)
@@ -38,8 +38,8 @@ def test_columns_that_only_one_schema_has_are_named(schema_path: Path, curated: 
     feature(curated, "humid").name = "humidity"
 
     assert compared(schema_path, curated, tmp_path) == [
-        Difference("humid", "column", curated="present", inferred="absent"),
-        Difference("humidity", "column", curated="absent", inferred="present"),
+        SchemaDifference("humid", "column", curated="present", inferred="absent"),
+        SchemaDifference("humidity", "column", curated="absent", inferred="present"),
     ]
 
 

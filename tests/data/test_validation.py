@@ -22,7 +22,7 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder, RecordBat
 from data import spans
 from data.contract import Contract
 from data.prepare import Preparation, slice_spans
-from data.schema_diff import Difference, diff
+from data.schema_diff import SchemaDifference, diff
 
 pytestmark = pytest.mark.component
 
@@ -235,5 +235,5 @@ def test_the_schema_tfdv_infers_differs_only_where_a_person_decided(
     assert {one.what for one in found} == {"presence", "values", "range"}
     # January had every carrier and weather for every flight; the curated schema counts on the former only.
     assert not [one for one in found if one.column == "carrier"]
-    assert Difference("temp", "presence", curated="optional", inferred="required") in found
+    assert SchemaDifference("temp", "presence", curated="optional", inferred="required") in found
     assert all(one.inferred == "any number" for one in found if one.what == "range")

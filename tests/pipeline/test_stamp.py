@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.recorder import Recorder, open_store
+from ledger.opening import open_store
+from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
 from pipeline import settings_file, stamp, store
 from pipeline.task import decode_settings, encode_settings
@@ -23,7 +24,7 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def code(root: Path) -> stamp.Code:
+def code(root: Path) -> stamp.Revision:
     return stamp.code(root, {})
 
 
@@ -76,11 +77,11 @@ def test_a_project_of_its_own_is_stamped_with_its_code_also_before_its_first_com
 
 
 def test_outside_git_nothing_is_made_up(tmp_path):
-    assert code(tmp_path) == stamp.Code(None, None, None, None)
+    assert code(tmp_path) == stamp.Revision(None, None, None, None)
 
 
 def test_an_image_knows_its_commit_from_its_build():
-    assert stamp.code(ROOT, {"FLIGHTDECK_COMMIT": "c" * 40}) == stamp.Code("c" * 40, None, False, None)
+    assert stamp.code(ROOT, {"FLIGHTDECK_COMMIT": "c" * 40}) == stamp.Revision("c" * 40, None, False, None)
     dirty = stamp.code(ROOT, {"FLIGHTDECK_COMMIT": "c" * 40 + "-dirty-12345678"})
     assert (dirty.commit, dirty.dirty, dirty.diff) == ("c" * 40, True, "12345678")
 

@@ -24,7 +24,7 @@ class Silent:
 def play(small_spans, tmp_path_factory):
     """Runs a pipeline in this process, since its imports take longer than the run: name, window -> its record."""
     from pipeline import definition
-    from pipeline.runners import recorded
+    from pipeline.runners import local
 
     workspace = tmp_path_factory.mktemp("workspace")
 
@@ -32,7 +32,7 @@ def play(small_spans, tmp_path_factory):
         places = (f"workspace={workspace}", f"data.spans={small_spans}", f"data.window={window}")
         settings = settings_file.load(LOCAL, [*SMALL, *WARM, *places, *overrides])
         pipeline = getattr(definition, factory)(settings, *given)
-        _, record = recorded.run(pipeline, run_id, settings, store.connection(settings), Silent())
+        _, record = local.run(pipeline, run_id, settings, store.connection(settings), Silent())
         assert record.outcome != "failed", record.reasons
         return record
 
@@ -48,7 +48,7 @@ def runs(play):
 
 @pytest.fixture(scope="module")
 def reader(play, runs):
-    from ledger.recorder import open_store
+    from ledger.opening import open_store
 
     return open_store(store.connection(play.settings))
 

@@ -391,7 +391,7 @@ class Circumstances:
 
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
-    running: stamp.Code
+    running: stamp.Revision
 
 
 def compare(found: Original, here: Settings) -> Circumstances:
@@ -425,7 +425,7 @@ def compare(found: Original, here: Settings) -> Circumstances:
     return Circumstances((*code, *packages, *data), tuple(notes), running)
 
 
-def _other_commits(found: Original, here: Settings, running: stamp.Code) -> list[str]:
+def _other_commits(found: Original, here: Settings, running: stamp.Revision) -> list[str]:
     """Sentences on code of another commit, for when the files that make a model are the same."""
     record = found.record
     differing = []

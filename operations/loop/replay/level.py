@@ -29,7 +29,7 @@ from operations.loop.round import Event, Rounds
 from operations.loop.runs import Result, result_of
 from operations.loop.seen import History
 from operations.monitoring import quarantine
-from operations.monitoring.book import Book
+from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import Period
 from operations.registry import Registry, Version
 from pipeline.settings import Settings, Triggers
@@ -212,8 +212,8 @@ class Player:
         # From the ledger: of a round that was killed, only the first one knew what was decided.
         decisions = [
             decision
-            for decision in Book(self._store, settings.use_case.name).decisions()
-            if decision.of == self._period(span).name
+            for decision in MonitoringRecords(self._store, settings.use_case.name).decisions()
+            if decision.window_name == self._period(span).name
         ]
         about = {f"{decision.window}/{decision.version}" for decision in decisions}
         return {

@@ -35,12 +35,12 @@ def train(
         ReplayError: it was asked to stop.
     """
     from pipeline import definition
-    from pipeline.runners import recorded
+    from pipeline.runners import local
 
     killed_runs.close(reader, settings)
     # Also of one that was interrupted: TFX goes on with the same executions, and so with their folders.
     killed_runs.remove_unfinished(reader, settings, run_id)
-    outcome, record = recorded.run(
+    outcome, record = local.run(
         definition.create_pipeline(settings),
         run_id,
         settings,

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pytest
 
 from components.span_example_gen.errors import SpanError as WindowError
-from data.schema_diff import Difference
+from data.schema_diff import SchemaDifference
 from operations.delivery.data_check import DataCheck, check
 from pipeline import settings_file
 from tests.damaged_spans import damaged
@@ -28,7 +28,7 @@ def test_real_spans_fit(small_spans):
     assert found.spans == {"train": [1, 2], "eval": [3]}
     assert found.report.splits["train"].examples == 3000
     # What only a person knows is a difference and no failure.
-    assert Difference("distance", "range", "1 to 6000", "any number") in found.differences
+    assert SchemaDifference("distance", "range", "1 to 6000", "any number") in found.differences
 
 
 def test_a_sensor_that_reports_another_unit_breaks_contract_and_schema(small_spans, tmp_path):

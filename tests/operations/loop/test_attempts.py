@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.recorder import open_store
+from ledger.opening import open_store
 from operations.loop.attempts import Attempts, backoff, given_up, waiting
 from operations.loop.triggers import Past, Trigger
 from pipeline import settings_file, store

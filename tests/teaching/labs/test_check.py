@@ -8,9 +8,9 @@ import pytest
 from teaching.labs import versions
 from teaching.labs.catalogue import LabError
 from teaching.labs.check import check
-from teaching.labs.desk import Desk
 from teaching.labs.judgement import DELETED, UNTOUCHED, Verdict
 from teaching.labs.proof import prove, wrong_answers
+from teaching.labs.student_folder import StudentFolder
 from tests.teaching.labs.conftest import SOURCE, WRONG
 
 pytestmark = pytest.mark.component
@@ -21,7 +21,7 @@ DOUBLE, ABOVE = "def double(number): return 2 * number", "def above(number): ret
 @pytest.fixture
 def student(lab, tmp_path):
     """The student's notebook, with answers put in and cells changed by name; None deletes one."""
-    path = Desk(tmp_path / "desk").start(lab)
+    path = StudentFolder(tmp_path / "student").start(lab)
 
     def write(**cells):
         notebook = nbformat.read(path, as_version=4)

@@ -19,7 +19,7 @@ from data.contract import Contract
 from data.schema_agreement import disagreements
 from data.table import TableError
 from teaching.new_project import creation, plan
-from teaching.new_project.creation import ProjectError
+from teaching.new_project.creation import FlightdeckError
 from teaching.new_project.target import LabelError
 from tests.makefiles import make
 from tests.world import ROOT
@@ -537,7 +537,7 @@ def test_nothing_is_ever_overwritten(table: Path, tmp_path: Path, kind: str):
         "link": lambda: place.symlink_to("nowhere"),
     }[kind]()
 
-    with pytest.raises(ProjectError, match="already there"):
+    with pytest.raises(FlightdeckError, match="already there"):
         creation.create(plan.make(table, "bought?"), place)
     assert os.listdir(tmp_path) == ["shop"]
 
@@ -552,7 +552,7 @@ def test_nothing_is_ever_overwritten(table: Path, tmp_path: Path, kind: str):
     ],
 )
 def test_a_place_where_no_project_can_be_is_refused(place: Path, message: str):
-    with pytest.raises(ProjectError, match=message):
+    with pytest.raises(FlightdeckError, match=message):
         creation.require_free(place)
     assert not place.exists()
 
@@ -568,7 +568,7 @@ def test_a_place_beside_the_checkout_may_be_named_from_within_it(tmp_path: Path,
 def test_a_place_that_a_link_leads_into_the_checkout_is_refused(tmp_path: Path):
     (tmp_path / "link").symlink_to(ROOT)
 
-    with pytest.raises(ProjectError, match="inside Flightdeck's own checkout"):
+    with pytest.raises(FlightdeckError, match="inside Flightdeck's own checkout"):
         creation.require_free(tmp_path / "link" / "shop")
 
 
@@ -578,7 +578,7 @@ def test_a_project_that_fails_half_way_leaves_nothing(table: Path, tmp_path: Pat
 
     monkeypatch.setattr(creation, "_commit", broken)
 
-    with pytest.raises(ProjectError, match="No space left on device"):
+    with pytest.raises(FlightdeckError, match="No space left on device"):
         creation.create(plan.make(table, "bought?"), tmp_path / "shop")
     assert os.listdir(tmp_path) == []
 
@@ -593,7 +593,7 @@ def test_a_killed_process_leaves_nothing_that_the_next_one_does_not_clear_away(t
     assert process.stdout is not None
     assert process.stdout.readline() == "half\n"
     assert not (tmp_path / "shop").exists()
-    with pytest.raises(ProjectError, match="Another project is being made"):
+    with pytest.raises(FlightdeckError, match="Another project is being made"):
         creation.create(plan.make(table, "bought?"), tmp_path / "shop")
     process.kill()
     process.wait()

@@ -27,7 +27,7 @@ PROGRESS = "progress.json"
 
 
 @dataclass(frozen=True)
-class Desk:
+class StudentFolder:
     """A folder in which a student works through the labs.
 
     Attributes:

@@ -1,0 +1,53 @@
+"""What `flightdeck run` prints at its end: commands that can be pasted, and that mean the same settings."""
+
+import shlex
+
+import pytest
+
+from flightdeck.console import console
+from flightdeck.options import DEFAULT_CONFIG, as_typed
+from flightdeck.run_page import print_summary
+from operations.summary import RunSummary
+
+pytestmark = pytest.mark.unit
+
+
+def next_steps(capsys, outcome: str, reasons: tuple[str, ...] = ()) -> list[str]:
+    """The lines after "Next" of a run that was given settings, and a window."""
+    summary = RunSummary.model_validate(
+        {"run_id": "r", "outcome": outcome, "reasons": reasons, "settings_digest": "0", "window": "1:3"}
+        | {"main_metric": "auc", "nodes": (), "loading_seconds": 1, "seconds": 2, "peak_mb": 3}
+    )
+    options = as_typed(DEFAULT_CONFIG.with_name("own settings.yaml"), ["workspace=/a folder", "model.epochs=1"])
+    print_summary(summary, "run.log", console(), options, "--window 1:3")
+    return capsys.readouterr().out.partition("Next\n")[2].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("reason", "meaning"),
+    [
+        ("it was interrupted", "continues from the last good node"),
+        ("Trainer failed: interrupted; its unfinished outputs were removed", "continues from the last good node"),
+        ("Trainer failed: no memory", "after fixing the cause: continues from the last good node"),
+    ],
+)
+def test_a_run_that_ended_early_is_continued_with_the_settings_that_it_had(capsys, reason, meaning):
+    (line,) = next_steps(capsys, "failed", (reason,))
+
+    assert line.endswith(f"--window 1:3 {meaning}")
+    command = shlex.split(line.removesuffix(meaning))
+    assert command[:3] == ["flightdeck", "run", "--config"]
+    assert command[3].endswith("own settings.yaml")
+    assert command[4:] == ["--set", "workspace=/a folder", "--set", "model.epochs=1", "--window", "1:3"]
+
+
+@pytest.mark.parametrize("outcome", ["pushed", "blessed", "not blessed"])
+def test_every_next_step_has_the_settings_of_the_run(capsys, outcome):
+    lines = next_steps(capsys, outcome)
+
+    assert lines
+    assert all("--set 'workspace=/a folder' --set model.epochs=1" in line for line in lines)
+
+
+def test_the_default_settings_need_no_options():
+    assert as_typed(DEFAULT_CONFIG, None) == ""
