@@ -36,6 +36,7 @@ def against(
     """
     import json
 
+    from errors import FlightdeckError
     from ledger.comparison import compare
     from ledger.opening import open_readonly
     from ledger.runs import Runs
@@ -57,7 +58,7 @@ def against(
             differ = not branch.same_packages(ROOT, checkout)
             typer.echo(f"Training at {base[:12]}, where this branch left {main} ...", err=True)
             theirs = branch.train_there(checkout, config, list(overrides or ()), settings.workspace, settings.spans)
-    except branch.BranchError as error:
+    except FlightdeckError as error:
         _write(output, branch.unavailable(str(error)))
         typer.echo(json.dumps({"base": base, "error": str(error)}) if as_json else str(error), err=not as_json)
         raise typer.Exit(1) from None
