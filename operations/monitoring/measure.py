@@ -13,7 +13,7 @@ import numpy as np
 
 from operations.inference import model
 from operations.inference.errors import LoadError
-from operations.inference.payload_log import SECONDS, TIME
+from operations.inference.payload_table import SECONDS, TIME
 from operations.monitoring import data_signals, model_signals, rescoring
 from operations.monitoring.reference import Reference, reference
 from operations.monitoring.served import ID, SPAN, VERSION, Period, arrived, callers, requests, served

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from operations.inference.payload_log import SECONDS
+from operations.inference.payload_table import SECONDS
 from operations.monitoring.model_signals import p99
 from operations.monitoring.policy import faulty
 from operations.monitoring.quarantine import listed

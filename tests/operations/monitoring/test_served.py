@@ -10,7 +10,8 @@ import pytest
 from data.contract import Contract
 from errors import FlightdeckError
 from operations.inference.columns import Column
-from operations.inference.payload_log import Payload, PayloadLog
+from operations.inference.payload_log import PayloadLog
+from operations.inference.payload_table import Payload
 from operations.monitoring.served import (
     SPAN,
     Period,
