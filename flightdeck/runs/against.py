@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from errors import FlightdeckError
 from flightdeck.options import DEFAULT_CONFIG, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ def against(
     """
     import json
 
-    from errors import FlightdeckError
     from ledger.comparison import compare
     from ledger.opening import open_readonly
     from ledger.runs import Runs
@@ -45,7 +45,7 @@ def against(
 
     if config == SMALL and not config.is_file():
         _require_checkout(load_settings(DEFAULT_CONFIG, None))
-        raise branch.BranchError(
+        raise FlightdeckError(
             f"There is no {config}, which says what a small run is: write it, or name other settings with --config."
         )
     settings = load_settings(config, overrides)
@@ -78,10 +78,8 @@ def against(
 
 def _require_checkout(settings: Settings) -> None:
     """Refuses a use case that is not in Flightdeck's checkout, because a worktree of that would not hold it."""
-    from operations.experiments import branch_comparison as branch
-
     if settings.project != ROOT:
-        raise branch.BranchError(
+        raise FlightdeckError(
             f"The use case is in {settings.project}, and only branches of Flightdeck's checkout can be compared like "
             "this: check out both commits of the project, one after the other, each with a `flightdeck run`, and "
             "compare the two runs with `flightdeck runs compare`."
@@ -89,11 +87,8 @@ def _require_checkout(settings: Settings) -> None:
 
 
 def _write(path: Path | None, text: str) -> None:
-    import os
+    from pipeline import whole_file
 
-    if path is None:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.new")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole_file.write(path, text)

@@ -32,22 +32,18 @@ _WORDS = {
 }
 
 
-class BranchError(FlightdeckError):
-    """A branch cannot be compared; the text says why and what to do."""
-
-
 def merge_base(project: Path, main: str) -> str:
     """The commit at which the checked-out branch left another one, 40 hexadecimal digits.
 
     Raises:
-        BranchError: there is no such branch here, or no common commit, as in a shallow clone.
+        FlightdeckError: there is no such branch here, or no common commit, as in a shallow clone.
     """
     if main.startswith("-"):
-        raise BranchError(f"`{main}` is not the name of a branch.")
+        raise FlightdeckError(f"`{main}` is not the name of a branch.")
     done = git(project, "merge-base", "HEAD", main)
     if done.returncode:
         said = " ".join(done.stderr.split())[:200]
-        raise BranchError(
+        raise FlightdeckError(
             f"There is no common commit of this branch and `{main}`{f' ({said})' if said else ''}; "
             "fetch it, with its history: git fetch --unshallow origin, or fetch-depth: 0 in a workflow."
         )
@@ -85,7 +81,7 @@ def train_there(checkout: Path, config: Path, overrides: list[str], workspace: s
         The run's name in the ledger.
 
     Raises:
-        BranchError: the run failed, or that commit does not understand the settings.
+        FlightdeckError: the run failed, or that commit does not understand the settings.
     """
     file = checkout / _SETTINGS_FOLDER / config.name
     file.write_bytes(config.read_bytes())
@@ -100,9 +96,9 @@ def train_there(checkout: Path, config: Path, overrides: list[str], workspace: s
         outcome, run_id, reasons = summary["outcome"], summary["run_id"], summary["reasons"]
     except (ValueError, KeyError):
         said = " ".join(done.stderr.split()[-60:]) or f"it ended with exit code {done.returncode}"
-        raise BranchError(f"The older code could not be run: {said}") from None
+        raise FlightdeckError(f"The older code could not be run: {said}") from None
     if outcome == "failed":
-        raise BranchError(f"The run of the older code failed: {'; '.join(reasons)}")
+        raise FlightdeckError(f"The run of the older code failed: {'; '.join(reasons)}")
     return run_id
 
 

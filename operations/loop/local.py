@@ -14,8 +14,9 @@ from pathlib import Path
 
 import ml_metadata
 
+from errors import FlightdeckError
 from operations.loop.attempts import Attempt
-from operations.loop.runs import Result, StartError, pushes, result_of
+from operations.loop.runs import Result, pushes, result_of
 from operations.loop.seen import History
 from pipeline import workspace
 from pipeline.settings import Settings
@@ -49,7 +50,7 @@ class LocalRuns:
         """Begins a run, which ends when this process does.
 
         Raises:
-            StartError: there is no process for it.
+            FlightdeckError: there is no process for it.
         """
         log = self._log(attempt)
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +72,7 @@ class LocalRuns:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise StartError(f"`flightdeck run` cannot be started: {error.strerror}.") from error
+            raise FlightdeckError(f"`flightdeck run` cannot be started: {error.strerror}.") from error
         return None
 
     def result(self, attempt: Attempt) -> Result | None:

@@ -20,7 +20,7 @@ from errors import FlightdeckError
 from ledger.executions import Executions
 from operations.alerts.alert import Alert
 from operations.loop import messages
-from operations.loop.acts import Acts
+from operations.loop.actions import Actions
 from operations.loop.attempts import Attempt, Attempts, Waiting, given_up, waiting
 from operations.loop.messages import sentence
 from operations.loop.runs import Result, Runner
@@ -239,7 +239,7 @@ class Rounds:
                 )
 
     def _carry_out(self, settings: Settings) -> None:
-        acts = Acts(settings, self._store)
+        acts = Actions(settings, self._store)
         for decision in MonitoringRecords(self._store, settings.use_case.name).decisions():
             # By itself: what cannot be done about one, such as when its span is gone, holds no other one back.
             name = f"decision {decision.window}/{decision.version}"

@@ -5,16 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Protocol
 
-from errors import FlightdeckError
 from ledger.run_record import RunRecord
 from operations.loop.attempts import ENDED, Attempt
 from pipeline.settings import Settings
 
 _STOPPED = "interrupted"
-
-
-class StartError(FlightdeckError):
-    """A run cannot be begun; the text says why. It is tried again, as one that failed."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ import ml_metadata
 from ledger.recorder import Recorder
 from operations.alerts.dispatcher import log_file, outbox_file
 from operations.alerts.outbox import Kept, Outbox
-from operations.loop.acts import Acts
+from operations.loop.actions import Actions
 from operations.loop.attempts import Attempts
 from operations.loop.canary import act
 from operations.loop.replay.training import saved_model, weights
@@ -56,7 +56,7 @@ def canonical(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str
             for each in Attempts(settings, reader).all()
         ],
         "acts": sorted(
-            f"{each.decision} {each.action} {each.outcome}: {each.text}" for each in Acts(settings, reader).all()
+            f"{each.decision} {each.action} {each.outcome}: {each.text}" for each in Actions(settings, reader).all()
         ),
         "versions": [_version(each) for each in versions],
         "quarantined": [f"{each.span}: {each.reason}" for each in quarantine.listed(settings)],

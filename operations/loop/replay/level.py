@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import ml_metadata
 
+from errors import FlightdeckError
 from operations.alerts.alert import Alert
 from operations.alerts.channels import channels
 from operations.alerts.dispatcher import log_file, outbox_file
 from operations.alerts.outbox import Outbox
-from operations.loop.acts import Acts
+from operations.loop.actions import Actions
 from operations.loop.attempts import Attempt, Attempts
-from operations.loop.canary.act import finished_half
+from operations.loop.canary.act import kept_verdict
 from operations.loop.replay import arrival, traffic, training
-from operations.loop.replay.plan import LEVELS, Plan, ReplayError, approved, initial, month_of, of
+from operations.loop.replay.plan import LEVELS, ReplayPlan, approved, initial, month_of, of
 from operations.loop.replay.steps import Step, Steps
 from operations.loop.round import Event, Rounds
 from operations.loop.runs import Result, result_of
@@ -90,7 +91,7 @@ class Player:
     def __init__(
         self,
         settings: Settings,
-        plan: Plan,
+        plan: ReplayPlan,
         source: Path,
         store: ml_metadata.MetadataStore,
         tell: Callable[[Step], None] = lambda step: None,
@@ -146,7 +147,7 @@ class Player:
         window = self._replay.initial
         trained = self._train(spans[-1], self._with_window(window), f"by hand, on the spans {window}", {})
         if trained["outcome"] != "blessed":
-            raise ReplayError(
+            raise FlightdeckError(
                 f"The model that every level begins with is {trained['outcome']} ({'; '.join(trained['reasons'])}); "
                 "choose another replay.initial, or lower thresholds."
             )
@@ -221,7 +222,9 @@ class Player:
                 {"version": each.version, "action": each.action, "reasons": [reason.text for reason in each.reasons]}
                 for each in decisions
             ],
-            "acts": [act.model_dump(mode="json") for act in Acts(settings, self._store).all() if act.decision in about],
+            "acts": [
+                act.model_dump(mode="json") for act in Actions(settings, self._store).all() if act.decision in about
+            ],
             "quarantined": sorted(each.span for each in quarantine.listed(settings)),
             **self._verdict(),
         }
@@ -235,7 +238,7 @@ class Player:
     def _verdict(self) -> dict[str, Any]:
         """The verdict on the candidate that the loop has carried out; empty if there is none yet."""
         candidate = self._shadow(self._settings)
-        verdict = None if candidate is None else finished_half(self._settings, self._store, candidate)
+        verdict = None if candidate is None else kept_verdict(self._settings, self._store, candidate)
         if candidate is None or verdict is None:
             return {}
         facts = {
@@ -350,4 +353,4 @@ class Player:
 def _stop_at_problem(event: Event) -> None:
     """What hinders the loop ends the replay: its months would otherwise differ from those of another one."""
     if event.kind == "problem":
-        raise ReplayError(event.text)
+        raise FlightdeckError(event.text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import ml_metadata
 
-from operations.loop.replay.plan import ReplayError
+from errors import FlightdeckError
 from pipeline import killed_runs, store
 from pipeline.settings import Settings
 
@@ -32,7 +32,7 @@ def train(
         outcome, reasons, spans by split, rows by split, metrics, and of a trained model its id and `digest`.
 
     Raises:
-        ReplayError: it was asked to stop.
+        FlightdeckError: it was asked to stop.
     """
     from pipeline import definition
     from pipeline.runners import local
@@ -49,7 +49,7 @@ def train(
         triggers=dict(triggers),
     )
     if outcome.failure and (outcome.failure.error or "").startswith("interrupted"):
-        raise ReplayError("The replay was asked to stop.")
+        raise FlightdeckError("The replay was asked to stop.")
     return {
         "run": run_id,
         "outcome": record.outcome,
@@ -66,11 +66,11 @@ def saved_model(reader: ml_metadata.MetadataStore, model_id: int) -> Path:
     """The folder of a trained model, as servers load it.
 
     Raises:
-        ReplayError: there is no such model.
+        FlightdeckError: there is no such model.
     """
     found = reader.get_artifacts_by_id([model_id])
     if not found:
-        raise ReplayError(f"ML Metadata does not know the model {model_id}.")
+        raise FlightdeckError(f"ML Metadata does not know the model {model_id}.")
     return Path(found[0].uri) / "Format-Serving"
 
 

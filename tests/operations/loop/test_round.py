@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from errors import FlightdeckError
 from ledger.recorder import Recorder
 from operations.loop.attempts import Attempt, Attempts
 from operations.loop.round import Rounds, triggers_now
-from operations.loop.runs import Result, StartError
+from operations.loop.runs import Result
 from operations.loop.seen import Spans, recipe_now
 from operations.monitoring.policy import Decision, Reason
 from operations.monitoring.records import MonitoringRecords
@@ -35,7 +36,7 @@ class Stage:
 
     def start(self, attempt: Attempt, _settings) -> str | None:
         if self.refuses:
-            raise StartError(self.refuses)
+            raise FlightdeckError(self.refuses)
         self.started.append(attempt)
         return None
 
