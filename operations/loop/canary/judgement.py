@@ -15,7 +15,7 @@ from ledger.significance import SignificanceTest, bootstrap, why_not
 from operations.loop.canary.evidence import Evidence
 from operations.loop.canary.unpaired import unpaired
 from operations.monitoring.model_signals import prediction_distance
-from pipeline.settings import Canary
+from operations.serving.settings import Canary
 
 _METRIC = "log_loss"
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import ml_metadata
 
 from operations.loop.replay.plan import ReplayError
+from operations.loop.settings import Settings
 from pipeline import killed_runs, store
-from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from ledger.run_record import NodeOutcome
