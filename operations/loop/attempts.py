@@ -16,8 +16,8 @@ import ml_metadata
 from pydantic import BaseModel, ConfigDict
 
 from ledger.executions import Executions
+from operations.loop.settings import Continuous, Settings
 from operations.loop.triggers import Past, Trigger
-from pipeline.settings import Continuous, Settings
 
 ATTEMPT = "flightdeck.Attempt"
 # Outcomes of a run that came to its end, whatever it said of the model.

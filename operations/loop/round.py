@@ -25,10 +25,10 @@ from operations.loop.attempts import Attempt, Attempts, Waiting, given_up, waiti
 from operations.loop.messages import sentence
 from operations.loop.runs import Result, Runner
 from operations.loop.seen import History, Spans, recipe_now
+from operations.loop.settings import Settings
 from operations.loop.triggers import Trigger, find
 from operations.monitoring.records import MonitoringRecords
 from operations.registry import Registry, RegistryError, Version
-from pipeline.settings import Settings
 from pipeline.workspace import new_run_id
 
 ASKED = "flightdeck.TrainingAsked"

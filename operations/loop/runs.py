@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ledger.run_record import RunRecord
 from operations.loop.attempts import ENDED, Attempt
-from pipeline.settings import Settings
+from operations.loop.settings import Settings
 
 _STOPPED = "interrupted"
 

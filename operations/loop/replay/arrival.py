@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from errors import FlightdeckError
 from operations.loop.replay.plan import ReplayPlan, of
-from pipeline.settings import Settings
+from operations.loop.settings import Settings
 from pipeline.settings_file import resolve
 
 if TYPE_CHECKING:

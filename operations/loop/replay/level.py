@@ -29,11 +29,11 @@ from operations.loop.replay.steps import Step, Steps
 from operations.loop.round import Event, Rounds
 from operations.loop.runs import Result, result_of
 from operations.loop.seen import History
+from operations.loop.settings import Settings, Triggers
 from operations.monitoring import quarantine
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import Period
 from operations.registry import Registry, Version
-from pipeline.settings import Settings, Triggers
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import ml_metadata
 
 from errors import FlightdeckError
+from operations.loop.settings import Settings
 from pipeline import killed_runs, store
-from pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from pipeline.node import NodeOutcome
+    from ledger.run_record import NodeOutcome
 
 
 def train(

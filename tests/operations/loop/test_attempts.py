@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from flightdeck.settings import read_settings
 from ledger.opening import open_store
 from operations.loop.attempts import Attempts, backoff, given_up, waiting
+from operations.loop.settings import Continuous
 from operations.loop.triggers import Past, Trigger
-from pipeline import settings_file, store
-from pipeline.settings import Continuous
+from pipeline import store
 from tests.world import LOCAL
 
 pytestmark = pytest.mark.unit
@@ -30,7 +31,7 @@ def triggers(*keys: str) -> list[Trigger]:
 
 
 def opened(folder: Path) -> Attempts:
-    settings = settings_file.load(LOCAL, [f"workspace={folder}"])
+    settings = read_settings(LOCAL, [f"workspace={folder}"])
     return Attempts(settings, open_store(store.connection(settings)))
 
 
@@ -131,8 +132,8 @@ def test_attempts_are_kept_with_their_triggers_and_their_outcome(attempts, tmp_p
 
 def test_another_workspace_of_the_same_store_has_attempts_of_its_own(attempts, tmp_path):
     attempts.begin("run", triggers("a"), NOW)
-    connection = store.connection(settings_file.load(LOCAL, [f"workspace={tmp_path}"]))
-    other = Attempts(settings_file.load(LOCAL, [f"workspace={tmp_path / 'other'}"]), open_store(connection))
+    connection = store.connection(read_settings(LOCAL, [f"workspace={tmp_path}"]))
+    other = Attempts(read_settings(LOCAL, [f"workspace={tmp_path / 'other'}"]), open_store(connection))
 
     assert (other.open(), other.all()) == (None, [])
 
