@@ -13,9 +13,10 @@ from ledger import scores, significance
 from ledger.directions import directions
 from ledger.opening import LedgerError
 from ledger.recorder import read_document
+from ledger.run_facts import outcome, resolved_window
 from ledger.run_record import RunRecord
 from ledger.run_view import SLICES, SliceMetrics
-from ledger.runs import Runs, outcome, resolved_window
+from ledger.runs import Runs
 from ledger.significance import SignificanceTest
 
 Verdict = Literal["better", "worse", "higher", "lower", "within noise", "unknown"]

@@ -21,17 +21,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def answer(workspace: Path):
+def answer(flightdeck, workspace: Path):
     """What a command prints about the workspace: ``answer("runs", "list")``; with ``--json``, as plain values."""
-    from typer.testing import CliRunner
-
-    from flightdeck.__main__ import app
 
     def run(*arguments: str):
-        done = CliRunner().invoke(app, [*arguments, "--set", f"workspace={workspace}"])
-        if done.exception is not None:
-            raise done.exception
-        return json.loads(done.output) if "--json" in arguments else done.output
+        code, out, err = flightdeck(*arguments, "--set", f"workspace={workspace}")
+        assert code == 0, err
+        return json.loads(out) if "--json" in arguments else out
 
     return run
 
