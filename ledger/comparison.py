@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import ml_metadata
@@ -13,9 +13,10 @@ from ledger import scores, significance
 from ledger.directions import directions
 from ledger.opening import LedgerError
 from ledger.recorder import read_document
+from ledger.run_facts import outcome, resolved_window
 from ledger.run_record import RunRecord
 from ledger.run_view import SLICES, SliceMetrics
-from ledger.runs import Runs, outcome, resolved_window
+from ledger.runs import Runs
 from ledger.significance import SignificanceTest
 
 Verdict = Literal["better", "worse", "higher", "lower", "within noise", "unknown"]
@@ -147,6 +148,10 @@ def _sections(
         if lacking:
             unknown[section] = f"run {' and run '.join(lacking)} recorded no {name}"
             return []
+        if name == "settings":
+            # Older runs recorded the sections of everything that happens after a run, too.
+            shared = first.keys() & second.keys()
+            first, second = _only(first, shared), _only(second, shared)
         return _changes(flat(first), flat(second))
 
     sections = {
@@ -158,6 +163,10 @@ def _sections(
         "hyperparameters": _changes(one.hyperparameters, other.hyperparameters),
     }
     return sections, unknown
+
+
+def _only(document: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name in names}
 
 
 def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Change]:

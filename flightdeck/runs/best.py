@@ -48,8 +48,10 @@ def best(
 
     Values on different data cannot be compared, so only runs are ranked that were evaluated on the same spans and rows.
     """
+    from ledger.filters import Condition, Filter, parse_moment
     from ledger.opening import LedgerError, open_readonly
-    from ledger.runs import Condition, Filter, Runs, by_evaluation_data, moment
+    from ledger.run_facts import by_evaluation_data
+    from ledger.runs import Runs
     from pipeline import store
 
     if better not in (None, "higher", "lower"):
@@ -60,8 +62,8 @@ def best(
         outcomes=tuple(outcome or ()),
         kinds=tuple(kind or ()),
         tags=tuple(tag or ()),
-        since=moment(since) if since else None,
-        until=moment(until, end_of_day=True) if until else None,
+        since=parse_moment(since) if since else None,
+        until=parse_moment(until, end_of_day=True) if until else None,
     )
     runs = Runs(open_readonly(store.connection(load_settings(config, overrides))))
     found = runs.best(metric, wanted, better, evaluated_on)
@@ -103,7 +105,8 @@ def _print(found: Best, shown: int) -> None:
     from flightdeck.console import table
     from flightdeck.runs.named import page
     from ledger.formats import NOTHING, count, counts, local_moment, number
-    from ledger.runs import ANY, by_evaluation_data, evaluation_data, evaluation_spans
+    from ledger.run_facts import by_evaluation_data, evaluation_data, evaluation_spans
+    from ledger.runs import ANY
 
     record, metric = found.record, found.metric
     on = page()
@@ -168,7 +171,7 @@ def _print(found: Best, shown: int) -> None:
 def _differences(record: RunRecord, other: RunRecord) -> str:
     """What the better of two runs was told differently."""
     from ledger.formats import NOTHING, fact
-    from ledger.runs import resolved_window
+    from ledger.run_facts import resolved_window
 
     told = [
         f"{name} {fact(record.hyperparameters.get(name))} instead of {fact(other.hyperparameters.get(name))}"

@@ -92,7 +92,7 @@ def _finite(value: Any) -> Any:
 def _print(found: Comparison, longest: int | None) -> None:
     from flightdeck.console import console
     from ledger.formats import NOTHING, local_moment
-    from ledger.runs import evaluation_data
+    from ledger.run_facts import evaluation_data
 
     on = console()
     for letter, record in (("A", found.first), ("B", found.second)):

@@ -10,8 +10,9 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from ledger.filters import Filter
     from ledger.run_record import RunRecord
-    from ledger.runs import Filter, Runs
+    from ledger.runs import Runs
 
 SCREENFUL = 20
 # Columns of text. A narrower terminal gets no times and commits, or nothing could be read.
@@ -70,9 +71,11 @@ def list_runs(
     as_json: Json = False,
 ) -> None:
     """Show the runs in the ledger, those that meet every condition given."""
+    from ledger.filters import Condition, Filter, parse_moment
     from ledger.formats import counts
     from ledger.opening import LedgerError, open_readonly
-    from ledger.runs import Condition, Filter, Runs, is_ours, moment
+    from ledger.run_facts import is_ours
+    from ledger.runs import Runs
     from pipeline import store
 
     if desc and sort is None:
@@ -86,8 +89,8 @@ def list_runs(
         outcomes=tuple(outcome or ()),
         kinds=tuple(kind or ()),
         commit=commit,
-        since=moment(since) if since else None,
-        until=moment(until, end_of_day=True) if until else None,
+        since=parse_moment(since) if since else None,
+        until=parse_moment(until, end_of_day=True) if until else None,
         tags=tuple(tag or ()),
         note=note,
     )  # fmt: skip
@@ -132,7 +135,7 @@ def list_runs(
 
 def _evaluated_on(records: list[RunRecord], sort: str | None) -> dict[str, int] | None:
     """How many runs were evaluated on which data, if they are in the order of a metric."""
-    from ledger.runs import by_evaluation_data
+    from ledger.run_facts import by_evaluation_data
 
     measured = [each for each in records if sort in each.metrics]
     return by_evaluation_data(measured) if measured else None
@@ -142,7 +145,7 @@ def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
     from flightdeck.console import table
     from flightdeck.runs.named import page
     from ledger.formats import NOTHING, duration, fact, local_moment, number
-    from ledger.runs import is_ours, last_sign_of_life, resolved_window, shown_outcome, value_of
+    from ledger.run_facts import is_ours, last_sign_of_life, resolved_window, shown_outcome, value_of
 
     if not records:
         return
