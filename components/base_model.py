@@ -50,16 +50,6 @@ class Ingested:
 class BaseModelStrategy(resolver.ResolverStrategy):
     """Resolves the newest blessed model that a training on some examples may begin with.
 
-    Use:
-
-        base = Resolver(
-            strategy_class=BaseModelStrategy,
-            examples=examples.outputs["examples"],
-            model=Channel(type=Model),
-            model_blessing=Channel(type=ModelBlessing),
-        ).with_id("BaseModel")
-        Trainer(..., base_model=base.outputs["model"])
-
     Passed over is a model that
 
     - was trained on these very examples, so that a run with nothing changed begins with the same model as before and
@@ -75,11 +65,6 @@ class BaseModelStrategy(resolver.ResolverStrategy):
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]]:
         """Returns the base model and the blessing that made it eligible.
-
-        Args:
-            store: The metadata store, which knows what each model has learned from.
-            input_dict: Artifacts by the keys `examples` (those to train on, one), `model` (all models of the
-                pipeline) and `model_blessing` (all blessings of the pipeline).
 
         Returns:
             The same keys: `examples` as given, `model` and `model_blessing` with one artifact each, or both empty
@@ -104,10 +89,6 @@ def learned_spans(store: mlmd.MetadataStore, model_id: int) -> list[int]:
     """The spans that a model has learned from, ascending; empty if the store does not tell.
 
     Those of the model that its training began with are among them, and so on back to one that began anew.
-
-    Args:
-        store: the metadata store.
-        model_id: of a Model artifact.
     """
     return sorted({span for each in _history(store, model_id) for span in each.train})
 

@@ -20,10 +20,6 @@ def blessed(
 
     The order is that of the blessings, not of the models: a re-used (cached) older model that was blessed again is the
     one that was pushed last.
-
-    Args:
-        models: those that may be yielded.
-        blessings: of any models.
     """
     known = {model.id: model for model in models}
     for blessing in sorted(blessings, key=lambda artifact: artifact.id, reverse=True):

@@ -26,16 +26,6 @@ MODEL_BLESSING_KEY = "model_blessing"
 class ChampionStrategy(resolver.ResolverStrategy):
     """Resolves the model that was blessed last, other than the candidate.
 
-    Use:
-
-        champion = Resolver(
-            strategy_class=ChampionStrategy,
-            candidate=trainer.outputs["model"],
-            model=Channel(type=Model),
-            model_blessing=Channel(type=ModelBlessing),
-        ).with_id("champion")
-        Evaluator(model=trainer.outputs["model"], baseline_model=champion.outputs["model"], ...)
-
     "Last" is the order of the blessings, not of the models: a re-used (cached) older model that was blessed
     again is the one that was pushed last. A blessing is never taken back: a model that is refused later, on
     newer data, has been pushed nevertheless and stays the one to beat until another model is blessed. The
@@ -47,11 +37,6 @@ class ChampionStrategy(resolver.ResolverStrategy):
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]]:
         """Returns the champion and the blessing that made it so.
-
-        Args:
-            store: The metadata store (not queried: the input channels hold all there is to know).
-            input_dict: Artifacts by the keys `candidate` (models, usually one), `model` (all models of the
-                pipeline) and `model_blessing` (all blessings of the pipeline).
 
         Returns:
             The same keys: `candidate` as given, `model` and `model_blessing` with one artifact each, or both

@@ -20,14 +20,6 @@ MODEL_KEY = "model"
 class ChosenModelStrategy(resolver.ResolverStrategy):
     """Resolves the model with a given artifact id.
 
-    Use:
-
-        served = Resolver(
-            strategy_class=ChosenModelStrategy,
-            config={"model_id": 42},
-            model=Channel(type=Model),
-        ).with_id("ServedModel")
-
     The channel is scoped to the pipeline by its name, so a model of another pipeline is not found.
     """
 
@@ -40,10 +32,6 @@ class ChosenModelStrategy(resolver.ResolverStrategy):
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]] | None:
         """Returns the model, or None if there is none with that id, which stops the pipeline.
-
-        Args:
-            store: The metadata store (not queried: the input channel holds all there is to know).
-            input_dict: All models of the pipeline under the key `model`.
 
         Raises:
             ValueError: If the channel is not named so.

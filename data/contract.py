@@ -224,11 +224,7 @@ class Contract(BaseModel):
         )
 
     def ingested(self, labelled: bool = True) -> dict[str, str]:
-        """Returns name and type, in file order, of the columns a pipeline reads from the files.
-
-        Args:
-            labelled: Whether the files have labels; without, the label is not read.
-        """
+        """Returns name and type, in file order, of the columns a pipeline reads from files, with labels or without."""
         roles = (*INGESTED, "label") if labelled else INGESTED
         return {column.name: column.type for column in self.columns if column.role in roles}
 

@@ -17,14 +17,7 @@ Kind = TypeVar("Kind")
 
 
 def stored(kind: Callable[..., Kind], span: Callable[..., Any], destination: Path, fingerprint: str) -> Kind | None:
-    """Returns the recorded preparation if it is of this source and all of its files are as it left them.
-
-    Args:
-        kind: A frozen dataclass with ``path``, ``fingerprint``, ``spans`` and ``skipped``, and whatever else.
-        span: The dataclass of its spans, with ``path`` and ``sha256``.
-        destination: The folder of spans.
-        fingerprint: Of all that decides the content.
-    """
+    """Returns the recorded preparation if it is of this source and all of its files are as it left them."""
     try:
         record = json.loads((destination / RECORD).read_text(encoding="utf-8"))
         if record["fingerprint"] != fingerprint:

@@ -92,10 +92,6 @@ def prepare(destination: Path, *, progress: Callable[[str], None] | None = None)
     interrupted preparation leaves complete spans only; the next one completes the set. Damaged or missing
     files are noticed by their digest and written again.
 
-    Args:
-        destination: The folder of spans; created if missing.
-        progress: Called with one line per step.
-
     Returns:
         The counts per span, which are also in ``<destination>/preparation.json``.
 
@@ -126,16 +122,6 @@ def slice_spans(
     Each copy holds rows drawn at random over the whole span without replacement, in their original order; a
     span with fewer rows is copied whole. The same seed always draws the same rows of a span, whichever other
     spans are copied.
-
-    Args:
-        source: The folder of prepared spans.
-        destination: The folder for the copies; created if missing.
-        rows_per_span: Rows to draw from each span.
-        spans: Numbers of the spans to copy; they keep their numbers.
-        seed: Decides which rows are drawn.
-
-    Returns:
-        The files written, in the order of ``spans``.
 
     Raises:
         SpanError: If a span is missing or damaged, both folders are the same, or the destination cannot be

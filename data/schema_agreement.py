@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 def disagreements(contract: Contract, schema_file: Path) -> list[str]:
     """Returns what the two say differently, one sentence each; none if they agree.
 
-    Args:
-        contract: The contract.
-        schema_file: The schema, in text format.
-
     Raises:
         OSError: If the file cannot be read.
         google.protobuf.text_format.ParseError: If it is no schema.

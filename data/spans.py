@@ -47,11 +47,6 @@ def arrow_schema(contract: Contract) -> pa.Schema:
 def require_conformity(table: pa.Table, contract: Contract, where: str) -> None:
     """Refuses a table that breaks the contract.
 
-    Args:
-        table: A table in the schema of the contract.
-        contract: The contract.
-        where: Names the table in the message, e.g. ``span 3``.
-
     Raises:
         ContractError: At the first column with a missing value that may not be, a value outside its range, or
             a category outside a closed list.
@@ -146,13 +141,6 @@ def publish(table: pa.Table, folder: Path, span: int, staging: Path, name: str =
     """Writes a span and puts it in place in one step: a reader sees the old file or the new, never a part.
 
     A file that already has the same bytes is left alone, so that caches keyed on its age stay valid.
-
-    Args:
-        table: Rows in the schema of the contract.
-        folder: The folder of spans.
-        span: Number of the span.
-        staging: The folder from `writing`.
-        name: Of the file.
 
     Returns:
         The SHA-256 digest of the file. The same table always gives the same bytes.

@@ -11,14 +11,7 @@ _SEPARATORS = {";": "';'", "\t": "tabs"}
 
 
 def problem(path: Path) -> str:
-    """What is wrong with the first line of a CSV, or with the columns of a Parquet file.
-
-    Args:
-        path: a table that `data.table.read` cannot make sense of.
-
-    Returns:
-        One sentence; empty if nothing is wrong there.
-    """
+    """What is wrong with the first line of a CSV, or with the columns of a Parquet file; empty if nothing is."""
     try:
         line, names = ("", _of_parquet(path)) if path.name.lower().endswith(".parquet") else _of_csv(path)
     # What cannot even be opened has been told in other words. Those of pandas and Arrow are ValueErrors.
@@ -40,10 +33,6 @@ def first_line(path: Path) -> tuple[str, str]:
 
     That is a line feed, before which Windows writes a carriage return; or a carriage return alone, as old programs for
     the Macintosh write it. In a file with line feeds, one alone is part of a text.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is empty, or no text.
     """
     import pandas as pd
 

@@ -47,12 +47,7 @@ class TransformedFeatures:
 
 @dataclass(frozen=True)
 class Rescaling:
-    """Expresses the numbers of one Transform in the units of another; 0, which is a missing value, stays 0.
-
-    Attributes:
-        scale: Factor of each number.
-        offset: What is then added to it.
-    """
+    """Numbers in the units of another Transform: times scale, plus offset; 0, which is a missing value, stays 0."""
 
     scale: Sequence[float]
     offset: Sequence[float]

@@ -54,9 +54,6 @@ class Search(keras_tuner.Tuner):
     def run_trial(self, trial: keras_tuner.engine.trial.Trial) -> dict[str, float]:
         """Runs one trial.
 
-        Returns:
-            The objective by name, and the other metrics of the last epoch.
-
         Raises:
             TrialError: If the training failed or its score is not a number.
         """
@@ -92,9 +89,6 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     training rows and are scored on the newest ones.
 
     A sweep calls this too: it asks the search's oracle for trials and has the search run them.
-
-    Returns:
-        The search and no arguments for it.
 
     Raises:
         AcceleratorError: At once, before any data is read, if a GPU is required and there is none.

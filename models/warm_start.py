@@ -136,13 +136,7 @@ class Base:
 
 
 def describe(network: keras.Model, layout: Layout, path: str) -> None:
-    """Writes beside an exported model what another network needs to begin with its weights.
-
-    Args:
-        network: The network as it was exported.
-        layout: What it means.
-        path: The folder of the SavedModel.
-    """
+    """Writes beside an exported network what another one needs to begin with its weights."""
     import tensorflow as tf
 
     file = os.path.join(path, DESCRIPTION)
@@ -153,9 +147,6 @@ def describe(network: keras.Model, layout: Layout, path: str) -> None:
 
 def read(path: str) -> Base:
     """Reads a base model.
-
-    Args:
-        path: The folder of its SavedModel, written by this project.
 
     Raises:
         BaseModelError: If it does not say what its weights mean, or lacks one.
@@ -194,13 +185,6 @@ def rescaling_for(
     """How numbers of the new Transform become what the layers of the base model expect.
 
     Both Transforms are applied to the same rows: the one of the base model by its signature ``transform_features``.
-
-    Args:
-        base: The base model.
-        layout: What the new network's inputs mean.
-        patterns: Of the TFRecord files to train on; some rows of each are used.
-        transform: The new Transform.
-        columns: How to parse the raw columns that the new model reads.
 
     Returns:
         None if no number needs it, or if the numbers are not the same ones and cannot be taken anyway.
@@ -274,16 +258,7 @@ def begin(network: keras.Model, layout: Layout, base: Base) -> Taken:
 
 
 def start(fresh: Weights, layout: Layout, base: Base) -> tuple[dict[str, np.ndarray], Taken]:
-    """The weights that a new network begins with.
-
-    Args:
-        fresh: Its weights by path, as they were initialised.
-        layout: What it means.
-        base: The base model.
-
-    Returns:
-        Weights by path for all of `fresh`, and what of them is the base model's.
-    """
+    """The weights by path that a new network begins with in place of its fresh ones, and what it took for them."""
     begun = dict(fresh)
     terms, unseen = 0, []
     known = base.layout.rows()

@@ -66,11 +66,7 @@ def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
 
 
 def results(uri: str) -> list[SliceResult]:
-    """The metrics of every slice, that of the whole evaluation split first.
-
-    Args:
-        uri: the Evaluator's ``evaluation`` artifact.
-    """
+    """The metrics of every slice, that of the whole evaluation split first."""
     import tensorflow_model_analysis as tfma
 
     found = []

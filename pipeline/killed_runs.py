@@ -24,10 +24,6 @@ def close(store: ml_metadata.MetadataStore, settings: Settings) -> list[RunRecor
 
     Those of other machines, and those that were recorded without a lease, are left alone.
 
-    Args:
-        store: from `ledger.recorder.open_store`.
-        settings: of the workspace, which this process holds (`pipeline.workspace.exclusive`).
-
     Returns:
         The records of the runs that were closed, as they are now, oldest first.
     """
@@ -43,13 +39,7 @@ def close(store: ml_metadata.MetadataStore, settings: Settings) -> list[RunRecor
 
 
 def remove_unfinished(store: ml_metadata.MetadataStore, settings: Settings, run_id: str) -> None:
-    """Removes the folders of the nodes that a run has not finished: outputs, temporary and working folders.
-
-    Args:
-        store: the metadata store.
-        settings: of the workspace that has the folders, which this process holds.
-        run_id: the run.
-    """
+    """Removes the folders of the nodes that a run has not finished: outputs, temporary and working folders."""
     for node, execution in executions_of_run(store, run_id).items():
         if execution.last_known_state in (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED):
             continue
@@ -62,12 +52,7 @@ def remove_unfinished(store: ml_metadata.MetadataStore, settings: Settings, run_
 
 
 def end_executions(store: ml_metadata.MetadataStore, run_id: str) -> None:
-    """Marks the executions of a run that nobody goes on with as failed.
-
-    Args:
-        store: a metadata store that can be written to.
-        run_id: the run.
-    """
+    """Marks the executions of a run that nobody goes on with as failed."""
     unfinished = [each for each in executions_of_run(store, run_id).values() if each.last_known_state in _UNFINISHED]
     for each in unfinished:
         each.last_known_state = metadata_store_pb2.Execution.FAILED

@@ -54,16 +54,7 @@ class Revision:
 
 
 def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, runner: Runner, **further: Any) -> None:
-    """Writes what is known before a run begins.
-
-    Args:
-        recorder: of the store that the run uses.
-        run_id: the run.
-        settings: the run's.
-        kind: what it is for.
-        runner: where it runs.
-        further: other fields of a `ledger.run_record.RunRecord`, such as the parent.
-    """
+    """Writes what is known before a run begins."""
     running = code()
     documents = {
         "settings": recorder.put_document(settings.document()),
@@ -113,12 +104,8 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
 
 
 def lease(settings: Settings, runner: Runner) -> dict[str, Any]:
-    """The fields of a run's record that say who holds its lease from now on.
-
-    Args:
-        settings: the run's.
-        runner: where it runs. On Kubeflow a run is many processes, and none of them stands for it.
-    """
+    """The fields of a run's record that say who holds its lease from now on."""
+    # On Kubeflow a run is many processes, and none of them stands for it.
     owner = Owner.me(lock_of(settings)) if runner == "local" else None
     return {"owner": owner, "renewed": datetime.now(UTC)}
 

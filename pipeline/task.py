@@ -38,11 +38,6 @@ def encode_settings(settings: Settings) -> str:
 def decode_settings(text: str, window: str, training: Mapping[str, str]) -> Settings:
     """The settings of `encode_settings`, with what was changed when the run was submitted.
 
-    Args:
-        text: from `encode_settings`.
-        window: of spans.
-        training: settings of the Trainer by dotted name, as text.
-
     Raises:
         ValueError: the text is something else, or a change does not fit.
     """
@@ -66,11 +61,7 @@ def replace(settings: dict[str, Any], key: str, text: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the nodes of one task, one after the other, records them, and writes what KFP shows of them.
-
-    Returns:
-        0, or 1 if a node failed; the nodes after it are then not started.
-    """
+    """Runs the nodes of one task, records them, and writes what KFP shows of them; returns 1 if one failed."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     ir = node.decode(given.ir)

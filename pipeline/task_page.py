@@ -24,12 +24,7 @@ th:first-child, td:first-child { text-align: left; }
 
 
 def page(outcomes: Sequence[NodeOutcome], outputs: Outputs) -> str:
-    """An HTML page about a task: its nodes, and what statistics, anomalies and evaluation they made.
-
-    Args:
-        outcomes: of the task's nodes.
-        outputs: node id -> output key -> artifact, of the nodes that have any.
-    """
+    """An HTML page about a task: its nodes, and what statistics, anomalies and evaluation they made."""
     parts = [
         "<h1>Nodes</h1>",
         _table(["node", "state", "seconds", "peak MiB"], [_row(outcome) for outcome in outcomes]),
@@ -128,12 +123,7 @@ def _read(uri: str, name: str) -> str:
 
 
 def executor_output(executor_input: Mapping[str, Any], metadata: Mapping[str, Mapping[str, Any]]) -> str:
-    """The file in which a container tells KFP the metadata of its output artifacts.
-
-    Args:
-        executor_input: what KFP passed as ``{{$}}``.
-        metadata: output artifact's name -> its metadata.
-    """
+    """The file in which a container tells KFP the metadata of its output artifacts."""
     declared = executor_input["outputs"].get("artifacts", {})
     return json.dumps(
         {

@@ -42,14 +42,7 @@ def find(
     statistics: statistics_pb2.DatasetFeatureStatisticsList,
     schema: schema_pb2.Schema,
 ) -> Iterator[Finding]:
-    """Yields the findings of a split, in no particular order.
-
-    Args:
-        split: Its name.
-        anomalies: What TFDV's validate_statistics returned.
-        statistics: The statistics that were validated.
-        schema: The schema they were validated against.
-    """
+    """Yields the findings of a split, in no particular order."""
     dataset = _dataset(statistics)
     if anomalies.data_missing:
         yield Finding(ERROR, split, WHOLE_SPLIT, "No data", "there are no examples at all")

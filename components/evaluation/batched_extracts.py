@@ -63,11 +63,6 @@ def custom_extractors(
 ) -> list[tfma.extractors.Extractor]:
     """Returns the extractors for TFX's Evaluator: batched where the results are the same, else stock.
 
-    Args:
-        eval_shared_model: The model, or the candidate and the baseline.
-        eval_config: TFMA's configuration, with defaults filled in.
-        tensor_adapter_config: How Arrow columns become tensors, if the Evaluator has a schema.
-
     Returns:
         The extractors in order. The last one is named like TFMA's slice key extractor, because TFMA's
         evaluators run after the stage of that name.
@@ -93,12 +88,7 @@ def custom_extractors(
 def why_not_batched(
     eval_config: config_pb2.EvalConfig, eval_shared_model: types.MaybeMultipleEvalSharedModels | None = None
 ) -> list[str]:
-    """Returns why this evaluation needs one extract per row: sentences, none if it does not.
-
-    Args:
-        eval_config: TFMA's configuration.
-        eval_shared_model: The model or models, whose own (Keras) metrics are computed per row.
-    """
+    """Returns why this evaluation needs one extract per row: sentences, none if it does not."""
     return [
         *_unfit_options(eval_config),
         *_unfit_model_specs(eval_config),
@@ -202,11 +192,7 @@ def _batch_per_slice(
 
 
 def _one_per_row(value: Any, key: str) -> Any:
-    """Returns labels, predictions or weights as vectors, keeping a dict of them by model or output.
-
-    Raises:
-        ValueError: If a row does not have exactly one value.
-    """
+    """Returns labels, predictions or weights as vectors, keeping a dict of them by model or output."""
     if isinstance(value, Mapping):
         return {name: _one_per_row(part, key) for name, part in value.items()}
     if isinstance(value, types.VarLenTensorValue):

@@ -53,9 +53,6 @@ def serve(server: str, model: str, examples: list[bytes], raw_signature: str, li
         limits: Time limits; the server tells only when it has started and loaded the model, so those two count
             together.
 
-    Returns:
-        The answers in the order they came, not judged.
-
     Raises:
         ServingFailureError: If the server crashed, was killed, hung or refused the model or a request. A crash before
             the first answer is tried twice.

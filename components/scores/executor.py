@@ -41,11 +41,6 @@ class ScoresExecutor(base_executor.BaseExecutor):
     ) -> None:
         """Scores the rows.
 
-        Args:
-            input_dict: `model` and `examples`, one artifact each.
-            output_dict: `scores`, one Scores artifact.
-            exec_properties: The parameters of the component.
-
         Raises:
             ScoresError: If there are no rows, a row has no label, or the model lacks the signature or does not answer
                 with one number per row.

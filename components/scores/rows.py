@@ -74,10 +74,6 @@ class Decoded:
     def tensor(self, name: str, spec: Any) -> np.ndarray:
         """Returns the values of a feature in the form of an input of a signature.
 
-        Args:
-            name: The feature and the input.
-            spec: The tf.TensorSpec of the input: shape [None] or [None, 1].
-
         Returns:
             An array of that type and shape; "" for missing text, NaN for a missing float, and the smallest integer
             for a missing one.

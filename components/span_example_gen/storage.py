@@ -62,12 +62,7 @@ def list_spans(base: str) -> dict[int, str]:
 
 
 def list_quarantined(base: str, folders: Mapping[int, str]) -> list[int]:
-    """Returns the numbers, ascending, of the spans that hold the marker of a quarantine.
-
-    Args:
-        base: The folder of the spans.
-        folders: The folder name by span number.
-    """
+    """Returns the numbers, ascending, of the spans that hold the marker of a quarantine."""
     marked = (span for span, name in folders.items() if fileio.exists(os.path.join(base, name, QUARANTINE)))
     return sorted(marked)
 

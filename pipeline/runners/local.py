@@ -159,9 +159,6 @@ def check_workers(beam_args: Iterable[str]) -> None:
     Beam (2.77) gives the path of Python to a shell without quoting it, and waits for ever for a worker that was not
     found.
 
-    Args:
-        beam_args: arguments of Beam.
-
     Raises:
         SettingsError: Python's path holds a character that means something to a shell.
     """

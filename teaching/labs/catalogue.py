@@ -58,9 +58,6 @@ class Lab:
 def labs(root: Path) -> tuple[Lab, ...]:
     """All labs, in order.
 
-    Args:
-        root: The folder of labs.
-
     Raises:
         LabError: a lab does not say its title and how many minutes it takes.
     """

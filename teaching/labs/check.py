@@ -22,19 +22,10 @@ def check(
     progress: Callable[[str], None] = lambda text: None,
     cell_seconds: int = execution.CELL_SECONDS,
 ) -> tuple[Verdict, ...]:
-    """Grades every exercise of a student's notebook, which itself is not touched.
+    """Grades every exercise of a student's notebook, in the lab's order; the notebook itself is not touched.
 
     The cells run in the student's order, with those that the student added; the lab's own and the tests are taken from
     the source, so that an edited one grades nothing. Nothing runs after the last exercise that was tried.
-
-    Args:
-        lab: The lab.
-        notebook: The student's notebook.
-        progress: Told what is running.
-        cell_seconds: How long one cell may take.
-
-    Returns:
-        One verdict per exercise, in the lab's order.
 
     Raises:
         LabError: the notebook cannot be read, or is of another lab.

@@ -62,12 +62,7 @@ class Kernel:
 
 @contextlib.contextmanager
 def kernel(lab: Lab, cell_seconds: int = CELL_SECONDS) -> Iterator[Kernel]:
-    """Starts a kernel in an empty folder that holds the lab's files alone; both are gone at the end.
-
-    Args:
-        lab: The lab whose cells will run.
-        cell_seconds: How long one cell may take; one that takes longer is the last.
-    """
+    """Starts a kernel in an empty folder that holds the lab's files alone; both are gone at the end."""
     import shutil
     import subprocess
 

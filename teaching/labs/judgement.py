@@ -10,12 +10,7 @@ DELETED = "its cell is no longer in the notebook; start the lab again in another
 
 @dataclass(frozen=True)
 class Stop:
-    """How a cell ended that did not end well.
-
-    Attributes:
-        error: Name of the exception's class.
-        message: What it said; empty where it said nothing.
-    """
+    """How a cell ended that did not end well."""
 
     error: str
     message: str
@@ -42,14 +37,9 @@ class Verdict:
 
 
 def judge(exercise: str, own: Stop | None, tests: Stop | None, before: Stop | None) -> Verdict:
-    """Judges one exercise.
+    """Judges one exercise by how its cell, its tests and the first of the lab's cells before it stopped, if they did.
 
-    Args:
-        exercise: Its name.
-        own: How the student's cell stopped; None if it ran to its end.
-        tests: How its tests stopped; None if all of them passed.
-        before: How the first of the lab's own cells before it stopped; None if none did. What follows such a cell
-            lacks what the cell was to make, which is no mistake of this exercise.
+    What follows a cell that stopped lacks what that was to make, which is no mistake of this exercise.
     """
     if own is None and tests is None:
         return Verdict(exercise, passed=True)

@@ -27,13 +27,7 @@ LEAST = 3
 
 @dataclass(frozen=True)
 class Wrong:
-    """A wrong answer.
-
-    Attributes:
-        why: What is wrong with it; its name in reports.
-        says: Text that must be in what a student is told.
-        code: The whole cell.
-    """
+    """A wrong answer: what is wrong with it, a text that the student must be told, and the whole cell."""
 
     why: str
     says: str
@@ -80,10 +74,6 @@ def wrong_answers(lab: Lab) -> dict[str, tuple[Wrong, ...]]:
 
 def prove(lab: Lab, progress: Callable[[str], None] = lambda text: None) -> tuple[Trial, ...]:
     """Tries all answers.
-
-    Args:
-        lab: The lab.
-        progress: Told what is running.
 
     Returns:
         One trial per answer, in the order tried; also one for each cell of the lab itself that stopped, which is never

@@ -45,9 +45,6 @@ class StudentFolder:
 
         Where the solution was shown first, the notebook is written beside it, as the last file.
 
-        Returns:
-            The notebook.
-
         Raises:
             LabError: the lab was started here before, or the folder cannot be written.
         """

@@ -139,13 +139,6 @@ def tensor_names(names: Iterable[str], taken: Collection[str] = ()) -> dict[str,
 
     Accents are taken off, what no ASCII letter stands for is left out, and a column of which nothing is left is called
     by its place, from 1 on. A name that can stay stays; another one that becomes the same gets underscores behind it.
-
-    Args:
-        names: of the table, all different.
-        taken: names that none may have.
-
-    Returns:
-        Name in the table -> name in the contract, in the order of the table.
     """
     names = list(names)
     made = {old: _ascii(old) or f"column_{place}" for place, old in enumerate(names, start=1)}
@@ -300,12 +293,7 @@ def _taken_for_missing(values: pd.Series, counted: pd.Series) -> str:
 
 
 def _untidy(known: Any, name: str) -> str:
-    """What a person should do about texts of which nearly all are moments or numbers; empty if that is not so.
-
-    Args:
-        known: texts, a Series; none is missing.
-        name: of the column.
-    """
+    """What a person should do about texts of which nearly all are moments or numbers; empty if that is not so."""
     import pandas as pd
 
     shaped = known.str.match(_MOMENT)

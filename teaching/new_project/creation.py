@@ -75,10 +75,6 @@ def require_free(destination: Path) -> str:
 def create(plan: ProjectPlan, destination: Path) -> Created:
     """Writes a project beside its place, and moves it there when it is whole.
 
-    Args:
-        plan: of the project.
-        destination: its folder, which must not exist.
-
     Raises:
         FlightdeckError: it cannot be made there.
     """
@@ -104,11 +100,7 @@ def create(plan: ProjectPlan, destination: Path) -> Created:
 
 
 def local_mk(checkout: Path) -> str:
-    """The file that says where Flightdeck is, for make, which has signs of its own.
-
-    Args:
-        checkout: Flightdeck's folder.
-    """
+    """The file that says where Flightdeck is, for make, which has signs of its own."""
     return "FLIGHTDECK := " + str(checkout).replace("$", "$$").replace("#", r"\#") + "\n"
 
 

@@ -30,12 +30,7 @@ _SMALL = 20_000
 
 
 def render(plan: ProjectPlan, name: str) -> dict[str, str]:
-    """The files by their path in the project.
-
-    Args:
-        plan: of the project.
-        name: of the use case.
-    """
+    """The files by their path in the project."""
     import jinja2
     import yaml
 

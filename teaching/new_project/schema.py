@@ -30,13 +30,7 @@ HEADER = """\
 
 
 def schema(contract: Contract, frame: pd.DataFrame, spans: pd.Series) -> str:
-    """The schema as text.
-
-    Args:
-        contract: of the project.
-        frame: rows of the contract, in pandas' types of the contract's.
-        spans: the number of each row's span.
-    """
+    """The schema as text."""
     from google.protobuf import text_format
     from tensorflow_metadata.proto.v0 import schema_pb2
 

@@ -29,10 +29,6 @@ class LabelError(FlightdeckError):
 def two_values(values: Any, positive: str | None) -> tuple[str, str]:
     """The positive and the negative value of a label.
 
-    Args:
-        values: the column, a Series.
-        positive: the value that is predicted, if somebody said so.
-
     Raises:
         LabelError: there are not exactly two values, neither is plainly the positive one and nobody said which it is,
             there is no such value, or there are too few rows of one.
