@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.common import resolver
 
-from components.blessings import blessed
+from components.champion import MODEL_BLESSING_KEY, MODEL_KEY, blessed, require_channels
 from components.span_example_gen import request
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from tfx import types
 
 EXAMPLES_KEY = "examples"
-MODEL_KEY = "model"
-MODEL_BLESSING_KEY = "model_blessing"
-
 # Of the Trainer's inputs.
 _BASE_MODEL_KEY = "base_model"
 
@@ -73,7 +70,7 @@ class BaseModelStrategy(resolver.ResolverStrategy):
         Raises:
             ValueError: If the channels are not named as above.
         """
-        _require_keys(input_dict)
+        require_channels(type(self), input_dict, EXAMPLES_KEY, MODEL_KEY, MODEL_BLESSING_KEY)
         now = _ingested(store, input_dict[EXAMPLES_KEY][0].mlmd_artifact)
         for model, blessing in blessed(input_dict[MODEL_KEY], input_dict[MODEL_BLESSING_KEY]):
             history = list(_history(store, model.id))
@@ -139,12 +136,3 @@ def _maker(store: mlmd.MetadataStore, artifact_id: int) -> int | None:
     """The execution that made an artifact, which others may have reused from the cache."""
     events = store.get_events_by_artifact_ids([artifact_id])
     return min((event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT), default=None)
-
-
-def _require_keys(input_dict: dict[str, list[types.Artifact]]) -> None:
-    expected = {EXAMPLES_KEY, MODEL_KEY, MODEL_BLESSING_KEY}
-    if set(input_dict) != expected:
-        raise ValueError(
-            f"BaseModelStrategy needs exactly the channels {', '.join(sorted(expected))}, "
-            f"but the Resolver was given {', '.join(sorted(input_dict)) or 'none'}."
-        )

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from tfx.dsl.components.common import resolver
 
+from components.champion import MODEL_KEY, require_channels
+
 if TYPE_CHECKING:
     import ml_metadata as mlmd
     from tfx import types
-
-MODEL_KEY = "model"
 
 
 class ChosenModelStrategy(resolver.ResolverStrategy):
@@ -37,10 +37,6 @@ class ChosenModelStrategy(resolver.ResolverStrategy):
             ValueError: If the channel is not named so.
         """
         del store
-        if set(input_dict) != {MODEL_KEY}:
-            raise ValueError(
-                f"ChosenModelStrategy needs exactly the channel {MODEL_KEY}, "
-                f"but the Resolver was given {', '.join(sorted(input_dict)) or 'none'}."
-            )
+        require_channels(type(self), input_dict, MODEL_KEY)
         chosen = [model for model in input_dict[MODEL_KEY] if model.id == self._model_id]
         return {MODEL_KEY: chosen} if chosen else None

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data import preparation as preparation_record
 from data import spans as span_files
 from errors import FlightdeckError
 
@@ -104,13 +103,13 @@ def prepare(destination: Path, *, progress: Callable[[str], None] | None = None)
     tell = progress or (lambda line: None)
     source, version = _locate_source()
     fingerprint = _fingerprint(source, version)
-    stored = preparation_record.stored(Preparation, SpanCount, destination, fingerprint)
+    stored = span_files.recorded(Preparation, SpanCount, destination, fingerprint)
     if stored is not None:
         tell(f"{len(stored.spans)} spans are already in {destination}")
         return stored
     with span_files.writing(destination) as staging:
         preparation = _write_spans(source, destination, staging, fingerprint, f"{PACKAGE} {version}", tell)
-        preparation_record.write(preparation, destination, staging)
+        span_files.record(preparation, destination, staging)
     return preparation
 
 

@@ -6,15 +6,17 @@ module is light to import: pandas and Arrow are loaded only when there is someth
 
 from __future__ import annotations
 
+import csv
 import datetime
 import hashlib
 import re
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data import preparation
 from data import spans as span_files
 from data.contract import Column, Contract
 from errors import FlightdeckError
@@ -39,6 +41,7 @@ LARGEST = {"int64": 2.0**63 - 1024, "float32": float.fromhex("0x1.fffffep+127")}
 FIRST_YEAR, LAST_YEAR = 1678, 2261
 """From and to which moments put rows in order; what is further away stands for "never" or "unknown"."""
 
+_SEPARATORS = {";": "';'", "\t": "tabs"}
 _TRUTH = {"true": 1, "false": 0}
 _UTC = re.compile(r"(?<=\d) ?(?:UTC|Z)$", re.IGNORECASE)
 _ZONE = re.compile(r":.*(?:Z|[+-]\d\d(?::?\d\d)?)$")
@@ -96,12 +99,7 @@ def read(path: Path) -> pd.DataFrame:
     Raises:
         TableError: If it is missing, is neither CSV nor Parquet, or has no row.
     """
-    import zipfile
-    import zlib
-
     import pyarrow as pa
-
-    from data import table_header
 
     name = path.name.lower()
     if not name.endswith((".parquet", ".csv", ".csv.gz", ".csv.zip", ".csv.bz2")):
@@ -115,24 +113,22 @@ def read(path: Path) -> pd.DataFrame:
     # A ValueError is pandas' for what it cannot parse, and for an archive that holds none or several files.
     except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
         reason = " ".join(str(error).split()).rstrip(".") or "it is damaged"
-        raise TableError(table_header.problem(path) or f"The table {path} cannot be read: {reason}.") from error
+        raise TableError(_header_problem(path) or f"The table {path} cannot be read: {reason}.") from error
     # With another separator than commas each row is one field, if no number has a comma.
-    if len(frame.columns) == 1 and (told := table_header.problem(path)):
+    if len(frame.columns) == 1 and (told := _header_problem(path)):
         raise TableError(told)
     if frame.empty:
         raise TableError(f"The table {path} has no row.")
     frame.columns = [str(name).strip() for name in frame.columns]
     if twice := [name for name in frame.columns if (frame.columns == name).sum() > 1]:
-        raise TableError(table_header.problem(path) or f"The table {path} has two columns '{twice[0]}'.")
+        raise TableError(_header_problem(path) or f"The table {path} has two columns '{twice[0]}'.")
     return frame
 
 
 def _csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    from data import table_header
-
-    _, line_end = table_header.first_line(path)
+    _, line_end = _first_line(path)
     # Without a header first: pandas would rename the second of two columns with one name. It is told where lines end,
     # or a carriage return within a text would end one, too (pandas-dev/pandas#51141).
     frame = pd.read_csv(
@@ -163,6 +159,51 @@ def _parquet(path: Path) -> pd.DataFrame:
     # A category of pandas is its value here, as it is in a CSV.
     categories = [place for place, kind in enumerate(frame.dtypes) if isinstance(kind, pd.CategoricalDtype)]
     return frame.astype({frame.columns[place]: object for place in categories})
+
+
+def _header_problem(path: Path) -> str:
+    """What is wrong with the first line of a CSV, or with the columns of a Parquet file; empty if nothing is."""
+    try:
+        line, names = ("", _of_parquet(path)) if path.name.lower().endswith(".parquet") else _of_csv(path)
+    # What cannot even be opened has been told in other words. Those of pandas and Arrow are ValueErrors.
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile):
+        return ""
+    for mark, called in _SEPARATORS.items():
+        if line.count(mark) > line.count(","):
+            return f"The table {path} is separated by {called}: write it with commas."
+    if names.count("") > 1:
+        return f"{names.count('')} columns of the table {path} have no name: name them in its first line."
+    if "" in names and "index" in names:
+        return f"The table {path} has a column without a name, and one called 'index', as that would be: name both."
+    twice = next((name for name in names if names.count(name) > 1), None)
+    return f"The table {path} has two columns '{twice}': give one of them another name." if twice else ""
+
+
+def _first_line(path: Path) -> tuple[str, str]:
+    """The first line of a CSV, and the character that ends its lines.
+
+    That is a line feed, before which Windows writes a carriage return; or a carriage return alone, as old programs for
+    the Macintosh write it. In a file with line feeds, one alone is part of a text.
+    """
+    import pandas as pd
+
+    # By pandas, which knows archives, as the one field that it is for a separator that no text has.
+    options: dict = {"header": None, "nrows": 1, "dtype": "string", "keep_default_na": False, "lineterminator": "\n"}
+    line = str(pd.read_csv(path, sep="\x1f", quoting=csv.QUOTE_NONE, **options).iloc[0, 0]).strip("\r")
+    first, carriage_return, _ = line.partition("\r")
+    return first, carriage_return or "\n"
+
+
+def _of_csv(path: Path) -> tuple[str, list[str]]:
+    """The first line, and the names in it."""
+    line, _ = _first_line(path)
+    return line, [name.strip() for name in next(csv.reader([line], skipinitialspace=True))]
+
+
+def _of_parquet(path: Path) -> list[str]:
+    import pyarrow.parquet as pq
+
+    return [str(name).strip() for name in pq.read_schema(path).names]
 
 
 def column(frame: pd.DataFrame, name: str) -> Any:
@@ -365,7 +406,7 @@ def prepare(
     files = (source, contract, *code, *(Path(__file__).with_name(each) for each in ("table.py", "spans.py")))
     digests = [span_files.file_digest(path) for path in files]
     fingerprint = hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    found = preparation.stored(Preparation, SpanRows, destination, fingerprint)
+    found = span_files.recorded(Preparation, SpanRows, destination, fingerprint)
     if found is not None:
         tell(f"{len(found.spans)} spans are already in {destination}")
         return found
@@ -387,8 +428,8 @@ def prepare(
             counts.append(_write(part, agreed.label, destination, span, staging))
             tell(f"Wrote span {span}: {counts[-1].rows:,} rows, {counts[-1].positive_rate:.1%} positive")
         done = Preparation(destination, source.name, fingerprint, tuple(counts), int((~known).sum()), skipped=False)
-        preparation.retire(destination, {each.path for each in counts})
-        preparation.write(done, destination, staging)
+        span_files.retire(destination, {each.path for each in counts})
+        span_files.record(done, destination, staging)
     if done.unlabelled:
         tell(f"Left out {done.unlabelled:,} rows without a label")
     return done

@@ -165,15 +165,9 @@ def read(path: str) -> Base:
             for at, name in enumerate(told.pop("weights"))
         }
         rescaling = told.pop("rescaling")
-        layout = Layout(
-            tuple(told["numbers"]),
-            told["clip"],
-            tuple(told["categories"]),
-            tuple(told["vocabulary"]),
-            {name: tuple(before) for name, before in told["layers"].items()},
-            None if rescaling is None else Rescaling(**rescaling),
-            tuple(told.get("text", ())),
-        )
+        layers = {name: tuple(before) for name, before in told.pop("layers").items()}
+        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+        layout = Layout(**plain, layers=layers, rescaling=None if rescaling is None else Rescaling(**rescaling))
     except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
         raise BaseModelError(f"the model in {path} is not described by its {DESCRIPTION}: {error}") from None
     return Base(path, layout, weights)

@@ -38,11 +38,6 @@ class SliceResult:
         return int(self.challenger.get("example_count", 0))
 
 
-def metric_name(metric: Metric) -> str:
-    """The name under which TFMA reports a metric class, such as AUCPrecisionRecall -> auc_precision_recall."""
-    return metric.reported
-
-
 def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
     """What TFMA computes and what a challenger must reach, overall and per slice."""
     gated = [config_pb2.SlicingSpec(feature_keys=list(columns)) for columns in evaluation.gated_slices]

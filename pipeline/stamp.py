@@ -22,6 +22,7 @@ from ledger.lease import Owner
 from ledger.recorder import Recorder, user
 from ledger.run_record import Kind, Runner
 from pipeline import project as projects
+from pipeline.fingerprint import file_digest
 from pipeline.settings import Settings
 from pipeline.workspace import lock_of
 
@@ -144,7 +145,7 @@ def _difference(root: Path) -> tuple[bool | None, str | None]:
 
 def _digest_of(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        return file_digest(path)
     except OSError:  # a broken link, or a file that went away meanwhile
         return "unreadable"
 
@@ -181,7 +182,7 @@ def sources_of(settings: Settings) -> dict[str, str]:
 def sources(root: Path = PROJECT, packages: Iterable[str] = SOURCES) -> dict[str, str]:
     """The files of packages of a project: path in the project -> 16 digits of its SHA-256."""
     return {
-        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        path.relative_to(root).as_posix(): file_digest(path)
         for package in packages
         for path in sorted((root / package).rglob("*"))
         if path.suffix in (".py", ".yaml", ".pbtxt") and "__pycache__" not in path.parts

@@ -89,15 +89,12 @@ def why_not_batched(
     eval_config: config_pb2.EvalConfig, eval_shared_model: types.MaybeMultipleEvalSharedModels | None = None
 ) -> list[str]:
     """Returns why this evaluation needs one extract per row: sentences, none if it does not."""
-    return [
-        *_unfit_options(eval_config),
-        *_unfit_model_specs(eval_config),
-        *(reason for spec in eval_config.metrics_specs for reason in _unfit_metrics(spec)),
-        *_unfit_models(eval_shared_model),
-    ]
+    return list(_reasons(eval_config, eval_shared_model))
 
 
-def _unfit_options(eval_config: config_pb2.EvalConfig) -> Iterator[str]:
+def _reasons(
+    eval_config: config_pb2.EvalConfig, eval_shared_model: types.MaybeMultipleEvalSharedModels | None
+) -> Iterator[str]:
     if eval_config.options.compute_confidence_intervals.value:
         yield "Confidence intervals are computed by resampling extracts."
     if eval_config.options.min_slice_size.value > 1:
@@ -106,11 +103,13 @@ def _unfit_options(eval_config: config_pb2.EvalConfig) -> Iterator[str]:
         yield "Comparisons between slices (cross_slicing_specs) are not supported."
     if any(spec.slice_keys_sql for spec in eval_config.slicing_specs):
         yield "Slices in SQL are computed per row."
-
-
-def _unfit_model_specs(eval_config: config_pb2.EvalConfig) -> Iterator[str]:
     if any(spec.label_keys or spec.prediction_keys or spec.example_weight_keys for spec in eval_config.model_specs):
         yield "Models with several outputs are not supported."
+    for spec in eval_config.metrics_specs:
+        yield from _unfit_metrics(spec)
+    models = model_util.verify_and_update_eval_shared_models(eval_shared_model) or []
+    if any(model.include_default_metrics and model.model_type == constants.TF_KERAS for model in models):
+        yield "The metrics saved in the model are computed per row; set the option include_default_metrics to false."
 
 
 def _unfit_metrics(spec: config_pb2.MetricsSpec) -> Iterator[str]:
@@ -133,12 +132,6 @@ def _is_row_wise(metric: config_pb2.MetricConfig) -> bool:
     if found is None and metric.module:
         found = getattr(importlib.import_module(metric.module), metric.class_name)
     return found is not None and (issubclass(found, _ROW_WISE_METRICS) or getattr(found, "row_wise", False))
-
-
-def _unfit_models(eval_shared_model: types.MaybeMultipleEvalSharedModels | None) -> Iterator[str]:
-    models = model_util.verify_and_update_eval_shared_models(eval_shared_model) or []
-    if any(model.include_default_metrics and model.model_type == constants.TF_KERAS for model in models):
-        yield ("The metrics saved in the model are computed per row; set the option include_default_metrics to false.")
 
 
 class _ExtractBatchPerSlice(beam.PTransform):

@@ -20,7 +20,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.scores import importance, rows
-from components.scores.errors import ScoresError
+from components.scores.rows import ScoresError
 from components.scores.saved_model import SavedModel
 
 SCORES_FILE = "scores.parquet"

@@ -11,7 +11,11 @@ import pyarrow.compute as pc
 import tensorflow as tf
 from tfx_bsl.coders import example_coder
 
-from components.scores.errors import ScoresError
+from errors import FlightdeckError
+
+
+class ScoresError(FlightdeckError):
+    """The rows cannot be scored; the text is one sentence that says why."""
 
 
 def read(files: Sequence[str], batch_rows: int) -> Iterator[list[bytes]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.scores.errors import ScoresError
+from components.scores.rows import ScoresError
 
 SERVING_SIGNATURE = "serving_default"
 

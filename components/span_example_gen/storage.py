@@ -11,7 +11,7 @@ from typing import cast
 from tfx.dsl.io import fileio
 
 from components.span_example_gen.errors import SpanError
-from components.span_example_gen.marker import QUARANTINE
+from components.span_example_gen.window import QUARANTINE
 
 PARQUET = ".parquet"
 CSV = ".csv"

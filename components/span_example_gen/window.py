@@ -9,6 +9,8 @@ from components.span_example_gen.errors import SpanError, refuse
 TRAIN_SPLIT = "train"
 EVAL_SPLIT = "eval"
 ONLY_SPLIT = "all"
+# A file of this name in a span's folder keeps the span out of every window until it is removed; its text is for people.
+QUARANTINE = "_QUARANTINE"
 
 _EDGE = re.compile(r"(?P<number>[0-9]+)|(?P<oldest>oldest)|newest(?:-(?P<back>[0-9]+))?")
 

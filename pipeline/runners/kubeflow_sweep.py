@@ -8,18 +8,17 @@ in the metadata store, so a worker that Kubernetes evicts is simply tried again,
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kfp import compiler, dsl
+from kfp import dsl
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline import node
 from pipeline.definition import WINDOW, create_pipeline
 from pipeline.runners import kubeflow
-from pipeline.runners.kubeflow import CARRIED, POSITIONAL, RUN_ID
+from pipeline.runners.kubeflow import CARRIED, RUN_ID
 from pipeline.settings import Kubeflow, Settings, SettingsError
 
 # What the tasks of a sweep run; it takes the arguments of `pipeline.task`, or its own.
@@ -49,9 +48,7 @@ def compile_sweep(settings: Settings, destination: Path, workers: int, trials: i
         raise SettingsError("A sweep searches itself, and then trains with what it found: set tuning.enabled to false.")
     ir = node.compile_pipeline(create_pipeline(settings))
     pipeline = _pipeline(settings, cluster, ir, workers, trials, parent)
-    temporary = destination.with_name(f".{destination.name}")
-    compiler.Compiler().compile(pipeline, str(temporary.with_suffix(".yaml")))
-    temporary.with_suffix(".yaml").replace(destination)
+    kubeflow.write(pipeline, destination)
 
 
 def _pipeline(
@@ -68,11 +65,9 @@ def _pipeline(
     parameters: dict[str, Any] = {WINDOW: settings.data.window}
     if settings.push.enabled:
         parameters["push"] = True
-    carried = kubeflow.carried(settings, ir)
 
     def body(given: Mapping[str, Any]) -> None:
         made: dict[str, Any] = {}
-        task_of = {node_id: task for task, members in tasks.items() for node_id in members}
         passed = {**RUN_ID, **{name: given[name] for name in (*CARRIED, *parameters)}}
 
         def make(task: str, members: Sequence[str]) -> None:
@@ -80,11 +75,9 @@ def _pipeline(
             program = (*PROGRAM, "final") if "Trainer" in members else ("python", "-m", "pipeline.task")
             component = kubeflow.task_component(task, members, cluster, parameters, program, further=["--in-sweep"])
             made[task] = component(**passed)
-            waits = {task_of[each] for member in members for each in node.upstream(ir, member)} - {task}
-            made[task].after(*(made[each] for each in sorted(waits)))
+            kubeflow.wait_and_place(made, task, tasks, ir, cluster)
             if "Trainer" in members:
                 made[task].after(*searching)
-            kubeflow.place(made[task], kubeflow.resources_of(cluster, task, members), cluster)
 
         searching: list[Any] = []
         for task, members in tasks.items():
@@ -101,21 +94,9 @@ def _pipeline(
             if after & set(members):
                 make(task, members)
 
-    name = f"{settings.use_case.name}-sweep"
-    return dsl.pipeline(
-        name=name,
-        description="Generated: a search for hyperparameters around the TFX pipeline, and a run with the best.",
-        pipeline_root=cluster.pipeline_root,
-    )(
-        kubeflow.declared(
-            body,
-            name,
-            [
-                inspect.Parameter(name, POSITIONAL, default=default, annotation=type(default))
-                for name, default in {**parameters, TRIALS: trials, **carried}.items()
-            ],
-        )
-    )
+    description = "Generated: a search for hyperparameters around the TFX pipeline, and a run with the best."
+    defaults = {**parameters, TRIALS: trials, **kubeflow.carried(settings, ir)}
+    return kubeflow.generated(f"{settings.use_case.name}-sweep", description, cluster, body, defaults)
 
 
 def _halves(ir: pipeline_pb2.Pipeline) -> tuple[set[str], set[str]]:
@@ -141,10 +122,4 @@ def _worker(cluster: Kubeflow, parent: str | None) -> Callable[..., Any]:
         image = kubeflow.resources_of(cluster, WORKER, ["Trainer"]).image or cluster.image
         return dsl.ContainerSpec(image=image, command=list(PROGRAM), args=arguments)
 
-    return dsl.container_component(
-        kubeflow.declared(
-            specification,
-            WORKER,
-            [inspect.Parameter(name, POSITIONAL, annotation=kind) for name, kind in {**inputs, **results}.items()],
-        )
-    )
+    return kubeflow.container(WORKER, specification, {**inputs, **results})

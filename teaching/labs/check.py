@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from teaching.labs import execution, versions
+from teaching.labs import execution
 from teaching.labs.catalogue import Lab, LabError
-from teaching.labs.judgement import DELETED, UNTOUCHED, Stop, Verdict, judge
-from teaching.labs.source import TESTS, read, tests_of
+from teaching.labs.execution import DELETED, UNTOUCHED, Stop, Verdict, judge
+from teaching.labs.source import TESTS, grade_id, read, student_version, tests_of
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -34,9 +34,9 @@ def check(
     submitted = _opened(notebook)
     answers = _answers(submitted)
     present = set(answers)
-    if not present & {versions.grade_id(cell) for cell in source.cells if cell.metadata.nbgrader.solution}:
+    if not present & {grade_id(cell) for cell in source.cells if cell.metadata.nbgrader.solution}:
         raise LabError(f"{notebook} is not a notebook of the lab {lab.name}.")
-    stubs = _answers(versions.student(source))
+    stubs = _answers(student_version(source))
     tried = [name for name in lab.exercises if name in present and answers[name].strip() != stubs[name].strip()]
     stops: dict[str, Stop | None] = {}
     before: dict[str, Stop | None] = {}
@@ -68,7 +68,7 @@ def _execute(
     broken: Stop | None = None
     with execution.kernel(lab, cell_seconds) as kernel:
         for number, cell in enumerate(notebook.cells, start=1):
-            name = versions.grade_id(cell)
+            name = grade_id(cell)
             if cell.cell_type == "code":
                 progress(f"Cell {number} of {len(notebook.cells)}" + (f": {name}" if name in lab.exercises else ""))
             stop = kernel.run(cell)
@@ -85,11 +85,11 @@ def _execute(
 def _merged(source: NotebookNode, submitted: NotebookNode) -> NotebookNode:
     """The source, with the student's answers and, where they stand, the cells that the student added."""
     answers = _answers(submitted)
-    known = {versions.grade_id(cell) for cell in source.cells}
+    known = {grade_id(cell) for cell in source.cells}
     added: dict[str | None, list[NotebookNode]] = {}
     after: str | None = None
     for cell in submitted.cells:
-        name = versions.grade_id(cell)
+        name = grade_id(cell)
         if name in known:
             after = name
         elif cell.cell_type == "code":
@@ -99,7 +99,7 @@ def _merged(source: NotebookNode, submitted: NotebookNode) -> NotebookNode:
     merged = copy.deepcopy(source)
     cells = added.get(None, [])
     for cell in merged.cells:
-        name = versions.grade_id(cell)
+        name = grade_id(cell)
         if name is not None and cell.metadata.nbgrader.solution:
             cell.source = answers.get(name, "raise NotImplementedError()")
         cells += [cell, *added.get(name, [])]
@@ -111,7 +111,7 @@ def _answers(notebook: NotebookNode) -> dict[str, str]:
     return {
         name: cell.source
         for cell in notebook.cells
-        if (name := versions.grade_id(cell)) is not None and cell.metadata.nbgrader.get("solution")
+        if (name := grade_id(cell)) is not None and cell.metadata.nbgrader.get("solution")
     }
 
 

@@ -17,9 +17,9 @@ from tfx.orchestration.pipeline import Pipeline
 from components.span_example_gen.component import SpanExampleGen
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.executor import _check_complete
-from components.span_example_gen.marker import QUARANTINE
 from components.span_example_gen.request import Request
 from components.span_example_gen.shards import Tally, WriteShard, plan_shards
+from components.span_example_gen.window import QUARANTINE
 from tests.components.span_folders import COLUMNS, parcels, write_span, write_spans
 
 pytestmark = pytest.mark.component

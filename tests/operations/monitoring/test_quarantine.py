@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from components.span_example_gen.marker import QUARANTINE
+from components.span_example_gen.window import QUARANTINE
 from operations.monitoring.quarantine import QuarantineError, listed, quarantine, release
 from pipeline import settings_file
 from pipeline.settings import Settings

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from teaching.labs.catalogue import LabError
-from teaching.labs.judgement import Verdict
+from teaching.labs.execution import Verdict
 from teaching.labs.student_folder import PROGRESS, StudentFolder
 
 pytestmark = pytest.mark.unit

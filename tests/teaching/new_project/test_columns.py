@@ -2,9 +2,6 @@
 
 import datetime
 import decimal
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,7 @@ from data.contract import Contract
 from data.schema_agreement import disagreements
 from teaching.new_project import creation, plan
 from teaching.new_project.columns import infer, tensor_names
-from tests.world import ROOT
+from tests.teaching.new_project.projects import prepared
 
 pytestmark = pytest.mark.unit
 
@@ -208,19 +205,12 @@ def test_a_file_with_every_type_of_parquet_becomes_a_project_that_prepares_it(tm
     pq.write_table(pa.table(made), tmp_path / "rows.parquet")
     decided = plan.make(tmp_path / "rows.parquet", "label")
     project = creation.create(decided, tmp_path / "shop").path
-    program = (
-        "import json, sys; sys.path.append(sys.argv[1])\nfrom pathlib import Path\nfrom data import spans\n"
-        "from usecase.prepare import prepare\ndone = prepare(Path(sys.argv[1]) / 'workspace' / 'spans')\n"
-        "rows = [row for each in done.spans for row in spans.read(done.path, each.span).to_pylist()]\n"
-        "print(json.dumps(rows, default=str))"
-    )
-    done = subprocess.run([sys.executable, "-c", program, str(project)], capture_output=True, text=True, cwd=ROOT)
+    prepared_rows = prepared(project)
 
-    assert done.returncode == 0, done.stderr
     assert [each.name for each in decided.of("key")] == ["naive", "zoned", "missing", "far", "date", "far_date", "long"]
     assert [each.name for each in decided.of("number")] == ["truth", "money", "wide"]
     assert sorted(decided.dropped) == ["bytes", "clock", "huge", "length", "list", "parts"]
-    rows = {int(row["long"]) - 2**63: row for row in json.loads(done.stdout)}
+    rows = {int(row["long"]) - 2**63: row for row in prepared_rows}
     assert len(rows) == ROWS
     assert {name: rows[0][name] for name in ("naive", "zoned", "far", "far_date", "missing", "truth")} == {
         "naive": "2024-01-01 10:00:00+00:00",
