@@ -74,7 +74,7 @@ class BaseModelStrategy(resolver.ResolverStrategy):
         now = _ingested(store, input_dict[EXAMPLES_KEY][0].mlmd_artifact)
         for model, blessing in blessed(input_dict[MODEL_KEY], input_dict[MODEL_BLESSING_KEY]):
             history = list(_history(store, model.id))
-            learned = {span for each in history for span in each.train}
+            learned = {span for ingested in history for span in ingested.train}
             if history and history[0].identity == now.identity:
                 continue
             if learned.isdisjoint(now.evaluation) and learned.isdisjoint(now.quarantined):
@@ -87,7 +87,7 @@ def learned_spans(store: mlmd.MetadataStore, model_id: int) -> list[int]:
 
     Those of the model that its training began with are among them, and so on back to one that began anew.
     """
-    return sorted({span for each in _history(store, model_id) for span in each.train})
+    return sorted({span for ingested in _history(store, model_id) for span in ingested.train})
 
 
 def _history(store: mlmd.MetadataStore, model_id: int | None) -> Iterator[Ingested]:

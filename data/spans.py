@@ -174,7 +174,7 @@ def recorded(kind: Callable[..., Kind], span: Callable[..., Any], destination: P
         if record["fingerprint"] != fingerprint:
             return None
         spans = tuple(span(path=destination / entry.pop("file"), **entry) for entry in record.pop("spans"))
-        if any(file_digest(each.path) != each.sha256 for each in spans):
+        if any(file_digest(span.path) != span.sha256 for span in spans):
             return None
         return kind(path=destination, spans=spans, skipped=True, **record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

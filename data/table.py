@@ -34,7 +34,7 @@ MISSING = (
 
 "None" and "-" do not: they are honest categories. Nor do "Na" and "Nan", which are names.
 """
-NO_NUMBER = frozenset({*(each.lower() for each in MISSING), "none", "-", "--", "\u2013", "\u2014", "."})
+NO_NUMBER = frozenset({*(word.lower() for word in MISSING), "none", "-", "--", "\u2013", "\u2014", "."})
 """What stands for a missing value where numbers are expected, whatever its case."""
 LARGEST = {"int64": 2.0**63 - 1024, "float32": float.fromhex("0x1.fffffep+127")}
 """The largest float64 that fits into a type."""
@@ -277,14 +277,14 @@ def parsed(text: pd.Series) -> Any:
     # Apart, because pandas gives a moment without a zone the offset of the row before it.
     zoned = cleaned.str.contains(_ZONE, regex=True, na=False)
     found, plainly = (
-        pd.to_datetime(each, utc=True, format="ISO8601", errors="coerce")
-        for each in (cleaned.where(zoned), cleaned.mask(zoned))
+        pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
+        for texts in (cleaned.where(zoned), cleaned.mask(zoned))
     )
     found: Any = found.fillna(plainly)
     if not (left := cleaned.notna() & found.isna()).any():
         return found
     # Nanoseconds reach from 1677 to 2262; the microseconds of the contract reach further.
-    far = np.array([_naive(each) for each in cleaned[left]], "datetime64[us]")
+    far = np.array([_naive(moment) for moment in cleaned[left]], "datetime64[us]")
     if np.isnat(far).all():
         return found
     found = found.dt.as_unit("us").copy()
@@ -403,7 +403,7 @@ def prepare(
     tell = progress or (lambda line: None)
     if not source.is_file():
         raise TableError(f"There is no table {source}; put it there, and repeat the command.")
-    files = (source, contract, *code, *(Path(__file__).with_name(each) for each in ("table.py", "spans.py")))
+    files = (source, contract, *code, *(Path(__file__).with_name(name) for name in ("table.py", "spans.py")))
     digests = [span_files.file_digest(path) for path in files]
     fingerprint = hashlib.sha256("\n".join(digests).encode()).hexdigest()
     found = span_files.recorded(Preparation, SpanRows, destination, fingerprint)
@@ -428,7 +428,7 @@ def prepare(
             counts.append(_write(part, agreed.label, destination, span, staging))
             tell(f"Wrote span {span}: {counts[-1].rows:,} rows, {counts[-1].positive_rate:.1%} positive")
         done = Preparation(destination, source.name, fingerprint, tuple(counts), int((~known).sum()), skipped=False)
-        span_files.retire(destination, {each.path for each in counts})
+        span_files.retire(destination, {span.path for span in counts})
         span_files.record(done, destination, staging)
     if done.unlabelled:
         tell(f"Left out {done.unlabelled:,} rows without a label")
@@ -444,7 +444,10 @@ def as_contract(frame: pd.DataFrame, contract: Contract) -> pa.Table:
     import pyarrow as pa
 
     schema = span_files.arrow_schema(contract)
-    arrays = [_array(column(frame, each.name), each, schema.field(each.name).type) for each in contract.columns]
+    arrays = [
+        _array(column(frame, declared.name), declared, schema.field(declared.name).type)
+        for declared in contract.columns
+    ]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

@@ -46,7 +46,7 @@ def new(
         _document(made, created)
         return
     options = {"--label": [label], "--time": [time], "--positive": [positive], "--known": known, "--after": after}
-    given = [part for name, values in options.items() for each in values or () if each for part in (name, each)]
+    given = [part for name, values in options.items() for value in values or () if value for part in (name, value)]
     # Whole paths, because the next step is into another folder.
     again = ["flightdeck", "new", str(created.path), "--from", os.path.abspath(source), *given]
     _report(made, created, again)
@@ -54,8 +54,8 @@ def new(
 
 def _groups(plan: ProjectPlan) -> dict[str, list[str]]:
     """The names of columns by what they are for."""
-    groups = {use: [each.name for each in plan.of(use)] for use in ("number", "category", "text", "key", "time")}
-    groups["later"] = [each.name for each in plan.of("outcome") if not each.suspect]
+    groups = {use: [column.name for column in plan.of(use)] for use in ("number", "category", "text", "key", "time")}
+    groups["later"] = [column.name for column in plan.of("outcome") if not column.suspect]
     return groups
 
 
@@ -74,8 +74,8 @@ def _document(plan: ProjectPlan, created: Created) -> None:
         "spans": len(plan.split.spans),
         "columns": _groups(plan),
         "dropped": plan.dropped,
-        "untidy": {each.name: each.note for each in plan.untidy},
-        "suspects": {each.name: round(each.alone or 0.0, 4) for each in plan.suspects},
+        "untidy": {column.name: column.note for column in plan.untidy},
+        "suspects": {column.name: round(column.alone or 0.0, 4) for column in plan.suspects},
     }
     typer.echo(json.dumps(report, indent=2))
 
@@ -94,14 +94,14 @@ def _report(plan: ProjectPlan, created: Created, again: list[str]) -> None:
             typer.echo(f"{use:<10} {', '.join(names)}")
     for column, reason in plan.dropped.items():
         typer.echo(f"{'left out':<10} {column}: {reason}")
-    for each in plan.untidy:
-        typer.echo(f"{'untidy':<10} {each.name}: {each.note}")
+    for column in plan.untidy:
+        typer.echo(f"{'untidy':<10} {column.name}: {column.note}")
     folder = shlex.quote(str(created.path))
     if plan.suspects:
         typer.echo("\nSet aside, because alone they all but give the label away. Are they known at prediction time?")
-        options = [["--known", plan.original(each.name)] for each in plan.suspects]
-        for each, option in zip(plan.suspects, options, strict=True):
-            typer.echo(f"  {each.name:<28} AUC {each.alone:.3f}   if so: {shlex.join(option)}")
+        options = [["--known", plan.original(column.name)] for column in plan.suspects]
+        for column, option in zip(plan.suspects, options, strict=True):
+            typer.echo(f"  {column.name:<28} AUC {column.alone:.3f}   if so: {shlex.join(option)}")
         if len(options) == 1:
             typer.echo("If it is, do in the project what its README.md says, or make it anew by:")
         else:

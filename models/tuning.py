@@ -111,7 +111,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
         tried = settings.with_hyperparameters(values).model_copy(update={"epochs": epochs})
         with runtime.configured(tried, devices) as where:
             _, history = training.fit(tried, shape, where, older, newest, log_dir=logs)
-        return {name: each[-1] for name, each in history.items()}
+        return {name: per_epoch[-1] for name, per_epoch in history.items()}
 
     oracle = _oracle(settings, seed=settings.seed if settings.tuning.seed is None else settings.tuning.seed)
     search = Search(oracle, train, fn_args.working_dir, fn_args.custom_config.get("logs"))
@@ -139,8 +139,13 @@ def _oracle(settings: ModelSettings, seed: int) -> keras_tuner.Oracle:
 
 def _declare(space: keras_tuner.HyperParameters, name: str, dimension: Dimension, whole: bool) -> None:
     if dimension.choice is not None:
-        values = ["-".join(map(str, each)) if isinstance(each, tuple) else each for each in dimension.choice]
-        space.Choice(name, values, ordered=None if all(type(each) in (int, float) for each in values) else False)
+        values = [
+            "-".join(map(str, candidate)) if isinstance(candidate, tuple) else candidate
+            for candidate in dimension.choice
+        ]
+        space.Choice(
+            name, values, ordered=None if all(type(candidate) in (int, float) for candidate in values) else False
+        )
     elif whole:
         step = None if dimension.step is None else int(dimension.step)
         space.Int(name, int(dimension.min or 0), int(dimension.max or 0), step=step, sampling=dimension.sampling)

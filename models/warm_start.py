@@ -90,7 +90,7 @@ class Layout:
 
     def unseen(self, term: str) -> str | None:
         """What a category was taken for that the vocabulary does not have; None if its column is not there."""
-        column = next((each for each in self.categories if term.startswith(f"{each}=")), None)
+        column = next((name for name in self.categories if term.startswith(f"{name}=")), None)
         return None if column is None else f"{column} is unseen"
 
 
@@ -142,7 +142,9 @@ def describe(network: keras.Model, layout: Layout, path: str) -> None:
     file = os.path.join(path, DESCRIPTION)
     tf.io.gfile.makedirs(os.path.dirname(file))
     with tf.io.gfile.GFile(file, "w") as stream:
-        stream.write(json.dumps({"weights": [each.path for each in network.weights], **asdict(layout)}, indent=1))
+        stream.write(
+            json.dumps({"weights": [variable.path for variable in network.weights], **asdict(layout)}, indent=1)
+        )
 
 
 def read(path: str) -> Base:
@@ -240,12 +242,12 @@ def composed(inner: Rescaling, outer: Rescaling | None) -> Rescaling | None:
 
 def _rounded(values: np.ndarray) -> list[float]:
     """To what float32 can tell; so that a scale that is the same is exactly 1."""
-    return [float(each) for each in np.round(values, 6)]
+    return [float(value) for value in np.round(values, 6)]
 
 
 def begin(network: keras.Model, layout: Layout, base: Base) -> Taken:
     """Gives a new network the weights of a base model, as far as they fit it, and returns what it took."""
-    paths = [each.path for each in network.weights]
+    paths = [variable.path for variable in network.weights]
     begun, taken = start(dict(zip(paths, network.get_weights(), strict=True)), layout, base)
     network.set_weights([begun[path] for path in paths])
     return taken
@@ -277,7 +279,7 @@ def start(fresh: Weights, layout: Layout, base: Base) -> tuple[dict[str, np.ndar
         paths = [path for path in fresh if path.startswith(f"{layer}/")]
         taken[layer] = (
             base.layout.layers.get(layer) == before
-            and all(taken[each] for each in before)
+            and all(taken[source] for source in before)
             and all(path in base.weights and base.weights[path].shape == fresh[path].shape for path in paths)
         )
         if taken[layer]:

@@ -67,12 +67,12 @@ def results(uri: str) -> list[SliceResult]:
     found = []
     for record in tfma.load_metrics(uri):
         values: dict[str, dict[str, float]] = {"challenger": {}, "champion": {}}
-        for each in record.metric_keys_and_values:
-            if not each.key.is_diff and each.value.WhichOneof("type") == "double_value":
-                model = "champion" if each.key.model_name == "baseline" else "challenger"
-                values[model][each.key.name] = each.value.double_value.value
+        for metric in record.metric_keys_and_values:
+            if not metric.key.is_diff and metric.value.WhichOneof("type") == "double_value":
+                model = "champion" if metric.key.model_name == "baseline" else "challenger"
+                values[model][metric.key.name] = metric.value.double_value.value
         found.append(SliceResult(_slice_name(record.slice_key), **values))
-    return sorted(found, key=lambda each: (each.name != "", each.name))
+    return sorted(found, key=lambda result: (result.name != "", result.name))
 
 
 def roc(uri: str) -> list[tuple[float, float, float]]:
@@ -84,11 +84,11 @@ def roc(uri: str) -> list[tuple[float, float, float]]:
     import tensorflow_model_analysis as tfma
 
     for record in tfma.load_metrics(uri):
-        for each in record.metric_keys_and_values:
+        for metric in record.metric_keys_and_values:
             if (
                 not record.slice_key.single_slice_keys
-                and each.key.model_name != "baseline"
-                and each.value.WhichOneof("type") == "confusion_matrix_at_thresholds"
+                and metric.key.model_name != "baseline"
+                and metric.value.WhichOneof("type") == "confusion_matrix_at_thresholds"
             ):
                 return [
                     (
@@ -96,7 +96,7 @@ def roc(uri: str) -> list[tuple[float, float, float]]:
                         matrix.false_positives / max(matrix.false_positives + matrix.true_negatives, 1.0),
                         matrix.true_positives / max(matrix.true_positives + matrix.false_negatives, 1.0),
                     )
-                    for matrix in each.value.confusion_matrix_at_thresholds.matrices
+                    for matrix in metric.value.confusion_matrix_at_thresholds.matrices
                 ]
     return []
 
@@ -105,8 +105,8 @@ def worst(
     found: Sequence[SliceResult], metric: str, lower_is_better: bool, min_rows: int, count: int = 5
 ) -> list[SliceResult]:
     """The slices on which the challenger does worst, worst first; slices of few rows are left out."""
-    slices = [each for each in found if each.name and each.rows >= min_rows and metric in each.challenger]
-    return sorted(slices, key=lambda each: each.challenger[metric], reverse=lower_is_better)[:count]
+    slices = [result for result in found if result.name and result.rows >= min_rows and metric in result.challenger]
+    return sorted(slices, key=lambda result: result.challenger[metric], reverse=lower_is_better)[:count]
 
 
 def failed_thresholds(uri: str) -> list[str]:

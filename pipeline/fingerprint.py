@@ -47,7 +47,7 @@ def sources(module: str) -> dict[str, bytes]:
         if name in found or origin is None:
             continue
         found[name] = origin.read_bytes()
-        pending.extend(each for each in _imports(found[name], name) if each.partition(".")[0] == package)
+        pending.extend(imported for imported in _imports(found[name], name) if imported.partition(".")[0] == package)
     if module not in found:
         raise ModuleNotFoundError(f"There is no module {module}.")
     return found

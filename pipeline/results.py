@@ -94,8 +94,8 @@ def gather(
         found = evaluation.results(judged.uri)
         fields |= {"metrics": found[0].challenger, "champion_metrics": found[0].champion}
         documents["slices"] = [
-            {"slice": each.name, "rows": each.rows, "challenger": each.challenger, "champion": each.champion}
-            for each in found[1:]
+            {"slice": result.name, "rows": result.rows, "challenger": result.challenger, "champion": result.champion}
+            for result in found[1:]
         ]
     if base := outputs.get("BaseModel", {}).get("model") or outputs.get("BaseModel", {}).get("result"):
         fields["base_model_id"] = base.artifact_id
@@ -139,11 +139,11 @@ def graph(ir: pipeline_pb2.Pipeline) -> list[dict[str, Any]]:
     """The nodes of a pipeline, each after those that it waits for: id, type, and the ids upstream."""
     return [
         {
-            "node": each.pipeline_node.node_info.id,
-            "type": each.pipeline_node.node_info.type.name.rpartition(".")[2],
-            "after": sorted(each.pipeline_node.upstream_nodes),
+            "node": compiled.pipeline_node.node_info.id,
+            "type": compiled.pipeline_node.node_info.type.name.rpartition(".")[2],
+            "after": sorted(compiled.pipeline_node.upstream_nodes),
         }
-        for each in ir.nodes
+        for compiled in ir.nodes
     ]
 
 

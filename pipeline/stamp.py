@@ -96,7 +96,9 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
             "hyperparameters": hyperparameters(settings.model.model_dump(mode="json")),
             "main_metric": main.reported,
             "main_better": main.better,
-            "thresholds": {each.reported: each.bounds() for each in settings.evaluation.metrics if each.bounds()},
+            "thresholds": {
+                metric.reported: metric.bounds() for metric in settings.evaluation.metrics if metric.bounds()
+            },
             "documents": documents,
             **of_use_case,
             **further,
@@ -164,12 +166,12 @@ def packages() -> dict[str, str]:
 
     The same at any moment of a process: setuptools adds what it carries within itself to the path when it is imported.
     """
-    path = [each for each in sys.path if Path(each).name != "_vendor"]
+    path = [folder for folder in sys.path if Path(folder).name != "_vendor"]
     found: dict[str, str] = {}
-    for each in metadata.distributions(path=path):
-        if each.metadata["Name"]:
+    for distribution in metadata.distributions(path=path):
+        if distribution.metadata["Name"]:
             # What comes first on the path is what is imported.
-            found.setdefault(re.sub(r"[-_.]+", "-", each.metadata["Name"]).lower(), each.version)
+            found.setdefault(re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower(), distribution.version)
     return found
 
 
@@ -202,7 +204,7 @@ def hyperparameters(values: Mapping[str, Any]) -> dict[str, Any]:
         if name == "tuning":
             continue
         if isinstance(value, Mapping):
-            flat |= {f"{name}.{inner}": each for inner, each in hyperparameters(value).items()}
+            flat |= {f"{name}.{inner}": nested for inner, nested in hyperparameters(value).items()}
         else:
             flat[name] = value
     return flat

@@ -28,7 +28,7 @@ def page(outcomes: Sequence[NodeOutcome], outputs: Outputs) -> str:
     parts = [
         "<h1>Nodes</h1>",
         _table(["node", "state", "seconds", "peak MiB"], [_row(outcome) for outcome in outcomes]),
-        *(f"<p><b>{each.node_id}</b>: {html.escape(each.error)}</p>" for each in outcomes if each.error),
+        *(f"<p><b>{outcome.node_id}</b>: {html.escape(outcome.error)}</p>" for outcome in outcomes if outcome.error),
     ]
     made = {key: artifact for artifacts in outputs.values() for key, artifact in artifacts.items()}
     if "statistics" in made:
@@ -47,8 +47,8 @@ def metadata_ids(run_id: str, outcomes: Sequence[NodeOutcome], outputs: Outputs)
     for outcome in outcomes:
         artifacts = outputs.get(outcome.node_id, {})
         lines += [
-            f"| {outcome.node_id} | {outcome.state} | {key} | {each.artifact_id} | `{each.uri}` |"
-            for key, each in sorted(artifacts.items())
+            f"| {outcome.node_id} | {outcome.state} | {key} | {artifact.artifact_id} | `{artifact.uri}` |"
+            for key, artifact in sorted(artifacts.items())
         ] or [f"| {outcome.node_id} | {outcome.state} | | | |"]
     return "\n".join(lines) + "\n"
 
@@ -58,8 +58,8 @@ def metrics(evaluation_uri: str, main_metric: str, lower_is_better: bool, min_ro
     found = evaluation.results(evaluation_uri)
     numbers = {name: float(value) for name, value in found[0].challenger.items()}
     numbers |= {f"champion_{name}": float(value) for name, value in found[0].champion.items()}
-    for each in evaluation.worst(found, main_metric, lower_is_better, min_rows):
-        numbers[f"{main_metric} on {each.name}"] = float(each.challenger[main_metric])
+    for result in evaluation.worst(found, main_metric, lower_is_better, min_rows):
+        numbers[f"{main_metric} on {result.name}"] = float(result.challenger[main_metric])
     return numbers
 
 
@@ -86,13 +86,13 @@ def _statistics(uri: str) -> list[str]:
         split = str(folder).rstrip("/").removeprefix("Split-")
         (dataset,) = tfdv.load_stats_binary(f"{uri}/Split-{split}/FeatureStats.pb").datasets
         rows = []
-        for feature in sorted(dataset.features, key=lambda each: each.path.step[0]):
+        for feature in sorted(dataset.features, key=lambda described: described.path.step[0]):
             numeric = feature.HasField("num_stats")
             common = (feature.num_stats if numeric else feature.string_stats).common_stats
             detail = (
                 f"mean {feature.num_stats.mean:.4g}, {feature.num_stats.min:.4g} to {feature.num_stats.max:.4g}"
                 if numeric
-                else ", ".join(f"{each.value} ({each.frequency:,.0f})" for each in feature.string_stats.top_values[:3])
+                else ", ".join(f"{top.value} ({top.frequency:,.0f})" for top in feature.string_stats.top_values[:3])
             )
             missing = common.num_missing / max(dataset.num_examples, 1)
             rows.append([feature.path.step[0], f"{missing:.1%}", detail])
@@ -105,14 +105,15 @@ def _evaluation(uri: str) -> list[str]:
     found = evaluation.results(uri)
     names = list(found[0].challenger)
     rows = [
-        [each.name or "all", *(f"{each.challenger.get(name, float('nan')):,.4g}" for name in names)] for each in found
+        [result.name or "all", *(f"{result.challenger.get(name, float('nan')):,.4g}" for name in names)]
+        for result in found
     ]
     reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in evaluation.failed_thresholds(uri))
     return [reasons or "<p>Every threshold is met.</p>", _table(["slice", *names], rows)]
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(each)}</th>" for each in columns)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -130,8 +131,8 @@ def executor_output(executor_input: Mapping[str, Any], metadata: Mapping[str, Ma
             "artifacts": {
                 name: {
                     "artifacts": [
-                        {"name": each.get("name", ""), "uri": each["uri"], "metadata": dict(metadata[name])}
-                        for each in declared[name]["artifacts"]
+                        {"name": artifact.get("name", ""), "uri": artifact["uri"], "metadata": dict(metadata[name])}
+                        for artifact in declared[name]["artifacts"]
                     ]
                 }
                 for name in metadata

@@ -89,7 +89,7 @@ def _score(
 ) -> tuple[pa.Table, str]:
     """Returns the scores, and the fingerprint of the rows; fills the sample."""
     label = exec_properties["label"]
-    columns = [each for each in json.loads(exec_properties["columns"]) if each not in OWN_COLUMNS]
+    columns = [name for name in json.loads(exec_properties["columns"]) if name not in OWN_COLUMNS]
     kept: list[pa.Table] = []
     labels, probabilities = [], []
     digest = hashlib.sha256()

@@ -94,7 +94,7 @@ def tasks_of(ir: pipeline_pb2.Pipeline, groups: Mapping[str, Sequence[str]]) -> 
     task_of = {node_id: owner.get(node_id, node_id) for node_id in order}
     graph: dict[str, set[str]] = {task: set() for task in task_of.values()}
     for node_id in order:
-        graph[task_of[node_id]] |= {task_of[each] for each in node.upstream(ir, node_id)} - {task_of[node_id]}
+        graph[task_of[node_id]] |= {task_of[above] for above in node.upstream(ir, node_id)} - {task_of[node_id]}
     try:
         sorted_tasks = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
@@ -247,7 +247,7 @@ def declared(function: Callable[[Mapping[str, Any]], Any], name: str, parameters
     """
 
     def positional(*given: Any) -> Any:
-        return function(dict(zip((each.name for each in parameters), given, strict=True)))
+        return function(dict(zip((parameter.name for parameter in parameters), given, strict=True)))
 
     positional.__name__ = name
     positional.__doc__ = None
@@ -275,9 +275,13 @@ def place(task: Any, resources: Resources, cluster: Kubeflow) -> None:
         task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(resources.gpus)
     for key, value in sorted(resources.node_selector.items()):
         kubernetes.add_node_selector(task, label_key=key, label_value=value)
-    for each in resources.tolerations:
+    for toleration in resources.tolerations:
         kubernetes.add_toleration(
-            task, key=each.key, operator=each.operator, value=each.value or None, effect=each.effect or None
+            task,
+            key=toleration.key,
+            operator=toleration.operator,
+            value=toleration.value or None,
+            effect=toleration.effect or None,
         )
     if resources.retries:
         task.set_retry(

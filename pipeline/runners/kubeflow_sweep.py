@@ -103,9 +103,9 @@ def _halves(ir: pipeline_pb2.Pipeline) -> tuple[set[str], set[str]]:
     """The nodes that the workers wait for, and the others: training and what depends on it."""
     order = node.node_ids(ir)
     after = {"Trainer"}
-    for each in order:
-        if after & set(node.upstream(ir, each)):
-            after.add(each)
+    for node_id in order:
+        if after & set(node.upstream(ir, node_id)):
+            after.add(node_id)
     return set(order) - after, after
 
 

@@ -61,7 +61,7 @@ class RunOutcome:
     @property
     def failure(self) -> NodeOutcome | None:
         """The node that ended the run, if one did."""
-        return next((each for each in self.nodes if each.state == "failed"), None)
+        return next((outcome for outcome in self.nodes if outcome.state == "failed"), None)
 
     @property
     def succeeded(self) -> bool:
@@ -121,7 +121,7 @@ def run(
         ended=True,
         failure=failure,
         seconds=round(time.monotonic() - began, 3),
-        peak_mb=round(max((each.peak_mb for each in outcome.nodes), default=0.0), 1),
+        peak_mb=round(max((node_outcome.peak_mb for node_outcome in outcome.nodes), default=0.0), 1),
     )
     return outcome, record
 

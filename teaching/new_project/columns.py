@@ -110,25 +110,25 @@ def infer(
         TableError: the time is missing in a row, or cannot put rows in order.
     """
     found, dropped = [], {}
-    for each in frame.columns:
-        values: Any = frame[each]
-        if each == name:
-            found.append(Inferred(each, "int64", "label", range=(0.0, 1.0)))
-        elif each == time:
+    for column in frame.columns:
+        values: Any = frame[column]
+        if column == name:
+            found.append(Inferred(column, "int64", "label", range=(0.0, 1.0)))
+        elif column == time:
             found.append(_time(values))
         elif not simple(values):
-            dropped[each] = "its values are neither numbers, texts nor moments"
+            dropped[column] = "its values are neither numbers, texts nor moments"
         elif (values := _cleaned(values)).nunique() == 0:
-            dropped[each] = "it has no value"
+            dropped[column] = "it has no value"
         elif values.nunique() == 1 and values.notna().all():
-            dropped[each] = "it has the same value in every row"
-        elif (counted := _as_numbers(values)) is not None and (reason := _useless(counted, each)):
-            dropped[each] = reason
+            dropped[column] = "it has the same value in every row"
+        elif (counted := _as_numbers(values)) is not None and (reason := _useless(counted, column)):
+            dropped[column] = reason
         else:
             inferred = _column(values, counted)
-            if each in after:
+            if column in after:
                 inferred = dataclasses.replace(inferred, use="outcome", note="Known only after the prediction.")
-            elif each not in known:
+            elif column not in known:
                 inferred = _judged(inferred, values, label)
             found.append(inferred)
     return found, dropped
@@ -155,7 +155,7 @@ def tensor_names(names: Iterable[str], taken: Collection[str] = ()) -> dict[str,
 
 def _ascii(name: str) -> str:
     apart = unicodedata.normalize("NFKD", name.translate(_LETTERS))
-    letters = "".join(each for each in apart if not unicodedata.combining(each))
+    letters = "".join(letter for letter in apart if not unicodedata.combining(letter))
     new = re.sub(r"[^A-Za-z0-9_]+", "_", letters).strip("_")
     return f"c_{new}" if new[:1].isdigit() else new
 
@@ -164,7 +164,7 @@ def simple(values: pd.Series) -> bool:
     """Whether the values are numbers, texts, truth or moments, and no lists, bytes or lengths of time."""
     if values.dtype.kind in "iufbM":
         return True
-    return values.dtype.kind == "O" and all(isinstance(each, str) or not isinstance(each, Sized) for each in values)
+    return values.dtype.kind == "O" and all(isinstance(value, str) or not isinstance(value, Sized) for value in values)
 
 
 def _cleaned(values: pd.Series) -> pd.Series:
@@ -326,7 +326,7 @@ def _correct(wrong: Any, what: str) -> str:
 
 def _quotable(text: str) -> str:
     """On one line of a comment or message, and short."""
-    shown = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    shown = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return shown if len(shown) <= 40 else f"{shown[:39]}\u2026"
 
 

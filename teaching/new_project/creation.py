@@ -134,7 +134,7 @@ def _commit(folder: Path) -> tuple[str | None, str]:
     # Who commits, and nothing of a repository that may be running this as a hook: neither its folder nor its index.
     kept = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG")
     environment = {
-        each: told for each, told in os.environ.items() if not each.startswith("GIT_") or each.startswith(kept)
+        name: told for name, told in os.environ.items() if not name.startswith("GIT_") or name.startswith(kept)
     }
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -146,7 +146,7 @@ def _commit(folder: Path) -> tuple[str | None, str]:
             done = git(*step)
             if done.returncode == 0:
                 continue
-            if step[0] == "commit" and any(git("var", f"GIT_{each}_IDENT").returncode for each in _ROLES):
+            if step[0] == "commit" and any(git("var", f"GIT_{role}_IDENT").returncode for role in _ROLES):
                 return None, _UNKNOWN
             said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
             return None, f"git says: {said[-1]}"

@@ -95,8 +95,8 @@ def _auc_of_rates(codes: np.ndarray, truth: np.ndarray) -> float:
     size = int(codes.max(initial=0)) + 1
     half = np.random.default_rng(0).permutation(len(truth)) % 2
     scores = np.zeros(len(truth))
-    for each in (0, 1):
-        others = half != each
+    for part in (0, 1):
+        others = half != part
         rows = np.bincount(codes[others], minlength=size)
         positive = np.bincount(codes[others], weights=truth[others], minlength=size)
         # A category that the other half does not know says nothing: it gets the mean.

@@ -70,22 +70,22 @@ class ProjectPlan:
     @property
     def time(self) -> Inferred | None:
         """The column that orders the rows."""
-        return next((each for each in self.columns if each.use == "time"), None)
+        return next((column for column in self.columns if column.use == "time"), None)
 
     @property
     def suspects(self) -> tuple[Inferred, ...]:
         """The columns that tell the label almost by themselves, the best ones first."""
-        found = [each for each in self.columns if each.suspect]
-        return tuple(sorted(found, key=lambda each: -(each.alone or 0)))
+        found = [column for column in self.columns if column.suspect]
+        return tuple(sorted(found, key=lambda column: -(column.alone or 0)))
 
     @property
     def untidy(self) -> tuple[Inferred, ...]:
         """The columns that would be numbers or moments if they were written as such."""
-        return tuple(each for each in self.columns if each.untidy and not each.suspect)
+        return tuple(column for column in self.columns if column.untidy and not column.suspect)
 
     def of(self, *uses: columns.Use) -> tuple[Inferred, ...]:
         """The columns of some uses."""
-        return tuple(each for each in self.columns if each.use in uses)
+        return tuple(column for column in self.columns if column.use in uses)
 
     def original(self, name: str) -> str:
         """What the table calls a column of the contract."""
@@ -94,8 +94,8 @@ class ProjectPlan:
     @property
     def slices(self) -> list[str]:
         """The up to three categories with the fewest values."""
-        few = [each for each in self.of("category") if each.values and len(each.values) <= 10]
-        return [each.name for each in sorted(few, key=lambda each: len(each.values or ()))][:3]
+        few = [column for column in self.of("category") if column.values and len(column.values) <= 10]
+        return [column.name for column in sorted(few, key=lambda column: len(column.values or ()))][:3]
 
 
 def make(
@@ -141,9 +141,9 @@ def make(
     too_late = {renamed[named("--after", name)] for name in after}
     if time == label:
         raise TableError(f"Column '{time}' cannot be both the label and the time.")
-    for each in (label, time):
-        if each is not None and not columns.simple(table.column(whole, each)):
-            raise TableError(f"Column '{each}' holds neither numbers, texts nor moments.")
+    for name in (label, time):
+        if name is not None and not columns.simple(table.column(whole, name)):
+            raise TableError(f"Column '{name}' holds neither numbers, texts nor moments.")
     if both := in_time & too_late:
         raise TableError(f"Column '{min(both)}' cannot be both --known and --after: it is in time, or it is not.")
     values = two_values(whole[label], positive)
@@ -151,9 +151,9 @@ def make(
     label = renamed[label]
     time = None if time is None else renamed[time]
     for option, names in (("--known", in_time), ("--after", too_late)):
-        for what, each in (("label", label), ("time", time)):
-            if each in names:
-                raise TableError(f"Column '{each}' is the {what}, so {option} cannot name it.")
+        for what, name in (("label", label), ("time", time)):
+            if name in names:
+                raise TableError(f"Column '{name}' is the {what}, so {option} cannot name it.")
     labels: Any = table.label(table.column(whole, label), *values)
     labelled = labels.notna()
     unlabelled = int((~labelled).sum())
@@ -161,16 +161,18 @@ def make(
     frame[label] = labels
     tell(f"Looking at {len(frame.columns)} columns of {len(frame):,} rows")
     found, dropped = columns.infer(frame, labels, label, time, in_time, too_late)
-    ordering = next((each for each in found if each.use == "time"), None)
+    ordering = next((column for column in found if column.use == "time"), None)
     if ordering is not None and ordering.unit:
         whole[ordering.name] = table.moments(table.column(whole, ordering.name), ordering.unit)
         frame[ordering.name] = whole.loc[labelled, ordering.name]
     tell("Sharing out the rows")
-    key = next((each for each in found if each.use == "key" and each.type == "string" and not each.nullable), None)
+    key = next(
+        (column for column in found if column.use == "key" and column.type == "string" and not column.nullable), None
+    )
     content: tuple[str, ...] = ()
     single = None
     if key is None:
-        content = tuple(each.name for each in found if each.use not in ("label", "outcome"))
+        content = tuple(column.name for column in found if column.use not in ("label", "outcome"))
         # Of all rows, as the preparation has them, so that equal ones are counted alike.
         names = table.content(whole, content)
         frame[CONTENT], frame[ROW_ID] = names[labelled], table.counted(names)[labelled]
@@ -182,15 +184,15 @@ def make(
         if isinstance(chosen.rule, Hashed) and ROW_ID in chosen.rule.columns:
             note = f"{note} Spans: {chosen.why}"
         found = [dataclasses.replace(key, note=note), *found]
-    for each in [each for each in found if each.use in _LEARNED]:
-        known_rows: Any = table.column(frame, each.name).notna()
+    for column in [column for column in found if column.use in _LEARNED]:
+        known_rows: Any = table.column(frame, column.name).notna()
         if not known_rows.groupby(chosen.numbers).any().all():
             # The ingestion refuses such a span: it looks like a broken join or source.
-            dropped[each.name] = "it has no value in all of some spans"
-            found.remove(each)
+            dropped[column.name] = "it has no value in all of some spans"
+            found.remove(column)
     if lost := sorted(in_time & dropped.keys()):
         raise TableError(f"Column '{lost[0]}' is left out, so --known cannot name it: {dropped[lost[0]]}.")
-    if not any(each.use in _LEARNED for each in found):
+    if not any(column.use in _LEARNED for column in found):
         raise TableError(f"The table {source} has no column from which the label could be predicted.")
     renamed = {old: new for old, new in renamed.items() if old != new}
     return ProjectPlan(
@@ -201,8 +203,8 @@ def make(
 def _typed(frame: pd.DataFrame, found: list[Inferred]) -> pd.DataFrame:
     """The columns of the contract in pandas' types."""
     kinds = {"string": table.plain, "timestamp": table.moments}
-    return frame[[each.name for each in found]].assign(
-        **{each.name: kinds.get(each.type, table.numbers)(table.column(frame, each.name)) for each in found}
+    return frame[[column.name for column in found]].assign(
+        **{column.name: kinds.get(column.type, table.numbers)(table.column(frame, column.name)) for column in found}
     )
 
 

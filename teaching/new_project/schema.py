@@ -96,7 +96,7 @@ def _largest_distance(column: Column, values: Any, spans: pd.Series) -> float:
     if known.empty:
         return 0.0
     if column.type == "string":
-        bins, places = len(column.values or ()), known.map({each: i for i, each in enumerate(column.values or ())})
+        bins, places = len(column.values or ()), known.map({value: i for i, value in enumerate(column.values or ())})
     else:
         bins, numbers = _BINS, known.astype("float64")
         edges = np.linspace(numbers.min(), numbers.max(), _BINS + 1)[1:-1]

@@ -44,7 +44,7 @@ class Split:
     @property
     def spans(self) -> list[int]:
         """The numbers of all spans, ascending."""
-        return sorted(int(each) for each in self.numbers.unique())
+        return sorted(int(span) for span in self.numbers.unique())
 
     @property
     def smallest(self) -> int:
@@ -158,4 +158,4 @@ def _times(frame: pd.DataFrame, time: Inferred) -> Iterator[tuple[Periods | Part
 def _starts(ordered: Any, parts: int, as_text: bool) -> tuple[str | float, ...]:
     places = [ordered.iloc[len(ordered) * part // parts] for part in range(1, parts)]
     later = sorted({place for place in places if place > ordered.iloc[0]})
-    return tuple(each.isoformat() for each in later) if as_text else tuple(float(each) for each in later)
+    return tuple(start.isoformat() for start in later) if as_text else tuple(float(start) for start in later)
