@@ -1,5 +1,6 @@
 """Pipelines of small components under TFX's local runner, against one SQLite metadata store."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from tfx.orchestration import metadata
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
+
+IN_MEMORY = ["--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=none"]
 
 
 @component
@@ -30,7 +33,7 @@ class Workspace:
     def store(self) -> MetadataStore:
         return MetadataStore(self.connection)
 
-    def run(self, *nodes: Any, name: str = "rides") -> None:
+    def run(self, *nodes: Any, name: str = "rides", beam_args: Sequence[str] = ()) -> None:
         LocalDagRunner().run(
             Pipeline(
                 pipeline_name=name,
@@ -38,6 +41,7 @@ class Workspace:
                 components=list(nodes),
                 enable_cache=True,
                 metadata_connection_config=self.connection,
+                beam_pipeline_args=list(beam_args),
             )
         )
 
