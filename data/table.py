@@ -1,7 +1,7 @@
 """A dataset that is one table, CSV or Parquet, as spans of its contract: for use cases with nothing to join.
 
-The use case says which rows there are and how they are shared out; reading, types, checks and writing are here. This
-module is light to import: pandas and Arrow are loaded only when there is something to prepare.
+The use case says which rows there are and how they are split into spans; reading, types, checks and writing are here.
+This module is light to import: pandas and Arrow are loaded only when there is something to prepare.
 """
 
 from __future__ import annotations
@@ -231,11 +231,11 @@ def numbers(values: pd.Series) -> pd.Series:
         lowered = text.str.lower()
         found = lowered.map(_TRUTH).astype("Float64").fillna(pd.to_numeric(lowered, errors="coerce"))
         if (wrong := text.notna() & found.isna() & ~lowered.isin(NO_NUMBER)).any():
-            raise TableError(f"Column '{values.name}' holds '{text[wrong].iloc[0]}', which is no number.")
+            raise TableError(f"Column '{values.name}' holds '{text[wrong].iloc[0]}', which is not a number.")
         values = found
     elif values.dtype.kind in "mM":
         what = "moments" if values.dtype.kind == "M" else "lengths of time"
-        raise TableError(f"Column '{values.name}' holds {what}, which are no numbers.")
+        raise TableError(f"Column '{values.name}' holds {what}, which are not numbers.")
     converted = values.astype("Float64").to_numpy("float64", na_value=np.nan)
     return pd.Series(np.where(np.isfinite(converted), converted, np.nan), index=values.index, name=values.name)
 
@@ -264,7 +264,7 @@ def moments(values: pd.Series, unit: str | None = None) -> pd.Series:
     if (wrong := known.notna() & found.isna()).any():
         text: Any = plain(values)
         right = "in ISO 8601, such as 2024-01-05 or 2024-01-05 09:30:00" if unit is None else f"in {unit} since 1970"
-        raise TableError(f"Column '{values.name}' holds '{text[wrong].iloc[0]}', which is no moment {right}.")
+        raise TableError(f"Column '{values.name}' holds '{text[wrong].iloc[0]}', which is not a moment {right}.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""``flightdeck new``: a project of one's own, from a table."""
+"""``flightdeck new``: a project for your own data, from a table."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def new(
     source: Annotated[Path, typer.Option("--from", help="The table, CSV or Parquet.", dir_okay=False)],
     label: Annotated[str, typer.Option(help="The column to predict, of two values.")],
     time: Annotated[str | None, typer.Option(help="The column that orders the rows.")] = None,
-    positive: Annotated[str | None, typer.Option(help="The label's value that is predicted.")] = None,
+    positive: Annotated[str | None, typer.Option(help="The value of the label to predict.")] = None,
     known: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN", help="Known when a prediction is made, however well it tells the label."),
+        typer.Option(metavar="COLUMN", help="Known at prediction time, however well it predicts the label."),
     ] = None,
     after: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Known only after the prediction: no feature.")
+        list[str] | None, typer.Option(metavar="COLUMN", help="Known only after the prediction, so never a feature.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a project from a table: contract, schema, settings, tests; all else is this one's, as a library.
+    """Make a project from a table: contract, schema, settings, tests. Flightdeck itself serves as its library.
 
-    What no table can tell is marked TO BE REVIEWED. Its `make demo` runs at once.
+    What a table cannot tell is marked TO BE REVIEWED. Its `make demo` works at once.
     """
     from teaching.new_project import creation, plan
 
@@ -98,7 +98,9 @@ def _report(plan: ProjectPlan, created: Created, again: list[str]) -> None:
         typer.echo(f"{'untidy':<10} {column.name}: {column.note}")
     folder = shlex.quote(str(created.path))
     if plan.suspects:
-        typer.echo("\nSet aside, because alone they all but give the label away. Are they known at prediction time?")
+        typer.echo(
+            "\nSet aside, because each of them alone almost gives the label away. Are they known at prediction time?"
+        )
         options = [["--known", plan.original(column.name)] for column in plan.suspects]
         for column, option in zip(plan.suspects, options, strict=True):
             typer.echo(f"  {column.name:<28} AUC {column.alone:.3f}   if so: {shlex.join(option)}")

@@ -73,7 +73,7 @@ class Report:
     def text(self, most_lines: int | None = None) -> str:
         """Returns the report for people, with at most so many findings; the rest is counted."""
         if not self.findings:
-            return f"The data keeps to its schema. {self._examined()}"
+            return f"The data conforms to its schema. {self._examined()}"
         shown = self.findings[:most_lines]
         rest = len(self.findings) - len(shown)
         return "\n".join(

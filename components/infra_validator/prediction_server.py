@@ -178,7 +178,7 @@ class _Client:
         except (OSError, http.client.HTTPException):
             raise ServingFailureError(self._child.how_it_ended(step)) from None
         except ValueError:
-            raise ServingFailureError(f"The server could not {step}: its answer is no JSON.") from None
+            raise ServingFailureError(f"The server could not {step}: its answer is not JSON.") from None
         if response.status != 200:
             raise ServingFailureError(f"The model could not serve: {document.get('error', response.status)}")
         return document

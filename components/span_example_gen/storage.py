@@ -48,7 +48,7 @@ def list_spans(base: str) -> dict[int, str]:
         SpanError: If the base folder is not there, or two folders have the same span number.
     """
     if not fileio.isdir(base):
-        raise SpanError(f"The folder of spans {base} is not there; prepare the data or correct the path.")
+        raise SpanError(f"The folder of spans {base} does not exist; prepare the data or correct the path.")
     spans: dict[int, str] = {}
     for folder in _entries(base):
         match = _SPAN_FOLDER.fullmatch(folder)

@@ -28,7 +28,7 @@ def make(labs: Sequence[Lab], folder: Path, progress: Callable[[str], None] = la
     import nbformat
 
     if folder.exists():
-        raise LabError(f"{folder} is there already and was left as it is; choose another folder.")
+        raise LabError(f"{folder} already exists and was left unchanged; choose another folder.")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".course-", dir=folder.parent) as parent:

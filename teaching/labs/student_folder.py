@@ -51,7 +51,7 @@ class StudentFolder:
         notebook = student_version(read(lab))
         with self._locked():
             if self.notebook(lab).exists():
-                raise LabError(f"{target} is there already and was left as it is; start again in another folder.")
+                raise LabError(f"{target} already exists and was left unchanged; start again in another folder.")
             with tempfile.TemporaryDirectory(prefix=".starting-", dir=self.folder) as folder:
                 begun = Path(folder) / lab.name
                 if lab.files.is_dir():

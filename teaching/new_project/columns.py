@@ -237,7 +237,7 @@ def _wrong_time(values: pd.Series) -> str:
         right, what, such = finite, "number", str(text[finite].iloc[0])
     wrong = _quotable(str(text[~right].iloc[0]))
     return (
-        f"The time '{values.name}' must be moments in ISO 8601 or numbers, and holds '{wrong}', which is no {what} "
+        f"The time '{values.name}' must be moments in ISO 8601 or numbers, and holds '{wrong}', which is not a {what} "
         f"such as {such}."
     )
 
@@ -380,7 +380,7 @@ def _judged(inferred: Inferred, values: pd.Series, label: pd.Series) -> Inferred
     else:
         return inferred
     if alone >= leaks.STRONG:
-        note = f"Set aside: alone it all but gives the label away (AUC {alone:.3f}). Is it known at prediction time?"
+        note = f"Set aside: alone it almost gives the label away (AUC {alone:.3f}). Is it known at prediction time?"
         if inferred.untidy:
             note += f" {inferred.note}"
         return dataclasses.replace(inferred, use="outcome", alone=alone, note=note)

@@ -59,9 +59,9 @@ def require_free(destination: Path) -> str:
     # Without the dots, which would make a folder beside the checkout seem to be inside it.
     destination = Path(os.path.abspath(destination))
     if destination.exists() or destination.is_symlink():
-        raise FlightdeckError(f"{destination} is already there; nothing is ever overwritten, so choose another folder.")
+        raise FlightdeckError(f"{destination} already exists; nothing is ever overwritten, so choose another folder.")
     if not destination.parent.is_dir() or not os.access(destination.parent, os.W_OK):
-        raise FlightdeckError(f"{destination.parent} is no folder that you may write to.")
+        raise FlightdeckError(f"{destination.parent} is not a folder that you can write to.")
     if destination.parent.resolve().is_relative_to(CHECKOUT):
         raise FlightdeckError(f"{destination} is inside Flightdeck's own checkout; choose a folder beside it.")
     name = re.sub(r"[^a-z0-9]+", "-", destination.name.lower()).strip("-")[:40].rstrip("-")
@@ -92,7 +92,7 @@ def create(plan: ProjectPlan, destination: Path) -> Created:
             commit, problem = _commit(staging)
             os.sync()
             if destination.exists():
-                raise FlightdeckError(f"{destination} has come into being meanwhile; nothing is ever overwritten.")
+                raise FlightdeckError(f"{destination} was created meanwhile; nothing is ever overwritten.")
             staging.rename(destination)
     except OSError as error:
         raise FlightdeckError(f"The project cannot be written to {destination}: {error.strerror or error}.") from error

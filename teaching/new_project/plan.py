@@ -51,7 +51,7 @@ class ProjectPlan:
         columns: of the contract, in order, the generated key included.
         dropped: columns that are left out, each with the reason.
         content: the columns that name a row, if no column does; else empty.
-        split: how the rows are shared out.
+        split: how the rows are split into spans.
         rows: of the contract, as a frame.
         unlabelled: rows without a label, which are left out.
     """
@@ -122,7 +122,7 @@ def make(
         TableError: the table cannot be read, has no such column, holds in it what is no label and no time, or a column
             cannot be what the arguments say.
         LabelError: the label cannot be predicted.
-        SplitError: the rows cannot be shared out among spans.
+        SplitError: the rows cannot be split among spans.
     """
     tell = progress or (lambda line: None)
     tell(f"Reading {source}")
@@ -165,7 +165,7 @@ def make(
     if ordering is not None and ordering.unit:
         whole[ordering.name] = table.moments(table.column(whole, ordering.name), ordering.unit)
         frame[ordering.name] = whole.loc[labelled, ordering.name]
-    tell("Sharing out the rows")
+    tell("Splitting the rows into spans")
     key = next(
         (column for column in found if column.use == "key" and column.type == "string" and not column.nullable), None
     )
@@ -225,7 +225,9 @@ def two_values(values: Any, positive: str | None) -> tuple[str, str]:
             "and a label must have exactly two: make a column that says yes or no, and name that."
         )
     if positive is not None and positive not in found:
-        raise LabelError(f"--positive {positive} is no value of the label '{name}', which is {found[0]} or {found[1]}.")
+        raise LabelError(
+            f"--positive {positive} is not a value of the label '{name}', which is {found[0]} or {found[1]}."
+        )
     chosen = positive or _plainly_positive(found)
     if chosen is None:
         raise LabelError(

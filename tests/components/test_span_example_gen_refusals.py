@@ -54,7 +54,7 @@ def test_two_folders_for_the_same_span_are_refused(tmp_path):
 
 
 def test_a_base_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(SpanError, match=r"The folder of spans .*nowhere is not there"):
+    with pytest.raises(SpanError, match=r"The folder of spans .*nowhere does not exist"):
         resolve(tmp_path / "nowhere")
 
 

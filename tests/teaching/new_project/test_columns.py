@@ -347,13 +347,13 @@ def test_a_time_that_is_missing_or_none_is_refused():
 @pytest.mark.parametrize(
     ("good", "bad", "told"),
     [
-        ("2020-10-18", "Soon", "'Soon', which is no moment such as 2020-10-18 or 2020-10-18 09:30:00"),
-        ("2020-10-18", "18.10.2020", "'18.10.2020', which is no moment"),
-        ("2020-10-18 10:00", "2020-13-18", "'2020-13-18', which is no moment"),
-        ("2020-10-18", "17", "'17', which is no moment"),
-        ("Soon", "Soon", "'Soon', which is no moment"),
-        ("1999", "MM", "'MM', which is no number such as 1999"),
-        ("1999", "-", "'-', which is no number such as 1999"),
+        ("2020-10-18", "Soon", "'Soon', which is not a moment such as 2020-10-18 or 2020-10-18 09:30:00"),
+        ("2020-10-18", "18.10.2020", "'18.10.2020', which is not a moment"),
+        ("2020-10-18 10:00", "2020-13-18", "'2020-13-18', which is not a moment"),
+        ("2020-10-18", "17", "'17', which is not a moment"),
+        ("Soon", "Soon", "'Soon', which is not a moment"),
+        ("1999", "MM", "'MM', which is not a number such as 1999"),
+        ("1999", "-", "'-', which is not a number such as 1999"),
         ("2020-10-18", "9999-12-31", "holds 9999-12-31, and rows are put in order from 1678 to 2261"),
     ],
 )

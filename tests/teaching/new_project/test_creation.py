@@ -78,7 +78,7 @@ def test_what_gives_the_label_away_is_no_feature_and_its_comment_asks(project: P
     settings = yaml.safe_load((project / "config" / "local.yaml").read_text())
 
     assert Contract.model_validate(yaml.safe_load(text)).column("refund").role == "outcome"
-    assert "Set aside: alone it all but gives the label away (AUC 1.000). Is it known at prediction time?" in text
+    assert "Set aside: alone it almost gives the label away (AUC 1.000). Is it known at prediction time?" in text
     assert settings["features"]["numeric"] == ["price"]
     assert settings["features"]["categorical"] == ["c_2nd_visit", "grosse"]
     assert settings["features"]["text"] == ["remark"]
@@ -210,7 +210,7 @@ def test_a_column_that_somebody_vouches_for_is_a_feature(table: Path):
         ({"label": "bought?", "time": "remark"}, TableError, "must be moments in ISO 8601 or numbers"),
         ({"label": "größe"}, LabelError, "has 3 values .* must have exactly two"),
         ({"label": "currency"}, LabelError, r"has 1 value \(EUR\)"),
-        ({"label": "bought?", "positive": "maybe"}, LabelError, "--positive maybe is no value of the label"),
+        ({"label": "bought?", "positive": "maybe"}, LabelError, "--positive maybe is not a value of the label"),
     ],
 )
 def test_what_cannot_be_predicted_is_refused_in_one_sentence(table: Path, arguments, error, message: str):
@@ -517,7 +517,7 @@ def test_nothing_is_ever_overwritten(table: Path, tmp_path: Path, kind: str):
         "link": lambda: place.symlink_to("nowhere"),
     }[kind]()
 
-    with pytest.raises(FlightdeckError, match="already there"):
+    with pytest.raises(FlightdeckError, match="already exists"):
         creation.create(plan.make(table, "bought?"), place)
     assert os.listdir(tmp_path) == ["shop"]
 
@@ -525,7 +525,7 @@ def test_nothing_is_ever_overwritten(table: Path, tmp_path: Path, kind: str):
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        (Path("/nowhere/shop"), "is no folder that you may write to"),
+        (Path("/nowhere/shop"), "is not a folder that you can write to"),
         (ROOT / "shop", "inside Flightdeck's own checkout"),
         (ROOT / "tests" / ".." / "shop", "inside Flightdeck's own checkout"),
         (Path("/tmp/2024"), "does not begin with a letter"),
