@@ -6,20 +6,22 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flightdeck.console import print_json, table, working
 from flightdeck.options import DEFAULT_CONFIG as LOCAL_CONFIG
-from flightdeck.options import Json, Overrides, load_settings
+from flightdeck.options import Json, Overrides
 
 if TYPE_CHECKING:
     from operations.delivery.compiled_pipeline import CompiledPipeline
-    from operations.delivery.kubeflow import KubeflowPipelines, Retired, Version
-    from operations.delivery.kubeflow_run import Run, Task
+    from operations.delivery.kubeflow import Job, KubeflowPipelines, Retired, Version
+    from operations.delivery.kubeflow_run import Run
     from pipeline.settings import Kubeflow, Settings
 
 DEFAULT_CONFIG = LOCAL_CONFIG.with_name("kubeflow.yaml")
@@ -54,6 +56,8 @@ Parameters = Annotated[
 ]
 Experiment = Annotated[str | None, typer.Option(help="Created if missing; default: the use case's name.")]
 Reference = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its name: then the newest of that name.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Follow the run to its end; exit code 1 if it fails.")]
+PollSeconds = Annotated[float, typer.Option(help="With --wait: time between two looks.", min=0.1)]
 
 
 @app.command("compile")
@@ -68,14 +72,10 @@ def compile_(
     as_json: Json = False,
 ) -> None:
     """Write the pipeline as a file for Kubeflow Pipelines. The same settings and code give the same bytes."""
-    settings = _checkout_settings(config, with_image(overrides, image))
-    compiled = _compile(settings, output, one_task_per_node, quiet=as_json)
-    report = {"path": str(output), "tasks": list(compiled.tasks), "bytes": output.stat().st_size}
-    typer.echo(
-        json.dumps(report)
-        if as_json
-        else f"Wrote {output}: {len(compiled.tasks)} tasks ({', '.join(compiled.tasks)}), {report['bytes']} bytes."
-    )
+    from operations.delivery.submission import checkout_settings
+
+    settings = checkout_settings(config, with_image(overrides, image))
+    print_compiled(_compile(settings, output, one_task_per_node, quiet=as_json), output, as_json)
 
 
 @app.command()
@@ -89,29 +89,18 @@ def submit(
     pipeline_version: PipelineVersion = None,
     name: Annotated[str | None, typer.Option(help="Default: the use case's name and the time.")] = None,
     experiment: Experiment = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end; exit code 1 if it fails.")] = False,
-    poll_seconds: Annotated[float, typer.Option(help="With --wait: time between two looks.", min=0.1)] = 5.0,
+    wait: Wait = False,
+    poll_seconds: PollSeconds = 5.0,
     as_json: Json = False,
 ) -> None:
     """Start a run, and print its id and its page."""
-    settings, cluster = kubeflow_settings(config, with_image(overrides, image), parameters)
+    from operations.delivery.submission import job, kubeflow_settings
+
+    settings, cluster = kubeflow_settings(config, with_image(overrides, image), parameters or ())
     client = connected(cluster)
-    source, arguments = _source(client, settings, pipeline_version, file, one_task_per_node, parameters, quiet=as_json)
-    run = client.submit(
-        source,
-        name or f"{settings.use_case.name} {now()}",
-        client.experiment(experiment or cluster.experiment or settings.use_case.name),
-        arguments,
-        cluster.service_account,
-    )
-    if not as_json:
-        typer.echo(f"Run {run.run_id}   {run.link}")
-    if wait:
-        run = follow(client, run.run_id, poll_seconds, quiet=as_json)
-    if as_json:
-        typer.echo(json.dumps(asdict(run), indent=2))
-    if wait and run.state != "SUCCEEDED":
-        raise typer.Exit(1)
+    source = _source(client, settings, pipeline_version, file, one_task_per_node, quiet=as_json)
+    name = name or f"{settings.use_case.name} {now()}"
+    start(client, job(settings, source, name, experiment, parameters or ()), wait, poll_seconds, as_json)
 
 
 @app.command()
@@ -122,25 +111,23 @@ def status(
 
     If the run has failed, the ledger is told so, where it can be reached from here.
     """
-    from flightdeck.console import table
-
-    settings, cluster = kubeflow_settings(config, overrides)
-    run = connected(cluster).run(reference)
+    settings, client = _client(config, overrides)
+    run = client.run(reference)
     _end_record(settings, run)
     if as_json:
-        typer.echo(json.dumps(asdict(run), indent=2))
+        print_json(asdict(run))
         return
-    shown = [*run.failed_drivers, *run.tasks]
+    tasks = [*run.failed_drivers, *run.tasks]
     typer.echo(f"{run.name}   {run.state}   {_duration(run.seconds)}\n{run.link}\n")
-    table(["task", "state", "duration"], [(each.name, each.state, _duration(each.seconds)) for each in shown])
-    for label, error in [("the run", run.error), *((each.name, each.error) for each in shown)]:
+    table(["task", "state", "duration"], [(task.name, task.state, _duration(task.seconds)) for task in tasks])
+    for label, error in [("the run", run.error), *((task.name, task.error) for task in tasks)]:
         if error:
             typer.echo(f"{label}: {error}")
-    for each in run.failed_drivers:
-        typer.echo(f"{_driver_failed(each)} Its log: flightdeck kubeflow logs {run.run_id}")
-    for each in run.tasks:
-        if each.state == "FAILED":
-            typer.echo(f"Its log: flightdeck kubeflow logs {run.run_id} --task {each.name}")
+    for driver in run.failed_drivers:
+        typer.echo(f"{driver.not_started} Its log: flightdeck kubeflow logs {run.run_id}")
+    for task in run.tasks:
+        if task.state == "FAILED":
+            typer.echo(f"Its log: flightdeck kubeflow logs {run.run_id} --task {task.name}")
 
 
 def _end_record(settings: Settings, run: Run) -> None:
@@ -165,15 +152,14 @@ def logs(
 
     Exit code 1 if the server does not have a log; the sentence about it has the command that asks Kubernetes.
     """
-    from operations.delivery.kubeflow import LogError
+    from operations.delivery.kubeflow_api import LogError
 
-    cluster = kubeflow_settings(config, overrides)[1]
-    client = connected(cluster)
+    _, client = _client(config, overrides)
     run = client.run(reference)
     missing = False
-    for each in _drivers(run, task):
-        typer.echo(_driver_failed(each), err=True)
-    for name, pod in _pods(run, task, cluster.namespace or "kubeflow"):
+    for driver in run.drivers_of(task):
+        typer.echo(driver.not_started, err=True)
+    for name, pod in run.pods(task, client.namespace or "kubeflow"):
         typer.echo(f"== {name}   {pod}")
         try:
             for piece in client.log(run.run_id, pod):
@@ -205,27 +191,22 @@ def schedule(
     as_json: Json = False,
 ) -> None:
     """Start runs again and again: one at a time, and none for times that were missed."""
-    from operations.delivery import kubeflow
-
     if context.invoked_subcommand is not None:
         return
+    from operations.delivery import kubeflow
+    from operations.delivery.kubeflow_api import KubeflowError
+    from operations.delivery.submission import job, kubeflow_settings
+
     if (cron is None) == (every is None):
-        raise kubeflow.KubeflowError("Say when, with either --cron or --every.")
+        raise KubeflowError("Say when, with either --cron or --every.")
     trigger = kubeflow.cron(cron) if cron is not None else kubeflow.interval(every or "")
-    settings, cluster = kubeflow_settings(config, with_image(overrides, image), parameters)
+    settings, cluster = kubeflow_settings(config, with_image(overrides, image), parameters or ())
     client = connected(cluster)
-    source, arguments = _source(client, settings, pipeline_version, file, one_task_per_node, parameters, quiet=as_json)
-    made, replaced = client.schedule(
-        source,
-        name or settings.use_case.name,
-        client.experiment(experiment or cluster.experiment or settings.use_case.name),
-        arguments,
-        cluster.service_account,
-        trigger,
-        replace,
-    )
+    source = _source(client, settings, pipeline_version, file, one_task_per_node, quiet=as_json)
+    name = name or settings.use_case.name
+    made, replaced = client.schedule(job(settings, source, name, experiment, parameters or ()), trigger, replace)
     if as_json:
-        typer.echo(json.dumps({**asdict(made), "replaced": asdict(replaced)}))
+        print_json({**asdict(made), "replaced": asdict(replaced)})
         return
     typer.echo("\n".join([f"Schedule {made.name}: {made.when}   {made.schedule_id}", *kept(replaced)]))
 
@@ -233,13 +214,11 @@ def schedule(
 @schedules.command("list")
 def list_schedules(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False) -> None:
     """Show the schedules."""
-    from flightdeck.console import table
-
-    found = connected(kubeflow_settings(config, overrides)[1]).schedules()
+    listed = _client(config, overrides)[1].schedules()
     if as_json:
-        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
+        print_json([asdict(schedule) for schedule in listed])
         return
-    rows = [(each.name, each.when, "on" if each.enabled else "off", each.schedule_id) for each in found]
+    rows = [(each.name, each.when, "on" if each.enabled else "off", each.schedule_id) for each in listed]
     table(["schedule", "when", "state", "id"], rows)
 
 
@@ -255,12 +234,12 @@ def delete_schedule(
 
     It starts no more runs in any case. Exit code 1 if it stays because of a run: delete it when the run has ended.
     """
-    retired = connected(kubeflow_settings(config, overrides)[1]).delete_schedule(schedule, force)
+    retired = _client(config, overrides)[1].delete_schedule(schedule, force)
     if as_json:
-        typer.echo(json.dumps(asdict(retired)))
+        print_json(asdict(retired))
     else:
-        for each in retired.deleted:
-            typer.echo(f"Deleted the schedule {each}.")
+        for schedule_id in retired.deleted:
+            typer.echo(f"Deleted the schedule {schedule_id}.")
         for sentence in kept(retired):
             typer.echo(sentence, err=True)
     if retired.kept:
@@ -281,77 +260,19 @@ def with_image(overrides: list[str] | None, image: str | None) -> list[str]:
     return [*(overrides or ()), *([f"kubeflow.image={json.dumps(image)}"] if image else ())]
 
 
-def kubeflow_settings(
-    config: Path, overrides: list[str] | None, parameters: list[str] | None = None
-) -> tuple[Settings, Kubeflow]:
-    """The settings and their section for Kubeflow, after a look at the parameters.
-
-    A parameter stands for a setting. Putting its value there checks it as a setting is checked, and not after twenty
-    minutes on the cluster.
-    """
-    from operations.delivery.kubeflow import KubeflowError
-    from pipeline.settings import SettingsError
-
-    settings = _checkout_settings(config, overrides)
-    if settings.kubeflow is None:
-        raise KubeflowError(f"{config} has no `kubeflow` section; use --config config/kubeflow.yaml.")
-    meant = {"window": "data.window", "push": "push.enabled", **settings.kubeflow.parameters}
-    given = [each.partition("=") for each in parameters or ()]
-    values = [f"{meant[name]}={_yaml(text)}" for name, sign, text in given if sign and name in meant]
-    try:
-        load_settings(config, [*(overrides or ()), *values])
-    except SettingsError as error:
-        raise KubeflowError(f"--param: {str(error).removeprefix(f'{config}: ')}") from None
-    return settings, settings.kubeflow
-
-
-def _checkout_settings(config: Path, overrides: list[str] | None) -> Settings:
-    """The settings, if the use case is in the checkout, of which alone there are images.
-
-    Raises:
-        KubeflowError: the use case is in a project of its own.
-    """
-    # Such a project has no settings for Kubeflow; that it is one is in those beside them.
-    beside = config.with_name(LOCAL_CONFIG.name)
-    if not config.is_file() and beside.is_file():
-        _require_checkout(load_settings(beside, None))
-    settings = load_settings(config, overrides)
-    _require_checkout(settings)
-    return settings
-
-
-def _require_checkout(settings: Settings) -> None:
-    from operations.delivery.kubeflow import KubeflowError
-    from pipeline.project import CHECKOUT
-
-    if settings.project != CHECKOUT:
-        raise KubeflowError(
-            f"There is no Kubeflow for the project {settings.project}: an image for Kubeflow holds Flightdeck's "
-            "checkout alone, and not its use case. `flightdeck run` runs it on this machine."
-        )
-
-
-def _yaml(text: str) -> str:
-    """A parameter's text so that it is the same value in YAML, which takes 1:6 and 1e-3 for something else."""
-    import yaml
-
-    try:
-        float(text)
-    except ValueError:
-        return text.lower() if text.lower() in ("true", "false") else json.dumps(text)
-    return text if text.lstrip("+-").isdigit() else yaml.safe_dump(float(text)).split()[0]
-
-
 def connected(cluster: Kubeflow, token: str | None = None) -> KubeflowPipelines:
     """A server that has answered. The token is that of the environment, if none is given."""
-    from operations.delivery.kubeflow import TOKEN_VARIABLE, KubeflowError, KubeflowPipelines
+    from operations.delivery.kubeflow_api import TOKEN_VARIABLE
+    from operations.delivery.submission import connect
 
-    if not cluster.endpoint:
-        raise KubeflowError("kubeflow.endpoint is missing: the address of the KFP API, such as http://localhost:8888.")
-    token = (token or os.environ.get(TOKEN_VARIABLE, "")).strip() or None
-    client = KubeflowPipelines(cluster.endpoint, cluster.namespace, token)
-    client.check()
-    return client
+    return connect(cluster, token or os.environ.get(TOKEN_VARIABLE))
+
+
+def _client(config: Path, overrides: list[str] | None) -> tuple[Settings, KubeflowPipelines]:
+    from operations.delivery.submission import kubeflow_settings
+
+    settings, cluster = kubeflow_settings(config, overrides or ())
+    return settings, connected(cluster)
 
 
 def _source(
@@ -360,28 +281,22 @@ def _source(
     version: str | None,
     file: Path | None,
     one_task_per_node: bool,
-    parameters: list[str] | None,
     quiet: bool,
-) -> tuple[dict[str, Any] | Version, dict[str, Any]]:
-    """What to run, and arguments that it accepts."""
-    from operations.delivery.compiled_pipeline import CompiledPipeline
-    from operations.delivery.kubeflow import KubeflowError
+) -> CompiledPipeline | Version:
+    """What to run."""
+    from operations.delivery.kubeflow_api import KubeflowError
 
     if version is None:
-        compiled = compiled_from(settings, file, one_task_per_node, quiet)
-        return compiled.specification, arguments_of(compiled, parameters)
+        return compiled_from(settings, file, one_task_per_node, quiet)
     if file is not None:
         raise KubeflowError("Say what to run with either --file or --pipeline-version.")
-    kept = client.version(settings.use_case.name, version)
-    return kept, arguments_of(CompiledPipeline.of(kept.document, f"The version {version}"), parameters)
+    return client.version(settings.use_case.name, version)
 
 
 def compiled_from(
     settings: Settings, file: Path | None, one_task_per_node: bool = False, quiet: bool = False
 ) -> CompiledPipeline:
     """The pipeline of a file, or of the settings when there is none."""
-    import tempfile
-
     from operations.delivery.compiled_pipeline import CompiledPipeline
 
     if file is not None:
@@ -401,93 +316,62 @@ def _compile(settings: Settings, output: Path, one_task_per_node: bool, quiet: b
 
 def compiled_by(write: Callable[[], None], output: Path, quiet: bool) -> CompiledPipeline:
     """What a function compiles into a file, with the noise of its imports kept off the screen."""
-    import tempfile
-
-    from flightdeck.console import Progress, console, noise_into
     from operations.delivery.compiled_pipeline import CompiledPipeline
-    from operations.delivery.kubeflow import KubeflowError
+    from operations.delivery.kubeflow_api import KubeflowError
 
     if not os.access(output.parent, os.W_OK):
         raise KubeflowError(f"{output} cannot be written: {output.parent} is not a folder that you may write to.")
-    with tempfile.TemporaryDirectory() as folder, noise_into(Path(folder) / "log") as screen:
-        on = console(screen)
-        on.quiet = quiet
-        progress = Progress(on)
+    with working(quiet) as progress:
         progress.note("Loading TensorFlow and TFX")
         try:
             write()
         except OSError as error:
             raise KubeflowError(f"{output} cannot be written: {error.strerror}.") from error
-        finally:
-            progress.close()
     return CompiledPipeline.load(output)
 
 
-def arguments_of(compiled: CompiledPipeline, parameters: list[str] | None) -> dict[str, Any]:
-    """What a compiled pipeline is submitted with: what a person changes, and who it is."""
-    from ledger.recorder import user
+def print_compiled(compiled: CompiledPipeline, output: Path, as_json: bool) -> None:
+    """Says what was compiled into a file."""
+    report = {"path": str(output), "tasks": list(compiled.tasks), "bytes": output.stat().st_size}
+    if as_json:
+        print_json(report)
+    else:
+        tasks = f"{len(compiled.tasks)} tasks ({', '.join(compiled.tasks)})"
+        typer.echo(f"Wrote {output}: {tasks}, {report['bytes']} bytes.")
 
-    arguments = compiled.arguments(parameters or ())
-    if "submitted_by" in compiled.specification["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]:
-        arguments["submitted_by"] = user() or "unknown"
-    return arguments
+
+def start(client: KubeflowPipelines, job: Job, wait: bool, poll_seconds: float, as_json: bool) -> None:
+    """Submits a job, and follows it if that is wanted.
+
+    Raises:
+        typer.Exit: it was followed, and failed.
+    """
+    run = client.submit(job)
+    if not as_json:
+        typer.echo(f"Run {run.run_id}   {run.link}")
+    if wait:
+        run = _follow(client, run.run_id, poll_seconds, quiet=as_json)
+    if as_json:
+        print_json(asdict(run))
+    if wait and run.state != "SUCCEEDED":
+        raise typer.Exit(1)
 
 
-def follow(client: KubeflowPipelines, run_id: str, poll_seconds: float, quiet: bool) -> Run:
+def _follow(client: KubeflowPipelines, run_id: str, poll_seconds: float, quiet: bool) -> Run:
     """Prints a line whenever a task changes its state, until the run has finished."""
     shown: dict[str, str] = {}
     run = None
     for run in client.follow(run_id, poll_seconds):
-        for each in run.tasks:
-            if not quiet and each.state not in ("PENDING", "NOT_STARTED", shown.get(each.name)):
-                typer.echo(f"  {each.name:<20} {each.state:<10} {_duration(each.seconds):>10}")
-                shown[each.name] = each.state
+        for task in run.tasks:
+            if not quiet and task.state not in ("PENDING", "NOT_STARTED", shown.get(task.name)):
+                typer.echo(f"  {task.name:<20} {task.state:<10} {_duration(task.seconds):>10}")
+                shown[task.name] = task.state
     assert run is not None
     if not quiet:
-        for each in run.failed_drivers:
-            typer.echo(_driver_failed(each))
+        for driver in run.failed_drivers:
+            typer.echo(driver.not_started)
         typer.echo(f"Run {run.state} after {_duration(run.seconds)}{f': {run.error}' if run.error else ''}")
     return run
-
-
-def _drivers(run: Run, task: str | None) -> list[Task]:
-    """The drivers that failed, all or those that a task needs."""
-    return [each for each in run.failed_drivers if task is None or each.name in ("root-driver", f"{task}-driver")]
-
-
-def _driver_failed(driver: Task) -> str:
-    """What it means that one of KFP's own containers failed."""
-    task = driver.name.removesuffix("-driver")
-    if task == "root":
-        return "root-driver failed, the container with which Kubeflow prepares a run, so no task was started."
-    return f"{driver.name} failed, the container with which Kubeflow prepares a task, so {task} was not started."
-
-
-def _pods(run: Run, task: str | None, namespace: str) -> list[tuple[str, str]]:
-    """Task and pod, of the tasks that have begun and of drivers that failed.
-
-    Raises:
-        KubeflowError: there is no such task, or no pod yet, or the server does not say which.
-    """
-    from operations.delivery.kubeflow import KubeflowError
-
-    chosen = [each for each in run.tasks if task in (None, each.name)]
-    if not chosen:
-        raise KubeflowError(f"The run has no task `{task}`; it has {', '.join(each.name for each in run.tasks)}.")
-    drivers = _drivers(run, task)
-    pods = [(each.name, pod) for each in (*drivers, *chosen) for pod in each.pods]
-    if not pods and not drivers and {each.state for each in chosen} <= {"PENDING", "NOT_STARTED"}:
-        if run.finished:
-            raise KubeflowError(
-                f"{f'The task {task} was not' if task else 'No task was'} started: the run is {run.state}."
-            )
-        raise KubeflowError(f"{f'The task {task}' if task else 'The run'} has not begun.")
-    if not pods:
-        raise KubeflowError(
-            "The server does not say which pods these are; ask Kubernetes: kubectl logs "
-            f"--namespace {namespace} --selector pipeline/runid={run.run_id} --container main --prefix --tail -1"
-        )
-    return pods
 
 
 def _duration(seconds: float | None) -> str:

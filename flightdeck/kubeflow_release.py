@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flightdeck import kubeflow
+from flightdeck.console import print_json
 from flightdeck.kubeflow import DEFAULT_CONFIG, Config, Experiment, File, Image
-from flightdeck.options import Json, Overrides
+from flightdeck.options import Json, Overrides, open_ledger
 
 if TYPE_CHECKING:
     from operations.delivery.compiled_pipeline import CompiledPipeline
@@ -38,20 +39,23 @@ def upload(
 
     The pipeline is created if there is none. A version that is there already, with the same content, stays as it is.
     """
-    settings, cluster = kubeflow.kubeflow_settings(config, kubeflow.with_image(overrides, image))
+    from operations.delivery.submission import kubeflow_settings
+
+    settings, cluster = kubeflow_settings(config, kubeflow.with_image(overrides, image))
     client = kubeflow.connected(cluster)
     compiled = kubeflow.compiled_from(settings, file, quiet=as_json)
     version, new = client.upload(compiled, name or settings.use_case.name, version_name or _commit(compiled))
     if as_json:
-        report = {
-            "pipeline": version.pipeline,
-            "pipeline_id": version.pipeline_id,
-            "version": version.name,
-            "version_id": version.version_id,
-            "new": new,
-            "link": version.link,
-        }
-        typer.echo(json.dumps(report))
+        print_json(
+            {
+                "pipeline": version.pipeline,
+                "pipeline_id": version.pipeline_id,
+                "version": version.name,
+                "version_id": version.version_id,
+                "new": new,
+                "link": version.link,
+            }
+        )
         return
     typer.echo(f"{'Uploaded' if new else 'Already there:'} {version.pipeline} {version.name}   {version.link}")
 
@@ -84,57 +88,50 @@ def promote(
     MySQL server, its address is in FLIGHTDECK_METADATA_HOST and so on. A token that staging alone wants is in
     FLIGHTDECK_STAGING_KFP_TOKEN.
     """
-    from ledger.opening import open_readonly
     from ledger.runs import Runs
     from operations.delivery import kubeflow as server
     from operations.delivery import promotion
-    from pipeline import store
+    from operations.delivery.submission import job, kubeflow_settings
 
     trigger = server.cron(cron)
     there = [f"kubeflow.endpoint={json.dumps(staging_endpoint)}"] if staging_endpoint else []
-    staging_settings, staging_cluster = kubeflow.kubeflow_settings(staging, there)
-    settings, cluster = kubeflow.kubeflow_settings(config, kubeflow.with_image(overrides, image))
+    staging_settings, staging_cluster = kubeflow_settings(staging, there)
+    settings, cluster = kubeflow_settings(config, kubeflow.with_image(overrides, image))
     compiled = kubeflow.compiled_from(settings, file, quiet=as_json)
     commit = _commit(compiled)
     ran = kubeflow.connected(staging_cluster, os.environ.get(STAGING_TOKEN_VARIABLE)).run(run)
-    record = Runs(open_readonly(store.connection(staging_settings))).find(ran.run_id)
+    record = Runs(open_ledger(staging_settings)).find(ran.run_id)
     if reasons := promotion.refusals(ran, record, commit):
         if as_json:
-            typer.echo(json.dumps({"promoted": False, "run": ran.run_id, "reasons": reasons}))
+            print_json({"promoted": False, "run": ran.run_id, "reasons": reasons})
         else:
             typer.echo(f"Not promoted: {'; '.join(reasons)}.", err=True)
         raise typer.Exit(1)
 
     client = kubeflow.connected(cluster)
     version, _ = client.upload(compiled, settings.use_case.name, version_name or commit)
-    made, replaced = client.schedule(
-        version,
-        schedule_name or settings.use_case.name,
-        client.experiment(experiment or cluster.experiment or settings.use_case.name),
-        kubeflow.arguments_of(compiled, None),
-        cluster.service_account,
-        trigger,
-        replace=True,
-    )
+    wanted = job(settings, version, schedule_name or settings.use_case.name, experiment)
+    made, replaced = client.schedule(wanted, trigger, replace=True)
     if as_json:
-        report = {
-            "promoted": True,
-            "run": ran.run_id,
-            "version": version.name,
-            "version_id": version.version_id,
-            "schedule": made.name,
-            "schedule_id": made.schedule_id,
-            "when": made.when,
-            "replaced": asdict(replaced),
-        }
-        typer.echo(json.dumps(report))
+        print_json(
+            {
+                "promoted": True,
+                "run": ran.run_id,
+                "version": version.name,
+                "version_id": version.version_id,
+                "schedule": made.name,
+                "schedule_id": made.schedule_id,
+                "when": made.when,
+                "replaced": asdict(replaced),
+            }
+        )
         return
     lines = [f"Promoted {version.pipeline} {version.name}   {version.link}", f"Schedule {made.name}: {made.when}"]
     typer.echo("\n".join([*lines, *kubeflow.kept(replaced)]))
 
 
 def _commit(compiled: CompiledPipeline) -> str:
-    from operations.delivery.kubeflow import KubeflowError
+    from operations.delivery.kubeflow_api import KubeflowError
 
     if compiled.commit is None:
         raise KubeflowError(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flightdeck import kubeflow
-from flightdeck.kubeflow import DEFAULT_CONFIG, Config, Experiment, Image, Parameters
-from flightdeck.options import Json, Overrides
+from flightdeck.kubeflow import DEFAULT_CONFIG, Config, Experiment, Image, Parameters, PollSeconds, Wait
+from flightdeck.options import Json, Overrides, open_ledger
 from flightdeck.runs.sweep import Algorithm, Algorithms, Epochs, Objective, Seed, Space, tuning_of
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ def sweep(
     parameters: Parameters = None,
     name: Annotated[str | None, typer.Option(help="Default: the use case's name, `sweep` and the time.")] = None,
     experiment: Experiment = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end; exit code 1 if it fails.")] = False,
-    poll_seconds: Annotated[float, typer.Option(help="With --wait: time between two looks.", min=0.1)] = 5.0,
+    wait: Wait = False,
+    poll_seconds: PollSeconds = 5.0,
     as_json: Json = False,
 ) -> None:
     """Start a sweep: the data once, trials as parallel tasks, then a full run with the best.
@@ -51,51 +50,33 @@ def sweep(
     The run's id with `-sweep` is the sweep's in the ledger. A worker that dies is started again and goes on with what
     is left. Parameters: window, trials, push.
     """
-    from operations.delivery.kubeflow import KubeflowError
+    from operations.delivery.kubeflow_api import KubeflowError
+    from operations.delivery.submission import job, kubeflow_settings
 
-    settings, cluster = kubeflow.kubeflow_settings(config, kubeflow.with_image(overrides, image))
+    settings, cluster = kubeflow_settings(config, kubeflow.with_image(overrides, image))
     settings, parent = _around(settings, from_, overrides or [])
     tuning = tuning_of(algorithm, trials, objective, epochs, seed)
     if output is not None:
         if parameters:
             raise KubeflowError("--param is given when a pipeline is submitted, and --output submits nothing.")
         compiled = _compiled(settings, space, tuning, output, parallel, parent, as_json)
-        report = {"path": str(output), "tasks": list(compiled.tasks), "bytes": output.stat().st_size}
-        shown = f"Wrote {output}: {len(compiled.tasks)} tasks ({', '.join(compiled.tasks)}), {report['bytes']} bytes."
-        typer.echo(json.dumps(report) if as_json else shown)
+        kubeflow.print_compiled(compiled, output, as_json)
         return
     client = kubeflow.connected(cluster)
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         compiled = _compiled(settings, space, tuning, Path(folder) / "sweep.yaml", parallel, parent, as_json)
-    run = client.submit(
-        compiled.specification,
-        name or f"{settings.use_case.name} sweep {kubeflow.now()}",
-        client.experiment(experiment or cluster.experiment or settings.use_case.name),
-        kubeflow.arguments_of(compiled, parameters),
-        cluster.service_account,
-    )
-    if not as_json:
-        typer.echo(f"Run {run.run_id}   {run.link}")
-    if wait:
-        run = kubeflow.follow(client, run.run_id, poll_seconds, quiet=as_json)
-    if as_json:
-        typer.echo(json.dumps(asdict(run), indent=2))
-    if wait and run.state != "SUCCEEDED":
-        raise typer.Exit(1)
+    name = name or f"{settings.use_case.name} sweep {kubeflow.now()}"
+    kubeflow.start(client, job(settings, compiled, name, experiment, parameters or ()), wait, poll_seconds, as_json)
 
 
 def _around(settings: Settings, name: str | None, overrides: list[str]) -> tuple[Settings, str | None]:
     """The settings of the trials, and the run around which is searched, if one is named."""
     if name is None:
         return settings, None
-    from ledger.opening import open_readonly
     from ledger.runs import Runs
     from operations.experiments.sweep import plan
-    from pipeline import store
 
-    runs = Runs(open_readonly(store.connection(settings)))
+    runs = Runs(open_ledger(settings))
     parent = runs.find(name)
     if "settings" not in parent.documents:
         raise plan.SweepError(f"Run {parent.run_id} was made by another program: its settings are not known.")

@@ -104,6 +104,13 @@ class CompiledPipeline:
         documents = [self.specification["pipeline_spec"], self.specification["platform_spec"]]
         return yaml.safe_dump_all([each for each in documents if each], sort_keys=True)
 
+    def submission(self, given: Sequence[str], user: str) -> dict[str, Any]:
+        """What it is submitted with: `arguments`, and who submits it, if the pipeline wants to know."""
+        arguments = self.arguments(given)
+        if "submitted_by" in self.specification["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]:
+            arguments["submitted_by"] = user
+        return arguments
+
     def arguments(self, given: Sequence[str]) -> dict[str, Any]:
         """What a person typed as ``name=value``, with the types that the pipeline declares.
 

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from typing import Any
 
+from operations.delivery.kubeflow_api import KubeflowError
+
 FINISHED = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"})
 FAILED = "FAILED"
 WAITING = "PENDING"
@@ -38,6 +40,14 @@ class Task:
     seconds: float | None = None
     error: str | None = None
     pods: tuple[str, ...] = ()
+
+    @property
+    def not_started(self) -> str:
+        """For a driver that failed: what it is, and what was not started because of it."""
+        task = self.name.removesuffix(_DRIVER)
+        if task == "root":
+            return f"{self.name} failed, the container with which Kubeflow prepares a run, so no task was started."
+        return f"{self.name} failed, the container with which Kubeflow prepares a task, so {task} was not started."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +81,40 @@ class Run:
     def finished(self) -> bool:
         """Whether nothing will happen any more."""
         return self.state in FINISHED
+
+    def drivers_of(self, task: str | None) -> list[Task]:
+        """The drivers that failed, all or those that a task needs."""
+        needed = ("root-driver", f"{task}{_DRIVER}")
+        return [driver for driver in self.failed_drivers if task is None or driver.name in needed]
+
+    def pods(self, task: str | None, namespace: str) -> list[tuple[str, str]]:
+        """Pairs of task and pod, of the tasks that have begun and of drivers that failed.
+
+        Args:
+            task: only of this one.
+            namespace: of the pods, for the error.
+
+        Raises:
+            KubeflowError: there is no such task, or no pod yet, or the server does not say which.
+        """
+        chosen = [known for known in self.tasks if task in (None, known.name)]
+        if not chosen:
+            raise KubeflowError(
+                f"The run has no task `{task}`; it has {', '.join(known.name for known in self.tasks)}."
+            )
+        drivers = self.drivers_of(task)
+        pods = [(owner.name, pod) for owner in (*drivers, *chosen) for pod in owner.pods]
+        if pods:
+            return pods
+        if not drivers and {known.state for known in chosen} <= {WAITING, NOT_STARTED}:
+            if self.finished:
+                what = f"The task {task} was not" if task else "No task was"
+                raise KubeflowError(f"{what} started: the run is {self.state}.")
+            raise KubeflowError(f"{f'The task {task}' if task else 'The run'} has not begun.")
+        raise KubeflowError(
+            "The server does not say which pods these are; ask Kubernetes: kubectl logs "
+            f"--namespace {namespace} --selector pipeline/runid={self.run_id} --container main --prefix --tail -1"
+        )
 
 
 def read(answer: Any, link: str) -> Run:

@@ -10,7 +10,8 @@ import ml_metadata
 from ledger.recorder import Recorder
 from operations.delivery import kubeflow_ended
 from operations.delivery.compiled_pipeline import CompiledPipeline
-from operations.delivery.kubeflow import KubeflowError, KubeflowPipelines, NotFoundError, UnreachableError
+from operations.delivery.kubeflow import Job, KubeflowPipelines
+from operations.delivery.kubeflow_api import KubeflowError, NotFoundError, UnreachableError
 from operations.loop.queue import Batch
 from operations.loop.runs import Result, pushes, result_of
 from operations.loop.seen import History
@@ -64,12 +65,16 @@ class KubeflowRuns:
             SettingsError: the settings do not fit a cluster.
         """
         compiled = _compiled(settings.model_copy(update={"push": _push(settings)}))
-        experiment = self._client.experiment(self._cluster.experiment or settings.use_case.name)
-        arguments = {"submitted_by": _WHO}
+        job = Job(
+            compiled.specification,
+            self._name(batch),
+            self._cluster.experiment or settings.use_case.name,
+            {"submitted_by": _WHO},
+            self._cluster.service_account,
+        )
+        self._client.experiment(job.experiment)  # so that no answer below means that the run may have been taken
         try:
-            run = self._client.submit(
-                compiled.specification, self._name(batch), experiment, arguments, self._cluster.service_account
-            )
+            run = self._client.submit(job)
         except UnreachableError:
             return None
         self._say_why(batch, run.run_id)

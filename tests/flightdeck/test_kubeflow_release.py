@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ledger.run_record import RunRecord
-from operations.delivery import kubeflow as client_module
 from operations.delivery.compiled_pipeline import CompiledPipeline
 from operations.delivery.kubeflow import KubeflowPipelines
+from operations.delivery.kubeflow_api import NotFoundError
 from operations.delivery.kubeflow_run import Run
 from operations.delivery.promotion import refusals
 from tests.ledger.seeding import BEGIN, Seeder, sqlite
@@ -165,7 +165,7 @@ def test_a_server_for_several_users_keeps_the_pipeline_in_the_namespace(server, 
     (pipeline,) = server.pipelines.values()
     assert pipeline["namespace"] == "ann"
     assert client.version("late-flights", COMMIT).name == COMMIT
-    with pytest.raises(client_module.NotFoundError, match="There is no version"):
+    with pytest.raises(NotFoundError, match="There is no version"):
         KubeflowPipelines(server.endpoint, namespace="bob").version("late-flights", COMMIT)
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from operations.delivery.kubeflow import KubeflowPipelines
+from operations.delivery.kubeflow import Job, KubeflowPipelines
 from pipeline import settings_file
 from pipeline.settings import SettingsError
 from tests.operations.delivery import kfp_server
@@ -90,7 +90,7 @@ def test_every_container_understands_its_arguments_and_knows_its_run(compiled) -
     with kfp_server.serving() as server:
         client = KubeflowPipelines(server.endpoint)
         specification = {"pipeline_spec": compiled[0], "platform_spec": compiled[1]}
-        run = client.submit(specification, "a sweep", client.experiment("sweeps"), {}, None)
+        run = client.submit(Job(specification, "a sweep", "sweeps"))
         arguments = {task: server.container_arguments(run.run_id, task) for task in compiled[0]["root"]["dag"]["tasks"]}
 
     workers = {task for task in arguments if task.startswith("worker")}
@@ -134,7 +134,7 @@ def test_kfp_loads_it_and_the_same_settings_give_the_same(compile_to, compiled) 
 
 def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None:
     from ledger.lease import Owner
-    from ledger.recorder import open_store
+    from ledger.opening import open_store
     from operations.experiments.sweep import cluster, plan, record
     from operations.experiments.sweep.chain import Chain, Event, new_token
     from pipeline import store, task

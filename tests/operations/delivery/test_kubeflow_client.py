@@ -9,9 +9,9 @@ import pytest
 
 from operations.delivery import kubeflow, kubeflow_run
 from operations.delivery.compiled_pipeline import CompiledPipeline, CompiledPipelineError
-from operations.delivery.kubeflow import (
+from operations.delivery.kubeflow import Job, KubeflowPipelines
+from operations.delivery.kubeflow_api import (
     KubeflowError,
-    KubeflowPipelines,
     LogError,
     NameClashError,
     NotFoundError,
@@ -43,8 +43,7 @@ def compiled() -> CompiledPipeline:
 
 
 def submit(client: KubeflowPipelines, compiled: CompiledPipeline, name: str = "a run", **arguments):
-    experiment = client.experiment("late-flights")
-    return client.submit(compiled.specification, name, experiment, arguments, "flightdeck-runner")
+    return client.submit(Job(compiled.specification, name, "late-flights", arguments, "flightdeck-runner"))
 
 
 def test_a_run_is_submitted_with_its_parameters_platform_and_service_account(server, client, compiled):
@@ -265,11 +264,8 @@ def test_the_user_interface_answering_in_place_of_the_log_is_noticed(server, cli
 
 
 def schedule(client: KubeflowPipelines, compiled: CompiledPipeline, cron: str = "0 3 * * 1", replace: bool = False):
-    experiment = client.experiment("late-flights")
-    made, _ = client.schedule(
-        compiled.specification, "weekly", experiment, {"epochs": 1}, "flightdeck-runner", kubeflow.cron(cron), replace
-    )
-    return made
+    job = Job(compiled.specification, "weekly", "late-flights", {"epochs": 1}, "flightdeck-runner")
+    return client.schedule(job, kubeflow.cron(cron), replace)[0]
 
 
 def test_a_schedule_never_has_two_runs_at_a_time_and_does_not_catch_up(server, client, compiled):
@@ -439,7 +435,7 @@ def test_a_refusal_is_one_sentence_with_what_the_server_says(server, client, com
 
 def test_a_pipeline_that_is_none_is_not_called_a_fault_of_the_server(client):
     with pytest.raises(KubeflowError, match=r"does not accept the pipeline \(500\)\. It says: .*invalid pipeline spec"):
-        client.submit({"pipeline_spec": {"spoons": 2}, "platform_spec": {}}, "a", client.experiment("a"), {}, None)
+        client.submit(Job({"pipeline_spec": {"spoons": 2}, "platform_spec": {}}, "a", "a"))
 
 
 def test_a_pipeline_that_the_server_rejects_is_its_message(client, compiled):

@@ -1,0 +1,122 @@
+"""From settings, and what a person typed, to a job for Kubeflow Pipelines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from ledger.recorder import user
+from operations.delivery.compiled_pipeline import CompiledPipeline
+from operations.delivery.kubeflow import Job, KubeflowPipelines, Version
+from operations.delivery.kubeflow_api import KubeflowError
+from pipeline import settings_file
+from pipeline.project import CHECKOUT
+from pipeline.settings import Kubeflow, Settings, SettingsError
+
+
+def checkout_settings(config: Path, overrides: Sequence[str]) -> Settings:
+    """The settings, if the use case is in the checkout, of which alone there are images.
+
+    Raises:
+        KubeflowError: the use case is in a project of its own.
+        SettingsError: they cannot be used.
+    """
+    # Such a project has no settings for Kubeflow; that it is one is in those beside them.
+    beside = config.with_name("local.yaml")
+    if not config.is_file() and beside.is_file():
+        _require_checkout(settings_file.load(beside, ()))
+    settings = settings_file.load(config, overrides)
+    _require_checkout(settings)
+    return settings
+
+
+def kubeflow_settings(
+    config: Path, overrides: Sequence[str], parameters: Sequence[str] = ()
+) -> tuple[Settings, Kubeflow]:
+    """The settings and their section for Kubeflow, after a look at the parameters.
+
+    A parameter stands for a setting. Putting its value there checks it as a setting is checked, and not after twenty
+    minutes on the cluster.
+
+    Raises:
+        KubeflowError: there is no such section, or a parameter's value does not fit.
+        SettingsError: the settings cannot be used.
+    """
+    settings = checkout_settings(config, overrides)
+    if settings.kubeflow is None:
+        raise KubeflowError(f"{config} has no `kubeflow` section; use --config config/kubeflow.yaml.")
+    meant = {"window": "data.window", "push": "push.enabled", **settings.kubeflow.parameters}
+    given = [parameter.partition("=") for parameter in parameters]
+    values = [f"{meant[name]}={_yaml(text)}" for name, sign, text in given if sign and name in meant]
+    try:
+        settings_file.load(config, [*overrides, *values])
+    except SettingsError as error:
+        raise KubeflowError(f"--param: {str(error).removeprefix(f'{config}: ')}") from None
+    return settings, settings.kubeflow
+
+
+def connect(cluster: Kubeflow, token: str | None) -> KubeflowPipelines:
+    """A server that has answered.
+
+    Raises:
+        KubeflowError: the settings do not say where it is, or it does not answer.
+    """
+    if not cluster.endpoint:
+        raise KubeflowError("kubeflow.endpoint is missing: the address of the KFP API, such as http://localhost:8888.")
+    client = KubeflowPipelines(cluster.endpoint, cluster.namespace, (token or "").strip() or None)
+    client.check()
+    return client
+
+
+def job(
+    settings: Settings,
+    source: CompiledPipeline | Version,
+    name: str,
+    experiment: str | None = None,
+    parameters: Sequence[str] = (),
+) -> Job:
+    """What to submit.
+
+    Args:
+        settings: with a section for Kubeflow.
+        source: the pipeline.
+        name: of the run or schedule.
+        experiment: default: that of the settings, or the use case's name.
+        parameters: what a person typed as ``name=value``.
+
+    Raises:
+        CompiledPipelineError: the pipeline does not take the parameters.
+    """
+    assert settings.kubeflow is not None
+    if isinstance(source, Version):
+        compiled = CompiledPipeline.of(source.document, f"The version {source.name}")
+        what = source
+    else:
+        compiled, what = source, source.specification
+    return Job(
+        what,
+        name,
+        experiment or settings.kubeflow.experiment or settings.use_case.name,
+        compiled.submission(parameters, user() or "unknown"),
+        settings.kubeflow.service_account,
+    )
+
+
+def _require_checkout(settings: Settings) -> None:
+    if settings.project != CHECKOUT:
+        raise KubeflowError(
+            f"There is no Kubeflow for the project {settings.project}: an image for Kubeflow holds Flightdeck's "
+            "checkout alone, and not its use case. `flightdeck run` runs it on this machine."
+        )
+
+
+def _yaml(text: str) -> str:
+    """A parameter's text so that it is the same value in YAML, which takes 1:6 and 1e-3 for something else."""
+    try:
+        float(text)
+    except ValueError:
+        return text.lower() if text.lower() in ("true", "false") else json.dumps(text)
+    return text if text.lstrip("+-").isdigit() else yaml.safe_dump(float(text)).split()[0]
