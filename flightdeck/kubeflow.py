@@ -16,13 +16,14 @@ import typer
 
 from flightdeck.console import print_json, table, working
 from flightdeck.options import DEFAULT_CONFIG as LOCAL_CONFIG
-from flightdeck.options import Json, Overrides
+from flightdeck.options import Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from flightdeck.settings import Settings
     from operations.delivery.compiled_pipeline import CompiledPipeline
     from operations.delivery.kubeflow import Job, KubeflowPipelines, Retired, Version
     from operations.delivery.kubeflow_run import Run
-    from pipeline.settings import Kubeflow, Settings
+    from pipeline.settings import Kubeflow
 
 DEFAULT_CONFIG = LOCAL_CONFIG.with_name("kubeflow.yaml")
 
@@ -74,7 +75,7 @@ def compile_(
     """Write the pipeline as a file for Kubeflow Pipelines. The same settings and code give the same bytes."""
     from operations.delivery.submission import checkout_settings
 
-    settings = checkout_settings(config, with_image(overrides, image))
+    settings = checkout_settings(load_settings, config, with_image(overrides, image))
     print_compiled(_compile(settings, output, one_task_per_node, quiet=as_json), output, as_json)
 
 
@@ -96,7 +97,7 @@ def submit(
     """Start a run, and print its id and its page."""
     from operations.delivery.submission import job, kubeflow_settings
 
-    settings, cluster = kubeflow_settings(config, with_image(overrides, image), parameters or ())
+    settings, cluster = kubeflow_settings(load_settings, config, with_image(overrides, image), parameters or ())
     client = connected(cluster)
     source = _source(client, settings, pipeline_version, file, one_task_per_node, quiet=as_json)
     name = name or f"{settings.use_case.name} {now()}"
@@ -200,7 +201,7 @@ def schedule(
     if (cron is None) == (every is None):
         raise KubeflowError("Say when, with either --cron or --every.")
     trigger = kubeflow.cron(cron) if cron is not None else kubeflow.interval(every or "")
-    settings, cluster = kubeflow_settings(config, with_image(overrides, image), parameters or ())
+    settings, cluster = kubeflow_settings(load_settings, config, with_image(overrides, image), parameters or ())
     client = connected(cluster)
     source = _source(client, settings, pipeline_version, file, one_task_per_node, quiet=as_json)
     name = name or settings.use_case.name
@@ -271,7 +272,7 @@ def connected(cluster: Kubeflow, token: str | None = None) -> KubeflowPipelines:
 def _client(config: Path, overrides: list[str] | None) -> tuple[Settings, KubeflowPipelines]:
     from operations.delivery.submission import kubeflow_settings
 
-    settings, cluster = kubeflow_settings(config, overrides or ())
+    settings, cluster = kubeflow_settings(load_settings, config, overrides or ())
     return settings, connected(cluster)
 
 

@@ -10,12 +10,12 @@ import typer
 
 from flightdeck import kubeflow
 from flightdeck.kubeflow import DEFAULT_CONFIG, Config, Experiment, Image, Parameters, PollSeconds, Wait
-from flightdeck.options import Json, Overrides, open_ledger
+from flightdeck.options import Json, Overrides, load_settings, open_ledger
 from flightdeck.runs.sweep import Algorithm, Algorithms, Epochs, Objective, Seed, Space, tuning_of
 
 if TYPE_CHECKING:
+    from flightdeck.settings import Settings
     from operations.delivery.compiled_pipeline import CompiledPipeline
-    from pipeline.settings import Settings
 
 
 def sweep(
@@ -53,7 +53,7 @@ def sweep(
     from operations.delivery.kubeflow_api import KubeflowError
     from operations.delivery.submission import job, kubeflow_settings
 
-    settings, cluster = kubeflow_settings(config, kubeflow.with_image(overrides, image))
+    settings, cluster = kubeflow_settings(load_settings, config, kubeflow.with_image(overrides, image))
     settings, parent = _around(settings, from_, overrides or [])
     tuning = tuning_of(algorithm, trials, objective, epochs, seed)
     if output is not None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from flightdeck.settings import Settings
     from ledger.opening import Store
-    from pipeline.settings import Settings
 
 _LOCAL = Path("config") / "local.yaml"
 # Whoever stands in a project of their own means that one, and from anywhere else it is this checkout.
@@ -48,12 +48,12 @@ def open_ledger(settings: Settings) -> Store:
     return open_readonly(store.connection(settings))
 
 
-def load_settings(config: Path, overrides: list[str] | None) -> Settings:
-    """The settings that the options name.
+def load_settings(config: Path, overrides: Sequence[str] | None) -> Settings:
+    """The settings that the options name. The packages of a project of one's own can be imported from then on.
 
     Raises:
         SettingsError: they cannot be used.
     """
-    from pipeline import settings_file
+    from flightdeck.settings import read_settings
 
-    return settings_file.load(config, overrides or ())
+    return read_settings(config, overrides or (), adopt=True)

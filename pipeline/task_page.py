@@ -9,9 +9,11 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
+from ledger.formats import duration, number
 from ledger.outputs import Output
+from ledger.run_record import NodeOutcome
+from ledger.run_view import worst
 from pipeline import evaluation
-from pipeline.node import NodeOutcome
 
 Outputs = Mapping[str, Mapping[str, Output]]
 
@@ -27,7 +29,7 @@ def page(outcomes: Sequence[NodeOutcome], outputs: Outputs) -> str:
     """An HTML page about a task: its nodes, and what statistics, anomalies and evaluation they made."""
     parts = [
         "<h1>Nodes</h1>",
-        _table(["node", "state", "seconds", "peak MiB"], [_row(outcome) for outcome in outcomes]),
+        _table(["node", "state", "time", "peak MiB"], [_row(outcome) for outcome in outcomes]),
         *(f"<p><b>{outcome.node_id}</b>: {html.escape(outcome.error)}</p>" for outcome in outcomes if outcome.error),
     ]
     made = {key: artifact for artifacts in outputs.values() for key, artifact in artifacts.items()}
@@ -58,8 +60,8 @@ def metrics(evaluation_uri: str, main_metric: str, lower_is_better: bool, min_ro
     found = evaluation.results(evaluation_uri)
     numbers = {name: float(value) for name, value in found[0].challenger.items()}
     numbers |= {f"champion_{name}": float(value) for name, value in found[0].champion.items()}
-    for result in evaluation.worst(found, main_metric, lower_is_better, min_rows):
-        numbers[f"{main_metric} on {result.name}"] = float(result.challenger[main_metric])
+    for part in worst(found, main_metric, lower_is_better, min_rows):
+        numbers[f"{main_metric} on {part.slice}"] = float(part.challenger[main_metric])
     return numbers
 
 
@@ -74,7 +76,7 @@ def roc(evaluation_uri: str) -> dict[str, Any]:
 
 
 def _row(outcome: NodeOutcome) -> list[str]:
-    return [outcome.node_id, outcome.state, f"{outcome.seconds:.1f}", f"{outcome.peak_mb:,.0f}"]
+    return [outcome.node_id, outcome.state, duration(outcome.seconds), f"{outcome.peak_mb:,.0f}"]
 
 
 def _statistics(uri: str) -> list[str]:
@@ -104,10 +106,7 @@ def _statistics(uri: str) -> list[str]:
 def _evaluation(uri: str) -> list[str]:
     found = evaluation.results(uri)
     names = list(found[0].challenger)
-    rows = [
-        [result.name or "all", *(f"{result.challenger.get(name, float('nan')):,.4g}" for name in names)]
-        for result in found
-    ]
+    rows = [[part.slice or "all", *(number(part.challenger.get(name)) for name in names)] for part in found]
     reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in evaluation.failed_thresholds(uri))
     return [reasons or "<p>Every threshold is met.</p>", _table(["slice", *names], rows)]
 

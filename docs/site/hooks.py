@@ -84,9 +84,9 @@ def on_post_build(config: MkDocsConfig) -> None:
 def reference() -> dict[str, str]:
     """The pages that are made from code: page -> Markdown."""
     from flightdeck.options import DEFAULT_CONFIG
-    from pipeline import settings_file
+    from flightdeck.settings import read_settings
 
-    settings = settings_file.load(DEFAULT_CONFIG)
+    settings = read_settings(DEFAULT_CONFIG)
     return {
         "reference/settings.md": settings_reference.page(type(settings)),
         "reference/cli.md": cli_reference.page(),

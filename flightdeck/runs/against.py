@@ -10,7 +10,7 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
-    from pipeline.settings import Settings
+    from flightdeck.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = DEFAULT_CONFIG.with_name("small.yaml")

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
-from flightdeck.runs.named import Run, counted
+from flightdeck.runs.named import Run
+from ledger.formats import count
 
 
 def note(
@@ -29,7 +30,7 @@ def note(
         notes = [each.model_dump(mode="json") for each in record.notes]
         typer.echo(json.dumps({"run_id": record.run_id, "notes": notes}, indent=2))
     else:
-        typer.echo(f"Noted on run {record.run_id}, which has {counted(len(record.notes), 'note')} now.")
+        typer.echo(f"Noted on run {record.run_id}, which has {count(len(record.notes), 'note')} now.")
 
 
 def tag(

@@ -48,8 +48,10 @@ def best(
 
     Values on different data cannot be compared, so only runs are ranked that were evaluated on the same spans and rows.
     """
+    from ledger.filters import Condition, Filter, parse_moment
     from ledger.opening import LedgerError, open_readonly
-    from ledger.runs import Condition, Filter, Runs, by_evaluation_data, moment
+    from ledger.run_facts import by_evaluation_data
+    from ledger.runs import Runs
     from pipeline import store
 
     if better not in (None, "higher", "lower"):
@@ -60,8 +62,8 @@ def best(
         outcomes=tuple(outcome or ()),
         kinds=tuple(kind or ()),
         tags=tuple(tag or ()),
-        since=moment(since) if since else None,
-        until=moment(until, end_of_day=True) if until else None,
+        since=parse_moment(since) if since else None,
+        until=parse_moment(until, end_of_day=True) if until else None,
     )
     runs = Runs(open_readonly(store.connection(load_settings(config, overrides))))
     found = runs.best(metric, wanted, better, evaluated_on)
@@ -101,8 +103,10 @@ def _print(found: Best, shown: int) -> None:
     from rich.markup import escape
 
     from flightdeck.console import table
-    from flightdeck.runs.named import counted, page, shown_commit, shown_counts, shown_number, shown_time
-    from ledger.runs import ANY, by_evaluation_data, evaluation_data, evaluation_spans
+    from flightdeck.runs.named import page
+    from ledger.formats import NOTHING, count, counts, local_moment, number
+    from ledger.run_facts import by_evaluation_data, evaluation_data, evaluation_spans
+    from ledger.runs import ANY
 
     record, metric = found.record, found.metric
     on = page()
@@ -114,21 +118,21 @@ def _print(found: Best, shown: int) -> None:
     equal = sum(each.metrics[metric] == record.metrics[metric] for each in found.others)
     if equal:
         rank += f"; {equal:,} more {'is' if equal == 1 else 'are'} just as good, and began later"
-    on.print(f"Why         {metric} {shown_number(record.metrics[metric])}, {rank}", markup=False, soft_wrap=True)
-    on.print(f"            evaluated on {evaluation_data(record)}; started {shown_time(record.started)}", markup=False)
+    on.print(f"Why         {metric} {number(record.metrics[metric])}, {rank}", markup=False, soft_wrap=True)
+    started = local_moment(record.started)
+    on.print(f"            evaluated on {evaluation_data(record)}; started {started}", markup=False)
     if found.others and (differences := _differences(record, found.others[0])):
         on.print(f"            against the next best: {differences}", markup=False, soft_wrap=True)
     if len(found.evaluated_on) > 1:
         on.print(
-            "Beware      the runs were evaluated on different data, which decides too: "
-            f"{shown_counts(found.evaluated_on)}",
+            f"Beware      the runs were evaluated on different data, which decides too: {counts(found.evaluated_on)}",
             markup=False,
             soft_wrap=True,
         )
     if found.left_out:
         on.print(
-            f"Left out    {counted(len(found.left_out), 'run')} evaluated on other data: "
-            f"{shown_counts(by_evaluation_data(found.left_out))}\n"
+            f"Left out    {count(len(found.left_out), 'run')} evaluated on other data: "
+            f"{counts(by_evaluation_data(found.left_out))}\n"
             f"            --evaluated-on {evaluation_spans(found.left_out[0]) or ANY} ranks such; --evaluated-on {ANY} "
             "ranks all, although their values cannot really be compared",
             markup=False,
@@ -142,10 +146,10 @@ def _print(found: Best, shown: int) -> None:
             [
                 (
                     each.run_id,
-                    shown_number(each.metrics[metric]),
+                    number(each.metrics[metric]),
                     f"{abs(each.metrics[metric] - record.metrics[metric]):.4f}",
                     each.outcome,
-                    *([evaluation_data(each)] if mixed else [shown_time(each.started), shown_commit(each)]),
+                    *([evaluation_data(each)] if mixed else [local_moment(each.started), each.code.short() or NOTHING]),
                 )
                 for each in found.others[:shown]
             ],
@@ -166,12 +170,11 @@ def _print(found: Best, shown: int) -> None:
 
 def _differences(record: RunRecord, other: RunRecord) -> str:
     """What the better of two runs was told differently."""
-    from flightdeck.runs.named import shown_commit, shown_value
-    from ledger.runs import resolved_window
+    from ledger.formats import NOTHING, fact
+    from ledger.run_facts import resolved_window
 
     told = [
-        f"{name} {shown_value(record.hyperparameters.get(name))} instead of "
-        f"{shown_value(other.hyperparameters.get(name))}"
+        f"{name} {fact(record.hyperparameters.get(name))} instead of {fact(other.hyperparameters.get(name))}"
         for name in sorted(record.hyperparameters.keys() | other.hyperparameters.keys())
         if record.hyperparameters.get(name) != other.hyperparameters.get(name)
     ]
@@ -180,5 +183,5 @@ def _differences(record: RunRecord, other: RunRecord) -> str:
     elif record.data != other.data:
         told.append("other files")
     if (record.code.commit, record.code.diff) != (other.code.commit, other.code.diff):
-        told.append(f"code {shown_commit(record)} instead of {shown_commit(other)}")
+        told.append(f"code {record.code.short() or NOTHING} instead of {other.code.short() or NOTHING}")
     return "; ".join(told[:6])

@@ -91,12 +91,14 @@ def _finite(value: Any) -> Any:
 
 def _print(found: Comparison, longest: int | None) -> None:
     from flightdeck.console import console
-    from flightdeck.runs.named import shown_commit, shown_time
-    from ledger.runs import evaluation_data
+    from ledger.formats import NOTHING, local_moment
+    from ledger.run_facts import evaluation_data
 
     on = console()
     for letter, record in (("A", found.first), ("B", found.second)):
-        facts = f"{shown_time(record.started)}, {shown_commit(record)}, evaluated on {evaluation_data(record)}"
+        facts = (
+            f"{local_moment(record.started)}, {record.code.short() or NOTHING}, evaluated on {evaluation_data(record)}"
+        )
         on.print(f"{letter}  {record.run_id}   {facts}", markup=False, soft_wrap=True)
     for name, changes in found.sections.items():
         if changes:
@@ -130,12 +132,9 @@ def _written(value: Any) -> str:
 
     from rich.markup import escape
 
-    from flightdeck.runs.named import shown_value
+    from ledger.formats import fact
 
-    if isinstance(value, dict):
-        text = ", ".join(f"{key}: {shown_value(each)}" for key, each in value.items())
-    else:
-        text = shown_value(value)
+    text = fact([f"{key}: {fact(each)}" for key, each in value.items()] if isinstance(value, dict) else value)
     # Commits and digests, as far as a person compares them; --json has all of it.
     text = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b", r"\1", text)
     return escape(text if len(text) <= 200 else f"{text[:197]}...")
@@ -143,7 +142,7 @@ def _written(value: Any) -> str:
 
 def _metrics(found: Comparison, on: Console) -> None:
     from flightdeck.console import table
-    from flightdeck.runs.named import shown_number
+    from ledger.formats import number, signed
 
     if not found.metrics:
         on.print("\nNo metric differs." if found.first.metrics or found.second.metrics else "\nNo metrics recorded.")
@@ -155,9 +154,9 @@ def _metrics(found: Comparison, on: Console) -> None:
         [
             (
                 each.name + (" *" if each.name == found.main_metric else ""),
-                shown_number(each.first),
-                shown_number(each.second),
-                _signed(each.delta),
+                number(each.first),
+                number(each.second),
+                signed(each.delta),
                 *(_test(each) if tested else ()),
             )
             for each in found.metrics
@@ -170,7 +169,7 @@ def _slices(found: Comparison, longest: int | None, on: Console) -> None:
     from rich.markup import escape
 
     from flightdeck.console import table
-    from flightdeck.runs.named import shown_number
+    from ledger.formats import number, signed
 
     if not found.slices:
         return
@@ -190,9 +189,9 @@ def _slices(found: Comparison, longest: int | None, on: Console) -> None:
             (
                 escape(each.slice),
                 _rows(each.first_rows, each.second_rows),
-                shown_number(each.metric.first),
-                shown_number(each.metric.second),
-                _signed(each.metric.delta),
+                number(each.metric.first),
+                number(each.metric.second),
+                signed(each.metric.delta),
                 *(_test(each.metric) if tested else ()),
             )
             for each in shown
@@ -207,12 +206,6 @@ def _rows(first: int | None, second: int | None) -> str:
     if first == second or first is None or second is None:
         return f"{first or second or 0:,}"
     return f"{first:,} / {second:,}"
-
-
-def _signed(delta: float | None) -> str:
-    if delta is None:
-        return "-"
-    return f"{delta:+,.0f}" if delta.is_integer() and abs(delta) > 1 else f"{delta:+.4f}"
 
 
 def _test(change: MetricChange) -> tuple[str, str, str]:

@@ -10,8 +10,9 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from ledger.filters import Filter
     from ledger.run_record import RunRecord
-    from ledger.runs import Filter, Runs
+    from ledger.runs import Runs
 
 SCREENFUL = 20
 # Columns of text. A narrower terminal gets no times and commits, or nothing could be read.
@@ -70,9 +71,11 @@ def list_runs(
     as_json: Json = False,
 ) -> None:
     """Show the runs in the ledger, those that meet every condition given."""
-    from flightdeck.runs.named import shown_counts
+    from ledger.filters import Condition, Filter, parse_moment
+    from ledger.formats import counts
     from ledger.opening import LedgerError, open_readonly
-    from ledger.runs import Condition, Filter, Runs, is_ours, moment
+    from ledger.run_facts import is_ours
+    from ledger.runs import Runs
     from pipeline import store
 
     if desc and sort is None:
@@ -86,8 +89,8 @@ def list_runs(
         outcomes=tuple(outcome or ()),
         kinds=tuple(kind or ()),
         commit=commit,
-        since=moment(since) if since else None,
-        until=moment(until, end_of_day=True) if until else None,
+        since=parse_moment(since) if since else None,
+        until=parse_moment(until, end_of_day=True) if until else None,
         tags=tuple(tag or ()),
         note=note,
     )  # fmt: skip
@@ -125,14 +128,14 @@ def list_runs(
     if len(data := _evaluated_on(found, sort) or {}) > 1:
         typer.echo(
             f"These values of {sort} cannot really be compared, because the runs were evaluated on different data: "
-            f"{shown_counts(data)}; --window narrows."
+            f"{counts(data)}; --window narrows."
         )
     _print_rest(len(printed), len(found), len(trials), runs)
 
 
 def _evaluated_on(records: list[RunRecord], sort: str | None) -> dict[str, int] | None:
     """How many runs were evaluated on which data, if they are in the order of a metric."""
-    from ledger.runs import by_evaluation_data
+    from ledger.run_facts import by_evaluation_data
 
     measured = [each for each in records if sort in each.metrics]
     return by_evaluation_data(measured) if measured else None
@@ -140,8 +143,9 @@ def _evaluated_on(records: list[RunRecord], sort: str | None) -> dict[str, int] 
 
 def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
     from flightdeck.console import table
-    from flightdeck.runs.named import page, shown_commit, shown_number, shown_seconds, shown_time, shown_value
-    from ledger.runs import is_ours, last_sign_of_life, resolved_window, shown_outcome, value_of
+    from flightdeck.runs.named import page
+    from ledger.formats import NOTHING, duration, fact, local_moment, number
+    from ledger.run_facts import is_ours, last_sign_of_life, resolved_window, shown_outcome, value_of
 
     if not records:
         return
@@ -154,20 +158,18 @@ def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
     on = page()
     table_of: dict[str, list[str]] = {"run": [each.run_id for each in records]}
     if on.width >= NARROW:
-        table_of["started"] = [shown_time(each.started) for each in records]
+        table_of["started"] = [local_moment(each.started) for each in records]
     if with_kind:
         table_of["kind"] = [each.kind if is_ours(each) else "-" for each in records]
     table_of["outcome"] = [shown_outcome(each) for each in records]
     if any(last_sign_of_life(each) for each in records):
-        table_of["last sign of life"] = [shown_time(last_sign_of_life(each)) for each in records]
+        table_of["last sign of life"] = [local_moment(last_sign_of_life(each)) for each in records]
     table_of["window"] = [resolved_window(each) or each.window or "-" for each in records]
     for name in columns:
-        table_of[_broken(name)] = [
-            (shown_number if name in each.metrics else shown_value)(value_of(each, name)) for each in records
-        ]
-    table_of["time"] = [shown_seconds(each.seconds) for each in records]
+        table_of[_broken(name)] = [(number if name in each.metrics else fact)(value_of(each, name)) for each in records]
+    table_of["time"] = [duration(each.seconds) for each in records]
     if on.width >= NARROW:
-        table_of["commit"] = [shown_commit(each) for each in records]
+        table_of["commit"] = [each.code.short() or NOTHING for each in records]
     if with_tags:
         table_of["tags"] = [" ".join([*each.tags, *(["(note)"] if each.notes else [])]) for each in records]
     table(list(table_of), list(zip(*table_of.values(), strict=True)), on=on)
@@ -180,7 +182,7 @@ def _broken(name: str) -> str:
 
 def _print_rest(printed: int, found: int, trials: int, runs: Runs) -> None:
     """What the table leaves out."""
-    from flightdeck.runs.named import counted
+    from ledger.formats import count
 
     everything = len(runs.all())
     if not everything:
@@ -193,9 +195,9 @@ def _print_rest(printed: int, found: int, trials: int, runs: Runs) -> None:
     elif printed < found:
         typer.echo(f"{printed:,} of {found:,} runs; --limit 0 shows all.")
     if trials and found:
-        typer.echo(f"{counted(trials, 'trial')} of sweeps left out; --kind trial shows them.")
+        typer.echo(f"{count(trials, 'trial')} of sweeps left out; --kind trial shows them.")
     if runs.unreadable:
         typer.echo(
-            f"{counted(len(runs.unreadable), 'record')} cannot be read (another version's, or changed by hand): "
+            f"{count(len(runs.unreadable), 'record')} cannot be read (another version's, or changed by hand): "
             f"{', '.join(runs.unreadable[:3])}{' ...' if len(runs.unreadable) > 3 else ''}"
         )

@@ -9,7 +9,7 @@ from docs.site import components_reference, http_api_reference, settings_referen
 from docs.site.hooks import ROOT, reference
 from flightdeck.__main__ import app
 from flightdeck.options import DEFAULT_CONFIG
-from pipeline import settings_file
+from flightdeck.settings import read_settings
 
 pytestmark = pytest.mark.unit
 
@@ -21,7 +21,7 @@ def pages() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def settings():
-    return settings_file.load(DEFAULT_CONFIG)
+    return read_settings(DEFAULT_CONFIG)
 
 
 def keys(value, place=""):

@@ -275,7 +275,9 @@ def test_json_holds_every_difference_and_test(parcels):
     auc = next(each for each in document["metrics"] if each["name"] == "auc")
     assert auc["verdict"] == "within noise"
     assert auc["noise"]["beyond_noise"] is False
-    assert set(auc["noise"]) == {each.name for each in dataclasses.fields(significance.Difference)} | {"beyond_noise"}
+    assert set(auc["noise"]) == {each.name for each in dataclasses.fields(significance.SignificanceTest)} | {
+        "beyond_noise"
+    }
     assert {each["slice"] for each in document["slices"]} == {"depot=tiny", *(f"depot={each}" for each in DEPOTS)}
 
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 import yaml
 
+from flightdeck.settings import read_settings
 from operations.delivery.kubeflow import Job, KubeflowPipelines
-from pipeline import settings_file
 from pipeline.settings import SettingsError
 from tests.operations.delivery import kfp_server
 from tests.world import ROOT
@@ -18,7 +18,7 @@ IMAGE = "registry.example/flightdeck:0123456789ab"
 
 
 def shipped(*overrides: str):
-    return settings_file.load(CONFIG, [f"kubeflow.image={IMAGE}", *overrides])
+    return read_settings(CONFIG, [f"kubeflow.image={IMAGE}", *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None
     from operations.experiments.sweep.chain import Chain, Event, new_token
     from pipeline import store, task
 
-    settings = settings_file.load(CONFIG.with_name("local.yaml"), [f"workspace={tmp_path}"])
+    settings = read_settings(CONFIG.with_name("local.yaml"), [f"workspace={tmp_path}"])
     connection = store.connection(settings)
     sweep = plan.Plan(
         sweep_id="s", parent=None, source="r", settings=settings.document(), trials=2, examples="", transform_graph="",
