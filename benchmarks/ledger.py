@@ -34,7 +34,8 @@ from typing import NamedTuple
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.recorder import Recorder, open_store
+from ledger.opening import open_store
+from ledger.recorder import Recorder
 from ledger.run_record import NodeRecord
 
 LIMIT_SECONDS = 2.0

@@ -37,7 +37,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="flightdeck-kills-") as name:
         folder = Path(name)
         spans = _spans(folder)
-        whole = World(folder / "undisturbed", spans).run()
+        # A process of its own that imports everything, as the killed ones do: its CPU time is what is measured.
+        whole = World(folder / "undisturbed", spans).run(imports_anew=True)
         used = _processor_seconds()
         print(f"undisturbed: {whole['seconds']:.0f} s, {used:.0f} s of the processors", flush=True)
 

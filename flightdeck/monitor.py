@@ -37,8 +37,8 @@ def monitor(
     from flightdeck.console import Progress, console, noise_into
     from ledger.opening import open_writable
     from operations.alerts.dispatcher import open_outbox
-    from operations.monitoring.book import Book
     from operations.monitoring.gauges import write
+    from operations.monitoring.records import MonitoringRecords
     from pipeline import store
 
     settings = load_settings(config, overrides)
@@ -57,8 +57,8 @@ def monitor(
         finally:
             progress.close()
         outbox.deliver(channels)
-        book = Book(ledger, settings.use_case.name)
-        windows = book.windows()
+        records = MonitoringRecords(ledger, settings.use_case.name)
+        windows = records.windows()
         gauges = Path(settings.workspace) / "monitoring" / "flightdeck.prom"
         write(windows, gauges)
         if as_json:
@@ -69,7 +69,7 @@ def monitor(
             }
             screen.write(json.dumps(document, indent=2) + "\n")
             return
-        _print(windows[-last:], book.decisions(), every, on)
+        _print(windows[-last:], records.decisions(), every, on)
 
 
 def _print(windows: list[Window], decisions: list[Decision], every: bool, on) -> None:
@@ -80,7 +80,7 @@ def _print(windows: list[Window], decisions: list[Decision], every: bool, on) ->
         return
     made: dict[tuple[str, str], list[str]] = {}
     for each in decisions:
-        made.setdefault((each.of, each.version), []).append(each.action)
+        made.setdefault((each.window_name, each.version), []).append(each.action)
     table(
         ["window", "version", "rows", "refused", "labelled", "auc", "log loss", "calibration", "exceeded", "decided"],
         [
@@ -105,7 +105,7 @@ def _print(windows: list[Window], decisions: list[Decision], every: bool, on) ->
     for each in shown:
         on.print(f"  {'!' if each.exceeded else ' '} {each.kind}: {each.meaning}", markup=False)
     for each in decisions:
-        if each.of == latest.name and each.version == latest.version:
+        if each.window_name == latest.name and each.version == latest.version:
             for reason in each.reasons:
                 on.print(f"  {reason.action}: {reason.text}", markup=False)
 

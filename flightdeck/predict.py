@@ -48,7 +48,7 @@ def predict(
     """
     import json
 
-    from operations.inference import batch_files as batch_files
+    from operations.inference import batch_files
     from operations.registry import Registry
     from operations.registry.records import Records
 
@@ -57,20 +57,20 @@ def predict(
         raise batch_files.InputError("Either files or a --window can be predicted, not both.")
     version, records = Registry(settings).served(), Records(settings)
     if files:
-        found = [batch_files.inspect(each) for each in files]
+        inputs = [batch_files.inspect(file) for file in files]
     else:
         window = window or "newest:newest"
-        found = [batch_files.inspect(*each) for each in batch_files.of_window(settings.spans, window)]
+        inputs = [batch_files.inspect(file, span) for file, span in batch_files.of_window(settings.spans, window)]
     through = pipeline
     if through is None:
-        through = not files or sum(each.rows for each in found) >= settings.batch.pipeline_rows
-    if through and any(each.rows for each in found):
-        done = _through_pipeline(settings, version, found, window, output, records, quiet=as_json)
+        through = not files or sum(file.rows for file in inputs) >= settings.batch.pipeline_rows
+    if through and any(file.rows for file in inputs):
+        done = _through_pipeline(settings, version, inputs, window, output, records, quiet=as_json)
     else:
-        done = _in_process(settings, version, found, output, records, quiet=as_json)
+        done = _in_process(settings, version, inputs, output, records, quiet=as_json)
     if as_json:
-        told = {**vars(done), "output": str(done.output), "seconds": round(done.seconds, 3)}
-        typer.echo(json.dumps(told, indent=2))
+        document = {**vars(done), "output": str(done.output), "seconds": round(done.seconds, 3)}
+        typer.echo(json.dumps(document, indent=2))
     else:
         typer.echo(f"{done.rows:,} predictions of version {done.version} in {output}, {done.seconds:.1f} s")
 
@@ -86,12 +86,9 @@ def _in_process(
     log = settings.runs / new_run_id() / "run.log"
     log.parent.mkdir(parents=True)
     with noise_into(log) as screen:
-        from operations.inference import batch_files as batch_files
         from operations.inference import batch_prediction as prediction
 
-        model = prediction.load(version)
-        guard = prediction.guard(model, settings)
-        inputs = batch_files.check(files, prediction.types(model), settings.contract(), guard)
+        model, inputs = prediction.prepare(files, version, settings)
         on = console(screen)
         with Bar(console=on, transient=True, disable=quiet or not on.is_terminal) as bar:
             task = bar.add_task("Predicting", total=inputs.rows)
@@ -120,20 +117,15 @@ def _through_pipeline(
     data = settings.data.model_copy(update={"spans": str(staged), "window": "oldest:newest"})
     # On record is the window that was asked for, if any, and not that of the staged rows.
     with recorded_run(settings.model_copy(update={"data": data}), "prediction", quiet, window=window) as run:
-        from operations.inference import batch_files as batch_files
-
         run.progress.note("Checking and staging the rows")
         try:
-            model = prediction.load(version)
-            guard = prediction.guard(model, settings)
-            inputs = batch_files.check(files, prediction.types(model), settings.contract(), guard)
+            model, inputs = prediction.prepare(files, version, settings)
             prediction.stage(inputs, staged)
         finally:
             run.progress.close()
         started = time.monotonic()
-        record = run.execute(
-            "create_inference_pipeline", model_id, prediction.staged_types(inputs), list(model.outputs)
-        )
+        types = {prediction.ROW: "int64", **inputs.types}
+        record = run.execute("create_inference_pipeline", model_id, types, list(model.outputs))
         seconds = time.monotonic() - started
         if record.outcome == "failed":
             run.screen.write("".join(f"{reason}\n" for reason in record.reasons))

@@ -118,7 +118,7 @@ def recorded_run(
 def _close_killed_runs(settings: Settings, output: Console) -> None:
     """Closes the runs of the workspace that were killed, and says so."""
     from flightdeck.runs.named import shown_time
-    from ledger.recorder import open_store
+    from ledger.opening import open_store
     from pipeline import killed_runs, store
 
     if settings.metadata.kind == "sqlite" and not settings.metadata_file.exists():

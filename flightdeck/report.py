@@ -37,7 +37,7 @@ def report(
     from flightdeck.console import console, shown
     from ledger.opening import open_readonly
     from operations.alerts.dispatcher import outbox_file
-    from operations.report import life, replays, site
+    from operations.report import monitoring, replays, site
     from operations.report.formats import count, size
     from pipeline import store
     from pipeline.workspace import WorkspaceError
@@ -67,7 +67,9 @@ def report(
             model_card=settings.use_case.model_card,
             roles={contract.label: "label"},
             payloads=here and here / "payloads",
-            life=life.gather(opened, settings.use_case.name, _versions(settings), here and outbox_file(settings)),
+            history=monitoring.gather(
+                opened, settings.use_case.name, _versions(settings), here and outbox_file(settings)
+            ),
             played=played,
             progress=lambda done, of, run: status.update(f"{done} of {count(of, 'run')}  {run}"),
         )

@@ -72,11 +72,12 @@ def report(run: RecordedRun, record: RunRecord, as_json: bool, options: str = ""
     """Saves what a run did beside its log, and shows it; for the options, see `print_summary`."""
     from flightdeck.console import shown
     from flightdeck.run_page import print_summary
-    from ledger import recorder
+    from ledger.opening import open_store
+    from ledger.recorder import Recorder
     from operations import summary as summaries
     from pipeline import store
 
-    reader = recorder.Recorder(recorder.open_store(store.connection(run.settings)))
+    reader = Recorder(open_store(store.connection(run.settings)))
     summary = summaries.summarise(reader, record, run.settings.evaluation.min_slice_size)
     summaries.save(summary, run.folder)
     if as_json:

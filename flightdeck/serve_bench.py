@@ -9,7 +9,7 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
-    from operations.serving.bench import Bench, Plan
+    from operations.serving.bench import Bench, CapacityPlan
 
 _ROWS = 4096
 
@@ -73,7 +73,7 @@ def bench(
         raise typer.Exit(1)
 
 
-def _show(measured: Bench, plans: list[Plan], margin: float, cores_per_node: float) -> None:
+def _show(measured: Bench, plans: list[CapacityPlan], margin: float, cores_per_node: float) -> None:
     import statistics
 
     from flightdeck.console import table

@@ -67,7 +67,7 @@ def _rounds(
     stack: ExitStack, settings: Settings, arguments: list[str], log: Any, as_json: bool
 ) -> tuple[Rounds, TextIO]:
     from flightdeck.console import noise_into
-    from ledger.recorder import open_store
+    from ledger.opening import open_store
     from operations.alerts.dispatcher import Dispatcher, open_outbox
     from operations.loop.round import Rounds, queue_of
     from pipeline import store

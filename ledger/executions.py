@@ -28,7 +28,7 @@ class Executions:
         """Works on an open store.
 
         Args:
-            store: from `ledger.recorder.open_store`.
+            store: from `ledger.opening.open_store`.
             pipeline: the name of the pipeline.
         """
         self._store, self._pipeline = store, pipeline

@@ -1,4 +1,7 @@
-"""Opens a metadata store to ask it something. A store that cannot answer is one sentence.
+"""Opens a metadata store: the one way to do so, with one policy of retries and of words.
+
+A store that another process holds, or a server that is away, is tried again with backoff for as long as the caller has
+patience; what waiting cannot mend is told at once. Either way the error is a `LedgerError`, one sentence.
 
 Asking changes nothing: no file, database or schema is made or upgraded. ML Metadata itself would make its tables in
 any empty database, wait half a minute for a locked file, and answer with SQL; so the store is looked at first, with
@@ -8,10 +11,12 @@ the plain database client.
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import re
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,10 +25,60 @@ from ml_metadata.proto import metadata_store_pb2
 
 from errors import FlightdeckError
 
-# How long to wait for a store that another process holds, or for a server to answer.
+# Seconds for which a person waits for an answer, and for which a run waits for a database that is being restarted.
 PATIENCE_SECONDS = 5.0
+RUN_PATIENCE_SECONDS = 120.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
 _VERSION = "SELECT schema_version FROM MLMDEnv"
 _OTHER_SCHEMA = re.compile(r"database version (\d+) is (older|greater) than library version (\d+)")
+# What a database or ML Metadata says, what it means, and whether waiting may help.
+_REASONS: tuple[tuple[str, str, bool], ...] = (
+    (
+        "locked|concurrent writes aborted|deadlock|lock wait",
+        "{store} is locked by another process: try again when that has finished.",
+        True,
+    ),
+    ("access denied .* to database", "The user {user} may not use the database {database} on {place}.", False),
+    (
+        "access denied",
+        "{store} refuses the user {user} or the password (FLIGHTDECK_METADATA_USERNAME, FLIGHTDECK_METADATA_PASSWORD).",
+        False,
+    ),
+    ("unknown database", "{store} has no database {database} yet: run the pipeline first.", False),
+    (
+        "table .* doesn't exist",
+        "The database {database} on {place} holds no metadata store yet: run the pipeline first.",
+        False,
+    ),
+    (
+        "can't connect|lost connection|gone away|mysql_real_connect",
+        "{store} cannot be reached: is it running, and the address "
+        "(FLIGHTDECK_METADATA_HOST, FLIGHTDECK_METADATA_PORT) right?",
+        True,
+    ),
+    (
+        "no such table",
+        "{place} is a database, but not of ML Metadata: is it the right file, and has the pipeline run?",
+        False,
+    ),
+    ("not a database", "{place} is not a SQLite file, so it is no metadata store: is it the right file?", False),
+    ("malformed|disk i/o", "{store} is damaged: restore it from a backup.", False),
+    (
+        "unable to open|readonly database|read-only",
+        "{store} may not be opened by this user; look at the rights of file and folder.",
+        False,
+    ),
+)
+_CONNECTING_FAILED = (RuntimeError, ml_metadata.errors.StatusError)  # it raises plain RuntimeErrors there
+# Everything that is the store's fault: SQLite reports a locked file as Internal or Aborted, MySQL a deadlock as
+# Aborted, and either a lost connection. A type or name that the store does not know is the caller's fault.
+_CALL_FAILED = (
+    ml_metadata.errors.AbortedError,
+    ml_metadata.errors.DataLossError,
+    ml_metadata.errors.InternalError,
+    ml_metadata.errors.UnavailableError,
+    ml_metadata.errors.UnknownError,
+)
 
 
 class LedgerError(FlightdeckError):
@@ -31,46 +86,63 @@ class LedgerError(FlightdeckError):
 
 
 class Store(ml_metadata.MetadataStore):
-    """A metadata store whose failures, also later ones, are sentences."""
+    """A metadata store that retries what fails for the moment, connects again to a server, and explains what fails."""
 
-    def __init__(self, connection: metadata_store_pb2.ConnectionConfig, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, connection: metadata_store_pb2.ConnectionConfig, patience: float) -> None:
         """Connects.
 
         Args:
-            connection: to a store that is there.
-            patience: seconds for which what another process's transaction keeps from happening is tried again.
+            connection: to a store; `retry_options` are the retries before which it never gives up.
+            patience: seconds for which to retry, now and later; with 0 there is no retry at all.
 
         Raises:
             LedgerError: the store cannot be used.
         """
-        self._place = _place(connection)
+        self._connection = metadata_store_pb2.ConnectionConfig()
+        self._connection.CopyFrom(connection)
+        # Of whole transactions by ML Metadata, with pauses of its own.
+        self._connection.retry_options.max_num_retries = 1
         self._patience = patience
-        try:
-            super().__init__(connection)
-        except (RuntimeError, ml_metadata.errors.StatusError) as error:  # it raises plain RuntimeErrors here
-            raise LedgerError(_explained(str(error), self._place)) from error
+        self._retries = connection.retry_options.max_num_retries if patience else 0
+        self._retry(self._connect, _CONNECTING_FAILED)
+
+    def _connect(self) -> None:
+        super().__init__(self._connection)
 
     def _call_method(self, method_name: str, request: object, response: object) -> None:
-        until = time.monotonic() + self._patience
-        try:
-            while True:
-                try:
-                    return super()._call_method(method_name, request, response)
-                except ml_metadata.errors.AbortedError:
-                    # Of two transactions that have read and want to write, SQLite ends one at once, whatever its
-                    # timeout: waiting would be for ever. Begun anew, it succeeds.
-                    if time.monotonic() >= until:
-                        raise
-                    time.sleep(random.uniform(0.01, 0.1))
-        except (
-            # Everything that is the store's fault. A type or name that it does not know is the caller's.
-            ml_metadata.errors.AbortedError,
-            ml_metadata.errors.DataLossError,
-            ml_metadata.errors.InternalError,
-            ml_metadata.errors.UnavailableError,
-            ml_metadata.errors.UnknownError,
-        ) as error:
-            raise LedgerError(_explained(str(error), self._place)) from error
+        self._retry(functools.partial(super()._call_method, method_name, request, response), _CALL_FAILED)
+
+    def _retry(self, action: Callable[[], None], failures: tuple[type[Exception], ...]) -> None:
+        deadline = time.monotonic() + self._patience
+        attempt = 0
+        while True:
+            try:
+                return action()
+            except failures as error:
+                sentence, may_pass = _explained(_said(error, self._connection), self._connection)
+                if not may_pass or (time.monotonic() >= deadline and attempt >= self._retries):
+                    raise LedgerError(sentence) from error
+            pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(attempt, 10))
+            attempt += 1
+            time.sleep(random.uniform(pause / 2, pause))
+            if self._connection.HasField("mysql"):
+                # A server may have been restarted, and ML Metadata itself never connects again.
+                with contextlib.suppress(*_CONNECTING_FAILED):
+                    self._connect()
+
+
+def open_store(connection: metadata_store_pb2.ConnectionConfig, patience: float = RUN_PATIENCE_SECONDS) -> Store:
+    """A store to write to; makes it if it does not exist.
+
+    Args:
+        connection: from `pipeline.store.connection`.
+        patience: seconds for which to retry when it is away or busy, now and later. Two that make the tables of one
+            store at the same time are such a case.
+
+    Raises:
+        LedgerError: it cannot be reached or used.
+    """
+    return Store(connection, patience)
 
 
 def open_readonly(connection: metadata_store_pb2.ConnectionConfig, patience: float = PATIENCE_SECONDS) -> Store:
@@ -78,7 +150,7 @@ def open_readonly(connection: metadata_store_pb2.ConnectionConfig, patience: flo
 
     Args:
         connection: from `pipeline.store.connection`.
-        patience: seconds to wait for one that is locked, or far.
+        patience: seconds for which to retry when it is locked or away.
 
     Raises:
         LedgerError: there is none, it is no metadata store, or it cannot be reached or read.
@@ -91,7 +163,7 @@ def open_writable(connection: metadata_store_pb2.ConnectionConfig, patience: flo
 
     Args:
         connection: from `pipeline.store.connection`.
-        patience: seconds to wait for one that is locked, or far.
+        patience: seconds for which to retry when it is locked or away.
 
     Raises:
         LedgerError: there is none, it is no metadata store, or it cannot be reached or written to.
@@ -107,18 +179,18 @@ def _open(
     existing = metadata_store_pb2.ConnectionConfig()
     existing.CopyFrom(connection)
     if connection.HasField("sqlite"):
-        _look_at_file(Path(connection.sqlite.filename_uri), patience)
+        _look_at_file(connection, patience)
         existing.sqlite.connection_mode = mode
-        # Of transactions, on top of SQLite's own waiting.
-        existing.retry_options.max_num_retries = 1
-    elif connection.HasField("mysql"):
-        _look_at_server(connection.mysql, patience)
+    else:
+        if said := _said_by_server(connection.mysql, patience, _VERSION):
+            raise LedgerError(_explained(said, connection)[0])
         existing.mysql.skip_db_creation = True
     return Store(existing, patience)
 
 
-def _look_at_file(path: Path, patience: float) -> None:
+def _look_at_file(connection: metadata_store_pb2.ConnectionConfig, patience: float) -> None:
     """Raises the sentence about a SQLite file that is no store, or no store that can be read."""
+    path = Path(connection.sqlite.filename_uri)
     if path.is_dir():
         raise LedgerError(f"The metadata store {path} is a folder, and should be a file.")
     try:
@@ -131,9 +203,9 @@ def _look_at_file(path: Path, patience: float) -> None:
         raise LedgerError(f"The metadata store {path} cannot be read ({error.strerror}).") from None
     try:
         _schema_of_file(path, "ro", patience)
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         if error.sqlite_errorname != "SQLITE_READONLY_ROLLBACK":
-            raise LedgerError(_explained(str(error), str(path))) from None
+            raise LedgerError(_explained(str(error), connection)[0]) from None
         # A killed process left a transaction half-written, and reading has to take it back first.
         try:
             _schema_of_file(path, "rw", patience)
@@ -142,8 +214,6 @@ def _look_at_file(path: Path, patience: float) -> None:
                 f"A killed process left the metadata store {path} half-written, and it cannot be mended from here: "
                 "run any command that may write to it."
             ) from None
-    except sqlite3.Error as error:
-        raise LedgerError(_explained(str(error), str(path))) from None
 
 
 def _schema_of_file(path: Path, mode: str, patience: float) -> None:
@@ -152,11 +222,18 @@ def _schema_of_file(path: Path, mode: str, patience: float) -> None:
         database.execute(_VERSION).fetchall()
 
 
-def _look_at_server(mysql: metadata_store_pb2.MySQLDatabaseConfig, patience: float) -> None:
-    """Raises the sentence about a MySQL or MariaDB server that cannot be reached, or has no store."""
+def _said_by_server(
+    mysql: metadata_store_pb2.MySQLDatabaseConfig, patience: float, question: str | None = None
+) -> str | None:
+    """What a MySQL or MariaDB server says that does not answer; None if it does.
+
+    Args:
+        mysql: the server.
+        patience: seconds to wait for it.
+        question: SQL about the database; default: only knock, as the database may not be there yet.
+    """
     import pymysql
 
-    place = _server(mysql)
     try:
         with (
             contextlib.closing(
@@ -165,64 +242,51 @@ def _look_at_server(mysql: metadata_store_pb2.MySQLDatabaseConfig, patience: flo
                     port=mysql.port,
                     user=mysql.user,
                     password=mysql.password,
-                    database=mysql.database,
+                    database=mysql.database if question else None,
                     connect_timeout=max(1, round(patience)),
                     read_timeout=30,
                 )
             ) as database,
             database.cursor() as cursor,
         ):
-            cursor.execute(_VERSION)
+            cursor.execute(question or "SELECT 1")
     except pymysql.err.MySQLError as error:
-        code = error.args[0] if error.args else 0
-        raise LedgerError(
-            {
-                1044: f"The user {mysql.user} may not use the database {mysql.database} on {place}.",
-                1045: f"The metadata server {place} refuses the user {mysql.user} or the password "
-                "(FLIGHTDECK_METADATA_USERNAME, FLIGHTDECK_METADATA_PASSWORD).",
-                1049: f"The metadata server {place} has no database {mysql.database} yet: run the pipeline first.",
-                1146: f"The database {mysql.database} on {place} holds no metadata store yet: run the pipeline first.",
-                1698: f"The metadata server {place} refuses the user {mysql.user} or the password "
-                "(FLIGHTDECK_METADATA_USERNAME, FLIGHTDECK_METADATA_PASSWORD).",
-                2003: f"The metadata server {place} cannot be reached: is it running, and the address "
-                "(FLIGHTDECK_METADATA_HOST, FLIGHTDECK_METADATA_PORT) right?",
-            }.get(code, f"The metadata server {place} cannot be used: {error.args[-1] if error.args else error}.")
-        ) from None
+        return str(error.args[-1] if error.args else error)
+    return None
 
 
-def _place(connection: metadata_store_pb2.ConnectionConfig) -> str:
-    return connection.sqlite.filename_uri if connection.HasField("sqlite") else _server(connection.mysql)
+def _said(error: Exception, connection: metadata_store_pb2.ConnectionConfig) -> str:
+    """The reason that the database gave. ML Metadata keeps none when it cannot connect to a server."""
+    said = str(error)
+    if "mysql_real_connect" in said:
+        return _said_by_server(connection.mysql, PATIENCE_SECONDS) or said
+    return said
 
 
-def _server(mysql: metadata_store_pb2.MySQLDatabaseConfig) -> str:
-    return f"{mysql.host}:{mysql.port}"
-
-
-def _explained(error: str, place: str) -> str:
-    """One sentence about what a database, or ML Metadata, said."""
-    if schema := _OTHER_SCHEMA.search(error):
-        found, which, ours = schema.groups()
+def _explained(said: str, connection: metadata_store_pb2.ConnectionConfig) -> tuple[str, bool]:
+    """What a database or ML Metadata said, as one sentence, and whether waiting may help."""
+    mysql, server = connection.mysql, connection.HasField("mysql")
+    place = f"{mysql.host}:{mysql.port}" if server else connection.sqlite.filename_uri
+    names = {
+        "place": place,
+        "store": f"The metadata {'server' if server else 'store'} {place}",
+        "user": mysql.user,
+        "database": mysql.database,
+    }
+    if schema := _OTHER_SCHEMA.search(said):
+        theirs, which, ours = schema.groups()
         cure = (
             "upgrade it once, after a backup, with ml_metadata's enable_upgrade_migration, or use a new store"
             if which == "older"
             else "install the ml-metadata that wrote it, or use a new store"
         )
         return (
-            f"The metadata store {place} has schema {found}, and the ml-metadata installed here reads schema {ours}: "
-            f"{cure}."
+            f"The metadata store {place} has schema {theirs}, and the ml-metadata installed here reads schema {ours}: "
+            f"{cure}.",
+            False,
         )
-    said = error.lower()
-    if "locked" in said or "concurrent writes aborted" in said:
-        return f"The metadata store {place} is locked by another process: try again when that has finished."
-    if "no such table" in said:
-        return f"{place} is a database, but not of ML Metadata: is it the right file, and has the pipeline run?"
-    if "not a database" in said:
-        return f"{place} is not a SQLite file, so it is no metadata store: is it the right file?"
-    if "malformed" in said or "disk i/o" in said:
-        return f"The metadata store {place} is damaged: restore it from a backup."
-    if "unable to open" in said or "readonly database" in said or "read-only" in said:
-        return f"The metadata store {place} may not be opened by this user; look at the rights of file and folder."
-    if "lost connection" in said or "gone away" in said or "can't connect" in said:
-        return f"The metadata server {place} cannot be reached any more."
-    first = error.strip().splitlines()[0] if error.strip() else "no reason given"
-    return f"The metadata store {place} cannot be read: {first}"
+    for pattern, sentence, may_pass in _REASONS:
+        if re.search(pattern, said, re.IGNORECASE):
+            return sentence.format(**names), may_pass
+    first = said.strip().splitlines()[0] if said.strip() else "no reason given"
+    return f"{names['store']} cannot be used: {first}", True

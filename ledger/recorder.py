@@ -6,10 +6,8 @@ import contextlib
 import getpass
 import hashlib
 import json
-import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -17,33 +15,19 @@ from typing import Any, Protocol
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
-from errors import FlightdeckError
 from ledger.lease import RENEW_SECONDS
+from ledger.opening import LedgerError, open_store
 from ledger.outputs import values
 from ledger.run_record import PREFIX, NodeRecord, Note, RunRecord, State, from_properties, to_properties
 
 RUN = "pipeline_run"
 DOCUMENT = "flightdeck.Document"
-# How long a writer waits for a store that does not answer, or that others write to, before it gives up.
-PATIENCE_SECONDS = 60.0
 # Of a document: MySQL's longest text that ML Metadata has room for is 16 MiB.
 _LONGEST_TEXT = 8_000_000
-_PAUSE_SECONDS = 0.3
-# A locked SQLite file is Internal, a deadlock of MySQL is Aborted, a lost connection either.
-_TRANSIENT = (
-    ml_metadata.errors.AbortedError,
-    ml_metadata.errors.InternalError,
-    ml_metadata.errors.UnavailableError,
-)
-# What no waiting mends: a wrong user or password, a right that is missing, a schema of another version, a wrong file.
-_HOPELESS = re.compile(
-    "access denied|denied to user|is (older|greater) than library|not a database|unable to open|malformed",
-    re.IGNORECASE,
-)
 
 
-class RecordError(FlightdeckError):
-    """A record cannot be read or written; the text says why."""
+class RecordError(LedgerError):
+    """There is no such record, or it cannot be kept; the text says why."""
 
 
 class Ended(Protocol):
@@ -73,71 +57,6 @@ class Ended(Protocol):
     def error(self) -> str | None:
         """What went wrong."""
         ...
-
-
-class PatientStore(ml_metadata.MetadataStore):
-    """A metadata store that is asked again while it is away, or busy with other writers.
-
-    A run holds its connection for as long as it lasts, and a database server may be restarted meanwhile. ML Metadata
-    itself never connects again.
-    """
-
-    def __init__(self, connection: metadata_store_pb2.ConnectionConfig, patience_seconds: float) -> None:
-        """Connects.
-
-        Args:
-            connection: from `pipeline.store.connection`.
-            patience_seconds: for how long to try.
-
-        Raises:
-            RuntimeError: it could not be reached in time.
-        """
-        self._connection, self._patience = connection, patience_seconds
-        deadline = time.monotonic() + patience_seconds
-        while not self._connected():
-            if time.monotonic() >= deadline:
-                super().__init__(connection)
-                return
-            time.sleep(_PAUSE_SECONDS)
-
-    def _connected(self) -> bool:
-        try:
-            super().__init__(self._connection)
-        except (RuntimeError, ml_metadata.errors.StatusError) as error:  # it raises plain RuntimeErrors here
-            if _HOPELESS.search(str(error)):
-                raise
-            return False
-        return True
-
-    def _call_method(self, method_name: str, request: Any, response: Any) -> None:
-        deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                return super()._call_method(method_name, request, response)
-            except _TRANSIENT:
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(_PAUSE_SECONDS)
-                self._connected()
-
-
-def open_store(
-    connection: metadata_store_pb2.ConnectionConfig, patience_seconds: float = PATIENCE_SECONDS
-) -> ml_metadata.MetadataStore:
-    """A store to write to; makes it if it does not exist.
-
-    Args:
-        connection: from `pipeline.store.connection`.
-        patience_seconds: for how long to ask again when it is away or busy, now and later. Two that make the tables of
-            one store at the same time are such a case.
-
-    Raises:
-        RecordError: it cannot be reached.
-    """
-    try:
-        return PatientStore(connection, patience_seconds)
-    except (ml_metadata.errors.StatusError, RuntimeError) as error:
-        raise RecordError(f"The metadata store cannot be opened: {' '.join(str(error).split())}") from error
 
 
 class Recorder:
@@ -284,9 +203,9 @@ def renewing(
                 if recorder is None:
                     _knock(connection)
                     # A connection of its own: ML Metadata's is not for several threads.
-                    recorder = Recorder(open_store(connection, patience_seconds=0))
+                    recorder = Recorder(open_store(connection, patience=0))
                 recorder.write(run_id, renewed=datetime.now(UTC))
-            except (OSError, RecordError, ml_metadata.errors.StatusError):
+            except (OSError, LedgerError, ml_metadata.errors.StatusError):
                 recorder = None
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)

@@ -25,7 +25,7 @@ def close(store: ml_metadata.MetadataStore, settings: Settings) -> list[RunRecor
     Those of other machines, and those that were recorded without a lease, are left alone.
 
     Args:
-        store: from `ledger.recorder.open_store`.
+        store: from `ledger.opening.open_store`.
         settings: of the workspace, which this process holds (`pipeline.workspace.exclusive`).
 
     Returns:

@@ -27,6 +27,8 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 from tfx_bsl.coders import batch_util  # noqa: F401  (defines the flag)
 
+from ledger.opening import RUN_PATIENCE_SECONDS, open_store
+
 # By default Beam sizes the batches of TFX's components by how fast they were just now, so that means and variances are
 # summed up in another order each time and no two runs train the same weights. Batches of so many bytes are the same
 # every time, and larger.
@@ -35,40 +37,27 @@ flags.FLAGS.set_default("tfxio_use_byte_size_batching", True)
 NodeState = Literal["done", "cached", "skipped", "failed"]
 
 
-# How long a node waits for a metadata store that does not answer, such as a database that is being restarted. TFX
-# itself gives up after about five seconds.
-PATIENCE_SECONDS = 120.0
-
-
 class PatientMetadata(metadata.Metadata):
-    """TFX's connection to a metadata store, which waits when there is no connection to be had.
+    """TFX's connection to a metadata store, opened as the ledger opens it; TFX itself gives up after five seconds.
 
     TFX connects anew for each step of a node and not while a component works, so an hour of training does not notice
     that the database was away meanwhile.
     """
 
-    def __init__(self, store: metadata_store_pb2.ConnectionConfig, patience_seconds: float) -> None:
-        """Takes the connection, and for how long to try."""
+    def __init__(self, store: metadata_store_pb2.ConnectionConfig, patience: float) -> None:
+        """Takes the connection, and for how many seconds to retry."""
         super().__init__(store)
-        self._patience_seconds = patience_seconds
+        self._patience = patience
 
     def __enter__(self) -> metadata.Metadata:
         """Connects.
 
         Raises:
-            RuntimeError: the store did not answer in time.
+            LedgerError: the store did not answer in time.
         """
-        deadline = time.monotonic() + self._patience_seconds
-        while True:
-            try:
-                return super().__enter__()
-            except RuntimeError as error:
-                if time.monotonic() >= deadline:
-                    raise RuntimeError(
-                        f"the metadata store could not be reached for {self._patience_seconds:.0f} seconds"
-                    ) from error
-                logging.warning("The metadata store does not answer; trying again.")
-                time.sleep(1)
+        self._store = open_store(self._connection_config, self._patience)
+        self._users += 1
+        return self
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +144,7 @@ def launch(
     ir: pipeline_pb2.Pipeline,
     node_id: str,
     store: metadata_store_pb2.ConnectionConfig,
-    patience_seconds: float = PATIENCE_SECONDS,
+    patience: float = RUN_PATIENCE_SECONDS,
 ) -> NodeOutcome:
     """Runs one node to its end and records it in the metadata store.
 
@@ -163,7 +152,7 @@ def launch(
         ir: from `compile_run`.
         node_id: one of `node_ids`.
         store: how to reach the metadata store.
-        patience_seconds: how long to wait for it when it does not answer.
+        patience: seconds for which to retry when it does not answer.
 
     Returns:
         What became of it. An exception of the component is an outcome, not raised; TFX has then recorded the failed
@@ -176,15 +165,13 @@ def launch(
     try:
         execution = launcher.Launcher(
             pipeline_node=_node(ir, node_id),
-            mlmd_connection=PatientMetadata(store, patience_seconds),
+            mlmd_connection=PatientMetadata(store, patience),
             pipeline_info=ir.pipeline_info,
             pipeline_runtime_spec=ir.runtime_spec,
             executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
             custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
         ).launch()
-        state, error = _recorded(
-            PatientMetadata(store, patience_seconds), execution.execution_id if execution else None
-        )
+        state, error = _recorded(PatientMetadata(store, patience), execution.execution_id if execution else None)
     except Exception as raised:
         # The component is user code, and may raise anything.
         logging.exception("Node %s failed.", node_id)

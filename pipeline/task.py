@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ledger.opening import open_store
 from ledger.outputs import outputs_of_run
-from ledger.recorder import Recorder, RecordError, open_store, renewing
+from ledger.recorder import Recorder, RecordError, renewing
 from ledger.run_record import Kind, sweep_of
 from pipeline import node, results, settings_file, store, task_page
 from pipeline.node import NodeOutcome

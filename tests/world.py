@@ -100,7 +100,7 @@ class World:
 
         from operations.inference.batch_prediction import to_arrays
         from operations.inference.model import load
-        from operations.inference.payload_log import Payload, as_table
+        from operations.inference.payload_table import Payload, as_table
 
         folder = max((self.workspace / "models").glob("*/*"), key=lambda version: int(version.name))
         model = load(folder, int(folder.name))

@@ -150,13 +150,14 @@ def _judge(
     original: Original, found: Circumstances, model: str, record: RunRecord, settings: Settings
 ) -> tuple[RunRecord, Comparison]:
     """Compares the models, and writes the verdict into the record of the new run."""
-    from ledger import recorder
+    from ledger.opening import open_store
     from ledger.outputs import outputs_of_run
+    from ledger.recorder import Recorder
     from operations.experiments.reproduction import models
     from pipeline import store
 
-    opened = recorder.open_store(store.connection(settings))
-    writer = recorder.Recorder(opened)
+    opened = open_store(store.connection(settings))
+    writer = Recorder(opened)
     made = outputs_of_run(opened, record.run_id)["Trainer"]["model"].uri
     comparison = models.compare(
         (model, models.saved_model(made)),

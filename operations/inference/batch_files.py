@@ -48,9 +48,7 @@ class InputFile:
     """A file of rows.
 
     Attributes:
-        path: where it is.
         columns: the names of its columns, with Arrow types; None where the file does not say (CSV).
-        rows: how many.
         span: the span that it belongs to; None if it is none of the dataset's.
     """
 
@@ -61,11 +59,7 @@ class InputFile:
 
 
 def of_window(spans: str, window: str) -> list[tuple[Path, int]]:
-    """The files of a window of spans, each with its span.
-
-    Args:
-        spans: the folder of spans.
-        window: FIRST:LAST.
+    """The files of a window, FIRST:LAST, of a folder of spans, each with its span.
 
     Raises:
         InputError: there are none.
@@ -80,14 +74,14 @@ def of_window(spans: str, window: str) -> list[tuple[Path, int]]:
     }
     if not folders:
         raise InputError(f"There is no span in {spans}; prepare the data, or name the files to predict.")
-    found = []
+    files = []
     for span in Window.parse(window).resolve(sorted(folders), spans):
-        found += sorted(
+        files += sorted(
             (file, span)
             for file in folders[span].iterdir()
             if file.suffix in (".parquet", ".csv") and not file.name.startswith((".", "_"))
         )
-    return found
+    return files
 
 
 def inspect(path: Path, span: int | None = None) -> InputFile:
@@ -119,7 +113,7 @@ def inspect(path: Path, span: int | None = None) -> InputFile:
         kind = "Parquet" if path.suffix == ".parquet" else "CSV"
         raise InputError(f"{path} cannot be read as {kind}: {_reason(error)}.") from error
     if len(set(names)) != len(names):
-        raise InputError(f"{path} has a column twice: {next(each for each in names if names.count(each) > 1)}.")
+        raise InputError(f"{path} has a column twice: {next(name for name in names if names.count(name) > 1)}.")
     return InputFile(path, columns, rows, span)
 
 
@@ -158,6 +152,8 @@ class Inputs:
             InputError: a value is missing that may not be, or is not of its type; rows break the contract, and such
                 files are refused. The latter is raised when all of the file has been read, with all faults.
         """
+        import pyarrow as pa
+
         for file in self.files:
             row, refused = 0, _Refused(file)
             for batch in self._read(file):
@@ -167,7 +163,8 @@ class Inputs:
                     if faults is not None and self.guard.mode == "refuse":
                         refused.add(faults, row)
                     elif self.guard.mode == "flag":
-                        ids = _marked(ids, faults)
+                        marks = [None] * ids.num_rows if faults is None else faults.of_rows(ids.num_rows)
+                        ids = ids.append_column(FAULTS, pa.array(marks, pa.string()))
                 if not refused.faults:
                     yield typed, ids
                 row += batch.num_rows
@@ -235,8 +232,8 @@ class _Refused:
 
     def add(self, faults: contracts.Faults, row: int) -> None:
         """Takes the faults of a batch whose first row is the one of that number."""
-        named = [str(replace(each, row=each.row + row)) for each in faults.first[: MOST_FAULTS - len(self._first)]]
-        self._first += named
+        for fault in faults.first[: MOST_FAULTS - len(self._first)]:
+            self._first.append(str(replace(fault, row=fault.row + row)))
         self._rows += len(faults.by_row)
         self.faults += sum(faults.by_column.values())
 
@@ -252,23 +249,8 @@ class _Refused:
         )
 
 
-def _marked(ids: pa.RecordBatch, faults: contracts.Faults | None) -> pa.RecordBatch:
-    """What identifies rows, and beside it the columns of each row that are at fault."""
-    import pyarrow as pa
-
-    marks = [None] * ids.num_rows if faults is None else faults.of_rows(ids.num_rows)
-    return ids.append_column(FAULTS, pa.array(marks, pa.string()))
-
-
 def to_arrays(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
-    """Columns with nulls as a model takes them.
-
-    Args:
-        batch: int64, float32 and string columns.
-
-    Returns:
-        Per column an array [rows, 1]; what is missing is said as `operations.inference.columns.MISSING` does.
-    """
+    """Returns int64, float32 and string columns as arrays [rows, 1], with `columns.MISSING` for nulls."""
     import pyarrow as pa
 
     kinds = {pa.int64(): "int64", pa.float32(): "float32", pa.string(): "string"}
@@ -289,21 +271,26 @@ def check(
     Args:
         files: from `inspect`.
         types: of the columns that the model takes.
-        contract: says which columns are keys, and which values may be missing.
-        guard: says more exactly, of the version that answers, what its rows may hold; None if nothing does.
+        contract: of the dataset; says which columns are keys, and which values may be missing.
+        guard: the contract of the version, which goes before that; None if it carries none.
 
     Raises:
         InputError: a column is missing or of another type.
     """
+    import pyarrow as pa
+
     from components.span_example_gen.columns import accepts
 
     for file in files:
         for name, declared in types.items():
             if name not in file.columns:
                 raise InputError(f"{file.path} lacks the column {name}, which the model needs.")
-            found = file.columns[name]
-            if found is not None and not accepts(declared, found) and not _may_be_whole(declared, found):
-                raise InputError(f"{file.path}: the column {name} is {found}, and {declared} is needed.")
+            given = file.columns[name]
+            if given is None or accepts(declared, given):
+                continue
+            # Pandas writes a column of whole numbers as float64 as soon as one is missing.
+            if not (declared == "int64" and pa.types.is_floating(given)):
+                raise InputError(f"{file.path}: the column {name} is {given}, and {declared} is needed.")
     keys = tuple(
         column.name
         for column in contract.columns
@@ -312,13 +299,6 @@ def check(
     nullable = {column.name for column in contract.columns if column.nullable}
     required = frozenset(types) - nullable if guard is None else frozenset()
     return Inputs(tuple(files), dict(types), required, keys, guard)
-
-
-def _may_be_whole(declared: str, found: pa.DataType) -> bool:
-    """Pandas writes a column of whole numbers as float64 as soon as one is missing."""
-    import pyarrow as pa
-
-    return declared == "int64" and pa.types.is_floating(found)
 
 
 def _cast(values: pa.Array, declared: str, name: str, file: InputFile) -> pa.Array:

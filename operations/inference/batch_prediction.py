@@ -21,6 +21,7 @@ import numpy as np
 
 from errors import FlightdeckError
 from ledger.outputs import Output
+from operations.inference import batch_files
 from operations.inference import model as models
 from operations.inference.batch_files import Guard, InputError, InputFile, Inputs, to_arrays
 from operations.inference.columns import Column
@@ -46,12 +47,9 @@ class Prediction:
     """What was predicted.
 
     Attributes:
-        output: the file.
-        rows: how many.
-        version: that answered.
         through: `process` or `pipeline`.
-        seconds: how long it took, without loading.
-        run_id: of the pipeline, if it was used.
+        seconds: without loading the model.
+        run_id: of the pipeline; None in this process.
         artifact_id: of the record in ML Metadata.
     """
 
@@ -64,24 +62,17 @@ class Prediction:
     artifact_id: int
 
 
-def load(version: Version) -> LoadedModel:
-    """The model of a version, with as many threads as there are.
+def prepare(files: Sequence[InputFile], version: Version, settings: Settings) -> tuple[LoadedModel, Inputs]:
+    """Loads the model of a version, and checks that files have what it takes.
 
     Raises:
-        LoadError: it is damaged.
+        LoadError: the model is damaged.
+        InputError: a column is missing or of another type.
     """
-    return models.load(version.folder, version.number)
-
-
-def types(model: LoadedModel) -> dict[str, str]:
-    """The columns that a model takes: name -> int64, float32 or string."""
-    return {name: column.dtype for name, column in model.inputs.columns.items()}
-
-
-def guard(model: LoadedModel, settings: Settings) -> Guard | None:
-    """What rows for a model are checked by; None if it carries no contract, or nothing is to be checked."""
+    model = models.load(version.folder, version.number)
     mode = settings.serving.validation
-    return None if model.contract is None or mode == "off" else Guard(model.contract, mode)
+    guard = None if model.contract is None or mode == "off" else Guard(model.contract, mode)
+    return model, batch_files.check(files, model.inputs.types, settings.contract(), guard)
 
 
 def in_process(
@@ -92,14 +83,14 @@ def in_process(
     records: Records,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Prediction:
-    """Predicts batch by batch in this process.
+    """Predicts batch by batch in this process, and records that.
 
     Args:
         model: of the version.
         version: that answers.
         inputs: the rows.
         output: the Parquet file to write: ids, outputs of the model, and `model_version`.
-        records: where it is recorded.
+        records: of the registry.
         on_rows: is told how many rows are done.
 
     Raises:
@@ -122,12 +113,8 @@ def in_process(
 def stage(inputs: Inputs, folder: Path) -> None:
     """Writes rows as a folder of spans for the pipeline: the model's columns and a row number.
 
-    What comes from spans of the dataset keeps their numbers, so that the run is on record with the spans that it saw;
-    else each file is a span. The same files give the same bytes, so that the pipeline's cache knows them again.
-
-    Args:
-        inputs: the rows.
-        folder: is replaced.
+    Rows of the dataset's spans keep their span, so that the run is recorded with the spans that it saw; else each
+    file is a span. The same files give the same bytes, so that the pipeline's cache knows them. Replaces the folder.
 
     Raises:
         InputError: a file has a value that cannot be used.
@@ -139,13 +126,12 @@ def stage(inputs: Inputs, folder: Path) -> None:
     try:
         shutil.rmtree(folder, ignore_errors=True)
         row = 0
-        files = [each for each in inputs.files if each.rows]
+        files = [file for file in inputs.files if file.rows]
         for place, (file, number) in enumerate(zip(files, _span_numbers(files), strict=True), start=1):
             span = folder / f"span-{number:03d}"
             span.mkdir(parents=True, exist_ok=True)
             writer = None
-            one = dataclasses.replace(inputs, files=[file])
-            for batch, _ in one.batches():
+            for batch, _ in dataclasses.replace(inputs, files=[file]).batches():
                 numbers = pa.array(np.arange(row, row + batch.num_rows))
                 table = pa.table([numbers, *batch.columns], names=[ROW, *batch.schema.names])
                 writer = writer or pq.ParquetWriter(span / f"rows-{place}.parquet", table.schema, compression="zstd")
@@ -159,7 +145,7 @@ def stage(inputs: Inputs, folder: Path) -> None:
 
 def _span_numbers(files: Sequence[InputFile]) -> list[int]:
     """To which span each file goes: spans have no gaps, which one without a row would leave."""
-    spans = [each.span for each in files if each.span is not None]
+    spans = [file.span for file in files if file.span is not None]
     if len(spans) == len(files) and set(spans) == set(range(min(spans), max(spans) + 1)):
         return spans
     return list(range(1, len(files) + 1))
@@ -189,16 +175,16 @@ def collect(
     records: Records,
     seconds: float,
 ) -> Prediction:
-    """Puts what the pipeline's BulkInferrer wrote into order, with the ids of the rows.
+    """Puts what the pipeline's BulkInferrer wrote into order, with the ids of the rows, as `in_process` writes it.
 
     Args:
-        examples: its output artifact.
+        examples: the output artifact of BulkInferrer.
         run_id: of the pipeline.
-        model: of the version; says what its outputs are.
+        model: of the version.
         version: that answered.
         inputs: the rows that were staged.
-        output: the Parquet file to write, as `in_process` does.
-        records: where it is recorded.
+        output: the Parquet file to write.
+        records: of the registry.
         seconds: that the pipeline took.
 
     Raises:
@@ -225,21 +211,21 @@ def _inferred(folder: Path, rows: int, outputs: Mapping[str, Column]) -> dict[st
     kinds = {"f": tf.float32, "i": tf.int64, "s": tf.string}
     features: dict[str, Any] = {ROW: tf.io.FixedLenFeature([], tf.int64)}
     for name, column in outputs.items():
-        size = math.prod(each or 1 for each in column.shape[1:])
+        size = math.prod(size or 1 for size in column.shape[1:])
         features[name] = tf.io.FixedLenFeature([size], kinds[column.dtype[0]])
-    found: dict[str, list[np.ndarray]] = {name: [] for name in features}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in features}
     files = sorted(str(file) for file in folder.glob("Split-*/*"))
     for batch in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(8192):
         for name, values in tf.io.parse_example(batch, features).items():
-            found[name].append(values.numpy())
-    numbers = np.concatenate(found.pop(ROW)) if files else np.empty(0, np.int64)
+            parts[name].append(values.numpy())
+    numbers = np.concatenate(parts.pop(ROW)) if files else np.empty(0, np.int64)
     order = np.argsort(numbers)
     if not np.array_equal(numbers[order], np.arange(rows)):
         raise PredictionError(
             f"The pipeline gave {len(numbers)} answers, for {len(np.unique(numbers))} of {rows} rows; "
             "use another runner for BulkInferrer (beam.components)."
         )
-    return {name: np.concatenate(values)[order] for name, values in found.items()}
+    return {name: np.concatenate(values)[order] for name, values in parts.items()}
 
 
 @contextlib.contextmanager
@@ -295,8 +281,3 @@ def _notes(inputs: Inputs, rows: int, version: Version, through: str) -> dict[st
 def staging(settings: Settings) -> Path:
     """Where rows are staged; always the same place, because it is part of what the cache looks at."""
     return Path(settings.workspace) / "staged"
-
-
-def staged_types(inputs: Inputs) -> dict[str, str]:
-    """The columns of the staged rows: name -> type."""
-    return {ROW: "int64", **inputs.types}

@@ -7,6 +7,7 @@ and not value by value; which value was wrong is looked up only when one was.
 from __future__ import annotations
 
 import difflib
+import itertools
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,10 +20,24 @@ from operations.inference.errors import UnprocessableError
 
 Columns = dict[str, np.ndarray]
 
+
+class Stacked(Columns):
+    """Columns that are the rows of one array per type, so that all columns of a type can be compared at once.
+
+    Attributes:
+        blocks: type -> the names of its columns, and their values [columns, rows].
+    """
+
+    def __init__(self, columns: Columns, blocks: Mapping[str, tuple[tuple[str, ...], np.ndarray]]) -> None:
+        super().__init__(columns)
+        self.blocks = blocks
+
+
 # What stands for a missing value in a column that has no other way to say so: models/signatures.py says the same, and
 # every exporter that wants missing values must.
 MISSING: dict[str, Any] = {"int64": -(2**63), "float32": float("nan"), "float64": float("nan"), "string": ""}
 _REAL = {float, int, type(None)}
+_PLAIN = {"int64": {int, type(None)}, "float32": _REAL, "float64": _REAL, "string": {str, type(None)}}
 _INT64 = -(2**63), 2**63 - 1
 _NOT_A_TYPE = {
     bool: "a truth value",
@@ -70,6 +85,19 @@ class Inputs:
         object.__setattr__(self, "names", tuple(self.columns))
 
     @cached_property
+    def types(self) -> dict[str, str]:
+        """The type of each column, such as ``int64``, ``float32`` or ``string``."""
+        return {name: column.dtype for name, column in self.columns.items()}
+
+    @cached_property
+    def by_type(self) -> dict[str, tuple[str, ...]]:
+        """The names of the columns of each type."""
+        return {
+            dtype: tuple(name for name in self.names if self.types[name] == dtype)
+            for dtype in dict.fromkeys(self.types.values())
+        }
+
+    @cached_property
     def of_row(self) -> Any:
         """Returns the values of a row that has them all, in the order of the columns."""
         if len(self.names) == 1:
@@ -111,7 +139,7 @@ def from_rows(rows: Sequence[Any], inputs: Inputs) -> Columns:
                 raise _unknown(next(name for name in row if name not in known), names)
         picked = [[row.get(name) for name in names] for row in rows]
     by_column = zip(*picked, strict=True) if picked else [()] * len(names)
-    return {name: _array(inputs.columns[name], values) for name, values in zip(names, by_column, strict=True)}
+    return _arrays(dict(zip(names, by_column, strict=True)), inputs)
 
 
 def from_columns(columns: Mapping[str, Any], inputs: Inputs) -> Columns:
@@ -131,7 +159,7 @@ def from_columns(columns: Mapping[str, Any], inputs: Inputs) -> Columns:
             raise UnprocessableError(f"`{name}` is {_kind(values)}; a list with one value per row is needed.", name)
     count = _one_length({name: len(values) for name, values in columns.items()})
     absent = (None,) * count
-    return {name: _array(column, columns.get(name, absent)) for name, column in inputs.columns.items()}
+    return _arrays({name: columns.get(name, absent) for name in inputs.names}, inputs)
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], inputs: Inputs) -> Columns:
@@ -155,6 +183,13 @@ def from_arrays(arrays: Mapping[str, np.ndarray], inputs: Inputs) -> Columns:
         name: _from_array(column, arrays[name]) if name in arrays else _array(column, absent)
         for name, column in inputs.columns.items()
     }
+
+
+def objects(values: Sequence[Any]) -> np.ndarray:
+    """Returns texts or bytes as an array of objects [rows]."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
 
 
 def row_count(columns: Mapping[str, np.ndarray]) -> int:
@@ -190,6 +225,45 @@ def _from_array(column: Column, array: np.ndarray) -> np.ndarray:
     return _array(column, flat.tolist())
 
 
+def _arrays(values: Mapping[str, Sequence[Any]], inputs: Inputs) -> Columns:
+    """The values of all columns: one array per type if they are as plain as nearly always, else one per column."""
+    blocks = {}
+    for dtype, names in inputs.by_type.items():
+        block = _block(dtype, [values[name] for name in names])
+        if block is None:
+            return {name: _array(column, values[name]) for name, column in inputs.columns.items()}
+        blocks[dtype] = names, block
+    rows = {name: row for names, block in blocks.values() for name, row in zip(names, block, strict=True)}
+    return Stacked({name: _shaped(column, rows[name]) for name, column in inputs.columns.items()}, blocks)
+
+
+def _block(dtype: str, columns: Sequence[Sequence[Any]]) -> np.ndarray | None:
+    """The values of the columns of one type [columns, rows]; None if they need a look at each column."""
+    types = set(map(type, itertools.chain.from_iterable(columns)))
+    if not types or not types <= _PLAIN.get(dtype, set()):
+        return None
+    if type(None) in types and not dtype.startswith("float"):
+        missing = MISSING[dtype]
+        columns = [[missing if value is None else value for value in values] for values in columns]
+    if dtype == "string":
+        texts = np.empty((len(columns), len(columns[0])), object)
+        texts[:] = columns
+        return texts
+    try:
+        if dtype == "int64":
+            return np.array(columns, np.int64)
+        numbers = _rounded(columns, dtype)
+    except OverflowError:
+        return None
+    return None if np.isinf(numbers).any() else numbers
+
+
+def _rounded(values: Any, dtype: str) -> np.ndarray:
+    # Through float64, as a literal of the same text is; an infinity is checked for afterwards. None becomes NaN.
+    with np.errstate(over="ignore"):
+        return np.array(values, np.float64).astype(dtype, copy=False)
+
+
 def _array(column: Column, values: Sequence[Any]) -> np.ndarray:
     """The values of one column as its array; the slow ways are for values that need them."""
     types = set(map(type, values))
@@ -212,9 +286,7 @@ def _array(column: Column, values: Sequence[Any]) -> np.ndarray:
 def _text(column: Column, values: Sequence[Any], types: set[type]) -> np.ndarray:
     if not types <= {str}:
         raise _wrong(column, *_first_not(values, str))
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
+    return objects(values)
 
 
 def _whole(column: Column, values: Sequence[Any], types: set[type]) -> np.ndarray:
@@ -237,9 +309,7 @@ def _real(column: Column, values: Sequence[Any], types: set[type]) -> np.ndarray
     if not types <= _REAL:
         raise _wrong(column, *_first_not(values, *_REAL))
     try:
-        # Through float64, as a literal of the same text is; an infinity is checked for afterwards. None becomes NaN.
-        with np.errstate(over="ignore"):
-            array = np.array(values, np.float64).astype(column.dtype, copy=False)
+        array = _rounded(values, column.dtype)
     except OverflowError:
         row = next(row for row, value in enumerate(values) if value is not None and abs(value) > 1e308)
         raise _overflow(column, row) from None

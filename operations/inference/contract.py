@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from operations.inference.columns import MISSING, Columns
+from operations.inference.columns import MISSING, Columns, Stacked
 from operations.inference.errors import LoadError, RequestError
 
 # Where an exporter of this project writes it; servers of SavedModels do not look there.
@@ -65,7 +65,6 @@ class Fault:
     """A value that breaks the contract.
 
     Attributes:
-        column: its column.
         row: its row in the request, from 0.
         value: what it is; None if it is missing.
         allowed: what it might have been, in words.
@@ -89,7 +88,7 @@ class Faults:
     Attributes:
         first: the first faults, by row.
         by_column: how many there are in each column that has any.
-        by_row: row -> the columns that are at fault in it.
+        by_row: row -> its columns at fault.
     """
 
     first: tuple[Fault, ...]
@@ -104,24 +103,18 @@ class Faults:
 
     def documents(self) -> list[dict[str, Any]]:
         """The first faults as JSON has them."""
-        return [dataclasses.asdict(each) for each in self.first]
+        return [dataclasses.asdict(fault) for fault in self.first]
 
     def of_rows(self, rows: int) -> list[str | None]:
         """The columns at fault of each row, as one text; None for a row that keeps the contract."""
-        found: list[str | None] = [None] * rows
+        texts: list[str | None] = [None] * rows
         for row, columns in self.by_row.items():
-            found[row] = ", ".join(columns)
-        return found
+            texts[row] = ", ".join(columns)
+        return texts
 
 
 class ContractError(RequestError):
-    """A request with rows that break the contract of the version.
-
-    Attributes:
-        faults: what is wrong.
-    """
-
-    status = 400
+    """A request with rows that break the contract of the version."""
 
     def __init__(self, faults: Faults, version: int) -> None:
         super().__init__(
@@ -138,24 +131,21 @@ class Contract:
     """
 
     def __init__(self, rules: Mapping[str, Rule], types: Mapping[str, str]) -> None:
-        """Prepares the rules.
-
-        Args:
-            rules: by column; those of columns that the model does not take are left out.
-            types: of the columns that the model takes: name -> int64, float32 or string.
-        """
+        """Prepares the rules of the columns that the model takes, whose types are int64, float32 or string."""
         self.rules = {name: rule for name, rule in rules.items() if name in types}
+        numeric = {name: self.rules.get(name) or Rule(name, False) for name in types}
         self._ranges = [
-            ranges
+            _Ranges.of([rule for name, rule in numeric.items() if types[name] == kind], kind)
             for kind in ("int64", "float32", "float64")
-            if (ranges := _Ranges.of([rule for rule in self.rules.values() if types[rule.name] == kind], kind)).names
+            if any(types[name] == kind for name in self.rules)
         ]
+        self._text_columns = tuple(name for name in types if types[name] == "string")
         self._lists = {
             name: frozenset(rule.values if rule.required else (*rule.values, MISSING["string"]))
             for name, rule in self.rules.items()
             if rule.values is not None
         }
-        self._texts = [
+        self._required_texts = [
             rule.name
             for rule in self.rules.values()
             if types[rule.name] == "string" and rule.required and rule.values is None
@@ -182,22 +172,30 @@ class Contract:
         return self._told(columns, wrong) if wrong else None
 
     def _all_right(self, columns: Columns) -> bool:
-        return (
-            not any(ranges.broken(columns).any() for ranges in self._ranges)
-            and all(allowed.issuperset(_texts(columns[name])) for name, allowed in self._lists.items())
-            and not any(MISSING["string"] in _texts(columns[name]) for name in self._texts)
+        if any(np.count_nonzero(ranges.broken(columns)) for ranges in self._ranges):
+            return False
+        texts = self._texts(columns)
+        return all(allowed.issuperset(texts[name]) for name, allowed in self._lists.items()) and not any(
+            MISSING["string"] in texts[name] for name in self._required_texts
         )
 
     def _wrong(self, columns: Columns) -> Sequence[tuple[str, np.ndarray]]:
         """The columns that have rules, in their order, and which rows break them, bool [rows]."""
-        found: dict[str, np.ndarray] = {}
+        broken: dict[str, np.ndarray] = {}
         for ranges in self._ranges:
-            found |= zip(ranges.names, ranges.broken(columns), strict=True)
+            broken |= zip(ranges.names, ranges.broken(columns), strict=True)
+        texts = self._texts(columns)
         for name, allowed in self._lists.items():
-            found[name] = np.array([value not in allowed for value in _texts(columns[name])], bool)
-        for name in self._texts:
-            found[name] = np.array([value == MISSING["string"] for value in _texts(columns[name])], bool)
-        return [(name, found[name]) for name in self.rules if name in found]
+            broken[name] = np.array([value not in allowed for value in texts[name]], bool)
+        for name in self._required_texts:
+            broken[name] = np.array([value == MISSING["string"] for value in texts[name]], bool)
+        return [(name, broken[name]) for name in self.rules if name in broken]
+
+    def _texts(self, columns: Columns) -> dict[str, list[str]]:
+        if not self._text_columns:
+            return {}
+        block = _block(columns, "string", self._text_columns)
+        return dict(zip(self._text_columns, block.tolist(), strict=True))
 
     def _told(self, columns: Columns, wrong: Mapping[str, np.ndarray]) -> Faults:
         names = list(wrong)
@@ -218,42 +216,50 @@ class Contract:
 class _Ranges:
     """The ranges of all columns of one numeric type, one per line of what is compared at once."""
 
+    kind: str
     names: tuple[str, ...]
     low: np.ndarray
     high: np.ndarray
     required: np.ndarray
 
     @classmethod
-    def of(cls, rules: Sequence[Rule], dtype: str) -> _Ranges:
-        """Takes the rules that say something."""
-        rules = [rule for rule in rules if rule.required or rule.low is not None or rule.high is not None]
+    def of(cls, rules: Sequence[Rule], kind: str) -> _Ranges:
+        """Prepares the rules of all columns of a type, in the order of the columns."""
+        least, most = (-(2**63), 2**63 - 1) if kind == "int64" else (-np.inf, np.inf)
         # The smallest int64 says that a value is missing.
-        least, most = (MISSING["int64"] + 1, 2**63 - 1) if dtype == "int64" else (-np.inf, np.inf)
-        low = [least if rule.low is None else max(least, rule.low) for rule in rules]
+        missing = kind == "int64"
+        low = [max(least + (missing and rule.required), least if rule.low is None else rule.low) for rule in rules]
         high = [most if rule.high is None else min(most, rule.high) for rule in rules]
         return cls(
+            kind,
             tuple(rule.name for rule in rules),
-            np.array(low, dtype).reshape(-1, 1),
-            np.array(high, dtype).reshape(-1, 1),
+            np.array(low, kind).reshape(-1, 1),
+            np.array(high, kind).reshape(-1, 1),
             np.array([rule.required for rule in rules], bool).reshape(-1, 1),
         )
 
     def broken(self, columns: Columns) -> np.ndarray:
         """Which values break their rule, bool [columns, rows]."""
-        values = np.concatenate([columns[name] for name in self.names], axis=None).reshape(len(self.names), -1)
-        # NaN, which says that a value is missing, is neither below nor above anything.
+        values = _block(columns, self.kind, self.names)
         outside = (values < self.low) | (values > self.high)
-        if self.low.dtype.kind == "i":
-            return outside & (self.required | (values != MISSING["int64"]))
-        return outside | (self.required & np.isnan(values))
+        if self.kind != "int64":
+            # NaN, which says that a value is missing, is neither below nor above anything.
+            return outside | (np.isnan(values) & self.required)
+        # Below every `low` of a required column, and of most others: few requests need the second look.
+        if np.count_nonzero(outside):
+            outside &= self.required | (values != MISSING["int64"])
+        return outside
+
+
+def _block(columns: Columns, kind: str, names: tuple[str, ...]) -> np.ndarray:
+    """The values of all columns of a type [columns, rows], without a copy if they lie in one array already."""
+    if isinstance(columns, Stacked) and columns.blocks[kind][0] == names:
+        return columns.blocks[kind][1]
+    return np.concatenate([columns[name] for name in names], axis=None).reshape(len(names), -1)
 
 
 def read(folder: Path, types: Mapping[str, str]) -> Contract | None:
-    """Returns the contract that a version carries; None if it carries none.
-
-    Args:
-        folder: of the SavedModel.
-        types: of the columns that the model takes: name -> int64, float32 or string.
+    """Returns the contract that a version carries in the folder of its SavedModel; None if it carries none.
 
     Raises:
         LoadError: it carries one that cannot be used. To serve it unchecked would be no better than to have none.
@@ -271,11 +277,7 @@ def read(folder: Path, types: Mapping[str, str]) -> Contract | None:
 
 
 def of_document(document: Any, types: Mapping[str, str]) -> Contract:
-    """Returns the contract of the content of its file.
-
-    Args:
-        document: `columns`, each with `name`, `required` and, if it has them, `values` or `range`.
-        types: as in `read`.
+    """Returns the contract of a document: `columns`, each with `name`, `required` and maybe `values` or `range`.
 
     Raises:
         KeyError, TypeError, ValueError, OverflowError, AttributeError: it is no contract of these columns.
@@ -290,10 +292,6 @@ def of_document(document: Any, types: Mapping[str, str]) -> Contract:
             raise ValueError(f"{rule.name} is {types[rule.name]}")
         rules[rule.name] = rule
     return Contract(rules, types)
-
-
-def _texts(array: np.ndarray) -> list[Any]:
-    return array.reshape(-1).tolist()
 
 
 def _told_value(value: Any) -> str | int | float | None:

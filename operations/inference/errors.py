@@ -21,44 +21,42 @@ class RequestError(FlightdeckError):
 
 
 class BadRequestError(RequestError):
-    """The body is not JSON, or not in the form of the protocol."""
-
-    status = 400
+    """400: the body is not JSON, or not in the form of the protocol."""
 
 
 class UnknownModelError(RequestError):
-    """There is no such model, version or signature."""
+    """404: there is no such model, version or signature."""
 
     status = 404
 
 
 class TooLargeError(RequestError):
-    """The body or the number of rows exceeds a limit."""
+    """413: the body or the number of rows exceeds a limit."""
 
     status = 413
 
 
 class MediaTypeError(RequestError):
-    """The body is of a content type that is not read."""
+    """415: the content type of the body is not supported."""
 
     status = 415
 
 
 class UnprocessableError(RequestError):
-    """The form is right, the content is not: an unknown column, a value of the wrong type, ragged columns."""
+    """422: an unknown column, a value of the wrong type, columns of different lengths."""
 
     status = 422
 
 
 class NotReadyError(RequestError):
-    """No version is loaded yet, too many requests wait, or the service is stopping: worth another try later."""
+    """503: no version is loaded yet, too many requests wait, or the service is stopping. Worth a retry."""
 
     status = 503
 
 
 class LoadError(FlightdeckError):
-    """A version that cannot be served; the text says why in one sentence."""
+    """A version that cannot be served."""
 
 
 class ServingError(FlightdeckError):
-    """The service cannot start; the text says why and what to do."""
+    """The service cannot start."""

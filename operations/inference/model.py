@@ -20,7 +20,7 @@ import numpy as np
 
 from operations.inference import contract as contracts
 from operations.inference import example_row
-from operations.inference.columns import MISSING, Column, Columns, Inputs
+from operations.inference.columns import MISSING, Column, Columns, Inputs, objects
 from operations.inference.contract import Contract
 from operations.inference.errors import LoadError, NotReadyError, UnknownModelError, UnprocessableError
 from operations.inference.tensorflow_import import devices, tensorflow
@@ -36,13 +36,7 @@ _LONGEST_REASON = 400
 
 @dataclass(frozen=True)
 class Signature:
-    """One way to ask a model.
-
-    Attributes:
-        name: such as ``predict_raw``.
-        inputs: what it takes.
-        outputs: what it gives, by name.
-    """
+    """One way to ask a model, such as ``predict_raw``: what it takes, and what it gives, by name."""
 
     name: str
     inputs: Inputs
@@ -68,7 +62,6 @@ class LoadedModel:
         contract: Contract | None = None,
         example: dict[str, Any] | None = None,
     ) -> None:
-        """Wraps a session; `load` makes one."""
         self.version = version
         self.signatures = signatures
         self.contract = contract
@@ -90,11 +83,7 @@ class LoadedModel:
         return self.signatures[RAW].outputs
 
     def signature(self, name: str) -> Signature:
-        """Returns the signature of that name.
-
-        Raises:
-            UnknownModelError: the model has none.
-        """
+        """Returns the signature of that name, or raises UnknownModelError."""
         try:
             return self.signatures[name]
         except KeyError:
@@ -131,9 +120,7 @@ class LoadedModel:
             UnprocessableError: one cannot be parsed, or lacks a required column.
         """
         (name,) = self.signature(EXAMPLES).inputs.names
-        examples = np.empty(len(serialized), object)
-        examples[:] = serialized
-        return self.predict({name: examples}, EXAMPLES)
+        return self.predict({name: objects(serialized)}, EXAMPLES)
 
     def warm_up(self) -> None:
         """Asks every signature once per usual size: the first call of each optimises the graph, and takes long.
@@ -148,12 +135,9 @@ class LoadedModel:
                 if values.shape[:1] != (rows,):
                     raise LoadError(f"The output `{name}` has the shape {list(values.shape)} for {rows} rows.")
             if EXAMPLES in self.signatures:
-                (name,) = self.signatures[EXAMPLES].inputs.names
-                examples = np.empty(rows, object)
-                examples[:] = [_example(self.inputs.columns)] * rows
                 # An example made of the raw columns may not be what the signature wants. That is no fault.
                 with contextlib.suppress(UnprocessableError):
-                    self.predict({name: examples}, EXAMPLES)
+                    self.predict_examples([_example(self.inputs.columns)] * rows)
 
     def close(self) -> None:
         """Waits for predictions that run, and gives the memory back. The model cannot be asked any more."""
@@ -220,8 +204,7 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
         if RAW not in signatures:
             known = sorted(name for name in meta_graph.signature_def if not name.startswith("__"))
             raise LoadError(f"{folder} has no signature {RAW}; it has {', '.join(known) or 'none'}.")
-        types = {name: column.dtype for name, column in signatures[RAW].inputs.columns.items()}
-        contract = contracts.read(folder, types)
+        contract = contracts.read(folder, signatures[RAW].inputs.types)
     except LoadError:
         session.close()
         raise

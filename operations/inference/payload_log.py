@@ -4,8 +4,8 @@ Writing never holds up a request: it hands its arrays over and goes on. What the
 and counted.
 
 The files lie in one folder per day (UTC), ``YYYY-MM-DD/TIME-HOST-PID-NUMBER.parquet``, each within one hour, and appear
-under their names only when they are complete. Their columns, `schema`, are the same whoever writes them; who brings
-rows of another time (a stream, or a replay) gives a file a name of its own with `write`.
+under their names only when they are complete. All writers use the columns of `payload_table.schema`. Who brings rows of
+another time (a stream, or a replay) names a file of its own with `write`.
 """
 
 from __future__ import annotations
@@ -24,46 +24,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from operations.inference.payload_table import (
-    CALLER,
-    FAULTS,
-    ID,
-    REFUSED,
-    SECONDS,
-    SHADOW,
-    TIME,
-    VERSION,
-    Payload,
-    as_table,
-    day,
-    hour_of,
-    joined,
-    kind,
-    schema,
-)
+from operations.inference.payload_table import TIME, Payload, as_table, day, hour_of, joined, kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from pipeline.settings import Payloads
-
-__all__ = [
-    "CALLER",
-    "FAULTS",
-    "ID",
-    "REFUSED",
-    "SECONDS",
-    "SHADOW",
-    "TIME",
-    "VERSION",
-    "Outcome",
-    "Payload",
-    "PayloadLog",
-    "as_table",
-    "schema",
-    "write",
-]
 
 Outcome = Literal["written", "dropped", "failed"]
 
@@ -83,13 +50,7 @@ class PayloadLog:
         settings: Payloads,
         on_rows: Callable[[Outcome, int], None] = lambda outcome, rows: None,
     ) -> None:
-        """Starts the thread.
-
-        Args:
-            folder: where the files go; it is made when there is something to write.
-            settings: the section ``serving.payloads``.
-            on_rows: is told, in any thread, what became of how many rows.
-        """
+        """Starts the thread; `on_rows` is told, in any thread, what became of how many rows."""
         # Here and not in the thread, where it would hold up the requests that come first for half a second.
         import pyarrow.parquet  # noqa: F401
 
@@ -104,14 +65,11 @@ class PayloadLog:
         self._thread.start()
 
     def offer(self, payload: Payload, sample: bool = True) -> bool:
-        """Takes a payload in, unless the sample leaves it out or too much waits; returns at once.
+        """Takes a payload in, unless the sample leaves it out or too much waits, and returns at once whether it did.
 
         Args:
             payload: the request and its answer.
             sample: false for one that belongs to another that was taken in.
-
-        Returns:
-            Whether it was taken in.
         """
         if self._closed or not payload.rows or (sample and random.random() >= self._settings.sample):
             return False
@@ -256,17 +214,12 @@ class _Files:
 
 
 def write(folder: Path, table: pa.Table, name: str) -> Path:
-    """Writes rows of any time as one file, whole or not at all; one of the same name is replaced.
-
-    So whoever is killed and does the same again has written its rows once.
+    """Writes rows of any time as one file, atomically and idempotently, and returns it.
 
     Args:
         folder: of the log.
-        table: in the form of `schema`, with at least one row; all of it lies in the folder of the first row's day.
+        table: in the form of `payload_table.schema`, with at least one row; the file goes to the day of the first row.
         name: of the file, without its ending; one that the service does not give, such as ``replay-2013-07``.
-
-    Returns:
-        The file.
     """
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

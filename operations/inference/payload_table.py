@@ -31,7 +31,7 @@ class Payload:
         columns: the arrays that were asked with, or None if `examples` was used.
         examples: serialised tf.Examples that were asked with.
         outputs: the arrays that were answered.
-        shadow: whether nobody but the log saw the answer: that of a version on trial. Its id and its times are those
+        shadow: whether nobody but the log saw the answer: that of a canary. Its id and its times are those
             of the answer that was given.
         seconds: from the request to its answer; one, or one per row. None if that was not measured.
         faults: the columns of each row that break the contract, as one text; None for a row that keeps it, or for all.

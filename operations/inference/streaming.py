@@ -16,7 +16,6 @@ import contextlib
 import csv
 import hashlib
 import json
-import os
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,16 +34,17 @@ from apache_beam.transforms.window import FixedWindows
 from errors import FlightdeckError
 from operations.inference import contract as contracts
 from operations.inference import model as models
-from operations.inference import payload_log
+from operations.inference import payload_log, payload_table
 from operations.inference.columns import Column, Inputs, from_rows
 from operations.inference.contract import ContractError
 from operations.inference.errors import RequestError
 from operations.inference.model import LoadedModel
-from operations.inference.payload_log import Payload
+from operations.inference.payload_table import Payload
 from operations.registry import Version
+from pipeline import whole_file
 
 SUFFIXES = (".jsonl", ".parquet", ".csv")
-ID = payload_log.ID
+ID = payload_table.ID
 _DEAD, _REFUSED = "dead", "refused"
 # Who asks, for the payload log: a stream does not know who filled it.
 _CALLER = "stream"
@@ -123,13 +123,7 @@ class Raw:
 
 @dataclass
 class Tally:
-    """How much went through.
-
-    Attributes:
-        files: that were read.
-        rows: that were answered.
-        dead: that could not be used.
-    """
+    """How many files were read, rows were answered, and rows could not be used."""
 
     files: int = 0
     rows: int = 0
@@ -140,12 +134,11 @@ class SavedModelHandler(ModelHandler[Row, PredictionResult, LoadedModel]):
     """Gives RunInference the SavedModel as the service runs it: the same loader, the same signature."""
 
     def __init__(self, folder: str, version: int, max_batch_rows: int = 512) -> None:
-        """Takes where the model is; it is loaded on the worker."""
         super().__init__(min_batch_size=1, max_batch_size=max_batch_rows)
         self._folder, self._version = folder, version
 
     def load_model(self) -> LoadedModel:
-        """Returns the loaded model."""
+        """Loads the model on the worker."""
         model = models.load(Path(self._folder), self._version)
         # Beam lets go of it only when the interpreter ends, which is too late for TensorFlow.
         atexit.register(model.close)
@@ -162,7 +155,7 @@ class SavedModelHandler(ModelHandler[Row, PredictionResult, LoadedModel]):
             yield PredictionResult(row, answer, model_id=str(self._version))
 
     def get_metrics_namespace(self) -> str:
-        """Returns under which name Beam counts."""
+        """Returns the namespace of Beam's counters."""
         return "FlightdeckStream"
 
 
@@ -173,7 +166,6 @@ class Check(beam.DoFn):
     """
 
     def __init__(self, job: Job) -> None:
-        """Takes what the model needs."""
         super().__init__()
         self._job = job
         self._inputs: Inputs | None = None
@@ -230,133 +222,103 @@ class Check(beam.DoFn):
         return Row(str(named), values, None if faults is None else faults.of_rows(1)[0]), faults
 
 
-class WriteLog(beam.DoFn):
-    """Groups of results -> files of the payload log. Yields the number of rows of each.
-
-    A group that is tried again writes the same file again, so no row is logged twice.
-    """
-
-    def __init__(self, job: Job) -> None:
-        """Takes where the log is."""
-        super().__init__()
-        self._job = job
-
-    def process(
-        self, element: tuple[int, Iterable[PredictionResult]], window: Any = beam.DoFn.WindowParam
-    ) -> Iterator[int]:
-        """Writes one group."""
-        results: list[Any] = sorted(element[1], key=lambda each: each.example.prediction_id)
-        rows: list[Row] = [each.example for each in results]
-        outputs = {name: np.stack([each.inference[name] for each in results]) for name in results[0].inference}
-        _log(self._job, rows, outputs, window)
-        yield len(results)
+# Writers of groups: one that Beam retries writes the same file again, so no row is written twice.
 
 
-class WriteRefused(beam.DoFn):
-    """Groups of rows that were refused -> files of the payload log, without an answer. Yields nothing."""
+def _write_log(
+    group: tuple[int, Iterable[PredictionResult]], job: Job, window: Any = beam.DoFn.WindowParam
+) -> Iterator[int]:
+    """Writes results to the payload log; yields how many."""
+    results: list[Any] = sorted(group[1], key=lambda result: result.example.prediction_id)
+    outputs = {name: np.stack([result.inference[name] for result in results]) for name in results[0].inference}
+    _log(job, [result.example for result in results], outputs, window)
+    yield len(results)
 
-    def __init__(self, job: Job) -> None:
-        """Takes where the log is."""
-        super().__init__()
-        self._job = job
 
-    def process(self, element: tuple[int, Iterable[Row]], window: Any = beam.DoFn.WindowParam) -> None:
-        """Writes one group."""
-        _log(self._job, sorted(element[1], key=lambda each: each.prediction_id), {}, window, refused=True)
+def _write_refused(group: tuple[int, Iterable[Row]], job: Job, window: Any = beam.DoFn.WindowParam) -> None:
+    """Writes refused rows to the payload log, without an answer."""
+    _log(job, sorted(group[1], key=lambda row: row.prediction_id), {}, window, refused=True)
+
+
+def _write_dead_letters(group: tuple[int, Iterable[str]], folder: str) -> Iterator[int]:
+    """Writes dead letters as a file of JSON lines; yields how many."""
+    letters = sorted(group[1])
+    text = "".join(letter + "\n" for letter in letters)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    whole_file.write(Path(folder) / f"dead-{digest}.jsonl", text)
+    yield len(letters)
 
 
 def _log(job: Job, rows: Sequence[Row], outputs: Mapping[str, np.ndarray], window: Any, refused: bool = False) -> None:
     """Writes rows and their answers as one file of the payload log."""
     inputs = _inputs(job)
     payload = Payload(
-        [each.prediction_id for each in rows],
+        [row.prediction_id for row in rows],
         min(float(window.max_timestamp()), time.time()),
         job.version,
         inputs.columns,
-        from_rows([each.values for each in rows], inputs),
+        from_rows([row.values for row in rows], inputs),
         None,
         dict(outputs),
-        faults=[each.faults for each in rows],
+        faults=[row.faults for row in rows],
         refused=refused,
         caller=_CALLER,
     )
-    table = payload_log.as_table(payload, job.exclude)
-    content = [(each.prediction_id, sorted(each.values.items())) for each in rows]
+    table = payload_table.as_table(payload, job.exclude)
+    content = [(row.prediction_id, sorted(row.values.items())) for row in rows]
     digest = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
     payload_log.write(Path(job.log), table, f"stream-v{job.version}-{'refused-' if refused else ''}{digest}")
 
 
 def _inputs(job: Job) -> Inputs:
-    return Inputs({name: Column(name, kind, (None, 1)) for name, kind in job.types.items()})
-
-
-class WriteDeadLetters(beam.DoFn):
-    """Groups of dead letters -> files of JSON lines. Yields the number of rows of each."""
-
-    def __init__(self, folder: str) -> None:
-        """Takes where they go."""
-        super().__init__()
-        self._folder = folder
-
-    def process(self, element: tuple[int, Iterable[str]]) -> Iterator[int]:
-        """Writes one group."""
-        letters = sorted(element[1])
-        text = "".join(letter + "\n" for letter in letters)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        target = Path(self._folder) / f"dead-{digest}.jsonl"
-        _replace(target, lambda file: file.write_text(text, encoding="utf-8"))
-        yield len(letters)
+    return Inputs({name: Column(name, dtype, (None, 1)) for name, dtype in job.types.items()})
 
 
 class Predict(beam.PTransform):
     """Raw rows -> the payload log and the dead letters; gives the numbers of rows as `rows` and `dead`."""
 
     def __init__(self, job: Job) -> None:
-        """Takes what the stream needs to know."""
         super().__init__()
         self._job = job
 
     def expand(self, input_or_inputs: Any) -> dict[str, Any]:
         """Builds the transform."""
-        windows = FixedWindows(self._job.seconds)
+        job = self._job
         # Before the inference: it batches rows, and batches of the global window belong to the end of time.
-        windowed = input_or_inputs | "Window" >> beam.WindowInto(windows)
-        checked: Any = windowed | "Check" >> beam.ParDo(Check(self._job)).with_outputs(_DEAD, _REFUSED, main="good")
-        handler = SavedModelHandler(self._job.model, self._job.version)
+        windowed = input_or_inputs | "Window" >> beam.WindowInto(FixedWindows(job.seconds))
+        checked: Any = windowed | "Check" >> beam.ParDo(Check(job)).with_outputs(_DEAD, _REFUSED, main="good")
         rows = (
             checked["good"]
-            | "Infer" >> RunInference(handler)
-            | "LogKey" >> beam.WithKeys(_shard_of, self._job.shards)
+            | "Infer" >> RunInference(SavedModelHandler(job.model, job.version))
+            | "LogKey" >> beam.WithKeys(_shard_of, job.shards)
             | "LogGroup" >> beam.GroupByKey()
-            | "WriteLog" >> beam.ParDo(WriteLog(self._job))
+            | "WriteLog" >> beam.FlatMap(_write_log, job)
         )
         _ = (
             checked[_REFUSED]
             | "RefusedKey" >> beam.WithKeys(0)
             | "RefusedGroup" >> beam.GroupByKey()
-            | "WriteRefused" >> beam.ParDo(WriteRefused(self._job))
+            | "WriteRefused" >> beam.FlatMap(_write_refused, job)
         )
         dead = (
             checked[_DEAD]
             | "DeadKey" >> beam.WithKeys(0)
             | "DeadGroup" >> beam.GroupByKey()
-            | "WriteDead" >> beam.ParDo(WriteDeadLetters(self._job.dead_letters))
+            | "WriteDead" >> beam.FlatMap(_write_dead_letters, job.dead_letters)
         )
         return {"rows": rows, "dead": dead}
 
 
-class ReadFile(beam.DoFn):
-    """Names of files -> raw rows. A file that cannot be read is one raw row that says so."""
-
-    def process(self, element: str) -> Iterator[Raw]:
-        """Yields the rows of a file."""
-        path = Path(element)
-        try:
-            for row, content in enumerate(_read(path)):
-                yield Raw(content, f"{path.name}:{row}", textual=path.suffix == ".csv")
-        except (OSError, ValueError, csv.Error) as error:
-            reason = " ".join(str(error).split())
-            yield Raw(None, path.name, problem=f"{path.name} cannot be read to its end: {reason}")
+def _read_file(name: str) -> Iterator[Raw]:
+    """Yields the rows of a file. One that cannot be read is one raw row that says so."""
+    path = Path(name)
+    try:
+        for row, content in enumerate(_read(path)):
+            yield Raw(content, f"{path.name}:{row}", textual=path.suffix == ".csv")
+    except (OSError, ValueError, csv.Error) as error:
+        reason = " ".join(str(error).split())
+        yield Raw(None, path.name, problem=f"{path.name} cannot be read to its end: {reason}")
 
 
 def message(received: Any) -> Raw:
@@ -366,22 +328,15 @@ def message(received: Any) -> Raw:
 
 
 def job(version: Version, settings: Any, dead_letters: Path, seconds: float = 60.0) -> Job:
-    """What a stream needs to know, from the settings and the served version.
-
-    Args:
-        version: that answers.
-        settings: of the project.
-        dead_letters: folder of what cannot be used.
-        seconds: of stream time that go into one file of the log.
+    """What a stream needs to know, from the settings and the version that answers; see `Job`.
 
     Raises:
         LoadError: the model is damaged.
     """
     loaded = models.load(version.folder, version.number)
-    types = {name: column.dtype for name, column in loaded.inputs.columns.items()}
+    types = loaded.inputs.types
     loaded.close()
-    columns = settings.contract().columns
-    nullable = {each.name for each in columns if each.nullable}
+    nullable = {column.name for column in settings.contract().columns if column.nullable}
     mode = settings.serving.validation
     guarded = loaded.contract is not None and mode != "off"
     return Job(
@@ -400,13 +355,7 @@ def job(version: Version, settings: Any, dead_letters: Path, seconds: float = 60
 
 
 def from_subscription(job: Job, subscription: str, arguments: Sequence[str]) -> None:
-    """Answers the messages of a Pub/Sub subscription until the pipeline is cancelled.
-
-    Args:
-        job: what to do.
-        subscription: ``projects/PROJECT/subscriptions/NAME``.
-        arguments: of the Beam runner.
-    """
+    """Answers the messages of a Pub/Sub subscription, ``projects/PROJECT/subscriptions/NAME``, until cancelled."""
     options = PipelineOptions(list(arguments))
     options.view_as(StandardOptions).streaming = True
     with beam.Pipeline(options=options) as pipeline:
@@ -451,17 +400,17 @@ class Directory:
         Args:
             at_once: takes each file for complete; otherwise it must look the same as the last time.
         """
-        found = {}
+        present = {}
         for path in sorted(self.folder.iterdir()):
             if path.suffix in SUFFIXES and not path.name.startswith((".", "_")):
                 with contextlib.suppress(FileNotFoundError):
                     status = path.stat()
-                    found[path.name] = [status.st_size, status.st_mtime_ns]
-        before, self._seen = self._seen, found
+                    present[path.name] = [status.st_size, status.st_mtime_ns]
+        before, self._seen = self._seen, present
         return [
             name
-            for name, looks in found.items()
-            if self._done.get(name) != looks and (at_once or before.get(name) == looks)
+            for name, state in present.items()
+            if self._done.get(name) != state and (at_once or before.get(name) == state)
         ]
 
     def answer(self, names: Sequence[str]) -> Tally:
@@ -473,13 +422,12 @@ class Directory:
         Raises:
             StreamError: the pipeline failed; the files will be tried again.
         """
-        looks = {name: self._seen[name] for name in names}
-        options = PipelineOptions(list(self.arguments))
-        pipeline = beam.Pipeline(options=options)
+        states = {name: self._seen[name] for name in names}
+        pipeline = beam.Pipeline(options=PipelineOptions(list(self.arguments)))
         counted = (
             pipeline
             | "Files" >> beam.Create([str(self.folder / name) for name in names])
-            | "Read" >> beam.ParDo(ReadFile())
+            | "Read" >> beam.FlatMap(_read_file)
             | "Now" >> beam.Map(_stamped)
             | Predict(self.job)
         )
@@ -487,15 +435,15 @@ class Directory:
             _ = counts | f"Count-{name}" >> beam.Map(_count, name)
         result = pipeline.run()
         result.wait_until_finish()
-        found = Tally(files=len(names))
-        for each in result.metrics().query(MetricsFilter().with_namespace("stream"))["counters"]:
-            setattr(found, each.key.metric.name, int(each.result or 0))
-        self._done |= looks
-        memory = json.dumps(self._done)
-        _replace(self._memory, lambda file: file.write_text(memory, encoding="utf-8"))
-        for name in ("files", "rows", "dead"):
-            setattr(self.tally, name, getattr(self.tally, name) + getattr(found, name))
-        return found
+        tally = Tally(files=len(names))
+        for counter in result.metrics().query(MetricsFilter().with_namespace("stream"))["counters"]:
+            setattr(tally, counter.key.metric.name, int(counter.result or 0))
+        self._done |= states
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        whole_file.write(self._memory, json.dumps(self._done))
+        for name, number in vars(tally).items():
+            setattr(self.tally, name, getattr(self.tally, name) + number)
+        return tally
 
     def watch(
         self,
@@ -559,13 +507,3 @@ def _from_text(value: Any, kind: str, name: str) -> Any:
         return int(value) if kind == "int64" else float(value)
     except ValueError:
         raise StreamError(f"`{name}` is {str(value)[:50]!r}, and {kind} is needed.") from None
-
-
-def _replace(target: Path, write: Callable[[Path], Any]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        write(temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from operations.loop.queue import Batch, Queue
 from operations.loop.runs import Result, Runner
 from operations.loop.seen import History, Spans, recipe_now
 from operations.loop.triggers import Trigger, find
-from operations.monitoring.book import Book
+from operations.monitoring.records import MonitoringRecords
 from operations.registry import Registry, RegistryError
 from pipeline.settings import Settings
 from pipeline.workspace import new_run_id
@@ -215,7 +215,7 @@ class Rounds:
 
     def _carry_out(self, settings: Settings) -> None:
         acts = Acts(settings, self._store)
-        for decision in Book(self._store, settings.use_case.name).decisions():
+        for decision in MonitoringRecords(self._store, settings.use_case.name).decisions():
             # By itself: what cannot be done about one, such as when its span is gone, holds no other one back.
             name = f"decision {decision.window}/{decision.version}"
             act = self._step(name, settings, functools.partial(acts.carry_out, decision, self._alert))
@@ -254,7 +254,7 @@ class Rounds:
             settings.continuous.triggers,
             spans,
             recipe,
-            Book(self._store, settings.use_case.name).decisions(),
+            MonitoringRecords(self._store, settings.use_case.name).decisions(),
             set(_served(settings)),
             History(self._store, settings.use_case.name).runs(recipe.code),
             now,

@@ -13,7 +13,7 @@ import numpy as np
 
 from operations.inference import model
 from operations.inference.errors import LoadError
-from operations.inference.payload_log import SECONDS, TIME
+from operations.inference.payload_table import SECONDS, TIME
 from operations.monitoring import data_signals, model_signals, rescoring
 from operations.monitoring.reference import Reference, reference
 from operations.monitoring.served import ID, SPAN, VERSION, Period, arrived, callers, requests, served
@@ -31,7 +31,7 @@ PROBABILITY = "probability"
 
 
 @dataclasses.dataclass(frozen=True)
-class Good:
+class Baseline:
     """A window that another one is compared with, and how many windows it lies back: 1 for the one before."""
 
     period: Period
@@ -64,7 +64,7 @@ class Monitor:
             here, but by `operations.loop.canary`.
 
         Raises:
-            ValueError: of ours, if the log or a version's reference cannot be read.
+            FlightdeckError: if the log or a version's reference cannot be read.
         """
         import pandas as pd
 
@@ -127,7 +127,7 @@ class Monitor:
         """What a version is compared with.
 
         Raises:
-            ValueError: of ours, if that is not known.
+            FlightdeckError: if that is not known.
         """
         if version not in self._references:
             self._references[version] = reference(self._settings, self._reader, version)
@@ -142,11 +142,11 @@ class Monitor:
         """The numbers of all versions that ever were canaries."""
         return Registry(self._settings).canary_numbers()
 
-    def _good(self, rows: Mapping[Period, int], faulty: Collection[str]) -> Good | None:
+    def _good(self, rows: Mapping[Period, int], faulty: Collection[str]) -> Baseline | None:
         """The last of the windows before that was large enough and not at fault."""
         fewest = self._settings.monitoring.fewest_rows
         good = max((each for each in rows if rows[each] >= fewest and each.name not in faulty), default=None)
-        return None if good is None else Good(good, 1 + sum(each > good for each in rows))
+        return None if good is None else Baseline(good, 1 + sum(each > good for each in rows))
 
     def _arrived(self) -> pd.DataFrame | None:
         if self._known is None:
@@ -163,7 +163,7 @@ class Monitor:
         refused: pd.DataFrame,
         to: Reference,
         truth: pd.DataFrame | None,
-        good: Good | None,
+        good: Baseline | None,
     ) -> Iterator[Signal]:
         """What is seen of the requests of a window, whoever answered them, and of their labels.
 
@@ -234,7 +234,7 @@ class Monitor:
             else:
                 by_model[f"version {earlier.number}"] = theirs
                 yield rescoring.compared(labels, answers, theirs, earlier.number, monitoring)
-        told = model_signals.labels_told(self._label, labels, by_model, to.run.metrics, monitoring)
+        told = model_signals.label_reliability(self._label, labels, by_model, to.run.metrics, monitoring)
         yield from [told] if told is not None else []
 
     def _answers_of(self, earlier: Version, asked: pd.DataFrame) -> np.ndarray:
@@ -269,7 +269,7 @@ class Monitor:
         kept = data_signals.without_extremes(rows, which, trained, self._settings.monitoring)
         return data_signals.statistics(kept, self._schema)
 
-    def _drift(self, asked: pd.DataFrame, to: Reference, good: Good | None) -> Iterator[Signal]:
+    def _drift(self, asked: pd.DataFrame, to: Reference, good: Baseline | None) -> Iterator[Signal]:
         """Against the last good window, or if there is none with enough requests the newest data that the model saw."""
         now = self._statistics(asked, requests(asked), to)
         before = None if good is None else served(self._payloads, good.period)
@@ -279,7 +279,7 @@ class Monitor:
         else:
             yield from data_signals.drift(now, to.newest, self._schema, "the model's evaluation split")
 
-    def _label_drift(self, truth: pd.DataFrame, to: Reference, good: Good | None) -> Iterator[Signal]:
+    def _label_drift(self, truth: pd.DataFrame, to: Reference, good: Baseline | None) -> Iterator[Signal]:
         """As `_drift`, of the labels that have arrived."""
         reference, than, steps = to.newest, "the model's evaluation split", 1
         if good is not None and (known := self._arrived()) is not None:
@@ -328,7 +328,7 @@ def rows_by_window(period: Period, before: Sequence[Window]) -> dict[Period, int
     return rows
 
 
-def _in_words(good: Good) -> str:
+def _in_words(good: Baseline) -> str:
     return f"the last good window ({good.period.name})"
 
 

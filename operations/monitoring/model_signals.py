@@ -174,7 +174,7 @@ def interval(name: str, labels: np.ndarray, scores: np.ndarray, seed: int = 0) -
     return float(measure(np.ones(rows))), float(low), float(high)
 
 
-def labels_told(
+def label_reliability(
     label: str,
     labels: np.ndarray,
     answers: Mapping[str, np.ndarray],

@@ -67,14 +67,14 @@ class Decision(BaseModel):
     spans: tuple[int, ...] = ()
 
     @property
-    def of(self) -> str:
+    def window_name(self) -> str:
         """The name of the window, whether or not its labels had arrived."""
         return self.window.removesuffix(LABELLED)
 
 
 def faulty(decisions: Iterable[Decision]) -> set[str]:
     """The names of the windows whose data or labels are at fault, by whichever version that was noticed."""
-    return {each.of for each in decisions if each.action == "quarantine"}
+    return {each.window_name for each in decisions if each.action == "quarantine"}
 
 
 def decide(
@@ -137,7 +137,7 @@ def _judge(rule: Rule, seen: Sequence[Window], earlier: Sequence[Decision], now:
     # What callers get wrong, and were told, is no fault of the data that arrived.
     action = "alert" if rule.action == "quarantine" and all(each.refused for each in worst) else rule.action
     if rule.action == "quarantine":  # asked again when labels have come, to name the spans that they came with
-        earlier = [each for each in earlier if each.of != recent[-1].name]
+        earlier = [each for each in earlier if each.window_name != recent[-1].name]
     if until := _cooling(rule, earlier, now):
         return Reason(
             rule=rule.name,

@@ -22,10 +22,6 @@ from pipeline.settings import Settings
 _SPAN = re.compile(r"span-([0-9]+)")
 
 
-class QuarantineError(FlightdeckError):
-    """A span cannot be put into quarantine, or released; the text says why."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Quarantined:
     """A span in quarantine.
@@ -63,10 +59,10 @@ def quarantine(
         What its marker says.
 
     Raises:
-        QuarantineError: there is no such span, no reason, or the folder cannot be written to.
+        FlightdeckError: there is no such span, no reason, or the folder cannot be written to.
     """
     if not reason.strip():
-        raise QuarantineError("A quarantine needs a reason.")
+        raise FlightdeckError("A quarantine needs a reason.")
     folder = _folder(settings, span)
     if (known := _read(folder, span)) is not None:
         return known
@@ -78,7 +74,7 @@ def quarantine(
         # A marker is never there without its reason.
         whole_file.write(folder / QUARANTINE, text)
     except OSError as error:
-        raise QuarantineError(f"Span {span} cannot be marked in {folder}: {error.strerror}.") from None
+        raise FlightdeckError(f"Span {span} cannot be marked in {folder}: {error.strerror}.") from None
     return found
 
 
@@ -89,16 +85,16 @@ def release(settings: Settings, span: int) -> Quarantined:
         What its marker said.
 
     Raises:
-        QuarantineError: it is not in quarantine, or the folder cannot be written to.
+        FlightdeckError: it is not in quarantine, or the folder cannot be written to.
     """
     folder = _folder(settings, span)
     known = _read(folder, span)
     if known is None:
-        raise QuarantineError(f"Span {span} of {settings.spans} is not in quarantine.")
+        raise FlightdeckError(f"Span {span} of {settings.spans} is not in quarantine.")
     try:
         (folder / QUARANTINE).unlink(missing_ok=True)
     except OSError as error:
-        raise QuarantineError(f"Span {span} cannot be released in {folder}: {error.strerror}.") from None
+        raise FlightdeckError(f"Span {span} cannot be released in {folder}: {error.strerror}.") from None
     return known
 
 
@@ -106,7 +102,7 @@ def listed(settings: Settings) -> list[Quarantined]:
     """All spans in quarantine, by number.
 
     Raises:
-        QuarantineError: the spans are not on a file system of this machine.
+        FlightdeckError: the spans are not on a file system of this machine.
     """
     found = (_read(folder, span) for span, folder in sorted(_folders(settings).items()))
     return [each for each in found if each is not None]
@@ -130,13 +126,13 @@ def _folder(settings: Settings, span: int) -> Path:
     folders = _folders(settings)
     if span not in folders:
         known = f"{min(folders)} to {max(folders)}" if folders else "none"
-        raise QuarantineError(f"There is no span {span} in {settings.spans}; there are: {known}.")
+        raise FlightdeckError(f"There is no span {span} in {settings.spans}; there are: {known}.")
     return folders[span]
 
 
 def _folders(settings: Settings) -> dict[int, Path]:
     if "://" in settings.spans:
-        raise QuarantineError(
+        raise FlightdeckError(
             f"Spans are marked on a file system of this machine, and {settings.spans} is not one: mount it, "
             "and name the mount with --set data.spans=FOLDER."
         )

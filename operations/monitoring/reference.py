@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
 
-class ReferenceError(FlightdeckError):
-    """There is nothing to compare a version with; the text says why."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Reference:
     """What a served version is compared with.
@@ -55,22 +51,22 @@ def reference(settings: Settings, reader: ml_metadata.MetadataStore, version: in
         version: a number of the registry, present or not.
 
     Raises:
-        ReferenceError: the registry or ML Metadata does not know enough of it.
+        FlightdeckError: the registry or ML Metadata does not know enough of it.
     """
     import tensorflow_data_validation as tfdv
 
     known = Registry(settings).version(version)
     if known.model_id is None or known.run_id is None:
-        raise ReferenceError(f"ML Metadata does not know where version {version} comes from.")
+        raise FlightdeckError(f"ML Metadata does not know where version {version} comes from.")
     run = Recorder(reader).read(known.run_id)
     made = outputs_of_run(reader, known.run_id).get("StatisticsGen", {}).get("statistics")
     if made is None:
-        raise ReferenceError(f"Run {known.run_id}, which trained version {version}, has no statistics.")
+        raise FlightdeckError(f"Run {known.run_id}, which trained version {version}, has no statistics.")
     splits = {}
     for split in ("train", "eval"):
         file = Path(made.uri) / f"Split-{split}" / "FeatureStats.pb"
         if not file.is_file():
-            raise ReferenceError(f"The statistics of run {known.run_id} are not there any more ({file}).")
+            raise FlightdeckError(f"The statistics of run {known.run_id} are not there any more ({file}).")
         splits[split] = tfdv.load_stats_binary(str(file))
     try:
         predictions = scores.read(scores.find(reader, run)).probabilities

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from errors import FlightdeckError
 from ledger.significance import bootstrap, why_not
-from operations.inference.batch_prediction import to_arrays, types
+from operations.inference.batch_files import to_arrays
 from operations.monitoring.signals import Signal
 from pipeline.settings import Monitoring
 
@@ -39,7 +39,7 @@ def answers(model: LoadedModel, rows: pd.DataFrame, output: str) -> np.ndarray:
     """
     import pyarrow as pa
 
-    wanted = types(model)
+    wanted = model.inputs.types
     if absent := [name for name in wanted if name not in rows.columns]:
         raise RescoringError(f"it takes {', '.join(absent)}, which the payload log does not have")
     if output not in model.outputs:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from operations.alerts.alert import Alert
-from operations.monitoring.book import Book
 from operations.monitoring.measure import Monitor
 from operations.monitoring.policy import LABELLED, Decision, Reason, decide, faulty
+from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import Period, periods
 from operations.monitoring.signals import Window
 from pipeline.settings import Settings
@@ -38,7 +38,7 @@ def monitor(
     alert: Callable[[Alert], object],
     note: Callable[[str], None] = lambda text: None,
 ) -> Round:
-    """Measures every window that has ended and is not in the book, or whose labels have arrived since.
+    """Measures every window that has ended and is not recorded, or whose labels have arrived since.
 
     Each window is decided on once, when it is first measured with what is known then; and once more, under the name of
     the window with ``+labels``, when enough of its labels have arrived.
@@ -50,8 +50,8 @@ def monitor(
         alert: takes alerts.
         note: is told what is being measured.
     """
-    book = Book(store, settings.use_case.name)
-    known = {(each.name, each.version): each for each in book.windows()}
+    records = MonitoringRecords(store, settings.use_case.name)
+    known = {(each.name, each.version): each for each in records.windows()}
     measuring = Monitor(settings, store)
     measured: list[Window] = []
     decisions: list[Decision] = []
@@ -62,33 +62,33 @@ def monitor(
             if measuring.counted(period) == _counted(known, period):
                 continue
             note(period.name)
-            at_fault = faulty(book.decisions())
+            at_fault = faulty(records.decisions())
             for window in measuring.measure(period, list(known.values()), at_fault):
                 before = known.get((window.name, window.version))
                 if before is not None and before.labelled == window.labelled and before.rows == window.rows:
                     continue
                 known[(window.name, window.version)] = window
-                decision = _decision(settings, book, [*known.values()], window, relabelled=before is not None)
+                decision = _decision(settings, records, [*known.values()], window, relabelled=before is not None)
                 # First people are told, then the decision is kept, and the window last of all: a process that is
                 # killed in between does what is left, and the outbox knows an alert that it has.
                 if decision is not None:
                     for reason in decision.reasons:
                         if reason.action != "none":
                             alert(_alert(settings, decision, reason))
-                    if book.keep_decision(decision):
+                    if records.keep_decision(decision):
                         decisions.append(decision)
-                book.keep_window(window, measuring.reference(int(window.version)).model_id)
+                records.keep_window(window, measuring.reference(int(window.version)).model_id)
                 measured.append(window)
     return Round(tuple(measured), tuple(decisions))
 
 
 def _counted(known: Mapping[tuple[str, str], Window], period: Period) -> dict[str, tuple[int, int]]:
-    """As `Monitor.counted`, by what is in the book."""
+    """As `Monitor.counted`, of the recorded windows."""
     return {version: (each.rows, each.labelled) for (name, version), each in known.items() if name == period.name}
 
 
 def _decision(
-    settings: Settings, book: Book, windows: list[Window], latest: Window, relabelled: bool
+    settings: Settings, records: MonitoringRecords, windows: list[Window], latest: Window, relabelled: bool
 ) -> Decision | None:
     """The decision about a window; None if it was made before, or has to wait for more labels.
 
@@ -96,7 +96,7 @@ def _decision(
     they tell which span to keep from runs, and so are enough.
     """
     name = f"{latest.name}{LABELLED}" if relabelled else latest.name
-    earlier = book.decisions()
+    earlier = records.decisions()
     if any((each.window, each.version) == (name, latest.version) for each in earlier):
         return None
     monitoring = settings.monitoring

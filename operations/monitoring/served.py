@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from data.contract import Contract
 from errors import FlightdeckError
-from operations.inference.payload_log import CALLER, FAULTS, ID, REFUSED, SECONDS, SHADOW, TIME, VERSION
+from operations.inference.payload_table import CALLER, FAULTS, ID, REFUSED, SECONDS, SHADOW, TIME, VERSION
 from pipeline.settings import WindowLength
 
 if TYPE_CHECKING:
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 # The column of `arrived` that tells where a row came from; no column of a contract has such a name.
 SPAN = "(span)"
-
-
-class ServedError(FlightdeckError):
-    """What was served, or its labels, cannot be read; the text says why."""
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -62,7 +58,7 @@ def periods(folder: Path, length: WindowLength) -> list[Period]:
     """The windows in which there were requests, oldest first.
 
     Raises:
-        ServedError: the log cannot be read.
+        FlightdeckError: the log cannot be read.
     """
     import pyarrow.compute as pc
 
@@ -99,7 +95,7 @@ def served(
         refused: the rows of requests that were refused, in place of those that were answered.
 
     Raises:
-        ServedError: the log cannot be read.
+        FlightdeckError: the log cannot be read.
     """
     import pandas as pd
     import pyarrow.compute as pc
@@ -119,7 +115,7 @@ def served(
         names = None if columns is None else [each for each in log.schema.names if each in columns]
         return log.to_table(columns=names, filter=chosen).to_pandas(types_mapper=_nullable().get)
     except (OSError, ValueError) as error:
-        raise ServedError(f"The payload log {folder} cannot be read: {error}") from None
+        raise FlightdeckError(f"The payload log {folder} cannot be read: {error}") from None
 
 
 def requests(rows: pd.DataFrame) -> np.ndarray:
@@ -173,7 +169,7 @@ def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
         rows without a label are left out. None if the contract has no key.
 
     Raises:
-        ServedError: a file cannot be read.
+        FlightdeckError: a file cannot be read.
     """
     import pandas as pd
 
@@ -192,7 +188,7 @@ def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
                 else pd.read_csv(file, dtype=dict.fromkeys(keys, str))[[*keys, *wanted]]
             )
         except (OSError, ValueError, KeyError) as error:
-            raise ServedError(f"The labels in {file} cannot be read: {error}") from None
+            raise FlightdeckError(f"The labels in {file} cannot be read: {error}") from None
         ids = rows[keys[0]].astype(str)
         for name in keys[1:]:
             ids = ids + "/" + rows[name].astype(str)
@@ -223,7 +219,7 @@ def _open(folder: Path):
         schemas = [pq.read_schema(file).remove_metadata() for file in files]
         return ds.dataset(files, format="parquet", schema=pa.unify_schemas(schemas))
     except (OSError, ValueError) as error:
-        raise ServedError(f"The payload log {folder} cannot be read: {error}") from None
+        raise FlightdeckError(f"The payload log {folder} cannot be read: {error}") from None
 
 
 def _nullable() -> dict:

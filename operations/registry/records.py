@@ -15,19 +15,15 @@ from pathlib import Path
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from errors import FlightdeckError
+from ledger.opening import open_writable
 from ledger.outputs import values
+from ledger.recorder import Recorder, RecordError
 from pipeline import store
 from pipeline.settings import Settings
 
 ROLLBACK, PROMOTE, PREDICT = "flightdeck.Rollback", "flightdeck.Promote", "flightdeck.Predict"
 PREDICTIONS = "flightdeck.Predictions"
 _PUSHED, _VERSION, _DESTINATION = "pushed", "pushed_version", "pushed_destination"
-_ATTEMPTS = 5
-
-
-class RecordsError(FlightdeckError):
-    """The metadata store cannot be read or written to; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -91,24 +87,12 @@ class Records:
             settings: say where it is, and which pipeline.
 
         Raises:
-            RecordsError: there is none, or it cannot be reached.
+            LedgerError: there is none, or it cannot be reached.
             SettingsError: a variable of the environment is missing.
         """
-        connection = mlmd.ConnectionConfig()
-        connection.CopyFrom(store.connection(settings))
-        if connection.HasField("sqlite"):
-            file = connection.sqlite.filename_uri
-            if not Path(file).is_file():
-                raise RecordsError(f"There is no metadata store at {file} yet: run the pipeline first.")
-            connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE
-        # A run may be writing, too; its transactions take milliseconds.
-        connection.retry_options.max_num_retries = max(_ATTEMPTS, settings.metadata.retries)
+        self._store = open_writable(store.connection(settings))
         self._pipeline = settings.use_case.name
-        try:
-            self._store = ml_metadata.MetadataStore(connection)
-            self._types = {each.name for each in self._store.get_artifact_types()}
-        except (ml_metadata.errors.StatusError, RuntimeError) as error:
-            raise RecordsError(f"The metadata store cannot be read: {error}") from error
+        self._types = {each.name for each in self._store.get_artifact_types()}
 
     def models(self) -> dict[int, Model]:
         """All trained models by id, oldest first."""
@@ -122,6 +106,13 @@ class Records:
             for model_id, each in sorted(found.items())
             if each.state in (mlmd.Artifact.LIVE, mlmd.Artifact.UNKNOWN)
         }
+
+    def metrics(self, run_id: str | None) -> dict[str, float]:
+        """The metrics of a run's evaluation by name; empty if the run is unknown or was not evaluated."""
+        try:
+            return {} if run_id is None else Recorder(self._store).read(run_id).metrics
+        except RecordError:
+            return {}
 
     def blessings(self) -> list[int]:
         """The ids of the models that were blessed, in the order of the blessings; the last one is the champion."""

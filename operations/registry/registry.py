@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 import time
@@ -44,7 +43,7 @@ class Registry:
 
         Raises:
             RegistryError: the versions are not on a file system of this machine.
-            RecordsError: the metadata store cannot be read.
+            LedgerError: the metadata store cannot be read.
         """
         if "://" in settings.pushed:
             raise RegistryError(
@@ -366,7 +365,7 @@ class Registry:
 
         Returns:
             bytes and files of the folder (None if it is gone), uri of the model, metrics of the run's evaluation by
-            name (empty if this machine did not run it).
+            name (empty if it is not recorded).
         """
         files = [each for each in version.folder.rglob("*") if each.is_file()] if version.present else []
         model = self._records.models().get(version.model_id or 0)
@@ -375,15 +374,8 @@ class Registry:
             "bytes": sum(each.stat().st_size for each in files) if version.present else None,
             "model_uri": model.uri if model else None,
             "infra": model.infra if model else None,
-            "metrics": self._metrics(version.run_id),
+            "metrics": self._records.metrics(version.run_id),
         }
-
-    def _metrics(self, run_id: str | None) -> dict[str, float]:
-        try:
-            summary = json.loads((self._settings.runs / str(run_id) / "summary.json").read_text(encoding="utf-8"))
-            return dict(summary["metrics"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
 
 
 def _remove(version: Path) -> None:

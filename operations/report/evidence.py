@@ -91,7 +91,7 @@ class Evidence:
     missing: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-class Witness:
+class EvidenceReader:
     """Gathers the evidence of runs from one store."""
 
     def __init__(self, store: ml_metadata.MetadataStore, records: Sequence[RunRecord], payloads: Path | None = None):
@@ -374,4 +374,4 @@ def _attempt(read: Callable[[], _Part], missing: dict[str, str], section: str) -
         return None
 
 
-__all__ = ["FOREIGN", "Evidence", "Node", "Witness"]
+__all__ = ["FOREIGN", "Evidence", "EvidenceReader", "Node"]

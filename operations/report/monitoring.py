@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from operations.alerts.outbox import Kept
+import ml_metadata
+
+from ledger.executions import Executions
+from operations.alerts.outbox import Kept, Outbox, OutboxError
+from operations.loop.canary.act import CANARY
 from operations.loop.canary.judgement import Verdict
 from operations.monitoring.policy import Decision
+from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.signals import Signal, Window
 from operations.registry import Version
 from operations.report import series
 from operations.report.formats import NOTHING, count, moment, number
 from operations.report.formats import spans as in_words
-from operations.report.life import Life
 from operations.report.plots import Plot
 from operations.report.series import Point
 
@@ -26,28 +32,78 @@ _ORIGINS = {"run": "pushed", "promote": "promoted", "rollback": "rolled back", "
 _LANES = ("versions", "canary", "decisions", "alerts")
 _DETAILED = 24  # windows whose every number is on the page, the newest
 _ROWS = 40  # of the grid
+_ALERTS = 100
 
 
-def page(life: Life) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class ServingHistory:
+    """What is recorded of a model after its run.
+
+    Attributes:
+        windows: by their end.
+        decisions: by their time.
+        verdicts: on canaries.
+        versions: that were ever served, newest first.
+        alerts: newest first; None if there is no outbox.
+    """
+
+    windows: tuple[Window, ...]
+    decisions: tuple[Decision, ...]
+    verdicts: tuple[Verdict, ...]
+    versions: tuple[Version, ...] = ()
+    alerts: tuple[Kept, ...] | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was ever monitored, decided or alerted."""
+        return not (self.windows or self.decisions or self.verdicts or self.alerts)
+
+
+def gather(
+    store: ml_metadata.MetadataStore, pipeline: str, versions: Sequence[Version] = (), outbox: Path | None = None
+) -> ServingHistory:
+    """Reads what is recorded.
+
+    Args:
+        store: the metadata store.
+        pipeline: the name of the pipeline.
+        versions: from `operations.registry.Registry.versions`.
+        outbox: the file of the alerts; it is not made if it is not there.
+    """
+    records = MonitoringRecords(store, pipeline)
+    alerts = None
+    if outbox is not None and outbox.is_file():
+        with contextlib.suppress(OutboxError):
+            alerts = tuple(Outbox(outbox, (), 0).kept(_ALERTS))
+    return ServingHistory(
+        tuple(records.windows()),
+        tuple(records.decisions()),
+        tuple(Executions(store, pipeline).all(CANARY, Verdict)),
+        tuple(versions),
+        alerts,
+    )
+
+
+def page(history: ServingHistory) -> dict[str, Any]:
     """What stands on the page.
 
     Args:
-        life: not empty.
+        history: not empty.
     """
-    versions = list(dict.fromkeys(_of(each) for each in life.windows))
-    decided = {(each.of, each.version): each for each in life.decisions}
+    versions = list(dict.fromkeys(_of(each) for each in history.windows))
+    decided = {(each.window_name, each.version): each for each in history.decisions}
     return {
-        "tiles": _tiles(life),
-        "events": _events(life),
-        "quality": [plot for metric in QUALITY if (plot := _quality(life.windows, metric, versions)) is not None],
-        **_signals(life.windows, versions),
-        "windows": [_window(each, decided.get((each.name, each.version))) for each in reversed(life.windows)],
-        "details": [_detail(each) for each in list(reversed(life.windows))[:_DETAILED]],
-        "undetailed": max(len(life.windows) - _DETAILED, 0),
-        "decisions": [_decision(each) for each in reversed(life.decisions)],
-        "verdicts": [_verdict(each) for each in reversed(life.verdicts)],
-        "versions": [_version(each) for each in life.versions],
-        "alerts": None if life.alerts is None else [_alert(each) for each in life.alerts],
+        "tiles": _tiles(history),
+        "events": _events(history),
+        "quality": [plot for metric in QUALITY if (plot := _quality(history.windows, metric, versions)) is not None],
+        **_signals(history.windows, versions),
+        "windows": [_window(each, decided.get((each.name, each.version))) for each in reversed(history.windows)],
+        "details": [_detail(each) for each in list(reversed(history.windows))[:_DETAILED]],
+        "undetailed": max(len(history.windows) - _DETAILED, 0),
+        "decisions": [_decision(each) for each in reversed(history.decisions)],
+        "verdicts": [_verdict(each) for each in reversed(history.verdicts)],
+        "versions": [_version(each) for each in history.versions],
+        "alerts": None if history.alerts is None else [_alert(each) for each in history.alerts],
     }
 
 
@@ -55,56 +111,59 @@ def _of(window: Window) -> str:
     return f"version {window.version}"
 
 
-def _tiles(life: Life) -> list[tuple[str, ...]]:
+def _tiles(history: ServingHistory) -> list[tuple[str, ...]]:
     tiles: list[tuple[str, ...]] = []
-    if served := next((each for each in life.versions if each.served), None):
+    if served := next((each for each in history.versions if each.served), None):
         when = f"{_ORIGINS[served.origin]} {moment(served.pushed_at)}" if served.pushed_at else ""
         tiles.append(("Served", f"version {served.number}", when))
-    if life.windows:
-        latest = life.windows[-1]
+    if history.windows:
+        latest = history.windows[-1]
         exceeded = sum(each.exceeded for each in latest.signals)
         detail = f"{count(latest.rows, 'request')}, {latest.labelled:,} labelled"
         tiles.append(("Latest window", latest.name, detail))
         tiles.append(
             ("Exceeded in it", count(exceeded, "signal"), f"of {len(latest.signals)}", "bad" if exceeded else "good")
         )
-    if life.decisions:
-        last = life.decisions[-1]
+    if history.decisions:
+        last = history.decisions[-1]
         tiles.append(("Latest decision", last.action, f"on {last.window}", "good" if last.action == "none" else "bad"))
-    if life.verdicts:
-        verdict = life.verdicts[-1]
+    if history.verdicts:
+        verdict = history.verdicts[-1]
         kind = "good" if verdict.action == "promote" else "bad"
         tiles.append(("Latest canary", verdict.action, f"version {verdict.canary}", kind))
-    if life.alerts is not None:
-        waiting = sum(not each.delivered for each in life.alerts)
+    if history.alerts is not None:
+        waiting = sum(not each.delivered for each in history.alerts)
         tiles.append(
-            ("Alerts", f"{len(life.alerts)}", f"{waiting} of them not delivered yet", "bad" if waiting else "")
+            ("Alerts", f"{len(history.alerts)}", f"{waiting} of them not delivered yet", "bad" if waiting else "")
         )
     return tiles
 
 
-def _events(life: Life) -> Plot | None:
-    points = [Point(_time(each.when), each.action, 0, choice="decisions", words=_why(each)) for each in life.decisions]
+def _events(history: ServingHistory) -> Plot | None:
+    points = [
+        Point(_time(each.when), each.action, 0, choice="decisions", words=_why(each)) for each in history.decisions
+    ]
     points += [
         Point(_time(each.when), each.action, 0, choice="canary", words=f"version {each.canary}: {each.text}")
-        for each in life.verdicts
+        for each in history.verdicts
     ]
     points += [
         Point(_time(each.alert.when), each.alert.severity, 0, choice="alerts", words=each.alert.title)
-        for each in life.alerts or ()
+        for each in history.alerts or ()
     ]
     points += [
         Point(_time(each.pushed_at), _ORIGINS[each.origin], 0, choice="versions", words=_said(each))
-        for each in life.versions
+        for each in history.versions
         if each.pushed_at is not None
     ]
     if not points:
         return None
-    changes = [each for each in life.versions if each.pushed_at is not None]
+    changes = [each for each in history.versions if each.pushed_at is not None]
     words = (
-        f"{count(len(changes), 'change')} of the served version, {count(len(life.decisions), 'decision')}, of which "
-        f"{sum(each.action != 'none' for each in life.decisions)} ask for something, "
-        f"{count(len(life.verdicts), 'canary verdict')} and {count(len(life.alerts or ()), 'alert')}, in their order."
+        f"{count(len(changes), 'change')} of the served version, {count(len(history.decisions), 'decision')}, of which "
+        f"{sum(each.action != 'none' for each in history.decisions)} ask for something, "
+        f"{count(len(history.verdicts), 'canary verdict')} and {count(len(history.alerts or ()), 'alert')}, in their "
+        "order."
     )
     lanes = [lane for lane in _LANES if any(each.choice == lane for each in points)]
     return series.events("events", sorted(points, key=lambda each: each.at), lanes, words)

@@ -20,17 +20,13 @@ from ledger.runs import Runs
 from operations.loop.replay.result import Result
 from operations.report import card as cards
 from operations.report import formats, lineage, monitoring, pages, replays
-from operations.report.evidence import Witness
-from operations.report.life import Life
+from operations.report.evidence import EvidenceReader
+from operations.report.monitoring import ServingHistory
 
 # By this file a folder is known to be ours, so that no other is ever replaced.
 MARK = ".flightdeck-report"
 _HERE = Path(__file__).parent
 _EXPORT = re.compile(r"export\{(?P<names>[^}]*)\}")
-
-
-class ReportError(FlightdeckError):
-    """The report cannot be written; the text says why and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +62,7 @@ def write(
     model_card: Path | None = None,
     roles: Mapping[str, str] | None = None,
     payloads: Path | None = None,
-    life: Life | None = None,
+    history: ServingHistory | None = None,
     played: Sequence[Result] = (),
     progress: Callable[[int, int, str], None] = lambda done, of, run: None,
 ) -> Site:
@@ -81,12 +77,12 @@ def write(
         model_card: Markdown about what the model is for.
         roles: column -> what it is, such as ``label``.
         payloads: folder of a server's log.
-        life: what was seen of the served versions.
+        history: what was seen of the served versions.
         played: the replays of the workspace.
         progress: is told how many pages of how many are done, and the next run.
 
     Raises:
-        ReportError: the folder holds something else, or cannot be written to.
+        FlightdeckError: the folder holds something else, or cannot be written to.
         LedgerError: the store cannot answer.
     """
     _check(output)
@@ -95,9 +91,9 @@ def write(
     chosen = list(reversed(records))[:newest]
     links = {each.run_id: f"runs/{_folder(each.run_id)}/index.html" for each in chosen}
     text = _card(model_card)
-    witness = Witness(store, records, payloads)
+    witness = EvidenceReader(store, records, payloads)
     templates = _templates()
-    further = _further(life, played)
+    further = _further(history, played)
     site = {
         "name": name,
         "written": formats.moment(datetime.now(UTC)),
@@ -138,19 +134,19 @@ def write(
             written = _size(new)
             _swap(new, output, Path(temporary) / "old")
     except OSError as error:
-        raise ReportError(f"The report cannot be written to {output} ({error.strerror or error}).") from None
+        raise FlightdeckError(f"The report cannot be written to {output} ({error.strerror or error}).") from None
     return Site(
         output / "index.html", tuple(links), len(records), written, max(sizes, default=0), missing, site["pages"]
     )
 
 
 def _further(
-    life: Life | None, played: Sequence[Result]
+    history: ServingHistory | None, played: Sequence[Result]
 ) -> list[tuple[str, str, str, Callable[[], Mapping[str, Any]]]]:
     """The pages that are not about a run, each as title, file, template and what stands on it."""
     found: list[tuple[str, str, str, Callable[[], Mapping[str, Any]]]] = []
-    if life is not None and not life.empty:
-        found.append(("Monitoring", monitoring.FILE, "monitoring.html.j2", lambda: monitoring.page(life)))
+    if history is not None and not history.empty:
+        found.append(("Monitoring", monitoring.FILE, "monitoring.html.j2", lambda: monitoring.page(history)))
     for each in played:
         file = f"replay-{_folder(each.name)}.html"
         found.append((f"Replay {each.name}", file, "replay.html.j2", functools.partial(replays.page, each)))
@@ -159,9 +155,9 @@ def _further(
 
 def _check(output: Path) -> None:
     if output.is_dir() and any(output.iterdir()) and not (output / MARK).is_file():
-        raise ReportError(f"{output} holds something other than a report: choose another folder with --output.")
+        raise FlightdeckError(f"{output} holds something other than a report: choose another folder with --output.")
     if output.exists() and not output.is_dir():
-        raise ReportError(f"{output} is a file: choose a folder with --output.")
+        raise FlightdeckError(f"{output} is a file: choose a folder with --output.")
 
 
 def _swap(new: Path, output: Path, old: Path) -> None:
@@ -187,7 +183,7 @@ def _card(file: Path | None) -> cards.Card | None:
     try:
         return cards.read(file)
     except (OSError, UnicodeDecodeError) as error:
-        raise ReportError(f"The model card {file} (use_case.model_card) cannot be read: {error}.") from None
+        raise FlightdeckError(f"The model card {file} (use_case.model_card) cannot be read: {error}.") from None
 
 
 def _size(folder: Path) -> int:
@@ -250,5 +246,5 @@ def _tables() -> str:
     names: Sequence[str] = exports[-1]["names"].split(",") if exports else ()
     table = next((each.split(" as ")[0] for each in names if each.endswith(" as default")), None)
     if table is None:
-        raise ReportError("The installed itables packs DataTables in another way than this report knows.")
+        raise FlightdeckError("The installed itables packs DataTables in another way than this report knows.")
     return f"(()=>{{{bundle[: exports[-1].start()]}\nwindow.Tables={table};}})();\n"

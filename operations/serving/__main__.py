@@ -73,9 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--grpc-port", type=int, help="for gRPC; 0 takes a free one")
     parser.add_argument("--payloads", type=Path, metavar="FOLDER", help="of the payload log; without it, none is kept")
     parser.add_argument("--settings", default="{}", metavar="JSON", help="the other settings of the section `serving`")
-    parser.add_argument(
-        "--canaries", type=Path, metavar="FOLDER", help="of the versions on trial beside the served one"
-    )
+    parser.add_argument("--canaries", type=Path, metavar="FOLDER", help="of the canaries")
     parser.add_argument("--canary", default="{}", metavar="JSON", help="the settings of the section `canary`")
     parser.add_argument("--stop-on-eof", action="store_true", help="end when standard input does")
     return parser

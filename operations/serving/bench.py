@@ -26,8 +26,7 @@ import orjson
 from errors import FlightdeckError
 from operations.inference import contract
 from operations.serving import child
-from operations.serving.load import Answered, Load, drive
-from operations.serving.load import joined as joined_loads
+from operations.serving.load import Answered, Load, drive, joined
 
 if TYPE_CHECKING:
     from pipeline.settings import Serving, Settings, Validation
@@ -50,18 +49,11 @@ class Level:
     """What one number of clients with one batch size saw.
 
     Attributes:
-        rows: of each request.
-        clients: that asked at the same time.
-        requests_per_second: answered.
-        p50_ms: half of the answers took no longer.
-        p95_ms: 95 % took no longer.
-        p99_ms: 99 % took no longer.
-        cpu_ms: processor time of the service per request.
+        cpu_ms: CPU time of the service per request.
         of_bare: the calls per second as a share of those of the bare signature with as many rows.
-        failed: requests that failed.
-        errors: the first few of them, in words.
-        unchecked_per_second: answered by a service that does not check requests by the contract, which was asked the
-            same in turn with this one; None if there is nothing to check, or the settings check nothing.
+        errors: the first few failures, in words.
+        unchecked_per_second: requests answered by a service that does not check them by the contract, asked in turn
+            with this one; None if there is nothing to check, or the settings check nothing.
     """
 
     rows: int
@@ -94,13 +86,8 @@ class Bare:
     """The model without a service, one thread calling it.
 
     Attributes:
-        rows: of each call.
-        calls_per_second: by TensorFlow's own signature, the mean of before and after.
-        before: the same, before the service was measured.
-        after: the same, after it.
+        calls_per_second: by TensorFlow's own signature, the mean of `before` and `after` the service was measured.
         session_calls_per_second: the way the service calls the model.
-        p50_ms: half of the calls of the signature took no longer.
-        p99_ms: 99 % took no longer.
     """
 
     rows: int
@@ -114,14 +101,9 @@ class Bare:
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """All that was measured.
+    """All that was measured: `bare` per batch size, `levels` per batch size and number of clients.
 
-    Attributes:
-        version: of the model that was served.
-        machine_cores: processors of this machine, shared by the service and its clients.
-        memory_mb: of the service at the end.
-        bare: one per batch size.
-        levels: one per batch size and number of clients.
+    The service and its clients share the cores of the machine. The memory is that of the service at the end.
     """
 
     version: int
@@ -132,21 +114,15 @@ class Bench:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class CapacityPlan:
     """How many services a load needs.
 
     Attributes:
-        rows: of each request.
-        load: requests per second that are expected.
-        wanted: requests per second to be ready for: the load and its margin.
-        per_replica: requests per second that one service reached, at the level below.
-        clients: of that level.
-        p99_ms: of that level.
+        load: expected requests per second.
+        wanted: the load and its margin.
+        per_replica: requests per second that one service reached with `clients`, at `p99_ms`.
         cores_per_replica: that it kept busy.
-        replicas: services that are needed.
-        replicas_per_node: that fit on one node.
-        nodes: that are needed.
-        cost_per_month: of all their cores, whether busy or not; None without a price.
+        cost_per_month: of all cores of the nodes, whether busy or not; None without a price.
     """
 
     rows: int
@@ -174,7 +150,7 @@ def real_rows(settings: Settings, wanted: int) -> list[dict[str, Any]]:
     from data import spans
 
     folder = Path(settings.spans)
-    numbers = [int(each.name[5:]) for each in folder.glob("span-*") if each.name[5:].isdigit()]
+    numbers = [int(span.name[5:]) for span in folder.glob("span-*") if span.name[5:].isdigit()]
     if not numbers:
         raise BenchError(
             f"There are no spans in {folder} to take rows from; prepare them with: flightdeck data prepare"
@@ -202,8 +178,8 @@ def measure(
     by it. The two are asked in turns, so that both see the same machine.
 
     Args:
-        settings: say what is served and how.
-        rows: to ask with; more columns than the model takes may be there. They are repeated if there are too few.
+        settings: of the project.
+        rows: to ask with, repeated if there are too few; columns that the model does not take are left out.
         batches: rows per request.
         clients: how many ask at the same time; each is measured with each batch size.
         seconds: for each of these.
@@ -220,33 +196,35 @@ def measure(
         note("Starting the service")
         with contextlib.ExitStack() as running:
 
-            def serving(validation: Validation, place: Path) -> child.Child:
+            def serving(validation: Validation, log: str) -> child.Child:
                 chosen = settings.serving.model_copy(update={"validation": validation})
-                log = place / "payloads" if chosen.payloads.enabled else None
-                return running.enter_context(child.serving(name, models, chosen, log, place / "log"))
+                place = Path(temporary, log)
+                place.mkdir()
+                payloads = place / "payloads" if chosen.payloads.enabled else None
+                return running.enter_context(child.serving(name, models, chosen, payloads, place / "log"))
 
-            checks = settings.serving.validation
-            service = serving(checks, _folder(temporary, "service"))
-            checked = checks != "off" and (models / str(service.version) / contract.FILE).is_file()
-            unchecked = serving("off", _folder(temporary, "unchecked")) if checked else None
+            service = serving(settings.serving.validation, "service")
+            folder = models / str(service.version)
+            checked = settings.serving.validation != "off" and (folder / contract.FILE).is_file()
+            unchecked = serving("off", "unchecked") if checked else None
             inputs = asyncio.run(_inputs(f"{service.url}/v1/models/{name}/metadata"))
             asked = _batches(rows, inputs, batches)
-            folder = models / str(service.version)
             note("Calling the bare signature")
             before = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
-            measured: list[tuple[int, Load, float, Load | None]] = []
+            services = [service] if unchecked is None else [service, unchecked]
+            measured: list[tuple[int, list[tuple[Load, float]]]] = []
             path = f"/v1/models/{name}/versions/{service.version}:predict"
             for size, groups in asked.items():
-                bodies = [orjson.dumps({"instances": each}, option=orjson.OPT_SERIALIZE_NUMPY) for each in groups]
+                bodies = [orjson.dumps({"instances": group}, option=orjson.OPT_SERIALIZE_NUMPY) for group in groups]
                 for count in clients:
                     note(f"{count} clients, {size} rows per request")
-                    measured.append((size, *_in_turns(service, unchecked, path, bodies, count, seconds, size)))
+                    measured.append((size, in_turns(services, path, bodies, count, seconds, size)))
             memory = service.memory_bytes() / 1e6
             note("Calling the bare signature again")
             after = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
     bare = tuple(_combined(size, before[size], after[size]) for size in asked)
-    rates = {each.rows: each.calls_per_second for each in bare}
-    levels = tuple(_level(size, load, cpu, rates[size], other) for size, load, cpu, other in measured)
+    rates = {signature.rows: signature.calls_per_second for signature in bare}
+    levels = tuple(_level(size, loads, rates[size]) for size, loads in measured)
     return Bench(service.version, os.cpu_count() or 1, memory, bare, levels)
 
 
@@ -258,7 +236,7 @@ def plan(
     price_per_core_hour: float | None = None,
     p99_ms: float | None = None,
     at_least: int = 1,
-) -> list[Plan]:
+) -> list[CapacityPlan]:
     """Returns, per batch size that was measured, what a load needs.
 
     One service is counted with the level at which it answered most requests, among those without an error and, if that
@@ -303,7 +281,7 @@ def plan(
         if price_per_core_hour is not None:
             cost = nodes * cores_per_node * price_per_core_hour * HOURS_PER_MONTH
         plans.append(
-            Plan(
+            CapacityPlan(
                 rows, load, wanted, per_replica, best.clients, best.p99_ms, min(best.cores, cores_per_node), replicas,
                 per_node, nodes, cost,
             )
@@ -357,69 +335,54 @@ async def _inputs(url: str) -> list[str]:
     return list(document["metadata"]["signature_def"]["signature_def"]["predict_raw"]["inputs"])
 
 
-def _folder(parent: str, name: str) -> Path:
-    folder = Path(parent) / name
-    folder.mkdir()
-    return folder
-
-
-def _in_turns(
-    service: child.Child,
-    unchecked: child.Child | None,
+def in_turns(
+    services: Sequence[child.Child],
     path: str,
     bodies: Sequence[bytes],
     clients: int,
     seconds: float,
     size: int,
-) -> tuple[Load, float, Load | None]:
-    """The load and the processor seconds of one service, and the load of another one that was asked in turn with it."""
-    if unchecked is None:
-        return *_ask(service, service.url + path, bodies, clients, seconds, size), None
-    loads: dict[child.Child, list[tuple[Load, float]]] = {service: [], unchecked: []}
-    # Each is first in half of the rounds: what the other one has left to do, such as its log, slows the second.
-    rounds = max(1, round(seconds / (2 * _TURN_SECONDS)))
-    for order in [(service, unchecked), (unchecked, service)] * rounds:
-        for each in order:
-            turn = seconds / (2 * rounds)
-            loads[each].append(_ask(each, each.url + path, bodies, clients, turn, size, warm_up=not loads[each]))
-    joined = {each: joined_loads([load for load, _ in found]) for each, found in loads.items()}
-    return joined[service], sum(cpu for _, cpu in loads[service]), joined[unchecked]
+    turn_seconds: float = _TURN_SECONDS,
+) -> list[tuple[Load, float]]:
+    """Asks services the same, for so many seconds each, and returns what the clients saw, and the CPU seconds of each.
 
+    They take short turns, so that noise meets all of them.
 
-def _ask(
-    service: child.Child,
-    url: str,
-    bodies: Sequence[bytes],
-    clients: int,
-    seconds: float,
-    size: int,
-    warm_up: bool = True,
-) -> tuple[Load, float]:
-    """The load, and the processor seconds of the service while it lasted."""
+    Args:
+        services: one or more; each is warmed up first.
+        path: of the address.
+        bodies: JSON documents, with `size` rows each.
+        clients: how many ask at the same time.
+        seconds: of each service.
+        size: how many predictions an answer must have.
+        turn_seconds: longer than what a service has left to do after its turn.
+    """
 
     def check(answer: Answered) -> str | None:
         predictions = orjson.loads(answer.content).get("predictions", ())
         return None if len(predictions) == size else f"{len(predictions)} predictions for {size} rows"
 
-    async def both() -> tuple[Load, float]:
-        if warm_up:
-            await drive(url, bodies, clients, min(_WARM_UP_SECONDS, seconds), check)
-        started = service.cpu_seconds()
-        load = await drive(url, bodies, clients, seconds, check)
-        return load, service.cpu_seconds() - started
+    def ask(service: child.Child, seconds: float) -> Load:
+        return asyncio.run(drive(service.url + path, bodies, clients, seconds, check))
 
-    return asyncio.run(both())
+    for service in services:
+        ask(service, min(_WARM_UP_SECONDS, seconds))
+    loads: dict[child.Child, list[Load]] = {service: [] for service in services}
+    cpu = dict.fromkeys(services, 0.0)
+    # Each is first in half of the rounds: what the other one has left to do, such as its log, slows the second.
+    rounds = 1 if len(services) == 1 else 2 * max(1, round(seconds / (2 * turn_seconds)))
+    for number in range(rounds):
+        for service in services if number % 2 == 0 else reversed(services):
+            started = service.cpu_seconds()
+            loads[service].append(ask(service, seconds / rounds))
+            cpu[service] += service.cpu_seconds() - started
+    return [(joined(loads[service]), cpu[service]) for service in services]
 
 
 def _bare(
     folder: Path, settings: Serving, asked: Mapping[int, list[list]], seconds: float
 ) -> dict[int, dict[str, np.ndarray]]:
-    task = {
-        "model": str(folder),
-        "threads": settings.threads,
-        "seconds": seconds,
-        "batches": list(asked.values()),
-    }
+    task = {"model": str(folder), "threads": settings.threads, "seconds": seconds, "batches": list(asked.values())}
     done = subprocess.run(
         [sys.executable, "-m", "operations.serving.bare"],
         input=orjson.dumps(task, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n",
@@ -435,22 +398,14 @@ def _bare(
 
 
 def _combined(size: int, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> Bare:
-    def rate(milliseconds: np.ndarray) -> float:
-        return 1000 / float(milliseconds.mean())
-
-    rates = rate(before["signature"]), rate(after["signature"])
-    both = np.concatenate([before["signature"], after["signature"]])
-    return Bare(
-        size,
-        sum(rates) / 2,
-        *rates,
-        (rate(before["session"]) + rate(after["session"])) / 2,
-        float(np.percentile(both, 50)),
-        float(np.percentile(both, 99)),
-    )
+    first, last = (1000 / float(times["signature"].mean()) for times in (before, after))
+    session = sum(1000 / float(times["session"].mean()) for times in (before, after)) / 2
+    p50, p99 = np.percentile(np.concatenate([before["signature"], after["signature"]]), [50, 99]).tolist()
+    return Bare(size, (first + last) / 2, first, last, session, p50, p99)
 
 
-def _level(size: int, load: Load, cpu: float, bare: float, unchecked: Load | None) -> Level:
+def _level(size: int, loads: Sequence[tuple[Load, float]], bare: float) -> Level:
+    (load, cpu), *unchecked = loads
     answered = len(load.milliseconds)
     return Level(
         size,
@@ -463,5 +418,5 @@ def _level(size: int, load: Load, cpu: float, bare: float, unchecked: Load | Non
         load.requests_per_second / bare,
         load.failed,
         load.errors,
-        None if unchecked is None else unchecked.requests_per_second,
+        unchecked[0][0].requests_per_second if unchecked else None,
     )

@@ -1,4 +1,4 @@
-"""What a service saw of a version on trial that its answers do not tell: failures, and requests that it left out.
+"""What a service saw of a canary that its answers do not tell: failures, and requests that it left out.
 
 Whoever judges the version is another process, perhaps on another machine; what they share is the folder of the payload
 log. Each service keeps a file of its own there, ``canary/VERSION/HOST-PID.json``, and replaces it whole.
@@ -42,12 +42,7 @@ class CanaryRecord:
 
 
 def write(log: Path, version: int, record: CanaryRecord) -> None:
-    """Replaces what this process has recorded of a version.
-
-    Args:
-        log: the folder of the payload log.
-        version: the number of the version on trial.
-        record: everything that this process has seen of it.
+    """Replaces what this process has recorded of a version in the folder of the payload log.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -61,15 +56,11 @@ def write(log: Path, version: int, record: CanaryRecord) -> None:
 def read(log: Path, version: int) -> CanaryRecord:
     """What all services have recorded of a version, together; nothing if there is no record.
 
-    Args:
-        log: the folder of the payload log.
-        version: the number of the version on trial.
-
     Raises:
         CanaryRecordError: a record is there and cannot be read.
     """
     together = CanaryRecord()
-    for file in sorted((log / _FOLDER / str(version)).glob("[!.]*.json"), key=lambda each: each.stat().st_mtime):
+    for file in sorted((log / _FOLDER / str(version)).glob("[!.]*.json"), key=lambda path: path.stat().st_mtime):
         try:
             record = CanaryRecord(**json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:

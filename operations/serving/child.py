@@ -27,13 +27,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @dataclasses.dataclass(frozen=True)
 class Child:
-    """A service that runs.
-
-    Attributes:
-        url: the address of HTTP, without a path.
-        version: that it started with.
-        process: the process, for its memory and its processor time.
-    """
+    """A service that runs; the URL has no path."""
 
     url: str
     version: int
@@ -58,10 +52,10 @@ def serving(
     Args:
         name: of the model.
         models: the folder of its versions.
-        settings: the section ``serving``; host and ports are not used.
+        settings: host and ports are not used.
         payloads: the folder of the payload log; None keeps none.
-        log: what the service logs is appended to this file; None forgets it.
-        more: further arguments of ``python -m operations.serving``.
+        log: the file that the service's log is appended to; None forgets it.
+        more: arguments of ``python -m operations.serving``.
 
     Raises:
         ServingError: it did not start, or did not end well.

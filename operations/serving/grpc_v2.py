@@ -14,13 +14,13 @@ import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from operations.inference.columns import row_count
+from operations.inference.columns import objects, row_count
 from operations.inference.contract import Faults
 from operations.inference.errors import BadRequestError, RequestError, ServingError, UnknownModelError
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
 from operations.serving.grpc_messages import METHODS, SERVICE, message
-from operations.serving.service import Service
+from operations.serving.service import Service, caller_of
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -49,19 +49,12 @@ _ROUTES = {
     "ModelInfer": "infer",
 }
 
-CALLER = "x-caller"
-_LONGEST_CALLER = 200
 _LONGEST_TRAILER = 6000
 _log = logging.getLogger(__name__)
 
 
 def server(service: Service, host: str, port: int) -> tuple[grpc.aio.Server, int]:
-    """A server that is bound to an address and not started yet, and its port.
-
-    Args:
-        service: what answers.
-        host: the address.
-        port: 0 takes a free one.
+    """A server that is bound to an address and not started yet, and its port; 0 takes a free one.
 
     Raises:
         ServingError: the address is taken, or not this machine's.
@@ -140,8 +133,7 @@ class _Methods:
         version = self._version(request.name, request.version)
         ready = self._service.ready
         if ready and version is not None:
-            with self._service.using(version):
-                pass
+            self._service.require(version)
         return message("ModelReadyResponse")(ready=ready)
 
     async def server_metadata(self, request: Any, context: Any) -> Any:
@@ -176,7 +168,6 @@ class _Methods:
 
 
 def _read(request: Any) -> v2.InferRequest:
-    """The request of a message."""
     if len(request.id) > v2.LONGEST_ID:
         raise BadRequestError(f"`id` has more than {v2.LONGEST_ID} characters.", "id")
     raw = request.raw_input_contents
@@ -185,17 +176,17 @@ def _read(request: Any) -> v2.InferRequest:
             f"There are {len(raw)} raw_input_contents for {len(request.inputs)} inputs.", "raw_input_contents"
         )
     inputs = []
-    for index, each in enumerate(request.inputs):
-        name = each.name[:200]
-        shape = v2.check_tensor(name, each.datatype, list(each.shape))
+    for index, tensor in enumerate(request.inputs):
+        name = tensor.name[:200]
+        shape = v2.check_tensor(name, tensor.datatype, list(tensor.shape))
         if not raw:
-            inputs.append(v2.Tensor(name, shape, _contents(each, name, shape)))
+            inputs.append(v2.Tensor(name, shape, _contents(tensor, name, shape)))
             continue
-        if each.HasField("contents"):
+        if tensor.HasField("contents"):
             raise BadRequestError(f"`{name}` has contents, which raw_input_contents leave no place for.", name)
-        inputs.append(v2.from_raw(name, each.datatype, shape, raw[index]))
+        inputs.append(v2.from_raw(name, tensor.datatype, shape, raw[index]))
     v2.check_names(inputs)
-    outputs = tuple(v2.RequestedOutput(each.name, bool(raw)) for each in request.outputs)
+    outputs = tuple(v2.RequestedOutput(output.name, bool(raw)) for output in request.outputs)
     return v2.InferRequest(request.id, tuple(inputs), outputs, bool(raw))
 
 
@@ -211,21 +202,16 @@ def _contents(tensor: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     if len(values) != count:
         raise BadRequestError(f"`{name}` has {len(values)} values; the shape {list(shape)} has {count}.", name)
     if tensor.datatype == v2.BYTES:
-        array = np.empty(len(values), object)
-        array[:] = list(values)
-        return array
+        return objects(list(values))
     # As wide as they were sent: an INT8 of 300 is checked against the column, and not wrapped.
     return np.array(values)
 
 
 def _caller(context: grpc.aio.ServicerContext) -> str:
-    """Who asks; as over HTTP."""
-    told = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-    if named := told.get(CALLER):
-        return named[:_LONGEST_CALLER]
+    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     # Such as ipv4:10.0.0.3:52114. The port is another one for each connection.
-    address = urllib.parse.unquote(context.peer()).rpartition(":")[0].partition(":")[2] or "an unknown address"
-    return f"{told.get('user-agent', 'an unnamed program')[:_LONGEST_CALLER]} from {address.strip('[]')}"
+    address = urllib.parse.unquote(context.peer()).rpartition(":")[0].partition(":")[2]
+    return caller_of(metadata, address.strip("[]"))
 
 
 def _within_header(text: str) -> str:
@@ -247,8 +233,7 @@ def _answer(
         if asked.binary:
             answer.raw_output_contents.append(v2.to_raw(values))
         elif datatype == v2.BYTES:
-            texts = [each if isinstance(each, bytes) else str(each).encode() for each in values.reshape(-1).tolist()]
-            tensor.contents.bytes_contents.extend(texts)
+            tensor.contents.bytes_contents.extend(map(v1.as_bytes, values.reshape(-1).tolist()))
         else:
             getattr(tensor.contents, _CONTENTS[datatype]).extend(values.reshape(-1).tolist())
     return answer

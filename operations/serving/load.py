@@ -24,10 +24,7 @@ class Answered:
     Attributes:
         client: the number of the client.
         body: the index of the body that was posted.
-        asked: when it was sent, on the clock of `time.perf_counter`.
-        answered: when its answer was read.
-        headers: of the answer; their names in any case.
-        content: the answer.
+        asked: when it was sent, on the clock of `time.perf_counter`, as `answered` is.
     """
 
     client: int
@@ -45,9 +42,8 @@ class Load:
     Attributes:
         clients: how many asked at the same time, each over one connection that it kept.
         seconds: how long they asked.
-        milliseconds: how long each answered request took.
-        errors: the first few things that went wrong, in words.
-        failed: how many requests failed.
+        milliseconds: of each answered request.
+        errors: the first few failures, in words.
     """
 
     clients: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, exposition
@@ -73,57 +74,53 @@ class Metrics:
     def __init__(self, prediction_buckets: Sequence[float] = ()) -> None:
         """Makes metrics that are all zero."""
         self.registry = CollectorRegistry()
-
-        def name(short: str) -> str:
-            return f"flightdeck_serving_{short}"
-
+        own: dict[str, Any] = {"namespace": "flightdeck_serving", "registry": self.registry}
         self._requests = Counter(
-            name("requests"), "Requests by protocol, route and HTTP status.", ["protocol", "route", "status"],
-            registry=self.registry,
-        )  # fmt: skip
+            "requests", "Requests by protocol, route and HTTP status.", ["protocol", "route", "status"], **own
+        )
         self._seconds = Histogram(
-            name("request_seconds"), "Time from the first byte of a request to its answer.", ["protocol", "route"],
-            buckets=_SECONDS, registry=self.registry,
-        )  # fmt: skip
-        self.rows = Counter(name("rows"), "Rows that were predicted.", registry=self.registry)
-        self.batch_rows = Histogram(
-            name("batch_rows"), "Rows per call of the model.", buckets=_ROWS, registry=self.registry
+            "request_seconds",
+            "Time from the first byte of a request to its answer.",
+            ["protocol", "route"],
+            buckets=_SECONDS,
+            **own,
         )
-        self.predictions = PredictionHistogram(name("prediction"), "What the model predicted.", prediction_buckets)
+        self.rows = Counter("rows", "Rows that were predicted.", **own)
+        self.batch_rows = Histogram("batch_rows", "Rows per call of the model.", buckets=_ROWS, **own)
+        self.predictions = PredictionHistogram(
+            "flightdeck_serving_prediction", "What the model predicted.", prediction_buckets
+        )
         self.registry.register(self.predictions)
-        self.version = Gauge(name("model_version"), "The newest version that is served.", registry=self.registry)
-        self.loaded = Gauge(
-            name("version_loaded"), "Versions that can be asked for; 1 each.", ["version"], registry=self.registry
-        )
-        self.load_seconds = Gauge(
-            name("version_load_seconds"), "How long the last version took to load.", registry=self.registry
-        )
-        self.loads = Counter(name("version_loads"), "Versions that were loaded.", registry=self.registry)
+        self.version = Gauge("model_version", "The newest version that is served.", **own)
+        self.loaded = Gauge("version_loaded", "Versions that can be asked for; 1 each.", ["version"], **own)
+        self.load_seconds = Gauge("version_load_seconds", "How long the last version took to load.", **own)
+        self.loads = Counter("version_loads", "Versions that were loaded.", **own)
         self.load_failures = Counter(
-            name("version_load_failures"), "Versions that were refused. Alert on any increase.", registry=self.registry
+            "version_load_failures", "Versions that were refused. Alert on any increase.", **own
         )
-        self.canary = Gauge(name("canary_version"), "The version on trial; 0 for none.", registry=self.registry)
+        self.canary = Gauge("canary_version", "The canary; 0 for none.", **own)
         self.canary_requests = Counter(
-            name("canary_requests"),
-            "Requests that a version on trial answered, failed to answer, or was not given because too many waited.",
+            "canary_requests",
+            "Requests that a canary answered, failed to answer, or was not given because too many waited.",
             ["version", "outcome"],
-            registry=self.registry,
+            **own,
         )
         self.canary_seconds = Histogram(
-            name("canary_request_seconds"), "Time until a version on trial answered.", ["version"],
-            buckets=_SECONDS, registry=self.registry,
-        )  # fmt: skip
+            "canary_request_seconds", "Time until a canary answered.", ["version"], buckets=_SECONDS, **own
+        )
         self.contract_faults = Counter(
-            name("contract_faults"),
+            "contract_faults",
             "Values that break the contract of the version, by column; the requests were refused or flagged.",
             ["column", "outcome"],
-            registry=self.registry,
+            **own,
         )
-        self.waiting_rows = Gauge(name("waiting_rows"), "Rows that wait for the model.", registry=self.registry)
+        self.waiting_rows = Gauge("waiting_rows", "Rows that wait for the model.", **own)
         self.payload_rows = Counter(
-            name("payload_rows"), "Rows of the payload log: written, dropped because too many waited, or failed.",
-            ["outcome"], registry=self.registry,
-        )  # fmt: skip
+            "payload_rows",
+            "Rows of the payload log: written, dropped because too many waited, or failed.",
+            ["outcome"],
+            **own,
+        )
         for outcome in ("written", "dropped", "failed"):
             self.payload_rows.labels(outcome)
         ProcessCollector(registry=self.registry)

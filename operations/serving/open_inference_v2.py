@@ -28,6 +28,7 @@ from operations.inference.contract import Faults
 from operations.inference.errors import BadRequestError, UnprocessableError
 from operations.inference.model import EXAMPLES, RAW, LoadedModel
 from operations.serving import json_body
+from operations.serving.tfserving_v1 import as_bytes
 
 SERVER_NAME = "flightdeck"
 SERVER_VERSION = "0.1.0"
@@ -124,9 +125,9 @@ def parse(body: bytes | bytearray, header_length: int | None = None) -> InferReq
     document = json_body.parse(view[:header_length])
     rest = _Rest(view[len(body) if header_length is None else header_length :])
     parameters = _parameters(document, "parameters")
-    inputs = tuple(_input(each, index, rest) for index, each in enumerate(_objects(document, "inputs")))
-    if rest.left:
-        raise BadRequestError(f"{rest.left} bytes behind the JSON belong to no tensor.", "binary_data_size")
+    inputs = tuple(_input(tensor, index, rest) for index, tensor in enumerate(_objects(document, "inputs")))
+    if rest.view:
+        raise BadRequestError(f"{len(rest.view)} bytes behind the JSON belong to no tensor.", "binary_data_size")
     check_names(inputs)
     request_id = _text(document, "id", "")
     if len(request_id) > LONGEST_ID:
@@ -135,11 +136,7 @@ def parse(body: bytes | bytearray, header_length: int | None = None) -> InferReq
 
 
 def check_names(inputs: Sequence[Tensor]) -> None:
-    """Refuses a request without inputs, and one that has an input twice.
-
-    Raises:
-        BadRequestError: it is so.
-    """
+    """Raises BadRequestError for a request without inputs, or with an input twice."""
     if not inputs:
         raise BadRequestError("`inputs` is empty; at least one tensor is needed.", "inputs")
     seen = set()
@@ -203,8 +200,8 @@ def arrays(request: InferRequest, model: LoadedModel) -> tuple[str, Columns]:
             raise UnprocessableError(
                 f"`{tensor.name}` has {tensor.rows} rows, but another input has {request.rows}.", tensor.name
             )
-    plain = {each.name: each.data for each in request.inputs if isinstance(each.data, list)}
-    binary = {each.name: each.data for each in request.inputs if isinstance(each.data, np.ndarray)}
+    plain = {tensor.name: tensor.data for tensor in request.inputs if isinstance(tensor.data, list)}
+    binary = {tensor.name: tensor.data for tensor in request.inputs if isinstance(tensor.data, np.ndarray)}
     if not binary:
         return RAW, columns.from_columns(plain, model.inputs)
     result = columns.from_arrays(binary, model.inputs)
@@ -217,7 +214,7 @@ def arrays(request: InferRequest, model: LoadedModel) -> tuple[str, Columns]:
 def chosen(request: InferRequest, outputs: Mapping[str, np.ndarray]) -> list[tuple[RequestedOutput, np.ndarray]]:
     """The outputs that a request wants, in its order."""
     wanted = request.outputs or tuple(RequestedOutput(name, request.binary) for name in outputs)
-    return [(each, outputs[each.name]) for each in wanted]
+    return [(output, outputs[output.name]) for output in wanted]
 
 
 def answer(
@@ -237,7 +234,7 @@ def answer(
             tensor["parameters"] = {"binary_data_size": len(raw)}
             tail.append(raw)
         elif values.dtype.kind in "OSU":
-            tensor["data"] = [_as_text(value) for value in values.reshape(-1).tolist()]
+            tensor["data"] = [as_bytes(value).decode(errors="replace") for value in values.reshape(-1).tolist()]
         else:
             tensor["data"] = np.ascontiguousarray(values).reshape(-1)
         tensors.append(tensor)
@@ -262,7 +259,7 @@ def to_raw(values: np.ndarray) -> bytes:
     """The bytes of a tensor, as `from_raw` reads them."""
     if values.dtype.kind not in "OSU":
         return np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
-    texts = [value if isinstance(value, bytes) else str(value).encode() for value in values.reshape(-1).tolist()]
+    texts = map(as_bytes, values.reshape(-1).tolist())
     return b"".join(struct.pack("<I", len(text)) + text for text in texts)
 
 
@@ -286,16 +283,12 @@ class _Rest:
     """The bytes behind the JSON, which the tensors take one after the other."""
 
     def __init__(self, view: memoryview) -> None:
-        self._view = view
-
-    @property
-    def left(self) -> int:
-        return len(self._view)
+        self.view = view
 
     def take(self, size: int, name: str) -> memoryview:
-        if size > self.left:
-            raise BadRequestError(f"`{name}` has {size} bytes of data, but only {self.left} are left.", name)
-        taken, self._view = self._view[:size], self._view[size:]
+        if size > len(self.view):
+            raise BadRequestError(f"`{name}` has {size} bytes of data, but only {len(self.view)} are left.", name)
+        taken, self.view = self.view[:size], self.view[size:]
         return taken
 
 
@@ -344,19 +337,17 @@ def _check_kinds(name: str, datatype: str, data: Sequence[Any]) -> None:
 
 
 def _from_base64(name: str, data: Sequence[Any]) -> np.ndarray:
-    array = np.empty(len(data), object)
     try:
-        array[:] = [base64.b64decode(each or "", validate=True) for each in data]
+        return columns.objects([base64.b64decode(text or "", validate=True) for text in data])
     except ValueError:
         raise BadRequestError(f"`{name}` has data that is not base64.", name) from None
-    return array
 
 
 def _texts(name: str, count: int, raw: bytes | memoryview) -> np.ndarray:
     # Each takes four bytes at least, so a shape cannot ask for more memory than the body has.
     if len(raw) < 4 * count:
         raise BadRequestError(f"`{name}` has {len(raw)} bytes, too few for {count} texts.", name)
-    array, at = np.empty(count, object), 0
+    texts, at = [], 0
     for index in range(count):
         if at + 4 > len(raw):
             raise BadRequestError(f"`{name}` ends before text {index}.", name)
@@ -364,11 +355,11 @@ def _texts(name: str, count: int, raw: bytes | memoryview) -> np.ndarray:
         at += 4
         if at + length > len(raw):
             raise BadRequestError(f"`{name}` ends within text {index}.", name)
-        array[index] = bytes(raw[at : at + length])
+        texts.append(bytes(raw[at : at + length]))
         at += length
     if at != len(raw):
         raise BadRequestError(f"`{name}` has {len(raw) - at} bytes behind its last text.", name)
-    return array
+    return columns.objects(texts)
 
 
 def _examples(request: InferRequest, model: LoadedModel) -> Columns | None:
@@ -381,20 +372,18 @@ def _examples(request: InferRequest, model: LoadedModel) -> Columns | None:
     if tensor.shape[1:] not in ((), (1,)) or not tensor.shape:
         raise UnprocessableError(f"`{tensor.name}` has the shape {list(tensor.shape)}; [rows] is needed.", tensor.name)
     values = tensor.data if isinstance(tensor.data, list) else tensor.data.tolist()
-    array = np.empty(len(values), object)
     for row, value in enumerate(values):
         if not isinstance(value, str | bytes):
             raise UnprocessableError(f"`{tensor.name}` in row {row} is no serialised tf.Example.", tensor.name)
-        array[row] = value if isinstance(value, bytes) else value.encode()
-    return {tensor.name: array}
+    return {tensor.name: columns.objects(list(map(as_bytes, values)))}
 
 
 def _outputs(document: dict[str, Any]) -> tuple[RequestedOutput, ...]:
-    found = []
-    for index, each in enumerate(_objects(document, "outputs")):
-        name = _text(each, "name", None, f"outputs[{index}].")[:200]
-        found.append(RequestedOutput(name, _parameters(each, name).get("binary_data") is True))
-    return tuple(found)
+    outputs = []
+    for index, output in enumerate(_objects(document, "outputs")):
+        name = _text(output, "name", None, f"outputs[{index}].")[:200]
+        outputs.append(RequestedOutput(name, _parameters(output, name).get("binary_data") is True))
+    return tuple(outputs)
 
 
 def _objects(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -416,10 +405,6 @@ def _text(document: dict[str, Any], key: str, default: str | None, where: str = 
     if not isinstance(value, str):
         raise BadRequestError(f"{where}`{key}` must be a text.", key)
     return value
-
-
-def _as_text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _tensor_metadata(column: Column) -> dict[str, Any]:

@@ -31,12 +31,11 @@ from operations.inference.errors import (
 from operations.serving import open_inference_v2 as v2
 from operations.serving import openapi
 from operations.serving import tfserving_v1 as v1
-from operations.serving.service import Service
+from operations.serving.service import Service, caller_of
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 REQUEST_ID = "x-request-id"
-CALLER = "x-caller"
 MODEL_VERSION = "x-model-version"
 HEADER_LENGTH = "inference-header-content-length"
 
@@ -44,7 +43,6 @@ HEADER_LENGTH = "inference-header-content-length"
 _READ_AS_JSON = ("", JSON, "application/x-www-form-urlencoded")
 _BODY_SECONDS = 30.0
 _LINGER_SECONDS = 1.0
-_LONGEST_CALLER = 200
 _GZIP = zlib.MAX_WBITS | 16
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 _VERSION = re.compile(r"[0-9]{1,19}")
@@ -144,23 +142,19 @@ class _Api:
         return _json({"error": text}, error.status_code, error.headers)
 
     async def health(self, request: Request) -> Response:
-        """Whether the process answers at all."""
         return _json({"status": "ok"})
 
     async def metrics(self, request: Request) -> Response:
-        """The metrics for Prometheus."""
         body, content_type = self._service.metrics.exposition()
         return Response(body, headers={"content-type": content_type})
 
     async def openapi(self, request: Request) -> Response:
-        """The description of this interface, with the columns of the model that is served."""
         with self._service.using() as model:
             settings = self._service.settings
             refuses = settings.validation == "refuse"
             return _json(openapi.document(self._service.name, model, settings.max_rows, refuses))
 
     async def v1_predict(self, request: Request) -> Response:
-        """Predictions in TensorFlow Serving's form."""
         name, version = self._named(request)
         _check_media_type(request, _READ_AS_JSON)
         request_id = _request_id(request)
@@ -171,7 +165,12 @@ class _Api:
                 signature, columns = v1.arrays(asked, model)
                 ids = v1.ids_for(asked, request_id, row_count(columns))
                 answer = await self._service.predict(
-                    model, columns, signature, ids, version is not None, _caller(request)
+                    model,
+                    columns,
+                    signature,
+                    ids,
+                    version is not None,
+                    _caller(request),
                 )
         except UnknownModelError as error:
             raise _with_detail(v1.not_found(name, version), error) from None
@@ -179,7 +178,6 @@ class _Api:
         return _answer(body, answer.version, request_id)
 
     async def v1_status(self, request: Request) -> Response:
-        """The states of the versions."""
         name, version = self._named(request)
         if version is None:
             return _json(v1.status(self._service.versions))
@@ -189,7 +187,6 @@ class _Api:
             raise UnknownModelError(f"Could not find version {version} of model {name}", "version") from None
 
     async def v1_metadata(self, request: Request) -> Response:
-        """The signatures."""
         name, version = self._named(request)
         try:
             with self._service.using(version) as model:
@@ -198,35 +195,28 @@ class _Api:
             raise _with_detail(v1.not_found(name, version), error) from None
 
     async def v2_server_metadata(self, request: Request) -> Response:
-        """What this server is."""
         return _json(v2.server_metadata())
 
     async def v2_live(self, request: Request) -> Response:
-        """Whether the process answers at all."""
         return _json({"live": True})
 
     async def v2_ready(self, request: Request) -> Response:
-        """Whether requests should be sent here."""
         ready = self._service.ready
         return _json({"ready": ready}, 200 if ready else 503)
 
     async def v2_model_ready(self, request: Request) -> Response:
-        """Whether a model, or a version of it, can be asked."""
         name, version = self._named(request)
         ready = self._service.ready
         if ready and version is not None:
-            with self._service.using(version):
-                pass
+            self._service.require(version)
         return _json({"name": name, "ready": ready}, 200 if ready else 503)
 
     async def v2_model_metadata(self, request: Request) -> Response:
-        """The inputs and outputs."""
         name, version = self._named(request)
         with self._service.using(version) as model:
             return _json(v2.model_metadata(name, model, self._service.available))
 
     async def v2_infer(self, request: Request) -> Response:
-        """Predictions in the form of the Open Inference Protocol."""
         name, version = self._named(request)
         header_length = _header_length(request)
         _check_media_type(request, _READ_AS_JSON if header_length is None else (*_READ_AS_JSON, OCTETS))
@@ -236,7 +226,14 @@ class _Api:
         with self._service.using(version) as model:
             signature, columns = v2.arrays(asked, model)
             ids = v1.row_ids(request_id, row_count(columns))
-            answer = await self._service.predict(model, columns, signature, ids, version is not None, _caller(request))
+            answer = await self._service.predict(
+                model,
+                columns,
+                signature,
+                ids,
+                version is not None,
+                _caller(request),
+            )
         body, json_length = v2.answer(asked, name, answer.version, request_id, answer.outputs, answer.faults)
         response = _answer(body, answer.version, request_id, JSON if json_length is None else OCTETS)
         if json_length is not None:
@@ -304,19 +301,19 @@ class _Gunzip:
 
     def __call__(self, chunk: bytes) -> bytes:
         """What a chunk holds, but altogether never more than one byte beyond the limit."""
-        found = bytearray()
+        content = bytearray()
         try:
             while chunk and self._left > 0:
                 if self._member.eof:
                     self._member = zlib.decompressobj(_GZIP)
                 unpacked = self._member.decompress(chunk, self._left)
                 self._left -= len(unpacked)
-                found += unpacked
+                content += unpacked
                 self._begun = True
                 chunk = self._member.unused_data
         except zlib.error:
             raise _not_gzip() from None
-        return bytes(found)
+        return bytes(content)
 
     def end(self) -> None:
         """Refuses a body that ends within a member; an empty one is for the parser to refuse."""
@@ -361,11 +358,7 @@ def _encoding(request: Request) -> str:
 
 
 def _caller(request: Request) -> str:
-    """Who asks: what the client calls itself in a header, or its program and address."""
-    if named := request.headers.get(CALLER):
-        return named[:_LONGEST_CALLER]
-    program = request.headers.get("user-agent", "an unnamed program")
-    return f"{program[:_LONGEST_CALLER]} from {request.client.host if request.client else 'an unknown address'}"
+    return caller_of(request.headers, request.client.host if request.client else "")
 
 
 def _header_length(request: Request) -> int | None:
@@ -387,8 +380,8 @@ def _request_id(request: Request) -> str:
     return given
 
 
-def _with_detail(told: UnknownModelError, found: UnknownModelError) -> UnknownModelError:
-    return UnknownModelError(f"{told} ({found})", found.field)
+def _with_detail(error: UnknownModelError, detail: UnknownModelError) -> UnknownModelError:
+    return UnknownModelError(f"{error} ({detail})", detail.field)
 
 
 def _refusal(error: RequestError, flat: bool) -> Response:

@@ -33,14 +33,9 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Running:
-    """What a server tells when it answers.
+    """What a server tells when it answers; `port` is that of HTTP.
 
     Attributes:
-        name: of the model.
-        version: that is served.
-        host: the address it listens on.
-        port: of HTTP.
-        grpc_port: of gRPC.
         row: a real row that the model can be asked with; None if the version carries none.
     """
 
@@ -83,24 +78,14 @@ def run(
     canaries: Path | None = None,
     canary: Canary | None = None,
 ) -> None:
-    """Serves until the process is told to end by SIGTERM or SIGINT, and then ends gracefully.
+    """Serves until SIGTERM or SIGINT, and then ends gracefully. Most arguments are those of `Service`.
 
     Readiness is false first, for `drain_seconds`; then no connection is taken any more, requests that are being
-    answered get their answers, and the payload log is written.
-
-    Args:
-        name: of the model, in addresses.
-        folder: of its numbered versions.
-        settings: the section ``serving``.
-        payloads: the folder of the payload log; None keeps none.
-        started: is called once, when requests are answered.
-        stop_on_eof: whether to end when standard input does, which it does with the process at its other end.
-        refused: is told the number of a version that does not load, and why; it must return at once.
-        canaries: the folder of versions on trial, if there are to be such.
-        canary: the section ``canary``; None, or the mode ``off``, tries nothing.
+    answered get their answers, and the payload log is written. `started` is called once, when requests are answered.
+    With `stop_on_eof` it also ends when standard input does, as it does with the process at its other end.
 
     Raises:
-        ServingError: an address is taken, there is no version that can be served, or versions are to be tried without
+        ServingError: an address is taken, there is no version that can be served, or there are to be canaries without
             a payload log.
     """
     service = Service(name, folder, settings, payloads, refused, canaries, canary)

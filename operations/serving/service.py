@@ -17,8 +17,8 @@ import functools
 import gc
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,24 +28,25 @@ from operations.inference.columns import MISSING, Columns, row_count
 from operations.inference.contract import ContractError, Faults
 from operations.inference.errors import NotReadyError, ServingError, TooLargeError, UnprocessableError
 from operations.inference.model import RAW, LoadedModel
-from operations.inference.payload_log import CALLER, Outcome, Payload, PayloadLog
-from operations.inference.payload_table import parsed
+from operations.inference.payload_log import Outcome, PayloadLog
+from operations.inference.payload_table import CALLER, Payload, parsed
 from operations.inference.tensorflow_import import tensorflow
 from operations.serving.batching import Batcher
+from operations.serving.canary_version import CanaryVersion
 from operations.serving.metrics import Metrics
-from operations.serving.trial import Trial
 from operations.serving.versions import Events, Versions, VersionStatus
 
 if TYPE_CHECKING:
     from pipeline.settings import Canary, Serving
 
+_LONGEST_CALLER = 200
+
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What the model said.
+    """What the model of a version said.
 
     Attributes:
-        version: of the model that answered.
         outputs: per output an array whose first size is the number of rows.
         prediction_ids: one per row, in the order of the rows.
         faults: what is wrong with rows that break the contract and were answered nevertheless; None if nothing is.
@@ -85,9 +86,9 @@ class Service:
             folder: holds the numbered versions.
             settings: the section ``serving``.
             payloads: the folder of the payload log; None keeps no log.
-            refused: is told the number of a version that does not load, and why, in the thread of the event loop.
-            canaries: the folder of versions on trial, if there are to be such.
-            canary: the section ``canary``; None, or the mode ``off``, tries nothing.
+            refused: is told, in the thread of the event loop, the number of a version that does not load, and why.
+            canaries: the folder of canaries.
+            canary: the section ``canary``; None, or the mode ``off``, loads none.
         """
         self.name = name
         self.settings = settings
@@ -106,14 +107,13 @@ class Service:
             Events(self._has_loaded, self._has_failed, self._has_unloaded),
         )
         self._random = random.Random()
-        self._trial: Trial | None = None
+        self._canary: CanaryVersion | None = None
         if canary is not None and canaries is not None and canary.mode != "off":
             if self._payload_folder is None:
                 raise ServingError(
-                    "A version on trial is judged by the payload log: with canary.mode, serving.payloads.enabled is "
-                    "needed, and a folder."
+                    "A canary is judged by the payload log: canary.mode needs serving.payloads.enabled and a folder."
                 )
-            self._trial = Trial(canaries, canary, settings, self._payload_folder, self.metrics)
+            self._canary = CanaryVersion(canaries, canary, settings, self._payload_folder, self.metrics)
 
     async def start(self) -> None:
         """Loads and warms up the newest version that can be served, then watches the folder.
@@ -135,8 +135,8 @@ class Service:
         if self._payload_folder is not None:
             await self._check_exclusions()
             self._payloads = PayloadLog(self._payload_folder, self.settings.payloads, self._has_logged)
-        if self._trial is not None:
-            await self._trial.start()
+        if self._canary is not None:
+            await self._canary.start()
 
     def refuse(self) -> None:
         """Makes `ready` false, for a load balancer to see; requests are still answered. The first step of an end."""
@@ -149,8 +149,8 @@ class Service:
             await self._batcher.stop()
         # The answers of the last batch are delivered to their requests before the log is closed.
         await asyncio.sleep(0)
-        if self._trial is not None:
-            await self._trial.stop()
+        if self._canary is not None:
+            await self._canary.stop()
         if self._payloads is not None:
             await asyncio.to_thread(self._payloads.close)
         await self._versions.stop()
@@ -168,7 +168,7 @@ class Service:
     @property
     def available(self) -> list[int]:
         """The versions that can be asked, newest first."""
-        return [each.version for each in self._versions.states if each.state == "AVAILABLE"]
+        return [status.version for status in self._versions.states if status.state == "AVAILABLE"]
 
     @property
     def current(self) -> int | None:
@@ -181,26 +181,22 @@ class Service:
         return self._versions.states
 
     def status(self, version: int) -> VersionStatus:
-        """Returns the state of one version.
-
-        Raises:
-            UnknownModelError: it was never seen.
-        """
+        """Returns the state of one version, or raises UnknownModelError."""
         return self._versions.status(version)
 
-    @contextmanager
-    def using(self, version: int | None = None) -> Iterator[LoadedModel]:
-        """Keeps a version loaded for the length of a block.
-
-        Args:
-            version: the number; None is the newest.
+    def using(self, version: int | None = None) -> AbstractContextManager[LoadedModel]:
+        """Keeps a version, or the newest one, loaded for the length of a block.
 
         Raises:
             UnknownModelError: that version is not loaded.
             NotReadyError: no version is.
         """
-        with self._versions.using(version) as model:
-            yield model
+        return self._versions.using(version)
+
+    def require(self, version: int) -> None:
+        """Raises UnknownModelError unless a version is loaded."""
+        with self.using(version):
+            pass
 
     async def predict(
         self,
@@ -213,8 +209,8 @@ class Service:
     ) -> Answer:
         """Lets a model answer, together with other requests that wait for it.
 
-        A version on trial may answer in its place, or be asked the same afterwards. Rows are checked by the contract of
-        the version that was asked, as the setting `validation` says.
+        A canary may answer in its place, or be asked the same afterwards. Rows are checked by the contract of the
+        version that was asked, as the setting `validation` says.
 
         Args:
             model: from `using`.
@@ -265,17 +261,17 @@ class Service:
             if self._payloads is not None:
                 self._payloads.offer(payload(model.version, _no_outputs(model, rows), refused=True))
             raise ContractError(faults, model.version)
-        trial = None if pinned or model.version != self.current else self._trial
+        canary = None if pinned or model.version != self.current else self._canary
         answering = model
         ask = functools.partial(self._batcher.run, model, signature, columns, rows)
-        if trial is not None and trial.takes(ids[0]):
-            answering, outputs = await trial.answer(model, signature, columns, rows, ask)
+        if canary is not None and canary.takes(ids[0]):
+            answering, outputs = await canary.answer(model, signature, columns, rows, ask)
         else:
             outputs = await ask()
         if self._payloads is not None:
             answered = payload(answering.version, outputs)
-            if self._payloads.offer(answered) and trial is not None:
-                trial.shadow(answered, answering, signature, self._has_shadow)
+            if self._payloads.offer(answered) and canary is not None:
+                canary.shadow(answered, answering, signature, self._has_shadow)
         return Answer(answering.version, outputs, ids, faults)
 
     def _faults(self, model: LoadedModel, columns: Columns, signature: str) -> Faults | None:
@@ -299,11 +295,7 @@ class Service:
             self._payloads.offer(payload, sample=False)
 
     def check_rows(self, rows: int) -> None:
-        """Refuses a request by its number of rows, before they are read.
-
-        Raises:
-            TooLargeError: more than `max_rows`.
-        """
+        """Raises TooLargeError for more than `max_rows`, before they are read."""
         if rows > self.settings.max_rows:
             raise TooLargeError(f"The request has {rows} rows; {self.settings.max_rows} are allowed.")
 
@@ -347,6 +339,14 @@ class Service:
 
     def _has_logged(self, outcome: Outcome, rows: int) -> None:
         self.metrics.payload_rows.labels(outcome).inc(rows)
+
+
+def caller_of(headers: Mapping[str, str], address: str) -> str:
+    """Returns who asks: what the client calls itself in the header `x-caller`, or its program and its address."""
+    if named := headers.get("x-caller"):
+        return named[:_LONGEST_CALLER]
+    program = headers.get("user-agent", "an unnamed program")
+    return f"{program[:_LONGEST_CALLER]} from {address or 'an unknown address'}"
 
 
 def _no_outputs(model: LoadedModel, rows: int) -> Columns:

@@ -64,8 +64,8 @@ class PredictRequest:
         """How many rows it has, as far as that can be told before they are read."""
         if self.by_row:
             return len(self.values)
-        lists = self.values.values() if isinstance(self.values, dict) else [self.values]
-        return max((len(each) for each in lists if isinstance(each, list)), default=0)
+        columns = self.values.values() if isinstance(self.values, dict) else [self.values]
+        return max((len(column) for column in columns if isinstance(column, list)), default=0)
 
 
 def parse(body: bytes | bytearray) -> PredictRequest:
@@ -164,32 +164,29 @@ def status(versions: Sequence[VersionStatus]) -> dict[str, Any]:
     return {
         "model_version_status": [
             {
-                "version": str(each.version),
-                "state": each.state,
-                "status": {"error_code": _NOT_LOADED if each.error else "OK", "error_message": each.error},
+                "version": str(status.version),
+                "state": status.state,
+                "status": {"error_code": _NOT_LOADED if status.error else "OK", "error_message": status.error},
             }
-            for each in versions
+            for status in versions
         ]
     }
 
 
 def metadata(name: str, model: LoadedModel) -> dict[str, Any]:
     """The body of a model's metadata: its signatures as TensorFlow Serving shows them."""
+    signatures = {
+        signature.name: {
+            "inputs": {column.name: _tensor_info(column) for column in signature.inputs.columns.values()},
+            "outputs": {column.name: _tensor_info(column) for column in signature.outputs.values()},
+            "method_name": "tensorflow/serving/predict",
+            "defaults": {},
+        }
+        for signature in model.signatures.values()
+    }
     return {
         "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},
-        "metadata": {
-            "signature_def": {
-                "signature_def": {
-                    each.name: {
-                        "inputs": {column.name: _tensor_info(column) for column in each.inputs.columns.values()},
-                        "outputs": {column.name: _tensor_info(column) for column in each.outputs.values()},
-                        "method_name": "tensorflow/serving/predict",
-                        "defaults": {},
-                    }
-                    for each in model.signatures.values()
-                }
-            }
-        },
+        "metadata": {"signature_def": {"signature_def": signatures}},
     }
 
 
@@ -212,7 +209,7 @@ def _usual_signature(request: PredictRequest, model: LoadedModel) -> str:
 def _prediction_ids(value: Any) -> list[str] | bool | None:
     if value is None or isinstance(value, bool):
         return value
-    if not isinstance(value, list) or not all(isinstance(each, str) and 0 < len(each) <= _LONGEST_ID for each in value):
+    if not isinstance(value, list) or not all(isinstance(name, str) and 0 < len(name) <= _LONGEST_ID for name in value):
         raise BadRequestError(
             f"`prediction_ids` must be a list of texts of 1 to {_LONGEST_ID} characters, one per row, or true.",
             "prediction_ids",
@@ -223,19 +220,19 @@ def _prediction_ids(value: Any) -> list[str] | bool | None:
 def _decoded(values: list[Any] | dict[str, Any], key: str, as_text: bool) -> Any:
     """The values with every {"b64": text} below them as bytes, or as the text that those are."""
     if isinstance(values, dict):
-        return {name: _value(each, name, as_text) for name, each in values.items()}
-    return [_value(each, key, as_text) for each in values]
+        return {name: _value(value, name, as_text) for name, value in values.items()}
+    return [_value(value, key, as_text) for value in values]
 
 
 def _value(value: Any, field: str, as_text: bool, depth: int = 0) -> Any:
     if depth > _NESTING:
         return value  # Nothing that is read nests like this; whoever reads the column says so.
     if isinstance(value, list):
-        return [_value(each, field, as_text, depth + 1) for each in value]
+        return [_value(item, field, as_text, depth + 1) for item in value]
     if isinstance(value, dict):
         if value.keys() == {B64}:
             return _bytes(value[B64], field[:100], as_text)
-        return {name: _value(each, name, as_text, depth + 1) for name, each in value.items()}
+        return {name: _value(item, name, as_text, depth + 1) for name, item in value.items()}
     return value
 
 
@@ -278,34 +275,33 @@ def _typed(signature: Signature, values: list[Any]) -> Columns:
     (name,) = signature.inputs.names
     if signature.name != EXAMPLES or signature.inputs.columns[name].dtype != "string":
         return columns.from_columns({name: values}, signature.inputs)
-    array = np.empty(len(values), object)
-    for row, value in enumerate(values):
-        value = value[0] if isinstance(value, list) and len(value) == 1 else value
-        if isinstance(value, str):
-            value = value.encode()
-        if not isinstance(value, bytes):
+    examples: list[Any] = [value[0] if isinstance(value, list) and len(value) == 1 else value for value in values]
+    for row, example in enumerate(examples):
+        if not isinstance(example, str | bytes):
             raise UnprocessableError(
                 f'`{name}` in row {row} must be a serialised tf.Example in base64: {{"b64": …}}.', name
             )
-        array[row] = value
-    return {name: array}
+    return {name: columns.objects([as_bytes(example) for example in examples])}
 
 
 def _plain(name: str, values: np.ndarray) -> Any:
     """Something that orjson writes: numbers as an array, text and bytes as lists."""
     if values.dtype.kind not in "OSU":
         return np.ascontiguousarray(values)
-    if name.endswith("_bytes"):
-        return _mapped(values.tolist(), lambda value: {B64: base64.b64encode(_as_bytes(value)).decode()})
-    return _mapped(values.tolist(), lambda value: _as_bytes(value).decode(errors="replace"))
+    return _text(values.tolist(), name.endswith("_bytes"))
 
 
-def _as_bytes(value: str | bytes) -> bytes:
+def _text(value: Any, encoded: bool) -> Any:
+    if isinstance(value, list):
+        return [_text(item, encoded) for item in value]
+    if encoded:
+        return {B64: base64.b64encode(as_bytes(value)).decode()}
+    return as_bytes(value).decode(errors="replace")
+
+
+def as_bytes(value: str | bytes) -> bytes:
+    """Returns a text in UTF-8, and bytes as they are."""
     return value if isinstance(value, bytes) else value.encode()
-
-
-def _mapped(value: Any, function: Any) -> Any:
-    return [_mapped(each, function) for each in value] if isinstance(value, list) else function(value)
 
 
 def _tensor_info(column: Column) -> dict[str, Any]:

@@ -30,7 +30,6 @@ class VersionStatus:
     """The state of a version in the words of TensorFlow Serving.
 
     Attributes:
-        version: its number.
         state: START and LOADING before it can answer, AVAILABLE, UNLOADING, and END after it or after a failure.
         error: why it could not be loaded; empty if it could.
     """
@@ -49,13 +48,7 @@ class _Loaded:
 
 @dataclasses.dataclass(frozen=True)
 class Events:
-    """Who is told about versions; each is called in the thread of the event loop.
-
-    Attributes:
-        loaded: a version became available; how many seconds that took.
-        failed: a version was refused.
-        unloaded: a version was given up.
-    """
+    """Callbacks in the thread of the event loop: a version is loaded (in so many seconds), refused, or unloaded."""
 
     loaded: Callable[[LoadedModel, float], None] = lambda model, seconds: None
     failed: Callable[[int, str], None] = lambda version, reason: None
@@ -80,7 +73,7 @@ class Versions:
         settle_seconds: float,
         threads: int | None,
         events: Events | None = None,
-        on_trial: bool = False,
+        canary: bool = False,
     ) -> None:
         """Makes it; nothing is loaded before `start`.
 
@@ -91,7 +84,7 @@ class Versions:
             settle_seconds: how long a version may lack its saved_model.pb, unchanged, before it counts as failed.
             threads: see `model.load`.
             events: who is told.
-            on_trial: whether the folder holds versions on trial: there may be none, then nothing is kept; and only the
+            canary: whether the folder holds canaries: there may be none, then nothing is kept; and only the
                 newest counts, even if it does not load.
         """
         self._folder = folder
@@ -100,7 +93,7 @@ class Versions:
         self._settle = settle_seconds
         self._threads = threads
         self._events = events or Events()
-        self._on_trial = on_trial
+        self._canary = canary
         self._loader = ThreadPoolExecutor(1, "loader")
         self._loaded: dict[int, _Loaded] = {}
         self._status: dict[int, VersionStatus] = {}
@@ -121,22 +114,14 @@ class Versions:
         return [self._status[number] for number in sorted(self._status, reverse=True)]
 
     def status(self, version: int) -> VersionStatus:
-        """Returns what is known of one.
-
-        Raises:
-            UnknownModelError: nothing is.
-        """
+        """Returns what is known of one, or raises UnknownModelError."""
         try:
             return self._status[version]
         except KeyError:
             raise UnknownModelError(f"There is no version {version}; {self._choice()}", "version") from None
 
     def require_any(self) -> None:
-        """Refuses a folder without versions, before anything slow is done for them.
-
-        Raises:
-            ServingError: it is not there, or holds none.
-        """
+        """Raises ServingError for a folder without versions, before anything slow is done for them."""
         with contextlib.suppress(OSError):
             if _numbers(self._folder):
                 return
@@ -174,15 +159,7 @@ class Versions:
 
     @contextmanager
     def using(self, version: int | None = None) -> Iterator[LoadedModel]:
-        """Keeps a version loaded for the length of a block.
-
-        Args:
-            version: its number; None is the newest.
-
-        Raises:
-            UnknownModelError: it is not loaded.
-            NotReadyError: none is.
-        """
+        """See `Service.using`."""
         number = self.current if version is None else version
         if number is None:
             raise NotReadyError("No version of the model is loaded.")
@@ -232,7 +209,7 @@ class Versions:
             if number in self._loaded or await self._try(number):
                 wanted.append(number)
         for number in sorted(set(self._loaded) - set(wanted)):
-            if self._on_trial or any(each in self._loaded for each in wanted) or number != self.current:
+            if self._canary or any(each in self._loaded for each in wanted) or number != self.current:
                 await self._unload(number)
         for number in set(self._status) - set(present) - set(self._loaded):
             del self._status[number]
@@ -241,7 +218,7 @@ class Versions:
 
     async def _present(self) -> list[int]:
         """The versions that may be loaded, newest first."""
-        if not self._on_trial:
+        if not self._canary:
             return await self._in_thread(_numbers, self._folder)
         with contextlib.suppress(FileNotFoundError):
             return (await self._in_thread(_numbers, self._folder))[:1]
@@ -273,7 +250,7 @@ class Versions:
         self._status[number] = VersionStatus(number, "AVAILABLE")
         self._refused.pop(number, None)
         seconds = time.monotonic() - started
-        _log.info("Version %d is %s; loading took %.2f s.", number, "tried" if self._on_trial else "served", seconds)
+        _log.info("Version %d is %s; loading took %.2f s.", number, "a canary" if self._canary else "served", seconds)
         self._events.loaded(model, seconds)
         if self._first is not None and not self._first.done():
             self._first.set_result(None)

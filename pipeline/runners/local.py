@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration.pipeline import Pipeline
 
-from ledger.recorder import Recorder, open_store, renewing
+from ledger.opening import open_store
+from ledger.recorder import Recorder, renewing
 from ledger.run_record import Kind, RunRecord
 from pipeline import node, results
 from pipeline.node import NodeOutcome

@@ -10,7 +10,7 @@ from operations.loop.replay.result import FILE
 from tests import forked
 from tests.ledger.seeding import sqlite
 from tests.opened_pages import SCREENS, check_usable, opening
-from tests.operations.report import lives
+from tests.operations.report import histories
 from tests.services.browser import browser as launched
 from tests.world import ROOT
 
@@ -22,17 +22,18 @@ USE_CASE = "late-flights"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """What `flightdeck report` writes of a workspace in which a version was monitored, and a replay was played."""
-    from ledger.recorder import Recorder, open_store
+    from ledger.opening import open_store
+    from ledger.recorder import Recorder
 
     workspace = tmp_path_factory.mktemp("workspace")
     store = open_store(sqlite(workspace / "metadata.sqlite"))
-    Recorder(store).write("first", kind="run", pipeline=USE_CASE, started=lives.begin(3), outcome="blessed")
-    lives.keep(store, USE_CASE)
+    Recorder(store).write("first", kind="run", pipeline=USE_CASE, started=histories.begin(3), outcome="blessed")
+    histories.keep(store, USE_CASE)
     (workspace / "alerts").mkdir()
-    lives.tell(workspace / "alerts" / "outbox.sqlite")
+    histories.tell(workspace / "alerts" / "outbox.sqlite")
     played = workspace / "replay" / "celsius"
     played.mkdir(parents=True)
-    (played / FILE).write_text(lives.replay("celsius", fault=True).model_dump_json())
+    (played / FILE).write_text(histories.replay("celsius", fault=True).model_dump_json())
     done = forked.run("flightdeck", "report", "--json", "--set", f"workspace={workspace}")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["further"] == {

@@ -66,7 +66,7 @@ class Checkout:
         return sorted(path.name for path in (self.workspace / "models").glob("*/*"))
 
     def store(self):
-        from ledger.recorder import open_store
+        from ledger.opening import open_store
         from tests.ledger.seeding import sqlite
 
         return open_store(sqlite(self.workspace / "metadata.sqlite"))

@@ -38,14 +38,15 @@ def space(tmp_path_factory) -> str:
 
 
 def events(world: World, sweep: str) -> list[Any]:
-    from ledger.recorder import open_store
+    from ledger.opening import open_store
     from operations.experiments.sweep.chain import Chain
 
     return [link.event for link in Chain(open_store(world.connection()), sweep).refresh()]
 
 
 def record(world: World, run_id: str) -> Any:
-    from ledger.recorder import Recorder, open_store
+    from ledger.opening import open_store
+    from ledger.recorder import Recorder
 
     return Recorder(open_store(world.connection())).read(run_id)
 
@@ -232,7 +233,8 @@ def test_what_cannot_be_done_is_one_sentence(world, parent, arguments, sentence)
 
 
 def test_a_run_that_trained_nothing_has_no_curves(world, parent) -> None:
-    from ledger.recorder import Recorder, open_store
+    from ledger.opening import open_store
+    from ledger.recorder import Recorder
 
     Recorder(open_store(world.connection())).write("20130101-000000-0000", kind="run", outcome="failed")
     done = world.flightdeck("tensorboard", "20130101-000000-0000")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.recorder import Recorder, open_store
+from ledger.opening import open_store
+from ledger.recorder import Recorder
 from pipeline import store
 from tests.kubeflow.cluster import as_the_backend
 from tests.world import ROOT

@@ -77,7 +77,7 @@ def swept(cluster, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(cluster):
-    from ledger.recorder import open_store
+    from ledger.opening import open_store
     from pipeline.store import from_environment
 
     return open_store(from_environment(1, cluster.environment))
@@ -134,7 +134,7 @@ def test_the_trials_have_tensorboard_logs_in_the_workspace(cluster, swept) -> No
 
 
 def test_processes_that_add_to_a_chain_at_once_get_a_place_each_on_mariadb_too(database) -> None:
-    from ledger.recorder import open_store
+    from ledger.opening import open_store
     from operations.experiments.sweep.chain import Chain
     from pipeline.store import from_environment
 

@@ -7,7 +7,8 @@ from typing import Any
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.recorder import Recorder, open_store
+from ledger.opening import open_store
+from ledger.recorder import Recorder
 
 BEGIN = datetime(2013, 7, 1, 9, 30, tzinfo=UTC)
 # As the settings document of a run has them; TFMA reports BinaryCrossentropy as binary_crossentropy.

@@ -11,10 +11,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import ml_metadata
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.opening import LedgerError, open_readonly, open_writable
+from ledger.opening import LedgerError, Store, open_readonly, open_store, open_writable
 from ledger.runs import Runs
 from tests.ledger.seeding import Seeder, sqlite
 
@@ -190,6 +191,77 @@ def test_a_reader_cannot_write(path):
         store.put_context_type(metadata_store_pb2.ContextType(name="another"))
 
 
+@pytest.fixture
+def failing(path, monkeypatch):
+    """A store whose next calls fail: ``failing(opened, error, times, **options)``; the calls are counted in a list."""
+    call, calls = ml_metadata.MetadataStore._call_method, []
+
+    def prepare(opened, error: Exception, times: int, **options):
+        store = opened(sqlite(path), **options)
+
+        def fail(store, method, request, response) -> None:
+            calls.append(method)
+            if len(calls) <= times:
+                raise error
+            call(store, method, request, response)
+
+        monkeypatch.setattr(ml_metadata.MetadataStore, "_call_method", fail)
+        return store, calls
+
+    return prepare
+
+
+ALL = pytest.mark.parametrize("opened", [open_readonly, open_writable, open_store])
+
+
+@ALL
+@pytest.mark.parametrize(
+    "error",
+    [
+        ml_metadata.errors.AbortedError("Concurrent writes aborted"),
+        ml_metadata.errors.InternalError("database is locked"),
+        ml_metadata.errors.UnavailableError("Lost connection to server during query"),
+    ],
+)
+def test_what_may_pass_is_retried_however_the_store_was_opened(failing, opened, error):
+    store, calls = failing(opened, error, times=3)
+
+    assert [each.name for each in store.get_contexts_by_type("pipeline_run")] == ["one", "two"]
+    assert len(calls) == 4
+
+
+@ALL
+def test_what_waiting_cannot_mend_is_told_at_once(failing, opened):
+    store, calls = failing(opened, ml_metadata.errors.InternalError("database disk image is malformed"), times=9)
+
+    with pytest.raises(LedgerError, match="is damaged: restore it from a backup"):
+        store.get_contexts_by_type("pipeline_run")
+    assert len(calls) == 1
+
+
+@ALL
+def test_patience_ends_and_the_caller_s_own_mistake_is_no_fault_of_the_store(failing, opened):
+    store, calls = failing(opened, ml_metadata.errors.UnavailableError("Lost connection"), times=10**6, patience=0.2)
+
+    with pytest.raises(LedgerError, match="cannot be reached"):
+        store.get_contexts_by_type("pipeline_run")
+    assert len(calls) > 1
+    store, _ = failing(opened, ml_metadata.errors.NotFoundError("no such type"), times=10**6)
+    with pytest.raises(ml_metadata.errors.NotFoundError):
+        store.get_artifact_type("another")
+
+
+def test_a_store_gives_up_only_after_the_retries_of_its_connection(failing, path):
+    connection = sqlite(path)
+    connection.retry_options.max_num_retries = 4
+    store, calls = failing(
+        lambda _: Store(connection, patience=0.001), ml_metadata.errors.AbortedError("aborted"), times=4
+    )
+
+    assert len(store.get_contexts_by_type("pipeline_run")) == 2
+    assert len(calls) == 5
+
+
 def mysql(port: int) -> metadata_store_pb2.ConnectionConfig:
     config = metadata_store_pb2.ConnectionConfig()
     config.mysql.host, config.mysql.port = "127.0.0.1", port
@@ -215,14 +287,14 @@ def another_service() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-@OPEN
+@ALL
 def test_a_server_that_is_not_there_cannot_be_reached(opened):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
-    said = sentence(opened, mysql(port))
+    said = sentence(opened, mysql(port), patience=0.2)
 
-    assert f"127.0.0.1:{port} cannot be reached" in said
+    assert f"127.0.0.1:{port} cannot be reached: is it running" in said
     assert "a-secret" not in said
 
 

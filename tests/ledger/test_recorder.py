@@ -11,7 +11,8 @@ import ml_metadata
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.recorder import Recorder, RecordError, open_store
+from ledger.opening import open_store
+from ledger.recorder import Recorder, RecordError
 from ledger.run_record import NodeRecord
 from tests.ledger.seeding import sqlite
 from tests.world import ROOT

@@ -13,6 +13,7 @@ import ml_metadata
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from ledger.recorder import Recorder
 from operations.registry import Registry, RegistryError
 from pipeline import settings_file
 from tests.ledger.seeding import sqlite
@@ -379,6 +380,16 @@ def test_the_command_line_tells_what_there_is_and_refuses_in_a_sentence(three: F
     for wrong in (["promote", "nobody"], ["prune"], ["show", "four"], ["rollback", "--to", "9"]):
         with pytest.raises(RegistryError):
             models(*wrong)
+
+
+def test_the_metrics_of_a_version_are_those_of_the_ledger_wherever_its_run_was(three: Factory) -> None:
+    """A run on Kubeflow leaves no folder on this machine."""
+    Recorder(three.store).write("two", kind="run", runner="kubeflow", metrics={"auc": 0.7})
+    registry = three.registry()
+
+    assert registry.details(registry.version(2))["metrics"] == {"auc": 0.7}
+    assert registry.details(registry.version(1))["metrics"] == {}
+    assert not Path(three.settings.runs).exists()
 
 
 def test_a_canary_is_no_version_that_is_served_and_the_newest_is_on_trial(three: Factory) -> None:

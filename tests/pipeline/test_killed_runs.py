@@ -13,8 +13,8 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from ledger.lease import Owner
-from ledger.opening import open_readonly
-from ledger.recorder import RUN, Recorder, open_store, renewing
+from ledger.opening import open_readonly, open_store
+from ledger.recorder import RUN, Recorder, renewing
 from ledger.runs import Runs
 from pipeline import killed_runs, settings_file, store
 from pipeline.settings import Settings
@@ -28,7 +28,8 @@ HOLDER = textwrap.dedent("""
     import sys, time
     from pathlib import Path
     from pipeline import settings_file, store
-    from ledger.recorder import Recorder, open_store
+    from ledger.opening import open_store
+    from ledger.recorder import Recorder
     from pipeline.stamp import stamp
     from pipeline.workspace import exclusive
     settings = settings_file.load(Path(sys.argv[1]), ["workspace=" + sys.argv[2]])

@@ -134,7 +134,7 @@ def test_kfp_loads_it_and_the_same_settings_give_the_same(compile_to, compiled) 
 
 def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None:
     from ledger.lease import Owner
-    from ledger.recorder import open_store
+    from ledger.opening import open_store
     from operations.experiments.sweep import cluster, plan, record
     from operations.experiments.sweep.chain import Chain, Event, new_token
     from pipeline import store, task

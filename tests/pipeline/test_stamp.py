@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.recorder import Recorder, open_store
+from ledger.opening import open_store
+from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
 from pipeline import settings_file, stamp, store
 from pipeline.task import decode_settings, encode_settings

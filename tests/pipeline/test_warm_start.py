@@ -48,7 +48,7 @@ def runs(play):
 
 @pytest.fixture(scope="module")
 def reader(play, runs):
-    from ledger.recorder import open_store
+    from ledger.opening import open_store
 
     return open_store(store.connection(play.settings))
 

@@ -72,7 +72,7 @@ class Chain:
         """Reads nothing yet.
 
         Args:
-            store: from `ledger.recorder.open_store`, which waits for one that is away.
+            store: from `ledger.opening.open_store`, which waits for one that is away.
             sweep_id: the sweep; it may have no event yet.
         """
         self._store = store

@@ -16,7 +16,8 @@ from pathlib import Path
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.recorder import Recorder, RecordError, open_store, renewing
+from ledger.opening import open_store
+from ledger.recorder import Recorder, RecordError, renewing
 from ledger.run_record import sweep_of
 from operations.experiments.sweep import plan as plans
 from operations.experiments.sweep import record

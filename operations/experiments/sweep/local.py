@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.recorder import open_store
+from ledger.opening import open_store
 from operations.experiments.sweep.chain import Chain
 from operations.experiments.sweep.plan import Plan, SweepError
 from operations.experiments.sweep.standing import MOST_STARTS, Standing

@@ -8,7 +8,8 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.recorder import Recorder, open_store
+from ledger.opening import open_store
+from ledger.recorder import Recorder
 from ledger.run_record import Runner
 from operations.experiments.sweep import plan as plans
 from operations.experiments.sweep.plan import Plan

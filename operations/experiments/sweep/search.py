@@ -22,7 +22,8 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.dsl.io import fileio
 
 from ledger.lease import LEASE_SECONDS, RENEW_SECONDS, Leases, Owner
-from ledger.recorder import Recorder, RecordError, open_store, renewing
+from ledger.opening import open_store
+from ledger.recorder import Recorder, RecordError, renewing
 from operations.experiments.sweep import hparams, plan
 from operations.experiments.sweep.chain import Chain, Event, Link, new_token
 from operations.experiments.sweep.plan import Plan

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.recorder import Recorder, open_store
+from ledger.opening import open_store
+from ledger.recorder import Recorder
 from operations.experiments.sweep import plan
 from pipeline import store
 

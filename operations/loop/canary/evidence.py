@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from operations.inference.payload_log import SECONDS
-from operations.monitoring.book import Book
+from operations.inference.payload_table import SECONDS
 from operations.monitoring.model_signals import p99
 from operations.monitoring.policy import faulty
 from operations.monitoring.quarantine import listed
+from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import ID, SPAN, TIME, Period, arrived, period_of, served
 from operations.registry import Version
 from operations.serving import canary_record
@@ -126,7 +126,7 @@ def gather(
     if not paired:
         # Of the time in which both were there: what it answered beside another version cannot be compared.
         ours = ours.loc[ours[TIME] >= beside[TIME].min()] if len(beside) else ours.iloc[:0]
-    at_fault = faulty(Book(store, settings.use_case.name).decisions())
+    at_fault = faulty(MonitoringRecords(store, settings.use_case.name).decisions())
     length = settings.monitoring.window
     sound, beside = _sound(ours, at_fault, length), _sound(beside, at_fault, length)
     left_out = len(ours) - len(sound)

@@ -22,7 +22,7 @@ from operations.loop.acts import Acts
 from operations.loop.canary import act
 from operations.loop.replay.training import saved_model, weights
 from operations.monitoring import quarantine
-from operations.monitoring.book import Book
+from operations.monitoring.records import MonitoringRecords
 from operations.registry import Registry, Version
 from pipeline.settings import Settings
 
@@ -42,9 +42,10 @@ def canonical(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str
     versions = sorted(Registry(settings).versions(), key=lambda each: each.number)
     told = {
         "runs": [_run(reader, each) for each in runs],
-        "windows": [each.model_dump(mode="json") for each in Book(reader, name).windows()],
+        "windows": [each.model_dump(mode="json") for each in MonitoringRecords(reader, name).windows()],
         "decisions": sorted(
-            (each.model_dump(mode="json") for each in Book(reader, name).decisions()), key=lambda each: str(each)
+            (each.model_dump(mode="json") for each in MonitoringRecords(reader, name).decisions()),
+            key=lambda each: str(each),
         ),
         "verdicts": [
             each.model_dump(mode="json", exclude={"canary", "model_id"}) for each in act.verdicts(settings, reader)

@@ -26,7 +26,7 @@ from operations.loop.replay.plan import LEVELS, Plan, ReplayError, approved, ini
 from operations.loop.replay.steps import Step, Steps
 from operations.loop.triggers import decided
 from operations.monitoring import quarantine
-from operations.monitoring.book import Book
+from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import Period
 from operations.registry import Registry, Version
 from pipeline.settings import Settings
@@ -164,9 +164,11 @@ class Player:
 
         period = self._period(span)
         monitor(self._settings, self._store, self._now, self._put)
-        # From the book: of a round that was killed, the first one knows what was decided.
+        # From the records: of a round that was killed, the first one knows what was decided.
         decisions = [
-            each for each in Book(self._store, self._settings.use_case.name).decisions() if each.of == period.name
+            each
+            for each in MonitoringRecords(self._store, self._settings.use_case.name).decisions()
+            if each.window_name == period.name
         ]
         acts = Acts(self._settings, self._store)
         for each in decisions:

@@ -18,9 +18,9 @@ from operations.loop.replay.plan import LEVELS, Plan, level_settings, month_of, 
 from operations.loop.replay.recovery import outcome
 from operations.loop.replay.result import FILE, Comparison, Event, FalseAlarms, Interval, Level, Month, Result
 from operations.loop.replay.steps import Step
-from operations.monitoring.book import Book
 from operations.monitoring.model_signals import interval
 from operations.monitoring.policy import Decision
+from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import ID, Period, served
 from operations.monitoring.signals import Window
 from pipeline import stamp, store, whole_file
@@ -104,8 +104,8 @@ def _level(
     answers: dict[int, np.ndarray],
 ) -> Level:
     done = steps.read(reader, settings.use_case.name)
-    book = Book(reader, settings.use_case.name)
-    windows, decisions = book.windows(), book.decisions()
+    records = MonitoringRecords(reader, settings.use_case.name)
+    windows, decisions = records.windows(), records.decisions()
     months = tuple(_month(settings, plan, span, truth[span].to_numpy(), answers[span], done) for span in plan.spans)
     labels, scores = _joined([truth[span].to_numpy() for span in plan.spans]), _joined(list(answers.values()))
     trained = [each.facts for each in done if each.kind == "training"]

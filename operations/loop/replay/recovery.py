@@ -37,7 +37,7 @@ def outcome(
     if plan.fault is None or plan.fault_span is None:
         return None
     fault, period = of(settings).faults[plan.fault], month_of(of(settings), plan.fault_span)
-    because = [each for each in decisions if each.of == period.name and _about(each, fault.column)]
+    because = [each for each in decisions if each.window_name == period.name and _about(each, fault.column)]
     noticed = min(because, key=lambda each: each.when, default=None)
     within = noticed is not None and noticed.when <= period.end
     named = any(

@@ -65,7 +65,7 @@ def answer(
     import numpy as np
 
     from operations.inference import model as models
-    from operations.inference import payload_log
+    from operations.inference import payload_log, payload_table
 
     if not requests.num_rows:
         return 0
@@ -84,7 +84,7 @@ def answer(
                 model.predict({column: values[start : start + _BATCH_ROWS] for column, values in columns.items()})
                 for start in range(0, requests.num_rows, _BATCH_ROWS)
             ]
-            payload = payload_log.Payload(
+            payload = payload_table.Payload(
                 ids,
                 at,
                 each.number,
@@ -99,7 +99,7 @@ def answer(
             )
         finally:
             model.close()
-        table = payload_log.as_table(payload, settings.serving.payloads.exclude)
+        table = payload_table.as_table(payload, settings.serving.payloads.exclude)
         payload_log.write(Path(settings.payloads), table, f"{name}{'-shadow' if each.shadow else ''}")
     return requests.num_rows
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from errors import FlightdeckError
-from ledger.recorder import open_store
+from ledger.opening import open_store
 from operations.experiments.sweep.worker import end_with
 from operations.loop.replay.plan import Plan, ReplayError, level_settings
 from operations.loop.replay.steps import Step

@@ -34,7 +34,12 @@ def rules() -> Contract:
 
 
 def check(rules: Contract, *rows: dict):
-    return rules.check(columns.from_rows(rows, INPUTS))
+    stacked = columns.from_rows(rows, INPUTS)
+    assert isinstance(stacked, columns.Stacked)
+    faults = rules.check(stacked)
+    # Arrays of a binary protocol do not lie in one block per type.
+    assert rules.check(dict(stacked)) == faults
+    return faults
 
 
 def test_rows_that_keep_it_are_no_fault_whatever_is_missing_that_may_be(rules):

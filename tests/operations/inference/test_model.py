@@ -30,7 +30,7 @@ def loaded(models: dict[float, Path]) -> model.LoadedModel:
 
 def test_the_signature_says_what_is_taken_and_given(loaded: model.LoadedModel) -> None:
     assert loaded.version == 7
-    assert {name: column.dtype for name, column in loaded.inputs.columns.items()} == small_model.COLUMNS
+    assert loaded.inputs.types == small_model.COLUMNS
     assert {column.shape for column in loaded.inputs.columns.values()} == {(None, 1)}
     assert {name: column.dtype for name, column in loaded.outputs.items()} == {"probability": "float32"}
     with pytest.raises(UnknownModelError, match=r"no signature `classify`; it has predict_raw, serving_default\."):
@@ -39,13 +39,7 @@ def test_the_signature_says_what_is_taken_and_given(loaded: model.LoadedModel) -
 
 @pytest.mark.parametrize(
     ("written", "warned"),
-    [
-        (None, False),
-        ("", True),
-        ("[1]", True),
-        ('{"amount": "much"}', True),
-        ('{"weight": 1.0}', True),
-    ],
+    [(None, False), ("", True), ("[1]", True), ('{"amount": "much"}', True), ('{"weight": 1.0}', True)],
 )
 def test_a_version_is_shown_with_its_own_row_or_with_none(loaded, tmp_path, caplog, written, warned) -> None:
     assert loaded.example == small_model.EXAMPLE
@@ -109,32 +103,27 @@ def test_a_closed_model_says_so(models: dict[float, Path]) -> None:
         served.predict(arrays)
 
 
-def _damaged(folder: Path, how: str) -> None:
-    if how == "variables cut short":
-        small_model.cut_short(folder)
-    elif how == "no variables":
-        shutil.rmtree(folder / "variables")
-    elif how == "no graph":
-        (folder / "saved_model.pb").unlink()
-    elif how == "empty graph":
-        (folder / "saved_model.pb").write_bytes(b"")
-    elif how == "no graph but text":
-        (folder / "saved_model.pb").write_text("<html>not found</html>")
-    else:
-        (data,) = (folder / "variables").glob("variables.data-*")
-        content = bytearray(data.read_bytes())
-        content[len(content) // 2] ^= 0xFF
-        data.write_bytes(content)
+def flip_a_bit(folder: Path) -> None:
+    (data,) = (folder / "variables").glob("variables.data-*")
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    data.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    "how",
-    ["variables cut short", "no variables", "no graph", "empty graph", "no graph but text", "one bit wrong"],
-)
-def test_a_damaged_model_is_refused_in_one_line(models: dict[float, Path], tmp_path: Path, how: str) -> None:
-    folder = tmp_path / "1"
-    shutil.copytree(models[0.0], folder)
-    _damaged(folder, how)
+DAMAGES = {
+    "variables cut short": small_model.cut_short,
+    "no variables": lambda folder: shutil.rmtree(folder / "variables"),
+    "no graph": lambda folder: (folder / "saved_model.pb").unlink(),
+    "empty graph": lambda folder: (folder / "saved_model.pb").write_bytes(b""),
+    "no graph but text": lambda folder: (folder / "saved_model.pb").write_text("<html>not found</html>"),
+    "one bit wrong": flip_a_bit,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_model_is_refused_in_one_line(models: dict[float, Path], tmp_path: Path, damage: str) -> None:
+    folder = shutil.copytree(models[0.0], tmp_path / "1")
+    DAMAGES[damage](folder)
     with pytest.raises(LoadError, match=str(folder)) as refused:
         model.load(folder, 1)
     assert "\n" not in str(refused.value)

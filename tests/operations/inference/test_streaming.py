@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.testing.test_stream import TestStream as Stream
 from apache_beam.transforms.window import TimestampedValue
 
-from operations.inference import payload_log, streaming
+from operations.inference import payload_table, streaming
 from operations.inference.columns import Column
 from tests.operations.serving import small_model
 
@@ -102,7 +102,7 @@ def test_the_log_has_the_columns_of_the_services_log(job, tmp_path):
     (file,) = Path(job.log).glob("*/*.parquet")
     inputs = {name: Column(name, kind, (None, 1)) for name, kind in small_model.COLUMNS.items()}
     outputs = {"probability": Column("probability", "float32", (None, 1))}
-    assert pq.read_schema(file).equals(payload_log.schema(inputs, outputs))
+    assert pq.read_schema(file).equals(payload_table.schema(inputs, outputs))
     assert logged(job)[0]["model_version"] == 7
 
 

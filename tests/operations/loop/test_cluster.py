@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.recorder import Recorder, open_store
+from ledger.opening import open_store
+from ledger.recorder import Recorder
 from operations.delivery.kubeflow_api import KubeflowError, UnreachableError
 from operations.loop.cluster import KubeflowRuns
 from operations.loop.queue import Batch

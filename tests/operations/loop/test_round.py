@@ -11,8 +11,8 @@ from operations.loop.queue import Batch
 from operations.loop.round import Rounds, queue_of
 from operations.loop.runs import Result, StartError
 from operations.loop.seen import recipe_now
-from operations.monitoring.book import Book
 from operations.monitoring.policy import Decision, Reason
+from operations.monitoring.records import MonitoringRecords
 from pipeline import stamp
 from tests.operations.test_registry import Factory
 
@@ -257,7 +257,7 @@ def test_people_are_told_of_a_run_that_has_ended_when_the_loop_is_stopped(world)
 
 
 def test_what_cannot_be_done_about_one_decision_holds_no_other_one_back(world):
-    book = Book(world.store, world.settings.use_case.name)
+    book = MonitoringRecords(world.store, world.settings.use_case.name)
     for number, span in enumerate((9, 2)):  # there is no span 9: a person has taken it away
         reason = Reason(rule="r", action="quarantine", subjects=("a",), text="a moved")
         when = NOW + timedelta(days=number)
@@ -295,7 +295,7 @@ def test_a_decision_to_retrain_is_a_trigger_and_one_to_quarantine_an_act_before_
     world.factory.push("first", model, 1)
     world.round()
     world.ends("pushed")
-    book, name = Book(world.store, world.settings.use_case.name), "2030-04"
+    book, name = MonitoringRecords(world.store, world.settings.use_case.name), "2030-04"
     for window, action, spans in ((f"{name}-01", "retrain", ()), (f"{name}-02", "quarantine", (3,))):
         reason = Reason(rule="r", action=action, subjects=("a",), text=f"a moved, so {action}.")
         book.keep_decision(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ledger.recorder import open_store
+from ledger.opening import open_store
 from ledger.run_record import RunRecord
 from operations.monitoring import measure
 from operations.monitoring.reference import Reference

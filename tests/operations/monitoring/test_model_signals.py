@@ -144,7 +144,7 @@ def test_a_log_without_latencies_says_nothing_of_them():
 
 def told(labels, models, promised=0.9, **changes):
     settings = SETTINGS.model_copy(update=changes)
-    return model_signals.labels_told("late", labels, models, {"auc": promised}, settings)
+    return model_signals.label_reliability("late", labels, models, {"auc": promised}, settings)
 
 
 @pytest.mark.parametrize("turned", [0.4, 0.5, 0.6])

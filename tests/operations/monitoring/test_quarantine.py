@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from components.span_example_gen.marker import QUARANTINE
-from operations.monitoring.quarantine import QuarantineError, listed, quarantine, release
+from errors import FlightdeckError
+from operations.monitoring.quarantine import listed, quarantine, release
 from pipeline import settings_file
 from pipeline.settings import Settings
 from tests.world import LOCAL
@@ -45,7 +46,7 @@ def test_a_marker_that_a_person_made_counts(settings, tmp_path):
     [(3, "why", r"There is no span 3 in .*; there are: 1 to 11\."), (1, " ", "needs a reason")],
 )
 def test_what_cannot_be_done_is_said(settings, span, reason, said):
-    with pytest.raises(QuarantineError, match=said):
+    with pytest.raises(FlightdeckError, match=said):
         quarantine(settings, span, reason)
-    with pytest.raises(QuarantineError, match=r"not in quarantine|There is no span"):
+    with pytest.raises(FlightdeckError, match=r"not in quarantine|There is no span"):
         release(settings, span)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operations.inference import payload_log
+from operations.inference import payload_log, payload_table
 from operations.inference.columns import Column
-from operations.inference.payload_log import Payload
+from operations.inference.payload_table import Payload
 from operations.monitoring.policy import decide
 from operations.monitoring.served import period_of
 from operations.monitoring.signals import Signal, Window
@@ -30,7 +30,7 @@ def log(
     times = day.timestamp() + np.linspace(0, 86_000, rows)
     answers = {"probability": np.full((rows, 1), 0.2, np.float32)}
     payload = Payload([f"{name}-{row}" for row in range(rows)], times, 1, INPUTS, columns, None, answers, **facts)
-    payload_log.write(Path(settings.payloads), payload_log.as_table(payload), name)
+    payload_log.write(Path(settings.payloads), payload_table.as_table(payload), name)
 
 
 def refuse(settings, name: str, rows: int, caller: str) -> None:

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ledger.recorder import open_store
+from ledger.opening import open_store
 from operations.monitoring import round as rounds
-from operations.monitoring.book import Book
+from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.signals import Signal, Window
 from pipeline import settings_file, store
 from tests.world import LOCAL
@@ -90,10 +90,10 @@ def test_the_next_round_tells_decides_and_keeps_what_a_killed_one_did_not(settin
         rounds.monitor(settings, ledger, AUGUST, alert)
     told_again: list[str] = []
     rounds.monitor(settings, ledger, AUGUST, lambda each: told_again.append(each.facts["version"]))
-    book = Book(ledger, settings.use_case.name)
+    records = MonitoringRecords(ledger, settings.use_case.name)
     assert sorted({*told, *told_again}) == list(VERSIONS)
-    assert [each.version for each in book.windows()] == list(VERSIONS)
-    assert sorted(each.version for each in book.decisions()) == list(VERSIONS)
+    assert [each.version for each in records.windows()] == list(VERSIONS)
+    assert sorted(each.version for each in records.decisions()) == list(VERSIONS)
 
 
 def test_what_is_settled_is_left_alone(settings):
@@ -124,7 +124,7 @@ def test_labels_that_come_little_by_little_repeat_no_alert(settings, monkeypatch
         rounds.monitor(settings, ledger, AUGUST, told.append)
 
     assert [each.facts["window"] for each in told] == [*["2013-07-01"] * 2, *["2013-07-01+labels"] * 2]
-    assert [each.labelled for each in Book(ledger, settings.use_case.name).windows()] == [4, 4]
+    assert [each.labelled for each in MonitoringRecords(ledger, settings.use_case.name).windows()] == [4, 4]
 
 
 def test_a_few_labels_do_not_use_up_the_decision_on_labels(settings, monkeypatch):

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 
 from data.contract import Contract
+from errors import FlightdeckError
 from operations.inference.columns import Column
-from operations.inference.payload_log import Payload, PayloadLog
+from operations.inference.payload_log import PayloadLog
+from operations.inference.payload_table import Payload
 from operations.monitoring.served import (
     SPAN,
     Period,
-    ServedError,
     arrived,
     callers,
     period_before,
@@ -74,7 +75,7 @@ def test_a_span_without_the_key_is_a_sentence(spans):
     (spans / "span-002").mkdir()
     pd.DataFrame({"flight_id": ["a"]}).to_csv(spans / "span-002" / "rows.csv")
 
-    with pytest.raises(ServedError, match=r"rows\.csv cannot be read"):
+    with pytest.raises(FlightdeckError, match=r"rows\.csv cannot be read"):
         arrived(spans, keyed_by("flight_id"))
 
 
@@ -105,7 +106,7 @@ def test_a_damaged_file_of_the_log_is_a_sentence(tmp_path):
     log(tmp_path, NIGHT)
     (tmp_path / "day" / "broken.parquet").write_bytes(b"PAR1 and then nothing")
 
-    with pytest.raises(ServedError, match="cannot be read"):
+    with pytest.raises(FlightdeckError, match="cannot be read"):
         periods(tmp_path, "day")
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from operations.inference import payload_log
+from operations.inference import payload_log, payload_table
 from operations.monitoring.served import period_of
 
 pytestmark = pytest.mark.component
@@ -19,16 +19,16 @@ ROWS = 2400
 def log(settings, day: datetime, versions: np.ndarray, together: bool = False, far: float = 1300) -> None:
     """A day of requests, each half a minute later and half a mile further than the one before; or all in one."""
     rows = {
-        payload_log.ID: [f"{day:%d}-{number}" for number in range(ROWS)],
-        payload_log.TIME: [day + timedelta(seconds=0 if together else 30 * number) for number in range(ROWS)],
-        payload_log.VERSION: versions,
-        payload_log.SHADOW: np.zeros(ROWS, bool),
-        payload_log.SECONDS: np.full(ROWS, 0.01 if together else None, np.float32),
+        payload_table.ID: [f"{day:%d}-{number}" for number in range(ROWS)],
+        payload_table.TIME: [day + timedelta(seconds=0 if together else 30 * number) for number in range(ROWS)],
+        payload_table.VERSION: versions,
+        payload_table.SHADOW: np.zeros(ROWS, bool),
+        payload_table.SECONDS: np.full(ROWS, 0.01 if together else None, np.float32),
         "distance": np.linspace(100, far, ROWS, dtype=np.float32),
         "probability": np.full(ROWS, 0.2, np.float32),
     }
     table = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
-    table = table.set_column(1, payload_log.TIME, table[payload_log.TIME].cast(pa.timestamp("us", tz="UTC")))
+    table = table.set_column(1, payload_table.TIME, table[payload_table.TIME].cast(pa.timestamp("us", tz="UTC")))
     payload_log.write(Path(settings.payloads), table, f"all-{day:%Y%m%d}")
 
 

@@ -5,9 +5,8 @@ import dataclasses
 import pytest
 
 from operations.report import monitoring
-from operations.report.life import gather
-from operations.report.monitoring import page
-from tests.operations.report import lives
+from operations.report.monitoring import gather, page
+from tests.operations.report import histories
 from tests.operations.report.test_site import Seeds, text
 
 pytestmark = pytest.mark.unit
@@ -19,10 +18,10 @@ def seeds(tmp_path):
 
 
 @pytest.fixture
-def life(seeds, tmp_path):
-    lives.keep(seeds.store, "toys")
-    lives.tell(tmp_path / "outbox.sqlite")
-    return gather(seeds.store, "toys", lives.VERSIONS, tmp_path / "outbox.sqlite")
+def history(seeds, tmp_path):
+    histories.keep(seeds.store, "toys")
+    histories.tell(tmp_path / "outbox.sqlite")
+    return gather(seeds.store, "toys", histories.VERSIONS, tmp_path / "outbox.sqlite")
 
 
 def values(plot) -> list[dict]:
@@ -34,37 +33,37 @@ def values(plot) -> list[dict]:
     return [row for rows in [*named, *inline] for row in rows]
 
 
-def test_what_was_kept_of_another_pipeline_is_not_on_the_page(seeds, life):
-    assert not life.empty
+def test_what_was_kept_of_another_pipeline_is_not_on_the_page(seeds, history):
+    assert not history.empty
     assert gather(seeds.store, "others").empty
 
 
-def test_every_decision_verdict_change_and_alert_is_in_the_timeline(life):
-    points = values(page(life)["events"])
+def test_every_decision_verdict_change_and_alert_is_in_the_timeline(history):
+    points = values(page(history)["events"])
     lanes = [each["lane"] for each in points]
 
     assert {lane: lanes.count(lane) for lane in set(lanes)} == {
         "versions": 3,
         "canary": 1,
-        "decisions": len(lives.MONTHS),
+        "decisions": len(histories.MONTHS),
         "alerts": 1,
     }
     assert {each["what"] for each in points if each["lane"] == "versions"} == {"pushed", "promoted", "rolled back"}
     assert any("it restores version 1, by ada: worse" in each["words"] for each in points)
 
 
-def test_quality_has_its_interval_its_threshold_and_a_colour_for_each_version(life):
-    (auc,) = page(life)["quality"]
+def test_quality_has_its_interval_its_threshold_and_a_colour_for_each_version(history):
+    (auc,) = page(history)["quality"]
     points = values(auc)
 
-    assert [each["at"][:7] for each in points] == [f"2013-{month:02d}" for month in lives.MONTHS[:-1]]
+    assert [each["at"][:7] for each in points] == [f"2013-{month:02d}" for month in histories.MONTHS[:-1]]
     assert {each["group"] for each in points} == {"version 1", "version 2"}
     assert all(each["low"] < each["value"] < each["high"] and each["threshold"] == 0.65 for each in points)
     assert "In the latest: 0.7070 (95 % from 0.6970 to 0.7170)" in auc.words
 
 
-def test_the_grid_shows_how_near_each_signal_came_and_which_was_beyond(life):
-    content = page(life)
+def test_the_grid_shows_how_near_each_signal_came_and_which_was_beyond(history):
+    content = page(history)
     cells = values(content["grid"])
 
     assert content["choices"][0] == "drift: size"
@@ -76,21 +75,21 @@ def test_the_grid_shows_how_near_each_signal_came_and_which_was_beyond(life):
     assert "Exceeded at least once: drift: size." in content["grid"].words
 
 
-def test_two_versions_of_one_window_are_two_columns_of_the_grid(life):
-    other = lives.window(lives.FAULTY).model_copy(update={"version": "9"})
-    cells = values(page(dataclasses.replace(life, windows=(*life.windows, other)))["grid"])
+def test_two_versions_of_one_window_are_two_columns_of_the_grid(history):
+    other = histories.window(histories.FAULTY).model_copy(update={"version": "9"})
+    cells = values(page(dataclasses.replace(history, windows=(*history.windows, other)))["grid"])
 
     assert [each["of"] for each in cells if each["at"] == "2013-07 (2)"] == ["version 9"] * 3
 
 
-def test_every_number_stands_there_in_words(seeds, life, tmp_path):
+def test_every_number_stands_there_in_words(seeds, history, tmp_path):
     seeds.run("first")
-    written = seeds.write(tmp_path / "site", life=life)
+    written = seeds.write(tmp_path / "site", history=history)
     words = text(written.index.parent / monitoring.FILE)
 
     assert written.further == {"Monitoring": monitoring.FILE}
-    for month in lives.MONTHS:
-        for signal in lives.window(month).signals:
+    for month in histories.MONTHS:
+        for signal in histories.window(month).signals:
             assert signal.meaning in words
     assert "2013-07, version 2: 1 of 4 signals exceeded" in words
     assert "Its log loss is 0.5100, that of version 1 0.5200." in words
@@ -98,16 +97,16 @@ def test_every_number_stands_there_in_words(seeds, life, tmp_path):
     assert "not delivered yet" in words
 
 
-def test_what_people_and_models_wrote_is_never_html(seeds, life, tmp_path):
+def test_what_people_and_models_wrote_is_never_html(seeds, history, tmp_path):
     seeds.run("first")
-    written = seeds.write(tmp_path / "site", life=life)
+    written = seeds.write(tmp_path / "site", history=history)
 
-    assert lives.HOSTILE not in (written.index.parent / monitoring.FILE).read_text()
+    assert histories.HOSTILE not in (written.index.parent / monitoring.FILE).read_text()
 
 
 def test_nothing_monitored_makes_no_page_and_no_link(seeds, tmp_path):
     seeds.run("first")
-    written = seeds.write(tmp_path / "site", life=gather(seeds.store, "toys", lives.VERSIONS))
+    written = seeds.write(tmp_path / "site", history=gather(seeds.store, "toys", histories.VERSIONS))
 
     assert written.further == {}
     assert not (written.index.parent / monitoring.FILE).exists()

@@ -4,7 +4,7 @@ import pytest
 
 from operations.loop.replay.result import FILE, Comparison
 from operations.report import replays
-from tests.operations.report import lives
+from tests.operations.report import histories
 from tests.operations.report.test_monitoring import values
 from tests.operations.report.test_site import Seeds, text
 
@@ -31,13 +31,13 @@ SENTENCES = {
 def test_a_difference_says_who_is_better_and_whether_that_is_noise(case):
     metric, difference, low, high, expected = SENTENCES[case]
     compared = Comparison(level=2, against=1, metric=metric, difference=difference, low=low, high=high, rows=10)
-    (sentence,) = replays.page(lives.replay().model_copy(update={"comparisons": (compared,)}))["sentences"]
+    (sentence,) = replays.page(histories.replay().model_copy(update={"comparisons": (compared,)}))["sentences"]
 
     assert expected in sentence
 
 
 def test_every_replay_of_a_workspace_has_a_page_with_its_figures(tmp_path):
-    kept(tmp_path, lives.replay(), lives.replay("celsius@7", fault=True))
+    kept(tmp_path, histories.replay(), histories.replay("celsius@7", fault=True))
     played, unreadable = replays.found(tmp_path)
     seeds = Seeds(tmp_path)
     seeds.run("first")
@@ -57,19 +57,21 @@ def test_every_replay_of_a_workspace_has_a_page_with_its_figures(tmp_path):
 
 
 def test_a_month_without_a_figure_is_a_gap_and_no_zero():
-    plots = {each.name: each for each in replays.page(lives.replay())["figures"]}
+    plots = {each.name: each for each in replays.page(histories.replay())["figures"]}
 
-    assert {each["at"] for each in values(plots["calibration"])} == {f"2013-{month:02d}" for month in lives.MONTHS[:-1]}
+    assert {each["at"] for each in values(plots["calibration"])} == {
+        f"2013-{month:02d}" for month in histories.MONTHS[:-1]
+    }
 
 
 def test_the_month_of_a_fault_is_marked():
-    (auc, *_) = replays.page(lives.replay("f", fault=True))["figures"]
+    (auc, *_) = replays.page(histories.replay("f", fault=True))["figures"]
 
     assert "The dashed line is the month of the fault, 2013-07." in auc.words
 
 
 def test_a_document_that_cannot_be_read_is_named_and_the_others_stay(tmp_path):
-    kept(tmp_path, lives.replay())
+    kept(tmp_path, histories.replay())
     (tmp_path / "replay" / "half").mkdir()
     (tmp_path / "replay" / "half" / FILE).write_text('{"name": "half"')
     played, unreadable = replays.found(tmp_path)
@@ -81,6 +83,6 @@ def test_a_document_that_cannot_be_read_is_named_and_the_others_stay(tmp_path):
 def test_what_a_replay_wrote_is_never_html(tmp_path):
     seeds = Seeds(tmp_path)
     seeds.run("first")
-    written = seeds.write(tmp_path / "site", played=[lives.replay()])
+    written = seeds.write(tmp_path / "site", played=[histories.replay()])
 
-    assert lives.HOSTILE not in (written.index.parent / next(iter(written.further.values()))).read_text()
+    assert histories.HOSTILE not in (written.index.parent / next(iter(written.further.values()))).read_text()

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from errors import FlightdeckError
 from ledger.lease import Owner
-from ledger.opening import open_readonly
-from ledger.recorder import Recorder, open_store
+from ledger.opening import open_readonly, open_store
+from ledger.recorder import Recorder
 from ledger.run_record import NodeRecord
 from operations.report import site
 from tests.ledger.seeding import sqlite
@@ -291,7 +292,7 @@ def test_card_joins_what_people_wrote_and_what_the_run_shows(seeds, tmp_path):
 def test_without_a_card_the_page_says_which_setting(seeds, tmp_path):
     run = seeds.run("plain")
     assert "use_case.model_card" in page(seeds.write(tmp_path / "site"), run, "card")
-    with pytest.raises(site.ReportError, match="cannot be read"):
+    with pytest.raises(FlightdeckError, match="cannot be read"):
         seeds.write(tmp_path / "other", model_card=tmp_path / "nowhere.md")
 
 
@@ -331,10 +332,10 @@ def test_a_report_is_replaced_and_nothing_else_ever(seeds, tmp_path):
     assert seeds.write(output).listed == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metadata.sqlite", "site"]
     (output / site.MARK).unlink()
-    with pytest.raises(site.ReportError, match="something other than a report"):
+    with pytest.raises(FlightdeckError, match="something other than a report"):
         seeds.write(output)
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(site.ReportError, match="is a file"):
+    with pytest.raises(FlightdeckError, match="is a file"):
         seeds.write(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -348,7 +349,7 @@ def test_a_report_that_fails_leaves_the_old_one(seeds, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shutil, "copyfile", full)
-    with pytest.raises(site.ReportError, match="No space left on device"):
+    with pytest.raises(FlightdeckError, match="No space left on device"):
         seeds.write(output)
     assert (output / "index.html").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metadata.sqlite", "site"]

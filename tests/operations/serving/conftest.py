@@ -9,6 +9,12 @@ from tests.operations.serving import small_model
 from tests.operations.serving.live_server import LiveServer, serving
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """Tests that are coroutines run on the event loop of the service."""
+    return "asyncio"
+
+
 @pytest.fixture(scope="session")
 def shop(models: dict[float, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A live server of the small model with the bias 0, as version 7, under low limits."""

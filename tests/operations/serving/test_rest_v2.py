@@ -34,6 +34,16 @@ def expected(rows=ROWS):
     return [pytest.approx(small_model.probability(0.0, row), abs=1e-6) for row in rows]
 
 
+def post(client, head, data, length=None, **headers):
+    """Posts JSON with the bytes of tensors behind it."""
+    encoded = json.dumps(head).encode()
+    return client.post(INFER, content=encoded + data, headers={HEADER: length or str(len(encoded)), **headers})
+
+
+def binary(name, datatype, shape, size):
+    return {"name": name, "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": size}}
+
+
 def texts(*values: bytes) -> bytes:
     return b"".join(struct.pack("<I", len(value)) + value for value in values)
 
@@ -82,21 +92,13 @@ def test_nested_data_other_widths_and_left_out_inputs_are_read(client):
 
 def test_binary_tensors_in_and_out(client):
     raw = [np.array([20, np.nan], "<f4").tobytes(), np.array([300, -5], "<i8").tobytes(), texts(b"red", b"")]
-    head = {
-        "inputs": [
-            {**each, "parameters": {"binary_data_size": len(data)}} for each, data in zip(inputs(), raw, strict=True)
-        ],
-        "outputs": [{"name": "probability", "parameters": {"binary_data": True}}],
-    }
-    for each in head["inputs"]:
-        del each["data"]
-    encoded = json.dumps(head).encode()
+    tensors = [
+        binary(each["name"], each["datatype"], each["shape"], len(data))
+        for each, data in zip(inputs(), raw, strict=True)
+    ]
+    head = {"inputs": tensors, "outputs": [{"name": "probability", "parameters": {"binary_data": True}}]}
 
-    answer = client.post(
-        INFER,
-        content=encoded + b"".join(raw),
-        headers={HEADER: str(len(encoded)), "content-type": "application/octet-stream"},
-    )
+    answer = post(client, head, b"".join(raw), **{"content-type": "application/octet-stream"})
 
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/octet-stream"
@@ -105,23 +107,16 @@ def test_binary_tensors_in_and_out(client):
     assert output["parameters"] == {"binary_data_size": 8}
     assert np.frombuffer(answer.content[length:], "<f4").tolist() == expected()
     # Binary and JSON in one request, and all outputs as bytes.
-    mixed = {"inputs": [head["inputs"][0], *inputs()[1:]], "parameters": {"binary_data_output": True}}
-    encoded = json.dumps(mixed).encode()
-    answer = client.post(INFER, content=encoded + raw[0], headers={HEADER: str(len(encoded))})
+    mixed = {"inputs": [tensors[0], *inputs()[1:]], "parameters": {"binary_data_output": True}}
+    answer = post(client, mixed, raw[0])
     assert np.frombuffer(answer.content[int(answer.headers[HEADER]) :], "<f4").tolist() == expected()
 
 
 def test_serialised_examples_are_read_too(client):
     rows = [{"amount": 2.0, "colour": "red"}, {"amount": 3.0}]
     data = texts(*map(small_model.example, rows))
-    head = {
-        "inputs": [
-            {"name": "examples", "datatype": "BYTES", "shape": [2], "parameters": {"binary_data_size": len(data)}}
-        ]
-    }
-    encoded = json.dumps(head).encode()
 
-    answer = client.post(INFER, content=encoded + data, headers={HEADER: str(len(encoded))})
+    answer = post(client, {"inputs": [binary("examples", "BYTES", [2], len(data))]}, data)
 
     assert answer.json()["outputs"][0]["data"] == expected(rows)
 
@@ -191,12 +186,7 @@ def test_wrong_tensor_names_the_field(client, document, status, field):
     ],
 )
 def test_wrong_binary_tensor_is_400(client, size, data, length, word):
-    head = {
-        "inputs": [{"name": "amount", "datatype": "FP32", "shape": [1, 1], "parameters": {"binary_data_size": size}}]
-    }
-    encoded = json.dumps(head).encode()
-
-    answer = client.post(INFER, content=encoded + data, headers={HEADER: length or str(len(encoded))})
+    answer = post(client, {"inputs": [binary("amount", "FP32", [1, 1], size)]}, data, length)
 
     assert answer.status_code == 400
     assert word in answer.json()["error"]
@@ -204,12 +194,7 @@ def test_wrong_binary_tensor_is_400(client, size, data, length, word):
 
 @pytest.mark.parametrize("data", [b"\x03", b"\xff\xff\xff\xffred", b"\x01\x00\x00\x00redd", texts(b"\xff\xfe")])
 def test_damaged_texts_are_refused(client, data):
-    head = {
-        "inputs": [{"name": "colour", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(data)}}]
-    }
-    encoded = json.dumps(head).encode()
-
-    answer = client.post(INFER, content=encoded + data, headers={HEADER: str(len(encoded))})
+    answer = post(client, {"inputs": [binary("colour", "BYTES", [1], len(data))]}, data)
 
     assert answer.status_code in (400, 422)
     assert answer.json()["field"] == "colour"

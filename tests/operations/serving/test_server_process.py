@@ -126,25 +126,16 @@ def test_what_prevents_a_start_is_one_sentence_and_exit_code_2(models, tmp_path)
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        for arguments, sentence in (
-            (["--models", str(tmp_path / "absent"), "--port", "0"], "There is no folder of models"),
-            (["--models", str(tmp_path / "empty"), "--port", "0"], "There is no version of a model"),
-            (
-                ["--models", str(tmp_path / "broken"), "--port", "0"],
-                "No version of the model can be served. The newest: ",
-            ),
-            (["--models", str(tmp_path / "empty"), "--port", port], "choose another with --port"),
-            (
-                ["--models", str(tmp_path / "empty"), "--port", "0", "--grpc-port", port],
-                "choose another with --grpc-port",
-            ),
-            (["--models", str(tmp_path / "empty"), "--settings", '{"keep": 1}'], "--settings cannot be used"),
-            (
-                ["--models", str(tmp_path / "empty"), "--host", "nowhere.invalid"],
-                "HTTP cannot listen on nowhere.invalid",
-            ),
+        for models_folder, arguments, sentence in (
+            ("absent", ["--port", "0"], "There is no folder of models"),
+            ("empty", ["--port", "0"], "There is no version of a model"),
+            ("broken", ["--port", "0"], "No version of the model can be served. The newest: "),
+            ("empty", ["--port", port], "choose another with --port"),
+            ("empty", ["--port", "0", "--grpc-port", port], "choose another with --grpc-port"),
+            ("empty", ["--settings", '{"keep": 1}'], "--settings cannot be used"),
+            ("empty", ["--host", "nowhere.invalid"], "HTTP cannot listen on nowhere.invalid"),
         ):
-            done = start(*arguments)
+            done = start("--models", str(tmp_path / models_folder), *arguments)
             assert done.returncode == 2, done.stderr
             assert sentence in done.stderr.strip().splitlines()[-1]
             assert "Traceback" not in done.stderr

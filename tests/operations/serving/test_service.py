@@ -25,7 +25,7 @@ from pipeline.settings import Payloads, Serving
 from tests.operations.serving import small_model
 from tests.operations.serving.small_model import push
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.anyio]
 
 ROW = {"amount": 20.0, "count": 10, "colour": "red"}
 PATIENCE = 60.0
@@ -65,214 +65,187 @@ def metric(service: Service, name: str, **labels: str) -> float:
     raise AssertionError(f"no metric {name} {labels}")
 
 
-def test_the_newest_version_answers_and_the_one_before_it_can_be_asked_for(models, tmp_path) -> None:
-    async def scenario() -> None:
-        for version, bias in ((1, -1.0), (2, 0.0), (3, 1.0)):
-            push(models[bias], tmp_path, version)
-        (tmp_path / "notes").mkdir()
-        (tmp_path / ".copying-9").mkdir()
-        (tmp_path / "4").write_text("a file, no version")
-        async with running(tmp_path) as service:
-            assert service.ready
-            assert service.current == 3
-            await until(lambda: states(service) == {3: "AVAILABLE", 2: "AVAILABLE"})
-            answer = await ask(service)
-            assert answer.version == 3
-            assert answer.outputs["probability"].item() == pytest.approx(small_model.probability(1.0, ROW), rel=1e-5)
-            older = await ask(service, 2)
-            assert older.version == 2
-            assert older.outputs["probability"].item() == pytest.approx(small_model.probability(0.0, ROW), rel=1e-5)
-            with pytest.raises(UnknownModelError, match=r"Version 1 is not loaded; loaded are 3, 2\."):
-                await ask(service, 1)
-            with pytest.raises(UnknownModelError, match="There is no version 17"):
-                service.status(17)
-
-    asyncio.run(scenario())
+async def test_the_newest_version_answers_and_the_one_before_it_can_be_asked_for(models, tmp_path) -> None:
+    for version, bias in ((1, -1.0), (2, 0.0), (3, 1.0)):
+        push(models[bias], tmp_path, version)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / ".copying-9").mkdir()
+    (tmp_path / "4").write_text("a file, no version")
+    async with running(tmp_path) as service:
+        assert service.ready
+        assert service.current == 3
+        await until(lambda: states(service) == {3: "AVAILABLE", 2: "AVAILABLE"})
+        answer = await ask(service)
+        assert answer.version == 3
+        assert answer.outputs["probability"].item() == pytest.approx(small_model.probability(1.0, ROW), rel=1e-5)
+        older = await ask(service, 2)
+        assert older.version == 2
+        assert older.outputs["probability"].item() == pytest.approx(small_model.probability(0.0, ROW), rel=1e-5)
+        with pytest.raises(UnknownModelError, match=r"Version 1 is not loaded; loaded are 3, 2\."):
+            await ask(service, 1)
+        with pytest.raises(UnknownModelError, match="There is no version 17"):
+            service.status(17)
 
 
-def test_a_pushed_version_takes_over_without_a_failed_request(models, tmp_path) -> None:
-    async def scenario() -> None:
-        biases = {1: -1.0, 2: 0.0, 3: 1.0, 4: -1.0}
-        push(models[biases[1]], tmp_path, 1)
-        async with running(tmp_path, keep_versions=1) as service:
-            seen: list[int] = []
-            done = False
+async def test_a_pushed_version_takes_over_without_a_failed_request(models, tmp_path) -> None:
+    biases = {1: -1.0, 2: 0.0, 3: 1.0, 4: -1.0}
+    push(models[biases[1]], tmp_path, 1)
+    async with running(tmp_path, keep_versions=1) as service:
+        seen: list[int] = []
+        done = False
 
-            async def client() -> None:
-                while not done:
-                    answer = await ask(service)
-                    expected = small_model.probability(biases[answer.version], ROW)
-                    assert answer.outputs["probability"].item() == pytest.approx(expected, rel=1e-5)
-                    seen.append(answer.version)
+        async def client() -> None:
+            while not done:
+                answer = await ask(service)
+                expected = small_model.probability(biases[answer.version], ROW)
+                assert answer.outputs["probability"].item() == pytest.approx(expected, rel=1e-5)
+                seen.append(answer.version)
 
-            clients = [asyncio.ensure_future(client()) for _ in range(4)]
-            for version in (2, 3, 4):
-                push(models[biases[version]], tmp_path, version)
-                await until(lambda version=version: seen[-1:] == [version])
-            done = True
-            await asyncio.gather(*clients)
-            assert seen == sorted(seen)
-            assert set(seen) == {1, 2, 3, 4}
-            await until(lambda: states(service) == {4: "AVAILABLE", 3: "END", 2: "END", 1: "END"})
-            assert metric(service, "model_version") == 4
-            assert metric(service, "version_loads_total") == 4
-            assert metric(service, "version_loaded", version="4") == 1
-
-    asyncio.run(scenario())
+        clients = [asyncio.ensure_future(client()) for _ in range(4)]
+        for version in (2, 3, 4):
+            push(models[biases[version]], tmp_path, version)
+            await until(lambda version=version: seen[-1:] == [version])
+        done = True
+        await asyncio.gather(*clients)
+        assert seen == sorted(seen)
+        assert set(seen) == {1, 2, 3, 4}
+        await until(lambda: states(service) == {4: "AVAILABLE", 3: "END", 2: "END", 1: "END"})
+        assert metric(service, "model_version") == 4
+        assert metric(service, "version_loads_total") == 4
+        assert metric(service, "version_loaded", version="4") == 1
 
 
-def test_a_version_is_unloaded_only_when_nobody_uses_it(models, tmp_path) -> None:
-    async def scenario() -> None:
-        push(models[0.0], tmp_path, 1)
-        async with running(tmp_path, keep_versions=1) as service:
-            with service.using() as model:
-                push(models[1.0], tmp_path, 2)
-                await until(lambda: states(service) == {2: "AVAILABLE", 1: "UNLOADING"})
-                answer = await service.predict(model, columns.from_rows([ROW], model.inputs))
-                assert answer.version == 1
-                assert (await ask(service)).version == 2
-            assert states(service) == {2: "AVAILABLE", 1: "END"}
-
-    asyncio.run(scenario())
+async def test_a_version_is_unloaded_only_when_nobody_uses_it(models, tmp_path) -> None:
+    push(models[0.0], tmp_path, 1)
+    async with running(tmp_path, keep_versions=1) as service:
+        with service.using() as model:
+            push(models[1.0], tmp_path, 2)
+            await until(lambda: states(service) == {2: "AVAILABLE", 1: "UNLOADING"})
+            answer = await service.predict(model, columns.from_rows([ROW], model.inputs))
+            assert answer.version == 1
+            assert (await ask(service)).version == 2
+        assert states(service) == {2: "AVAILABLE", 1: "END"}
 
 
-def test_a_version_that_does_not_load_is_refused_once_and_tried_again_when_it_changes(models, tmp_path, caplog) -> None:
-    async def scenario() -> None:
-        registry = tmp_path / "registry"
-        push(models[0.0], registry, 1)
-        bad = tmp_path / "bad"
-        shutil.copytree(models[1.0], bad)
-        small_model.cut_short(bad)
-        async with running(registry) as service:
-            push(bad, registry, 2)
-            await until(lambda: states(service).get(2) == "END")
-            assert "cannot be loaded" in service.status(2).error
-            await asyncio.sleep(0.5)
-            assert metric(service, "version_load_failures_total") == 1
-            assert (await ask(service)).version == 1
-            with pytest.raises(UnknownModelError):
-                await ask(service, 2)
-            shutil.copytree(models[1.0], registry / "2", dirs_exist_ok=True)
-            await until(lambda: service.current == 2)
-            assert service.status(2).error == ""
-
-    with caplog.at_level(logging.ERROR):
-        asyncio.run(scenario())
+async def test_a_version_that_does_not_load_is_refused_once_and_again_only_when_it_changes(
+    models, tmp_path, caplog
+) -> None:
+    caplog.set_level(logging.ERROR)
+    registry = tmp_path / "registry"
+    push(models[0.0], registry, 1)
+    bad = tmp_path / "bad"
+    shutil.copytree(models[1.0], bad)
+    small_model.cut_short(bad)
+    async with running(registry) as service:
+        push(bad, registry, 2)
+        await until(lambda: states(service).get(2) == "END")
+        assert "cannot be loaded" in service.status(2).error
+        await asyncio.sleep(0.5)
+        assert metric(service, "version_load_failures_total") == 1
+        assert (await ask(service)).version == 1
+        with pytest.raises(UnknownModelError):
+            await ask(service, 2)
+        shutil.copytree(models[1.0], registry / "2", dirs_exist_ok=True)
+        await until(lambda: service.current == 2)
+        assert service.status(2).error == ""
     assert "Version 2 is refused, and version 1 goes on" in caplog.text
 
 
-def test_a_folder_that_is_being_filled_is_waited_for_and_one_that_stays_empty_is_refused(models, tmp_path) -> None:
-    async def scenario() -> None:
-        push(models[0.0], tmp_path, 1)
-        async with running(tmp_path, settle_seconds=0.5) as service:
-            shutil.copytree(models[1.0], tmp_path / "2", ignore=shutil.ignore_patterns("saved_model.pb"))
-            (tmp_path / "3").mkdir()
-            await until(lambda: states(service).get(2) == "START")
-            shutil.copy(models[1.0] / "saved_model.pb", tmp_path / "2")
-            await until(lambda: service.current == 2)
-            await until(lambda: states(service)[3] == "END")
-            assert "holds no saved_model.pb" in service.status(3).error
-            assert service.status(2).error == ""
-
-    asyncio.run(scenario())
-
-
-def test_a_removed_version_gives_way_but_the_last_one_goes_on(models, tmp_path) -> None:
-    async def scenario() -> None:
-        push(models[0.0], tmp_path / "registry", 1)
-        push(models[1.0], tmp_path / "registry", 2)
-        async with running(tmp_path / "registry", keep_versions=1) as service:
-            assert (await ask(service)).version == 2
-            shutil.rmtree(tmp_path / "registry" / "2")
-            await until(lambda: service.current == 1)
-            shutil.rmtree(tmp_path / "registry" / "1")
-            await asyncio.sleep(0.3)
-            assert (await ask(service)).version == 1
-            shutil.rmtree(tmp_path / "registry")
-            await asyncio.sleep(0.3)
-            assert (await ask(service)).version == 1
-
-    asyncio.run(scenario())
+async def test_a_folder_that_is_being_filled_is_waited_for_and_one_that_stays_empty_is_refused(
+    models, tmp_path
+) -> None:
+    push(models[0.0], tmp_path, 1)
+    async with running(tmp_path, settle_seconds=0.5) as service:
+        shutil.copytree(models[1.0], tmp_path / "2", ignore=shutil.ignore_patterns("saved_model.pb"))
+        (tmp_path / "3").mkdir()
+        await until(lambda: states(service).get(2) == "START")
+        shutil.copy(models[1.0] / "saved_model.pb", tmp_path / "2")
+        await until(lambda: service.current == 2)
+        await until(lambda: states(service)[3] == "END")
+        assert "holds no saved_model.pb" in service.status(3).error
+        assert service.status(2).error == ""
 
 
-def test_without_a_version_that_loads_the_service_says_why(models, tmp_path) -> None:
+async def test_a_removed_version_gives_way_but_the_last_one_goes_on(models, tmp_path) -> None:
+    push(models[0.0], tmp_path / "registry", 1)
+    push(models[1.0], tmp_path / "registry", 2)
+    async with running(tmp_path / "registry", keep_versions=1) as service:
+        assert (await ask(service)).version == 2
+        shutil.rmtree(tmp_path / "registry" / "2")
+        await until(lambda: service.current == 1)
+        shutil.rmtree(tmp_path / "registry" / "1")
+        await asyncio.sleep(0.3)
+        assert (await ask(service)).version == 1
+        shutil.rmtree(tmp_path / "registry")
+        await asyncio.sleep(0.3)
+        assert (await ask(service)).version == 1
+
+
+async def test_without_a_version_that_loads_the_service_says_why(models, tmp_path) -> None:
     async def starting(registry: Path) -> str:
         with pytest.raises(ServingError) as refused:
             async with running(registry, settle_seconds=0.0):
                 pass
         return str(refused.value)
 
-    assert "There is no folder of models" in asyncio.run(starting(tmp_path / "nowhere"))
+    assert "There is no folder of models" in await starting(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    assert "There is no version of a model in" in asyncio.run(starting(tmp_path / "empty"))
+    assert "There is no version of a model in" in await starting(tmp_path / "empty")
     push(models[0.0], tmp_path / "bad", 1)
     small_model.cut_short(tmp_path / "bad" / "1")
-    assert "No version of the model can be served. The newest: " in asyncio.run(starting(tmp_path / "bad"))
+    assert "No version of the model can be served. The newest: " in await starting(tmp_path / "bad")
 
 
-def test_a_column_to_leave_out_of_the_log_that_does_not_exist_is_refused(models, tmp_path) -> None:
-    async def scenario() -> None:
-        push(models[0.0], tmp_path / "registry", 1)
-        settings = Serving(payloads=Payloads(exclude=("amount", "color")))
-        service = Service("small", tmp_path / "registry", settings, tmp_path / "payloads")
-        with pytest.raises(ServingError, match="exclude names `color`, which the model neither takes nor gives"):
-            await service.start()
-        assert not service.ready
-
-    asyncio.run(scenario())
+async def test_a_column_to_leave_out_of_the_log_that_does_not_exist_is_refused(models, tmp_path) -> None:
+    push(models[0.0], tmp_path / "registry", 1)
+    settings = Serving(payloads=Payloads(exclude=("amount", "color")))
+    service = Service("small", tmp_path / "registry", settings, tmp_path / "payloads")
+    with pytest.raises(ServingError, match="exclude names `color`, which the model neither takes nor gives"):
+        await service.start()
+    assert not service.ready
 
 
-def test_an_older_version_is_served_when_the_newest_does_not_load_at_the_start(models, tmp_path) -> None:
-    async def scenario() -> None:
-        push(models[0.0], tmp_path, 1)
-        push(models[1.0], tmp_path, 2)
-        small_model.cut_short(tmp_path / "2")
-        async with running(tmp_path) as service:
-            assert (await ask(service)).version == 1
-
-    asyncio.run(scenario())
+async def test_an_older_version_is_served_when_the_newest_does_not_load_at_the_start(models, tmp_path) -> None:
+    push(models[0.0], tmp_path, 1)
+    push(models[1.0], tmp_path, 2)
+    small_model.cut_short(tmp_path / "2")
+    async with running(tmp_path) as service:
+        assert (await ask(service)).version == 1
 
 
-def test_what_is_too_large_empty_or_of_the_wrong_length_is_refused(models, tmp_path) -> None:
-    async def scenario() -> None:
-        push(models[0.0], tmp_path, 1)
-        async with running(tmp_path, max_rows=10) as service:
-            with service.using() as model:
-                rows = columns.from_rows([ROW] * 3, model.inputs)
-                with pytest.raises(TooLargeError, match="11 rows; 10 are allowed"):
-                    await service.predict(model, columns.from_rows([ROW] * 11, model.inputs))
-                with pytest.raises(UnprocessableError, match="no rows"):
-                    await service.predict(model, columns.from_rows([], model.inputs))
-                with pytest.raises(UnprocessableError, match="2 prediction ids for 3 rows") as refused:
-                    await service.predict(model, rows, prediction_ids=["a", "b"])
-                assert refused.value.field == "prediction_ids"
-                answer = await service.predict(model, rows, prediction_ids=["a", "b", "c"])
-                assert answer.prediction_ids == ["a", "b", "c"]
-                ids = [each for _ in range(5) for each in (await service.predict(model, rows)).prediction_ids]
-                assert len(set(ids)) == 15
-
-    asyncio.run(scenario())
+async def test_what_is_too_large_empty_or_of_the_wrong_length_is_refused(models, tmp_path) -> None:
+    push(models[0.0], tmp_path, 1)
+    async with running(tmp_path, max_rows=10) as service:
+        with service.using() as model:
+            rows = columns.from_rows([ROW] * 3, model.inputs)
+            with pytest.raises(TooLargeError, match="11 rows; 10 are allowed"):
+                await service.predict(model, columns.from_rows([ROW] * 11, model.inputs))
+            with pytest.raises(UnprocessableError, match="no rows"):
+                await service.predict(model, columns.from_rows([], model.inputs))
+            with pytest.raises(UnprocessableError, match="2 prediction ids for 3 rows") as refused:
+                await service.predict(model, rows, prediction_ids=["a", "b"])
+            assert refused.value.field == "prediction_ids"
+            answer = await service.predict(model, rows, prediction_ids=["a", "b", "c"])
+            assert answer.prediction_ids == ["a", "b", "c"]
+            ids = [each for _ in range(5) for each in (await service.predict(model, rows)).prediction_ids]
+            assert len(set(ids)) == 15
 
 
-def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, tmp_path) -> None:
-    async def scenario() -> list[tuple[str, float]]:
-        push(models[0.0], tmp_path / "registry", 5)
-        answered: list[tuple[str, float]] = []
-        async with running(tmp_path / "registry", tmp_path / "payloads") as service:
-            rows = [ROW, {"amount": 1.0}, {"amount": 2.0, "colour": "green"}]
-            answers = await asyncio.gather(*(ask(service, rows=rows) for _ in range(20)))
-            with service.using() as model:
-                examples = columns_of_examples(rows)
-                answers.append(await service.predict(model, examples, EXAMPLES))
-            for answer in answers:
-                answered += zip(answer.prediction_ids, answer.outputs["probability"].ravel().tolist(), strict=True)
-        service.refuse()
-        assert not service.ready
-        assert metric(service, "payload_rows_total", outcome="written") == len(answered)
-        assert metric(service, "rows_total") == len(answered)
-        return answered
-
-    answered = asyncio.run(scenario())
+async def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, tmp_path) -> None:
+    push(models[0.0], tmp_path / "registry", 5)
+    answered: list[tuple[str, float]] = []
+    async with running(tmp_path / "registry", tmp_path / "payloads") as service:
+        rows = [ROW, {"amount": 1.0}, {"amount": 2.0, "colour": "green"}]
+        answers = await asyncio.gather(*(ask(service, rows=rows) for _ in range(20)))
+        with service.using() as model:
+            examples = columns_of_examples(rows)
+            answers.append(await service.predict(model, examples, EXAMPLES))
+        for answer in answers:
+            answered += zip(answer.prediction_ids, answer.outputs["probability"].ravel().tolist(), strict=True)
+    service.refuse()
+    assert not service.ready
+    assert metric(service, "payload_rows_total", outcome="written") == len(answered)
+    assert metric(service, "rows_total") == len(answered)
     table = pq.read_table(tmp_path / "payloads")
     assert dict(zip(table["prediction_id"].to_pylist(), table["probability"].to_pylist(), strict=True)) == dict(
         answered
@@ -292,13 +265,10 @@ def columns_of_examples(rows: list[dict]) -> columns.Columns:
     return {"examples": examples}
 
 
-def test_after_the_end_nothing_is_answered(models, tmp_path) -> None:
-    async def scenario() -> None:
-        push(models[0.0], tmp_path, 1)
-        async with running(tmp_path) as service:
-            pass
-        with pytest.raises(NotReadyError):
-            await ask(service)
-        await service.stop()
-
-    asyncio.run(scenario())
+async def test_after_the_end_nothing_is_answered(models, tmp_path) -> None:
+    push(models[0.0], tmp_path, 1)
+    async with running(tmp_path) as service:
+        pass
+    with pytest.raises(NotReadyError):
+        await ask(service)
+    await service.stop()

@@ -13,7 +13,7 @@ from pathlib import Path
 from ml_metadata.proto import metadata_store_pb2
 
 from ledger.lease import Owner
-from ledger.recorder import open_store
+from ledger.opening import open_store
 from operations.experiments.sweep.chain import Chain, Event, new_token
 from pipeline.store import from_environment
 from tests.ledger.seeding import sqlite

@@ -11,7 +11,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2
 
 from ledger.lease import Owner
-from ledger.recorder import open_store
+from ledger.opening import open_store
 from operations.experiments.sweep.chain import Chain, Event, new_token
 from tests.ledger.seeding import sqlite
 from tests.world import ROOT

@@ -139,7 +139,8 @@ def test_two_workers_at_once_share_the_trials(tmp_path) -> None:
 
 
 def test_a_failed_trial_ends_neither_the_sweep_nor_the_oracle(tmp_path) -> None:
-    from ledger.recorder import Recorder, open_store
+    from ledger.opening import open_store
+    from ledger.recorder import Recorder
 
     job = Job(tmp_path / "job", "bayesian")
     recorder = Recorder(open_store(job.connection))

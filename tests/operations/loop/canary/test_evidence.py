@@ -9,9 +9,9 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from operations.loop.canary.evidence import Evidence, gather
-from operations.monitoring.book import Book
 from operations.monitoring.policy import Decision
 from operations.monitoring.quarantine import quarantine
+from operations.monitoring.records import MonitoringRecords
 from operations.registry import Version
 from operations.serving import canary_record
 from operations.serving.canary_record import CanaryRecord
@@ -39,7 +39,7 @@ class Trial:
 
     def at_fault(self, day: str) -> None:
         decision = Decision(window=day, version=str(SERVED), when=NEXT_DAY, action="quarantine", reasons=())
-        Book(self.store, self.settings.use_case.name).keep_decision(decision)
+        MonitoringRecords(self.store, self.settings.use_case.name).keep_decision(decision)
 
 
 @pytest.fixture

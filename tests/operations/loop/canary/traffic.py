@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from data.contract import Contract
-from operations.inference import payload_log
+from operations.inference import payload_log, payload_table
 from tests.world import ROOT
 
 DAY = datetime(2013, 7, 1, tzinfo=UTC)
@@ -26,15 +26,15 @@ def answer(
 ) -> None:
     """A version answers requests of these names, a second apart from each other, from the beginning of a day."""
     rows = {
-        payload_log.ID: names,
-        payload_log.TIME: [day + timedelta(seconds=number) for number in range(len(names))],
-        payload_log.VERSION: np.full(len(names), version),
-        payload_log.SHADOW: np.full(len(names), shadow),
-        payload_log.SECONDS: np.full(len(names), seconds, np.float32),
+        payload_table.ID: names,
+        payload_table.TIME: [day + timedelta(seconds=number) for number in range(len(names))],
+        payload_table.VERSION: np.full(len(names), version),
+        payload_table.SHADOW: np.full(len(names), shadow),
+        payload_table.SECONDS: np.full(len(names), seconds, np.float32),
         "probability": np.asarray(probabilities, np.float32),
     }
     table = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
-    table = table.set_column(1, payload_log.TIME, table[payload_log.TIME].cast(pa.timestamp("us", tz="UTC")))
+    table = table.set_column(1, payload_table.TIME, table[payload_table.TIME].cast(pa.timestamp("us", tz="UTC")))
     payload_log.write(log, table, f"{version}-{day:%Y%m%d}-{'shadow' if shadow else 'served'}")
 
 

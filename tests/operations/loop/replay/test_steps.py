@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ledger.recorder import open_store
+from ledger.opening import open_store
 from operations.loop.replay.steps import Steps, read
 from pipeline import settings_file, store
 from tests.world import LOCAL

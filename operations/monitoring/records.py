@@ -12,14 +12,14 @@ MONITOR = "flightdeck.Monitor"
 DECISION = "flightdeck.Decision"
 
 
-class Book:
+class MonitoringRecords:
     """What was seen of the served models of one pipeline, and what was decided."""
 
     def __init__(self, store: ml_metadata.MetadataStore, pipeline: str) -> None:
         """Works on an open store.
 
         Args:
-            store: from `ledger.recorder.open_store`.
+            store: from `ledger.opening.open_store`.
             pipeline: the name of the pipeline.
         """
         self._kept = Executions(store, pipeline)

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ledger.recorder import open_store
-from operations.monitoring.measure import Good, Monitor, rows_by_window
+from ledger.opening import open_store
+from operations.monitoring.measure import Baseline, Monitor, rows_by_window
 from operations.monitoring.served import period_of
 from operations.monitoring.signals import Window
 from pipeline import settings_file, store
@@ -33,11 +33,11 @@ def monitor(tmp_path_factory):
     ("before", "faulty", "expected"),
     [
         ([], set(), None),
-        ([window(5, 2000), window(6, 2000)], set(), Good(month(6), 1)),
-        ([window(5, 2000), window(6, 2000)], {"2013-06-01"}, Good(month(5), 2)),
-        ([window(5, 2000), window(6, 10)], set(), Good(month(5), 2)),  # too small to compare with
-        ([window(6, 600), window(6, 600, "2")], set(), Good(month(6), 1)),  # two versions, one month
-        ([window(3, 2000), window(6, 2000)], {"2013-06-01"}, Good(month(3), 2)),  # nobody asked meanwhile
+        ([window(5, 2000), window(6, 2000)], set(), Baseline(month(6), 1)),
+        ([window(5, 2000), window(6, 2000)], {"2013-06-01"}, Baseline(month(5), 2)),
+        ([window(5, 2000), window(6, 10)], set(), Baseline(month(5), 2)),  # too small to compare with
+        ([window(6, 600), window(6, 600, "2")], set(), Baseline(month(6), 1)),  # two versions, one month
+        ([window(3, 2000), window(6, 2000)], {"2013-06-01"}, Baseline(month(3), 2)),  # nobody asked meanwhile
         ([window(7, 2000), window(8, 2000)], set(), None),  # not of the same time, or later
     ],
 )

@@ -1,4 +1,4 @@
-"""A version on trial beside the served one: it is asked, watched and recorded, and never in the way of a request.
+"""A canary beside the served version: it is asked, watched and recorded, and never in the way of a request.
 
 In the mode ``shadow`` it answers what the served version has answered already, in a thread and a queue of its own, and
 nobody but the payload log sees that. In the mode ``split`` it alone answers a share of the requests, which a hash of
@@ -17,12 +17,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from operations.inference.columns import Columns
+from operations.inference.columns import Columns, objects
 from operations.inference.errors import NotReadyError
 from operations.inference.model import RAW, LoadedModel, one_line
-from operations.inference.payload_log import Payload
+from operations.inference.payload_table import Payload
 from operations.serving import canary_record
 from operations.serving.batching import Batcher
 from operations.serving.canary_record import CanaryRecord
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Canary, Serving
 
 # How often what was recorded is written; after how many failures in a row clients are spared more of them, and for how
-# long: for good would be a trial without an end, if so many failures are allowed.
+# long: for good, the canary would never be judged, if so many failures are allowed.
 _RECORD_SECONDS = 1.0
 _FAILURES_IN_A_ROW = 3
 _SPARED_SECONDS = 60.0
@@ -42,17 +40,17 @@ _COMPANY_SECONDS = 0.1
 _log = logging.getLogger(__name__)
 
 
-class Trial:
+class CanaryVersion:
     """Asks the newest version of the folder of canaries. All methods are for the thread of one event loop."""
 
     def __init__(self, folder: Path, settings: Canary, serving: Serving, log: Path, metrics: Metrics) -> None:
-        """Makes it; nothing is loaded before `start`.
+        """Loads nothing before `start`.
 
         Args:
-            folder: of the versions on trial; it need not be there.
-            settings: the section ``canary``; its mode is not ``off``.
-            serving: the section ``serving``.
-            log: the folder of the payload log, where its record goes, too.
+            folder: of the canaries; it need not be there.
+            settings: whose mode is not ``off``.
+            serving: the limits of the service.
+            log: the folder of the payload log, where the record of the canary goes, too.
             metrics: of the service.
         """
         self._settings = settings
@@ -74,7 +72,7 @@ class Trial:
             serving.settle_seconds,
             serving.threads,
             Events(self._has_loaded, self._has_failed, self._has_unloaded),
-            on_trial=True,
+            canary=True,
         )
 
     async def start(self) -> None:
@@ -101,18 +99,11 @@ class Trial:
 
     @property
     def version(self) -> int | None:
-        """The number of the version on trial; None if none is loaded."""
+        """The number of the canary; None if none is loaded."""
         return self._versions.current
 
     def shadow(self, payload: Payload, served: LoadedModel, signature: str, log: Callable[[Payload], object]) -> None:
-        """Has a request that was answered answered again; returns at once.
-
-        Args:
-            payload: the request and its answer.
-            served: the version that gave it.
-            signature: which was asked.
-            log: takes the request with the answer of the version on trial.
-        """
+        """In shadow mode, asks the canary what a version has answered, and returns at once; `log` takes its answer."""
         if self._settings.mode != "shadow" or self.version is None:
             return
         task = asyncio.create_task(self._shadow(payload, served, signature, log))
@@ -120,7 +111,7 @@ class Trial:
         task.add_done_callback(self._tasks.discard)
 
     def takes(self, prediction_id: str) -> bool:
-        """Whether the version on trial is to answer a request, by the id of its first row."""
+        """Whether the canary is to answer a request, by the id of its first row."""
         version = self.version
         if self._settings.mode != "split" or version is None:
             return False
@@ -136,20 +127,13 @@ class Trial:
         rows: int,
         otherwise: Callable[[], Awaitable[Columns]],
     ) -> tuple[LoadedModel, Columns]:
-        """Has a request answered by the version on trial.
-
-        Args:
-            served: the version whose inputs the columns are.
-            signature: which to ask.
-            columns: the arrays.
-            rows: how many.
-            otherwise: asks the served version, if the one on trial does not answer.
+        """Lets the canary answer a request, or the served version by `otherwise` if the canary does not.
 
         Returns:
             The version that answered, and its outputs.
 
         Raises:
-            RequestError: what `otherwise` raises: a request that no version can answer is not held against one.
+            RequestError: of `otherwise`; a request that no version can answer is not counted against the canary.
         """
         version, reason = None, ""
         try:
@@ -191,9 +175,7 @@ class Trial:
     ) -> None:
         columns = payload.columns
         if columns is None:
-            examples = np.empty(payload.rows, object)
-            examples[:] = payload.examples
-            columns = {"": examples}
+            columns = {"": objects(payload.examples or ())}
         try:
             with self._versions.using() as model:
                 try:
@@ -206,18 +188,8 @@ class Trial:
                     return
                 self._record(model.version).answered += 1
                 # Without what was asked, which is in the row of the same id already; and how long it took says nothing.
-                log(
-                    dataclasses.replace(
-                        payload,
-                        version=model.version,
-                        inputs={},
-                        columns={},
-                        examples=None,
-                        outputs=outputs,
-                        shadow=True,
-                        seconds=None,
-                    )
-                )
+                answer = dataclasses.replace(payload, version=model.version, outputs=outputs, shadow=True, seconds=None)
+                log(dataclasses.replace(answer, inputs={}, columns={}, examples=None))
         except NotReadyError:
             return  # It has just been removed.
         except Exception:
@@ -227,7 +199,7 @@ class Trial:
     async def _ask(
         self, model: LoadedModel, served: LoadedModel, signature: str, columns: Columns, rows: int
     ) -> Columns:
-        """The outputs of a version on trial.
+        """The outputs of a canary.
 
         Raises:
             NotReadyError: too many rows wait for it.
@@ -245,18 +217,18 @@ class Trial:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(limit):
-                found = await self._batcher.run(model, signature, columns, rows)
+                outputs = await self._batcher.run(model, signature, columns, rows)
         except TimeoutError:
             raise ValueError(f"It did not answer within {limit:g} s.") from None
         self._metrics.canary_requests.labels(model.version, "answered").inc()
         self._metrics.canary_seconds.labels(model.version).observe(time.perf_counter() - started)
-        return found
+        return outputs
 
     def _why_unfit(self, model: LoadedModel, served: LoadedModel) -> str:
         """Why a version cannot answer the requests that another one is asked; empty if it can."""
         key = model.version, served.version
         if key not in self._unfit:
-            # Also if it fits: it may have been tried beside another version before.
+            # Also if it fits: it may have stood beside another version before.
             self._unfit[key] = self._record(model.version).does_not_load = _compared(model, served)
         return self._unfit[key]
 
@@ -298,14 +270,14 @@ class Trial:
 
 
 def falls_to(prediction_id: str, version: int, share: float) -> bool:
-    """Whether a request is one of those that a version on trial answers.
+    """Whether a request is one of those that a canary answers.
 
-    The same id always finds the same version while that is on trial, on every server. For the next one the dice are
+    The same id always finds the same canary, on every server. For the next one the dice are
     cast anew, or always the same clients would have to try.
 
     Args:
         prediction_id: of the first row.
-        version: on trial.
+        version: of the canary.
         share: of the ids that are to fall to it.
     """
     digest = hashlib.blake2b(prediction_id.encode(), digest_size=8, salt=str(version).encode()[-16:]).digest()
@@ -313,8 +285,7 @@ def falls_to(prediction_id: str, version: int, share: float) -> bool:
 
 
 def _compared(model: LoadedModel, served: LoadedModel) -> str:
-    types = {name: column.dtype for name, column in served.inputs.columns.items()}
-    others = [name for name, column in model.inputs.columns.items() if types.get(name) != column.dtype]
+    others = [name for name, dtype in model.inputs.types.items() if served.inputs.types.get(name) != dtype]
     if others:
         return f"It takes {', '.join(others)}, which requests do not have, because version {served.version} does not."
     missing = [name for name in served.outputs if name not in model.outputs]

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.recorder import open_store
-from operations.monitoring.book import MONITOR, Book
+from ledger.opening import open_store
 from operations.monitoring.policy import Decision, Reason
+from operations.monitoring.records import MONITOR, MonitoringRecords
 from operations.monitoring.signals import Signal, Window
 from tests.ledger.seeding import sqlite
 
@@ -20,8 +20,8 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def book(store):
-    return Book(store, "ours")
+def records(store):
+    return MonitoringRecords(store, "ours")
 
 
 def window(month: int, labelled: int = 0) -> Window:
@@ -47,43 +47,43 @@ def decision(month: int, action="alert") -> Decision:
     )
 
 
-def test_what_is_kept_is_read_back_in_the_order_of_time(book):
-    book.keep_window(window(3))
-    book.keep_window(window(2))
-    book.keep_decision(decision(3))
-    book.keep_decision(decision(2))
+def test_what_is_kept_is_read_back_in_the_order_of_time(records):
+    records.keep_window(window(3))
+    records.keep_window(window(2))
+    records.keep_decision(decision(3))
+    records.keep_decision(decision(2))
 
-    assert book.windows() == [window(2), window(3)]
-    assert book.decisions() == [decision(2), decision(3)]
-
-
-def test_a_window_is_measured_again_when_its_labels_have_arrived(book):
-    book.keep_window(window(2))
-    book.keep_window(window(2, labelled=10))
-
-    assert [each.labelled for each in book.windows()] == [10]
+    assert records.windows() == [window(2), window(3)]
+    assert records.decisions() == [decision(2), decision(3)]
 
 
-def test_a_window_is_decided_on_once(book):
-    assert book.keep_decision(decision(2, "retrain"))
-    assert not book.keep_decision(decision(2, "none"))
+def test_a_window_is_measured_again_when_its_labels_have_arrived(records):
+    records.keep_window(window(2))
+    records.keep_window(window(2, labelled=10))
 
-    assert [each.action for each in book.decisions()] == ["retrain"]
-
-
-def test_the_pipelines_of_one_store_do_not_mix(store, book):
-    book.keep_window(window(2))
-
-    assert Book(store, "theirs").windows() == []
-    assert Book(store, "theirs").decisions() == []
+    assert [each.labelled for each in records.windows()] == [10]
 
 
-def test_a_window_is_a_descendant_of_the_model_that_was_served(store, book):
+def test_a_window_is_decided_on_once(records):
+    assert records.keep_decision(decision(2, "retrain"))
+    assert not records.keep_decision(decision(2, "none"))
+
+    assert [each.action for each in records.decisions()] == ["retrain"]
+
+
+def test_the_pipelines_of_one_store_do_not_mix(store, records):
+    records.keep_window(window(2))
+
+    assert MonitoringRecords(store, "theirs").windows() == []
+    assert MonitoringRecords(store, "theirs").decisions() == []
+
+
+def test_a_window_is_a_descendant_of_the_model_that_was_served(store, records):
     type_id = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Model"))
     (model_id,) = store.put_artifacts([metadata_store_pb2.Artifact(type_id=type_id, uri="somewhere")])
 
-    book.keep_window(window(2), model_id)
-    book.keep_window(window(2, labelled=5), model_id)
+    records.keep_window(window(2), model_id)
+    records.keep_window(window(2, labelled=5), model_id)
 
     (event,) = store.get_events_by_artifact_ids([model_id])
     (execution,) = store.get_executions_by_id([event.execution_id])

@@ -18,8 +18,8 @@ from operations.loop.replay.result import (
     Month,
     Result,
 )
-from operations.monitoring.book import Book
 from operations.monitoring.policy import Decision, Reason
+from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.signals import Signal, Window
 from operations.registry import Version
 
@@ -101,7 +101,7 @@ VERSIONS = (
 
 def keep(store, pipeline: str) -> None:
     """Writes all of it as its owners do."""
-    book = Book(store, pipeline)
+    book = MonitoringRecords(store, pipeline)
     for month in MONTHS:
         book.keep_window(window(month))
         book.keep_decision(decision(month))

@@ -1,0 +1,85 @@
+"""A workspace that the code before issue 14 made: one real `flightdeck run --window 1:3`, its store kept as SQL."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.unit
+RUN, VERSION, MODEL_ID = "20261129-120109-0327", 1795953730, 8
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nothing but the metadata store: what the ledger knows is read from no other file."""
+    folder = tmp_path_factory.mktemp("old")
+    with sqlite3.connect(folder / "metadata.sqlite") as database:
+        database.executescript(Path(__file__).with_name("old_workspace.sql").read_text(encoding="utf-8"))
+    database.close()
+    return folder
+
+
+@pytest.fixture
+def answer(workspace: Path):
+    """What a command prints about the workspace: ``answer("runs", "list")``; with ``--json``, as plain values."""
+    from typer.testing import CliRunner
+
+    from flightdeck.__main__ import app
+
+    def run(*arguments: str):
+        done = CliRunner().invoke(app, [*arguments, "--set", f"workspace={workspace}"])
+        if done.exception is not None:
+            raise done.exception
+        return json.loads(done.output) if "--json" in arguments else done.output
+
+    return run
+
+
+def test_its_run_is_listed(answer):
+    (run,) = answer("runs", "list", "--json")["runs"]
+
+    assert (run["run_id"], run["kind"], run["outcome"], run["window"]) == (RUN, "run", "pushed", "1:3")
+    assert run["commit"] == "49ab48c903d310e04aadd3a016340ab4e1f86458"
+    assert run["spans"] == {"train": [1, 2], "eval": [3]}
+    assert answer("runs", "best", "--json")["run_id"] == RUN
+
+
+def test_its_run_is_shown_with_its_documents(answer):
+    page = answer("runs", "show", "latest")
+    shown = answer("runs", "show", RUN, "--json")
+
+    assert "pushed" in page
+    assert "0.7308" in page
+    assert "worst slices" in page
+    assert shown["metrics"]["auc"] == 0.7307584597328177
+    assert shown["rows"] == {"train": 50009, "eval": 27902}
+    assert len(shown["nodes"]) == 13
+    assert shown["contents"]["settings"]["use_case"]["name"] == "late-flights"
+    assert {each["slice"] for each in shown["contents"]["slices"]} >= {"origin=EWR"}
+
+
+def test_its_settings_can_be_loaded(answer):
+    from pipeline import settings_file
+
+    settings = settings_file.from_document(answer("runs", "show", RUN, "--json")["contents"]["settings"])
+
+    assert (settings.use_case.name, settings.model.epochs) == ("late-flights", 3)
+
+
+def test_its_lineage_leads_from_the_files_to_the_pushed_model(answer):
+    for what in (RUN, f"version:{VERSION}", f"model:{MODEL_ID}"):
+        graph = answer("runs", "lineage", what, "--json")
+        nodes = graph["nodes"]
+        assert {"file", "code", "settings", "artifact", "execution"} == {each["kind"] for each in nodes}
+        assert {"Examples", "Model", "PushedModel"} <= {each["type"] for each in nodes}
+
+
+def test_its_model_is_listed_and_shown_with_its_metrics(answer):
+    (version,) = answer("models", "list", "--json")
+    shown = answer("models", "show", str(VERSION), "--json")
+
+    assert (version["number"], version["run_id"], version["blessed"]) == (VERSION, RUN, True)
+    assert shown["model_id"] == MODEL_ID
+    # Nothing but the ledger is there: no folder of the run with its summary.
+    assert shown["metrics"]["auc"] == 0.7307584597328177
