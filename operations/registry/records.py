@@ -6,7 +6,6 @@ the lineage of a model comes across it. Imports neither TensorFlow nor TFX.
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from ledger.opening import open_writable
 from ledger.outputs import values
-from ledger.recorder import Recorder, RecordError
+from ledger.recorder import Recorder, RecordError, user
 from pipeline import store
 from pipeline.settings import Settings
 
@@ -226,7 +225,7 @@ class Records:
         output: tuple[str, mlmd.Artifact],
         state: mlmd.Execution.State.ValueType,
     ) -> tuple[int, list[int]]:
-        told = {**notes, "who": _who(), "when": datetime.now(UTC).isoformat(timespec="seconds")}
+        told = {**notes, "who": user() or "unknown", "when": datetime.now(UTC).isoformat(timespec="seconds")}
         kind = mlmd.ExecutionType(
             name=act,
             properties={name: mlmd.INT if isinstance(value, int) else mlmd.STRING for name, value in told.items()},
@@ -303,10 +302,3 @@ class Records:
 def _event(key: str, kind: mlmd.Event.Type.ValueType) -> mlmd.Event:
     path = mlmd.Event.Path(steps=[mlmd.Event.Path.Step(key=key), mlmd.Event.Path.Step(index=0)])
     return mlmd.Event(type=kind, path=path)
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        return "unknown"

@@ -184,7 +184,7 @@ def _finish(settings: Settings, verdict: Verdict, alert: Callable[[Alert], objec
     registry = Registry(settings)
     mark = f"canary {verdict.canary}: "
     if verdict.action == "promote" and not any((each.reason or "").startswith(mark) for each in registry.versions()):
-        served = next((each for each in registry.versions() if each.served), None)
+        served = registry.current()
         if served is None or served.model_id != verdict.model_id:
             registry.promote(str(verdict.model_id), f"{mark}{verdict.text}")
     alert(_alert(settings, verdict))
