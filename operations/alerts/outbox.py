@@ -203,12 +203,7 @@ class Outbox:
             )
 
     def kept(self, limit: int = 100, pending_only: bool = False) -> list[Kept]:
-        """The newest alerts, newest first.
-
-        Args:
-            limit: at most so many.
-            pending_only: only those that a channel has not taken yet.
-        """
+        """The newest alerts, newest first; all, or only those that a channel has not taken yet."""
         pending = "WHERE id IN (SELECT alert FROM delivery WHERE delivered IS NULL)" if pending_only else ""
         with self._open() as database:
             alerts = database.execute(

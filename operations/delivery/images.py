@@ -50,12 +50,7 @@ def checkout_revision(root: Path) -> str:
 
 
 def reference(repository: str, revision: str, target: Target) -> str:
-    """The name of an image with its tag, which is 12 digits of the commit and says whether the checkout was dirty.
-
-    Args:
-        repository: the name without tag.
-        revision: from `checkout_revision`.
-        target: ``gpu`` is added to the tag.
+    """The name of an image with its tag: 12 digits of the commit, whether the checkout was dirty, and ``-gpu``.
 
     Raises:
         ImageError: the repository is not a name that an engine accepts.
@@ -80,19 +75,10 @@ def build_arguments(
     ca_file: Path | None = None,
     index_variable: str | None = None,
 ) -> list[str]:
-    """What to give the ``docker`` command for a build.
+    """What to give the ``docker`` command to build a stage of the Dockerfile, with the checkout as context.
 
-    Args:
-        image: name and tag of the result.
-        target: stage of the Dockerfile.
-        commit: recorded in the image's labels and environment.
-        root: the checkout, which is the build's context.
-        base: image to start from, instead of the Dockerfile's own.
-        platform: of the result.
-        network: of the build steps.
-        ca_file: certificates, passed as a secret.
-        index_variable: environment variable with the address of a package index, passed as a secret because it may
-            hold a password.
+    The certificates are passed as a secret, and so is the variable with the address of a package index, which may hold
+    a password.
     """
     options = [
         ("--file", str(root / DOCKERFILE)),
@@ -127,10 +113,7 @@ def builder_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def require_engine(host: str | None) -> None:
-    """Asks whether an engine answers.
-
-    Args:
-        host: the value of DOCKER_HOST, for the error.
+    """Refuses to go on where no engine answers at ``host``, the value of DOCKER_HOST.
 
     Raises:
         ImageError: none does.

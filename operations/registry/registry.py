@@ -166,11 +166,7 @@ class Registry:
                     _remove(path)
 
     def rollback(self, to: int | None = None, reason: str = "") -> Change:
-        """Pushes the model of an earlier version as a new version.
-
-        Args:
-            to: the earlier version; default: `previous`.
-            reason: why, for the record.
+        """Pushes the model of an earlier version, by default of `previous`, as a new version.
 
         Raises:
             RegistryError: there is no such version, its model is the one served already, or it is gone.
@@ -238,8 +234,8 @@ class Registry:
         Never the newest `keep`, the served one, the champion's, or the one that a rollback would bring back. Of the
         canaries, all but the newest: it has overtaken them.
 
-        Args:
-            keep: how many of the newest to keep, at least 1.
+        Raises:
+            RegistryError: `keep` is below 1.
         """
         if keep < 1:
             raise RegistryError("At least one version must be kept.")
@@ -254,14 +250,7 @@ class Registry:
         return [*reversed(overtaken), *(version for version in reversed(present) if version.number not in numbers)]
 
     def prune(self, keep: int) -> list[Version]:
-        """Removes old versions from the folder; what ML Metadata knows of them stays.
-
-        Args:
-            keep: how many of the newest to keep, at least 1.
-
-        Returns:
-            What was removed, oldest first.
-        """
+        """Removes what is `prunable` and returns it; what ML Metadata knows of it stays."""
         with self._exclusively():
             removed = self.prunable(keep)
             for each in removed:
