@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -129,7 +130,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], on: Console | N
 
 
 def _is_number(cell: str) -> bool:
-    return cell.replace(",", "").replace(".", "", 1).lstrip("+-").rstrip(" s%").isdigit() or cell in ("", "-")
+    return bool(re.fullmatch(r"-?|[-+]?[\d,]+(\.\d+)?(e-?\d+)?\s?[s%]?|\d+ (min|h) \d+ (s|min)", cell))
 
 
 class Progress:

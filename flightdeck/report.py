@@ -35,10 +35,10 @@ def report(
     import json
 
     from flightdeck.console import console, shown
+    from ledger.formats import count, size
     from ledger.opening import open_readonly
     from operations.alerts.dispatcher import outbox_file
     from operations.report import monitoring, replays, site
-    from operations.report.formats import count, size
     from pipeline import store
     from pipeline.workspace import WorkspaceError
 

@@ -22,6 +22,7 @@ from ledger.opening import LedgerError
 from ledger.outputs import values
 from ledger.recorder import RUN, read_document
 from ledger.run_record import Kind, Outcome, RunRecord, from_properties
+from ledger.run_view import RunView
 
 Better = Literal["higher", "lower", "neither"]
 # What a run of another program has in place of an outcome, and one that an older version recorded without a lease.
@@ -244,6 +245,14 @@ class Runs:
             known = tuple(sorted(record.documents))
             raise LedgerError(f"Run {record.run_id} has no document {name!r}{did_you_mean(name, known)}")
         return read_document(self._store, record.documents[name])
+
+    def view(self, record: RunRecord) -> RunView:
+        """The run as people read it.
+
+        Raises:
+            RecordError: a document of the record is not there.
+        """
+        return RunView.read(self._store, record)
 
     def executions(self, record: RunRecord) -> dict[str, int]:
         """How many executions of a run are in which state, such as complete or failed; also of another program's run.

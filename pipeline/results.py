@@ -109,10 +109,7 @@ def gather(
     if judged := outputs.get("Evaluator", {}).get("evaluation"):
         found = evaluation.results(judged.uri)
         fields |= {"metrics": found[0].challenger, "champion_metrics": found[0].champion}
-        documents["slices"] = [
-            {"slice": each.name, "rows": each.rows, "challenger": each.challenger, "champion": each.champion}
-            for each in found[1:]
-        ]
+        documents["slices"] = [part.model_dump() for part in found[1:]]
     if base := outputs.get("BaseModel", {}).get("model") or outputs.get("BaseModel", {}).get("result"):
         fields["base_model_id"] = base.artifact_id
     if champion := outputs.get("Champion", {}).get("model"):

@@ -9,7 +9,9 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
+from ledger.formats import duration, number
 from ledger.outputs import Output
+from ledger.run_view import worst
 from pipeline import evaluation
 from pipeline.node import NodeOutcome
 
@@ -32,7 +34,7 @@ def page(outcomes: Sequence[NodeOutcome], outputs: Outputs) -> str:
     """
     parts = [
         "<h1>Nodes</h1>",
-        _table(["node", "state", "seconds", "peak MiB"], [_row(outcome) for outcome in outcomes]),
+        _table(["node", "state", "time", "peak MiB"], [_row(outcome) for outcome in outcomes]),
         *(f"<p><b>{each.node_id}</b>: {html.escape(each.error)}</p>" for each in outcomes if each.error),
     ]
     made = {key: artifact for artifacts in outputs.values() for key, artifact in artifacts.items()}
@@ -63,8 +65,8 @@ def metrics(evaluation_uri: str, main_metric: str, lower_is_better: bool, min_ro
     found = evaluation.results(evaluation_uri)
     numbers = {name: float(value) for name, value in found[0].challenger.items()}
     numbers |= {f"champion_{name}": float(value) for name, value in found[0].champion.items()}
-    for each in evaluation.worst(found, main_metric, lower_is_better, min_rows):
-        numbers[f"{main_metric} on {each.name}"] = float(each.challenger[main_metric])
+    for part in worst(found, main_metric, lower_is_better, min_rows):
+        numbers[f"{main_metric} on {part.slice}"] = float(part.challenger[main_metric])
     return numbers
 
 
@@ -79,7 +81,7 @@ def roc(evaluation_uri: str) -> dict[str, Any]:
 
 
 def _row(outcome: NodeOutcome) -> list[str]:
-    return [outcome.node_id, outcome.state, f"{outcome.seconds:.1f}", f"{outcome.peak_mb:,.0f}"]
+    return [outcome.node_id, outcome.state, duration(outcome.seconds), f"{outcome.peak_mb:,.0f}"]
 
 
 def _statistics(uri: str) -> list[str]:
@@ -109,9 +111,7 @@ def _statistics(uri: str) -> list[str]:
 def _evaluation(uri: str) -> list[str]:
     found = evaluation.results(uri)
     names = list(found[0].challenger)
-    rows = [
-        [each.name or "all", *(f"{each.challenger.get(name, float('nan')):,.4g}" for name in names)] for each in found
-    ]
+    rows = [[part.slice or "all", *(number(part.challenger.get(name)) for name in names)] for part in found]
     reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in evaluation.failed_thresholds(uri))
     return [reasons or "<p>Every threshold is met.</p>", _table(["slice", *names], rows)]
 

@@ -8,7 +8,8 @@ import typer
 
 from flightdeck.console import print_json
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
-from flightdeck.runs.named import Run, counted
+from flightdeck.runs.named import Run
+from ledger.formats import count
 
 
 def note(
@@ -28,7 +29,7 @@ def note(
         notes = [written.model_dump(mode="json") for written in record.notes]
         print_json({"run_id": record.run_id, "notes": notes})
     else:
-        typer.echo(f"Noted on run {record.run_id}, which has {counted(len(record.notes), 'note')} now.")
+        typer.echo(f"Noted on run {record.run_id}, which has {count(len(record.notes), 'note')} now.")
 
 
 def tag(

@@ -14,16 +14,11 @@ from flightdeck.runs.named import (
     Until,
     Where,
     Window,
-    counted,
     document,
     filter_of,
     page,
-    shown_commit,
-    shown_counts,
-    shown_number,
-    shown_time,
-    shown_value,
 )
+from ledger.formats import NOTHING, count, counts, fact, local_moment, number
 
 if TYPE_CHECKING:
     from ledger.run_record import RunRecord
@@ -108,22 +103,21 @@ def _print(ranking: Best, shown: int) -> None:
     equal = sum(each.metrics[metric] == record.metrics[metric] for each in ranking.others)
     if equal:
         rank += f"; {equal:,} more {'is' if equal == 1 else 'are'} just as good, and began later"
-    plain(on, f"Why         {metric} {shown_number(record.metrics[metric])}, {rank}")
-    plain(on, f"            evaluated on {evaluation_data(record)}; started {shown_time(record.started)}")
+    plain(on, f"Why         {metric} {number(record.metrics[metric])}, {rank}")
+    plain(on, f"            evaluated on {evaluation_data(record)}; started {local_moment(record.started)}")
     if ranking.others and (differences := _differences(record, ranking.others[0])):
         plain(on, f"            against the next best: {differences}")
     if len(ranking.evaluated_on) > 1:
         plain(
             on,
-            "Beware      the runs were evaluated on different data, which decides too: "
-            f"{shown_counts(ranking.evaluated_on)}",
+            f"Beware      the runs were evaluated on different data, which decides too: {counts(ranking.evaluated_on)}",
         )
     if ranking.left_out:
         theirs = evaluation_spans(ranking.left_out[0]) or ANY
         plain(
             on,
-            f"Left out    {counted(len(ranking.left_out), 'run')} evaluated on other data: "
-            f"{shown_counts(by_evaluation_data(ranking.left_out))}\n"
+            f"Left out    {count(len(ranking.left_out), 'run')} evaluated on other data: "
+            f"{counts(by_evaluation_data(ranking.left_out))}\n"
             f"            --evaluated-on {theirs} ranks these; --evaluated-on {ANY} "
             "ranks all, although their values cannot really be compared",
         )
@@ -135,10 +129,10 @@ def _print(ranking: Best, shown: int) -> None:
             [
                 (
                     each.run_id,
-                    shown_number(each.metrics[metric]),
+                    number(each.metrics[metric]),
                     f"{abs(each.metrics[metric] - record.metrics[metric]):.4f}",
                     each.outcome,
-                    *([evaluation_data(each)] if mixed else [shown_time(each.started), shown_commit(each)]),
+                    *([evaluation_data(each)] if mixed else [local_moment(each.started), each.code.short() or NOTHING]),
                 )
                 for each in ranking.others[:shown]
             ],
@@ -158,8 +152,7 @@ def _differences(record: RunRecord, other: RunRecord) -> str:
     from ledger.runs import resolved_window
 
     differences = [
-        f"{name} {shown_value(record.hyperparameters.get(name))} instead of "
-        f"{shown_value(other.hyperparameters.get(name))}"
+        f"{name} {fact(record.hyperparameters.get(name))} instead of {fact(other.hyperparameters.get(name))}"
         for name in sorted(record.hyperparameters.keys() | other.hyperparameters.keys())
         if record.hyperparameters.get(name) != other.hyperparameters.get(name)
     ]
@@ -168,5 +161,5 @@ def _differences(record: RunRecord, other: RunRecord) -> str:
     elif record.data != other.data:
         differences.append("other files")
     if (record.code.commit, record.code.diff) != (other.code.commit, other.code.diff):
-        differences.append(f"code {shown_commit(record)} instead of {shown_commit(other)}")
+        differences.append(f"code {record.code.short() or NOTHING} instead of {other.code.short() or NOTHING}")
     return "; ".join(differences[:6])

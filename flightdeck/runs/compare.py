@@ -10,7 +10,7 @@ import typer
 
 from flightdeck.console import console, plain, print_json, table
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
-from flightdeck.runs.named import shown_commit, shown_number, shown_time, shown_value
+from ledger.formats import NOTHING, fact, local_moment, number, signed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ledger.comparison import Change, Comparison, MetricChange
 
 _STYLES = {"better": "bold green", "worse": "bold red", "higher": "bold", "lower": "bold"}
-_LONGEST = 12  # of a section, before the rest is only counted
+_LONGEST = 12  # of a section, before the rest is only count
 
 
 def compare(
@@ -91,7 +91,9 @@ def _print(comparison: Comparison, longest: int | None) -> None:
 
     on = console()
     for letter, record in (("A", comparison.first), ("B", comparison.second)):
-        facts = f"{shown_time(record.started)}, {shown_commit(record)}, evaluated on {evaluation_data(record)}"
+        facts = (
+            f"{local_moment(record.started)}, {record.code.short() or NOTHING}, evaluated on {evaluation_data(record)}"
+        )
         plain(on, f"{letter}  {record.run_id}   {facts}")
     for name, changes in comparison.sections.items():
         if changes:
@@ -121,10 +123,7 @@ def _section(name: str, changes: list[Change], longest: int | None, on: Console)
 def _written(value: Any) -> str:
     from rich.markup import escape
 
-    if isinstance(value, dict):
-        text = ", ".join(f"{key}: {shown_value(each)}" for key, each in value.items())
-    else:
-        text = shown_value(value)
+    text = fact([f"{key}: {fact(each)}" for key, each in value.items()] if isinstance(value, dict) else value)
     # Commits and digests, as far as a person compares them; --json has all of it.
     text = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b", r"\1", text)
     return escape(text if len(text) <= 200 else f"{text[:197]}...")
@@ -155,9 +154,9 @@ def _changes(headings: list[str], rows: list[tuple[tuple[str, ...], MetricChange
         [
             (
                 *cells,
-                shown_number(change.first),
-                shown_number(change.second),
-                _signed(change.delta),
+                number(change.first),
+                number(change.second),
+                signed(change.delta),
                 *(_test(change) if tested else ()),
             )
             for cells, change in rows
@@ -183,12 +182,6 @@ def _rows(first: int | None, second: int | None) -> str:
     if first == second or first is None or second is None:
         return f"{first or second or 0:,}"
     return f"{first:,} / {second:,}"
-
-
-def _signed(delta: float | None) -> str:
-    if delta is None:
-        return "-"
-    return f"{delta:+,.0f}" if delta.is_integer() and abs(delta) > 1 else f"{delta:+.4f}"
 
 
 def _test(change: MetricChange) -> tuple[str, str, str]:

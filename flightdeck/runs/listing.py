@@ -16,17 +16,11 @@ from flightdeck.runs.named import (
     Until,
     Where,
     Window,
-    counted,
     document,
     filter_of,
     page,
-    shown_commit,
-    shown_counts,
-    shown_number,
-    shown_seconds,
-    shown_time,
-    shown_value,
 )
+from ledger.formats import NOTHING, count, counts, duration, fact, local_moment, number
 
 if TYPE_CHECKING:
     from ledger.run_record import RunRecord
@@ -112,7 +106,7 @@ def list_runs(
     if len(data := _evaluated_on(matching, sort) or {}) > 1:
         typer.echo(
             f"These values of {sort} cannot really be compared, because the runs were evaluated on different data: "
-            f"{shown_counts(data)}; --window narrows."
+            f"{counts(data)}; --window narrows."
         )
     _print_rest(len(printed), len(matching), len(trials), runs)
 
@@ -139,20 +133,18 @@ def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
     on = page()
     table_of: dict[str, list[str]] = {"run": [each.run_id for each in records]}
     if on.width >= NARROW:
-        table_of["started"] = [shown_time(each.started) for each in records]
+        table_of["started"] = [local_moment(each.started) for each in records]
     if with_kind:
         table_of["kind"] = [each.kind if is_ours(each) else "-" for each in records]
     table_of["outcome"] = [shown_outcome(each) for each in records]
     if any(last_sign_of_life(each) for each in records):
-        table_of["last sign of life"] = [shown_time(last_sign_of_life(each)) for each in records]
+        table_of["last sign of life"] = [local_moment(last_sign_of_life(each)) for each in records]
     table_of["window"] = [resolved_window(each) or each.window or "-" for each in records]
     for name in columns:
-        table_of[_broken(name)] = [
-            (shown_number if name in each.metrics else shown_value)(value_of(each, name)) for each in records
-        ]
-    table_of["time"] = [shown_seconds(each.seconds) for each in records]
+        table_of[_broken(name)] = [(number if name in each.metrics else fact)(value_of(each, name)) for each in records]
+    table_of["time"] = [duration(each.seconds) for each in records]
     if on.width >= NARROW:
-        table_of["commit"] = [shown_commit(each) for each in records]
+        table_of["commit"] = [each.code.short() or NOTHING for each in records]
     if with_tags:
         table_of["tags"] = [" ".join([*each.tags, *(["(note)"] if each.notes else [])]) for each in records]
     table(list(table_of), list(zip(*table_of.values(), strict=True)), on=on)
@@ -176,9 +168,9 @@ def _print_rest(printed: int, matching: int, trials: int, runs: Runs) -> None:
     elif printed < matching:
         typer.echo(f"{printed:,} of {matching:,} runs; --limit 0 shows all.")
     if trials and matching:
-        typer.echo(f"{counted(trials, 'trial')} of sweeps left out; --kind trial shows them.")
+        typer.echo(f"{count(trials, 'trial')} of sweeps left out; --kind trial shows them.")
     if runs.unreadable:
         typer.echo(
-            f"{counted(len(runs.unreadable), 'record')} cannot be read (another version's, or changed by hand): "
+            f"{count(len(runs.unreadable), 'record')} cannot be read (another version's, or changed by hand): "
             f"{', '.join(runs.unreadable[:3])}{' ...' if len(runs.unreadable) > 3 else ''}"
         )

@@ -12,9 +12,9 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from ledger.run_view import RunView
     from operations.experiments.sweep.plan import Plan
     from operations.experiments.sweep.standing import Standing, Trial
-    from operations.summary import RunSummary
     from pipeline.settings import Settings
 
 
@@ -93,10 +93,10 @@ def sweep(
         plan = _resumed(resume, here, trials)
     plan, standing = _search(plan, parallel, resumed=resume is not None, as_json=as_json)
     best = standing.best(plan.higher_is_better)
-    summary = _final(plan, best, window, as_json) if best is not None and final else None
+    final_run = _final(plan, best, window, as_json) if best is not None and final else None
     if as_json:
-        typer.echo(json.dumps(sweep_page.document(plan, standing, summary), indent=2))
-    raise typer.Exit(1 if best is None or (summary is not None and summary.outcome == "failed") else 0)
+        typer.echo(json.dumps(sweep_page.document(plan, standing, final_run), indent=2))
+    raise typer.Exit(1 if best is None or (final_run is not None and final_run.record.outcome == "failed") else 0)
 
 
 def tuning_of(
@@ -167,7 +167,7 @@ def _search(plan: Plan, parallel: int, resumed: bool, as_json: bool) -> tuple[Pl
         return plan, standing
 
 
-def _final(plan: Plan, best: Trial, window: str, as_json: bool) -> RunSummary:
+def _final(plan: Plan, best: Trial, window: str, as_json: bool) -> RunView:
     """A full run with the winner, recorded as a child of the sweep."""
     from flightdeck.recorded import recorded_run, require_spans
     from flightdeck.run import report

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from errors import FlightdeckError
 from ledger.comparison import Comparison, MetricChange
+from ledger.formats import number, signed
 from ledger.run_record import RunRecord
 from ledger.runs import evaluation_data
 from pipeline import stamp
@@ -133,8 +134,8 @@ def markdown(found: Comparison, directions: Mapping[str, str], packages_differ: 
         "### Metrics of this branch against main",
         "",
         f"Trained on a small window, evaluated on {_plain(evaluation_data(found.second))}. "
-        f"Main: {_code(_revision(found.first))}, {_plain(found.first.outcome)}. "
-        f"This branch: {_code(_revision(found.second))}, {_plain(found.second.outcome)}.",
+        f"Main: {_commit(found.first)}, {_plain(found.first.outcome)}. "
+        f"This branch: {_commit(found.second)}, {_plain(found.second.outcome)}.",
         "",
         "| metric | better is | main | this branch | change | 95 % interval | this branch is |",
         "|---|---|---:|---:|---:|---|---|",
@@ -161,7 +162,7 @@ def markdown(found: Comparison, directions: Mapping[str, str], packages_differ: 
     worse = [each for each in found.slices if each.metric.verdict == "worse"]
     if worse:
         lines += [f"Slices that are worse beyond noise, corrected for how many there are ({len(found.slices)}):", ""]
-        lines += [f"- {_code(each.slice)}: {_signed(each.metric.delta)}" for each in worse[:10]]
+        lines += [f"- {_code(each.slice)}: {signed(each.metric.delta)}" for each in worse[:10]]
         lines += [f"- and {len(worse) - 10} more"] * (len(worse) > 10) + [""]
     if differing := [name for name, each in found.sections.items() if each and name != "outcome"]:
         lines += [f"What differs between the runs: {_plain(', '.join(differing))}.", ""]
@@ -179,29 +180,19 @@ def _row(name: str, better: str, change: MetricChange) -> str:
     noise = change.noise
     interval = f"{noise.low:+.4f} to {noise.high:+.4f}" if noise and change.p_value is not None else "-"
     cells = (
-        _plain(name), better, _number(change.first), _number(change.second), _signed(change.delta), interval,
+        _plain(name), better, number(change.first), number(change.second), signed(change.delta), interval,
         _WORDS.get(change.verdict, change.verdict),
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
 
 def _unchanged(name: str, directions: Mapping[str, str], value: float | None) -> str:
-    cells = (_plain(name), directions.get(name, "-"), _number(value), _number(value), "0", "-", "the same")
+    cells = (_plain(name), directions.get(name, "-"), number(value), number(value), "0", "-", "the same")
     return f"| {' | '.join(cells)} |"
 
 
-def _revision(record: RunRecord) -> str:
-    return "unknown" if record.commit is None else f"{record.commit[:12]}{' with changes' * bool(record.dirty)}"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.4f}"
-
-
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.4f}"
+def _commit(record: RunRecord) -> str:
+    return _code(record.code.short(12) or "unknown")
 
 
 def _plain(text: str) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 import ml_metadata
 
 from ledger.executions import Executions
+from ledger.formats import NOTHING, count, moment, number
+from ledger.formats import spans as in_words
 from operations.alerts.outbox import Kept, Outbox, OutboxError
 from operations.loop.canary.act import CANARY
 from operations.loop.canary.judgement import Verdict
@@ -20,8 +22,6 @@ from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.signals import Signal, Window
 from operations.registry import Version
 from operations.report import series
-from operations.report.formats import NOTHING, count, moment, number
-from operations.report.formats import spans as in_words
 from operations.report.plots import Plot
 from operations.report.series import Point
 
