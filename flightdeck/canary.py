@@ -11,8 +11,8 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from flightdeck.settings import Settings
     from operations.loop.canary.judgement import Verdict
-    from pipeline.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="The version that is tried beside the served one: show, promote, reject.")
 

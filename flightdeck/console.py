@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.node import NodeOutcome
+    from ledger.run_record import NodeOutcome
 
 
 @contextlib.contextmanager

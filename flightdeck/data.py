@@ -14,7 +14,7 @@ from flightdeck.console import print_json, table, working
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
 
 if TYPE_CHECKING:
-    from data.schema_diff import Difference
+    from data.schema_diff import SchemaDifference
 
 app = typer.Typer(help="Prepare and inspect the data.", no_args_is_help=True)
 
@@ -86,7 +86,7 @@ def check(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json:
     raise typer.Exit(0 if checked.fits else 1)
 
 
-def _print_differences(differences: Sequence[Difference]) -> None:
+def _print_differences(differences: Sequence[SchemaDifference]) -> None:
     table(
         ["column", "what", "curated", "inferred"],
         [(each.column, each.what, str(each.curated), str(each.inferred)) for each in differences],

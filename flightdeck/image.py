@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from flightdeck.console import print_json
-from flightdeck.options import DEFAULT_CONFIG, Json, load_settings
+from flightdeck.options import Json, default_config, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -119,11 +119,11 @@ def _refuse_project() -> None:
     Raises:
         ImageError: they are.
     """
-    if DEFAULT_CONFIG.resolve().parent.parent == ROOT:
+    if default_config().resolve().parent.parent == ROOT:
         return
     from operations.delivery.images import ImageError
 
-    project = load_settings(DEFAULT_CONFIG, None).project
+    project = load_settings(default_config(), None).project
     if project != ROOT:
         raise ImageError(
             f"There is no image for the project {project}: an image holds Flightdeck's checkout alone, and not its use "

@@ -10,8 +10,8 @@ from flightdeck.console import print_json, shown, table
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from flightdeck.settings import Settings
     from operations.registry import Change, Registry, Version
-    from pipeline.settings import Settings
 
 app = typer.Typer(help="The pushed versions of the model: list, promote, roll back.", no_args_is_help=True)
 

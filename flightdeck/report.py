@@ -10,8 +10,8 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from flightdeck.settings import Settings
     from operations.registry import Version
-    from pipeline.settings import Settings
 
 
 def report(

@@ -14,10 +14,10 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from flightdeck.settings import Settings
     from operations.loop.queue import Batch
     from operations.loop.round import Event, Rounds
     from operations.loop.runs import Runner
-    from pipeline.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON document per line instead of text.")]
 _SHOWN = 10

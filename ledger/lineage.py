@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeVar
 
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
@@ -20,6 +20,7 @@ from ledger.recorder import RUN, RecordError, read_document
 from ledger.run_record import RunRecord, from_properties
 from ledger.runs import Runs
 
+_Answer = TypeVar("_Answer")
 Kind = Literal["artifact", "execution", "file", "code", "settings"]
 Direction = Literal["both", "upstream", "downstream"]
 MODEL, PUSHED, EXAMPLES = "Model", "PushedModel", "Examples"
@@ -197,7 +198,7 @@ class _Walk:
         self._fetch_artifacts(level)
         while level:
             makers: dict[int, tuple[int, str]] = {}
-            for event in self._events_of_artifacts(level):
+            for event in _asked(self._store.get_events_by_artifact_ids, level):
                 if event.type in _MADE:
                     # The first; later ones took the artifact from the cache.
                     maker = (event.execution_id, _key(event))
@@ -205,17 +206,9 @@ class _Walk:
             for artifact, (execution, key) in makers.items():
                 self._links[execution, artifact, True, key] = None
             new = sorted({execution for execution, _ in makers.values()} - self._traced)
-            following: list[int] = []
-            for event in self._events_of_executions(new):
-                if event.type in _TAKEN:
-                    self._links[event.execution_id, event.artifact_id, False, _key(event)] = None
-                    if event.artifact_id not in seen:
-                        seen.add(event.artifact_id)
-                        following.append(event.artifact_id)
             self._traced |= set(new)
             self._fetch_executions(new)
-            self._fetch_artifacts(following)
-            level = following
+            level = self._follow(new, _TAKEN, seen)
 
     def downstream(self, artifacts: Sequence[int]) -> None:
         """Follows artifacts to what was made from them."""
@@ -224,7 +217,7 @@ class _Walk:
         self._fetch_artifacts(level)
         while level:
             users: dict[int, list[tuple[int, str]]] = {}
-            for event in self._events_of_artifacts(level):
+            for event in _asked(self._store.get_events_by_artifact_ids, level):
                 if event.type in _TAKEN:
                     if _key(event) in _AGAINST:
                         self._compared.setdefault(event.artifact_id, set()).add(event.execution_id)
@@ -240,15 +233,19 @@ class _Walk:
                     self._links[execution, artifact, False, key] = None
             new = [each for each in new if each in users]
             asked |= set(new)
-            following: list[int] = []
-            for event in self._events_of_executions(new):
-                if event.type in _MADE:
-                    self._links[event.execution_id, event.artifact_id, True, _key(event)] = None
-                    if event.artifact_id not in seen:
-                        seen.add(event.artifact_id)
-                        following.append(event.artifact_id)
-            self._fetch_artifacts(following)
-            level = following
+            level = self._follow(new, _MADE, seen)
+
+    def _follow(self, executions: Sequence[int], direction: tuple[int, ...], seen: set[int]) -> list[int]:
+        """Links executions with what they made, or took; the artifacts among it that were not seen before."""
+        following = []
+        for event in _asked(self._store.get_events_by_execution_ids, executions):
+            if event.type in direction:
+                self._links[event.execution_id, event.artifact_id, direction == _MADE, _key(event)] = None
+                if event.artifact_id not in seen:
+                    seen.add(event.artifact_id)
+                    following.append(event.artifact_id)
+        self._fetch_artifacts(following)
+        return following
 
     def lineage(self, asked: str, upstream_of: tuple[int, ...], downstream_of: tuple[int, ...]) -> Lineage:
         """The graph of what was gathered, with the files, code and settings of the runs."""
@@ -345,19 +342,18 @@ class _Walk:
                     found[each.execution_id] = records[each.context_id]
         return found
 
-    def _events_of_artifacts(self, artifacts: Sequence[int]) -> list[metadata_store_pb2.Event]:
-        return [event for some in _portions(artifacts) for event in self._store.get_events_by_artifact_ids(some)]
-
-    def _events_of_executions(self, executions: Sequence[int]) -> list[metadata_store_pb2.Event]:
-        return [event for some in _portions(executions) for event in self._store.get_events_by_execution_ids(some)]
-
     def _fetch_artifacts(self, artifacts: Iterable[int]) -> None:
-        for some in _portions([each for each in artifacts if each not in self._artifacts]):
-            self._artifacts |= {each.id: each for each in self._store.get_artifacts_by_id(some)}
+        new = [artifact for artifact in artifacts if artifact not in self._artifacts]
+        self._artifacts |= {artifact.id: artifact for artifact in _asked(self._store.get_artifacts_by_id, new)}
 
     def _fetch_executions(self, executions: Iterable[int]) -> None:
-        for some in _portions([each for each in executions if each not in self._executions]):
-            self._executions |= {each.id: each for each in self._store.get_executions_by_id(some)}
+        new = [execution for execution in executions if execution not in self._executions]
+        self._executions |= {execution.id: execution for execution in _asked(self._store.get_executions_by_id, new)}
+
+
+def _asked(question: Callable[[list[int]], Iterable[_Answer]], ids: Sequence[int]) -> list[_Answer]:
+    """The answers to a question about many things, asked about some of them at a time."""
+    return [answer for some in _portions(ids) for answer in question(some)]
 
 
 def _portions(ids: Sequence[int]) -> Iterator[list[int]]:

@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
@@ -18,7 +18,7 @@ from ml_metadata.proto import metadata_store_pb2
 from ledger.lease import RENEW_SECONDS
 from ledger.opening import LedgerError, open_store
 from ledger.outputs import values
-from ledger.run_record import PREFIX, NodeRecord, Note, RunRecord, State, from_properties, to_properties
+from ledger.run_record import PREFIX, NodeOutcome, NodeRecord, Note, RunRecord, from_properties, to_properties
 
 RUN = "pipeline_run"
 DOCUMENT = "flightdeck.Document"
@@ -28,35 +28,6 @@ _LONGEST_TEXT = 8_000_000
 
 class RecordError(LedgerError):
     """There is no such record, or it cannot be kept; the text says why."""
-
-
-class Ended(Protocol):
-    """What became of a node; `pipeline.node.NodeOutcome` is one."""
-
-    @property
-    def node_id(self) -> str:
-        """The node."""
-        ...
-
-    @property
-    def state(self) -> State:
-        """How it ended."""
-        ...
-
-    @property
-    def seconds(self) -> float:
-        """Wall time."""
-        ...
-
-    @property
-    def peak_mb(self) -> float:
-        """The process's peak memory until then, in MiB."""
-        ...
-
-    @property
-    def error(self) -> str | None:
-        """What went wrong."""
-        ...
 
 
 class Recorder:
@@ -80,7 +51,7 @@ class Recorder:
         """
         self._put(run_id, to_properties(fields))
 
-    def node(self, run_id: str, outcome: Ended) -> None:
+    def node(self, run_id: str, outcome: NodeOutcome) -> None:
         """Writes what became of one node."""
         record = NodeRecord(
             node_id=outcome.node_id,

@@ -6,6 +6,7 @@ fact, so that writers of different facts never undo each other's. Imports neithe
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -21,6 +22,25 @@ State = Literal["done", "cached", "skipped", "failed"]
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeOutcome:
+    """What became of one node.
+
+    Attributes:
+        node_id: the node.
+        state: ``cached`` if an earlier result was reused; ``skipped`` if TFX decided that there was nothing to do.
+        seconds: wall time.
+        peak_mb: the largest resident size of this process so far, in MiB.
+        error: what went wrong, for ``failed``.
+    """
+
+    node_id: str
+    state: State
+    seconds: float
+    peak_mb: float
+    error: str | None = None
 
 
 class NodeRecord(_Frozen):

@@ -1,4 +1,4 @@
-"""The runs of a metadata store: finds one by what people call it, and those that meet conditions.
+"""The runs of a metadata store: finds one by what people call it, those that meet conditions, and the best of them.
 
 Runs that another TFX pipeline recorded in the same store are among them, with what can be known of them.
 """
@@ -6,149 +6,29 @@ Runs that another TFX pipeline recorded in the same store are among them, with w
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import operator
-import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
 
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
 from ledger.directions import directions
+from ledger.filters import Filter, did_you_mean
 from ledger.opening import LedgerError
 from ledger.outputs import values
 from ledger.recorder import RUN, read_document
-from ledger.run_record import Kind, Outcome, RunRecord, from_properties
+from ledger.run_facts import FACTS, by_evaluation_data, evaluated_like, evaluation_spans, is_ours, value_of
+from ledger.run_record import Kind, RunRecord, from_properties
 from ledger.run_view import RunView
 
 Better = Literal["higher", "lower", "neither"]
-# What a run of another program has in place of an outcome, and one that an older version recorded without a lease.
-FOREIGN, UNKNOWN = "not ours", "running or killed"
 LATEST, BEST = "latest", "best"
 # In place of the spans on which runs were evaluated: all runs, although their values cannot be compared.
 ANY = "any"
 # Kinds that train a model in full. A trial is trained for the comparison with other trials alone.
 TRAINING: tuple[Kind, ...] = ("run", "reproduction")
-_SIGNS: dict[str, Callable[[Any, Any], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "!=": operator.ne,
-    "==": operator.eq,
-    "=": operator.eq,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-_CONDITION = re.compile(r"\s*([^\s<>=!]+)\s*(>=|<=|!=|==|=|>|<)\s*(.+?)\s*$")
-# Facts of a record that conditions and `--sort` may name besides metrics and hyperparameters.
-_FACTS = (
-    *("run_id", "started", "renewed", "seconds", "loading_seconds", "peak_mb", "kind", "outcome", "parent", "pipeline"),
-    *("runner", "user", "host", "commit", "branch", "dirty", "settings", "lock", "data", "version", "model_id"),
-)
-_AGE = re.compile(r"(\d+)\s*(h|d|w)(?:\s+ago)?$")
-
-
-@dataclasses.dataclass(frozen=True)
-class Condition:
-    """What a run must meet, such as ``auc>0.69``.
-
-    Attributes:
-        name: a metric, a hyperparameter or a fact of the record.
-        sign: one of >=, <=, !=, ==, =, >, <.
-        bound: as it was written.
-        metrics_only: the name can only be a metric's.
-    """
-
-    name: str
-    sign: str
-    bound: str
-    metrics_only: bool = False
-
-    @classmethod
-    def parse(cls, text: str, metrics_only: bool = False) -> Condition:
-        """Reads a condition.
-
-        Raises:
-            LedgerError: it is not one.
-        """
-        match = _CONDITION.match(text)
-        if match is None:
-            raise LedgerError(f"{text!r} is not a condition; write one such as 'auc>0.69' (with quotes in a shell).")
-        condition = cls(match[1], match[2], match[3], metrics_only)
-        if metrics_only and _number(condition.bound) is None:
-            raise LedgerError(f"{condition.bound!r} in {text!r} is not a number, and metrics are.")
-        return condition
-
-    def holds(self, record: RunRecord) -> bool:
-        """Whether a run meets it; one that lacks the value does not."""
-        value = record.metrics.get(self.name) if self.metrics_only else value_of(record, self.name)
-        if value is None:
-            return False
-        bound = _number(self.bound)
-        if isinstance(value, int | float) and not isinstance(value, bool) and bound is not None:
-            return _SIGNS[self.sign](value, bound)
-        written = str(value).lower() if isinstance(value, bool) else str(value)
-        return _SIGNS[self.sign](written, self.bound)
-
-
-@dataclasses.dataclass(frozen=True)
-class Filter:
-    """Which runs are meant. Everything given must hold.
-
-    Attributes:
-        conditions: on metrics, hyperparameters and facts.
-        window: FIRST:LAST, as it was asked for or as it turned out to be.
-        outcomes: any of them.
-        kinds: any of them.
-        commit: the beginning of the commit, be it of the use case's code or of Flightdeck.
-        since: not started before.
-        until: not started at or after.
-        tags: all of them.
-        parent: the run that it belongs to.
-        note: what one of its notes must contain, in any case of letters.
-    """
-
-    conditions: tuple[Condition, ...] = ()
-    window: str | None = None
-    outcomes: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    commit: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    tags: tuple[str, ...] = ()
-    parent: str | None = None
-    note: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuses what no run can ever be.
-
-        Raises:
-            LedgerError: there is no such outcome or kind.
-        """
-        for given, known, what in (
-            (self.outcomes, (*get_args(Outcome), FOREIGN), "outcome"),
-            (self.kinds, get_args(Kind), "kind"),
-        ):
-            for each in given:
-                if each not in known:
-                    raise LedgerError(f"There is no {what} {each!r}{did_you_mean(each, known)}")
-
-    def holds(self, record: RunRecord) -> bool:
-        """Whether a run is meant."""
-        return (
-            (self.window is None or self.window in (record.window, resolved_window(record)))
-            and (not self.outcomes or outcome(record) in self.outcomes)
-            and (not self.kinds or (is_ours(record) and record.kind in self.kinds))
-            and (self.commit is None or _has_commit(record, self.commit.lower()))
-            and (self.since is None or record.started >= self.since)
-            and (self.until is None or record.started < self.until)
-            and set(self.tags) <= set(record.tags)
-            and (self.parent is None or record.parent == self.parent)
-            and (self.note is None or any(self.note.lower() in each.text.lower() for each in record.notes))
-            and all(each.holds(record) for each in self.conditions)
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,11 +162,11 @@ class Runs:
             LedgerError: no run has it.
         """
         self._require(field, metrics_only=False)
-        present = [(value, each) for each in records if _comparable(value := value_of(each, field))]
-        absent = [each for each in records if not _comparable(value_of(each, field))]
-        # Numbers before text, should a name be both.
-        present.sort(key=lambda pair: (_kind_of(pair[0]), _sortable(pair[0])), reverse=descending)
-        return [*(each for _, each in present), *absent]
+        keys = {run.run_id: _sort_key(value_of(run, field)) for run in records}
+        present = sorted(
+            (run for run in records if keys[run.run_id]), key=lambda run: keys[run.run_id] or (), reverse=descending
+        )
+        return [*present, *(run for run in records if not keys[run.run_id])]
 
     def best(
         self,
@@ -351,73 +231,10 @@ class Runs:
             return
         if metrics_only:
             raise LedgerError(f"No run has a metric {name!r}{did_you_mean(name, metrics)}")
-        known = {each for record in self.all() for each in record.hyperparameters} | set(_FACTS)
+        known = {each for record in self.all() for each in record.hyperparameters} | set(FACTS)
         short = {each.rpartition(".")[2] for each in known}
         if name not in known | short:
             raise LedgerError(f"No run has a value {name!r}{did_you_mean(name, [*metrics, *sorted(known | short)])}")
-
-
-def is_ours(record: RunRecord) -> bool:
-    """Whether this project recorded the run, and not another TFX pipeline in the same store."""
-    return bool(record.model_fields_set & {"kind", "outcome", "settings", "runner", "user"})
-
-
-def outcome(record: RunRecord) -> str:
-    """The run's outcome; of another program's run, `FOREIGN`."""
-    return record.outcome if is_ours(record) else FOREIGN
-
-
-def shown_outcome(record: RunRecord) -> str:
-    """The outcome for people: `UNKNOWN` if our record says the run is running but no lease shows it."""
-    unknown = is_ours(record) and record.outcome == "running" and record.renewed is None
-    return UNKNOWN if unknown else outcome(record)
-
-
-def last_sign_of_life(record: RunRecord) -> datetime | None:
-    """When a run that has not ended, or was killed, was heard of last; None of one that has ended."""
-    return record.renewed if record.outcome in ("running", "killed") else None
-
-
-def resolved_window(record: RunRecord) -> str | None:
-    """FIRST:LAST of the spans that the run saw, None if it got none, or predicted files that are no spans."""
-    if record.kind == "prediction" and record.window is None:
-        return None
-    spans = [span for split in record.spans.values() for span in split]
-    return f"{min(spans)}:{max(spans)}" if spans else None
-
-
-def evaluation_data(record: RunRecord) -> str:
-    """The spans and rows that the run's metrics were computed on, such as ``span 3, 1,500 rows``."""
-    spans = record.spans.get("eval", [])
-    if not spans:
-        return "unknown data"
-    which = f"span {spans[0]}" if len(spans) == 1 else f"spans {min(spans)}-{max(spans)}"
-    return f"{which}, {record.rows['eval']:,} rows" if "eval" in record.rows else which
-
-
-def by_evaluation_data(records: Sequence[RunRecord]) -> dict[str, int]:
-    """How many runs were evaluated on which spans and rows."""
-    return dict(Counter(evaluation_data(each) for each in records))
-
-
-def evaluated_like(run: RunRecord, records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
-    """The runs whose metrics can be compared with those of one of them, and the others.
-
-    They were evaluated on the same spans and rows; of the others, the evaluation data decide, too.
-    """
-    data = evaluation_data(run)
-    split: dict[bool, list[RunRecord]] = {True: [], False: []}
-    for each in records:
-        split[evaluation_data(each) == data].append(each)
-    return split[True], split[False]
-
-
-def evaluation_spans(record: RunRecord) -> str | None:
-    """The spans that the run's metrics were computed on, such as ``3`` or ``4:6``; None if it is not known."""
-    spans = record.spans.get("eval", [])
-    if not spans:
-        return None
-    return str(spans[0]) if len(spans) == 1 else f"{min(spans)}:{max(spans)}"
 
 
 def _comparable_runs(measured: list[RunRecord], on: str | None) -> tuple[list[RunRecord], list[RunRecord]]:
@@ -431,77 +248,6 @@ def _comparable_runs(measured: list[RunRecord], on: str | None) -> tuple[list[Ru
     return evaluated_like(wanted[-1], measured)
 
 
-def value_of(record: RunRecord, name: str) -> Any:
-    """A metric, hyperparameter or fact of a run, None if it has none.
-
-    Args:
-        record: of the run.
-        name: a metric's; a hyperparameter's, with or without what stands before the last dot; or a fact's.
-    """
-    if name in record.metrics:
-        return record.metrics[name]
-    if name in record.hyperparameters:
-        return record.hyperparameters[name]
-    if name in _FACTS:
-        if name in ("commit", "branch", "dirty"):
-            return getattr(record.code, name)
-        return outcome(record) if name == "outcome" else getattr(record, name)
-    return next((value for key, value in record.hyperparameters.items() if key.rpartition(".")[2] == name), None)
-
-
-def _has_commit(record: RunRecord, beginning: str) -> bool:
-    return any((each.commit or "").startswith(beginning) for each in (record.code, record.platform) if each)
-
-
-def moment(text: str, now: datetime | None = None, end_of_day: bool = False) -> datetime:
-    """A time that a person wrote: 2013-07-01, 2013-07-01T09:30, ``today``, ``yesterday``, or an age such as 12h or 2w.
-
-    Args:
-        text: what was written; without an offset, in this machine's time zone.
-        now: default: the clock.
-        end_of_day: of a day alone, take its end and not its beginning.
-
-    Returns:
-        The moment, in UTC.
-
-    Raises:
-        LedgerError: it is none of these.
-    """
-    now = (now or datetime.now(UTC)).astimezone()
-    day = timedelta(days=1) if end_of_day else timedelta(0)
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    if text in ("today", "yesterday"):
-        return (midnight - timedelta(days=text == "yesterday") + day).astimezone(UTC)
-    if age := _AGE.match(text):
-        unit = {"h": "hours", "d": "days", "w": "weeks"}[age[2]]
-        try:
-            return (now - timedelta(**{unit: int(age[1])})).astimezone(UTC)
-        except OverflowError:
-            raise LedgerError(f"{text!r} is before the beginning of time.") from None
-    try:
-        written = datetime.fromisoformat(text)
-    except ValueError:
-        raise LedgerError(
-            f"{text!r} is not a time; write 2013-07-01, 2013-07-01T09:30, today, yesterday, 12h, 3d or 2w."
-        ) from None
-    return (written.astimezone() + (day if len(text) == len("2013-07-01") else timedelta(0))).astimezone(UTC)
-
-
-def did_you_mean(name: str, known: Sequence[str], listed: bool = True) -> str:
-    """The end of a sentence about a wrong name: those like it, or else all of them.
-
-    Args:
-        name: the wrong one.
-        known: the right ones.
-        listed: name them all if none is alike; otherwise the answer is empty then.
-    """
-    if close := difflib.get_close_matches(name, known, n=3, cutoff=0.6):
-        return f"; did you mean {' or '.join(close)}?"
-    if not listed:
-        return ""
-    return f"; known: {', '.join(known)}." if known else "; there are none yet."
-
-
 def _record(context: Any) -> RunRecord:
     """The record of a run; one that says that it is running, and whose process is gone, was killed."""
     record = from_properties(context.name, values(context.custom_properties), context.create_time_since_epoch)
@@ -510,26 +256,13 @@ def _record(context: Any) -> RunRecord:
     return record
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text.replace(",", ""))
-    except ValueError:
-        return None
-
-
 def _finite(value: float) -> float:
     """A metric that is not a number is never the best."""
     return value if value == value else float("inf")
 
 
-def _comparable(value: Any) -> bool:
-    """Whether there is a value, and not one that is no number."""
-    return value is not None and value == value
-
-
-def _kind_of(value: Any) -> bool:
-    return not isinstance(value, int | float)
-
-
-def _sortable(value: Any) -> Any:
-    return value if isinstance(value, int | float | datetime) else str(value)
+def _sort_key(value: Any) -> tuple[bool, Any] | None:
+    """Numbers before text, should a name be both; None for no value, or one that is no number."""
+    if value is None or value != value:
+        return None
+    return not isinstance(value, int | float), value if isinstance(value, int | float | datetime) else str(value)

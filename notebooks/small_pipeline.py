@@ -18,7 +18,7 @@ from notebooks.terminal import CommandError
 if TYPE_CHECKING:
     from ml_metadata import MetadataStore
 
-    from pipeline.settings import Settings
+    from flightdeck.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "config" / "labs.yaml"
@@ -36,9 +36,9 @@ def settings(*overrides: str, workspace: Path | None = None) -> Settings:
     Raises:
         SettingsError: an override is wrong.
     """
-    from pipeline import settings_file
+    from flightdeck.settings import read_settings
 
-    return settings_file.load(CONFIG, _overrides(overrides, workspace))
+    return read_settings(CONFIG, _overrides(overrides, workspace))
 
 
 def options(*overrides: str, workspace: Path | None = None) -> str:

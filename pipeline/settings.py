@@ -1,17 +1,18 @@
-"""Typed, frozen, strict settings: everything a run depends on besides code and data.
+"""Typed, frozen, strict settings of the pipeline: everything a run depends on besides code and data.
 
-`pipeline.settings_file` reads them. Neither module imports TensorFlow or TFX, so that a command line can check a file
-in a blink.
+What happens after a run has sections of its own, beside the code that reads them; `flightdeck.settings` composes the
+file. Neither this module nor `pipeline.settings_file`, which reads files, imports TensorFlow or TFX.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
 from data.contract import Contract
 from errors import FlightdeckError
@@ -20,6 +21,22 @@ from pipeline.project import CHECKOUT
 
 DOTTED_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 DottedPath = Annotated[str, Field(pattern=DOTTED_PATH)]
+
+
+def _absolute(location: str, info: ValidationInfo) -> str:
+    if "://" in location:
+        return location.rstrip("/")
+    return location if info.context is None else str(info.context / Path(location).expanduser())
+
+
+def _in_project(path: Path, info: ValidationInfo) -> Path:
+    return path if info.context is None else info.context / path
+
+
+# A folder, or a URI such as gs://bucket. A relative one is below the project's folder, which validation is given as its
+# context; and so is a file of the project.
+Location = Annotated[str, AfterValidator(_absolute)]
+ProjectFile = Annotated[Path, AfterValidator(_in_project)]
 
 
 class SettingsError(FlightdeckError):
@@ -39,8 +56,8 @@ class UseCase(Section):
         str,
         Field(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Also names the pipeline and the pushed model."),
     ]
-    contract: Path = Field(description="The columns of the dataset, and when each becomes known.")
-    schema_file: Path = Field(description="The curated TFDV schema that validation uses.")
+    contract: ProjectFile = Field(description="The columns of the dataset, and when each becomes known.")
+    schema_file: ProjectFile = Field(description="The curated TFDV schema that validation uses.")
     prepare: DottedPath = Field(description="Function (destination, progress=…) that writes the spans.")
     features: DottedPath = Field(
         description="Settings class of the `features` section; `check(contract)` refuses wrong ones."
@@ -49,7 +66,7 @@ class UseCase(Section):
     preprocessing_fn: DottedPath = Field(description="Transform's preprocessing function.")
     run_fn: DottedPath = Field(description="The Trainer's function.")
     tuner_fn: DottedPath = Field(description="The Tuner's function.")
-    model_card: Path | None = Field(
+    model_card: ProjectFile | None = Field(
         default=None, description="What the model is for and where it must not be used: Markdown, for the report."
     )
 
@@ -61,7 +78,7 @@ class UseCase(Section):
 class Data(Section):
     """Which data a run sees."""
 
-    spans: str | None = Field(default=None, description="Folder of spans; default: `spans` in the workspace.")
+    spans: Location | None = Field(default=None, description="Folder of spans; default: `spans` in the workspace.")
     window: str = Field(
         default="oldest:newest", description="FIRST:LAST span; a number, `oldest`, `newest` or `newest-K`."
     )
@@ -155,7 +172,7 @@ class InfraValidation(Section):
 
     requests: int = Field(default=32, ge=1, description="Real examples sent to the candidate in a fresh process.")
     server: str = Field(
-        default="operations.serving",
+        default="",
         description="Python module of the server that must serve it; empty: TensorFlow alone, without a server.",
     )
     load_seconds: float = Field(default=120.0, gt=0, description="How long it may take to load.")
@@ -182,7 +199,7 @@ class Push(Section):
     """Where blessed models go."""
 
     enabled: bool = Field(default=True, description="Whether a run pushes at all.")
-    destination: str | None = Field(
+    destination: Location | None = Field(
         default=None, description="Folder of numbered versions; default: `models/NAME` in the workspace."
     )
     keep: int | None = Field(
@@ -191,216 +208,6 @@ class Push(Section):
         description="How many of the newest versions are kept after a push, and by `flightdeck models prune`; never "
         "removed are the served one, the champion, and what a rollback would bring back. Default: all are kept.",
     )
-
-
-class Email(Section):
-    """A mail server. Its password is in the environment, as FLIGHTDECK_ALERTS_SMTP_PASSWORD."""
-
-    host: str = Field(description="Name or address of the server.")
-    port: int = Field(default=587, ge=1, le=65535, description="Of the server.")
-    starttls: bool = Field(default=True, description="Whether the connection is encrypted before anything is said.")
-    username: str | None = Field(default=None, description="For the login. Default: none.")
-    sender: str = Field(description="The address that mail is from.")
-    recipients: tuple[str, ...] = Field(min_length=1, description="The addresses that it goes to.")
-
-
-class AlertSettings(Section):
-    """Who is told when something needs a person. Every alert is also a line of `alerts/alerts.jsonl`."""
-
-    webhook: bool = Field(
-        default=False, description="Post Slack-compatible JSON to the address in FLIGHTDECK_ALERTS_WEBHOOK."
-    )
-    email: Email | None = Field(default=None, description="Send mail over SMTP.")
-    quiet_seconds: float = Field(
-        default=3600.0, ge=0, description="Alerts about the same thing within this time are one, and counted."
-    )
-    timeout_seconds: float = Field(default=10.0, gt=0, description="Of one attempt to deliver.")
-
-
-# From the mildest to the one that outranks the others: when the data of a window are at fault, they say nothing about
-# any model.
-Action = Literal["none", "alert", "retrain", "roll back", "quarantine"]
-SignalKind = Literal[
-    "skew", "drift", "missing", "unseen", "prediction", "label", "quality", "previous", "traffic", "latency"
-]
-WindowLength = Literal["minute", "hour", "day", "week", "month"]
-
-
-class Rule(Section):
-    """When a signal of the monitor is a reason to do something."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9 -]*$", description="What decisions and alerts call it.")
-    kinds: tuple[SignalKind, ...] = Field(min_length=1, description="The kinds of signals that it is about.")
-    subjects: tuple[str, ...] = Field(
-        default=("*",), description="Patterns of columns, slices or measures, such as `price*`."
-    )
-    windows: int = Field(default=1, ge=1, description="In how many of the last `of` windows, the latest among them.")
-    of: int = Field(default=1, ge=1, description="How many of the last windows are looked at.")
-    cool_down_seconds: float = Field(default=0.0, ge=0, description="Then it asks for nothing for so long.")
-    action: Action = Field(default="alert", description="What it asks for.")
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if self.windows > self.of:
-            raise ValueError(f"rule `{self.name}` wants {self.windows} of {self.of} windows")
-        return self
-
-
-class Monitoring(Section):
-    """What is measured in each window of served requests, and what is done about it."""
-
-    window: WindowLength = Field(default="day", description="Length of a window, of the calendar in UTC.")
-    fewest_rows: int = Field(
-        default=1000, ge=1, description="A window of fewer rows is too small to compare distributions."
-    )
-    fewest_requests: int = Field(
-        default=10,
-        ge=1,
-        description="What fewer requests show decides nothing: missing values, values not allowed or extreme, a whole "
-        "window. All rows of one request count once.",
-    )
-    fewest_labels: int = Field(
-        default=1000, ge=1, description="Quality is not judged by fewer requests whose label has arrived."
-    )
-    missing_increase: float = Field(
-        default=0.1, gt=0, le=1, description="By how much the share of missing values of an optional column may grow."
-    )
-    prediction_distance: float = Field(
-        default=0.1, gt=0, description="Largest Jensen-Shannon divergence of the predictions from those in evaluation."
-    )
-    auc_may_lose: float = Field(default=0.03, ge=0, description="Against the evaluation of the served model.")
-    log_loss_may_lose: float = Field(default=0.05, ge=0, description="Against the evaluation of the served model.")
-    auc_kept: float = Field(
-        default=0.4,
-        ge=0,
-        lt=1,
-        description="What must be left of the evaluation's AUC above 0.5, as a share, of the served or the previous "
-        "version. With less, the labels are doubted and not the model.",
-    )
-    calibration: tuple[float, float] = Field(
-        default=(0.7, 1.4), description="Lowest and highest mean prediction by mean label."
-    )
-    previous_may_win: float = Field(
-        default=0.002,
-        ge=0,
-        description="Log loss by which the previous version may be better on the same rows, by its interval.",
-    )
-    latency_p99_seconds: float | None = Field(
-        default=None, gt=0, description="Slowest answer but for one in a hundred. Default: it is shown, not judged."
-    )
-    traffic: tuple[float, float] = Field(
-        default=(0.2, 5.0), description="Lowest and highest number of requests, by the median of the windows before."
-    )
-    slices: tuple[tuple[str, ...], ...] = Field(
-        default=(), description="Quality is measured on these too; default: the gated slices of the evaluation."
-    )
-    rules: tuple[Rule, ...] = (
-        Rule(name="fault in the data", kinds=("missing", "unseen", "skew"), action="quarantine"),
-        Rule(name="sudden change", kinds=("drift",), action="quarantine"),
-        Rule(name="fault in the labels", kinds=("label",), action="quarantine"),
-        Rule(name="worse than the previous version", kinds=("previous",), action="roll back"),
-        Rule(name="changing data", kinds=("drift", "prediction"), windows=2, of=3, action="retrain"),
-        Rule(
-            name="worse than expected",
-            kinds=("quality",),
-            subjects=("auc", "log_loss", "calibration"),
-            action="retrain",
-        ),
-        Rule(name="traffic", kinds=("traffic", "latency"), windows=2, of=3, action="alert"),
-    )
-
-
-class Triggers(Section):
-    """What makes `flightdeck watch` train."""
-
-    new_span: bool = Field(default=True, description="A span that no run has seen, or one that has changed.")
-    every_seconds: float | None = Field(
-        default=None, gt=0, description="So long after the last run began, whatever happened. Default: never."
-    )
-    decision: bool = Field(default=True, description="The monitor decides to retrain.")
-    change: bool = Field(default=True, description="The code of the model, or the settings, have changed.")
-
-
-class Continuous(Section):
-    """The loop that trains, deploys and goes back: `flightdeck watch`."""
-
-    level: Literal[0, 1, 2] = Field(
-        default=1,
-        description="Of maturity. 0: people are told, and do everything; 1: it trains by itself, and a person deploys "
-        "and goes back; 2: it also deploys, quarantines and goes back by itself.",
-    )
-    triggers: Triggers = Triggers()
-    poll_seconds: float = Field(default=30.0, gt=0, description="How often it looks for triggers.")
-    settle_seconds: float = Field(
-        default=10.0, ge=0, description="A span in which something changed so recently may still be being written."
-    )
-    runner: Literal["local", "kubeflow"] = Field(
-        default="local", description="Where runs go: to this machine, or through the API of Kubeflow Pipelines."
-    )
-    starts: int = Field(
-        default=3, ge=1, description="How often runs are begun for the same trigger before a person is asked."
-    )
-    retry_seconds: float = Field(
-        default=60.0, ge=0, description="Pause after a run that failed; doubles with each, up to an hour."
-    )
-
-
-class Canary(Section):
-    """A new version beside the served one, before it takes over."""
-
-    mode: Literal["off", "shadow", "split"] = Field(
-        default="off",
-        description="off: what a run pushes is served. shadow: it also answers each request, and nobody but the log "
-        "sees that. split: it alone answers a share of the requests.",
-    )
-    share: float = Field(default=0.1, gt=0, lt=1, description="Of the requests that a canary gets, in the mode split.")
-    rows: int = Field(default=2000, ge=1, description="It must have answered so many before it may be promoted.")
-    may_fail: float = Field(
-        default=0.001,
-        ge=0,
-        lt=1,
-        description="Share of the requests, of at least `rows`, that it may fail to answer before it is rejected.",
-    )
-    answer_seconds: float = Field(
-        default=1.0,
-        gt=0,
-        description="An answer that takes longer has failed; in the mode split, the served one answers.",
-    )
-    queue_rows: int = Field(
-        default=4096, ge=1, description="Rows that may wait for it in the mode shadow; more are left out, and counted."
-    )
-    labels: int = Field(
-        default=1000, ge=1, description="From so many answers with a label on, its quality is compared as well."
-    )
-    may_lose: float = Field(
-        default=0.005, ge=0, description="Log loss by which it may be worse than the served version, by its interval."
-    )
-    prediction_distance: float = Field(
-        default=0.1, gt=0, description="Largest Jensen-Shannon divergence of its answers from the served version's."
-    )
-    wait_for_labels: bool = Field(
-        default=False, description="Decide on quality only, however long labels take; for answers that cost much."
-    )
-
-
-class Fault(Section):
-    """Something that goes wrong with the data of one span, for a replay."""
-
-    function: DottedPath = Field(description="Function (table, seed) that returns the Arrow table as the fault has it.")
-    column: str = Field(description="The column that is at fault, and that somebody ought to be told of.")
-    requests: bool = Field(default=True, description="Whether requests show it too, or only the rows that arrive.")
-
-
-class Replay(Section):
-    """How `flightdeck replay` plays the past, one month per span."""
-
-    begins: str = Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="The month of span 1, such as 2013-01.")
-    order: str = Field(description="The column by which the requests of a month come one after the other.")
-    initial: str = Field(default="1:2", description="The window of the run whose model every level begins with.")
-    approval_spans: int = Field(
-        default=1, ge=0, description="How many months a model of level 1 waits for the person who approves of it."
-    )
-    faults: dict[str, Fault] = {}
 
 
 class Metadata(Section):
@@ -423,76 +230,6 @@ class Beam(Section):
     )
     components: dict[str, tuple[str, ...]] = Field(
         default={}, description="Other arguments for single components, such as Dataflow's or Flink's: node -> args."
-    )
-
-
-Validation = Literal["refuse", "flag", "off"]
-
-
-class Payloads(Section):
-    """What is kept of the requests and their answers, for monitoring."""
-
-    enabled: bool = Field(default=True, description="Whether anything is kept.")
-    folder: str | None = Field(default=None, description="Default: `payloads` in the workspace.")
-    sample: float = Field(default=1.0, ge=0, le=1, description="Share of the requests that is logged.")
-    exclude: tuple[str, ...] = Field(default=(), description="Columns that are left out, such as personal ones.")
-    rotate_rows: int = Field(default=1_000_000, ge=1, description="Rows after which a file is closed.")
-    rotate_seconds: float = Field(
-        default=300.0, gt=0, description="Age at which a file is closed. A process that is killed loses this much."
-    )
-    buffer_rows: int = Field(
-        default=100_000, ge=1, description="Rows that may wait to be written; more are dropped and counted."
-    )
-
-
-class Serving(Section):
-    """The prediction service: `flightdeck serve`."""
-
-    host: str = Field(default="127.0.0.1", description="The address to listen on. There is no authentication.")
-    port: int = Field(default=8080, ge=0, le=65535, description="For REST; 0 takes any free one.")
-    grpc_port: int = Field(default=8081, ge=0, le=65535, description="For gRPC; 0 takes any free one.")
-    poll_seconds: float = Field(default=1.0, gt=0, description="How often the folder of versions is looked at.")
-    settle_seconds: float = Field(
-        default=10.0, ge=0, description="How long a version may lack its saved_model.pb before it counts as failed."
-    )
-    keep_versions: int = Field(
-        default=2, ge=1, description="The newest versions that stay loaded, and can be asked for by number."
-    )
-    threads: int | None = Field(
-        default=1, ge=1, description="TensorFlow's threads within an operation; null lets TensorFlow choose."
-    )
-    max_batch_rows: int = Field(default=512, ge=1, description="Requests that wait are answered together up to this.")
-    batch_delay_ms: float = Field(
-        default=0.0, ge=0, description="How long a request waits for company. 0 joins only what waits anyway."
-    )
-    queue_rows: int = Field(default=65_536, ge=1, description="Rows that may wait; a request beyond is refused (503).")
-    max_rows: int = Field(default=16_384, ge=1, description="Rows of one request.")
-    max_body_bytes: int = Field(default=16 * 2**20, ge=1, description="Size of one request.")
-    grace_seconds: float = Field(default=30.0, ge=0, description="How long open requests are waited for at the end.")
-    drain_seconds: float = Field(
-        default=0.0, ge=0, description="How long it is alive but not ready before it ends, for load balancers to see."
-    )
-    prediction_buckets: tuple[float, ...] = Field(
-        default=tuple(each / 20 for each in range(1, 21)),
-        description="Upper bounds of the histogram of predictions. The default suits probabilities.",
-    )
-    validation: Validation = Field(
-        default="refuse",
-        description="What becomes of rows that break the contract that the version carries: a column that is never "
-        "missing left out, a value outside a closed list or a range. refuse: of the request, file or message, with all "
-        "faults; flag: it is answered, and answer and payload log mark the rows; off: nothing is checked.",
-    )
-    payloads: Payloads = Payloads()
-
-
-class Batch(Section):
-    """Batch prediction: `flightdeck predict`."""
-
-    pipeline_rows: int = Field(
-        default=1_000_000,
-        ge=1,
-        description="From so many rows on, the inference pipeline predicts, which Beam can spread; fewer are predicted "
-        "in one process, which starts sooner.",
     )
 
 
@@ -568,11 +305,15 @@ class Kubeflow(Section):
 
 
 class Settings(Section):
-    """Everything a run depends on besides code and data."""
+    """Everything a run depends on besides code and data.
+
+    Packages above extend this class with the sections that they read.
+    """
 
     use_case: UseCase
-    workspace: str = Field(
+    workspace: Location = Field(
         default="workspace",
+        validate_default=True,
         description="Everything a run writes goes below this folder, or URI such as gs://bucket/path.",
     )
     data: Data = Data()
@@ -584,15 +325,8 @@ class Settings(Section):
     evaluation: Evaluation
     infra_validation: InfraValidation = InfraValidation()
     push: Push = Push()
-    monitoring: Monitoring = Monitoring()
-    alerts: AlertSettings = AlertSettings()
-    continuous: Continuous = Continuous()
-    canary: Canary = Canary()
-    replay: Replay | None = Field(default=None, description="Only `flightdeck replay` reads it.")
     metadata: Metadata = Metadata()
     beam: Beam = Beam()
-    serving: Serving = Serving()
-    batch: Batch = Batch()
     kubeflow: Kubeflow | None = None
     cache: bool = Field(
         default=True, description="Reuse the results of nodes whose inputs, settings and code are unchanged."
@@ -622,24 +356,14 @@ class Settings(Section):
         return self.push.destination or f"{self.workspace}/models/{self.use_case.name}"
 
     @property
-    def canaries(self) -> str:
-        """The folder of versions that are tried beside the served one; never the one that servers answer from."""
-        return f"{self.pushed}-canary"
-
-    @property
     def pushed_to(self) -> str:
-        """Where runs push: a version is served at once, or tried beside the served one first."""
-        return self.pushed if self.canary.mode == "off" else self.canaries
+        """Where runs push. An extension may choose another folder than the served one."""
+        return self.pushed
 
     @property
     def metadata_file(self) -> Path:
         """The file of ML Metadata, if it is of the kind sqlite."""
         return Path(self.workspace) / "metadata.sqlite"
-
-    @property
-    def payloads(self) -> str:
-        """The folder of the requests that were answered, and their answers."""
-        return self.serving.payloads.folder or f"{self.workspace}/payloads"
 
     @property
     def runs(self) -> Path:
@@ -658,11 +382,18 @@ class Settings(Section):
             raise SettingsError(f"The contract {self.use_case.contract} cannot be used: {error}") from error
 
     def document(self) -> dict[str, Any]:
-        """These settings as JSON has them; `pipeline.settings_file.from_document` reads it.
+        """The pipeline's own settings as JSON has them, for `pipeline.settings_file.from_document` to read.
 
-        Files of the project stand by their place in it, so that the same settings are the same document in any
-        checkout and in an image.
+        What an extension decides about them is resolved. Files of the project stand by their place in it, so that the
+        same settings are the same document in any checkout and in an image.
         """
+        document = {name: value for name, value in self.whole_document().items() if name in Settings.model_fields}
+        if self.pushed_to != self.pushed:
+            document["push"]["destination"] = self.pushed_to
+        return document
+
+    def whole_document(self) -> dict[str, Any]:
+        """All settings as JSON has them, those of extensions too."""
         document = self.model_dump(mode="json")
         for name in _FILES:
             if document["use_case"].get(name):
@@ -670,8 +401,8 @@ class Settings(Section):
         return document
 
     def digest(self) -> str:
-        """A name for exactly these settings: 12 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()[:12]
+        """A name for exactly the pipeline's own settings: 12 hexadecimal digits."""
+        return digest(self.document())
 
 
 # The settings of `use_case` that are files of the project.
@@ -681,3 +412,8 @@ _FILES = ("contract", "schema_file", "model_card")
 def portable(path: Path, project: Path = CHECKOUT) -> str:
     """A file of a project by its place in it, so that it means the same in a checkout and in an image."""
     return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """12 hexadecimal digits of the SHA-256 of a document."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]

@@ -17,9 +17,8 @@ from typing import Any
 from ledger.opening import open_store
 from ledger.outputs import outputs_of_run
 from ledger.recorder import Recorder, RecordError, renewing
-from ledger.run_record import Kind, sweep_of
+from ledger.run_record import Kind, NodeOutcome, sweep_of
 from pipeline import node, results, settings_file, store, task_page
-from pipeline.node import NodeOutcome
 from pipeline.settings import Settings
 from pipeline.stamp import lease, stamp
 

@@ -11,9 +11,9 @@ from tfx.dsl.io import fileio
 
 from ledger.formats import duration, number
 from ledger.outputs import Output
+from ledger.run_record import NodeOutcome
 from ledger.run_view import worst
 from pipeline import evaluation
-from pipeline.node import NodeOutcome
 
 Outputs = Mapping[str, Mapping[str, Output]]
 

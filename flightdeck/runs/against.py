@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Json, Overrides, load_settings
+from flightdeck.options import Json, Overrides, config_option, default_config, load_settings
 
 if TYPE_CHECKING:
-    from pipeline.settings import Settings
+    from flightdeck.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = DEFAULT_CONFIG.with_name("small.yaml")
+SMALL = Path("config") / "small.yaml"
 
 
 def against(
@@ -22,10 +22,7 @@ def against(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write Markdown into this file too.", dir_okay=False)
     ] = None,
-    config: Annotated[
-        Path,
-        typer.Option("--config", "-c", help="What both run.", show_default="config/small.yaml", dir_okay=False),
-    ] = SMALL,
+    config: Annotated[Path, config_option(SMALL, "What both run.")] = SMALL,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -42,8 +39,8 @@ def against(
     from operations.experiments import branch_comparison as branch
     from pipeline import store
 
-    if config == SMALL and not config.is_file():
-        _require_checkout(load_settings(DEFAULT_CONFIG, None))
+    if config == default_config(SMALL) and not config.is_file():
+        _require_checkout(load_settings(default_config(), None))
         raise branch.BranchError(
             f"There is no {config}, which says what a small run is: write it, or name other settings with --config."
         )

@@ -57,7 +57,8 @@ def best(
     Values on different data cannot be compared, so only runs are ranked that were evaluated on the same spans and rows.
     """
     from ledger.opening import LedgerError
-    from ledger.runs import Runs, by_evaluation_data
+    from ledger.run_facts import by_evaluation_data
+    from ledger.runs import Runs
 
     if better not in (None, "higher", "lower"):
         raise LedgerError(f"--better is higher or lower, not {better!r}.")
@@ -91,7 +92,8 @@ def best(
 def _print(ranking: Best, shown: int) -> None:
     from rich.markup import escape
 
-    from ledger.runs import ANY, by_evaluation_data, evaluation_data, evaluation_spans
+    from ledger.run_facts import by_evaluation_data, evaluation_data, evaluation_spans
+    from ledger.runs import ANY
 
     record, metric = ranking.record, ranking.metric
     on = page()
@@ -149,7 +151,7 @@ def _print(ranking: Best, shown: int) -> None:
 
 def _differences(record: RunRecord, other: RunRecord) -> str:
     """What was different in the settings, data and code of the better of two runs."""
-    from ledger.runs import resolved_window
+    from ledger.run_facts import resolved_window
 
     differences = [
         f"{name} {fact(record.hyperparameters.get(name))} instead of {fact(other.hyperparameters.get(name))}"

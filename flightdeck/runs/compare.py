@@ -87,7 +87,7 @@ def _finite(value: Any) -> Any:
 
 
 def _print(comparison: Comparison, longest: int | None) -> None:
-    from ledger.runs import evaluation_data
+    from ledger.run_facts import evaluation_data
 
     on = console()
     for letter, record in (("A", comparison.first), ("B", comparison.second)):

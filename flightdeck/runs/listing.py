@@ -23,8 +23,9 @@ from flightdeck.runs.named import (
 from ledger.formats import NOTHING, count, counts, duration, fact, local_moment, number
 
 if TYPE_CHECKING:
+    from ledger.filters import Filter
     from ledger.run_record import RunRecord
-    from ledger.runs import Filter, Runs
+    from ledger.runs import Runs
 
 SCREENFUL = 20
 # Columns of text. A narrower terminal gets no times and commits, or nothing could be read.
@@ -73,8 +74,10 @@ def list_runs(
     as_json: Json = False,
 ) -> None:
     """Show the runs in the ledger, those that meet every condition given."""
+    from ledger.filters import Condition
     from ledger.opening import LedgerError
-    from ledger.runs import Condition, Runs, is_ours
+    from ledger.run_facts import is_ours
+    from ledger.runs import Runs
 
     if desc and sort is None:
         raise LedgerError("--desc needs --sort; without it, the newest run is first anyway.")
@@ -113,14 +116,14 @@ def list_runs(
 
 def _evaluated_on(records: list[RunRecord], sort: str | None) -> dict[str, int] | None:
     """How many runs were evaluated on which data, if they are in the order of a metric."""
-    from ledger.runs import by_evaluation_data
+    from ledger.run_facts import by_evaluation_data
 
     measured = [each for each in records if sort in each.metrics]
     return by_evaluation_data(measured) if measured else None
 
 
 def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
-    from ledger.runs import is_ours, last_sign_of_life, resolved_window, shown_outcome, value_of
+    from ledger.run_facts import is_ours, last_sign_of_life, resolved_window, shown_outcome, value_of
 
     if not records:
         return

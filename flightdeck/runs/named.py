@@ -9,8 +9,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ledger.filters import Filter
     from ledger.run_record import RunRecord
-    from ledger.runs import Filter
 
 Run = Annotated[
     str,
@@ -47,7 +47,7 @@ def filter_of(
     **further: Any,
 ) -> Filter:
     """The runs that options ask for; `further` are other fields of a `Filter`, and `conditions` are added to."""
-    from ledger.runs import Condition, Filter, moment
+    from ledger.filters import Condition, Filter, parse_moment
 
     conditions = (*further.pop("conditions", ()), *(Condition.parse(text) for text in where or ()))
     return Filter(
@@ -56,8 +56,8 @@ def filter_of(
         outcomes=tuple(outcome or ()),
         kinds=tuple(kind or ()),
         tags=tuple(tags or ()),
-        since=moment(since) if since else None,
-        until=moment(until, end_of_day=True) if until else None,
+        since=parse_moment(since) if since else None,
+        until=parse_moment(until, end_of_day=True) if until else None,
         **further,
     )
 

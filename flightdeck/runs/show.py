@@ -31,7 +31,8 @@ def show(
     import json
 
     from ledger.opening import open_readonly
-    from ledger.runs import Runs, is_ours
+    from ledger.run_facts import is_ours
+    from ledger.runs import Runs
     from pipeline import store
 
     runs = Runs(open_readonly(store.connection(load_settings(config, overrides))))
@@ -63,7 +64,7 @@ def _print(record: RunRecord, runs: Runs) -> None:
     from flightdeck.console import console
     from flightdeck.run_page import BAD, STYLES, print_metrics, print_reasons
     from ledger.formats import local_moment
-    from ledger.runs import FOREIGN, is_ours, last_sign_of_life, shown_outcome
+    from ledger.run_facts import FOREIGN, is_ours, last_sign_of_life, shown_outcome
 
     on, view = console(), runs.view(record)
     state = shown_outcome(record)
@@ -97,7 +98,7 @@ def _print(record: RunRecord, runs: Runs) -> None:
 
 def _facts(record: RunRecord, on: Console) -> None:
     from ledger import formats
-    from ledger.runs import resolved_window
+    from ledger.run_facts import resolved_window
 
     def line(name: str, *parts: str | None) -> None:
         if said := [part for part in parts if part]:

@@ -12,10 +12,10 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from flightdeck.settings import Settings
     from ledger.run_view import RunView
     from operations.experiments.sweep.plan import Plan
     from operations.experiments.sweep.standing import Standing, Trial
-    from pipeline.settings import Settings
 
 
 class Algorithm(StrEnum):

@@ -15,7 +15,7 @@ from typing import Any
 from errors import FlightdeckError
 from operations.alerts.alert import Alert
 from operations.alerts.outbox import Channel, DeliveryError
-from pipeline.settings import AlertSettings, Email
+from operations.alerts.settings import AlertSettings, Email
 
 WEBHOOK_VARIABLE = "FLIGHTDECK_ALERTS_WEBHOOK"
 PASSWORD_VARIABLE = "FLIGHTDECK_ALERTS_SMTP_PASSWORD"

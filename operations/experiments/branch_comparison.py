@@ -18,8 +18,8 @@ from pathlib import Path
 from errors import FlightdeckError
 from ledger.comparison import Comparison, MetricChange
 from ledger.formats import number, signed
+from ledger.run_facts import evaluation_data
 from ledger.run_record import RunRecord
-from ledger.runs import evaluation_data
 from pipeline import stamp
 
 _SETTINGS_FOLDER = "config"

@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict
 from ledger.executions import Executions
 from operations.alerts.alert import Alert
 from operations.loop.messages import sentence
+from operations.loop.settings import Settings
 from operations.monitoring import quarantine
 from operations.monitoring.policy import Decision
 from operations.registry import Registry
-from pipeline.settings import Settings
 
 ACT = "flightdeck.Act"
 Outcome = Literal["done", "proposed", "passed over"]

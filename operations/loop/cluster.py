@@ -15,7 +15,8 @@ from operations.delivery.kubeflow_api import KubeflowError, NotFoundError, Unrea
 from operations.loop.queue import Batch
 from operations.loop.runs import Result, pushes, result_of
 from operations.loop.seen import History
-from pipeline.settings import Push, Settings
+from operations.loop.settings import Settings
+from pipeline.settings import Push
 
 _WHO = "flightdeck watch"
 

@@ -17,8 +17,8 @@ import ml_metadata
 from operations.loop.queue import Batch
 from operations.loop.runs import Result, StartError, pushes, result_of
 from operations.loop.seen import History
+from operations.loop.settings import Settings
 from pipeline import workspace
-from pipeline.settings import Settings
 
 _PROJECT = Path(__file__).resolve().parents[2]
 # How long a run has to remove what it has half written.

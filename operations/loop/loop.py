@@ -14,7 +14,8 @@ from pathlib import Path
 from errors import FlightdeckError
 from operations.loop.round import Event, Rounds
 from operations.loop.runs import Result
-from pipeline.settings import Settings, SettingsError
+from operations.loop.settings import Settings
+from pipeline.settings import SettingsError
 from pipeline.stamp import PROJECT
 
 _PACKAGES = ("components", "data", "flightdeck", "ledger", "models", "operations", "pipeline", "teaching")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from operations.alerts.alert import Alert, Severity
 from operations.loop.queue import Batch
 from operations.loop.runs import Result
+from operations.loop.settings import Settings
 from operations.loop.triggers import Trigger
-from pipeline.settings import Settings
 
 _SOURCE = "watch"
 

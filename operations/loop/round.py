@@ -24,10 +24,10 @@ from operations.loop.messages import sentence
 from operations.loop.queue import Batch, Queue
 from operations.loop.runs import Result, Runner
 from operations.loop.seen import History, Spans, recipe_now
+from operations.loop.settings import Settings
 from operations.loop.triggers import Trigger, find
 from operations.monitoring.records import MonitoringRecords
 from operations.registry import Registry, RegistryError
-from pipeline.settings import Settings
 from pipeline.workspace import new_run_id
 
 EventKind = Literal["trigger", "withdrawn", "run", "decision", "act", "canary", "alert", "problem"]

@@ -8,7 +8,7 @@ from typing import Protocol
 from errors import FlightdeckError
 from ledger.run_record import RunRecord
 from operations.loop.queue import Batch
-from pipeline.settings import Settings
+from operations.loop.settings import Settings
 
 # Of a record whose run came to its end.
 _ENDED = ("pushed", "blessed", "not blessed", "done")

@@ -12,9 +12,10 @@ import ml_metadata
 from ledger.comparison import flattened
 from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
+from operations.loop.settings import Settings
 from operations.loop.triggers import Past, Recipe
 from pipeline import fingerprint, stamp
-from pipeline.settings import Settings, portable
+from pipeline.settings import portable
 
 # What changes a model, or the judgement of it. Where things lie, who is told and what is served do not.
 _SECTIONS = ("data", "gate", "features", "tuning", "training", "model", "evaluation", "infra_validation")

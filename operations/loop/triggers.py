@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from operations.loop.settings import Triggers
 from operations.monitoring.policy import Decision
-from pipeline.settings import Triggers
 
 Kind = Literal["new span", "schedule", "decision", "change"]
 # In a sentence; the rest is counted.

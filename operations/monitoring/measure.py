@@ -17,9 +17,9 @@ from operations.inference.payload_table import SECONDS, TIME
 from operations.monitoring import data_signals, model_signals, rescoring
 from operations.monitoring.reference import Reference, reference
 from operations.monitoring.served import ID, SPAN, VERSION, Period, arrived, callers, requests, served
+from operations.monitoring.settings import Settings
 from operations.monitoring.signals import Signal, Window
 from operations.registry import Registry, Version
-from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ledger.significance import FEWEST_PER_LABEL, RESAMPLED, areas_under_roc
+from operations.monitoring.settings import Monitoring
 from operations.monitoring.signals import Signal
-from pipeline.settings import Monitoring
 
 if TYPE_CHECKING:
     import numpy as np

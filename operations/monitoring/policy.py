@@ -16,8 +16,8 @@ from fnmatch import fnmatchcase
 
 from pydantic import BaseModel, ConfigDict
 
+from operations.monitoring.settings import Action, Rule
 from operations.monitoring.signals import Signal, Window
-from pipeline.settings import Action, Rule
 
 # From the mildest to the one that outranks the others.
 ACTIONS: tuple[Action, ...] = ("none", "alert", "retrain", "roll back", "quarantine")

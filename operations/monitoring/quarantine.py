@@ -16,8 +16,8 @@ from pathlib import Path
 from components.span_example_gen.marker import QUARANTINE
 from errors import FlightdeckError
 from ledger.recorder import user
+from operations.monitoring.settings import Settings
 from pipeline import whole_file
-from pipeline.settings import Settings
 
 _SPAN = re.compile(r"span-([0-9]+)")
 

@@ -13,8 +13,8 @@ from ledger import scores
 from ledger.outputs import outputs_of_run
 from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
+from operations.monitoring.settings import Settings
 from operations.registry import Registry
-from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from errors import FlightdeckError
 from ledger.significance import bootstrap, why_not
 from operations.inference.batch_files import to_arrays
+from operations.monitoring.settings import Monitoring
 from operations.monitoring.signals import Signal
-from pipeline.settings import Monitoring
 
 if TYPE_CHECKING:
     import numpy as np

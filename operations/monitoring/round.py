@@ -14,8 +14,8 @@ from operations.monitoring.measure import Monitor
 from operations.monitoring.policy import LABELLED, Decision, Reason, decide, faulty
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import Period, periods
+from operations.monitoring.settings import Settings
 from operations.monitoring.signals import Window
-from pipeline.settings import Settings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from data.contract import Contract
 from errors import FlightdeckError
 from operations.inference.payload_table import CALLER, FAULTS, ID, REFUSED, SECONDS, SHADOW, TIME, VERSION
-from pipeline.settings import WindowLength
+from operations.monitoring.settings import WindowLength
 
 if TYPE_CHECKING:
     import numpy as np

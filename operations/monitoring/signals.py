@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.settings import SignalKind
+from operations.monitoring.settings import SignalKind
 
 
 class _Frozen(BaseModel):

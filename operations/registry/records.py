@@ -17,8 +17,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from ledger.opening import open_writable
 from ledger.outputs import values
 from ledger.recorder import Recorder, RecordError, user
+from operations.registry.settings import Settings
 from pipeline import store
-from pipeline.settings import Settings
 
 ROLLBACK, PROMOTE, PREDICT = "flightdeck.Rollback", "flightdeck.Promote", "flightdeck.Predict"
 PREDICTIONS = "flightdeck.Predictions"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from operations.registry.records import PROMOTE, ROLLBACK, Model, Records
+from operations.registry.settings import Settings
 from operations.registry.version import (
     MODEL_FILE,
     Change,
@@ -29,7 +30,6 @@ from operations.registry.version import (
     of_push,
     present_in,
 )
-from pipeline.settings import Settings
 
 # Names that no server takes for a version, and that tell what was left behind by a process that was killed.
 _COPYING, _REMOVING = ".copying-", ".removing-"

@@ -18,9 +18,9 @@ from ml_metadata.proto import metadata_store_pb2
 from ledger.opening import LedgerError
 from ledger.outputs import Output, outputs
 from ledger.recorder import RUN, read_document
+from ledger.run_facts import FOREIGN, is_ours, shown_outcome
 from ledger.run_record import RunRecord
 from ledger.run_view import ANOMALIES, SLICES, Anomaly, RunView, SliceMetrics, min_slice_rows
-from ledger.runs import FOREIGN, is_ours, shown_outcome
 from operations.report import curves, quality, statistics
 
 _Part = TypeVar("_Part")

@@ -9,8 +9,8 @@ import ml_metadata
 
 from ledger.formats import count, number, size, spans
 from ledger.lineage import trace
+from ledger.run_facts import is_ours, resolved_window
 from ledger.run_record import RunRecord
-from ledger.runs import is_ours, resolved_window
 from operations.report.drawing import Box
 from operations.report.evidence import Evidence
 

@@ -8,10 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ledger.formats import NOTHING, count, duration, moment, number, percent, signed, size, spans
-from ledger.run_record import RunRecord
-from ledger.run_view import FEW_ROWS, MetricView, RunView, worst
-from ledger.runs import (
-    TRAINING,
+from ledger.run_facts import (
     UNKNOWN,
     evaluated_like,
     evaluation_data,
@@ -21,6 +18,9 @@ from ledger.runs import (
     resolved_window,
     shown_outcome,
 )
+from ledger.run_record import RunRecord
+from ledger.run_view import FEW_ROWS, MetricView, RunView, worst
+from ledger.runs import TRAINING
 from operations.report import lineage, plots, statistics
 from operations.report.card import Card
 from operations.report.drawing import Box, Drawing, draw

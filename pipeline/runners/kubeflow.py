@@ -24,6 +24,8 @@ from pipeline.definition import WINDOW, create_pipeline
 from pipeline.settings import Kubeflow, Resources, Settings, SettingsError
 from pipeline.store import ENVIRONMENT
 
+# What a task runs.
+PROGRAM = ("python", "-m", "pipeline.task")
 # Parameters of every task that no person types.
 CARRIED = ("ir", "settings", "submitted_by")
 # An input of every task, and no parameter of the pipeline. KFP's backend replaces this placeholder only where it is the
@@ -175,7 +177,7 @@ def task_component(
     members: Sequence[str],
     cluster: Kubeflow,
     parameters: Mapping[str, Any],
-    program: Sequence[str] = ("python", "-m", "pipeline.task"),
+    program: Sequence[str] = PROGRAM,
     further: Sequence[str] = (),
 ) -> Callable[..., Any]:
     """A container component that launches some nodes, with the artifacts that KFP's user interface shows.

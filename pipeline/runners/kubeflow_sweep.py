@@ -22,20 +22,27 @@ from pipeline.runners import kubeflow
 from pipeline.runners.kubeflow import CARRIED, POSITIONAL, RUN_ID
 from pipeline.settings import Kubeflow, Settings, SettingsError
 
-# What the tasks of a sweep run; it takes the arguments of `pipeline.task`, or its own.
-PROGRAM = ("python", "-m", "operations.experiments.sweep.cluster")
 # Resources of the workers: this name in `kubeflow.resources`, or else the Trainer's.
 WORKER = "worker"
 TRIALS = "trials"
 
 
-def compile_sweep(settings: Settings, destination: Path, workers: int, trials: int, parent: str | None = None) -> None:
+def compile_sweep(
+    settings: Settings,
+    destination: Path,
+    program: Sequence[str],
+    workers: int,
+    trials: int,
+    parent: str | None = None,
+) -> None:
     """Writes the KFP pipeline of a sweep. The same arguments and code give the same bytes.
 
     Args:
         settings: of the trials, with a `kubeflow` section and a metadata store of the kind mysql; `model.tuning` says
             what is searched, and how.
         destination: a YAML file; written whole or not at all.
+        program: what the tasks of a sweep run. After the word `final` it takes the arguments of `pipeline.task`, after
+            `work` those of a worker.
         workers: how many trials may run at the same time.
         trials: how many there shall be; can be changed when submitting.
         parent: the run around which is searched, if there is one.
@@ -48,14 +55,20 @@ def compile_sweep(settings: Settings, destination: Path, workers: int, trials: i
     if settings.tuning.enabled:
         raise SettingsError("A sweep searches itself, and then trains with what it found: set tuning.enabled to false.")
     ir = node.compile_pipeline(create_pipeline(settings))
-    pipeline = _pipeline(settings, cluster, ir, workers, trials, parent)
+    pipeline = _pipeline(settings, cluster, ir, program, workers, trials, parent)
     temporary = destination.with_name(f".{destination.name}")
     compiler.Compiler().compile(pipeline, str(temporary.with_suffix(".yaml")))
     temporary.with_suffix(".yaml").replace(destination)
 
 
 def _pipeline(
-    settings: Settings, cluster: Kubeflow, ir: pipeline_pb2.Pipeline, workers: int, trials: int, parent: str | None
+    settings: Settings,
+    cluster: Kubeflow,
+    ir: pipeline_pb2.Pipeline,
+    program: Sequence[str],
+    workers: int,
+    trials: int,
+    parent: str | None,
 ) -> Any:
     before, after = _halves(ir)
     tasks = kubeflow.tasks_of(ir, cluster.groups)
@@ -77,8 +90,8 @@ def _pipeline(
 
         def make(task: str, members: Sequence[str]) -> None:
             # The task that trains asks the chain for the best trial; the others only belong to the sweep.
-            program = (*PROGRAM, "final") if "Trainer" in members else ("python", "-m", "pipeline.task")
-            component = kubeflow.task_component(task, members, cluster, parameters, program, further=["--in-sweep"])
+            command = (*program, "final") if "Trainer" in members else kubeflow.PROGRAM
+            component = kubeflow.task_component(task, members, cluster, parameters, command, further=["--in-sweep"])
             made[task] = component(**passed)
             waits = {task_of[each] for member in members for each in node.upstream(ir, member)} - {task}
             made[task].after(*(made[each] for each in sorted(waits)))
@@ -90,7 +103,7 @@ def _pipeline(
         for task, members in tasks.items():
             if before & set(members):
                 make(task, members)
-        component = _worker(cluster, parent)
+        component = _worker(cluster, program, parent)
         data = list(made.values())
         for _ in range(workers):
             worker = component(**RUN_ID, **{name: given[name] for name in ("settings", "submitted_by", WINDOW, TRIALS)})
@@ -128,7 +141,7 @@ def _halves(ir: pipeline_pb2.Pipeline) -> tuple[set[str], set[str]]:
     return set(order) - after, after
 
 
-def _worker(cluster: Kubeflow, parent: str | None) -> Callable[..., Any]:
+def _worker(cluster: Kubeflow, program: Sequence[str], parent: str | None) -> Callable[..., Any]:
     """A container component that runs trials until there are no more."""
     inputs = {"run_id": str, "settings": str, "submitted_by": str, WINDOW: str, TRIALS: int}
     results: dict[str, Any] = {"page": dsl.Output[dsl.Markdown]}
@@ -139,7 +152,7 @@ def _worker(cluster: Kubeflow, parent: str | None) -> Callable[..., Any]:
         arguments += ["--page", given["page"].path]
         arguments += ["--around", parent] if parent else []
         image = kubeflow.resources_of(cluster, WORKER, ["Trainer"]).image or cluster.image
-        return dsl.ContainerSpec(image=image, command=list(PROGRAM), args=arguments)
+        return dsl.ContainerSpec(image=image, command=list(program), args=arguments)
 
     return dsl.container_component(
         kubeflow.declared(

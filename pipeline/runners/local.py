@@ -17,9 +17,8 @@ from tfx.orchestration.pipeline import Pipeline
 
 from ledger.opening import open_store
 from ledger.recorder import Recorder, renewing
-from ledger.run_record import Kind, RunRecord
+from ledger.run_record import Kind, NodeOutcome, RunRecord
 from pipeline import node, results
-from pipeline.node import NodeOutcome
 from pipeline.settings import Settings, SettingsError
 from pipeline.stamp import stamp
 

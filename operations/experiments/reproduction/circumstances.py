@@ -19,8 +19,9 @@ from packaging.utils import canonicalize_name
 
 from errors import FlightdeckError
 from ledger.recorder import RUN
+from ledger.run_facts import is_ours
 from ledger.run_record import RunRecord
-from ledger.runs import Runs, is_ours
+from ledger.runs import Runs
 from pipeline import settings_file, stamp
 from pipeline.settings import Settings
 

@@ -26,6 +26,8 @@ from operations.experiments.sweep.plan import Plan, SweepError
 from operations.experiments.sweep.standing import Standing
 from pipeline import store
 
+PROGRAM = ("python", "-m", "operations.experiments.sweep.cluster")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a task of a sweep.

@@ -13,6 +13,7 @@ from errors import FlightdeckError
 from ledger.outputs import outputs_of_run
 from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
+from operations.serving import settings as serving
 from pipeline import settings_file
 from pipeline.settings import Settings
 
@@ -150,7 +151,8 @@ def settings_of(plan: Plan, values: Mapping[str, Any] | None = None) -> Settings
         SettingsError: this code no longer knows such settings.
         ValueError: the hyperparameters do not fit together.
     """
-    settings = settings_file.from_document(plan.settings)
+    # A sweep begun by an older version recorded where its final run pushes as the settings of the canary.
+    settings = settings_file.from_document(plan.settings, serving.Settings)
     if values is None:
         return settings
     return settings.model_copy(update={"model": settings.model.with_hyperparameters(values)})

@@ -16,8 +16,8 @@ from ledger.executions import Executions
 from operations.alerts.alert import Alert
 from operations.loop.canary.evidence import gather
 from operations.loop.canary.judgement import Verdict, judge
+from operations.loop.settings import Settings
 from operations.registry import Registry, RegistryError, Version
-from pipeline.settings import Settings
 
 CANARY, PROPOSAL = "flightdeck.Canary", "flightdeck.CanaryProposal"
 

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from operations.inference.payload_table import SECONDS
+from operations.loop.settings import Settings
 from operations.monitoring.model_signals import p99
 from operations.monitoring.policy import faulty
 from operations.monitoring.quarantine import listed
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import ID, SPAN, TIME, Period, arrived, period_of, served
+from operations.monitoring.settings import WindowLength
 from operations.registry import Version
 from operations.serving import canary_record
-from pipeline.settings import Settings, WindowLength
 
 if TYPE_CHECKING:
     import numpy as np

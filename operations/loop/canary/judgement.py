@@ -11,11 +11,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ledger.significance import Difference, bootstrap, why_not
+from ledger.significance import SignificanceTest, bootstrap, why_not
 from operations.loop.canary.evidence import Evidence
 from operations.loop.canary.unpaired import unpaired
 from operations.monitoring.model_signals import prediction_distance
-from pipeline.settings import Canary
+from operations.serving.settings import Canary
 
 _METRIC = "log_loss"
 
@@ -155,7 +155,7 @@ def _cannot_compare(evidence: Evidence, settings: Canary) -> str | None:
     return next((each for each in reasons if each), None)
 
 
-def _difference(evidence: Evidence) -> Difference:
+def _difference(evidence: Evidence) -> SignificanceTest:
     """How much the log loss of the canary exceeds that of the served version."""
     if evidence.paired:
         (found,) = bootstrap(evidence.labels, evidence.served_labelled, evidence.canary_labelled, [_METRIC])

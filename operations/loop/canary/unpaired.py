@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger.significance import LEVEL, RESAMPLED, RESAMPLES, Difference
+from ledger.significance import LEVEL, RESAMPLED, RESAMPLES, SignificanceTest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ def unpaired(
     second: np.ndarray,
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> Difference:
+) -> SignificanceTest:
     """The two-sample bootstrap: the rows of each model are drawn with replacement by themselves.
 
     Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 8. The interval is much wider than that of
@@ -47,7 +47,7 @@ def unpaired(
     low, high = np.nanquantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     side = min((differences <= 0).sum(), (differences >= 0).sum())
     before, after = one(np.ones(len(first))), other(np.ones(len(second)))
-    return Difference(
+    return SignificanceTest(
         metric,
         float(before),
         float(after),

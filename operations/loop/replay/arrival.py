@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from operations.loop.replay.plan import Plan, ReplayError, of
-from pipeline.settings import Settings
+from operations.loop.settings import Settings
 from pipeline.settings_file import resolve
 
 if TYPE_CHECKING:

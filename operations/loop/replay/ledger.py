@@ -21,10 +21,10 @@ from operations.alerts.outbox import Kept, Outbox
 from operations.loop.acts import Acts
 from operations.loop.canary import act
 from operations.loop.replay.training import saved_model, weights
+from operations.loop.settings import Settings
 from operations.monitoring import quarantine
 from operations.monitoring.records import MonitoringRecords
 from operations.registry import Registry, Version
-from pipeline.settings import Settings
 
 
 def canonical(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str, Any]:

@@ -24,12 +24,12 @@ from operations.loop.canary import act
 from operations.loop.replay import arrival, traffic, training
 from operations.loop.replay.plan import LEVELS, Plan, ReplayError, approved, initial, month_of, of
 from operations.loop.replay.steps import Step, Steps
+from operations.loop.settings import Settings
 from operations.loop.triggers import decided
 from operations.monitoring import quarantine
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import Period
 from operations.registry import Registry, Version
-from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np

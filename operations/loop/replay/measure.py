@@ -18,13 +18,13 @@ from operations.loop.replay.plan import LEVELS, Plan, level_settings, month_of, 
 from operations.loop.replay.recovery import outcome
 from operations.loop.replay.result import FILE, Comparison, Event, FalseAlarms, Interval, Level, Month, Result
 from operations.loop.replay.steps import Step
+from operations.loop.settings import Settings
 from operations.monitoring.model_signals import interval
 from operations.monitoring.policy import Decision
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import ID, Period, served
 from operations.monitoring.signals import Window
 from pipeline import stamp, store, whole_file
-from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np

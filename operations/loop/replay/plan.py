@@ -12,9 +12,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from errors import FlightdeckError
+from operations.loop.settings import Fault, Replay, Settings
 from operations.monitoring.served import Period, period_of
 from pipeline import whole_file
-from pipeline.settings import Fault, Replay, Settings
+from pipeline.settings import digest
 
 LevelNumber = Literal[0, 1, 2]
 LEVELS: dict[int, str] = {
@@ -95,7 +96,7 @@ def make(settings: Settings, levels: str, months: str, fault: str | None, name: 
         last=last,
         fault=kind,
         fault_span=span,
-        settings=settings.digest(),
+        settings=digest(settings.whole_document()),
     )
 
 

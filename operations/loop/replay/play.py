@@ -14,8 +14,8 @@ from queue import Empty, SimpleQueue
 
 from operations.loop.replay.plan import Plan, ReplayError
 from operations.loop.replay.steps import Step
+from operations.loop.settings import Settings
 from pipeline import whole_file
-from pipeline.settings import Settings
 
 _PROJECT = Path(__file__).resolve().parents[3]
 _LOOK_SECONDS = 0.3
@@ -24,7 +24,7 @@ Listener = Callable[[int, Step], None]
 
 def keep_settings(root: Path, settings: Settings) -> None:
     """Writes the settings that all levels share beside the plan, for their processes."""
-    whole_file.write(root / "settings.json", json.dumps(settings.document(), indent=2))
+    whole_file.write(root / "settings.json", json.dumps(settings.whole_document(), indent=2))
 
 
 def play(root: Path, plan: Plan, parallel: int, listener: Listener) -> None:

@@ -8,10 +8,10 @@ from datetime import datetime
 from operations.loop.replay.plan import Plan, month_of, of
 from operations.loop.replay.result import FaultOutcome, Month
 from operations.loop.replay.steps import Step
+from operations.loop.settings import Settings
 from operations.monitoring.policy import Decision
 from operations.monitoring.served import Period
 from operations.monitoring.signals import Window
-from pipeline.settings import Settings
 
 _DAY_SECONDS = 86_400
 

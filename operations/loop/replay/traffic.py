@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from operations.loop.settings import Settings
 from operations.monitoring.served import Period
-from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np

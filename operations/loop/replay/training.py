@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import ml_metadata
 
 from operations.loop.replay.plan import ReplayError
+from operations.loop.settings import Settings
 from pipeline import killed_runs, store
-from pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from pipeline.node import NodeOutcome
+    from ledger.run_record import NodeOutcome
 
 
 def train(settings: Settings, reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, Any]:

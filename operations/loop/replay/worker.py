@@ -19,8 +19,8 @@ from ledger.opening import open_store
 from operations.experiments.sweep.worker import end_with
 from operations.loop.replay.plan import Plan, ReplayError, level_settings
 from operations.loop.replay.steps import Step
+from operations.loop.settings import Settings
 from pipeline import settings_file, store
-from pipeline.settings import Settings
 from pipeline.workspace import WorkspaceError, exclusive
 
 # For a process that was killed to be gone, with what it held.
@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     end_with(given.parent_process)
     plan = Plan.model_validate_json((given.root / "plan.json").read_text(encoding="utf-8"))
-    shared = settings_file.from_document(json.loads((given.root / "settings.json").read_text(encoding="utf-8")))
+    document = json.loads((given.root / "settings.json").read_text(encoding="utf-8"))
+    shared = settings_file.from_document(document, Settings)
     settings = level_settings(shared, given.root, given.level)
     with os.fdopen(given.events, "w", buffering=1, encoding="utf-8") as events:
 

@@ -10,7 +10,7 @@ import pytest
 
 from ledger.comparison import Change, Comparison, MetricChange, SliceChange
 from ledger.run_record import RunRecord
-from ledger.significance import Difference
+from ledger.significance import SignificanceTest
 from operations.experiments import branch_comparison as branch
 
 pytestmark = pytest.mark.unit
@@ -30,7 +30,7 @@ def record(run_id: str, commit: str, **fields: Any) -> RunRecord:
 
 
 def comparison(**fields: Any) -> Comparison:
-    noise = Difference("auc", 0.7, 0.71, 0.01, 0.004, 0.016, 0.002, "DeLong", 1500)
+    noise = SignificanceTest("auc", 0.7, 0.71, 0.01, 0.004, 0.016, 0.002, "DeLong", 1500)
     given: dict[str, Any] = {
         "first": record("a", "a"),
         "second": record("b", "b", metrics={"auc": 0.71, "row_count": 1500.0}),

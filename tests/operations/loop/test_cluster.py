@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
+from flightdeck.settings import read_settings
 from ledger.opening import open_store
 from ledger.recorder import Recorder
 from operations.delivery.kubeflow_api import KubeflowError, UnreachableError
 from operations.loop.cluster import KubeflowRuns
 from operations.loop.queue import Batch
 from operations.loop.triggers import Trigger
-from pipeline import settings_file
 from tests.ledger.seeding import sqlite
 from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import API, KfpServer, Trouble
@@ -40,7 +40,7 @@ def store(tmp_path):
 
 
 def settings_of(server: KfpServer, *overrides: str):
-    return settings_file.load(CONFIG, [f"kubeflow.endpoint={server.endpoint}", *overrides])
+    return read_settings(CONFIG, [f"kubeflow.endpoint={server.endpoint}", *overrides])
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_only_where_a_push_harms_nobody_the_run_may_push(server, store, override
 
 
 def test_a_server_that_is_away_is_no_failed_run(store):
-    settings = settings_file.load(CONFIG, ["kubeflow.endpoint=http://127.0.0.1:9"])
+    settings = read_settings(CONFIG, ["kubeflow.endpoint=http://127.0.0.1:9"])
 
     with pytest.raises(UnreachableError):
         KubeflowRuns(settings, store, None).busy()
@@ -159,7 +159,7 @@ def test_a_server_that_refuses_says_so(server, runs):
 
 
 def test_without_an_address_there_is_one_sentence(store):
-    settings = settings_file.load(CONFIG, ["kubeflow.endpoint=null"])
+    settings = read_settings(CONFIG, ["kubeflow.endpoint=null"])
 
     with pytest.raises(KubeflowError, match=r"kubeflow\.endpoint must be the address"):
         KubeflowRuns(settings, store, None)

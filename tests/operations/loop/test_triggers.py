@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from operations.loop import triggers
+from operations.loop.settings import Triggers
 from operations.loop.triggers import Past, Recipe, find
 from operations.monitoring.policy import Decision, Reason
-from pipeline.settings import Triggers
 
 pytestmark = pytest.mark.unit
 

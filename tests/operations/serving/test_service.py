@@ -20,8 +20,9 @@ from operations.inference.errors import (
     UnprocessableError,
 )
 from operations.inference.model import EXAMPLES
+from operations.inference.settings import Payloads
 from operations.serving.service import Answer, Service
-from pipeline.settings import Payloads, Serving
+from operations.serving.settings import Serving
 from tests.operations.serving import small_model
 from tests.operations.serving.small_model import push
 

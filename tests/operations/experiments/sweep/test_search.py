@@ -27,13 +27,14 @@ class Job:
     """A sweep in a store of its own, whose trainings are a formula."""
 
     def __init__(self, folder: Path, algorithm: str, trials: int = 9) -> None:
+        from flightdeck.settings import read_settings
         from operations.experiments.sweep import plan, record
         from operations.experiments.sweep.space import searching
-        from pipeline import settings_file, store
+        from pipeline import store
 
         folder.mkdir()
         self.settings = searching(
-            settings_file.load(LOCAL, [f"workspace={folder}"]),
+            read_settings(LOCAL, [f"workspace={folder}"]),
             None,
             {"algorithm": algorithm, "max_trials": trials, "epochs": 9, "search": SEARCH, "seed": 7},
         )

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from flightdeck.settings import read_settings
 from operations.loop.canary import act
 from operations.loop.canary.act import CanaryError, by_hand, first, look, verdicts
 from operations.registry import Registry, RegistryError
-from pipeline import settings_file
 from tests.operations.loop.canary.traffic import DAY, answer, label, world
 from tests.operations.test_registry import Factory
 
@@ -25,7 +25,7 @@ class Deck(Factory):
 
     def __init__(self, workspace: Path, served: bool = True) -> None:
         super().__init__(workspace)
-        self.settings = settings_file.load(Path("config/local.yaml"), [f"workspace={workspace}", *OVERRIDES])
+        self.settings = read_settings(Path("config/local.yaml"), [f"workspace={workspace}", *OVERRIDES])
         self.told: list = []
         if served:
             self.push("three", self.train("three"), SERVED)

@@ -11,9 +11,9 @@ import httpx
 import numpy as np
 import pytest
 
+from flightdeck.settings import read_settings
 from operations.loop.canary.act import look
 from operations.loop.canary.judgement import Verdict
-from pipeline import settings_file
 from tests.operations.loop.canary.traffic import label
 from tests.operations.serving import small_model
 from tests.operations.serving.live_server import LiveServer, serving, wait_for
@@ -32,7 +32,7 @@ class Live(Factory):
         # Where others keep the processor busy, a late answer is no fault of the version.
         wanted |= {"answer_seconds": 20.0}
         overrides = [f"workspace={workspace}", *(f"canary.{name}={value}" for name, value in wanted.items())]
-        self.settings = settings_file.load(Path("config/local.yaml"), overrides)
+        self.settings = read_settings(Path("config/local.yaml"), overrides)
         self.random = np.random.default_rng(1)
         self.rows: dict[str, dict] = {}
         self.versions: dict[str, int] = {}

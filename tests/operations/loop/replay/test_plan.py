@@ -2,9 +2,9 @@
 
 import pytest
 
+from flightdeck.settings import read_settings
 from operations.loop.replay import plan
 from operations.loop.replay.plan import ReplayError
-from pipeline import settings_file
 from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture(scope="module")
 def settings():
-    return settings_file.load(ROOT / "config" / "replay.yaml")
+    return read_settings(ROOT / "config" / "replay.yaml")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_plan_is_named_after_its_fault(settings):
 
 
 def test_settings_without_a_replay_are_refused():
-    local = settings_file.load(LOCAL)
+    local = read_settings(LOCAL)
     with pytest.raises(ReplayError, match=r"config/replay\.yaml"):
         plan.make(local, "2", "3:12", None, None)
 
