@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from errors import FlightdeckError
-from flightdeck.options import DEFAULT_CONFIG, Json, load_settings
+from flightdeck.options import Json, default_config, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = Path("deploy", "docker", "Dockerfile")
@@ -145,9 +145,9 @@ def _refuse_project() -> None:
     Raises:
         ImageError: they are.
     """
-    if DEFAULT_CONFIG.resolve().parent.parent == ROOT:
+    if default_config().resolve().parent.parent == ROOT:
         return
-    project = load_settings(DEFAULT_CONFIG, None).project
+    project = load_settings(default_config(), None).project
     if project != ROOT:
         raise ImageError(
             f"There is no image for the project {project}: an image holds Flightdeck's checkout alone, and not its use "

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flightdeck.console import print_json, table, working
-from flightdeck.options import DEFAULT_CONFIG as LOCAL_CONFIG
-from flightdeck.options import Json, Overrides, load_settings
+from flightdeck.options import Json, Overrides, config_option, load_settings
 
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from operations.delivery.kubeflow_run import Run
     from pipeline.settings import Kubeflow
 
-DEFAULT_CONFIG = LOCAL_CONFIG.with_name("kubeflow.yaml")
+DEFAULT_CONFIG = Path("config") / "kubeflow.yaml"
 
 app = typer.Typer(
     help="Run the pipeline on Kubeflow Pipelines. A token, where one is needed, comes from FLIGHTDECK_KFP_TOKEN.",
@@ -34,9 +33,7 @@ app = typer.Typer(
 schedules = typer.Typer(invoke_without_command=True)
 app.add_typer(schedules, name="schedule")
 
-Config = Annotated[
-    Path, typer.Option("--config", "-c", help="Settings file.", show_default="config/kubeflow.yaml", dir_okay=False)
-]
+Config = Annotated[Path, config_option(DEFAULT_CONFIG)]
 Image = Annotated[
     str | None,
     typer.Option(

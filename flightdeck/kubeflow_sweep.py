@@ -98,8 +98,9 @@ def _compiled(
     trials = settings.model.tuning.max_trials
 
     def write() -> None:
+        from operations.experiments.sweep.cluster import PROGRAM
         from pipeline.runners import kubeflow_sweep
 
-        kubeflow_sweep.compile_sweep(settings, output, min(parallel, trials), trials, parent)
+        kubeflow_sweep.compile_sweep(settings, output, PROGRAM, min(parallel, trials), trials, parent)
 
     return kubeflow.compiled_by(write, output, quiet)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import ml_metadata
@@ -148,6 +148,10 @@ def _sections(
         if lacking:
             unknown[section] = f"run {' and run '.join(lacking)} recorded no {name}"
             return []
+        if name == "settings":
+            # Older runs recorded the sections of everything that happens after a run, too.
+            shared = first.keys() & second.keys()
+            first, second = _only(first, shared), _only(second, shared)
         return _changes(flat(first), flat(second))
 
     sections = {
@@ -159,6 +163,10 @@ def _sections(
         "hyperparameters": _changes(one.hyperparameters, other.hyperparameters),
     }
     return sections, unknown
+
+
+def _only(document: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name in names}
 
 
 def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Change]:

@@ -28,11 +28,6 @@ from tfx_bsl.coders import batch_util  # noqa: F401  (defines the flag)
 from ledger.opening import RUN_PATIENCE_SECONDS, open_store
 from ledger.run_record import NodeOutcome, State
 
-# By default Beam sizes the batches of TFX's components by how fast they were just now, so that means and variances are
-# summed up in another order each time and no two runs train the same weights. Batches of so many bytes are the same
-# every time, and larger.
-flags.FLAGS.set_default("tfxio_use_byte_size_batching", True)
-
 
 class PatientMetadata(metadata.Metadata):
     """TFX's connection to a metadata store, opened as the ledger opens it; TFX itself gives up after five seconds.
@@ -126,16 +121,14 @@ def launch(
 ) -> NodeOutcome:
     """Runs one node to its end and records it in the metadata store.
 
-    Args:
-        ir: from `compile_run`.
-        node_id: one of `node_ids`.
-        store: how to reach the metadata store.
-        patience: seconds for which to retry when it does not answer.
-
     Returns:
         What became of it. An exception of the component is an outcome, not raised; TFX has then recorded the failed
         execution and removed its outputs.
     """
+    # By default Beam sizes the batches of TFX's components by how fast they were just now, so that means and variances
+    # are summed up in another order each time and no two runs train the same weights. Batches of so many bytes are the
+    # same every time, and larger.
+    flags.FLAGS.set_default("tfxio_use_byte_size_batching", True)
     deployment = runner_utils.extract_local_deployment_config(ir)
     started = time.monotonic()
     state: State

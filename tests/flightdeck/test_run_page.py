@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flightdeck.console import console
-from flightdeck.options import DEFAULT_CONFIG, as_typed
+from flightdeck.options import as_typed, default_config
 from flightdeck.run_page import print_summary
 from ledger.run_record import RunRecord
 from ledger.run_view import RunView
@@ -28,7 +28,7 @@ def next_steps(capsys, outcome: Any, reasons: tuple[str, ...] = ()) -> list[str]
             peak_mb=3,
         )
     )
-    options = as_typed(DEFAULT_CONFIG.with_name("own settings.yaml"), ["workspace=/a folder", "model.epochs=1"])
+    options = as_typed(default_config().with_name("own settings.yaml"), ["workspace=/a folder", "model.epochs=1"])
     print_summary(view, "run.log", console(), options, "--window 1:3")
     return capsys.readouterr().out.partition("Next\n")[2].splitlines()
 
@@ -60,4 +60,4 @@ def test_every_next_step_has_the_settings_of_the_run(capsys, outcome):
 
 
 def test_the_default_settings_need_no_options():
-    assert as_typed(DEFAULT_CONFIG, None) == ""
+    assert as_typed(default_config(), None) == ""

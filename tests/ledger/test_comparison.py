@@ -138,7 +138,7 @@ def test_only_what_differs_is_listed(parcels):
         "one",
         parcels.scores(0.0, 1),
         commit="a" * 40,
-        documents={**common, "settings": put(settings)},
+        documents={**common, "settings": put({**settings, "canary": {"mode": "off"}})},
         hyperparameters={"epochs": 3, "units": [8]},
     )
     parcels.run(

@@ -56,11 +56,20 @@ def test_its_run_is_shown_with_its_documents(answer):
 
 
 def test_its_settings_can_be_loaded(answer):
+    from flightdeck.settings import Settings
     from pipeline import settings_file
 
-    settings = settings_file.from_document(answer("runs", "show", RUN, "--json")["contents"]["settings"])
+    document = answer("runs", "show", RUN, "--json")["contents"]["settings"]
+    settings = settings_file.from_document(document)
 
     assert (settings.use_case.name, settings.model.epochs) == ("late-flights", 3)
+    assert settings.infra_validation.server == "operations.serving"
+    # It recorded all sections. A run records the pipeline's own now, and nothing else of them has changed.
+    assert settings.document() == {name: document[name] for name in settings.document()}
+    assert document.keys() - settings.document().keys() == {
+        "alerts", "batch", "canary", "continuous", "monitoring", "replay", "serving",
+    }  # fmt: skip
+    assert settings_file.from_document(document, Settings).whole_document() == document
 
 
 def test_its_lineage_leads_from_the_files_to_the_pushed_model(answer):

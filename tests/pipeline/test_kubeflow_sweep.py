@@ -23,11 +23,12 @@ def shipped(*overrides: str):
 
 @pytest.fixture(scope="module")
 def compile_to(tmp_path_factory):
+    from operations.experiments.sweep.cluster import PROGRAM
     from pipeline.runners import kubeflow_sweep
 
     def compile_(settings, workers: int = 3, trials: int = 8, parent: str | None = None) -> tuple[dict, dict]:
         path = tmp_path_factory.mktemp("compiled") / "sweep.yaml"
-        kubeflow_sweep.compile_sweep(settings, path, workers, trials, parent)
+        kubeflow_sweep.compile_sweep(settings, path, PROGRAM, workers, trials, parent)
         pipeline, platform = yaml.safe_load_all(path.read_text(encoding="utf-8"))
         return pipeline, platform
 
