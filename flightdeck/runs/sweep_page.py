@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ledger.run_view import RunView
-    from operations.experiments.sweep.plan import Plan
+    from operations.experiments.sweep.plan import SweepPlan
     from operations.experiments.sweep.standing import Standing, Trial
 
 _SHOWN_TRIALS = 10
@@ -20,7 +20,7 @@ _SHOWN_TRIALS = 10
 class Page:
     """Shows how a sweep goes on: a line per trial that ends, and on a terminal a bar with the time left."""
 
-    def __init__(self, plan: Plan, parallel: int, on: Console) -> None:
+    def __init__(self, plan: SweepPlan, parallel: int, on: Console) -> None:
         """Shows a sweep on a console."""
         self._plan, self._parallel, self._console = plan, parallel, on
         self._shown: set[int] = set()
@@ -135,7 +135,7 @@ class Page:
         return f"{left} left, about {f'{expected:.0f} s' if expected < 120 else f'{expected / 60:.0f} min'}"
 
 
-def document(plan: Plan, standing: Standing, final: RunView | None) -> dict[str, Any]:
+def document(plan: SweepPlan, standing: Standing, final: RunView | None) -> dict[str, Any]:
     """A sweep as JSON."""
     best = standing.best(plan.higher_is_better)
     return {

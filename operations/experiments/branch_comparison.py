@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from ledger.comparison import Comparison, MetricChange
 from ledger.formats import number, signed
 from ledger.run_facts import evaluation_data
 from ledger.run_record import RunRecord
+from operations.experiments.reproduction.worktree import add, environment_of, git, remove
 from pipeline import stamp
 
 _SETTINGS_FOLDER = "config"
@@ -33,22 +33,18 @@ _WORDS = {
 }
 
 
-class BranchError(FlightdeckError):
-    """A branch cannot be compared; the text says why and what to do."""
-
-
 def merge_base(project: Path, main: str) -> str:
     """The commit at which the checked-out branch left another one, 40 hexadecimal digits.
 
     Raises:
-        BranchError: there is no such branch here, or no common commit, as in a shallow clone.
+        FlightdeckError: there is no such branch here, or no common commit, as in a shallow clone.
     """
     if main.startswith("-"):
-        raise BranchError(f"`{main}` is not the name of a branch.")
-    done = _git(project, "merge-base", "HEAD", main)
+        raise FlightdeckError(f"`{main}` is not the name of a branch.")
+    done = git(project, "merge-base", "HEAD", main)
     if done.returncode:
         said = " ".join(done.stderr.split())[:200]
-        raise BranchError(
+        raise FlightdeckError(
             f"There is no common commit of this branch and `{main}`{f' ({said})' if said else ''}; "
             "fetch it, with its history: git fetch --unshallow origin, or fetch-depth: 0 in a workflow."
         )
@@ -57,21 +53,18 @@ def merge_base(project: Path, main: str) -> str:
 
 @contextlib.contextmanager
 def worktree(project: Path, commit: str) -> Iterator[Path]:
-    """A commit in a folder of its own, which is removed afterwards.
+    """A commit in a temporary folder of its own.
 
     Raises:
-        BranchError: git refuses.
+        ReproductionError: git refuses.
     """
     with tempfile.TemporaryDirectory(prefix="flightdeck-main-") as parent:
         folder = Path(parent) / "checkout"
-        done = _git(project, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(folder), commit)
-        if done.returncode:
-            raise BranchError(f"{commit[:12]} cannot be checked out: {' '.join(done.stderr.split())[:300]}")
         try:
+            add(project, commit, folder)
             yield folder
         finally:
-            _git(project, "worktree", "remove", "--force", str(folder))
-            _git(project, "worktree", "prune")
+            remove(project, folder)
 
 
 def train_there(checkout: Path, config: Path, overrides: list[str], workspace: str, spans: str) -> str:
@@ -89,27 +82,24 @@ def train_there(checkout: Path, config: Path, overrides: list[str], workspace: s
         The run's name in the ledger.
 
     Raises:
-        BranchError: the run failed, or that commit does not understand the settings.
+        FlightdeckError: the run failed, or that commit does not understand the settings.
     """
     file = checkout / _SETTINGS_FOLDER / config.name
     file.write_bytes(config.read_bytes())
     places = [f"workspace={json.dumps(workspace)}", f"data.spans={json.dumps(spans)}"]
     options = [part for each in (*overrides, *places) for part in ("--set", each)]
-    # Its own packages come first: the folder that a process is started in, and this one for its children.
-    environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    environment.pop(stamp.COMMIT_VARIABLE, None)
     done = subprocess.run(
         [sys.executable, "-m", "flightdeck", "run", "--config", str(file), "--json", *options],
-        cwd=checkout, env=environment, capture_output=True, text=True,
+        cwd=checkout, env=environment_of(checkout), capture_output=True, text=True,
     )  # fmt: skip
     try:
         summary = json.loads(done.stdout)
         outcome, run_id, reasons = summary["outcome"], summary["run_id"], summary["reasons"]
     except (ValueError, KeyError):
         said = " ".join(done.stderr.split()[-60:]) or f"it ended with exit code {done.returncode}"
-        raise BranchError(f"The older code could not be run: {said}") from None
+        raise FlightdeckError(f"The older code could not be run: {said}") from None
     if outcome == "failed":
-        raise BranchError(f"The run of the older code failed: {'; '.join(reasons)}")
+        raise FlightdeckError(f"The run of the older code failed: {'; '.join(reasons)}")
     return run_id
 
 
@@ -203,12 +193,3 @@ def _plain(text: str) -> str:
 
 def _code(text: str) -> str:
     return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', '/')[:100]}`"
-
-
-def _git(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # Inside a git hook these name another repository.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        return subprocess.run(["git", "-C", str(project), *arguments], capture_output=True, text=True, env=environment)
-    except FileNotFoundError:
-        raise BranchError("There is no git command, and main's code comes from git; install git.") from None

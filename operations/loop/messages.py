@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from operations.alerts.alert import Alert, Severity
-from operations.loop.queue import Batch
+from operations.loop.attempts import Attempt
 from operations.loop.runs import Result
 from operations.loop.settings import Settings
 from operations.loop.triggers import Trigger
@@ -19,7 +19,7 @@ def sentence(text: str, detail: str | None = None) -> str:
     return f"{whole[:1].upper()}{whole[1:].rstrip('.')}."
 
 
-def ended(settings: Settings, result: Result, batch: Batch) -> Alert | None:
+def ended(settings: Settings, result: Result, attempt: Attempt) -> Alert | None:
     """Of a run that came to its end; None of one that made no model to be used."""
     name, run = settings.use_case.name, f"Run {result.run_id}"
     severity: Severity = "warning"
@@ -41,7 +41,7 @@ def ended(settings: Settings, result: Result, batch: Batch) -> Alert | None:
         title=title,
         text=text,
         source=_SOURCE,
-        facts={"run": result.run_id, "because": batch.because},
+        facts={"run": result.run_id, "because": attempt.because},
     )
 
 
@@ -59,7 +59,7 @@ def given_up(settings: Settings, result: Result, triggers: Sequence[Trigger]) ->
     )
 
 
-def hindered(settings: Settings, step: str, text: str) -> Alert:
+def problem(settings: Settings, step: str, text: str) -> Alert:
     """Of something that the loop cannot do now."""
     name = settings.use_case.name
     return Alert(

@@ -24,7 +24,7 @@ class SweepError(FlightdeckError):
     """A sweep cannot be made, or cannot go on; the text says why."""
 
 
-class Plan(BaseModel):
+class SweepPlan(BaseModel):
     """What a sweep is to do.
 
     Attributes:
@@ -82,7 +82,7 @@ def make(
     settings: Settings,
     trials: int,
     parent: str | None,
-) -> Plan:
+) -> SweepPlan:
     """Plans a sweep on the data of a run.
 
     Args:
@@ -108,7 +108,7 @@ def make(
                 f"The data of run {source.run_id} is gone: there is no folder {uri}. Run it again first, "
                 "with the same window."
             )
-    return Plan(
+    return SweepPlan(
         sweep_id=sweep_id,
         parent=parent,
         source=source.run_id,
@@ -121,13 +121,13 @@ def make(
     )
 
 
-def save(recorder: Recorder, plan: Plan) -> None:
+def save(recorder: Recorder, plan: SweepPlan) -> None:
     """Writes the plan down in the sweep's record."""
     digest = recorder.put_document(plan.model_dump(mode="json"))
     recorder.write(plan.sweep_id, documents={_DOCUMENT: digest})
 
 
-def load(recorder: Recorder, sweep_id: str) -> Plan:
+def load(recorder: Recorder, sweep_id: str) -> SweepPlan:
     """The plan of a sweep.
 
     Raises:
@@ -137,10 +137,10 @@ def load(recorder: Recorder, sweep_id: str) -> Plan:
     record = recorder.read(sweep_id)
     if record.kind != "sweep" or _DOCUMENT not in record.documents:
         raise SweepError(f"{sweep_id} is a {record.kind} and not a sweep; --resume takes the id of a sweep.")
-    return Plan.model_validate(recorder.document(record.documents[_DOCUMENT]))
+    return SweepPlan.model_validate(recorder.document(record.documents[_DOCUMENT]))
 
 
-def settings_of(plan: Plan, values: Mapping[str, Any] | None = None) -> Settings:
+def settings_of(plan: SweepPlan, values: Mapping[str, Any] | None = None) -> Settings:
     """The settings of a sweep's trials, or those with the hyperparameters of one trial.
 
     Args:

@@ -26,7 +26,7 @@ from ledger.opening import open_store
 from ledger.recorder import Recorder, RecordError, renewing
 from operations.experiments.sweep import hparams, plan
 from operations.experiments.sweep.chain import Chain, Event, Link, new_token
-from operations.experiments.sweep.plan import Plan
+from operations.experiments.sweep.plan import SweepPlan
 from operations.experiments.sweep.standing import MOST_STARTS, Standing
 from operations.experiments.sweep.standing import Trial as KnownTrial
 from pipeline import settings_file
@@ -120,7 +120,7 @@ class Worker:
 
     def __init__(
         self,
-        sweep: Plan,
+        sweep: SweepPlan,
         connection: metadata_store_pb2.ConnectionConfig,
         tuner: keras_tuner.Tuner,
         *,
@@ -301,7 +301,7 @@ _INHERITED = (
 )
 
 
-def tuner_of(sweep: Plan, working_dir: str) -> keras_tuner.Tuner:
+def tuner_of(sweep: SweepPlan, working_dir: str) -> keras_tuner.Tuner:
     """What the use case's `tuner_fn` gives the Tuner component, for the trials of a sweep.
 
     Args:

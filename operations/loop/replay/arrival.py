@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from operations.loop.replay.plan import Plan, ReplayError, of
+from errors import FlightdeckError
+from operations.loop.replay.plan import ReplayPlan, of
 from operations.loop.settings import Settings
 from pipeline.settings_file import resolve
 
@@ -27,18 +28,18 @@ def truth(source: Path, span: int) -> pa.Table:
     """The rows of a span as they are.
 
     Raises:
-        ReplayError: they are not there, or not Parquet.
+        FlightdeckError: they are not there, or not Parquet.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     files = sorted(folder_of(source, span).glob("[!._]*.parquet"))
     if not files:
-        raise ReplayError(f"Span {span} is not in {source}; prepare the data with: flightdeck data prepare")
+        raise FlightdeckError(f"Span {span} is not in {source}; prepare the data with: flightdeck data prepare")
     try:
         return pa.concat_tables([pq.ParquetFile(file).read() for file in files])
     except (OSError, pa.ArrowException) as error:
-        raise ReplayError(f"Span {span} in {source} cannot be read: {error}") from None
+        raise FlightdeckError(f"Span {span} in {source} cannot be read: {error}") from None
 
 
 def rows_of(source: Path, span: int) -> int:
@@ -48,7 +49,7 @@ def rows_of(source: Path, span: int) -> int:
     return sum(pq.read_metadata(file).num_rows for file in folder_of(source, span).glob("[!._]*.parquet"))
 
 
-def requests(settings: Settings, plan: Plan, source: Path, span: int) -> pa.Table:
+def requests(settings: Settings, plan: ReplayPlan, source: Path, span: int) -> pa.Table:
     """The requests of a span in the order in which they come, with the fault if they show it.
 
     Args:
@@ -62,7 +63,7 @@ def requests(settings: Settings, plan: Plan, source: Path, span: int) -> pa.Tabl
     return resolve(fault.function)(rows, span) if fault is not None and fault.requests else rows
 
 
-def arrive(settings: Settings, plan: Plan, source: Path, span: int) -> Path:
+def arrive(settings: Settings, plan: ReplayPlan, source: Path, span: int) -> Path:
     """Lets a span arrive in the folder of spans of a level, whole, with its fault if it has one.
 
     Args:

@@ -14,7 +14,7 @@ import ml_metadata
 from ledger.opening import open_readonly
 from ledger.significance import FEWEST_PER_LABEL, RESAMPLED, areas_under_roc, compare
 from operations.loop.replay import arrival, steps
-from operations.loop.replay.plan import LEVELS, Plan, level_settings, month_of, of
+from operations.loop.replay.plan import LEVELS, ReplayPlan, level_settings, month_of, of
 from operations.loop.replay.recovery import outcome
 from operations.loop.replay.result import FILE, Comparison, Event, FalseAlarms, Interval, Level, Month, Result
 from operations.loop.replay.steps import Step
@@ -34,7 +34,7 @@ _PROBABILITY = "probability"
 _METRICS = ("log_loss", "auc")
 
 
-def result(settings: Settings, root: Path, plan: Plan) -> Result:
+def result(settings: Settings, root: Path, plan: ReplayPlan) -> Result:
     """What came of a replay that has been played to its end.
 
     Args:
@@ -75,7 +75,7 @@ def save(found: Result, root: Path) -> Path:
     return file
 
 
-def _truth(settings: Settings, plan: Plan) -> dict[int, pd.Series]:
+def _truth(settings: Settings, plan: ReplayPlan) -> dict[int, pd.Series]:
     """The true labels by span: id -> 0 or 1."""
     import pandas as pd
 
@@ -98,7 +98,7 @@ def _answers(settings: Settings, period: Period, truth: pd.Series) -> np.ndarray
 def _level(
     settings: Settings,
     reader: ml_metadata.MetadataStore,
-    plan: Plan,
+    plan: ReplayPlan,
     level: int,
     truth: dict[int, pd.Series],
     answers: dict[int, np.ndarray],
@@ -139,7 +139,7 @@ def _level(
 
 
 def _month(
-    settings: Settings, plan: Plan, span: int, labels: np.ndarray, scores: np.ndarray, done: Sequence[Step]
+    settings: Settings, plan: ReplayPlan, span: int, labels: np.ndarray, scores: np.ndarray, done: Sequence[Step]
 ) -> Month:
     month = _name(settings, span)
     positives = int((labels > 0.5).sum())
@@ -162,7 +162,7 @@ def _month(
 
 
 def _compared(
-    plan: Plan, labels: np.ndarray, answers: dict[int, dict[int, np.ndarray]], level: int, against: int
+    plan: ReplayPlan, labels: np.ndarray, answers: dict[int, dict[int, np.ndarray]], level: int, against: int
 ) -> list[Comparison]:
     one, other = (_joined([answers[which][span] for span in plan.spans]) for which in (against, level))
     return [
@@ -179,7 +179,7 @@ def _compared(
     ]
 
 
-def _false_alarms(settings: Settings, plan: Plan, windows: Sequence[Window]) -> tuple[FalseAlarms, ...]:
+def _false_alarms(settings: Settings, plan: ReplayPlan, windows: Sequence[Window]) -> tuple[FalseAlarms, ...]:
     """How often signals were exceeded in months that nothing was done to."""
     faulty = None if plan.fault_span is None else month_of(of(settings), plan.fault_span).name
     judged, exceeded = collections.Counter(), collections.Counter()

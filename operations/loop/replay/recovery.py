@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from operations.loop.replay.plan import Plan, month_of, of
+from operations.loop.replay.plan import ReplayPlan, month_of, of
 from operations.loop.replay.result import FaultOutcome, Month
 from operations.loop.replay.steps import Step
 from operations.loop.settings import Settings
@@ -18,7 +18,7 @@ _DAY_SECONDS = 86_400
 
 def outcome(
     settings: Settings,
-    plan: Plan,
+    plan: ReplayPlan,
     done: Sequence[Step],
     decisions: Sequence[Decision],
     windows: Sequence[Window],
@@ -64,7 +64,7 @@ def _about(decision: Decision, column: str) -> bool:
     return any(each.action != "none" and column in each.subjects for each in decision.reasons)
 
 
-def _recovered(plan: Plan, period: Period, requests: bool, done: Sequence[Step]) -> datetime | None:
+def _recovered(plan: ReplayPlan, period: Period, requests: bool, done: Sequence[Step]) -> datetime | None:
     """From when on neither the requests nor the model that answered them had anything of the fault."""
     learned = {
         each.facts["run"]: plan.fault_span in each.facts["spans"].get("train", ())

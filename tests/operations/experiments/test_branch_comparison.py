@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from errors import FlightdeckError
 from ledger.comparison import Change, Comparison, MetricChange, SliceChange
 from ledger.run_record import RunRecord
 from ledger.significance import SignificanceTest
@@ -144,7 +145,7 @@ def test_it_is_removed_also_when_the_run_fails(repository):
 
 @pytest.mark.parametrize("name", ["absent", "--output=/tmp/x"])
 def test_a_branch_that_is_not_there_is_a_sentence(repository, name):
-    with pytest.raises(branch.BranchError):
+    with pytest.raises(FlightdeckError):
         branch.merge_base(repository, name)
 
 
@@ -155,5 +156,5 @@ def test_a_shallow_clone_is_told_to_fetch_more(repository, tmp_path):
     ):
         subprocess.run(command, check=True)
 
-    with pytest.raises(branch.BranchError, match="fetch-depth: 0"):
+    with pytest.raises(FlightdeckError, match="fetch-depth: 0"):
         branch.merge_base(shallow, "origin/main")

@@ -1,4 +1,4 @@
-"""A live server, requests without a pause, and trials of a worse and of a good version: nothing fails meanwhile."""
+"""A live server, requests without a pause, and a worse and a good canary: nothing fails meanwhile."""
 
 import contextlib
 import shutil
@@ -100,9 +100,12 @@ class Live(Factory):
         self.labelled |= set(fresh)
 
     def verdict(self) -> Verdict | None:
-        """What comes of the trial, at level 2; None while more is needed."""
-        found = look(self.settings, self.store, datetime.now(UTC), 2, lambda alert: None)
-        return found if found is not None and found.action != "wait" else None
+        """The verdict on the canary, at level 2; None while more is needed."""
+        canary = self.registry().canary()
+        if canary is None:
+            return None
+        verdict = look(self.settings, self.store, canary, datetime.now(UTC), 2, lambda alert: None)
+        return verdict if verdict.action != "wait" else None
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ class Act(BaseModel):
     text: str
 
 
-class Acts:
+class Actions:
     """The acts of one pipeline."""
 
     def __init__(self, settings: Settings, store: ml_metadata.MetadataStore) -> None:
