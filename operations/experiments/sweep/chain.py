@@ -69,12 +69,7 @@ class Chain:
     """The events of one sweep, in the order in which they were added."""
 
     def __init__(self, store: ml_metadata.MetadataStore, sweep_id: str) -> None:
-        """Reads nothing yet.
-
-        Args:
-            store: from `ledger.opening.open_store`, which waits for one that is away.
-            sweep_id: the sweep; it may have no event yet.
-        """
+        """Reads nothing yet."""
         self._store = store
         self._sweep_id = sweep_id
         self._links: list[Link] = []

@@ -35,13 +35,6 @@ def run(
 ) -> Standing:
     """Runs what is left of a sweep.
 
-    Args:
-        sweep: what to do; saved in the store.
-        connection: to the store.
-        parallel: how many workers.
-        logs: the folder for what the workers print.
-        watched: is told how the sweep stands, several times a second.
-
     Returns:
         How it stands in the end.
 
