@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ledger.lease import Owner
 
 EVENT = "flightdeck.SweepEvent"
 _TEXT = "event"
+EventKind = Literal["begun", "taken", "finished", "failed"]
 
 
 class Event(BaseModel):
@@ -40,7 +41,7 @@ class Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    kind: Literal["begun", "taken", "finished", "failed"]
+    kind: EventKind
     trial: int
     owner: Owner
     values: dict[str, Any] = {}
@@ -48,12 +49,7 @@ class Event(BaseModel):
     metrics: dict[str, float] = {}
     seconds: float | None = None
     error: str | None = None
-    token: str
-
-
-def new_token() -> str:
-    """Tells an event from any other."""
-    return secrets.token_hex(8)
+    token: str = Field(default_factory=lambda: secrets.token_hex(8))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,13 +57,6 @@ def run(
     return standing
 
 
-def standing_of(sweep_id: str, connection: metadata_store_pb2.ConnectionConfig) -> Standing:
-    """How a sweep stands, wherever it runs."""
-    standing = Standing()
-    standing.apply(Chain(open_store(connection), sweep_id).refresh())
-    return standing
-
-
 def _enough(sweep: SweepPlan, standing: Standing) -> bool:
     return len(standing.trials) >= sweep.trials and not standing.running()
 

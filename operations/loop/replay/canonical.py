@@ -28,7 +28,7 @@ from operations.monitoring.records import MonitoringRecords
 from operations.registry import Registry, Version
 
 
-def canonical(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str, Any]:
+def record(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str, Any]:
     """What a level has done.
 
     Returns:
