@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -64,6 +64,16 @@ def size(of: float | None) -> str:
 def moment(when: datetime) -> str:
     """A time in UTC, to the minute."""
     return f"{when:%Y-%m-%d %H:%M} UTC"
+
+
+def iso(when: datetime) -> str:
+    """A time in UTC as ISO 8601, to the second, as tables sort it and plots read it."""
+    return f"{when:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def interval(of: Any, figure: Callable[[float], str] = number) -> str:
+    """The 95 % interval of anything that has `low` and `high`."""
+    return NOTHING if of.low is None else f"{figure(of.low)} to {figure(of.high)}"
 
 
 def local_moment(when: datetime | None) -> str:

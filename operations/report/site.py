@@ -202,16 +202,12 @@ def _templates() -> Any:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {
-        "breakable": breakable,
-        "number": formats.number,
-        "signed": formats.signed,
-        "percent": formats.percent,
-        "duration": formats.duration,
-        "size": formats.size,
-        "moment": formats.moment,
-        "slug": slug,
-    }
+    filters = (
+        breakable, formats.number, formats.signed, formats.percent, formats.duration, formats.size,
+        formats.moment, formats.iso, formats.interval, formats.spans, monitoring.signal_name,
+        slug,
+    )  # fmt: skip
+    environment.filters |= {each.__name__: each for each in filters}
     return environment
 
 

@@ -296,7 +296,7 @@ class Player:
         """Has a run's model served, unless it is: a process that was killed right after may do it again."""
         registry = Registry(self._settings)
         model_id = next(each["model"] for each in self._trained.values() if each["run"] == run_id)
-        served = next((each for each in registry.versions() if each.served), None)
+        served = registry.current()
         if served is None or served.model_id != model_id:
             registry.promote(run_id, reason)
         return self._served_now()

@@ -43,7 +43,7 @@ def monitor(tmp_path_factory):
     ],
 )
 def test_a_window_is_compared_with_the_last_good_one(monitor, before, faulty, expected):
-    assert monitor._good(rows_by_window(month(7), before), faulty) == expected
+    assert monitor._baseline(rows_by_window(month(7), before), faulty) == expected
 
 
 def test_requests_are_counted_over_all_versions_of_a_window():
