@@ -58,7 +58,7 @@ class Actions:
             What was done; None if the decision asks for nothing of this kind, or was carried out before.
 
         Raises:
-            ValueError: of ours, if it cannot be done now. It is tried again in the next round.
+            FlightdeckError: it cannot be done now. It is tried again in the next round.
         """
         if decision.action not in ("roll back", "quarantine"):
             return None

@@ -162,7 +162,7 @@ def given_up(attempt: Attempt, attempts: Sequence[Attempt], settings: Continuous
 
 
 def backoff(starts: int, first_seconds: float) -> float:
-    """Seconds before a run is tried again.
+    """Seconds before a run is retried.
 
     Args:
         starts: how many there have been, at least 1.

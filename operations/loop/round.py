@@ -104,7 +104,7 @@ class Rounds:
     def one_round(self, settings: Settings, now: datetime) -> Result | None:
         """Makes a round.
 
-        What cannot be done now is told, once, and tried again in the next one; the rest is done.
+        A step that has a problem is told once and retried in the next round; the others are done.
 
         Returns:
             What came of the run that went on, if it has ended.
@@ -286,7 +286,7 @@ class Rounds:
         self._waiting = {}
         try:
             reference = self._runner.start(attempt, settings)
-        except ValueError as error:
+        except FlightdeckError as error:
             self._failed(settings, attempt, Result("failed", str(error), attempt.run_id), now)
             raise
         if reference is not None:

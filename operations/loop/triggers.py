@@ -138,8 +138,8 @@ def new_spans(spans: Mapping[int, str], runs: Sequence[Past], now: datetime) -> 
 def changed(recipe: Recipe, runs: Sequence[Past], now: datetime) -> Iterator[Trigger]:
     """The recipe, if it is another one than that of the last run that the loop made.
 
-    A person's own run in between, with other settings, is a trial and no change; if it had those of now, the change is
-    made already.
+    A person's own run in between, with other settings, is an experiment and no change; if it had those of now, the
+    change is made already.
     """
     known = [run for run in runs if run.succeeded and run.recipe is not None]
     last = max((index for index, run in enumerate(known) if run.triggers), default=0)

@@ -120,7 +120,7 @@ class Player:
         """Plays all months, from wherever it was left.
 
         Raises:
-            ValueError: of ours, if it cannot go on.
+            FlightdeckError: it cannot go on.
         """
         self._begin()
         for span in self._plan.spans:
@@ -325,7 +325,7 @@ class Player:
         return rows, traffic.times(self._period(span), rows.num_rows)
 
     def _share(self, span: int) -> float:
-        """The share of a month that has passed when the version on trial has answered enough."""
+        """The share of a month that has passed when the canary has answered enough."""
         rows = arrival.rows_of(self._source, span)
         return min(1.0, self._settings.canary.rows / max(rows, 1))
 
