@@ -18,11 +18,10 @@ from flightdeck.console import print_json, table, working
 from flightdeck.options import Json, Overrides, config_option, load_settings
 
 if TYPE_CHECKING:
-    from flightdeck.settings import Settings
     from operations.delivery.compiled_pipeline import CompiledPipeline
     from operations.delivery.kubeflow import Job, KubeflowPipelines, Retired, Version
     from operations.delivery.kubeflow_run import Run
-    from pipeline.settings import Kubeflow
+    from pipeline.settings import Kubeflow, Settings
 
 DEFAULT_CONFIG = Path("config") / "kubeflow.yaml"
 

@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
     from ledger.opening import Store
+    from pipeline.settings import Settings as PipelineSettings
 
 DEFAULT_CONFIG = Path("config") / "local.yaml"
 
@@ -49,7 +50,7 @@ def as_typed(config: Path, overrides: Sequence[str] | None) -> str:
     return shlex.join([*words, *(word for override in overrides or () for word in ("--set", override))])
 
 
-def open_ledger(settings: Settings) -> Store:
+def open_ledger(settings: PipelineSettings) -> Store:
     """The metadata store of the settings, to be read.
 
     Raises:

@@ -80,14 +80,7 @@ def job(
     experiment: str | None = None,
     parameters: Sequence[str] = (),
 ) -> Job:
-    """What to submit.
-
-    Args:
-        settings: with a section for Kubeflow.
-        source: the pipeline.
-        name: of the run or schedule.
-        experiment: default: that of the settings, or the use case's name.
-        parameters: what a person typed as ``name=value``.
+    """What to submit, with parameters as a person typed them; the default experiment is named after the use case.
 
     Raises:
         CompiledPipelineError: the pipeline does not take the parameters.

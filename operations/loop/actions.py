@@ -54,10 +54,6 @@ class Actions:
     def carry_out(self, decision: Decision, alert: Callable[[Alert], object]) -> Act | None:
         """Does what a decision asks for, or below level 2 proposes it to people.
 
-        Args:
-            decision: of the monitor.
-            alert: takes alerts.
-
         Returns:
             What was done; None if the decision asks for nothing of this kind, or was carried out before.
 

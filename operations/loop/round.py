@@ -55,15 +55,7 @@ class Event:
 def triggers_now(
     settings: Settings, store: ml_metadata.MetadataStore, attempts: Attempts, spans: Mapping[int, str], now: datetime
 ) -> tuple[list[Trigger], list[Waiting]]:
-    """The triggers that hold now, and those of them that wait for a run.
-
-    Args:
-        settings: as they are now.
-        store: the metadata store, open.
-        attempts: of the workspace.
-        spans: from `operations.loop.seen.Spans`.
-        now: the time it is.
-    """
+    """The triggers that hold now, and those of them that wait for a run."""
     recipe = recipe_now(settings)
     runs = History(store, settings.use_case.name).runs(recipe.code)
     triggers = find(
@@ -113,10 +105,6 @@ class Rounds:
         """Makes a round.
 
         What cannot be done now is told, once, and tried again in the next one; the rest is done.
-
-        Args:
-            settings: as they are now.
-            now: the time it is.
 
         Returns:
             What came of the run that went on, if it has ended.

@@ -45,10 +45,6 @@ class Runner(Protocol):
     def start(self, attempt: Attempt, settings: Settings) -> str | None:
         """Begins a run.
 
-        Args:
-            attempt: which, and why.
-            settings: of the run.
-
         Returns:
             What the place where it runs calls it, if it has a name of its own there.
 

@@ -33,10 +33,6 @@ class Spans:
     def now(self, settings: Settings, moment: float) -> dict[int, str]:
         """The spans of the window and the fingerprints of their files, without those that may still be being written.
 
-        Args:
-            settings: name the folder and the window.
-            moment: the time it is, in seconds since the epoch.
-
         Raises:
             SpanError: there is no such window, such as when a span is missing in the middle of it.
         """

@@ -11,9 +11,11 @@ import functools
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ml_metadata
+import numpy as np
+import pyarrow as pa
 
 from errors import FlightdeckError
 from operations.alerts.alert import Alert
@@ -34,10 +36,6 @@ from operations.monitoring import quarantine
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import Period
 from operations.registry import Registry, Version
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,15 +94,7 @@ class Player:
         store: ml_metadata.MetadataStore,
         tell: Callable[[Step], None] = lambda step: None,
     ) -> None:
-        """Opens what the level has.
-
-        Args:
-            settings: of the level, from `plan.level_settings`.
-            plan: what to play.
-            source: the folder of the spans as they are.
-            store: an open store of the level's workspace.
-            tell: is told of each step that is done now.
-        """
+        """Opens what the level has."""
         self._settings, self._plan, self._source, self._store = settings, plan, source, store
         self._replay, self._level = of(settings), settings.continuous.level
         self._steps = Steps(store, settings.use_case.name, tell)
@@ -306,7 +296,7 @@ class Player:
         """Has a run's model served, unless it is: a process that was killed right after may do it again."""
         registry = Registry(self._settings)
         model_id = next(each["model"] for each in self._trained.values() if each["run"] == run_id)
-        served = next((each for each in registry.versions() if each.served), None)
+        served = registry.current()
         if served is None or served.model_id != model_id:
             registry.promote(run_id, reason)
         return self._served_now()

@@ -218,7 +218,7 @@ def test_the_command_line_shows_and_decides(deck):
         return done.output
 
     assert f"version {ON_TRIAL}, model {deck.model}" in flightdeck("canary", "show", "--now", UNTIL.isoformat()[:19])
-    assert "on trial" in flightdeck("models", "list")
+    assert "canary" in flightdeck("models", "list")
     shown = json.loads(flightdeck("canary", "show", "--json"))
     assert (shown["verdict"]["action"], shown["canary"]["number"]) == ("promote", ON_TRIAL)
     with pytest.raises(FlightdeckError, match="needs a --reason"):
