@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import ml_metadata
 
 from errors import FlightdeckError
+from operations.experiments.sweep.worker import end_with
 from operations.loop.attempts import Attempt
 from operations.loop.runs import Result, pushes, result_of
 from operations.loop.seen import History
@@ -24,7 +24,6 @@ from pipeline import workspace
 _PROJECT = Path(__file__).resolve().parents[2]
 # How long a run has to remove what it has half written.
 _GRACE_SECONDS = 60.0
-_LOOK_SECONDS = 0.5
 
 
 class LocalRuns:
@@ -116,16 +115,14 @@ class LocalRuns:
 
 
 def stop_with(parent: int) -> None:
-    """Ends this process when its parent has gone, also if that was killed and could not say so.
+    """Ends this process when its parent has gone, also if that was killed.
 
     As a person would, with SIGTERM, so that what is half written is removed; and for certain a minute later.
     """
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_LOOK_SECONDS)
+    def stop() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(_GRACE_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    end_with(parent, stop)

@@ -35,13 +35,6 @@ def run(
 ) -> Standing:
     """Runs what is left of a sweep.
 
-    Args:
-        sweep: what to do; saved in the store.
-        connection: to the store.
-        parallel: how many workers.
-        logs: the folder for what the workers print.
-        watched: is told how the sweep stands, several times a second.
-
     Returns:
         How it stands in the end.
 
@@ -61,13 +54,6 @@ def run(
             watched(standing)
     standing.apply(chain.refresh())
     watched(standing)
-    return standing
-
-
-def standing_of(sweep_id: str, connection: metadata_store_pb2.ConnectionConfig) -> Standing:
-    """How a sweep stands, wherever it runs."""
-    standing = Standing()
-    standing.apply(Chain(open_store(connection), sweep_id).refresh())
     return standing
 
 

@@ -33,12 +33,6 @@ def play(root: Path, plan: ReplayPlan, parallel: int, listener: Listener) -> Non
 
     Whatever ends this process ends those of the levels too; each goes on with the next call.
 
-    Args:
-        root: the folder of the replay, with its plan and settings.
-        plan: what to play.
-        parallel: how many levels at the same time.
-        listener: is told of each step that a level has done.
-
     Raises:
         FlightdeckError: a level cannot go on; the text says why, and where its log is.
     """
