@@ -55,13 +55,7 @@ _BANDS = {"night": 6, "morning": 10, "midday": 14, "afternoon": 18, "evening": 2
 
 @dataclass(frozen=True)
 class Source:
-    """The three tables as the package has them.
-
-    Attributes:
-        flights: One row per scheduled flight.
-        weather: One row per airport and hour.
-        planes: One row per aircraft.
-    """
+    """The three tables of the package: a row per scheduled flight, per airport and hour, and per aircraft."""
 
     flights: pd.DataFrame
     weather: pd.DataFrame
@@ -79,10 +73,6 @@ def read_source(folder: Path) -> Source:
 
 def join(source: Source, contract: Contract) -> tuple[pd.DataFrame, dict[str, int]]:
     """Joins the tables into one row per scheduled flight, cancelled and diverted ones included.
-
-    Args:
-        source: The tables.
-        contract: Gives the range of every weather reading.
 
     Returns:
         The rows, sorted by ``scheduled_departure`` and ``flight_id``, with all contract columns and ``span``

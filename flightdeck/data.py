@@ -22,10 +22,10 @@ app = typer.Typer(help="Prepare and inspect the data.", no_args_is_help=True)
 @app.command()
 def prepare(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False) -> None:
     """Write the dataset as spans into the workspace. Does nothing when they are there already."""
-    from pipeline import settings_file as project
+    from pipeline.settings_file import resolve
 
     settings = load_settings(config, overrides)
-    prepare_spans = project.resolve(settings.use_case.prepare)
+    prepare_spans = resolve(settings.use_case.prepare)
     preparation = prepare_spans(Path(settings.spans), progress=None if as_json else typer.echo)
     if as_json:
         typer.echo(json.dumps(asdict(preparation), indent=2, default=str))

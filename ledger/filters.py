@@ -108,9 +108,9 @@ class Filter:
             (self.outcomes, (*get_args(Outcome), FOREIGN), "outcome"),
             (self.kinds, get_args(Kind), "kind"),
         ):
-            for each in given:
-                if each not in known:
-                    raise LedgerError(f"There is no {what} {each!r}{did_you_mean(each, known)}")
+            for name in given:
+                if name not in known:
+                    raise LedgerError(f"There is no {what} {name!r}{did_you_mean(name, known)}")
 
     def holds(self, record: RunRecord) -> bool:
         """Whether a run is meant."""
@@ -123,8 +123,8 @@ class Filter:
             and (self.until is None or record.started < self.until)
             and set(self.tags) <= set(record.tags)
             and (self.parent is None or record.parent == self.parent)
-            and (self.note is None or any(self.note.lower() in each.text.lower() for each in record.notes))
-            and all(each.holds(record) for each in self.conditions)
+            and (self.note is None or any(self.note.lower() in note.text.lower() for note in record.notes))
+            and all(condition.holds(record) for condition in self.conditions)
         )
 
 
@@ -178,7 +178,7 @@ def did_you_mean(name: str, known: Sequence[str], listed: bool = True) -> str:
 
 
 def _has_commit(record: RunRecord, beginning: str) -> bool:
-    return any((each.commit or "").startswith(beginning) for each in (record.code, record.platform) if each)
+    return any((revision.commit or "").startswith(beginning) for revision in (record.code, record.platform) if revision)
 
 
 def _number(text: str) -> float | None:

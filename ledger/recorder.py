@@ -17,10 +17,9 @@ from ml_metadata.proto import metadata_store_pb2
 
 from ledger.lease import RENEW_SECONDS
 from ledger.opening import LedgerError, open_store
-from ledger.outputs import values
+from ledger.outputs import RUN, values
 from ledger.run_record import PREFIX, NodeOutcome, NodeRecord, Note, RunRecord, from_properties, to_properties
 
-RUN = "pipeline_run"
 DOCUMENT = "flightdeck.Document"
 # Of a document: MySQL's longest text that ML Metadata has room for is 16 MiB.
 _LONGEST_TEXT = 8_000_000
@@ -88,7 +87,7 @@ class Recorder:
     def all(self) -> list[RunRecord]:
         """The records of all runs, oldest first; one query. Runs that another program recorded are among them."""
         contexts = self._store.get_contexts_by_type(RUN)
-        return sorted((_record(each) for each in contexts), key=lambda each: each.started)
+        return sorted((_record(record) for record in contexts), key=lambda record: record.started)
 
     def running(self) -> list[RunRecord]:
         """The records that say that their run goes on, oldest first; those that cannot be read are passed over."""
@@ -97,7 +96,7 @@ class Recorder:
             if context.custom_properties[f"{PREFIX}outcome"].string_value == '"running"':
                 with contextlib.suppress(ValueError):
                     found.append(_record(context))
-        return sorted(found, key=lambda each: each.started)
+        return sorted(found, key=lambda record: record.started)
 
     def put_document(self, content: Any) -> str:
         """Keeps a JSON document, once, and returns its digest: 64 hexadecimal digits."""

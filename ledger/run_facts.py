@@ -58,7 +58,7 @@ def evaluation_data(record: RunRecord) -> str:
 
 def by_evaluation_data(records: Sequence[RunRecord]) -> dict[str, int]:
     """How many runs were evaluated on which spans and rows."""
-    return dict(Counter(evaluation_data(each) for each in records))
+    return dict(Counter(evaluation_data(record) for record in records))
 
 
 def evaluated_like(run: RunRecord, records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
@@ -68,8 +68,8 @@ def evaluated_like(run: RunRecord, records: Sequence[RunRecord]) -> tuple[list[R
     """
     data = evaluation_data(run)
     split: dict[bool, list[RunRecord]] = {True: [], False: []}
-    for each in records:
-        split[evaluation_data(each) == data].append(each)
+    for record in records:
+        split[evaluation_data(record) == data].append(record)
     return split[True], split[False]
 
 

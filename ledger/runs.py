@@ -17,8 +17,8 @@ from ml_metadata.proto import metadata_store_pb2
 from ledger.directions import directions
 from ledger.filters import Filter, did_you_mean
 from ledger.opening import LedgerError
-from ledger.outputs import values
-from ledger.recorder import RUN, read_document
+from ledger.outputs import RUN, executions_in, values
+from ledger.recorder import read_document
 from ledger.run_facts import FACTS, by_evaluation_data, evaluated_like, evaluation_spans, is_ours, value_of
 from ledger.run_record import Kind, RunRecord, from_properties
 from ledger.run_view import RunView
@@ -78,7 +78,7 @@ class Runs:
                     records.append(_record(context))
                 except ValueError:
                     unreadable.append(context.name)
-            self._all = sorted(records, key=lambda each: (each.started, each.run_id))
+            self._all = sorted(records, key=lambda run: (run.started, run.run_id))
             self.unreadable = tuple(unreadable)
         return self._all
 
@@ -104,12 +104,12 @@ class Runs:
             return self._latest()
         if name == BEST:
             return self.best().record
-        names = [each.run_id for each in self.all()]
-        beginning = [each for each in self.all() if name and each.run_id.startswith(name)]
+        names = [run.run_id for run in self.all()]
+        beginning = [run for run in self.all() if name and run.run_id.startswith(name)]
         if len(beginning) == 1:
             return beginning[0]
         if beginning:
-            shown = ", ".join(each.run_id for each in beginning[-3:])
+            shown = ", ".join(run.run_id for run in beginning[-3:])
             more = f" and {len(beginning) - 3} more" if len(beginning) > 3 else ""
             raise LedgerError(f"{len(beginning)} runs begin with {name}: {shown}{more}.")
         hint = did_you_mean(name, names, listed=False)
@@ -140,10 +140,8 @@ class Runs:
         Raises:
             LedgerError: the store cannot answer.
         """
-        context = self._store.get_context_by_type_and_name(RUN, record.run_id)
-        found = [] if context is None else self._store.get_executions_by_context(context.id)
-        names = metadata_store_pb2.Execution.State
-        return dict(Counter(names.Name(each.last_known_state).lower() for each in found))
+        states = [execution.last_known_state for execution in executions_in(self._store, record.run_id)]
+        return dict(Counter(metadata_store_pb2.Execution.State.Name(state).lower() for state in states))
 
     def select(self, wanted: Filter) -> list[RunRecord]:
         """The runs that are meant, oldest first.
@@ -151,9 +149,9 @@ class Runs:
         Raises:
             LedgerError: no run has a metric or value that a condition names.
         """
-        for each in wanted.conditions:
-            self._require(each.name, each.metrics_only)
-        return [each for each in self.all() if wanted.holds(each)]
+        for condition in wanted.conditions:
+            self._require(condition.name, condition.metrics_only)
+        return [run for run in self.all() if wanted.holds(run)]
 
     def sort(self, records: Sequence[RunRecord], field: str, descending: bool) -> list[RunRecord]:
         """Runs in the order of a metric, hyperparameter or fact; those without it, or with no number, last.
@@ -192,10 +190,10 @@ class Runs:
             wanted = dataclasses.replace(wanted, kinds=TRAINING)
         if metric is not None:
             self._require(metric, metrics_only=True)
-        meant = [each for each in self.select(wanted) if each.outcome not in ("failed", "killed")]
+        meant = [run for run in self.select(wanted) if run.outcome not in ("failed", "killed")]
         if metric is None:
-            metric = next((each.main_metric for each in reversed(meant) if each.main_metric and each.metrics), None)
-        measured = [each for each in meant if metric in each.metrics]
+            metric = next((run.main_metric for run in reversed(meant) if run.main_metric and run.metrics), None)
+        measured = [run for run in meant if metric in run.metrics]
         if metric is None or not measured:
             raise LedgerError(
                 f"None of the {len(self.all()):,} runs that are meant has {metric or 'any metric'}: "
@@ -204,35 +202,35 @@ class Runs:
         better = better or self._direction(metric, measured)
         sign = -1 if better == "higher" else 1
         ranked, left_out = _comparable_runs(measured, evaluated_on)
-        first, *others = sorted(ranked, key=lambda each: (_finite(sign * each.metrics[metric]), each.started))
+        first, *others = sorted(ranked, key=lambda run: (_finite(sign * run.metrics[metric]), run.started))
         return Best(first, metric, better, tuple(others), tuple(left_out[::-1]))
 
     def _latest(self) -> RunRecord:
-        for among in (lambda each: is_ours(each) and each.kind in TRAINING, is_ours, lambda _: True):
-            if found := [each for each in self.all() if among(each)]:
-                return found[-1]
+        for among in (lambda run: is_ours(run) and run.kind in TRAINING, is_ours, lambda _: True):
+            if runs := [run for run in self.all() if among(run)]:
+                return runs[-1]
         raise LedgerError("The metadata store has no runs yet.")
 
     def _direction(self, metric: str, measured: Sequence[RunRecord]) -> Better:
-        for each in reversed(measured):
-            if each.main_metric == metric and each.main_better != "neither":
-                return each.main_better
-            configured = directions(self.document(each, "settings")) if "settings" in each.documents else {}
+        for run in reversed(measured):
+            if run.main_metric == metric and run.main_better != "neither":
+                return run.main_better
+            configured = directions(self.document(run, "settings")) if "settings" in run.documents else {}
             if configured.get(metric) in ("higher", "lower"):
                 return configured[metric]
-            rules = each.thresholds.get(metric, {})
+            rules = run.thresholds.get(metric, {})
             if "at_least" in rules or "at_most" in rules:
                 return "higher" if "at_least" in rules else "lower"
         raise LedgerError(f"No record says whether a higher or a lower {metric} is better: add --better.")
 
     def _require(self, name: str, metrics_only: bool) -> None:
-        metrics = sorted({each for record in self.all() for each in record.metrics})
+        metrics = sorted({metric for record in self.all() for metric in record.metrics})
         if name in metrics:
             return
         if metrics_only:
             raise LedgerError(f"No run has a metric {name!r}{did_you_mean(name, metrics)}")
-        known = {each for record in self.all() for each in record.hyperparameters} | set(FACTS)
-        short = {each.rpartition(".")[2] for each in known}
+        known = {name for record in self.all() for name in record.hyperparameters} | set(FACTS)
+        short = {name.rpartition(".")[2] for name in known}
         if name not in known | short:
             raise LedgerError(f"No run has a value {name!r}{did_you_mean(name, [*metrics, *sorted(known | short)])}")
 
@@ -241,9 +239,9 @@ def _comparable_runs(measured: list[RunRecord], on: str | None) -> tuple[list[Ru
     """The runs that can be ranked, and the others."""
     if on == ANY:
         return measured, []
-    wanted = measured if on is None else [each for each in measured if evaluation_spans(each) == on]
+    wanted = measured if on is None else [run for run in measured if evaluation_spans(run) == on]
     if not wanted:
-        known = sorted({spans for each in measured if (spans := evaluation_spans(each))})
+        known = sorted({spans for run in measured if (spans := evaluation_spans(run))})
         raise LedgerError(f"No run that is meant was evaluated on {on!r}{did_you_mean(str(on), (*known, ANY))}")
     return evaluated_like(wanted[-1], measured)
 

@@ -61,7 +61,7 @@ def run(*overrides: str, workspace: Path | None = None) -> dict[str, Any]:
     Raises:
         CommandError: it failed.
     """
-    print("$ flightdeck run --config config/labs.yaml", *(f"--set '{each}'" for each in overrides), flush=True)
+    print("$ flightdeck run --config config/labs.yaml", *(f"--set '{override}'" for override in overrides), flush=True)
     with alone(workspace):
         done = subprocess.run(
             [sys.executable, "-m", "flightdeck", "run", "--json", *_options(_overrides(overrides, workspace))],
@@ -117,4 +117,4 @@ def _overrides(overrides: Sequence[str], workspace: Path | None) -> list[str]:
 
 
 def _options(overrides: Sequence[str]) -> list[str]:
-    return ["--config", str(CONFIG), *(part for each in overrides for part in ("--set", each))]
+    return ["--config", str(CONFIG), *(part for override in overrides for part in ("--set", override))]

@@ -17,11 +17,6 @@ from pipeline.settings import Evaluation, Metric
 ROC_THRESHOLDS = tuple(step / 40 for step in range(41))
 
 
-def metric_name(metric: Metric) -> str:
-    """The name under which TFMA reports a metric class, such as AUCPrecisionRecall -> auc_precision_recall."""
-    return metric.reported
-
-
 def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
     """What TFMA computes and what a challenger must reach, overall and per slice."""
     gated = [config_pb2.SlicingSpec(feature_keys=list(columns)) for columns in evaluation.gated_slices]
@@ -45,20 +40,16 @@ def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
 
 
 def results(uri: str) -> list[SliceMetrics]:
-    """The metrics of every slice, that of the whole evaluation split first.
-
-    Args:
-        uri: the Evaluator's ``evaluation`` artifact.
-    """
+    """The metrics of every slice, that of the whole evaluation split first."""
     import tensorflow_model_analysis as tfma
 
     found = []
     for record in tfma.load_metrics(uri):
         values: dict[str, dict[str, float]] = {"challenger": {}, "champion": {}}
-        for each in record.metric_keys_and_values:
-            if not each.key.is_diff and each.value.WhichOneof("type") == "double_value":
-                model = "champion" if each.key.model_name == "baseline" else "challenger"
-                values[model][each.key.name] = each.value.double_value.value
+        for metric in record.metric_keys_and_values:
+            if not metric.key.is_diff and metric.value.WhichOneof("type") == "double_value":
+                model = "champion" if metric.key.model_name == "baseline" else "challenger"
+                values[model][metric.key.name] = metric.value.double_value.value
         rows = int(values["challenger"].get("example_count", 0))
         found.append(SliceMetrics(slice=_slice_name(record.slice_key), rows=rows, **values))
     return sorted(found, key=lambda part: (part.slice != "", part.slice))
@@ -73,11 +64,11 @@ def roc(uri: str) -> list[tuple[float, float, float]]:
     import tensorflow_model_analysis as tfma
 
     for record in tfma.load_metrics(uri):
-        for each in record.metric_keys_and_values:
+        for metric in record.metric_keys_and_values:
             if (
                 not record.slice_key.single_slice_keys
-                and each.key.model_name != "baseline"
-                and each.value.WhichOneof("type") == "confusion_matrix_at_thresholds"
+                and metric.key.model_name != "baseline"
+                and metric.value.WhichOneof("type") == "confusion_matrix_at_thresholds"
             ):
                 return [
                     (
@@ -85,7 +76,7 @@ def roc(uri: str) -> list[tuple[float, float, float]]:
                         matrix.false_positives / max(matrix.false_positives + matrix.true_negatives, 1.0),
                         matrix.true_positives / max(matrix.true_positives + matrix.false_negatives, 1.0),
                     )
-                    for matrix in each.value.confusion_matrix_at_thresholds.matrices
+                    for matrix in metric.value.confusion_matrix_at_thresholds.matrices
                 ]
     return []
 

@@ -121,12 +121,6 @@ def launch(
 ) -> NodeOutcome:
     """Runs one node to its end and records it in the metadata store.
 
-    Args:
-        ir: from `compile_run`.
-        node_id: one of `node_ids`.
-        store: how to reach the metadata store.
-        patience: seconds for which to retry when it does not answer.
-
     Returns:
         What became of it. An exception of the component is an outcome, not raised; TFX has then recorded the failed
         execution and removed its outputs.

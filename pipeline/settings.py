@@ -40,7 +40,7 @@ ProjectFile = Annotated[Path, AfterValidator(_in_project)]
 
 
 class SettingsError(FlightdeckError):
-    """Settings that cannot be used; the text is one sentence per problem, for the person who wrote them."""
+    """Settings that cannot be used; the text is one sentence per problem."""
 
 
 class Section(BaseModel):
@@ -50,24 +50,26 @@ class Section(BaseModel):
 
 
 class UseCase(Section):
-    """Where the use case lives. Everything else in the project serves another dataset as it is."""
+    """Where the use case lives; everything else serves any dataset."""
 
     name: Annotated[
         str,
-        Field(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Also names the pipeline and the pushed model."),
+        Field(
+            pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Name of the use case, its pipeline and its pushed model."
+        ),
     ]
-    contract: ProjectFile = Field(description="The columns of the dataset, and when each becomes known.")
-    schema_file: ProjectFile = Field(description="The curated TFDV schema that validation uses.")
+    contract: ProjectFile = Field(description="Columns of the dataset, and when each becomes known.")
+    schema_file: ProjectFile = Field(description="Curated TFDV schema for validation.")
     prepare: DottedPath = Field(description="Function (destination, progress=…) that writes the spans.")
     features: DottedPath = Field(
-        description="Settings class of the `features` section; `check(contract)` refuses wrong ones."
+        description="Settings class of the `features` section; its `check(contract)` refuses wrong ones."
     )
     model: DottedPath = Field(description="Settings class of the `model` section.")
     preprocessing_fn: DottedPath = Field(description="Transform's preprocessing function.")
     run_fn: DottedPath = Field(description="The Trainer's function.")
     tuner_fn: DottedPath = Field(description="The Tuner's function.")
     model_card: ProjectFile | None = Field(
-        default=None, description="What the model is for and where it must not be used: Markdown, for the report."
+        default=None, description="Purpose and limits of the model: Markdown, for the report."
     )
 
     def dotted_paths(self) -> tuple[str, ...]:
@@ -76,41 +78,41 @@ class UseCase(Section):
 
 
 class Data(Section):
-    """Which data a run sees."""
+    """The data of a run."""
 
     spans: Location | None = Field(default=None, description="Folder of spans; default: `spans` in the workspace.")
     window: str = Field(
         default="oldest:newest", description="FIRST:LAST span; a number, `oldest`, `newest` or `newest-K`."
     )
-    eval_spans: int = Field(default=1, ge=1, description="How many of the newest spans are the evaluation split.")
+    eval_spans: int = Field(default=1, ge=1, description="Number of newest spans in the evaluation split.")
 
 
 class Gate(Section):
-    """What DataGate does about anomalies."""
+    """When DataGate stops a run."""
 
     severity: Literal["error", "warning", "never"] = Field(
-        default="error", description="The lowest severity that stops a run."
+        default="error", description="Lowest severity of an anomaly that stops a run."
     )
 
 
 class Metric(Section):
-    """One metric of the evaluation, and what it must reach."""
+    """A metric of the evaluation, with its thresholds."""
 
     RULES: ClassVar[tuple[str, ...]] = ("at_least", "at_most", "may_lose", "slices_at_least", "slices_may_lose")
 
     name: str = Field(description="Class name of a TFMA or Keras metric, such as AUC.")
-    module: str = Field(default="", description="Module of the class, if it is neither TFMA's nor Keras's.")
+    module: str = Field(default="", description="Module of the class, unless it is TFMA or Keras.")
     better: Literal["higher", "lower", "neither"] = Field(
-        default="neither", description="Which values are better; a comparison needs to know."
+        default="neither", description="Which values are better; comparisons need it."
     )
     at_least: float | None = Field(
-        default=None, description="The challenger must reach this, whatever the champion does."
+        default=None, description="Minimum for the challenger, whatever the champion reaches."
     )
-    at_most: float | None = Field(default=None, description="The challenger must not exceed this.")
+    at_most: float | None = Field(default=None, description="Maximum for the challenger.")
     may_lose: float | None = Field(
-        default=None, ge=0, description="How much worse than the champion the challenger may be on the same data."
+        default=None, ge=0, description="How much worse than the champion it may be on the same data."
     )
-    slices_at_least: float | None = Field(default=None, description="Each slice must reach this.")
+    slices_at_least: float | None = Field(default=None, description="Minimum for each slice.")
     slices_may_lose: float | None = Field(default=None, ge=0, description="As `may_lose`, for each slice.")
 
     @model_validator(mode="after")
@@ -121,30 +123,30 @@ class Metric(Section):
 
     @property
     def reported(self) -> str:
-        """The name under which TFMA reports it."""
+        """Its name in the output of TFMA."""
         return reported(self.name)
 
     def bounds(self) -> dict[str, float]:
-        """What it must reach: rule -> bound; empty if nothing is asked of it."""
+        """Its thresholds: rule -> bound."""
         return {rule: bound for rule in self.RULES if (bound := getattr(self, rule)) is not None}
 
 
 class Evaluation(Section):
-    """How a challenger is judged."""
+    """How a challenger is evaluated."""
 
-    slices: tuple[tuple[str, ...], ...] = Field(default=(), description="Each is a column, or several columns crossed.")
+    slices: tuple[tuple[str, ...], ...] = Field(default=(), description="Columns, or crosses of columns, to slice by.")
     gated_slices: tuple[tuple[str, ...], ...] = Field(
-        default=(), description="The slices to which thresholds of slices apply."
+        default=(), description="Slices to which the thresholds for slices apply."
     )
     metrics: tuple[Metric, ...] = Field(min_length=1)
-    min_slice_size: int = Field(
-        default=100, ge=1, description="Smaller slices are measured but not shown among the worst."
-    )
+    min_slice_size: int = Field(default=100, ge=1, description="Minimum rows of a slice to be shown among the worst.")
     decision_threshold: float = Field(
-        default=0.5, gt=0, lt=1, description="From which probability on reports count a row as predicted positive."
+        default=0.5, gt=0, lt=1, description="Minimum probability that reports count as positive."
     )
     importance_rows: int = Field(
-        default=5000, ge=0, description="On how many rows the importance of columns is measured; 0 switches it off."
+        default=5000,
+        ge=0,
+        description="Number of rows on which to measure the importance of columns; 0 switches it off.",
     )
 
     @model_validator(mode="after")
@@ -170,43 +172,45 @@ class Evaluation(Section):
 class InfraValidation(Section):
     """How a candidate proves that it can serve."""
 
-    requests: int = Field(default=32, ge=1, description="Real examples sent to the candidate in a fresh process.")
+    requests: int = Field(
+        default=32, ge=1, description="Number of real examples sent to the candidate in a fresh process."
+    )
     server: str = Field(
         default="",
         description="Python module of the server that must serve it; empty: TensorFlow alone, without a server.",
     )
-    load_seconds: float = Field(default=120.0, gt=0, description="How long it may take to load.")
-    answer_seconds: float = Field(default=30.0, gt=0, description="How long it may take to answer a request.")
+    load_seconds: float = Field(default=120.0, gt=0, description="Timeout for loading.")
+    answer_seconds: float = Field(default=30.0, gt=0, description="Timeout of a request.")
 
 
 class Tuning(Section):
-    """Whether hyperparameters are searched for before training."""
+    """The search for hyperparameters before training."""
 
     enabled: bool = Field(default=False, description="Put a Tuner before the Trainer.")
 
 
 class Training(Section):
-    """What a training begins with."""
+    """How training starts."""
 
     warm_start: bool = Field(
         default=False,
-        description="Begin with the weights of the newest blessed model that has not learned from these examples, nor "
-        "from what it would be judged on; false begins anew.",
+        description="Start with the weights of the newest blessed model that has learned neither from these examples "
+        "nor from the evaluation split; false starts from scratch.",
     )
 
 
 class Push(Section):
     """Where blessed models go."""
 
-    enabled: bool = Field(default=True, description="Whether a run pushes at all.")
+    enabled: bool = Field(default=True, description="Push blessed models.")
     destination: Location | None = Field(
         default=None, description="Folder of numbered versions; default: `models/NAME` in the workspace."
     )
     keep: int | None = Field(
         default=None,
         ge=1,
-        description="How many of the newest versions are kept after a push, and by `flightdeck models prune`; never "
-        "removed are the served one, the champion, and what a rollback would bring back. Default: all are kept.",
+        description="Number of newest versions to keep after a push, and for `flightdeck models prune`; the served "
+        "one, the champion and the target of a rollback always stay. Default: all.",
     )
 
 
@@ -216,74 +220,78 @@ class Metadata(Section):
     kind: Literal["sqlite", "mysql"] = Field(
         default="sqlite", description="A file of the workspace, or a server whose address is in the environment."
     )
-    retries: int = Field(default=5, ge=0, description="Attempts to reach a server again.")
+    retries: int = Field(default=5, ge=0, description="Number of retries when a server does not answer.")
 
 
 class Beam(Section):
-    """Where the data-parallel components run. The default is in this process."""
+    """Where the data-parallel components run; by default in this process."""
 
     args: tuple[str, ...] = Field(
         # Not DirectRunner: it tries to download another runner in every component. In memory: threads cost 45 % more
         # CPU and gain nothing. No SDK container: or each component builds a source distribution of this project.
         default=("--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=none"),
-        description="Arguments of Beam for every component that runs on it.",
+        description="Beam arguments of every component that runs on it.",
     )
     components: dict[str, tuple[str, ...]] = Field(
-        default={}, description="Other arguments for single components, such as Dataflow's or Flink's: node -> args."
+        default={},
+        description="Arguments that replace these for single components, such as for Dataflow or Flink: node -> args.",
     )
 
 
 class Toleration(Section):
     """Lets a pod run on nodes with a taint."""
 
-    key: str = Field(description="Of the taint.")
-    operator: Literal["Exists", "Equal"] = Field(default="Exists", description="Whether the value matters.")
-    value: str = Field(default="", description="Of the taint, for Equal.")
+    key: str = Field(description="Key of the taint.")
+    operator: Literal["Exists", "Equal"] = Field(default="Exists", description="Equal compares the value too.")
+    value: str = Field(default="", description="Value of the taint, for Equal.")
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
-        default="", description="Of the taint; empty: any."
+        default="", description="Effect of the taint; empty: any."
     )
 
 
 class Resources(Section):
-    """What a task asks the cluster for, in Kubernetes' units."""
+    """Resources of a task, in Kubernetes' units."""
 
     image: str | None = Field(default=None, description="Default: `kubeflow.image`. The Trainer's may hold CUDA.")
-    cpu: str = Field(default="1", description="Cores that are reserved.")
-    cpu_limit: str | None = Field(default=None, description="Default: no limit, so that idle cores are used.")
-    memory: str = Field(default="4Gi", description="Reserved, and the limit.")
+    cpu: str = Field(default="1", description="Reserved cores.")
+    cpu_limit: str | None = Field(
+        default=None, description="Max cores. Default: no limit, so that idle cores are used."
+    )
+    memory: str = Field(default="4Gi", description="Reserved memory, which is also the limit.")
     ephemeral_storage: str = Field(default="10Gi", description="Size limit of /tmp.")
-    gpus: int = Field(default=0, ge=0, description="How many GPUs.")
-    gpu_type: str = Field(default="nvidia.com/gpu", description="The resource's name in Kubernetes.")
+    gpus: int = Field(default=0, ge=0, description="Number of GPUs.")
+    gpu_type: str = Field(default="nvidia.com/gpu", description="Name of the GPU resource in Kubernetes.")
     node_selector: dict[str, str] = Field(default={}, description="Labels that the node must have.")
     tolerations: tuple[Toleration, ...] = ()
-    retries: int = Field(default=2, ge=0, description="How often a failed task is tried again.")
-    retry_seconds: int = Field(default=30, ge=0, description="Wait before the first retry; doubles each time.")
-    timeout_seconds: int = Field(default=4 * 3600, gt=0, description="How long one attempt may take.")
+    retries: int = Field(default=2, ge=0, description="Max retries of a failed task.")
+    retry_seconds: int = Field(default=30, ge=0, description="Backoff before the first retry; doubles each time.")
+    timeout_seconds: int = Field(default=4 * 3600, gt=0, description="Timeout of an attempt.")
 
 
 class Claim(Section):
-    """A PersistentVolumeClaim mounted into every task."""
+    """A PersistentVolumeClaim to mount into every task."""
 
-    name: str = Field(description="Of the claim.")
-    mount: str = Field(description="The folder at which tasks see it.")
+    name: str = Field(description="Name of the claim.")
+    mount: str = Field(description="Folder to mount it at.")
 
 
 class Kubeflow(Section):
-    """How the pipeline runs on Kubeflow Pipelines. No other runner reads this."""
+    """How the pipeline runs on Kubeflow Pipelines."""
 
     image: str = Field(description="The image of `flightdeck image build`, with its tag.")
     endpoint: str | None = Field(default=None, description="Address of the KFP API, such as http://localhost:8888.")
     namespace: str | None = Field(default=None, description="For multi-user Kubeflow.")
     experiment: str | None = Field(default=None, description="Default: the use case's name.")
-    service_account: str = Field(default="flightdeck-runner", description="Of Kubernetes, for every task.")
+    service_account: str = Field(default="flightdeck-runner", description="Kubernetes service account of every task.")
     metadata_secret: str = Field(
-        default="flightdeck-metadata", description="Secret with host, port, database, username and password."
+        default="flightdeck-metadata",
+        description="Secret with host, port, database, username and password of the metadata store.",
     )
     pipeline_root: str | None = Field(default=None, description="Where KFP keeps its own artifacts.")
     claim: Claim | None = None
     parameters: dict[str, str] = Field(
         default={"epochs": "model.epochs", "learning_rate": "model.learning_rate"},
-        description="Settings of the Trainer that can be changed when submitting: parameter -> setting.",
+        description="Settings of the Trainer that can change on submission: parameter -> setting.",
     )
     groups: dict[str, tuple[str, ...]] = Field(
         default={
@@ -314,7 +322,7 @@ class Settings(Section):
     workspace: Location = Field(
         default="workspace",
         validate_default=True,
-        description="Everything a run writes goes below this folder, or URI such as gs://bucket/path.",
+        description="Folder, or URI such as gs://bucket/path, for everything that a run writes.",
     )
     data: Data = Data()
     gate: Gate = Gate()
@@ -329,7 +337,7 @@ class Settings(Section):
     beam: Beam = Beam()
     kubeflow: Kubeflow | None = None
     cache: bool = Field(
-        default=True, description="Reuse the results of nodes whose inputs, settings and code are unchanged."
+        default=True, description="Reuse results of nodes whose inputs, settings and code are unchanged."
     )
 
     # Where the use case lives. Not a setting: it is where the settings were found.

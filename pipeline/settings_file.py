@@ -1,4 +1,4 @@
-"""Reads settings from YAML, applies overrides, and says in one sentence what is wrong with them."""
+"""Reads settings from YAML, applies overrides, and explains in one sentence what is wrong with them."""
 
 from __future__ import annotations
 
@@ -117,9 +117,9 @@ def _validated(kind: type[S], raw: Mapping[str, Any], source: str, folder: Path,
 
 
 def _dotted_paths(use_case: Any) -> list[str]:
-    """The texts of a section that name code; whether they do so well is found out later."""
+    """The values of the section that look like dotted paths to code."""
     values = use_case.values() if isinstance(use_case, dict) else ()
-    return [each for each in values if isinstance(each, str) and re.match(DOTTED_PATH, each)]
+    return [value for value in values if isinstance(value, str) and re.match(DOTTED_PATH, value)]
 
 
 def bind(kind: type[S], use_case: Any, source: str) -> type[S]:
@@ -145,17 +145,17 @@ def bind(kind: type[S], use_case: Any, source: str) -> type[S]:
 def _section(kind: type[BaseModel], path: str) -> Any:
     try:
         return Field(default=kind(), description=f"`{path}`")
-    except ValidationError:  # It has no defaults that make sense for every use case: the settings must say.
+    except ValidationError:  # it has a setting without a default
         return Field(description=f"`{path}`")
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds, with the numbers of YAML 1.2.
+    """The content of a YAML 1.2 file.
 
     Raises:
         OSError: it cannot be read.
-        UnicodeDecodeError: it is no text.
-        yaml.YAMLError: it is no YAML.
+        UnicodeDecodeError: it is not text.
+        yaml.YAMLError: it is not YAML.
     """
     return yaml.load(path.read_text(encoding="utf-8"), _Loader)
 
@@ -194,7 +194,7 @@ def put(raw: dict[str, Any], override: str) -> None:
         override: such as ``model.epochs=2``; the value is YAML.
 
     Raises:
-        SettingsError: it is not of that form, or the key leads through something that is no section.
+        SettingsError: it is not of that form, or the key leads through something that is not a section.
     """
     key, sign, text = override.partition("=")
     if not sign or not all(key.split(".")):
@@ -265,5 +265,5 @@ def _names_beside(model: type[BaseModel], location: Sequence[str | int]) -> list
 
 def _section_type(annotation: Any) -> Any:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, tuple):
-        return next((each for each in typing.get_args(annotation) if hasattr(each, "model_fields")), None)
+        return next((kind for kind in typing.get_args(annotation) if hasattr(kind, "model_fields")), None)
     return annotation

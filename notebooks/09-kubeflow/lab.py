@@ -157,7 +157,7 @@ print(yaml.safe_dump(yaml.safe_load(CONFIG.read_text())["kubeflow"]["resources"]
 # | an image with CUDA | TensorFlow finds no GPU and says so in a log that nobody reads |
 #
 # The last one is why `model.accelerator` exists: `required` makes the Trainer fail at once instead of training for
-# hours on a processor. A GPU that idles is the most expensive machine in the house, so only the Trainer may have one,
+# hours on a processor. An idle GPU is the most expensive machine there is, so only the Trainer may have one,
 # and the pool shrinks to zero when nothing trains.
 #
 # ### Exercise `on-gpus`

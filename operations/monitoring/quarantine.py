@@ -12,7 +12,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components.span_example_gen.marker import QUARANTINE
+from components.span_example_gen.window import QUARANTINE
 from errors import FlightdeckError
 from ledger.recorder import user
 from operations.monitoring.settings import Settings

@@ -1,4 +1,4 @@
-"""The settings that the registry needs."""
+"""The places that the registry needs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pipeline import settings
 
 
 class Settings(settings.Settings):
-    """The pipeline's settings, and where versions are that are not served yet."""
+    """The settings of the pipeline, with the folder of canaries."""
 
     @property
     def canaries(self) -> str:
-        """The folder of versions in shadow mode or behind a split; never the one that servers answer from."""
+        """The folder of versions that are canaries; servers answer from another one."""
         return f"{self.pushed}-canary"

@@ -8,18 +8,17 @@ in the metadata store, so a worker that Kubernetes evicts is simply tried again,
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kfp import compiler, dsl
+from kfp import dsl
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline import node
 from pipeline.definition import WINDOW, create_pipeline
 from pipeline.runners import kubeflow
-from pipeline.runners.kubeflow import CARRIED, POSITIONAL, RUN_ID
+from pipeline.runners.kubeflow import CARRIED, RUN_ID
 from pipeline.settings import Kubeflow, Settings, SettingsError
 
 # Resources of the workers: this name in `kubeflow.resources`, or else the Trainer's.
@@ -55,10 +54,7 @@ def compile_sweep(
     if settings.tuning.enabled:
         raise SettingsError("A sweep searches itself, and then trains with what it found: set tuning.enabled to false.")
     ir = node.compile_pipeline(create_pipeline(settings))
-    pipeline = _pipeline(settings, cluster, ir, program, workers, trials, parent)
-    temporary = destination.with_name(f".{destination.name}")
-    compiler.Compiler().compile(pipeline, str(temporary.with_suffix(".yaml")))
-    temporary.with_suffix(".yaml").replace(destination)
+    kubeflow.write(_pipeline(settings, cluster, ir, program, workers, trials, parent), destination)
 
 
 def _pipeline(
@@ -81,11 +77,9 @@ def _pipeline(
     parameters: dict[str, Any] = {WINDOW: settings.data.window}
     if settings.push.enabled:
         parameters["push"] = True
-    carried = kubeflow.carried(settings, ir)
 
     def body(given: Mapping[str, Any]) -> None:
         made: dict[str, Any] = {}
-        task_of = {node_id: task for task, members in tasks.items() for node_id in members}
         passed = {**RUN_ID, **{name: given[name] for name in (*CARRIED, *parameters)}}
 
         def make(task: str, members: Sequence[str]) -> None:
@@ -93,11 +87,9 @@ def _pipeline(
             command = (*program, "final") if "Trainer" in members else kubeflow.PROGRAM
             component = kubeflow.task_component(task, members, cluster, parameters, command, further=["--in-sweep"])
             made[task] = component(**passed)
-            waits = {task_of[each] for member in members for each in node.upstream(ir, member)} - {task}
-            made[task].after(*(made[each] for each in sorted(waits)))
+            kubeflow.wait_and_place(made, task, tasks, ir, cluster)
             if "Trainer" in members:
                 made[task].after(*searching)
-            kubeflow.place(made[task], kubeflow.resources_of(cluster, task, members), cluster)
 
         searching: list[Any] = []
         for task, members in tasks.items():
@@ -114,30 +106,18 @@ def _pipeline(
             if after & set(members):
                 make(task, members)
 
-    name = f"{settings.use_case.name}-sweep"
-    return dsl.pipeline(
-        name=name,
-        description="Generated: a search for hyperparameters around the TFX pipeline, and a run with the best.",
-        pipeline_root=cluster.pipeline_root,
-    )(
-        kubeflow.declared(
-            body,
-            name,
-            [
-                inspect.Parameter(name, POSITIONAL, default=default, annotation=type(default))
-                for name, default in {**parameters, TRIALS: trials, **carried}.items()
-            ],
-        )
-    )
+    description = "Generated: a search for hyperparameters around the TFX pipeline, and a run with the best."
+    defaults = {**parameters, TRIALS: trials, **kubeflow.carried(settings, ir)}
+    return kubeflow.generated(f"{settings.use_case.name}-sweep", description, cluster, body, defaults)
 
 
 def _halves(ir: pipeline_pb2.Pipeline) -> tuple[set[str], set[str]]:
     """The nodes that the workers wait for, and the others: training and what depends on it."""
     order = node.node_ids(ir)
     after = {"Trainer"}
-    for each in order:
-        if after & set(node.upstream(ir, each)):
-            after.add(each)
+    for node_id in order:
+        if after & set(node.upstream(ir, node_id)):
+            after.add(node_id)
     return set(order) - after, after
 
 
@@ -154,10 +134,4 @@ def _worker(cluster: Kubeflow, program: Sequence[str], parent: str | None) -> Ca
         image = kubeflow.resources_of(cluster, WORKER, ["Trainer"]).image or cluster.image
         return dsl.ContainerSpec(image=image, command=list(program), args=arguments)
 
-    return dsl.container_component(
-        kubeflow.declared(
-            specification,
-            WORKER,
-            [inspect.Parameter(name, POSITIONAL, annotation=kind) for name, kind in {**inputs, **results}.items()],
-        )
-    )
+    return kubeflow.container(WORKER, specification, {**inputs, **results})

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from components.span_example_gen.marker import QUARANTINE
+from components.span_example_gen.window import QUARANTINE
 from errors import FlightdeckError
 from flightdeck.settings import Settings, read_settings
 from operations.monitoring.quarantine import listed, quarantine, release
