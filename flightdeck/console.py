@@ -90,6 +90,11 @@ def console(screen: TextIO | None = None) -> Console:
     return Console(file=stream, highlight=False, width=None if stream.isatty() else 110)
 
 
+def plain(on: Console, text: str) -> None:
+    """Prints text as it is: without markup, and broken at the edge of a terminal only."""
+    on.print(text, markup=False, soft_wrap=True)
+
+
 def shown(path: Path | str) -> str:
     """A path as short as it can be typed here."""
     relative = os.path.relpath(path)

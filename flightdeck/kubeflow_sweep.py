@@ -14,8 +14,8 @@ from flightdeck.options import Json, Overrides, load_settings, open_ledger
 from flightdeck.runs.sweep import Algorithm, Algorithms, Epochs, Objective, Seed, Space, tuning_of
 
 if TYPE_CHECKING:
-    from flightdeck.settings import Settings
     from operations.delivery.compiled_pipeline import CompiledPipeline
+    from pipeline.settings import Settings
 
 
 def sweep(

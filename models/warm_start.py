@@ -168,8 +168,8 @@ def read(path: str) -> Base:
         }
         rescaling = told.pop("rescaling")
         layers = {name: tuple(before) for name, before in told.pop("layers").items()}
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-        layout = Layout(**plain, layers=layers, rescaling=None if rescaling is None else Rescaling(**rescaling))
+        others: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in told.items()}
+        layout = Layout(**others, layers=layers, rescaling=None if rescaling is None else Rescaling(**rescaling))
     except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
         raise BaseModelError(f"the model in {path} is not described by its {DESCRIPTION}: {error}") from None
     return Base(path, layout, weights)

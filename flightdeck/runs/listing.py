@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.console import print_json, table
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
+from flightdeck.runs.named import (
+    Since,
+    Tags,
+    Until,
+    Where,
+    Window,
+    document,
+    filter_of,
+    page,
+)
+from ledger.formats import NOTHING, count, counts, duration, fact, local_moment, number
 
 if TYPE_CHECKING:
     from ledger.filters import Filter
@@ -23,16 +36,8 @@ def list_runs(
     metric: Annotated[
         list[str] | None, typer.Option("--metric", metavar="CONDITION", help="Such as 'auc>0.69'. Repeatable.")
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CONDITION",
-            help="On a metric, hyperparameter or fact of the record: 'epochs=4', 'user!=ci', 'seconds<90'. Repeatable.",
-        ),
-    ] = None,
-    window: Annotated[
-        str | None, typer.Option(metavar="FIRST:LAST", help="Spans, as asked for or as they turned out.")
-    ] = None,
+    where: Where = None,
+    window: Window = None,
     outcome: Annotated[
         list[str] | None,
         typer.Option(
@@ -44,13 +49,11 @@ def list_runs(
         typer.Option(help="run, reproduction, sweep, trial or prediction. Repeatable: any. Default: all but trials."),
     ] = None,
     commit: Annotated[
-        str | None, typer.Option(help="Beginning of the commit; in a project of one's own, of its own or Flightdeck's.")
+        str | None, typer.Option(help="Beginning of the commit; in a separate project, of its own or Flightdeck's.")
     ] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="2013-07-01, 2013-07-01T09:30, today, yesterday, 12h, 3d, 2w.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Likewise; a day is included.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="Repeatable: all of them.")] = None,
+    since: Since = None,
+    until: Until = None,
+    tag: Tags = None,
     parent: Annotated[
         str | None, typer.Option(metavar="RUN", help="Trials of a sweep, reproductions of a run.")
     ] = None,
@@ -71,66 +74,44 @@ def list_runs(
     as_json: Json = False,
 ) -> None:
     """Show the runs in the ledger, those that meet every condition given."""
-    from ledger.filters import Condition, Filter, parse_moment
-    from ledger.formats import counts
-    from ledger.opening import LedgerError, open_readonly
+    from ledger.filters import Condition
+    from ledger.opening import LedgerError
     from ledger.run_facts import is_ours
     from ledger.runs import Runs
-    from pipeline import store
 
     if desc and sort is None:
         raise LedgerError("--desc needs --sort; without it, the newest run is first anyway.")
-    wanted = Filter(
-        conditions=(
-            *(Condition.parse(each, metrics_only=True) for each in metric or ()),
-            *(Condition.parse(each) for each in where or ()),
-        ),
-        window=window,
-        outcomes=tuple(outcome or ()),
-        kinds=tuple(kind or ()),
-        commit=commit,
-        since=parse_moment(since) if since else None,
-        until=parse_moment(until, end_of_day=True) if until else None,
-        tags=tuple(tag or ()),
-        note=note,
-    )  # fmt: skip
-    runs = Runs(open_readonly(store.connection(load_settings(config, overrides))))
+    conditions = [Condition.parse(text, metrics_only=True) for text in metric or ()]
+    wanted = filter_of(where, window, outcome, kind, tag, since, until, commit=commit, note=note, conditions=conditions)
+    runs = Runs(open_ledger(load_settings(config, overrides)))
     if parent:
-        import dataclasses
-
         wanted = dataclasses.replace(wanted, parent=runs.find(parent).run_id)
-    found = runs.select(wanted)
-    trials = [] if wanted.kinds or parent else [each for each in found if is_ours(each) and each.kind == "trial"]
+    matching = runs.select(wanted)
+    trials = [] if wanted.kinds or parent else [each for each in matching if is_ours(each) and each.kind == "trial"]
     left_out = {each.run_id for each in trials}
-    found = [each for each in found if each.run_id not in left_out]
-    found = runs.sort(found, sort, desc) if sort else found[::-1]
+    matching = [each for each in matching if each.run_id not in left_out]
+    matching = runs.sort(matching, sort, desc) if sort else matching[::-1]
     limit = (0 if as_json else SCREENFUL) if limit is None else limit
-    printed = found[:limit] if limit else found
+    printed = matching[:limit] if limit else matching
     if as_json:
-        import json
-
-        from flightdeck.runs.named import document
-
-        typer.echo(
-            json.dumps(
-                {
-                    "runs": [document(each) | {"recorded": is_ours(each)} for each in printed],
-                    "matching": len(found),
-                    "trials_left_out": len(trials),
-                    "all": len(runs.all()),
-                    "unreadable": runs.unreadable,
-                    "evaluated_on": _evaluated_on(found, sort),
-                }
-            )
+        print_json(
+            {
+                "runs": [document(record) | {"recorded": is_ours(record)} for record in printed],
+                "matching": len(matching),
+                "trials_left_out": len(trials),
+                "all": len(runs.all()),
+                "unreadable": runs.unreadable,
+                "evaluated_on": _evaluated_on(matching, sort),
+            }
         )
         return
     _print(printed, wanted, sort)
-    if len(data := _evaluated_on(found, sort) or {}) > 1:
+    if len(data := _evaluated_on(matching, sort) or {}) > 1:
         typer.echo(
             f"These values of {sort} cannot really be compared, because the runs were evaluated on different data: "
             f"{counts(data)}; --window narrows."
         )
-    _print_rest(len(printed), len(found), len(trials), runs)
+    _print_rest(len(printed), len(matching), len(trials), runs)
 
 
 def _evaluated_on(records: list[RunRecord], sort: str | None) -> dict[str, int] | None:
@@ -142,9 +123,6 @@ def _evaluated_on(records: list[RunRecord], sort: str | None) -> dict[str, int] 
 
 
 def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
-    from flightdeck.console import table
-    from flightdeck.runs.named import page
-    from ledger.formats import NOTHING, duration, fact, local_moment, number
     from ledger.run_facts import is_ours, last_sign_of_life, resolved_window, shown_outcome, value_of
 
     if not records:
@@ -180,21 +158,19 @@ def _broken(name: str) -> str:
     return name if len(name) < 13 else re.sub(r"([_.])", r"\1\n", name)
 
 
-def _print_rest(printed: int, found: int, trials: int, runs: Runs) -> None:
+def _print_rest(printed: int, matching: int, trials: int, runs: Runs) -> None:
     """What the table leaves out."""
-    from ledger.formats import count
-
     everything = len(runs.all())
     if not everything:
         typer.echo("There are no runs yet; begin with: flightdeck run")
-    elif not found:
+    elif not matching:
         typer.echo(
             f"None of the {everything:,} runs meets this."
             + (f" Of the trials of sweeps, {trials:,} would." if trials else "")
         )
-    elif printed < found:
-        typer.echo(f"{printed:,} of {found:,} runs; --limit 0 shows all.")
-    if trials and found:
+    elif printed < matching:
+        typer.echo(f"{printed:,} of {matching:,} runs; --limit 0 shows all.")
+    if trials and matching:
         typer.echo(f"{count(trials, 'trial')} of sweeps left out; --kind trial shows them.")
     if runs.unreadable:
         typer.echo(

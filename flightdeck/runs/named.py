@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ledger.filters import Filter
     from ledger.run_record import RunRecord
 
 Run = Annotated[
@@ -17,10 +18,48 @@ Run = Annotated[
         metavar="RUN", help="A run, or the beginning of its name; `latest`; or `best`, as `runs best` finds it."
     ),
 ]
-
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CONDITION",
+        help="On a metric, hyperparameter or fact of the record: 'epochs=4', 'user!=ci', 'seconds<90'. Repeatable.",
+    ),
+]
+Window = Annotated[str | None, typer.Option(metavar="FIRST:LAST", help="Spans, as asked for or as they turned out.")]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help="2013-07-01, 2013-07-01T09:30, today, yesterday, 12h, 3d, 2w.")
+]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Likewise; a day is included.")]
+Tags = Annotated[list[str] | None, typer.Option("--tag", help="Repeatable: all of them.")]
 
 # Columns of text. What is not a terminal has no edge, and a name that is broken there could not be searched for.
 SPACIOUS = 240
+
+
+def filter_of(
+    where: list[str] | None,
+    window: str | None,
+    outcome: list[str] | None,
+    kind: list[str] | None,
+    tags: list[str] | None,
+    since: str | None,
+    until: str | None,
+    **further: Any,
+) -> Filter:
+    """The runs that options ask for; `further` are other fields of a `Filter`, and `conditions` are added to."""
+    from ledger.filters import Condition, Filter, parse_moment
+
+    conditions = (*further.pop("conditions", ()), *(Condition.parse(text) for text in where or ()))
+    return Filter(
+        conditions=conditions,
+        window=window,
+        outcomes=tuple(outcome or ()),
+        kinds=tuple(kind or ()),
+        tags=tuple(tags or ()),
+        since=parse_moment(since) if since else None,
+        until=parse_moment(until, end_of_day=True) if until else None,
+        **further,
+    )
 
 
 def page() -> Console:

@@ -23,7 +23,7 @@ def checkout_settings(load: Load, config: Path, overrides: Sequence[str]) -> Set
     """The settings, if the use case is in the checkout, of which alone there are images.
 
     Raises:
-        KubeflowError: the use case is in a project of its own.
+        KubeflowError: the use case is in a separate project.
         SettingsError: they cannot be used.
     """
     # Such a project has no settings for Kubeflow; that it is one is in those beside them.
@@ -80,14 +80,7 @@ def job(
     experiment: str | None = None,
     parameters: Sequence[str] = (),
 ) -> Job:
-    """What to submit.
-
-    Args:
-        settings: with a section for Kubeflow.
-        source: the pipeline.
-        name: of the run or schedule.
-        experiment: default: that of the settings, or the use case's name.
-        parameters: what a person typed as ``name=value``.
+    """What to submit, with parameters as a person typed them; the default experiment is named after the use case.
 
     Raises:
         CompiledPipelineError: the pipeline does not take the parameters.

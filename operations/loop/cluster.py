@@ -27,11 +27,6 @@ class KubeflowRuns:
     def __init__(self, settings: Settings, store: ml_metadata.MetadataStore, token: str | None) -> None:
         """Asks the server nothing yet.
 
-        Args:
-            settings: with a section `kubeflow`.
-            store: the metadata store that the runs use, open.
-            token: for the server, if it wants one.
-
         Raises:
             KubeflowError: the settings do not say where the server is.
         """

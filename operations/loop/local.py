@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +14,16 @@ from pathlib import Path
 import ml_metadata
 
 from errors import FlightdeckError
+from operations.experiments.sweep.worker import end_with
 from operations.loop.attempts import Attempt
 from operations.loop.runs import Result, pushes, result_of
 from operations.loop.seen import History
 from operations.loop.settings import Settings
 from pipeline import workspace
+from pipeline.stamp import PROJECT
 
-_PROJECT = Path(__file__).resolve().parents[2]
 # How long a run has to remove what it has half written.
 _GRACE_SECONDS = 60.0
-_LOOK_SECONDS = 0.5
 
 
 class LocalRuns:
@@ -59,7 +58,7 @@ class LocalRuns:
         command += ["--run-id", attempt.run_id, "--parent-process", str(os.getpid())]
         for key, reason in attempt.reasons.items():
             command += ["--because", f"{key}={reason}"]
-        paths = os.pathsep.join([str(_PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        paths = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:
             with log.open("ab") as output:
                 self._process = subprocess.Popen(
@@ -116,16 +115,14 @@ class LocalRuns:
 
 
 def stop_with(parent: int) -> None:
-    """Ends this process when its parent has gone, also if that was killed and could not say so.
+    """Ends this process when its parent has gone, also if that was killed.
 
     As a person would, with SIGTERM, so that what is half written is removed; and for certain a minute later.
     """
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_LOOK_SECONDS)
+    def stop() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(_GRACE_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    end_with(parent, stop)

@@ -89,13 +89,7 @@ class Loop:
     """Makes rounds, and ends well when it is asked to."""
 
     def __init__(self, rounds: Rounds, load: Callable[[], Settings], tell: Callable[[Event], object]) -> None:
-        """Begins nothing yet.
-
-        Args:
-            rounds: of the workspace.
-            load: reads the settings; they are read again for each round.
-            tell: is told of settings that cannot be used.
-        """
+        """Begins nothing yet."""
         self._rounds, self._load, self._tell = rounds, load, tell
         self._wake, self._asked_to_stop = threading.Event(), False
         self._said: str | None = None

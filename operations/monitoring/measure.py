@@ -246,7 +246,7 @@ class Monitor:
     def _rollback(self) -> tuple[str, Version | None]:
         """The served version, and the one that a rollback would bring back."""
         registry = Registry(self._settings)
-        served_version = next((version for version in registry.versions() if version.served), None)
+        served_version = registry.current()
         return str(served_version.number if served_version else ""), registry.previous()
 
     def _enough(self, asked: pd.DataFrame) -> bool:

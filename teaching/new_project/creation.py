@@ -25,10 +25,6 @@ _NO_GIT = "there is no git on this machine; install it first"
 _UNKNOWN = "git does not know you"
 
 
-class FlightdeckError(FlightdeckError):
-    """A project that cannot be made where it was asked for."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Created:
     """A new project.

@@ -137,12 +137,12 @@ def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None
     from ledger.lease import Owner
     from ledger.opening import open_store
     from operations.experiments.sweep import cluster, plan, record
-    from operations.experiments.sweep.chain import Chain, Event, new_token
+    from operations.experiments.sweep.chain import Chain, Event
     from pipeline import store, task
 
     settings = read_settings(CONFIG.with_name("local.yaml"), [f"workspace={tmp_path}"])
     connection = store.connection(settings)
-    sweep = plan.Plan(
+    sweep = plan.SweepPlan(
         sweep_id="s", parent=None, source="r", settings=settings.document(), trials=2, examples="", transform_graph="",
         logs="",
     )  # fmt: skip
@@ -156,7 +156,7 @@ def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None
     ]
     for number, values in enumerate(tried):
         for kind, score in (("begun", None), ("finished", 0.7 - number / 10)):
-            event = Event(kind=kind, trial=number, owner=Owner.me(), values=values, score=score, token=new_token())
+            event = Event(kind=kind, trial=number, owner=Owner.me(), values=values, score=score)
             chain.append(event)
             chain.refresh()
 

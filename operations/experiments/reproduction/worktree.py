@@ -108,12 +108,6 @@ def checked_out(project: Path, revision: str, below: Path, keep: bool, found: Or
 def make_again(tree: Worktree, found: Original, here: Settings, options: Sequence[str]) -> int:
     """Runs ``flightdeck runs reproduce`` of another checkout, on the same data, workspace and metadata store.
 
-    Args:
-        tree: the checkout.
-        found: the run.
-        here: the settings of this machine.
-        options: further options for the command.
-
     Returns:
         Its exit code; 1 if it was killed.
     """

@@ -19,8 +19,8 @@ from ledger.opening import open_store
 from operations.experiments.sweep.chain import Chain
 from operations.experiments.sweep.plan import SweepError, SweepPlan
 from operations.experiments.sweep.standing import MOST_STARTS, Standing
+from pipeline.stamp import PROJECT
 
-_PROJECT = Path(__file__).resolve().parents[3]
 _POLL_SECONDS = 0.5
 # How long workers have to end when the sweep is interrupted.
 _GRACE_SECONDS = 10.0
@@ -34,13 +34,6 @@ def run(
     watched: Callable[[Standing], None],
 ) -> Standing:
     """Runs what is left of a sweep.
-
-    Args:
-        sweep: what to do; saved in the store.
-        connection: to the store.
-        parallel: how many workers.
-        logs: the folder for what the workers print.
-        watched: is told how the sweep stands, several times a second.
 
     Returns:
         How it stands in the end.
@@ -61,13 +54,6 @@ def run(
             watched(standing)
     standing.apply(chain.refresh())
     watched(standing)
-    return standing
-
-
-def standing_of(sweep_id: str, connection: metadata_store_pb2.ConnectionConfig) -> Standing:
-    """How a sweep stands, wherever it runs."""
-    standing = Standing()
-    standing.apply(Chain(open_store(connection), sweep_id).refresh())
     return standing
 
 
@@ -126,7 +112,7 @@ class _Workers:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                cwd=_PROJECT,
+                cwd=PROJECT,
                 env=self._environment,
                 # A Ctrl-C is for the sweep, which ends its workers itself.
                 start_new_session=True,

@@ -85,14 +85,6 @@ def make(
 ) -> SweepPlan:
     """Plans a sweep on the data of a run.
 
-    Args:
-        reader: the store that holds the run.
-        sweep_id: the sweep's new name.
-        source: the run.
-        settings: of the trials.
-        trials: how many there shall be.
-        parent: the run around which is searched, if there is one.
-
     Raises:
         SweepError: the run has no data to learn from any more.
     """
@@ -181,7 +173,7 @@ def settings_around(
     there = recorded["data"].get("spans")
     moved = here.data.spans is not None or there is None or not ("://" in there or Path(there).is_dir())
     document["data"] = {**recorded["data"], "spans": here.document()["data"]["spans"] if moved else there}
-    document["model"] = _with_dotted(recorded["model"], parent.hyperparameters)
+    document["model"] = with_dotted(recorded["model"], parent.hyperparameters)
     # Or the full run with the winner would search once more.
     document["tuning"] = {"enabled": False}
     for override in overrides:
@@ -196,10 +188,10 @@ def settings_around(
     return settings_file.from_document(document)
 
 
-def _with_dotted(section: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def with_dotted(section: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """A section of settings with values by dotted names put into it."""
     merged = dict(section)
     for name, value in values.items():
         first, _, rest = name.partition(".")
-        merged[first] = _with_dotted(merged.get(first) or {}, {rest: value}) if rest else value
+        merged[first] = with_dotted(merged.get(first) or {}, {rest: value}) if rest else value
     return merged

@@ -34,16 +34,7 @@ def begin(
     runner: Runner = "local",
     **further: Any,
 ) -> Begun:
-    """Records that a sweep begins, or goes on.
-
-    Args:
-        connection: to the store.
-        plan: of the sweep; written down, too.
-        settings: of its trials.
-        resumed: whether it goes on.
-        runner: where it runs.
-        further: other fields of the record.
-    """
+    """Records that a sweep begins, or goes on."""
     recorder = Recorder(open_store(connection))
     before = 0.0
     if resumed:

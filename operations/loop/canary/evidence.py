@@ -1,4 +1,4 @@
-"""What was seen of a version on trial beside the served one: from the payload log, the labels and the service."""
+"""What was seen of a canary beside the served one: from the payload log, the labels and the service."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import dataclasses
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from operations.inference.payload_table import SECONDS
 from operations.loop.settings import Settings
@@ -19,17 +22,13 @@ from operations.monitoring.settings import WindowLength
 from operations.registry import Version
 from operations.serving import canary_record
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
 PROBABILITY = "probability"
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What was seen of a version on trial.
+    """What was seen of a canary.
 
     Attributes:
         canary: its number.
@@ -86,8 +85,6 @@ class Evidence:
     @property
     def not_numbers(self) -> int:
         """How many of its answers are not finite."""
-        import numpy as np
-
         return int((~np.isfinite(self.canary_answers)).sum())
 
     @property
@@ -99,7 +96,7 @@ class Evidence:
 def gather(
     settings: Settings, store: Any, canary: Version, served_version: Version | None, until: datetime
 ) -> Evidence:
-    """Reads what was seen of a version on trial.
+    """Reads what was seen of a canary.
 
     Rows of windows in which the monitor found a fault in data or labels do not count, nor do labels that came with a
     span in quarantine: they say nothing about a model.
@@ -107,15 +104,13 @@ def gather(
     Args:
         settings: of the workspace.
         store: an open metadata store, for the decisions of the monitor.
-        canary: the version on trial.
+        canary: the canary.
         served_version: the version that it is compared with; None if there is none.
         until: requests from then on are left out.
 
     Raises:
-        ValueError: of ours, if the log or the labels cannot be read.
+        FlightdeckError: the log or the labels cannot be read.
     """
-    import numpy as np
-
     log, columns = Path(settings.payloads), (ID, TIME, SECONDS, PROBABILITY)
     record = canary_record.read(log, canary.number)
     paired = settings.canary.mode != "split"
@@ -192,8 +187,6 @@ def _known(settings: Settings) -> pd.Series | None:
 
 def _labels(known: pd.Series | None, rows: pd.DataFrame, answers: np.ndarray) -> np.ndarray:
     """The label of each answer; nan where it has not arrived."""
-    import numpy as np
-
     if known is None or not len(answers):
         return np.full(len(answers), np.nan)
     return known.reindex(rows[ID]).to_numpy(dtype=float, na_value=np.nan)
@@ -201,9 +194,6 @@ def _labels(known: pd.Series | None, rows: pd.DataFrame, answers: np.ndarray) ->
 
 def _answers(rows: pd.DataFrame) -> np.ndarray:
     """The probabilities; none if the answers are not one number each."""
-    import numpy as np
-    import pandas as pd
-
     if PROBABILITY not in rows.columns or not pd.api.types.is_numeric_dtype(rows[PROBABILITY]):
         return np.empty(0)
     return rows[PROBABILITY].to_numpy(dtype=float)

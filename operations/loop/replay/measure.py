@@ -7,9 +7,10 @@ import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import ml_metadata
+import numpy as np
+import pandas as pd
 
 from ledger.opening import open_readonly
 from ledger.significance import FEWEST_PER_LABEL, RESAMPLED, areas_under_roc, compare
@@ -26,22 +27,12 @@ from operations.monitoring.served import ID, Period, served
 from operations.monitoring.signals import Window
 from pipeline import stamp, store, whole_file
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
 _PROBABILITY = "probability"
 _METRICS = ("log_loss", "auc")
 
 
 def result(settings: Settings, root: Path, plan: ReplayPlan) -> Result:
-    """What came of a replay that has been played to its end.
-
-    Args:
-        settings: that all levels share.
-        root: the folder of the replay.
-        plan: what was played.
-    """
+    """What came of a replay that has been played to its end."""
     truth = _truth(settings, plan)
     levels, answers = [], {}
     for level in plan.levels:
@@ -50,7 +41,7 @@ def result(settings: Settings, root: Path, plan: ReplayPlan) -> Result:
         by_span = {span: _answers(of_level, month_of(of(settings), span), truth[span]) for span in plan.spans}
         answers[level] = by_span
         levels.append(_level(of_level, reader, plan, level, truth, by_span))
-    labels = _joined([truth[span].to_numpy() for span in plan.spans])
+    labels = np.concatenate([truth[span].to_numpy() for span in plan.spans])
     return Result(
         name=plan.name,
         use_case=settings.use_case.name,
@@ -77,8 +68,6 @@ def save(found: Result, root: Path) -> Path:
 
 def _truth(settings: Settings, plan: ReplayPlan) -> dict[int, pd.Series]:
     """The true labels by span: id -> 0 or 1."""
-    import pandas as pd
-
     contract = settings.contract()
     found = {}
     for span in plan.spans:
@@ -107,7 +96,10 @@ def _level(
     records = MonitoringRecords(reader, settings.use_case.name)
     windows, decisions = records.windows(), records.decisions()
     months = tuple(_month(settings, plan, span, truth[span].to_numpy(), answers[span], done) for span in plan.spans)
-    labels, scores = _joined([truth[span].to_numpy() for span in plan.spans]), _joined(list(answers.values()))
+    labels, scores = (
+        np.concatenate([truth[span].to_numpy() for span in plan.spans]),
+        np.concatenate(list(answers.values())),
+    )
     trained = [each.facts for each in done if each.kind == "training"]
     verdicts = [each.facts for each in done if each.facts.get("action") in ("promote", "reject")]
     acts = [act for each in done for act in each.facts.get("acts", ())]
@@ -120,7 +112,7 @@ def _level(
         level=level,
         name=LEVELS[level],
         months=months,
-        log_loss=float(RESAMPLED["log_loss"](labels, scores)(_ones(len(labels)))),
+        log_loss=float(RESAMPLED["log_loss"](labels, scores)(np.ones(len(labels)))),
         auc=float(areas_under_roc(labels, scores[None])[0][0]),
         trainings=len(trained),
         refused=sum(each["outcome"] != "blessed" for each in trained),
@@ -164,18 +156,11 @@ def _month(
 def _compared(
     plan: ReplayPlan, labels: np.ndarray, answers: dict[int, dict[int, np.ndarray]], level: int, against: int
 ) -> list[Comparison]:
-    one, other = (_joined([answers[which][span] for span in plan.spans]) for which in (against, level))
+    one, other = (np.concatenate([answers[which][span] for span in plan.spans]) for which in (against, level))
+    names = ("metric", "difference", "low", "high", "rows")
     return [
-        Comparison(
-            level=level,
-            against=against,
-            metric=each.metric,
-            difference=each.difference,
-            low=each.low,
-            high=each.high,
-            rows=each.rows,
-        )
-        for each in compare(labels, one, other, _METRICS)
+        Comparison(level=level, against=against, **{name: getattr(test, name) for name in names})
+        for test in compare(labels, one, other, _METRICS)
     ]
 
 
@@ -232,15 +217,3 @@ def _alerts(settings: Settings) -> int:
 
 def _name(settings: Settings, span: int) -> str:
     return f"{month_of(of(settings), span).begin:%Y-%m}"
-
-
-def _joined(parts: list[Any]) -> np.ndarray:
-    import numpy as np
-
-    return np.concatenate(parts)
-
-
-def _ones(rows: int) -> np.ndarray:
-    import numpy as np
-
-    return np.ones(rows)

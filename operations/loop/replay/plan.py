@@ -166,11 +166,6 @@ def level_settings(settings: Settings, root: Path, level: int) -> Settings:
 def begin(root: Path, plan: ReplayPlan, fresh: bool) -> bool:
     """Makes the folder of a replay, or goes on with the one that is there.
 
-    Args:
-        root: the folder.
-        plan: what to play.
-        fresh: begin anew.
-
     Returns:
         Whether it goes on.
 

@@ -17,8 +17,8 @@ from operations.loop.replay.plan import ReplayPlan
 from operations.loop.replay.steps import Step
 from operations.loop.settings import Settings
 from pipeline import whole_file
+from pipeline.stamp import PROJECT
 
-_PROJECT = Path(__file__).resolve().parents[3]
 _LOOK_SECONDS = 0.3
 Listener = Callable[[int, Step], None]
 
@@ -32,12 +32,6 @@ def play(root: Path, plan: ReplayPlan, parallel: int, listener: Listener) -> Non
     """Plays all levels of a plan, from wherever each was left.
 
     Whatever ends this process ends those of the levels too; each goes on with the next call.
-
-    Args:
-        root: the folder of the replay, with its plan and settings.
-        plan: what to play.
-        parallel: how many levels at the same time.
-        listener: is told of each step that a level has done.
 
     Raises:
         FlightdeckError: a level cannot go on; the text says why, and where its log is.
@@ -65,7 +59,7 @@ def log_of(root: Path, level: int) -> Path:
 
 def _start(root: Path, level: int, told: SimpleQueue[tuple[int, Step]]) -> subprocess.Popen[bytes]:
     read, write = os.pipe()
-    paths = os.pathsep.join([str(_PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    paths = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "operations.loop.replay.worker", "--root", str(root), "--level", str(level)]
     try:
         with log_of(root, level).open("ab") as log:

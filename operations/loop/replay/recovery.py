@@ -24,16 +24,7 @@ def outcome(
     windows: Sequence[Window],
     months: Sequence[Month],
 ) -> FaultOutcome | None:
-    """What became of the fault; None if none was injected.
-
-    Args:
-        settings: of the level.
-        plan: says which fault, and where.
-        done: the steps of the level.
-        decisions: of its monitor.
-        windows: what its monitor saw.
-        months: what it served.
-    """
+    """What became of the fault; None if none was injected."""
     if plan.fault is None or plan.fault_span is None:
         return None
     fault, period = of(settings).faults[plan.fault], month_of(of(settings), plan.fault_span)

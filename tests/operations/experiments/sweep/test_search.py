@@ -39,7 +39,7 @@ class Job:
             {"algorithm": algorithm, "max_trials": trials, "epochs": 9, "search": SEARCH, "seed": 7},
         )
         self.connection = store.connection(self.settings)
-        self.plan = plan.Plan(
+        self.plan = plan.SweepPlan(
             sweep_id="sweep",
             parent=None,
             source="run",
@@ -80,9 +80,13 @@ class Job:
         return worker
 
     def outcome(self) -> list[tuple[dict[str, Any], float | None, str]]:
-        from operations.experiments.sweep.local import standing_of
+        from ledger.opening import open_store
+        from operations.experiments.sweep.chain import Chain
+        from operations.experiments.sweep.standing import Standing
 
-        trials = standing_of("sweep", self.connection).trials
+        standing = Standing()
+        standing.apply(Chain(open_store(self.connection), "sweep").refresh())
+        trials = standing.trials
         return [(trials[number].values, trials[number].score, trials[number].state) for number in sorted(trials)]
 
 

@@ -1,4 +1,4 @@
-"""What is done about a version on trial, on a real registry and a real store, also by a process that was killed."""
+"""What is done about a canary, on a real registry and a real store, also by a process that was killed."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ OVERRIDES = ("canary.mode=shadow", "canary.rows=500", "canary.labels=500")
 
 
 class Deck(Factory):
-    """A served version, and perhaps another one on trial; what people are told is in `told`."""
+    """A served version, and perhaps a canary; what people are told is in `told`."""
 
     def __init__(self, workspace: Path, served: bool = True) -> None:
         super().__init__(workspace)
@@ -218,7 +218,7 @@ def test_the_command_line_shows_and_decides(deck):
         return done.output
 
     assert f"version {ON_TRIAL}, model {deck.model}" in flightdeck("canary", "show", "--now", UNTIL.isoformat()[:19])
-    assert "on trial" in flightdeck("models", "list")
+    assert "canary" in flightdeck("models", "list")
     shown = json.loads(flightdeck("canary", "show", "--json"))
     assert (shown["verdict"]["action"], shown["canary"]["number"]) == ("promote", ON_TRIAL)
     with pytest.raises(FlightdeckError, match="needs a --reason"):

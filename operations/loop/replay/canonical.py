@@ -28,12 +28,8 @@ from operations.monitoring.records import MonitoringRecords
 from operations.registry import Registry, Version
 
 
-def canonical(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str, Any]:
+def record(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str, Any]:
     """What a level has done.
-
-    Args:
-        settings: of the level.
-        reader: an open store of its workspace.
 
     Returns:
         JSON. Two replays of one plan are equal exactly if these are.
