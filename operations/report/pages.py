@@ -65,19 +65,14 @@ class Fact(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class IndexRow:
-    """A run in the table of all; `order` sorts by when it started."""
+    """A run in the table of all."""
 
-    run: str
+    record: RunRecord
     link: str | None
-    started: str
-    order: str
     kind: str
     outcome: str
     window: str
     metrics: list[float | None]
-    seconds: float | None
-    commit: str | None
-    tags: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,15 +142,6 @@ class Picture:
 
 
 @dataclasses.dataclass(frozen=True)
-class RelatedRun:
-    """Another run, its page, and how it is related."""
-
-    run: str
-    how: str
-    link: str | None
-
-
-@dataclasses.dataclass(frozen=True)
 class _AboutRun:
     """What the page of a run and its model card share; `missing` says of each section why it is not there."""
 
@@ -185,7 +171,7 @@ class RunPage(_AboutRun):
     graph: Picture | None
     lineage: Picture | None
     whole: Picture | None
-    relatives: list[RelatedRun]
+    relatives: list[tuple[lineage.Relative, str | None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,7 +223,17 @@ def index(records: Sequence[RunRecord], links: Mapping[str, str], unreadable: Se
     unlinked = f"The newest {count(len(links), 'run')} have a page of their own."
     return IndexPage(
         tiles=tiles,
-        rows=[_row(record, metrics[:_METRICS_OF_RUNS], links) for record in reversed(records)],
+        rows=[
+            IndexRow(
+                record,
+                links.get(record.run_id),
+                record.kind if is_ours(record) else "foreign",
+                shown_outcome(record),
+                _window(record) or NOTHING,
+                [record.metrics.get(name) for name in metrics[:_METRICS_OF_RUNS]],
+            )
+            for record in reversed(records)
+        ],
         metrics=metrics[:_METRICS_OF_RUNS],
         metric=metric,
         tagged=any(record.tags for record in records),
@@ -290,7 +286,7 @@ def run(
         lineage=_picture(*lineage.picture(evidence, records, evidence.predictions)),
         whole=_picture(*whole),
         relatives=[
-            RelatedRun(relative.run_id, relative.how, links.get(relative.run_id))
+            (relative, links.get(relative.run_id))
             for relative in lineage.relatives(record, records, evidence.predictions)
         ],
     )
@@ -359,22 +355,6 @@ def _rank(best: RunRecord, measured: Sequence[RunRecord]) -> str:
     return (
         f"run {best.run_id}, of {count(len(ranked), 'run')} evaluated on {evaluation_data(best)}; "
         f"{len(left_out)} on other data left out"
-    )
-
-
-def _row(record: RunRecord, metrics: Sequence[str], links: Mapping[str, str]) -> IndexRow:
-    return IndexRow(
-        run=record.run_id,
-        link=links.get(record.run_id),
-        started=f"{record.started:%Y-%m-%d %H:%M}",
-        order=record.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        kind=record.kind if is_ours(record) else "foreign",
-        outcome=shown_outcome(record),
-        window=_window(record) or NOTHING,
-        metrics=[record.metrics.get(name) for name in metrics],
-        seconds=record.seconds,
-        commit=record.code.short(),
-        tags=record.tags,
     )
 
 
