@@ -1,4 +1,4 @@
-"""What is done about a version on trial, on a real registry and a real store, also by a process that was killed."""
+"""What is done about a canary, on a real registry and a real store, also by a process that was killed."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ OVERRIDES = ("canary.mode=shadow", "canary.rows=500", "canary.labels=500")
 
 
 class Deck(Factory):
-    """A served version, and perhaps another one on trial; what people are told is in `told`."""
+    """A served version, and perhaps a canary; what people are told is in `told`."""
 
     def __init__(self, workspace: Path, served: bool = True) -> None:
         super().__init__(workspace)

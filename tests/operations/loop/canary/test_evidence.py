@@ -1,4 +1,4 @@
-"""What counts for a version on trial, and what does not."""
+"""What counts for a canary, and what does not."""
 
 from datetime import timedelta
 from pathlib import Path
