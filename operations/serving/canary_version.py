@@ -65,22 +65,15 @@ class CanaryVersion:
         self._keeping: asyncio.Task[None] | None = None
         self._batcher: Batcher | None = None
         self._serving = serving
-        self._versions = Versions(
-            folder,
-            1,
-            serving.poll_seconds,
-            serving.settle_seconds,
-            serving.threads,
-            Events(self._has_loaded, self._has_failed, self._has_unloaded),
-            canary=True,
-        )
+        events = Events(self._has_loaded, self._has_failed, self._has_unloaded)
+        self._versions = Versions(folder, serving, events, canary=True)
 
     async def start(self) -> None:
         """Begins to watch the folder; returns at once."""
         rows = self._settings.queue_rows
         delay = _COMPANY_SECONDS if self._settings.mode == "shadow" else self._serving.batch_delay_ms / 1000
         self._batcher = Batcher(self._serving.max_batch_rows, delay, rows, self._has_run)
-        await self._versions.start(wait=False)
+        await self._versions.start()
         self._keeping = asyncio.create_task(self._keep(), name="canary record")
 
     async def stop(self) -> None:

@@ -98,14 +98,7 @@ class Service:
         self._batcher: Batcher | None = None
         self._refusing = False
         self._refused = refused
-        self._versions = Versions(
-            folder,
-            settings.keep_versions,
-            settings.poll_seconds,
-            settings.settle_seconds,
-            settings.threads,
-            Events(self._has_loaded, self._has_failed, self._has_unloaded),
-        )
+        self._versions = Versions(folder, settings, Events(self._has_loaded, self._has_failed, self._has_unloaded))
         self._random = random.Random()
         self._canary: CanaryVersion | None = None
         if canary is not None and canaries is not None and canary.mode != "off":
