@@ -85,13 +85,8 @@ def in_process(
 ) -> Prediction:
     """Predicts batch by batch in this process, and records that.
 
-    Args:
-        model: of the version.
-        version: that answers.
-        inputs: the rows.
-        output: the Parquet file to write: ids, outputs of the model, and `model_version`.
-        records: of the registry.
-        on_rows: is told how many rows are done.
+    The output is a Parquet file with the ids, the outputs of the model, and `model_version`. `on_rows` is told how many
+    rows are done.
 
     Raises:
         InputError: a file has a value that cannot be used; then there is no output.
@@ -175,17 +170,9 @@ def collect(
     records: Records,
     seconds: float,
 ) -> Prediction:
-    """Puts what the pipeline's BulkInferrer wrote into order, with the ids of the rows, as `in_process` writes it.
+    """Puts what BulkInferrer wrote into order, with the ids of the rows, as `in_process` writes it.
 
-    Args:
-        examples: the output artifact of BulkInferrer.
-        run_id: of the pipeline.
-        model: of the version.
-        version: that answered.
-        inputs: the rows that were staged.
-        output: the Parquet file to write.
-        records: of the registry.
-        seconds: that the pipeline took.
+    `seconds` is what the pipeline took.
 
     Raises:
         PredictionError: a row has no answer or two, or the output cannot be written.

@@ -111,10 +111,6 @@ def from_rows(rows: Sequence[Any], inputs: Inputs) -> Columns:
 
     A value may be wrapped in a list of one. A column that a row does not name, and a null, are missing values.
 
-    Args:
-        rows: one mapping of column -> value per row.
-        inputs: the inputs of the signature.
-
     Returns:
         Per column an array [rows, 1], or [rows] if the signature takes that.
 
@@ -143,11 +139,7 @@ def from_rows(rows: Sequence[Any], inputs: Inputs) -> Columns:
 
 
 def from_columns(columns: Mapping[str, Any], inputs: Inputs) -> Columns:
-    """Returns the arrays for columns of plain JSON values; see `from_rows`.
-
-    Args:
-        columns: column -> list of values, each of which may be wrapped in a list of one.
-        inputs: the inputs of the signature.
+    """Returns the arrays for lists of plain JSON values, one list per column; see `from_rows`.
 
     Raises:
         UnprocessableError: naming the first column that is wrong; also if the columns are not of one length.
@@ -163,11 +155,7 @@ def from_columns(columns: Mapping[str, Any], inputs: Inputs) -> Columns:
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], inputs: Inputs) -> Columns:
-    """Returns the arrays for tensors of a binary protocol.
-
-    Args:
-        arrays: column -> array [rows] or [rows, 1]; numbers of any width, text as objects (str, or bytes in UTF-8).
-        inputs: the inputs of the signature.
+    """Returns the arrays for tensors [rows] or [rows, 1]: numbers of any width, text as str or bytes in UTF-8.
 
     Raises:
         UnprocessableError: naming the first column that is wrong.

@@ -63,11 +63,6 @@ def schema(inputs: Mapping[str, Column], outputs: Mapping[str, Column], exclude:
 
     An input that is missing is null. An output is one value per row, or a list if the model gives several; null if the
     request was refused.
-
-    Args:
-        inputs: of the signature for named columns.
-        outputs: of the same.
-        exclude: names of columns that are left out.
     """
     import pyarrow as pa
 

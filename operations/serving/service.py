@@ -207,9 +207,9 @@ class Service:
 
         Args:
             model: from `using`.
-            columns: the arrays as `columns.from_rows` and its siblings make them; for the signature
-                `serving_default`, its one input with serialised tf.Examples (objects, bytes) [rows].
-            signature: which to ask.
+            columns: arrays of the module `columns`; for the signature `serving_default`, its one input with serialised
+                tf.Examples (objects, bytes) [rows].
+            signature: its name.
             prediction_ids: one per row, given by the client; None makes some.
             pinned: whether the client asked for this version and no other.
             caller: who asks, for the payload log.
