@@ -55,7 +55,7 @@ NUMBERS = {
     "FP32": np.float32,
     "FP64": np.float64,
 }
-_NAMES = {np.dtype(each).name: name for name, each in NUMBERS.items()} | {"string": BYTES, "object": BYTES}
+_NAMES = {np.dtype(kind).name: name for name, kind in NUMBERS.items()} | {"string": BYTES, "object": BYTES}
 _LARGEST_SIZE = 2**31
 LONGEST_ID = 200
 
@@ -349,7 +349,7 @@ def _data(
         raise BadRequestError(f"`{name}` has no `data`; a list of values is needed.", name)
     # Nested or flat, says the protocol.
     for _ in shape[1:]:
-        if not data or not all(isinstance(each, list) for each in data):
+        if not data or not all(isinstance(values, list) for values in data):
             break
         data = list(chain.from_iterable(data))
     if len(data) != math.prod(shape):
@@ -419,7 +419,7 @@ def _outputs(document: dict[str, Any]) -> tuple[RequestedOutput, ...]:
 
 def _objects(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
     value = document.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise BadRequestError(f"`{key}` must be a list of objects.", key)
     return value
 

@@ -39,8 +39,6 @@ async def running(
     service = Service(
         "small", registry, Serving(**{**defaults, **settings}), payloads, canaries=canaries, canary=canary
     )
-        "small", registry, Serving(**{**defaults, **settings}), payloads, canaries=canaries, canary=canary
-    )
     await service.start()
     try:
         yield service
