@@ -23,7 +23,7 @@ from errors import FlightdeckError
 from ledger.outputs import Output
 from operations.inference import batch_files
 from operations.inference import model as models
-from operations.inference.batch_files import Guard, InputError, InputFile, Inputs, to_arrays
+from operations.inference.batch_files import InputError, InputFile, Inputs, to_arrays
 from operations.inference.columns import Column
 from operations.inference.model import LoadedModel
 from operations.registry import RegistryError, Version
@@ -70,9 +70,9 @@ def prepare(files: Sequence[InputFile], version: Version, settings: Settings) ->
         InputError: a column is missing or of another type.
     """
     model = models.load(version.folder, version.number)
-    mode = settings.serving.validation
-    guard = None if model.contract is None or mode == "off" else Guard(model.contract, mode)
-    return model, batch_files.check(files, model.inputs.types, settings.contract(), guard)
+    validation = settings.serving.validation
+    contract = None if validation == "off" else model.contract
+    return model, batch_files.check(files, model.inputs.types, settings.contract(), contract, validation)
 
 
 def in_process(

@@ -333,11 +333,10 @@ def in_turns(
     size: int,
     turn_seconds: float = _TURN_SECONDS,
 ) -> list[tuple[Load, float]]:
-    """Asks services the same, for `seconds` each, and returns what the clients saw, and the CPU seconds of each.
+    """Asks services the same for `seconds` each; returns what the clients saw of each, and its CPU seconds.
 
-    They take short turns, so that noise meets all of them.
-
-    Each is warmed up first. A turn should be longer than what a service has left to do after it.
+    After a warm-up they take turns, so that noise meets all of them. A service whose work goes on after its answers, as
+    that of a canary does, needs longer turns.
     """
 
     def check(answer: Answered) -> str | None:
