@@ -138,12 +138,12 @@ def compare(folder: Path, first: int, newest: int, epochs: int, only_cpu: bool) 
         rows = sum(table.num_rows for table in train)
         print(f"{rows:,} rows; {os.cpu_count()} processors")
         print(f"{'network':<34}{'on':<8}{'start, s':>9}{'epoch, s':>10}{'log loss':>10}")
-        plan = [(name, each, "cpu") for name, each in NETWORKS.items()]
+        plan = [(name, changes, "cpu") for name, changes in NETWORKS.items()]
         if not only_cpu:
-            plan = [(name, each, place) for name, each, _ in plan for place in ("cpu", "required")]
-            plan += [(name, each, "required") for name, each in GPU_ONLY.items()]
-        for name, each, accelerator in plan:
-            settings = ModelSettings.model_validate(each | {"epochs": epochs, "accelerator": accelerator})
+            plan = [(name, changes, place) for name, changes, _ in plan for place in ("cpu", "required")]
+            plan += [(name, changes, "required") for name, changes in GPU_ONLY.items()]
+        for name, changes, accelerator in plan:
+            settings = ModelSettings.model_validate(changes | {"epochs": epochs, "accelerator": accelerator})
             everything.append(measured_alone(here, name, settings, contract.label, features))
             print(line(everything[-1]), flush=True)
     return everything

@@ -40,13 +40,7 @@ _BEAM = ["--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_conta
 
 
 def write_examples(tables: Sequence[pa.Table], columns: dict[str, str], folder: Path) -> None:
-    """Writes one gzipped TFRecord file of tf.Examples per table, in the given order.
-
-    Args:
-        tables: The rows.
-        columns: The columns to write, as name and contract type.
-        folder: The folder of the split, created if need be.
-    """
+    """Writes one gzipped TFRecord file of tf.Examples per table, in the given order."""
     import tensorflow as tf
     from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
@@ -66,15 +60,7 @@ def write_examples(tables: Sequence[pa.Table], columns: dict[str, str], folder: 
 def analyse(
     files: str, schema_path: Path, features: FeatureSettings, destination: Path, batch_rows: int | None = None
 ) -> None:
-    """Runs tf.Transform's analysis of the preprocessing function and writes its output.
-
-    Args:
-        files: Pattern of the TFRecord files of the training split.
-        schema_path: The schema of the examples, text format.
-        features: The features of the model.
-        destination: Where the transform graph goes.
-        batch_rows: Rows per batch; by default Beam sizes batches by how long they take.
-    """
+    """Runs tf.Transform's analysis of the preprocessing function and writes its output."""
     import apache_beam as beam
     import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from ledger.opening import open_readonly
-from operations.loop.replay import ledger, plan
+from operations.loop.replay import canonical, plan
 from pipeline import store
 from tests.operations.loop.replay import small_replay
 
@@ -56,8 +56,8 @@ def _compare(folder: Path, spans: Path, level: int) -> int:
         shared = small_replay.settings(folder / which, spans)
         settings = plan.level_settings(shared, plan.root_of(shared, "tried"), level)
         reader = open_readonly(store.connection(settings))
-        told.append(ledger.canonical(settings, reader))
-        wrong += [f"{which}: {each}" for each in ledger.problems(settings, reader)]
+        told.append(canonical.record(settings, reader))
+        wrong += [f"{which}: {each}" for each in canonical.problems(settings, reader)]
     once, again = told
     different = [key for key in once if once[key] != again[key]]
     for key in different:

@@ -47,13 +47,13 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", dest="as_json")
     options = parser.parse_args()
 
+    from flightdeck.settings import read_settings
     from operations.inference import model
     from operations.serving import canary_record, child
     from operations.serving.bench import in_turns, real_rows
-    from pipeline import settings_file
-    from pipeline.settings import Canary
+    from operations.serving.settings import Canary
 
-    settings = settings_file.load(options.config, options.overrides)
+    settings = read_settings(options.config, options.overrides)
     name, models = settings.use_case.name, Path(settings.pushed)
     rows = real_rows(settings, 4096)
     newest = max((path for path in models.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))

@@ -28,7 +28,7 @@ import orjson
 
 if TYPE_CHECKING:
     from operations.serving.load import Answered, Load
-    from pipeline.settings import Serving
+    from operations.serving.settings import Serving
 
 CLIENTS = 8
 ROWS = (1, 4, 64)
@@ -110,11 +110,11 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
 
+    from flightdeck.settings import read_settings
     from operations.serving.bench import real_rows
-    from pipeline import settings_file
 
     try:
-        settings = settings_file.load(options.config, options.set)
+        settings = read_settings(options.config, options.set)
         rows = real_rows(settings, 4096)
         newest = newest_version(Path(settings.pushed))
         result = soak(newest, rows, settings.serving, options.minutes * 60, options.every, note=_note)

@@ -62,7 +62,7 @@ class Course:
 
     def loss(self) -> float:
         """The mean log loss over the judged spans, each of the same weight."""
-        return float(np.mean([each.mean() for each in self.losses]))
+        return float(np.mean([loss.mean() for loss in self.losses]))
 
 
 def ways(epochs: int) -> list[Way]:
@@ -110,8 +110,8 @@ def run(
                 seconds = time.process_time() - started
                 course.newest = destination / "serving"
                 if beginning:
-                    for each in courses.values():
-                        each.newest = course.newest
+                    for other in courses.values():
+                        other.newest = course.newest
                     continue
                 course.seconds.append(seconds)
                 answers = quality.serve(course.newest, sorted((here / "Split-eval").iterdir())).astype(np.float64)
@@ -135,7 +135,7 @@ def report(courses: dict[str, Course], reference: str, kept: Path | None) -> Non
     for name, course in courses.items():
         mean, low, high = difference(course, courses[reference])
         figures[name] = {
-            "log_loss": [float(each.mean()) for each in course.losses],
+            "log_loss": [float(loss.mean()) for loss in course.losses],
             "auc": course.areas,
             "seconds": course.seconds,
             "difference": {"mean": mean, "low": low, "high": high},
@@ -158,10 +158,10 @@ def difference(course: Course, reference: Course, seed: int = 0) -> tuple[float,
     generator = np.random.default_rng(seed)
     pairs = [one - other for one, other in zip(course.losses, reference.losses, strict=True)]
     drawn = [
-        np.mean([each[generator.integers(0, len(each), len(each))].mean() for each in pairs]) for _ in range(_RESAMPLES)
+        np.mean([pair[generator.integers(0, len(pair), len(pair))].mean() for pair in pairs]) for _ in range(_RESAMPLES)
     ]
     low, high = np.quantile(drawn, (0.025, 0.975))
-    return float(np.mean([each.mean() for each in pairs])), float(low), float(high)
+    return float(np.mean([pair.mean() for pair in pairs])), float(low), float(high)
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.common import resolver
 
-from components.blessings import blessed
+from components.champion import MODEL_BLESSING_KEY, MODEL_KEY, blessed, require_channels
 from components.span_example_gen import request
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from tfx import types
 
 EXAMPLES_KEY = "examples"
-MODEL_KEY = "model"
-MODEL_BLESSING_KEY = "model_blessing"
-
 # Of the Trainer's inputs.
 _BASE_MODEL_KEY = "base_model"
 
@@ -50,16 +47,6 @@ class Ingested:
 class BaseModelStrategy(resolver.ResolverStrategy):
     """Resolves the newest blessed model that a training on some examples may begin with.
 
-    Use:
-
-        base = Resolver(
-            strategy_class=BaseModelStrategy,
-            examples=examples.outputs["examples"],
-            model=Channel(type=Model),
-            model_blessing=Channel(type=ModelBlessing),
-        ).with_id("BaseModel")
-        Trainer(..., base_model=base.outputs["model"])
-
     Passed over is a model that
 
     - was trained on these very examples, so that a run with nothing changed begins with the same model as before and
@@ -76,11 +63,6 @@ class BaseModelStrategy(resolver.ResolverStrategy):
     ) -> dict[str, list[types.Artifact]]:
         """Returns the base model and the blessing that made it eligible.
 
-        Args:
-            store: The metadata store, which knows what each model has learned from.
-            input_dict: Artifacts by the keys `examples` (those to train on, one), `model` (all models of the
-                pipeline) and `model_blessing` (all blessings of the pipeline).
-
         Returns:
             The same keys: `examples` as given, `model` and `model_blessing` with one artifact each, or both empty
             when there is no such model and training begins anew.
@@ -88,11 +70,11 @@ class BaseModelStrategy(resolver.ResolverStrategy):
         Raises:
             ValueError: If the channels are not named as above.
         """
-        _require_keys(input_dict)
+        require_channels(type(self), input_dict, EXAMPLES_KEY, MODEL_KEY, MODEL_BLESSING_KEY)
         now = _ingested(store, input_dict[EXAMPLES_KEY][0].mlmd_artifact)
         for model, blessing in blessed(input_dict[MODEL_KEY], input_dict[MODEL_BLESSING_KEY]):
             history = list(_history(store, model.id))
-            learned = {span for each in history for span in each.train}
+            learned = {span for ingested in history for span in ingested.train}
             if history and history[0].identity == now.identity:
                 continue
             if learned.isdisjoint(now.evaluation) and learned.isdisjoint(now.quarantined):
@@ -104,12 +86,8 @@ def learned_spans(store: mlmd.MetadataStore, model_id: int) -> list[int]:
     """The spans that a model has learned from, ascending; empty if the store does not tell.
 
     Those of the model that its training began with are among them, and so on back to one that began anew.
-
-    Args:
-        store: the metadata store.
-        model_id: of a Model artifact.
     """
-    return sorted({span for each in _history(store, model_id) for span in each.train})
+    return sorted({span for ingested in _history(store, model_id) for span in ingested.train})
 
 
 def _history(store: mlmd.MetadataStore, model_id: int | None) -> Iterator[Ingested]:
@@ -158,12 +136,3 @@ def _maker(store: mlmd.MetadataStore, artifact_id: int) -> int | None:
     """The execution that made an artifact, which others may have reused from the cache."""
     events = store.get_events_by_artifact_ids([artifact_id])
     return min((event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT), default=None)
-
-
-def _require_keys(input_dict: dict[str, list[types.Artifact]]) -> None:
-    expected = {EXAMPLES_KEY, MODEL_KEY, MODEL_BLESSING_KEY}
-    if set(input_dict) != expected:
-        raise ValueError(
-            f"BaseModelStrategy needs exactly the channels {', '.join(sorted(expected))}, "
-            f"but the Resolver was given {', '.join(sorted(input_dict)) or 'none'}."
-        )

@@ -8,11 +8,10 @@ candidate and leaves it out.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tfx.dsl.components.common import resolver
-
-from components.blessings import blessed
 
 if TYPE_CHECKING:
     import ml_metadata as mlmd
@@ -22,19 +21,13 @@ CANDIDATE_KEY = "candidate"
 MODEL_KEY = "model"
 MODEL_BLESSING_KEY = "model_blessing"
 
+# The custom properties that TFX's Evaluator writes on the ModelBlessing artifact.
+_CURRENT_MODEL_ID = "current_model_id"
+_BLESSED = "blessed"
+
 
 class ChampionStrategy(resolver.ResolverStrategy):
     """Resolves the model that was blessed last, other than the candidate.
-
-    Use:
-
-        champion = Resolver(
-            strategy_class=ChampionStrategy,
-            candidate=trainer.outputs["model"],
-            model=Channel(type=Model),
-            model_blessing=Channel(type=ModelBlessing),
-        ).with_id("champion")
-        Evaluator(model=trainer.outputs["model"], baseline_model=champion.outputs["model"], ...)
 
     "Last" is the order of the blessings, not of the models: a re-used (cached) older model that was blessed
     again is the one that was pushed last. A blessing is never taken back: a model that is refused later, on
@@ -48,11 +41,6 @@ class ChampionStrategy(resolver.ResolverStrategy):
     ) -> dict[str, list[types.Artifact]]:
         """Returns the champion and the blessing that made it so.
 
-        Args:
-            store: The metadata store (not queried: the input channels hold all there is to know).
-            input_dict: Artifacts by the keys `candidate` (models, usually one), `model` (all models of the
-                pipeline) and `model_blessing` (all blessings of the pipeline).
-
         Returns:
             The same keys: `candidate` as given, `model` and `model_blessing` with one artifact each, or both
             empty when no other model has been blessed.
@@ -61,7 +49,7 @@ class ChampionStrategy(resolver.ResolverStrategy):
             ValueError: If the channels are not named as above.
         """
         del store
-        _require_keys(input_dict)
+        require_channels(type(self), input_dict, CANDIDATE_KEY, MODEL_KEY, MODEL_BLESSING_KEY)
         candidates = {candidate.id for candidate in input_dict[CANDIDATE_KEY]}
         others = [model for model in input_dict[MODEL_KEY] if model.id not in candidates]
         result = {CANDIDATE_KEY: list(input_dict[CANDIDATE_KEY]), MODEL_KEY: [], MODEL_BLESSING_KEY: []}
@@ -70,10 +58,25 @@ class ChampionStrategy(resolver.ResolverStrategy):
         return result
 
 
-def _require_keys(input_dict: dict[str, list[types.Artifact]]) -> None:
-    expected = {CANDIDATE_KEY, MODEL_KEY, MODEL_BLESSING_KEY}
-    if set(input_dict) != expected:
+def blessed(
+    models: Iterable[types.Artifact], blessings: Iterable[types.Artifact]
+) -> Iterator[tuple[types.Artifact, types.Artifact]]:
+    """Each blessed model with the blessing that says so, the newest blessing first.
+
+    The order is that of the blessings, not of the models: a re-used (cached) older model that was blessed again is the
+    one that was pushed last.
+    """
+    known = {model.id: model for model in models}
+    for blessing in sorted(blessings, key=lambda artifact: artifact.id, reverse=True):
+        model = known.get(blessing.get_int_custom_property(_CURRENT_MODEL_ID))
+        if model is not None and blessing.get_int_custom_property(_BLESSED) == 1:
+            yield model, blessing
+
+
+def require_channels(strategy: type[resolver.ResolverStrategy], given: Collection[str], *expected: str) -> None:
+    """Raises a ValueError if the channels that a Resolver was given are not those that its strategy reads."""
+    if set(given) != set(expected):
         raise ValueError(
-            f"ChampionStrategy needs exactly the channels {', '.join(sorted(expected))}, "
-            f"but the Resolver was given {', '.join(sorted(input_dict)) or 'none'}."
+            f"{strategy.__name__} needs exactly the channels {', '.join(sorted(expected))}, "
+            f"but the Resolver was given {', '.join(sorted(given)) or 'none'}."
         )

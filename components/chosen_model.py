@@ -10,23 +10,15 @@ from typing import TYPE_CHECKING
 
 from tfx.dsl.components.common import resolver
 
+from components.champion import MODEL_KEY, require_channels
+
 if TYPE_CHECKING:
     import ml_metadata as mlmd
     from tfx import types
 
-MODEL_KEY = "model"
-
 
 class ChosenModelStrategy(resolver.ResolverStrategy):
     """Resolves the model with a given artifact id.
-
-    Use:
-
-        served = Resolver(
-            strategy_class=ChosenModelStrategy,
-            config={"model_id": 42},
-            model=Channel(type=Model),
-        ).with_id("ServedModel")
 
     The channel is scoped to the pipeline by its name, so a model of another pipeline is not found.
     """
@@ -41,18 +33,10 @@ class ChosenModelStrategy(resolver.ResolverStrategy):
     ) -> dict[str, list[types.Artifact]] | None:
         """Returns the model, or None if there is none with that id, which stops the pipeline.
 
-        Args:
-            store: The metadata store (not queried: the input channel holds all there is to know).
-            input_dict: All models of the pipeline under the key `model`.
-
         Raises:
             ValueError: If the channel is not named so.
         """
         del store
-        if set(input_dict) != {MODEL_KEY}:
-            raise ValueError(
-                f"ChosenModelStrategy needs exactly the channel {MODEL_KEY}, "
-                f"but the Resolver was given {', '.join(sorted(input_dict)) or 'none'}."
-            )
+        require_channels(type(self), input_dict, MODEL_KEY)
         chosen = [model for model in input_dict[MODEL_KEY] if model.id == self._model_id]
         return {MODEL_KEY: chosen} if chosen else None

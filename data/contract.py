@@ -106,7 +106,7 @@ class Column(BaseModel):
         if self.range is not None and self.type not in ("int64", "float32"):
             raise ValueError(f"column '{self.name}' has a range, which only a numeric column can")
         if self.open and self.values is None:
-            raise ValueError(f"column '{self.name}' is open but lists no values to be open about")
+            raise ValueError(f"column '{self.name}' is open but lists no values")
         if self.role in INGESTED and self.type == "timestamp":
             raise ValueError(f"column '{self.name}' has the role {self.role}, which a timestamp cannot have")
         if self.role == "label" and (self.nullable or self.type == "timestamp"):
@@ -156,7 +156,7 @@ class Contract(BaseModel):
             if later.feasible and not earlier.feasible:
                 raise ValueError(
                     f"stage '{later.name}' is feasible but comes after '{earlier.name}', which is not; "
-                    "list the stages in the order of time"
+                    "list the stages in chronological order"
                 )
         for column in self.columns:
             stage = stages.get(column.known)
@@ -224,11 +224,7 @@ class Contract(BaseModel):
         )
 
     def ingested(self, labelled: bool = True) -> dict[str, str]:
-        """Returns name and type, in file order, of the columns a pipeline reads from the files.
-
-        Args:
-            labelled: Whether the files have labels; without, the label is not read.
-        """
+        """Returns name and type, in file order, of the columns a pipeline reads from files, with labels or without."""
         roles = (*INGESTED, "label") if labelled else INGESTED
         return {column.name: column.type for column in self.columns if column.role in roles}
 

@@ -55,13 +55,7 @@ _BANDS = {"night": 6, "morning": 10, "midday": 14, "afternoon": 18, "evening": 2
 
 @dataclass(frozen=True)
 class Source:
-    """The three tables as the package has them.
-
-    Attributes:
-        flights: One row per scheduled flight.
-        weather: One row per airport and hour.
-        planes: One row per aircraft.
-    """
+    """The three tables of the package: a row per scheduled flight, per airport and hour, and per aircraft."""
 
     flights: pd.DataFrame
     weather: pd.DataFrame

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data import preparation as preparation_record
 from data import spans as span_files
 from errors import FlightdeckError
 
@@ -92,10 +91,6 @@ def prepare(destination: Path, *, progress: Callable[[str], None] | None = None)
     interrupted preparation leaves complete spans only; the next one completes the set. Damaged or missing
     files are noticed by their digest and written again.
 
-    Args:
-        destination: The folder of spans; created if missing.
-        progress: Called with one line per step.
-
     Returns:
         The counts per span, which are also in ``<destination>/preparation.json``.
 
@@ -108,13 +103,13 @@ def prepare(destination: Path, *, progress: Callable[[str], None] | None = None)
     tell = progress or (lambda line: None)
     source, version = _locate_source()
     fingerprint = _fingerprint(source, version)
-    stored = preparation_record.stored(Preparation, SpanCount, destination, fingerprint)
+    stored = span_files.recorded(Preparation, SpanCount, destination, fingerprint)
     if stored is not None:
         tell(f"{len(stored.spans)} spans are already in {destination}")
         return stored
     with span_files.writing(destination) as staging:
         preparation = _write_spans(source, destination, staging, fingerprint, f"{PACKAGE} {version}", tell)
-        preparation_record.write(preparation, destination, staging)
+        span_files.record(preparation, destination, staging)
     return preparation
 
 
@@ -126,16 +121,6 @@ def slice_spans(
     Each copy holds rows drawn at random over the whole span without replacement, in their original order; a
     span with fewer rows is copied whole. The same seed always draws the same rows of a span, whichever other
     spans are copied.
-
-    Args:
-        source: The folder of prepared spans.
-        destination: The folder for the copies; created if missing.
-        rows_per_span: Rows to draw from each span.
-        spans: Numbers of the spans to copy; they keep their numbers.
-        seed: Decides which rows are drawn.
-
-    Returns:
-        The files written, in the order of ``spans``.
 
     Raises:
         SpanError: If a span is missing or damaged, both folders are the same, or the destination cannot be

@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 def disagreements(contract: Contract, schema_file: Path) -> list[str]:
     """Returns what the two say differently, one sentence each; none if they agree.
 
-    Args:
-        contract: The contract.
-        schema_file: The schema, in text format.
-
     Raises:
         OSError: If the file cannot be read.
         google.protobuf.text_format.ParseError: If it is no schema.
@@ -34,7 +30,7 @@ def disagreements(contract: Contract, schema_file: Path) -> list[str]:
     if not found and list(features) != list(ingested):
         found.append("The schema has the columns in another order than the contract.")
     domains = {domain.name: tuple(domain.value) for domain in schema.string_domain}
-    for name in (each for each in ingested if each in features):
+    for name in (name for name in ingested if name in features):
         found += _differences(contract.column(name), features[name], domains)
     unused = domains.keys() - {feature.domain for feature in schema.feature}
     found += [f"The schema's domain '{name}' belongs to no column." for name in sorted(unused)]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from data.contract import Column, Contract, ContractError
 from errors import FlightdeckError
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 FILE_NAME = "flights.parquet"
 ROW_GROUP_ROWS = 16_384
 _STAGING = ".preparing"
+_RECORD = "preparation.json"
+
+Kind = TypeVar("Kind")
 
 
 class SpanError(FlightdeckError):
@@ -46,11 +51,6 @@ def arrow_schema(contract: Contract) -> pa.Schema:
 
 def require_conformity(table: pa.Table, contract: Contract, where: str) -> None:
     """Refuses a table that breaks the contract.
-
-    Args:
-        table: A table in the schema of the contract.
-        contract: The contract.
-        where: Names the table in the message, e.g. ``span 3``.
 
     Raises:
         ContractError: At the first column with a missing value that may not be, a value outside its range, or
@@ -88,7 +88,7 @@ def _unlisted(values: pa.ChunkedArray, column: Column) -> str | None:
     return f"has the unlisted category '{unlisted[0]}'" if unlisted else None
 
 
-@contextmanager
+@contextlib.contextmanager
 def writing(folder: Path) -> Iterator[Path]:
     """Opens a folder of spans for writing: creates it, locks it, and yields a staging folder inside it.
 
@@ -147,13 +147,6 @@ def publish(table: pa.Table, folder: Path, span: int, staging: Path, name: str =
 
     A file that already has the same bytes is left alone, so that caches keyed on its age stay valid.
 
-    Args:
-        table: Rows in the schema of the contract.
-        folder: The folder of spans.
-        span: Number of the span.
-        staging: The folder from `writing`.
-        name: Of the file.
-
     Returns:
         The SHA-256 digest of the file. The same table always gives the same bytes.
     """
@@ -172,6 +165,50 @@ def publish(table: pa.Table, folder: Path, span: int, staging: Path, name: str =
     else:
         staged.parent.replace(target.parent)
     return digest
+
+
+def recorded(kind: Callable[..., Kind], span: Callable[..., Any], destination: Path, fingerprint: str) -> Kind | None:
+    """Returns the recorded preparation if it is of this source and all of its files are as it left them."""
+    try:
+        record = json.loads((destination / _RECORD).read_text(encoding="utf-8"))
+        if record["fingerprint"] != fingerprint:
+            return None
+        spans = tuple(span(path=destination / entry.pop("file"), **entry) for entry in record.pop("spans"))
+        if any(file_digest(span.path) != span.sha256 for span in spans):
+            return None
+        return kind(path=destination, spans=spans, skipped=True, **record)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # No record, or one that was damaged or written by another version: prepare again.
+        return None
+
+
+def record(preparation: Any, destination: Path, staging: Path) -> None:
+    """Writes the record of a preparation into the folder of its spans, whole or not at all."""
+    content: dict[str, Any] = asdict(preparation)
+    del content["path"], content["skipped"]
+    for entry in content["spans"]:
+        # Relative, so that the folder can be moved or mounted elsewhere.
+        entry["file"] = entry.pop("path").relative_to(destination).as_posix()
+    staged = staging / _RECORD
+    staged.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    staged.replace(destination / _RECORD)
+
+
+def retire(destination: Path, kept: set[Path]) -> None:
+    """Removes what the last preparation wrote and this one did not: a span of its own would stay the newest for ever.
+
+    A file that somebody else has changed since, or put there, stays.
+    """
+    try:
+        entries = json.loads((destination / _RECORD).read_text(encoding="utf-8"))["spans"]
+        old = {destination / entry["file"]: entry["sha256"] for entry in entries}
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for path, digest in old.items():
+        if path not in kept and path.is_file() and file_digest(path) == digest:
+            path.unlink()
+            with contextlib.suppress(OSError):  # It holds files that are not ours.
+                path.parent.rmdir()
 
 
 def file_digest(path: Path) -> str:

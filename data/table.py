@@ -1,20 +1,22 @@
 """A dataset that is one table, CSV or Parquet, as spans of its contract: for use cases with nothing to join.
 
-The use case says which rows there are and how they are shared out; reading, types, checks and writing are here. This
-module is light to import: pandas and Arrow are loaded only when there is something to prepare.
+The use case says which rows there are and how they are split into spans; reading, types, checks and writing are here.
+This module is light to import: pandas and Arrow are loaded only when there is something to prepare.
 """
 
 from __future__ import annotations
 
+import csv
 import datetime
 import hashlib
 import re
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data import preparation
 from data import spans as span_files
 from data.contract import Column, Contract
 from errors import FlightdeckError
@@ -32,13 +34,14 @@ MISSING = (
 
 "None" and "-" do not: they are honest categories. Nor do "Na" and "Nan", which are names.
 """
-NO_NUMBER = frozenset({*(each.lower() for each in MISSING), "none", "-", "--", "\u2013", "\u2014", "."})
+NO_NUMBER = frozenset({*(word.lower() for word in MISSING), "none", "-", "--", "\u2013", "\u2014", "."})
 """What stands for a missing value where numbers are expected, whatever its case."""
 LARGEST = {"int64": 2.0**63 - 1024, "float32": float.fromhex("0x1.fffffep+127")}
 """The largest float64 that fits into a type."""
 FIRST_YEAR, LAST_YEAR = 1678, 2261
 """From and to which moments put rows in order; what is further away stands for "never" or "unknown"."""
 
+_SEPARATORS = {";": "';'", "\t": "tabs"}
 _TRUTH = {"true": 1, "false": 0}
 _UTC = re.compile(r"(?<=\d) ?(?:UTC|Z)$", re.IGNORECASE)
 _ZONE = re.compile(r":.*(?:Z|[+-]\d\d(?::?\d\d)?)$")
@@ -96,12 +99,7 @@ def read(path: Path) -> pd.DataFrame:
     Raises:
         TableError: If it is missing, is neither CSV nor Parquet, or has no row.
     """
-    import zipfile
-    import zlib
-
     import pyarrow as pa
-
-    from data import table_header
 
     name = path.name.lower()
     if not name.endswith((".parquet", ".csv", ".csv.gz", ".csv.zip", ".csv.bz2")):
@@ -115,24 +113,22 @@ def read(path: Path) -> pd.DataFrame:
     # A ValueError is pandas' for what it cannot parse, and for an archive that holds none or several files.
     except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
         reason = " ".join(str(error).split()).rstrip(".") or "it is damaged"
-        raise TableError(table_header.problem(path) or f"The table {path} cannot be read: {reason}.") from error
+        raise TableError(_header_problem(path) or f"The table {path} cannot be read: {reason}.") from error
     # With another separator than commas each row is one field, if no number has a comma.
-    if len(frame.columns) == 1 and (told := table_header.problem(path)):
+    if len(frame.columns) == 1 and (told := _header_problem(path)):
         raise TableError(told)
     if frame.empty:
         raise TableError(f"The table {path} has no row.")
     frame.columns = [str(name).strip() for name in frame.columns]
     if twice := [name for name in frame.columns if (frame.columns == name).sum() > 1]:
-        raise TableError(table_header.problem(path) or f"The table {path} has two columns '{twice[0]}'.")
+        raise TableError(_header_problem(path) or f"The table {path} has two columns '{twice[0]}'.")
     return frame
 
 
 def _csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    from data import table_header
-
-    _, line_end = table_header.first_line(path)
+    _, line_end = _first_line(path)
     # Without a header first: pandas would rename the second of two columns with one name. It is told where lines end,
     # or a carriage return within a text would end one, too (pandas-dev/pandas#51141).
     frame = pd.read_csv(
@@ -165,6 +161,51 @@ def _parquet(path: Path) -> pd.DataFrame:
     return frame.astype({frame.columns[place]: object for place in categories})
 
 
+def _header_problem(path: Path) -> str:
+    """What is wrong with the first line of a CSV, or with the columns of a Parquet file; empty if nothing is."""
+    try:
+        line, names = ("", _of_parquet(path)) if path.name.lower().endswith(".parquet") else _of_csv(path)
+    # What cannot even be opened has been told in other words. Those of pandas and Arrow are ValueErrors.
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile):
+        return ""
+    for mark, called in _SEPARATORS.items():
+        if line.count(mark) > line.count(","):
+            return f"The table {path} is separated by {called}: write it with commas."
+    if names.count("") > 1:
+        return f"{names.count('')} columns of the table {path} have no name: name them in its first line."
+    if "" in names and "index" in names:
+        return f"The table {path} has a column without a name, and one called 'index', as that would be: name both."
+    twice = next((name for name in names if names.count(name) > 1), None)
+    return f"The table {path} has two columns '{twice}': give one of them another name." if twice else ""
+
+
+def _first_line(path: Path) -> tuple[str, str]:
+    """The first line of a CSV, and the character that ends its lines.
+
+    That is a line feed, before which Windows writes a carriage return; or a carriage return alone, as old programs for
+    the Macintosh write it. In a file with line feeds, one alone is part of a text.
+    """
+    import pandas as pd
+
+    # By pandas, which knows archives, as the one field that it is for a separator that no text has.
+    options: dict = {"header": None, "nrows": 1, "dtype": "string", "keep_default_na": False, "lineterminator": "\n"}
+    line = str(pd.read_csv(path, sep="\x1f", quoting=csv.QUOTE_NONE, **options).iloc[0, 0]).strip("\r")
+    first, carriage_return, _ = line.partition("\r")
+    return first, carriage_return or "\n"
+
+
+def _of_csv(path: Path) -> tuple[str, list[str]]:
+    """The first line, and the names in it."""
+    line, _ = _first_line(path)
+    return line, [name.strip() for name in next(csv.reader([line], skipinitialspace=True))]
+
+
+def _of_parquet(path: Path) -> list[str]:
+    import pyarrow.parquet as pq
+
+    return [str(name).strip() for name in pq.read_schema(path).names]
+
+
 def column(frame: pd.DataFrame, name: str) -> Any:
     """Returns the column of that name, a Series.
 
@@ -190,11 +231,11 @@ def numbers(values: pd.Series) -> pd.Series:
         lowered = text.str.lower()
         found = lowered.map(_TRUTH).astype("Float64").fillna(pd.to_numeric(lowered, errors="coerce"))
         if (wrong := text.notna() & found.isna() & ~lowered.isin(NO_NUMBER)).any():
-            raise TableError(f"Column '{values.name}' holds '{text[wrong].iloc[0]}', which is no number.")
+            raise TableError(f"Column '{values.name}' holds '{text[wrong].iloc[0]}', which is not a number.")
         values = found
     elif values.dtype.kind in "mM":
         what = "moments" if values.dtype.kind == "M" else "lengths of time"
-        raise TableError(f"Column '{values.name}' holds {what}, which are no numbers.")
+        raise TableError(f"Column '{values.name}' holds {what}, which are not numbers.")
     converted = values.astype("Float64").to_numpy("float64", na_value=np.nan)
     return pd.Series(np.where(np.isfinite(converted), converted, np.nan), index=values.index, name=values.name)
 
@@ -223,7 +264,7 @@ def moments(values: pd.Series, unit: str | None = None) -> pd.Series:
     if (wrong := known.notna() & found.isna()).any():
         text: Any = plain(values)
         right = "in ISO 8601, such as 2024-01-05 or 2024-01-05 09:30:00" if unit is None else f"in {unit} since 1970"
-        raise TableError(f"Column '{values.name}' holds '{text[wrong].iloc[0]}', which is no moment {right}.")
+        raise TableError(f"Column '{values.name}' holds '{text[wrong].iloc[0]}', which is not a moment {right}.")
     return found
 
 
@@ -236,14 +277,14 @@ def parsed(text: pd.Series) -> Any:
     # Apart, because pandas gives a moment without a zone the offset of the row before it.
     zoned = cleaned.str.contains(_ZONE, regex=True, na=False)
     found, plainly = (
-        pd.to_datetime(each, utc=True, format="ISO8601", errors="coerce")
-        for each in (cleaned.where(zoned), cleaned.mask(zoned))
+        pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
+        for texts in (cleaned.where(zoned), cleaned.mask(zoned))
     )
     found: Any = found.fillna(plainly)
     if not (left := cleaned.notna() & found.isna()).any():
         return found
     # Nanoseconds reach from 1677 to 2262; the microseconds of the contract reach further.
-    far = np.array([_naive(each) for each in cleaned[left]], "datetime64[us]")
+    far = np.array([_naive(moment) for moment in cleaned[left]], "datetime64[us]")
     if np.isnat(far).all():
         return found
     found = found.dt.as_unit("us").copy()
@@ -362,10 +403,10 @@ def prepare(
     tell = progress or (lambda line: None)
     if not source.is_file():
         raise TableError(f"There is no table {source}; put it there, and repeat the command.")
-    files = (source, contract, *code, *(Path(__file__).with_name(each) for each in ("table.py", "spans.py")))
+    files = (source, contract, *code, *(Path(__file__).with_name(name) for name in ("table.py", "spans.py")))
     digests = [span_files.file_digest(path) for path in files]
     fingerprint = hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    found = preparation.stored(Preparation, SpanRows, destination, fingerprint)
+    found = span_files.recorded(Preparation, SpanRows, destination, fingerprint)
     if found is not None:
         tell(f"{len(found.spans)} spans are already in {destination}")
         return found
@@ -387,8 +428,8 @@ def prepare(
             counts.append(_write(part, agreed.label, destination, span, staging))
             tell(f"Wrote span {span}: {counts[-1].rows:,} rows, {counts[-1].positive_rate:.1%} positive")
         done = Preparation(destination, source.name, fingerprint, tuple(counts), int((~known).sum()), skipped=False)
-        preparation.retire(destination, {each.path for each in counts})
-        preparation.write(done, destination, staging)
+        span_files.retire(destination, {span.path for span in counts})
+        span_files.record(done, destination, staging)
     if done.unlabelled:
         tell(f"Left out {done.unlabelled:,} rows without a label")
     return done
@@ -403,7 +444,10 @@ def as_contract(frame: pd.DataFrame, contract: Contract) -> pa.Table:
     import pyarrow as pa
 
     schema = span_files.arrow_schema(contract)
-    arrays = [_array(column(frame, each.name), each, schema.field(each.name).type) for each in contract.columns]
+    arrays = [
+        _array(column(frame, declared.name), declared, schema.field(declared.name).type)
+        for declared in contract.columns
+    ]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

@@ -71,7 +71,7 @@ class Parts:
             values = moments(column(frame, self.column))
             require_near(values, self.column)
             starts = pd.to_datetime(pd.Series(list(self.starts)), utc=True, format="ISO8601")
-            edges, points = (each.dt.as_unit("ns").astype("int64").to_numpy() for each in (starts, values))
+            edges, points = (moments_of.dt.as_unit("ns").astype("int64").to_numpy() for moments_of in (starts, values))
         else:
             values = numbers(column(frame, self.column))
             edges, points = np.asarray(self.starts, "float64"), values.to_numpy()

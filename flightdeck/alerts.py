@@ -1,16 +1,19 @@
-"""``flightdeck alerts``: what people were told, and what still waits to be delivered."""
+"""``flightdeck alerts``: the alerts that were raised, and those that still wait for delivery."""
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flightdeck.console import print_json, table
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
-app = typer.Typer(no_args_is_help=True, help="What people were told, and what still waits to be delivered.")
+if TYPE_CHECKING:
+    from operations.alerts.outbox import Kept
+
+app = typer.Typer(no_args_is_help=True, help="The alerts that were raised, and those that still wait for delivery.")
 
 
 @app.command("list")
@@ -22,50 +25,44 @@ def list_alerts(
     as_json: Json = False,
 ) -> None:
     """Show alerts, newest first, and what became of each at every channel."""
-    from flightdeck.console import table
     from operations.alerts.dispatcher import open_outbox
 
     outbox, _ = open_outbox(load_settings(config, overrides))
     kept = outbox.kept(limit, pending)
     if as_json:
-        document = [
+        print_json([_document(alert) for alert in kept])
+    elif not kept:
+        typer.echo("Every alert is delivered." if pending else "There has been no alert.")
+    else:
+        table(["when (UTC)", "severity", "title", "again", "delivered"], [_row(alert) for alert in kept])
+
+
+def _document(kept: Kept) -> dict[str, Any]:
+    return {
+        "id": kept.alert_id,
+        **kept.alert.model_dump(mode="json"),
+        "repeated": kept.repeated,
+        "deliveries": [
             {
-                "id": each.alert_id,
-                **each.alert.model_dump(mode="json"),
-                "repeated": each.repeated,
-                "deliveries": [
-                    {
-                        "channel": one.channel,
-                        "attempts": one.attempts,
-                        "delivered": None if one.delivered is None else _time(one.delivered),
-                        "error": one.error,
-                    }
-                    for one in each.deliveries
-                ],
+                "channel": delivery.channel,
+                "attempts": delivery.attempts,
+                "delivered": delivery.delivered and datetime.fromtimestamp(delivery.delivered, UTC).isoformat(),
+                "error": delivery.error,
             }
-            for each in kept
-        ]
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
-        return
-    if not kept:
-        typer.echo("No alert waits." if pending else "There has been no alert.")
-        return
-    table(
-        ["when (UTC)", "severity", "title", "again", "delivered"],
-        [
-            (
-                f"{each.alert.when:%Y-%m-%d %H:%M:%S}",
-                each.alert.severity,
-                each.alert.title,
-                str(each.repeated),
-                ", ".join(
-                    one.channel if one.delivered else f"{one.channel}: {one.error or 'waits'} ({one.attempts} tries)"
-                    for one in each.deliveries
-                ),
-            )
-            for each in kept
+            for delivery in kept.deliveries
         ],
-    )
+    }
+
+
+def _row(kept: Kept) -> tuple[str, ...]:
+    deliveries = [
+        delivery.channel
+        if delivery.delivered
+        else f"{delivery.channel}: {delivery.error or 'waits'} ({delivery.attempts} tries)"
+        for delivery in kept.deliveries
+    ]
+    when = f"{kept.alert.when:%Y-%m-%d %H:%M:%S}"
+    return when, kept.alert.severity, kept.alert.title, str(kept.repeated), ", ".join(deliveries)
 
 
 @app.command()
@@ -74,8 +71,7 @@ def deliver(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_jso
     from operations.alerts.dispatcher import open_outbox
 
     outbox, channels = open_outbox(load_settings(config, overrides))
-    taken, refused = outbox.deliver(channels)
-    _report(taken, refused, as_json)
+    _report(*outbox.deliver(channels), as_json)
 
 
 @app.command("test")
@@ -92,7 +88,7 @@ def try_out(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_jso
             key=f"test {now.isoformat()}",
             severity="info",
             title=f"Test alert of {settings.use_case.name}",
-            text="Somebody tried whether alerts arrive. Nothing is wrong.",
+            text="This is a test of the delivery of alerts. Nothing is wrong.",
             source="flightdeck alerts test",
             when=now,
         )
@@ -101,14 +97,9 @@ def try_out(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_jso
 
 
 def _report(taken: int, refused: int, as_json: bool) -> None:
-    typer.echo(
-        json.dumps({"delivered": taken, "refused": refused})
-        if as_json
-        else f"{taken} delivered, {refused} to be tried again; see: flightdeck alerts list"
-    )
+    if as_json:
+        print_json({"delivered": taken, "refused": refused})
+    else:
+        typer.echo(f"{taken} delivered, {refused} to be retried; see: flightdeck alerts list")
     if refused:
         raise typer.Exit(1)
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,4 +1,4 @@
-"""``flightdeck canary``: the version that is tried beside the served one, and what becomes of it."""
+"""``flightdeck canary``: the version that is compared with the served one before it may take over."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from flightdeck.settings import Settings
     from operations.loop.canary.judgement import Verdict
-    from pipeline.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="The version that is tried beside the served one: show, promote, reject.")
+app = typer.Typer(no_args_is_help=True, help="The new version in shadow mode or in a split: show, promote, reject.")
 
 Reason = Annotated[str, typer.Option(help="Why; it is kept with the verdict.")]
 Now = Annotated[datetime | None, typer.Option(help="UTC; later requests are left out. Default: the time it is.")]
@@ -22,15 +22,15 @@ Now = Annotated[datetime | None, typer.Option(help="UTC; later requests are left
 
 @app.command()
 def show(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, now: Now = None, as_json: Json = False) -> None:
-    """Show what was seen of the version on trial, what it would be judged by now, and the verdicts before."""
-    from operations.loop.canary.act import finished_half, judged, verdicts
+    """Show what was seen of the canary, the verdict on it by now, and earlier verdicts."""
+    from operations.loop.canary.act import judged, kept_verdict, verdicts
     from operations.registry import Registry
 
     settings, store = _open(config, overrides)
     canary = Registry(settings).canary()
     verdict = None
     if canary is not None:
-        verdict = finished_half(settings, store, canary) or judged(settings, store, canary, _until(now))
+        verdict = kept_verdict(settings, store, canary) or judged(settings, store, canary, _until(now))
     before = verdicts(settings, store)
     if as_json:
         typer.echo(
@@ -46,10 +46,10 @@ def show(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, now: Now 
         )
         return
     if canary is None or verdict is None:
-        typer.echo(f"No version is on trial (canary.mode is {settings.canary.mode}).")
+        typer.echo(f"There is no canary (canary.mode is {settings.canary.mode}).")
     else:
-        typer.echo(f"On trial    version {canary.number}, model {canary.model_id}, run {canary.run_id or '-'}")
-        typer.echo(f"Beside      {f'version {verdict.served}' if verdict.served else 'nothing: no version is served'}")
+        typer.echo(f"Canary      version {canary.number}, model {canary.model_id}, run {canary.run_id or '-'}")
+        typer.echo(f"Served      {f'version {verdict.served}' if verdict.served else 'nothing'}")
         _print(verdict)
     for each in reversed(before[-5:]):
         typer.echo(f"Before      version {each.canary}, {each.when:%Y-%m-%d %H:%M} UTC: {each.action}. {each.text}")
@@ -63,7 +63,7 @@ def promote(
     now: Now = None,
     as_json: Json = False,
 ) -> None:
-    """Serve the version on trial. Against what was seen of it, that needs a --reason."""
+    """Serve the canary. Against the verdict, that needs a --reason."""
     _decide("promote", config, overrides, reason, now, as_json)
 
 
@@ -75,12 +75,12 @@ def reject(
     now: Now = None,
     as_json: Json = False,
 ) -> None:
-    """End the trial; the served version goes on. Against what was seen of it, that needs a --reason."""
+    """Remove the canary; the served version stays. Against the verdict, that needs a --reason."""
     _decide("reject", config, overrides, reason, now, as_json)
 
 
 def after_push(settings: Settings) -> list[str]:
-    """What becomes of the version that a run has just pushed to be tried: lines for people.
+    """What becomes of the canary that a run has just pushed: lines for people.
 
     Where nothing is served yet it is promoted at once, because there is nothing to compare it with.
     """
@@ -96,10 +96,10 @@ def after_push(settings: Settings) -> list[str]:
         return [f"Canary      promoted at once, as version {registry.served().number}: {verdict.text}"]
     canary = registry.canary()
     if canary is None:
-        return ["Canary      the trial of this version has ended before; see: flightdeck canary show"]
+        return ["Canary      this version was decided on before; see: flightdeck canary show"]
     return [
-        f"Canary      version {canary.number} is tried beside version {registry.served().number} by "
-        f"{settings.canary.mode}; see: flightdeck canary show"
+        f"Canary      version {canary.number} is compared with version {registry.served().number} in "
+        f"{'shadow mode' if settings.canary.mode == 'shadow' else 'a split'}; see: flightdeck canary show"
     ]
 
 
@@ -119,7 +119,7 @@ def _decide(
         typer.echo(f"Version {Registry(settings).served().number} is served: the model of canary {verdict.canary}.")
         typer.echo(f"Servers of this folder take it over within {settings.serving.poll_seconds:g} s.")
     else:
-        typer.echo(f"The trial of version {verdict.canary} has ended; version {verdict.served or 'none'} goes on.")
+        typer.echo(f"Version {verdict.canary} is rejected; version {verdict.served or 'none'} is still served.")
 
 
 def _open(config: Config, overrides: Overrides) -> tuple[Settings, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.node import NodeOutcome
+    from ledger.run_record import NodeOutcome
 
 
 @contextlib.contextmanager
@@ -89,6 +90,11 @@ def console(screen: TextIO | None = None) -> Console:
     return Console(file=stream, highlight=False, width=None if stream.isatty() else 110)
 
 
+def plain(on: Console, text: str) -> None:
+    """Prints text as it is: without markup, and broken at the edge of a terminal only."""
+    on.print(text, markup=False, soft_wrap=True)
+
+
 def shown(path: Path | str) -> str:
     """A path as short as it can be typed here."""
     relative = os.path.relpath(path)
@@ -124,7 +130,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], on: Console | N
 
 
 def _is_number(cell: str) -> bool:
-    return cell.replace(",", "").replace(".", "", 1).lstrip("+-").rstrip(" s%").isdigit() or cell in ("", "-")
+    return bool(re.fullmatch(r"-?|[-+]?[\d,]+(\.\d+)?(e-?\d+)?\s?[s%]?|\d+ (min|h) \d+ (s|min)", cell))
 
 
 class Progress:

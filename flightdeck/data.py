@@ -14,7 +14,7 @@ from flightdeck.console import print_json, table, working
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
 
 if TYPE_CHECKING:
-    from data.schema_diff import Difference
+    from data.schema_diff import SchemaDifference
 
 app = typer.Typer(help="Prepare and inspect the data.", no_args_is_help=True)
 
@@ -22,10 +22,10 @@ app = typer.Typer(help="Prepare and inspect the data.", no_args_is_help=True)
 @app.command()
 def prepare(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False) -> None:
     """Write the dataset as spans into the workspace. Does nothing when they are there already."""
-    from pipeline import settings_file as project
+    from pipeline.settings_file import resolve
 
     settings = load_settings(config, overrides)
-    prepare_spans = project.resolve(settings.use_case.prepare)
+    prepare_spans = resolve(settings.use_case.prepare)
     preparation = prepare_spans(Path(settings.spans), progress=None if as_json else typer.echo)
     if as_json:
         typer.echo(json.dumps(asdict(preparation), indent=2, default=str))
@@ -86,7 +86,7 @@ def check(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json:
     raise typer.Exit(0 if checked.fits else 1)
 
 
-def _print_differences(differences: Sequence[Difference]) -> None:
+def _print_differences(differences: Sequence[SchemaDifference]) -> None:
     table(
         ["column", "what", "curated", "inferred"],
         [(each.column, each.what, str(each.curated), str(each.inferred)) for each in differences],

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flightdeck.console import print_json, table, working
-from flightdeck.options import DEFAULT_CONFIG as LOCAL_CONFIG
-from flightdeck.options import Json, Overrides
+from flightdeck.options import Json, Overrides, config_option, load_settings
 
 if TYPE_CHECKING:
     from operations.delivery.compiled_pipeline import CompiledPipeline
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from operations.delivery.kubeflow_run import Run
     from pipeline.settings import Kubeflow, Settings
 
-DEFAULT_CONFIG = LOCAL_CONFIG.with_name("kubeflow.yaml")
+DEFAULT_CONFIG = Path("config") / "kubeflow.yaml"
 
 app = typer.Typer(
     help="Run the pipeline on Kubeflow Pipelines. A token, where one is needed, comes from FLIGHTDECK_KFP_TOKEN.",
@@ -33,9 +32,7 @@ app = typer.Typer(
 schedules = typer.Typer(invoke_without_command=True)
 app.add_typer(schedules, name="schedule")
 
-Config = Annotated[
-    Path, typer.Option("--config", "-c", help="Settings file.", show_default="config/kubeflow.yaml", dir_okay=False)
-]
+Config = Annotated[Path, config_option(DEFAULT_CONFIG)]
 Image = Annotated[
     str | None,
     typer.Option(
@@ -74,7 +71,7 @@ def compile_(
     """Write the pipeline as a file for Kubeflow Pipelines. The same settings and code give the same bytes."""
     from operations.delivery.submission import checkout_settings
 
-    settings = checkout_settings(config, with_image(overrides, image))
+    settings = checkout_settings(load_settings, config, with_image(overrides, image))
     print_compiled(_compile(settings, output, one_task_per_node, quiet=as_json), output, as_json)
 
 
@@ -96,7 +93,7 @@ def submit(
     """Start a run, and print its id and its page."""
     from operations.delivery.submission import job, kubeflow_settings
 
-    settings, cluster = kubeflow_settings(config, with_image(overrides, image), parameters or ())
+    settings, cluster = kubeflow_settings(load_settings, config, with_image(overrides, image), parameters or ())
     client = connected(cluster)
     source = _source(client, settings, pipeline_version, file, one_task_per_node, quiet=as_json)
     name = name or f"{settings.use_case.name} {now()}"
@@ -200,7 +197,7 @@ def schedule(
     if (cron is None) == (every is None):
         raise KubeflowError("Say when, with either --cron or --every.")
     trigger = kubeflow.cron(cron) if cron is not None else kubeflow.interval(every or "")
-    settings, cluster = kubeflow_settings(config, with_image(overrides, image), parameters or ())
+    settings, cluster = kubeflow_settings(load_settings, config, with_image(overrides, image), parameters or ())
     client = connected(cluster)
     source = _source(client, settings, pipeline_version, file, one_task_per_node, quiet=as_json)
     name = name or settings.use_case.name
@@ -271,7 +268,7 @@ def connected(cluster: Kubeflow, token: str | None = None) -> KubeflowPipelines:
 def _client(config: Path, overrides: list[str] | None) -> tuple[Settings, KubeflowPipelines]:
     from operations.delivery.submission import kubeflow_settings
 
-    settings, cluster = kubeflow_settings(config, overrides or ())
+    settings, cluster = kubeflow_settings(load_settings, config, overrides or ())
     return settings, connected(cluster)
 
 

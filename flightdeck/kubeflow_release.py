@@ -13,13 +13,13 @@ import typer
 from flightdeck import kubeflow
 from flightdeck.console import print_json
 from flightdeck.kubeflow import DEFAULT_CONFIG, Config, Experiment, File, Image
-from flightdeck.options import Json, Overrides, open_ledger
+from flightdeck.options import Json, Overrides, config_option, load_settings, open_ledger
 
 if TYPE_CHECKING:
     from operations.delivery.compiled_pipeline import CompiledPipeline
 
 STAGING_TOKEN_VARIABLE = "FLIGHTDECK_STAGING_KFP_TOKEN"
-STAGING_CONFIG = DEFAULT_CONFIG.with_name("staging.yaml")
+STAGING_CONFIG = Path("config") / "staging.yaml"
 
 VersionName = Annotated[
     str | None, typer.Option(metavar="NAME", help="Default: the commit that the tags of the images name.")
@@ -41,7 +41,7 @@ def upload(
     """
     from operations.delivery.submission import kubeflow_settings
 
-    settings, cluster = kubeflow_settings(config, kubeflow.with_image(overrides, image))
+    settings, cluster = kubeflow_settings(load_settings, config, kubeflow.with_image(overrides, image))
     client = kubeflow.connected(cluster)
     compiled = kubeflow.compiled_from(settings, file, quiet=as_json)
     version, new = client.upload(compiled, name or settings.use_case.name, version_name or _commit(compiled))
@@ -70,7 +70,7 @@ def promote(
     ] = None,
     experiment: Experiment = None,
     staging: Annotated[
-        Path, typer.Option(help="Settings file of staging.", show_default="config/staging.yaml", dir_okay=False)
+        Path, config_option(STAGING_CONFIG, "Settings file of staging.", ("--staging",))
     ] = STAGING_CONFIG,
     staging_endpoint: Annotated[
         str | None, typer.Option(help="Address of the KFP API of staging, if it is not that of its settings.")
@@ -95,8 +95,8 @@ def promote(
 
     trigger = server.cron(cron)
     there = [f"kubeflow.endpoint={json.dumps(staging_endpoint)}"] if staging_endpoint else []
-    staging_settings, staging_cluster = kubeflow_settings(staging, there)
-    settings, cluster = kubeflow_settings(config, kubeflow.with_image(overrides, image))
+    staging_settings, staging_cluster = kubeflow_settings(load_settings, staging, there)
+    settings, cluster = kubeflow_settings(load_settings, config, kubeflow.with_image(overrides, image))
     compiled = kubeflow.compiled_from(settings, file, quiet=as_json)
     commit = _commit(compiled)
     ran = kubeflow.connected(staging_cluster, os.environ.get(STAGING_TOKEN_VARIABLE)).run(run)

@@ -10,7 +10,7 @@ import typer
 
 from flightdeck import kubeflow
 from flightdeck.kubeflow import DEFAULT_CONFIG, Config, Experiment, Image, Parameters, PollSeconds, Wait
-from flightdeck.options import Json, Overrides, open_ledger
+from flightdeck.options import Json, Overrides, load_settings, open_ledger
 from flightdeck.runs.sweep import Algorithm, Algorithms, Epochs, Objective, Seed, Space, tuning_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def sweep(
     from operations.delivery.kubeflow_api import KubeflowError
     from operations.delivery.submission import job, kubeflow_settings
 
-    settings, cluster = kubeflow_settings(config, kubeflow.with_image(overrides, image))
+    settings, cluster = kubeflow_settings(load_settings, config, kubeflow.with_image(overrides, image))
     settings, parent = _around(settings, from_, overrides or [])
     tuning = tuning_of(algorithm, trials, objective, epochs, seed)
     if output is not None:
@@ -98,8 +98,9 @@ def _compiled(
     trials = settings.model.tuning.max_trials
 
     def write() -> None:
+        from operations.experiments.sweep.cluster import PROGRAM
         from pipeline.runners import kubeflow_sweep
 
-        kubeflow_sweep.compile_sweep(settings, output, min(parallel, trials), trials, parent)
+        kubeflow_sweep.compile_sweep(settings, output, PROGRAM, min(parallel, trials), trials, parent)
 
     return kubeflow.compiled_by(write, output, quiet)

@@ -69,7 +69,7 @@ def list_labs(folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
 
 @app.command()
 def start(name: Name, folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
-    """Write the notebook of a lab into DIR/LAB. Nothing that is there is ever overwritten."""
+    """Write the notebook of a lab into DIR/LAB. Existing files are never overwritten."""
     from flightdeck.console import shown, typed
     from teaching.labs.catalogue import find
     from teaching.labs.student_folder import StudentFolder
@@ -91,7 +91,7 @@ def check(
     timeout: Annotated[int, typer.Option(min=1, help="Seconds that one cell may take.")] = 300,
     as_json: Json = False,
 ) -> None:
-    """Run your notebook from top to bottom against the tests, also the hidden ones. Exit code 1 if an answer fails."""
+    """Run your notebook from top to bottom against all tests, hidden ones too. Exit code 1 if an answer fails."""
     from flightdeck.console import Progress, console
     from teaching.labs.catalogue import LabError, find
     from teaching.labs.check import check as grade

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flightdeck.console import print_json, shown, table
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from flightdeck.settings import Settings
     from operations.registry import Change, Registry, Version
-    from pipeline.settings import Settings
 
 app = typer.Typer(help="The pushed versions of the model: list, promote, roll back.", no_args_is_help=True)
 
@@ -20,13 +21,11 @@ Reason = Annotated[str, typer.Option(help="Why; it is kept in the record.")]
 @app.command(name="list")
 def list_versions(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False) -> None:
     """Show every version that was pushed, newest first."""
-    from flightdeck.console import table
-
     registry, _ = _open(config, overrides)
     versions, canary = registry.versions(), registry.canary()
     if as_json:
-        on_trial = [canary.as_json() | {"on_trial": True}] if canary is not None else []
-        _print_json([*on_trial, *(each.as_json() | {"on_trial": False} for each in versions)])
+        canaries = [canary.as_json() | {"on_trial": True}] if canary is not None else []
+        print_json([*canaries, *(version.as_json() | {"on_trial": False} for version in versions)])
         return
     if canary is not None:
         versions = [canary, *versions]
@@ -41,7 +40,7 @@ def list_versions(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, 
                 _moment(each),
                 "-" if each.model_id is None else str(each.model_id),
                 each.run_id or "-",
-                "on trial" if each is canary else _state(each),
+                "canary" if each is canary else _state(each),
                 f"rollback to {each.restores}" if each.origin == "rollback" else each.origin,
             )
             for each in versions
@@ -57,23 +56,21 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show what is known about one version."""
-    from flightdeck.console import shown
-
     registry, _ = _open(config, overrides)
-    found = registry.served() if version == "served" else registry.version(_number(version))
-    details = registry.details(found)
+    known = registry.served() if version == "served" else registry.version(_number(version))
+    details = registry.details(known)
     if as_json:
-        _print_json(found.as_json() | details)
+        print_json(known.as_json() | details)
         return
-    typer.echo(f"Version     {found.number} ({_state(found)})")
-    typer.echo(f"Pushed      {_moment(found)} UTC by {found.who or 'the run'}: {_how(found)}")
-    typer.echo(f"Folder      {shown(found.folder)}")
+    typer.echo(f"Version     {known.number} ({_state(known)})")
+    typer.echo(f"Pushed      {_moment(known)} UTC by {known.who or 'the run'}: {_how(known)}")
+    typer.echo(f"Folder      {shown(known.folder)}")
     if details["bytes"] is not None:
         typer.echo(f"            {details['files']} files, {details['bytes'] / 1024:,.0f} KiB")
-    typer.echo(f"Model       {found.model_id or 'not known to ML Metadata'}  {details['model_uri'] or ''}".rstrip())
-    typer.echo(f"Run         {found.run_id or '-'}")
+    typer.echo(f"Model       {known.model_id or 'not known to ML Metadata'}  {details['model_uri'] or ''}".rstrip())
+    typer.echo(f"Run         {known.run_id or '-'}")
     infra = {True: "yes", False: "no", None: "not tried"}[details["infra"]]
-    typer.echo(f"Blessed     {'yes' if found.blessed else 'no'}; able to serve: {infra}")
+    typer.echo(f"Blessed     {'yes' if known.blessed else 'no'}; able to serve: {infra}")
     for name, value in details["metrics"].items():
         typer.echo(f"            {name:<20} {value:.4f}")
 
@@ -124,7 +121,7 @@ def prune(
         raise RegistryError("How many versions to keep is not said: use --keep, or the setting push.keep.")
     removed = registry.prunable(number) if dry_run else registry.prune(number)
     if as_json:
-        _print_json({"dry_run": dry_run, "removed": [each.number for each in removed]})
+        print_json({"dry_run": dry_run, "removed": [each.number for each in removed]})
         return
     verb = "Would remove" if dry_run else "Removed"
     typer.echo("Nothing to remove." if not removed else f"{verb} {', '.join(str(each.number) for each in removed)}.")
@@ -175,14 +172,8 @@ def _how(version: Version) -> str:
 def _print_change(change: Change, settings: Settings, as_json: bool) -> None:
     version = change.version
     if as_json:
-        _print_json(version.as_json() | {"replaced": change.replaced, "seconds": round(change.seconds, 3)})
+        print_json(version.as_json() | {"replaced": change.replaced, "seconds": round(change.seconds, 3)})
         return
     instead = f" instead of {change.replaced}" if change.replaced is not None else ""
     typer.echo(f"Version {version.number} is served{instead}: {_how(version)}, model {version.model_id}.")
     typer.echo(f"Servers of this folder take it over within {settings.serving.poll_seconds:g} s.")
-
-
-def _print_json(document: object) -> None:
-    import json
-
-    typer.echo(json.dumps(document, indent=2))

@@ -1,4 +1,4 @@
-"""``flightdeck new``: a project of one's own, from a table."""
+"""``flightdeck new``: a project for your own data, from a table."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def new(
     source: Annotated[Path, typer.Option("--from", help="The table, CSV or Parquet.", dir_okay=False)],
     label: Annotated[str, typer.Option(help="The column to predict, of two values.")],
     time: Annotated[str | None, typer.Option(help="The column that orders the rows.")] = None,
-    positive: Annotated[str | None, typer.Option(help="The label's value that is predicted.")] = None,
+    positive: Annotated[str | None, typer.Option(help="The value of the label to predict.")] = None,
     known: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN", help="Known when a prediction is made, however well it tells the label."),
+        typer.Option(metavar="COLUMN", help="Known at prediction time, however well it predicts the label."),
     ] = None,
     after: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Known only after the prediction: no feature.")
+        list[str] | None, typer.Option(metavar="COLUMN", help="Known only after the prediction, so never a feature.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a project from a table: contract, schema, settings, tests; all else is this one's, as a library.
+    """Make a project from a table: contract, schema, settings, tests. Flightdeck itself serves as its library.
 
-    What no table can tell is marked TO BE REVIEWED. Its `make demo` runs at once.
+    What a table cannot tell is marked TO BE REVIEWED. Its `make demo` works at once.
     """
     from teaching.new_project import creation, plan
 
@@ -46,7 +46,7 @@ def new(
         _document(made, created)
         return
     options = {"--label": [label], "--time": [time], "--positive": [positive], "--known": known, "--after": after}
-    given = [part for name, values in options.items() for each in values or () if each for part in (name, each)]
+    given = [part for name, values in options.items() for value in values or () if value for part in (name, value)]
     # Whole paths, because the next step is into another folder.
     again = ["flightdeck", "new", str(created.path), "--from", os.path.abspath(source), *given]
     _report(made, created, again)
@@ -54,8 +54,8 @@ def new(
 
 def _groups(plan: ProjectPlan) -> dict[str, list[str]]:
     """The names of columns by what they are for."""
-    groups = {use: [each.name for each in plan.of(use)] for use in ("number", "category", "text", "key", "time")}
-    groups["later"] = [each.name for each in plan.of("outcome") if not each.suspect]
+    groups = {use: [column.name for column in plan.of(use)] for use in ("number", "category", "text", "key", "time")}
+    groups["later"] = [column.name for column in plan.of("outcome") if not column.suspect]
     return groups
 
 
@@ -74,8 +74,8 @@ def _document(plan: ProjectPlan, created: Created) -> None:
         "spans": len(plan.split.spans),
         "columns": _groups(plan),
         "dropped": plan.dropped,
-        "untidy": {each.name: each.note for each in plan.untidy},
-        "suspects": {each.name: round(each.alone or 0.0, 4) for each in plan.suspects},
+        "untidy": {column.name: column.note for column in plan.untidy},
+        "suspects": {column.name: round(column.alone or 0.0, 4) for column in plan.suspects},
     }
     typer.echo(json.dumps(report, indent=2))
 
@@ -94,14 +94,16 @@ def _report(plan: ProjectPlan, created: Created, again: list[str]) -> None:
             typer.echo(f"{use:<10} {', '.join(names)}")
     for column, reason in plan.dropped.items():
         typer.echo(f"{'left out':<10} {column}: {reason}")
-    for each in plan.untidy:
-        typer.echo(f"{'untidy':<10} {each.name}: {each.note}")
+    for column in plan.untidy:
+        typer.echo(f"{'untidy':<10} {column.name}: {column.note}")
     folder = shlex.quote(str(created.path))
     if plan.suspects:
-        typer.echo("\nSet aside, because alone they all but give the label away. Are they known at prediction time?")
-        options = [["--known", plan.original(each.name)] for each in plan.suspects]
-        for each, option in zip(plan.suspects, options, strict=True):
-            typer.echo(f"  {each.name:<28} AUC {each.alone:.3f}   if so: {shlex.join(option)}")
+        typer.echo(
+            "\nSet aside, because each of them alone almost gives the label away. Are they known at prediction time?"
+        )
+        options = [["--known", plan.original(column.name)] for column in plan.suspects]
+        for column, option in zip(plan.suspects, options, strict=True):
+            typer.echo(f"  {column.name:<28} AUC {column.alone:.3f}   if so: {shlex.join(option)}")
         if len(options) == 1:
             typer.echo("If it is, do in the project what its README.md says, or make it anew by:")
         else:

@@ -5,22 +5,36 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from flightdeck.settings import Settings
     from ledger.opening import Store
-    from pipeline.settings import Settings
+    from pipeline.settings import Settings as PipelineSettings
 
-_LOCAL = Path("config") / "local.yaml"
-# Whoever stands in a project of their own means that one, and from anywhere else it is this checkout.
-DEFAULT_CONFIG = (Path.cwd() if _LOCAL.is_file() else Path(__file__).resolve().parent.parent) / _LOCAL
+DEFAULT_CONFIG = Path("config") / "local.yaml"
 
-Config = Annotated[
-    Path,
-    typer.Option("--config", "-c", help="Settings file.", show_default="config/local.yaml", dir_okay=False),
-]
+
+def default_config(config: Path = DEFAULT_CONFIG) -> Path:
+    """Where a settings file is that nobody named: in the project one stands in, or else in this checkout."""
+    here = Path.cwd()
+    return (here if (here / DEFAULT_CONFIG).is_file() else Path(__file__).resolve().parent.parent) / config
+
+
+def _located(context: typer.Context, parameter: typer.CallbackParam, config: Path) -> Path:
+    source = context.get_parameter_source(str(parameter.name))
+    # By name: Typer brings a copy of Click along, whose enumeration is private.
+    return default_config(config) if source is not None and source.name == "DEFAULT" else config
+
+
+def config_option(default: Path, meaning: str = "Settings file.", names: Sequence[str] = ("--config", "-c")) -> Any:
+    """An option that names a settings file."""
+    return typer.Option(*names, help=meaning, show_default=str(default), dir_okay=False, callback=_located)
+
+
+Config = Annotated[Path, config_option(DEFAULT_CONFIG)]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a setting, such as model.epochs=2. Repeatable."),
@@ -32,11 +46,11 @@ def as_typed(config: Path, overrides: Sequence[str] | None) -> str:
     """The options that name these settings, as a shell takes them; empty for the default ones."""
     from flightdeck.console import shown
 
-    words = [] if config == DEFAULT_CONFIG else ["--config", shown(config)]
+    words = [] if config == default_config() else ["--config", shown(config)]
     return shlex.join([*words, *(word for override in overrides or () for word in ("--set", override))])
 
 
-def open_ledger(settings: Settings) -> Store:
+def open_ledger(settings: PipelineSettings) -> Store:
     """The metadata store of the settings, to be read.
 
     Raises:
@@ -48,12 +62,12 @@ def open_ledger(settings: Settings) -> Store:
     return open_readonly(store.connection(settings))
 
 
-def load_settings(config: Path, overrides: list[str] | None) -> Settings:
-    """The settings that the options name.
+def load_settings(config: Path, overrides: Sequence[str] | None) -> Settings:
+    """The settings that the options name. The packages of a project of one's own can be imported from then on.
 
     Raises:
         SettingsError: they cannot be used.
     """
-    from pipeline import settings_file
+    from flightdeck.settings import read_settings
 
-    return settings_file.load(config, overrides or ())
+    return read_settings(config, overrides or (), adopt=True)

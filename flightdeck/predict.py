@@ -13,11 +13,11 @@ from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_set
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from flightdeck.settings import Settings
     from operations.inference.batch_files import InputFile
     from operations.inference.batch_prediction import Prediction
     from operations.registry import Version
     from operations.registry.records import Records
-    from pipeline.settings import Settings
 
 
 def predict(

@@ -117,7 +117,7 @@ def recorded_run(
 
 def _close_killed_runs(settings: Settings, output: Console) -> None:
     """Closes the runs of the workspace that were killed, and says so."""
-    from flightdeck.runs.named import shown_time
+    from ledger.formats import local_moment
     from ledger.opening import open_store
     from pipeline import killed_runs, store
 
@@ -125,7 +125,7 @@ def _close_killed_runs(settings: Settings, output: Console) -> None:
         return
     for run in killed_runs.close(open_store(store.connection(settings)), settings):
         output.print(
-            f"{run.kind.capitalize()} {run.run_id} was killed (last sign of life {shown_time(run.renewed)}); "
+            f"{run.kind.capitalize()} {run.run_id} was killed (last sign of life {local_moment(run.renewed)}); "
             "what it left half-written is removed.",
             soft_wrap=True,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Json, Overrides, load_settings
+from flightdeck.options import Json, Overrides, config_option, load_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,13 +16,11 @@ if TYPE_CHECKING:
     from operations.loop.replay.result import Result
     from operations.loop.replay.steps import Step
 
-_CONFIG = DEFAULT_CONFIG.with_name("replay.yaml")
+_CONFIG = Path("config") / "replay.yaml"
 
 
 def replay(
-    config: Annotated[
-        Path, typer.Option("--config", "-c", help="Settings file.", show_default="config/replay.yaml", dir_okay=False)
-    ] = _CONFIG,
+    config: Annotated[Path, config_option(_CONFIG)] = _CONFIG,
     overrides: Overrides = None,
     level: Annotated[str, typer.Option(help="Levels of maturity to play.")] = "0,1,2",
     months: Annotated[str, typer.Option(help="FIRST:LAST span whose requests are answered.")] = "3:12",

@@ -10,8 +10,8 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
+    from flightdeck.settings import Settings
     from operations.registry import Version
-    from pipeline.settings import Settings
 
 
 def report(
@@ -35,10 +35,10 @@ def report(
     import json
 
     from flightdeck.console import console, shown
+    from ledger.formats import count, size
     from ledger.opening import open_readonly
     from operations.alerts.dispatcher import outbox_file
     from operations.report import monitoring, replays, site
-    from operations.report.formats import count, size
     from pipeline import store
     from pipeline.workspace import WorkspaceError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, as_typed
 if TYPE_CHECKING:
     from flightdeck.recorded import RecordedRun
     from ledger.run_record import RunRecord
-    from operations.summary import RunSummary
+    from ledger.run_view import RunView
 
 
 def run(
@@ -59,29 +60,28 @@ def run(
         in_shadow_mode = record.outcome == "pushed" and settings.canary.mode != "off"
         # Without the cache, the next run would not go on where this one ended.
         options = as_typed(config, [override for override in overrides or () if not override.startswith("cache=")])
-        summary = report(run, record, as_json, options, f"--window {shlex.quote(window)}" if window else "")
+        report(run, record, as_json, options, f"--window {shlex.quote(window)}" if window else "")
         if in_shadow_mode:
             from flightdeck.canary import after_push
 
             for line in after_push(settings):
                 run.output.print(line, markup=False)
-    raise typer.Exit(0 if summary.outcome != "failed" else 1)
+    raise typer.Exit(0 if record.outcome != "failed" else 1)
 
 
-def report(run: RecordedRun, record: RunRecord, as_json: bool, options: str = "", run_options: str = "") -> RunSummary:
+def report(run: RecordedRun, record: RunRecord, as_json: bool, options: str = "", run_options: str = "") -> RunView:
     """Saves what a run did beside its log, and shows it; for the options, see `print_summary`."""
     from flightdeck.console import shown
     from flightdeck.run_page import print_summary
     from ledger.opening import open_store
-    from ledger.recorder import Recorder
-    from operations import summary as summaries
-    from pipeline import store
+    from ledger.run_view import RunView
+    from pipeline import store, whole_file
 
-    reader = Recorder(open_store(store.connection(run.settings)))
-    summary = summaries.summarise(reader, record, run.settings.evaluation.min_slice_size)
-    summaries.save(summary, run.folder)
+    view = RunView.read(open_store(store.connection(run.settings)), record)
+    summary = json.dumps(view.summary(), indent=2)
+    whole_file.write(run.folder / "summary.json", summary)
     if as_json:
-        run.screen.write(summary.model_dump_json(indent=2) + "\n")
+        run.screen.write(summary + "\n")
     else:
-        print_summary(summary, shown(run.log), run.output, options, run_options)
-    return summary
+        print_summary(view, shown(run.log), run.output, options, run_options)
+    return view

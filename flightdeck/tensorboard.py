@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import sys
@@ -12,7 +13,7 @@ from typing import Annotated
 import typer
 
 from errors import FlightdeckError
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
 
 
 class TensorBoardError(FlightdeckError):
@@ -31,19 +32,15 @@ def tensorboard(
     as_json: Json = False,
 ) -> None:
     """Show training curves and sweeps in TensorBoard, until Ctrl-C. A sweep's trials are on its page HParams."""
-    import json
-
-    from ledger.opening import open_readonly
     from operations.experiments import training_logs
-    from pipeline import store
 
     settings = load_settings(config, overrides)
-    found = training_logs.find(open_readonly(store.connection(settings)), names or ())
-    url = _serve(found, host, port)
+    logs = training_logs.find(open_ledger(settings), names or ())
+    url = _serve(logs, host, port)
     if as_json:
-        typer.echo(json.dumps({"url": url, "logs": found}))
+        typer.echo(json.dumps({"url": url, "logs": logs}))  # on one line, for who reads on while it goes on
     else:
-        for run_id, uri in found.items():
+        for run_id, uri in logs.items():
             typer.echo(f"  {run_id}   {uri}")
         typer.echo(f"TensorBoard is at {url}   (Ctrl-C ends it)")
     sys.stdout.flush()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -14,10 +17,10 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Overrides, load_settings
 
 if TYPE_CHECKING:
-    from operations.loop.queue import Batch
+    from flightdeck.settings import Settings
+    from operations.loop.attempts import Attempt, Waiting
     from operations.loop.round import Event, Rounds
     from operations.loop.runs import Runner
-    from pipeline.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON document per line instead of text.")]
 _SHOWN = 10
@@ -53,7 +56,7 @@ def watch(
         loop = Loop(rounds, lambda: load_settings(config, overrides), told)
         if once:
             result = loop.once(wait=settings.continuous.runner == "local")
-            again, code = False, int(rounds.hindered or (result is not None and not result.ended))
+            again, code = False, int(rounds.has_problems or (result is not None and not result.ended))
         else:
             if not as_json:
                 screen.write(f"Watching {settings.workspace} at level {settings.continuous.level}. Ctrl-C ends it.\n")
@@ -69,17 +72,17 @@ def _rounds(
     from flightdeck.console import noise_into
     from ledger.opening import open_store
     from operations.alerts.dispatcher import Dispatcher, open_outbox
-    from operations.loop.round import Rounds, queue_of
+    from operations.loop.attempts import Attempts
+    from operations.loop.round import Rounds
     from pipeline import store
 
     opened = open_store(store.connection(settings))
     outbox, channels = open_outbox(settings)
-    queue = queue_of(settings)
     runner = _runner(settings, opened, arguments)
     screen = stack.enter_context(noise_into(log))
     dispatcher = Dispatcher(outbox, channels)
     stack.callback(dispatcher.close)
-    return Rounds(opened, queue, runner, dispatcher.alert, _teller(screen, as_json)), screen
+    return Rounds(opened, Attempts(settings, opened), runner, dispatcher.alert, _teller(screen, as_json)), screen
 
 
 def _runner(settings: Settings, store: Any, arguments: list[str]) -> Runner:
@@ -105,54 +108,66 @@ def _teller(screen: TextIO, as_json: bool) -> Any:
 
 def _status(settings: Settings, as_json: bool) -> None:
     from operations.loop.loop import folder_of, watcher
-    from operations.loop.round import queue_of
 
     # Asking makes nothing.
-    queue = queue_of(settings) if folder_of(settings).is_dir() else None
+    waits, attempts = _now(settings) if folder_of(settings).is_dir() else ([], [])
     watched = watcher(settings)
-    open_run, waiting, runs = (queue.open_run(), queue.waiting(), queue.runs(_SHOWN)) if queue else (None, [], [])
-    runs = [each for each in runs if each.ended is not None]
+    running = next((attempt for attempt in attempts if attempt.ended is None), None)
+    ended = [attempt for attempt in reversed(attempts) if attempt.ended is not None][:_SHOWN]
     if as_json:
         document = {
             "level": settings.continuous.level,
             "runner": settings.continuous.runner,
             "watched_by": watched,
-            "running": None if open_run is None else _run(open_run),
+            "running": None if running is None else _document(running),
             "waiting": [
                 {**each.trigger.model_dump(mode="json"), "starts": each.starts, "due": each.due.isoformat()}
-                for each in waiting
+                for each in waits
             ],
-            "runs": [_run(each) for each in runs],
+            "runs": [_document(attempt) for attempt in ended],
         }
         typer.echo(json.dumps(document))
         return
     typer.echo(f"Level       {settings.continuous.level}, runs are {settings.continuous.runner}")
     typer.echo(f"Watched     {f'by {watched}' if watched else 'by nobody now; start it with: flightdeck watch'}")
-    if open_run is not None:
-        typer.echo(f"Running     {open_run.run_id}: {open_run.because}")
-    for each in waiting:
+    if running is not None:
+        typer.echo(f"Running     {running.run_id}: {running.because}")
+    for each in waits:
         again = f", after {each.starts} of {settings.continuous.starts} starts, from {each.due:%H:%M:%S} UTC on"
         typer.echo(f"Waiting     {each.trigger.reason}{again if each.starts else ''}")
-    _table(runs)
+    if ended:
+        from flightdeck.console import table
 
-
-def _table(runs: list[Batch]) -> None:
-    from flightdeck.console import table
-
-    if runs:
         table(
             ["run", "begun (UTC)", "outcome", "because"],
-            [(each.run_id, f"{each.begun:%Y-%m-%d %H:%M:%S}", str(each.outcome), each.because) for each in runs],
+            [(run.run_id, f"{run.begun:%Y-%m-%d %H:%M:%S}", str(run.outcome), run.because) for run in ended],
         )
 
 
-def _run(batch: Batch) -> dict[str, Any]:
+def _now(settings: Settings) -> tuple[list[Waiting], list[Attempt]]:
+    """What waits for a run, and the attempts, oldest first."""
+    from flightdeck.console import noise_into
+    from ledger.opening import open_readonly
+    from operations.loop.attempts import Attempts
+    from pipeline import store
+
+    reader = open_readonly(store.connection(settings))
+    attempts, now = Attempts(settings, reader), datetime.now(UTC)
+    with tempfile.TemporaryDirectory() as folder, noise_into(Path(folder) / "log"):
+        from operations.loop.round import triggers_now
+        from operations.loop.seen import Spans
+
+        spans = Spans().now(settings, now.timestamp())
+        return triggers_now(settings, reader, attempts, spans, now)[1], attempts.all()
+
+
+def _document(attempt: Attempt) -> dict[str, Any]:
     return {
-        "run_id": batch.run_id,
-        "reference": batch.reference,
-        "begun": batch.begun.isoformat(),
-        "ended": None if batch.ended is None else batch.ended.isoformat(),
-        "outcome": batch.outcome,
-        "detail": batch.detail,
-        "triggers": batch.reasons,
+        "run_id": attempt.run_id,
+        "reference": attempt.reference,
+        "begun": attempt.begun.isoformat(),
+        "ended": None if attempt.ended is None else attempt.ended.isoformat(),
+        "outcome": attempt.outcome,
+        "detail": attempt.detail,
+        "triggers": attempt.reasons,
     }

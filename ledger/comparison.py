@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import ml_metadata
@@ -11,9 +12,12 @@ import ml_metadata
 from ledger import scores, significance
 from ledger.directions import directions
 from ledger.opening import LedgerError
+from ledger.recorder import read_document
+from ledger.run_facts import outcome, resolved_window
 from ledger.run_record import RunRecord
-from ledger.runs import Runs, outcome, resolved_window
-from ledger.significance import Difference
+from ledger.run_view import SLICES, SliceMetrics
+from ledger.runs import Runs
+from ledger.significance import SignificanceTest
 
 Verdict = Literal["better", "worse", "higher", "lower", "within noise", "unknown"]
 # On which metrics slices are compared, by a test that is exact enough without resampling each of them.
@@ -49,7 +53,7 @@ class MetricChange:
     first: float | None
     second: float | None
     delta: float | None
-    noise: Difference | None = None
+    noise: SignificanceTest | None = None
     verdict: Verdict = "unknown"
     p_value: float | None = None
 
@@ -116,49 +120,38 @@ def compare(
     one, other = runs.find(first), runs.find(second)
     if one.run_id == other.run_id:
         raise LedgerError(f"{first} and {second} are the same run, {one.run_id}.")
-    documents = _Documents(runs, one, other)
+
+    @functools.cache
+    def documents(name: str) -> tuple[Any, Any]:
+        """A document of both runs; None where a run has none. One that both have is read once."""
+        digests = [record.documents.get(name) for record in (one, other)]
+        known = {digest: read_document(store, digest) for digest in dict.fromkeys(digests) if digest is not None}
+        return known.get(digests[0]), known.get(digests[1])
+
     sections, unknown = _sections(one, other, documents)
-    better = _directions(documents.settings, one, other)
+    better = _directions(documents("settings"), one, other)
     main = one.main_metric if one.main_metric == other.main_metric else None
     rows, same_rows, why_not = _same_rows(store, one, other)
     metrics = _metrics(one.metrics, other.metrics, rows, better, seed, resamples)
-    slices = _slices(documents.slices, main, rows, better) if main else []
+    slices = _slices(documents("slices"), main, rows, better.get(main)) if main else []
     return Comparison(one, other, sections, unknown, main, metrics, slices, same_rows, why_not)
 
 
-class _Documents:
-    """The documents of two runs; None where a run has none. Nothing is read twice."""
-
-    def __init__(self, runs: Runs, one: RunRecord, other: RunRecord) -> None:
-        self._runs, self._records = runs, (one, other)
-
-    def pair(self, name: str) -> tuple[Any, Any]:
-        one, other = (record.documents.get(name) for record in self._records)
-        first = None if one is None else self._runs.document(self._records[0], name)
-        if one == other:
-            return first, first
-        return first, None if other is None else self._runs.document(self._records[1], name)
-
-    @property
-    def settings(self) -> tuple[Any, Any]:
-        return self.pair("settings")
-
-    @property
-    def slices(self) -> tuple[Any, Any]:
-        return self.pair("slices")
-
-
 def _sections(
-    one: RunRecord, other: RunRecord, documents: _Documents
+    one: RunRecord, other: RunRecord, documents: Callable[[str], tuple[Any, Any]]
 ) -> tuple[dict[str, list[Change]], dict[str, str]]:
     unknown: dict[str, str] = {}
 
     def of_documents(section: str, name: str, flat: Any) -> list[Change]:
-        first, second = documents.pair(name)
+        first, second = documents(name)
         lacking = [record.run_id for record, found in ((one, first), (other, second)) if found is None]
         if lacking:
             unknown[section] = f"run {' and run '.join(lacking)} recorded no {name}"
             return []
+        if name == "settings":
+            # Older runs recorded the sections of everything that happens after a run, too.
+            shared = first.keys() & second.keys()
+            first, second = _only(first, shared), _only(second, shared)
         return _changes(flat(first), flat(second))
 
     sections = {
@@ -170,6 +163,10 @@ def _sections(
         "hyperparameters": _changes(one.hyperparameters, other.hyperparameters),
     }
     return sections, unknown
+
+
+def _only(document: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name in names}
 
 
 def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Change]:
@@ -290,7 +287,7 @@ def _metrics(
     resamples: int,
 ) -> list[MetricChange]:
     names = list(dict.fromkeys((*first, *second)))
-    tests: dict[str, Difference] = {}
+    tests: dict[str, SignificanceTest] = {}
     if rows is not None:
         # The Brier score needs no threshold and no clipping, and costs nothing once there are scores.
         names = list(dict.fromkeys((*names, _BRIER)))
@@ -306,24 +303,25 @@ def _metrics(
         one, other = first.get(name), second.get(name)
         if name == _BRIER and test is not None and one is None and other is None:
             one, other = test.first, test.second
-        if one == other:
-            continue
-        direction = "lower" if name == _BRIER else better.get(name)
-        changes.append(
-            MetricChange(
-                name,
-                one,
-                other,
-                None if one is None or other is None else other - one,
-                test,
-                _verdict(test, None if test is None else test.p_value, direction),
-                None if test is None else test.p_value,
-            )
-        )
+        if one != other:
+            direction = "lower" if name == _BRIER else better.get(name)
+            changes.append(_change(name, one, other, test, None if test is None else test.p_value, direction))
     return changes
 
 
-def _verdict(test: Difference | None, p_value: float | None, better: str | None) -> Verdict:
+def _change(
+    name: str,
+    first: float | None,
+    second: float | None,
+    test: SignificanceTest | None,
+    p_value: float | None,
+    better: str | None,
+) -> MetricChange:
+    delta = None if first is None or second is None else second - first
+    return MetricChange(name, first, second, delta, test, _verdict(test, p_value, better), p_value)
+
+
+def _verdict(test: SignificanceTest | None, p_value: float | None, better: str | None) -> Verdict:
     if test is None or p_value is None:
         return "unknown"
     if p_value >= 1 - significance.LEVEL:
@@ -334,42 +332,26 @@ def _verdict(test: Difference | None, p_value: float | None, better: str | None)
     return "better" if rose == (better == "higher") else "worse"
 
 
-def _slices(
-    documents: tuple[Any, Any], metric: str, rows: _Rows | None, better: Mapping[str, str]
-) -> list[SliceChange]:
-    one, other = ({each["slice"]: each for each in document or ()} for document in documents)
-    names = [
-        name
-        for name in dict.fromkeys((*one, *other))
-        if _of_slice(one.get(name), metric) != _of_slice(other.get(name), metric)
-    ]
-    tests: dict[str, Difference] = {}
-    for name in names:
+def _slices(documents: tuple[Any, Any], metric: str, rows: _Rows | None, better: str | None) -> list[SliceChange]:
+    one, other = ({part.slice: part for part in SLICES.validate_python(document or ())} for document in documents)
+    values = {name: tuple(_of_slice(run.get(name), metric) for run in (one, other)) for name in (one | other)}
+    changed = {name: pair for name, pair in values.items() if pair[0] != pair[1]}
+    tests: dict[str, SignificanceTest] = {}
+    for name in changed:
         test = None if rows is None else _test_of_slice(rows, name, metric)
         # A slice whose name was not understood as the Evaluator meant it would have other rows.
-        if test is not None and {each[name]["rows"] for each in (one, other) if name in each} == {test.rows}:
+        if test is not None and {run[name].rows for run in (one, other) if name in run} == {test.rows}:
             tests[name] = test
-    corrected = dict(zip(tests, significance.holm([each.p_value for each in tests.values()]), strict=True))
-    changes = []
-    for name in names:
-        first, second = _of_slice(one.get(name), metric), _of_slice(other.get(name), metric)
-        test, p_value = tests.get(name), corrected.get(name)
-        changes.append(
-            SliceChange(
-                name,
-                MetricChange(
-                    metric,
-                    first,
-                    second,
-                    None if first is None or second is None else second - first,
-                    test,
-                    _verdict(test, p_value, better.get(metric)),
-                    p_value,
-                ),
-                one[name]["rows"] if name in one else None,
-                other[name]["rows"] if name in other else None,
-            )
+    corrected = dict(zip(tests, significance.holm([test.p_value for test in tests.values()]), strict=True))
+    changes = [
+        SliceChange(
+            name,
+            _change(metric, first, second, tests.get(name), corrected.get(name), better),
+            one[name].rows if name in one else None,
+            other[name].rows if name in other else None,
         )
+        for name, (first, second) in changed.items()
+    ]
     return sorted(changes, key=_importance)
 
 
@@ -380,11 +362,11 @@ def _importance(change: SliceChange) -> tuple[float, bool, float]:
     return 1.0 if p_value is None else p_value, few, 1.0 if delta is None else -abs(delta)
 
 
-def _of_slice(found: Mapping[str, Any] | None, metric: str) -> float | None:
-    return None if found is None else found["challenger"].get(metric)
+def _of_slice(part: SliceMetrics | None, metric: str) -> float | None:
+    return None if part is None else part.challenger.get(metric)
 
 
-def _test_of_slice(rows: _Rows, name: str, metric: str) -> Difference | None:
+def _test_of_slice(rows: _Rows, name: str, metric: str) -> SignificanceTest | None:
     """DeLong's test on the rows of a slice; None if they are unknown or too few."""
     if metric != _TESTED_ON_SLICES:
         return None

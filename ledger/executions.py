@@ -82,17 +82,20 @@ class Executions:
             name: as it was kept.
             model: what it is read as.
         """
-        found = self._find(kind, f"{self._pipeline}/{name}")
-        return None if found is None else self._read(found, model)
+        execution = self._find(kind, f"{self._pipeline}/{name}")
+        return None if execution is None else self._read(execution, model)
 
     def all(self, kind: str, model: type[_Kept]) -> list[_Kept]:
         """All documents of a kind, in the order in which they were first kept."""
         try:
-            found = self._store.get_executions_by_type(kind)
+            executions = self._store.get_executions_by_type(kind)
         except ml_metadata.errors.NotFoundError:
             return []
-        ours = [each for each in found if values(each.custom_properties).get("pipeline") == self._pipeline]
-        return [self._read(each, model) for each in sorted(ours, key=lambda each: each.id)]
+        return [
+            self._read(execution, model)
+            for execution in sorted(executions, key=lambda execution: execution.id)
+            if values(execution.custom_properties).get("pipeline") == self._pipeline
+        ]
 
     def _read(self, execution: metadata_store_pb2.Execution, model: type[_Kept]) -> _Kept:
         digest = str(values(execution.custom_properties)[_DOCUMENT])

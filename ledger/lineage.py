@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeVar
 
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
 from ledger.opening import LedgerError
-from ledger.outputs import values
-from ledger.recorder import RUN, RecordError, read_document
+from ledger.outputs import RUN, executions_in, values
+from ledger.recorder import RecordError, read_document
 from ledger.run_record import RunRecord, from_properties
 from ledger.runs import Runs
 
+_Answer = TypeVar("_Answer")
 Kind = Literal["artifact", "execution", "file", "code", "settings"]
 Direction = Literal["both", "upstream", "downstream"]
 MODEL, PUSHED, EXAMPLES = "Model", "PushedModel", "Examples"
@@ -89,17 +90,17 @@ class Lineage:
 
     def sources(self) -> dict[str, list[Edge]]:
         """The edges that lead to each node."""
-        found: dict[str, list[Edge]] = {}
-        for edge in self.edges:
-            found.setdefault(edge.target, []).append(edge)
-        return found
+        return self._edges_by("target")
 
     def targets(self) -> dict[str, list[Edge]]:
         """The edges that leave each node."""
-        found: dict[str, list[Edge]] = {}
+        return self._edges_by("source")
+
+    def _edges_by(self, end: Literal["source", "target"]) -> dict[str, list[Edge]]:
+        edges: dict[str, list[Edge]] = {}
         for edge in self.edges:
-            found.setdefault(edge.source, []).append(edge)
-        return found
+            edges.setdefault(getattr(edge, end), []).append(edge)
+        return edges
 
 
 def trace(store: ml_metadata.MetadataStore, what: str, direction: Direction = "both") -> Lineage:
@@ -133,9 +134,9 @@ def _start(store: ml_metadata.MetadataStore, what: str) -> tuple[list[int], list
     if meant in ("", "version") and (version := _version(store, name)):
         # What was made from the version's model, such as batch predictions, is what came of the version.
         events = store.get_events_by_artifact_ids([version])
-        maker = min((each.execution_id for each in events if each.type in _MADE), default=None)
+        maker = min((event.execution_id for event in events if event.type in _MADE), default=None)
         taken = [] if maker is None else store.get_events_by_execution_ids([maker])
-        models = [each.artifact_id for each in taken if each.type in _TAKEN and _key(each) in ("model", "")]
+        models = [event.artifact_id for event in taken if event.type in _TAKEN and _key(event) in ("model", "")]
         return [version], models or [version]
     if meant in ("", "model") and name.isdecimal() and int(name) < 2**31:
         (model,) = store.get_artifacts_by_id([int(name)]) or [None]
@@ -153,12 +154,12 @@ def _start(store: ml_metadata.MetadataStore, what: str) -> tuple[list[int], list
 
 def _version(store: ml_metadata.MetadataStore, version: str) -> int | None:
     """The artifact of a pushed version; of a number that was pushed to two places, the later one."""
-    if PUSHED not in {each.name for each in store.get_artifact_types()}:
+    if PUSHED not in {kind.name for kind in store.get_artifact_types()}:
         return None
     pushed = [
-        each.id
-        for each in store.get_artifacts_by_type(PUSHED)
-        if version == str(values(each.custom_properties).get("pushed_version", ""))
+        artifact.id
+        for artifact in store.get_artifacts_by_type(PUSHED)
+        if version == str(values(artifact.custom_properties).get("pushed_version", ""))
     ]
     return max(pushed, default=None)
 
@@ -166,14 +167,13 @@ def _version(store: ml_metadata.MetadataStore, version: str) -> int | None:
 def _start_of_run(store: ml_metadata.MetadataStore, record: RunRecord) -> tuple[list[int], list[int]]:
     if record.model_id is not None:
         return [record.model_id], [record.model_id]
-    context = store.get_context_by_type_and_name(RUN, record.run_id)
-    executions = [] if context is None else store.get_executions_by_context(context.id)
-    events = store.get_events_by_execution_ids([each.id for each in executions]) if executions else []
-    made = [each.artifact_id for each in events if each.type in _MADE]
-    models = [each.id for each in store.get_artifacts_by_id(made) if each.type == MODEL] if made else []
-    taken = {each.artifact_id for each in events if each.type in _TAKEN}
+    executions = executions_in(store, record.run_id)
+    events = store.get_events_by_execution_ids([execution.id for execution in executions]) if executions else []
+    made = [event.artifact_id for event in events if event.type in _MADE]
+    models = [artifact.id for artifact in store.get_artifacts_by_id(made) if artifact.type == MODEL] if made else []
+    taken = {event.artifact_id for event in events if event.type in _TAKEN}
     # A run without a model: what it made last.
-    ends = models or [each for each in dict.fromkeys(made) if each not in taken]
+    ends = models or [artifact for artifact in dict.fromkeys(made) if artifact not in taken]
     if not ends:
         raise LedgerError(f"Run {record.run_id} made nothing that is recorded.")
     return ends, ends
@@ -197,7 +197,7 @@ class _Walk:
         self._fetch_artifacts(level)
         while level:
             makers: dict[int, tuple[int, str]] = {}
-            for event in self._events_of_artifacts(level):
+            for event in _asked(self._store.get_events_by_artifact_ids, level):
                 if event.type in _MADE:
                     # The first; later ones took the artifact from the cache.
                     maker = (event.execution_id, _key(event))
@@ -205,17 +205,9 @@ class _Walk:
             for artifact, (execution, key) in makers.items():
                 self._links[execution, artifact, True, key] = None
             new = sorted({execution for execution, _ in makers.values()} - self._traced)
-            following: list[int] = []
-            for event in self._events_of_executions(new):
-                if event.type in _TAKEN:
-                    self._links[event.execution_id, event.artifact_id, False, _key(event)] = None
-                    if event.artifact_id not in seen:
-                        seen.add(event.artifact_id)
-                        following.append(event.artifact_id)
             self._traced |= set(new)
             self._fetch_executions(new)
-            self._fetch_artifacts(following)
-            level = following
+            level = self._follow(new, _TAKEN, seen)
 
     def downstream(self, artifacts: Sequence[int]) -> None:
         """Follows artifacts to what was made from them."""
@@ -224,7 +216,7 @@ class _Walk:
         self._fetch_artifacts(level)
         while level:
             users: dict[int, list[tuple[int, str]]] = {}
-            for event in self._events_of_artifacts(level):
+            for event in _asked(self._store.get_events_by_artifact_ids, level):
                 if event.type in _TAKEN:
                     if _key(event) in _AGAINST:
                         self._compared.setdefault(event.artifact_id, set()).add(event.execution_id)
@@ -234,21 +226,29 @@ class _Walk:
             self._fetch_executions(new)
             # What took its outputs from the cache made nothing.
             cached = metadata_store_pb2.Execution.CACHED
-            users = {each: found for each, found in users.items() if self._executions[each].last_known_state != cached}
-            for execution, found in users.items():
-                for artifact, key in found:
+            users = {
+                execution: inputs
+                for execution, inputs in users.items()
+                if self._executions[execution].last_known_state != cached
+            }
+            for execution, inputs in users.items():
+                for artifact, key in inputs:
                     self._links[execution, artifact, False, key] = None
-            new = [each for each in new if each in users]
+            new = [execution for execution in new if execution in users]
             asked |= set(new)
-            following: list[int] = []
-            for event in self._events_of_executions(new):
-                if event.type in _MADE:
-                    self._links[event.execution_id, event.artifact_id, True, _key(event)] = None
-                    if event.artifact_id not in seen:
-                        seen.add(event.artifact_id)
-                        following.append(event.artifact_id)
-            self._fetch_artifacts(following)
-            level = following
+            level = self._follow(new, _MADE, seen)
+
+    def _follow(self, executions: Sequence[int], direction: tuple[int, ...], seen: set[int]) -> list[int]:
+        """Links executions with what they made, or took; the artifacts among it that were not seen before."""
+        following = []
+        for event in _asked(self._store.get_events_by_execution_ids, executions):
+            if event.type in direction:
+                self._links[event.execution_id, event.artifact_id, direction == _MADE, _key(event)] = None
+                if event.artifact_id not in seen:
+                    seen.add(event.artifact_id)
+                    following.append(event.artifact_id)
+        self._fetch_artifacts(following)
+        return following
 
     def lineage(self, asked: str, upstream_of: tuple[int, ...], downstream_of: tuple[int, ...]) -> Lineage:
         """The graph of what was gathered, with the files, code and settings of the runs."""
@@ -275,8 +275,8 @@ class _Walk:
                 edges.append(Edge(node.key, f"execution {execution}", name))
         return Lineage(
             asked,
-            tuple(f"artifact {each}" for each in upstream_of),
-            tuple(f"artifact {each}" for each in downstream_of),
+            tuple(f"artifact {artifact}" for artifact in upstream_of),
+            tuple(f"artifact {artifact}" for artifact in downstream_of),
             nodes,
             tuple(dict.fromkeys(edges)),
             {f"artifact {artifact}": len(executions) for artifact, executions in self._compared.items()},
@@ -284,17 +284,17 @@ class _Walk:
 
     def _origins(self, execution: int, record: RunRecord) -> Iterator[tuple[Node, str]]:
         """What an execution was made with that ML Metadata has no artifact for."""
-        types = {self._artifacts[each].type for each in self._outputs(execution)}
+        types = {self._artifacts[artifact].type for artifact in self._outputs(execution)}
         taken = any(one == execution and not made for one, _, made, _ in self._links)
         if EXAMPLES in types and not taken:
-            for each in _files(self._store, record):
+            for file in _files(self._store, record):
                 yield (
                     Node(
-                        f"file {each['name']} {each['sha256'][:12]}",
+                        f"file {file['name']} {file['sha256'][:12]}",
                         "file",
                         "file",
-                        str(each["name"]),
-                        {"bytes": each["bytes"], "sha256": each["sha256"], "span": each["span"]},
+                        str(file["name"]),
+                        {"bytes": file["bytes"], "sha256": file["sha256"], "span": file["span"]},
                     ),
                     "file",
                 )
@@ -327,7 +327,7 @@ class _Walk:
 
     def _runs(self, executions: Sequence[int]) -> dict[int, RunRecord]:
         """The runs that executions belong to, by execution."""
-        found: dict[int, RunRecord] = {}
+        runs: dict[int, RunRecord] = {}
         for some in _portions(executions):
             options = metadata_store_pb2.LineageSubgraphQueryOptions(max_num_hops=0)
             options.starting_executions.filter_query = f"id IN ({', '.join(map(str, some))})"
@@ -340,24 +340,23 @@ class _Walk:
                         records[context.id] = from_properties(context.name, facts, created)
                     except ValueError:  # of another version: its name is known at least
                         records[context.id] = from_properties(context.name, {}, created)
-            for each in graph.associations:
-                if each.context_id in records:
-                    found[each.execution_id] = records[each.context_id]
-        return found
-
-    def _events_of_artifacts(self, artifacts: Sequence[int]) -> list[metadata_store_pb2.Event]:
-        return [event for some in _portions(artifacts) for event in self._store.get_events_by_artifact_ids(some)]
-
-    def _events_of_executions(self, executions: Sequence[int]) -> list[metadata_store_pb2.Event]:
-        return [event for some in _portions(executions) for event in self._store.get_events_by_execution_ids(some)]
+            for association in graph.associations:
+                if association.context_id in records:
+                    runs[association.execution_id] = records[association.context_id]
+        return runs
 
     def _fetch_artifacts(self, artifacts: Iterable[int]) -> None:
-        for some in _portions([each for each in artifacts if each not in self._artifacts]):
-            self._artifacts |= {each.id: each for each in self._store.get_artifacts_by_id(some)}
+        new = [artifact for artifact in artifacts if artifact not in self._artifacts]
+        self._artifacts |= {artifact.id: artifact for artifact in _asked(self._store.get_artifacts_by_id, new)}
 
     def _fetch_executions(self, executions: Iterable[int]) -> None:
-        for some in _portions([each for each in executions if each not in self._executions]):
-            self._executions |= {each.id: each for each in self._store.get_executions_by_id(some)}
+        new = [execution for execution in executions if execution not in self._executions]
+        self._executions |= {execution.id: execution for execution in _asked(self._store.get_executions_by_id, new)}
+
+
+def _asked(question: Callable[[list[int]], Iterable[_Answer]], ids: Sequence[int]) -> list[_Answer]:
+    """The answers to a question about many things, asked about some of them at a time."""
+    return [answer for some in _portions(ids) for answer in question(some)]
 
 
 def _portions(ids: Sequence[int]) -> Iterator[list[int]]:

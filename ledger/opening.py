@@ -44,11 +44,12 @@ _REASONS: tuple[tuple[str, str, bool], ...] = (
         "{store} refuses the user {user} or the password (FLIGHTDECK_METADATA_USERNAME, FLIGHTDECK_METADATA_PASSWORD).",
         False,
     ),
-    ("unknown database", "{store} has no database {database} yet: run the pipeline first.", False),
+    # Another process may be making the store at this moment.
+    ("unknown database", "{store} has no database {database} yet: run the pipeline first.", True),
     (
         "table .* doesn't exist",
         "The database {database} on {place} holds no metadata store yet: run the pipeline first.",
-        False,
+        True,
     ),
     (
         "can't connect|lost connection|gone away|mysql_real_connect",
@@ -59,7 +60,7 @@ _REASONS: tuple[tuple[str, str, bool], ...] = (
     (
         "no such table",
         "{place} is a database, but not of ML Metadata: is it the right file, and has the pipeline run?",
-        False,
+        True,
     ),
     ("not a database", "{place} is not a SQLite file, so it is no metadata store: is it the right file?", False),
     ("malformed|disk i/o", "{store} is damaged: restore it from a backup.", False),

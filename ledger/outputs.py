@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
+RUN = "pipeline_run"
+
 
 @dataclasses.dataclass(frozen=True)
 class Output:
@@ -31,7 +33,9 @@ def outputs(reader: ml_metadata.MetadataStore, execution_ids: Sequence[int]) -> 
         for event in reader.get_events_by_execution_ids(execution_ids)
         if event.type in (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.INTERNAL_OUTPUT)
     ]
-    artifacts = {each.id: each for each in reader.get_artifacts_by_id([event.artifact_id for event in events])}
+    artifacts = {
+        artifact.id: artifact for artifact in reader.get_artifacts_by_id([event.artifact_id for event in events])
+    }
     made: dict[int, dict[str, Output]] = {}
     for event in events:
         artifact = artifacts[event.artifact_id]
@@ -42,24 +46,29 @@ def outputs(reader: ml_metadata.MetadataStore, execution_ids: Sequence[int]) -> 
     return made
 
 
+def executions_in(reader: ml_metadata.MetadataStore, run_id: str) -> list[metadata_store_pb2.Execution]:
+    """The executions of a run, in the order of their ids; empty if there is no such run."""
+    context = reader.get_context_by_type_and_name(RUN, run_id)
+    executions = [] if context is None else reader.get_executions_by_context(context.id)
+    return sorted(executions, key=lambda execution: execution.id)
+
+
 def executions_of_run(reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, metadata_store_pb2.Execution]:
     """The executions of a run by node id; empty if there is no such run."""
-    context = reader.get_context_by_type_and_name("pipeline_run", run_id)
-    executions = [] if context is None else reader.get_executions_by_context(context.id)
-    return {_node_id(reader, each.id): each for each in executions}
+    return {_node_id(reader, execution.id): execution for execution in executions_in(reader, run_id)}
 
 
 def outputs_of_run(reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, dict[str, Output]]:
     """The artifacts that a run made or reused: node id -> output key -> artifact."""
     executions = executions_of_run(reader, run_id)
-    made = outputs(reader, [each.id for each in executions.values()])
+    made = outputs(reader, [execution.id for execution in executions.values()])
     return {node_id: made.get(execution.id, {}) for node_id, execution in executions.items()}
 
 
 def _node_id(reader: ml_metadata.MetadataStore, execution_id: int) -> str:
     """TFX names the node context PIPELINE.NODE."""
     contexts = reader.get_contexts_by_execution(execution_id)
-    return next(each.name.rpartition(".")[2] for each in contexts if each.type == "node")
+    return next(context.name.rpartition(".")[2] for context in contexts if context.type == "node")
 
 
 def values(properties: Mapping[str, metadata_store_pb2.Value]) -> dict[str, int | float | str]:
@@ -73,9 +82,9 @@ def values(properties: Mapping[str, metadata_store_pb2.Value]) -> dict[str, int 
 
 def latest(reader: ml_metadata.MetadataStore, node_id: str, key: str) -> Output | None:
     """The newest artifact that a node made under an output key, or None if no run got that far."""
-    names = [each for each in reader.get_contexts_by_type("node") if each.name.endswith(f".{node_id}")]
-    executions = [each for name in names for each in reader.get_executions_by_context(name.id)]
-    for execution in sorted(executions, key=lambda each: each.id, reverse=True):
+    names = [context for context in reader.get_contexts_by_type("node") if context.name.endswith(f".{node_id}")]
+    executions = [execution for name in names for execution in reader.get_executions_by_context(name.id)]
+    for execution in sorted(executions, key=lambda execution: execution.id, reverse=True):
         made = outputs(reader, [execution.id]).get(execution.id, {})
         if key in made:
             return made[key]

@@ -10,17 +10,16 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
 from ledger.lease import RENEW_SECONDS
 from ledger.opening import LedgerError, open_store
-from ledger.outputs import values
-from ledger.run_record import PREFIX, NodeRecord, Note, RunRecord, State, from_properties, to_properties
+from ledger.outputs import RUN, values
+from ledger.run_record import PREFIX, NodeOutcome, NodeRecord, Note, RunRecord, from_properties, to_properties
 
-RUN = "pipeline_run"
 DOCUMENT = "flightdeck.Document"
 # Of a document: MySQL's longest text that ML Metadata has room for is 16 MiB.
 _LONGEST_TEXT = 8_000_000
@@ -28,35 +27,6 @@ _LONGEST_TEXT = 8_000_000
 
 class RecordError(LedgerError):
     """There is no such record, or it cannot be kept; the text says why."""
-
-
-class Ended(Protocol):
-    """What became of a node; `pipeline.node.NodeOutcome` is one."""
-
-    @property
-    def node_id(self) -> str:
-        """The node."""
-        ...
-
-    @property
-    def state(self) -> State:
-        """How it ended."""
-        ...
-
-    @property
-    def seconds(self) -> float:
-        """Wall time."""
-        ...
-
-    @property
-    def peak_mb(self) -> float:
-        """The process's peak memory until then, in MiB."""
-        ...
-
-    @property
-    def error(self) -> str | None:
-        """What went wrong."""
-        ...
 
 
 class Recorder:
@@ -80,7 +50,7 @@ class Recorder:
         """
         self._put(run_id, to_properties(fields))
 
-    def node(self, run_id: str, outcome: Ended) -> None:
+    def node(self, run_id: str, outcome: NodeOutcome) -> None:
         """Writes what became of one node."""
         record = NodeRecord(
             node_id=outcome.node_id,
@@ -117,7 +87,7 @@ class Recorder:
     def all(self) -> list[RunRecord]:
         """The records of all runs, oldest first; one query. Runs that another program recorded are among them."""
         contexts = self._store.get_contexts_by_type(RUN)
-        return sorted((_record(each) for each in contexts), key=lambda each: each.started)
+        return sorted((_record(record) for record in contexts), key=lambda record: record.started)
 
     def running(self) -> list[RunRecord]:
         """The records that say that their run goes on, oldest first; those that cannot be read are passed over."""
@@ -126,7 +96,7 @@ class Recorder:
             if context.custom_properties[f"{PREFIX}outcome"].string_value == '"running"':
                 with contextlib.suppress(ValueError):
                     found.append(_record(context))
-        return sorted(found, key=lambda each: each.started)
+        return sorted(found, key=lambda record: record.started)
 
     def put_document(self, content: Any) -> str:
         """Keeps a JSON document, once, and returns its digest: 64 hexadecimal digits."""

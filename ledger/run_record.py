@@ -6,6 +6,7 @@ fact, so that writers of different facts never undo each other's. Imports neithe
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -21,6 +22,25 @@ State = Literal["done", "cached", "skipped", "failed"]
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeOutcome:
+    """What became of one node.
+
+    Attributes:
+        node_id: the node.
+        state: ``cached`` if an earlier result was reused; ``skipped`` if TFX decided that there was nothing to do.
+        seconds: wall time.
+        peak_mb: the largest resident size of this process so far, in MiB.
+        error: what went wrong, for ``failed``.
+    """
+
+    node_id: str
+    state: State
+    seconds: float
+    peak_mb: float
+    error: str | None = None
 
 
 class NodeRecord(_Frozen):
@@ -216,7 +236,7 @@ def to_properties(fields: dict[str, Any]) -> dict[str, str]:
         if name == "documents":
             properties |= {f"{PREFIX}documents.{key}": digest for key, digest in value.items()}
         elif name == "nodes":
-            properties |= {f"{PREFIX}nodes.{each.node_id}": each.model_dump_json() for each in value}
+            properties |= {f"{PREFIX}nodes.{node.node_id}": node.model_dump_json() for node in value}
         elif name == "tags":
             properties |= {f"{PREFIX}tags.{tag}": "1" for tag in value}
         elif value is not None:
@@ -245,7 +265,7 @@ def from_properties(run_id: str, properties: dict[str, Any], created: int) -> Ru
             fields[first] = _ADAPTERS[first].validate_json(str(value))
     fields.setdefault("started", datetime.fromtimestamp(created / 1000, UTC))
     nodes = [NodeRecord.model_validate_json(text) for text in spread["nodes"].values()]
-    nodes.sort(key=lambda each: each.ended or fields["started"])
+    nodes.sort(key=lambda node: node.ended or fields["started"])
     notes = [Note.model_validate_json(text) for text in spread["notes"].values()]
     return RunRecord(
         **{
@@ -253,7 +273,7 @@ def from_properties(run_id: str, properties: dict[str, Any], created: int) -> Ru
             "run_id": run_id,
             "nodes": tuple(nodes),
             "documents": spread["documents"],
-            "notes": tuple(sorted(notes, key=lambda each: each.when)),
+            "notes": tuple(sorted(notes, key=lambda note: note.when)),
             "tags": tuple(sorted(tag for tag, value in spread["tags"].items() if value == "1")),
         }
     )

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import ml_metadata
 
 from ledger.opening import LedgerError
-from ledger.outputs import values
-from ledger.recorder import RUN
+from ledger.outputs import executions_in, values
 from ledger.run_record import RunRecord
 
 if TYPE_CHECKING:
@@ -100,19 +99,18 @@ def find(store: ml_metadata.MetadataStore, record: RunRecord) -> ScoresOf:
     Raises:
         NoScoresError: the run kept none.
     """
-    context = store.get_context_by_type_and_name(RUN, record.run_id)
-    executions = [] if context is None else store.get_executions_by_context(context.id)
-    events = store.get_events_by_execution_ids([each.id for each in executions]) if executions else []
-    artifacts = store.get_artifacts_by_id(sorted({each.artifact_id for each in events}))
-    kept = [each for each in artifacts if each.type == ARTIFACT]
-    for artifact in sorted(kept, key=lambda each: each.id, reverse=True):
+    executions = [execution.id for execution in executions_in(store, record.run_id)]
+    events = store.get_events_by_execution_ids(executions) if executions else []
+    artifacts = store.get_artifacts_by_id(sorted({event.artifact_id for event in events}))
+    kept = [artifact for artifact in artifacts if artifact.type == ARTIFACT]
+    for artifact in sorted(kept, key=lambda artifact: artifact.id, reverse=True):
         facts = values(artifact.properties) | values(artifact.custom_properties)
         if facts.get("rows_fingerprint"):
             return ScoresOf(record.run_id, artifact.uri, str(facts["rows_fingerprint"]), int(facts.get("rows", 0)))
     raise NoScoresError(f"run {record.run_id} kept no scores of single rows")
 
 
-def read(found: ScoresOf) -> ScoredRows:
+def read(scores: ScoresOf) -> ScoredRows:
     """The scores.
 
     Raises:
@@ -123,10 +121,10 @@ def read(found: ScoresOf) -> ScoredRows:
     from pyarrow import fs
 
     try:
-        if "://" in found.uri:
-            system, path = fs.FileSystem.from_uri(f"{found.uri}/{FILE}")
+        if "://" in scores.uri:
+            system, path = fs.FileSystem.from_uri(f"{scores.uri}/{FILE}")
         else:
-            system, path = fs.LocalFileSystem(), f"{found.uri}/{FILE}"
+            system, path = fs.LocalFileSystem(), f"{scores.uri}/{FILE}"
         # Not `read_table`, which imports all that reading a folder of files could need.
         with system.open_input_file(path) as file:
             table = pq.ParquetFile(file).read()
@@ -134,10 +132,10 @@ def read(found: ScoresOf) -> ScoredRows:
             _numbers(table.column(name).cast(pa.float64()).combine_chunks()) for name in ("label", "probability")
         )
     except FileNotFoundError:
-        raise NoScoresError(f"the scores of run {found.run_id} are no longer at {found.uri}") from None
+        raise NoScoresError(f"the scores of run {scores.run_id} are no longer at {scores.uri}") from None
     except (OSError, KeyError, TypeError, pa.ArrowException) as error:
         said = str(error).strip().splitlines()[0]
-        raise NoScoresError(f"the scores of run {found.run_id} at {found.uri} cannot be read ({said})") from None
+        raise NoScoresError(f"the scores of run {scores.run_id} at {scores.uri} cannot be read ({said})") from None
     return ScoredRows(labels, probabilities, table.drop_columns(["row", "label", "probability"]))
 
 

@@ -28,7 +28,7 @@ _QUANTILE = 1.959963984540054  # of the standard normal distribution, at (1 + LE
 
 
 @dataclasses.dataclass(frozen=True)
-class Difference:
+class SignificanceTest:
     """How much a metric of the second model exceeds that of the first, and how sure that is.
 
     Attributes:
@@ -66,7 +66,7 @@ def compare(
     metrics: Sequence[str],
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> list[Difference]:
+) -> list[SignificanceTest]:
     """Compares two models on the same rows by several metrics.
 
     Args:
@@ -80,7 +80,7 @@ def compare(
     Returns:
         A difference per metric that is known here, in the given order: `auc` by DeLong's test, others by bootstrap.
     """
-    found: dict[str, Difference] = {}
+    found: dict[str, SignificanceTest] = {}
     if "auc" in metrics:
         found["auc"] = delong(labels, first, second)
     resampled = [name for name in metrics if name in RESAMPLED]
@@ -102,7 +102,7 @@ def why_not(labels: np.ndarray, *scores: np.ndarray) -> str | None:
     return None
 
 
-def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Difference:
+def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> SignificanceTest:
     """DeLong's test for two correlated areas under the ROC curve.
 
     DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988); in O(n log n) by midranks, Sun and Xu, IEEE Signal
@@ -120,7 +120,7 @@ def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Differe
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     # Scores in the same order have a variance of zero, or by rounding somewhat less or more.
     error = math.sqrt(variance) if variance > 1e-18 else 0.0
-    return Difference(
+    return SignificanceTest(
         "auc",
         float(areas[0]),
         float(areas[1]),
@@ -167,7 +167,7 @@ def bootstrap(
     metrics: Sequence[str],
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> list[Difference]:
+) -> list[SignificanceTest]:
     """The paired bootstrap: rows are drawn with replacement, the same for both models (Efron and Tibshirani 1993).
 
     The interval is the percentile interval, the p-value what belongs to it: twice the smaller share of resamples on
@@ -206,7 +206,7 @@ def bootstrap(
         side = min((differences <= 0).sum(), (differences >= 0).sum())
         p_value = min(1.0, 2 * (int(side) + 1) / (len(differences) + 1))
         found.append(
-            Difference(
+            SignificanceTest(
                 name, float(one), float(other), float(other - one), float(low), float(high), p_value, BOOTSTRAP, rows
             )
         )
@@ -233,33 +233,7 @@ def _log_loss(labels: np.ndarray, scores: np.ndarray) -> _Measure:
     import numpy as np
 
     clipped = np.clip(scores, _EPSILON, 1 - _EPSILON)
-    return _mean_of(-(labels * np.log(clipped) + (1 - labels) * np.log1p(-clipped)))
-
-
-def _brier(labels: np.ndarray, scores: np.ndarray) -> _Measure:
-    return _mean_of((scores - labels) ** 2)
-
-
-def _mean_prediction(labels: np.ndarray, scores: np.ndarray) -> _Measure:
-    return _mean_of(scores)
-
-
-def _accuracy(labels: np.ndarray, scores: np.ndarray) -> _Measure:
-    return _mean_of(((scores > _DECISION) == (labels > 0.5)).astype(float))
-
-
-def _calibration(labels: np.ndarray, scores: np.ndarray) -> _Measure:
-    """The mean prediction by the mean label, as TFMA's Calibration."""
-    return _ratio_of(scores, labels)
-
-
-def _precision(labels: np.ndarray, scores: np.ndarray) -> _Measure:
-    called = (scores > _DECISION).astype(float)
-    return _ratio_of(called * labels, called)
-
-
-def _recall(labels: np.ndarray, scores: np.ndarray) -> _Measure:
-    return _ratio_of((scores > _DECISION) * labels, labels)
+    return _ratio(-(labels * np.log(clipped) + (1 - labels) * np.log1p(-clipped)))
 
 
 def _average_precision(labels: np.ndarray, scores: np.ndarray) -> _Measure:
@@ -286,16 +260,18 @@ def _average_precision(labels: np.ndarray, scores: np.ndarray) -> _Measure:
     return measure
 
 
-def _mean_of(values: np.ndarray) -> _Measure:
-    return lambda weights: _dot(weights, values) / len(values)
+def _ratio(above: np.ndarray, below: np.ndarray | None = None) -> _Measure:
+    """The sum over the drawn rows by another one; without that, the mean."""
 
-
-def _ratio_of(above: np.ndarray, below: np.ndarray) -> _Measure:
     def measure(weights: np.ndarray) -> float:
-        total = _dot(weights, below)
+        total = len(above) if below is None else _dot(weights, below)
         return _dot(weights, above) / total if total else float("nan")
 
     return measure
+
+
+def _called(scores: np.ndarray) -> np.ndarray:
+    return (scores > _DECISION).astype(float)
 
 
 def _dot(one: np.ndarray, other: np.ndarray) -> float:
@@ -307,17 +283,14 @@ def _dot(one: np.ndarray, other: np.ndarray) -> float:
 
 # Metrics that the bootstrap knows, by the names that records have for them, and Keras's and TFMA's.
 RESAMPLED: Mapping[str, Callable[[np.ndarray, np.ndarray], _Measure]] = {
-    "log_loss": _log_loss,
-    "binary_crossentropy": _log_loss,
-    "binary_cross_entropy": _log_loss,
-    "brier": _brier,
-    "mean_squared_error": _brier,
-    "calibration": _calibration,
-    "mean_prediction": _mean_prediction,
+    **dict.fromkeys(("log_loss", "binary_crossentropy", "binary_cross_entropy"), _log_loss),
+    **dict.fromkeys(("brier", "mean_squared_error"), lambda labels, scores: _ratio((scores - labels) ** 2)),
+    "calibration": lambda labels, scores: _ratio(scores, labels),  # mean prediction by mean label, as TFMA's
+    "mean_prediction": lambda labels, scores: _ratio(scores),
     "auc_precision_recall": _average_precision,
-    "binary_accuracy": _accuracy,
-    "precision": _precision,
-    "recall": _recall,
+    "binary_accuracy": lambda labels, scores: _ratio((_called(scores) == (labels > 0.5)).astype(float)),
+    "precision": lambda labels, scores: _ratio(_called(scores) * labels, _called(scores)),
+    "recall": lambda labels, scores: _ratio(_called(scores) * labels, labels),
 }
 
 

@@ -20,11 +20,6 @@ def write(patterns: Sequence[str], inputs: Collection[str], path: str) -> None:
     """Writes a row of the evaluation split beside an exported model, as JSON: column -> value.
 
     Of the first thousand rows it is the one that lacks the fewest columns; those that it lacks are left out.
-
-    Args:
-        patterns: Patterns of TFRecord files, on any file system that TensorFlow knows; ``.gz`` is decompressed.
-        inputs: The raw columns the model reads.
-        path: The folder of the SavedModel.
     """
     row = max(_rows(patterns, inputs), key=len, default=None)
     if row is None:

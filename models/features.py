@@ -82,9 +82,6 @@ class FeatureSettings(BaseModel):
     def check(self, contract: Contract) -> None:
         """Refuses features that the contract does not allow.
 
-        Args:
-            contract: The data contract.
-
         Raises:
             InfeasibleFeatureError: If a column is unknown, the label, or not known when a prediction is made.
             ValueError: If a text column is used as a number, a number as text, a decimal one as a category, or a column

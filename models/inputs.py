@@ -48,10 +48,7 @@ class Rows:
     def batches(self, batch_size: int, shuffle_seed: int | None = None) -> tf.data.Dataset:
         """Returns batches ``(features, labels)``, the last one possibly smaller.
 
-        Args:
-            batch_size: Rows per batch.
-            shuffle_seed: With a seed, each epoch has another order of all rows, and the same seed gives the same
-                orders again. Without, the order of the rows.
+        A seed gives each epoch an order of its own, the same ones each time; without, rows keep their order.
         """
         positions = tf.data.Dataset.range(len(self))
         if shuffle_seed is not None:

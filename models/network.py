@@ -47,12 +47,7 @@ class TransformedFeatures:
 
 @dataclass(frozen=True)
 class Rescaling:
-    """Expresses the numbers of one Transform in the units of another; 0, which is a missing value, stays 0.
-
-    Attributes:
-        scale: Factor of each number.
-        offset: What is then added to it.
-    """
+    """Numbers in the units of another Transform: times scale, plus offset; 0, which is a missing value, stays 0."""
 
     scale: Sequence[float]
     offset: Sequence[float]
@@ -132,7 +127,7 @@ def sources(settings: ModelSettings, text: bool = False) -> dict[str, tuple[str,
 
 
 def _rescaled(numbers: keras.KerasTensor, rescaling: Rescaling) -> keras.KerasTensor:
-    scale, offset = (np.asarray(each, np.float32) for each in (rescaling.scale, rescaling.offset))
+    scale, offset = (np.asarray(values, np.float32) for values in (rescaling.scale, rescaling.offset))
     # What is missing is 0 in any units: a mean, but of other data, would tell the layers something else.
     missing = keras.ops.equal(numbers, 0.0)
     rescaled: Any = keras.ops.where(missing, 0.0, keras.ops.add(keras.ops.multiply(numbers, scale), offset))

@@ -40,9 +40,6 @@ class Runtime:
 def devices_for(accelerator: str) -> tuple[str, ...]:
     """Returns the names of the devices to train on.
 
-    Args:
-        accelerator: ``auto``, ``required`` or ``cpu``, see `ModelSettings`.
-
     Raises:
         AcceleratorError: If a GPU is required and there is none.
     """
@@ -71,13 +68,6 @@ def configured(settings: ModelSettings, devices: Sequence[str]) -> Iterator[Runt
 
     Thread pools are left alone, since TensorFlow fixes them at its first operation. The seeds stay set afterwards;
     determinism is switched back, because later nodes may draw unseeded random numbers, which it forbids.
-
-    Args:
-        settings: The settings of the training.
-        devices: Names of the devices to compute on, from `devices_for`.
-
-    Yields:
-        Where and how to compute.
     """
     before = _determinism.is_op_determinism_enabled()
     keras.utils.set_random_seed(settings.seed)

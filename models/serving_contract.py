@@ -17,13 +17,7 @@ FILE = os.path.join("assets.extra", "contract.json")
 
 
 def write(schema_path: str, inputs: Collection[str], path: str) -> None:
-    """Writes beside an exported model what the curated schema says of the columns that it reads.
-
-    Args:
-        schema_path: The schema that the training data were validated by, in text format.
-        inputs: The raw columns the model reads.
-        path: The folder of the SavedModel. Both may be on any file system that TensorFlow knows.
-    """
+    """Writes beside an exported model what the curated schema says of the columns that it reads."""
     import tensorflow as tf
     from google.protobuf import text_format
     from tensorflow_metadata.proto.v0 import schema_pb2

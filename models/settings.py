@@ -50,7 +50,7 @@ class Dimension(BaseModel):
     @classmethod
     def _comparable(cls, choice: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         """JSON has lists only; the same candidates must be equal."""
-        return choice and tuple(tuple(each) if isinstance(each, list) else each for each in choice)
+        return choice and tuple(tuple(candidate) if isinstance(candidate, list) else candidate for candidate in choice)
 
     @model_validator(mode="after")
     def _consistent(self) -> Dimension:

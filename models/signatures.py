@@ -21,11 +21,6 @@ class Scorer(tf.Module):
     def __init__(self, network: keras.Model, transform: tft.TFTransformOutput, inputs: Sequence[str]) -> None:
         """Initialises the scorer.
 
-        Args:
-            network: The trained network.
-            transform: The output of Transform that the network was trained behind.
-            inputs: The raw columns the model reads. The label is not one: it need not be in a request.
-
         Raises:
             InputError: If an input is not in the schema that Transform saw.
         """
@@ -70,11 +65,7 @@ class Scorer(tf.Module):
 def export(network: keras.Model, transform: tft.TFTransformOutput, inputs: Sequence[str], path: str) -> None:
     """Writes a SavedModel that plain TensorFlow can load and serve; nothing of this project is needed.
 
-    Args:
-        network: The trained network in float32, without optimizer: what is tracked is saved.
-        transform: The output of Transform that the network was trained behind.
-        inputs: The raw columns the model reads.
-        path: The folder to write.
+    The network is in float32 and has no optimizer: what is tracked is saved.
 
     Raises:
         InputError: If an input is not in the schema that Transform saw.

@@ -54,9 +54,6 @@ class Search(keras_tuner.Tuner):
     def run_trial(self, trial: keras_tuner.engine.trial.Trial) -> dict[str, float]:
         """Runs one trial.
 
-        Returns:
-            The objective by name, and the other metrics of the last epoch.
-
         Raises:
             TrialError: If the training failed or its score is not a number.
         """
@@ -93,9 +90,6 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
 
     A sweep calls this too: it asks the search's oracle for trials and has the search run them.
 
-    Returns:
-        The search and no arguments for it.
-
     Raises:
         AcceleratorError: At once, before any data is read, if a GPU is required and there is none.
         InputError: If the examples cannot be trained on.
@@ -117,7 +111,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
         tried = settings.with_hyperparameters(values).model_copy(update={"epochs": epochs})
         with runtime.configured(tried, devices) as where:
             _, history = training.fit(tried, shape, where, older, newest, log_dir=logs)
-        return {name: each[-1] for name, each in history.items()}
+        return {name: per_epoch[-1] for name, per_epoch in history.items()}
 
     oracle = _oracle(settings, seed=settings.seed if settings.tuning.seed is None else settings.tuning.seed)
     search = Search(oracle, train, fn_args.working_dir, fn_args.custom_config.get("logs"))
@@ -145,8 +139,13 @@ def _oracle(settings: ModelSettings, seed: int) -> keras_tuner.Oracle:
 
 def _declare(space: keras_tuner.HyperParameters, name: str, dimension: Dimension, whole: bool) -> None:
     if dimension.choice is not None:
-        values = ["-".join(map(str, each)) if isinstance(each, tuple) else each for each in dimension.choice]
-        space.Choice(name, values, ordered=None if all(type(each) in (int, float) for each in values) else False)
+        values = [
+            "-".join(map(str, candidate)) if isinstance(candidate, tuple) else candidate
+            for candidate in dimension.choice
+        ]
+        space.Choice(
+            name, values, ordered=None if all(type(candidate) in (int, float) for candidate in values) else False
+        )
     elif whole:
         step = None if dimension.step is None else int(dimension.step)
         space.Int(name, int(dimension.min or 0), int(dimension.max or 0), step=step, sampling=dimension.sampling)

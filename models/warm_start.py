@@ -90,7 +90,7 @@ class Layout:
 
     def unseen(self, term: str) -> str | None:
         """What a category was taken for that the vocabulary does not have; None if its column is not there."""
-        column = next((each for each in self.categories if term.startswith(f"{each}=")), None)
+        column = next((name for name in self.categories if term.startswith(f"{name}=")), None)
         return None if column is None else f"{column} is unseen"
 
 
@@ -136,26 +136,19 @@ class Base:
 
 
 def describe(network: keras.Model, layout: Layout, path: str) -> None:
-    """Writes beside an exported model what another network needs to begin with its weights.
-
-    Args:
-        network: The network as it was exported.
-        layout: What it means.
-        path: The folder of the SavedModel.
-    """
+    """Writes beside an exported network what another one needs to begin with its weights."""
     import tensorflow as tf
 
     file = os.path.join(path, DESCRIPTION)
     tf.io.gfile.makedirs(os.path.dirname(file))
     with tf.io.gfile.GFile(file, "w") as stream:
-        stream.write(json.dumps({"weights": [each.path for each in network.weights], **asdict(layout)}, indent=1))
+        stream.write(
+            json.dumps({"weights": [variable.path for variable in network.weights], **asdict(layout)}, indent=1)
+        )
 
 
 def read(path: str) -> Base:
     """Reads a base model.
-
-    Args:
-        path: The folder of its SavedModel, written by this project.
 
     Raises:
         BaseModelError: If it does not say what its weights mean, or lacks one.
@@ -174,15 +167,9 @@ def read(path: str) -> Base:
             for at, name in enumerate(told.pop("weights"))
         }
         rescaling = told.pop("rescaling")
-        layout = Layout(
-            tuple(told["numbers"]),
-            told["clip"],
-            tuple(told["categories"]),
-            tuple(told["vocabulary"]),
-            {name: tuple(before) for name, before in told["layers"].items()},
-            None if rescaling is None else Rescaling(**rescaling),
-            tuple(told.get("text", ())),
-        )
+        layers = {name: tuple(before) for name, before in told.pop("layers").items()}
+        others: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in told.items()}
+        layout = Layout(**others, layers=layers, rescaling=None if rescaling is None else Rescaling(**rescaling))
     except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
         raise BaseModelError(f"the model in {path} is not described by its {DESCRIPTION}: {error}") from None
     return Base(path, layout, weights)
@@ -194,13 +181,6 @@ def rescaling_for(
     """How numbers of the new Transform become what the layers of the base model expect.
 
     Both Transforms are applied to the same rows: the one of the base model by its signature ``transform_features``.
-
-    Args:
-        base: The base model.
-        layout: What the new network's inputs mean.
-        patterns: Of the TFRecord files to train on; some rows of each are used.
-        transform: The new Transform.
-        columns: How to parse the raw columns that the new model reads.
 
     Returns:
         None if no number needs it, or if the numbers are not the same ones and cannot be taken anyway.
@@ -262,28 +242,19 @@ def composed(inner: Rescaling, outer: Rescaling | None) -> Rescaling | None:
 
 def _rounded(values: np.ndarray) -> list[float]:
     """To what float32 can tell; so that a scale that is the same is exactly 1."""
-    return [float(each) for each in np.round(values, 6)]
+    return [float(value) for value in np.round(values, 6)]
 
 
 def begin(network: keras.Model, layout: Layout, base: Base) -> Taken:
     """Gives a new network the weights of a base model, as far as they fit it, and returns what it took."""
-    paths = [each.path for each in network.weights]
+    paths = [variable.path for variable in network.weights]
     begun, taken = start(dict(zip(paths, network.get_weights(), strict=True)), layout, base)
     network.set_weights([begun[path] for path in paths])
     return taken
 
 
 def start(fresh: Weights, layout: Layout, base: Base) -> tuple[dict[str, np.ndarray], Taken]:
-    """The weights that a new network begins with.
-
-    Args:
-        fresh: Its weights by path, as they were initialised.
-        layout: What it means.
-        base: The base model.
-
-    Returns:
-        Weights by path for all of `fresh`, and what of them is the base model's.
-    """
+    """The weights by path that a new network begins with in place of its fresh ones, and what it took for them."""
     begun = dict(fresh)
     terms, unseen = 0, []
     known = base.layout.rows()
@@ -308,7 +279,7 @@ def start(fresh: Weights, layout: Layout, base: Base) -> tuple[dict[str, np.ndar
         paths = [path for path in fresh if path.startswith(f"{layer}/")]
         taken[layer] = (
             base.layout.layers.get(layer) == before
-            and all(taken[each] for each in before)
+            and all(taken[source] for source in before)
             and all(path in base.weights and base.weights[path].shape == fresh[path].shape for path in paths)
         )
         if taken[layer]:

@@ -18,7 +18,7 @@ from notebooks.terminal import CommandError
 if TYPE_CHECKING:
     from ml_metadata import MetadataStore
 
-    from pipeline.settings import Settings
+    from flightdeck.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "config" / "labs.yaml"
@@ -36,9 +36,9 @@ def settings(*overrides: str, workspace: Path | None = None) -> Settings:
     Raises:
         SettingsError: an override is wrong.
     """
-    from pipeline import settings_file
+    from flightdeck.settings import read_settings
 
-    return settings_file.load(CONFIG, _overrides(overrides, workspace))
+    return read_settings(CONFIG, _overrides(overrides, workspace))
 
 
 def options(*overrides: str, workspace: Path | None = None) -> str:
@@ -61,7 +61,7 @@ def run(*overrides: str, workspace: Path | None = None) -> dict[str, Any]:
     Raises:
         CommandError: it failed.
     """
-    print("$ flightdeck run --config config/labs.yaml", *(f"--set '{each}'" for each in overrides), flush=True)
+    print("$ flightdeck run --config config/labs.yaml", *(f"--set '{override}'" for override in overrides), flush=True)
     with alone(workspace):
         done = subprocess.run(
             [sys.executable, "-m", "flightdeck", "run", "--json", *_options(_overrides(overrides, workspace))],
@@ -117,4 +117,4 @@ def _overrides(overrides: Sequence[str], workspace: Path | None) -> list[str]:
 
 
 def _options(overrides: Sequence[str]) -> list[str]:
-    return ["--config", str(CONFIG), *(part for each in overrides for part in ("--set", each))]
+    return ["--config", str(CONFIG), *(part for override in overrides for part in ("--set", override))]

@@ -158,9 +158,6 @@ def _training(settings: Settings, data: _Data, base_model: Channel | None) -> _T
 def create_pipeline(settings: Settings) -> Pipeline:
     """The training pipeline: a window of spans in, a validated and pushed model out.
 
-    Args:
-        settings: where everything that may differ between two runs is written.
-
     Returns:
         A pipeline that any runner can compile. It does not know the metadata store: that is reached with credentials,
         which only a running process has.

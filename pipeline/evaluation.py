@@ -5,42 +5,16 @@ Reading the results imports TensorFlow Model Analysis, and happens inside the fu
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
 
+from ledger.run_view import SliceMetrics
 from pipeline.settings import Evaluation, Metric
 
 # The thresholds at which the receiver operating characteristic is sampled for pictures.
 ROC_THRESHOLDS = tuple(step / 40 for step in range(41))
-
-
-@dataclasses.dataclass(frozen=True)
-class SliceResult:
-    """The metrics of one slice of the evaluation split.
-
-    Attributes:
-        name: such as ``column=value, other=value``; empty for the whole split.
-        challenger: metric name -> value.
-        champion: the same of the champion; empty if there was none.
-    """
-
-    name: str
-    challenger: dict[str, float]
-    champion: dict[str, float]
-
-    @property
-    def rows(self) -> int:
-        """How many examples the slice has."""
-        return int(self.challenger.get("example_count", 0))
-
-
-def metric_name(metric: Metric) -> str:
-    """The name under which TFMA reports a metric class, such as AUCPrecisionRecall -> auc_precision_recall."""
-    return metric.reported
 
 
 def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
@@ -65,23 +39,20 @@ def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
     )
 
 
-def results(uri: str) -> list[SliceResult]:
-    """The metrics of every slice, that of the whole evaluation split first.
-
-    Args:
-        uri: the Evaluator's ``evaluation`` artifact.
-    """
+def results(uri: str) -> list[SliceMetrics]:
+    """The metrics of every slice, that of the whole evaluation split first."""
     import tensorflow_model_analysis as tfma
 
     found = []
     for record in tfma.load_metrics(uri):
         values: dict[str, dict[str, float]] = {"challenger": {}, "champion": {}}
-        for each in record.metric_keys_and_values:
-            if not each.key.is_diff and each.value.WhichOneof("type") == "double_value":
-                model = "champion" if each.key.model_name == "baseline" else "challenger"
-                values[model][each.key.name] = each.value.double_value.value
-        found.append(SliceResult(_slice_name(record.slice_key), **values))
-    return sorted(found, key=lambda each: (each.name != "", each.name))
+        for metric in record.metric_keys_and_values:
+            if not metric.key.is_diff and metric.value.WhichOneof("type") == "double_value":
+                model = "champion" if metric.key.model_name == "baseline" else "challenger"
+                values[model][metric.key.name] = metric.value.double_value.value
+        rows = int(values["challenger"].get("example_count", 0))
+        found.append(SliceMetrics(slice=_slice_name(record.slice_key), rows=rows, **values))
+    return sorted(found, key=lambda part: (part.slice != "", part.slice))
 
 
 def roc(uri: str) -> list[tuple[float, float, float]]:
@@ -93,11 +64,11 @@ def roc(uri: str) -> list[tuple[float, float, float]]:
     import tensorflow_model_analysis as tfma
 
     for record in tfma.load_metrics(uri):
-        for each in record.metric_keys_and_values:
+        for metric in record.metric_keys_and_values:
             if (
                 not record.slice_key.single_slice_keys
-                and each.key.model_name != "baseline"
-                and each.value.WhichOneof("type") == "confusion_matrix_at_thresholds"
+                and metric.key.model_name != "baseline"
+                and metric.value.WhichOneof("type") == "confusion_matrix_at_thresholds"
             ):
                 return [
                     (
@@ -105,17 +76,9 @@ def roc(uri: str) -> list[tuple[float, float, float]]:
                         matrix.false_positives / max(matrix.false_positives + matrix.true_negatives, 1.0),
                         matrix.true_positives / max(matrix.true_positives + matrix.false_negatives, 1.0),
                     )
-                    for matrix in each.value.confusion_matrix_at_thresholds.matrices
+                    for matrix in metric.value.confusion_matrix_at_thresholds.matrices
                 ]
     return []
-
-
-def worst(
-    found: Sequence[SliceResult], metric: str, lower_is_better: bool, min_rows: int, count: int = 5
-) -> list[SliceResult]:
-    """The slices on which the challenger does worst, worst first; slices of few rows are left out."""
-    slices = [each for each in found if each.name and each.rows >= min_rows and metric in each.challenger]
-    return sorted(slices, key=lambda each: each.challenger[metric], reverse=lower_is_better)[:count]
 
 
 def failed_thresholds(uri: str) -> list[str]:

@@ -18,16 +18,10 @@ def file_digest(path: Path) -> str:
 
 
 def code_digest(function: str) -> str:
-    """Fingerprint of the module that holds a function and of everything it imports from its own package.
+    """Fingerprint of the module of a function and of all it imports from its own package: 16 hexadecimal digits.
 
     Imports are read from the source, also those inside functions, so nothing is executed. Packages installed from
     elsewhere are pinned by the lock files and not part of it.
-
-    Args:
-        function: dotted path such as ``package.module.function``.
-
-    Returns:
-        16 hexadecimal digits.
 
     Raises:
         ModuleNotFoundError: there is no such module.
@@ -53,7 +47,7 @@ def sources(module: str) -> dict[str, bytes]:
         if name in found or origin is None:
             continue
         found[name] = origin.read_bytes()
-        pending.extend(each for each in _imports(found[name], name) if each.partition(".")[0] == package)
+        pending.extend(imported for imported in _imports(found[name], name) if imported.partition(".")[0] == package)
     if module not in found:
         raise ModuleNotFoundError(f"There is no module {module}.")
     return found

@@ -24,16 +24,12 @@ def close(store: ml_metadata.MetadataStore, settings: Settings) -> list[RunRecor
 
     Those of other machines, and those that were recorded without a lease, are left alone.
 
-    Args:
-        store: from `ledger.opening.open_store`.
-        settings: of the workspace, which this process holds (`pipeline.workspace.exclusive`).
-
     Returns:
         The records of the runs that were closed, as they are now, oldest first.
     """
     recorder = Recorder(store)
     lock = workspace.lock_of(settings)
-    killed = [each for each in recorder.running() if each.owner is not None and each.owner.left(lock, each.renewed)]
+    killed = [run for run in recorder.running() if run.owner is not None and run.owner.left(lock, run.renewed)]
     for record in killed:
         remove_unfinished(store, settings, record.run_id)
         end_executions(store, record.run_id)
@@ -43,13 +39,7 @@ def close(store: ml_metadata.MetadataStore, settings: Settings) -> list[RunRecor
 
 
 def remove_unfinished(store: ml_metadata.MetadataStore, settings: Settings, run_id: str) -> None:
-    """Removes the folders of the nodes that a run has not finished: outputs, temporary and working folders.
-
-    Args:
-        store: the metadata store.
-        settings: of the workspace that has the folders, which this process holds.
-        run_id: the run.
-    """
+    """Removes the folders of the nodes that a run has not finished: outputs, temporary and working folders."""
     for node, execution in executions_of_run(store, run_id).items():
         if execution.last_known_state in (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED):
             continue
@@ -57,19 +47,18 @@ def remove_unfinished(store: ml_metadata.MetadataStore, settings: Settings, run_
         leftovers = [*folder.glob(f"[!.]*/{execution.id}"), *folder.glob(f"{_SYSTEM}/*/{execution.id}")]
         # TFX gives a working folder a random name and writes it down nowhere. Nobody else works in this workspace now.
         leftovers += folder.glob(f"{_SYSTEM}/stateful_working_dir/*")
-        for each in leftovers:
-            shutil.rmtree(each, ignore_errors=True)
+        for leftover in leftovers:
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def end_executions(store: ml_metadata.MetadataStore, run_id: str) -> None:
-    """Marks the executions of a run that nobody goes on with as failed.
-
-    Args:
-        store: a metadata store that can be written to.
-        run_id: the run.
-    """
-    unfinished = [each for each in executions_of_run(store, run_id).values() if each.last_known_state in _UNFINISHED]
-    for each in unfinished:
-        each.last_known_state = metadata_store_pb2.Execution.FAILED
+    """Marks the executions of a run that nobody goes on with as failed."""
+    unfinished = [
+        execution
+        for execution in executions_of_run(store, run_id).values()
+        if execution.last_known_state in _UNFINISHED
+    ]
+    for execution in unfinished:
+        execution.last_known_state = metadata_store_pb2.Execution.FAILED
     if unfinished:
         store.put_executions(unfinished)

@@ -6,14 +6,12 @@ Every runner comes down to this, so drivers, resolvers, caching and metadata beh
 from __future__ import annotations
 
 import base64
-import dataclasses
 import gzip
 import logging
 import resource
 import time
 import zlib
 from collections.abc import Mapping
-from typing import Literal
 
 from absl import flags
 from google.protobuf.message import DecodeError
@@ -28,13 +26,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx_bsl.coders import batch_util  # noqa: F401  (defines the flag)
 
 from ledger.opening import RUN_PATIENCE_SECONDS, open_store
-
-# By default Beam sizes the batches of TFX's components by how fast they were just now, so that means and variances are
-# summed up in another order each time and no two runs train the same weights. Batches of so many bytes are the same
-# every time, and larger.
-flags.FLAGS.set_default("tfxio_use_byte_size_batching", True)
-
-NodeState = Literal["done", "cached", "skipped", "failed"]
+from ledger.run_record import NodeOutcome, State
 
 
 class PatientMetadata(metadata.Metadata):
@@ -58,25 +50,6 @@ class PatientMetadata(metadata.Metadata):
         self._store = open_store(self._connection_config, self._patience)
         self._users += 1
         return self
-
-
-@dataclasses.dataclass(frozen=True)
-class NodeOutcome:
-    """What became of one node.
-
-    Attributes:
-        node_id: the node.
-        state: ``cached`` if an earlier result was reused; ``skipped`` if TFX decided that there was nothing to do.
-        seconds: wall time.
-        peak_mb: the largest resident size of this process so far, in MiB.
-        error: what went wrong, for ``failed``.
-    """
-
-    node_id: str
-    state: NodeState
-    seconds: float
-    peak_mb: float
-    error: str | None = None
 
 
 def compile_pipeline(pipeline: Pipeline) -> pipeline_pb2.Pipeline:
@@ -148,19 +121,17 @@ def launch(
 ) -> NodeOutcome:
     """Runs one node to its end and records it in the metadata store.
 
-    Args:
-        ir: from `compile_run`.
-        node_id: one of `node_ids`.
-        store: how to reach the metadata store.
-        patience: seconds for which to retry when it does not answer.
-
     Returns:
         What became of it. An exception of the component is an outcome, not raised; TFX has then recorded the failed
         execution and removed its outputs.
     """
+    # By default Beam sizes the batches of TFX's components by how fast they were just now, so that means and variances
+    # are summed up in another order each time and no two runs train the same weights. Batches of so many bytes are the
+    # same every time, and larger.
+    flags.FLAGS.set_default("tfxio_use_byte_size_batching", True)
     deployment = runner_utils.extract_local_deployment_config(ir)
     started = time.monotonic()
-    state: NodeState
+    state: State
     error = None
     try:
         execution = launcher.Launcher(
@@ -184,7 +155,7 @@ def _node(ir: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.PipelineNode:
     return next(each.pipeline_node for each in ir.nodes if each.pipeline_node.node_info.id == node_id)
 
 
-def _recorded(connection: metadata.Metadata, execution_id: int | None) -> tuple[NodeState, str | None]:
+def _recorded(connection: metadata.Metadata, execution_id: int | None) -> tuple[State, str | None]:
     """What the metadata store says of an execution that returned."""
     if execution_id is None:
         return "skipped", None

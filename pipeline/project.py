@@ -1,7 +1,7 @@
 """Where the use case lives: in this checkout, or in a project of its own that uses this one as a library.
 
-A project of its own has packages of its own, such as `usecase`, beside its `config/`. They are made importable here and
-in every process that this one starts, behind everything else: a project can add packages and hide none.
+A project of its own has packages of its own, such as `usecase`, beside its `config/`. `adopt` makes them importable
+here and in every process that this one starts, behind everything else: a project can add packages and hide none.
 """
 
 from __future__ import annotations
@@ -36,39 +36,55 @@ def packages(project: Path, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(top for top in tops if (project / top).is_dir() and not (CHECKOUT / top).is_dir())
 
 
-def adopt(project: Path, names: Iterable[str]) -> Path:
-    """Makes the packages of a project importable, if it has some.
+def home(project: Path, names: Iterable[str]) -> Path:
+    """The folder in which a use case lives: the project, or this checkout if the project has no packages of its own.
 
     Args:
         project: the folder of the settings, or the one above `config/`.
         names: the dotted paths of the use case.
 
-    Returns:
-        The folder in which the use case lives: the project, or this checkout if it has no packages of its own.
+    Raises:
+        ProjectError: a package of the project cannot be imported, or one of that name comes from somewhere else.
+    """
+    own = packages(project, names)
+    for name in own:
+        folders = _folders(importlib.util.find_spec(name))
+        if not folders:
+            raise ProjectError(
+                f"The package `{name}` of {project} cannot be imported: put {project} on the path of Python, as "
+                "`flightdeck` does."
+            )
+        if (project / name).resolve() not in folders:
+            raise ProjectError(
+                f"The package `{name}` of {project} cannot be imported, because there is another one of that name from "
+                f"{folders[0]}; give it another name, or use one project per process."
+            )
+    return project if own else CHECKOUT
+
+
+def adopt(project: Path, names: Iterable[str]) -> None:
+    """Makes the packages of a project importable here, and in processes that this one starts, if it has some.
+
+    Changes `sys.path` and `os.environ`. Only entry points do this.
+
+    Args:
+        project: the folder of the settings, or the one above `config/`.
+        names: the dotted paths of the use case.
 
     Raises:
         ProjectError: a package of that name comes from somewhere else, such as another project.
     """
-    own = packages(project, names) if project != CHECKOUT else ()
-    if not own:
-        return CHECKOUT
+    if not packages(project, names):
+        return
     if str(project) not in sys.path:
         sys.path.append(str(project))
         importlib.invalidate_caches()
-    for name in own:
-        found = _folders(importlib.util.find_spec(name))
-        if (project / name).resolve() not in found:
-            where = f" from {found[0]}" if found else ""
-            raise ProjectError(
-                f"The package `{name}` of {project} cannot be imported, because there is another one of that name"
-                f"{where}; give it another name, or use one project per process."
-            )
-    paths = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+    home(project, names)
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if str(project) not in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join([*paths, str(project)])
     os.environ[VARIABLE] = str(project)
-    return project
 
 
 def _folders(spec: importlib.machinery.ModuleSpec | None) -> list[Path]:
-    return [Path(each).resolve() for each in (spec.submodule_search_locations or ())] if spec else []
+    return [Path(folder).resolve() for folder in (spec.submodule_search_locations or ())] if spec else []

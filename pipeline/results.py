@@ -40,20 +40,9 @@ def complete(
     failure: str | None = None,
     **further: Any,
 ) -> RunRecord:
-    """Writes what came of a run, or of the part of it that has run so far.
+    """Writes what came of a run, or of the part of it that has run so far, and returns the record.
 
-    Args:
-        recorder: of the store that the run used.
-        reader: the same store.
-        run_id: the run.
-        settings: the run's.
-        ir: the compiled pipeline.
-        ended: whether no other node of the run will follow.
-        failure: the sentence that says what ended the run early.
-        further: other fields of the record.
-
-    Returns:
-        The record as it is now.
+    It has `ended` if no other node will follow; `failure` says in a sentence what ended it early.
     """
     outputs = outputs_of_run(reader, run_id)
     fields, documents = gather(reader, outputs, settings)
@@ -69,11 +58,6 @@ def gather(
     reader: ml_metadata.MetadataStore, outputs: Outputs, settings: Settings
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a run's artifacts tell.
-
-    Args:
-        reader: the metadata store.
-        outputs: node id -> output key -> artifact.
-        settings: the run's.
 
     Returns:
         Fields of the record, and documents by name.
@@ -109,10 +93,7 @@ def gather(
     if judged := outputs.get("Evaluator", {}).get("evaluation"):
         found = evaluation.results(judged.uri)
         fields |= {"metrics": found[0].challenger, "champion_metrics": found[0].champion}
-        documents["slices"] = [
-            {"slice": each.name, "rows": each.rows, "challenger": each.challenger, "champion": each.champion}
-            for each in found[1:]
-        ]
+        documents["slices"] = [part.model_dump() for part in found[1:]]
     if base := outputs.get("BaseModel", {}).get("model") or outputs.get("BaseModel", {}).get("result"):
         fields["base_model_id"] = base.artifact_id
     if champion := outputs.get("Champion", {}).get("model"):
@@ -124,13 +105,7 @@ def gather(
 
 
 def verdict(outputs: Outputs, settings: Settings, failure: str | None = None) -> dict[str, Any]:
-    """How a run ended: `outcome`, `reasons`, and of a pushed model `version` and `pushed_to`.
-
-    Args:
-        outputs: node id -> output key -> artifact.
-        settings: the run's.
-        failure: what ended it early.
-    """
+    """How a run ended: `outcome`, `reasons`, and of a pushed model `version` and `pushed_to`."""
     if failure:
         return {"outcome": "failed", "reasons": (failure,)}
     judged = outputs.get("Evaluator", {}).get("evaluation")
@@ -161,25 +136,16 @@ def graph(ir: pipeline_pb2.Pipeline) -> list[dict[str, Any]]:
     """The nodes of a pipeline, each after those that it waits for: id, type, and the ids upstream."""
     return [
         {
-            "node": each.pipeline_node.node_info.id,
-            "type": each.pipeline_node.node_info.type.name.rpartition(".")[2],
-            "after": sorted(each.pipeline_node.upstream_nodes),
+            "node": compiled.pipeline_node.node_info.id,
+            "type": compiled.pipeline_node.node_info.type.name.rpartition(".")[2],
+            "after": sorted(compiled.pipeline_node.upstream_nodes),
         }
-        for each in ir.nodes
+        for compiled in ir.nodes
     ]
 
 
 def ingested(folder: str, spans: Sequence[int], fingerprint: str) -> list[dict[str, Any]] | None:
-    """The files of some spans: name below the folder, span, bytes, SHA-256.
-
-    Args:
-        folder: holds the spans.
-        spans: their numbers.
-        fingerprint: of the files that were ingested.
-
-    Returns:
-        None if the files that are there now are not those.
-    """
+    """The files of some spans: name below the folder, span, bytes, SHA-256; None if their fingerprint differs."""
     described: list[dict[str, Any]] = []
     total = hashlib.sha256()
     try:

@@ -1,17 +1,18 @@
-"""Typed, frozen, strict settings: everything a run depends on besides code and data.
+"""Typed, frozen, strict settings of the pipeline: everything a run depends on besides code and data.
 
-`pipeline.settings_file` reads them. Neither module imports TensorFlow or TFX, so that a command line can check a file
-in a blink.
+What happens after a run has sections of its own, beside the code that reads them; `flightdeck.settings` composes the
+file. Neither this module nor `pipeline.settings_file`, which reads files, imports TensorFlow or TFX.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
 from data.contract import Contract
 from errors import FlightdeckError
@@ -22,8 +23,24 @@ DOTTED_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 DottedPath = Annotated[str, Field(pattern=DOTTED_PATH)]
 
 
+def _absolute(location: str, info: ValidationInfo) -> str:
+    if "://" in location:
+        return location.rstrip("/")
+    return location if info.context is None else str(info.context / Path(location).expanduser())
+
+
+def _in_project(path: Path, info: ValidationInfo) -> Path:
+    return path if info.context is None else info.context / path
+
+
+# A folder, or a URI such as gs://bucket. A relative one is below the project's folder, which validation is given as its
+# context; and so is a file of the project.
+Location = Annotated[str, AfterValidator(_absolute)]
+ProjectFile = Annotated[Path, AfterValidator(_in_project)]
+
+
 class SettingsError(FlightdeckError):
-    """Settings that cannot be used; the text is one sentence per problem, for the person who wrote them."""
+    """Settings that cannot be used; the text is one sentence per problem."""
 
 
 class Section(BaseModel):
@@ -33,24 +50,26 @@ class Section(BaseModel):
 
 
 class UseCase(Section):
-    """Where the use case lives. Everything else in the project serves another dataset as it is."""
+    """Where the use case lives; everything else serves any dataset."""
 
     name: Annotated[
         str,
-        Field(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Also names the pipeline and the pushed model."),
+        Field(
+            pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Name of the use case, its pipeline and its pushed model."
+        ),
     ]
-    contract: Path = Field(description="The columns of the dataset, and when each becomes known.")
-    schema_file: Path = Field(description="The curated TFDV schema that validation uses.")
+    contract: ProjectFile = Field(description="Columns of the dataset, and when each becomes known.")
+    schema_file: ProjectFile = Field(description="Curated TFDV schema for validation.")
     prepare: DottedPath = Field(description="Function (destination, progress=…) that writes the spans.")
     features: DottedPath = Field(
-        description="Settings class of the `features` section; `check(contract)` refuses wrong ones."
+        description="Settings class of the `features` section; its `check(contract)` refuses wrong ones."
     )
     model: DottedPath = Field(description="Settings class of the `model` section.")
     preprocessing_fn: DottedPath = Field(description="Transform's preprocessing function.")
     run_fn: DottedPath = Field(description="The Trainer's function.")
     tuner_fn: DottedPath = Field(description="The Tuner's function.")
-    model_card: Path | None = Field(
-        default=None, description="What the model is for and where it must not be used: Markdown, for the report."
+    model_card: ProjectFile | None = Field(
+        default=None, description="Purpose and limits of the model: Markdown, for the report."
     )
 
     def dotted_paths(self) -> tuple[str, ...]:
@@ -59,41 +78,41 @@ class UseCase(Section):
 
 
 class Data(Section):
-    """Which data a run sees."""
+    """The data of a run."""
 
-    spans: str | None = Field(default=None, description="Folder of spans; default: `spans` in the workspace.")
+    spans: Location | None = Field(default=None, description="Folder of spans; default: `spans` in the workspace.")
     window: str = Field(
         default="oldest:newest", description="FIRST:LAST span; a number, `oldest`, `newest` or `newest-K`."
     )
-    eval_spans: int = Field(default=1, ge=1, description="How many of the newest spans are the evaluation split.")
+    eval_spans: int = Field(default=1, ge=1, description="Number of newest spans in the evaluation split.")
 
 
 class Gate(Section):
-    """What DataGate does about anomalies."""
+    """When DataGate stops a run."""
 
     severity: Literal["error", "warning", "never"] = Field(
-        default="error", description="The lowest severity that stops a run."
+        default="error", description="Lowest severity of an anomaly that stops a run."
     )
 
 
 class Metric(Section):
-    """One metric of the evaluation, and what it must reach."""
+    """A metric of the evaluation, with its thresholds."""
 
     RULES: ClassVar[tuple[str, ...]] = ("at_least", "at_most", "may_lose", "slices_at_least", "slices_may_lose")
 
     name: str = Field(description="Class name of a TFMA or Keras metric, such as AUC.")
-    module: str = Field(default="", description="Module of the class, if it is neither TFMA's nor Keras's.")
+    module: str = Field(default="", description="Module of the class, unless it is TFMA or Keras.")
     better: Literal["higher", "lower", "neither"] = Field(
-        default="neither", description="Which values are better; a comparison needs to know."
+        default="neither", description="Which values are better; comparisons need it."
     )
     at_least: float | None = Field(
-        default=None, description="The challenger must reach this, whatever the champion does."
+        default=None, description="Minimum for the challenger, whatever the champion reaches."
     )
-    at_most: float | None = Field(default=None, description="The challenger must not exceed this.")
+    at_most: float | None = Field(default=None, description="Maximum for the challenger.")
     may_lose: float | None = Field(
-        default=None, ge=0, description="How much worse than the champion the challenger may be on the same data."
+        default=None, ge=0, description="How much worse than the champion it may be on the same data."
     )
-    slices_at_least: float | None = Field(default=None, description="Each slice must reach this.")
+    slices_at_least: float | None = Field(default=None, description="Minimum for each slice.")
     slices_may_lose: float | None = Field(default=None, ge=0, description="As `may_lose`, for each slice.")
 
     @model_validator(mode="after")
@@ -104,30 +123,30 @@ class Metric(Section):
 
     @property
     def reported(self) -> str:
-        """The name under which TFMA reports it."""
+        """Its name in the output of TFMA."""
         return reported(self.name)
 
     def bounds(self) -> dict[str, float]:
-        """What it must reach: rule -> bound; empty if nothing is asked of it."""
+        """Its thresholds: rule -> bound."""
         return {rule: bound for rule in self.RULES if (bound := getattr(self, rule)) is not None}
 
 
 class Evaluation(Section):
-    """How a challenger is judged."""
+    """How a challenger is evaluated."""
 
-    slices: tuple[tuple[str, ...], ...] = Field(default=(), description="Each is a column, or several columns crossed.")
+    slices: tuple[tuple[str, ...], ...] = Field(default=(), description="Columns, or crosses of columns, to slice by.")
     gated_slices: tuple[tuple[str, ...], ...] = Field(
-        default=(), description="The slices to which thresholds of slices apply."
+        default=(), description="Slices to which the thresholds for slices apply."
     )
     metrics: tuple[Metric, ...] = Field(min_length=1)
-    min_slice_size: int = Field(
-        default=100, ge=1, description="Smaller slices are measured but not shown among the worst."
-    )
+    min_slice_size: int = Field(default=100, ge=1, description="Minimum rows of a slice to be shown among the worst.")
     decision_threshold: float = Field(
-        default=0.5, gt=0, lt=1, description="From which probability on reports count a row as predicted positive."
+        default=0.5, gt=0, lt=1, description="Minimum probability that reports count as positive."
     )
     importance_rows: int = Field(
-        default=5000, ge=0, description="On how many rows the importance of columns is measured; 0 switches it off."
+        default=5000,
+        ge=0,
+        description="Number of rows on which to measure the importance of columns; 0 switches it off.",
     )
 
     @model_validator(mode="after")
@@ -153,254 +172,46 @@ class Evaluation(Section):
 class InfraValidation(Section):
     """How a candidate proves that it can serve."""
 
-    requests: int = Field(default=32, ge=1, description="Real examples sent to the candidate in a fresh process.")
+    requests: int = Field(
+        default=32, ge=1, description="Number of real examples sent to the candidate in a fresh process."
+    )
     server: str = Field(
-        default="operations.serving",
+        default="",
         description="Python module of the server that must serve it; empty: TensorFlow alone, without a server.",
     )
-    load_seconds: float = Field(default=120.0, gt=0, description="How long it may take to load.")
-    answer_seconds: float = Field(default=30.0, gt=0, description="How long it may take to answer a request.")
+    load_seconds: float = Field(default=120.0, gt=0, description="Timeout for loading.")
+    answer_seconds: float = Field(default=30.0, gt=0, description="Timeout of a request.")
 
 
 class Tuning(Section):
-    """Whether hyperparameters are searched for before training."""
+    """The search for hyperparameters before training."""
 
     enabled: bool = Field(default=False, description="Put a Tuner before the Trainer.")
 
 
 class Training(Section):
-    """What a training begins with."""
+    """How training starts."""
 
     warm_start: bool = Field(
         default=False,
-        description="Begin with the weights of the newest blessed model that has not learned from these examples, nor "
-        "from what it would be judged on; false begins anew.",
+        description="Start with the weights of the newest blessed model that has learned neither from these examples "
+        "nor from the evaluation split; false starts from scratch.",
     )
 
 
 class Push(Section):
     """Where blessed models go."""
 
-    enabled: bool = Field(default=True, description="Whether a run pushes at all.")
-    destination: str | None = Field(
+    enabled: bool = Field(default=True, description="Push blessed models.")
+    destination: Location | None = Field(
         default=None, description="Folder of numbered versions; default: `models/NAME` in the workspace."
     )
     keep: int | None = Field(
         default=None,
         ge=1,
-        description="How many of the newest versions are kept after a push, and by `flightdeck models prune`; never "
-        "removed are the served one, the champion, and what a rollback would bring back. Default: all are kept.",
+        description="Number of newest versions to keep after a push, and for `flightdeck models prune`; the served "
+        "one, the champion and the target of a rollback always stay. Default: all.",
     )
-
-
-class Email(Section):
-    """A mail server. Its password is in the environment, as FLIGHTDECK_ALERTS_SMTP_PASSWORD."""
-
-    host: str = Field(description="Name or address of the server.")
-    port: int = Field(default=587, ge=1, le=65535, description="Of the server.")
-    starttls: bool = Field(default=True, description="Whether the connection is encrypted before anything is said.")
-    username: str | None = Field(default=None, description="For the login. Default: none.")
-    sender: str = Field(description="The address that mail is from.")
-    recipients: tuple[str, ...] = Field(min_length=1, description="The addresses that it goes to.")
-
-
-class AlertSettings(Section):
-    """Who is told when something needs a person. Every alert is also a line of `alerts/alerts.jsonl`."""
-
-    webhook: bool = Field(
-        default=False, description="Post Slack-compatible JSON to the address in FLIGHTDECK_ALERTS_WEBHOOK."
-    )
-    email: Email | None = Field(default=None, description="Send mail over SMTP.")
-    quiet_seconds: float = Field(
-        default=3600.0, ge=0, description="Alerts about the same thing within this time are one, and counted."
-    )
-    timeout_seconds: float = Field(default=10.0, gt=0, description="Of one attempt to deliver.")
-
-
-# From the mildest to the one that outranks the others: when the data of a window are at fault, they say nothing about
-# any model.
-Action = Literal["none", "alert", "retrain", "roll back", "quarantine"]
-SignalKind = Literal[
-    "skew", "drift", "missing", "unseen", "prediction", "label", "quality", "previous", "traffic", "latency"
-]
-WindowLength = Literal["minute", "hour", "day", "week", "month"]
-
-
-class Rule(Section):
-    """When a signal of the monitor is a reason to do something."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9 -]*$", description="What decisions and alerts call it.")
-    kinds: tuple[SignalKind, ...] = Field(min_length=1, description="The kinds of signals that it is about.")
-    subjects: tuple[str, ...] = Field(
-        default=("*",), description="Patterns of columns, slices or measures, such as `price*`."
-    )
-    windows: int = Field(default=1, ge=1, description="In how many of the last `of` windows, the latest among them.")
-    of: int = Field(default=1, ge=1, description="How many of the last windows are looked at.")
-    cool_down_seconds: float = Field(default=0.0, ge=0, description="Then it asks for nothing for so long.")
-    action: Action = Field(default="alert", description="What it asks for.")
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if self.windows > self.of:
-            raise ValueError(f"rule `{self.name}` wants {self.windows} of {self.of} windows")
-        return self
-
-
-class Monitoring(Section):
-    """What is measured in each window of served requests, and what is done about it."""
-
-    window: WindowLength = Field(default="day", description="Length of a window, of the calendar in UTC.")
-    fewest_rows: int = Field(
-        default=1000, ge=1, description="A window of fewer rows is too small to compare distributions."
-    )
-    fewest_requests: int = Field(
-        default=10,
-        ge=1,
-        description="What fewer requests show decides nothing: missing values, values not allowed or extreme, a whole "
-        "window. All rows of one request count once.",
-    )
-    fewest_labels: int = Field(
-        default=1000, ge=1, description="Quality is not judged by fewer requests whose label has arrived."
-    )
-    missing_increase: float = Field(
-        default=0.1, gt=0, le=1, description="By how much the share of missing values of an optional column may grow."
-    )
-    prediction_distance: float = Field(
-        default=0.1, gt=0, description="Largest Jensen-Shannon divergence of the predictions from those in evaluation."
-    )
-    auc_may_lose: float = Field(default=0.03, ge=0, description="Against the evaluation of the served model.")
-    log_loss_may_lose: float = Field(default=0.05, ge=0, description="Against the evaluation of the served model.")
-    auc_kept: float = Field(
-        default=0.4,
-        ge=0,
-        lt=1,
-        description="What must be left of the evaluation's AUC above 0.5, as a share, of the served or the previous "
-        "version. With less, the labels are doubted and not the model.",
-    )
-    calibration: tuple[float, float] = Field(
-        default=(0.7, 1.4), description="Lowest and highest mean prediction by mean label."
-    )
-    previous_may_win: float = Field(
-        default=0.002,
-        ge=0,
-        description="Log loss by which the previous version may be better on the same rows, by its interval.",
-    )
-    latency_p99_seconds: float | None = Field(
-        default=None, gt=0, description="Slowest answer but for one in a hundred. Default: it is shown, not judged."
-    )
-    traffic: tuple[float, float] = Field(
-        default=(0.2, 5.0), description="Lowest and highest number of requests, by the median of the windows before."
-    )
-    slices: tuple[tuple[str, ...], ...] = Field(
-        default=(), description="Quality is measured on these too; default: the gated slices of the evaluation."
-    )
-    rules: tuple[Rule, ...] = (
-        Rule(name="fault in the data", kinds=("missing", "unseen", "skew"), action="quarantine"),
-        Rule(name="sudden change", kinds=("drift",), action="quarantine"),
-        Rule(name="fault in the labels", kinds=("label",), action="quarantine"),
-        Rule(name="worse than the previous version", kinds=("previous",), action="roll back"),
-        Rule(name="changing data", kinds=("drift", "prediction"), windows=2, of=3, action="retrain"),
-        Rule(
-            name="worse than expected",
-            kinds=("quality",),
-            subjects=("auc", "log_loss", "calibration"),
-            action="retrain",
-        ),
-        Rule(name="traffic", kinds=("traffic", "latency"), windows=2, of=3, action="alert"),
-    )
-
-
-class Triggers(Section):
-    """What makes `flightdeck watch` train."""
-
-    new_span: bool = Field(default=True, description="A span that no run has seen, or one that has changed.")
-    every_seconds: float | None = Field(
-        default=None, gt=0, description="So long after the last run began, whatever happened. Default: never."
-    )
-    decision: bool = Field(default=True, description="The monitor decides to retrain.")
-    change: bool = Field(default=True, description="The code of the model, or the settings, have changed.")
-
-
-class Continuous(Section):
-    """The loop that trains, deploys and goes back: `flightdeck watch`."""
-
-    level: Literal[0, 1, 2] = Field(
-        default=1,
-        description="Of maturity. 0: people are told, and do everything; 1: it trains by itself, and a person deploys "
-        "and goes back; 2: it also deploys, quarantines and goes back by itself.",
-    )
-    triggers: Triggers = Triggers()
-    poll_seconds: float = Field(default=30.0, gt=0, description="How often it looks for triggers.")
-    settle_seconds: float = Field(
-        default=10.0, ge=0, description="A span in which something changed so recently may still be being written."
-    )
-    runner: Literal["local", "kubeflow"] = Field(
-        default="local", description="Where runs go: to this machine, or through the API of Kubeflow Pipelines."
-    )
-    starts: int = Field(
-        default=3, ge=1, description="How often runs are begun for the same trigger before a person is asked."
-    )
-    retry_seconds: float = Field(
-        default=60.0, ge=0, description="Pause after a run that failed; doubles with each, up to an hour."
-    )
-
-
-class Canary(Section):
-    """A new version beside the served one, before it takes over."""
-
-    mode: Literal["off", "shadow", "split"] = Field(
-        default="off",
-        description="off: what a run pushes is served. shadow: it also answers each request, and nobody but the log "
-        "sees that. split: it alone answers a share of the requests.",
-    )
-    share: float = Field(default=0.1, gt=0, lt=1, description="Of the requests that a canary gets, in the mode split.")
-    rows: int = Field(default=2000, ge=1, description="It must have answered so many before it may be promoted.")
-    may_fail: float = Field(
-        default=0.001,
-        ge=0,
-        lt=1,
-        description="Share of the requests, of at least `rows`, that it may fail to answer before it is rejected.",
-    )
-    answer_seconds: float = Field(
-        default=1.0,
-        gt=0,
-        description="An answer that takes longer has failed; in the mode split, the served one answers.",
-    )
-    queue_rows: int = Field(
-        default=4096, ge=1, description="Rows that may wait for it in the mode shadow; more are left out, and counted."
-    )
-    labels: int = Field(
-        default=1000, ge=1, description="From so many answers with a label on, its quality is compared as well."
-    )
-    may_lose: float = Field(
-        default=0.005, ge=0, description="Log loss by which it may be worse than the served version, by its interval."
-    )
-    prediction_distance: float = Field(
-        default=0.1, gt=0, description="Largest Jensen-Shannon divergence of its answers from the served version's."
-    )
-    wait_for_labels: bool = Field(
-        default=False, description="Decide on quality only, however long labels take; for answers that cost much."
-    )
-
-
-class Fault(Section):
-    """Something that goes wrong with the data of one span, for a replay."""
-
-    function: DottedPath = Field(description="Function (table, seed) that returns the Arrow table as the fault has it.")
-    column: str = Field(description="The column that is at fault, and that somebody ought to be told of.")
-    requests: bool = Field(default=True, description="Whether requests show it too, or only the rows that arrive.")
-
-
-class Replay(Section):
-    """How `flightdeck replay` plays the past, one month per span."""
-
-    begins: str = Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="The month of span 1, such as 2013-01.")
-    order: str = Field(description="The column by which the requests of a month come one after the other.")
-    initial: str = Field(default="1:2", description="The window of the run whose model every level begins with.")
-    approval_spans: int = Field(
-        default=1, ge=0, description="How many months a model of level 1 waits for the person who approves of it."
-    )
-    faults: dict[str, Fault] = {}
 
 
 class Metadata(Section):
@@ -409,144 +220,78 @@ class Metadata(Section):
     kind: Literal["sqlite", "mysql"] = Field(
         default="sqlite", description="A file of the workspace, or a server whose address is in the environment."
     )
-    retries: int = Field(default=5, ge=0, description="Attempts to reach a server again.")
+    retries: int = Field(default=5, ge=0, description="Number of retries when a server does not answer.")
 
 
 class Beam(Section):
-    """Where the data-parallel components run. The default is in this process."""
+    """Where the data-parallel components run; by default in this process."""
 
     args: tuple[str, ...] = Field(
         # Not DirectRunner: it tries to download another runner in every component. In memory: threads cost 45 % more
         # CPU and gain nothing. No SDK container: or each component builds a source distribution of this project.
         default=("--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=none"),
-        description="Arguments of Beam for every component that runs on it.",
+        description="Beam arguments of every component that runs on it.",
     )
     components: dict[str, tuple[str, ...]] = Field(
-        default={}, description="Other arguments for single components, such as Dataflow's or Flink's: node -> args."
-    )
-
-
-Validation = Literal["refuse", "flag", "off"]
-
-
-class Payloads(Section):
-    """What is kept of the requests and their answers, for monitoring."""
-
-    enabled: bool = Field(default=True, description="Whether anything is kept.")
-    folder: str | None = Field(default=None, description="Default: `payloads` in the workspace.")
-    sample: float = Field(default=1.0, ge=0, le=1, description="Share of the requests that is logged.")
-    exclude: tuple[str, ...] = Field(default=(), description="Columns that are left out, such as personal ones.")
-    rotate_rows: int = Field(default=1_000_000, ge=1, description="Rows after which a file is closed.")
-    rotate_seconds: float = Field(
-        default=300.0, gt=0, description="Age at which a file is closed. A process that is killed loses this much."
-    )
-    buffer_rows: int = Field(
-        default=100_000, ge=1, description="Rows that may wait to be written; more are dropped and counted."
-    )
-
-
-class Serving(Section):
-    """The prediction service: `flightdeck serve`."""
-
-    host: str = Field(default="127.0.0.1", description="The address to listen on. There is no authentication.")
-    port: int = Field(default=8080, ge=0, le=65535, description="For REST; 0 takes any free one.")
-    grpc_port: int = Field(default=8081, ge=0, le=65535, description="For gRPC; 0 takes any free one.")
-    poll_seconds: float = Field(default=1.0, gt=0, description="How often the folder of versions is looked at.")
-    settle_seconds: float = Field(
-        default=10.0, ge=0, description="How long a version may lack its saved_model.pb before it counts as failed."
-    )
-    keep_versions: int = Field(
-        default=2, ge=1, description="The newest versions that stay loaded, and can be asked for by number."
-    )
-    threads: int | None = Field(
-        default=1, ge=1, description="TensorFlow's threads within an operation; null lets TensorFlow choose."
-    )
-    max_batch_rows: int = Field(default=512, ge=1, description="Requests that wait are answered together up to this.")
-    batch_delay_ms: float = Field(
-        default=0.0, ge=0, description="How long a request waits for company. 0 joins only what waits anyway."
-    )
-    queue_rows: int = Field(default=65_536, ge=1, description="Rows that may wait; a request beyond is refused (503).")
-    max_rows: int = Field(default=16_384, ge=1, description="Rows of one request.")
-    max_body_bytes: int = Field(default=16 * 2**20, ge=1, description="Size of one request.")
-    grace_seconds: float = Field(default=30.0, ge=0, description="How long open requests are waited for at the end.")
-    drain_seconds: float = Field(
-        default=0.0, ge=0, description="How long it is alive but not ready before it ends, for load balancers to see."
-    )
-    prediction_buckets: tuple[float, ...] = Field(
-        default=tuple(each / 20 for each in range(1, 21)),
-        description="Upper bounds of the histogram of predictions. The default suits probabilities.",
-    )
-    validation: Validation = Field(
-        default="refuse",
-        description="What becomes of rows that break the contract that the version carries: a column that is never "
-        "missing left out, a value outside a closed list or a range. refuse: of the request, file or message, with all "
-        "faults; flag: it is answered, and answer and payload log mark the rows; off: nothing is checked.",
-    )
-    payloads: Payloads = Payloads()
-
-
-class Batch(Section):
-    """Batch prediction: `flightdeck predict`."""
-
-    pipeline_rows: int = Field(
-        default=1_000_000,
-        ge=1,
-        description="From so many rows on, the inference pipeline predicts, which Beam can spread; fewer are predicted "
-        "in one process, which starts sooner.",
+        default={},
+        description="Arguments that replace these for single components, such as for Dataflow or Flink: node -> args.",
     )
 
 
 class Toleration(Section):
     """Lets a pod run on nodes with a taint."""
 
-    key: str = Field(description="Of the taint.")
-    operator: Literal["Exists", "Equal"] = Field(default="Exists", description="Whether the value matters.")
-    value: str = Field(default="", description="Of the taint, for Equal.")
+    key: str = Field(description="Key of the taint.")
+    operator: Literal["Exists", "Equal"] = Field(default="Exists", description="Equal compares the value too.")
+    value: str = Field(default="", description="Value of the taint, for Equal.")
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
-        default="", description="Of the taint; empty: any."
+        default="", description="Effect of the taint; empty: any."
     )
 
 
 class Resources(Section):
-    """What a task asks the cluster for, in Kubernetes' units."""
+    """Resources of a task, in Kubernetes' units."""
 
     image: str | None = Field(default=None, description="Default: `kubeflow.image`. The Trainer's may hold CUDA.")
-    cpu: str = Field(default="1", description="Cores that are reserved.")
-    cpu_limit: str | None = Field(default=None, description="Default: no limit, so that idle cores are used.")
-    memory: str = Field(default="4Gi", description="Reserved, and the limit.")
+    cpu: str = Field(default="1", description="Reserved cores.")
+    cpu_limit: str | None = Field(
+        default=None, description="Max cores. Default: no limit, so that idle cores are used."
+    )
+    memory: str = Field(default="4Gi", description="Reserved memory, which is also the limit.")
     ephemeral_storage: str = Field(default="10Gi", description="Size limit of /tmp.")
-    gpus: int = Field(default=0, ge=0, description="How many GPUs.")
-    gpu_type: str = Field(default="nvidia.com/gpu", description="The resource's name in Kubernetes.")
+    gpus: int = Field(default=0, ge=0, description="Number of GPUs.")
+    gpu_type: str = Field(default="nvidia.com/gpu", description="Name of the GPU resource in Kubernetes.")
     node_selector: dict[str, str] = Field(default={}, description="Labels that the node must have.")
     tolerations: tuple[Toleration, ...] = ()
-    retries: int = Field(default=2, ge=0, description="How often a failed task is tried again.")
-    retry_seconds: int = Field(default=30, ge=0, description="Wait before the first retry; doubles each time.")
-    timeout_seconds: int = Field(default=4 * 3600, gt=0, description="How long one attempt may take.")
+    retries: int = Field(default=2, ge=0, description="Max retries of a failed task.")
+    retry_seconds: int = Field(default=30, ge=0, description="Backoff before the first retry; doubles each time.")
+    timeout_seconds: int = Field(default=4 * 3600, gt=0, description="Timeout of an attempt.")
 
 
 class Claim(Section):
-    """A PersistentVolumeClaim mounted into every task."""
+    """A PersistentVolumeClaim to mount into every task."""
 
-    name: str = Field(description="Of the claim.")
-    mount: str = Field(description="The folder at which tasks see it.")
+    name: str = Field(description="Name of the claim.")
+    mount: str = Field(description="Folder to mount it at.")
 
 
 class Kubeflow(Section):
-    """How the pipeline runs on Kubeflow Pipelines. No other runner reads this."""
+    """How the pipeline runs on Kubeflow Pipelines."""
 
     image: str = Field(description="The image of `flightdeck image build`, with its tag.")
     endpoint: str | None = Field(default=None, description="Address of the KFP API, such as http://localhost:8888.")
     namespace: str | None = Field(default=None, description="For multi-user Kubeflow.")
     experiment: str | None = Field(default=None, description="Default: the use case's name.")
-    service_account: str = Field(default="flightdeck-runner", description="Of Kubernetes, for every task.")
+    service_account: str = Field(default="flightdeck-runner", description="Kubernetes service account of every task.")
     metadata_secret: str = Field(
-        default="flightdeck-metadata", description="Secret with host, port, database, username and password."
+        default="flightdeck-metadata",
+        description="Secret with host, port, database, username and password of the metadata store.",
     )
     pipeline_root: str | None = Field(default=None, description="Where KFP keeps its own artifacts.")
     claim: Claim | None = None
     parameters: dict[str, str] = Field(
         default={"epochs": "model.epochs", "learning_rate": "model.learning_rate"},
-        description="Settings of the Trainer that can be changed when submitting: parameter -> setting.",
+        description="Settings of the Trainer that can change on submission: parameter -> setting.",
     )
     groups: dict[str, tuple[str, ...]] = Field(
         default={
@@ -568,12 +313,16 @@ class Kubeflow(Section):
 
 
 class Settings(Section):
-    """Everything a run depends on besides code and data."""
+    """Everything a run depends on besides code and data.
+
+    Packages above extend this class with the sections that they read.
+    """
 
     use_case: UseCase
-    workspace: str = Field(
+    workspace: Location = Field(
         default="workspace",
-        description="Everything a run writes goes below this folder, or URI such as gs://bucket/path.",
+        validate_default=True,
+        description="Folder, or URI such as gs://bucket/path, for everything that a run writes.",
     )
     data: Data = Data()
     gate: Gate = Gate()
@@ -584,18 +333,11 @@ class Settings(Section):
     evaluation: Evaluation
     infra_validation: InfraValidation = InfraValidation()
     push: Push = Push()
-    monitoring: Monitoring = Monitoring()
-    alerts: AlertSettings = AlertSettings()
-    continuous: Continuous = Continuous()
-    canary: Canary = Canary()
-    replay: Replay | None = Field(default=None, description="Only `flightdeck replay` reads it.")
     metadata: Metadata = Metadata()
     beam: Beam = Beam()
-    serving: Serving = Serving()
-    batch: Batch = Batch()
     kubeflow: Kubeflow | None = None
     cache: bool = Field(
-        default=True, description="Reuse the results of nodes whose inputs, settings and code are unchanged."
+        default=True, description="Reuse results of nodes whose inputs, settings and code are unchanged."
     )
 
     # Where the use case lives. Not a setting: it is where the settings were found.
@@ -622,24 +364,14 @@ class Settings(Section):
         return self.push.destination or f"{self.workspace}/models/{self.use_case.name}"
 
     @property
-    def canaries(self) -> str:
-        """The folder of versions that are tried beside the served one; never the one that servers answer from."""
-        return f"{self.pushed}-canary"
-
-    @property
     def pushed_to(self) -> str:
-        """Where runs push: a version is served at once, or tried beside the served one first."""
-        return self.pushed if self.canary.mode == "off" else self.canaries
+        """Where runs push. An extension may choose another folder than the served one."""
+        return self.pushed
 
     @property
     def metadata_file(self) -> Path:
         """The file of ML Metadata, if it is of the kind sqlite."""
         return Path(self.workspace) / "metadata.sqlite"
-
-    @property
-    def payloads(self) -> str:
-        """The folder of the requests that were answered, and their answers."""
-        return self.serving.payloads.folder or f"{self.workspace}/payloads"
 
     @property
     def runs(self) -> Path:
@@ -658,11 +390,18 @@ class Settings(Section):
             raise SettingsError(f"The contract {self.use_case.contract} cannot be used: {error}") from error
 
     def document(self) -> dict[str, Any]:
-        """These settings as JSON has them; `pipeline.settings_file.from_document` reads it.
+        """The pipeline's own settings as JSON has them, for `pipeline.settings_file.from_document` to read.
 
-        Files of the project stand by their place in it, so that the same settings are the same document in any
-        checkout and in an image.
+        What an extension decides about them is resolved. Files of the project stand by their place in it, so that the
+        same settings are the same document in any checkout and in an image.
         """
+        document = {name: value for name, value in self.whole_document().items() if name in Settings.model_fields}
+        if self.pushed_to != self.pushed:
+            document["push"]["destination"] = self.pushed_to
+        return document
+
+    def whole_document(self) -> dict[str, Any]:
+        """All settings as JSON has them, those of extensions too."""
         document = self.model_dump(mode="json")
         for name in _FILES:
             if document["use_case"].get(name):
@@ -670,8 +409,8 @@ class Settings(Section):
         return document
 
     def digest(self) -> str:
-        """A name for exactly these settings: 12 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()[:12]
+        """A name for exactly the pipeline's own settings: 12 hexadecimal digits."""
+        return digest(self.document())
 
 
 # The settings of `use_case` that are files of the project.
@@ -681,3 +420,8 @@ _FILES = ("contract", "schema_file", "model_card")
 def portable(path: Path, project: Path = CHECKOUT) -> str:
     """A file of a project by its place in it, so that it means the same in a checkout and in an image."""
     return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """12 hexadecimal digits of the SHA-256 of a document."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Reads settings from YAML, applies overrides, and says in one sentence what is wrong with them."""
+"""Reads settings from YAML, applies overrides, and explains in one sentence what is wrong with them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model
@@ -18,6 +18,8 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from components.span_example_gen.window import Window
 from pipeline import project as projects
 from pipeline.settings import DOTTED_PATH, Settings, SettingsError, UseCase
+
+S = TypeVar("S", bound=Settings)
 
 
 class _Loader(yaml.SafeLoader):
@@ -49,70 +51,79 @@ def resolve(path: str) -> Any:
         raise SettingsError(f"`{path}` cannot be imported: {error}") from error
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
+def load(kind: type[S], path: Path, overrides: Sequence[str] = (), adopt: bool = False) -> S:
     """Reads settings from YAML, applies ``key=value`` overrides, and checks everything that can be checked early.
 
     A file may name another one beside it under ``extends``; it then says only what differs. Mappings are merged,
     anything else is replaced.
 
     Relative paths in the settings are relative to the project: the folder above ``config/``, or else the folder of
-    the file. Its packages can be imported from then on, see `pipeline.project`.
+    the file.
 
     Args:
+        kind: the settings with all sections that the file may have.
         path: the YAML file.
         overrides: such as ``model.epochs=2``; values are YAML.
+        adopt: make the project's packages importable from now on, see `pipeline.project.adopt`.
 
     Raises:
         SettingsError: with one sentence per problem.
-        ProjectError: packages of the use case cannot be imported, because others have their names.
+        ProjectError: packages of the use case cannot be imported.
     """
     raw = _read(path)
     for override in overrides:
         put(raw, override)
     folder = path.resolve().parent
     folder = folder.parent if folder.name == "config" else folder
-    home = projects.adopt(folder, _dotted_paths(raw.get("use_case")))
-    bound = bind(raw.get("use_case"), str(path))
-    try:
-        # Through JSON, because strict validation of Python objects would want tuples where YAML has lists.
-        settings = bound.model_validate_json(json.dumps(raw, default=str))
-    except ValidationError as error:
-        raise SettingsError(_explain(error, bound, str(path))) from None
-    settings = _anchored(settings, folder, home)
-    if settings.kubeflow is not None and home != projects.CHECKOUT:
+    names = _dotted_paths(raw.get("use_case"))
+    if adopt:
+        projects.adopt(folder, names)
+    settings = _validated(kind, raw, str(path), folder, projects.home(folder, names))
+    if settings.kubeflow is not None and settings.project != projects.CHECKOUT:
         raise SettingsError(
             f"{path}: there can be no `kubeflow` section, because an image for Kubeflow holds Flightdeck's checkout "
-            f"alone, and the use case is in {home}."
+            f"alone, and the use case is in {settings.project}."
         )
     _check_features(settings)
     return settings
 
 
-def from_document(document: Mapping[str, Any]) -> Settings:
+def from_document(document: Mapping[str, Any], kind: type[S] = Settings) -> S:
     """The settings that `Settings.document` made a document of, with the files of this checkout, or image.
 
     A use case outside it is that of the project which this process, or the one that started it, was given.
 
+    Args:
+        document: sections that `kind` does not have are passed over; older runs recorded all of them.
+        kind: the settings that are wanted.
+
     Raises:
         SettingsError: they mean nothing to this code, such as a setting that it no longer has.
     """
-    home = projects.adopt(projects.current(), _dotted_paths(document.get("use_case")))
-    bound = bind(document.get("use_case"), "the recorded settings")
+    home = projects.home(projects.current(), _dotted_paths(document.get("use_case")))
+    known = {name: value for name, value in document.items() if name in kind.model_fields}
+    return _validated(kind, known, "the recorded settings", home, home)
+
+
+def _validated(kind: type[S], raw: Mapping[str, Any], source: str, folder: Path, home: Path) -> S:
+    bound = bind(kind, raw.get("use_case"), source)
     try:
-        settings = bound.model_validate_json(json.dumps(document))
+        # Through JSON, because strict validation of Python objects would want tuples where YAML has lists.
+        settings = bound.model_validate_json(json.dumps(raw, default=str), context=folder)
     except ValidationError as error:
-        raise SettingsError(_explain(error, bound, "the recorded settings")) from None
-    return _anchored(settings, home, home)
+        raise SettingsError(_explain(error, bound, source)) from None
+    settings._project = home
+    return settings
 
 
 def _dotted_paths(use_case: Any) -> list[str]:
-    """The texts of a section that name code; whether they do so well is found out later."""
+    """The values of the section that look like dotted paths to code."""
     values = use_case.values() if isinstance(use_case, dict) else ()
-    return [each for each in values if isinstance(each, str) and re.match(DOTTED_PATH, each)]
+    return [value for value in values if isinstance(value, str) and re.match(DOTTED_PATH, value)]
 
 
-def bind(use_case: Any, source: str) -> type[Settings]:
-    """The settings class in which ``features`` and ``model`` have the types that the use case defines.
+def bind(kind: type[S], use_case: Any, source: str) -> type[S]:
+    """A settings class in which ``features`` and ``model`` have the types that the use case defines.
 
     Raises:
         SettingsError: the ``use_case`` section itself is wrong.
@@ -124,8 +135,8 @@ def bind(use_case: Any, source: str) -> type[Settings]:
     features, model = resolve(section.features), resolve(section.model)
     return create_model(
         "Settings",
-        __base__=Settings,
-        __doc__=Settings.__doc__,
+        __base__=kind,
+        __doc__=kind.__doc__,
         features=(features, _section(features, section.features)),
         model=(model, _section(model, section.model)),
     )
@@ -134,17 +145,17 @@ def bind(use_case: Any, source: str) -> type[Settings]:
 def _section(kind: type[BaseModel], path: str) -> Any:
     try:
         return Field(default=kind(), description=f"`{path}`")
-    except ValidationError:  # It has no defaults that make sense for every use case: the settings must say.
+    except ValidationError:  # it has a setting without a default
         return Field(description=f"`{path}`")
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds, with the numbers of YAML 1.2.
+    """The content of a YAML 1.2 file.
 
     Raises:
         OSError: it cannot be read.
-        UnicodeDecodeError: it is no text.
-        yaml.YAMLError: it is no YAML.
+        UnicodeDecodeError: it is not text.
+        yaml.YAMLError: it is not YAML.
     """
     return yaml.load(path.read_text(encoding="utf-8"), _Loader)
 
@@ -183,7 +194,7 @@ def put(raw: dict[str, Any], override: str) -> None:
         override: such as ``model.epochs=2``; the value is YAML.
 
     Raises:
-        SettingsError: it is not of that form, or the key leads through something that is no section.
+        SettingsError: it is not of that form, or the key leads through something that is not a section.
     """
     key, sign, text = override.partition("=")
     if not sign or not all(key.split(".")):
@@ -200,41 +211,6 @@ def put(raw: dict[str, Any], override: str) -> None:
             raise SettingsError(f"`--set {override}`: `{part}` is not a section of the settings.")
         node = child
     node[last] = value
-
-
-def _anchored(settings: Settings, project: Path, home: Path) -> Settings:
-    """The same settings with absolute paths, of a use case at home there; a URI such as gs://bucket stays as it is."""
-
-    def anchor(location: str) -> str:
-        return location.rstrip("/") if "://" in location else str(project / Path(location).expanduser())
-
-    def anchor_if(location: str | None) -> str | None:
-        return None if location is None else anchor(location)
-
-    use_case = settings.use_case
-    anchored = settings.model_copy(
-        update={
-            "workspace": anchor(settings.workspace),
-            "data": settings.data.model_copy(update={"spans": anchor_if(settings.data.spans)}),
-            "serving": settings.serving.model_copy(
-                update={
-                    "payloads": settings.serving.payloads.model_copy(
-                        update={"folder": anchor_if(settings.serving.payloads.folder)}
-                    )
-                }
-            ),
-            "push": settings.push.model_copy(update={"destination": anchor_if(settings.push.destination)}),
-            "use_case": use_case.model_copy(
-                update={
-                    "contract": project / use_case.contract,
-                    "schema_file": project / use_case.schema_file,
-                    "model_card": project / use_case.model_card if use_case.model_card else None,
-                }
-            ),
-        }
-    )
-    anchored._project = home
-    return anchored
 
 
 def _check_features(settings: Settings) -> None:
@@ -289,5 +265,5 @@ def _names_beside(model: type[BaseModel], location: Sequence[str | int]) -> list
 
 def _section_type(annotation: Any) -> Any:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, tuple):
-        return next((each for each in typing.get_args(annotation) if hasattr(each, "model_fields")), None)
+        return next((kind for kind in typing.get_args(annotation) if hasattr(kind, "model_fields")), None)
     return annotation

@@ -22,6 +22,7 @@ from ledger.lease import Owner
 from ledger.recorder import Recorder, user
 from ledger.run_record import Kind, Runner
 from pipeline import project as projects
+from pipeline.fingerprint import file_digest
 from pipeline.settings import Settings
 from pipeline.workspace import lock_of
 
@@ -54,16 +55,7 @@ class Revision:
 
 
 def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, runner: Runner, **further: Any) -> None:
-    """Writes what is known before a run begins.
-
-    Args:
-        recorder: of the store that the run uses.
-        run_id: the run.
-        settings: the run's.
-        kind: what it is for.
-        runner: where it runs.
-        further: other fields of a `ledger.run_record.RunRecord`, such as the parent.
-    """
+    """Writes what is known before a run begins."""
     running = code()
     documents = {
         "settings": recorder.put_document(settings.document()),
@@ -104,7 +96,9 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
             "hyperparameters": hyperparameters(settings.model.model_dump(mode="json")),
             "main_metric": main.reported,
             "main_better": main.better,
-            "thresholds": {each.reported: each.bounds() for each in settings.evaluation.metrics if each.bounds()},
+            "thresholds": {
+                metric.reported: metric.bounds() for metric in settings.evaluation.metrics if metric.bounds()
+            },
             "documents": documents,
             **of_use_case,
             **further,
@@ -113,12 +107,8 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
 
 
 def lease(settings: Settings, runner: Runner) -> dict[str, Any]:
-    """The fields of a run's record that say who holds its lease from now on.
-
-    Args:
-        settings: the run's.
-        runner: where it runs. On Kubeflow a run is many processes, and none of them stands for it.
-    """
+    """The fields of a run's record that say who holds its lease from now on."""
+    # On Kubeflow a run is many processes, and none of them stands for it.
     owner = Owner.me(lock_of(settings)) if runner == "local" else None
     return {"owner": owner, "renewed": datetime.now(UTC)}
 
@@ -157,7 +147,7 @@ def _difference(root: Path) -> tuple[bool | None, str | None]:
 
 def _digest_of(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        return file_digest(path)
     except OSError:  # a broken link, or a file that went away meanwhile
         return "unreadable"
 
@@ -176,12 +166,12 @@ def packages() -> dict[str, str]:
 
     The same at any moment of a process: setuptools adds what it carries within itself to the path when it is imported.
     """
-    path = [each for each in sys.path if Path(each).name != "_vendor"]
+    path = [folder for folder in sys.path if Path(folder).name != "_vendor"]
     found: dict[str, str] = {}
-    for each in metadata.distributions(path=path):
-        if each.metadata["Name"]:
+    for distribution in metadata.distributions(path=path):
+        if distribution.metadata["Name"]:
             # What comes first on the path is what is imported.
-            found.setdefault(re.sub(r"[-_.]+", "-", each.metadata["Name"]).lower(), each.version)
+            found.setdefault(re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower(), distribution.version)
     return found
 
 
@@ -194,7 +184,7 @@ def sources_of(settings: Settings) -> dict[str, str]:
 def sources(root: Path = PROJECT, packages: Iterable[str] = SOURCES) -> dict[str, str]:
     """The files of packages of a project: path in the project -> 16 digits of its SHA-256."""
     return {
-        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        path.relative_to(root).as_posix(): file_digest(path)
         for package in packages
         for path in sorted((root / package).rglob("*"))
         if path.suffix in (".py", ".yaml", ".pbtxt") and "__pycache__" not in path.parts
@@ -214,7 +204,7 @@ def hyperparameters(values: Mapping[str, Any]) -> dict[str, Any]:
         if name == "tuning":
             continue
         if isinstance(value, Mapping):
-            flat |= {f"{name}.{inner}": each for inner, each in hyperparameters(value).items()}
+            flat |= {f"{name}.{inner}": nested for inner, nested in hyperparameters(value).items()}
         else:
             flat[name] = value
     return flat

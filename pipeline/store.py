@@ -39,10 +39,6 @@ def connection(settings: Settings, environment: Mapping[str, str] | None = None)
 def from_environment(retries: int, environment: Mapping[str, str] | None = None) -> metadata_store_pb2.ConnectionConfig:
     """How to reach the MySQL or MariaDB server that the environment names.
 
-    Args:
-        retries: attempts to reach it again.
-        environment: as for `connection`.
-
     Raises:
         SettingsError: a variable is missing or the port is not a number.
     """

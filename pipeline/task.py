@@ -17,9 +17,8 @@ from typing import Any
 from ledger.opening import open_store
 from ledger.outputs import outputs_of_run
 from ledger.recorder import Recorder, RecordError, renewing
-from ledger.run_record import Kind, sweep_of
+from ledger.run_record import Kind, NodeOutcome, sweep_of
 from pipeline import node, results, settings_file, store, task_page
-from pipeline.node import NodeOutcome
 from pipeline.settings import Settings
 from pipeline.stamp import lease, stamp
 
@@ -38,11 +37,6 @@ def encode_settings(settings: Settings) -> str:
 
 def decode_settings(text: str, window: str, training: Mapping[str, str]) -> Settings:
     """The settings of `encode_settings`, with what was changed when the run was submitted.
-
-    Args:
-        text: from `encode_settings`.
-        window: of spans.
-        training: settings of the Trainer by dotted name, as text.
 
     Raises:
         ValueError: the text is something else, or a change does not fit.
@@ -67,11 +61,7 @@ def replace(settings: dict[str, Any], key: str, text: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the nodes of one task, one after the other, records them, and writes what KFP shows of them.
-
-    Returns:
-        0, or 1 if a node failed; the nodes after it are then not started.
-    """
+    """Runs the nodes of one task, records them, and writes what KFP shows of them; returns 1 if one failed."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     ir = node.decode(given.ir)
@@ -100,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             break
     _end(recorder, reader, given, settings, ir, outcomes)
     _show(given, settings, outcomes, outputs_of_run(reader, given.run_id))
-    return 1 if any(each.state == "failed" for each in outcomes) else 0
+    return 1 if any(outcome.state == "failed" for outcome in outcomes) else 0
 
 
 def _begin(recorder: Recorder, given: argparse.Namespace, settings: Settings) -> None:
@@ -129,7 +119,7 @@ def _end(
     outcomes: Sequence[NodeOutcome],
 ) -> None:
     """Records what is known by now."""
-    failed = next((each for each in outcomes if each.state == "failed"), None)
+    failed = next((outcome for outcome in outcomes if outcome.state == "failed"), None)
     ended = node.node_ids(ir)[-1] in given.nodes
     record = recorder.read(given.run_id)
     results.complete(
@@ -141,7 +131,7 @@ def _end(
         ended=ended,
         failure=f"{failed.node_id} failed: {failed.error}" if failed else None,
         seconds=round((datetime.now(UTC) - record.started).total_seconds(), 3),
-        peak_mb=max((each.peak_mb for each in record.nodes), default=0.0),
+        peak_mb=max((outcome.peak_mb for outcome in record.nodes), default=0.0),
     )
 
 
@@ -149,7 +139,7 @@ def _show(
     given: argparse.Namespace, settings: Settings, outcomes: Sequence[NodeOutcome], outputs: Mapping[str, Any]
 ) -> None:
     """Writes the task's page, its metadata ids, and its metrics if it has any."""
-    ours = {each.node_id: outputs.get(each.node_id, {}) for each in outcomes}
+    ours = {outcome.node_id: outputs.get(outcome.node_id, {}) for outcome in outcomes}
     _write(given.page, task_page.page(outcomes, ours))
     _write(given.ids, task_page.metadata_ids(given.run_id, outcomes, ours))
     if judged := ours.get("Evaluator", {}).get("evaluation"):

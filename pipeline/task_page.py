@@ -9,9 +9,11 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
+from ledger.formats import duration, number
 from ledger.outputs import Output
+from ledger.run_record import NodeOutcome
+from ledger.run_view import worst
 from pipeline import evaluation
-from pipeline.node import NodeOutcome
 
 Outputs = Mapping[str, Mapping[str, Output]]
 
@@ -24,16 +26,11 @@ th:first-child, td:first-child { text-align: left; }
 
 
 def page(outcomes: Sequence[NodeOutcome], outputs: Outputs) -> str:
-    """An HTML page about a task: its nodes, and what statistics, anomalies and evaluation they made.
-
-    Args:
-        outcomes: of the task's nodes.
-        outputs: node id -> output key -> artifact, of the nodes that have any.
-    """
+    """An HTML page about a task: its nodes, and what statistics, anomalies and evaluation they made."""
     parts = [
         "<h1>Nodes</h1>",
-        _table(["node", "state", "seconds", "peak MiB"], [_row(outcome) for outcome in outcomes]),
-        *(f"<p><b>{each.node_id}</b>: {html.escape(each.error)}</p>" for each in outcomes if each.error),
+        _table(["node", "state", "time", "peak MiB"], [_row(outcome) for outcome in outcomes]),
+        *(f"<p><b>{outcome.node_id}</b>: {html.escape(outcome.error)}</p>" for outcome in outcomes if outcome.error),
     ]
     made = {key: artifact for artifacts in outputs.values() for key, artifact in artifacts.items()}
     if "statistics" in made:
@@ -52,8 +49,8 @@ def metadata_ids(run_id: str, outcomes: Sequence[NodeOutcome], outputs: Outputs)
     for outcome in outcomes:
         artifacts = outputs.get(outcome.node_id, {})
         lines += [
-            f"| {outcome.node_id} | {outcome.state} | {key} | {each.artifact_id} | `{each.uri}` |"
-            for key, each in sorted(artifacts.items())
+            f"| {outcome.node_id} | {outcome.state} | {key} | {artifact.artifact_id} | `{artifact.uri}` |"
+            for key, artifact in sorted(artifacts.items())
         ] or [f"| {outcome.node_id} | {outcome.state} | | | |"]
     return "\n".join(lines) + "\n"
 
@@ -63,8 +60,8 @@ def metrics(evaluation_uri: str, main_metric: str, lower_is_better: bool, min_ro
     found = evaluation.results(evaluation_uri)
     numbers = {name: float(value) for name, value in found[0].challenger.items()}
     numbers |= {f"champion_{name}": float(value) for name, value in found[0].champion.items()}
-    for each in evaluation.worst(found, main_metric, lower_is_better, min_rows):
-        numbers[f"{main_metric} on {each.name}"] = float(each.challenger[main_metric])
+    for part in worst(found, main_metric, lower_is_better, min_rows):
+        numbers[f"{main_metric} on {part.slice}"] = float(part.challenger[main_metric])
     return numbers
 
 
@@ -79,7 +76,7 @@ def roc(evaluation_uri: str) -> dict[str, Any]:
 
 
 def _row(outcome: NodeOutcome) -> list[str]:
-    return [outcome.node_id, outcome.state, f"{outcome.seconds:.1f}", f"{outcome.peak_mb:,.0f}"]
+    return [outcome.node_id, outcome.state, duration(outcome.seconds), f"{outcome.peak_mb:,.0f}"]
 
 
 def _statistics(uri: str) -> list[str]:
@@ -91,13 +88,13 @@ def _statistics(uri: str) -> list[str]:
         split = str(folder).rstrip("/").removeprefix("Split-")
         (dataset,) = tfdv.load_stats_binary(f"{uri}/Split-{split}/FeatureStats.pb").datasets
         rows = []
-        for feature in sorted(dataset.features, key=lambda each: each.path.step[0]):
+        for feature in sorted(dataset.features, key=lambda described: described.path.step[0]):
             numeric = feature.HasField("num_stats")
             common = (feature.num_stats if numeric else feature.string_stats).common_stats
             detail = (
                 f"mean {feature.num_stats.mean:.4g}, {feature.num_stats.min:.4g} to {feature.num_stats.max:.4g}"
                 if numeric
-                else ", ".join(f"{each.value} ({each.frequency:,.0f})" for each in feature.string_stats.top_values[:3])
+                else ", ".join(f"{top.value} ({top.frequency:,.0f})" for top in feature.string_stats.top_values[:3])
             )
             missing = common.num_missing / max(dataset.num_examples, 1)
             rows.append([feature.path.step[0], f"{missing:.1%}", detail])
@@ -109,15 +106,13 @@ def _statistics(uri: str) -> list[str]:
 def _evaluation(uri: str) -> list[str]:
     found = evaluation.results(uri)
     names = list(found[0].challenger)
-    rows = [
-        [each.name or "all", *(f"{each.challenger.get(name, float('nan')):,.4g}" for name in names)] for each in found
-    ]
+    rows = [[part.slice or "all", *(number(part.challenger.get(name)) for name in names)] for part in found]
     reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in evaluation.failed_thresholds(uri))
     return [reasons or "<p>Every threshold is met.</p>", _table(["slice", *names], rows)]
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(each)}</th>" for each in columns)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -128,20 +123,15 @@ def _read(uri: str, name: str) -> str:
 
 
 def executor_output(executor_input: Mapping[str, Any], metadata: Mapping[str, Mapping[str, Any]]) -> str:
-    """The file in which a container tells KFP the metadata of its output artifacts.
-
-    Args:
-        executor_input: what KFP passed as ``{{$}}``.
-        metadata: output artifact's name -> its metadata.
-    """
+    """The file in which a container tells KFP the metadata of its output artifacts."""
     declared = executor_input["outputs"].get("artifacts", {})
     return json.dumps(
         {
             "artifacts": {
                 name: {
                     "artifacts": [
-                        {"name": each.get("name", ""), "uri": each["uri"], "metadata": dict(metadata[name])}
-                        for each in declared[name]["artifacts"]
+                        {"name": artifact.get("name", ""), "uri": artifact["uri"], "metadata": dict(metadata[name])}
+                        for artifact in declared[name]["artifacts"]
                     ]
                 }
                 for name in metadata

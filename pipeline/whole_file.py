@@ -9,10 +9,6 @@ from pathlib import Path
 def write(file: Path, text: str) -> None:
     """Writes a text file, or replaces it in one step.
 
-    Args:
-        file: in a folder that exists; readers pass over the hidden name under which it is prepared.
-        text: in UTF-8.
-
     Raises:
         OSError: it cannot be written; what was there before is as it was.
     """

@@ -32,23 +32,27 @@ def holder(settings: Settings) -> str | None:
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        return os.read(lock, 200).decode(errors="replace").strip() or "an unknown process"
+        return _written_by(lock)
     finally:
         os.close(lock)
     return None
 
 
+def _written_by(lock: int) -> str:
+    return os.read(lock, 200).decode(errors="replace").strip() or "an unknown process"
+
+
 def lock_of(settings: Settings) -> str | None:
-    """Which file locks the workspace, as device and number: on one machine the same only for the same file.
+    """Which file locks the workspace, as device and inode: on one machine the same only for the same file.
 
     Returns:
         None if nobody has held the workspace yet.
     """
     try:
-        found = (Path(settings.workspace) / "lock").stat()
+        status = (Path(settings.workspace) / "lock").stat()
     except OSError:
         return None
-    return f"{found.st_dev}:{found.st_ino}"
+    return f"{status.st_dev}:{status.st_ino}"
 
 
 @contextlib.contextmanager
@@ -81,9 +85,8 @@ def exclusive(settings: Settings) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            holder = os.read(lock, 200).decode(errors="replace").strip() or "an unknown process"
             raise WorkspaceError(
-                f"Another run uses the workspace {workspace} ({holder}); "
+                f"Another run uses the workspace {workspace} ({_written_by(lock)}); "
                 "wait for it, or choose another with --set workspace=FOLDER."
             ) from None
         os.ftruncate(lock, 0)

@@ -1,7 +1,9 @@
-"""A small world of real spans, made once for all workers, and the order in which tests run."""
+"""A small world of real spans, made once for all workers; the command line; the order in which tests run."""
 
 import os
 import random
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,22 @@ def small_spans(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         "small-spans",
         lambda folder: slice_spans(prepared, folder, rows_per_span=1500, spans=(1, 2, 3)),
     )
+
+
+@pytest.fixture
+def flightdeck(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """Runs `flightdeck` with some arguments: exit code, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        from flightdeck.__main__ import main
+
+        monkeypatch.setattr(sys, "argv", ["flightdeck", *arguments])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        assert isinstance(code, int)
+        return code, *capsys.readouterr()
+
+    return run

@@ -122,9 +122,10 @@ class World:
         pq.write_table(as_table(payload), log / "all.parquet")
 
     def connection(self) -> Any:
-        from pipeline import settings_file, store
+        from flightdeck.settings import read_settings
+        from pipeline import store
 
-        return store.connection(settings_file.load(LOCAL, [f"workspace={self.workspace}"]))
+        return store.connection(read_settings(LOCAL, [f"workspace={self.workspace}"]))
 
     def latest_log(self) -> str:
         logs = sorted(self.workspace.glob("runs/*/run.log"))

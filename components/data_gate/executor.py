@@ -33,11 +33,6 @@ class DataGateExecutor(base_executor.BaseExecutor):
     ) -> None:
         """Judges the anomalies.
 
-        Args:
-            input_dict: `statistics`, `schema` and `anomalies`, one artifact each.
-            output_dict: `report`, one DataGateReport.
-            exec_properties: `severity`: `error`, `warning` or `never`.
-
         Raises:
             DataGateError: If there are anomalies of that severity. The text carries the whole report, because
                 TFX removes the outputs of a failed execution.

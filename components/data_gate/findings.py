@@ -42,23 +42,16 @@ def find(
     statistics: statistics_pb2.DatasetFeatureStatisticsList,
     schema: schema_pb2.Schema,
 ) -> Iterator[Finding]:
-    """Yields the findings of a split, in no particular order.
-
-    Args:
-        split: Its name.
-        anomalies: What TFDV's validate_statistics returned.
-        statistics: The statistics that were validated.
-        schema: The schema they were validated against.
-    """
+    """Yields the findings of a split, in no particular order."""
     dataset = _dataset(statistics)
     if anomalies.data_missing:
         yield Finding(ERROR, split, WHOLE_SPLIT, "No data", "there are no examples at all")
-    yield from _dataset_findings(split, anomalies, dataset, schema)
+    if anomalies.HasField("dataset_anomaly_info"):
+        evidence = Evidence(None, None, schema, int(dataset.num_examples), ())
+        yield from _findings(split, WHOLE_SPLIT, anomalies.dataset_anomaly_info, evidence)
     for key, info in anomalies.anomaly_info.items():
         column = _name(info.path) or key
-        evidence = _evidence(column, dataset, schema, anomalies)
-        for rule, found in _rules(info, evidence):
-            yield Finding(_severity(info), split, column, rule, found)
+        yield from _findings(split, column, info, _evidence(column, dataset, schema, anomalies))
     yield from _unflagged_drift(split, anomalies)
 
 
@@ -73,36 +66,15 @@ def _dataset(
     )
 
 
-def _dataset_findings(
-    split: str,
-    anomalies: anomalies_pb2.Anomalies,
-    dataset: statistics_pb2.DatasetFeatureStatistics,
-    schema: schema_pb2.Schema,
-) -> Iterator[Finding]:
-    if not anomalies.HasField("dataset_anomaly_info"):
-        return
-    info = anomalies.dataset_anomaly_info
-    evidence = Evidence(None, None, schema, int(dataset.num_examples), ())
-    for rule, found in _rules(info, evidence):
-        yield Finding(_severity(info), split, WHOLE_SPLIT, rule, found)
-
-
-def _severity(info: anomalies_pb2.AnomalyInfo) -> str:
-    """Returns the severity; one that TFDV left open counts as an error."""
-    return WARNING if info.severity == anomalies_pb2.AnomalyInfo.WARNING else ERROR
-
-
-def _rules(info: anomalies_pb2.AnomalyInfo, evidence: Evidence) -> Iterator[tuple[str, str]]:
-    """Yields (rule, what was found) for each reason of an anomaly."""
+def _findings(split: str, column: str, info: anomalies_pb2.AnomalyInfo, evidence: Evidence) -> Iterator[Finding]:
+    """Yields a finding for each reason of an anomaly; a severity that TFDV left open counts as an error."""
+    severity = WARNING if info.severity == anomalies_pb2.AnomalyInfo.WARNING else ERROR
     if not info.reason:
-        yield info.short_description or "Anomaly", _sentence(info.description)
+        yield Finding(severity, split, column, info.short_description or "Anomaly", _sentence(info.description))
     for reason in info.reason:
         explain = _EXPLANATIONS.get(reason.type)
-        found = explain(evidence) if explain else None
-        yield (
-            reason.short_description or "Anomaly",
-            found or _sentence(reason.description or info.description),
-        )
+        found = (explain(evidence) if explain else None) or _sentence(reason.description or info.description)
+        yield Finding(severity, split, column, reason.short_description or "Anomaly", found)
 
 
 def _evidence(

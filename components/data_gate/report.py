@@ -26,15 +26,7 @@ class DataGateError(FlightdeckError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule that one column of one split breaks.
-
-    Attributes:
-        severity: `error` or `warning`.
-        split: The split.
-        column: The column, or `(whole split)`.
-        rule: The rule in a few words.
-        found: What was found, with example values or numbers.
-    """
+    """One rule that one column of one split breaks."""
 
     severity: str
     split: str
@@ -57,13 +49,7 @@ class Examined:
 
 @dataclass(frozen=True)
 class Report:
-    """All findings of a run of the gate, errors first.
-
-    Attributes:
-        setting: From which severity on the gate closes: `error`, `warning` or `never`.
-        splits: What was examined.
-        findings: What was found.
-    """
+    """All findings of a run, errors first; the gate closes from `setting` on: `error`, `warning` or `never`."""
 
     setting: str
     splits: Mapping[str, Examined]
@@ -85,13 +71,9 @@ class Report:
         return sum(finding.severity == severity for finding in self.findings)
 
     def text(self, most_lines: int | None = None) -> str:
-        """Returns the report for people.
-
-        Args:
-            most_lines: List at most so many findings and count the rest.
-        """
+        """Returns the report for people, with at most so many findings; the rest is counted."""
         if not self.findings:
-            return f"The data keeps to its schema. {self._examined()}"
+            return f"The data conforms to its schema. {self._examined()}"
         shown = self.findings[:most_lines]
         rest = len(self.findings) - len(shown)
         return "\n".join(
@@ -115,11 +97,7 @@ class Report:
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
     def require_open(self) -> None:
-        """Raises if the gate is closed.
-
-        Raises:
-            DataGateError: With the report and what to do.
-        """
+        """Raises `DataGateError`, with the report, if the gate is closed."""
         if self.closed:
             raise DataGateError(
                 f"{self.text(_MOST_LINES)}\nCorrect the data; or, if the data is right, change the schema."

@@ -63,11 +63,6 @@ def custom_extractors(
 ) -> list[tfma.extractors.Extractor]:
     """Returns the extractors for TFX's Evaluator: batched where the results are the same, else stock.
 
-    Args:
-        eval_shared_model: The model, or the candidate and the baseline.
-        eval_config: TFMA's configuration, with defaults filled in.
-        tensor_adapter_config: How Arrow columns become tensors, if the Evaluator has a schema.
-
     Returns:
         The extractors in order. The last one is named like TFMA's slice key extractor, because TFMA's
         evaluators run after the stage of that name.
@@ -93,21 +88,13 @@ def custom_extractors(
 def why_not_batched(
     eval_config: config_pb2.EvalConfig, eval_shared_model: types.MaybeMultipleEvalSharedModels | None = None
 ) -> list[str]:
-    """Returns why this evaluation needs one extract per row: sentences, none if it does not.
-
-    Args:
-        eval_config: TFMA's configuration.
-        eval_shared_model: The model or models, whose own (Keras) metrics are computed per row.
-    """
-    return [
-        *_unfit_options(eval_config),
-        *_unfit_model_specs(eval_config),
-        *(reason for spec in eval_config.metrics_specs for reason in _unfit_metrics(spec)),
-        *_unfit_models(eval_shared_model),
-    ]
+    """Returns why this evaluation needs one extract per row: sentences, none if it does not."""
+    return list(_reasons(eval_config, eval_shared_model))
 
 
-def _unfit_options(eval_config: config_pb2.EvalConfig) -> Iterator[str]:
+def _reasons(
+    eval_config: config_pb2.EvalConfig, eval_shared_model: types.MaybeMultipleEvalSharedModels | None
+) -> Iterator[str]:
     if eval_config.options.compute_confidence_intervals.value:
         yield "Confidence intervals are computed by resampling extracts."
     if eval_config.options.min_slice_size.value > 1:
@@ -116,11 +103,13 @@ def _unfit_options(eval_config: config_pb2.EvalConfig) -> Iterator[str]:
         yield "Comparisons between slices (cross_slicing_specs) are not supported."
     if any(spec.slice_keys_sql for spec in eval_config.slicing_specs):
         yield "Slices in SQL are computed per row."
-
-
-def _unfit_model_specs(eval_config: config_pb2.EvalConfig) -> Iterator[str]:
     if any(spec.label_keys or spec.prediction_keys or spec.example_weight_keys for spec in eval_config.model_specs):
         yield "Models with several outputs are not supported."
+    for spec in eval_config.metrics_specs:
+        yield from _unfit_metrics(spec)
+    models = model_util.verify_and_update_eval_shared_models(eval_shared_model) or []
+    if any(model.include_default_metrics and model.model_type == constants.TF_KERAS for model in models):
+        yield "The metrics saved in the model are computed per row; set the option include_default_metrics to false."
 
 
 def _unfit_metrics(spec: config_pb2.MetricsSpec) -> Iterator[str]:
@@ -143,12 +132,6 @@ def _is_row_wise(metric: config_pb2.MetricConfig) -> bool:
     if found is None and metric.module:
         found = getattr(importlib.import_module(metric.module), metric.class_name)
     return found is not None and (issubclass(found, _ROW_WISE_METRICS) or getattr(found, "row_wise", False))
-
-
-def _unfit_models(eval_shared_model: types.MaybeMultipleEvalSharedModels | None) -> Iterator[str]:
-    models = model_util.verify_and_update_eval_shared_models(eval_shared_model) or []
-    if any(model.include_default_metrics and model.model_type == constants.TF_KERAS for model in models):
-        yield ("The metrics saved in the model are computed per row; set the option include_default_metrics to false.")
 
 
 class _ExtractBatchPerSlice(beam.PTransform):
@@ -202,11 +185,7 @@ def _batch_per_slice(
 
 
 def _one_per_row(value: Any, key: str) -> Any:
-    """Returns labels, predictions or weights as vectors, keeping a dict of them by model or output.
-
-    Raises:
-        ValueError: If a row does not have exactly one value.
-    """
+    """Returns labels, predictions or weights as vectors, keeping a dict of them by model or output."""
     if isinstance(value, Mapping):
         return {name: _one_per_row(part, key) for name, part in value.items()}
     if isinstance(value, types.VarLenTensorValue):

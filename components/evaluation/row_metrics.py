@@ -8,7 +8,7 @@ own: TFMA prefers a registered class over the module given.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import apache_beam as beam
 import numpy as np
@@ -17,6 +17,22 @@ from tensorflow_model_analysis.proto import config_pb2
 
 # The clipping of Keras's binary cross entropy (keras.config.epsilon()).
 _EPSILON = 1e-7
+
+
+def _computations(combiner: type[_WeightedTotalCombiner]) -> Callable[..., metric_types.MetricComputations]:
+    def computations(
+        name: str,
+        eval_config: config_pb2.EvalConfig | None = None,
+        model_name: str = "",
+        output_name: str = "",
+        example_weighted: bool = False,
+    ) -> metric_types.MetricComputations:
+        key = metric_types.MetricKey(
+            name=name, model_name=model_name, output_name=output_name, example_weighted=example_weighted
+        )
+        return [metric_types.MetricComputation([key], None, combiner(key, eval_config))]
+
+    return computations
 
 
 class RowCount(metric_types.Metric):
@@ -29,7 +45,7 @@ class RowCount(metric_types.Metric):
 
     def __init__(self, name: str = "example_count"):
         """Names the metric."""
-        super().__init__(metric_util.merge_per_key_computations(_row_count), name=name)
+        super().__init__(metric_util.merge_per_key_computations(_computations(_RowCountCombiner)), name=name)
 
     @property
     def compute_confidence_interval(self) -> bool:
@@ -48,33 +64,7 @@ class LogLoss(metric_types.Metric):
 
     def __init__(self, name: str = "log_loss"):
         """Names the metric."""
-        super().__init__(metric_util.merge_per_key_computations(_log_loss), name=name)
-
-
-def _row_count(
-    name: str,
-    eval_config: config_pb2.EvalConfig | None = None,
-    model_name: str = "",
-    output_name: str = "",
-    example_weighted: bool = False,
-) -> metric_types.MetricComputations:
-    key = metric_types.MetricKey(
-        name=name, model_name=model_name, output_name=output_name, example_weighted=example_weighted
-    )
-    return [metric_types.MetricComputation([key], None, _RowCountCombiner(key, eval_config))]
-
-
-def _log_loss(
-    name: str,
-    eval_config: config_pb2.EvalConfig | None = None,
-    model_name: str = "",
-    output_name: str = "",
-    example_weighted: bool = False,
-) -> metric_types.MetricComputations:
-    key = metric_types.MetricKey(
-        name=name, model_name=model_name, output_name=output_name, example_weighted=example_weighted
-    )
-    return [metric_types.MetricComputation([key], None, _LogLossCombiner(key, eval_config))]
+        super().__init__(metric_util.merge_per_key_computations(_computations(_LogLossCombiner)), name=name)
 
 
 class _WeightedTotalCombiner(beam.CombineFn):

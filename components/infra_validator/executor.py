@@ -40,11 +40,6 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
     ) -> None:
         """Validates the model.
 
-        Args:
-            input_dict: `model` and `examples`, one artifact each.
-            output_dict: `blessing`, one InfraBlessing.
-            exec_properties: The parameters of the component.
-
         Raises:
             ValueError: If the split has no examples to ask for.
         """

@@ -98,7 +98,7 @@ def _fault_of(answer: Answer) -> str | None:
     if ((answer.values < 0) | (answer.values > 1)).any():
         at = int(np.flatnonzero((answer.values < 0) | (answer.values > 1))[0])
         return (
-            f"The answer of {answer.request} is no probability: "
+            f"The answer of {answer.request} is not a probability: "
             f"{answer.values[at]:.6g} for example {answer.rows[at]} is outside [0, 1]."
         )
     return None

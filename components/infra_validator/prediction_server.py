@@ -53,9 +53,6 @@ def serve(server: str, model: str, examples: list[bytes], raw_signature: str, li
         limits: Time limits; the server tells only when it has started and loaded the model, so those two count
             together.
 
-    Returns:
-        The answers in the order they came, not judged.
-
     Raises:
         ServingFailureError: If the server crashed, was killed, hung or refused the model or a request. A crash before
             the first answer is tried twice.
@@ -181,7 +178,7 @@ class _Client:
         except (OSError, http.client.HTTPException):
             raise ServingFailureError(self._child.how_it_ended(step)) from None
         except ValueError:
-            raise ServingFailureError(f"The server could not {step}: its answer is no JSON.") from None
+            raise ServingFailureError(f"The server could not {step}: its answer is not JSON.") from None
         if response.status != 200:
             raise ServingFailureError(f"The model could not serve: {document.get('error', response.status)}")
         return document

@@ -63,9 +63,6 @@ def serve(model: str, examples: list[bytes], raw_signature: str, limits: TimeLim
         raw_signature: The name of the signature that takes named raw values.
         limits: Time limits; `answer` is for each request.
 
-    Returns:
-        The answers in the order they came, not judged.
-
     Raises:
         ServingFailureError: If the process crashed, was killed, hung or refused the model. The start alone is
             tried twice.
@@ -74,14 +71,7 @@ def serve(model: str, examples: list[bytes], raw_signature: str, limits: TimeLim
 
 
 def attempted(serve_once: Callable[[Served], None]) -> Served:
-    """Returns what a process did; one that fails before the model could be at fault is started a second time.
-
-    Args:
-        serve_once: Fills in what it is given.
-
-    Raises:
-        ServingFailureError: If it does.
-    """
+    """Returns what a process did; one that fails before the model could be at fault is started a second time."""
     for attempt in range(1, _ATTEMPTS + 1):
         served = Served(attempts=attempt)
         try:
@@ -118,11 +108,7 @@ def _serve_once(served: Served, model: str, examples: list[bytes], raw_signature
 
 @contextlib.contextmanager
 def child_process(*arguments: str) -> Iterator[Child]:
-    """Starts a Python program in a process group of its own and kills the group in the end, whatever happens.
-
-    Args:
-        arguments: Of the interpreter, such as `-m` and a module.
-    """
+    """Starts a Python program in a process group of its own and kills the group in the end, whatever happens."""
     with tempfile.TemporaryFile() as errors, _interrupt_on_sigterm():
         process = subprocess.Popen(
             [sys.executable, *arguments],
@@ -212,11 +198,7 @@ class Child:
     def next_line(
         self, seconds: float, step: str, failure: type[ServingFailureError] = ServingFailureError
     ) -> str | None:
-        """Returns the next line that the process writes, or None if it has ended.
-
-        Raises:
-            ServingFailureError: If none comes in time.
-        """
+        """Returns the next line that the process writes, or None if it has ended."""
         try:
             return self._lines.get(timeout=seconds)
         except queue.Empty:

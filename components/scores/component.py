@@ -10,7 +10,7 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import artifact, component_spec, standard_artifacts
 
 from components.scores import executor
-from components.scores.errors import ScoresError
+from components.scores.rows import ScoresError
 
 
 class ScoresArtifact(artifact.Artifact):

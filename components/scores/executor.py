@@ -20,7 +20,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.scores import importance, rows
-from components.scores.errors import ScoresError
+from components.scores.rows import ScoresError
 from components.scores.saved_model import SavedModel
 
 SCORES_FILE = "scores.parquet"
@@ -40,11 +40,6 @@ class ScoresExecutor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Scores the rows.
-
-        Args:
-            input_dict: `model` and `examples`, one artifact each.
-            output_dict: `scores`, one Scores artifact.
-            exec_properties: The parameters of the component.
 
         Raises:
             ScoresError: If there are no rows, a row has no label, or the model lacks the signature or does not answer
@@ -94,7 +89,7 @@ def _score(
 ) -> tuple[pa.Table, str]:
     """Returns the scores, and the fingerprint of the rows; fills the sample."""
     label = exec_properties["label"]
-    columns = [each for each in json.loads(exec_properties["columns"]) if each not in OWN_COLUMNS]
+    columns = [name for name in json.loads(exec_properties["columns"]) if name not in OWN_COLUMNS]
     kept: list[pa.Table] = []
     labels, probabilities = [], []
     digest = hashlib.sha256()

@@ -88,7 +88,9 @@ def measure(model: SavedModel, sample: Sample, label: str, repeats: int, seed: i
                 "log_loss_rise_std": _number(_deviation(rises)),
             }
         )
-    features.sort(key=lambda each: (-(each["auc_drop"] or 0.0), -(each["log_loss_rise"] or 0.0), each["feature"]))
+    features.sort(
+        key=lambda feature: (-(feature["auc_drop"] or 0.0), -(feature["log_loss_rise"] or 0.0), feature["feature"])
+    )
     return {
         "rows": len(labels),
         "repeats": repeats,
@@ -124,11 +126,11 @@ def _by_raw(model: SavedModel, sample: Sample) -> tuple[str, np.ndarray, _Shuffl
     decoded = Decoded(sample.examples)
     columns = {name: decoded.tensor(name, spec) for name, spec in model.raw_inputs.items()}
 
-    def each() -> _Shuffled:
+    def columns_shuffled() -> _Shuffled:
         for name, values in columns.items():
             yield name, lambda order, name=name, values=values: model.score_raw({**columns, name: values[order]})
 
-    return "raw signature", model.score_raw(columns), each()
+    return "raw signature", model.score_raw(columns), columns_shuffled()
 
 
 def _by_examples(model: SavedModel, sample: Sample, label: str) -> tuple[str, np.ndarray, _Shuffled]:
@@ -136,7 +138,7 @@ def _by_examples(model: SavedModel, sample: Sample, label: str) -> tuple[str, np
     names = sorted(set(Decoded(sample.examples).names) - {label})
     parsed = [tf.train.Example.FromString(example) for example in sample.examples]
 
-    def each() -> _Shuffled:
+    def columns_shuffled() -> _Shuffled:
         for name in names:
             values = [_feature(example, name) for example in parsed]
             rest = [_without(example, name) for example in sample.examples]
@@ -148,7 +150,7 @@ def _by_examples(model: SavedModel, sample: Sample, label: str) -> tuple[str, np
                 ),
             )
 
-    return "examples", model.score(sample.examples), each()
+    return "examples", model.score(sample.examples), columns_shuffled()
 
 
 def _feature(example: Any, name: str) -> bytes:

@@ -11,7 +11,11 @@ import pyarrow.compute as pc
 import tensorflow as tf
 from tfx_bsl.coders import example_coder
 
-from components.scores.errors import ScoresError
+from errors import FlightdeckError
+
+
+class ScoresError(FlightdeckError):
+    """The rows cannot be scored; the text is one sentence that says why."""
 
 
 def read(files: Sequence[str], batch_rows: int) -> Iterator[list[bytes]]:
@@ -69,14 +73,10 @@ class Decoded:
         try:
             return column.cast(pa.string())
         except pa.ArrowInvalid:
-            return pa.array([None if each is None else each.hex() for each in column.to_pylist()], pa.string())
+            return pa.array([None if value is None else value.hex() for value in column.to_pylist()], pa.string())
 
     def tensor(self, name: str, spec: Any) -> np.ndarray:
         """Returns the values of a feature in the form of an input of a signature.
-
-        Args:
-            name: The feature and the input.
-            spec: The tf.TensorSpec of the input: shape [None] or [None, 1].
 
         Returns:
             An array of that type and shape; "" for missing text, NaN for a missing float, and the smallest integer
@@ -92,7 +92,7 @@ class Decoded:
         if not pa.types.is_null(column.type) and text != (spec.dtype == tf.string):
             raise ScoresError(f"The raw input {name} is {spec.dtype.name}, but in the examples it is {column.type}.")
         if spec.dtype == tf.string:
-            values = np.array([b"" if each is None else each for each in column.to_pylist()], object)
+            values = np.array([b"" if value is None else value for value in column.to_pylist()], object)
         elif spec.dtype.is_floating:
             values = column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(spec.dtype.as_numpy_dtype)
         else:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.scores.errors import ScoresError
+from components.scores.rows import ScoresError
 
 SERVING_SIGNATURE = "serving_default"
 
@@ -22,11 +22,6 @@ class SavedModel:
 
     def __init__(self, path: str, batch_rows: int, raw_signature: str):
         """Loads the model.
-
-        Args:
-            path: The folder of the SavedModel.
-            batch_rows: How many rows it is given at once.
-            raw_signature: The name of the signature that takes raw values by name.
 
         Raises:
             ScoresError: If `serving_default` is missing or not of the form that Scores needs.
@@ -70,10 +65,7 @@ class SavedModel:
         return np.concatenate(answers) if answers else np.zeros(0)
 
     def score_raw(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Returns what the raw signature answers, float64 [rows].
-
-        Args:
-            columns: Input name -> values, in the shape and type of the input.
+        """Returns what the raw signature answers to values in the shape and type of its inputs, float64 [rows].
 
         Raises:
             ScoresError: If the answer is not one number per row.

@@ -32,10 +32,6 @@ _CSV_TYPES = {_INT64: pa.int64(), _FLOAT32: pa.float32(), _STRING: pa.string()}
 def check_declared(columns: Mapping[str, str], ignored: tuple[str, ...] = ()) -> None:
     """Checks the declaration itself.
 
-    Args:
-        columns: The declared type by column name.
-        ignored: Columns that may be in the files and are not read.
-
     Raises:
         SpanError: If there is no column, a type is not int64, float32 or string, or a column is also ignored.
     """
@@ -66,10 +62,6 @@ def feature_lists(batch: pa.RecordBatch, columns: Mapping[str, str]) -> pa.Recor
     A missing value becomes a null list, which is encoded as a feature without a kind: what TFX's own example
     generators write and what TFDV counts as missing. NaN means missing too: a float column from pandas has no
     other way to say so, and one NaN would otherwise poison every sum over the column.
-
-    Args:
-        batch: Rows with at least the declared columns, in types that `accepts` allows.
-        columns: The declared type by column name.
 
     Returns:
         The declared columns, in their order, as large lists of int64, float32 or large_binary with no or one

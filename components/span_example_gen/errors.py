@@ -14,10 +14,6 @@ class SpanError(FlightdeckError):
 def refuse(problems: Sequence[str], where: str) -> None:
     """Raises one error for all problems found, so that a user repairs them in one go.
 
-    Args:
-        problems: One sentence each, in the order in which they are to be read.
-        where: What was being read, for example `window 1:12 of data/spans`.
-
     Raises:
         SpanError: If there is any problem. At most `MOST_LISTED` are listed, the rest is counted.
     """

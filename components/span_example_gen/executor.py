@@ -35,11 +35,6 @@ class SpanExecutor(base_beam_executor.BaseBeamExecutor):
     ) -> None:
         """Ingests the window into the output artifact `examples`.
 
-        Args:
-            input_dict: Empty.
-            output_dict: One Examples artifact under `examples`.
-            exec_properties: The component's parameters and what the driver added to them.
-
         Raises:
             SpanError: If the rows of a file cannot be read, a column has no value in a span, or the files
                 changed after the driver fingerprinted them.

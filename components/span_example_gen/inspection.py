@@ -50,13 +50,7 @@ def inspect(file: SpanFile) -> FileSummary:
 
 
 def unreadable(file: SpanFile, error: Exception, names: Sequence[str] = ()) -> str:
-    """Returns the sentence for a file that pyarrow could not read.
-
-    Args:
-        file: The file.
-        error: What pyarrow raised.
-        names: The file's column names in order, with which the column numbers of CSV errors are translated.
-    """
+    """Returns the sentence for a file that pyarrow could not read."""
     reason = " ".join(str(error).split()).rstrip(".")
     if names:
         reason = re.sub(r"In CSV column #(\d+)", lambda match: f"in the column {names[int(match[1])]!r}", reason)

@@ -35,15 +35,7 @@ ROW_COUNTS = "row_counts"
 
 @dataclass(frozen=True)
 class Request:
-    """The component's parameters.
-
-    Attributes:
-        input_base: The folder that holds the spans.
-        columns: The declared type (int64, float32, string) by column name.
-        window: The range of spans as the user wrote it.
-        eval_spans: How many of the newest spans are for evaluation; 0 means one split, `all`.
-        ignored: Columns that may be in the files and are not read.
-    """
+    """The component's parameters."""
 
     input_base: str
     columns: Mapping[str, str]

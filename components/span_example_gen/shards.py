@@ -112,13 +112,7 @@ class WriteShard(beam.DoFn):
     """
 
     def __init__(self, columns: Mapping[str, str], output_uri: str, staging_uri: str) -> None:
-        """Stores plain values only, since the function travels to other processes.
-
-        Args:
-            columns: The declared type by column name.
-            output_uri: The artifact's folder.
-            staging_uri: A folder on the same file system for incomplete files, outside of the splits.
-        """
+        """Stores plain values only, since the function travels to other processes."""
         super().__init__()
         self._columns = dict(columns)
         self._output_uri = output_uri

@@ -11,7 +11,7 @@ from typing import cast
 from tfx.dsl.io import fileio
 
 from components.span_example_gen.errors import SpanError
-from components.span_example_gen.marker import QUARANTINE
+from components.span_example_gen.window import QUARANTINE
 
 PARQUET = ".parquet"
 CSV = ".csv"
@@ -48,7 +48,7 @@ def list_spans(base: str) -> dict[int, str]:
         SpanError: If the base folder is not there, or two folders have the same span number.
     """
     if not fileio.isdir(base):
-        raise SpanError(f"The folder of spans {base} is not there; prepare the data or correct the path.")
+        raise SpanError(f"The folder of spans {base} does not exist; prepare the data or correct the path.")
     spans: dict[int, str] = {}
     for folder in _entries(base):
         match = _SPAN_FOLDER.fullmatch(folder)
@@ -62,12 +62,7 @@ def list_spans(base: str) -> dict[int, str]:
 
 
 def list_quarantined(base: str, folders: Mapping[int, str]) -> list[int]:
-    """Returns the numbers, ascending, of the spans that hold the marker of a quarantine.
-
-    Args:
-        base: The folder of the spans.
-        folders: The folder name by span number.
-    """
+    """Returns the numbers, ascending, of the spans that hold the marker of a quarantine."""
     marked = (span for span, name in folders.items() if fileio.exists(os.path.join(base, name, QUARANTINE)))
     return sorted(marked)
 

@@ -9,6 +9,8 @@ from components.span_example_gen.errors import SpanError, refuse
 TRAIN_SPLIT = "train"
 EVAL_SPLIT = "eval"
 ONLY_SPLIT = "all"
+# A file of this name in a span's folder keeps the span out of every window until it is removed; its text is for people.
+QUARANTINE = "_QUARANTINE"
 
 _EDGE = re.compile(r"(?P<number>[0-9]+)|(?P<oldest>oldest)|newest(?:-(?P<back>[0-9]+))?")
 
@@ -26,12 +28,7 @@ class Edge:
     value: int = 0
 
     def span(self, usable: Sequence[int], left_out: Collection[int] = ()) -> int:
-        """Returns the span number meant.
-
-        Args:
-            usable: The ascending numbers of the spans that are there and may be used.
-            left_out: The spans in quarantine: counting back from the newest passes over them.
-        """
+        """Returns the span number meant; counting back from the newest passes over `left_out`, those in quarantine."""
         if self.anchor == "number":
             return self.value
         if self.anchor == "oldest":
@@ -45,13 +42,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Window:
-    """An inclusive range of spans, `FIRST:LAST`.
-
-    Attributes:
-        text: The range as the user wrote it.
-        first: The oldest span of the window.
-        last: The newest span of the window.
-    """
+    """An inclusive range of spans, `FIRST:LAST`; `text` is as the user wrote it."""
 
     text: str
     first: Edge
@@ -74,12 +65,9 @@ class Window:
         return cls(text=text, first=first, last=last)
 
     def resolve(self, available: Sequence[int], base: str, left_out: Collection[int] = ()) -> list[int]:
-        """Returns the ascending span numbers of the window, without a gap but for the spans in quarantine.
+        """Returns the ascending span numbers of the window, without a gap but for the spans in quarantine (`left_out`).
 
-        Args:
-            available: The ascending numbers of the spans that are there.
-            base: The folder they are in, for messages.
-            left_out: Those of them that are in quarantine. `oldest` and `newest` mean the others.
+        `oldest` and `newest` mean spans that are not in quarantine.
 
         Raises:
             SpanError: If there are no spans, the window runs backwards, reaches beyond what is there, has a gap,
@@ -119,10 +107,7 @@ class Window:
 def split_spans(spans: Sequence[int], eval_spans: int, window: str) -> dict[str, list[int]]:
     """Assigns whole spans to splits by time: never at random, which would leak the future into training.
 
-    Args:
-        spans: The ascending span numbers of the window.
-        eval_spans: How many of the newest spans are for evaluation; 0 puts all spans into one split, `all`.
-        window: The window as the user wrote it, for messages.
+    With `eval_spans` 0 all spans are in one split, `all`.
 
     Returns:
         The ascending span numbers per split, older splits first.

@@ -83,10 +83,10 @@ def on_post_build(config: MkDocsConfig) -> None:
 
 def reference() -> dict[str, str]:
     """The pages that are made from code: page -> Markdown."""
-    from flightdeck.options import DEFAULT_CONFIG
-    from pipeline import settings_file
+    from flightdeck.options import default_config
+    from flightdeck.settings import read_settings
 
-    settings = settings_file.load(DEFAULT_CONFIG)
+    settings = read_settings(default_config())
     return {
         "reference/settings.md": settings_reference.page(type(settings)),
         "reference/cli.md": cli_reference.page(),

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flightdeck.settings import Settings
 from operations.inference.columns import Column, Inputs
 from operations.inference.model import EXAMPLES, RAW, LoadedModel, Signature
 from operations.serving import openapi
-from pipeline.settings import Settings
 
 # `models.network.PROBABILITY`, whose module would load TensorFlow; a test compares them.
 OUTPUT = "probability"

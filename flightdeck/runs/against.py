@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Json, Overrides, load_settings
+from errors import FlightdeckError
+from flightdeck.options import Json, Overrides, config_option, default_config, load_settings
 
 if TYPE_CHECKING:
-    from pipeline.settings import Settings
+    from flightdeck.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = DEFAULT_CONFIG.with_name("small.yaml")
+SMALL = Path("config") / "small.yaml"
 
 
 def against(
@@ -22,10 +23,7 @@ def against(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write Markdown into this file too.", dir_okay=False)
     ] = None,
-    config: Annotated[
-        Path,
-        typer.Option("--config", "-c", help="What both run.", show_default="config/small.yaml", dir_okay=False),
-    ] = SMALL,
+    config: Annotated[Path, config_option(SMALL, "What both run.")] = SMALL,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -42,9 +40,9 @@ def against(
     from operations.experiments import branch_comparison as branch
     from pipeline import store
 
-    if config == SMALL and not config.is_file():
-        _require_checkout(load_settings(DEFAULT_CONFIG, None))
-        raise branch.BranchError(
+    if config == default_config(SMALL) and not config.is_file():
+        _require_checkout(load_settings(default_config(), None))
+        raise FlightdeckError(
             f"There is no {config}, which says what a small run is: write it, or name other settings with --config."
         )
     settings = load_settings(config, overrides)
@@ -57,7 +55,7 @@ def against(
             differ = not branch.same_packages(ROOT, checkout)
             typer.echo(f"Training at {base[:12]}, where this branch left {main} ...", err=True)
             theirs = branch.train_there(checkout, config, list(overrides or ()), settings.workspace, settings.spans)
-    except branch.BranchError as error:
+    except FlightdeckError as error:
         _write(output, branch.unavailable(str(error)))
         typer.echo(json.dumps({"base": base, "error": str(error)}) if as_json else str(error), err=not as_json)
         raise typer.Exit(1) from None
@@ -77,10 +75,8 @@ def against(
 
 def _require_checkout(settings: Settings) -> None:
     """Refuses a use case that is not in Flightdeck's checkout, because a worktree of that would not hold it."""
-    from operations.experiments import branch_comparison as branch
-
     if settings.project != ROOT:
-        raise branch.BranchError(
+        raise FlightdeckError(
             f"The use case is in {settings.project}, and only branches of Flightdeck's checkout can be compared like "
             "this: check out both commits of the project, one after the other, each with a `flightdeck run`, and "
             "compare the two runs with `flightdeck runs compare`."
@@ -88,11 +84,8 @@ def _require_checkout(settings: Settings) -> None:
 
 
 def _write(path: Path | None, text: str) -> None:
-    import os
+    from pipeline import whole_file
 
-    if path is None:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.new")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole_file.write(path, text)

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from flightdeck.console import print_json
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
-from flightdeck.runs.named import Run, counted
+from flightdeck.runs.named import Run
+from ledger.formats import count
 
 
 def note(
@@ -24,12 +26,10 @@ def note(
 
     record = add_note(open_writable(store.connection(load_settings(config, overrides))), run, text)
     if as_json:
-        import json
-
-        notes = [each.model_dump(mode="json") for each in record.notes]
-        typer.echo(json.dumps({"run_id": record.run_id, "notes": notes}, indent=2))
+        notes = [written.model_dump(mode="json") for written in record.notes]
+        print_json({"run_id": record.run_id, "notes": notes})
     else:
-        typer.echo(f"Noted on run {record.run_id}, which has {counted(len(record.notes), 'note')} now.")
+        typer.echo(f"Noted on run {record.run_id}, which has {count(len(record.notes), 'note')} now.")
 
 
 def tag(
@@ -47,8 +47,6 @@ def tag(
 
     record = set_tag(open_writable(store.connection(load_settings(config, overrides))), run, name, present=not remove)
     if as_json:
-        import json
-
-        typer.echo(json.dumps({"run_id": record.run_id, "tags": record.tags}, indent=2))
+        print_json({"run_id": record.run_id, "tags": record.tags})
     else:
         typer.echo(f"Tags of run {record.run_id}: {', '.join(record.tags) or 'none'}")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.console import console, plain, print_json, table
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
+from ledger.formats import NOTHING, fact, local_moment, number, signed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
     from ledger.comparison import Change, Comparison, MetricChange
 
 _STYLES = {"better": "bold green", "worse": "bold red", "higher": "bold", "lower": "bold"}
-_LONGEST = 12  # of a section, before the rest is only counted
+_LONGEST = 12  # of a section, before the rest is only count
 
 
 def compare(
@@ -32,24 +36,17 @@ def compare(
     The area under the ROC curve is compared by DeLong's test, other metrics by a paired bootstrap; only if both runs
     were evaluated on provably the same rows.
     """
-    import json
-
     from ledger.comparison import compare as compared
-    from ledger.opening import open_readonly
-    from pipeline import store
 
-    found = compared(
-        open_readonly(store.connection(load_settings(config, overrides))), first, second, seed=seed, resamples=resamples
-    )
+    store = open_ledger(load_settings(config, overrides))
+    comparison = compared(store, first, second, seed=seed, resamples=resamples)
     if as_json:
-        typer.echo(json.dumps(_document(found), indent=2, allow_nan=False))
+        print_json(_document(comparison))
     else:
-        _print(found, None if all_ else _LONGEST)
+        _print(comparison, None if all_ else _LONGEST)
 
 
-def _document(found: Comparison) -> dict[str, Any]:
-    import dataclasses
-
+def _document(comparison: Comparison) -> dict[str, Any]:
     def change(each: MetricChange) -> dict[str, Any]:
         fields = dataclasses.asdict(each)
         if each.noise is not None:
@@ -58,15 +55,15 @@ def _document(found: Comparison) -> dict[str, Any]:
 
     return _finite(
         {
-            "first": found.first.run_id,
-            "second": found.second.run_id,
+            "first": comparison.first.run_id,
+            "second": comparison.second.run_id,
             "differences": {
-                name: [dataclasses.asdict(each) for each in changes] for name, changes in found.sections.items()
+                name: [dataclasses.asdict(each) for each in changes] for name, changes in comparison.sections.items()
             },
-            "cannot_compare": found.unknown,
-            "same_rows": found.same_rows,
-            "why_not_tested": found.why_not,
-            "metrics": [change(each) for each in found.metrics],
+            "cannot_compare": comparison.unknown,
+            "same_rows": comparison.same_rows,
+            "why_not_tested": comparison.why_not,
+            "metrics": [change(each) for each in comparison.metrics],
             "slices": [
                 {
                     "slice": each.slice,
@@ -74,7 +71,7 @@ def _document(found: Comparison) -> dict[str, Any]:
                     "second_rows": each.second_rows,
                     "metric": change(each.metric),
                 }
-                for each in found.slices
+                for each in comparison.slices
             ],
         }
     )
@@ -89,130 +86,102 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and value - value != 0 else value
 
 
-def _print(found: Comparison, longest: int | None) -> None:
-    from flightdeck.console import console
-    from flightdeck.runs.named import shown_commit, shown_time
-    from ledger.runs import evaluation_data
+def _print(comparison: Comparison, longest: int | None) -> None:
+    from ledger.run_facts import evaluation_data
 
     on = console()
-    for letter, record in (("A", found.first), ("B", found.second)):
-        facts = f"{shown_time(record.started)}, {shown_commit(record)}, evaluated on {evaluation_data(record)}"
-        on.print(f"{letter}  {record.run_id}   {facts}", markup=False, soft_wrap=True)
-    for name, changes in found.sections.items():
+    for letter, record in (("A", comparison.first), ("B", comparison.second)):
+        facts = (
+            f"{local_moment(record.started)}, {record.code.short() or NOTHING}, evaluated on {evaluation_data(record)}"
+        )
+        plain(on, f"{letter}  {record.run_id}   {facts}")
+    for name, changes in comparison.sections.items():
         if changes:
             _section(name, changes, longest, on)
-    if found.same_in:
-        on.print(f"\nThe same in both: {', '.join(found.same_in)}.", markup=False)
-    for name, reason in found.unknown.items():
-        on.print(f"Cannot compare the {name}: {reason}.", markup=False, soft_wrap=True)
-    _metrics(found, on)
-    _slices(found, longest, on)
-    if found.why_not:
-        on.print(f"\n{found.why_not}", markup=False, soft_wrap=True)
-    elif found.metrics:
-        _conclusion(found, on)
+    if comparison.same_in:
+        plain(on, f"\nThe same in both: {', '.join(comparison.same_in)}.")
+    for name, reason in comparison.unknown.items():
+        plain(on, f"Cannot compare the {name}: {reason}.")
+    _metrics(comparison, on)
+    _slices(comparison, longest, on)
+    if comparison.why_not:
+        plain(on, f"\n{comparison.why_not}")
+    elif comparison.metrics:
+        _conclusion(comparison, on)
 
 
 def _section(name: str, changes: list[Change], longest: int | None, on: Console) -> None:
     from rich.markup import escape
 
-    from flightdeck.console import table
-
     on.print()
     shown = changes[:longest]
     table([name, "A", "B"], [(escape(each.name), _written(each.first), _written(each.second)) for each in shown], on=on)
     if len(changes) > len(shown):
-        on.print(f"and {len(changes) - len(shown):,} more: add --all", markup=False)
+        plain(on, f"and {len(changes) - len(shown):,} more: add --all")
 
 
 def _written(value: Any) -> str:
-    import re
-
     from rich.markup import escape
 
-    from flightdeck.runs.named import shown_value
-
-    if isinstance(value, dict):
-        text = ", ".join(f"{key}: {shown_value(each)}" for key, each in value.items())
-    else:
-        text = shown_value(value)
+    text = fact([f"{key}: {fact(each)}" for key, each in value.items()] if isinstance(value, dict) else value)
     # Commits and digests, as far as a person compares them; --json has all of it.
     text = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b", r"\1", text)
     return escape(text if len(text) <= 200 else f"{text[:197]}...")
 
 
-def _metrics(found: Comparison, on: Console) -> None:
-    from flightdeck.console import table
-    from flightdeck.runs.named import shown_number
-
-    if not found.metrics:
-        on.print("\nNo metric differs." if found.first.metrics or found.second.metrics else "\nNo metrics recorded.")
+def _metrics(comparison: Comparison, on: Console) -> None:
+    if not comparison.metrics:
+        on.print(
+            "\nNo metric differs."
+            if comparison.first.metrics or comparison.second.metrics
+            else "\nNo metrics recorded."
+        )
         return
-    tested = any(each.noise for each in found.metrics)
+    headings = ["metric", "A", "B", "change"]
+    rows = [
+        ((change.name + " *" if change.name == comparison.main_metric else change.name,), change)
+        for change in comparison.metrics
+    ]
+    _changes(headings, rows, on)
+
+
+def _changes(headings: list[str], rows: list[tuple[tuple[str, ...], MetricChange]], on: Console) -> None:
+    """A table of changes, after cells that say of what; with the tests, if there are any."""
+    tested = any(change.noise for _, change in rows)
     on.print()
     table(
-        ["metric", "A", "B", "change", *(["95 % interval", "p", "B is"] if tested else [])],
+        [*headings, *(["95 % interval", "p", "B is"] if tested else [])],
         [
             (
-                each.name + (" *" if each.name == found.main_metric else ""),
-                shown_number(each.first),
-                shown_number(each.second),
-                _signed(each.delta),
-                *(_test(each) if tested else ()),
+                *cells,
+                number(change.first),
+                number(change.second),
+                signed(change.delta),
+                *(_test(change) if tested else ()),
             )
-            for each in found.metrics
+            for cells, change in rows
         ],
         on=on,
     )
 
 
-def _slices(found: Comparison, longest: int | None, on: Console) -> None:
+def _slices(comparison: Comparison, longest: int | None, on: Console) -> None:
     from rich.markup import escape
 
-    from flightdeck.console import table
-    from flightdeck.runs.named import shown_number
-
-    if not found.slices:
+    if not comparison.slices:
         return
-    shown = found.slices[:longest]
-    tested = any(each.metric.noise for each in found.slices)
-    on.print()
-    table(
-        [
-            f"slice ({found.main_metric})",
-            "rows",
-            "A",
-            "B",
-            "change",
-            *(["95 % interval", "p", "B is"] if tested else []),
-        ],
-        [
-            (
-                escape(each.slice),
-                _rows(each.first_rows, each.second_rows),
-                shown_number(each.metric.first),
-                shown_number(each.metric.second),
-                _signed(each.metric.delta),
-                *(_test(each.metric) if tested else ()),
-            )
-            for each in shown
-        ],
-        on=on,
-    )
-    if len(found.slices) > len(shown):
-        on.print(f"and {len(found.slices) - len(shown):,} more slices: add --all", markup=False)
+    shown = comparison.slices[:longest]
+    headings = [f"slice ({comparison.main_metric})", "rows", "A", "B", "change"]
+    rows = [((escape(each.slice), _rows(each.first_rows, each.second_rows)), each.metric) for each in shown]
+    _changes(headings, rows, on)
+    if len(comparison.slices) > len(shown):
+        plain(on, f"and {len(comparison.slices) - len(shown):,} more slices: add --all")
 
 
 def _rows(first: int | None, second: int | None) -> str:
     if first == second or first is None or second is None:
         return f"{first or second or 0:,}"
     return f"{first:,} / {second:,}"
-
-
-def _signed(delta: float | None) -> str:
-    if delta is None:
-        return "-"
-    return f"{delta:+,.0f}" if delta.is_integer() and abs(delta) > 1 else f"{delta:+.4f}"
 
 
 def _test(change: MetricChange) -> tuple[str, str, str]:
@@ -227,22 +196,22 @@ def _test(change: MetricChange) -> tuple[str, str, str]:
     )
 
 
-def _conclusion(found: Comparison, on: Console) -> None:
-    rows = next((each.noise.rows for each in found.metrics if each.noise), None)
+def _conclusion(comparison: Comparison, on: Console) -> None:
+    rows = next((each.noise.rows for each in comparison.metrics if each.noise), None)
     if rows is None:
         return
     on.print(
         f"\nThe same {rows:,} rows, so the intervals are of the change itself: auc by DeLong's test, others by a "
-        "paired bootstrap" + (", slices corrected for how many there are (Holm)" if found.slices else "") + ".",
+        "paired bootstrap" + (", slices corrected for how many there are (Holm)" if comparison.slices else "") + ".",
         markup=False,
         soft_wrap=True,
     )
-    main = next((each for each in found.metrics if each.name == found.main_metric and each.noise), None)
+    main = next((each for each in comparison.metrics if each.name == comparison.main_metric and each.noise), None)
     if main is not None:
         verdict = {
             "within noise": "differ by no more than chance",
             "better": "differ by more than chance: B is better",
             "worse": "differ by more than chance: A is better",
         }.get(main.verdict, "differ by more than chance")
-        on.print(f"By {main.name} the runs {verdict}.", markup=False)
-    on.print("The noise of training, such as another seed, is not in it.", markup=False)
+        plain(on, f"By {main.name} the runs {verdict}.")
+    plain(on, "The noise of training, such as another seed, is not in it.")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.console import console, plain, print_json, shown
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -41,36 +45,26 @@ def lineage(
     Upstream to the Parquet files, the code and the settings; downstream to the pushed versions, rollbacks and
     predictions.
     """
-    import dataclasses
-    import json
-
     from ledger import lineage as ledger
-    from ledger.opening import open_readonly
-    from pipeline import store
 
     direction = "both" if upstream == downstream else "upstream" if upstream else "downstream"
-    found = ledger.trace(open_readonly(store.connection(load_settings(config, overrides))), what, direction)
+    traced = ledger.trace(open_ledger(load_settings(config, overrides)), what, direction)
     if dot is not None:
-        _write_dot(found, dot)
+        _write_dot(traced, dot)
     if as_json:
-        document = dataclasses.asdict(found) | {"nodes": [dataclasses.asdict(each) for each in found.nodes.values()]}
-        typer.echo(json.dumps(document, indent=2))
+        document = dataclasses.asdict(traced) | {"nodes": [dataclasses.asdict(each) for each in traced.nodes.values()]}
+        print_json(document)
     elif dot is None:
-        _print(found, None if all_ else _MOST)
+        _print(traced, None if all_ else _MOST)
     elif dot != "-":
-        from flightdeck.console import shown
-
-        typer.echo(f"Wrote {shown(dot)}: {len(found.nodes)} things, {len(found.edges)} links")
+        typer.echo(f"Wrote {shown(dot)}: {len(traced.nodes)} things, {len(traced.edges)} links")
 
 
-def _write_dot(found: Lineage, destination: str) -> None:
-    import os
-    from pathlib import Path
-
+def _write_dot(traced: Lineage, destination: str) -> None:
     from ledger.dot import written
     from ledger.opening import LedgerError
 
-    text = written(found)
+    text = written(traced)
     if destination == "-":
         typer.echo(text, nl=False)
         return
@@ -83,13 +77,11 @@ def _write_dot(found: Lineage, destination: str) -> None:
         raise LedgerError(f"The graph cannot be written to {path} ({error.strerror}).") from None
 
 
-def _print(found: Lineage, most: int | None) -> None:
-    from flightdeck.console import console
-
+def _print(traced: Lineage, most: int | None) -> None:
     on = console()
     for heading, keys, drawn in (
-        ("Where it came from", found.upstream_of, _Upstream(found, most)),
-        ("What came of it", found.downstream_of, _Downstream(found, most)),
+        ("Where it came from", traced.upstream_of, _Upstream(traced, most)),
+        ("What came of it", traced.downstream_of, _Downstream(traced, most)),
     ):
         if keys:
             on.print(f"[bold]{heading}[/]")
@@ -97,19 +89,19 @@ def _print(found: Lineage, most: int | None) -> None:
                 # A line that is too long for the screen goes on on the next one, and is whole in a file.
                 on.print(drawn.tree(key), no_wrap=True, overflow="ignore", crop=False)
             on.print()
-    for key, times in found.compared.items():
-        if key in found.downstream_of:
+    for key, times in traced.compared.items():
+        if key in traced.downstream_of:
             evaluations = "1 evaluation" if times == 1 else f"{times:,} evaluations"
-            on.print(f"{found.nodes[key].name} was the champion in {evaluations} of others.", markup=False)
+            plain(on, f"{traced.nodes[key].name} was the champion in {evaluations} of others.")
 
 
 class _Upstream:
     """A tree from a thing to what it was made from; each thing once, and after that by name."""
 
-    def __init__(self, found: Lineage, most: int | None) -> None:
-        self._nodes = found.nodes
+    def __init__(self, traced: Lineage, most: int | None) -> None:
+        self._nodes = traced.nodes
         self._most = most
-        self._links = found.sources()
+        self._links = traced.sources()
         self._drawn: set[str] = set()
 
     def tree(self, key: str) -> Tree:
@@ -155,10 +147,10 @@ class _Upstream:
 class _Downstream(_Upstream):
     """A tree from a thing to what was made from it."""
 
-    def __init__(self, found: Lineage, most: int | None) -> None:
-        super().__init__(found, most)
+    def __init__(self, traced: Lineage, most: int | None) -> None:
+        super().__init__(traced, most)
         self._makers = self._links
-        self._links = found.targets()
+        self._links = traced.targets()
 
     def _below(self, key: str) -> list[str]:
         """What was made from a thing; an execution that made nothing stands for itself."""

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.console import print_json, table
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
+from flightdeck.runs.named import (
+    Since,
+    Tags,
+    Until,
+    Where,
+    Window,
+    document,
+    filter_of,
+    page,
+)
+from ledger.formats import NOTHING, count, counts, duration, fact, local_moment, number
 
 if TYPE_CHECKING:
+    from ledger.filters import Filter
     from ledger.run_record import RunRecord
-    from ledger.runs import Filter, Runs
+    from ledger.runs import Runs
 
 SCREENFUL = 20
 # Columns of text. A narrower terminal gets no times and commits, or nothing could be read.
@@ -22,16 +36,8 @@ def list_runs(
     metric: Annotated[
         list[str] | None, typer.Option("--metric", metavar="CONDITION", help="Such as 'auc>0.69'. Repeatable.")
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CONDITION",
-            help="On a metric, hyperparameter or fact of the record: 'epochs=4', 'user!=ci', 'seconds<90'. Repeatable.",
-        ),
-    ] = None,
-    window: Annotated[
-        str | None, typer.Option(metavar="FIRST:LAST", help="Spans, as asked for or as they turned out.")
-    ] = None,
+    where: Where = None,
+    window: Window = None,
     outcome: Annotated[
         list[str] | None,
         typer.Option(
@@ -45,11 +51,9 @@ def list_runs(
     commit: Annotated[
         str | None, typer.Option(help="Beginning of the commit; in a project of one's own, of its own or Flightdeck's.")
     ] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="2013-07-01, 2013-07-01T09:30, today, yesterday, 12h, 3d, 2w.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Likewise; a day is included.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="Repeatable: all of them.")] = None,
+    since: Since = None,
+    until: Until = None,
+    tag: Tags = None,
     parent: Annotated[
         str | None, typer.Option(metavar="RUN", help="Trials of a sweep, reproductions of a run.")
     ] = None,
@@ -70,78 +74,56 @@ def list_runs(
     as_json: Json = False,
 ) -> None:
     """Show the runs in the ledger, those that meet every condition given."""
-    from flightdeck.runs.named import shown_counts
-    from ledger.opening import LedgerError, open_readonly
-    from ledger.runs import Condition, Filter, Runs, is_ours, moment
-    from pipeline import store
+    from ledger.filters import Condition
+    from ledger.opening import LedgerError
+    from ledger.run_facts import is_ours
+    from ledger.runs import Runs
 
     if desc and sort is None:
         raise LedgerError("--desc needs --sort; without it, the newest run is first anyway.")
-    wanted = Filter(
-        conditions=(
-            *(Condition.parse(each, metrics_only=True) for each in metric or ()),
-            *(Condition.parse(each) for each in where or ()),
-        ),
-        window=window,
-        outcomes=tuple(outcome or ()),
-        kinds=tuple(kind or ()),
-        commit=commit,
-        since=moment(since) if since else None,
-        until=moment(until, end_of_day=True) if until else None,
-        tags=tuple(tag or ()),
-        note=note,
-    )  # fmt: skip
-    runs = Runs(open_readonly(store.connection(load_settings(config, overrides))))
+    conditions = [Condition.parse(text, metrics_only=True) for text in metric or ()]
+    wanted = filter_of(where, window, outcome, kind, tag, since, until, commit=commit, note=note, conditions=conditions)
+    runs = Runs(open_ledger(load_settings(config, overrides)))
     if parent:
-        import dataclasses
-
         wanted = dataclasses.replace(wanted, parent=runs.find(parent).run_id)
-    found = runs.select(wanted)
-    trials = [] if wanted.kinds or parent else [each for each in found if is_ours(each) and each.kind == "trial"]
+    matching = runs.select(wanted)
+    trials = [] if wanted.kinds or parent else [each for each in matching if is_ours(each) and each.kind == "trial"]
     left_out = {each.run_id for each in trials}
-    found = [each for each in found if each.run_id not in left_out]
-    found = runs.sort(found, sort, desc) if sort else found[::-1]
+    matching = [each for each in matching if each.run_id not in left_out]
+    matching = runs.sort(matching, sort, desc) if sort else matching[::-1]
     limit = (0 if as_json else SCREENFUL) if limit is None else limit
-    printed = found[:limit] if limit else found
+    printed = matching[:limit] if limit else matching
     if as_json:
-        import json
-
-        from flightdeck.runs.named import document
-
-        typer.echo(
-            json.dumps(
-                {
-                    "runs": [document(each) | {"recorded": is_ours(each)} for each in printed],
-                    "matching": len(found),
-                    "trials_left_out": len(trials),
-                    "all": len(runs.all()),
-                    "unreadable": runs.unreadable,
-                    "evaluated_on": _evaluated_on(found, sort),
-                }
-            )
+        print_json(
+            {
+                "runs": [document(record) | {"recorded": is_ours(record)} for record in printed],
+                "matching": len(matching),
+                "trials_left_out": len(trials),
+                "all": len(runs.all()),
+                "unreadable": runs.unreadable,
+                "evaluated_on": _evaluated_on(matching, sort),
+            }
         )
         return
     _print(printed, wanted, sort)
-    if len(data := _evaluated_on(found, sort) or {}) > 1:
+    if len(data := _evaluated_on(matching, sort) or {}) > 1:
         typer.echo(
             f"These values of {sort} cannot really be compared, because the runs were evaluated on different data: "
-            f"{shown_counts(data)}; --window narrows."
+            f"{counts(data)}; --window narrows."
         )
-    _print_rest(len(printed), len(found), len(trials), runs)
+    _print_rest(len(printed), len(matching), len(trials), runs)
 
 
 def _evaluated_on(records: list[RunRecord], sort: str | None) -> dict[str, int] | None:
     """How many runs were evaluated on which data, if they are in the order of a metric."""
-    from ledger.runs import by_evaluation_data
+    from ledger.run_facts import by_evaluation_data
 
     measured = [each for each in records if sort in each.metrics]
     return by_evaluation_data(measured) if measured else None
 
 
 def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
-    from flightdeck.console import table
-    from flightdeck.runs.named import page, shown_commit, shown_number, shown_seconds, shown_time, shown_value
-    from ledger.runs import is_ours, last_sign_of_life, resolved_window, shown_outcome, value_of
+    from ledger.run_facts import is_ours, last_sign_of_life, resolved_window, shown_outcome, value_of
 
     if not records:
         return
@@ -154,20 +136,18 @@ def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
     on = page()
     table_of: dict[str, list[str]] = {"run": [each.run_id for each in records]}
     if on.width >= NARROW:
-        table_of["started"] = [shown_time(each.started) for each in records]
+        table_of["started"] = [local_moment(each.started) for each in records]
     if with_kind:
         table_of["kind"] = [each.kind if is_ours(each) else "-" for each in records]
     table_of["outcome"] = [shown_outcome(each) for each in records]
     if any(last_sign_of_life(each) for each in records):
-        table_of["last sign of life"] = [shown_time(last_sign_of_life(each)) for each in records]
+        table_of["last sign of life"] = [local_moment(last_sign_of_life(each)) for each in records]
     table_of["window"] = [resolved_window(each) or each.window or "-" for each in records]
     for name in columns:
-        table_of[_broken(name)] = [
-            (shown_number if name in each.metrics else shown_value)(value_of(each, name)) for each in records
-        ]
-    table_of["time"] = [shown_seconds(each.seconds) for each in records]
+        table_of[_broken(name)] = [(number if name in each.metrics else fact)(value_of(each, name)) for each in records]
+    table_of["time"] = [duration(each.seconds) for each in records]
     if on.width >= NARROW:
-        table_of["commit"] = [shown_commit(each) for each in records]
+        table_of["commit"] = [each.code.short() or NOTHING for each in records]
     if with_tags:
         table_of["tags"] = [" ".join([*each.tags, *(["(note)"] if each.notes else [])]) for each in records]
     table(list(table_of), list(zip(*table_of.values(), strict=True)), on=on)
@@ -178,24 +158,22 @@ def _broken(name: str) -> str:
     return name if len(name) < 13 else re.sub(r"([_.])", r"\1\n", name)
 
 
-def _print_rest(printed: int, found: int, trials: int, runs: Runs) -> None:
+def _print_rest(printed: int, matching: int, trials: int, runs: Runs) -> None:
     """What the table leaves out."""
-    from flightdeck.runs.named import counted
-
     everything = len(runs.all())
     if not everything:
         typer.echo("There are no runs yet; begin with: flightdeck run")
-    elif not found:
+    elif not matching:
         typer.echo(
             f"None of the {everything:,} runs meets this."
             + (f" Of the trials of sweeps, {trials:,} would." if trials else "")
         )
-    elif printed < found:
-        typer.echo(f"{printed:,} of {found:,} runs; --limit 0 shows all.")
-    if trials and found:
-        typer.echo(f"{counted(trials, 'trial')} of sweeps left out; --kind trial shows them.")
+    elif printed < matching:
+        typer.echo(f"{printed:,} of {matching:,} runs; --limit 0 shows all.")
+    if trials and matching:
+        typer.echo(f"{count(trials, 'trial')} of sweeps left out; --kind trial shows them.")
     if runs.unreadable:
         typer.echo(
-            f"{counted(len(runs.unreadable), 'record')} cannot be read (another version's, or changed by hand): "
+            f"{count(len(runs.unreadable), 'record')} cannot be read (another version's, or changed by hand): "
             f"{', '.join(runs.unreadable[:3])}{' ...' if len(runs.unreadable) > 3 else ''}"
         )

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ledger.run_record import Revision, RunRecord
     from ledger.runs import Runs
 
-WORST_SLICES = 5
-
 
 def show(
     run: Run,
@@ -33,7 +31,8 @@ def show(
     import json
 
     from ledger.opening import open_readonly
-    from ledger.runs import Runs, is_ours
+    from ledger.run_facts import is_ours
+    from ledger.runs import Runs
     from pipeline import store
 
     runs = Runs(open_readonly(store.connection(load_settings(config, overrides))))
@@ -63,54 +62,51 @@ def _print(record: RunRecord, runs: Runs) -> None:
     from rich.markup import escape
 
     from flightdeck.console import console
-    from flightdeck.runs.named import shown_time
-    from ledger.runs import FOREIGN, UNKNOWN, is_ours, last_sign_of_life, shown_outcome
+    from flightdeck.run_page import BAD, STYLES, print_metrics, print_reasons
+    from ledger.formats import local_moment
+    from ledger.run_facts import FOREIGN, is_ours, last_sign_of_life, shown_outcome
 
-    on = console()
-    style = {
-        "pushed": "bold green",
-        "done": "bold green",
-        "blessed": "bold yellow",
-        "running": "bold cyan",
-        UNKNOWN: "bold cyan",
-    }
+    on, view = console(), runs.view(record)
     state = shown_outcome(record)
     kind = record.kind if is_ours(record) else "run"
     version = f" as version {record.version}" if record.version else ""
-    on.print(f"{kind.capitalize()} {escape(record.run_id)}   [{style.get(state, 'bold red')}]{state}[/]{version}")
+    on.print(f"{kind.capitalize()} {escape(record.run_id)}   [{STYLES.get(state, BAD)}]{state}[/]{version}")
     if heard := last_sign_of_life(record):
-        on.print(f"            Last sign of life {shown_time(heard)}", markup=False)
-    for reason in record.reasons:
-        for line in reason.splitlines():
-            on.print(f"            {line}", markup=False, soft_wrap=True)
+        on.print(f"            Last sign of life {local_moment(heard)}", markup=False)
+    print_reasons(view, on)
     if state == FOREIGN:
         states = ", ".join(f"{count:,} {state}" for state, count in runs.executions(record).items())
         on.print("            Another TFX pipeline recorded this run, and what it was made from is not known here.")
         on.print(f"            Its executions: {states or 'none'}", markup=False)
     _facts(record, on)
     _hyperparameters(record, on)
-    _metrics(record, on)
-    _slices(record, runs.document(record, "slices") if "slices" in record.documents else [], on)
+    if record.metrics:
+        print_metrics(view, view.worst_slices, on)
+        if len(view.slices) > len(view.worst_slices):
+            on.print(
+                f"{len(view.slices):,} slices in all: flightdeck runs show {record.run_id} --document slices",
+                markup=False,
+            )
     _nodes(record, on)
     for note in record.notes:
         on.print(f"Note        {note.text}", markup=False, soft_wrap=True)
-        on.print(f"            {note.who}, {shown_time(note.when)}", markup=False)
+        on.print(f"            {note.who}, {local_moment(note.when)}", markup=False)
     if record.documents:
         on.print(f"Documents   {', '.join(sorted(record.documents))}", markup=False, soft_wrap=True)
         on.print(f"            flightdeck runs show {record.run_id} --document NAME", markup=False)
 
 
 def _facts(record: RunRecord, on: Console) -> None:
-    from flightdeck.runs.named import shown_seconds, shown_spans, shown_time
-    from ledger.runs import resolved_window
+    from ledger import formats
+    from ledger.run_facts import resolved_window
 
     def line(name: str, *parts: str | None) -> None:
         if said := [part for part in parts if part]:
             on.print(f"{name:<12}{', '.join(said)}", markup=False, soft_wrap=True)
 
     loading = f"{record.loading_seconds:.0f} s of it loading libraries" if record.loading_seconds else None
-    took = shown_seconds(record.seconds) if record.seconds is not None else None
-    line("Started", shown_time(record.started), f"took {took}" if took else None, loading)
+    took = formats.duration(record.seconds) if record.seconds is not None else None
+    line("Started", formats.local_moment(record.started), f"took {took}" if took else None, loading)
     memory = f"peak memory {record.peak_mb / 1024:.1f} GiB" if record.peak_mb else None
     where = record.runner if "runner" in record.model_fields_set else None
     line("By", record.user, f"on {record.host}" if record.host else None, where, memory)
@@ -129,7 +125,7 @@ def _facts(record: RunRecord, on: Console) -> None:
         "Data",
         f"window {record.window}" if record.window else None,
         *(
-            (f"{split} span{'s' * (len(spans) != 1)} {shown_spans(spans)}" if resolved_window(record) else "files")
+            (f"{split} span{'s' * (len(spans) != 1)} {formats.spans(spans)}" if resolved_window(record) else "files")
             + (f" ({record.rows[split]:,} rows)" if split in record.rows else "")
             for split, spans in record.spans.items()
         ),
@@ -158,77 +154,15 @@ def _revision(code: Revision | None) -> tuple[str | None, ...]:
 
 def _hyperparameters(record: RunRecord, on: Console) -> None:
     from flightdeck.console import table
-    from flightdeck.runs.named import shown_value
+    from ledger.formats import fact
 
     if record.hyperparameters:
         on.print()
         table(
             ["hyperparameter", "value"],
-            [(name, shown_value(value)) for name, value in sorted(record.hyperparameters.items())],
+            [(name, fact(value)) for name, value in sorted(record.hyperparameters.items())],
             on=on,
         )
-
-
-def _metrics(record: RunRecord, on: Console) -> None:
-    from flightdeck.console import table
-    from flightdeck.runs.named import shown_number, shown_spans
-
-    if not record.metrics:
-        return
-    champion = record.champion_metrics
-    on.print()
-    table(
-        ["metric", "value", *(["champion", "change"] if champion else []), "asked for"],
-        [
-            (
-                name + (" *" if name == record.main_metric else ""),
-                shown_number(value),
-                *((shown_number(champion.get(name)), _change(value, champion.get(name))) if champion else ()),
-                ", ".join(
-                    f"{rule.replace('_', ' ')} {bound:g}" for rule, bound in record.thresholds.get(name, {}).items()
-                ),
-            )
-            for name, value in record.metrics.items()
-        ],
-        on=on,
-    )
-    on.print("* ranks runs" + (f"; {record.main_better} is better" if record.main_better != "neither" else ""))
-    if record.champion_saw:
-        spans = shown_spans(list(record.champion_saw))
-        on.print(f"The champion learned from span {spans}, on which it is judged here: that flatters it.")
-
-
-def _change(value: float, champion: float | None) -> str:
-    return "-" if champion is None else f"{value - champion:+.4f}"
-
-
-def _slices(record: RunRecord, slices: list[dict[str, Any]], on: Console) -> None:
-    """The slices on which the run does worst by its main metric."""
-    from flightdeck.console import table
-    from flightdeck.runs.named import shown_number
-
-    metric = record.main_metric
-    known = [each for each in slices if metric in each["challenger"] and each["rows"] >= 100]
-    if not known:
-        return
-    worst = sorted(known, key=lambda each: each["challenger"][metric], reverse=record.main_better == "lower")
-    champion = any(each["champion"] for each in known)
-    on.print()
-    table(
-        ["worst slices", "rows", str(metric), *(["champion"] if champion else [])],
-        [
-            (
-                each["slice"],
-                f"{each['rows']:,}",
-                shown_number(each["challenger"][metric]),
-                *([shown_number(each["champion"].get(metric))] if champion else []),
-            )
-            for each in worst[:WORST_SLICES]
-        ],
-        on=on,
-    )
-    if len(known) > WORST_SLICES:
-        on.print(f"{len(slices):,} slices in all: flightdeck runs show {record.run_id} --document slices", markup=False)
 
 
 def _nodes(record: RunRecord, on: Console) -> None:

@@ -12,10 +12,10 @@ import typer
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
 
 if TYPE_CHECKING:
-    from operations.experiments.sweep.plan import Plan
+    from flightdeck.settings import Settings
+    from ledger.run_view import RunView
+    from operations.experiments.sweep.plan import SweepPlan
     from operations.experiments.sweep.standing import Standing, Trial
-    from operations.summary import RunSummary
-    from pipeline.settings import Settings
 
 
 class Algorithm(StrEnum):
@@ -93,10 +93,10 @@ def sweep(
         plan = _resumed(resume, here, trials)
     plan, standing = _search(plan, parallel, resumed=resume is not None, as_json=as_json)
     best = standing.best(plan.higher_is_better)
-    summary = _final(plan, best, window, as_json) if best is not None and final else None
+    final_run = _final(plan, best, window, as_json) if best is not None and final else None
     if as_json:
-        typer.echo(json.dumps(sweep_page.document(plan, standing, summary), indent=2))
-    raise typer.Exit(1 if best is None or (summary is not None and summary.outcome == "failed") else 0)
+        typer.echo(json.dumps(sweep_page.document(plan, standing, final_run), indent=2))
+    raise typer.Exit(1 if best is None or (final_run is not None and final_run.record.outcome == "failed") else 0)
 
 
 def tuning_of(
@@ -107,7 +107,7 @@ def tuning_of(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _planned(name: str, here: Settings, space: Path | None, tuning: dict[str, Any], overrides: list[str]) -> Plan:
+def _planned(name: str, here: Settings, space: Path | None, tuning: dict[str, Any], overrides: list[str]) -> SweepPlan:
     from ledger.opening import open_readonly
     from ledger.runs import Runs
     from operations.experiments.sweep import plan as plans
@@ -125,7 +125,7 @@ def _planned(name: str, here: Settings, space: Path | None, tuning: dict[str, An
     return plans.make(reader, new_run_id(), parent, settings, settings.model.tuning.max_trials, parent.run_id)
 
 
-def _resumed(name: str, here: Settings, trials: int | None) -> Plan:
+def _resumed(name: str, here: Settings, trials: int | None) -> SweepPlan:
     from ledger.opening import open_readonly
     from ledger.recorder import Recorder
     from ledger.runs import Runs
@@ -137,7 +137,7 @@ def _resumed(name: str, here: Settings, trials: int | None) -> Plan:
     return found if trials is None else found.model_copy(update={"trials": trials})
 
 
-def _search(plan: Plan, parallel: int, resumed: bool, as_json: bool) -> tuple[Plan, Standing]:
+def _search(plan: SweepPlan, parallel: int, resumed: bool, as_json: bool) -> tuple[SweepPlan, Standing]:
     from flightdeck.recorded import recorded_run
     from flightdeck.runs import sweep_page
     from ledger.recorder import renewing
@@ -167,7 +167,7 @@ def _search(plan: Plan, parallel: int, resumed: bool, as_json: bool) -> tuple[Pl
         return plan, standing
 
 
-def _final(plan: Plan, best: Trial, window: str, as_json: bool) -> RunSummary:
+def _final(plan: SweepPlan, best: Trial, window: str, as_json: bool) -> RunView:
     """A full run with the winner, recorded as a child of the sweep."""
     from flightdeck.recorded import recorded_run, require_spans
     from flightdeck.run import report

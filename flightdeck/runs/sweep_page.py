@@ -10,9 +10,9 @@ from flightdeck.console import table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from operations.experiments.sweep.plan import Plan
+    from ledger.run_view import RunView
+    from operations.experiments.sweep.plan import SweepPlan
     from operations.experiments.sweep.standing import Standing, Trial
-    from operations.summary import RunSummary
 
 _SHOWN_TRIALS = 10
 
@@ -20,7 +20,7 @@ _SHOWN_TRIALS = 10
 class Page:
     """Shows how a sweep goes on: a line per trial that ends, and on a terminal a bar with the time left."""
 
-    def __init__(self, plan: Plan, parallel: int, on: Console) -> None:
+    def __init__(self, plan: SweepPlan, parallel: int, on: Console) -> None:
         """Shows a sweep on a console."""
         self._plan, self._parallel, self._console = plan, parallel, on
         self._shown: set[int] = set()
@@ -135,7 +135,7 @@ class Page:
         return f"{left} left, about {f'{expected:.0f} s' if expected < 120 else f'{expected / 60:.0f} min'}"
 
 
-def document(plan: Plan, standing: Standing, final: RunSummary | None) -> dict[str, Any]:
+def document(plan: SweepPlan, standing: Standing, final: RunView | None) -> dict[str, Any]:
     """A sweep as JSON."""
     best = standing.best(plan.higher_is_better)
     return {
@@ -158,7 +158,7 @@ def document(plan: Plan, standing: Standing, final: RunSummary | None) -> dict[s
             for each in standing.trials.values()
         ],
         "best": None if best is None else plan.trial_id(best.number),
-        "final": None if final is None else final.model_dump(mode="json"),
+        "final": None if final is None else final.summary(),
     }
 
 

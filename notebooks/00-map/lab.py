@@ -12,14 +12,14 @@
 # %% [markdown]
 # # Lab 00: set-up and map
 #
-# **Goals.** Make sure that everything works. Learn how the labs are checked. See the way from raw data to a watched
-# model once from above, and find each station in the folders.
+# **Goals.** Check that everything works. Learn how labs are graded. Get an overview of the way from raw data to a
+# monitored model, and find each stage in the folders.
 #
 # **Time.** 20 minutes. **You need.** Python as you know it.
 #
-# The labs follow one use case from its first notebook to a model that looks after itself: *will this flight arrive at
-# least 15 minutes late?* The data are the 336,776 flights that were to leave New York City in 2013, with the weather
-# of that day and the aircraft. Everything runs on your machine, without a network.
+# The labs follow one use case from its first notebook to a model that is monitored and retrained by itself: *will this
+# flight arrive at least 15 minutes late?* The data are the 336,776 flights that were to leave New York City in 2013,
+# with the weather of that day and the aircraft. Everything runs on your machine, without a network.
 
 # %%
 import matplotlib.pyplot as plt
@@ -33,14 +33,14 @@ frame[["flight_id", "origin", "dest", "temp", "wind_speed", "arrived_late"]].sam
 # %% [markdown]
 # ## 1. How a lab works
 #
-# Run the cells from top to bottom (Shift-Enter). Most of them cannot be edited; they are the lab's. In between are
-# exercises. You write your answer where it says `YOUR CODE HERE`; the cell after it looks at the answer at once. Then
+# Run the cells from top to bottom (Shift-Enter). Most of them belong to the lab and cannot be edited; the exercises
+# are in between. Write your answer where it says `YOUR CODE HERE`; the next cell tests it at once. Then
 #
 #     flightdeck lab check 00
 #
-# runs the whole notebook in a clean kernel and asks more: the answer has to be right for data it has not seen too. You
-# are told what is wrong, not how to repair it. `flightdeck lab list` shows where you are, and
-# `flightdeck lab solution 00` shows an answer. Nothing of yours is ever overwritten.
+# runs the whole notebook in a clean kernel, with more tests: the answer has to be right for data it has not seen, too.
+# You learn what is wrong, not how to fix it. `flightdeck lab list` shows where you are, and
+# `flightdeck lab solution 00` shows an answer. Your work is never overwritten.
 #
 # ### Exercise `late-rate`
 #
@@ -76,27 +76,28 @@ axis.axhline(frame["arrived_late"].mean(), color="black", linestyle=":")
 plt.tight_layout()
 
 # %% [markdown]
-# Between one flight in seven and one in three. A model that learned in winter meets another world in September. That is
+# Between one flight in seven and one in three. A model trained in winter faces different data in September. That is
 # what makes this a use case for *operations*, and not for one good notebook.
 #
 # ## 2. The map
 #
-# | station | question | lab | folder |
+# | stage | question | lab | folder |
 # |---|---|---|---|
 # | discovery | is it feasible: what is known when? | 02 | `data/contract.yaml` |
 # | data validation | is the data as agreed? | 03 | `data/schema.pbtxt`, `components/data_gate/` |
-# | features | one code for training and serving | 04 | `models/preprocessing.py` |
+# | features | one implementation for training and serving | 04 | `models/preprocessing.py` |
 # | pipeline | every step, in order, recorded, cached | 05 | `pipeline/definition.py` |
 # | experiments | which run was that, is it better, can I repeat it? | 06 | `ledger/` |
 # | model validation | is it good enough, also on each slice? | 07 | `pipeline/evaluation.py` |
 # | infrastructure | the same, on a cluster | 08, 09 | `deploy/`, `pipeline/runners/` |
 # | serving | answers, fast enough, at what cost? | 10 | `operations/serving/` |
-# | monitoring | does it still hold? what now? | 11 | `operations/monitoring/` |
+# | monitoring | is it still right? what to do if not? | 11 | `operations/monitoring/` |
 # | technical debt | what will this cost later? | 12 | everywhere |
 #
-# Imports point one way: `flightdeck -> operations -> pipeline -> components, models -> data`. So `data/` knows nobody,
-# and may be read alone; `flightdeck/`, the command line, may use everything. A check in `make lint` enforces it. Who
-# knows nothing about you cannot be broken by you.
+# Imports point one way:
+# `flightdeck -> teaching -> operations -> pipeline -> components, models, ledger -> data -> errors`.
+# So `data/` can be read almost alone; `flightdeck/`, the command line, may use everything. A check in `make lint`
+# enforces it. Code that does not know you cannot be broken by you.
 #
 # ### Exercise `imports`
 #
@@ -148,7 +149,7 @@ for pair in (("app", "numpy"), ("numpy", "app"), ("numpy", "numpy")):
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# Does the project keep to it? Read every import of every file, with your function as the judge:
+# Does the project follow this rule? Check every import of every file with your function:
 
 # %%
 import ast
@@ -190,8 +191,8 @@ _ = terminal("flightdeck config show --set model.epoch=5", expect=2)
 #
 # ## Take-away
 #
-# * MLOps is the way from data to a model that is looked after, and back. Each station answers a question.
-# * What is enforced by a check holds; what is written in a guide is hoped for.
+# * MLOps is the way from data to a model in operation, and back. Each stage answers a question.
+# * A rule that a check enforces holds; a rule in a guide is a hope.
 #
 # ## What is still missing
 #

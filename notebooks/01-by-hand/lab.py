@@ -13,7 +13,7 @@
 # # Lab 01: a model by hand, and how to lose it
 #
 # **Goals.** Train a model the way most models begin: in a notebook. See three ways in which that goes wrong: the number
-# cannot be repeated, nobody knows which model it belongs to, and the model grows old unwatched. Then repair the first
+# cannot be repeated, nobody knows which model it belongs to, and the model goes stale unnoticed. Then fix the first
 # two with a few lines each.
 #
 # **Time.** 40 minutes. **You need.** pandas and scikit-learn as you know them.
@@ -36,8 +36,8 @@ frame[["month", "carrier", "origin", "dest", "temp", "origin_recent_delay", "arr
 # %% [markdown]
 # ## 1. A first model
 #
-# January and February to learn from, March to be judged by. ROC AUC is the chance that a late flight gets a higher
-# score than a punctual one: 0.5 is a coin, 1.0 is an oracle.
+# Train on January and February, test on March. ROC AUC is the chance that a late flight gets a higher
+# score than a punctual one: 0.5 is a coin toss, 1.0 is perfect.
 
 # %%
 FEATURES = [
@@ -57,7 +57,7 @@ print(f"AUC on March: {quick(FEATURES):.4f}")
 print(f"AUC on March: {quick(FEATURES):.4f}   (the same line again)")
 
 # %% [markdown]
-# Twice the same line, two results. A colleague now leaves out one column, sees a better number and keeps the change.
+# The same line twice, two results. A colleague now leaves out one column, sees a better number and keeps the change.
 # Was it better? Look at what chance alone does:
 
 # %%
@@ -73,7 +73,7 @@ axis.set_xlabel("AUC on March: 12 trainings each, nothing else changed")
 plt.tight_layout()
 
 # %% [markdown]
-# The two clouds overlap. Whoever trains once with each and keeps the higher number keeps luck. This is why the first
+# The two clouds overlap. Whoever trains each of them once and keeps the higher number keeps luck. This is why the first
 # thing to get under control is that *the same inputs give the same model*.
 #
 # ## 2. The state you cannot see
@@ -88,8 +88,8 @@ for times in (1, 2, 3):
     print(f"cell executed {times} times: {len(cleaned):,} flights, {cleaned['arrived_late'].mean():.1%} late")
 
 # %% [markdown]
-# The cell looks the same on the screen each time. The cure is to write steps as functions of their arguments, which
-# return something new and remember nothing.
+# The cell looks the same on the screen each time. The cure: write each step as a function of its arguments that
+# returns something new and keeps no state.
 #
 # ### Exercise `training`
 #
@@ -98,7 +98,7 @@ for times in (1, 2, 3):
 # their names.
 #
 # * The same arguments give a model with the same predictions, however often it is called.
-# * It uses its arguments, and nothing else that this notebook happens to remember.
+# * It uses its arguments, and no other state of this notebook.
 # * It leaves `rows` as it was.
 
 
@@ -266,12 +266,13 @@ right.legend()
 plt.tight_layout()
 
 # %% [markdown]
-# The model goes on saying what winter taught it. In September it announces far too many late flights, in December too
+# The model keeps predicting winter. In September it announces far too many late flights, in December too
 # few, and in October it ranks them less well than in May. Nothing failed, no error was logged, and no one was told.
 #
 # ## Check
 #
-# `flightdeck lab check 01` runs your notebook from top to bottom in a clean kernel and asks more than the cells above.
+# `flightdeck lab check 01` runs your notebook from top to bottom in a clean kernel, with more tests than the cells
+# above.
 #
 # ## Take-away
 #

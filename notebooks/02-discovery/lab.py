@@ -12,9 +12,9 @@
 # %% [markdown]
 # # Lab 02: discovery, or what is known when the prediction is made
 #
-# **Goals.** Look at a dataset as it will be *used*, not as it is stored. Find columns that exist in the history and not
-# at prediction time, see what they do to a model that is tested and to the same model in production, and join tables
-# so that no value comes from the future.
+# **Goals.** Look at a dataset as it will be *used*, not as it is stored. Find columns that exist in historical data
+# but not at prediction time, see what they do to a model in a test and in production, and join tables so that no value
+# comes from the future.
 #
 # **Time.** 45 minutes. **You need.** Lab 01.
 #
@@ -122,13 +122,13 @@ plt.tight_layout()
 assert tested["with dep_delay"] > 0.9 > tested["honest"] > live["with dep_delay"]
 
 # %% [markdown]
-# In production it ranks worse than the model that never knew better, and it calls nearly every flight punctual. No
+# In production it ranks worse than the model without that column, and it calls nearly every flight punctual. No
 # metric computed on the historical table could have shown that: the history *has* the column.
 #
 # ## 3. Write down when things become known
 #
-# So somebody has to know, for each column, when its value comes into being, and to write it where a program can read
-# it. Here that is the *contract*, `data/contract.yaml`:
+# So somebody has to find out when the value of each column becomes known, and write it where a program can read it.
+# Here that is the *contract*, `data/contract.yaml`:
 
 # %%
 import data.contract
@@ -233,7 +233,8 @@ observations.head(3)
 # * whose hour was over at prediction time, two hours before departure (being over at that very minute counts),
 # * that became known at most six hours before prediction time; otherwise the value is missing.
 #
-# `pandas.merge_asof` does it, if told exactly this. It wants both tables sorted, and both times of one dtype.
+# `pandas.merge_asof` does this with the right arguments. Both tables must be sorted, and both times must have the same
+# dtype.
 
 
 # %% exercise="as-of"
@@ -292,7 +293,7 @@ assert found.fillna(-1).tolist() == [13.0, -1.0, 12.0], (
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# How much would the careless join have peeked? Joining on the stamp is as if every flight were predicted an hour later:
+# How much would the careless join have leaked? Joining on the stamp is as if every flight were predicted an hour later:
 
 # %%
 ours = known_weather(march, observations)

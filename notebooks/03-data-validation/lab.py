@@ -21,7 +21,7 @@
 # Code is tested before it is merged. Data arrives every month, from people who do not know that you exist, and changes
 # the model just as much. It deserves tests, and since nobody can read 27,000 rows, the tests look at statistics.
 #
-# (TensorFlow prints a few lines about this machine when it is loaded. They are not about you.)
+# (TensorFlow prints a few lines about this machine when it is loaded. You can ignore them.)
 
 # %%
 import copy
@@ -67,7 +67,7 @@ tfdv.get_feature(inferred, "sched_dep_minute")
 set(months[7]["dest"]) - set(tfdv.get_domain(inferred, "dest").value)
 
 # %% [markdown]
-# It believes everything it saw, and only that: nothing limits the minutes of a day, and those airports, which nobody flies
+# It accepts what it saw, and only that: nothing limits the minutes of a day, and those airports, which nobody flies
 # to in January, would be errors in July. An inferred schema is a proposal. People turn it into an agreement, here
 # `data/schema.pbtxt`, which is reviewed like code:
 
@@ -94,7 +94,7 @@ for name, rows in damaged.items():
     print(f"{name:32} {'; '.join(told) or 'fits'}")
 
 # %% [markdown]
-# Five damages, four found. Celsius passed: minus 9 to 13 degrees are possible Fahrenheit temperatures in New York. A
+# Five faults, four found. Celsius passed: minus 9 to 13 degrees are possible Fahrenheit temperatures in New York. A
 # schema checks each value against what is *possible*; it does not know what is *usual*. Keep that in mind.
 #
 # ### Exercise `problems`
@@ -320,4 +320,4 @@ plt.tight_layout()
 # ## What is still missing
 #
 # The raw data is right. But the model does not read raw data: it reads features, which some code computes from it, in
-# training and again in production. What if those are two codes? That is lab 04.
+# training and again in production. What if those are two implementations? That is lab 04.

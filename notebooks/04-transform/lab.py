@@ -12,12 +12,12 @@
 # %% [markdown]
 # # Lab 04: Transform, and training-serving skew
 #
-# **Goals.** See how two codes for the same features drift apart and what that costs. Measure it. Then write the
+# **Goals.** See how two implementations of the same features diverge, and what that costs. Measure it. Then write the
 # preprocessing once, with TensorFlow Transform, so that training and serving run the same graph with the same constants.
 #
 # **Time.** 50 minutes. **You need.** Lab 03.
 #
-# (TensorFlow prints a few lines about this machine when it is loaded. They are not about you.)
+# (TensorFlow prints a few lines about this machine when it is loaded. You can ignore them.)
 
 # %%
 import logging
@@ -38,7 +38,7 @@ frame = flights(1, 2, 3, rows=4000)
 winter, march = frame[frame.month <= 2], frame[frame.month == 3]
 
 # %% [markdown]
-# ## 1. Two codes
+# ## 1. Two implementations
 #
 # A data scientist prepares the features in a notebook:
 
@@ -86,13 +86,13 @@ axes[0].set_ylabel("served")
 plt.tight_layout()
 
 # %% [markdown]
-# Every point beside the line is a flight for which the model was asked about another world than the one it had learned.
+# Every point beside the line is a flight whose features in serving are not those that training would compute.
 # Nothing failed. No exception, no missing value, plausible numbers everywhere. There are three mistakes in `for_serving`;
 # find them before you read on.
 #
-# Missing values are filled with 0, which is not the mean of anything. Mean and deviation are those *of the request*, so
-# that a flight's features depend on the company it is asked about in. And the hour is rounded to the nearest instead of
-# down.
+# Missing values are filled with 0, which is not the mean of anything. Mean and standard deviation are those *of the
+# request*, so that a flight's features depend on the other rows of the request. And the hour is rounded to the nearest
+# instead of down.
 #
 # ### Exercise `skew`
 #
@@ -139,12 +139,12 @@ named = for_training(march).assign(flight_id=march["flight_id"])
 skew(named, served.assign(flight_id=march["flight_id"]))
 
 # %% [markdown]
-# ## 2. One code
+# ## 2. One implementation
 #
-# The cure is not discipline, but to have one code. TensorFlow Transform asks for a `preprocessing_fn` of *tensors*. It
-# may contain two kinds of steps. *Analyzers*, such as `tft.mean`, need all training data: they run once, over all of it,
-# and what they find becomes a constant. Everything else is an ordinary graph, row by row. The result is that graph
-# with the constants in it, which is saved *into* the model.
+# The cure is not discipline but a single implementation. TensorFlow Transform asks for a `preprocessing_fn` of
+# *tensors*. It may contain two kinds of steps. *Analyzers*, such as `tft.mean`, need all training data: they run once,
+# over all of it, and what they find becomes a constant. Everything else is an ordinary graph, row by row. The result
+# is that graph with the constants in it, which is saved *into* the model.
 #
 # This is how it is run here, on a table instead of files:
 
@@ -268,7 +268,7 @@ skew(together, single.assign(flight_id=march["flight_id"].to_numpy()[:100]))
 #
 # ## Take-away
 #
-# * Two codes for one feature will differ, silently, and the model pays.
+# * Two implementations of one feature will differ, silently, and the model pays.
 # * A feature must not depend on which other rows are asked about at the same time.
 # * Save the preprocessing with its constants *inside* the model. Then there is nothing to keep in step.
 # * To find skew: log what was served, and compare row by row.

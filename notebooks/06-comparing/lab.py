@@ -150,7 +150,7 @@ plt.tight_layout()
 # %% [markdown]
 # `flightdeck runs compare A B` does this for every metric and slice, and corrects for asking so many questions.
 #
-# What the interval does not hold is the noise of training: another seed makes another model. Only more trainings show
+# The interval does not include the noise of training: another seed makes another model. Only more trainings show
 # it.
 #
 # ## 3. Searching
@@ -259,7 +259,7 @@ plt.tight_layout()
 #
 # ## 4. What is different?
 #
-# The other question of every morning. Each run has kept all of its settings.
+# The other everyday question. Each run has kept all of its settings.
 #
 # ### Exercise `differences`
 #
@@ -309,9 +309,9 @@ for name, pair in differences(*settings).items():
     print(f"{name:24} {pair[0]} -> {pair[1]}")
 
 # %% [markdown]
-# ## 5. Again, to the last bit
+# ## 5. Reproduce, bit by bit
 #
-# A run that nobody can make again is a rumour. `reproduce` checks that code, packages and data are those of the
+# A run that nobody can reproduce proves nothing. `reproduce` checks that code, packages and data are those of the
 # record, trains once more, and compares weights and metrics bit by bit.
 
 # %%

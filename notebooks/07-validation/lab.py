@@ -138,7 +138,7 @@ axis.set_xlabel("AUC with its 95 % interval")
 plt.tight_layout()
 
 # %% [markdown]
-# Small slices have wide intervals: whoever gates every slice of 50 rows stops good models by chance. So few slices are
+# Small slices have wide intervals: gating every slice of 50 rows rejects good models by chance. So few slices are
 # gated, large ones, with loose thresholds; the others are shown.
 #
 # ## 3. The blessing

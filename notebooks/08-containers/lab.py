@@ -185,12 +185,12 @@ for line in dockerfile.splitlines():
         print(line)
 
 # %% [markdown]
-# ## 3. A cluster keeps promises that are written down
+# ## 3. A cluster reconciles itself with what is written down
 #
 # A *registry* keeps images. A *node* is a machine that runs containers. A *pod* is a few containers that live and die
-# together on one node. Nobody starts pods by hand: a *Deployment* says how many there should be, and Kubernetes goes
-# on making it true. Pods come and go, so a *Service* gives them one address; it finds them by their *labels*. A
-# *Namespace* is a part of a cluster with its own names, rights and quotas. (It has nothing to do with those of the
+# together on one node. Nobody starts pods by hand: a *Deployment* says how many there should be, and Kubernetes keeps
+# reconciling the cluster with it. Pods come and go, so a *Service* gives them one address; it finds them by their
+# *labels*. A *Namespace* is a part of a cluster with its own names, rights and quotas. (It has nothing to do with those of the
 # kernel.)
 #
 # All of these are YAML documents. These are the ones that serve Flightdeck's model.
@@ -460,8 +460,8 @@ plt.tight_layout()
 # ## Take-away
 #
 # A container is a process with a smaller view; an image is archives under digests; a cluster is a set of written
-# promises that programs go on keeping. Names that can move, labels that must match and requests that are only
-# estimates are where it goes wrong, and none of those is a syntax error.
+# intentions that programs keep reconciling it with. Names that can move, labels that must match and requests that are
+# only estimates are where it goes wrong, and none of those is a syntax error.
 #
 # ## What is still missing
 #

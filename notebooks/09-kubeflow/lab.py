@@ -32,7 +32,8 @@ import yaml
 import notebooks
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow says about this machine is not the subject
-from pipeline import node, settings_file
+from flightdeck.settings import read_settings
+from pipeline import node
 from pipeline.runners.kubeflow import compile_pipeline  # loads TensorFlow and TFX: ten seconds or more
 
 # %% [markdown]
@@ -52,7 +53,7 @@ FOLDER = Path(tempfile.mkdtemp())
 
 def compiled(*overrides: str, one_task_per_node: bool = False) -> tuple[dict, dict]:
     """The two YAML documents of the compiled pipeline: Kubeflow's, and what only Kubernetes needs to know."""
-    settings = settings_file.load(CONFIG, list(overrides))
+    settings = read_settings(CONFIG, list(overrides))
     compile_pipeline(settings, FOLDER / "pipeline.yaml", one_task_per_node)
     spec, platform = yaml.safe_load_all((FOLDER / "pipeline.yaml").read_text())
     return spec, platform
@@ -156,7 +157,7 @@ print(yaml.safe_dump(yaml.safe_load(CONFIG.read_text())["kubeflow"]["resources"]
 # | an image with CUDA | TensorFlow finds no GPU and says so in a log that nobody reads |
 #
 # The last one is why `model.accelerator` exists: `required` makes the Trainer fail at once instead of training for
-# hours on a processor. A GPU that idles is the most expensive machine in the house, so only the Trainer may have one,
+# hours on a processor. An idle GPU is the most expensive machine there is, so only the Trainer may have one,
 # and the pool shrinks to zero when nothing trains.
 #
 # ### Exercise `on-gpus`
@@ -186,7 +187,7 @@ def on_gpus(count: int, pool: str, taint: str) -> list[str]:
 
 # %% tests="on-gpus" points=2
 _overrides = on_gpus(2, "a100", "example.com/dear")
-_settings = settings_file.load(CONFIG, list(_overrides))
+_settings = read_settings(CONFIG, list(_overrides))
 _spec, _platform = compiled(*_overrides)
 _executors = _spec["deploymentSpec"]["executors"]
 _places = _platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
@@ -212,7 +213,7 @@ assert not any("nodeSelector" in each or "tolerations" in each for each in _othe
 _image = _executors["exec-trainer"]["container"]["image"]
 assert _image == "flightdeck:cuda", "The Trainer's image has no CUDA libraries."
 assert _executors["exec-data"]["container"]["image"] == "flightdeck:latest", "The other tasks' image has changed."
-_asked, _usual = _settings.kubeflow.resources["Trainer"], settings_file.load(CONFIG, []).kubeflow.resources["Trainer"]
+_asked, _usual = _settings.kubeflow.resources["Trainer"], read_settings(CONFIG, []).kubeflow.resources["Trainer"]
 assert (_asked.cpu, _asked.memory) == (_usual.cpu, _usual.memory), (
     "The Trainer asks for other processors or memory than in the file: a section that is written as a whole replaces it."
 )

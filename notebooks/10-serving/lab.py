@@ -314,7 +314,7 @@ for way, hours in {"as many as the load needs": sum(running) / 60, "always as ma
 # ## Take-away
 #
 # Measure one replica under the load that it will have, promise a percentile and not a mean, pay for spare ones, and
-# let the rest follow the load, slowly downwards.
+# let the rest follow the load, scaling down slowly.
 #
 # ## What is still missing
 #

@@ -12,8 +12,8 @@
 # %% [markdown]
 # # Lab 11: monitoring, continuous training, rollback: the replay (level 2)
 #
-# **Goals.** You measure how far data has moved, write the rule that acts on it and does not cry wolf, and go back to
-# an earlier model without rewriting history. And you see what a loop that does all this by itself is worth.
+# **Goals.** You measure how far data has moved, write a rule that acts on it without raising false alarms, and roll
+# back to an earlier model without rewriting history. You also see what a loop that does all this by itself is worth.
 #
 # **Time.** 90 minutes, of which the machine takes three.
 #
@@ -37,14 +37,14 @@ from notebooks.terminal import terminal
 from operations.loop.replay import result
 
 # %% [markdown]
-# ## 1. Play the past
+# ## 1. Replay the past
 #
 # In March to May of 2013, 1,500 requests a month are answered by a model that was trained on January and judged on
 # February. At the end of each month its labels arrive. At *level 0* a person trains once and goes away. At *level 2* the loop looks
-# at each month, trains again, tries the new model beside the served one, and deploys it by itself. In April, somebody
+# at each month, trains again, tries the new model in shadow mode, and deploys it by itself. In April, somebody
 # renames an airline: `UA` becomes `U2`. Nobody is told.
 #
-# `flightdeck replay` plays that with the real machinery: pipeline, monitor, canary, registry, and a clock that is set.
+# `flightdeck replay` plays that with the real pipeline, monitor, canary and registry, and a simulated clock.
 # It takes a minute or two, so it starts now, and you go on.
 
 # %%
@@ -151,7 +151,7 @@ plt.tight_layout()
 # ## 3. When to act
 #
 # One bad day is no reason to train again, and an alarm that rings every day is switched off. So a rule wants a signal
-# in *n* of the last *m* windows, the latest one among them, and keeps still for some windows after it has acted.
+# in *n* of the last *m* windows, the latest one among them, and stays quiet for some windows after it has acted.
 #
 # ### Exercise `actions`
 #
@@ -208,9 +208,9 @@ axis.set_xlabel("day; from day 25 on something has really changed")
 plt.tight_layout()
 
 # %% [markdown]
-# ## 4. Going back
+# ## 4. Rolling back
 #
-# Servers answer with the highest version. So going back means to push an earlier model *again*, as a new version:
+# Servers answer with the highest version. So a rollback pushes an earlier model *again*, as a new version:
 # history is never rewritten, and no server needs to know about it.
 #
 # ### Exercise `rolled-back`
@@ -223,7 +223,7 @@ plt.tight_layout()
 #   blessed.
 # - It restores the newest *earlier* version that holds another model than the served one, and a blessed one.
 # - Earlier than what? Than the served version; but if that is itself a rollback, earlier than the version that it
-#   restores (and so on, if that one is a rollback too). Else a second rollback would go forth again, to a model that was
+# restores (and so on, if that one is a rollback too). Otherwise a second rollback would return to the model that was
 #   found to be bad.
 # - If there is none, raise `LookupError`.
 
@@ -338,9 +338,9 @@ for each in played.comparisons:
 
 # %% [markdown]
 # Level 2 noticed the renamed airline at the end of April, named the column, and put the month into *quarantine*:
-# nothing was learned from it. Level 0 never heard of it. But a level is no virtue: what it costs is trainings, alerts,
-# and a loop that somebody must understand. The numbers above say what it was worth on these few rows; `docs/replay.md`
-# has the whole year.
+# nothing was learned from it. Level 0 never heard of it. But a higher level is no end in itself: it costs trainings,
+# alerts, and a loop that somebody must understand. The numbers above say what it was worth on these few rows;
+# `docs/replay.md` has the whole year.
 #
 # A person may still overrule the loop:
 
@@ -358,8 +358,8 @@ _ = terminal(f"flightdeck models list {place}")
 #
 # ## Take-away
 #
-# Watch inputs, answers and labels; act on a rule that was written before; try a new model where it cannot hurt; keep
-# faulty data out of training; and keep every version, so that going back is a small thing.
+# Watch inputs, answers and labels; act on a rule that was written before; try a new model in shadow mode first; keep
+# faulty data out of training; and keep every version, so that a rollback is a small step.
 #
 # ## What is still missing
 #

@@ -19,8 +19,9 @@
 #
 # **Before.** All other labs: most of the ten are something that one of them was about.
 #
-# Learning code is cheap to write and dear to keep: what it depends on is not only code but data, settings, other
-# people's programs, and the world (Sculley and others, *Hidden Technical Debt in Machine Learning Systems*, NeurIPS
+# Machine learning code is cheap to write and expensive to maintain: it depends not only on code but on data, settings,
+# other people's programs, and the world (Sculley and others, *Hidden Technical Debt in Machine Learning Systems*,
+# NeurIPS
 # 2015). The folder `debt/` beside this notebook holds a pipeline of a hundred lines. It runs, it reports a splendid
 # number, and it contains **ten problems**.
 
@@ -85,8 +86,8 @@ print(f"promised {promised:.3f}, kept {kept:.3f}")
 # - Only those of `columns` are used that are known at the time of the prediction: `known` maps a column to `schedule`,
 #   `prediction_time`, `after_departure` or `after_arrival`; the last two are too late.
 # - `estimator` (not yet fitted; it has `fit` and `predict_proba`) learns from all months but the newest, and is judged
-#   by the newest. `frame` has the columns `month` and `arrived_late`. Hand over tables with the index that their rows
-#   have in `frame`: so the tests can tell which rows they are.
+# by the newest. `frame` has the columns `month` and `arrived_late`. Pass tables that keep the index of `frame`: the
+#   tests use it to tell which rows they are.
 
 
 # %% exercise="honest"
@@ -423,9 +424,9 @@ for finding in sorted(findings(DEBT)):
 # | 1 | a feature that is known only afterwards | `train.py`: `dep_delay` | 02 |
 # | 2 | a random split over time, another one each time | `train.py`: `train_test_split` | 01, 02 |
 # | 3 | evaluated on the rows that it learned from | `train.py`: `quality` | 02 |
-# | 4 | two preprocessing codes | `train.py` and `serve.py`: `prepare` | 04 |
+# | 4 | two implementations of the preprocessing | `train.py` and `serve.py`: `prepare` | 04 |
 # | 5 | statistics of the preprocessing include the evaluation | `train.py`: `prepare(frame)` before the split | 04 |
-# | 6 | data is believed unseen | `load.py` | 03 |
+# | 6 | data is trusted without a look | `load.py` | 03 |
 # | 7 | an error becomes an empty month | `load.py`: `except Exception` | |
 # | 8 | a password in the code | `load.py` | |
 # | 9 | packages without a version | `requirements.txt` | 01, 08 |

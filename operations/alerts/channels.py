@@ -15,7 +15,7 @@ from typing import Any
 from errors import FlightdeckError
 from operations.alerts.alert import Alert
 from operations.alerts.outbox import Channel, DeliveryError
-from pipeline.settings import AlertSettings, Email
+from operations.alerts.settings import AlertSettings, Email
 
 WEBHOOK_VARIABLE = "FLIGHTDECK_ALERTS_WEBHOOK"
 PASSWORD_VARIABLE = "FLIGHTDECK_ALERTS_SMTP_PASSWORD"
@@ -88,13 +88,7 @@ class Mail:
     name = "email"
 
     def __init__(self, settings: Email, password: str | None, timeout_seconds: float) -> None:
-        """Sends as the settings say.
-
-        Args:
-            settings: server, sender and recipients.
-            password: of `settings.username`.
-            timeout_seconds: for each step of the conversation.
-        """
+        """Sends as the settings say; the timeout is for each step of the conversation."""
         self._settings, self._password, self._timeout = settings, password, timeout_seconds
 
     def send(self, alert_id: str, alert: Alert, repeated: int) -> None:
@@ -166,23 +160,20 @@ def _escaped(text: str) -> str:
 def channels(settings: AlertSettings, log: Path, environment: Mapping[str, str]) -> dict[str, Channel]:
     """The channels of the settings, by name; the log is always one.
 
-    Args:
-        settings: say which.
-        log: the file of the structured log.
-        environment: holds the secrets: the webhook's address and the mail server's password.
+    The environment holds the secrets: the webhook's address and the mail server's password.
 
     Raises:
         ChannelError: a secret is missing, or not what it should be.
     """
-    found: list[Channel] = [Log(log)]
+    chosen: list[Channel] = [Log(log)]
     if settings.webhook:
         address = environment.get(WEBHOOK_VARIABLE, "")
         if not address.startswith(("http://", "https://")):
             raise ChannelError(f"alerts.webhook is on, so {WEBHOOK_VARIABLE} must hold its address, http(s)://...")
-        found.append(Webhook(address, settings.timeout_seconds))
+        chosen.append(Webhook(address, settings.timeout_seconds))
     if settings.email:
         password = environment.get(PASSWORD_VARIABLE)
         if settings.email.username and not password:
             raise ChannelError(f"alerts.email has a username, so {PASSWORD_VARIABLE} must hold its password.")
-        found.append(Mail(settings.email, password, settings.timeout_seconds))
-    return {each.name: each for each in found}
+        chosen.append(Mail(settings.email, password, settings.timeout_seconds))
+    return {channel.name: channel for channel in chosen}

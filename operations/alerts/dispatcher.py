@@ -11,7 +11,7 @@ from pathlib import Path
 from operations.alerts.alert import Alert
 from operations.alerts.channels import channels
 from operations.alerts.outbox import Channel, Outbox
-from pipeline.settings import Settings
+from operations.alerts.settings import Settings
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 5.0

@@ -1,4 +1,4 @@
-"""Alerts that wait for delivery: a SQLite file, so that one that was raised outlives the process that raised it.
+"""Alerts that wait for delivery, in a SQLite file, so that they outlive the process that raised them.
 
 Delivery is at least once. An alert is marked as delivered after its channel took it; a process that is killed between
 the two delivers it again, under the same id.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import random
 import secrets
 import sqlite3
@@ -33,8 +32,9 @@ CREATE TABLE IF NOT EXISTS delivery (
 );
 CREATE INDEX IF NOT EXISTS delivery_by_due ON delivery (delivered, due);
 """
-FIRST_WAIT_SECONDS = 2.0
-LONGEST_WAIT_SECONDS = 900.0
+_DELIVERIES = "SELECT channel, attempts, delivered, due, error FROM delivery WHERE alert = ? ORDER BY channel"
+_FIRST_BACKOFF_SECONDS = 2.0
+LONGEST_BACKOFF_SECONDS = 900.0
 # How long a process that empties the outbox keeps others from sending the same alert.
 _LEASE_SECONDS = 60.0
 
@@ -100,7 +100,7 @@ class Kept:
     @property
     def delivered(self) -> bool:
         """Whether every channel took it."""
-        return all(each.delivered is not None for each in self.deliveries)
+        return all(delivery.delivered is not None for delivery in self.deliveries)
 
 
 class Outbox:
@@ -172,7 +172,7 @@ class Outbox:
                 channels[name].send(alert_id, Alert.model_validate_json(body), repeated)
             except DeliveryError as error:
                 refused += 1
-                self._settle(alert_id, name, "due = ?, error = ?", (self._clock() + wait(attempts), str(error)))
+                self._settle(alert_id, name, "due = ?, error = ?", (self._clock() + backoff(attempts), str(error)))
             else:
                 taken += 1
                 self._settle(alert_id, name, "delivered = ?, error = NULL", (self._clock(),))
@@ -203,12 +203,7 @@ class Outbox:
             )
 
     def kept(self, limit: int = 100, pending_only: bool = False) -> list[Kept]:
-        """The newest alerts, newest first.
-
-        Args:
-            limit: at most so many.
-            pending_only: only those that a channel has not taken yet.
-        """
+        """The newest alerts, newest first; all, or only those that a channel has not taken yet."""
         pending = "WHERE id IN (SELECT alert FROM delivery WHERE delivered IS NULL)" if pending_only else ""
         with self._open() as database:
             alerts = database.execute(
@@ -217,33 +212,21 @@ class Outbox:
             return [
                 Kept(
                     alert_id,
-                    Alert.model_validate(json.loads(body)),
+                    Alert.model_validate_json(body),
                     repeated,
-                    tuple(
-                        Delivery(*row)
-                        for row in database.execute(
-                            "SELECT channel, attempts, delivered, due, error FROM delivery WHERE alert = ? "
-                            "ORDER BY channel",
-                            (alert_id,),
-                        )
-                    ),
+                    tuple(Delivery(*row) for row in database.execute(_DELIVERIES, (alert_id,))),
                 )
                 for alert_id, body, repeated in alerts
             ]
-
-    def next_due(self) -> float | None:
-        """When the next delivery is due, in seconds since the epoch; None if none waits."""
-        with self._open() as database:
-            return database.execute("SELECT min(due) FROM delivery WHERE delivered IS NULL").fetchone()[0]
 
     def _open(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         return sqlite_file.connection(self._file, write_ahead=True)
 
 
-def wait(attempts: int) -> float:
-    """Seconds until a delivery is tried again: doubles with each attempt, with jitter, up to a quarter of an hour.
+def backoff(attempts: int) -> float:
+    """Seconds until a delivery is retried: exponential backoff with jitter, at most a quarter of an hour.
 
     Source: M. Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015), equal jitter.
     """
-    longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(attempts, 20))
+    longest = min(LONGEST_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 2 ** min(attempts, 20))
     return longest / 2 + random.uniform(0, longest / 2)

@@ -49,11 +49,7 @@ class DataCheck:
 
 
 def check(settings: Settings, progress: Callable[[str], None] | None = None) -> DataCheck:
-    """Checks the spans of the settings' window.
-
-    Args:
-        settings: say which data, contract and schema, and how severe the gate is.
-        progress: is told what goes on.
+    """Checks the spans of the settings' window, and tells ``progress`` what goes on.
 
     Raises:
         SpanError: a span is missing or damaged, or the window has none.
@@ -97,11 +93,7 @@ def check(settings: Settings, progress: Callable[[str], None] | None = None) -> 
         spans=chosen,
         violations=tuple(violations),
         report=Report.of(settings.gate.severity, examined, found),
-        differences=tuple(
-            difference
-            for each in list(statistics.values())[:1]
-            for difference in _differences(settings.use_case.schema_file, each)
-        ),
+        differences=tuple(_differences(settings.use_case.schema_file, next(iter(statistics.values()), None))),
     )
 
 
@@ -140,7 +132,9 @@ def _statistics(tables: Sequence[pa.Table], contract: Contract) -> Any:
 
 
 def _differences(curated: Path, statistics: Any) -> list[SchemaDifference]:
-    """As SchemaGen infers a schema: from the first split."""
+    """As SchemaGen infers a schema: from the first split, if there is one."""
+    if statistics is None:
+        return []
     import tempfile
 
     import tensorflow_data_validation as tfdv

@@ -109,14 +109,7 @@ class KubeflowPipelines:
         connect_seconds: float = 5,
         answer_seconds: float = 30,
     ) -> None:
-        """Remembers where the server is; the first method asks it.
-
-        Args:
-            endpoint: its address, such as ``http://localhost:8888``.
-            namespace: where runs belong, on a server for several users.
-            token: is sent as a bearer token.
-            connect_seconds: how long to wait for a connection.
-            answer_seconds: how long to wait for the answer to one request.
+        """Remembers where the server is, and whose runs these are if it serves several users; asks it nothing yet.
 
         Raises:
             KubeflowError: the address or the token cannot be one.
@@ -177,7 +170,7 @@ class KubeflowPipelines:
 
         Args:
             compiled: the pipeline.
-            pipeline: the name of the pipeline there.
+            pipeline: its name on the server.
             name: of the version, such as the commit that it was compiled from.
 
         Returns:
@@ -210,10 +203,7 @@ class KubeflowPipelines:
         return self._read(self._runs.run_service_create_run(kfp_server_api.V2beta1Run(**self._fields(job))))
 
     def run(self, reference: str) -> Run:
-        """A run.
-
-        Args:
-            reference: its id, or its name: then the newest of that name.
+        """A run by its id, or the newest of a name.
 
         Raises:
             NotFoundError: there is none.
@@ -230,10 +220,6 @@ class KubeflowPipelines:
 
     def follow(self, run_id: str, poll_seconds: float = 5.0) -> Iterator[Run]:
         """A run, again and again until it has finished.
-
-        Args:
-            run_id: the server's id.
-            poll_seconds: time between two looks.
 
         Raises:
             UnreachableError: the server has not answered several times in a row.
@@ -288,8 +274,7 @@ class KubeflowPipelines:
         Args:
             job: what to run.
             trigger: from `cron` or `interval`.
-            replace: take the place of schedules of the same name. Those that have a run under way are only disabled, as
-                by `delete_schedule`; a later replacement deletes them.
+            replace: retire schedules of the same name, as `delete_schedule` does.
 
         Returns:
             The schedule, and what became of those that it replaces.
@@ -419,10 +404,7 @@ class KubeflowPipelines:
 
 
 def cron(expression: str) -> kfp_server_api.V2beta1Trigger:
-    """A trigger by the clock.
-
-    Args:
-        expression: five fields as in crontab, or six as KFP has them: seconds first. KFP's clock is UTC.
+    """A trigger by the clock, in UTC: five fields as in crontab, or six as KFP has them, seconds first.
 
     Raises:
         KubeflowError: it is neither.

@@ -53,7 +53,7 @@ class Api(kfp_server_api.ApiClient):
         Args:
             endpoint: of the server, such as ``http://localhost:8888``.
             token: is sent as a bearer token.
-            seconds: how long to wait for a connection, and for the answer to one request.
+            seconds: to wait for a connection, and for the answer to one request.
 
         Raises:
             KubeflowError: the address or the token cannot be one.
@@ -87,12 +87,7 @@ class Api(kfp_server_api.ApiClient):
         return answer
 
     def log(self, run_id: str, pod: str, command: str) -> Iterator[str]:
-        """What a pod of a run has printed so far, in pieces as they arrive.
-
-        Args:
-            run_id: the run.
-            pod: the pod.
-            command: how to ask Kubernetes, for the error.
+        """What a pod of a run has printed so far; an error names the command that asks Kubernetes.
 
         Raises:
             LogError: the server does not serve it.

@@ -15,10 +15,6 @@ from pipeline import killed_runs
 def end(store: ml_metadata.MetadataStore, run: Run) -> list[str]:
     """Records that a run failed, if the server says so and its own tasks could not.
 
-    Args:
-        store: a metadata store that can be written to.
-        run: what the server says of it.
-
     Returns:
         The names of the records that said they were running, and do not any more: the run's, and those of its sweep.
     """

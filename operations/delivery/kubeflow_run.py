@@ -118,12 +118,7 @@ class Run:
 
 
 def read(answer: Any, link: str) -> Run:
-    """The server's description of a run.
-
-    Args:
-        answer: a `kfp_server_api.V2beta1Run`.
-        link: the page of the run.
-    """
+    """Reads a `kfp_server_api.V2beta1Run`, whose page is ``link``."""
     details = (answer.run_details and answer.run_details.task_details) or []
     declared = _declared(answer.pipeline_spec)
     state = str(answer.state or WAITING)
@@ -205,11 +200,6 @@ def _pods(name: str, declared: Mapping[str, Any], known: set[str]) -> Iterator[s
     its name, and KFP's compiler gives names by a rule, so a name that hashes to one of the ids is right.
     Sources: ``NodeID`` in argo-workflows' pkg/apis/workflow/v1alpha1/workflow_types.go; ``RetrievePodName`` in
     kubeflow/pipelines' backend/src/common/util/workflow.go; backend/src/v2/compiler/argocompiler/container.go there.
-
-    Args:
-        name: of the task.
-        declared: its part of the compiled pipeline.
-        known: the ids of the nodes, WORKFLOW-HASH each.
     """
     workflow = _workflow(known)
     policy = declared.get("retryPolicy")

@@ -9,13 +9,7 @@ from operations.delivery.kubeflow_run import Run
 def refusals(run: Run, record: RunRecord, commit: str) -> list[str]:
     """Why the code of a run must not take over; empty if it may.
 
-    Args:
-        run: what Kubeflow Pipelines says of it.
-        record: what the ledger says of it.
-        commit: of the images that would take over, as the tag of an image has it.
-
-    Returns:
-        One sentence for each reason.
+    The commit is that of the images that would take over, as the tag of an image has it.
     """
     reasons = []
     if run.state != "SUCCEEDED":

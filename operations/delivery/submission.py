@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
@@ -12,12 +12,14 @@ from ledger.recorder import user
 from operations.delivery.compiled_pipeline import CompiledPipeline
 from operations.delivery.kubeflow import Job, KubeflowPipelines, Version
 from operations.delivery.kubeflow_api import KubeflowError
-from pipeline import settings_file
 from pipeline.project import CHECKOUT
 from pipeline.settings import Kubeflow, Settings, SettingsError
 
+# Reads a settings file with overrides.
+Load = Callable[[Path, Sequence[str]], Settings]
 
-def checkout_settings(config: Path, overrides: Sequence[str]) -> Settings:
+
+def checkout_settings(load: Load, config: Path, overrides: Sequence[str]) -> Settings:
     """The settings, if the use case is in the checkout, of which alone there are images.
 
     Raises:
@@ -27,14 +29,14 @@ def checkout_settings(config: Path, overrides: Sequence[str]) -> Settings:
     # Such a project has no settings for Kubeflow; that it is one is in those beside them.
     beside = config.with_name("local.yaml")
     if not config.is_file() and beside.is_file():
-        _require_checkout(settings_file.load(beside, ()))
-    settings = settings_file.load(config, overrides)
+        _require_checkout(load(beside, ()))
+    settings = load(config, overrides)
     _require_checkout(settings)
     return settings
 
 
 def kubeflow_settings(
-    config: Path, overrides: Sequence[str], parameters: Sequence[str] = ()
+    load: Load, config: Path, overrides: Sequence[str], parameters: Sequence[str] = ()
 ) -> tuple[Settings, Kubeflow]:
     """The settings and their section for Kubeflow, after a look at the parameters.
 
@@ -45,14 +47,14 @@ def kubeflow_settings(
         KubeflowError: there is no such section, or a parameter's value does not fit.
         SettingsError: the settings cannot be used.
     """
-    settings = checkout_settings(config, overrides)
+    settings = checkout_settings(load, config, overrides)
     if settings.kubeflow is None:
         raise KubeflowError(f"{config} has no `kubeflow` section; use --config config/kubeflow.yaml.")
     meant = {"window": "data.window", "push": "push.enabled", **settings.kubeflow.parameters}
     given = [parameter.partition("=") for parameter in parameters]
     values = [f"{meant[name]}={_yaml(text)}" for name, sign, text in given if sign and name in meant]
     try:
-        settings_file.load(config, [*overrides, *values])
+        load(config, [*overrides, *values])
     except SettingsError as error:
         raise KubeflowError(f"--param: {str(error).removeprefix(f'{config}: ')}") from None
     return settings, settings.kubeflow
@@ -78,14 +80,7 @@ def job(
     experiment: str | None = None,
     parameters: Sequence[str] = (),
 ) -> Job:
-    """What to submit.
-
-    Args:
-        settings: with a section for Kubeflow.
-        source: the pipeline.
-        name: of the run or schedule.
-        experiment: default: that of the settings, or the use case's name.
-        parameters: what a person typed as ``name=value``.
+    """What to submit, with parameters as a person typed them; the default experiment is named after the use case.
 
     Raises:
         CompiledPipelineError: the pipeline does not take the parameters.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,8 +16,10 @@ from pathlib import Path
 
 from errors import FlightdeckError
 from ledger.comparison import Comparison, MetricChange
+from ledger.formats import number, signed
+from ledger.run_facts import evaluation_data
 from ledger.run_record import RunRecord
-from ledger.runs import evaluation_data
+from operations.experiments.reproduction.worktree import add, environment_of, git, remove
 from pipeline import stamp
 
 _SETTINGS_FOLDER = "config"
@@ -32,22 +33,18 @@ _WORDS = {
 }
 
 
-class BranchError(FlightdeckError):
-    """A branch cannot be compared; the text says why and what to do."""
-
-
 def merge_base(project: Path, main: str) -> str:
     """The commit at which the checked-out branch left another one, 40 hexadecimal digits.
 
     Raises:
-        BranchError: there is no such branch here, or no common commit, as in a shallow clone.
+        FlightdeckError: there is no such branch here, or no common commit, as in a shallow clone.
     """
     if main.startswith("-"):
-        raise BranchError(f"`{main}` is not the name of a branch.")
-    done = _git(project, "merge-base", "HEAD", main)
+        raise FlightdeckError(f"`{main}` is not the name of a branch.")
+    done = git(project, "merge-base", "HEAD", main)
     if done.returncode:
         said = " ".join(done.stderr.split())[:200]
-        raise BranchError(
+        raise FlightdeckError(
             f"There is no common commit of this branch and `{main}`{f' ({said})' if said else ''}; "
             "fetch it, with its history: git fetch --unshallow origin, or fetch-depth: 0 in a workflow."
         )
@@ -56,21 +53,18 @@ def merge_base(project: Path, main: str) -> str:
 
 @contextlib.contextmanager
 def worktree(project: Path, commit: str) -> Iterator[Path]:
-    """A commit in a folder of its own, which is removed afterwards.
+    """A commit in a temporary folder of its own.
 
     Raises:
-        BranchError: git refuses.
+        ReproductionError: git refuses.
     """
     with tempfile.TemporaryDirectory(prefix="flightdeck-main-") as parent:
         folder = Path(parent) / "checkout"
-        done = _git(project, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(folder), commit)
-        if done.returncode:
-            raise BranchError(f"{commit[:12]} cannot be checked out: {' '.join(done.stderr.split())[:300]}")
         try:
+            add(project, commit, folder)
             yield folder
         finally:
-            _git(project, "worktree", "remove", "--force", str(folder))
-            _git(project, "worktree", "prune")
+            remove(project, folder)
 
 
 def train_there(checkout: Path, config: Path, overrides: list[str], workspace: str, spans: str) -> str:
@@ -88,27 +82,24 @@ def train_there(checkout: Path, config: Path, overrides: list[str], workspace: s
         The run's name in the ledger.
 
     Raises:
-        BranchError: the run failed, or that commit does not understand the settings.
+        FlightdeckError: the run failed, or that commit does not understand the settings.
     """
     file = checkout / _SETTINGS_FOLDER / config.name
     file.write_bytes(config.read_bytes())
     places = [f"workspace={json.dumps(workspace)}", f"data.spans={json.dumps(spans)}"]
     options = [part for each in (*overrides, *places) for part in ("--set", each)]
-    # Its own packages come first: the folder that a process is started in, and this one for its children.
-    environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    environment.pop(stamp.COMMIT_VARIABLE, None)
     done = subprocess.run(
         [sys.executable, "-m", "flightdeck", "run", "--config", str(file), "--json", *options],
-        cwd=checkout, env=environment, capture_output=True, text=True,
+        cwd=checkout, env=environment_of(checkout), capture_output=True, text=True,
     )  # fmt: skip
     try:
         summary = json.loads(done.stdout)
         outcome, run_id, reasons = summary["outcome"], summary["run_id"], summary["reasons"]
     except (ValueError, KeyError):
         said = " ".join(done.stderr.split()[-60:]) or f"it ended with exit code {done.returncode}"
-        raise BranchError(f"The older code could not be run: {said}") from None
+        raise FlightdeckError(f"The older code could not be run: {said}") from None
     if outcome == "failed":
-        raise BranchError(f"The run of the older code failed: {'; '.join(reasons)}")
+        raise FlightdeckError(f"The run of the older code failed: {'; '.join(reasons)}")
     return run_id
 
 
@@ -133,8 +124,8 @@ def markdown(found: Comparison, directions: Mapping[str, str], packages_differ: 
         "### Metrics of this branch against main",
         "",
         f"Trained on a small window, evaluated on {_plain(evaluation_data(found.second))}. "
-        f"Main: {_code(_revision(found.first))}, {_plain(found.first.outcome)}. "
-        f"This branch: {_code(_revision(found.second))}, {_plain(found.second.outcome)}.",
+        f"Main: {_commit(found.first)}, {_plain(found.first.outcome)}. "
+        f"This branch: {_commit(found.second)}, {_plain(found.second.outcome)}.",
         "",
         "| metric | better is | main | this branch | change | 95 % interval | this branch is |",
         "|---|---|---:|---:|---:|---|---|",
@@ -161,7 +152,7 @@ def markdown(found: Comparison, directions: Mapping[str, str], packages_differ: 
     worse = [each for each in found.slices if each.metric.verdict == "worse"]
     if worse:
         lines += [f"Slices that are worse beyond noise, corrected for how many there are ({len(found.slices)}):", ""]
-        lines += [f"- {_code(each.slice)}: {_signed(each.metric.delta)}" for each in worse[:10]]
+        lines += [f"- {_code(each.slice)}: {signed(each.metric.delta)}" for each in worse[:10]]
         lines += [f"- and {len(worse) - 10} more"] * (len(worse) > 10) + [""]
     if differing := [name for name, each in found.sections.items() if each and name != "outcome"]:
         lines += [f"What differs between the runs: {_plain(', '.join(differing))}.", ""]
@@ -179,29 +170,19 @@ def _row(name: str, better: str, change: MetricChange) -> str:
     noise = change.noise
     interval = f"{noise.low:+.4f} to {noise.high:+.4f}" if noise and change.p_value is not None else "-"
     cells = (
-        _plain(name), better, _number(change.first), _number(change.second), _signed(change.delta), interval,
+        _plain(name), better, number(change.first), number(change.second), signed(change.delta), interval,
         _WORDS.get(change.verdict, change.verdict),
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
 
 def _unchanged(name: str, directions: Mapping[str, str], value: float | None) -> str:
-    cells = (_plain(name), directions.get(name, "-"), _number(value), _number(value), "0", "-", "the same")
+    cells = (_plain(name), directions.get(name, "-"), number(value), number(value), "0", "-", "the same")
     return f"| {' | '.join(cells)} |"
 
 
-def _revision(record: RunRecord) -> str:
-    return "unknown" if record.commit is None else f"{record.commit[:12]}{' with changes' * bool(record.dirty)}"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.4f}"
-
-
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.4f}"
+def _commit(record: RunRecord) -> str:
+    return _code(record.code.short(12) or "unknown")
 
 
 def _plain(text: str) -> str:
@@ -212,12 +193,3 @@ def _plain(text: str) -> str:
 
 def _code(text: str) -> str:
     return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', '/')[:100]}`"
-
-
-def _git(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # Inside a git hook these name another repository.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        return subprocess.run(["git", "-C", str(project), *arguments], capture_output=True, text=True, env=environment)
-    except FileNotFoundError:
-        raise BranchError("There is no git command, and main's code comes from git; install git.") from None

@@ -18,10 +18,6 @@ from operations.experiments.sweep import plan as plans
 _NEWEST = 20
 
 
-class TrainingLogsError(FlightdeckError):
-    """There are no logs to show; the text says why."""
-
-
 def find(reader: ml_metadata.MetadataStore, names: Sequence[str] = ()) -> dict[str, str]:
     """The logs of some runs, sweeps or trials.
 
@@ -34,7 +30,7 @@ def find(reader: ml_metadata.MetadataStore, names: Sequence[str] = ()) -> dict[s
 
     Raises:
         LedgerError: there is no such run.
-        TrainingLogsError: one that was named has no logs, or none has.
+        FlightdeckError: one that was named has no logs, or none has.
     """
     runs = Runs(reader)
     if names:
@@ -42,7 +38,7 @@ def find(reader: ml_metadata.MetadataStore, names: Sequence[str] = ()) -> dict[s
         found = {each.run_id: _logs(reader, each) for each in named}
         for record in named:
             if found[record.run_id] is None:
-                raise TrainingLogsError(_without(record))
+                raise FlightdeckError(_without(record))
         return {run_id: uri for run_id, uri in found.items() if uri}
     newest = {}
     for record in reversed(runs.all()):
@@ -51,7 +47,7 @@ def find(reader: ml_metadata.MetadataStore, names: Sequence[str] = ()) -> dict[s
             if len(newest) == _NEWEST:
                 break
     if not newest:
-        raise TrainingLogsError("No run has TensorBoard logs yet; make one with: flightdeck run")
+        raise FlightdeckError("No run has TensorBoard logs yet; make one with: flightdeck run")
     return newest
 
 

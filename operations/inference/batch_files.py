@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from operations.inference import contract as contracts
-    from pipeline.settings import Validation
+    from operations.inference.settings import Validation
 
 BATCH_ROWS = 16_384
 _CSV_BLOCK_BYTES = 1 << 22

@@ -26,9 +26,9 @@ from operations.inference import model as models
 from operations.inference.batch_files import InputError, InputFile, Inputs, to_arrays
 from operations.inference.columns import Column
 from operations.inference.model import LoadedModel
+from operations.inference.settings import Settings
 from operations.registry import RegistryError, Version
 from operations.registry.records import Records
-from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa

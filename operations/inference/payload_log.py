@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from pipeline.settings import Payloads
+    from operations.inference.settings import Payloads
 
 Outcome = Literal["written", "dropped", "failed"]
 

@@ -12,10 +12,11 @@ from operations.delivery import kubeflow_ended
 from operations.delivery.compiled_pipeline import CompiledPipeline
 from operations.delivery.kubeflow import Job, KubeflowPipelines
 from operations.delivery.kubeflow_api import KubeflowError, NotFoundError, UnreachableError
-from operations.loop.queue import Batch
+from operations.loop.attempts import Attempt
 from operations.loop.runs import Result, pushes, result_of
 from operations.loop.seen import History
-from pipeline.settings import Push, Settings
+from operations.loop.settings import Settings
+from pipeline.settings import Push
 
 _WHO = "flightdeck watch"
 
@@ -25,11 +26,6 @@ class KubeflowRuns:
 
     def __init__(self, settings: Settings, store: ml_metadata.MetadataStore, token: str | None) -> None:
         """Asks the server nothing yet.
-
-        Args:
-            settings: with a section `kubeflow`.
-            store: the metadata store that the runs use, open.
-            token: for the server, if it wants one.
 
         Raises:
             KubeflowError: the settings do not say where the server is.
@@ -53,7 +49,7 @@ class KubeflowRuns:
         self._client.check()
         return None
 
-    def start(self, batch: Batch, settings: Settings) -> str | None:
+    def start(self, attempt: Attempt, settings: Settings) -> str | None:
         """Submits a run, compiled from the settings and the code of this process.
 
         Returns:
@@ -67,7 +63,7 @@ class KubeflowRuns:
         compiled = _compiled(settings.model_copy(update={"push": _push(settings)}))
         job = Job(
             compiled.specification,
-            self._name(batch),
+            self._name(attempt),
             self._cluster.experiment or settings.use_case.name,
             {"submitted_by": _WHO},
             self._cluster.service_account,
@@ -77,21 +73,21 @@ class KubeflowRuns:
             run = self._client.submit(job)
         except UnreachableError:
             return None
-        self._say_why(batch, run.run_id)
+        self._say_why(attempt, run.run_id)
         return run.run_id
 
-    def result(self, batch: Batch) -> Result | None:
+    def result(self, attempt: Attempt) -> Result | None:
         """What came of the run; None while it goes on.
 
         Raises:
             KubeflowError: nobody answers.
         """
         try:
-            run = self._client.run(batch.reference or self._name(batch))
+            run = self._client.run(attempt.reference or self._name(attempt))
         except NotFoundError:
-            return Result("killed", "it was never submitted, or the server has forgotten it", batch.run_id)
-        if batch.reference is None:  # whoever submitted it was killed before it could say so
-            self._say_why(batch, run.run_id)
+            return Result("killed", "it was never submitted, or the server has forgotten it", attempt.run_id)
+        if attempt.reference is None:  # whoever submitted it was killed before it could say so
+            self._say_why(attempt, run.run_id)
         if not run.finished:
             return None
         record = self._history.record(run.run_id)
@@ -101,17 +97,17 @@ class KubeflowRuns:
         kubeflow_ended.end(self._store, run)
         return Result("failed", run.error or f"it is {run.state}, and has no verdict on its model", run.run_id)
 
-    def stop(self, batch: Batch) -> bool:
+    def stop(self, attempt: Attempt) -> bool:
         """Leaves the run alone: it goes on without this process."""
         return False
 
-    def _say_why(self, batch: Batch, run_id: str) -> None:
+    def _say_why(self, attempt: Attempt, run_id: str) -> None:
         """Its own tasks complete the record, and leave this as it is."""
-        Recorder(self._store).write(run_id, triggers=batch.reasons)
+        Recorder(self._store).write(run_id, triggers=attempt.reasons)
 
-    def _name(self, batch: Batch) -> str:
+    def _name(self, attempt: Attempt) -> str:
         """By which a process that comes after a kill finds what was submitted."""
-        return f"{self._settings.use_case.name} {batch.run_id}"
+        return f"{self._settings.use_case.name} {attempt.run_id}"
 
 
 def _push(settings: Settings) -> Push:

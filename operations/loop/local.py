@@ -7,23 +7,23 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import ml_metadata
 
-from operations.loop.queue import Batch
-from operations.loop.runs import Result, StartError, pushes, result_of
+from errors import FlightdeckError
+from operations.experiments.sweep.worker import end_with
+from operations.loop.attempts import Attempt
+from operations.loop.runs import Result, pushes, result_of
 from operations.loop.seen import History
+from operations.loop.settings import Settings
 from pipeline import workspace
-from pipeline.settings import Settings
 
 _PROJECT = Path(__file__).resolve().parents[2]
 # How long a run has to remove what it has half written.
 _GRACE_SECONDS = 60.0
-_LOOK_SECONDS = 0.5
 
 
 class LocalRuns:
@@ -45,18 +45,18 @@ class LocalRuns:
         """Who holds the workspace."""
         return workspace.holder(self._settings)
 
-    def start(self, batch: Batch, settings: Settings) -> str | None:
+    def start(self, attempt: Attempt, settings: Settings) -> str | None:
         """Begins a run, which ends when this process does.
 
         Raises:
-            StartError: there is no process for it.
+            FlightdeckError: there is no process for it.
         """
-        log = self._log(batch)
+        log = self._log(attempt)
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "flightdeck", "run", *self._arguments, "--json"]
         command += [] if pushes(settings) else ["--set", "push.enabled=false"]
-        command += ["--run-id", batch.run_id, "--parent-process", str(os.getpid())]
-        for key, reason in batch.reasons.items():
+        command += ["--run-id", attempt.run_id, "--parent-process", str(os.getpid())]
+        for key, reason in attempt.reasons.items():
             command += ["--because", f"{key}={reason}"]
         paths = os.pathsep.join([str(_PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:
@@ -71,15 +71,15 @@ class LocalRuns:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise StartError(f"`flightdeck run` cannot be started: {error.strerror}.") from error
+            raise FlightdeckError(f"`flightdeck run` cannot be started: {error.strerror}.") from error
         return None
 
-    def result(self, batch: Batch) -> Result | None:
+    def result(self, attempt: Attempt) -> Result | None:
         """What came of the run; None while it goes on."""
         if self._process is not None and self._process.poll() is None:
             return None
         code = None if self._process is None else self._process.returncode
-        record = self._history.record(batch.run_id)
+        record = self._history.record(attempt.run_id)
         found = None if record is None else result_of(record)
         if found is None and code is None and self.busy():
             # Another process began it, and went away; it may not have noticed yet.
@@ -88,10 +88,10 @@ class LocalRuns:
         if found is not None:
             return found
         if code is None or code < 0:
-            return Result("killed", "its process was killed", batch.run_id)
-        return Result("failed", self._last_line(batch) or f"it ended with exit code {code}", batch.run_id)
+            return Result("killed", "its process was killed", attempt.run_id)
+        return Result("failed", self._last_line(attempt) or f"it ended with exit code {code}", attempt.run_id)
 
-    def stop(self, batch: Batch) -> bool:
+    def stop(self, attempt: Attempt) -> bool:
         """Interrupts the run, and waits until it has removed what is half written."""
         if self._process is None:
             return False
@@ -103,28 +103,26 @@ class LocalRuns:
             self._process.wait()
         return True
 
-    def _log(self, batch: Batch) -> Path:
-        return Path(self._settings.workspace) / "continuous" / "runs" / f"{batch.run_id}.log"
+    def _log(self, attempt: Attempt) -> Path:
+        return Path(self._settings.workspace) / "continuous" / "runs" / f"{attempt.run_id}.log"
 
-    def _last_line(self, batch: Batch) -> str:
+    def _last_line(self, attempt: Attempt) -> str:
         """What a run that never had a record said: one sentence on standard error."""
         with contextlib.suppress(OSError):
-            lines = self._log(batch).read_text(errors="replace").strip().splitlines()
+            lines = self._log(attempt).read_text(errors="replace").strip().splitlines()
             return lines[-1][:500] if lines else ""
         return ""
 
 
 def stop_with(parent: int) -> None:
-    """Ends this process when its parent has gone, also if that was killed and could not say so.
+    """Ends this process when its parent has gone, also if that was killed.
 
     As a person would, with SIGTERM, so that what is half written is removed; and for certain a minute later.
     """
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_LOOK_SECONDS)
+    def stop() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(_GRACE_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    end_with(parent, stop)

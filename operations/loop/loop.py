@@ -14,25 +14,22 @@ from pathlib import Path
 from errors import FlightdeckError
 from operations.loop.round import Event, Rounds
 from operations.loop.runs import Result
-from pipeline.settings import Settings, SettingsError
+from operations.loop.settings import Settings
+from pipeline.settings import SettingsError
 from pipeline.stamp import PROJECT
 
 _PACKAGES = ("components", "data", "flightdeck", "ledger", "models", "operations", "pipeline", "teaching")
-
-
-class WatchError(FlightdeckError):
-    """The loop cannot begin; the text says why."""
 
 
 def folder_of(settings: Settings) -> Path:
     """Where the loop keeps its things.
 
     Raises:
-        WatchError: it cannot be on this machine.
+        FlightdeckError: it cannot be on this machine.
     """
     if "://" in settings.workspace:
-        raise WatchError(
-            f"The loop keeps its queue in a folder, and the workspace {settings.workspace} is not one; mount it, and "
+        raise FlightdeckError(
+            f"The loop keeps its lock in a folder, and the workspace {settings.workspace} is not one; mount it, and "
             "name the mount with --set workspace=FOLDER."
         )
     return Path(settings.workspace) / "continuous"
@@ -46,17 +43,17 @@ def alone(settings: Settings) -> Iterator[Path]:
         The folder of the loop.
 
     Raises:
-        WatchError: another one does, or the folder cannot be written to.
+        FlightdeckError: another one does, or the folder cannot be written to.
     """
     folder = folder_of(settings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise WatchError(f"The folder {folder} cannot be written to: {error.strerror}.") from None
+        raise FlightdeckError(f"The folder {folder} cannot be written to: {error.strerror}.") from None
     try:
         if not _locked(lock, fcntl.LOCK_EX):
-            raise WatchError(f"The workspace {settings.workspace} is watched already, by {_holder(lock)}.")
+            raise FlightdeckError(f"The workspace {settings.workspace} is watched already, by {_holder(lock)}.")
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC".encode(), 0)
         yield folder
@@ -92,13 +89,7 @@ class Loop:
     """Makes rounds, and ends well when it is asked to."""
 
     def __init__(self, rounds: Rounds, load: Callable[[], Settings], tell: Callable[[Event], object]) -> None:
-        """Begins nothing yet.
-
-        Args:
-            rounds: of the workspace.
-            load: reads the settings; they are read again for each round.
-            tell: is told of settings that cannot be used.
-        """
+        """Begins nothing yet."""
         self._rounds, self._load, self._tell = rounds, load, tell
         self._wake, self._asked_to_stop = threading.Event(), False
         self._said: str | None = None

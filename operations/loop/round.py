@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -17,19 +17,21 @@ from typing import Any, Literal
 import ml_metadata
 
 from errors import FlightdeckError
+from ledger.executions import Executions
 from operations.alerts.alert import Alert
 from operations.loop import messages
-from operations.loop.acts import Acts
+from operations.loop.actions import Actions
+from operations.loop.attempts import Attempt, Attempts, Waiting, given_up, waiting
 from operations.loop.messages import sentence
-from operations.loop.queue import Batch, Queue
 from operations.loop.runs import Result, Runner
 from operations.loop.seen import History, Spans, recipe_now
+from operations.loop.settings import Settings
 from operations.loop.triggers import Trigger, find
 from operations.monitoring.records import MonitoringRecords
-from operations.registry import Registry, RegistryError
-from pipeline.settings import Settings
+from operations.registry import Registry, RegistryError, Version
 from pipeline.workspace import new_run_id
 
+ASKED = "flightdeck.TrainingAsked"
 EventKind = Literal["trigger", "withdrawn", "run", "decision", "act", "canary", "alert", "problem"]
 
 
@@ -50,13 +52,22 @@ class Event:
     when: datetime = dataclasses.field(default_factory=lambda: datetime.now(UTC))
 
 
-def queue_of(settings: Settings) -> Queue:
-    """The queue of a workspace.
-
-    Raises:
-        QueueError: it cannot be used.
-    """
-    return Queue(Path(settings.workspace) / "continuous" / "queue.sqlite")
+def triggers_now(
+    settings: Settings, store: ml_metadata.MetadataStore, attempts: Attempts, spans: Mapping[int, str], now: datetime
+) -> tuple[list[Trigger], list[Waiting]]:
+    """The triggers that hold now, and those of them that wait for a run."""
+    recipe = recipe_now(settings)
+    runs = History(store, settings.use_case.name).runs(recipe.code)
+    triggers = find(
+        settings.continuous.triggers,
+        spans,
+        recipe,
+        MonitoringRecords(store, settings.use_case.name).decisions(),
+        set(_served(settings)),
+        runs,
+        now,
+    )
+    return triggers, waiting(triggers, attempts.all(), runs, settings.continuous)
 
 
 class Rounds:
@@ -65,22 +76,28 @@ class Rounds:
     def __init__(
         self,
         store: ml_metadata.MetadataStore,
-        queue: Queue,
+        attempts: Attempts,
         runner: Runner,
         alert: Callable[[Alert], object],
         tell: Callable[[Event], object],
+        run_id: Callable[[], str] = new_run_id,
+        shadow: Callable[[Settings], Version | None] = lambda settings: Registry(settings).canary(),
     ) -> None:
         """Has made no round yet.
 
         Args:
             store: the metadata store, open.
-            queue: from `queue_of`.
+            attempts: of the workspace.
             runner: where runs go.
             alert: takes alerts, and returns something true if people will hear of it.
             tell: is told of each thing that happens, at once.
+            run_id: names a new run.
+            shadow: the version in shadow mode, or in a split, that is to be judged.
         """
-        self._store, self._queue, self._runner, self._takes_alerts, self._tell = store, queue, runner, alert, tell
+        self._store, self._attempts, self._runner, self._takes_alerts, self._tell = store, attempts, runner, alert, tell
+        self._run_id, self._shadow = run_id, shadow
         self._spans = Spans()
+        self._waiting: dict[str, Waiting] = {}
         self._looked: dict[str, object] = {}
         self._problems: dict[str, str] = {}
 
@@ -89,10 +106,6 @@ class Rounds:
 
         What cannot be done now is told, once, and tried again in the next one; the rest is done.
 
-        Args:
-            settings: as they are now.
-            now: the time it is.
-
         Returns:
             What came of the run that went on, if it has ended.
         """
@@ -100,7 +113,7 @@ class Rounds:
         spans = self._step("spans", settings, lambda: self._spans.now(settings, now.timestamp()))
         self._step("monitor", settings, lambda: self._monitor(settings, spans, now))
         self._step("decision", settings, lambda: self._carry_out(settings))
-        self._step("canary", settings, lambda: self._judge(settings, spans, now))
+        self.judge(settings, now, spans)
         # A span that was marked just now is no reason to train.
         spans = self._step("spans", settings, lambda: self._spans.now(settings, now.timestamp()))
         if spans is not None:
@@ -112,26 +125,30 @@ class Rounds:
         """What came of the run that goes on, if it has ended; its triggers are done, or wait for another one."""
         return self._step("run", settings, lambda: self._settle(settings, now))
 
+    def judge(self, settings: Settings, now: datetime, spans: Mapping[int, str] | None = None) -> None:
+        """Judges the version in shadow mode, if anything has been added to what is known of it, and acts on that."""
+        self._step("canary", settings, lambda: self._judge(settings, spans, now))
+
     @property
-    def hindered(self) -> bool:
+    def has_problems(self) -> bool:
         """Whether something could not be done in the last round."""
         return bool(self._problems)
 
-    def goes_on(self) -> Batch | None:
+    def goes_on(self) -> Attempt | None:
         """The run that has not been settled."""
-        return self._queue.open_run()
+        return self._attempts.open()
 
     def stop(self, settings: Settings, now: datetime) -> None:
         """Ends what would not go on without this process; its triggers wait for the next one."""
-        batch = self._queue.open_run()
-        if batch is None or not self._runner.stop(batch):
+        attempt = self._attempts.open()
+        if attempt is None or not self._runner.stop(attempt):
             return
-        result = self._runner.result(batch)
+        result = self._runner.result(attempt)
         if result is not None and result.ended:
-            self._ended(settings, batch, result, now)
+            self._ended(settings, attempt, result, now)
             return
-        self._queue.give_back(batch.run_id, "it was stopped with the loop", now)
-        self._tell(Event("run", f"Run {batch.run_id} was stopped; its triggers wait.", {"run_id": batch.run_id}))
+        self._attempts.end(attempt, "stopped", "it was stopped with the loop", now)
+        self._tell(Event("run", f"Run {attempt.run_id} was stopped; its triggers wait.", {"run_id": attempt.run_id}))
 
     def _step(self, name: str, settings: Settings, action: Callable[[], Any]) -> Any:
         """Does a part of a round; what is wrong with it is one sentence, told when it is new."""
@@ -142,8 +159,8 @@ class Rounds:
             text = sentence(" ".join(str(error).split()))
             if self._problems.get(name) != text:
                 self._problems[name] = text
-                self._alert(messages.hindered(settings, name, text))
                 self._tell(Event("problem", text, {"about": name}))
+                self._alert(messages.problem(settings, name, text))
             return None
         self._problems.pop(name, None)
         return done
@@ -158,39 +175,35 @@ class Rounds:
         return before != what
 
     def _settle(self, settings: Settings, now: datetime) -> Result | None:
-        batch = self._queue.open_run()
-        result = None if batch is None else self._runner.result(batch)
-        if batch is None or result is None:
+        attempt = self._attempts.open()
+        result = None if attempt is None else self._runner.result(attempt)
+        if attempt is None or result is None:
             return None
         if result.ended:
-            self._ended(settings, batch, result, now)
+            self._ended(settings, attempt, result, now)
         else:
-            given_up = self._failed(settings, batch, result, now)
-            again = "" if given_up else " It is tried again."
+            again = "" if self._failed(settings, attempt, result, now) else " It is tried again."
             text = sentence(f"run {result.run_id}: {result.outcome}", result.detail) + again
             self._tell(Event("run", text, _facts(result)))
         return result
 
-    def _ended(self, settings: Settings, batch: Batch, result: Result, now: datetime) -> None:
+    def _ended(self, settings: Settings, attempt: Attempt, result: Result, now: datetime) -> None:
         """Settles a run that came to its end, and its triggers for good."""
-        if (alert := messages.ended(settings, result, batch)) is not None:
+        if (alert := messages.ended(settings, result, attempt)) is not None:
             self._alert(alert)
-        self._queue.done(batch.run_id, result.outcome, result.detail, now)
+        self._attempts.end(attempt, result.outcome, result.detail, now)
         version = f" as version {result.version}" if result.version else ""
         text = sentence(f"run {result.run_id}: {result.outcome}{version}", result.detail)
         self._tell(Event("run", text, _facts(result)))
 
-    def _failed(self, settings: Settings, batch: Batch, result: Result, now: datetime) -> list[Trigger]:
+    def _failed(self, settings: Settings, attempt: Attempt, result: Result, now: datetime) -> list[Trigger]:
         """Settles a run that did not come to its end; the triggers that are given up."""
-        continuous = settings.continuous
-        given_up = self._queue.last_start(batch.run_id, continuous.starts)
-        if given_up:
-            # People first: told twice is better than not at all, and the outbox takes the same alert once.
-            self._alert(messages.given_up(settings, result, given_up))
-        # A run that was killed, perhaps with the loop, is no reason to wait.
-        pause = 0.0 if result.outcome == "killed" else continuous.retry_seconds
-        self._queue.failed(batch.run_id, result.outcome, result.detail, now, continuous.starts, pause)
-        return given_up
+        triggers = given_up(attempt, self._attempts.all(), settings.continuous)
+        if triggers:
+            # People first: a second alert is better than none, and the outbox deduplicates them.
+            self._alert(messages.given_up(settings, result, triggers))
+        self._attempts.end(attempt, result.outcome, result.detail, now)
+        return triggers
 
     def _monitor(self, settings: Settings, spans: dict[int, str] | None, now: datetime) -> None:
         from operations.monitoring.served import period_of
@@ -214,7 +227,7 @@ class Rounds:
                 )
 
     def _carry_out(self, settings: Settings) -> None:
-        acts = Acts(settings, self._store)
+        acts = Actions(settings, self._store)
         for decision in MonitoringRecords(self._store, settings.use_case.name).decisions():
             # By itself: what cannot be done about one, such as when its span is gone, holds no other one back.
             name = f"decision {decision.window}/{decision.version}"
@@ -222,23 +235,17 @@ class Rounds:
             if act is not None:
                 self._tell(Event("act", sentence(act.text), act.model_dump()))
 
-    def _judge(self, settings: Settings, spans: dict[int, str] | None, now: datetime) -> None:
-        """Looks at the version on trial, if anything has been added to what is known of it."""
+    def _judge(self, settings: Settings, spans: Mapping[int, str] | None, now: datetime) -> None:
         if settings.canary.mode == "off":
             return
-        canary = Registry(settings).canary()
+        canary = self._shadow(settings)
         if canary is None or not self._changed("canary", canary.number, _state_of(Path(settings.payloads)), spans):
             return
-        from operations.loop.canary.act import look
+        from operations.loop.canary.act import is_proposal, look
 
-        verdict = look(settings, self._store, now, settings.continuous.level, self._alert)
-        if (
-            verdict is not None
-            and verdict.action != "wait"
-            and self._changed("verdict", verdict.canary, verdict.action)
-        ):
-            left = Registry(settings).canary()
-            asked = "a person is asked to " if left is not None and left.number == verdict.canary else ""
+        verdict = look(settings, self._store, canary, now, settings.continuous.level, self._alert)
+        if verdict.action != "wait" and self._changed("verdict", verdict.canary, verdict.action):
+            asked = "a person is asked to " if is_proposal(verdict, settings.continuous.level) else ""
             self._tell(
                 Event(
                     "canary",
@@ -247,48 +254,48 @@ class Rounds:
                 )
             )
 
-    def _collect(self, settings: Settings, spans: dict[int, str], now: datetime) -> None:
-        """Puts every reason to train into the queue, and takes out those that hold no more."""
-        recipe = recipe_now(settings)
-        found = find(
-            settings.continuous.triggers,
-            spans,
-            recipe,
-            MonitoringRecords(self._store, settings.use_case.name).decisions(),
-            set(_served(settings)),
-            History(self._store, settings.use_case.name).runs(recipe.code),
-            now,
-        )
-        for each in self._queue.withdraw_others({one.key for one in found}):
-            self._tell(Event("withdrawn", f"It holds no more that {each.reason}.", {"key": each.key}))
-        for each in found:
-            if self._queue.put(each):
-                self._tell(Event("trigger", sentence(each.reason), {"key": each.key, "kind": each.kind}))
+    def _collect(self, settings: Settings, spans: Mapping[int, str], now: datetime) -> None:
+        """Finds what waits for a run, and tells of what is new and of what no longer holds."""
+        triggers, waits = triggers_now(settings, self._store, self._attempts, spans, now)
+        holding = {trigger.key for trigger in triggers}
+        for key, gone in self._waiting.items():
+            if key not in holding:
+                self._tell(Event("withdrawn", f"No longer true: {gone.trigger.reason}.", {"key": key}))
+        known = {key for attempt in self._attempts.all() for key in attempt.reasons} | set(self._waiting)
+        self._waiting = {each.trigger.key: each for each in waits}
+        for trigger in (each.trigger for each in waits if each.trigger.key not in known):
+            if not self._asked(settings, trigger):
+                self._tell(Event("trigger", sentence(trigger.reason), {"key": trigger.key, "kind": trigger.kind}))
+
+    def _asked(self, settings: Settings, trigger: Trigger) -> bool:
+        """Whether people were asked to train for a trigger, at level 0."""
+        return Executions(self._store, settings.use_case.name).get(ASKED, trigger.key, Trigger) is not None
 
     def _start(self, settings: Settings, now: datetime) -> None:
         if settings.continuous.level == 0:
-            untold = [each.trigger for each in self._queue.waiting() if not each.told]
-            for each in untold:
-                self._alert(messages.asked(settings, each))
-            self._queue.told([each.key for each in untold])
+            for trigger in (each.trigger for each in self._waiting.values()):
+                if not self._asked(settings, trigger):
+                    self._alert(messages.asked(settings, trigger))
+                    Executions(self._store, settings.use_case.name).keep(ASKED, trigger.key, trigger, once=True)
             return
-        if self._queue.open_run() is not None or not self._queue.waiting() or self._runner.busy():
+        if self._attempts.open() is not None or not any(each.due <= now for each in self._waiting.values()):
             return
-        batch = self._queue.take(new_run_id(), now)
-        if batch is None:
+        if self._runner.busy():
             return
+        attempt = self._attempts.begin(self._run_id(), [each.trigger for each in self._waiting.values()], now)
+        self._waiting = {}
         try:
-            reference = self._runner.start(batch, settings)
+            reference = self._runner.start(attempt, settings)
         except ValueError as error:
-            self._failed(settings, batch, Result("failed", str(error), batch.run_id), now)
+            self._failed(settings, attempt, Result("failed", str(error), attempt.run_id), now)
             raise
         if reference is not None:
-            self._queue.refer(batch.run_id, reference)
+            self._attempts.refer(attempt, reference)
         self._tell(
             Event(
                 "run",
-                f"Run {reference or batch.run_id} begins, because {batch.because}.",
-                {"run_id": reference or batch.run_id, "triggers": batch.reasons},
+                f"Run {reference or attempt.run_id} begins, because {attempt.because}.",
+                {"run_id": reference or attempt.run_id, "triggers": attempt.reasons},
             )
         )
 

@@ -5,18 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Protocol
 
-from errors import FlightdeckError
 from ledger.run_record import RunRecord
-from operations.loop.queue import Batch
-from pipeline.settings import Settings
+from operations.loop.attempts import ENDED, Attempt
+from operations.loop.settings import Settings
 
-# Of a record whose run came to its end.
-_ENDED = ("pushed", "blessed", "not blessed", "done")
 _STOPPED = "interrupted"
-
-
-class StartError(FlightdeckError):
-    """A run cannot be begun; the text says why. It is tried again, as one that failed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +32,7 @@ class Result:
     @property
     def ended(self) -> bool:
         """Whether it came to its end, whatever it said of the model."""
-        return self.outcome in _ENDED
+        return self.outcome in ENDED
 
 
 class Runner(Protocol):
@@ -49,12 +42,8 @@ class Runner(Protocol):
         """Who else is running now, so that a run has to wait; None if nobody is."""
         ...
 
-    def start(self, batch: Batch, settings: Settings) -> str | None:
+    def start(self, attempt: Attempt, settings: Settings) -> str | None:
         """Begins a run.
-
-        Args:
-            batch: which, and why.
-            settings: of the run.
 
         Returns:
             What the place where it runs calls it, if it has a name of its own there.
@@ -64,7 +53,7 @@ class Runner(Protocol):
         """
         ...
 
-    def result(self, batch: Batch) -> Result | None:
+    def result(self, attempt: Attempt) -> Result | None:
         """What came of a run, also of one that another process began; None while it goes on.
 
         Raises:
@@ -72,7 +61,7 @@ class Runner(Protocol):
         """
         ...
 
-    def stop(self, batch: Batch) -> bool:
+    def stop(self, attempt: Attempt) -> bool:
         """Ends the run, if it would not go on without this process; whether it has ended now."""
         ...
 
@@ -80,7 +69,7 @@ class Runner(Protocol):
 def result_of(record: RunRecord) -> Result | None:
     """What a record says of a run that is over; None if it was never completed."""
     reasons = "; ".join(record.reasons)
-    if record.outcome in _ENDED:
+    if record.outcome in ENDED:
         return Result(record.outcome, reasons, record.run_id, record.version)
     if record.outcome == "killed":
         return Result("killed", "its process was killed", record.run_id)

@@ -12,14 +12,15 @@ import ml_metadata
 from ledger.comparison import flattened
 from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
+from operations.loop.attempts import ENDED
+from operations.loop.settings import Settings
 from operations.loop.triggers import Past, Recipe
 from pipeline import fingerprint, stamp
-from pipeline.settings import Settings, portable
+from pipeline.settings import portable
 
 # What changes a model, or the judgement of it. Where things lie, who is told and what is served do not.
 _SECTIONS = ("data", "gate", "features", "tuning", "training", "model", "evaluation", "infra_validation")
 _PLACES = ("data.spans",)
-_ENDED = ("pushed", "blessed", "not blessed", "done")
 
 
 class Spans:
@@ -31,10 +32,6 @@ class Spans:
 
     def now(self, settings: Settings, moment: float) -> dict[int, str]:
         """The spans of the window and the fingerprints of their files, without those that may still be being written.
-
-        Args:
-            settings: name the folder and the window.
-            moment: the time it is, in seconds since the epoch.
 
         Raises:
             SpanError: there is no such window, such as when a span is missing in the middle of it.
@@ -52,7 +49,8 @@ class Spans:
         for span in window:
             files, _ = list_files(base, span, folders[span])
             places = [f"{base}/{folders[span]}", *(each.uri for each in files)]
-            if moment - max(map(_changed_at, places)) >= settings.continuous.settle_seconds:
+            settle_seconds = settings.continuous.settle_seconds
+            if not settle_seconds or moment - max(map(_changed_at, places)) >= settle_seconds:
                 found[span] = span_fingerprint((each.name, *self._content(each)) for each in files)
         return found
 
@@ -154,8 +152,8 @@ class History:
         return Past(
             run_id=record.run_id,
             started=record.started,
-            succeeded=record.outcome in _ENDED,
-            triggered=bool(record.triggers),
+            succeeded=record.outcome in ENDED,
+            triggers=tuple(record.triggers),
             spans={span: span_fingerprint(described) for span, described in by_span.items()},
             recipe=recipe,
         )

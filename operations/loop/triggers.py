@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from operations.loop.settings import Triggers
 from operations.monitoring.policy import Decision
-from pipeline.settings import Triggers
 
 Kind = Literal["new span", "schedule", "decision", "change"]
 # In a sentence; the rest is counted.
@@ -77,7 +77,7 @@ class Past:
         run_id: the run.
         started: in UTC.
         succeeded: whether it came to its end, whatever it said of the model. One that failed has learned nothing.
-        triggered: whether the loop started it.
+        triggers: keys of those that the loop started it for; empty if a person did.
         spans: those that it ingested, with the fingerprints of their files; empty if that is not known.
         recipe: None if it is not known.
     """
@@ -85,7 +85,7 @@ class Past:
     run_id: str
     started: datetime
     succeeded: bool
-    triggered: bool = False
+    triggers: tuple[str, ...] = ()
     spans: Mapping[int, str] = dataclasses.field(default_factory=dict)
     recipe: Recipe | None = None
 
@@ -142,11 +142,11 @@ def changed(recipe: Recipe, runs: Sequence[Past], now: datetime) -> Iterator[Tri
     made already.
     """
     known = [run for run in runs if run.succeeded and run.recipe is not None]
-    last = max((index for index, run in enumerate(known) if run.triggered), default=0)
+    last = max((index for index, run in enumerate(known) if run.triggers), default=0)
     if not known or any(run.recipe is not None and not recipe.differences(run.recipe) for run in known[last:]):
         return
     # Before the loop made a run, a person did, and the newest of those is what there is to go by.
-    base = known[last] if known[last].triggered else known[-1]
+    base = known[last] if known[last].triggers else known[-1]
     assert base.recipe is not None
     names = recipe.differences(base.recipe)
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
@@ -184,13 +184,3 @@ def scheduled(every_seconds: float, runs: Sequence[Past], now: datetime) -> Iter
             reason=f"the last run, {last.run_id}, began more than {every_seconds:g} s ago",
             when=now,
         )
-
-
-def pause(starts: int, first_seconds: float) -> float:
-    """Seconds before a run is tried again.
-
-    Args:
-        starts: how many there have been, at least 1.
-        first_seconds: after the first; it doubles with each further one, up to an hour.
-    """
-    return min(3600.0, first_seconds * 2 ** (starts - 1))

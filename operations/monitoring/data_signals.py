@@ -1,17 +1,17 @@
 """What the data of a window says: distances by TFDV, missing and unseen values, by the rules of the curated schema.
 
-A window is a sample, and somebody may have tried something in it. So a number exceeds its threshold only if all of its
-95 % interval does, and never by what fewer than `Monitoring.fewest_requests` requests show.
+A window is a sample. So a number exceeds its threshold only if all of its 95 % interval does, and never because of
+fewer than `Monitoring.fewest_requests` requests.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
+from operations.monitoring.settings import Monitoring
 from operations.monitoring.signals import Signal
-from pipeline.settings import Monitoring
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,46 +27,52 @@ _ALL_SHARES = math.sqrt(1.27359)
 
 
 def statistics(rows: pd.DataFrame, schema: schema_pb2.Schema) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """TFDV's statistics of the columns that the schema knows.
-
-    Args:
-        rows: plain values; what is missing is null.
-        schema: the curated one.
-    """
+    """TFDV's statistics of the columns that the curated schema knows, from plain values or null."""
     import tensorflow_data_validation as tfdv
 
-    known = [each.name for each in schema.feature if each.name in rows.columns]
-    return tfdv.generate_statistics_from_dataframe(_typed(rows.loc[:, known], schema), tfdv.StatsOptions(schema=schema))
+    return tfdv.generate_statistics_from_dataframe(_typed(rows, schema), tfdv.StatsOptions(schema=schema))
 
 
 def ranges(*of: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str, tuple[float, float]]:
     """The smallest and the largest value of each numeric column in any of some statistics."""
     seen: dict[str, tuple[float, float]] = {}
-    for each in of:
-        for feature in each.datasets[0].features:
+    for split in of:
+        for name, feature in _features(split).items():
             if feature.WhichOneof("stats") == "num_stats":
-                name, numbers = feature.name or ".".join(feature.path.step), feature.num_stats
+                numbers = feature.num_stats
                 low, high = seen.get(name, (numbers.min, numbers.max))
                 seen[name] = min(low, numbers.min), max(high, numbers.max)
     return seen
 
 
+def missing_shares(of: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str, float]:
+    """The share of missing values of each column, from statistics."""
+    shares = {}
+    for name, feature in _features(of).items():
+        common = _common(feature)
+        total = common.num_missing + common.num_non_missing
+        shares[name] = common.num_missing / total if total else 0.0
+    return shares
+
+
+def _features(of: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str, Any]:
+    """The statistics of each column by its name."""
+    return {feature.name or ".".join(feature.path.step): feature for feature in of.datasets[0].features}
+
+
 def without_extremes(
     rows: pd.DataFrame, requests: np.ndarray, trained: Mapping[str, tuple[float, float]], settings: Monitoring
 ) -> pd.DataFrame:
-    """The rows without the numbers of a few requests that lie beyond all that the model was trained on.
+    """A copy of the rows in which numbers beyond all training data are null, where only a few requests have them.
 
     TFDV divides the range of a column into bins of equal width. So a single extreme value moves all others into other
     bins, and the distance is that of the bins and not of the data.
 
     Args:
-        rows: plain values; what is missing is null.
+        rows: plain values or null.
         requests: which request each row came with [rows].
-        trained: the smallest and the largest value in training, by column; others are left as they are.
+        trained: the smallest and the largest value in training, by column; other columns stay as they are.
         settings: how many requests must reach as far for their values to count.
-
-    Returns:
-        A copy in which those values are missing.
     """
     import pandas as pd
 
@@ -87,22 +93,15 @@ def skew(
     ingested: statistics_pb2.DatasetFeatureStatisticsList,
     schema: schema_pb2.Schema,
 ) -> list[Signal]:
-    """How far what was served is from what the pipeline ingested of the same time, by column.
+    """The distance of each column between the requests and the examples that were ingested of the same time.
 
-    Both come from the same events and the same code, so any distance beyond sampling is a fault in one of the two ways
-    that data takes.
-
-    Args:
-        served: statistics of the requests.
-        ingested: statistics of the examples of the same time.
-        schema: has a skew comparator for each column that is compared.
+    Both come from the same events and the same code, so any distance is a fault in one of the two paths of the data.
+    The schema has a skew comparator for each column that is compared.
     """
     import tensorflow_data_validation as tfdv
 
-    found = tfdv.validate_statistics(ingested, schema, environment=TRAINING, serving_statistics=served)
-    return list(
-        _distances("skew", found, "skew_measurements", "what was served is from what was ingested of the same time")
-    )
+    anomalies = tfdv.validate_statistics(ingested, schema, environment=TRAINING, serving_statistics=served)
+    return list(_distances("skew", anomalies, "what was served is from what was ingested of the same time"))
 
 
 def drift(
@@ -112,21 +111,20 @@ def drift(
     than: str,
     steps: int = 1,
 ) -> list[Signal]:
-    """How far what was served is from a reference, by column.
+    """The distance of each column between the requests and a reference, such as the window before.
 
     Args:
-        served: statistics of the rows of the requests.
-        reference: statistics of what is compared with, such as the window before.
+        served: statistics of the requests.
+        reference: statistics to compare with.
         schema: has a drift comparator for each column that is compared.
         than: the reference in words.
-        steps: how many windows the reference lies back. The comparators are made for neighbours; over a window that is
-            left out because its data are at fault, the seasons go on, so a threshold counts so many times.
+        steps: how many windows the reference lies back. The comparators are made for neighbours. Seasons go on while a
+            window is left out because its data are at fault, so the threshold is multiplied by the steps.
     """
     import tensorflow_data_validation as tfdv
 
-    found = tfdv.validate_statistics(served, schema, environment=SERVING, previous_statistics=reference)
-    between = f"this window is from {than}"
-    return list(_distances("drift", found, "drift_measurements", between, steps, (served, reference)))
+    anomalies = tfdv.validate_statistics(served, schema, environment=SERVING, previous_statistics=reference)
+    return list(_distances("drift", anomalies, f"this window is from {than}", steps, (served, reference)))
 
 
 def label_drift(
@@ -136,80 +134,65 @@ def label_drift(
     than: str,
     steps: int = 1,
 ) -> list[Signal]:
-    """How far the labels that have arrived are from a reference, by the drift comparator of the label.
+    """As `drift`, of the one column of labels that have arrived; no signal if the label has no drift comparator.
 
-    A share of one class that jumps between two windows is rarely the world's doing: labels that were turned round, or
-    that never arrive for one class, look like that.
-
-    Args:
-        labels: one column, the label.
-        reference: statistics that have the column.
-        schema: the curated one; without a comparator of the label nothing is said.
-        than: the reference in words.
-        steps: how many windows the reference lies back; see `drift`.
+    A class share that jumps between two windows rarely comes from the world: flipped labels, or labels that never
+    arrive for one class, look like that.
     """
     import tensorflow_data_validation as tfdv
 
     (name,) = labels.columns
     now = statistics(labels, schema)
-    found = tfdv.validate_statistics(now, schema, environment=TRAINING, previous_statistics=reference)
+    anomalies = tfdv.validate_statistics(now, schema, environment=TRAINING, previous_statistics=reference)
     between = f"the labels (mean {labels[name].mean():.3f}) are from those of {than}"
-    distances = _distances("label", found, "drift_measurements", between, steps, (now, reference))
-    return [each for each in distances if each.subject == name]
+    signals = _distances("label", anomalies, between, steps, (now, reference))
+    return [signal for signal in signals if signal.subject == name]
 
 
 def _distances(
-    kind: Any,
+    kind: Literal["skew", "drift", "label"],
     anomalies: Any,
-    which: str,
     between: str,
     steps: int = 1,
-    samples: tuple[statistics_pb2.DatasetFeatureStatisticsList, statistics_pb2.DatasetFeatureStatisticsList]
-    | None = None,
+    samples: Sequence[statistics_pb2.DatasetFeatureStatisticsList] = (),
 ) -> Iterator[Signal]:
     """The signals of what TFDV has measured; with an interval if the two sides are samples, and not the same rows."""
-    features = [{".".join(each.path.step): each for each in one.datasets[0].features} for one in samples or ()]
+    features = [_features(sample) for sample in samples]
     for info in anomalies.drift_skew_info:
         column = ".".join(info.path.step)
-        for each in getattr(info, which):
-            name = type(each).Type.Name(each.type).lower()
+        for measured in info.skew_measurements if kind == "skew" else info.drift_measurements:
+            name = type(measured).Type.Name(measured.type).lower()
             words = "L-infinity distance" if name == "l_infty" else "Jensen-Shannon divergence"
-            threshold = steps * each.threshold
-            low, high = _interval(name, each.value, *[of[column] for of in features]) if features else (None, None)
-            exceeded = (each.value if low is None else low) > threshold
+            value, threshold = measured.value, steps * measured.threshold
+            low, high = _interval(name, value, *[sample[column] for sample in features]) if features else (None, None)
+            exceeded = (value if low is None else low) > threshold
+            interval = "" if low is None else f" ({low:.3f} to {high:.3f})"
             yield Signal(
                 kind=kind,
                 name=name,
                 subject=column,
-                value=each.value,
+                value=value,
                 low=low,
                 high=high,
                 threshold=threshold,
                 exceeded=exceeded,
-                meaning=f"{column}: the {words} by which {between} is {each.value:.3f}"
-                f"{'' if low is None else f' ({low:.3f} to {high:.3f})'}, "
-                f"{_beside(each.value, threshold, exceeded)} {threshold:g}",
+                meaning=f"{column}: the {words} by which {between} is {value:.3f}{interval}, "
+                f"{_beside(value, threshold, exceeded)} {threshold:g}",
             )
 
 
 def _interval(name: str, distance: float, one: Any, other: Any) -> tuple[float, float]:
-    """The 95 % interval of the distance between what two samples were drawn from.
+    """The 95 % interval of the distance between the distributions that two samples were drawn from.
 
-    By the triangle inequality it differs from the distance of the samples by no more than these are from what they were
-    drawn from; the two errors are independent, and add up by their squares. The L-infinity distance is a metric, and so
-    is the root of the divergence (Endres and Schindelin, IEEE Trans. Inf. Theory 49, 2003). That of a sample of n rows
-    from what it was drawn from, times 8 n ln 2, is distributed as chi-squared with a degree of freedom less than there
+    By the triangle inequality it differs from the distance of the samples by no more than each sample is from its
+    distribution; the two errors are independent, and add up by their squares. The L-infinity distance is a metric, and
+    so is the root of the divergence (Endres and Schindelin, IEEE Trans. Inf. Theory 49, 2003). The divergence of a
+    sample of n rows from its distribution, times 8 n ln 2, is chi-squared with one degree of freedom less than there
     are bins (Menéndez and others, "The Jensen-Shannon Divergence", Journal of the Franklin Institute 334, 1997).
-
-    Args:
-        name: of the measure, as TFDV has it.
-        distance: between the samples.
-        one: TFDV's statistics of the column in one sample.
-        other: in the other.
     """
     from scipy.stats import chi2
 
-    by_rows = sum(1 / max(1, _common(each).num_non_missing) for each in (one, other))
+    by_rows = sum(1 / max(1, _common(sample).num_non_missing) for sample in (one, other))
     if name == "l_infty":
         error = _ALL_SHARES * math.sqrt(by_rows)
         return max(0.0, distance - error), min(1.0, distance + error)
@@ -225,11 +208,11 @@ def _common(feature: Any) -> Any:
 
 
 def _cells(feature: Any) -> int:
-    """In how many categories, or bins of equal width, a column has a row; TFDV puts fractions of rows into others."""
+    """How many categories, or bins of equal width, have a row; TFDV puts fractions of rows into others."""
     if feature.WhichOneof("stats") == "string_stats":
         return feature.string_stats.unique
-    equal_widths = (each for each in feature.num_stats.histograms if each.type == each.STANDARD)
-    return max((sum(bucket.sample_count >= 1 for bucket in each.buckets) for each in equal_widths), default=0)
+    equal_widths = (bins for bins in feature.num_stats.histograms if bins.type == bins.STANDARD)
+    return max((sum(bucket.sample_count >= 1 for bucket in bins.buckets) for bins in equal_widths), default=0)
 
 
 def _beside(value: float, threshold: float, exceeded: bool) -> str:
@@ -251,8 +234,8 @@ def missing(
     Args:
         rows: of the requests.
         trained: the share of missing values in training, by column.
-        schema: says how many of a required column may be missing.
-        settings: say by how much the share may grow where the schema does not care, and by how many requests.
+        schema: says how many values of a required column may be missing.
+        settings: say by how much the share of an optional column may grow, and how many requests must show it.
         requests: which request each row came with [rows].
     """
     signals = []
@@ -260,128 +243,107 @@ def missing(
         if feature.name not in rows.columns or SERVING in feature.not_in_environment:
             continue
         lacking = rows[feature.name].isna().to_numpy()
-        required = feature.presence.min_fraction
-        before = trained.get(feature.name, 0.0)
+        required, before = feature.presence.min_fraction, trained.get(feature.name, 0.0)
         threshold = 1 - required if required else min(1.0, before + settings.missing_increase)
-        said, further = "missing", f"; in training it was {before:.2%}"
-        signals.append(
-            _share("missing", "missing_share", feature.name, lacking, requests, threshold, said, settings, further)
-        )
+        signal = _share("missing", feature.name, lacking, requests, threshold, "missing", settings)
+        signals.append(signal.model_copy(update={"meaning": f"{signal.meaning}; in training it was {before:.2%}"}))
     return signals
 
 
 def unseen(rows: pd.DataFrame, schema: schema_pb2.Schema, settings: Monitoring, requests: np.ndarray) -> list[Signal]:
-    """The share of values outside of what the schema allows, by column: unknown words, numbers out of range.
+    """The share of values that the schema does not allow, by column: unknown words, numbers out of range.
 
-    Args:
-        rows: of the requests.
-        schema: the curated one.
-        settings: say by how many requests a share may exceed its threshold.
-        requests: which request each row came with [rows].
+    Arguments as of `missing`.
     """
-    import pandas as pd
-
-    domains = {each.name: list(each.value) for each in schema.string_domain}
     signals = []
     for feature in schema.feature:
         if feature.name not in rows.columns:
             continue
         present = rows[feature.name].notna().to_numpy()
         values = rows.loc[present, feature.name]
-        kind = feature.WhichOneof("domain_info")
-        if kind in ("domain", "string_domain"):
-            allowed = domains.get(feature.domain, []) if kind == "domain" else list(feature.string_domain.value)
-            outside = ~values.astype(str).isin(allowed)
-        elif kind in ("int_domain", "float_domain"):
-            bounds = getattr(feature, kind)
-            numbers = pd.to_numeric(values, errors="coerce")
-            inside = pd.Series(True, index=values.index)
-            if bounds.HasField("min"):
-                inside &= numbers >= bounds.min
-            if bounds.HasField("max"):
-                inside &= numbers <= bounds.max
-            outside = ~inside
-        else:
+        outside = _outside(values, feature, schema)
+        if outside is None:
             continue
         threshold = 1 - feature.distribution_constraints.min_domain_mass
         most = values[outside].astype(str).value_counts().head(_MOST_VALUES)
         examples = f", most often {', '.join(f'{value} ({count:,})' for value, count in most.items())}"
-        said = f"not allowed by the schema{examples if len(most) else ''}"
-        which = outside.to_numpy(dtype=bool)
-        signals.append(
-            _share("unseen", "unseen_share", feature.name, which, requests[present], threshold, said, settings)
-        )
+        fault = f"not allowed by the schema{examples if len(most) else ''}"
+        signals.append(_share("unseen", feature.name, outside, requests[present], threshold, fault, settings))
     return signals
 
 
+def _outside(values: pd.Series, feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> np.ndarray | None:
+    """Which values are outside the column's domain, bool [values]; None if it has no domain."""
+    import numpy as np
+    import pandas as pd
+
+    kind = feature.WhichOneof("domain_info")
+    if kind in ("domain", "string_domain"):
+        domains = {domain.name: domain for domain in schema.string_domain}
+        domain = domains.get(feature.domain) if kind == "domain" else feature.string_domain
+        return ~values.astype(str).isin(list(domain.value) if domain else []).to_numpy(dtype=bool)
+    if kind not in ("int_domain", "float_domain"):
+        return None
+    bounds = getattr(feature, kind)
+    numbers = pd.to_numeric(values, errors="coerce")
+    inside = np.ones(len(values), dtype=bool)
+    if bounds.HasField("min"):
+        inside &= (numbers >= bounds.min).to_numpy(dtype=bool)
+    if bounds.HasField("max"):
+        inside &= (numbers <= bounds.max).to_numpy(dtype=bool)
+    return ~inside
+
+
 def _share(
-    kind: Any,
-    name: str,
+    kind: Literal["missing", "unseen"],
     column: str,
-    which: np.ndarray,
+    at_fault: np.ndarray,
     requests: np.ndarray,
     threshold: float,
-    said: str,
+    fault: str,
     settings: Monitoring,
-    further: str = "",
 ) -> Signal:
     """The share of the values of a column that are at fault, with Wilson's interval (J. Am. Stat. Assoc. 22, 1927).
 
     Args:
         kind: of the signal.
-        name: of the measure.
         column: that it is about.
-        which: the values that are at fault, bool [values].
+        at_fault: which values are, bool [values].
         requests: which request each value came with [values].
         threshold: the largest share that is allowed.
-        said: what is wrong with them, in words that follow "are".
+        fault: what is wrong with them, in words that follow "are".
         settings: have how many requests must have such a value.
-        further: the end of the sentence.
     """
     import numpy as np
     from scipy.stats import binomtest
 
-    count, total = int(which.sum()), len(which)
+    count, total = int(at_fault.sum()), len(at_fault)
     share, low, high = 0.0, 0.0, 1.0
     if total:
         interval = binomtest(count, total).proportion_ci(0.95, method="wilson")
         share, low, high = count / total, float(interval.low), float(interval.high)
     beyond = share > threshold + 1e-9
-    of = len(np.unique(requests[which]))
-    few = of < settings.fewest_requests
+    few = len(np.unique(requests[at_fault])) < settings.fewest_requests
     exceeded = beyond and low > threshold and not few
     meaning = f"{column}: {count:,} of {total:,} values ({share:.2%}, 95% interval {low:.2%} to {high:.2%}) "
-    meaning += f"{'is' if count == 1 else 'are'} {said}; {_beside(share, threshold + 1e-9, exceeded)} {threshold:.2%}"
+    meaning += f"{'is' if count == 1 else 'are'} {fault}; {_beside(share, threshold + 1e-9, exceeded)} {threshold:.2%}"
     if beyond and few:
         meaning += f", as fewer than {settings.fewest_requests} requests have one"
     return Signal(
         kind=kind,
-        name=name,
+        name=f"{kind}_share",
         subject=column,
         value=share,
         low=low,
         high=high,
         threshold=threshold,
         exceeded=exceeded,
-        meaning=f"{meaning}{further}",
+        meaning=meaning,
     )
 
 
-def missing_shares(of: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str, float]:
-    """The share of missing values of each column, from statistics."""
-    shares = {}
-    for feature in of.datasets[0].features:
-        common = _common(feature)
-        total = common.num_missing + common.num_non_missing
-        shares[feature.name or ".".join(feature.path.step)] = common.num_missing / total if total else 0.0
-    return shares
-
-
 def _typed(rows: pd.DataFrame, schema: schema_pb2.Schema) -> pd.DataFrame:
-    """The rows in types that TFDV reads as the schema means them.
-
-    A column of whole numbers with one missing value is a column of floats to pandas.
-    """
+    """The columns of the schema in its types: pandas makes floats of whole numbers with one missing value."""
     import pandas as pd
     from tensorflow_metadata.proto.v0 import schema_pb2
 

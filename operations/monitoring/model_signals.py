@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ledger.significance import FEWEST_PER_LABEL, RESAMPLED, areas_under_roc
+from operations.monitoring.settings import Monitoring
 from operations.monitoring.signals import Signal
-from pipeline.settings import Monitoring
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,35 +19,25 @@ QUALITY = ("auc", "log_loss", "calibration")
 
 
 def prediction_drift(served: np.ndarray, reference: np.ndarray, settings: Monitoring) -> Signal:
-    """How far the predictions of a window are from those that the model made when it was evaluated.
-
-    Args:
-        served: probabilities [rows].
-        reference: probabilities of the evaluation split [rows].
-        settings: have the threshold.
-    """
-    value = prediction_distance(served, reference)
-    exceeded = value > settings.prediction_distance
+    """The distance between the predictions of a window and those of the evaluation, probabilities [rows]."""
+    value, threshold = prediction_distance(served, reference), settings.prediction_distance
+    exceeded = value > threshold
     return Signal(
         kind="prediction",
         name="prediction_distance",
         value=value,
-        threshold=settings.prediction_distance,
+        threshold=threshold,
         exceeded=exceeded,
         meaning=f"the predictions (mean {served.mean():.3f}) are {value:.3f} from those of the evaluation (mean "
-        f"{reference.mean():.3f}) by Jensen-Shannon divergence, "
-        f"{'more than' if exceeded else 'within'} {settings.prediction_distance:g}",
+        f"{reference.mean():.3f}) by Jensen-Shannon divergence, {'more than' if exceeded else 'within'} {threshold:g}",
     )
 
 
 def prediction_distance(one: np.ndarray, other: np.ndarray) -> float:
-    """How far predictions are from others: the Jensen-Shannon divergence of histograms of equal widths.
+    """The Jensen-Shannon divergence of two histograms of equal widths; base 2, between 0 and 1.
 
-    Base 2, between 0 and 1; Lin, IEEE Trans. Inf. Theory 37 (1991).
-
-    Args:
-        one: probabilities [rows].
-        other: probabilities [other rows].
+    Lin, "Divergence Measures Based on the Shannon Entropy", IEEE Trans. Inf. Theory 37 (1991). Takes probabilities,
+    [rows] and [other rows].
     """
     import numpy as np
     from scipy.spatial.distance import jensenshannon
@@ -62,12 +52,11 @@ def quality(
     slices: Mapping[str, np.ndarray],
     expected: Mapping[str, float],
     settings: Monitoring,
-    seed: int = 0,
 ) -> list[Signal]:
     """AUC, log loss and calibration with 95 % intervals, of the window and of its slices.
 
-    A number is exceeded when all of its interval is beyond the threshold: chance alone is no reason to act. The
-    interval of AUC is DeLong's (Biometrics 44, 1988), the others' the percentiles of a bootstrap.
+    A number is exceeded when all of its interval is beyond the threshold. The interval of AUC is DeLong's (Biometrics
+    44, 1988), the others' the percentiles of a bootstrap.
 
     Args:
         labels: 0 or 1 [rows].
@@ -75,52 +64,36 @@ def quality(
         slices: name -> which rows, bool [rows].
         expected: the metrics of the served model's evaluation, by name.
         settings: how much worse the window may be.
-        seed: of the bootstrap.
     """
     signals = []
-    for subject, chosen in {"": None, **slices}.items():
-        those, their = (labels, scores) if chosen is None else (labels[chosen], scores[chosen])
-        signals += [_quality(name, subject, those, their, expected, settings, seed) for name in QUALITY]
+    for subject, rows in {"": slice(None), **slices}.items():
+        signals += [_quality(name, subject, labels[rows], scores[rows], expected, settings) for name in QUALITY]
     return signals
 
 
+def _judgeable(labels: np.ndarray, fewest: int) -> bool:
+    """Whether so many labels have arrived, and enough of each class."""
+    positives = int((labels > 0.5).sum())
+    return len(labels) >= fewest and FEWEST_PER_LABEL <= positives <= len(labels) - FEWEST_PER_LABEL
+
+
 def _quality(
-    name: str,
-    subject: str,
-    labels: np.ndarray,
-    scores: np.ndarray,
-    expected: Mapping[str, float],
-    settings: Monitoring,
-    seed: int,
+    name: str, subject: str, labels: np.ndarray, scores: np.ndarray, expected: Mapping[str, float], settings: Monitoring
 ) -> Signal:
     where = f" on {subject}" if subject else ""
-    low_bound, high_bound = _bounds(name, expected, settings)
-    threshold = low_bound if low_bound is not None else high_bound
-    positives = int((labels > 0.5).sum())
-    rows = len(labels)
-    if rows < (settings.fewest_labels if not subject else 2 * FEWEST_PER_LABEL) or not (
-        FEWEST_PER_LABEL <= positives <= rows - FEWEST_PER_LABEL
-    ):
-        return Signal(
-            kind="quality",
-            name=name,
-            subject=subject,
-            value=None,
-            threshold=threshold,
-            meaning=f"{name}{where} cannot be told from {rows:,} labelled requests, {positives:,} of them positive",
-        )
-    value, low, high = interval(name, labels, scores, seed)
-    below = low_bound is not None and high < low_bound
-    above = high_bound is not None and low > high_bound
-    # Slices are shown, and not judged by the threshold of the whole: each has a level of its own.
-    exceeded = (below or above) and not subject
-    if below:
-        threshold = low_bound
-    elif above:
-        threshold = high_bound
-    bounds = [f"at least {low_bound:.3f}"] if low_bound is not None else []
-    bounds += [f"at most {high_bound:.3f}"] if high_bound is not None else []
+    rows = f"{len(labels):,} labelled requests"
+    lowest, highest = _bounds(name, expected, settings)
+    threshold = highest if lowest is None else lowest
+    if not _judgeable(labels, 2 * FEWEST_PER_LABEL if subject else settings.fewest_labels):
+        meaning = f"{name}{where} cannot be told from {rows}, {int((labels > 0.5).sum()):,} of them positive"
+        return Signal(kind="quality", name=name, subject=subject, value=None, threshold=threshold, meaning=meaning)
+    value, low, high = interval(name, labels, scores)
+    above = highest is not None and low > highest
+    exceeded = above or (lowest is not None and high < lowest)
+    bounds = [f"at least {lowest:.3f}"] if lowest is not None else []
+    bounds += [f"at most {highest:.3f}"] if highest is not None else []
     asked = f", and {' and '.join(bounds)} is expected" if bounds and not subject else ""
+    # Slices are shown, and not judged by the threshold of the whole: each has a level of its own.
     return Signal(
         kind="quality",
         name=name,
@@ -128,9 +101,9 @@ def _quality(
         value=value,
         low=low,
         high=high,
-        threshold=None if subject else threshold,
-        exceeded=exceeded,
-        meaning=f"{name}{where} is {value:.3f} ({low:.3f} to {high:.3f}) on {rows:,} labelled requests{asked}",
+        threshold=None if subject else highest if above else threshold,
+        exceeded=exceeded and not subject,
+        meaning=f"{name}{where} is {value:.3f} ({low:.3f} to {high:.3f}) on {rows}{asked}",
     )
 
 
@@ -146,16 +119,13 @@ def _bounds(name: str, expected: Mapping[str, float], settings: Monitoring) -> t
 
 
 def interval(name: str, labels: np.ndarray, scores: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """A metric and its 95 % confidence interval.
+    """A metric and its 95 % confidence interval: value, lower end, upper end.
 
     Args:
         name: ``auc``, or one of `ledger.significance.RESAMPLED`.
         labels: 0 or 1 [rows].
         scores: probabilities [rows].
         seed: of the bootstrap.
-
-    Returns:
-        Value, lower end, upper end.
     """
     import numpy as np
 
@@ -181,36 +151,30 @@ def label_reliability(
     expected: Mapping[str, float],
     settings: Monitoring,
 ) -> Signal | None:
-    """Whether any model still tells the positive rows from the negative ones; if none does, the labels are doubted.
+    """Whether any model still separates the positive rows from the negative ones; if none does, the labels are doubted.
 
-    The world moves a model's quality by degrees. One that was good and has fallen to chance within a window, together
-    with the one before it, on data that look as ever, has more likely been given labels that mean nothing: turned
-    round, joined to other rows, of another definition. The share of positive ones need not show it. Labels that are
-    turned round at random with probability p leave 1 - 2p of the AUC above 0.5, at equal classes (Menon et al.,
-    "Learning from Corrupted Binary Labels via Class-Probability Estimation", ICML 2015).
+    The world changes a model's quality gradually. When the served model and the one before it both fall to chance
+    within a window, the labels are the likelier cause: flipped, joined to other rows, of another definition. The share
+    of positive ones need not show it. Labels flipped at random with probability p leave 1 - 2p of the AUC above 0.5, at
+    equal classes (Menon et al., "Learning from Corrupted Binary Labels via Class-Probability Estimation", ICML 2015).
 
     Args:
         label: the name of the label.
         labels: 0 or 1 [rows].
-        answers: which model -> its probabilities [rows].
+        answers: model -> its probabilities [rows].
         expected: the metrics of the served model's evaluation, by name.
-        settings: say which share of the AUC above 0.5 must be left, and by how many labels that can be told.
+        settings: say which share of the AUC above 0.5 must be left, and how many labels it takes to judge.
 
     Returns:
-        The AUC of the best of the models; exceeded when all of its interval is below the threshold. None if it cannot
-        be told.
+        The AUC of the best model; exceeded when all of its interval is below the threshold. None if there are too few
+        labels, or the model was never better than chance.
     """
-    rows, positives = len(labels), int((labels > 0.5).sum())
     promised = expected.get("auc", 0.5)
-    if (
-        promised <= 0.5
-        or rows < settings.fewest_labels
-        or not (FEWEST_PER_LABEL <= positives <= rows - FEWEST_PER_LABEL)
-    ):
+    if promised <= 0.5 or not _judgeable(labels, settings.fewest_labels):
         return None
-    found = {which: interval("auc", labels, scores) for which, scores in answers.items()}
-    best = max(found, key=lambda which: found[which][0])
-    value, low, high = found[best]
+    intervals = {model: interval("auc", labels, scores) for model, scores in answers.items()}
+    best = max(intervals, key=lambda model: intervals[model][0])
+    value, low, high = intervals[best]
     threshold = 0.5 + settings.auc_kept * (promised - 0.5)
     exceeded = high < threshold
     return Signal(
@@ -229,19 +193,12 @@ def label_reliability(
 
 
 def traffic(rows: int, before: Sequence[int], settings: Monitoring) -> Signal:
-    """The number of requests, beside that of the windows before.
-
-    Args:
-        rows: of this window.
-        before: of earlier windows of the same length.
-        settings: have the bounds.
-    """
+    """The number of requests, compared with the median of the windows before."""
     import numpy as np
 
     if not before:
-        return Signal(
-            kind="traffic", name="requests", value=float(rows), meaning=f"{rows:,} requests, the first window"
-        )
+        meaning = f"{rows:,} requests, the first window"
+        return Signal(kind="traffic", name="requests", value=float(rows), meaning=meaning)
     usual = float(np.median(before))
     low, high = (bound * usual for bound in settings.traffic)
     exceeded = not low <= rows <= high
@@ -257,11 +214,7 @@ def traffic(rows: int, before: Sequence[int], settings: Monitoring) -> Signal:
 
 
 def p99(seconds: np.ndarray) -> float | None:
-    """The slowest answer but for one in a hundred; None if there is none.
-
-    Args:
-        seconds: of each row; nan where it was not measured.
-    """
+    """The 99th percentile of the seconds of each row, which are nan where not measured; None if none was measured."""
     import numpy as np
 
     known = seconds[np.isfinite(seconds)]
@@ -269,12 +222,7 @@ def p99(seconds: np.ndarray) -> float | None:
 
 
 def latency(seconds: np.ndarray, settings: Monitoring) -> Signal | None:
-    """How long requests waited for their answers; None if that was not measured.
-
-    Args:
-        seconds: of each row; nan where it was not measured.
-        settings: may have a threshold.
-    """
+    """The p99 of the latency, from the seconds of each row; None if it was not measured."""
     value = p99(seconds)
     if value is None:
         return None

@@ -1,7 +1,6 @@
 """Spans that must not be learned from: a marker in the span's folder, which the pipeline respects.
 
-The data stays where it is, for people to look at, and comes back when it is released. Imports neither TensorFlow nor
-TFX.
+The data stays where it is, and comes back when the span is released. Imports neither TensorFlow nor TFX.
 """
 
 from __future__ import annotations
@@ -13,25 +12,18 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components.span_example_gen.marker import QUARANTINE
+from components.span_example_gen.window import QUARANTINE
 from errors import FlightdeckError
 from ledger.recorder import user
+from operations.monitoring.settings import Settings
 from pipeline import whole_file
-from pipeline.settings import Settings
 
 _SPAN = re.compile(r"span-([0-9]+)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Quarantined:
-    """A span in quarantine.
-
-    Attributes:
-        span: its number.
-        reason: why.
-        who: put it there.
-        when: that was, in UTC.
-    """
+    """A span in quarantine: why, who put it there, and when that was, in UTC."""
 
     span: int
     reason: str
@@ -46,17 +38,14 @@ class Quarantined:
 def quarantine(
     settings: Settings, span: int, reason: str, who: str | None = None, when: datetime | None = None
 ) -> Quarantined:
-    """Keeps a span out of all later runs. One that is in quarantine already stays there for its first reason.
+    """Keeps a span out of all later runs. Idempotent: a span in quarantine keeps its first reason.
 
     Args:
         settings: name the folder of spans.
         span: its number.
-        reason: why, for whoever has to decide about it later.
+        reason: for whoever has to decide about it later.
         who: default: the user of this process.
         when: default: now.
-
-    Returns:
-        What its marker says.
 
     Raises:
         FlightdeckError: there is no such span, no reason, or the folder cannot be written to.
@@ -66,23 +55,18 @@ def quarantine(
     folder = _folder(settings, span)
     if (known := _read(folder, span)) is not None:
         return known
-    found = Quarantined(
-        span, reason.strip(), who or user() or "unknown", (when or datetime.now(UTC)).replace(microsecond=0)
-    )
-    text = json.dumps({**found.as_json(), "span": span}, ensure_ascii=False, indent=2) + "\n"
+    who, when = who or user() or "unknown", (when or datetime.now(UTC)).replace(microsecond=0)
+    quarantined = Quarantined(span, reason.strip(), who, when)
+    text = json.dumps(quarantined.as_json(), ensure_ascii=False, indent=2) + "\n"
     try:
-        # A marker is never there without its reason.
         whole_file.write(folder / QUARANTINE, text)
     except OSError as error:
         raise FlightdeckError(f"Span {span} cannot be marked in {folder}: {error.strerror}.") from None
-    return found
+    return quarantined
 
 
 def release(settings: Settings, span: int) -> Quarantined:
-    """Lets runs learn from a span again.
-
-    Returns:
-        What its marker said.
+    """Lets runs learn from a span again, and returns what its marker said.
 
     Raises:
         FlightdeckError: it is not in quarantine, or the folder cannot be written to.
@@ -104,12 +88,12 @@ def listed(settings: Settings) -> list[Quarantined]:
     Raises:
         FlightdeckError: the spans are not on a file system of this machine.
     """
-    found = (_read(folder, span) for span, folder in sorted(_folders(settings).items()))
-    return [each for each in found if each is not None]
+    marked = (_read(folder, span) for span, folder in sorted(_folders(settings).items()))
+    return [quarantined for quarantined in marked if quarantined is not None]
 
 
 def _read(folder: Path, span: int) -> Quarantined | None:
-    """What the marker says. One that a person made by hand may say anything, and counts."""
+    """What the marker says. One made by hand may say anything, and counts."""
     marker = folder / QUARANTINE
     try:
         text = marker.read_text(encoding="utf-8", errors="replace")
@@ -117,8 +101,8 @@ def _read(folder: Path, span: int) -> Quarantined | None:
     except OSError:
         return None
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        told = json.loads(text)
-        return Quarantined(span, str(told["reason"]), str(told["who"]), datetime.fromisoformat(told["when"]))
+        said = json.loads(text)
+        return Quarantined(span, str(said["reason"]), str(said["who"]), datetime.fromisoformat(said["when"]))
     return Quarantined(span, text.strip() or "no reason was given", "unknown", written)
 
 
@@ -133,9 +117,9 @@ def _folder(settings: Settings, span: int) -> Path:
 def _folders(settings: Settings) -> dict[int, Path]:
     if "://" in settings.spans:
         raise FlightdeckError(
-            f"Spans are marked on a file system of this machine, and {settings.spans} is not one: mount it, "
-            "and name the mount with --set data.spans=FOLDER."
+            f"Spans are marked in a local folder, and {settings.spans} is none: mount it, and name the mount with "
+            "--set data.spans=FOLDER."
         )
     base = Path(settings.spans)
     entries = base.iterdir() if base.is_dir() else ()
-    return {int(match[1]): each for each in entries if (match := _SPAN.fullmatch(each.name)) and each.is_dir()}
+    return {int(match[1]): entry for entry in entries if (match := _SPAN.fullmatch(entry.name)) and entry.is_dir()}

@@ -1,4 +1,4 @@
-"""Windows and decisions in ML Metadata, so that they lie beside the models that they are about."""
+"""Windows and decisions in ML Metadata, beside the models that they are about."""
 
 from __future__ import annotations
 
@@ -13,38 +13,33 @@ DECISION = "flightdeck.Decision"
 
 
 class MonitoringRecords:
-    """What was seen of the served models of one pipeline, and what was decided."""
+    """The windows that were measured of the served models of one pipeline, and the decisions about them."""
 
     def __init__(self, store: ml_metadata.MetadataStore, pipeline: str) -> None:
-        """Works on an open store.
-
-        Args:
-            store: from `ledger.opening.open_store`.
-            pipeline: the name of the pipeline.
-        """
-        self._kept = Executions(store, pipeline)
+        """Works on an open store, for the pipeline of this name."""
+        self._executions = Executions(store, pipeline)
 
     def keep_window(self, window: Window, model_id: int | None = None) -> None:
-        """Keeps what was seen in a window; what is known of the same window and version is replaced.
+        """Stores a window; an older record of the same window and version is replaced.
 
         Args:
-            window: what was seen.
-            model_id: of the served Model, whose descendant this then is.
+            window: what was measured.
+            model_id: of the served Model; the record becomes its descendant.
         """
-        self._kept.keep(MONITOR, f"{window.name}/{window.version}", window, model_id)
+        self._executions.keep(MONITOR, f"{window.name}/{window.version}", window, model_id)
 
     def keep_decision(self, decision: Decision) -> bool:
-        """Keeps a decision, unless there is one about the same window and version.
+        """Stores a decision, unless there is one about the same window and version.
 
         Returns:
-            Whether it is new. So that a loop that was killed and starts again decides once.
+            Whether it is new: a round that was killed and starts again decides once.
         """
-        return self._kept.keep(DECISION, f"{decision.window}/{decision.version}", decision, once=True)
+        return self._executions.keep(DECISION, f"{decision.window}/{decision.version}", decision, once=True)
 
     def windows(self) -> list[Window]:
         """All windows, by their end."""
-        return sorted(self._kept.all(MONITOR, Window), key=lambda each: (each.end, each.version))
+        return sorted(self._executions.all(MONITOR, Window), key=lambda window: (window.end, window.version))
 
     def decisions(self) -> list[Decision]:
         """All decisions, by their time."""
-        return sorted(self._kept.all(DECISION, Decision), key=lambda each: each.when)
+        return sorted(self._executions.all(DECISION, Decision), key=lambda decision: decision.when)

@@ -1,4 +1,4 @@
-"""What a served model is compared with: the data it learned from, and how good it was when it was evaluated."""
+"""What a served model is compared with: the data it was trained on, and its evaluation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ledger import scores
 from ledger.outputs import outputs_of_run
 from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
+from operations.monitoring.settings import Settings
 from operations.registry import Registry
-from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,6 @@ class Reference:
     """What a served version is compared with.
 
     Attributes:
-        version: the version.
         model_id: its Model in ML Metadata.
         run: the run that trained it.
         training: statistics of the training split.
@@ -43,12 +42,7 @@ class Reference:
 
 
 def reference(settings: Settings, reader: ml_metadata.MetadataStore, version: int) -> Reference:
-    """Looks a version's reference up.
-
-    Args:
-        settings: name the registry.
-        reader: an open store.
-        version: a number of the registry, present or not.
+    """Looks up what a version of the registry, present or not, is compared with.
 
     Raises:
         FlightdeckError: the registry or ML Metadata does not know enough of it.
@@ -59,12 +53,12 @@ def reference(settings: Settings, reader: ml_metadata.MetadataStore, version: in
     if known.model_id is None or known.run_id is None:
         raise FlightdeckError(f"ML Metadata does not know where version {version} comes from.")
     run = Recorder(reader).read(known.run_id)
-    made = outputs_of_run(reader, known.run_id).get("StatisticsGen", {}).get("statistics")
-    if made is None:
+    statistics = outputs_of_run(reader, known.run_id).get("StatisticsGen", {}).get("statistics")
+    if statistics is None:
         raise FlightdeckError(f"Run {known.run_id}, which trained version {version}, has no statistics.")
     splits = {}
     for split in ("train", "eval"):
-        file = Path(made.uri) / f"Split-{split}" / "FeatureStats.pb"
+        file = Path(statistics.uri) / f"Split-{split}" / "FeatureStats.pb"
         if not file.is_file():
             raise FlightdeckError(f"The statistics of run {known.run_id} are not there any more ({file}).")
         splits[split] = tfdv.load_stats_binary(str(file))

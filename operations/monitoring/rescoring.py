@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from errors import FlightdeckError
 from ledger.significance import bootstrap, why_not
 from operations.inference.batch_files import to_arrays
+from operations.monitoring.settings import Monitoring
 from operations.monitoring.signals import Signal
-from pipeline.settings import Monitoring
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,19 +20,11 @@ _METRIC = "log_loss"
 
 
 class RescoringError(FlightdeckError):
-    """A model cannot answer logged requests; the text says why, as the end of a sentence."""
+    """A model cannot answer logged requests; the text is the end of a sentence."""
 
 
 def answers(model: LoadedModel, rows: pd.DataFrame, output: str) -> np.ndarray:
-    """What a model answers to logged requests.
-
-    Args:
-        model: any version; it may take fewer columns than the one that was asked.
-        rows: in the columns of the payload log.
-        output: of the model, one number per row.
-
-    Returns:
-        Float64 [rows].
+    """One output of a model for rows of the payload log, float64 [rows].
 
     Raises:
         RescoringError: the log lacks a column that the model takes, or the model has no such output.
@@ -68,20 +60,20 @@ def compared(
         reason = f"{len(labels):,} labels have arrived, and {settings.fewest_labels:,} are needed"
     if reason is not None:
         return unknown(version, reason, settings)
-    (found,) = bootstrap(labels, previous, served, [_METRIC])
-    exceeded = found.low > settings.previous_may_win
+    (test,) = bootstrap(labels, previous, served, [_METRIC])
+    exceeded = test.low > settings.previous_may_win
     return Signal(
         kind="previous",
         name="log_loss_difference",
         subject=_METRIC,
-        value=found.difference,
-        low=found.low,
-        high=found.high,
+        value=test.difference,
+        low=test.low,
+        high=test.high,
         threshold=settings.previous_may_win,
         exceeded=exceeded,
-        meaning=f"the log loss is {found.second:.4f}, and that of version {version} on the same {found.rows:,} "
-        f"labelled requests would have been {found.first:.4f}: {found.difference:+.4f} ({found.low:+.4f} to "
-        f"{found.high:+.4f}), {'all of it' if exceeded else 'not certainly'} beyond {settings.previous_may_win:g}",
+        meaning=f"the log loss is {test.second:.4f}, and that of version {version} on the same {test.rows:,} "
+        f"labelled requests would have been {test.first:.4f}: {test.difference:+.4f} ({test.low:+.4f} to "
+        f"{test.high:+.4f}), {'all of it' if exceeded else 'not certainly'} beyond {settings.previous_may_win:g}",
     )
 
 

@@ -14,18 +14,13 @@ from operations.monitoring.measure import Monitor
 from operations.monitoring.policy import LABELLED, Decision, Reason, decide, faulty
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import Period, periods
+from operations.monitoring.settings import Settings
 from operations.monitoring.signals import Window
-from pipeline.settings import Settings
 
 
 @dataclasses.dataclass(frozen=True)
 class Round:
-    """What a round did.
-
-    Attributes:
-        windows: those that were measured, or measured again because labels have arrived.
-        decisions: those that were made.
-    """
+    """The windows that a round measured, for the first time or again with more labels, and the decisions it made."""
 
     windows: tuple[Window, ...]
     decisions: tuple[Decision, ...]
@@ -40,37 +35,34 @@ def monitor(
 ) -> Round:
     """Measures every window that has ended and is not recorded, or whose labels have arrived since.
 
-    Each window is decided on once, when it is first measured with what is known then; and once more, under the name of
-    the window with ``+labels``, when enough of its labels have arrived.
+    Each window is decided on once, when it is first measured; and once more, under the name of the window with
+    ``+labels``, when enough of its labels have arrived.
 
     Args:
         settings: of the workspace.
         store: an open metadata store.
         now: windows that end later are left alone.
         alert: takes alerts.
-        note: is told what is being measured.
+        note: takes the name of each window that is measured.
     """
     records = MonitoringRecords(store, settings.use_case.name)
-    known = {(each.name, each.version): each for each in records.windows()}
-    measuring = Monitor(settings, store)
+    known = {(window.name, window.version): window for window in records.windows()}
     measured: list[Window] = []
     decisions: list[Decision] = []
-    ended = [each for each in periods(Path(settings.payloads), settings.monitoring.window) if each.end <= now]
-    with contextlib.closing(measuring):
-        for period in ended:
-            # A killed process may have left out a version; and of some requests no label ever arrives.
-            if measuring.counted(period) == _counted(known, period):
+    with contextlib.closing(Monitor(settings, store)) as measuring:
+        for period in periods(Path(settings.payloads), settings.monitoring.window):
+            # A killed process may have left out a version; and the labels of some requests never arrive.
+            if period.end > now or measuring.counted(period) == _counted(known, period):
                 continue
             note(period.name)
-            at_fault = faulty(records.decisions())
-            for window in measuring.measure(period, list(known.values()), at_fault):
+            for window in measuring.measure(period, list(known.values()), faulty(records.decisions())):
                 before = known.get((window.name, window.version))
                 if before is not None and before.labelled == window.labelled and before.rows == window.rows:
                     continue
                 known[(window.name, window.version)] = window
                 decision = _decision(settings, records, [*known.values()], window, relabelled=before is not None)
-                # First people are told, then the decision is kept, and the window last of all: a process that is
-                # killed in between does what is left, and the outbox knows an alert that it has.
+                # Alerts come first, then the decision is kept, and the window last: after a kill in between, the next
+                # round does what is left, and the outbox deduplicates alerts.
                 if decision is not None:
                     for reason in decision.reasons:
                         if reason.action != "none":
@@ -84,7 +76,7 @@ def monitor(
 
 def _counted(known: Mapping[tuple[str, str], Window], period: Period) -> dict[str, tuple[int, int]]:
     """As `Monitor.counted`, of the recorded windows."""
-    return {version: (each.rows, each.labelled) for (name, version), each in known.items() if name == period.name}
+    return {version: (window.rows, window.labelled) for (name, version), window in known.items() if name == period.name}
 
 
 def _decision(
@@ -92,12 +84,12 @@ def _decision(
 ) -> Decision | None:
     """The decision about a window; None if it was made before, or has to wait for more labels.
 
-    It is made once on labels. A few that come first must not use that up: nothing is judged by them. Of data at fault,
-    they tell which span to keep from runs, and so are enough.
+    It is made once on labels, so the first few must not use it up. In a window at fault a few are enough: they say
+    which span to quarantine.
     """
     name = f"{latest.name}{LABELLED}" if relabelled else latest.name
     earlier = records.decisions()
-    if any((each.window, each.version) == (name, latest.version) for each in earlier):
+    if any((decision.window, decision.version) == (name, latest.version) for decision in earlier):
         return None
     monitoring = settings.monitoring
     enough = min(latest.rows, monitoring.fewest_rows, monitoring.fewest_labels)

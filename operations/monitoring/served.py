@@ -1,4 +1,4 @@
-"""What was asked and answered in a window, read from the payload log, and the labels that have arrived since."""
+"""Requests and answers of a window, from the payload log, and the labels that have arrived since."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from data.contract import Contract
 from errors import FlightdeckError
 from operations.inference.payload_table import CALLER, FAULTS, ID, REFUSED, SECONDS, SHADOW, TIME, VERSION
-from pipeline.settings import WindowLength
+from operations.monitoring.settings import WindowLength
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-# The column of `arrived` that tells where a row came from; no column of a contract has such a name.
+# The column of `arrived` that has the number of a row's span; no column of a contract has such a name.
 SPAN = "(span)"
 
 
@@ -40,13 +40,13 @@ def period_of(moment: datetime, length: WindowLength) -> Period:
     if length == "month":
         begin = day.replace(day=1)
         return Period(begin, (begin + timedelta(days=31)).replace(day=1))
-    if length == "week":
-        begin = day - timedelta(days=day.weekday())
-        return Period(begin, begin + timedelta(days=7))
-    if length == "day":
-        return Period(day, day + timedelta(days=1))
-    begin = moment.replace(minute=0 if length == "hour" else moment.minute, second=0, microsecond=0)
-    return Period(begin, begin + (timedelta(hours=1) if length == "hour" else timedelta(minutes=1)))
+    begin = {
+        "week": day - timedelta(days=day.weekday()),
+        "day": day,
+        "hour": moment.replace(minute=0, second=0, microsecond=0),
+        "minute": moment.replace(second=0, microsecond=0),
+    }[length]
+    return Period(begin, begin + timedelta(**{f"{length}s": 1}))
 
 
 def period_before(period: Period, length: WindowLength) -> Period:
@@ -65,13 +65,14 @@ def periods(folder: Path, length: WindowLength) -> list[Period]:
     log = _open(folder)
     if log is None:
         return []
-    found = {
-        period_of(moment, length)
-        for batch in log.to_batches(columns=[TIME])
-        # To the minute: a log has a thousand times as many rows as minutes.
-        for moment in pc.unique(pc.floor_temporal(batch.column(0), unit="minute")).to_pylist()
-    }
-    return sorted(found)
+    return sorted(
+        {
+            period_of(moment, length)
+            for batch in log.to_batches(columns=[TIME])
+            # To the minute: a log has a thousand times as many rows as minutes.
+            for moment in pc.unique(pc.floor_temporal(batch.column(0), unit="minute")).to_pylist()
+        }
+    )
 
 
 def served(
@@ -84,20 +85,19 @@ def served(
 ) -> pd.DataFrame:
     """The requests of a period and their answers, one row each, in the columns of the payload log.
 
-    Those that were refused, because rows broke the contract of the version, are left out: they have no answer.
-
     Args:
         folder: of the log.
         period: the window.
-        shadow: the answers that nobody but the log saw, in place of those that were given.
+        shadow: the answers of versions in shadow mode, in place of those that were given.
         version: the answers of one version only.
-        columns: to read, as far as there are such; default: all.
+        columns: to read, where the log has them; default: all.
         refused: the rows of requests that were refused, in place of those that were answered.
 
     Raises:
         FlightdeckError: the log cannot be read.
     """
     import pandas as pd
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     log = _open(folder)
@@ -111,21 +111,19 @@ def served(
         has = pc.coalesce(pc.field(name), pc.scalar(False)) if name in log.schema.names else pc.scalar(False)
         chosen &= has if wanted else ~has
     try:
+        names = None if columns is None else [name for name in log.schema.names if name in columns]
         # Whole numbers with gaps stay whole numbers.
-        names = None if columns is None else [each for each in log.schema.names if each in columns]
-        return log.to_table(columns=names, filter=chosen).to_pandas(types_mapper=_nullable().get)
+        nullable = {pa.int64(): pd.Int64Dtype()}
+        return log.to_table(columns=names, filter=chosen).to_pandas(types_mapper=nullable.get)
     except (OSError, ValueError) as error:
         raise FlightdeckError(f"The payload log {folder} cannot be read: {error}") from None
 
 
 def requests(rows: pd.DataFrame) -> np.ndarray:
-    """Which request each row came with, int64 [rows]: rows of the same request have the same number.
+    """Which request each row of the payload log came with, int64 [rows].
 
     The service logs all rows of a request with the same time and the same duration. A stream and a replay measure no
     duration: their rows came one by one.
-
-    Args:
-        rows: in the columns of the payload log.
     """
     import numpy as np
 
@@ -137,13 +135,7 @@ def requests(rows: pd.DataFrame) -> np.ndarray:
 
 
 def callers(refused: pd.DataFrame, column: str, most: int = 3) -> str:
-    """Who sent rows that were refused because of a column, most first, in words; empty if there are none.
-
-    Args:
-        refused: rows of the payload log, from `served`.
-        column: of the contract.
-        most: how many callers to name.
-    """
+    """The callers whose rows, from `served`, were refused because of a column: at most `most` of them, in words."""
     at_fault = refused[FAULTS].fillna("").str.split(", ").map(lambda names: column in names).to_numpy(dtype=bool)
     if not at_fault.any():
         return ""
@@ -165,8 +157,8 @@ def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
         contract: names the key, the label and the columns that are ingested.
 
     Returns:
-        The ingested columns, the label among them, by id, and in `SPAN` the number of the span that the row came with;
-        rows without a label are left out. None if the contract has no key.
+        The ingested columns, the label among them, by id, and in `SPAN` the number of the row's span; rows without a
+        label are left out. None if the contract has no key.
 
     Raises:
         FlightdeckError: a file cannot be read.
@@ -177,7 +169,7 @@ def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
     if not keys:
         return None
     wanted = list(contract.ingested())
-    found = []
+    parts = []
     for file in sorted(folder.glob("*/*")):
         if file.suffix not in (".parquet", ".csv") or file.name.startswith((".", "_")):
             continue
@@ -192,15 +184,15 @@ def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
         ids = rows[keys[0]].astype(str)
         for name in keys[1:]:
             ids = ids + "/" + rows[name].astype(str)
-        found.append(rows.set_index(ids)[wanted].assign(**{SPAN: _number(file.parent)}))
-    if not found:
+        parts.append(rows.set_index(ids)[wanted].assign(**{SPAN: _number(file.parent)}))
+    if not parts:
         return pd.DataFrame({name: [] for name in (*wanted, SPAN)})
-    together = pd.concat(found).dropna(subset=[contract.label])
+    together = pd.concat(parts).dropna(subset=[contract.label])
     return together.loc[~together.index.duplicated(keep="last")]
 
 
 def _number(folder: Path) -> int:
-    """The number of a span, from the name of its folder; -1 if that has none."""
+    """The number in the name of a span's folder; -1 if that has none."""
     digits = folder.name.rpartition("-")[2]
     return int(digits) if digits.isdigit() else -1
 
@@ -211,7 +203,7 @@ def _open(folder: Path):
     import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
-    files = [str(each) for each in sorted(folder.glob("*/*.parquet")) if not each.name.startswith(".")]
+    files = [str(file) for file in sorted(folder.glob("*/*.parquet")) if not file.name.startswith(".")]
     if not files:
         return None
     try:
@@ -220,13 +212,6 @@ def _open(folder: Path):
         return ds.dataset(files, format="parquet", schema=pa.unify_schemas(schemas))
     except (OSError, ValueError) as error:
         raise FlightdeckError(f"The payload log {folder} cannot be read: {error}") from None
-
-
-def _nullable() -> dict:
-    import pandas as pd
-    import pyarrow as pa
-
-    return {pa.int64(): pd.Int64Dtype()}
 
 
 def _midnight(moment: datetime) -> datetime:

@@ -1,19 +1,15 @@
-"""What is measured in a window of served requests: numbers with a threshold, and what each means in words."""
+"""Signals of a window of served requests: numbers with a threshold, and what each means in words."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
-from pipeline.settings import SignalKind
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
+from operations.monitoring.settings import SignalKind
 
 
-class Signal(_Frozen):
+class Signal(BaseModel, frozen=True):
     """One number about a window.
 
     Attributes:
@@ -24,10 +20,9 @@ class Signal(_Frozen):
         low: lower end of the 95 % confidence interval, if it has one.
         high: upper end.
         threshold: what it must not exceed, or fall below; None if nothing is asked of it.
-        exceeded: whether it is on the wrong side of its threshold, the interval included: a number whose interval
-            reaches across the threshold is not.
+        exceeded: whether it is on the wrong side of its threshold with all of its interval.
         meaning: one sentence for people: what the number says, and what its threshold is.
-        refused: whether it is exceeded only because of rows that were refused: nobody was answered by them.
+        refused: whether it is exceeded only because of rows that the service refused.
     """
 
     kind: SignalKind
@@ -42,8 +37,8 @@ class Signal(_Frozen):
     refused: bool = False
 
 
-class Window(_Frozen):
-    """What was seen of one served version in one window.
+class Window(BaseModel, frozen=True):
+    """The signals of one served version in one window.
 
     Attributes:
         name: of the window, such as ``2013-07``; windows sort by `end`.
@@ -52,8 +47,8 @@ class Window(_Frozen):
         version: the served version.
         rows: requests in the window, without those that were refused.
         refused: rows of requests that were refused, because some of them broke the contract of the version.
-        labelled: of those, how many have their true label by now.
-        spans: the spans that the labels of all its requests came with, whoever answered them.
+        labelled: how many of `rows` have their true label by now.
+        spans: the spans that the labels of all its requests came with, whichever version answered.
         signals: of the data, which all versions of the window share, and of this version's answers.
     """
 

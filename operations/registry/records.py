@@ -6,7 +6,6 @@ the lineage of a model comes across it. Imports neither TensorFlow nor TFX.
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,9 +16,9 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from ledger.opening import open_writable
 from ledger.outputs import values
-from ledger.recorder import Recorder, RecordError
+from ledger.recorder import Recorder, RecordError, user
+from operations.registry.settings import Settings
 from pipeline import store
-from pipeline.settings import Settings
 
 ROLLBACK, PROMOTE, PREDICT = "flightdeck.Rollback", "flightdeck.Promote", "flightdeck.Predict"
 PREDICTIONS = "flightdeck.Predictions"
@@ -150,16 +149,9 @@ class Records:
     def begin(
         self, act: str, model_id: int | None, number: int, folder: Path, notes: Mapping[str, int | str]
     ) -> tuple[int, int]:
-        """Records that the registry is about to make a version.
+        """Records that the registry is about to make a version, by ROLLBACK or PROMOTE.
 
         Before, and not afterwards: a process that is killed in between then leaves no version without a record.
-
-        Args:
-            act: ROLLBACK or PROMOTE.
-            model_id: of the Model artifact, if it is known.
-            number: the version to be.
-            folder: its folder.
-            notes: reason and so on; who and when are added.
 
         Returns:
             The ids of the execution and of the PushedModel artifact, for `finish`.
@@ -185,16 +177,11 @@ class Records:
 
     def unfinished(self) -> list[tuple[int, Push]]:
         """Acts of the registry whose end was never recorded: the id of the execution, and the version to be."""
-        open_ = [each for each in self.pushes() if not each.finished and each.made_by in (ROLLBACK, PROMOTE)]
-        makers = self._makers([each.artifact_id for each in open_])
-        return [(makers[each.artifact_id], each) for each in open_]
+        begun = [push for push in self.pushes() if not push.finished and push.made_by in (ROLLBACK, PROMOTE)]
+        makers = self._makers([push.artifact_id for push in begun])
+        return [(makers[push.artifact_id], push) for push in begun]
 
-    def predicted(
-        self,
-        inputs: Sequence[tuple[str, int]],
-        output: Path,
-        notes: Mapping[str, int | str],
-    ) -> int:
+    def predicted(self, inputs: Sequence[tuple[str, int]], output: Path, notes: Mapping[str, int | str]) -> int:
         """Records that a model answered, and where the answers are.
 
         Args:
@@ -205,9 +192,7 @@ class Records:
         Returns:
             The id of the artifact of the predictions.
         """
-        kind = mlmd.ArtifactType(
-            name=PREDICTIONS, properties={"rows": mlmd.INT, "model_version": mlmd.INT}, base_type=None
-        )
+        kind = mlmd.ArtifactType(name=PREDICTIONS, properties={"rows": mlmd.INT, "model_version": mlmd.INT})
         predictions = mlmd.Artifact(
             type_id=self._store.put_artifact_type(kind, can_add_fields=True),
             uri=str(output),
@@ -226,7 +211,7 @@ class Records:
         output: tuple[str, mlmd.Artifact],
         state: mlmd.Execution.State.ValueType,
     ) -> tuple[int, list[int]]:
-        told = {**notes, "who": _who(), "when": datetime.now(UTC).isoformat(timespec="seconds")}
+        told = {**notes, "who": user() or "unknown", "when": datetime.now(UTC).isoformat(timespec="seconds")}
         kind = mlmd.ExecutionType(
             name=act,
             properties={name: mlmd.INT if isinstance(value, int) else mlmd.STRING for name, value in told.items()},
@@ -236,10 +221,7 @@ class Records:
             last_known_state=state,
         )
         for name, value in told.items():
-            if isinstance(value, int):
-                execution.properties[name].int_value = value
-            else:
-                execution.properties[name].string_value = value
+            setattr(execution.properties[name], "int_value" if isinstance(value, int) else "string_value", value)
         given = {each.id: each for each in self._store.get_artifacts_by_id([artifact_id for _, artifact_id in inputs])}
         context = self._store.get_context_by_type_and_name("pipeline", self._pipeline)
         execution_id, artifact_ids, _ = self._store.put_execution(
@@ -292,21 +274,14 @@ class Records:
 
     def _runs(self, execution_ids: set[int]) -> dict[int, str]:
         """The run of each execution that belongs to one."""
-        runs = {}
-        for execution_id in execution_ids:
-            for context in self._store.get_contexts_by_execution(execution_id):
-                if context.type == "pipeline_run":
-                    runs[execution_id] = context.name
-        return runs
+        return {
+            execution_id: context.name
+            for execution_id in execution_ids
+            for context in self._store.get_contexts_by_execution(execution_id)
+            if context.type == "pipeline_run"
+        }
 
 
 def _event(key: str, kind: mlmd.Event.Type.ValueType) -> mlmd.Event:
     path = mlmd.Event.Path(steps=[mlmd.Event.Path.Step(key=key), mlmd.Event.Path.Step(index=0)])
     return mlmd.Event(type=kind, path=path)
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        return "unknown"

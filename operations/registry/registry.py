@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from operations.registry.records import PROMOTE, ROLLBACK, Model, Records
+from operations.registry.settings import Settings
 from operations.registry.version import (
     MODEL_FILE,
     Change,
@@ -29,7 +30,6 @@ from operations.registry.version import (
     of_push,
     present_in,
 )
-from pipeline.settings import Settings
 
 # Names that no server takes for a version, and that tell what was left behind by a process that was killed.
 _COPYING, _REMOVING = ".copying-", ".removing-"
@@ -56,26 +56,40 @@ class Registry:
 
     def versions(self) -> list[Version]:
         """All versions that ever were, newest first, also those that are not there any more."""
-        present = present_in(self._folder)
-        models, champion = self._records.models(), self._champion()
-        found = {}
+        versions = self._versions_in(self._folder)
+        served = max((version.number for version in versions if version.present), default=None)
+        left = {push.number: push.notes.get("from_version") for push in self._records.pushes()}
+        replaced_by = {
+            int(left[version.number] or 0): version.number
+            for version in versions
+            if version.origin == "rollback" and left.get(version.number)
+        }
+        return [
+            replace(version, served=version.number == served, rolled_back_by=replaced_by.get(version.number))
+            for version in versions
+        ]
+
+    def _versions_in(self, folder: Path) -> list[Version]:
+        """The versions that a folder holds or held, newest first."""
+        present = present_in(folder)
+        models, blessings = self._records.models(), self._records.blessings()
+        champion = blessings[-1] if blessings else None
+        versions = {number: of_folder(path) for number, path in present.items()}
         for push in self._records.pushes():
-            if is_about(push, self._folder, present) and (push.finished or push.number in present):
-                found[push.number] = of_push(push, self._folder, models)
-        for number, folder in present.items():
-            known = found.get(number) or of_folder(folder)
-            found[number] = replace(known, present=True, folder=folder)
-        served = max(present, default=None)
-        replaced_by = self._rolled_back(found.values())
+            if is_about(push, folder, present) and (push.finished or push.number in present):
+                versions[push.number] = of_push(push, folder, models)
         return [
             replace(
-                each,
-                served=number == served,
-                champion=each.model_id is not None and each.model_id == champion,
-                rolled_back_by=replaced_by.get(number),
+                version,
+                present=number in present,
+                champion=version.model_id is not None and version.model_id == champion,
             )
-            for number, each in sorted(found.items(), reverse=True)
+            for number, version in sorted(versions.items(), reverse=True)
         ]
+
+    def current(self) -> Version | None:
+        """The version that servers answer with; None before the first push."""
+        return next((version for version in self.versions() if version.served), None)
 
     def served(self) -> Version:
         """The version that servers answer with.
@@ -83,7 +97,7 @@ class Registry:
         Raises:
             RegistryError: there is none.
         """
-        version = next((each for each in self.versions() if each.served), None)
+        version = self.current()
         if version is None:
             raise RegistryError(
                 f"No version of {self._settings.use_case.name} is pushed yet: train and push one with: flightdeck run"
@@ -97,11 +111,11 @@ class Registry:
             RegistryError: there never was one with that number.
         """
         versions = self.versions()
-        found = next((each for each in versions if each.number == number), None)
-        if found is None:
-            known = ", ".join(str(each.number) for each in versions[:5]) or "none"
+        version = next((version for version in versions if version.number == number), None)
+        if version is None:
+            known = ", ".join(str(version.number) for version in versions[:5]) or "none"
             raise RegistryError(f"There is no version {number}; the newest ones are: {known}.")
-        return found
+        return version
 
     def previous(self) -> Version | None:
         """The version that `rollback` would bring back; None if there is none.
@@ -114,49 +128,34 @@ class Registry:
         served = next((each for each in versions if each.served), None)
         if served is None:
             return None
-        by_number = {each.number: each for each in versions}
+        by_number = {version.number: version for version in versions}
         position = served
         while position.restores is not None and position.restores in by_number:
             position = by_number[position.restores]
-        return next(
-            (
-                each
-                for each in versions
-                if each.number < position.number
-                and each.blessed
-                and each.model_id != served.model_id
-                and self.source(each) is not None
-            ),
-            None,
+        candidates = (
+            version
+            for version in versions
+            if version.number < position.number and version.blessed and version.model_id != served.model_id
         )
+        return next((version for version in candidates if self.source(version) is not None), None)
 
     def canaries(self) -> list[Version]:
-        """All versions that a run ever pushed to be tried beside the served one, newest first."""
-        folder = Path(self._settings.canaries)
-        present = present_in(folder)
-        models, champion = self._records.models(), self._champion()
-        found = {number: of_folder(path) for number, path in present.items()}
-        for push in self._records.pushes():
-            if is_about(push, folder, present):
-                found[push.number] = of_push(push, folder, models)
-        return [
-            replace(each, present=number in present, champion=each.model_id is not None and each.model_id == champion)
-            for number, each in sorted(found.items(), reverse=True)
-        ]
+        """All versions that a run ever pushed as a canary, newest first."""
+        return self._versions_in(Path(self._settings.canaries))
 
     def canary(self) -> Version | None:
-        """The version that is on trial: the newest pushed one that no verdict has removed; None if there is none.
+        """The canary under test: the newest that no verdict has removed; None if there is none.
 
         Older ones that are still there have been overtaken, and are removed with it.
         """
         return next((each for each in self.canaries() if each.present), None)
 
     def canary_numbers(self) -> set[int]:
-        """The numbers of all versions that ever were on trial, whatever became of them."""
+        """The numbers of all canaries that there ever were, whatever became of them."""
         return {each.number for each in self.canaries()}
 
     def retire(self, number: int) -> None:
-        """Ends the trial of a version, and of all before it, by removing their folders; the records stay.
+        """Ends the test of a canary, and of all before it, by removing their folders; the records stay.
 
         Nothing happens if it has ended: whoever was killed may ask again.
         """
@@ -167,11 +166,7 @@ class Registry:
                     _remove(path)
 
     def rollback(self, to: int | None = None, reason: str = "") -> Change:
-        """Pushes the model of an earlier version as a new version.
-
-        Args:
-            to: the earlier version; default: `previous`.
-            reason: why, for the record.
+        """Pushes the model of an earlier version, by default of `previous`, as a new version.
 
         Raises:
             RegistryError: there is no such version, its model is the one served already, or it is gone.
@@ -214,7 +209,7 @@ class Registry:
         """
         with self._exclusively():
             model = self._model(what)
-            served = next((each for each in self.versions() if each.served), None)
+            served = self.current()
             if served is not None and served.model_id == model.model_id:
                 raise RegistryError(f"The model {model.model_id} is served already, as version {served.number}.")
             if problem := _refusal(model):
@@ -236,38 +231,26 @@ class Registry:
     def prunable(self, keep: int) -> list[Version]:
         """The versions that `prune` would remove, oldest first.
 
-        Never the newest `keep`, the served one, the champion's, or the one that a rollback would bring back. Of those
-        that were to be tried, all but the newest: it has overtaken them.
+        Never the newest `keep`, the served one, the champion's, or the one that a rollback would bring back. Of the
+        canaries, all but the newest: it has overtaken them.
 
-        Args:
-            keep: how many of the newest to keep, at least 1.
+        Raises:
+            RegistryError: `keep` is below 1.
         """
         if keep < 1:
             raise RegistryError("At least one version must be kept.")
-        present = [each for each in self.versions() if each.present]
-        spared = {each.number for each in present[:keep]} | {each.number for each in present if each.served}
-        champions = [each.number for each in present if each.champion]
-        spared |= set(champions[:1])
+        present = [version for version in self.versions() if version.present]
+        kept = [*present[:keep], *(version for version in present if version.served)]
+        kept += [version for version in present if version.champion][:1]
         if (previous := self.previous()) is not None:
-            same_model = [
-                each.number
-                for each in present
-                if each.number == previous.number
-                or (previous.model_id is not None and each.model_id == previous.model_id)
-            ]
-            spared |= set(same_model[:1]) | ({previous.number} & set(same_model))
-        overtaken = [each for each in self.canaries() if each.present][1:]
-        return [*reversed(overtaken), *(each for each in reversed(present) if each.number not in spared)]
+            kept += [version for version in present if previous.model_id and version.model_id == previous.model_id][:1]
+            kept.append(previous)
+        numbers = {version.number for version in kept}
+        overtaken = [version for version in self.canaries() if version.present][1:]
+        return [*reversed(overtaken), *(version for version in reversed(present) if version.number not in numbers)]
 
     def prune(self, keep: int) -> list[Version]:
-        """Removes old versions from the folder; what ML Metadata knows of them stays.
-
-        Args:
-            keep: how many of the newest to keep, at least 1.
-
-        Returns:
-            What was removed, oldest first.
-        """
+        """Removes what is `prunable` and returns it; what ML Metadata knows of it stays."""
         with self._exclusively():
             removed = self.prunable(keep)
             for each in removed:
@@ -327,19 +310,6 @@ class Registry:
             for entry in entries(folder):
                 if entry.name.startswith((_COPYING, _REMOVING)):
                     shutil.rmtree(entry, ignore_errors=True)
-
-    def _rolled_back(self, versions: Any) -> dict[int, int]:
-        """For each version that was rolled back from, the version that replaced it."""
-        left = {push.number: push.notes.get("from_version") for push in self._records.pushes()}
-        return {
-            int(left[each.number] or 0): each.number
-            for each in versions
-            if each.origin == "rollback" and left.get(each.number)
-        }
-
-    def _champion(self) -> int | None:
-        blessings = self._records.blessings()
-        return blessings[-1] if blessings else None
 
     def source(self, version: Version) -> Path | None:
         """Where the SavedModel of a version is: its folder, or the artifact of its model; None if both are gone."""

@@ -83,13 +83,7 @@ class Change:
 
 
 def of_push(push: Push, folder: Path, models: Mapping[int, Model]) -> Version:
-    """The version that a record tells of.
-
-    Args:
-        push: the record.
-        folder: of the numbered versions.
-        models: all trained models, by id.
-    """
+    """The version that a record tells of, in a folder of numbered versions."""
     model = models.get(push.model_id or 0)
     restored = push.notes.get("restored_version")
     return Version(
@@ -113,13 +107,7 @@ def of_folder(folder: Path) -> Version:
 
 
 def is_about(push: Push, folder: Path, present: Container[int]) -> bool:
-    """Whether a record is about a folder of versions: one store may serve several.
-
-    Args:
-        push: the record.
-        folder: of the numbered versions.
-        present: the numbers in it.
-    """
+    """Whether a record is about a folder of versions that holds these numbers: one store may serve several."""
     recorded = Path(os.path.abspath(push.destination)).parent
     here = Path(os.path.abspath(folder))
     # A workspace that was moved, or is mounted elsewhere, still holds the versions that its records tell of.

@@ -18,8 +18,9 @@ from ml_metadata.proto import metadata_store_pb2
 from ledger.opening import LedgerError
 from ledger.outputs import Output, outputs
 from ledger.recorder import RUN, read_document
+from ledger.run_facts import FOREIGN, is_ours, shown_outcome
 from ledger.run_record import RunRecord
-from ledger.runs import FOREIGN, is_ours, shown_outcome
+from ledger.run_view import ANOMALIES, SLICES, Anomaly, RunView, SliceMetrics, min_slice_rows
 from operations.report import curves, quality, statistics
 
 _Part = TypeVar("_Part")
@@ -59,36 +60,37 @@ class Evidence:
     """Everything that the page of a run can show.
 
     Attributes:
-        record: of the run.
+        view: of the run, with its slices and anomalies.
         outcome: as people read it.
         nodes: of the pipeline, upstream ones first.
         splits: name -> statistics: ``train``, ``eval`` and ``serving``, those that are known.
         serving_source: where the statistics of serving are from.
-        anomalies: what DataGate found; None if nobody looked.
         curves: of the training.
         quality: measured on the scores.
         importance: the content of ``importance.json``.
-        slices: metrics of the slices: slice, rows, challenger, champion.
         files: those that were ingested.
         settings: as used.
         predictions: batch predictions that this run's model answered, newest first.
         missing: section of the page -> why it is not there.
     """
 
-    record: RunRecord
+    view: RunView
     outcome: str
     nodes: list[Node]
     splits: dict[str, statistics.Statistics] = dataclasses.field(default_factory=dict)
     serving_source: str | None = None
-    anomalies: list[dict[str, Any]] | None = None
     curves: list[curves.Curve] = dataclasses.field(default_factory=list)
     quality: quality.Quality | None = None
     importance: Any = None
-    slices: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     files: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     predictions: tuple[str, ...] = ()
     missing: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def record(self) -> RunRecord:
+        """Of the run."""
+        return self.view.record
 
 
 class EvidenceReader:
@@ -115,16 +117,19 @@ class EvidenceReader:
         settings = self._document(record, "settings") or {}
         splits, source = self._splits(record, produced, missing)
         return Evidence(
-            record=record,
+            view=RunView(
+                record,
+                self._slices(record, missing),
+                self._anomalies(record, produced, missing),
+                min_slice_rows(settings),
+            ),
             outcome=shown_outcome(record),
             nodes=self._nodes(record, executions),
             splits=splits,
             serving_source=source,
-            anomalies=self._anomalies(record, produced, missing),
             curves=self._curves(produced, missing),
             quality=self._quality(produced, settings, missing),
             importance=self._importance(produced, missing),
-            slices=self._slices(record, missing),
             files=self._document(record, "files") or [],
             settings=settings,
             predictions=tuple(run for run, used, _ in self._predictions if record.model_id in used),
@@ -250,16 +255,16 @@ class EvidenceReader:
 
     def _anomalies(
         self, record: RunRecord, produced: dict[str, dict[str, Output]], missing: dict[str, str]
-    ) -> list[dict[str, Any]] | None:
+    ) -> tuple[Anomaly, ...] | None:
         found = self._document(record, "anomalies")
         if found is not None:
-            return found
+            return ANOMALIES.validate_python(found)
         folder = _artifact(produced, "report.json")
         report = folder and _attempt(
             lambda: json.loads((folder / "report.json").read_text(encoding="utf-8")), missing, "anomalies"
         )
         if report:
-            return report.get("findings", [])
+            return ANOMALIES.validate_python(report.get("findings", ()))
         missing.setdefault("anomalies", _absent(produced, "report about anomalies", "DataGate"))
         return None
 
@@ -296,7 +301,7 @@ class EvidenceReader:
             lambda: json.loads((folder / "importance.json").read_text(encoding="utf-8")), missing, "importance"
         )
 
-    def _slices(self, record: RunRecord, missing: dict[str, str]) -> list[dict[str, Any]]:
+    def _slices(self, record: RunRecord, missing: dict[str, str]) -> tuple[SliceMetrics, ...]:
         found = self._document(record, "slices")
         if not found:
             missing["slices"] = (
@@ -304,7 +309,7 @@ class EvidenceReader:
                 if record.metrics
                 else "There are no metrics: the run was not evaluated."
             )
-        return found or []
+        return SLICES.validate_python(found or ())
 
     def _document(self, record: RunRecord, name: str) -> Any:
         digest = record.documents.get(name)

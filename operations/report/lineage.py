@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 
 import ml_metadata
 
+from ledger.formats import count, number, size, spans
 from ledger.lineage import trace
+from ledger.run_facts import is_ours, resolved_window
 from ledger.run_record import RunRecord
-from ledger.runs import is_ours, resolved_window
 from operations.report.drawing import Box
 from operations.report.evidence import Evidence
-from operations.report.formats import count, number, size, spans
 
 _COMPARED = "trained the champion that this run was compared with"
 _PREDICTED = "trained the model that answered"

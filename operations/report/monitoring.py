@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import ml_metadata
 
 from ledger.executions import Executions
+from ledger.formats import count, iso, moment, number
 from operations.alerts.outbox import Kept, Outbox, OutboxError
 from operations.loop.canary.act import CANARY
 from operations.loop.canary.judgement import Verdict
@@ -20,8 +21,6 @@ from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.signals import Signal, Window
 from operations.registry import Version
 from operations.report import series
-from operations.report.formats import NOTHING, count, moment, number
-from operations.report.formats import spans as in_words
 from operations.report.plots import Plot
 from operations.report.series import Point
 
@@ -85,25 +84,19 @@ def gather(
 
 
 def page(history: ServingHistory) -> dict[str, Any]:
-    """What stands on the page.
-
-    Args:
-        history: not empty.
-    """
-    versions = list(dict.fromkeys(_of(each) for each in history.windows))
-    decided = {(each.window_name, each.version): each for each in history.decisions}
+    """The content of the page about a history that is not empty."""
+    versions = list(dict.fromkeys(_of(window) for window in history.windows))
     return {
         "tiles": _tiles(history),
         "events": _events(history),
         "quality": [plot for metric in QUALITY if (plot := _quality(history.windows, metric, versions)) is not None],
         **_signals(history.windows, versions),
-        "windows": [_window(each, decided.get((each.name, each.version))) for each in reversed(history.windows)],
-        "details": [_detail(each) for each in list(reversed(history.windows))[:_DETAILED]],
-        "undetailed": max(len(history.windows) - _DETAILED, 0),
-        "decisions": [_decision(each) for each in reversed(history.decisions)],
-        "verdicts": [_verdict(each) for each in reversed(history.verdicts)],
-        "versions": [_version(each) for each in history.versions],
-        "alerts": None if history.alerts is None else [_alert(each) for each in history.alerts],
+        "history": history,
+        "actions": {(decision.window_name, decision.version): decision.action for decision in history.decisions},
+        "detailed": _DETAILED,
+        "origins": _ORIGINS,
+        "why": _why,
+        "origin": _origin,
     }
 
 
@@ -140,33 +133,22 @@ def _tiles(history: ServingHistory) -> list[tuple[str, ...]]:
 
 
 def _events(history: ServingHistory) -> Plot | None:
-    points = [
-        Point(_time(each.when), each.action, 0, choice="decisions", words=_why(each)) for each in history.decisions
-    ]
-    points += [
-        Point(_time(each.when), each.action, 0, choice="canary", words=f"version {each.canary}: {each.text}")
-        for each in history.verdicts
-    ]
-    points += [
-        Point(_time(each.alert.when), each.alert.severity, 0, choice="alerts", words=each.alert.title)
-        for each in history.alerts or ()
-    ]
-    points += [
-        Point(_time(each.pushed_at), _ORIGINS[each.origin], 0, choice="versions", words=_said(each))
-        for each in history.versions
-        if each.pushed_at is not None
-    ]
-    if not points:
+    changes = [version for version in history.versions if version.pushed_at is not None]
+    alerts = [kept.alert for kept in history.alerts or ()]
+    events = [(each.when, each.action, "decisions", _why(each)) for each in history.decisions]
+    events += [(each.when, each.action, "canary", f"version {each.canary}: {each.text}") for each in history.verdicts]
+    events += [(each.when, each.severity, "alerts", each.title) for each in alerts]
+    events += [(each.pushed_at, _ORIGINS[each.origin], "versions", _origin(each)) for each in changes]
+    if not events:
         return None
-    changes = [each for each in history.versions if each.pushed_at is not None]
+    points = [Point(iso(when), what, 0, choice=lane, words=words) for when, what, lane, words in events]
     words = (
         f"{count(len(changes), 'change')} of the served version, {count(len(history.decisions), 'decision')}, of which "
         f"{sum(each.action != 'none' for each in history.decisions)} ask for something, "
-        f"{count(len(history.verdicts), 'canary verdict')} and {count(len(history.alerts or ()), 'alert')}, in their "
-        "order."
+        f"{count(len(history.verdicts), 'canary verdict')} and {count(len(alerts), 'alert')}, in their order."
     )
-    lanes = [lane for lane in _LANES if any(each.choice == lane for each in points)]
-    return series.events("events", sorted(points, key=lambda each: each.at), lanes, words)
+    lanes = [lane for lane in _LANES if any(point.choice == lane for point in points)]
+    return series.events("events", sorted(points, key=lambda point: point.at), lanes, words)
 
 
 def _quality(windows: Sequence[Window], metric: str, versions: Sequence[str]) -> Plot | None:
@@ -185,7 +167,7 @@ def _quality(windows: Sequence[Window], metric: str, versions: Sequence[str]) ->
 
 
 def _signals(windows: Sequence[Window], versions: Sequence[str]) -> dict[str, Any]:
-    """The grid of all signals that have a threshold, and the plot of one of them."""
+    """The grid of all signals with a threshold, and the plot of one of them."""
     points = [
         (_point(window, each), _share(each))
         for window in windows
@@ -198,10 +180,9 @@ def _signals(windows: Sequence[Window], versions: Sequence[str]) -> dict[str, An
     for point, share in points:
         worst[point.choice] = max(worst.get(point.choice, (False, 0.0)), (point.exceeded, share))
     ranked = sorted(worst, key=lambda name: worst[name], reverse=True)
-    rows = ranked[:_ROWS]
-    names = _columns(windows)
+    rows, columns = ranked[:_ROWS], _columns(windows)
     cells = [
-        dataclasses.replace(point, at=names[point.at, point.group], value=share)
+        dataclasses.replace(point, at=columns[point.at, point.group], value=share)
         for point, share in points
         if point.choice in rows
     ]
@@ -212,16 +193,11 @@ def _signals(windows: Sequence[Window], versions: Sequence[str]) -> dict[str, An
     words += f"Exceeded at least once: {', '.join(exceeded)}." if exceeded else "None was ever exceeded."
     first = ranked[0]
     shown = [point for point, _ in points]
-    of_first = [each for each in shown if each.choice == first]
+    of_first = [point for point in shown if point.choice == first]
+    about = f"{first} in {count(len(of_first), 'window')}, with its threshold. In the latest: {of_first[-1].words}"
     return {
         "grid": series.grid("signals", cells, rows, words),
-        "signal": series.over_time(
-            "signal",
-            shown,
-            versions,
-            f"{first} in {count(len(of_first), 'window')}, with its threshold. In the latest: {of_first[-1].words}",
-            chosen=first,
-        ),
+        "signal": series.over_time("signal", shown, versions, about, chosen=first),
         "choices": ranked,
         "left_out": len(ranked) - len(rows),
     }
@@ -230,17 +206,17 @@ def _signals(windows: Sequence[Window], versions: Sequence[str]) -> dict[str, An
 def _columns(windows: Sequence[Window]) -> dict[tuple[str, str], str]:
     """The label of each window and version in the grid; a second version of the same window has a number."""
     labels: dict[tuple[str, str], str] = {}
-    times: dict[str, int] = {}
-    for each in windows:
-        times[each.name] = times.get(each.name, 0) + 1
-        again = f" ({times[each.name]})" if times[each.name] > 1 else ""
-        labels[_time(each.begin), _of(each)] = each.name + again
+    times = Counter[str]()
+    for window in windows:
+        times[window.name] += 1
+        again = f" ({times[window.name]})" if times[window.name] > 1 else ""
+        labels[iso(window.begin), _of(window)] = window.name + again
     return labels
 
 
 def _point(window: Window, signal: Signal) -> Point:
     return Point(
-        _time(window.begin),
+        iso(window.begin),
         _of(window),
         float(signal.value or 0),
         signal.low,
@@ -248,12 +224,12 @@ def _point(window: Window, signal: Signal) -> Point:
         signal.threshold,
         signal.exceeded,
         signal.meaning,
-        _name(signal),
+        signal_name(signal),
     )
 
 
-def _name(signal: Signal) -> str:
-    """Such as ``drift of price``; two measures of one column are two signals."""
+def signal_name(signal: Signal) -> str:
+    """Such as ``drift: price``."""
     return f"{signal.kind}: {signal.subject or signal.name}"
 
 
@@ -263,105 +239,19 @@ def _share(signal: Signal) -> float:
     if not threshold:
         return 2.0 if signal.exceeded else 0.0
     share = value / threshold
-    # Of what must not fall below its threshold, such as an area under a curve, the smaller one is the worse one.
-    beyond = share >= 1
-    if beyond != signal.exceeded and value:
-        share = threshold / value
-    return share
-
-
-def _window(window: Window, decision: Decision | None) -> dict[str, Any]:
-    exceeded = [_name(each) for each in window.signals if each.exceeded]
-    return {
-        "name": window.name,
-        "order": _time(window.begin),
-        "version": window.version,
-        "rows": window.rows,
-        "labelled": window.labelled,
-        "exceeded": ", ".join(exceeded) or "none",
-        "action": decision.action if decision else NOTHING,
-    }
-
-
-def _detail(window: Window) -> dict[str, Any]:
-    return {
-        "title": f"{window.name}, {_of(window)}: {sum(each.exceeded for each in window.signals)} of "
-        f"{count(len(window.signals), 'signal')} exceeded",
-        "signals": [
-            {
-                "name": _name(each),
-                "value": each.value,
-                "interval": NOTHING if each.low is None else f"{number(each.low)} to {number(each.high)}",
-                "threshold": each.threshold,
-                "exceeded": each.exceeded,
-                "meaning": each.meaning,
-            }
-            for each in window.signals
-        ],
-    }
+    # Where a value must not fall below its threshold, such as an area under a curve, the smaller one is the worse one.
+    return threshold / value if (share >= 1) != signal.exceeded and value else share
 
 
 def _why(decision: Decision) -> str:
     return " ".join(each.text for each in decision.reasons) or "No rule was met."
 
 
-def _decision(decision: Decision) -> dict[str, Any]:
-    return {
-        "when": moment(decision.when),
-        "order": _time(decision.when),
-        "window": decision.window,
-        "version": decision.version,
-        "action": decision.action,
-        "why": _why(decision),
-        "spans": in_words(list(decision.spans)) if decision.spans else "",
-    }
-
-
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "when": moment(verdict.when),
-        "order": _time(verdict.when),
-        "canary": verdict.canary,
-        "served": verdict.served,
-        "action": verdict.action,
-        "why": verdict.text,
-        "numbers": [(name.replace("_", " "), number(value)) for name, value in verdict.numbers.items()],
-    }
-
-
-def _version(version: Version) -> dict[str, Any]:
-    return {
-        "number": version.number,
-        "order": _time(version.pushed_at) if version.pushed_at else "",
-        "when": moment(version.pushed_at) if version.pushed_at else NOTHING,
-        "how": _ORIGINS[version.origin],
-        "served": version.served,
-        "run": version.run_id,
-        "why": _said(version),
-    }
-
-
-def _said(version: Version) -> str:
+def _origin(version: Version) -> str:
     """Who made a version, and why."""
-    said = [f"version {version.number} {_ORIGINS[version.origin]}"]
+    parts = [f"version {version.number} {_ORIGINS[version.origin]}"]
     if version.restores is not None:
-        said.append(f"it restores version {version.restores}")
+        parts.append(f"it restores version {version.restores}")
     if version.who:
-        said.append(f"by {version.who}")
-    return ", ".join(said) + (f": {version.reason}" if version.reason else "")
-
-
-def _alert(kept: Kept) -> dict[str, Any]:
-    return {
-        "when": moment(kept.alert.when),
-        "order": _time(kept.alert.when),
-        "severity": kept.alert.severity,
-        "title": kept.alert.title,
-        "text": kept.alert.text,
-        "repeated": kept.repeated,
-        "delivered": "yes" if kept.delivered else "not yet",
-    }
-
-
-def _time(when: datetime) -> str:
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+        parts.append(f"by {version.who}")
+    return ", ".join(parts) + (f": {version.reason}" if version.reason else "")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from ledger.run_record import RunRecord
-from ledger.runs import (
-    TRAINING,
+from ledger.formats import NOTHING, count, duration, moment, number, percent, signed, size, spans
+from ledger.run_facts import (
     UNKNOWN,
     evaluated_like,
     evaluation_data,
@@ -17,11 +18,14 @@ from ledger.runs import (
     resolved_window,
     shown_outcome,
 )
+from ledger.run_record import RunRecord
+from ledger.run_view import FEW_ROWS, MetricView, RunView, worst
+from ledger.runs import TRAINING
 from operations.report import lineage, plots, statistics
 from operations.report.card import Card
-from operations.report.drawing import Box, draw
+from operations.report.drawing import Box, Drawing, draw
 from operations.report.evidence import Evidence
-from operations.report.formats import NOTHING, count, duration, moment, number, percent, signed, size, spans
+from operations.report.quality import Quality
 
 SECTIONS = (
     ("summary", "Where it came from"),
@@ -37,14 +41,164 @@ _SECTIONS_OF_PREDICTIONS = ("summary", "pipeline", "data", "lineage")
 # Columns of metrics in the table of runs, and in that of slices.
 _METRICS_OF_RUNS = 3
 _METRICS_OF_SLICES = 3
-_FEW_ROWS = 100
 _IMPORTANCES = 25
 # Columns whose plots are open from the beginning.
 _FEATURES = 9
-_ORDER = {name: at for at, name in enumerate(plots.SPLITS)}
 
 
-def index(records: Sequence[RunRecord], links: Mapping[str, str], unreadable: Sequence[str]) -> dict[str, Any]:
+class Tile(NamedTuple):
+    """A figure at the top of a page, with what it means and how good that is."""
+
+    name: str
+    value: str
+    detail: str = ""
+    kind: str = ""
+
+
+class Fact(NamedTuple):
+    """A line about a run; `code` is written like code."""
+
+    name: str
+    value: str
+    code: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexRow:
+    """A run in the table of all; `order` sorts by when it started."""
+
+    run: str
+    link: str | None
+    started: str
+    order: str
+    kind: str
+    outcome: str
+    window: str
+    metrics: list[float | None]
+    seconds: float | None
+    commit: str | None
+    tags: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexPage:
+    """The page of all runs; `metric` is the one that the plot begins with."""
+
+    tiles: list[Tile]
+    rows: list[IndexRow]
+    metrics: list[str]
+    metric: str
+    tagged: bool
+    history: plots.Plot | None
+    unlinked: str | None
+    unreadable: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """A column in each split; `shift` is how far it has moved from training."""
+
+    name: str
+    role: str | None
+    splits: list[str]
+    plot: plots.Plot | None
+    figures: list[tuple[str, list[str]]]
+    shift: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Assessed:
+    """What the scores of single rows show; `thresholds` are for the script that moves the threshold."""
+
+    quality: Quality
+    roc: plots.Plot | None
+    precision_recall: plots.Plot | None
+    calibration: plots.Plot
+    scores: plots.Plot
+    thresholds: list[list[float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceRow:
+    """A slice, with its metrics beside the champion's."""
+
+    name: str
+    rows: int
+    small: bool
+    cells: list[MetricView]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sliced:
+    """The slices, worst first by the metric `main`, None if that is not among the `metrics` that are shown."""
+
+    rows: list[SliceRow]
+    metrics: list[str]
+    main: str | None
+    plot: plots.Plot | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A drawing, and what it shows for those who do not see it."""
+
+    drawing: Drawing
+    words: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RelatedRun:
+    """Another run, its page, and how it is related."""
+
+    run: str
+    how: str
+    link: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _AboutRun:
+    """What the page of a run and its model card share; `missing` says of each section why it is not there."""
+
+    evidence: Evidence
+    missing: dict[str, str]
+    tiles: list[Tile]
+    facts: list[Fact]
+    metrics: list[MetricView]
+    assessed: Assessed | None
+    sliced: Sliced
+
+
+@dataclasses.dataclass(frozen=True)
+class RunPage(_AboutRun):
+    """The page of a run."""
+
+    sections: list[tuple[str, str]]
+    shown: set[str]
+    unfinished: str | None
+    features: list[Feature]
+    further: list[Feature]
+    splits: list[str]
+    split_rows: dict[str, int]
+    training: list[plots.Plot]
+    importance: plots.Plot | None
+    importance_note: str | None
+    graph: Picture | None
+    lineage: Picture | None
+    whole: Picture | None
+    relatives: list[RelatedRun]
+
+
+@dataclasses.dataclass(frozen=True)
+class CardPage(_AboutRun):
+    """The model card of a run."""
+
+    card: Card
+    lead: str
+    data_facts: list[Fact]
+    limits: list[str]
+
+
+def index(records: Sequence[RunRecord], links: Mapping[str, str], unreadable: Sequence[str]) -> IndexPage:
     """The page of all runs.
 
     Args:
@@ -53,47 +207,46 @@ def index(records: Sequence[RunRecord], links: Mapping[str, str], unreadable: Se
         unreadable: names of runs whose records cannot be read.
     """
     metrics = _metrics_of(records)
-    newest = [each for each in reversed(records) if is_ours(each)]
-    main = next((each for each in newest if each.main_metric in metrics), None)
+    newest = [record for record in reversed(records) if is_ours(record)]
+    main = next((record for record in newest if record.main_metric in metrics), None)
     metric, better = (main.main_metric or "", main.main_better) if main else ("", "neither")
-    measured = [each for each in records if metric and metric in each.metrics]
-    found = _best(measured, metric, better)
-    best = found and {"value": number(found.metrics[metric]), "run": _rank(found, measured)}
-    pushed = next((each for each in newest if each.version), None)
+    measured = [record for record in records if metric and metric in record.metrics]
+    best = _best(measured, metric, better)
+    outcomes = Counter(outcome(record) for record in records)
+    tiles = [Tile("Runs", f"{len(records):,}", ", ".join(f"{of} {name}" for name, of in outcomes.most_common()))]
+    if best:
+        tiles.append(Tile(f"Best {metric}", number(best.metrics[metric]), _rank(best, measured), "good"))
+    if pushed := next((record for record in newest if record.version), None):
+        tiles.append(Tile("Last pushed", f"version {pushed.version}", moment(pushed.started)))
+    if newest:
+        state = shown_outcome(newest[0])
+        tiles.append(Tile("Last run", state, f"{newest[0].kind}, {moment(newest[0].started)}", state))
     shown = [
         plots.Measured(
-            each.run_id,
-            each.started,
-            outcome(each),
-            _window(each),
-            evaluation_data(each),
-            links.get(each.run_id),
-            dict(each.metrics),
+            record.run_id,
+            record.started,
+            outcome(record),
+            _window(record),
+            evaluation_data(record),
+            links.get(record.run_id),
+            dict(record.metrics),
         )
-        for each in records
-        if each.metrics
+        for record in records
+        if record.metrics
     ]
-    kinds: dict[str, int] = {}
-    for each in records:
-        kinds[outcome(each)] = kinds.get(outcome(each), 0) + 1
-    return {
-        "rows": [_row(each, metrics[:_METRICS_OF_RUNS], links) for each in reversed(records)],
-        "runs_detail": ", ".join(f"{of} {kind}" for kind, of in sorted(kinds.items(), key=lambda pair: -pair[1])),
-        "metrics": metrics[:_METRICS_OF_RUNS],
-        "metric": metric,
-        "tagged": any(each.tags for each in records),
-        "best": best,
-        "pushed": pushed and {"version": pushed.version, "detail": f"{moment(pushed.started)}"},
-        "latest": newest
-        and {"outcome": shown_outcome(newest[0]), "detail": f"{newest[0].kind}, {moment(newest[0].started)}"},
-        "history": plots.history(shown, metric, found and found.run_id) if measured else None,
-        "unlinked": f"The newest {count(len(links), 'run')} have a page of their own."
-        if len(links) < len(records)
-        else None,
-        "unreadable": f"The records of {', '.join(unreadable)} cannot be read: another version wrote them."
+    unlinked = f"The newest {count(len(links), 'run')} have a page of their own."
+    return IndexPage(
+        tiles=tiles,
+        rows=[_row(record, metrics[:_METRICS_OF_RUNS], links) for record in reversed(records)],
+        metrics=metrics[:_METRICS_OF_RUNS],
+        metric=metric,
+        tagged=any(record.tags for record in records),
+        history=plots.history(shown, metric, best and best.run_id) if measured else None,
+        unlinked=unlinked if len(links) < len(records) else None,
+        unreadable=f"The records of {', '.join(unreadable)} cannot be read: another version wrote them."
         if unreadable
         else None,
-    }
+    )
 
 
 def run(
@@ -102,7 +255,7 @@ def run(
     links: Mapping[str, str],
     roles: Mapping[str, str],
     whole: tuple[Sequence[Box], Sequence[tuple[str, str]]],
-) -> dict[str, Any]:
+) -> RunPage:
     """The page of a run.
 
     Args:
@@ -116,88 +269,74 @@ def run(
     splits = [name for name in plots.SPLITS if name in evidence.splits]
     splits += sorted(evidence.splits.keys() - set(splits))
     # A batch prediction neither trains nor evaluates.
-    sections = [each for each in SECTIONS if record.kind != "prediction" or each[0] in _SECTIONS_OF_PREDICTIONS]
-    features = _features(evidence.splits, splits, roles)
-    context = {
-        "evidence": evidence,
-        "sections": sections,
-        "shown": {key for key, _ in sections},
-        "missing": {
-            "lineage": "It is not recorded what this run ingested or made.",
-            **evidence.missing,
-        },
-        "unfinished": _unfinished(evidence),
-        "tiles": _tiles(evidence),
-        "facts": _facts(evidence),
-        "anomalies": evidence.anomalies,
-        "features": features[:_FEATURES],
-        "further": features[_FEATURES:],
-        "splits": splits,
-        "split_rows": {name: evidence.splits[name].rows for name in splits},
-        "serving_source": evidence.serving_source,
-        "training": plots.training(evidence.curves),
-        "metrics": _metrics(record),
-        "saw": f"The champion learned from span {spans(list(record.champion_saw))}, on which it is judged here: "
-        "that flatters it"
-        if record.champion_saw
-        else None,
-        **_quality(evidence),
-        **_slices(evidence),
-        **_importance(evidence),
-    }
-    context["graph"], context["graph_words"] = _graph(evidence)
-    boxes, edges = lineage.picture(evidence, records, evidence.predictions)
-    context["lineage"] = draw(boxes, edges) if boxes else None
-    context["lineage_words"] = _in_words(boxes)
-    context["whole"] = draw(*whole) if whole[0] else None
-    context["whole_words"] = _in_words(whole[0])
-    context["relatives"] = [
-        {"run": each.run_id, "how": each.how, "link": links.get(each.run_id)}
-        for each in lineage.relatives(evidence.record, records, evidence.predictions)
+    sections = [
+        section for section in SECTIONS if record.kind != "prediction" or section[0] in _SECTIONS_OF_PREDICTIONS
     ]
-    return context
+    features = _features(evidence.splits, splits, roles)
+    importance, importance_note = _importance(evidence)
+    return RunPage(
+        **_about(evidence, {"lineage": "It is not recorded what this run ingested or made."}),
+        sections=sections,
+        shown={key for key, _ in sections},
+        unfinished=_unfinished(evidence),
+        features=features[:_FEATURES],
+        further=features[_FEATURES:],
+        splits=splits,
+        split_rows={name: evidence.splits[name].rows for name in splits},
+        training=plots.training(evidence.curves),
+        importance=importance,
+        importance_note=importance_note,
+        graph=_graph(evidence),
+        lineage=_picture(*lineage.picture(evidence, records, evidence.predictions)),
+        whole=_picture(*whole),
+        relatives=[
+            RelatedRun(relative.run_id, relative.how, links.get(relative.run_id))
+            for relative in lineage.relatives(record, records, evidence.predictions)
+        ],
+    )
 
 
-def card(evidence: Evidence, text: Card | None) -> dict[str, Any]:
+def card(evidence: Evidence, text: Card | None) -> CardPage:
     """The model card of a run.
 
     Args:
         evidence: what is left of it.
         text: what people wrote about the model.
     """
+    nobody = "Nobody has written down what this model is for: name a Markdown file in the setting use_case.model_card."
+    return CardPage(
+        **_about(evidence, {"card": nobody}),
+        card=text or Card("Model card"),
+        lead=_lead(evidence),
+        data_facts=_data_facts(evidence),
+        limits=_limits(evidence),
+    )
+
+
+def _about(evidence: Evidence, missing: dict[str, str]) -> dict[str, Any]:
+    """The fields of `_AboutRun`."""
     record = evidence.record
-    whole = _quality(evidence)
+    metrics = sorted(
+        evidence.view.metrics,
+        key=lambda metric: (metric.name != record.main_metric, not metric.thresholds),
+    )
     return {
         "evidence": evidence,
-        "card": text or Card("Model card"),
-        "missing": {
-            "card": "Nobody has written down what this model is for: name a Markdown file in the setting "
-            "use_case.model_card.",
-            **evidence.missing,
-        },
-        "lead": _lead(evidence),
+        "missing": {**missing, **evidence.missing},
         "tiles": _tiles(evidence),
         "facts": _facts(evidence),
-        "data_facts": _data_facts(evidence),
-        "metrics": _metrics(record),
-        "calibration": whole.get("calibration"),
-        "limits": _limits(evidence),
-        **_slices(evidence),
+        "metrics": metrics,
+        "assessed": _assessed(evidence.quality),
+        "sliced": _sliced(evidence.view),
     }
 
 
 def _metrics_of(records: Sequence[RunRecord]) -> list[str]:
     """The metrics that runs have, the main one first, then those with a threshold, then those that most runs have."""
-    seen: dict[str, int] = {}
-    asked: set[str] = set()
-    mains: dict[str, int] = {}
-    for each in records:
-        asked |= set(each.thresholds)
-        if each.main_metric in each.metrics:
-            mains[each.main_metric or ""] = mains.get(each.main_metric or "", 0) + 1
-        for name in each.metrics:
-            seen[name] = seen.get(name, 0) + 1
-    return sorted(seen, key=lambda name: (-mains.get(name, 0), name not in asked, -seen[name], name))
+    seen = Counter(name for record in records for name in record.metrics)
+    mains = Counter(record.main_metric for record in records if record.main_metric in record.metrics)
+    asked = {name for record in records for name in record.thresholds}
+    return sorted(seen, key=lambda name: (-mains[name], name not in asked, -seen[name], name))
 
 
 def _ranked(measured: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
@@ -223,20 +362,20 @@ def _rank(best: RunRecord, measured: Sequence[RunRecord]) -> str:
     )
 
 
-def _row(record: RunRecord, metrics: Sequence[str], links: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "run": record.run_id,
-        "link": links.get(record.run_id),
-        "started": f"{record.started:%Y-%m-%d %H:%M}",
-        "order": record.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "kind": record.kind if is_ours(record) else "foreign",
-        "outcome": shown_outcome(record),
-        "window": _window(record) or NOTHING,
-        "metrics": [record.metrics.get(name) for name in metrics],
-        "seconds": record.seconds,
-        "commit": record.code.short(),
-        "tags": record.tags,
-    }
+def _row(record: RunRecord, metrics: Sequence[str], links: Mapping[str, str]) -> IndexRow:
+    return IndexRow(
+        run=record.run_id,
+        link=links.get(record.run_id),
+        started=f"{record.started:%Y-%m-%d %H:%M}",
+        order=record.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        kind=record.kind if is_ours(record) else "foreign",
+        outcome=shown_outcome(record),
+        window=_window(record) or NOTHING,
+        metrics=[record.metrics.get(name) for name in metrics],
+        seconds=record.seconds,
+        commit=record.code.short(),
+        tags=record.tags,
+    )
 
 
 def _window(record: RunRecord) -> str:
@@ -258,114 +397,96 @@ def _unfinished(evidence: Evidence) -> str | None:
     return None
 
 
-def _tiles(evidence: Evidence) -> list[tuple[str, ...]]:
+def _tiles(evidence: Evidence) -> list[Tile]:
     record = evidence.record
-    tiles: list[tuple[str, ...]] = []
-    main = record.main_metric
-    if main and main in record.metrics:
-        champion = record.champion_metrics.get(main)
-        change = None if champion is None else record.metrics[main] - champion
-        detail = "no champion to compare with" if change is None else f"{signed(change)} against the champion"
-        tiles.append((main, number(record.metrics[main]), detail, _verdict(record.main_better, change)))
+    tiles = []
+    if record.main_metric in record.metrics:
+        metric = evidence.view.metric(record.main_metric or "")
+        detail = (
+            "no champion to compare with" if metric.change is None else f"{signed(metric.change)} against the champion"
+        )
+        tiles.append(Tile(metric.name, number(metric.value), detail, metric.verdict))
     if record.rows:
-        tiles.append(
-            (
-                "Rows",
-                f"{sum(record.rows.values()):,}",
-                ", ".join(f"{rows:,} {split}" for split, rows in record.rows.items()),
-            )
-        )
+        by_split = ", ".join(f"{rows:,} {split}" for split, rows in record.rows.items())
+        tiles.append(Tile("Rows", f"{sum(record.rows.values()):,}", by_split))
     if record.spans and _window(record):
-        tiles.append(
-            (
-                "Window",
-                f"spans {_window(record)}",
-                ", ".join(f"{split} {spans(of)}" for split, of in record.spans.items() if of),
-            )
-        )
+        by_split = ", ".join(f"{split} {spans(of)}" for split, of in record.spans.items() if of)
+        tiles.append(Tile("Window", f"spans {_window(record)}", by_split))
     if record.version:
-        tiles.append(("Pushed as", record.version, "version", "good"))
-    seconds = record.seconds or (sum(each.seconds or 0 for each in evidence.nodes) or None)
-    cached = sum(each.state == "cached" for each in evidence.nodes)
-    tiles.append(("Time", duration(seconds), f"{cached} of {count(len(evidence.nodes), 'node')} from the cache"))
+        tiles.append(Tile("Pushed as", record.version, "version", "good"))
+    seconds = record.seconds or (sum(node.seconds or 0 for node in evidence.nodes) or None)
+    cached = sum(node.state == "cached" for node in evidence.nodes)
+    tiles.append(Tile("Time", duration(seconds), f"{cached} of {count(len(evidence.nodes), 'node')} from the cache"))
     return tiles
 
 
-def _facts(evidence: Evidence) -> list[tuple[str, str, bool]]:
+def _facts(evidence: Evidence) -> list[Fact]:
     record = evidence.record
-    commit = record.code.commit and record.code.commit[:12]
-    dirty = {True: "with uncommitted changes", False: "as committed", None: ""}[record.code.dirty]
-    given: list[tuple[str, str | None, bool]] = [
-        ("Pipeline", record.pipeline or None, False),
-        ("Kind", record.kind if is_ours(record) else None, False),
+    ours, code = is_ours(record), record.code
+    dirty = {True: "with uncommitted changes", False: "as committed", None: None}[code.dirty]
+    began_with = f"artifact {record.base_model_id}: {record.began_with or 'its weights'}"
+    given: tuple[tuple[str, str | int | None, bool], ...] = (
+        ("Pipeline", record.pipeline, False),
+        ("Kind", record.kind if ours else None, False),
         ("Belongs to", record.parent, False),
         ("Started", moment(record.started), False),
-        ("By", " on ".join(each for each in (record.user, record.host) if each) or None, False),
-        ("Runner", record.runner if is_ours(record) else None, False),
-        ("Commit", commit, True),
-        ("Code", dirty if commit else None, False),
-        ("Branch", record.code.branch, True),
+        ("By", " on ".join(part for part in (record.user, record.host) if part), False),
+        ("Runner", record.runner if ours else None, False),
+        ("Commit", code.commit and code.commit[:12], True),
+        ("Code", dirty if code.commit else None, False),
+        ("Branch", code.branch, True),
         ("Commit of Flightdeck", record.platform and record.platform.short(12), True),
         ("Settings", record.settings, True),
         ("Lock of the packages", record.lock and record.lock[:16], True),
         ("Data", record.data and record.data[:23], True),
         ("Window asked for", record.window, True),
         ("Peak memory", size(record.peak_mb * 1048576) if record.peak_mb else None, False),
-        ("Model artifact", None if record.model_id is None else str(record.model_id), False),
-        (
-            "Began with",
-            None
-            if record.base_model_id is None
-            else f"artifact {record.base_model_id}: {record.began_with or 'its weights'}",
-            False,
-        ),
-        ("Champion artifact", None if record.champion_model_id is None else str(record.champion_model_id), False),
+        ("Model artifact", record.model_id, False),
+        ("Began with", None if record.base_model_id is None else began_with, False),
+        ("Champion artifact", record.champion_model_id, False),
         ("Pushed to", record.pushed_to, True),
-    ]
-    return [(name, value, code) for name, value, code in given if value]
+    )
+    return [Fact(name, str(value), code) for name, value, code in given if value not in (None, "")]
 
 
-def _data_facts(evidence: Evidence) -> list[tuple[str, str, bool]]:
-    record = evidence.record
-    facts: list[tuple[str, str, bool]] = []
+def _data_facts(evidence: Evidence) -> list[Fact]:
+    record, anomalies = evidence.record, evidence.view.anomalies
+    facts = []
     for split, of in record.spans.items():
         rows = f"{record.rows[split]:,} rows" if split in record.rows else "rows unknown"
         role = {"train": "Learned from", "eval": "Evaluated on"}.get(split, split)
-        facts.append((role, f"{rows}, span {spans(of)}", False))
+        facts.append(Fact(role, f"{rows}, span {spans(of)}"))
     if "train" in evidence.splits:
-        facts.append(("Columns", str(len(evidence.splits["train"].columns)), False))
-    if evidence.anomalies is not None:
-        facts.append(("Anomalies", str(len(evidence.anomalies) or "none"), False))
+        facts.append(Fact("Columns", str(len(evidence.splits["train"].columns))))
+    if anomalies is not None:
+        facts.append(Fact("Anomalies", str(len(anomalies) or "none")))
     if evidence.files:
-        total = sum(each["bytes"] for each in evidence.files)
-        facts.append(("Files", f"{len(evidence.files)}, {size(total)}", False))
+        total = sum(file["bytes"] for file in evidence.files)
+        facts.append(Fact("Files", f"{len(evidence.files)}, {size(total)}"))
     if record.data:
-        facts.append(("Fingerprint", record.data, True))
-    return facts or [("Data", "unknown: nothing was ingested", False)]
+        facts.append(Fact("Fingerprint", record.data, True))
+    return facts or [Fact("Data", "unknown: nothing was ingested")]
 
 
-def _graph(evidence: Evidence) -> tuple[Any, str]:
+def _graph(evidence: Evidence) -> Picture | None:
     nodes = evidence.nodes
     if not nodes:
-        return None, ""
-    boxes = [
-        Box(
-            each.node_id,
-            each.node_id,
-            each.state + (f", {duration(each.seconds)}" if each.seconds is not None else ""),
-            each.state,
-        )
-        for each in nodes
-    ]
+        return None
+    states = {
+        node.node_id: node.state + (f", {duration(node.seconds)}" if node.seconds is not None else "") for node in nodes
+    }
+    boxes = [Box(node.node_id, node.node_id, states[node.node_id], node.state) for node in nodes]
     # An edge that a longer way implies says nothing more, and hides the others.
-    edges = _without_shortcuts({each.node_id: set(each.after) for each in nodes})
+    edges = _without_shortcuts({node.node_id: set(node.after) for node in nodes})
     words = "; ".join(
-        f"{each.node_id}: {each.state}"
-        + (f", {duration(each.seconds)}" if each.seconds is not None else "")
-        + (f", after {' and '.join(each.after)}" if each.after else "")
-        for each in nodes
+        f"{node.node_id}: {states[node.node_id]}" + (f", after {' and '.join(node.after)}" if node.after else "")
+        for node in nodes
     )
-    return draw(boxes, edges), f"{count(len(nodes), 'node')}. {words}."
+    return Picture(draw(boxes, edges), f"{count(len(nodes), 'node')}. {words}.")
+
+
+def _picture(boxes: Sequence[Box], edges: Sequence[tuple[str, str]]) -> Picture | None:
+    return Picture(draw(boxes, edges), _in_words(boxes)) if boxes else None
 
 
 def _in_words(boxes: Sequence[Box]) -> str:
@@ -392,7 +513,7 @@ def _without_shortcuts(after: Mapping[str, set[str]]) -> list[tuple[str, str]]:
 
 def _features(
     splits: Mapping[str, statistics.Statistics], order: Sequence[str], roles: Mapping[str, str]
-) -> list[dict[str, Any]]:
+) -> list[Feature]:
     if not splits:
         return []
     reference = splits.get("train", splits[order[0]])
@@ -406,16 +527,16 @@ def _features(
             for split, each in columns.items()
         }
         features.append(
-            {
-                "name": name,
-                "role": roles.get(name),
-                "splits": list(columns),
-                "plot": plots.feature(name, columns, order) if len(kinds) == 1 else None,
-                "figures": _figures(columns, moved, "train" if "train" in splits else order[0]),
-                "shift": max((value for value in moved.values() if value is not None), default=0.0),
-            }
+            Feature(
+                name,
+                roles.get(name),
+                list(columns),
+                plots.feature(name, columns, order) if len(kinds) == 1 else None,
+                _figures(columns, moved, "train" if "train" in splits else order[0]),
+                max((value for value in moved.values() if value is not None), default=0.0),
+            )
         )
-    return sorted(features, key=lambda each: (-each["shift"], each["name"]))
+    return sorted(features, key=lambda feature: (-feature.shift, feature.name))
 
 
 def _figures(
@@ -426,10 +547,10 @@ def _figures(
     if each[0].kind == "number":
         figures += [
             ("mean", [number(column.mean) for column in each]),
-            ("deviation", [number(column.deviation) for column in each]),
-            ("least", [number(column.minimum) for column in each]),
+            ("std", [number(column.deviation) for column in each]),
+            ("min", [number(column.minimum) for column in each]),
             ("median", [number(column.median) for column in each]),
-            ("most", [number(column.maximum) for column in each]),
+            ("max", [number(column.maximum) for column in each]),
         ]
     else:
         figures += [
@@ -448,7 +569,7 @@ def _figures(
                     if split == reference or moved[split] is None
                     else percent(moved[split])
                     if column.kind == "category"
-                    else f"{moved[split]:.2f} sd"
+                    else f"{moved[split]:.2f} std"
                     for split, column in columns.items()
                 ],
             )
@@ -456,99 +577,51 @@ def _figures(
     return figures
 
 
-def _metrics(record: RunRecord) -> list[dict[str, Any]]:
-    rules = {"at_least": "at least", "at_most": "at most", "may_lose": "may lose"}
-    metrics = []
-    for name in sorted(record.metrics, key=lambda name: (name != record.main_metric, name not in record.thresholds)):
-        asked = record.thresholds.get(name, {})
-        champion = record.champion_metrics.get(name)
-        change = None if champion is None else record.metrics[name] - champion
-        metrics.append(
-            {
-                "name": name,
-                "value": record.metrics[name],
-                "champion": champion,
-                "change": change,
-                "verdict": _verdict(_direction(record, name), change),
-                "asked": ", ".join(
-                    f"{rules.get(rule) or rule.replace('_', ' ')} {bound:g}" for rule, bound in asked.items()
-                ),
-            }
-        )
-    return metrics
-
-
-def _direction(record: RunRecord, metric: str) -> str:
-    if metric == record.main_metric:
-        return record.main_better
-    asked = record.thresholds.get(metric, {})
-    return "higher" if "at_least" in asked else "lower" if "at_most" in asked else "neither"
-
-
-def _verdict(better: str, change: float | None) -> str:
-    if change is None or abs(change) < 5e-5 or better == "neither":
-        return ""
-    return "better" if (change > 0) == (better == "higher") else "worse"
-
-
-def _quality(evidence: Evidence) -> dict[str, Any]:
-    found = evidence.quality
-    if found is None:
-        return {"quality": None, "calibration": None}
-    return {
-        "quality": found,
-        "roc": plots.roc(found) if found.roc else None,
-        "precision_recall": plots.precision_recall(found) if found.precision_recall else None,
-        "calibration": plots.calibration(found),
-        "scores": plots.scores(found),
-        "thresholds": [
-            [each.threshold, each.true_positives, each.false_positives, each.true_negatives, each.false_negatives]
-            for each in found.thresholds
+def _assessed(quality: Quality | None) -> Assessed | None:
+    if quality is None:
+        return None
+    return Assessed(
+        quality,
+        plots.roc(quality) if quality.roc else None,
+        plots.precision_recall(quality) if quality.precision_recall else None,
+        plots.calibration(quality),
+        plots.scores(quality),
+        [
+            [at.threshold, at.true_positives, at.false_positives, at.true_negatives, at.false_negatives]
+            for at in quality.thresholds
         ],
-    }
-
-
-def _slices(evidence: Evidence) -> dict[str, Any]:
-    record = evidence.record
-    main = record.main_metric or ""
-    names = [name for name in _metrics_of([record]) if any(name in each["challenger"] for each in evidence.slices)]
-    # What only counts or sums rows is no quality of a slice.
-    names = [name for name in names if name not in ("example_count", "weighted_example_count")][
-        : _METRICS_OF_SLICES - bool(record.champion_metrics)
-    ]
-    lower = record.main_better == "lower"
-    least = evidence.settings.get("evaluation", {}).get("min_slice_size", _FEW_ROWS)
-    ordered = sorted(
-        evidence.slices,
-        key=lambda each: (main not in each["challenger"], each["challenger"].get(main, 0) * (-1 if lower else 1)),
     )
-    large = [each for each in ordered if each["rows"] >= least]
-    return {
-        "slices": [
-            {
-                "name": each["slice"],
-                "rows": each["rows"],
-                "small": each["rows"] < least,
-                "cells": [_compared(record, each, name) for name in names],
-            }
-            for each in ordered
+
+
+def _sliced(view: RunView) -> Sliced:
+    record, main = view.record, view.record.main_metric or ""
+    # What only counts or sums rows is no quality of a slice.
+    names = [
+        name
+        for name in _metrics_of([record])
+        if name not in ("example_count", "weighted_example_count")
+        and any(name in part.challenger for part in view.slices)
+    ][: _METRICS_OF_SLICES - bool(record.champion_metrics)]
+    sign = -1 if record.main_better == "lower" else 1
+    ordered = sorted(view.slices, key=lambda part: (main not in part.challenger, sign * part.challenger.get(main, 0)))
+    large = [part for part in ordered if part.rows >= view.min_slice_rows]
+    return Sliced(
+        [
+            SliceRow(
+                part.slice, part.rows, part.rows < view.min_slice_rows, [view.metric(name, part) for name in names]
+            )
+            for part in ordered
         ],
-        "slice_metrics": names,
-        "slice_metric": main if main in names else None,
-        "slice_plot": plots.slices(large, main, record.metrics.get(main)) if main in names else None,
-    }
+        names,
+        main if main in names else None,
+        plots.slices(large, main, record.metrics.get(main)) if main in names else None,
+    )
 
 
-def _compared(record: RunRecord, found: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    value, champion = found["challenger"].get(metric), found["champion"].get(metric)
-    change = None if value is None or champion is None else value - champion
-    return {"value": value, "change": change, "verdict": _verdict(_direction(record, metric), change)}
-
-
-def _importance(evidence: Evidence) -> dict[str, Any]:
+def _importance(evidence: Evidence) -> tuple[plots.Plot | None, str | None]:
     found = evidence.importance
     if found is None:
-        return {"importance": None, "importance_note": None}
+        return None, None
     measured = [each for each in found["features"] if each["auc_drop"] is not None]
     features = [
         {"feature": each["feature"], "drop": each["auc_drop"], "deviation": each["auc_drop_std"] or 0.0}
@@ -557,12 +630,12 @@ def _importance(evidence: Evidence) -> dict[str, Any]:
     rest = (
         f" {count(len(measured) - len(features), 'feature')} with less are left out." if measured[_IMPORTANCES:] else ""
     )
-    return {
-        "importance": plots.importance(features, "AUC"),
-        "importance_note": f"Each raw column was shuffled {found['repeats']} times among {found['rows']:,} rows of the "
-        "evaluation split; the lines are one standard deviation of the shuffles. A column that repeats what others say "
-        f"gets little.{rest}",
-    }
+    note = (
+        f"Each raw column was shuffled {found['repeats']} times among {found['rows']:,} rows of the evaluation split; "
+        "the lines are one standard deviation of the shuffles. A column that repeats what others say gets little."
+        f"{rest}"
+    )
+    return plots.importance(features, "AUC"), note
 
 
 def _lead(evidence: Evidence) -> str:
@@ -578,24 +651,22 @@ def _lead(evidence: Evidence) -> str:
 
 def _limits(evidence: Evidence) -> list[str]:
     """What the figures of this run warn of."""
-    record, limits = evidence.record, []
+    record, slices, limits = evidence.record, evidence.view.slices, []
     main = record.main_metric or ""
-    rules = record.thresholds
     if record.outcome != "pushed" and is_ours(record):
         limits.append(f"This model is not in use: the run is {evidence.outcome}.")
     limits += [f"{reason[:1].upper()}{reason[1:]}." for reason in record.reasons if record.outcome == "not blessed"]
-    small = [each for each in evidence.slices if each["rows"] < _FEW_ROWS]
-    if small:
+    if small := [part for part in slices if part.rows < FEW_ROWS]:
         limits.append(
-            f"{count(len(small), 'slice')} of {len(evidence.slices)} have fewer than {_FEW_ROWS} rows: their figures "
-            "are mostly chance."
+            f"{count(len(small), 'slice')} of {len(slices)} have fewer than {FEW_ROWS} rows: their figures are mostly "
+            "chance."
         )
-    measured = [each for each in evidence.slices if main in each["challenger"] and each["rows"] >= _FEW_ROWS]
-    if measured and record.main_better != "neither":
-        worst = (max if record.main_better == "lower" else min)(measured, key=lambda each: each["challenger"][main])
+    if record.main_better != "neither" and (
+        weakest := worst(slices, main, record.main_better == "lower", FEW_ROWS, count=1)
+    ):
         limits.append(
-            f"It is weakest on {worst['slice']}: {main} {number(worst['challenger'][main])} on {worst['rows']:,} rows, "
-            f"against {number(record.metrics.get(main))} overall."
+            f"It is weakest on {weakest[0].slice}: {main} {number(weakest[0].challenger[main])} on "
+            f"{weakest[0].rows:,} rows, against {number(record.metrics.get(main))} overall."
         )
     if evidence.quality is not None and evidence.quality.groups:
         found = evidence.quality
@@ -606,15 +677,12 @@ def _limits(evidence: Evidence) -> list[str]:
                 f"It promises {way} than what came: {percent(mean)} on average, where {percent(found.base_rate)} of "
                 "the rows were positive."
             )
-    if record.champion_saw:
-        limits.append(
-            f"The champion had learned from span {spans(list(record.champion_saw))}, on which both are judged: the "
-            "comparison flatters the champion."
-        )
+    if evidence.view.champion_saw:
+        limits.append(evidence.view.champion_saw)
     for split in ("eval", "serving"):
         if "train" in evidence.splits and split in evidence.splits:
             limits += _moved(evidence.splits["train"], evidence.splits[split], split)
-    if not rules and is_ours(record):
+    if not record.thresholds and is_ours(record):
         limits.append("Nothing was asked of its metrics.")
     return limits
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import altair as alt
 
+from ledger.formats import count, number, percent
+from ledger.run_view import SliceMetrics
 from operations.report.curves import Curve
-from operations.report.formats import count, number, percent
 from operations.report.quality import Quality
 from operations.report.statistics import Column
 
@@ -257,27 +258,27 @@ def scores(quality: Quality) -> Plot:
     )
 
 
-def slices(rows: Sequence[dict[str, Any]], metric: str, overall: float | None, most: int = 24) -> Plot | None:
+def slices(rows: Sequence[SliceMetrics], metric: str, overall: float | None, most: int = 24) -> Plot | None:
     """A metric on each slice, this run's beside the champion's; the worst at the top.
 
     Args:
-        rows: slices, worst first: slice, rows, challenger, champion.
+        rows: slices, worst first.
         metric: the metric.
         overall: its value on all rows.
         most: how many slices at most.
     """
-    shown = [each for each in rows if metric in each["challenger"]][:most]
+    shown = [part for part in rows if metric in part.challenger][:most]
     if not shown:
         return None
     points = [
-        {"slice": each["slice"], "rows": each["rows"], "model": model, "value": round(values[metric], 6)}
-        for each in shown
-        for model, values in zip(MODELS, (each["challenger"], each["champion"]), strict=True)
+        {"slice": part.slice, "rows": part.rows, "model": model, "value": round(values[metric], 6)}
+        for part in shown
+        for model, values in zip(MODELS, (part.challenger, part.champion), strict=True)
         if metric in values
     ]
     models = [model for model in MODELS if any(each["model"] == model for each in points)]
     base = alt.Chart(alt.Data(values=points), height=_bars(len(shown))).encode(
-        y=alt.Y("slice:N", sort=[each["slice"] for each in shown], title=None, axis=alt.Axis(labelLimit=260)),
+        y=alt.Y("slice:N", sort=[part.slice for part in shown], title=None, axis=alt.Axis(labelLimit=260)),
         x=alt.X("value:Q", title=metric, scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(tickCount=5)),
     )
     span = base.mark_line(style="thread").encode(detail="slice:N")
@@ -291,8 +292,8 @@ def slices(rows: Sequence[dict[str, Any]], metric: str, overall: float | None, m
         layers.insert(0, alt.Chart(alt.Data(values=[{"at": overall}])).mark_rule(style="reference").encode(x="at:Q"))
     worst = shown[0]
     words = (
-        f"{metric} on {count(len(shown), 'slice')}, from {number(worst['challenger'][metric])} on {worst['slice']} to "
-        f"{number(shown[-1]['challenger'][metric])} on {shown[-1]['slice']}"
+        f"{metric} on {count(len(shown), 'slice')}, from {number(worst.challenger[metric])} on {worst.slice} to "
+        f"{number(shown[-1].challenger[metric])} on {shown[-1].slice}"
     )
     words += f"; {number(overall)} on all rows." if overall is not None else "."
     return Plot("slices", alt.layer(*layers).to_dict(), words)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ledger.formats import NOTHING, count, moment, number, percent, signed
 from operations.loop.replay.result import (
     FILE,
     Comparison,
@@ -18,7 +19,6 @@ from operations.loop.replay.result import (
     read,
 )
 from operations.report import series
-from operations.report.formats import NOTHING, count, moment, number, percent, signed
 from operations.report.plots import Plot
 from operations.report.series import Point
 

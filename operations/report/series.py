@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from operations.report.formats import NOTHING, number
+from ledger.formats import NOTHING, number
 from operations.report.plots import NUMBERS, Plot, time_axis
 
 WITHIN, EXCEEDED = "within", "exceeded"

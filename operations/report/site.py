@@ -14,18 +14,21 @@ from typing import Any
 from urllib.parse import quote
 
 import ml_metadata
+from markupsafe import Markup
 
 from errors import FlightdeckError
+from ledger import formats
 from ledger.runs import Runs
 from operations.loop.replay.result import Result
 from operations.report import card as cards
-from operations.report import formats, lineage, monitoring, pages, replays
+from operations.report import lineage, monitoring, pages, replays
 from operations.report.evidence import EvidenceReader
 from operations.report.monitoring import ServingHistory
 
 # By this file a folder is known to be ours, so that no other is ever replaced.
 MARK = ".flightdeck-report"
 _HERE = Path(__file__).parent
+_LONG_NAME = 12
 _EXPORT = re.compile(r"export\{(?P<names>[^}]*)\}")
 
 
@@ -117,13 +120,13 @@ def write(
                     ("run", pages.run(evidence, records, links, roles or {}, lineage.whole(store, record))),
                     ("card", pages.card(evidence, text)),
                 ):
-                    html = templates.get_template(f"{page}.html.j2").render(**given, **content)
+                    html = templates.get_template(f"{page}.html.j2").render(**given, **vars(content))
                     (folder / {"run": "index.html"}.get(page, f"{page}.html")).write_text(html, encoding="utf-8")
                 missing[record.run_id] = evidence.missing
                 sizes.append(_size(folder))
             progress(len(chosen), len(chosen), "")
             html = templates.get_template("index.html.j2").render(
-                site=site, root="", plots=True, **pages.index(records, links, runs.unreadable)
+                site=site, root="", plots=True, **vars(pages.index(records, links, runs.unreadable))
             )
             (new / "index.html").write_text(html, encoding="utf-8")
             for _, file, template, content in further:
@@ -199,17 +202,20 @@ def _templates() -> Any:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {
-        "breakable": formats.breakable,
-        "number": formats.number,
-        "signed": formats.signed,
-        "percent": formats.percent,
-        "duration": formats.duration,
-        "size": formats.size,
-        "moment": formats.moment,
-        "slug": slug,
-    }
+    filters = (
+        breakable, formats.number, formats.signed, formats.percent, formats.duration, formats.size,
+        formats.moment, formats.iso, formats.interval, formats.spans, monitoring.signal_name,
+        slug,
+    )  # fmt: skip
+    environment.filters |= {each.__name__: each for each in filters}
     return environment
+
+
+def breakable(name: str) -> Markup:
+    """A name, as HTML, that may be broken after its underscores if it is long."""
+    if len(name) <= _LONG_NAME:
+        return Markup.escape(name)
+    return Markup("<wbr>").join(re.split(r"(?<=_)", name))
 
 
 def slug(text: str) -> str:

@@ -27,7 +27,7 @@ def main() -> int:
 
     from operations.inference.errors import ServingError
     from operations.serving import server
-    from pipeline.settings import Canary, Serving
+    from operations.serving.settings import Canary, Serving
 
     given = {"host": options.host, "port": options.port, "grpc_port": options.grpc_port}
     try:

@@ -29,7 +29,8 @@ from operations.serving import child
 from operations.serving.load import Answered, Load, drive, joined
 
 if TYPE_CHECKING:
-    from pipeline.settings import Serving, Settings, Validation
+    from operations.inference.settings import Validation
+    from operations.serving.settings import Serving, Settings
 
 HOURS_PER_MONTH = 8760 / 12
 _DISTINCT_BODIES = 32

@@ -28,7 +28,7 @@ from operations.serving.metrics import Metrics
 from operations.serving.versions import Events, Versions
 
 if TYPE_CHECKING:
-    from pipeline.settings import Canary, Serving
+    from operations.serving.settings import Canary, Serving
 
 # How often what was recorded is written; after how many failures in a row clients are spared more of them, and for how
 # long: for good, the canary would never be judged, if so many failures are allowed.

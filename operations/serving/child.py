@@ -19,7 +19,7 @@ import psutil
 from operations.inference.errors import ServingError
 
 if TYPE_CHECKING:
-    from pipeline.settings import Serving
+    from operations.serving.settings import Serving
 
 _START_SECONDS = 180.0
 _ROOT = Path(__file__).resolve().parents[2]

@@ -21,7 +21,7 @@ from operations.serving import grpc_v2, rest
 from operations.serving.service import Service
 
 if TYPE_CHECKING:
-    from pipeline.settings import Canary, Serving
+    from operations.serving.settings import Canary, Serving
 
 _BACKLOG = 2048
 # Longer than load balancers keep an idle connection, so that it is they who close it and not a request that finds out.

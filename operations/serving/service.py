@@ -37,7 +37,7 @@ from operations.serving.metrics import Metrics
 from operations.serving.versions import Events, Versions, VersionStatus
 
 if TYPE_CHECKING:
-    from pipeline.settings import Canary, Serving
+    from operations.serving.settings import Canary, Serving
 
 _LONGEST_CALLER = 200
 

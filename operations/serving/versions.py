@@ -19,7 +19,7 @@ from operations.inference.errors import LoadError, NotReadyError, ServingError, 
 from operations.inference.model import LoadedModel
 
 if TYPE_CHECKING:
-    from pipeline.settings import Serving
+    from operations.serving.settings import Serving
 
 State = Literal["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
 # What the files of a version look like from outside: (path, size, time of change) of each.

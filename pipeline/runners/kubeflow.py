@@ -24,6 +24,8 @@ from pipeline.definition import WINDOW, create_pipeline
 from pipeline.settings import Kubeflow, Resources, Settings, SettingsError
 from pipeline.store import ENVIRONMENT
 
+# What a task runs.
+PROGRAM = ("python", "-m", "pipeline.task")
 # Parameters of every task that no person types.
 CARRIED = ("ir", "settings", "submitted_by")
 # An input of every task, and no parameter of the pipeline. KFP's backend replaces this placeholder only where it is the
@@ -51,9 +53,7 @@ def compile_pipeline(settings: Settings, destination: Path, one_task_per_node: b
     ir = node.compile_pipeline(create_pipeline(settings))
     groups = {} if one_task_per_node else dict(cluster.groups)
     pipeline = _pipeline(settings, cluster, ir, tasks_of(ir, groups))
-    temporary = destination.with_name(f".{destination.name}")
-    compiler.Compiler().compile(pipeline, str(temporary.with_suffix(".yaml")))
-    temporary.with_suffix(".yaml").replace(destination)
+    write(pipeline, destination)
 
 
 def require_kubeflow(settings: Settings) -> Kubeflow:
@@ -96,7 +96,7 @@ def tasks_of(ir: pipeline_pb2.Pipeline, groups: Mapping[str, Sequence[str]]) -> 
     task_of = {node_id: owner.get(node_id, node_id) for node_id in order}
     graph: dict[str, set[str]] = {task: set() for task in task_of.values()}
     for node_id in order:
-        graph[task_of[node_id]] |= {task_of[each] for each in node.upstream(ir, node_id)} - {task_of[node_id]}
+        graph[task_of[node_id]] |= {task_of[above] for above in node.upstream(ir, node_id)} - {task_of[node_id]}
     try:
         sorted_tasks = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
@@ -118,28 +118,56 @@ def _pipeline(
 
     def body(given: Mapping[str, Any]) -> None:
         made: dict[str, Any] = {}
-        task_of = {node_id: task for task, members in tasks.items() for node_id in members}
         for task, members in tasks.items():
             component = task_component(task, members, cluster, parameters)
             made[task] = component(**RUN_ID, **{name: given[name] for name in (*CARRIED, *parameters)})
-            before = {task_of[each] for member in members for each in node.upstream(ir, member)} - {task}
-            made[task].after(*(made[each] for each in sorted(before)))
-            place(made[task], resources_of(cluster, task, members), cluster)
+            wait_and_place(made, task, tasks, ir, cluster)
 
-    return dsl.pipeline(
-        name=settings.use_case.name,
-        description="Generated from the TFX pipeline; `ir` and `settings` are that pipeline, compressed.",
-        pipeline_root=cluster.pipeline_root,
-    )(
-        declared(
-            body,
-            settings.use_case.name,
-            [
-                inspect.Parameter(name, POSITIONAL, default=default, annotation=type(default))
-                for name, default in {**parameters, **carried(settings, ir)}.items()
-            ],
-        )
-    )
+    description = "Generated from the TFX pipeline; `ir` and `settings` are that pipeline, compressed."
+    return generated(settings.use_case.name, description, cluster, body, {**parameters, **carried(settings, ir)})
+
+
+def wait_and_place(
+    made: Mapping[str, Any],
+    task: str,
+    tasks: Mapping[str, Sequence[str]],
+    ir: pipeline_pb2.Pipeline,
+    cluster: Kubeflow,
+) -> None:
+    """Has a task wait for those that make what its nodes read, and says where it runs."""
+    task_of = {node_id: other for other, members in tasks.items() for node_id in members}
+    before = {task_of[above] for member in tasks[task] for above in node.upstream(ir, member)} - {task}
+    made[task].after(*(made[other] for other in sorted(before)))
+    place(made[task], resources_of(cluster, task, tasks[task]), cluster)
+
+
+def generated(
+    name: str,
+    description: str,
+    cluster: Kubeflow,
+    body: Callable[[Mapping[str, Any]], None],
+    defaults: Mapping[str, Any],
+) -> Any:
+    """A KFP pipeline whose tasks `body` makes from its parameters, which have these defaults."""
+    parameters = [
+        inspect.Parameter(parameter, POSITIONAL, default=default, annotation=type(default))
+        for parameter, default in defaults.items()
+    ]
+    pipeline = dsl.pipeline(name=name, description=description, pipeline_root=cluster.pipeline_root)
+    return pipeline(declared(body, name, parameters))
+
+
+def write(pipeline: Any, destination: Path) -> None:
+    """Compiles a KFP pipeline into a YAML file, whole or not at all."""
+    temporary = destination.with_name(f".{destination.name}").with_suffix(".yaml")
+    compiler.Compiler().compile(pipeline, str(temporary))
+    temporary.replace(destination)
+
+
+def container(name: str, specification: Callable[[Mapping[str, Any]], dsl.ContainerSpec], inputs: Mapping) -> Any:
+    """A container component with these inputs and outputs: name -> type."""
+    parameters = [inspect.Parameter(parameter, POSITIONAL, annotation=kind) for parameter, kind in inputs.items()]
+    return dsl.container_component(declared(specification, name, parameters))
 
 
 def carried(settings: Settings, ir: pipeline_pb2.Pipeline) -> dict[str, str]:
@@ -175,7 +203,7 @@ def task_component(
     members: Sequence[str],
     cluster: Kubeflow,
     parameters: Mapping[str, Any],
-    program: Sequence[str] = ("python", "-m", "pipeline.task"),
+    program: Sequence[str] = PROGRAM,
     further: Sequence[str] = (),
 ) -> Callable[..., Any]:
     """A container component that launches some nodes, with the artifacts that KFP's user interface shows.
@@ -211,13 +239,7 @@ def task_component(
         image = resources_of(cluster, task, members).image or cluster.image
         return dsl.ContainerSpec(image=image, command=list(program), args=arguments)
 
-    return dsl.container_component(
-        declared(
-            specification,
-            task_name(task),
-            [inspect.Parameter(name, POSITIONAL, annotation=kind) for name, kind in {**inputs, **results}.items()],
-        )
-    )
+    return container(task_name(task), specification, {**inputs, **results})
 
 
 def declared(function: Callable[[Mapping[str, Any]], Any], name: str, parameters: Sequence[inspect.Parameter]) -> Any:
@@ -227,7 +249,7 @@ def declared(function: Callable[[Mapping[str, Any]], Any], name: str, parameters
     """
 
     def positional(*given: Any) -> Any:
-        return function(dict(zip((each.name for each in parameters), given, strict=True)))
+        return function(dict(zip((parameter.name for parameter in parameters), given, strict=True)))
 
     positional.__name__ = name
     positional.__doc__ = None
@@ -255,9 +277,13 @@ def place(task: Any, resources: Resources, cluster: Kubeflow) -> None:
         task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(resources.gpus)
     for key, value in sorted(resources.node_selector.items()):
         kubernetes.add_node_selector(task, label_key=key, label_value=value)
-    for each in resources.tolerations:
+    for toleration in resources.tolerations:
         kubernetes.add_toleration(
-            task, key=each.key, operator=each.operator, value=each.value or None, effect=each.effect or None
+            task,
+            key=toleration.key,
+            operator=toleration.operator,
+            value=toleration.value or None,
+            effect=toleration.effect or None,
         )
     if resources.retries:
         task.set_retry(

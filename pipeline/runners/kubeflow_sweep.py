@@ -8,34 +8,40 @@ in the metadata store, so a worker that Kubernetes evicts is simply tried again,
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kfp import compiler, dsl
+from kfp import dsl
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline import node
 from pipeline.definition import WINDOW, create_pipeline
 from pipeline.runners import kubeflow
-from pipeline.runners.kubeflow import CARRIED, POSITIONAL, RUN_ID
+from pipeline.runners.kubeflow import CARRIED, RUN_ID
 from pipeline.settings import Kubeflow, Settings, SettingsError
 
-# What the tasks of a sweep run; it takes the arguments of `pipeline.task`, or its own.
-PROGRAM = ("python", "-m", "operations.experiments.sweep.cluster")
 # Resources of the workers: this name in `kubeflow.resources`, or else the Trainer's.
 WORKER = "worker"
 TRIALS = "trials"
 
 
-def compile_sweep(settings: Settings, destination: Path, workers: int, trials: int, parent: str | None = None) -> None:
+def compile_sweep(
+    settings: Settings,
+    destination: Path,
+    program: Sequence[str],
+    workers: int,
+    trials: int,
+    parent: str | None = None,
+) -> None:
     """Writes the KFP pipeline of a sweep. The same arguments and code give the same bytes.
 
     Args:
         settings: of the trials, with a `kubeflow` section and a metadata store of the kind mysql; `model.tuning` says
             what is searched, and how.
         destination: a YAML file; written whole or not at all.
+        program: what the tasks of a sweep run. After the word `final` it takes the arguments of `pipeline.task`, after
+            `work` those of a worker.
         workers: how many trials may run at the same time.
         trials: how many there shall be; can be changed when submitting.
         parent: the run around which is searched, if there is one.
@@ -48,14 +54,17 @@ def compile_sweep(settings: Settings, destination: Path, workers: int, trials: i
     if settings.tuning.enabled:
         raise SettingsError("A sweep searches itself, and then trains with what it found: set tuning.enabled to false.")
     ir = node.compile_pipeline(create_pipeline(settings))
-    pipeline = _pipeline(settings, cluster, ir, workers, trials, parent)
-    temporary = destination.with_name(f".{destination.name}")
-    compiler.Compiler().compile(pipeline, str(temporary.with_suffix(".yaml")))
-    temporary.with_suffix(".yaml").replace(destination)
+    kubeflow.write(_pipeline(settings, cluster, ir, program, workers, trials, parent), destination)
 
 
 def _pipeline(
-    settings: Settings, cluster: Kubeflow, ir: pipeline_pb2.Pipeline, workers: int, trials: int, parent: str | None
+    settings: Settings,
+    cluster: Kubeflow,
+    ir: pipeline_pb2.Pipeline,
+    program: Sequence[str],
+    workers: int,
+    trials: int,
+    parent: str | None,
 ) -> Any:
     before, after = _halves(ir)
     tasks = kubeflow.tasks_of(ir, cluster.groups)
@@ -68,29 +77,25 @@ def _pipeline(
     parameters: dict[str, Any] = {WINDOW: settings.data.window}
     if settings.push.enabled:
         parameters["push"] = True
-    carried = kubeflow.carried(settings, ir)
 
     def body(given: Mapping[str, Any]) -> None:
         made: dict[str, Any] = {}
-        task_of = {node_id: task for task, members in tasks.items() for node_id in members}
         passed = {**RUN_ID, **{name: given[name] for name in (*CARRIED, *parameters)}}
 
         def make(task: str, members: Sequence[str]) -> None:
             # The task that trains asks the chain for the best trial; the others only belong to the sweep.
-            program = (*PROGRAM, "final") if "Trainer" in members else ("python", "-m", "pipeline.task")
-            component = kubeflow.task_component(task, members, cluster, parameters, program, further=["--in-sweep"])
+            command = (*program, "final") if "Trainer" in members else kubeflow.PROGRAM
+            component = kubeflow.task_component(task, members, cluster, parameters, command, further=["--in-sweep"])
             made[task] = component(**passed)
-            waits = {task_of[each] for member in members for each in node.upstream(ir, member)} - {task}
-            made[task].after(*(made[each] for each in sorted(waits)))
+            kubeflow.wait_and_place(made, task, tasks, ir, cluster)
             if "Trainer" in members:
                 made[task].after(*searching)
-            kubeflow.place(made[task], kubeflow.resources_of(cluster, task, members), cluster)
 
         searching: list[Any] = []
         for task, members in tasks.items():
             if before & set(members):
                 make(task, members)
-        component = _worker(cluster, parent)
+        component = _worker(cluster, program, parent)
         data = list(made.values())
         for _ in range(workers):
             worker = component(**RUN_ID, **{name: given[name] for name in ("settings", "submitted_by", WINDOW, TRIALS)})
@@ -101,34 +106,22 @@ def _pipeline(
             if after & set(members):
                 make(task, members)
 
-    name = f"{settings.use_case.name}-sweep"
-    return dsl.pipeline(
-        name=name,
-        description="Generated: a search for hyperparameters around the TFX pipeline, and a run with the best.",
-        pipeline_root=cluster.pipeline_root,
-    )(
-        kubeflow.declared(
-            body,
-            name,
-            [
-                inspect.Parameter(name, POSITIONAL, default=default, annotation=type(default))
-                for name, default in {**parameters, TRIALS: trials, **carried}.items()
-            ],
-        )
-    )
+    description = "Generated: a search for hyperparameters around the TFX pipeline, and a run with the best."
+    defaults = {**parameters, TRIALS: trials, **kubeflow.carried(settings, ir)}
+    return kubeflow.generated(f"{settings.use_case.name}-sweep", description, cluster, body, defaults)
 
 
 def _halves(ir: pipeline_pb2.Pipeline) -> tuple[set[str], set[str]]:
     """The nodes that the workers wait for, and the others: training and what depends on it."""
     order = node.node_ids(ir)
     after = {"Trainer"}
-    for each in order:
-        if after & set(node.upstream(ir, each)):
-            after.add(each)
+    for node_id in order:
+        if after & set(node.upstream(ir, node_id)):
+            after.add(node_id)
     return set(order) - after, after
 
 
-def _worker(cluster: Kubeflow, parent: str | None) -> Callable[..., Any]:
+def _worker(cluster: Kubeflow, program: Sequence[str], parent: str | None) -> Callable[..., Any]:
     """A container component that runs trials until there are no more."""
     inputs = {"run_id": str, "settings": str, "submitted_by": str, WINDOW: str, TRIALS: int}
     results: dict[str, Any] = {"page": dsl.Output[dsl.Markdown]}
@@ -139,12 +132,6 @@ def _worker(cluster: Kubeflow, parent: str | None) -> Callable[..., Any]:
         arguments += ["--page", given["page"].path]
         arguments += ["--around", parent] if parent else []
         image = kubeflow.resources_of(cluster, WORKER, ["Trainer"]).image or cluster.image
-        return dsl.ContainerSpec(image=image, command=list(PROGRAM), args=arguments)
+        return dsl.ContainerSpec(image=image, command=list(program), args=arguments)
 
-    return dsl.container_component(
-        kubeflow.declared(
-            specification,
-            WORKER,
-            [inspect.Parameter(name, POSITIONAL, annotation=kind) for name, kind in {**inputs, **results}.items()],
-        )
-    )
+    return kubeflow.container(WORKER, specification, {**inputs, **results})

@@ -17,9 +17,8 @@ from tfx.orchestration.pipeline import Pipeline
 
 from ledger.opening import open_store
 from ledger.recorder import Recorder, renewing
-from ledger.run_record import Kind, RunRecord
+from ledger.run_record import Kind, NodeOutcome, RunRecord
 from pipeline import node, results
-from pipeline.node import NodeOutcome
 from pipeline.settings import Settings, SettingsError
 from pipeline.stamp import stamp
 
@@ -62,7 +61,7 @@ class RunOutcome:
     @property
     def failure(self) -> NodeOutcome | None:
         """The node that ended the run, if one did."""
-        return next((each for each in self.nodes if each.state == "failed"), None)
+        return next((outcome for outcome in self.nodes if outcome.state == "failed"), None)
 
     @property
     def succeeded(self) -> bool:
@@ -122,7 +121,7 @@ def run(
         ended=True,
         failure=failure,
         seconds=round(time.monotonic() - began, 3),
-        peak_mb=round(max((each.peak_mb for each in outcome.nodes), default=0.0), 1),
+        peak_mb=round(max((node_outcome.peak_mb for node_outcome in outcome.nodes), default=0.0), 1),
     )
     return outcome, record
 
@@ -159,9 +158,6 @@ def check_workers(beam_args: Iterable[str]) -> None:
 
     Beam (2.77) gives the path of Python to a shell without quoting it, and waits for ever for a worker that was not
     found.
-
-    Args:
-        beam_args: arguments of Beam.
 
     Raises:
         SettingsError: Python's path holds a character that means something to a shell.

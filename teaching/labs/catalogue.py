@@ -58,9 +58,6 @@ class Lab:
 def labs(root: Path) -> tuple[Lab, ...]:
     """All labs, in order.
 
-    Args:
-        root: The folder of labs.
-
     Raises:
         LabError: a lab does not say its title and how many minutes it takes.
     """
@@ -79,7 +76,7 @@ def find(root: Path, name: str) -> Lab:
     """
     known = _folders(root)
     if not name.strip():
-        raise LabError(f"A lab is called by its name or number; there are {', '.join(one.name for one in known)}.")
+        raise LabError(f"Give the name or number of a lab; there are {', '.join(one.name for one in known)}.")
     wanted = f"{int(name):02d}-" if name.isdecimal() else name
     found = [one for one in known if one.name == wanted] or [one for one in known if one.name.startswith(wanted)]
     if len(found) == 1:

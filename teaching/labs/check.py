@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from teaching.labs import execution, versions
+from teaching.labs import execution
 from teaching.labs.catalogue import Lab, LabError
-from teaching.labs.judgement import DELETED, UNTOUCHED, Stop, Verdict, judge
-from teaching.labs.source import TESTS, read, tests_of
+from teaching.labs.execution import DELETED, UNTOUCHED, Stop, Verdict, judge
+from teaching.labs.source import TESTS, grade_id, read, student_version, tests_of
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -22,19 +22,10 @@ def check(
     progress: Callable[[str], None] = lambda text: None,
     cell_seconds: int = execution.CELL_SECONDS,
 ) -> tuple[Verdict, ...]:
-    """Grades every exercise of a student's notebook, which itself is not touched.
+    """Grades every exercise of a student's notebook, in the lab's order; the notebook itself is not touched.
 
     The cells run in the student's order, with those that the student added; the lab's own and the tests are taken from
     the source, so that an edited one grades nothing. Nothing runs after the last exercise that was tried.
-
-    Args:
-        lab: The lab.
-        notebook: The student's notebook.
-        progress: Told what is running.
-        cell_seconds: How long one cell may take.
-
-    Returns:
-        One verdict per exercise, in the lab's order.
 
     Raises:
         LabError: the notebook cannot be read, or is of another lab.
@@ -43,9 +34,9 @@ def check(
     submitted = _opened(notebook)
     answers = _answers(submitted)
     present = set(answers)
-    if not present & {versions.grade_id(cell) for cell in source.cells if cell.metadata.nbgrader.solution}:
+    if not present & {grade_id(cell) for cell in source.cells if cell.metadata.nbgrader.solution}:
         raise LabError(f"{notebook} is not a notebook of the lab {lab.name}.")
-    stubs = _answers(versions.student(source))
+    stubs = _answers(student_version(source))
     tried = [name for name in lab.exercises if name in present and answers[name].strip() != stubs[name].strip()]
     stops: dict[str, Stop | None] = {}
     before: dict[str, Stop | None] = {}
@@ -77,7 +68,7 @@ def _execute(
     broken: Stop | None = None
     with execution.kernel(lab, cell_seconds) as kernel:
         for number, cell in enumerate(notebook.cells, start=1):
-            name = versions.grade_id(cell)
+            name = grade_id(cell)
             if cell.cell_type == "code":
                 progress(f"Cell {number} of {len(notebook.cells)}" + (f": {name}" if name in lab.exercises else ""))
             stop = kernel.run(cell)
@@ -94,11 +85,11 @@ def _execute(
 def _merged(source: NotebookNode, submitted: NotebookNode) -> NotebookNode:
     """The source, with the student's answers and, where they stand, the cells that the student added."""
     answers = _answers(submitted)
-    known = {versions.grade_id(cell) for cell in source.cells}
+    known = {grade_id(cell) for cell in source.cells}
     added: dict[str | None, list[NotebookNode]] = {}
     after: str | None = None
     for cell in submitted.cells:
-        name = versions.grade_id(cell)
+        name = grade_id(cell)
         if name in known:
             after = name
         elif cell.cell_type == "code":
@@ -108,7 +99,7 @@ def _merged(source: NotebookNode, submitted: NotebookNode) -> NotebookNode:
     merged = copy.deepcopy(source)
     cells = added.get(None, [])
     for cell in merged.cells:
-        name = versions.grade_id(cell)
+        name = grade_id(cell)
         if name is not None and cell.metadata.nbgrader.solution:
             cell.source = answers.get(name, "raise NotImplementedError()")
         cells += [cell, *added.get(name, [])]
@@ -120,7 +111,7 @@ def _answers(notebook: NotebookNode) -> dict[str, str]:
     return {
         name: cell.source
         for cell in notebook.cells
-        if (name := versions.grade_id(cell)) is not None and cell.metadata.nbgrader.get("solution")
+        if (name := grade_id(cell)) is not None and cell.metadata.nbgrader.get("solution")
     }
 
 

@@ -22,21 +22,13 @@ c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\\nraise NotImplemented
 def make(labs: Sequence[Lab], folder: Path, progress: Callable[[str], None] = lambda text: None) -> tuple[Path, ...]:
     """Writes ``nbgrader_config.py`` and ``source/LAB/LAB.ipynb`` for every lab; whole, or not at all.
 
-    Args:
-        labs: The labs.
-        folder: The course folder; must not be there yet, since students' work may be in it.
-        progress: Told which lab is written.
-
-    Returns:
-        The source notebooks.
-
     Raises:
         LabError: the folder is there already or cannot be written.
     """
     import nbformat
 
     if folder.exists():
-        raise LabError(f"{folder} is there already and was left as it is; choose another folder.")
+        raise LabError(f"{folder} already exists and was left unchanged; choose another folder.")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".course-", dir=folder.parent) as parent:

@@ -1,21 +1,51 @@
-"""A clean kernel that runs one cell after the other and says how each of them ended."""
+"""A clean kernel that runs one cell after the other, and what a student is told of how an exercise's cells ended."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teaching.labs.catalogue import Lab
-from teaching.labs.judgement import Stop
 
 if TYPE_CHECKING:
     import nbclient
     from nbformat import NotebookNode
 
 CELL_SECONDS = 300
+UNTOUCHED = "not solved yet: replace the line `raise NotImplementedError()` by your answer."
+DELETED = "its cell is no longer in the notebook; start the lab again in another folder and copy your answers over."
+
+
+@dataclass(frozen=True)
+class Stop:
+    """How a cell ended that did not end well."""
+
+    error: str
+    message: str
+
+    def __str__(self) -> str:
+        """The error, and the first line of what it said."""
+        first = self.message.strip().splitlines()
+        return f"{self.error}: {first[0]}" if first else self.error
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said about one exercise.
+
+    Attributes:
+        exercise: Its name.
+        passed: Whether all of its tests passed, the hidden ones included.
+        reason: Why not, in a sentence; empty when it passed.
+    """
+
+    exercise: str
+    passed: bool
+    reason: str = ""
 
 
 class Kernel:
@@ -62,12 +92,7 @@ class Kernel:
 
 @contextlib.contextmanager
 def kernel(lab: Lab, cell_seconds: int = CELL_SECONDS) -> Iterator[Kernel]:
-    """Starts a kernel in an empty folder that holds the lab's files alone; both are gone at the end.
-
-    Args:
-        lab: The lab whose cells will run.
-        cell_seconds: How long one cell may take; one that takes longer is the last.
-    """
+    """Starts a kernel in an empty folder that holds the lab's files alone; both are gone at the end."""
     import shutil
     import subprocess
 
@@ -96,3 +121,23 @@ def kernel(lab: Lab, cell_seconds: int = CELL_SECONDS) -> Iterator[Kernel]:
         # What a cell prints comes over the kernel's sockets; its own stderr has only its troubles with being ended.
         with client.setup_kernel(stderr=subprocess.DEVNULL):
             yield Kernel(client)
+
+
+def judge(exercise: str, own: Stop | None, tests: Stop | None, before: Stop | None) -> Verdict:
+    """Judges one exercise by how its cell, its tests and the first of the lab's cells before it stopped, if they did.
+
+    What follows a cell that stopped lacks what that was to make, which is no mistake of this exercise.
+    """
+    if own is None and tests is None:
+        return Verdict(exercise, passed=True)
+    first = own or tests
+    assert first is not None
+    if first.error == "NotImplementedError":
+        return Verdict(exercise, passed=False, reason=UNTOUCHED)
+    if first.error == "AssertionError" and own is None:
+        return Verdict(exercise, passed=False, reason=first.message.strip() or "a test does not hold.")
+    if before is not None and first.error in ("NameError", before.error):
+        reason = f"could not be checked, because a cell before it stopped with {before}. Get that one right first."
+        return Verdict(exercise, passed=False, reason=reason)
+    whose = "your cell" if own is not None else "a test of your answer"
+    return Verdict(exercise, passed=False, reason=f"{whose} stopped with {first}")

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from teaching.labs import execution, versions
+from teaching.labs import execution
 from teaching.labs.catalogue import Lab, LabError
-from teaching.labs.judgement import UNTOUCHED, Stop, judge
-from teaching.labs.source import read, tests_of
+from teaching.labs.execution import UNTOUCHED, Stop, judge
+from teaching.labs.source import grade_id, read, student_version, tests_of
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -27,13 +27,7 @@ LEAST = 3
 
 @dataclass(frozen=True)
 class Wrong:
-    """A wrong answer.
-
-    Attributes:
-        why: What is wrong with it; its name in reports.
-        says: Text that must be in what a student is told.
-        code: The whole cell.
-    """
+    """A wrong answer: what is wrong with it, a text that the student must be told, and the whole cell."""
 
     why: str
     says: str
@@ -81,10 +75,6 @@ def wrong_answers(lab: Lab) -> dict[str, tuple[Wrong, ...]]:
 def prove(lab: Lab, progress: Callable[[str], None] = lambda text: None) -> tuple[Trial, ...]:
     """Tries all answers.
 
-    Args:
-        lab: The lab.
-        progress: Told what is running.
-
     Returns:
         One trial per answer, in the order tried; also one for each cell of the lab itself that stopped, which is never
         as expected.
@@ -94,12 +84,12 @@ def prove(lab: Lab, progress: Callable[[str], None] = lambda text: None) -> tupl
     """
     source = read(lab)
     wrong = wrong_answers(lab)
-    stubs = {versions.grade_id(cell): cell for cell in versions.student(source).cells}
-    cells = {versions.grade_id(cell): cell for cell in source.cells}
+    stubs = {grade_id(cell): cell for cell in student_version(source).cells}
+    cells = {grade_id(cell): cell for cell in source.cells}
     trials: list[Trial] = []
     with execution.kernel(lab) as kernel:
         for cell in source.cells:
-            name = versions.grade_id(cell)
+            name = grade_id(cell)
             if name in lab.exercises:
                 # What the stub and the wrong answers are graded by has to be everything; the student sees less of it.
                 tests = cells[tests_of(name)]

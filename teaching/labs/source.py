@@ -1,4 +1,4 @@
-"""From a lab's source, a reviewable Python file, to the source notebook that nbgrader works on.
+"""From a lab's source, a reviewable Python file, to the notebooks that nbgrader, students and teachers work on.
 
 A cell says in its header what it is, and nbgrader's metadata follow from it::
 
@@ -10,6 +10,7 @@ A cell says in its header what it is, and nbgrader's metadata follow from it::
 from __future__ import annotations
 
 import ast
+import copy
 import re
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 TESTS = "-tests"
 HIDDEN = re.compile(r"^ *### BEGIN HIDDEN TESTS$.*?^ *### END HIDDEN TESTS$", re.MULTILINE | re.DOTALL)
 
+_MARKER = re.compile(r"^\s*### (BEGIN|END) (SOLUTION|HIDDEN TESTS)\s*$\n?", re.MULTILINE)
 _MAGIC = re.compile(r"^[!%].*$", re.MULTILINE)  # what a notebook gives to the shell or to IPython is no Python
 
 
@@ -107,3 +109,45 @@ def _require_sentences(code: str, lab: Lab, cell: str) -> None:
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Assert) and node.msg is None:
             raise LabError(f"{lab.source}: an assert of {cell} has no message, so a student would learn nothing.")
+
+
+def student_version(source: NotebookNode) -> NotebookNode:
+    """What a student starts from: no solutions, no hidden tests, the lab's own cells locked.
+
+    The same steps as ``nbgrader generate_assignment``, without its database.
+    """
+    from nbgrader import preprocessors
+
+    steps = (
+        preprocessors.LockCells,
+        preprocessors.ClearSolutions,
+        preprocessors.ClearOutput,
+        preprocessors.CheckCellMetadata,
+        preprocessors.ClearHiddenTests,
+        preprocessors.ComputeChecksums,
+        preprocessors.CheckCellMetadata,
+    )
+    return _processed(source, steps)
+
+
+def solution_version(source: NotebookNode) -> NotebookNode:
+    """What a teacher shows afterwards: solutions and hidden tests in place, without the lines that mark them."""
+    from nbgrader import preprocessors
+
+    notebook = _processed(source, (preprocessors.LockCells, preprocessors.ClearOutput, preprocessors.CheckCellMetadata))
+    for cell in notebook.cells:
+        cell.source = _MARKER.sub("", cell.source).rstrip("\n")
+    return notebook
+
+
+def grade_id(cell: NotebookNode) -> str | None:
+    """How nbgrader calls a cell, or None for one that a student has added."""
+    marked = cell.metadata.get("nbgrader")
+    return marked.get("grade_id") if isinstance(marked, dict) else None
+
+
+def _processed(source: NotebookNode, steps: tuple) -> NotebookNode:
+    notebook, resources = copy.deepcopy(source), {}
+    for step in steps:
+        notebook, resources = step().preprocess(notebook, resources)
+    return notebook

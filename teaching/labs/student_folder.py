@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import whole_file
-from teaching.labs import versions
 from teaching.labs.catalogue import Lab, LabError
-from teaching.labs.judgement import Verdict
-from teaching.labs.source import read
+from teaching.labs.execution import Verdict
+from teaching.labs.source import read, solution_version, student_version
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -45,17 +44,14 @@ class StudentFolder:
 
         Where the solution was shown first, the notebook is written beside it, as the last file.
 
-        Returns:
-            The notebook.
-
         Raises:
             LabError: the lab was started here before, or the folder cannot be written.
         """
         target = self.folder / lab.name
-        notebook = versions.student(read(lab))
+        notebook = student_version(read(lab))
         with self._locked():
             if self.notebook(lab).exists():
-                raise LabError(f"{target} is there already and was left as it is; start again in another folder.")
+                raise LabError(f"{target} already exists and was left unchanged; start again in another folder.")
             with tempfile.TemporaryDirectory(prefix=".starting-", dir=self.folder) as folder:
                 begun = Path(folder) / lab.name
                 if lab.files.is_dir():
@@ -75,7 +71,7 @@ class StudentFolder:
             LabError: the folder cannot be written.
         """
         target = self.folder / lab.name / f"{lab.name}-solution.ipynb"
-        notebook = versions.solution(read(lab))
+        notebook = solution_version(read(lab))
         with self._locked():
             if not target.exists():
                 target.parent.mkdir(exist_ok=True)

@@ -1,1 +1,1 @@
-"""A new project from a table: what its columns seem to be, how its rows are shared out, and the project's files."""
+"""A new project from a table: what its columns seem to be, how its rows are split into spans, and its files."""

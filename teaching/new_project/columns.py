@@ -110,25 +110,25 @@ def infer(
         TableError: the time is missing in a row, or cannot put rows in order.
     """
     found, dropped = [], {}
-    for each in frame.columns:
-        values: Any = frame[each]
-        if each == name:
-            found.append(Inferred(each, "int64", "label", range=(0.0, 1.0)))
-        elif each == time:
+    for column in frame.columns:
+        values: Any = frame[column]
+        if column == name:
+            found.append(Inferred(column, "int64", "label", range=(0.0, 1.0)))
+        elif column == time:
             found.append(_time(values))
         elif not simple(values):
-            dropped[each] = "its values are neither numbers, texts nor moments"
+            dropped[column] = "its values are neither numbers, texts nor moments"
         elif (values := _cleaned(values)).nunique() == 0:
-            dropped[each] = "it has no value"
+            dropped[column] = "it has no value"
         elif values.nunique() == 1 and values.notna().all():
-            dropped[each] = "it has the same value in every row"
-        elif (counted := _as_numbers(values)) is not None and (reason := _useless(counted, each)):
-            dropped[each] = reason
+            dropped[column] = "it has the same value in every row"
+        elif (counted := _as_numbers(values)) is not None and (reason := _useless(counted, column)):
+            dropped[column] = reason
         else:
             inferred = _column(values, counted)
-            if each in after:
+            if column in after:
                 inferred = dataclasses.replace(inferred, use="outcome", note="Known only after the prediction.")
-            elif each not in known:
+            elif column not in known:
                 inferred = _judged(inferred, values, label)
             found.append(inferred)
     return found, dropped
@@ -139,13 +139,6 @@ def tensor_names(names: Iterable[str], taken: Collection[str] = ()) -> dict[str,
 
     Accents are taken off, what no ASCII letter stands for is left out, and a column of which nothing is left is called
     by its place, from 1 on. A name that can stay stays; another one that becomes the same gets underscores behind it.
-
-    Args:
-        names: of the table, all different.
-        taken: names that none may have.
-
-    Returns:
-        Name in the table -> name in the contract, in the order of the table.
     """
     names = list(names)
     made = {old: _ascii(old) or f"column_{place}" for place, old in enumerate(names, start=1)}
@@ -162,7 +155,7 @@ def tensor_names(names: Iterable[str], taken: Collection[str] = ()) -> dict[str,
 
 def _ascii(name: str) -> str:
     apart = unicodedata.normalize("NFKD", name.translate(_LETTERS))
-    letters = "".join(each for each in apart if not unicodedata.combining(each))
+    letters = "".join(letter for letter in apart if not unicodedata.combining(letter))
     new = re.sub(r"[^A-Za-z0-9_]+", "_", letters).strip("_")
     return f"c_{new}" if new[:1].isdigit() else new
 
@@ -171,7 +164,7 @@ def simple(values: pd.Series) -> bool:
     """Whether the values are numbers, texts, truth or moments, and no lists, bytes or lengths of time."""
     if values.dtype.kind in "iufbM":
         return True
-    return values.dtype.kind == "O" and all(isinstance(each, str) or not isinstance(each, Sized) for each in values)
+    return values.dtype.kind == "O" and all(isinstance(value, str) or not isinstance(value, Sized) for value in values)
 
 
 def _cleaned(values: pd.Series) -> pd.Series:
@@ -244,7 +237,7 @@ def _wrong_time(values: pd.Series) -> str:
         right, what, such = finite, "number", str(text[finite].iloc[0])
     wrong = _quotable(str(text[~right].iloc[0]))
     return (
-        f"The time '{values.name}' must be moments in ISO 8601 or numbers, and holds '{wrong}', which is no {what} "
+        f"The time '{values.name}' must be moments in ISO 8601 or numbers, and holds '{wrong}', which is not a {what} "
         f"such as {such}."
     )
 
@@ -300,12 +293,7 @@ def _taken_for_missing(values: pd.Series, counted: pd.Series) -> str:
 
 
 def _untidy(known: Any, name: str) -> str:
-    """What a person should do about texts of which nearly all are moments or numbers; empty if that is not so.
-
-    Args:
-        known: texts, a Series; none is missing.
-        name: of the column.
-    """
+    """What a person should do about texts of which nearly all are moments or numbers; empty if that is not so."""
     import pandas as pd
 
     shaped = known.str.match(_MOMENT)
@@ -338,7 +326,7 @@ def _correct(wrong: Any, what: str) -> str:
 
 def _quotable(text: str) -> str:
     """On one line of a comment or message, and short."""
-    shown = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    shown = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return shown if len(shown) <= 40 else f"{shown[:39]}\u2026"
 
 
@@ -392,7 +380,7 @@ def _judged(inferred: Inferred, values: pd.Series, label: pd.Series) -> Inferred
     else:
         return inferred
     if alone >= leaks.STRONG:
-        note = f"Set aside: alone it all but gives the label away (AUC {alone:.3f}). Is it known at prediction time?"
+        note = f"Set aside: alone it almost gives the label away (AUC {alone:.3f}). Is it known at prediction time?"
         if inferred.untidy:
             note += f" {inferred.note}"
         return dataclasses.replace(inferred, use="outcome", alone=alone, note=note)

@@ -25,10 +25,6 @@ _NO_GIT = "there is no git on this machine; install it first"
 _UNKNOWN = "git does not know you"
 
 
-class FlightdeckError(FlightdeckError):
-    """A project that cannot be made where it was asked for."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Created:
     """A new project.
@@ -59,9 +55,9 @@ def require_free(destination: Path) -> str:
     # Without the dots, which would make a folder beside the checkout seem to be inside it.
     destination = Path(os.path.abspath(destination))
     if destination.exists() or destination.is_symlink():
-        raise FlightdeckError(f"{destination} is already there; nothing is ever overwritten, so choose another folder.")
+        raise FlightdeckError(f"{destination} already exists; nothing is ever overwritten, so choose another folder.")
     if not destination.parent.is_dir() or not os.access(destination.parent, os.W_OK):
-        raise FlightdeckError(f"{destination.parent} is no folder that you may write to.")
+        raise FlightdeckError(f"{destination.parent} is not a folder that you can write to.")
     if destination.parent.resolve().is_relative_to(CHECKOUT):
         raise FlightdeckError(f"{destination} is inside Flightdeck's own checkout; choose a folder beside it.")
     name = re.sub(r"[^a-z0-9]+", "-", destination.name.lower()).strip("-")[:40].rstrip("-")
@@ -74,10 +70,6 @@ def require_free(destination: Path) -> str:
 
 def create(plan: ProjectPlan, destination: Path) -> Created:
     """Writes a project beside its place, and moves it there when it is whole.
-
-    Args:
-        plan: of the project.
-        destination: its folder, which must not exist.
 
     Raises:
         FlightdeckError: it cannot be made there.
@@ -96,7 +88,7 @@ def create(plan: ProjectPlan, destination: Path) -> Created:
             commit, problem = _commit(staging)
             os.sync()
             if destination.exists():
-                raise FlightdeckError(f"{destination} has come into being meanwhile; nothing is ever overwritten.")
+                raise FlightdeckError(f"{destination} was created meanwhile; nothing is ever overwritten.")
             staging.rename(destination)
     except OSError as error:
         raise FlightdeckError(f"The project cannot be written to {destination}: {error.strerror or error}.") from error
@@ -104,11 +96,7 @@ def create(plan: ProjectPlan, destination: Path) -> Created:
 
 
 def local_mk(checkout: Path) -> str:
-    """The file that says where Flightdeck is, for make, which has signs of its own.
-
-    Args:
-        checkout: Flightdeck's folder.
-    """
+    """The file that says where Flightdeck is, for make, which has signs of its own."""
     return "FLIGHTDECK := " + str(checkout).replace("$", "$$").replace("#", r"\#") + "\n"
 
 
@@ -142,7 +130,7 @@ def _commit(folder: Path) -> tuple[str | None, str]:
     # Who commits, and nothing of a repository that may be running this as a hook: neither its folder nor its index.
     kept = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG")
     environment = {
-        each: told for each, told in os.environ.items() if not each.startswith("GIT_") or each.startswith(kept)
+        name: told for name, told in os.environ.items() if not name.startswith("GIT_") or name.startswith(kept)
     }
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -154,7 +142,7 @@ def _commit(folder: Path) -> tuple[str | None, str]:
             done = git(*step)
             if done.returncode == 0:
                 continue
-            if step[0] == "commit" and any(git("var", f"GIT_{each}_IDENT").returncode for each in _ROLES):
+            if step[0] == "commit" and any(git("var", f"GIT_{role}_IDENT").returncode for role in _ROLES):
                 return None, _UNKNOWN
             said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
             return None, f"git says: {said[-1]}"

@@ -30,12 +30,7 @@ _SMALL = 20_000
 
 
 def render(plan: ProjectPlan, name: str) -> dict[str, str]:
-    """The files by their path in the project.
-
-    Args:
-        plan: of the project.
-        name: of the use case.
-    """
+    """The files by their path in the project."""
     import jinja2
     import yaml
 
@@ -102,14 +97,16 @@ def _taken_in(contract: Contract, plan: ProjectPlan) -> list[dict[str, str]]:
     from google.protobuf import text_format
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-    suspects = {each.name for each in plan.suspects}
+    suspects = {column.name for column in plan.suspects}
     if not suspects:
         return []
     change = {"known": "at_prediction", "role": "feature"}
-    columns = tuple(each.model_copy(update=change if each.name in suspects else {}) for each in contract.columns)
+    columns = tuple(column.model_copy(update=change if column.name in suspects else {}) for column in contract.columns)
     taken = contract.model_copy(update={"columns": columns})
     made = text_format.Parse(schema.schema(taken, plan.rows, plan.split.numbers), schema_pb2.Schema())
-    lines = {each.name: text_format.MessageToString(each, as_utf8=True, as_one_line=True) for each in made.feature}
+    lines = {
+        feature.name: text_format.MessageToString(feature, as_utf8=True, as_one_line=True) for feature in made.feature
+    }
     found, following = [], ""
     for name in reversed(lines):
         if name in suspects:
@@ -131,7 +128,7 @@ def _facts(plan: ProjectPlan, name: str) -> dict[str, Any]:
         "label": plan.label,
         "positive": plan.values[0],
         "negative": plan.values[1],
-        "columns": [_column(each, plan) for each in plan.columns],
+        "columns": [_column(column, plan) for column in plan.columns],
         "dropped": plan.dropped,
         "suspects": plan.suspects,
         "renamed": plan.renamed,
@@ -147,11 +144,11 @@ def _facts(plan: ProjectPlan, name: str) -> dict[str, Any]:
         "unlabelled": plan.unlabelled,
         "train_rows": f"{len(plan.rows) - newest:,}",
         "numeric": _listed(numbers),
-        "heavy_tailed": _listed([each for each in numbers if each.heavy_tailed]),
-        "missing": _listed([each for each in numbers if each.nullable]),
+        "heavy_tailed": _listed([column for column in numbers if column.heavy_tailed]),
+        "missing": _listed([column for column in numbers if column.nullable]),
         "categorical": _listed(categories),
         "text": _listed(plan.of("text")),
-        "slices": f"[{', '.join(f'[{_scalar(each)}]' for each in plan.slices)}]",
+        "slices": f"[{', '.join(f'[{_scalar(name)}]' for name in plan.slices)}]",
         "min_slice_size": max(20, min(200, newest // 10)),
         "fewest": min(1000, max(50, plan.split.smallest // 2)),
         **_sizes(len(plan.rows) - newest),
@@ -172,7 +169,7 @@ def _sizes(rows: int) -> dict[str, Any]:
 
 def _listed(columns: Any) -> str:
     """A list of YAML, in lines that can be read."""
-    text = f"[{', '.join(_scalar(each.name) for each in columns)}]"
+    text = f"[{', '.join(_scalar(column.name) for column in columns)}]"
     return textwrap.fill(text, 110, subsequent_indent=" " * 12, break_long_words=False, break_on_hyphens=False)
 
 
@@ -198,10 +195,10 @@ def _column(column: Inferred, plan: ProjectPlan) -> dict[str, Any]:
         "role": roles.get(column.use, column.use),
         "nullable": column.nullable,
         "meaning": _meaning(column, plan),
-        "range": [_plain(each) for each in column.range] if column.range and column.use != "outcome" else None,
+        "range": [_plain(bound) for bound in column.range] if column.range and column.use != "outcome" else None,
         "seen": f"{values.min():.6g} to {values.max():.6g}" if seen else None,
         "open": column.open and column.use != "outcome",
-        "listed": [_quoted(each) for each in column.values or () if column.use != "outcome"],
+        "listed": [_quoted(value) for value in column.values or () if column.use != "outcome"],
         "note": column.note,
     }
 

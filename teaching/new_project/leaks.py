@@ -22,17 +22,10 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def of_numbers(values: pd.Series, label: pd.Series) -> float:
-    """The area under the ROC curve of the values, in the better direction; or of more than a direction tells.
+    """The area under the ROC curve, 0.5 to 1, of float64 values, in the better direction or by ranges of them.
 
     The larger one of three: of the values by rank; of their absence; and of the label's rate per value, or per range
     of values if there are many, as of categories. The last one finds what is neither high nor low but in between.
-
-    Args:
-        values: float64, NaN where missing.
-        label: 0 or 1.
-
-    Returns:
-        Between 0.5 and 1.
     """
     truth = label.to_numpy("int64")
     missing = values.isna().to_numpy()
@@ -45,12 +38,7 @@ def of_numbers(values: pd.Series, label: pd.Series) -> float:
 
 
 def of_categories(values: pd.Series, label: pd.Series) -> float:
-    """The same of the label's rate per category, each half of the rows scored by the rates of the other half.
-
-    Args:
-        values: texts; a missing one is a category of its own.
-        label: 0 or 1.
-    """
+    """The same of the label's rate per category, each half of the rows scored by the rates of the other half."""
     return _auc_of_rates(values.fillna("").factorize()[0], label.to_numpy("int64"))
 
 
@@ -59,10 +47,6 @@ def of_texts(values: pd.Series, label: pd.Series) -> float:
 
     One word, because many words together tell the label of honest texts: those of reviews, or of spam. It needs no
     other half of the rows: to be strong, it must be in nearly all texts of one label and in hardly any of the other.
-
-    Args:
-        values: texts, missing or not; of a hundred thousand and more, so many by chance are read.
-        label: 0 or 1.
     """
     import numpy as np
 
@@ -111,8 +95,8 @@ def _auc_of_rates(codes: np.ndarray, truth: np.ndarray) -> float:
     size = int(codes.max(initial=0)) + 1
     half = np.random.default_rng(0).permutation(len(truth)) % 2
     scores = np.zeros(len(truth))
-    for each in (0, 1):
-        others = half != each
+    for part in (0, 1):
+        others = half != part
         rows = np.bincount(codes[others], minlength=size)
         positive = np.bincount(codes[others], weights=truth[others], minlength=size)
         # A category that the other half does not know says nothing: it gets the mean.

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data import table
-from data.table import TableError
+from data.table import TableError, plain
 from data.table_spans import Hashed
-from teaching.new_project import columns, split, target
+from errors import FlightdeckError
+from teaching.new_project import columns, split
 from teaching.new_project.columns import Inferred
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CONTENT, ROW_ID = "content", "row_id"
+FEWEST_ROWS = 100
+FEWEST_OF_A_CLASS = 20
+
+# What means yes and no where both stand together, in lower case.
+_PAIRS = (
+    ("1", "0"),
+    ("1.0", "0.0"),
+    ("true", "false"),
+    ("yes", "no"),
+    ("y", "n"),
+    ("t", "f"),
+    ("positive", "negative"),
+)
 _LEARNED = ("number", "category", "text")
+
+
+class LabelError(FlightdeckError):
+    """A label that this project's models cannot predict."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +51,7 @@ class ProjectPlan:
         columns: of the contract, in order, the generated key included.
         dropped: columns that are left out, each with the reason.
         content: the columns that name a row, if no column does; else empty.
-        split: how the rows are shared out.
+        split: how the rows are split into spans.
         rows: of the contract, as a frame.
         unlabelled: rows without a label, which are left out.
     """
@@ -51,22 +70,22 @@ class ProjectPlan:
     @property
     def time(self) -> Inferred | None:
         """The column that orders the rows."""
-        return next((each for each in self.columns if each.use == "time"), None)
+        return next((column for column in self.columns if column.use == "time"), None)
 
     @property
     def suspects(self) -> tuple[Inferred, ...]:
         """The columns that tell the label almost by themselves, the best ones first."""
-        found = [each for each in self.columns if each.suspect]
-        return tuple(sorted(found, key=lambda each: -(each.alone or 0)))
+        found = [column for column in self.columns if column.suspect]
+        return tuple(sorted(found, key=lambda column: -(column.alone or 0)))
 
     @property
     def untidy(self) -> tuple[Inferred, ...]:
         """The columns that would be numbers or moments if they were written as such."""
-        return tuple(each for each in self.columns if each.untidy and not each.suspect)
+        return tuple(column for column in self.columns if column.untidy and not column.suspect)
 
     def of(self, *uses: columns.Use) -> tuple[Inferred, ...]:
         """The columns of some uses."""
-        return tuple(each for each in self.columns if each.use in uses)
+        return tuple(column for column in self.columns if column.use in uses)
 
     def original(self, name: str) -> str:
         """What the table calls a column of the contract."""
@@ -75,8 +94,8 @@ class ProjectPlan:
     @property
     def slices(self) -> list[str]:
         """The up to three categories with the fewest values."""
-        few = [each for each in self.of("category") if each.values and len(each.values) <= 10]
-        return [each.name for each in sorted(few, key=lambda each: len(each.values or ()))][:3]
+        few = [column for column in self.of("category") if column.values and len(column.values) <= 10]
+        return [column.name for column in sorted(few, key=lambda column: len(column.values or ()))][:3]
 
 
 def make(
@@ -103,7 +122,7 @@ def make(
         TableError: the table cannot be read, has no such column, holds in it what is no label and no time, or a column
             cannot be what the arguments say.
         LabelError: the label cannot be predicted.
-        SplitError: the rows cannot be shared out among spans.
+        SplitError: the rows cannot be split among spans.
     """
     tell = progress or (lambda line: None)
     tell(f"Reading {source}")
@@ -114,7 +133,7 @@ def make(
         """As the table names it."""
         if name not in renamed:
             name = next((old for old, new in renamed.items() if new == name), name)
-        target.require_column(whole, name, option)
+        require_column(whole, name, option)
         return name
 
     label, time = named("--label", label), None if time is None else named("--time", time)
@@ -122,19 +141,19 @@ def make(
     too_late = {renamed[named("--after", name)] for name in after}
     if time == label:
         raise TableError(f"Column '{time}' cannot be both the label and the time.")
-    for each in (label, time):
-        if each is not None and not columns.simple(table.column(whole, each)):
-            raise TableError(f"Column '{each}' holds neither numbers, texts nor moments.")
+    for name in (label, time):
+        if name is not None and not columns.simple(table.column(whole, name)):
+            raise TableError(f"Column '{name}' holds neither numbers, texts nor moments.")
     if both := in_time & too_late:
         raise TableError(f"Column '{min(both)}' cannot be both --known and --after: it is in time, or it is not.")
-    values = target.two_values(whole[label], positive)
+    values = two_values(whole[label], positive)
     whole = whole.rename(columns=renamed)
     label = renamed[label]
     time = None if time is None else renamed[time]
     for option, names in (("--known", in_time), ("--after", too_late)):
-        for what, each in (("label", label), ("time", time)):
-            if each in names:
-                raise TableError(f"Column '{each}' is the {what}, so {option} cannot name it.")
+        for what, name in (("label", label), ("time", time)):
+            if name in names:
+                raise TableError(f"Column '{name}' is the {what}, so {option} cannot name it.")
     labels: Any = table.label(table.column(whole, label), *values)
     labelled = labels.notna()
     unlabelled = int((~labelled).sum())
@@ -142,16 +161,18 @@ def make(
     frame[label] = labels
     tell(f"Looking at {len(frame.columns)} columns of {len(frame):,} rows")
     found, dropped = columns.infer(frame, labels, label, time, in_time, too_late)
-    ordering = next((each for each in found if each.use == "time"), None)
+    ordering = next((column for column in found if column.use == "time"), None)
     if ordering is not None and ordering.unit:
         whole[ordering.name] = table.moments(table.column(whole, ordering.name), ordering.unit)
         frame[ordering.name] = whole.loc[labelled, ordering.name]
-    tell("Sharing out the rows")
-    key = next((each for each in found if each.use == "key" and each.type == "string" and not each.nullable), None)
+    tell("Splitting the rows into spans")
+    key = next(
+        (column for column in found if column.use == "key" and column.type == "string" and not column.nullable), None
+    )
     content: tuple[str, ...] = ()
     single = None
     if key is None:
-        content = tuple(each.name for each in found if each.use not in ("label", "outcome"))
+        content = tuple(column.name for column in found if column.use not in ("label", "outcome"))
         # Of all rows, as the preparation has them, so that equal ones are counted alike.
         names = table.content(whole, content)
         frame[CONTENT], frame[ROW_ID] = names[labelled], table.counted(names)[labelled]
@@ -163,15 +184,15 @@ def make(
         if isinstance(chosen.rule, Hashed) and ROW_ID in chosen.rule.columns:
             note = f"{note} Spans: {chosen.why}"
         found = [dataclasses.replace(key, note=note), *found]
-    for each in [each for each in found if each.use in _LEARNED]:
-        known_rows: Any = table.column(frame, each.name).notna()
+    for column in [column for column in found if column.use in _LEARNED]:
+        known_rows: Any = table.column(frame, column.name).notna()
         if not known_rows.groupby(chosen.numbers).any().all():
             # The ingestion refuses such a span: it looks like a broken join or source.
-            dropped[each.name] = "it has no value in all of some spans"
-            found.remove(each)
+            dropped[column.name] = "it has no value in all of some spans"
+            found.remove(column)
     if lost := sorted(in_time & dropped.keys()):
         raise TableError(f"Column '{lost[0]}' is left out, so --known cannot name it: {dropped[lost[0]]}.")
-    if not any(each.use in _LEARNED for each in found):
+    if not any(column.use in _LEARNED for column in found):
         raise TableError(f"The table {source} has no column from which the label could be predicted.")
     renamed = {old: new for old, new in renamed.items() if old != new}
     return ProjectPlan(
@@ -182,6 +203,58 @@ def make(
 def _typed(frame: pd.DataFrame, found: list[Inferred]) -> pd.DataFrame:
     """The columns of the contract in pandas' types."""
     kinds = {"string": table.plain, "timestamp": table.moments}
-    return frame[[each.name for each in found]].assign(
-        **{each.name: kinds.get(each.type, table.numbers)(table.column(frame, each.name)) for each in found}
+    return frame[[column.name for column in found]].assign(
+        **{column.name: kinds.get(column.type, table.numbers)(table.column(frame, column.name)) for column in found}
     )
+
+
+def two_values(values: Any, positive: str | None) -> tuple[str, str]:
+    """The positive and the negative value of a label.
+
+    Raises:
+        LabelError: there are not exactly two values, neither is plainly the positive one and nobody said which it is,
+            there is no such value, or there are too few rows of one.
+    """
+    name = values.name
+    counts = plain(values).value_counts()
+    found = [str(value) for value in counts.index]
+    if len(found) != 2:
+        listed = f"{', '.join(found[:5])}{', ...' if len(found) > 5 else ''}"
+        raise LabelError(
+            f"The label '{name}' has {len(found):,} value{'s' * (len(found) != 1)} ({listed or 'all are missing'}), "
+            "and a label must have exactly two: make a column that says yes or no, and name that."
+        )
+    if positive is not None and positive not in found:
+        raise LabelError(
+            f"--positive {positive} is not a value of the label '{name}', which is {found[0]} or {found[1]}."
+        )
+    chosen = positive or _plainly_positive(found)
+    if chosen is None:
+        raise LabelError(
+            f"The label '{name}' is {found[0]} or {found[1]}: say which one is predicted, such as "
+            f"--positive {found[1]}."
+        )
+    rarest = counts.min()
+    if counts.sum() < FEWEST_ROWS or rarest < FEWEST_OF_A_CLASS:
+        raise LabelError(
+            f"There are {counts.sum()} rows with the label '{name}', {rarest} of them {counts.idxmin()}: a pipeline "
+            f"that trains and evaluates needs {FEWEST_ROWS}, and {FEWEST_OF_A_CLASS} of either value."
+        )
+    return chosen, next(value for value in found if value != chosen)
+
+
+def _plainly_positive(found: list[str]) -> str | None:
+    lowered = {value.lower(): value for value in found}
+    return next((lowered[yes] for yes, no in _PAIRS if set(lowered) == {yes, no}), None)
+
+
+def require_column(frame: Any, name: str, option: str) -> None:
+    """Refuses a column that the table does not have.
+
+    Raises:
+        TableError: with the nearest name.
+    """
+    if name not in frame.columns:
+        near = difflib.get_close_matches(name, list(frame.columns), n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(frame.columns)}."
+        raise TableError(f"The table has no column '{name}', which {option} names; {hint}")

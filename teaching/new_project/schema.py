@@ -30,13 +30,7 @@ HEADER = """\
 
 
 def schema(contract: Contract, frame: pd.DataFrame, spans: pd.Series) -> str:
-    """The schema as text.
-
-    Args:
-        contract: of the project.
-        frame: rows of the contract, in pandas' types of the contract's.
-        spans: the number of each row's span.
-    """
+    """The schema as text."""
     from google.protobuf import text_format
     from tensorflow_metadata.proto.v0 import schema_pb2
 
@@ -102,7 +96,7 @@ def _largest_distance(column: Column, values: Any, spans: pd.Series) -> float:
     if known.empty:
         return 0.0
     if column.type == "string":
-        bins, places = len(column.values or ()), known.map({each: i for i, each in enumerate(column.values or ())})
+        bins, places = len(column.values or ()), known.map({value: i for i, value in enumerate(column.values or ())})
     else:
         bins, numbers = _BINS, known.astype("float64")
         edges = np.linspace(numbers.min(), numbers.max(), _BINS + 1)[1:-1]

@@ -1,4 +1,4 @@
-"""How the rows are shared out among spans: by the calendar, by stretches of time, or by chance if there is no time."""
+"""How the rows are split into spans: by the calendar, by stretches of time, or by chance if there is no time."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _PERIODS: tuple[Period, ...] = ("month", "quarter", "year")
 
 
 class SplitError(FlightdeckError):
-    """Rows that cannot be shared out so that each span can train or evaluate a model."""
+    """Rows that cannot be split so that each span can train or evaluate a model."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """How the rows are shared out.
+    """How the rows are split into spans.
 
     Attributes:
         rule: that says to which span a row belongs.
@@ -44,7 +44,7 @@ class Split:
     @property
     def spans(self) -> list[int]:
         """The numbers of all spans, ascending."""
-        return sorted(int(each) for each in self.numbers.unique())
+        return sorted(int(span) for span in self.numbers.unique())
 
     @property
     def smallest(self) -> int:
@@ -88,16 +88,14 @@ def _uneven(found: Split, rule: Hashed) -> bool:
 
 
 def _refusal(frame: pd.DataFrame, time: Inferred | None, fewest: int, problem: str) -> str:
-    rows = f"The {len(frame):,} rows cannot be shared out"
+    rows = f"The {len(frame):,} rows cannot be split"
     if time is None:
-        return (
-            f"{rows} by chance into {FEWEST_PERIODS} spans or more that all have rows of both labels; bring more rows."
-        )
+        return f"{rows} at random into {FEWEST_PERIODS} or more spans with rows of both labels each; provide more rows."
     values = _points(frame, time).nunique()
-    help_ = "leave out --time, and chance shares them out."
+    help_ = "leave out --time, and they are split at random."
     if values < FEWEST_PERIODS:
         return (
-            f"'{time.name}' has {values} value{'s' * (values != 1)}: the rows cannot be shared out by it into "
+            f"'{time.name}' has {values} value{'s' * (values != 1)}: the rows cannot be split by it into "
             f"{FEWEST_PERIODS} spans or more; {help_}"
         )
     return (
@@ -158,4 +156,4 @@ def _times(frame: pd.DataFrame, time: Inferred) -> Iterator[tuple[Periods | Part
 def _starts(ordered: Any, parts: int, as_text: bool) -> tuple[str | float, ...]:
     places = [ordered.iloc[len(ordered) * part // parts] for part in range(1, parts)]
     later = sorted({place for place in places if place > ordered.iloc[0]})
-    return tuple(each.isoformat() for each in later) if as_text else tuple(float(each) for each in later)
+    return tuple(start.isoformat() for start in later) if as_text else tuple(float(start) for start in later)

@@ -103,7 +103,7 @@ def test_good_data_pass_and_the_report_says_what_was_examined(case):
     }
     text = Path(case.report.uri, "report.txt").read_text()
     assert text == (
-        "The data keeps to its schema. Examined: eval 40 examples of 3 columns, train 200 examples of 3 columns.\n"
+        "The data conforms to its schema. Examined: eval 40 examples of 3 columns, train 200 examples of 3 columns.\n"
     )
     assert (case.report.errors, case.report.warnings) == (0, 0)
 

@@ -17,19 +17,16 @@ from tfx.components import Evaluator
 from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.orchestration import metadata
-from tfx.orchestration.local import local_dag_runner
-from tfx.orchestration.pipeline import Pipeline
 from tfx.types import Channel, standard_artifacts
 from tfx_bsl.tfxio import tensor_adapter, tf_example_record
 
 from components.champion import ChampionStrategy
 from components.evaluation import batched_extracts
+from tests.components.local_runs import IN_MEMORY, Workspace
 
 pytestmark = pytest.mark.component
 
 ROWS = 2_000
-BEAM = ["--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=none"]
 ROW_METRICS = "components.evaluation.row_metrics"
 METRICS = (
     "AUC",
@@ -181,7 +178,7 @@ def evaluate(
     if batched:
         assert batched_extracts.why_not_batched(config, shared) == []
         extractors = batched_extracts.custom_extractors(shared, config, adapter)
-    with beam.Pipeline(argv=BEAM) as pipeline:
+    with beam.Pipeline(argv=IN_MEMORY) as pipeline:
         _ = (
             pipeline
             # Small batches: several extracts per slice, many of them of one row.
@@ -379,7 +376,7 @@ def Train(seed: Parameter[int], model: OutputArtifact[standard_artifacts.Model])
 
 
 def test_evaluator_uses_the_module_and_meets_the_champion_only_once_there_is_one(tmp_path):
-    connection = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))
+    workspace = Workspace(tmp_path)
 
     def run(seed: int) -> list[Path]:
         ingest, train = Ingest(), Train(seed=seed)
@@ -397,17 +394,8 @@ def test_evaluator_uses_the_module_and_meets_the_champion_only_once_there_is_one
             eval_config=config,
             module_path="components.evaluation.batched_extracts",
         )
-        local_dag_runner.LocalDagRunner().run(
-            Pipeline(
-                pipeline_name="sales",
-                pipeline_root=str(tmp_path / "root"),
-                components=[ingest, train, champion, evaluator],
-                enable_cache=True,
-                metadata_connection_config=connection,
-                beam_pipeline_args=BEAM,
-            )
-        )
-        return sorted((tmp_path / "root/Evaluator/evaluation").iterdir(), key=lambda path: int(path.name))
+        workspace.run(ingest, train, champion, evaluator, name="sales", beam_args=IN_MEMORY)
+        return sorted((tmp_path / "artifacts/sales/Evaluator/evaluation").iterdir(), key=lambda path: int(path.name))
 
     def counts(evaluation: Path) -> dict[str, float]:
         return {
@@ -417,7 +405,7 @@ def test_evaluator_uses_the_module_and_meets_the_champion_only_once_there_is_one
         }
 
     assert counts(run(seed=1)[-1]) == {"": 300}
-    assert len(list((tmp_path / "root/Evaluator/blessing").glob("*/BLESSED"))) == 1
+    assert len(list((tmp_path / "artifacts/sales/Evaluator/blessing").glob("*/BLESSED"))) == 1
     assert len(run(seed=1)) == 1, "a rerun with nothing changed must be cached"
     evaluations = run(seed=2)
     assert len(evaluations) == 2

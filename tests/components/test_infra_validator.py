@@ -296,7 +296,7 @@ def test_probability_that_is_not_a_number_is_refused_and_not_pushed(tmp_path):
 @pytest.mark.parametrize(
     ("scorer", "reason"),
     [
-        (OutOfRange, r"is no probability: 1\.\d+ for example 0 is outside \[0, 1\]"),
+        (OutOfRange, r"is not a probability: 1\.\d+ for example 0 is outside \[0, 1\]"),
         (WrongShape, r"serving_default for 8 examples at once has the shape \[8\] instead of \[8, 1\]"),
         (WrongType, "is float64 instead of float32"),
         (Disagreeing, "The signatures disagree on example .*: serving_default says .*, predict_raw says"),

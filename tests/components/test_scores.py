@@ -14,8 +14,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from tfx.types import Channel, standard_artifacts
 
 from components.scores.component import Scores, ScoresArtifact
-from components.scores.errors import ScoresError
 from components.scores.executor import ScoresExecutor
+from components.scores.rows import ScoresError
 
 pytestmark = pytest.mark.component
 

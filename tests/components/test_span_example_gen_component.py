@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,69 +9,43 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 from ml_metadata.proto import metadata_store_pb2
-from tfx.orchestration import metadata
-from tfx.orchestration.local import local_dag_runner
-from tfx.orchestration.pipeline import Pipeline
 
 from components.span_example_gen.component import SpanExampleGen
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.executor import _check_complete
-from components.span_example_gen.marker import QUARANTINE
 from components.span_example_gen.request import Request
 from components.span_example_gen.shards import Tally, WriteShard, plan_shards
+from components.span_example_gen.window import QUARANTINE
+from tests.components.local_runs import IN_MEMORY, Workspace
 from tests.components.span_folders import COLUMNS, parcels, write_span, write_spans
 
 pytestmark = pytest.mark.component
 
-IN_MEMORY = ["--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=none"]
-STATES = metadata_store_pb2.Execution
 
-
-@dataclass
-class Workspace:
+class Parcels(Workspace):
     """One pipeline of SpanExampleGen alone, which can be run again and again."""
 
-    root: Path
-
-    @property
-    def connection(self) -> metadata_store_pb2.ConnectionConfig:
-        """Where the metadata store is."""
-        return metadata.sqlite_metadata_connection_config(str(self.root / "metadata.db"))
-
-    def run(self, base, beam_args=IN_MEMORY, columns=None, **parameters):
+    def ingest(self, base, beam_args=IN_MEMORY, columns=None, **parameters):
         """Runs the pipeline once and returns the newest Examples artifact of the store."""
         component = SpanExampleGen(str(base), columns or COLUMNS, **parameters)
-        pipeline = Pipeline(
-            "parcels",
-            str(self.root),
-            components=[component],
-            enable_cache=True,
-            metadata_connection_config=self.connection,
-            beam_pipeline_args=list(beam_args),
-        )
-        local_dag_runner.LocalDagRunner().run(pipeline)
+        self.run(component, name="parcels", beam_args=beam_args)
         return self.examples()[-1]
 
     def examples(self):
         """Returns all Examples artifacts of the store, oldest first."""
-        with metadata.Metadata(self.connection) as handle:
-            return handle.store.get_artifacts_by_type("Examples")
-
-    def executions(self):
-        """Returns all executions of the store."""
-        with metadata.Metadata(self.connection) as handle:
-            return handle.store.get_executions()
+        return self.store.get_artifacts_by_type("Examples")
 
     def states(self):
         """Returns how many executions are in which state."""
-        return Counter(STATES.State.Name(execution.last_known_state) for execution in self.executions())
+        name = metadata_store_pb2.Execution.State.Name
+        return Counter(name(execution.last_known_state) for execution in self.executions())
 
 
 @pytest.fixture
-def workspace(tmp_path) -> Workspace:
+def workspace(tmp_path) -> Parcels:
     root = tmp_path / "workspace"
     root.mkdir()
-    return Workspace(root)
+    return Parcels(root)
 
 
 @pytest.fixture
@@ -115,7 +88,7 @@ def expected(spans):
 
 
 def test_the_splits_hold_every_row_and_value_of_their_spans_and_no_other(workspace, base):
-    artifact = workspace.run(base)
+    artifact = workspace.ingest(base)
     assert features(artifact, "train") == expected([1, 2])
     assert features(artifact, "eval") == expected([3])
     newest = {number for (number,) in features(artifact, "eval")["parcel"]}
@@ -123,7 +96,7 @@ def test_the_splits_hold_every_row_and_value_of_their_spans_and_no_other(workspa
 
 
 def test_the_artifact_says_what_it_holds(workspace, base):
-    artifact = workspace.run(base, window="newest-1:newest")
+    artifact = workspace.ingest(base, window="newest-1:newest")
     assert json.loads(artifact.properties["split_names"].string_value) == ["train", "eval"]
     assert artifact.properties["span"].int_value == property_of(artifact, "span") == 3
     assert json.loads(property_of(artifact, "spans")) == [2, 3]
@@ -139,7 +112,7 @@ def test_the_artifact_says_what_it_holds(workspace, base):
 def test_nothing_but_the_shards_is_left_in_the_artifact(workspace, base):
     write_span(base, 1, parcels(1, rows=10), row_group_size=4)
     write_span(base, 1, parcels(1, rows=0), name="empty.csv")
-    assert set(contents(workspace.run(base))) == {
+    assert set(contents(workspace.ingest(base))) == {
         "Split-train/data_tfrecord-00000-of-00004.gz",
         "Split-train/data_tfrecord-00001-of-00004.gz",
         "Split-train/data_tfrecord-00002-of-00004.gz",
@@ -151,14 +124,14 @@ def test_nothing_but_the_shards_is_left_in_the_artifact(workspace, base):
 def test_no_evaluation_span_means_one_split_where_columns_may_be_empty(workspace, tmp_path):
     batch = parcels(7).drop_columns(["weight"]).append_column("weight", pa.nulls(4, pa.float32()))
     base = write_spans(tmp_path / "batch", [7], {7: batch})
-    artifact = workspace.run(base, eval_spans=0)
+    artifact = workspace.ingest(base, eval_spans=0)
     assert features(artifact, "all")["weight"] == [[], [], [], []]
     assert json.loads(artifact.properties["split_names"].string_value) == ["all"]
     assert json.loads(property_of(artifact, "row_counts")) == {"all": 4}
 
 
 def test_a_missing_value_has_no_kind_so_that_statistics_count_it_as_missing(workspace, base):
-    (shard,) = shards(workspace.run(base), "eval")
+    (shard,) = shards(workspace.ingest(base), "eval")
     record = next(iter(tf.data.TFRecordDataset(shard, compression_type="GZIP").skip(1))).numpy()
     example = tf.train.Example.FromString(record)
     assert example.features.feature["parcel"].int64_list.value == [301]
@@ -170,90 +143,90 @@ def test_a_missing_value_has_no_kind_so_that_statistics_count_it_as_missing(work
 def test_nan_is_a_missing_value(workspace, base):
     weights = pa.array(np.array([1.0, np.nan, np.nan, 4.0]), pa.float64())
     write_span(base, 3, parcels(3).set_column(1, "weight", weights))
-    assert features(workspace.run(base), "eval")["weight"] == [[1.0], [], [], [4.0]]
+    assert features(workspace.ingest(base), "eval")["weight"] == [[1.0], [], [], [4.0]]
 
 
 def test_csv_and_parquet_give_the_same_bytes(workspace, base, tmp_path):
     for span in (1, 2, 3):
         write_span(tmp_path / "csv", span, name="parcels.csv")
-    from_parquet = contents(workspace.run(base))
-    assert contents(workspace.run(tmp_path / "csv")) == from_parquet
+    from_parquet = contents(workspace.ingest(base))
+    assert contents(workspace.ingest(tmp_path / "csv")) == from_parquet
     assert workspace.states() == {"COMPLETE": 2}
 
 
 def test_the_same_rows_give_the_same_bytes_in_other_processes(workspace, tmp_path, base):
     write_span(base, 2, parcels(2, rows=90), row_group_size=30)
-    once = contents(workspace.run(base))
+    once = contents(workspace.ingest(base))
     (tmp_path / "other").mkdir()
     processes = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2",
                  "--sdk_container_image=none"]  # fmt: skip
-    assert contents(Workspace(tmp_path / "other").run(base, beam_args=processes)) == once
+    assert contents(Parcels(tmp_path / "other").ingest(base, beam_args=processes)) == once
 
 
 def test_the_order_of_declared_columns_does_not_change_the_bytes(workspace, base):
-    once = contents(workspace.run(base))
-    again = workspace.run(base, columns=dict(reversed(COLUMNS.items())))
+    once = contents(workspace.ingest(base))
+    again = workspace.ingest(base, columns=dict(reversed(COLUMNS.items())))
     assert len(workspace.examples()) == 2
     assert contents(again) == once
 
 
 def test_a_rerun_on_the_same_bytes_is_answered_from_the_cache(workspace, base):
-    first = workspace.run(base)
+    first = workspace.ingest(base)
     path = write_span(base, 2)
     path.touch()
-    assert workspace.run(base).id == first.id
+    assert workspace.ingest(base).id == first.id
     assert workspace.states() == {"COMPLETE": 1, "CACHED": 1}
 
 
 def test_a_changed_row_is_ingested_again(workspace, base):
-    workspace.run(base)
+    workspace.ingest(base)
     numbers = pa.array([200, 201, 202, 299], pa.int64())
     write_span(base, 2, parcels(2).set_column(0, "parcel", numbers))
-    changed = workspace.run(base)
+    changed = workspace.ingest(base)
     assert features(changed, "train")["parcel"][-1] == [299]
     assert workspace.states() == {"COMPLETE": 2}
 
 
 def test_the_newest_span_moves_on_when_another_arrives(workspace, base):
-    workspace.run(base)
+    workspace.ingest(base)
     write_span(base, 4)
-    artifact = workspace.run(base)
+    artifact = workspace.ingest(base)
     assert property_of(artifact, "span") == 4
     assert features(artifact, "train") == expected([1, 2, 3])
     assert features(artifact, "eval") == expected([4])
 
 
 def test_a_span_in_quarantine_is_left_out_and_named_until_it_is_released(workspace, base):
-    whole = workspace.run(base)
+    whole = workspace.ingest(base)
     marker = base / "span-003" / QUARANTINE
     marker.write_text("its labels are wrong")
-    without = workspace.run(base)
+    without = workspace.ingest(base)
     assert features(without, "eval") == expected([2])
     assert property_of(without, "span") == 2
     assert json.loads(property_of(without, "quarantined")) == [3]
     marker.unlink()
-    workspace.run(base)
+    workspace.ingest(base)
     assert workspace.states() == {"COMPLETE": 2, "CACHED": 1}
     assert "quarantined" not in whole.custom_properties
 
 
 def test_a_fixed_window_stays_cached_when_another_span_arrives(workspace, base):
-    workspace.run(base, window="1:3")
+    workspace.ingest(base, window="1:3")
     write_span(base, 4)
-    workspace.run(base, window="1:3")
+    workspace.ingest(base, window="1:3")
     assert workspace.states() == {"COMPLETE": 1, "CACHED": 1}
 
 
 def test_a_refused_window_fails_its_execution_and_the_next_run_works(workspace, base):
     path = write_span(base, 3, parcels(3).drop_columns(["depot"]))
     with pytest.raises(SpanError, match="lacks the column 'depot'"):
-        workspace.run(base)
+        workspace.ingest(base)
     assert workspace.examples() == []
     assert workspace.states() == {"FAILED": 1}
-    assert not list(workspace.root.rglob("Split-*"))
+    assert not list(workspace.folder.rglob("Split-*"))
     path.unlink()
     write_span(base, 3)
-    assert features(workspace.run(base), "eval") == expected([3])
+    assert features(workspace.ingest(base), "eval") == expected([3])
     assert workspace.states() == {"FAILED": 1, "COMPLETE": 1}
 
 
@@ -273,17 +246,17 @@ def test_csv_rows_that_break_their_declaration_are_refused(workspace, base, text
     (base / "span-003" / "parcels.parquet").unlink()
     (base / "span-003" / "parcels.csv").write_text(text)
     with pytest.raises(SpanError, match=message):
-        workspace.run(base)
+        workspace.ingest(base)
     assert workspace.examples() == []
     assert workspace.states() == {"FAILED": 1}
-    assert not list(workspace.root.rglob("*.gz"))
+    assert not list(workspace.folder.rglob("*.gz"))
 
 
 def test_a_float_column_of_nothing_but_nan_is_refused(workspace, base):
     nan = pa.array(np.full(4, np.nan, np.float32))
     write_span(base, 2, parcels(2).set_column(1, "weight", nan))
     with pytest.raises(SpanError, match="the column 'weight' holds no value in all of span-002"):
-        workspace.run(base)
+        workspace.ingest(base)
 
 
 def test_corrupt_rows_behind_a_sound_footer_are_refused(workspace, base):
@@ -292,7 +265,7 @@ def test_corrupt_rows_behind_a_sound_footer_are_refused(workspace, base):
     damaged[30:400] = b"\xff" * 370
     path.write_bytes(bytes(damaged))
     with pytest.raises(SpanError, match=r"span-003/parcels\.parquet cannot be read as Parquet"):
-        workspace.run(base)
+        workspace.ingest(base)
     assert workspace.states() == {"FAILED": 1}
 
 

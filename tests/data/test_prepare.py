@@ -55,9 +55,7 @@ def drawn(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([rows.sample(60, random_state=0), *special], ignore_index=True)
 
 
-def test_every_scheduled_flight_is_written_or_counted_as_cancelled_or_diverted(
-    year: Preparation, rows: pd.DataFrame, tables: dict[str, pd.DataFrame]
-):
+def test_every_scheduled_flight_is_written_or_counted_as_cancelled_or_diverted(year, rows, tables):
     source = tables["flights"]
     assert [span.span for span in year.spans] == list(range(1, 13))
     for span in year.spans:
@@ -89,9 +87,7 @@ def test_a_known_flight_has_the_values_worked_out_by_hand(rows: pd.DataFrame):
     assert pd.isna(flight["origin_recent_delay"])
 
 
-def test_the_weather_is_the_latest_observation_complete_at_prediction_time(
-    drawn: pd.DataFrame, tables: dict[str, pd.DataFrame]
-):
+def test_the_weather_is_the_latest_observation_complete_at_prediction_time(drawn, tables):
     names = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
     for flight in drawn.itertuples():
         predicted = flight.scheduled_departure - 2 * HOUR
@@ -107,9 +103,7 @@ def test_the_weather_is_the_latest_observation_complete_at_prediction_time(
         assert flight.weather_age == age[expected.name] / pd.Timedelta(minutes=1)
 
 
-def test_recent_departures_are_those_that_left_in_the_two_hours_before_prediction_time(
-    drawn: pd.DataFrame, tables: dict[str, pd.DataFrame]
-):
+def test_recent_departures_are_those_that_left_in_the_two_hours_before_prediction_time(drawn, tables):
     source = tables["flights"]
     for flight in drawn.itertuples():
         predicted = flight.scheduled_departure - 2 * HOUR
@@ -190,9 +184,7 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Preparation, 
     return folder, prepare(folder, progress=lines.append), lines
 
 
-def test_two_preparations_write_identical_files_and_say_what_they_do(
-    year: Preparation, again: tuple[Path, Preparation, list[str]]
-):
+def test_two_preparations_write_identical_files_and_say_what_they_do(year, again):
     folder, preparation, lines = again
     assert not preparation.skipped
     for ours, theirs in zip(year.spans, preparation.spans, strict=True):
@@ -226,9 +218,7 @@ def test_a_rerun_loads_neither_pandas_nor_arrow_nor_the_source_package(year: Pre
     assert done.stdout.strip() == "[]"
 
 
-def test_damaged_and_missing_files_are_repaired_and_whole_ones_left_alone(
-    again: tuple[Path, Preparation, list[str]], year: Preparation
-):
+def test_damaged_and_missing_files_are_repaired_and_whole_ones_left_alone(again, year):
     folder, _, _ = again
     span_3, span_7, span_9 = (spans.span_file(folder, span) for span in (3, 7, 9))
     size = span_3.stat().st_size
@@ -250,9 +240,7 @@ def test_damaged_and_missing_files_are_repaired_and_whole_ones_left_alone(
     assert prepare(folder).skipped
 
 
-def test_another_source_or_an_unreadable_record_means_preparing_again(
-    tmp_path: Path, year: Preparation, monkeypatch: pytest.MonkeyPatch
-):
+def test_another_source_or_an_unreadable_record_means_preparing_again(tmp_path, year, monkeypatch):
     class PreparedError(Exception):
         """Stops where the work would begin."""
 

@@ -1,8 +1,10 @@
-"""Contract and schema: every way in which they can disagree is found."""
+"""The curated schema says what the contract says, and every way in which they can disagree is found."""
 
 from pathlib import Path
 
 import pytest
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from data.contract import Contract
 from data.schema_agreement import disagreements
@@ -12,6 +14,33 @@ pytestmark = pytest.mark.unit
 
 def test_those_of_the_flights_agree(contract: Contract, schema_path: Path):
     assert disagreements(contract, schema_path) == []
+
+
+def test_the_schema_states_the_rest_of_what_the_contract_implies(contract: Contract, schema_path: Path):
+    schema = text_format.Parse(schema_path.read_text(), schema_pb2.Schema())
+    assert list(schema.default_environment) == ["TRAINING", "SERVING"]
+    absent = {feature.name for feature in schema.feature if feature.not_in_environment}
+    assert absent == {contract.label}
+    for feature in schema.feature:
+        column = contract.column(feature.name)
+        assert feature.presence.min_count == 1
+        assert feature.presence.min_fraction > 0
+        if column.nullable:
+            assert (feature.value_count.min, feature.value_count.max) == (1, 1)
+        else:
+            assert [dim.size for dim in feature.shape.dim] == [1]
+        if column.values is not None:
+            assert feature.domain == feature.name
+        kind = feature.WhichOneof("domain_info")
+        if column.range is None:
+            assert kind in (None, "domain")
+            continue
+        assert kind == {"int64": "int_domain", "float32": "float_domain"}[column.type]
+        domain = getattr(feature, kind)
+        assert (domain.min, domain.max) == column.range
+        if kind == "float_domain":
+            assert domain.disallow_nan
+            assert domain.disallow_inf
 
 
 @pytest.mark.parametrize(

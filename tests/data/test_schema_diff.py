@@ -65,9 +65,7 @@ def test_type_presence_values_and_range_are_compared(schema_path: Path, curated:
     }
 
 
-def test_a_domain_inside_the_feature_counts_like_a_shared_one(
-    schema_path: Path, curated: schema_pb2.Schema, tmp_path: Path
-):
+def test_a_domain_inside_the_feature_counts_like_a_shared_one(schema_path, curated, tmp_path):
     origin = feature(curated, "origin")
     origin.string_domain.value.extend(["JFK", "LGA", "EWR"])
 

@@ -108,11 +108,11 @@ def test_a_span_that_is_no_longer_there_is_removed_but_not_what_somebody_else_pu
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("1200.5", "Plenty", "Column 'income' holds 'Plenty', which is no number"),
+        ("1200.5", "Plenty", "Column 'income' holds 'Plenty', which is not a number"),
         ("1200.5", "1e39", "Column 'income' holds 1e\\+39, and float32 ends at 3.4e\\+38"),
         (",2.0,", ",1e19,", "Column 'cars' holds 1e\\+19, and int64 ends at 9.2e\\+18"),
-        ("2024-02-01", "Tomorrow", "'day' holds 'Tomorrow', which is no moment in ISO 8601, such as 2024-01-05 or"),
-        ("2024-02-01", "2024-02-30", "'day' holds '2024-02-30', which is no moment"),
+        ("2024-02-01", "Tomorrow", "'day' holds 'Tomorrow', which is not a moment in ISO 8601, such as 2024-01-05 or"),
+        ("2024-02-01", "2024-02-30", "'day' holds '2024-02-30', which is not a moment"),
         ("2024-02-01", "9999-12-31", "'day' holds 9999-12-31, and rows are put in order from 1678 to 2261"),
         ("2024-01-05", "2023-12-31", "before span 1, which begins 2024-01"),
         ("2024-02-11", "", "'day' is missing in 1 rows"),
@@ -220,7 +220,7 @@ def test_numbers_are_missing_where_a_word_for_nothing_stands_and_refused_where_t
     ]  # fmt: skip
     days = pd.Series(pd.date_range("2024-01-01", periods=2), name="a")
     for values in (days, days.dt.tz_localize("UTC"), days - days[0]):
-        with pytest.raises(TableError, match=r"Column 'a' holds (moments|lengths of time), which are no numbers"):
+        with pytest.raises(TableError, match=r"Column 'a' holds (moments|lengths of time), which are not numbers"):
             table.numbers(values)
 
 

@@ -91,9 +91,7 @@ def first(value: Any) -> Callable[[list], list]:
     return lambda values: [value, *values[1:]]
 
 
-def test_every_span_and_the_year_split_for_training_are_valid(
-    schema: schema_pb2.Schema, span_tables: dict[int, pa.Table]
-):
+def test_every_span_and_the_year_split_for_training_are_valid(schema, span_tables):
     by_span = {span: large_statistics(table) for span, table in span_tables.items()}
     for span, found in by_span.items():
         assert problems(tfdv.validate_statistics(found, schema, environment="TRAINING")) == {}, span
@@ -106,18 +104,14 @@ def test_every_span_and_the_year_split_for_training_are_valid(
 
 
 @pytest.mark.parametrize("span", [1, 8, 12])
-def test_small_samples_of_a_span_are_valid(
-    schema: schema_pb2.Schema, year: Preparation, contract: Contract, tmp_path: Path, span: int
-):
+def test_small_samples_of_a_span_are_valid(schema, year, contract, tmp_path, span):
     for seed in range(3):
         (path,) = slice_spans(year.path, tmp_path, 300, [span], seed=seed)
         found = statistics(pq.read_table(path, columns=list(contract.ingested())))
         assert problems(tfdv.validate_statistics(found, schema)) == {}
 
 
-def test_requests_are_valid_without_the_label_and_training_data_is_not(
-    schema: schema_pb2.Schema, sample: pa.Table, contract: Contract
-):
+def test_requests_are_valid_without_the_label_and_training_data_is_not(schema, sample, contract):
     found = statistics(sample.drop_columns([contract.label]))
 
     assert problems(tfdv.validate_statistics(found, schema, environment="SERVING")) == {}
@@ -154,9 +148,7 @@ def test_requests_are_valid_without_the_label_and_training_data_is_not(
         ),
     ],
 )
-def test_damage_to_one_column_is_an_anomaly_of_that_column(
-    schema: schema_pb2.Schema, sample: pa.Table, column: str, change: Callable[[list], list], rules: set[str]
-):
+def test_damage_to_one_column_is_an_anomaly_of_that_column(schema, sample, column, change, rules):
     found = problems(tfdv.validate_statistics(statistics(replaced(sample, column, change)), schema))
 
     assert set(found) == {column}
@@ -164,9 +156,7 @@ def test_damage_to_one_column_is_an_anomaly_of_that_column(
 
 
 @pytest.mark.parametrize(("column", "new"), [("dest", "QQQ"), ("plane_manufacturer", "ACME")])
-def test_a_few_new_categories_are_tolerated_where_the_contract_is_open(
-    schema: schema_pb2.Schema, sample: pa.Table, column: str, new: str
-):
+def test_a_few_new_categories_are_tolerated_where_the_contract_is_open(schema, sample, column, new):
     found = statistics(replaced(sample, column, lambda values: [new] * 10 + values[10:]))
 
     assert problems(tfdv.validate_statistics(found, schema)) == {}
@@ -198,13 +188,7 @@ def test_a_jump_larger_than_the_year_ever_showed_is_drift(schema: schema_pb2.Sch
     assert moved == {"origin": {"COMPARATOR_L_INFTY_HIGH"}}
 
 
-def test_served_rows_are_compared_with_the_rows_trained_on(
-    schema: schema_pb2.Schema,
-    span_tables: dict[int, pa.Table],
-    year: Preparation,
-    tmp_path: Path,
-    contract: Contract,
-):
+def test_served_rows_are_compared_with_the_rows_trained_on(schema, span_tables, year, tmp_path, contract):
     trained = statistics(span_tables[6])
     (path,) = slice_spans(year.path, tmp_path, 1000, [6], seed=7)
     served = pq.read_table(path, columns=list(contract.ingested(labelled=False)))
@@ -224,9 +208,7 @@ def test_the_files_of_a_slice_lie_where_a_pipeline_looks(tmp_path: Path, year: P
     assert path == spans.span_file(tmp_path, 4) == tmp_path / "span-004" / "flights.parquet"
 
 
-def test_the_schema_tfdv_infers_differs_only_where_a_person_decided(
-    schema_path: Path, span_tables: dict[int, pa.Table], tmp_path: Path
-):
+def test_the_schema_tfdv_infers_differs_only_where_a_person_decided(schema_path, span_tables, tmp_path):
     inferred = tfdv.infer_schema(large_statistics(span_tables[1]), infer_feature_shape=True)
     tfdv.write_schema_text(inferred, str(tmp_path / "schema.pbtxt"))
 

@@ -375,13 +375,13 @@ def test_only_pipelines_and_the_loop_reach_the_metadata(built: dict[str, Manifes
 
 
 def test_the_loop_begins_with_settings_that_it_accepts(built: dict[str, Manifests]) -> None:
-    from pipeline import settings_file
+    from flightdeck.settings import read_settings
 
     loop = _job(built["local"])["containers"][0]
     words = loop["args"]
     given = dict(zip(words[::2], words[1::2], strict=True))
     overrides = [value for option, value in zip(words[::2], words[1::2], strict=True) if option == "--set"]
-    settings = settings_file.load(ROOT / given["--config"], overrides)
+    settings = read_settings(ROOT / given["--config"], overrides)
 
     assert loop["command"] == ["flightdeck", "watch", "--once", "--json"]
     assert settings.continuous.runner == "kubeflow"

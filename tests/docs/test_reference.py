@@ -8,8 +8,8 @@ import typer
 from docs.site import components_reference, http_api_reference, settings_reference
 from docs.site.hooks import ROOT, reference
 from flightdeck.__main__ import app
-from flightdeck.options import DEFAULT_CONFIG
-from pipeline import settings_file
+from flightdeck.options import default_config
+from flightdeck.settings import read_settings
 
 pytestmark = pytest.mark.unit
 
@@ -21,7 +21,7 @@ def pages() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def settings():
-    return settings_file.load(DEFAULT_CONFIG)
+    return read_settings(default_config())
 
 
 def keys(value, place=""):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flightdeck import image
+from operations.delivery import images
 from tests.repository import git
 from tests.world import ROOT
 
@@ -33,41 +33,41 @@ def test_the_revision_of_a_clean_checkout_is_its_commit(checkout):
     (checkout / "build").mkdir()
     (checkout / "build" / "ignored").write_text("x")
 
-    assert image.checkout_revision(checkout) == git(checkout, "rev-parse", "HEAD")
+    assert images.checkout_revision(checkout) == git(checkout, "rev-parse", "HEAD")
 
 
 def test_every_difference_from_the_commit_has_a_revision_of_its_own(checkout):
-    revisions = [image.checkout_revision(checkout)]
+    revisions = [images.checkout_revision(checkout)]
     (checkout / "code.py").write_text("answer = 42\n")
-    revisions.append(image.checkout_revision(checkout))
+    revisions.append(images.checkout_revision(checkout))
     git(checkout, "add", ".")
-    staged = image.checkout_revision(checkout)
+    staged = images.checkout_revision(checkout)
     (checkout / "new.py").write_text("question = None\n")
-    revisions.append(image.checkout_revision(checkout))
+    revisions.append(images.checkout_revision(checkout))
     (checkout / "new.py").write_text("question = 6 * 9\n")
-    revisions.append(image.checkout_revision(checkout))
+    revisions.append(images.checkout_revision(checkout))
     (checkout / "new.py").rename(checkout / "newer.py")
-    revisions.append(image.checkout_revision(checkout))
+    revisions.append(images.checkout_revision(checkout))
 
     assert staged == revisions[1]
     assert len(set(revisions)) == len(revisions)
     assert all(each.startswith(f"{revisions[0]}-dirty-") for each in revisions[1:])
     (checkout / "newer.py").unlink()
-    assert image.checkout_revision(checkout) == revisions[1]
+    assert images.checkout_revision(checkout) == revisions[1]
 
 
 def test_a_dangling_link_is_a_difference_too(checkout):
     (checkout / "link").symlink_to("nowhere")
 
-    assert image.DIRTY in image.checkout_revision(checkout)
+    assert images.DIRTY in images.checkout_revision(checkout)
 
 
 def test_a_folder_without_a_commit_is_refused(tmp_path):
-    with pytest.raises(image.ImageError, match="is not a git checkout with a commit"):
-        image.checkout_revision(tmp_path)
+    with pytest.raises(images.ImageError, match="is not a git checkout with a commit"):
+        images.checkout_revision(tmp_path)
     git(tmp_path, "init", "--quiet")
-    with pytest.raises(image.ImageError, match="is not a git checkout with a commit"):
-        image.checkout_revision(tmp_path)
+    with pytest.raises(images.ImageError, match="is not a git checkout with a commit"):
+        images.checkout_revision(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -80,26 +80,26 @@ def test_a_folder_without_a_commit_is_refused(tmp_path):
     ],
 )
 def test_the_tag_is_the_commit(revision, target, tag):
-    assert image.reference("flightdeck", revision, target) == f"flightdeck:{tag}"
+    assert images.reference("flightdeck", revision, target) == f"flightdeck:{tag}"
 
 
 @pytest.mark.parametrize(
     "repository", ["flightdeck", "a/b-c/d_e.f", "127.0.0.1:5000/flightdeck", "eu.example.org/p/r/n"]
 )
 def test_names_of_repositories_are_accepted(repository):
-    assert image.reference(repository, COMMIT, "cpu") == f"{repository}:0123456789ab"
+    assert images.reference(repository, COMMIT, "cpu") == f"{repository}:0123456789ab"
 
 
 @pytest.mark.parametrize(
     "repository", ["", "Flightdeck", "a/B", "a//b", "a/b:tag", "a b", "https://host/a", "-a", "a/"]
 )
 def test_other_names_are_refused(repository):
-    with pytest.raises(image.ImageError, match="is not the name of a repository"):
-        image.reference(repository, COMMIT, "cpu")
+    with pytest.raises(images.ImageError, match="is not the name of a repository"):
+        images.reference(repository, COMMIT, "cpu")
 
 
 def test_a_plain_build_says_only_what_it_must():
-    arguments = image.build_arguments(image="n:t", target="cpu", commit=COMMIT, root=Path("/c"))
+    arguments = images.build_arguments(image="n:t", target="cpu", commit=COMMIT, root=Path("/c"))
 
     assert arguments == [
         *("build", "--file", "/c/deploy/docker/Dockerfile", "--target", "cpu", "--platform", "linux/amd64"),
@@ -108,7 +108,7 @@ def test_a_plain_build_says_only_what_it_must():
 
 
 def test_certificates_and_index_are_secrets_and_never_build_arguments():
-    arguments = image.build_arguments(
+    arguments = images.build_arguments(
         image="n:t",
         target="gpu",
         commit=COMMIT,

@@ -42,8 +42,8 @@ def test_list_names_every_lab(tmp_path):
         (["start", "77"], "No lab is called 77"),
         (["check", "00"], "was not started in labs; begin with: flightdeck lab start 00-map"),
         (["check", "00", "my labs"], "begin with: flightdeck lab start 00-map 'my labs'"),
-        (["start", ""], "A lab is called by its name or number; there are 00-map"),
-        (["course", "."], "is there already"),
+        (["start", ""], "Give the name or number of a lab; there are 00-map"),
+        (["course", "."], "already exists"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path, arguments, sentence):

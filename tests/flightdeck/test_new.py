@@ -117,7 +117,7 @@ def test_each_step_has_a_line_before_it_is_done_and_a_document_has_none(new, tmp
     assert out.splitlines()[:4] == [
         f"Reading {table}",
         "Looking at 5 columns of 400 rows",
-        "Sharing out the rows",
+        "Splitting the rows into spans",
         f"Writing {tmp_path / 'shop'}",
     ]
     assert json.loads(document)["rows"] == 400

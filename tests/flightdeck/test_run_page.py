@@ -1,25 +1,35 @@
 """What `flightdeck run` prints at its end: commands that can be pasted, and that mean the same settings."""
 
 import shlex
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from flightdeck.console import console
-from flightdeck.options import DEFAULT_CONFIG, as_typed
+from flightdeck.options import as_typed, default_config
 from flightdeck.run_page import print_summary
-from operations.summary import RunSummary
+from ledger.run_record import RunRecord
+from ledger.run_view import RunView
 
 pytestmark = pytest.mark.unit
 
 
-def next_steps(capsys, outcome: str, reasons: tuple[str, ...] = ()) -> list[str]:
+def next_steps(capsys, outcome: Any, reasons: tuple[str, ...] = ()) -> list[str]:
     """The lines after "Next" of a run that was given settings, and a window."""
-    summary = RunSummary.model_validate(
-        {"run_id": "r", "outcome": outcome, "reasons": reasons, "settings_digest": "0", "window": "1:3"}
-        | {"main_metric": "auc", "nodes": (), "loading_seconds": 1, "seconds": 2, "peak_mb": 3}
+    view = RunView(
+        RunRecord(
+            run_id="r",
+            started=datetime(2013, 7, 1, tzinfo=UTC),
+            outcome=outcome,
+            reasons=reasons,
+            loading_seconds=1,
+            seconds=2,
+            peak_mb=3,
+        )
     )
-    options = as_typed(DEFAULT_CONFIG.with_name("own settings.yaml"), ["workspace=/a folder", "model.epochs=1"])
-    print_summary(summary, "run.log", console(), options, "--window 1:3")
+    options = as_typed(default_config().with_name("own settings.yaml"), ["workspace=/a folder", "model.epochs=1"])
+    print_summary(view, "run.log", console(), options, "--window 1:3")
     return capsys.readouterr().out.partition("Next\n")[2].splitlines()
 
 
@@ -50,4 +60,4 @@ def test_every_next_step_has_the_settings_of_the_run(capsys, outcome):
 
 
 def test_the_default_settings_need_no_options():
-    assert as_typed(DEFAULT_CONFIG, None) == ""
+    assert as_typed(default_config(), None) == ""

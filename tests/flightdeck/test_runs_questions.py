@@ -397,7 +397,7 @@ class TestBest:
         assert "Best run    20130701-0932-cccc" in text
         assert "auc 0.6900, the only run on this data" in text
         assert "Left out    2 runs evaluated on other data: span 3, 1,500 rows (2 runs)" in text
-        assert "--evaluated-on 3 ranks such; --evaluated-on any ranks all" in text
+        assert "--evaluated-on 3 ranks these; --evaluated-on any ranks all" in text
         answer = json.loads(runs("best", "--json"))
         assert (answer["run_id"][-4:], answer["of_runs"]) == ("cccc", 1)
         assert answer["evaluated_on"] == {"span 4, 1,500 rows": 1}

@@ -297,5 +297,6 @@ def test_without_data_there_is_one_sentence_an_alert_and_exit_code_one(tmp_path)
 
     assert done.returncode == 1
     problem = next(line for line in done.stdout.splitlines() if "problem" in line)
-    assert problem.endswith(f"The folder of spans {tmp_path}/spans is not there; prepare the data or correct the path.")
+    sentence = f"The folder of spans {tmp_path}/spans does not exist; prepare the data or correct the path."
+    assert problem.endswith(sentence)
     assert "prepare the data" in (tmp_path / "alerts" / "alerts.jsonl").read_text()

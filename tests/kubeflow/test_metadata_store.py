@@ -47,10 +47,11 @@ def switch(services):
 @pytest.fixture
 def launch(switch, database, tmp_path):
     """Launches the first node of the pipeline, with a database behind the switch: ``launch(patience)``."""
-    from pipeline import node, settings_file, store
+    from flightdeck.settings import read_settings
+    from pipeline import node, store
     from pipeline.definition import create_pipeline
 
-    settings = settings_file.load(LOCAL, [f"workspace={tmp_path}", "metadata.kind=mysql"])
+    settings = read_settings(LOCAL, [f"workspace={tmp_path}", "metadata.kind=mysql"])
     environment = {**database(), "FLIGHTDECK_METADATA_PORT": str(switch.port)}
     ir = node.compile_pipeline(create_pipeline(settings))
     node.bind(ir, "a-run")

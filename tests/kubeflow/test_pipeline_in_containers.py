@@ -141,7 +141,7 @@ def test_kubeflow_is_shown_a_page_the_metadata_ids_and_the_metrics(cluster, firs
 
     assert {"data", "transform", "trainer", "release"} == set(pages)
     assert "origin" in pages["data"]
-    assert "The data keeps to its schema" in pages["data"]
+    assert "The data conforms to its schema" in pages["data"]
     assert "Every threshold is met" in pages["release"]
     assert run_id in ids
     assert f"| {artifacts['Trainer']['model'].artifact_id} |" in ids

@@ -9,6 +9,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from ledger.opening import open_store
 from ledger.recorder import Recorder
+from tests.ledger.executions import Executions
 
 BEGIN = datetime(2013, 7, 1, 9, 30, tzinfo=UTC)
 # As the settings document of a run has them; TFMA reports BinaryCrossentropy as binary_crossentropy.
@@ -70,19 +71,7 @@ class Seeder:
 
     def foreign(self, run_id: str) -> str:
         """A run that another TFX pipeline recorded: a context and an execution, with nothing of ours."""
-        context_type = self.store.put_context_type(
-            metadata_store_pb2.ContextType(name="pipeline_run"), can_add_fields=True, can_omit_fields=True
-        )
-        execution_type = self.store.put_execution_type(metadata_store_pb2.ExecutionType(name="theirs.CsvExampleGen"))
-        context = metadata_store_pb2.Context(type_id=context_type, name=run_id)
-        context.custom_properties["theirs"].int_value = 7
-        self.store.put_execution(
-            metadata_store_pb2.Execution(
-                type_id=execution_type, last_known_state=metadata_store_pb2.Execution.COMPLETE
-            ),
-            [],
-            [context],
-        )
+        Executions(self.store).execute(run_id, "theirs.CsvExampleGen", {}, {})
         return run_id
 
     def properties(self, run_id: str) -> dict[str, str]:

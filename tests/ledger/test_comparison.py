@@ -138,7 +138,7 @@ def test_only_what_differs_is_listed(parcels):
         "one",
         parcels.scores(0.0, 1),
         commit="a" * 40,
-        documents={**common, "settings": put(settings)},
+        documents={**common, "settings": put({**settings, "canary": {"mode": "off"}})},
         hyperparameters={"epochs": 3, "units": [8]},
     )
     parcels.run(
@@ -239,43 +239,34 @@ def test_lists_of_named_things_are_flattened_by_name():
     assert flattened(document) == {"metrics.AUC.at_least": 0.6, "metrics.LogLoss": {}, "slices": [["a"]], "empty": {}}
 
 
-def flightdeck(parcels: Parcels, *arguments: str) -> subprocess.CompletedProcess[str]:
-    workspace = Path(parcels.seeder.connection.sqlite.filename_uri).parent
-    return subprocess.run(
-        [sys.executable, "-m", "flightdeck", "runs", "compare", *arguments, "--set", f"workspace={workspace}"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=60,
-    )
-
-
-def test_the_command_says_who_is_better_and_on_what_that_rests(parcels):
+def test_the_command_says_who_is_better_and_on_what_that_rests(parcels, runs_command):
     parcels.run("one", parcels.scores(0, 1))
     parcels.run("two", parcels.scores(0.4, 2), hyperparameters={"epochs": 9, "[bold]": 1})
 
-    done = flightdeck(parcels, "one", "two")
+    code, out, err = runs_command("compare", "one", "two")
 
-    assert done.returncode == 0, done.stderr
-    assert "By auc the runs differ by more than chance: B is better." in done.stdout
-    assert f"The same {ROWS:,} rows" in done.stdout
-    assert "[bold]" in done.stdout
-    row = next(line for line in done.stdout.splitlines() if line.startswith("auc *"))
+    assert code == 0, err
+    assert "By auc the runs differ by more than chance: B is better." in out
+    assert f"The same {ROWS:,} rows" in out
+    assert "[bold]" in out
+    row = next(line for line in out.splitlines() if line.startswith("auc *"))
     assert row.split()[-1] == "better"
     assert "<0.001" in row
 
 
-def test_json_holds_every_difference_and_test(parcels):
+def test_json_holds_every_difference_and_test(parcels, runs_command):
     parcels.run("one", parcels.scores(0, 1))
     parcels.run("two", parcels.scores(0, 2), hyperparameters={"epochs": float("nan")})
 
-    document = json.loads(flightdeck(parcels, "one", "two", "--json").stdout)
+    document = json.loads(runs_command("compare", "one", "two", "--json")[1])
 
     assert (document["first"], document["second"], document["same_rows"]) == ("one", "two", True)
     auc = next(each for each in document["metrics"] if each["name"] == "auc")
     assert auc["verdict"] == "within noise"
     assert auc["noise"]["beyond_noise"] is False
-    assert set(auc["noise"]) == {each.name for each in dataclasses.fields(significance.Difference)} | {"beyond_noise"}
+    assert set(auc["noise"]) == {each.name for each in dataclasses.fields(significance.SignificanceTest)} | {
+        "beyond_noise"
+    }
     assert {each["slice"] for each in document["slices"]} == {"depot=tiny", *(f"depot={each}" for each in DEPOTS)}
 
 

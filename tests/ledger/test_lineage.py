@@ -1,9 +1,6 @@
 """Lineage in a real metadata store: what is found, what is not followed, and how many questions it takes."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pydot
@@ -15,7 +12,6 @@ from ledger.lineage import Lineage, trace
 from ledger.opening import LedgerError
 from tests.ledger.executions import CACHED, Executions
 from tests.ledger.seeding import Seeder, reopened
-from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 FILES = [
@@ -265,22 +261,11 @@ def test_dot_quotes_whatever_a_name_holds(seeder, name):
     assert len(graph.get_edges()) == 1
 
 
-def flightdeck(story: Story, *arguments: str) -> subprocess.CompletedProcess[str]:
-    workspace = Path(story.seeder.connection.sqlite.filename_uri).parent
-    return subprocess.run(
-        [sys.executable, "-m", "flightdeck", "runs", "lineage", *arguments, "--set", f"workspace={workspace}"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=60,
-    )
+def test_the_tree_shows_each_thing_once_and_then_by_name(story, runs_command):
+    code, out, err = runs_command("lineage", "version:1700000001")
 
-
-def test_the_tree_shows_each_thing_once_and_then_by_name(story):
-    done = flightdeck(story, "version:1700000001")
-
-    assert done.returncode == 0, done.stderr
-    origin, _, use = done.stdout.partition("What came of it")
+    assert code == 0, err
+    origin, _, use = out.partition("What came of it")
     assert origin.count("span-001/parcels.parquet  1,000 bytes, sha256 000000000000") == 1
     assert origin.count(f"Model {story.model}  from Trainer, run first-run") == 1
     assert f"Model {story.model}  (see above)" in origin
@@ -291,12 +276,12 @@ def test_the_tree_shows_each_thing_once_and_then_by_name(story):
     assert f"Model {story.model} was the champion in 1 evaluation of others." in use
 
 
-def test_versions_are_not_hidden_by_many_predictions_and_those_are_the_newest(story):
+def test_versions_are_not_hidden_by_many_predictions_and_those_are_the_newest(story, runs_command):
     newest = [story.predict(f"prediction-{index}") for index in range(25)][-1]
     version = story.executions.artifact("PushedModel", pushed_version="1700000050")
     story.executions.execute("a-promotion", "flightdeck.Promote", {"model": story.model}, {"pushed_model": version})
 
-    shown = flightdeck(story, f"model:{story.model}", "--downstream").stdout
+    shown = runs_command("lineage", f"model:{story.model}", "--downstream")[1]
 
     assert "version 1700000050" in shown
     assert f"Predictions {newest} " in shown
@@ -304,25 +289,24 @@ def test_versions_are_not_hidden_by_many_predictions_and_those_are_the_newest(st
     assert "more: add --all" in shown
 
 
-def test_json_and_dot_hold_the_whole_graph(story, tmp_path):
-    document = json.loads(flightdeck(story, "first-run", "--json", "--upstream").stdout)
+def test_json_and_dot_hold_the_whole_graph(story, runs_command, tmp_path):
+    document = json.loads(runs_command("lineage", "first-run", "--json", "--upstream")[1])
     assert {each["name"] for each in document["nodes"] if each["kind"] == "file"} == {each["name"] for each in FILES}
     keys = {each["key"] for each in document["nodes"]}
     assert all({edge["source"], edge["target"]} <= keys for edge in document["edges"])
 
-    done = flightdeck(story, "first-run", "--dot", str(tmp_path / "lineage.dot"))
-    assert "Wrote" in done.stdout
-    on_screen = flightdeck(story, "first-run", "--dot", "-").stdout
+    assert "Wrote" in runs_command("lineage", "first-run", "--dot", str(tmp_path / "lineage.dot"))[1]
+    on_screen = runs_command("lineage", "first-run", "--dot", "-")[1]
     assert (tmp_path / "lineage.dot").read_text() == on_screen
     assert on_screen.startswith("digraph lineage {")
 
 
-def test_a_graph_that_cannot_be_written_is_one_sentence(story, tmp_path):
-    done = flightdeck(story, "first-run", "--dot", str(tmp_path / "no" / "folder.dot"))
+def test_a_graph_that_cannot_be_written_is_one_sentence(story, runs_command, tmp_path):
+    code, _, err = runs_command("lineage", "first-run", "--dot", str(tmp_path / "no" / "folder.dot"))
 
-    assert done.returncode == 2
-    assert done.stderr.startswith("The graph cannot be written to ")
-    assert "Traceback" not in done.stderr
+    assert code == 2
+    assert err.startswith("The graph cannot be written to ")
+    assert "Traceback" not in err
 
 
 def test_things_removed_from_the_store_do_not_break_it(story):

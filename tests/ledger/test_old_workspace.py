@@ -21,17 +21,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def answer(workspace: Path):
+def answer(flightdeck, workspace: Path):
     """What a command prints about the workspace: ``answer("runs", "list")``; with ``--json``, as plain values."""
-    from typer.testing import CliRunner
-
-    from flightdeck.__main__ import app
 
     def run(*arguments: str):
-        done = CliRunner().invoke(app, [*arguments, "--set", f"workspace={workspace}"])
-        if done.exception is not None:
-            raise done.exception
-        return json.loads(done.output) if "--json" in arguments else done.output
+        code, out, err = flightdeck(*arguments, "--set", f"workspace={workspace}")
+        assert code == 0, err
+        return json.loads(out) if "--json" in arguments else out
 
     return run
 
@@ -60,11 +56,20 @@ def test_its_run_is_shown_with_its_documents(answer):
 
 
 def test_its_settings_can_be_loaded(answer):
+    from flightdeck.settings import Settings
     from pipeline import settings_file
 
-    settings = settings_file.from_document(answer("runs", "show", RUN, "--json")["contents"]["settings"])
+    document = answer("runs", "show", RUN, "--json")["contents"]["settings"]
+    settings = settings_file.from_document(document)
 
     assert (settings.use_case.name, settings.model.epochs) == ("late-flights", 3)
+    assert settings.infra_validation.server == "operations.serving"
+    # It recorded all sections. A run records the pipeline's own now, and nothing else of them has changed.
+    assert settings.document() == {name: document[name] for name in settings.document()}
+    assert document.keys() - settings.document().keys() == {
+        "alerts", "batch", "canary", "continuous", "monitoring", "replay", "serving",
+    }  # fmt: skip
+    assert settings_file.from_document(document, Settings).whole_document() == document
 
 
 def test_its_lineage_leads_from_the_files_to_the_pushed_model(answer):

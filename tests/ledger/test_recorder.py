@@ -1,6 +1,5 @@
 """The record of a run in ML Metadata: nothing that one writer says is lost by another."""
 
-import dataclasses
 import multiprocessing
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from ledger.opening import open_store
 from ledger.recorder import Recorder, RecordError
-from ledger.run_record import NodeRecord
+from ledger.run_record import NodeOutcome, NodeRecord, State
 from tests.ledger.seeding import sqlite
 from tests.world import ROOT
 
@@ -30,15 +29,8 @@ def recorder(file):
     return Recorder(open_store(sqlite(file)))
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What became of a node."""
-
-    node_id: str
-    state: str = "done"
-    seconds: float = 1.0
-    peak_mb: float = 100.0
-    error: str | None = None
+def ended(node_id: str, state: State = "done", error: str | None = None) -> NodeOutcome:
+    return NodeOutcome(node_id, state, seconds=1.0, peak_mb=100.0, error=error)
 
 
 def test_what_is_written_is_read_back_to_the_last_bit(recorder):
@@ -78,7 +70,7 @@ def _add_notes(path: Path, who: str, count: int) -> None:
     recorder = Recorder(open_store(sqlite(path)))
     for number in range(count):
         recorder.note("run", f"{who} {number}", who)
-        recorder.node("run", Outcome(f"{who}{number}"))
+        recorder.node("run", ended(f"{who}{number}"))
 
 
 def test_writers_at_the_same_time_lose_nothing(file, recorder):
@@ -99,10 +91,10 @@ def test_writers_at_the_same_time_lose_nothing(file, recorder):
 
 
 def test_nodes_are_in_the_order_in_which_they_ended_and_a_retry_replaces_its_attempt(recorder):
-    recorder.node("run", Outcome("Zeta"))
-    recorder.node("run", Outcome("Trainer", "failed", error="no space left"))
-    recorder.node("run", Outcome("Alpha"))
-    recorder.node("run", Outcome("Trainer"))
+    recorder.node("run", ended("Zeta"))
+    recorder.node("run", ended("Trainer", "failed", error="no space left"))
+    recorder.node("run", ended("Alpha"))
+    recorder.node("run", ended("Trainer"))
 
     nodes = recorder.read("run").nodes
 

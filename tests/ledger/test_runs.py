@@ -6,18 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ledger.filters import Condition, Filter, parse_moment
 from ledger.opening import LedgerError
-from ledger.runs import (
-    Condition,
-    Filter,
-    Runs,
-    evaluation_data,
-    is_ours,
-    moment,
-    outcome,
-    resolved_window,
-    value_of,
-)
+from ledger.run_facts import evaluation_data, is_ours, outcome, resolved_window, value_of
+from ledger.runs import Runs
 from tests.ledger.seeding import BEGIN, Seeder, reopened, sqlite
 
 pytestmark = pytest.mark.unit
@@ -409,9 +401,9 @@ class TestMoment:
         ],
     )
     def test_in_the_time_zone_of_the_machine(self, text, end_of_day, meant):
-        assert moment(text, self.NOW, end_of_day) == datetime.fromisoformat(meant)
+        assert parse_moment(text, self.NOW, end_of_day) == datetime.fromisoformat(meant)
 
     @pytest.mark.parametrize("text", ["soon", "2013-13-01", "", "-1d", "99999999999w"])
     def test_what_is_no_time(self, text):
         with pytest.raises(LedgerError, match=r"is not a time|before the beginning"):
-            moment(text, self.NOW)
+            parse_moment(text, self.NOW)

@@ -44,16 +44,17 @@ def test_infeasible_features_are_refused_by_name(contract: Contract, column: str
         settings.check(contract)
 
 
-def test_text_is_refused_as_a_number(contract: Contract) -> None:
-    with pytest.raises(ValueError, match="'plane_engine' holds text"):
-        FlightFeatures(numeric=("plane_engine",), heavy_tailed=(), missing_indicators=(), categorical=()).check(
-            contract
-        )
-
-
-def test_decimal_numbers_are_refused_as_categories(contract: Contract) -> None:
-    with pytest.raises(ValueError, match="'temp' holds decimal numbers"):
-        FlightFeatures(numeric=(), heavy_tailed=(), missing_indicators=(), categorical=("temp",)).check(contract)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"numeric": ("plane_engine",)}, "'plane_engine' holds text"),
+        ({"categorical": ("temp",)}, "'temp' holds decimal numbers"),
+        ({"text": ("visib",)}, "'visib' holds numbers, not text"),
+    ],
+)
+def test_a_column_is_refused_where_it_holds_something_else(contract: Contract, change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FeatureSettings(**change).check(contract)
 
 
 @pytest.mark.parametrize(
@@ -73,11 +74,6 @@ def test_decimal_numbers_are_refused_as_categories(contract: Contract) -> None:
 def test_contradictions_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         FlightFeatures(**change)
-
-
-def test_numbers_are_refused_as_text(contract: Contract) -> None:
-    with pytest.raises(ValueError, match="'visib' holds numbers, not text"):
-        FeatureSettings(text=("visib",)).check(contract)
 
 
 def test_a_model_without_columns_is_refused() -> None:

@@ -13,9 +13,9 @@ import ml_metadata
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from flightdeck.settings import read_settings
 from ledger.recorder import Recorder
 from operations.registry import Registry, RegistryError
-from pipeline import settings_file
 from tests.ledger.seeding import sqlite
 
 pytestmark = pytest.mark.unit
@@ -28,7 +28,7 @@ class Factory:
 
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
-        self.settings = settings_file.load(CONFIG, [f"workspace={workspace}"])
+        self.settings = read_settings(CONFIG, [f"workspace={workspace}"])
         workspace.mkdir(exist_ok=True)
         self.store = ml_metadata.MetadataStore(sqlite(workspace / "metadata.sqlite"))
         self.pipeline = self._context("pipeline", self.settings.use_case.name)
@@ -276,7 +276,7 @@ import os, shutil, signal, sys
 from pathlib import Path
 from operations.registry import Registry
 from operations.registry.records import Records
-from pipeline import settings_file
+from flightdeck.settings import read_settings
 from tests.ledger.seeding import sqlite
 
 def die(*arguments, **named):
@@ -287,7 +287,7 @@ if {at!r} == "copying":
     shutil.copytree = lambda source, target: (target.mkdir(), copy(source / "saved_model.pb", target / "x"), die())
 else:
     Records.finish = die
-Registry(settings_file.load(Path({str(CONFIG)!r}), ["workspace={factory.workspace}"])).rollback()
+Registry(read_settings(Path({str(CONFIG)!r}), ["workspace={factory.workspace}"])).rollback()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -341,7 +341,7 @@ def test_two_changes_at_a_time_are_refused_but_a_run_in_the_workspace_is_no_obst
 
 
 def test_a_folder_elsewhere_is_refused(factory: Factory) -> None:
-    settings = settings_file.load(CONFIG, [f"workspace={factory.workspace}", "push.destination=gs://bucket/models"])
+    settings = read_settings(CONFIG, [f"workspace={factory.workspace}", "push.destination=gs://bucket/models"])
     with pytest.raises(RegistryError, match="folders of this machine"):
         Registry(settings)
 

@@ -27,12 +27,12 @@ def main() -> None:
     """Compiles the shipped settings and writes the golden file."""
     import tempfile
 
-    from pipeline import settings_file
+    from flightdeck.settings import read_settings
     from pipeline.runners import kubeflow
 
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder) / "pipeline.yaml"
-        kubeflow.compile_pipeline(settings_file.load(CONFIG), compiled)
+        kubeflow.compile_pipeline(read_settings(CONFIG), compiled)
         GOLDEN.write_text(reviewable(compiled.read_text(encoding="utf-8")), encoding="utf-8")
     print(f"Wrote {GOLDEN.relative_to(Path.cwd())}; review the difference.")
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeline import settings_file as project
+from flightdeck.settings import read_settings
 from pipeline.settings import SettingsError
 from tests.world import LOCAL, ROOT
 
@@ -17,7 +17,7 @@ def compiled():
     from pipeline import node
     from pipeline.definition import create_pipeline
 
-    ir = node.compile_pipeline(create_pipeline(project.load(LOCAL)))
+    ir = node.compile_pipeline(create_pipeline(read_settings(LOCAL)))
     return {each.pipeline_node.node_info.id: each.pipeline_node for each in ir.nodes}
 
 
@@ -45,7 +45,7 @@ def test_tuner_and_pusher_are_there_only_when_asked_for():
     from pipeline.definition import create_pipeline
 
     def nodes(*overrides: str) -> list[str]:
-        return node.node_ids(node.compile_pipeline(create_pipeline(project.load(LOCAL, overrides))))
+        return node.node_ids(node.compile_pipeline(create_pipeline(read_settings(LOCAL, overrides))))
 
     assert "Tuner" not in nodes()
     assert "Tuner" in nodes("tuning.enabled=true")
@@ -56,7 +56,7 @@ def test_a_warm_start_asks_for_a_base_model_and_otherwise_nobody_does(compiled):
     from pipeline import node
     from pipeline.definition import create_pipeline
 
-    ir = node.compile_pipeline(create_pipeline(project.load(LOCAL, ["training.warm_start=true"])))
+    ir = node.compile_pipeline(create_pipeline(read_settings(LOCAL, ["training.warm_start=true"])))
     warm = {each.pipeline_node.node_info.id: each.pipeline_node for each in ir.nodes}
 
     assert "SpanExampleGen" in warm["BaseModel"].upstream_nodes
@@ -70,7 +70,7 @@ def test_the_shipped_evaluation_runs_in_batches_and_its_thresholds_spare_small_s
     from components.evaluation.batched_extracts import why_not_batched
     from pipeline import evaluation
 
-    settings = project.load(LOCAL)
+    settings = read_settings(LOCAL)
     config = evaluation.configuration(settings.evaluation, settings.contract().label)
 
     assert why_not_batched(config) == []
@@ -97,7 +97,7 @@ def test_a_component_can_run_on_another_beam_runner_than_the_rest():
     from pipeline.definition import create_pipeline
 
     flink = "[--runner=FlinkRunner, '--flink_master=flink:8081']"
-    settings = project.load(LOCAL, [f"beam.components={{StatisticsGen: {flink}}}"])
+    settings = read_settings(LOCAL, [f"beam.components={{StatisticsGen: {flink}}}"])
     ir = node.compile_pipeline(create_pipeline(settings))
     deployment = runner_utils.extract_local_deployment_config(ir)
 
@@ -113,7 +113,7 @@ def test_other_beam_arguments_for_a_component_without_beam_are_refused():
     from pipeline.definition import create_pipeline
 
     with pytest.raises(SettingsError, match="Trainer does not run on Beam; choose among SpanExampleGen, StatisticsGen"):
-        create_pipeline(project.load(LOCAL, ["beam.components={Trainer: [--runner=DataflowRunner]}"]))
+        create_pipeline(read_settings(LOCAL, ["beam.components={Trainer: [--runner=DataflowRunner]}"]))
 
 
 def test_the_page_about_beam_names_the_components_that_run_on_it():
@@ -121,7 +121,7 @@ def test_the_page_about_beam_names_the_components_that_run_on_it():
 
     from pipeline import definition
 
-    settings = project.load(LOCAL)
+    settings = read_settings(LOCAL)
     pipelines = definition.create_pipeline(settings), definition.create_inference_pipeline(settings, 1)
     parallel = {each.id for made in pipelines for each in made.components if isinstance(each, BaseBeamComponent)}
 

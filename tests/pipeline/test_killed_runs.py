@@ -12,12 +12,12 @@ import ml_metadata
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from flightdeck.settings import Settings, read_settings
 from ledger.lease import Owner
 from ledger.opening import open_readonly, open_store
 from ledger.recorder import RUN, Recorder, renewing
 from ledger.runs import Runs
-from pipeline import killed_runs, settings_file, store
-from pipeline.settings import Settings
+from pipeline import killed_runs, store
 from pipeline.workspace import exclusive, lock_of
 from tests.world import LOCAL, ROOT
 
@@ -27,12 +27,13 @@ RUNNING, FAILED, COMPLETE = mlmd.Execution.RUNNING, mlmd.Execution.FAILED, mlmd.
 HOLDER = textwrap.dedent("""
     import sys, time
     from pathlib import Path
-    from pipeline import settings_file, store
+    from flightdeck.settings import read_settings
+    from pipeline import store
     from ledger.opening import open_store
     from ledger.recorder import Recorder
     from pipeline.stamp import stamp
     from pipeline.workspace import exclusive
-    settings = settings_file.load(Path(sys.argv[1]), ["workspace=" + sys.argv[2]])
+    settings = read_settings(Path(sys.argv[1]), ["workspace=" + sys.argv[2]])
     with exclusive(settings):
         recorder = Recorder(open_store(store.connection(settings)))
         stamp(recorder, "killed", settings, kind="run", runner="local")
@@ -43,7 +44,7 @@ HOLDER = textwrap.dedent("""
 
 @pytest.fixture
 def settings(tmp_path) -> Settings:
-    return settings_file.load(LOCAL, [f"workspace={tmp_path / 'workspace'}"])
+    return read_settings(LOCAL, [f"workspace={tmp_path / 'workspace'}"])
 
 
 @pytest.fixture

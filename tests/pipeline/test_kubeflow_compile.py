@@ -14,7 +14,7 @@ import pytest
 import yaml
 from google.protobuf import json_format
 
-from pipeline import settings_file as project
+from flightdeck.settings import Settings, read_settings
 from pipeline.settings import SettingsError
 from tests.operations.delivery import kfp_server
 from tests.pipeline.golden_kubeflow import COMMAND, CONFIG, GOLDEN, reviewable
@@ -68,8 +68,8 @@ class Compiled:
         )
 
 
-def shipped(*overrides: str) -> project.Settings:
-    return project.load(CONFIG, [f"kubeflow.image={IMAGE}", *overrides])
+def shipped(*overrides: str) -> Settings:
+    return read_settings(CONFIG, [f"kubeflow.image={IMAGE}", *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def compile_to(tmp_path_factory):
     """Compiles settings, while the environment holds a password."""
     from pipeline.runners import kubeflow
 
-    def compile_(settings: project.Settings, one_task_per_node: bool = False) -> Compiled:
+    def compile_(settings: Settings, one_task_per_node: bool = False) -> Compiled:
         path = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("FLIGHTDECK_METADATA_PASSWORD", CANARY)
@@ -373,7 +373,7 @@ def test_nothing_of_this_machine_is_in_what_is_compiled(either):
 def test_settings_that_do_not_fit_a_cluster_are_refused_and_nothing_is_written(override, sentence, tmp_path):
     from pipeline.runners import kubeflow
 
-    settings = project.load(CONFIG, [override])
+    settings = read_settings(CONFIG, [override])
     with pytest.raises(SettingsError, match=sentence):
         kubeflow.compile_pipeline(settings, tmp_path / "pipeline.yaml")
 
@@ -410,7 +410,7 @@ def test_a_damaged_text_is_refused(grouped, damage):
 
 
 def test_the_compiled_pipeline_is_the_reviewed_one(compile_to):
-    compiled = compile_to(project.load(CONFIG))
+    compiled = compile_to(read_settings(CONFIG))
 
     assert reviewable(compiled.text) == GOLDEN.read_text(encoding="utf-8"), (
         f"The compiled pipeline has changed. If it should have, write the reviewed copy anew with: {COMMAND}"

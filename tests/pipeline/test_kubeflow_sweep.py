@@ -6,8 +6,8 @@ import sys
 import pytest
 import yaml
 
+from flightdeck.settings import read_settings
 from operations.delivery.kubeflow import Job, KubeflowPipelines
-from pipeline import settings_file
 from pipeline.settings import SettingsError
 from tests.operations.delivery import kfp_server
 from tests.world import ROOT
@@ -18,16 +18,17 @@ IMAGE = "registry.example/flightdeck:0123456789ab"
 
 
 def shipped(*overrides: str):
-    return settings_file.load(CONFIG, [f"kubeflow.image={IMAGE}", *overrides])
+    return read_settings(CONFIG, [f"kubeflow.image={IMAGE}", *overrides])
 
 
 @pytest.fixture(scope="module")
 def compile_to(tmp_path_factory):
+    from operations.experiments.sweep.cluster import PROGRAM
     from pipeline.runners import kubeflow_sweep
 
     def compile_(settings, workers: int = 3, trials: int = 8, parent: str | None = None) -> tuple[dict, dict]:
         path = tmp_path_factory.mktemp("compiled") / "sweep.yaml"
-        kubeflow_sweep.compile_sweep(settings, path, workers, trials, parent)
+        kubeflow_sweep.compile_sweep(settings, path, PROGRAM, workers, trials, parent)
         pipeline, platform = yaml.safe_load_all(path.read_text(encoding="utf-8"))
         return pipeline, platform
 
@@ -136,12 +137,12 @@ def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None
     from ledger.lease import Owner
     from ledger.opening import open_store
     from operations.experiments.sweep import cluster, plan, record
-    from operations.experiments.sweep.chain import Chain, Event, new_token
+    from operations.experiments.sweep.chain import Chain, Event
     from pipeline import store, task
 
-    settings = settings_file.load(CONFIG.with_name("local.yaml"), [f"workspace={tmp_path}"])
+    settings = read_settings(CONFIG.with_name("local.yaml"), [f"workspace={tmp_path}"])
     connection = store.connection(settings)
-    sweep = plan.Plan(
+    sweep = plan.SweepPlan(
         sweep_id="s", parent=None, source="r", settings=settings.document(), trials=2, examples="", transform_graph="",
         logs="",
     )  # fmt: skip
@@ -155,7 +156,7 @@ def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None
     ]
     for number, values in enumerate(tried):
         for kind, score in (("begun", None), ("finished", 0.7 - number / 10)):
-            event = Event(kind=kind, trial=number, owner=Owner.me(), values=values, score=score, token=new_token())
+            event = Event(kind=kind, trial=number, owner=Owner.me(), values=values, score=score)
             chain.append(event)
             chain.refresh()
 

@@ -22,10 +22,11 @@ def test_tfx_gets_the_ledger_s_store_and_gives_it_back(tmp_path):
 
 
 def test_a_store_that_cannot_be_opened_fails_the_node_at_once_with_the_ledger_s_sentence(tmp_path):
-    from pipeline import node, settings_file
+    from flightdeck.settings import read_settings
+    from pipeline import node
     from pipeline.definition import create_pipeline
 
-    settings = settings_file.load(LOCAL, [f"workspace={tmp_path}"])
+    settings = read_settings(LOCAL, [f"workspace={tmp_path}"])
     ir = node.compile_pipeline(create_pipeline(settings))
     node.bind(ir, "a-run")
     file, started = tmp_path / "missing" / "metadata.sqlite", time.monotonic()

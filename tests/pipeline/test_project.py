@@ -18,8 +18,9 @@ PREPARE = "def prepare(destination, *, progress=None):\n    raise NotImplemented
 DESCRIBE = """
 import json, sys
 from pathlib import Path
+from flightdeck.settings import read_settings
 from pipeline import settings_file, stamp
-settings = settings_file.load(Path(sys.argv[1]))
+settings = read_settings(Path(sys.argv[1]), adopt=True)
 again = settings_file.from_document(settings.document())
 print(json.dumps({
     "project": str(settings.project), "again": str(again.project), "contract": str(again.use_case.contract),
@@ -88,8 +89,8 @@ def test_its_settings_are_the_same_document_wherever_the_project_is(tmp_path: Pa
 def test_the_processes_that_it_starts_read_its_recorded_settings(tmp_path: Path):
     config = project(tmp_path / "loans")
     parent = (
-        "import json, subprocess, sys\nfrom pathlib import Path\nfrom pipeline import settings_file\n"
-        "document = settings_file.load(Path(sys.argv[1])).document()\n"
+        "import json, subprocess, sys\nfrom pathlib import Path\nfrom flightdeck.settings import read_settings\n"
+        "document = read_settings(Path(sys.argv[1]), adopt=True).document()\n"
         "child = 'import json, sys; from pipeline import settings_file; '\n"
         "child += 'print(settings_file.from_document(json.load(sys.stdin)).project)'\n"
         "subprocess.run([sys.executable, '-c', child], input=json.dumps(document), text=True, check=True)\n"
@@ -103,14 +104,34 @@ def test_the_processes_that_it_starts_read_its_recorded_settings(tmp_path: Path)
 def test_a_second_project_with_the_same_package_is_refused_and_not_mixed_up(tmp_path: Path):
     first, second = project(tmp_path / "first"), project(tmp_path / "second")
     program = (
-        "import sys\nfrom pathlib import Path\nfrom pipeline import settings_file\n"
-        "settings_file.load(Path(sys.argv[1]))\n"
-        "try:\n    settings_file.load(Path(sys.argv[2]))\nexcept ValueError as error:\n    print(error)\n"
+        "import sys\nfrom pathlib import Path\nfrom flightdeck.settings import read_settings\n"
+        "read_settings(Path(sys.argv[1]), adopt=True)\n"
+        "try:\n    read_settings(Path(sys.argv[2]), adopt=True)\nexcept ValueError as error:\n    print(error)\n"
     )
     done = python(program, first, second)
 
     assert done.returncode == 0, done.stderr
     assert f"there is another one of that name from {tmp_path / 'first' / 'usecase'}" in done.stdout
+
+
+def test_only_adopting_a_project_changes_the_process(tmp_path: Path):
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom flightdeck.settings import read_settings\n"
+        "before = list(sys.path), dict(os.environ)\n"
+        "read_settings(Path(sys.argv[2]))\n"
+        "try:\n    read_settings(Path(sys.argv[1]))\nexcept ValueError as error:\n    print(error)\n"
+        "print((sys.path, dict(os.environ)) == before)\n"
+        "read_settings(Path(sys.argv[1]), adopt=True)\n"
+        "print(sys.path[-1], os.environ['PYTHONPATH'].split(os.pathsep)[-1], os.environ['FLIGHTDECK_PROJECT'])\n"
+    )
+    done = python(program, project(tmp_path / "loans"), LOCAL)
+
+    assert done.returncode == 0, done.stderr
+    refused, unchanged, adopted = done.stdout.splitlines()
+    assert "The package `usecase` of" in refused
+    assert "cannot be imported" in refused
+    assert unchanged == "True"
+    assert adopted == " ".join([str(tmp_path / "loans")] * 3)
 
 
 def test_a_project_hides_no_package_that_is_installed(tmp_path: Path):

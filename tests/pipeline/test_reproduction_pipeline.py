@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline import settings_file
+from flightdeck.settings import read_settings
 from pipeline.settings import SettingsError
 from tests.world import LOCAL
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.component
 def compiled(factory: str, *overrides: str):
     from pipeline import definition, node
 
-    ir = node.compile_pipeline(getattr(definition, factory)(settings_file.load(LOCAL, overrides)))
+    ir = node.compile_pipeline(getattr(definition, factory)(read_settings(LOCAL, overrides)))
     return ir, {each.pipeline_node.node_info.id: each.pipeline_node for each in ir.nodes}
 
 
@@ -65,7 +65,7 @@ def test_it_does_the_same_as_the_run_up_to_the_model(again):
 def test_it_begins_with_the_base_model_that_its_run_began_with():
     from pipeline import definition, node
 
-    settings = settings_file.load(LOCAL, ["cache=false", "training.warm_start=true"])
+    settings = read_settings(LOCAL, ["cache=false", "training.warm_start=true"])
     ir = node.compile_pipeline(
         definition.create_reproduction_pipeline(settings, "/workspace/artifacts/Trainer/model/7")
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import settings_file as project
+from flightdeck.settings import read_settings
 from pipeline.settings import SettingsError
 from tests.world import LOCAL
 
@@ -14,12 +14,12 @@ pytestmark = pytest.mark.unit
 
 def refusal(*overrides: str, path: Path = LOCAL) -> str:
     with pytest.raises(SettingsError) as caught:
-        project.load(path, overrides)
+        read_settings(path, overrides)
     return str(caught.value)
 
 
 def test_the_shipped_settings_load_and_relative_paths_belong_to_the_project():
-    settings = project.load(LOCAL)
+    settings = read_settings(LOCAL)
 
     assert settings.workspace == str(LOCAL.parents[1] / "workspace")
     assert settings.spans == f"{settings.workspace}/spans"
@@ -27,7 +27,7 @@ def test_the_shipped_settings_load_and_relative_paths_belong_to_the_project():
 
 
 def test_an_override_reaches_a_nested_setting_with_its_type():
-    settings = project.load(LOCAL, ["model.epochs=7", "model.hidden_units=[8, 4]", "workspace=/elsewhere"])
+    settings = read_settings(LOCAL, ["model.epochs=7", "model.hidden_units=[8, 4]", "workspace=/elsewhere"])
 
     assert settings.model.epochs == 7
     assert settings.model.hidden_units == (8, 4)
@@ -97,7 +97,7 @@ def test_a_missing_file_and_a_file_that_is_not_yaml_are_one_sentence(tmp_path):
 
 
 def test_a_file_that_extends_another_says_only_what_differs():
-    cluster, local = project.load(LOCAL.with_name("kubeflow.yaml")), project.load(LOCAL)
+    cluster, local = read_settings(LOCAL.with_name("kubeflow.yaml")), read_settings(LOCAL)
 
     assert cluster.evaluation == local.evaluation
     assert cluster.features == local.features
@@ -118,12 +118,12 @@ def test_a_use_case_that_cannot_be_imported_is_named():
 
 def test_settings_cannot_be_changed_after_loading():
     with pytest.raises(ValueError, match="frozen"):
-        project.load(LOCAL).cache = False
+        read_settings(LOCAL).cache = False
 
 
 def test_the_digest_follows_the_settings():
-    assert project.load(LOCAL).digest() == project.load(LOCAL).digest()
-    assert project.load(LOCAL).digest() != project.load(LOCAL, ["model.epochs=9"]).digest()
+    assert read_settings(LOCAL).digest() == read_settings(LOCAL).digest()
+    assert read_settings(LOCAL).digest() != read_settings(LOCAL, ["model.epochs=9"]).digest()
 
 
 def test_a_settings_file_outside_config_anchors_paths_beside_itself(tmp_path):
@@ -135,11 +135,11 @@ def test_a_settings_file_outside_config_anchors_paths_beside_itself(tmp_path):
         + textwrap.dedent("\n")
     )
 
-    assert project.load(copy).workspace == str(tmp_path / "workspace")
+    assert read_settings(copy).workspace == str(tmp_path / "workspace")
 
 
 def test_a_bucket_stays_a_bucket():
-    settings = project.load(LOCAL, ["workspace=gs://bucket/flights/"])
+    settings = read_settings(LOCAL, ["workspace=gs://bucket/flights/"])
 
     assert settings.artifacts == "gs://bucket/flights/artifacts"
     assert settings.spans == "gs://bucket/flights/spans"
@@ -153,24 +153,24 @@ def test_a_window_that_makes_no_sense_is_refused_before_anything_is_loaded():
 @pytest.mark.parametrize(("text", "mode"), [("off", "off"), ("flag", "flag"), ("refuse", "refuse")])
 def test_a_word_is_a_word(text: str, mode: str):
     """YAML 1.1 would read off as false."""
-    assert project.load(LOCAL, [f"serving.validation={text}"]).serving.validation == mode
+    assert read_settings(LOCAL, [f"serving.validation={text}"]).serving.validation == mode
 
 
 def test_true_and_false_are_truth_values():
-    assert project.load(LOCAL, ["cache=false"]).cache is False
-    assert project.load(LOCAL, ["cache=True"]).cache is True
+    assert read_settings(LOCAL, ["cache=false"]).cache is False
+    assert read_settings(LOCAL, ["cache=True"]).cache is True
 
 
 @pytest.mark.parametrize("window", ["1:6", "10:12", "newest-5:newest"])
 def test_a_window_needs_no_quotes(window):
     """YAML 1.1 would read 1:6 as the number 66."""
-    assert project.load(LOCAL, [f"data.window={window}"]).data.window == window
+    assert read_settings(LOCAL, [f"data.window={window}"]).data.window == window
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [("3", 3), ("0.002", 0.002), ("1e-3", 0.001), ("2.5e-4", 0.00025), ("-0", 0), (".5", 0.5)]
 )
 def test_numbers_are_numbers(text, value):
-    assert project.load(LOCAL, [f"evaluation.metrics=[{{name: AUC, at_least: {text}}}]"]).evaluation.metrics[
+    assert read_settings(LOCAL, [f"evaluation.metrics=[{{name: AUC, at_least: {text}}}]"]).evaluation.metrics[
         0
     ].at_least == pytest.approx(value)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from flightdeck.settings import read_settings
 from ledger.opening import open_store
 from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
@@ -60,7 +61,7 @@ def test_a_long_difference_is_only_hashed(checkout):
 
 
 def test_a_project_of_its_own_is_stamped_with_its_code_also_before_its_first_commit(checkout, tmp_path_factory):
-    settings = settings_file.load(LOCAL, [f"workspace={tmp_path_factory.mktemp('workspace')}"])
+    settings = read_settings(LOCAL, [f"workspace={tmp_path_factory.mktemp('workspace')}"])
     recorder = Recorder(open_store(store.connection(settings)))
     alone = tmp_path_factory.mktemp("alone")
 
@@ -100,7 +101,7 @@ def test_packages_have_their_versions():
 
 
 def test_settings_are_a_document_that_means_the_same_elsewhere():
-    settings = settings_file.load(LOCAL, ["model.epochs=7", "workspace=/somewhere"])
+    settings = read_settings(LOCAL, ["model.epochs=7", "workspace=/somewhere"])
 
     document = settings.document()
 
@@ -112,13 +113,13 @@ def test_settings_are_a_document_that_means_the_same_elsewhere():
 
 
 def test_what_is_changed_at_submission_is_in_the_recorded_settings():
-    settings = settings_file.load(ROOT / "config" / "kubeflow.yaml", ["kubeflow.endpoint=http://localhost:1"])
+    settings = read_settings(ROOT / "config" / "kubeflow.yaml", ["kubeflow.endpoint=http://localhost:1"])
     text = encode_settings(settings)
 
     found = decode_settings(text, "1:6", {"model.epochs": "5", "model.learning_rate": "0.5"})
 
     assert (found.data.window, found.model.epochs, found.model.learning_rate) == ("1:6", 5, 0.5)
     assert found.model.hidden_units == settings.model.hidden_units
-    assert text == encode_settings(settings_file.load(ROOT / "config" / "kubeflow.yaml"))
+    assert text == encode_settings(read_settings(ROOT / "config" / "kubeflow.yaml"))
     with pytest.raises(ValueError, match="damaged"):
         decode_settings("H4sI", "1:6", {})

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeline import settings_file, store
+from flightdeck.settings import read_settings
+from pipeline import store
 from tests.small_run import SMALL
 from tests.world import LOCAL
 
@@ -30,13 +31,13 @@ def play(small_spans, tmp_path_factory):
 
     def played(run_id: str, window: str, *overrides: str, factory: str = "create_pipeline", given=()):
         places = (f"workspace={workspace}", f"data.spans={small_spans}", f"data.window={window}")
-        settings = settings_file.load(LOCAL, [*SMALL, *WARM, *places, *overrides])
+        settings = read_settings(LOCAL, [*SMALL, *WARM, *places, *overrides])
         pipeline = getattr(definition, factory)(settings, *given)
         _, record = local.run(pipeline, run_id, settings, store.connection(settings), Silent())
         assert record.outcome != "failed", record.reasons
         return record
 
-    played.settings = settings_file.load(LOCAL, [f"workspace={workspace}"])
+    played.settings = read_settings(LOCAL, [f"workspace={workspace}"])
     return played
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import settings_file as project
-from pipeline.settings import Settings
+from flightdeck.settings import Settings, read_settings
 from pipeline.workspace import WorkspaceError, exclusive, new_run_id
 from tests.world import LOCAL
 
@@ -17,14 +16,15 @@ pytestmark = pytest.mark.unit
 
 
 def settings_in(folder: Path) -> Settings:
-    return project.load(LOCAL, [f"workspace={folder}"])
+    return read_settings(LOCAL, [f"workspace={folder}"])
 
 
 def test_a_second_process_is_refused_and_told_who_holds_the_workspace(tmp_path):
     second = textwrap.dedent(f"""
         from pathlib import Path
-        from pipeline import settings_file, workspace
-        with workspace.exclusive(settings_file.load(Path({str(LOCAL)!r}), ["workspace={tmp_path}"])):
+        from flightdeck.settings import read_settings
+        from pipeline import workspace
+        with workspace.exclusive(read_settings(Path({str(LOCAL)!r}), ["workspace={tmp_path}"])):
             pass
     """)
     with exclusive(settings_in(tmp_path)):

@@ -18,9 +18,12 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from errors import FlightdeckError
+from ledger.comparison import flattened
 from ledger.recorder import RUN
+from ledger.run_facts import is_ours
 from ledger.run_record import RunRecord
-from ledger.runs import Runs, is_ours
+from ledger.runs import Runs
+from operations.experiments.sweep.plan import with_dotted
 from pipeline import settings_file, stamp
 from pipeline.settings import Settings
 
@@ -117,10 +120,6 @@ class Original:
 def original(store: ml_metadata.MetadataStore, name: str) -> Original:
     """A run with all that is needed to make it again.
 
-    Args:
-        store: the metadata store.
-        name: what the person called it, see `Runs.find`.
-
     Raises:
         LedgerError: there is no such run.
         ReproductionError: it has no model, or its record is not complete enough to tell whether it can be the same.
@@ -189,9 +188,6 @@ def _base_model(store: ml_metadata.MetadataStore, model_id: int, run_id: str) ->
 def refuse_overrides(overrides: Sequence[str]) -> None:
     """Refuses to change what is to be reproduced.
 
-    Args:
-        overrides: ``key=value``, as given on the command line.
-
     Raises:
         ReproductionError: one of them is not about a place.
     """
@@ -210,10 +206,6 @@ def settings_again(found: Original, here: Settings) -> Settings:
     Everything is as recorded, the hyperparameters as the Trainer used them, and the window is the spans that it turned
     out to be; only the places are this machine's.
 
-    Args:
-        found: the run.
-        here: the settings of this machine.
-
     Raises:
         SettingsError: the recorded ones mean nothing to this code.
     """
@@ -225,7 +217,7 @@ def settings_again(found: Original, here: Settings) -> Settings:
         "window": f"{found.spans[0]}:{found.spans[-1]}",
         "eval_spans": len(found.record.spans["eval"]),
     }
-    document["model"] = _merged(found.settings["model"], found.record.hyperparameters)
+    document["model"] = with_dotted(found.settings["model"], found.record.hyperparameters)
     document["tuning"] = {"enabled": False}
     document["push"] = {**found.settings.get("push", {}), "enabled": False}
     document["cache"] = False
@@ -240,22 +232,8 @@ def spans_folder(found: Original, here: Settings) -> str:
     return here.spans
 
 
-def _merged(model: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """A section of settings with values by dotted names put into it."""
-    merged = dict(model)
-    for name, value in hyperparameters.items():
-        first, _, rest = name.partition(".")
-        merged[first] = _merged(merged.get(first) or {}, {rest: value}) if rest else value
-    return merged
-
-
 def code_differences(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
-    """The source files that differ.
-
-    Args:
-        recorded: path -> digest.
-        now: the same of this checkout, from `pipeline.stamp.sources`.
-    """
+    """The source files that differ."""
     return [Difference("code", name, before, after) for name, before, after in _changes(recorded, now)]
 
 
@@ -302,10 +280,6 @@ def pins(lock: Path) -> dict[str, str] | None:
 def data_differences(found: Original, folder: str) -> list[Difference]:
     """The data files that differ, each with its span.
 
-    Args:
-        found: the run.
-        folder: holds the spans.
-
     Raises:
         ReproductionError: there is no such folder.
     """
@@ -340,8 +314,8 @@ def data_differences(found: Original, folder: str) -> list[Difference]:
 
 def setting_differences(found: Original, here: Settings) -> list[Difference]:
     """What this machine's settings would do otherwise than the run's."""
-    before, now = flat(found.settings), flat(here.document())
-    before |= flat({"model": _merged(found.settings["model"], found.record.hyperparameters)})
+    before, now = flattened(found.settings), flattened(here.document())
+    before |= flattened({"model": with_dotted(found.settings["model"], found.record.hyperparameters)})
     return [
         Difference("settings", name, None if name not in before else repr(old), None if name not in now else repr(new))
         for name, old, new in _changes(before, now)
@@ -351,17 +325,6 @@ def setting_differences(found: Original, here: Settings) -> list[Difference]:
 
 def _within(key: str, sections: Sequence[str]) -> bool:
     return any(key == each or key.startswith(f"{each}.") for each in sections)
-
-
-def flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A section of settings by dotted names: {"a": {"b": 1}} -> {"a.b": 1}. Lists stay as they are."""
-    found: dict[str, Any] = {}
-    for name, value in section.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
 
 
 def _changes(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -396,10 +359,6 @@ class Circumstances:
 
 def compare(found: Original, here: Settings) -> Circumstances:
     """Compares everything that a run depended on with what is here.
-
-    Args:
-        found: the run.
-        here: the settings of this machine.
 
     Raises:
         ReproductionError: the data is nowhere to be found.

@@ -161,10 +161,6 @@ def compare(
 def compare_variables(original: str, reproduction: str) -> tuple[int, int, tuple[VariableDifference, ...]]:
     """Compares the variables of two SavedModels.
 
-    Args:
-        original: folder of the first.
-        reproduction: folder of the second.
-
     Returns:
         How many variables there are, how many numbers they hold, and those that are not bit-identical.
     """

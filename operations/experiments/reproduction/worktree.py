@@ -77,7 +77,7 @@ def checked_out(project: Path, revision: str, below: Path, keep: bool, found: Or
         ReproductionError: there is no such repository or commit, or the commit cannot reproduce runs.
     """
     commit = _resolved(project, revision)
-    if not _succeeds(project, "cat-file", "-e", f"{commit}:{_COMMAND}"):
+    if not has_commit(project, commit):
         raise ReproductionError(
             f"The code of commit {commit[:12]} is older than `flightdeck runs reproduce` and cannot do it by itself; "
             f"make a worktree with `git worktree add FOLDER {commit[:12]}`, and run it there as it was run then."
@@ -92,7 +92,7 @@ def checked_out(project: Path, revision: str, below: Path, keep: bool, found: Or
     stays = keep or reused
     try:
         if not reused:
-            _git(project, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(folder), commit)
+            add(project, commit, folder)
         changed = bool(found.record.dirty) and found.record.commit == commit and not _only_untracked(found)
         if changed and not _is_dirty(folder):
             _apply(folder, found)
@@ -108,24 +108,17 @@ def checked_out(project: Path, revision: str, below: Path, keep: bool, found: Or
 def make_again(tree: Worktree, found: Original, here: Settings, options: Sequence[str]) -> int:
     """Runs ``flightdeck runs reproduce`` of another checkout, on the same data, workspace and metadata store.
 
-    Args:
-        tree: the checkout.
-        found: the run.
-        here: the settings of this machine.
-        options: further options for the command.
-
     Returns:
         Its exit code; 1 if it was killed.
     """
-    # Its own Python packages come first: the folder that a process is started in, and this one for its children.
-    environment = {**os.environ, "PYTHONPATH": str(tree.folder)}
-    environment.pop(stamp.COMMIT_VARIABLE, None)
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", dir=tree.folder.parent, encoding="utf-8") as config:
         json.dump(_config(tree.folder, found, here), config)  # JSON is YAML
         config.flush()
         command = [tree.python, "-m", "flightdeck", "runs", "reproduce", found.record.run_id, "--config", config.name]
         # A group of its own, so that what a terminal sends arrives once, from here.
-        process = subprocess.Popen([*command, *options], cwd=tree.folder, env=environment, process_group=0)
+        process = subprocess.Popen(
+            [*command, *options], cwd=tree.folder, env=environment_of(tree.folder), process_group=0
+        )
         with _passing_signals(process):
             code = process.wait()
     return code if code >= 0 else 1  # negative: a signal ended it
@@ -198,7 +191,7 @@ def _apply(folder: Path, found: Original) -> None:
             f"digest is on record: {(text or 'none')[:100]}"
         )
     patch = text.partition("\nuntracked ")[0].removesuffix("\n")
-    done = _run(folder, "apply", "--whitespace=nowarn", "-", given=f"{patch}\n")
+    done = git(folder, "apply", "--whitespace=nowarn", "-", given=f"{patch}\n")
     if done.returncode:
         raise ReproductionError(
             f"The changes that run {found.record.run_id} had on top of its commit cannot be applied: "
@@ -223,15 +216,32 @@ def _remove_abandoned(project: Path, below: Path) -> None:
 
 
 def _remove(project: Path, folder: Path) -> None:
-    _succeeds(project, "worktree", "remove", "--force", str(folder))
-    shutil.rmtree(folder, ignore_errors=True)
-    _succeeds(project, "worktree", "prune")
+    remove(project, folder)
     with contextlib.suppress(OSError):  # others may be in it
         folder.parent.rmdir()
 
 
+def add(project: Path, commit: str, folder: Path) -> None:
+    """Checks a commit out into a new folder; `ReproductionError` if git refuses."""
+    _git(project, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(folder), commit)
+
+
+def remove(project: Path, folder: Path) -> None:
+    """Removes a folder of `add`, or what is left of it."""
+    _succeeds(project, "worktree", "remove", "--force", str(folder))
+    shutil.rmtree(folder, ignore_errors=True)
+    _succeeds(project, "worktree", "prune")
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    """The environment of a process that runs the code of another checkout, whose packages then come first."""
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    environment.pop(stamp.COMMIT_VARIABLE, None)
+    return environment
+
+
 def _git(root: Path, *arguments: str) -> str:
-    done = _run(root, *arguments)
+    done = git(root, *arguments)
     if done.returncode:
         raise ReproductionError(f"git {arguments[0]} failed in {root}: {' '.join(done.stderr.split())[:300]}")
     return done.stdout
@@ -239,14 +249,17 @@ def _git(root: Path, *arguments: str) -> str:
 
 def _succeeds(root: Path, *arguments: str) -> bool:
     try:
-        return _run(root, *arguments).returncode == 0
-    except OSError:  # no git
+        return git(root, *arguments).returncode == 0
+    except ReproductionError:  # no git
         return False
 
 
-def _run(root: Path, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+def git(root: Path, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs git in a repository, with a text on standard input; `ReproductionError` if there is no git."""
     # Inside a git hook these name another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return subprocess.run(
-        ["git", "-C", str(root), *arguments], input=given, capture_output=True, text=True, env=environment
-    )
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        return subprocess.run(command, input=given, capture_output=True, text=True, env=environment)
+    except FileNotFoundError:
+        raise ReproductionError("There is no git command, and other code comes from git; install git.") from None

@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ledger.lease import Owner
 
 EVENT = "flightdeck.SweepEvent"
 _TEXT = "event"
+EventKind = Literal["begun", "taken", "finished", "failed"]
 
 
 class Event(BaseModel):
@@ -40,7 +41,7 @@ class Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    kind: Literal["begun", "taken", "finished", "failed"]
+    kind: EventKind
     trial: int
     owner: Owner
     values: dict[str, Any] = {}
@@ -48,12 +49,7 @@ class Event(BaseModel):
     metrics: dict[str, float] = {}
     seconds: float | None = None
     error: str | None = None
-    token: str
-
-
-def new_token() -> str:
-    """Tells an event from any other."""
-    return secrets.token_hex(8)
+    token: str = Field(default_factory=lambda: secrets.token_hex(8))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +65,7 @@ class Chain:
     """The events of one sweep, in the order in which they were added."""
 
     def __init__(self, store: ml_metadata.MetadataStore, sweep_id: str) -> None:
-        """Reads nothing yet.
-
-        Args:
-            store: from `ledger.opening.open_store`, which waits for one that is away.
-            sweep_id: the sweep; it may have no event yet.
-        """
+        """Reads nothing yet."""
         self._store = store
         self._sweep_id = sweep_id
         self._links: list[Link] = []

@@ -22,9 +22,11 @@ from ledger.run_record import sweep_of
 from operations.experiments.sweep import plan as plans
 from operations.experiments.sweep import record
 from operations.experiments.sweep.chain import Chain
-from operations.experiments.sweep.plan import Plan, SweepError
+from operations.experiments.sweep.plan import SweepError, SweepPlan
 from operations.experiments.sweep.standing import Standing
 from pipeline import store
+
+PROGRAM = ("python", "-m", "operations.experiments.sweep.cluster")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +66,7 @@ def _work(given: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(reader: ml_metadata.MetadataStore, given: argparse.Namespace) -> tuple[Plan, bool]:
+def _plan(reader: ml_metadata.MetadataStore, given: argparse.Namespace) -> tuple[SweepPlan, bool]:
     """The plan of the sweep, and whether a worker has written it down already."""
     from pipeline.task import decode_settings
 
@@ -107,7 +109,7 @@ def _training(connection: metadata_store_pb2.ConnectionConfig, sweep_id: str) ->
     return [part for name in searched for part in ("--training", f"model.{name}", json.dumps(model[name]))]
 
 
-def page(sweep: Plan, standing: Standing) -> str:
+def page(sweep: SweepPlan, standing: Standing) -> str:
     """The trials as Markdown, best first, for Kubeflow's user interface."""
     sign = -1 if sweep.higher_is_better else 1
     done = sorted(standing.done(), key=lambda each: sign * (each.score or 0.0))

@@ -17,7 +17,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from ledger.opening import open_store
 from operations.experiments.sweep.chain import Chain
-from operations.experiments.sweep.plan import Plan, SweepError
+from operations.experiments.sweep.plan import SweepError, SweepPlan
 from operations.experiments.sweep.standing import MOST_STARTS, Standing
 
 _PROJECT = Path(__file__).resolve().parents[3]
@@ -27,20 +27,13 @@ _GRACE_SECONDS = 10.0
 
 
 def run(
-    sweep: Plan,
+    sweep: SweepPlan,
     connection: metadata_store_pb2.ConnectionConfig,
     parallel: int,
     logs: Path,
     watched: Callable[[Standing], None],
 ) -> Standing:
     """Runs what is left of a sweep.
-
-    Args:
-        sweep: what to do; saved in the store.
-        connection: to the store.
-        parallel: how many workers.
-        logs: the folder for what the workers print.
-        watched: is told how the sweep stands, several times a second.
 
     Returns:
         How it stands in the end.
@@ -64,14 +57,7 @@ def run(
     return standing
 
 
-def standing_of(sweep_id: str, connection: metadata_store_pb2.ConnectionConfig) -> Standing:
-    """How a sweep stands, wherever it runs."""
-    standing = Standing()
-    standing.apply(Chain(open_store(connection), sweep_id).refresh())
-    return standing
-
-
-def _enough(sweep: Plan, standing: Standing) -> bool:
+def _enough(sweep: SweepPlan, standing: Standing) -> bool:
     return len(standing.trials) >= sweep.trials and not standing.running()
 
 
@@ -136,7 +122,7 @@ class _Workers:
 
 @contextlib.contextmanager
 def _workers(
-    sweep: Plan, connection: metadata_store_pb2.ConnectionConfig, count: int, logs: Path
+    sweep: SweepPlan, connection: metadata_store_pb2.ConnectionConfig, count: int, logs: Path
 ) -> Iterator[_Workers]:
     command = [sys.executable, "-m", "operations.experiments.sweep.worker", "--sweep", sweep.sweep_id]
     command += ["--parent-process", str(os.getpid())]

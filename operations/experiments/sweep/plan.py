@@ -13,6 +13,7 @@ from errors import FlightdeckError
 from ledger.outputs import outputs_of_run
 from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
+from operations.serving import settings as serving
 from pipeline import settings_file
 from pipeline.settings import Settings
 
@@ -23,7 +24,7 @@ class SweepError(FlightdeckError):
     """A sweep cannot be made, or cannot go on; the text says why."""
 
 
-class Plan(BaseModel):
+class SweepPlan(BaseModel):
     """What a sweep is to do.
 
     Attributes:
@@ -81,16 +82,8 @@ def make(
     settings: Settings,
     trials: int,
     parent: str | None,
-) -> Plan:
+) -> SweepPlan:
     """Plans a sweep on the data of a run.
-
-    Args:
-        reader: the store that holds the run.
-        sweep_id: the sweep's new name.
-        source: the run.
-        settings: of the trials.
-        trials: how many there shall be.
-        parent: the run around which is searched, if there is one.
 
     Raises:
         SweepError: the run has no data to learn from any more.
@@ -107,7 +100,7 @@ def make(
                 f"The data of run {source.run_id} is gone: there is no folder {uri}. Run it again first, "
                 "with the same window."
             )
-    return Plan(
+    return SweepPlan(
         sweep_id=sweep_id,
         parent=parent,
         source=source.run_id,
@@ -120,13 +113,13 @@ def make(
     )
 
 
-def save(recorder: Recorder, plan: Plan) -> None:
+def save(recorder: Recorder, plan: SweepPlan) -> None:
     """Writes the plan down in the sweep's record."""
     digest = recorder.put_document(plan.model_dump(mode="json"))
     recorder.write(plan.sweep_id, documents={_DOCUMENT: digest})
 
 
-def load(recorder: Recorder, sweep_id: str) -> Plan:
+def load(recorder: Recorder, sweep_id: str) -> SweepPlan:
     """The plan of a sweep.
 
     Raises:
@@ -136,10 +129,10 @@ def load(recorder: Recorder, sweep_id: str) -> Plan:
     record = recorder.read(sweep_id)
     if record.kind != "sweep" or _DOCUMENT not in record.documents:
         raise SweepError(f"{sweep_id} is a {record.kind} and not a sweep; --resume takes the id of a sweep.")
-    return Plan.model_validate(recorder.document(record.documents[_DOCUMENT]))
+    return SweepPlan.model_validate(recorder.document(record.documents[_DOCUMENT]))
 
 
-def settings_of(plan: Plan, values: Mapping[str, Any] | None = None) -> Settings:
+def settings_of(plan: SweepPlan, values: Mapping[str, Any] | None = None) -> Settings:
     """The settings of a sweep's trials, or those with the hyperparameters of one trial.
 
     Args:
@@ -150,7 +143,8 @@ def settings_of(plan: Plan, values: Mapping[str, Any] | None = None) -> Settings
         SettingsError: this code no longer knows such settings.
         ValueError: the hyperparameters do not fit together.
     """
-    settings = settings_file.from_document(plan.settings)
+    # A sweep begun by an older version recorded where its final run pushes as the settings of the canary.
+    settings = settings_file.from_document(plan.settings, serving.Settings)
     if values is None:
         return settings
     return settings.model_copy(update={"model": settings.model.with_hyperparameters(values)})
@@ -179,7 +173,7 @@ def settings_around(
     there = recorded["data"].get("spans")
     moved = here.data.spans is not None or there is None or not ("://" in there or Path(there).is_dir())
     document["data"] = {**recorded["data"], "spans": here.document()["data"]["spans"] if moved else there}
-    document["model"] = _with_dotted(recorded["model"], parent.hyperparameters)
+    document["model"] = with_dotted(recorded["model"], parent.hyperparameters)
     # Or the full run with the winner would search once more.
     document["tuning"] = {"enabled": False}
     for override in overrides:
@@ -194,10 +188,10 @@ def settings_around(
     return settings_file.from_document(document)
 
 
-def _with_dotted(section: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def with_dotted(section: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """A section of settings with values by dotted names put into it."""
     merged = dict(section)
     for name, value in values.items():
         first, _, rest = name.partition(".")
-        merged[first] = _with_dotted(merged.get(first) or {}, {rest: value}) if rest else value
+        merged[first] = with_dotted(merged.get(first) or {}, {rest: value}) if rest else value
     return merged

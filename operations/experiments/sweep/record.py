@@ -12,7 +12,7 @@ from ledger.opening import open_store
 from ledger.recorder import Recorder
 from ledger.run_record import Runner
 from operations.experiments.sweep import plan as plans
-from operations.experiments.sweep.plan import Plan
+from operations.experiments.sweep.plan import SweepPlan
 from operations.experiments.sweep.standing import Standing, Trial
 from pipeline.settings import Settings
 from pipeline.stamp import hyperparameters, lease, stamp
@@ -28,22 +28,13 @@ class Begun:
 
 def begin(
     connection: metadata_store_pb2.ConnectionConfig,
-    plan: Plan,
+    plan: SweepPlan,
     settings: Settings,
     resumed: bool = False,
     runner: Runner = "local",
     **further: Any,
 ) -> Begun:
-    """Records that a sweep begins, or goes on.
-
-    Args:
-        connection: to the store.
-        plan: of the sweep; written down, too.
-        settings: of its trials.
-        resumed: whether it goes on.
-        runner: where it runs.
-        further: other fields of the record.
-    """
+    """Records that a sweep begins, or goes on."""
     recorder = Recorder(open_store(connection))
     before = 0.0
     if resumed:
@@ -66,14 +57,14 @@ def begin(
 
 
 def interrupted(
-    connection: metadata_store_pb2.ConnectionConfig, plan: Plan, begun: Begun, error: BaseException
+    connection: metadata_store_pb2.ConnectionConfig, plan: SweepPlan, begun: Begun, error: BaseException
 ) -> None:
     """Records why a sweep has stopped before its end."""
     reason = "it was interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
     _write(connection, plan, begun, outcome="failed", reasons=(reason,))
 
 
-def end(connection: metadata_store_pb2.ConnectionConfig, plan: Plan, begun: Begun, standing: Standing) -> None:
+def end(connection: metadata_store_pb2.ConnectionConfig, plan: SweepPlan, begun: Begun, standing: Standing) -> None:
     """Records what came of a sweep: the score and the hyperparameters of its best trial."""
     best = standing.best(plan.higher_is_better)
     if best is None:
@@ -100,10 +91,10 @@ def failure(standing: Standing) -> str:
     return f"all {len(errors)} trials failed; the first one because {errors[0].error}"
 
 
-def _direction(plan: Plan) -> dict[str, Any]:
+def _direction(plan: SweepPlan) -> dict[str, Any]:
     return {"main_metric": plan.objective, "main_better": "higher" if plan.higher_is_better else "lower"}
 
 
-def _write(connection: metadata_store_pb2.ConnectionConfig, plan: Plan, begun: Begun, **fields: Any) -> None:
+def _write(connection: metadata_store_pb2.ConnectionConfig, plan: SweepPlan, begun: Begun, **fields: Any) -> None:
     seconds = round(begun.before + time.monotonic() - begun.at, 3)
     Recorder(open_store(connection)).write(plan.sweep_id, seconds=seconds, **fields)

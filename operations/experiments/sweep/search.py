@@ -25,8 +25,8 @@ from ledger.lease import LEASE_SECONDS, RENEW_SECONDS, Leases, Owner
 from ledger.opening import open_store
 from ledger.recorder import Recorder, RecordError, renewing
 from operations.experiments.sweep import hparams, plan
-from operations.experiments.sweep.chain import Chain, Event, Link, new_token
-from operations.experiments.sweep.plan import Plan
+from operations.experiments.sweep.chain import Chain, Event, EventKind, Link
+from operations.experiments.sweep.plan import SweepPlan
 from operations.experiments.sweep.standing import MOST_STARTS, Standing
 from operations.experiments.sweep.standing import Trial as KnownTrial
 from pipeline import settings_file
@@ -120,7 +120,7 @@ class Worker:
 
     def __init__(
         self,
-        sweep: Plan,
+        sweep: SweepPlan,
         connection: metadata_store_pb2.ConnectionConfig,
         tuner: keras_tuner.Tuner,
         *,
@@ -181,12 +181,10 @@ class Worker:
     def _take(self, trial: KnownTrial) -> None:
         if trial.starts >= MOST_STARTS:
             error = f"the worker that ran it died, {trial.starts} times"
-            event = Event(kind="failed", trial=trial.number, owner=self._me, error=error, token=new_token())
             self._record(trial.number, outcome="failed", reasons=(error,))
-            self._chain.append(event)
+            self._chain.append(self._event("failed", trial.number, error=error))
             return
-        event = Event(kind="taken", trial=trial.number, owner=self._me, token=new_token())
-        if self._chain.append(event):
+        if self._chain.append(self._event("taken", trial.number)):
             _log.info("trial %d: taken over", trial.number)
             self._look()
             self._try(trial.number, trial.values)
@@ -201,8 +199,7 @@ class Worker:
             self._proposer.forget()
             return False
         values = dict(proposal.hyperparameters.values)
-        event = Event(kind="begun", trial=number, owner=self._me, values=values, token=new_token())
-        link = self._chain.append(event)
+        link = self._chain.append(self._event("begun", number, values=values))
         # Whether it is ours or not, the oracle hears of it as of any other.
         self._proposer.forget()
         self._look()
@@ -238,23 +235,18 @@ class Worker:
             error = " ".join(str(raised).split()) or type(raised).__name__
         seconds = round(time.monotonic() - started, 3)
         if error is None:
-            event = Event(
-                kind="finished",
-                trial=number,
-                owner=self._me,
-                score=metrics[name],
-                metrics=metrics,
-                seconds=seconds,
-                token=new_token(),
-            )
+            event = self._event("finished", number, score=metrics[name], metrics=metrics, seconds=seconds)
             self._record(number, outcome="done", metrics=metrics, seconds=seconds)
         else:
-            event = Event(kind="failed", trial=number, owner=self._me, error=error, seconds=seconds, token=new_token())
+            event = self._event("failed", number, error=error, seconds=seconds)
             self._record(number, outcome="failed", reasons=(error,), seconds=seconds)
         while self._chain.append(event) is None:
             self._look()
             if self.standing.trials[number].state != "running":
                 return
+
+    def _event(self, kind: EventKind, number: int, **fields: Any) -> Event:
+        return Event(kind=kind, trial=number, owner=self._me, **fields)
 
     def _trial(self, number: int) -> Trial:
         return self._proposer.oracle.trials[plan.trial_name(number)]
@@ -301,7 +293,7 @@ _INHERITED = (
 )
 
 
-def tuner_of(sweep: Plan, working_dir: str) -> keras_tuner.Tuner:
+def tuner_of(sweep: SweepPlan, working_dir: str) -> keras_tuner.Tuner:
     """What the use case's `tuner_fn` gives the Tuner component, for the trials of a sweep.
 
     Args:

@@ -23,10 +23,6 @@ def read_space(path: Path, model: BaseModel) -> dict[str, Any]:
     Keys are settings of the model, written with a dot or nested. A value is a list of candidates or ``{choice: […]}``,
     or a range ``{min, max, step, sampling}``.
 
-    Args:
-        path: a YAML file.
-        model: the model's settings; they judge each entry.
-
     Returns:
         What `model.tuning.search` holds, by hyperparameter.
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ml_metadata.proto import metadata_store_pb2
 
@@ -47,13 +47,13 @@ def _connection(sqlite: str | None) -> metadata_store_pb2.ConnectionConfig:
     return config
 
 
-def end_with(parent: int) -> None:
-    """Ends this process when its parent has gone, also if that was killed and could not say so."""
+def end_with(parent: int, end: Callable[[], object] = lambda: os._exit(1)) -> None:
+    """Ends this process when its parent has gone, also if that was killed."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
-        os._exit(1)
+        end()
 
     threading.Thread(target=watch, daemon=True).start()
 

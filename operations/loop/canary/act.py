@@ -1,8 +1,8 @@
-"""Does what a verdict says, or proposes it to people; killed at any moment, the same is done when it is called again.
+"""Carries out the verdict on a canary, or proposes it to people. Idempotent: after a kill, the next call does the rest.
 
-A verdict that is carried out is kept in ML Metadata first, as ``flightdeck.Canary`` below the Model; then the model is
-pushed into the folder that is served, if it may take over; people are told; and last its folder among the canaries is
-removed. As long as that is there, the act is not finished, and the kept verdict is carried out, not another one.
+A verdict is kept in ML Metadata first, as ``flightdeck.Canary`` below the Model; then the model is promoted, if it may
+take over; people are alerted; and the canary's folder is removed last. While that folder exists, the kept verdict is
+carried out, and not another one.
 """
 
 from __future__ import annotations
@@ -16,61 +16,55 @@ from ledger.executions import Executions
 from operations.alerts.alert import Alert
 from operations.loop.canary.evidence import gather
 from operations.loop.canary.judgement import Verdict, judge
+from operations.loop.settings import Settings
 from operations.registry import Registry, RegistryError, Version
-from pipeline.settings import Settings
 
 CANARY, PROPOSAL = "flightdeck.Canary", "flightdeck.CanaryProposal"
 
 
-class CanaryError(FlightdeckError):
-    """Nothing can be done about a canary; the text says why."""
-
-
 def look(
-    settings: Settings, store: Any, until: datetime, level: int, alert: Callable[[Alert], object]
-) -> Verdict | None:
-    """One look at the version on trial: finishes what was interrupted, or judges it and acts on that.
+    settings: Settings, store: Any, canary: Version, until: datetime, level: int, alert: Callable[[Alert], object]
+) -> Verdict:
+    """Judges a canary and acts on the verdict, or finishes what was interrupted.
 
     Args:
         settings: of the workspace.
         store: an open metadata store.
-        until: requests from then on are left out.
-        level: of maturity; see `carry_out`.
+        canary: the version.
+        until: later requests are left out.
+        level: of maturity. At 2 the verdict is carried out; below, it is proposed to people, once. Where nothing is
+            served yet, a promotion is carried out at any level: the run itself would have pushed the model.
         alert: takes alerts.
 
-    Returns:
-        The verdict; None if no version is on trial.
-
     Raises:
-        ValueError: of ours, if the log or the labels cannot be read, or the registry cannot be changed.
+        FlightdeckError: the log or the labels cannot be read, or the registry cannot be changed.
     """
-    canary = Registry(settings).canary()
-    if canary is None:
-        return None
-    verdict = finished_half(settings, store, canary)
+    verdict = kept_verdict(settings, store, canary)
     if verdict is not None:
         _finish(settings, verdict, alert)
         return verdict
     verdict = judged(settings, store, canary, until)
-    carry_out(settings, store, verdict, level, alert)
+    if verdict.action == "wait":
+        return verdict
+    if is_proposal(verdict, level):
+        documents, name = Executions(store, settings.use_case.name), f"{verdict.canary}/{verdict.action}"
+        if documents.get(PROPOSAL, name, Verdict) is None:
+            # People first: a second alert is better than none, and the outbox deduplicates them.
+            alert(_alert(settings, verdict, proposed=True))
+            documents.keep(PROPOSAL, name, verdict, verdict.model_id, once=True)
+        return verdict
+    _finish(settings, _kept(settings, store, verdict), alert)
     return verdict
 
 
 def judged(settings: Settings, store: Any, canary: Version, until: datetime) -> Verdict:
-    """What is to become of a version on trial.
-
-    Args:
-        settings: of the workspace.
-        store: an open metadata store.
-        canary: from `Registry.canary`.
-        until: requests from then on are left out.
-    """
-    served = next((each for each in Registry(settings).versions() if each.served), None)
+    """The verdict on a canary by all requests before a moment."""
+    served = next((version for version in Registry(settings).versions() if version.served), None)
     return judge(gather(settings, store, canary, served, until), settings.canary)
 
 
-def finished_half(settings: Settings, store: Any, canary: Version) -> Verdict | None:
-    """The verdict that was being carried out on a version that is still on trial; None if there is none."""
+def kept_verdict(settings: Settings, store: Any, canary: Version) -> Verdict | None:
+    """The verdict on a canary that is being carried out; None if there is none."""
     return Executions(store, settings.use_case.name).get(CANARY, str(canary.number), Verdict)
 
 
@@ -79,112 +73,94 @@ def verdicts(settings: Settings, store: Any) -> list[Verdict]:
     return Executions(store, settings.use_case.name).all(CANARY, Verdict)
 
 
-def carry_out(settings: Settings, store: Any, verdict: Verdict, level: int, alert: Callable[[Alert], object]) -> bool:
-    """Acts on a verdict. May be called again with the same one.
-
-    Args:
-        settings: of the workspace.
-        store: an open metadata store.
-        verdict: to promote, to reject, or to wait, which does nothing.
-        level: of maturity. At 2 it is done, and people are told; below, it is proposed to them, once. Where nothing is
-            served yet, a promotion is done at any level: the run itself would have pushed the model.
-        alert: takes alerts.
-
-    Returns:
-        Whether something was done, or newly proposed.
-
-    Raises:
-        RegistryError: the registry cannot be changed.
-    """
-    if verdict.action == "wait":
-        return False
-    kept = Executions(store, settings.use_case.name)
-    if level < 2 and verdict.served is not None:
-        if kept.get(PROPOSAL, f"{verdict.canary}/{verdict.action}", Verdict) is not None:
-            return False
-        # People first: told twice is better than not at all, and the outbox takes the same alert once.
-        alert(_alert(settings, verdict, proposed=True))
-        return kept.keep(PROPOSAL, f"{verdict.canary}/{verdict.action}", verdict, verdict.model_id, once=True)
-    if not kept.keep(CANARY, str(verdict.canary), verdict, verdict.model_id, once=True):
-        # Somebody has decided before: that holds.
-        verdict = kept.get(CANARY, str(verdict.canary), Verdict) or verdict
-    _finish(settings, verdict, alert)
-    return True
+def is_proposal(verdict: Verdict, level: int) -> bool:
+    """Whether a verdict is proposed to people at a level, and not carried out."""
+    return level < 2 and verdict.served is not None
 
 
 def first(settings: Settings, store: Any, alert: Callable[[Alert], object]) -> Verdict | None:
-    """Promotes the version on trial if nothing is served yet: there is nothing to compare it with.
+    """Promotes the canary if nothing is served yet: there is nothing to compare it with.
 
     Returns:
-        The verdict; None if a version is served, or none is on trial.
+        The verdict; None if a version is served, or there is no canary.
     """
-    if any(each.served for each in Registry(settings).versions()):
+    registry = Registry(settings)
+    canary = registry.canary()
+    if canary is None or any(version.served for version in registry.versions()):
         return None
-    return look(settings, store, datetime.now(UTC), settings.continuous.level, alert)
+    return look(settings, store, canary, datetime.now(UTC), settings.continuous.level, alert)
 
 
 def by_hand(settings: Settings, store: Any, action: str, reason: str, until: datetime) -> Verdict:
-    """A person's verdict on the version on trial, carried out.
+    """Carries out a person's verdict on the canary.
 
     Args:
         settings: of the workspace.
         store: an open metadata store.
         action: ``promote`` or ``reject``.
-        reason: why; needed to reject, and to promote against what was judged.
-        until: requests from then on are left out of the numbers that are kept with it.
+        reason: why; needed to decide against what was judged.
+        until: later requests are left out of the numbers that are kept with it.
 
     Raises:
-        CanaryError: no version is on trial, it was decided on already, its model is unknown, or a reason is missing.
+        FlightdeckError: there is no canary, it was decided on already, its model is unknown, or a reason is missing.
     """
     canary = Registry(settings).canary()
     if canary is None:
-        raise CanaryError("No version is on trial; a run pushes one if canary.mode is shadow or split.")
-    kept = Executions(store, settings.use_case.name)
-    half = finished_half(settings, store, canary)
-    if half is not None:
-        _mend(settings, kept, half, action, reason)
-        raise CanaryError(f"Version {canary.number} was decided on before ({half.action}: {half.text}); that is done.")
+        raise FlightdeckError("There is no canary; a run pushes one if canary.mode is shadow or split.")
+    earlier = kept_verdict(settings, store, canary)
+    if earlier is not None:
+        _finish_or_reject(settings, store, earlier, action, reason)
+        raise FlightdeckError(
+            f"Version {canary.number} was decided on before ({earlier.action}: {earlier.text}); that is done."
+        )
     if action == "promote" and canary.model_id is None:
-        raise CanaryError(
+        raise FlightdeckError(
             f"ML Metadata does not know the model of version {canary.number}, so it cannot be promoted; "
-            "end its trial with: flightdeck canary reject --reason TEXT"
+            "reject it with: flightdeck canary reject --reason TEXT"
         )
     verdict = judged(settings, store, canary, until)
     if not reason.strip() and verdict.action != action:
-        raise CanaryError(
+        raise FlightdeckError(
             f"What was seen of version {canary.number} says {verdict.action} ({verdict.text}); "
             f"to {action} it nevertheless needs a --reason."
         )
-    reasons = (
-        (f"A person decided: {reason.strip().rstrip('.')}.", *verdict.reasons) if reason.strip() else verdict.reasons
-    )
-    verdict = verdict.model_copy(update={"action": action, "reasons": reasons})
-    if not kept.keep(CANARY, str(canary.number), verdict, canary.model_id, once=True):
-        verdict = kept.get(CANARY, str(canary.number), Verdict) or verdict
+    verdict = _kept(settings, store, _decided(verdict, action, reason))
     _finish(settings, verdict)
     return verdict
 
 
-def _mend(settings: Settings, kept: Executions, half: Verdict, action: str, reason: str) -> None:
-    """Finishes what was interrupted. A promotion that cannot be, because the model is gone, may be rejected instead."""
+def _decided(verdict: Verdict, action: str, reason: str) -> Verdict:
+    """A verdict with the action and the reason of a person in place of its own."""
+    decision = (f"A person decided: {reason.strip().rstrip('.')}.",) if reason.strip() else ()
+    return verdict.model_copy(update={"action": action, "reasons": (*decision, *verdict.reasons)})
+
+
+def _kept(settings: Settings, store: Any, verdict: Verdict) -> Verdict:
+    """Keeps a verdict; if somebody has decided before, theirs holds."""
+    documents, name = Executions(store, settings.use_case.name), str(verdict.canary)
+    documents.keep(CANARY, name, verdict, verdict.model_id, once=True)
+    return documents.get(CANARY, name, Verdict) or verdict
+
+
+def _finish_or_reject(settings: Settings, store: Any, verdict: Verdict, action: str, reason: str) -> None:
+    """Finishes what was interrupted. If the model to be promoted is gone, a person may reject it instead."""
     try:
-        _finish(settings, half)
+        _finish(settings, verdict)
     except RegistryError:
-        if half.action != "promote" or action != "reject":
+        if verdict.action != "promote" or action != "reject":
             raise
-        instead = half.model_copy(
-            update={"action": "reject", "reasons": (f"A person decided: {reason.strip().rstrip('.')}.", *half.reasons)}
-        )
-        kept.keep(CANARY, str(half.canary), instead, half.model_id)
-        _finish(settings, instead)
+        rejection = _decided(verdict, action, reason)
+        Executions(store, settings.use_case.name).keep(CANARY, str(verdict.canary), rejection, verdict.model_id)
+        _finish(settings, rejection)
 
 
-def _finish(settings: Settings, verdict: Verdict, alert: Callable[[Alert], object] = lambda told: None) -> None:
+def _finish(settings: Settings, verdict: Verdict, alert: Callable[[Alert], object] = lambda _alert: None) -> None:
     """Makes the registry what the verdict says; what was done already is not done again."""
     registry = Registry(settings)
     mark = f"canary {verdict.canary}: "
-    if verdict.action == "promote" and not any((each.reason or "").startswith(mark) for each in registry.versions()):
-        served = next((each for each in registry.versions() if each.served), None)
+    versions = registry.versions()
+    if verdict.action == "promote" and not any((version.reason or "").startswith(mark) for version in versions):
+        served = next((version for version in versions if version.served), None)
         if served is None or served.model_id != verdict.model_id:
             registry.promote(str(verdict.model_id), f"{mark}{verdict.text}")
     alert(_alert(settings, verdict))

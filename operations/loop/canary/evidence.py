@@ -6,21 +6,21 @@ import dataclasses
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from operations.inference.payload_table import SECONDS
+from operations.loop.settings import Settings
 from operations.monitoring.model_signals import p99
 from operations.monitoring.policy import faulty
 from operations.monitoring.quarantine import listed
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import ID, SPAN, TIME, Period, arrived, period_of, served
+from operations.monitoring.settings import WindowLength
 from operations.registry import Version
 from operations.serving import canary_record
-from pipeline.settings import Settings, WindowLength
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 PROBABILITY = "probability"
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -85,8 +85,6 @@ class Evidence:
     @property
     def not_numbers(self) -> int:
         """How many of its answers are not finite."""
-        import numpy as np
-
         return int((~np.isfinite(self.canary_answers)).sum())
 
     @property
@@ -113,8 +111,6 @@ def gather(
     Raises:
         ValueError: of ours, if the log or the labels cannot be read.
     """
-    import numpy as np
-
     log, columns = Path(settings.payloads), (ID, TIME, SECONDS, PROBABILITY)
     record = canary_record.read(log, canary.number)
     paired = settings.canary.mode != "split"
@@ -191,8 +187,6 @@ def _known(settings: Settings) -> pd.Series | None:
 
 def _labels(known: pd.Series | None, rows: pd.DataFrame, answers: np.ndarray) -> np.ndarray:
     """The label of each answer; nan where it has not arrived."""
-    import numpy as np
-
     if known is None or not len(answers):
         return np.full(len(answers), np.nan)
     return known.reindex(rows[ID]).to_numpy(dtype=float, na_value=np.nan)
@@ -200,9 +194,6 @@ def _labels(known: pd.Series | None, rows: pd.DataFrame, answers: np.ndarray) ->
 
 def _answers(rows: pd.DataFrame) -> np.ndarray:
     """The probabilities; none if the answers are not one number each."""
-    import numpy as np
-    import pandas as pd
-
     if PROBABILITY not in rows.columns or not pd.api.types.is_numeric_dtype(rows[PROBABILITY]):
         return np.empty(0)
     return rows[PROBABILITY].to_numpy(dtype=float)

@@ -9,15 +9,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ledger.significance import Difference, bootstrap, why_not
+from ledger.significance import LEVEL, RESAMPLED, RESAMPLES, SignificanceTest, bootstrap, why_not
 from operations.loop.canary.evidence import Evidence
-from operations.loop.canary.unpaired import unpaired
 from operations.monitoring.model_signals import prediction_distance
-from pipeline.settings import Canary
+from operations.serving.settings import Canary
 
 _METRIC = "log_loss"
+UNPAIRED = "bootstrap of two samples"
 
 
 class Verdict(BaseModel):
@@ -51,10 +52,6 @@ class Verdict(BaseModel):
 
 def judge(evidence: Evidence, settings: Canary) -> Verdict:
     """What is to become of a version on trial.
-
-    Args:
-        evidence: what was seen of it.
-        settings: what is asked of it.
 
     Returns:
         ``reject`` for a version whose model is not known or served already, that does not load, fails too often,
@@ -155,11 +152,57 @@ def _cannot_compare(evidence: Evidence, settings: Canary) -> str | None:
     return next((each for each in reasons if each), None)
 
 
-def _difference(evidence: Evidence) -> Difference:
+def _difference(evidence: Evidence) -> SignificanceTest:
     """How much the log loss of the canary exceeds that of the served version."""
     if evidence.paired:
         (found,) = bootstrap(evidence.labels, evidence.served_labelled, evidence.canary_labelled, [_METRIC])
         return found
     return unpaired(
         _METRIC, evidence.served_labels, evidence.served_labelled, evidence.labels, evidence.canary_labelled
+    )
+
+
+def unpaired(
+    metric: str,
+    first_labels: np.ndarray,
+    first: np.ndarray,
+    second_labels: np.ndarray,
+    second: np.ndarray,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> SignificanceTest:
+    """The two-sample bootstrap: the rows of each model are drawn with replacement by themselves.
+
+    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 8. The interval is much wider than that of
+    the same models on the same rows, whose luck they share.
+
+    Args:
+        metric: one of `ledger.significance.RESAMPLED`.
+        first_labels: 0 or 1 [rows of the first].
+        first: probabilities of the first model [rows of the first].
+        second_labels: 0 or 1 [rows of the second].
+        second: probabilities of the second model [rows of the second].
+        seed: of the drawing.
+        resamples: how often to draw.
+    """
+    random = np.random.default_rng(seed)
+    one, other = RESAMPLED[metric](first_labels, first), RESAMPLED[metric](second_labels, second)
+
+    def drawn(rows: int) -> np.ndarray:
+        return np.bincount(random.integers(0, rows, rows), minlength=rows).astype(np.float64)
+
+    differences = np.array([other(drawn(len(second))) - one(drawn(len(first))) for _ in range(resamples)])
+    low, high = np.nanquantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    side = min((differences <= 0).sum(), (differences >= 0).sum())
+    before, after = one(np.ones(len(first))), other(np.ones(len(second)))
+    return SignificanceTest(
+        metric,
+        float(before),
+        float(after),
+        float(after - before),
+        float(low),
+        float(high),
+        min(1.0, 2 * (int(side) + 1) / (resamples + 1)),
+        UNPAIRED,
+        len(first) + len(second),
     )

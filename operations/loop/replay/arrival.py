@@ -6,14 +6,14 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from operations.loop.replay.plan import Plan, ReplayError, of
-from pipeline.settings import Settings
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from errors import FlightdeckError
+from operations.loop.replay.plan import ReplayPlan, of
+from operations.loop.settings import Settings
 from pipeline.settings_file import resolve
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _ROW_GROUP_ROWS = 16_384
 
@@ -27,55 +27,35 @@ def truth(source: Path, span: int) -> pa.Table:
     """The rows of a span as they are.
 
     Raises:
-        ReplayError: they are not there, or not Parquet.
+        FlightdeckError: they are not there, or not Parquet.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     files = sorted(folder_of(source, span).glob("[!._]*.parquet"))
     if not files:
-        raise ReplayError(f"Span {span} is not in {source}; prepare the data with: flightdeck data prepare")
+        raise FlightdeckError(f"Span {span} is not in {source}; prepare the data with: flightdeck data prepare")
     try:
         return pa.concat_tables([pq.ParquetFile(file).read() for file in files])
     except (OSError, pa.ArrowException) as error:
-        raise ReplayError(f"Span {span} in {source} cannot be read: {error}") from None
+        raise FlightdeckError(f"Span {span} in {source} cannot be read: {error}") from None
 
 
 def rows_of(source: Path, span: int) -> int:
     """How many rows a span has."""
-    import pyarrow.parquet as pq
-
     return sum(pq.read_metadata(file).num_rows for file in folder_of(source, span).glob("[!._]*.parquet"))
 
 
-def requests(settings: Settings, plan: Plan, source: Path, span: int) -> pa.Table:
-    """The requests of a span in the order in which they come, with the fault if they show it.
-
-    Args:
-        settings: say by which column they are ordered, and which fault is which.
-        plan: which span has a fault.
-        source: the folder of the spans as they are.
-        span: its number.
-    """
+def requests(settings: Settings, plan: ReplayPlan, source: Path, span: int) -> pa.Table:
+    """The requests of a span in the order in which they come, with the fault if they show it."""
     rows = truth(source, span).sort_by([(of(settings).order, "ascending")])
     fault = plan.fault_of(settings, span)
     return resolve(fault.function)(rows, span) if fault is not None and fault.requests else rows
 
 
-def arrive(settings: Settings, plan: Plan, source: Path, span: int) -> Path:
+def arrive(settings: Settings, plan: ReplayPlan, source: Path, span: int) -> Path:
     """Lets a span arrive in the folder of spans of a level, whole, with its fault if it has one.
-
-    Args:
-        settings: of the level.
-        plan: which span has a fault.
-        source: the folder of the spans as they are.
-        span: its number.
 
     Returns:
         Its folder; one that has arrived already is left alone.
     """
-    import pyarrow.parquet as pq
-
     target = folder_of(Path(settings.spans), span)
     if target.is_dir():
         return target

@@ -1,39 +1,41 @@
 """Plays one level of maturity: month after month requests are answered, labels arrive, the policy acts.
 
-All of it is the machinery of real operation, with a clock that is set: the pipeline, the monitor and its rules, the
-canary, the quarantine, the registry and the outbox of alerts.
+What decides and acts is the loop of `flightdeck watch`, with a clock that is set. What is played is the world around
+it: requests, spans that arrive, the runs that the loop begins, and at level 1 the person who approves of a model.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ml_metadata
+import numpy as np
+import pyarrow as pa
 
-from operations.alerts.alert import Alert, Severity
+from errors import FlightdeckError
+from operations.alerts.alert import Alert
 from operations.alerts.channels import channels
 from operations.alerts.dispatcher import log_file, outbox_file
 from operations.alerts.outbox import Outbox
-from operations.loop.acts import Acts
-from operations.loop.canary import act
+from operations.loop.actions import Actions
+from operations.loop.attempts import Attempt, Attempts
+from operations.loop.canary.act import kept_verdict
 from operations.loop.replay import arrival, traffic, training
-from operations.loop.replay.plan import LEVELS, Plan, ReplayError, approved, initial, month_of, of
+from operations.loop.replay.plan import LEVELS, ReplayPlan, approved, initial, month_of, of
 from operations.loop.replay.steps import Step, Steps
-from operations.loop.triggers import decided
+from operations.loop.round import Event, Rounds
+from operations.loop.runs import Result, result_of
+from operations.loop.seen import History
+from operations.loop.settings import Settings, Triggers
 from operations.monitoring import quarantine
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import Period
 from operations.registry import Registry, Version
-from pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,26 +53,48 @@ class Candidate:
     since: datetime
 
 
+class ReplayRuns:
+    """Runs that the player makes when the loop has begun them; a kill in between changes nothing."""
+
+    def __init__(self, settings: Settings, store: ml_metadata.MetadataStore) -> None:
+        """Works on an open store."""
+        self._settings, self._history = settings, History(store, settings.use_case.name)
+
+    def busy(self) -> str | None:
+        """Nobody: the player holds the workspace."""
+        return None
+
+    def start(self, attempt: Attempt, settings: Settings) -> str | None:
+        """Leaves it to the player."""
+        return None
+
+    def result(self, attempt: Attempt) -> Result | None:
+        """What came of the run; at level 2 a blessed model is pushed: served, or in shadow mode."""
+        record = self._history.record(attempt.run_id)
+        result = None if record is None else result_of(record)
+        if record is None or result is None or result.outcome != "blessed" or self._settings.continuous.level < 2:
+            return result
+        shadow = self._settings.canary.mode != "off"
+        version = record.model_id if shadow else Registry(self._settings).served().number
+        return dataclasses.replace(result, outcome="pushed", version=str(version))
+
+    def stop(self, attempt: Attempt) -> bool:
+        """Nothing goes on by itself."""
+        return False
+
+
 class Player:
     """One level."""
 
     def __init__(
         self,
         settings: Settings,
-        plan: Plan,
+        plan: ReplayPlan,
         source: Path,
         store: ml_metadata.MetadataStore,
         tell: Callable[[Step], None] = lambda step: None,
     ) -> None:
-        """Opens what the level has.
-
-        Args:
-            settings: of the level, from `plan.level_settings`.
-            plan: what to play.
-            source: the folder of the spans as they are.
-            store: an open store of the level's workspace.
-            tell: is told of each step that is done now.
-        """
+        """Opens what the level has."""
         self._settings, self._plan, self._source, self._store = settings, plan, source, store
         self._replay, self._level = of(settings), settings.continuous.level
         self._steps = Steps(store, settings.use_case.name, tell)
@@ -80,6 +104,16 @@ class Player:
             outbox_file(settings), tuple(self._channels), settings.alerts.quiet_seconds, lambda: self._now.timestamp()
         )
         self._candidate: Candidate | None = None
+        self._attempts, self._run_id = Attempts(settings, store), ""
+        self._rounds = Rounds(
+            store,
+            self._attempts,
+            ReplayRuns(settings, store),
+            self._put,
+            _stop_at_problem,
+            run_id=lambda: self._run_id,
+            shadow=self._shadow,
+        )
         self._trained: dict[int, dict[str, Any]] = {}
 
     def play(self) -> None:
@@ -101,51 +135,48 @@ class Player:
         for span in spans:
             self._arrive(span)
         window = self._replay.initial
-        trained = self._train(spans[-1], self._with_window(window), f"by hand, on the spans {window}")
+        trained = self._train(spans[-1], self._with_window(window), f"by hand, on the spans {window}", {})
         if trained["outcome"] != "blessed":
-            raise ReplayError(
+            raise FlightdeckError(
                 f"The model that every level begins with is {trained['outcome']} ({'; '.join(trained['reasons'])}); "
                 "choose another replay.initial, or lower thresholds."
             )
         self._candidate = None
-        month = self._name(spans[-1])
-        self._once(f"{month}/deploy", "deploying", lambda: self._promote(trained["run"], "the first model"))
+        self._deploy(spans[-1], trained["run"], "the first model")
 
     def _month(self, span: int) -> None:
-        month, period = self._name(span), self._period(span)
+        month = self._name(span)
         self._serve(span)
-        self._now = period.end
+        self._now = self._period(span).end
         self._arrive(span)
-        retrain: list[str] = []
-        if self._level > 0:
-            retrain = self._once(f"{month}/watch", "monitoring", functools.partial(self._watch, span))["retrain"]
-        if self._candidate is not None and self._level == 2:  # its answers now have labels
-            self._judge(f"{month}/canary-labels")
-        why = self._why_train(span, retrain)
-        if why:
-            self._train(span, self._settings, why)
-        self._deploy(span)
+        if self._level > 0:  # at level 0 nobody watches
+            self._run_id = f"replay-{month}"
+            facts = self._once(f"{month}/watch", "monitoring", functools.partial(self._watch, span))
+            self._end_shadow(facts)
+            self._carry_on(span)
+        if self._level == 1:
+            self._approve(span)
 
     def _serve(self, span: int) -> None:
-        """Answers the requests of a month; those that come while a version is on trial are answered by that, too."""
+        """Answers the requests of a month; in shadow mode a candidate answers them, too, until it was judged."""
         month = self._name(span)
         self._now = self._period(span).begin
-        if self._candidate is None or self._settings.canary.mode == "off":
+        if self._candidate is None:
             self._once(f"{month}/serve", "serving", lambda: self._answer(span, f"{month}-1", 0, None))
             return
         most = self._settings.canary.rows
         self._once(f"{month}/serve-1", "serving", lambda: self._answer(span, f"{month}-1", 0, most))
         self._now = self._period(span).begin + (self._period(span).end - self._period(span).begin) * self._share(span)
-        self._judge(f"{month}/canary")
+        self._end_shadow(self._once(f"{month}/canary", "deploying", self._judge))
         self._once(f"{month}/serve-2", "serving", lambda: self._answer(span, f"{month}-2", most, None))
 
     def _answer(self, span: int, name: str, first: int, last: int | None) -> dict[str, Any]:
         requests, at = self._requests(span)
         served = Registry(self._settings).served()
         versions = [traffic.Answering(served.number, served.folder)]
-        if self._candidate is not None and self._settings.canary.mode != "off":
-            on_trial = self._on_trial(self._candidate)
-            versions.append(traffic.Answering(on_trial.number, on_trial.folder, shadow=True))
+        shadow = self._shadow(self._settings)
+        if shadow is not None:
+            versions.append(traffic.Answering(shadow.number, shadow.folder, shadow=True))
         rows = slice(first, requests.num_rows if last is None else min(last, requests.num_rows))
         answered = traffic.answer(
             self._settings, requests.slice(rows.start, max(0, rows.stop - rows.start)), at[rows], versions, name
@@ -159,117 +190,113 @@ class Player:
         }
 
     def _watch(self, span: int) -> dict[str, Any]:
-        """A round of the monitor over the month that has ended, and what level 2 does about its decisions."""
-        from operations.monitoring.round import monitor
-
-        period = self._period(span)
-        monitor(self._settings, self._store, self._now, self._put)
-        # From the records: of a round that was killed, the first one knows what was decided.
-        decisions = [
-            each
-            for each in MonitoringRecords(self._store, self._settings.use_case.name).decisions()
-            if each.window_name == period.name
-        ]
-        acts = Acts(self._settings, self._store)
-        for each in decisions:
-            acts.carry_out(each, self._put)
+        """A round of the loop at the end of a month: what `flightdeck watch` does, but for the run that it begins."""
+        settings = self._settings
+        if span == self._plan.last:  # what is trained then would answer nothing
+            none = Triggers(new_span=False, decision=False, change=False)
+            continuous = settings.continuous.model_copy(update={"triggers": none})
+            settings = settings.model_copy(update={"continuous": continuous})
+        # A window counts as over for the loop when the log of its last requests must be on disk.
+        rotated = timedelta(seconds=settings.serving.payloads.rotate_seconds)
+        self._rounds.one_round(settings, self._now + rotated)
         self._outbox.deliver(self._channels)
-        about = {f"{each.window}/{each.version}" for each in decisions}
-        served = str(Registry(self._settings).served().number)
+        # From the ledger: of a round that was killed, only the first one knew what was decided.
+        decisions = [
+            decision
+            for decision in MonitoringRecords(self._store, settings.use_case.name).decisions()
+            if decision.window_name == self._period(span).name
+        ]
+        about = {f"{decision.window}/{decision.version}" for decision in decisions}
         return {
             "decisions": [
-                {"version": each.version, "action": each.action, "reasons": [one.text for one in each.reasons]}
+                {"version": each.version, "action": each.action, "reasons": [reason.text for reason in each.reasons]}
                 for each in decisions
             ],
-            "acts": [each.model_dump(mode="json") for each in acts.all() if each.decision in about],
-            "quarantined": sorted(each.span for each in quarantine.listed(self._settings)),
-            # As the loop has it: of a version that has just been rolled back, it is no reason.
-            "retrain": [each.reason for each in decided(decisions, {served}, self._now)],
+            "acts": [
+                act.model_dump(mode="json") for act in Actions(settings, self._store).all() if act.decision in about
+            ],
+            "quarantined": sorted(each.span for each in quarantine.listed(settings)),
+            **self._verdict(),
         }
 
-    def _why_train(self, span: int, retrain: list[str]) -> str | None:
-        """Why the level trains at the end of a month; None if it does not."""
-        if self._level == 0 or span >= self._plan.last:  # what is trained then would answer nothing
-            return None
-        if self._level == 1:
-            return "a month has passed"
-        triggers, held = self._settings.continuous.triggers, quarantine.listed(self._settings)
-        usable = all(each.span != span for each in held)
-        reasons = [f"span {span} has arrived"] if triggers.new_span and usable else []
-        reasons += retrain if triggers.decision else []
-        return "; ".join(reasons) or None
+    def _judge(self) -> dict[str, Any]:
+        """The loop's look at the candidate as soon as it has answered enough."""
+        self._rounds.judge(self._settings, self._now)
+        self._outbox.deliver(self._channels)
+        return {"action": "wait", **self._verdict()}
 
-    def _train(self, span: int, settings: Settings, why: str) -> dict[str, Any]:
-        month = self._name(span)
-        run_id = f"replay-{month}"
+    def _verdict(self) -> dict[str, Any]:
+        """The verdict on the candidate that the loop has carried out; empty if there is none yet."""
+        candidate = self._shadow(self._settings)
+        verdict = None if candidate is None else kept_verdict(self._settings, self._store, candidate)
+        if candidate is None or verdict is None:
+            return {}
+        facts = {
+            "run": candidate.run_id,
+            "action": verdict.action,
+            "text": verdict.text,
+            "numbers": verdict.numbers,
+        }
+        return {**facts, **self._served_now()} if verdict.action == "promote" else facts
 
-        def work() -> dict[str, Any]:
-            facts = {**training.train(settings, self._store, run_id), "why": why}
-            if facts["outcome"] != "blessed":
-                said = "; ".join(facts["reasons"])
-                self._alert(run_id, "warning", f"The model of run {run_id} is {facts['outcome']}", said)
-            elif self._level == 1 and span in self._plan.spans:  # the first one is deployed by hand
-                self._alert(run_id, "info", f"The model of run {run_id} waits for approval", "It is blessed.")
-            self._outbox.deliver(self._channels)
-            return facts
+    def _end_shadow(self, facts: dict[str, Any]) -> None:
+        if facts.get("action") in ("promote", "reject"):
+            self._candidate = None
 
-        facts = self._once(f"{month}/train", "training", work)
+    def _carry_on(self, span: int) -> None:
+        """Makes the run that the loop has begun, if it has, and lets the loop settle it."""
+        attempt = next((each for each in self._attempts.all() if each.run_id == self._run_id), None)
+        if attempt is None:
+            return
+        self._train(span, self._settings, attempt.because, attempt.reasons)
+        if self._candidate is not None and self._settings.canary.mode == "off":
+            run_id, self._candidate = self._candidate.run_id, None
+            self._deploy(span, run_id, "blessed; there is no canary")
+        self._rounds.settle(self._settings, self._now)
+        self._outbox.deliver(self._channels)
+
+    def _train(self, span: int, settings: Settings, why: str, triggers: Mapping[str, str]) -> dict[str, Any]:
+        run_id = f"replay-{self._name(span)}"
+        facts = self._once(
+            f"{self._name(span)}/train",
+            "training",
+            lambda: {**training.train(settings, self._store, run_id, triggers), "why": why},
+        )
         self._trained[span] = facts
         if self._level == 2 and facts["outcome"] == "blessed":
-            # A newer one takes the place of one that is still on trial.
+            # A newer one takes the place of one that is still in shadow mode.
             self._candidate = Candidate(run_id, facts["model"], self._now)
         return facts
 
-    def _deploy(self, span: int) -> None:
-        """At level 1 the model that a person has by now approved of; at level 2 without a canary what was blessed."""
-        month = self._name(span)
-        if self._level == 1:
-            waited = approved(self._replay, self._plan, span)
-            trained = None if waited is None else self._trained.get(waited)
-            if trained is not None and trained["outcome"] == "blessed":
-                reason = "a person has approved of it"
-                self._once(f"{month}/deploy", "deploying", lambda: self._promote(trained["run"], reason))
-        elif self._level == 2 and self._candidate is not None and self._settings.canary.mode == "off":
-            run_id, self._candidate = self._candidate.run_id, None
-            self._once(f"{month}/deploy", "deploying", lambda: self._promote(run_id, "blessed; there is no canary"))
+    def _approve(self, span: int) -> None:
+        """A person approves of a model that was trained some months ago."""
+        trained_after = approved(self._replay, self._plan, span)
+        trained = None if trained_after is None else self._trained.get(trained_after)
+        if trained is not None and trained["outcome"] == "blessed":
+            self._deploy(span, trained["run"], "a person has approved of it")
 
-    def _judge(self, step: str) -> None:
-        """Judges the version on trial by what it has answered until now."""
-        candidate = self._candidate
-        if candidate is None or self._settings.canary.mode == "off":
-            return
+    def _deploy(self, span: int, run_id: str, reason: str) -> None:
+        self._once(f"{self._name(span)}/deploy", "deploying", lambda: self._promote(run_id, reason))
 
-        def work() -> dict[str, Any]:
-            on_trial = self._on_trial(candidate)
-            # One that was kept is being carried out: the process was killed meanwhile.
-            verdict = act.finished_half(self._settings, self._store, on_trial) or act.judged(
-                self._settings, self._store, on_trial, self._now
-            )
-            act.carry_out(self._settings, self._store, verdict, self._level, self._put)
-            self._outbox.deliver(self._channels)
-            told = {"run": candidate.run_id, "action": verdict.action, "text": verdict.text, "numbers": verdict.numbers}
-            return {**told, **self._served_now()} if verdict.action == "promote" else told
-
-        if self._once(step, "deploying", work)["action"] != "wait":
-            self._candidate = None
-
-    def _on_trial(self, candidate: Candidate) -> Version:
-        """A candidate as a version; it has the number of its model, which no pushed version has."""
+    def _shadow(self, _settings: Settings) -> Version | None:
+        """The candidate as a version; it has the number of its model, which no pushed version has."""
+        if self._candidate is None:
+            return None
         return Version(
-            number=candidate.model_id,
-            folder=training.saved_model(self._store, candidate.model_id),
-            model_id=candidate.model_id,
-            run_id=candidate.run_id,
+            number=self._candidate.model_id,
+            folder=training.saved_model(self._store, self._candidate.model_id),
+            model_id=self._candidate.model_id,
+            run_id=self._candidate.run_id,
             blessed=True,
             present=True,
-            pushed_at=candidate.since,
+            pushed_at=self._candidate.since,
         )
 
     def _promote(self, run_id: str, reason: str) -> dict[str, Any]:
         """Has a run's model served, unless it is: a process that was killed right after may do it again."""
         registry = Registry(self._settings)
         model_id = next(each["model"] for each in self._trained.values() if each["run"] == run_id)
-        served = next((each for each in registry.versions() if each.served), None)
+        served = registry.current()
         if served is None or served.model_id != model_id:
             registry.promote(run_id, reason)
         return self._served_now()
@@ -287,10 +314,6 @@ class Player:
 
     def _once(self, name: str, kind: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return self._steps.once(name, kind, self._now, work)
-
-    def _alert(self, key: str, severity: Severity, title: str, text: str) -> None:
-        name = f"{self._settings.use_case.name}/{key}"[:200]
-        self._put(Alert(key=name, severity=severity, title=title[:200], text=text, source="replay"))
 
     def _put(self, alert: Alert) -> None:
         """Keeps an alert, with the time of the replay and its level."""
@@ -315,3 +338,9 @@ class Player:
     def _with_window(self, window: str) -> Settings:
         data = self._settings.data.model_copy(update={"window": window})
         return self._settings.model_copy(update={"data": data})
+
+
+def _stop_at_problem(event: Event) -> None:
+    """What hinders the loop ends the replay: its months would otherwise differ from those of another one."""
+    if event.kind == "problem":
+        raise FlightdeckError(event.text)

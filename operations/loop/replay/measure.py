@@ -7,41 +7,32 @@ import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import ml_metadata
+import numpy as np
+import pandas as pd
 
 from ledger.opening import open_readonly
 from ledger.significance import FEWEST_PER_LABEL, RESAMPLED, areas_under_roc, compare
 from operations.loop.replay import arrival, steps
-from operations.loop.replay.plan import LEVELS, Plan, level_settings, month_of, of
+from operations.loop.replay.plan import LEVELS, ReplayPlan, level_settings, month_of, of
 from operations.loop.replay.recovery import outcome
 from operations.loop.replay.result import FILE, Comparison, Event, FalseAlarms, Interval, Level, Month, Result
 from operations.loop.replay.steps import Step
+from operations.loop.settings import Settings
 from operations.monitoring.model_signals import interval
 from operations.monitoring.policy import Decision
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import ID, Period, served
 from operations.monitoring.signals import Window
 from pipeline import stamp, store, whole_file
-from pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 _PROBABILITY = "probability"
 _METRICS = ("log_loss", "auc")
 
 
-def result(settings: Settings, root: Path, plan: Plan) -> Result:
-    """What came of a replay that has been played to its end.
-
-    Args:
-        settings: that all levels share.
-        root: the folder of the replay.
-        plan: what was played.
-    """
+def result(settings: Settings, root: Path, plan: ReplayPlan) -> Result:
+    """What came of a replay that has been played to its end."""
     truth = _truth(settings, plan)
     levels, answers = [], {}
     for level in plan.levels:
@@ -50,7 +41,7 @@ def result(settings: Settings, root: Path, plan: Plan) -> Result:
         by_span = {span: _answers(of_level, month_of(of(settings), span), truth[span]) for span in plan.spans}
         answers[level] = by_span
         levels.append(_level(of_level, reader, plan, level, truth, by_span))
-    labels = _joined([truth[span].to_numpy() for span in plan.spans])
+    labels = np.concatenate([truth[span].to_numpy() for span in plan.spans])
     return Result(
         name=plan.name,
         use_case=settings.use_case.name,
@@ -75,10 +66,8 @@ def save(found: Result, root: Path) -> Path:
     return file
 
 
-def _truth(settings: Settings, plan: Plan) -> dict[int, pd.Series]:
+def _truth(settings: Settings, plan: ReplayPlan) -> dict[int, pd.Series]:
     """The true labels by span: id -> 0 or 1."""
-    import pandas as pd
-
     contract = settings.contract()
     found = {}
     for span in plan.spans:
@@ -98,7 +87,7 @@ def _answers(settings: Settings, period: Period, truth: pd.Series) -> np.ndarray
 def _level(
     settings: Settings,
     reader: ml_metadata.MetadataStore,
-    plan: Plan,
+    plan: ReplayPlan,
     level: int,
     truth: dict[int, pd.Series],
     answers: dict[int, np.ndarray],
@@ -107,7 +96,10 @@ def _level(
     records = MonitoringRecords(reader, settings.use_case.name)
     windows, decisions = records.windows(), records.decisions()
     months = tuple(_month(settings, plan, span, truth[span].to_numpy(), answers[span], done) for span in plan.spans)
-    labels, scores = _joined([truth[span].to_numpy() for span in plan.spans]), _joined(list(answers.values()))
+    labels, scores = (
+        np.concatenate([truth[span].to_numpy() for span in plan.spans]),
+        np.concatenate(list(answers.values())),
+    )
     trained = [each.facts for each in done if each.kind == "training"]
     verdicts = [each.facts for each in done if each.facts.get("action") in ("promote", "reject")]
     acts = [act for each in done for act in each.facts.get("acts", ())]
@@ -120,7 +112,7 @@ def _level(
         level=level,
         name=LEVELS[level],
         months=months,
-        log_loss=float(RESAMPLED["log_loss"](labels, scores)(_ones(len(labels)))),
+        log_loss=float(RESAMPLED["log_loss"](labels, scores)(np.ones(len(labels)))),
         auc=float(areas_under_roc(labels, scores[None])[0][0]),
         trainings=len(trained),
         refused=sum(each["outcome"] != "blessed" for each in trained),
@@ -139,7 +131,7 @@ def _level(
 
 
 def _month(
-    settings: Settings, plan: Plan, span: int, labels: np.ndarray, scores: np.ndarray, done: Sequence[Step]
+    settings: Settings, plan: ReplayPlan, span: int, labels: np.ndarray, scores: np.ndarray, done: Sequence[Step]
 ) -> Month:
     month = _name(settings, span)
     positives = int((labels > 0.5).sum())
@@ -162,24 +154,17 @@ def _month(
 
 
 def _compared(
-    plan: Plan, labels: np.ndarray, answers: dict[int, dict[int, np.ndarray]], level: int, against: int
+    plan: ReplayPlan, labels: np.ndarray, answers: dict[int, dict[int, np.ndarray]], level: int, against: int
 ) -> list[Comparison]:
-    one, other = (_joined([answers[which][span] for span in plan.spans]) for which in (against, level))
+    one, other = (np.concatenate([answers[which][span] for span in plan.spans]) for which in (against, level))
+    names = ("metric", "difference", "low", "high", "rows")
     return [
-        Comparison(
-            level=level,
-            against=against,
-            metric=each.metric,
-            difference=each.difference,
-            low=each.low,
-            high=each.high,
-            rows=each.rows,
-        )
-        for each in compare(labels, one, other, _METRICS)
+        Comparison(level=level, against=against, **{name: getattr(test, name) for name in names})
+        for test in compare(labels, one, other, _METRICS)
     ]
 
 
-def _false_alarms(settings: Settings, plan: Plan, windows: Sequence[Window]) -> tuple[FalseAlarms, ...]:
+def _false_alarms(settings: Settings, plan: ReplayPlan, windows: Sequence[Window]) -> tuple[FalseAlarms, ...]:
     """How often signals were exceeded in months that nothing was done to."""
     faulty = None if plan.fault_span is None else month_of(of(settings), plan.fault_span).name
     judged, exceeded = collections.Counter(), collections.Counter()
@@ -232,15 +217,3 @@ def _alerts(settings: Settings) -> int:
 
 def _name(settings: Settings, span: int) -> str:
     return f"{month_of(of(settings), span).begin:%Y-%m}"
-
-
-def _joined(parts: list[Any]) -> np.ndarray:
-    import numpy as np
-
-    return np.concatenate(parts)
-
-
-def _ones(rows: int) -> np.ndarray:
-    import numpy as np
-
-    return np.ones(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from operations.loop.replay.result import Interval, Result
+from operations.loop.replay.result import Result
 
 FILE = "replay.svg"
 _METRICS = {"auc": "AUC", "log_loss": "log loss", "calibration": "mean prediction / mean label"}
@@ -13,10 +13,6 @@ _METRICS = {"auc": "AUC", "log_loss": "log loss", "calibration": "mean predictio
 
 def draw(result: Result, root: Path) -> Path:
     """Draws AUC, log loss and calibration by month and level, with 95 % intervals, into `FILE` of a folder.
-
-    Args:
-        result: of a replay.
-        root: the folder.
 
     Returns:
         The file.
@@ -36,7 +32,7 @@ def draw(result: Result, root: Path) -> Path:
         for level in result.levels
         for month in level.months
         for metric in _METRICS
-        if (number := _of(month, metric)).value is not None
+        if (number := getattr(month, metric)).value is not None
     ]
     charts = []
     for metric, title in _METRICS.items():
@@ -60,7 +56,3 @@ def draw(result: Result, root: Path) -> Path:
     chart.save(str(staged), format="svg")
     staged.replace(file)
     return file
-
-
-def _of(month, metric: str) -> Interval:
-    return getattr(month, metric)

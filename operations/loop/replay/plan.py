@@ -12,9 +12,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from errors import FlightdeckError
+from operations.loop.settings import Fault, Replay, Settings
 from operations.monitoring.served import Period, period_of
 from pipeline import whole_file
-from pipeline.settings import Fault, Replay, Settings
+from pipeline.settings import digest
 
 LevelNumber = Literal[0, 1, 2]
 LEVELS: dict[int, str] = {
@@ -26,11 +27,7 @@ CLEAN = "clean"
 _FILE = "plan.json"
 
 
-class ReplayError(FlightdeckError):
-    """A replay that cannot be played; the text says why, and what to do."""
-
-
-class Plan(BaseModel):
+class ReplayPlan(BaseModel):
     """A replay, before it is played.
 
     Attributes:
@@ -63,7 +60,7 @@ class Plan(BaseModel):
         return of(settings).faults[self.fault] if self.fault and span == self.fault_span else None
 
 
-def make(settings: Settings, levels: str, months: str, fault: str | None, name: str | None) -> Plan:
+def make(settings: Settings, levels: str, months: str, fault: str | None, name: str | None) -> ReplayPlan:
     """A plan from what a person wrote.
 
     Args:
@@ -74,28 +71,28 @@ def make(settings: Settings, levels: str, months: str, fault: str | None, name: 
         name: of the replay; default: after the fault.
 
     Raises:
-        ReplayError: one of them makes no sense.
+        FlightdeckError: one of them makes no sense.
     """
     asked = of(settings)
     if not re.fullmatch(r"[012](,[012])*", levels):
-        raise ReplayError(f"The levels {levels!r} are not a list of 0, 1 and 2, such as 1,2.")
+        raise FlightdeckError(f"The levels {levels!r} are not a list of 0, 1 and 2, such as 1,2.")
     match = re.fullmatch(r"([0-9]{1,4}):([0-9]{1,4})", months)
     first, last = (int(match[1]), int(match[2])) if match else (0, -1)
     known = initial(asked)
     if first > last or first <= known[-1]:
-        raise ReplayError(
+        raise FlightdeckError(
             f"The months {months!r} must be FIRST:LAST, and begin after span {known[-1]}, the last one of "
             f"replay.initial ({asked.initial})."
         )
     kind, span = _fault(asked, fault, range(first, last + 1))
-    return Plan(
+    return ReplayPlan(
         name=name or (f"{kind}-{span:02d}" if span is not None else CLEAN),
         levels=tuple(sorted({int(each) for each in levels.split(",")})),  # pyright: ignore[reportArgumentType]
         first=first,
         last=last,
         fault=kind,
         fault_span=span,
-        settings=settings.digest(),
+        settings=digest(settings.whole_document()),
     )
 
 
@@ -103,10 +100,10 @@ def of(settings: Settings) -> Replay:
     """The section `replay`.
 
     Raises:
-        ReplayError: the settings have none.
+        FlightdeckError: the settings have none.
     """
     if settings.replay is None:
-        raise ReplayError("These settings have no section `replay`; use --config config/replay.yaml.")
+        raise FlightdeckError("These settings have no section `replay`; use --config config/replay.yaml.")
     return settings.replay
 
 
@@ -114,11 +111,11 @@ def initial(asked: Replay) -> list[int]:
     """The spans that every level begins with.
 
     Raises:
-        ReplayError: it is not a window of numbers.
+        FlightdeckError: it is not a window of numbers.
     """
     match = re.fullmatch(r"([0-9]+):([0-9]+)", asked.initial)
     if not match or int(match[1]) > int(match[2]):
-        raise ReplayError(f"replay.initial ({asked.initial}) must be FIRST:LAST, both numbers of spans.")
+        raise FlightdeckError(f"replay.initial ({asked.initial}) must be FIRST:LAST, both numbers of spans.")
     return list(range(int(match[1]), int(match[2]) + 1))
 
 
@@ -129,7 +126,7 @@ def month_of(asked: Replay, span: int) -> Period:
     return period_of(datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC), "month")
 
 
-def approved(asked: Replay, plan: Plan, span: int) -> int | None:
+def approved(asked: Replay, plan: ReplayPlan, span: int) -> int | None:
     """After which span the model was trained that a person approves of at the end of another one.
 
     Returns:
@@ -147,14 +144,18 @@ def root_of(settings: Settings, name: str) -> Path:
 def level_settings(settings: Settings, root: Path, level: int) -> Settings:
     """The settings of one level: a workspace of its own, and versions deployed by the registry alone.
 
-    The registry's acts survive a kill at any moment; the Pusher's copy does not.
+    The registry's acts survive a kill at any moment; the Pusher's copy does not. Spans arrive whole, and nothing but
+    data is new: the clock of a replay is not that of its runs, and code and settings stay as they are.
     """
+    triggers = settings.continuous.triggers.model_copy(update={"every_seconds": None, "change": False})
     return settings.model_copy(
         update={
             "workspace": str(root / f"level-{level}"),
             "data": settings.data.model_copy(update={"spans": None}),
             "push": settings.push.model_copy(update={"enabled": False, "destination": None}),
-            "continuous": settings.continuous.model_copy(update={"level": level}),
+            "continuous": settings.continuous.model_copy(
+                update={"level": level, "triggers": triggers, "settle_seconds": 0.0}
+            ),
             "serving": settings.serving.model_copy(
                 update={"payloads": settings.serving.payloads.model_copy(update={"folder": None})}
             ),
@@ -162,19 +163,14 @@ def level_settings(settings: Settings, root: Path, level: int) -> Settings:
     )
 
 
-def begin(root: Path, plan: Plan, fresh: bool) -> bool:
+def begin(root: Path, plan: ReplayPlan, fresh: bool) -> bool:
     """Makes the folder of a replay, or goes on with the one that is there.
-
-    Args:
-        root: the folder.
-        plan: what to play.
-        fresh: begin anew.
 
     Returns:
         Whether it goes on.
 
     Raises:
-        ReplayError: what is there was begun with another plan.
+        FlightdeckError: what is there was begun with another plan.
     """
     if fresh and root.exists():
         # Under another name first: a replay that is half removed must not be gone on with.
@@ -183,9 +179,9 @@ def begin(root: Path, plan: Plan, fresh: bool) -> bool:
         shutil.rmtree(doomed)
     known = root / _FILE
     if known.is_file():
-        before = Plan.model_validate_json(known.read_text(encoding="utf-8"))
+        before = ReplayPlan.model_validate_json(known.read_text(encoding="utf-8"))
         if before.model_copy(update={"levels": plan.levels}) != plan:
-            raise ReplayError(
+            raise FlightdeckError(
                 f"The replay in {root} was begun with other months, another fault or other settings; "
                 "begin anew with --fresh, or give this one a --name of its own."
             )
@@ -201,7 +197,7 @@ def _fault(asked: Replay, fault: str | None, spans: range) -> tuple[str | None, 
     name, _, span = fault.partition("@")
     if name not in asked.faults:
         known = ", ".join(sorted(asked.faults)) or "none"
-        raise ReplayError(f"There is no fault {name!r} in the settings; there are: {known}.")
+        raise FlightdeckError(f"There is no fault {name!r} in the settings; there are: {known}.")
     if not span.isdigit() or int(span) not in spans:
-        raise ReplayError(f"Write the fault as {name}@SPAN, with a span from {spans[0]} to {spans[-1]}.")
+        raise FlightdeckError(f"Write the fault as {name}@SPAN, with a span from {spans[0]} to {spans[-1]}.")
     return name, int(span)

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from operations.loop.replay.plan import Plan, ReplayError
+from errors import FlightdeckError
+from operations.loop.replay.plan import ReplayPlan
 from operations.loop.replay.steps import Step
+from operations.loop.settings import Settings
 from pipeline import whole_file
-from pipeline.settings import Settings
 
 _PROJECT = Path(__file__).resolve().parents[3]
 _LOOK_SECONDS = 0.3
@@ -24,22 +25,16 @@ Listener = Callable[[int, Step], None]
 
 def keep_settings(root: Path, settings: Settings) -> None:
     """Writes the settings that all levels share beside the plan, for their processes."""
-    whole_file.write(root / "settings.json", json.dumps(settings.document(), indent=2))
+    whole_file.write(root / "settings.json", json.dumps(settings.whole_document(), indent=2))
 
 
-def play(root: Path, plan: Plan, parallel: int, listener: Listener) -> None:
+def play(root: Path, plan: ReplayPlan, parallel: int, listener: Listener) -> None:
     """Plays all levels of a plan, from wherever each was left.
 
     Whatever ends this process ends those of the levels too; each goes on with the next call.
 
-    Args:
-        root: the folder of the replay, with its plan and settings.
-        plan: what to play.
-        parallel: how many levels at the same time.
-        listener: is told of each step that a level has done.
-
     Raises:
-        ReplayError: a level cannot go on; the text says why, and where its log is.
+        FlightdeckError: a level cannot go on; the text says why, and where its log is.
     """
     told: SimpleQueue[tuple[int, Step]] = SimpleQueue()
     # The longest first: level 0 trains once.
@@ -102,7 +97,7 @@ def _check(root: Path, level: int, code: int) -> None:
     log = log_of(root, level)
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     said = lines[-1] if code == 2 and lines else f"its process ended with {code}; run the same command to go on."
-    raise ReplayError(f"Level {level} cannot go on: {said} Its log: {log}")
+    raise FlightdeckError(f"Level {level} cannot go on: {said} Its log: {log}")
 
 
 @contextlib.contextmanager

@@ -5,35 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from operations.loop.replay.plan import Plan, month_of, of
+from operations.loop.replay.plan import ReplayPlan, month_of, of
 from operations.loop.replay.result import FaultOutcome, Month
 from operations.loop.replay.steps import Step
+from operations.loop.settings import Settings
 from operations.monitoring.policy import Decision
 from operations.monitoring.served import Period
 from operations.monitoring.signals import Window
-from pipeline.settings import Settings
 
 _DAY_SECONDS = 86_400
 
 
 def outcome(
     settings: Settings,
-    plan: Plan,
+    plan: ReplayPlan,
     done: Sequence[Step],
     decisions: Sequence[Decision],
     windows: Sequence[Window],
     months: Sequence[Month],
 ) -> FaultOutcome | None:
-    """What became of the fault; None if none was injected.
-
-    Args:
-        settings: of the level.
-        plan: says which fault, and where.
-        done: the steps of the level.
-        decisions: of its monitor.
-        windows: what its monitor saw.
-        months: what it served.
-    """
+    """What became of the fault; None if none was injected."""
     if plan.fault is None or plan.fault_span is None:
         return None
     fault, period = of(settings).faults[plan.fault], month_of(of(settings), plan.fault_span)
@@ -64,7 +55,7 @@ def _about(decision: Decision, column: str) -> bool:
     return any(each.action != "none" and column in each.subjects for each in decision.reasons)
 
 
-def _recovered(plan: Plan, period: Period, requests: bool, done: Sequence[Step]) -> datetime | None:
+def _recovered(plan: ReplayPlan, period: Period, requests: bool, done: Sequence[Step]) -> datetime | None:
     """From when on neither the requests nor the model that answered them had anything of the fault."""
     learned = {
         each.facts["run"]: plan.fault_span in each.facts["spans"].get("train", ())

@@ -26,14 +26,12 @@ class Month(_Frozen):
     """What one level served in one month, judged by the true labels.
 
     Attributes:
-        month: such as ``2013-07``.
-        span: the number of the span that the month is.
         rows: requests that were answered.
         versions: how many versions answered.
         auc: area under the ROC curve, DeLong's interval.
         log_loss: mean, with a bootstrap interval.
         calibration: mean prediction by mean label, with a bootstrap interval.
-        fault: the fault that was injected into the month, if one was.
+        fault: that was injected into the month.
     """
 
     month: str
@@ -108,23 +106,17 @@ class Level(_Frozen):
     """One level of maturity.
 
     Attributes:
-        level: 0, 1 or 2.
-        name: in words.
-        months: what it served, by month.
         log_loss: over all rows of all months.
         auc: over all rows of all months.
         trainings: runs of the pipeline, the first one included.
         refused: of those, how many gave no blessed model.
         deployments: how often another model was served, the first one included.
         rollbacks: how often an earlier one was restored.
-        rejected: how many versions on trial were turned down.
+        rejected: how many canaries were rejected.
         quarantined: spans that were kept out of training.
-        alerts: that people got.
         wall_seconds: of the machine that played it, by what was done: serving, monitoring, training, deploying.
         cpu_seconds: the same of its processors, child processes included.
         false_alarms: by kind of signal; of months without a fault.
-        fault: what it made of the fault, if one was injected.
-        events: in their order.
     """
 
     level: int
@@ -150,13 +142,9 @@ class Comparison(_Frozen):
     """How much the log loss of one level exceeds that of another on the same requests of all months.
 
     Attributes:
-        level: the one.
-        against: the other.
-        metric: ``log_loss`` or ``auc``.
         difference: level - against; for the log loss, less than zero means that `level` is better.
         low: lower end of the 95 % interval: paired bootstrap, or DeLong's for the AUC.
         high: upper end.
-        rows: on how many requests.
     """
 
     level: int
@@ -173,13 +161,10 @@ class Result(_Frozen):
 
     Attributes:
         name: of the replay, and of its folder.
-        use_case: as in the settings.
         first: the first month that was served.
         last: the last one.
         fault: NAME@SPAN, or None.
         finished: when, in real time.
-        commit: of the code, if it is known.
-        levels: that were played.
         comparisons: of each level with each lower one.
     """
 

@@ -49,13 +49,7 @@ class Steps:
     def __init__(
         self, store: ml_metadata.MetadataStore, pipeline: str, tell: Callable[[Step], None] = lambda step: None
     ) -> None:
-        """Reads what is done.
-
-        Args:
-            store: an open store of the level's workspace.
-            pipeline: its name.
-            tell: is told of each step that is done now.
-        """
+        """Reads what is done."""
         self._kept, self._tell = Executions(store, pipeline), tell
         self._done = {each.name: each for each in read(store, pipeline)}
 

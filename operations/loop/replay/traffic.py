@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from operations.loop.settings import Settings
 from operations.monitoring.served import Period
-from pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
 
 _BATCH_ROWS = 8192
 
@@ -34,8 +33,6 @@ class Answering:
 
 def times(period: Period, rows: int) -> np.ndarray:
     """When each of the requests of a month comes: evenly spread, seconds since the epoch, float64 [rows]."""
-    import numpy as np
-
     begin, end = period.begin.timestamp(), period.end.timestamp()
     # To the microsecond, as the log keeps them; the last one still lies within the month.
     return np.floor((begin + (end - begin) * np.arange(rows) / max(rows, 1)) * 1e6) / 1e6
@@ -62,8 +59,6 @@ def answer(
     Returns:
         How many requests there were.
     """
-    import numpy as np
-
     from operations.inference import model as models
     from operations.inference import payload_log, payload_table
 
@@ -106,9 +101,6 @@ def answer(
 
 def _ids(rows: pa.Table, keys: Sequence[str]) -> list[str]:
     """The ids of the predictions: see `data.contract.Contract.row_key`."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     return pc.binary_join_element_wise(*[rows[key].cast(pa.string()) for key in keys], "/").to_pylist()
 
 
@@ -120,6 +112,4 @@ def _arrays(rows: pa.Table) -> dict[str, np.ndarray]:
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    import numpy as np
-
     return np.concatenate(parts)

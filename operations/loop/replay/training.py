@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ml_metadata
 
-from operations.loop.replay.plan import ReplayError
+from errors import FlightdeckError
+from operations.loop.settings import Settings
 from pipeline import killed_runs, store
-from pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from pipeline.node import NodeOutcome
+    from ledger.run_record import NodeOutcome
 
 
-def train(settings: Settings, reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, Any]:
+def train(
+    settings: Settings, reader: ml_metadata.MetadataStore, run_id: str, triggers: Mapping[str, str]
+) -> dict[str, Any]:
     """Runs the pipeline, or goes on with a run of that name that was killed: what it has finished is not done again.
 
     Args:
         settings: of the level; `data.window` says what it learns from.
         reader: an open store of the same workspace.
         run_id: its name.
+        triggers: key -> reason; empty if a person trains.
 
     Returns:
         outcome, reasons, spans by split, rows by split, metrics, and of a trained model its id and `digest`.
 
     Raises:
-        ReplayError: it was asked to stop.
+        FlightdeckError: it was asked to stop.
     """
     from pipeline import definition
     from pipeline.runners import local
@@ -37,10 +41,15 @@ def train(settings: Settings, reader: ml_metadata.MetadataStore, run_id: str) ->
     # Also of one that was interrupted: TFX goes on with the same executions, and so with their folders.
     killed_runs.remove_unfinished(reader, settings, run_id)
     outcome, record = local.run(
-        definition.create_pipeline(settings), run_id, settings, store.connection(settings), _Unheard()
+        definition.create_pipeline(settings),
+        run_id,
+        settings,
+        store.connection(settings),
+        _Silent(),
+        triggers=dict(triggers),
     )
     if outcome.failure and (outcome.failure.error or "").startswith("interrupted"):
-        raise ReplayError("The replay was asked to stop.")
+        raise FlightdeckError("The replay was asked to stop.")
     return {
         "run": run_id,
         "outcome": record.outcome,
@@ -57,11 +66,11 @@ def saved_model(reader: ml_metadata.MetadataStore, model_id: int) -> Path:
     """The folder of a trained model, as servers load it.
 
     Raises:
-        ReplayError: there is no such model.
+        FlightdeckError: there is no such model.
     """
     found = reader.get_artifacts_by_id([model_id])
     if not found:
-        raise ReplayError(f"ML Metadata does not know the model {model_id}.")
+        raise FlightdeckError(f"ML Metadata does not know the model {model_id}.")
     return Path(found[0].uri) / "Format-Serving"
 
 
@@ -74,7 +83,7 @@ def weights(folder: Path) -> str:
     return total.hexdigest()[:16]
 
 
-class _Unheard:
+class _Silent:
     """A listener that says nothing: a replay reports whole runs."""
 
     def started(self, node_id: str) -> None:

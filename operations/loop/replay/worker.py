@@ -17,10 +17,10 @@ from pathlib import Path
 from errors import FlightdeckError
 from ledger.opening import open_store
 from operations.experiments.sweep.worker import end_with
-from operations.loop.replay.plan import Plan, ReplayError, level_settings
+from operations.loop.replay.plan import ReplayPlan, level_settings
 from operations.loop.replay.steps import Step
+from operations.loop.settings import Settings
 from pipeline import settings_file, store
-from pipeline.settings import Settings
 from pipeline.workspace import WorkspaceError, exclusive
 
 # For a process that was killed to be gone, with what it held.
@@ -36,8 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     end_with(given.parent_process)
-    plan = Plan.model_validate_json((given.root / "plan.json").read_text(encoding="utf-8"))
-    shared = settings_file.from_document(json.loads((given.root / "settings.json").read_text(encoding="utf-8")))
+    plan = ReplayPlan.model_validate_json((given.root / "plan.json").read_text(encoding="utf-8"))
+    document = json.loads((given.root / "settings.json").read_text(encoding="utf-8"))
+    shared = settings_file.from_document(document, Settings)
     settings = level_settings(shared, given.root, given.level)
     with os.fdopen(given.events, "w", buffering=1, encoding="utf-8") as events:
 
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _play(settings: Settings, plan: Plan, source: Path, tell: Callable[[Step], None]) -> None:
+def _play(settings: Settings, plan: ReplayPlan, source: Path, tell: Callable[[Step], None]) -> None:
     """Plays, as soon as the workspace is free."""
     from operations.loop.replay.level import Player
 
@@ -65,7 +66,7 @@ def _play(settings: Settings, plan: Plan, source: Path, tell: Callable[[Step], N
             return
         except WorkspaceError as error:
             if time.monotonic() > deadline:
-                raise ReplayError(str(error)) from None
+                raise FlightdeckError(str(error)) from None
             time.sleep(0.5)
 
 

@@ -14,7 +14,7 @@ from operations.alerts.alert import Alert
 from operations.alerts.channels import ChannelError, Log, Mail, Webhook, channels
 from operations.alerts.dispatcher import Dispatcher
 from operations.alerts.outbox import DeliveryError, Outbox
-from pipeline.settings import AlertSettings, Email
+from operations.alerts.settings import AlertSettings, Email
 
 pytestmark = pytest.mark.unit
 ALERT = Alert(

@@ -8,8 +8,8 @@ import pytest
 
 from components.span_example_gen.errors import SpanError as WindowError
 from data.schema_diff import SchemaDifference
+from flightdeck.settings import read_settings
 from operations.delivery.data_check import DataCheck, check
-from pipeline import settings_file
 from tests.damaged_spans import damaged
 from tests.world import ROOT
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.component
 
 
 def checked(spans: Path, *overrides: str) -> DataCheck:
-    return check(settings_file.load(ROOT / "config" / "small.yaml", [f"data.spans={spans}", *overrides]))
+    return check(read_settings(ROOT / "config" / "small.yaml", [f"data.spans={spans}", *overrides]))
 
 
 def test_real_spans_fit(small_spans):

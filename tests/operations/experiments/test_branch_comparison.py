@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from errors import FlightdeckError
 from ledger.comparison import Change, Comparison, MetricChange, SliceChange
 from ledger.run_record import RunRecord
-from ledger.significance import Difference
+from ledger.significance import SignificanceTest
 from operations.experiments import branch_comparison as branch
 
 pytestmark = pytest.mark.unit
@@ -30,7 +31,7 @@ def record(run_id: str, commit: str, **fields: Any) -> RunRecord:
 
 
 def comparison(**fields: Any) -> Comparison:
-    noise = Difference("auc", 0.7, 0.71, 0.01, 0.004, 0.016, 0.002, "DeLong", 1500)
+    noise = SignificanceTest("auc", 0.7, 0.71, 0.01, 0.004, 0.016, 0.002, "DeLong", 1500)
     given: dict[str, Any] = {
         "first": record("a", "a"),
         "second": record("b", "b", metrics={"auc": 0.71, "row_count": 1500.0}),
@@ -144,7 +145,7 @@ def test_it_is_removed_also_when_the_run_fails(repository):
 
 @pytest.mark.parametrize("name", ["absent", "--output=/tmp/x"])
 def test_a_branch_that_is_not_there_is_a_sentence(repository, name):
-    with pytest.raises(branch.BranchError):
+    with pytest.raises(FlightdeckError):
         branch.merge_base(repository, name)
 
 
@@ -155,5 +156,5 @@ def test_a_shallow_clone_is_told_to_fetch_more(repository, tmp_path):
     ):
         subprocess.run(command, check=True)
 
-    with pytest.raises(branch.BranchError, match="fetch-depth: 0"):
+    with pytest.raises(FlightdeckError, match="fetch-depth: 0"):
         branch.merge_base(shallow, "origin/main")

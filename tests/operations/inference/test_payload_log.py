@@ -17,7 +17,7 @@ from operations.inference import columns, payload_log, payload_table
 from operations.inference.columns import Column, Inputs
 from operations.inference.payload_log import PayloadLog
 from operations.inference.payload_table import Payload
-from pipeline.settings import Payloads
+from operations.inference.settings import Payloads
 
 pytestmark = pytest.mark.unit
 

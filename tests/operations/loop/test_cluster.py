@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
+from flightdeck.settings import read_settings
 from ledger.opening import open_store
 from ledger.recorder import Recorder
 from operations.delivery.kubeflow_api import KubeflowError, UnreachableError
+from operations.loop.attempts import Attempt
 from operations.loop.cluster import KubeflowRuns
-from operations.loop.queue import Batch
 from operations.loop.triggers import Trigger
-from pipeline import settings_file
 from tests.ledger.seeding import sqlite
 from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import API, KfpServer, Trouble
@@ -21,10 +21,11 @@ pytestmark = pytest.mark.component  # compiles with TFX
 CONFIG = ROOT / "config" / "kubeflow.yaml"
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
 TASKS = ("data", "release", "trainer", "transform")
-BATCH = Batch(
-    "20240501-000000-abcd",
-    NOW,
-    (Trigger(kind="new span", key="span:3:ab", reason="span 3 is new", when=NOW),),
+ATTEMPT = Attempt(
+    run_id="20240501-000000-abcd",
+    workspace="/workspace",
+    begun=NOW,
+    triggers=(Trigger(kind="new span", key="span:3:ab", reason="span 3 is new", when=NOW),),
 )
 
 
@@ -40,7 +41,7 @@ def store(tmp_path):
 
 
 def settings_of(server: KfpServer, *overrides: str):
-    return settings_file.load(CONFIG, [f"kubeflow.endpoint={server.endpoint}", *overrides])
+    return read_settings(CONFIG, [f"kubeflow.endpoint={server.endpoint}", *overrides])
 
 
 @pytest.fixture
@@ -48,8 +49,8 @@ def runs(server, store):
     return KubeflowRuns(settings_of(server), store, token=None)
 
 
-def referred(reference: str) -> Batch:
-    return Batch(BATCH.run_id, NOW, BATCH.triggers, reference)
+def referred(reference: str) -> Attempt:
+    return ATTEMPT.model_copy(update={"reference": reference})
 
 
 def state(server: KfpServer, word: str) -> None:
@@ -58,7 +59,7 @@ def state(server: KfpServer, word: str) -> None:
 
 def test_a_run_is_submitted_says_why_and_is_followed_to_its_record(server, store, runs):
     assert runs.busy() is None
-    reference = runs.start(BATCH, settings_of(server))
+    reference = runs.start(ATTEMPT, settings_of(server))
 
     (sent,) = server.runs.values()
     assert (sent["run_id"], sent["display_name"]) == (reference, "late-flights 20240501-000000-abcd")
@@ -73,22 +74,22 @@ def test_a_run_is_submitted_says_why_and_is_followed_to_its_record(server, store
 
 
 def test_what_was_submitted_by_a_process_that_was_killed_is_found_and_says_why(server, store, runs):
-    reference = runs.start(BATCH, settings_of(server))
+    reference = runs.start(ATTEMPT, settings_of(server))
     state(server, "RUNNING")
     # Neither its id nor its reasons were written down.
     Recorder(store).write(reference, triggers={})
 
-    assert KubeflowRuns(settings_of(server), store, None).result(BATCH) is None
+    assert KubeflowRuns(settings_of(server), store, None).result(ATTEMPT) is None
     assert len(server.runs) == 1
     assert Recorder(store).read(reference).triggers == {"span:3:ab": "span 3 is new"}
 
 
 def test_what_was_never_submitted_was_killed(runs):
-    assert runs.result(BATCH).outcome == "killed"
+    assert runs.result(ATTEMPT).outcome == "killed"
 
 
 def test_a_run_without_a_verdict_has_failed_and_so_says_its_record(server, store, runs):
-    reference = runs.start(BATCH, settings_of(server))
+    reference = runs.start(ATTEMPT, settings_of(server))
     recorder = Recorder(store)
     recorder.write(reference, kind="run", runner="kubeflow", outcome="running", renewed=NOW)
     trainer = _running(store, reference)
@@ -136,7 +137,7 @@ def test_only_where_a_push_harms_nobody_the_run_may_push(server, store, override
     from pipeline.task import decode_settings
 
     settings = settings_of(server, *overrides)
-    KubeflowRuns(settings, store, None).start(BATCH, settings)
+    KubeflowRuns(settings, store, None).start(ATTEMPT, settings)
 
     (sent,) = server.runs.values()
     parameters = sent["pipeline_spec"]["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]
@@ -145,7 +146,7 @@ def test_only_where_a_push_harms_nobody_the_run_may_push(server, store, override
 
 
 def test_a_server_that_is_away_is_no_failed_run(store):
-    settings = settings_file.load(CONFIG, ["kubeflow.endpoint=http://127.0.0.1:9"])
+    settings = read_settings(CONFIG, ["kubeflow.endpoint=http://127.0.0.1:9"])
 
     with pytest.raises(UnreachableError):
         KubeflowRuns(settings, store, None).busy()
@@ -155,11 +156,11 @@ def test_a_server_that_refuses_says_so(server, runs):
     server.troubles = [Trouble("POST", f"{API}/runs", 400, '{"message": "no such service account"}')]
 
     with pytest.raises(KubeflowError, match="no such service account"):
-        runs.start(BATCH, settings_of(server))
+        runs.start(ATTEMPT, settings_of(server))
 
 
 def test_without_an_address_there_is_one_sentence(store):
-    settings = settings_file.load(CONFIG, ["kubeflow.endpoint=null"])
+    settings = read_settings(CONFIG, ["kubeflow.endpoint=null"])
 
     with pytest.raises(KubeflowError, match=r"kubeflow\.endpoint must be the address"):
         KubeflowRuns(settings, store, None)

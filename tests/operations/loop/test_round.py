@@ -1,4 +1,4 @@
-"""Rounds on a real store, queue and spans folder. Where runs go is played, to end them as a case wants."""
+"""Rounds on a real store and a folder of spans. Where runs go is played, to end them as a case wants."""
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from errors import FlightdeckError
 from ledger.recorder import Recorder
-from operations.loop.queue import Batch
-from operations.loop.round import Rounds, queue_of
-from operations.loop.runs import Result, StartError
-from operations.loop.seen import recipe_now
+from operations.loop.attempts import Attempt, Attempts
+from operations.loop.round import Rounds, triggers_now
+from operations.loop.runs import Result
+from operations.loop.seen import Spans, recipe_now
 from operations.monitoring.policy import Decision, Reason
 from operations.monitoring.records import MonitoringRecords
 from pipeline import stamp
@@ -25,7 +26,7 @@ class Stage:
     """Where the runs of a test go."""
 
     def __init__(self) -> None:
-        self.started: list[Batch] = []
+        self.started: list[Attempt] = []
         self.ends: Result | None = None
         self.busy_with: str | None = None
         self.refuses: str | None = None
@@ -33,16 +34,16 @@ class Stage:
     def busy(self) -> str | None:
         return self.busy_with
 
-    def start(self, batch: Batch, _settings) -> str | None:
+    def start(self, attempt: Attempt, _settings) -> str | None:
         if self.refuses:
-            raise StartError(self.refuses)
-        self.started.append(batch)
+            raise FlightdeckError(self.refuses)
+        self.started.append(attempt)
         return None
 
-    def result(self, batch: Batch) -> Result | None:
-        return None if self.ends is None else dataclasses.replace(self.ends, run_id=batch.run_id)
+    def result(self, attempt: Attempt) -> Result | None:
+        return None if self.ends is None else dataclasses.replace(self.ends, run_id=attempt.run_id)
 
-    def stop(self, _batch: Batch) -> bool:
+    def stop(self, _attempt: Attempt) -> bool:
         return True
 
 
@@ -66,8 +67,12 @@ class World:
 
     def begin(self) -> None:
         """A new process."""
-        self.queue = queue_of(self.settings)
-        self.rounds = Rounds(self.store, self.queue, self.stage, self.alerts.append, self.events.append)
+        self.attempts = Attempts(self.settings, self.store)
+        self.rounds = Rounds(self.store, self.attempts, self.stage, self.alerts.append, self.events.append)
+
+    def waiting(self):
+        spans = Spans().now(self.settings, self.now.timestamp())
+        return triggers_now(self.settings, self.store, self.attempts, spans, self.now)[1]
 
     def span(self, number: int, content: str = "rows") -> None:
         folder = self.folder / "spans" / f"span-{number:03d}"
@@ -223,7 +228,7 @@ def test_a_run_that_cannot_be_begun_is_a_failed_one(world):
     assert world.round() == []
     assert world.round() == []
     assert [each.severity for each in world.alerts].count("critical") == 1
-    assert world.queue.waiting() == []
+    assert world.waiting() == []
 
 
 def test_what_another_process_began_is_settled_by_this_one(world):
@@ -240,7 +245,7 @@ def test_stopping_gives_the_triggers_back(world):
     world.rounds.stop(world.settings, world.now)
     world.stage.ends = None
 
-    assert [each.starts for each in world.queue.waiting()] == [0, 0]
+    assert [each.starts for each in world.waiting()] == [0, 0]
     world.begin()
     assert world.round() == ["run"]
 
@@ -253,7 +258,7 @@ def test_people_are_told_of_a_run_that_has_ended_when_the_loop_is_stopped(world)
     world.rounds.stop(world.settings, world.now)
 
     assert "flightdeck models promote" in world.alerts[-1].text
-    assert (world.events[-1].kind, world.queue.open_run(), world.queue.waiting()) == ("run", None, [])
+    assert (world.events[-1].kind, world.attempts.open(), world.waiting()) == ("run", None, [])
 
 
 def test_what_cannot_be_done_about_one_decision_holds_no_other_one_back(world):
@@ -272,7 +277,9 @@ def test_what_cannot_be_done_about_one_decision_holds_no_other_one_back(world):
 
 def test_an_alert_that_people_will_hear_of_is_told_too(world):
     world.changes["level"] = 0
-    world.rounds = Rounds(world.store, world.queue, world.stage, lambda alert: "1:" in alert.key, world.events.append)
+    world.rounds = Rounds(
+        world.store, world.attempts, world.stage, lambda alert: "1:" in alert.key, world.events.append
+    )
 
     assert world.round() == ["trigger", "trigger", "alert"]
     assert world.events[-1].text == "Warning: late-flights: span 1 is new"

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from operations.loop import triggers
+from operations.loop.settings import Triggers
 from operations.loop.triggers import Past, Recipe, find
 from operations.monitoring.policy import Decision, Reason
-from pipeline.settings import Triggers
 
 pytestmark = pytest.mark.unit
 
@@ -51,13 +51,13 @@ def test_people_read_whether_a_span_is_new_or_has_changed():
         (ONE, [], None),  # nothing to compare with: the data are a reason of their own
         (ONE, [run("r", recipe=ONE)], None),
         (TWO, [run("r", recipe=ONE)], "r"),
-        (TWO, [run("r", recipe=ONE, triggered=True)], "r"),
+        (TWO, [run("r", recipe=ONE, triggers=("a",))], "r"),
         # A person has tried something else meanwhile.
-        (ONE, [run("r", recipe=ONE, triggered=True), run("trial", recipe=TWO)], None),
+        (ONE, [run("r", recipe=ONE, triggers=("a",)), run("trial", recipe=TWO)], None),
         # A person has run the changed settings already.
-        (TWO, [run("r", recipe=ONE, triggered=True), run("hand", recipe=TWO)], None),
+        (TWO, [run("r", recipe=ONE, triggers=("a",)), run("hand", recipe=TWO)], None),
         # Back to what there was before: the last run of the loop had something else.
-        (ONE, [run("r", recipe=ONE, triggered=True), run("s", recipe=TWO, triggered=True)], "s"),
+        (ONE, [run("r", recipe=ONE, triggers=("a",)), run("s", recipe=TWO, triggers=("a",))], "s"),
         # One that failed made nothing.
         (TWO, [run("r", recipe=ONE), run("s", recipe=TWO, succeeded=False)], "r"),
         # By hand alone, the newest counts; the same in an earlier run is no news either.
@@ -129,8 +129,3 @@ def test_only_what_the_settings_want_counts():
         "decision",
         "schedule",
     ]
-
-
-@pytest.mark.parametrize(("starts", "seconds"), [(1, 60), (2, 120), (3, 240), (20, 3600)])
-def test_pauses_grow_up_to_an_hour(starts, seconds):
-    assert triggers.pause(starts, 60) == seconds

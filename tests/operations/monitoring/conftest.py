@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from flightdeck.settings import read_settings
 from ledger.opening import open_store
 from ledger.run_record import RunRecord
 from operations.monitoring import measure
 from operations.monitoring.reference import Reference
-from pipeline import settings_file, store
+from pipeline import store
 from tests.world import LOCAL
 
 DAY = datetime(2013, 7, 1, tzinfo=UTC)
@@ -16,7 +17,7 @@ DAY = datetime(2013, 7, 1, tzinfo=UTC)
 
 @pytest.fixture
 def settings(tmp_path):
-    return settings_file.load(LOCAL, [f"workspace={tmp_path}", "monitoring.fewest_rows=1000", "alerts.webhook=false"])
+    return read_settings(LOCAL, [f"workspace={tmp_path}", "monitoring.fewest_rows=1000", "alerts.webhook=false"])
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from flightdeck.settings import read_settings
 from ledger.opening import open_store
 from operations.monitoring.measure import Baseline, Monitor, rows_by_window
 from operations.monitoring.served import period_of
 from operations.monitoring.signals import Window
-from pipeline import settings_file, store
+from pipeline import store
 from tests.world import LOCAL
 
 pytestmark = pytest.mark.unit
@@ -25,7 +26,7 @@ def window(number: int, rows: int, version: str = "1") -> Window:
 
 @pytest.fixture(scope="module")
 def monitor(tmp_path_factory):
-    settings = settings_file.load(LOCAL, [f"workspace={tmp_path_factory.mktemp('w')}", "monitoring.fewest_rows=1000"])
+    settings = read_settings(LOCAL, [f"workspace={tmp_path_factory.mktemp('w')}", "monitoring.fewest_rows=1000"])
     return Monitor(settings, open_store(store.connection(settings)))
 
 
@@ -42,7 +43,7 @@ def monitor(tmp_path_factory):
     ],
 )
 def test_a_window_is_compared_with_the_last_good_one(monitor, before, faulty, expected):
-    assert monitor._good(rows_by_window(month(7), before), faulty) == expected
+    assert monitor._baseline(rows_by_window(month(7), before), faulty) == expected
 
 
 def test_requests_are_counted_over_all_versions_of_a_window():

@@ -7,7 +7,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from operations.monitoring import data_signals
-from pipeline.settings import Monitoring
+from operations.monitoring.settings import Monitoring
 
 pytestmark = pytest.mark.unit
 SCHEMA = text_format.Parse(

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics
 
 from operations.monitoring import model_signals
-from pipeline.settings import Monitoring
+from operations.monitoring.settings import Monitoring
 
 pytestmark = pytest.mark.unit
 SETTINGS = Monitoring()

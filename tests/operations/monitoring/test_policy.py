@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from operations.monitoring.policy import Decision, decide
+from operations.monitoring.settings import Rule
 from operations.monitoring.signals import Signal, Window
-from pipeline.settings import Rule
 
 pytestmark = pytest.mark.unit
 START = datetime(2013, 1, 1, tzinfo=UTC)

@@ -4,11 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from components.span_example_gen.marker import QUARANTINE
+from components.span_example_gen.window import QUARANTINE
 from errors import FlightdeckError
+from flightdeck.settings import Settings, read_settings
 from operations.monitoring.quarantine import listed, quarantine, release
-from pipeline import settings_file
-from pipeline.settings import Settings
 from tests.world import LOCAL
 
 pytestmark = pytest.mark.unit
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.unit
 def settings(tmp_path) -> Settings:
     for span in (1, 2, 11):
         (tmp_path / "spans" / f"span-{span:03d}").mkdir(parents=True)
-    return settings_file.load(LOCAL, [f"workspace={tmp_path}"])
+    return read_settings(LOCAL, [f"workspace={tmp_path}"])
 
 
 def test_a_span_is_marked_with_who_when_and_why_and_comes_back(settings, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from operations.inference.model import load
 from operations.monitoring import rescoring
 from operations.monitoring.rescoring import RescoringError, compared
-from pipeline.settings import Monitoring
+from operations.monitoring.settings import Monitoring
 from tests.operations.loop.canary.traffic import world
 from tests.operations.serving import small_model
 

@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flightdeck.settings import read_settings
 from ledger.opening import open_store
 from operations.monitoring import round as rounds
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.signals import Signal, Window
-from pipeline import settings_file, store
+from pipeline import store
 from tests.world import LOCAL
 
 pytestmark = pytest.mark.unit
@@ -70,7 +71,7 @@ class TwoVersions:
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(rounds, "Monitor", TwoVersions)
-    made = settings_file.load(LOCAL, [f"workspace={tmp_path}", "monitoring.window=month"])
+    made = read_settings(LOCAL, [f"workspace={tmp_path}", "monitoring.window=month"])
     folder = Path(made.payloads) / "2013-07-01"
     folder.mkdir(parents=True)
     pq.write_table(pa.table({"time": pa.array([JULY], pa.timestamp("us", tz="UTC"))}), folder / "all.parquet")

@@ -12,6 +12,7 @@ from errors import FlightdeckError
 from operations.inference.columns import Column
 from operations.inference.payload_log import PayloadLog
 from operations.inference.payload_table import Payload
+from operations.inference.settings import Payloads
 from operations.monitoring.served import (
     SPAN,
     Period,
@@ -23,7 +24,6 @@ from operations.monitoring.served import (
     requests,
     served,
 )
-from pipeline.settings import Payloads
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit

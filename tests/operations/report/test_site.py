@@ -98,6 +98,11 @@ def page(written: site.Site, run_id: str, name: str = "index") -> str:
     return text(written.index.parent / "runs" / run_id / f"{name}.html")
 
 
+def test_names_break_after_underscores_and_stay_text():
+    assert site.breakable("a_<b>") == "a_&lt;b&gt;"
+    assert site.breakable("a_very_long_<name>") == "a_<wbr>very_<wbr>long_<wbr>&lt;name&gt;"
+
+
 def test_first_page_lists_every_run_and_names_the_best(seeds, tmp_path):
     seeds.run("good", metrics={"auc": 0.8}, version="17")
     seeds.run("worse", metrics={"auc": 0.75}, outcome="not blessed", tags=("idea",))

@@ -16,7 +16,7 @@ from operations.inference.model import EXAMPLES
 from operations.serving import canary_record, canary_version
 from operations.serving.canary_version import falls_to
 from operations.serving.service import Answer, Service
-from pipeline.settings import Canary, Serving
+from operations.serving.settings import Canary, Serving
 from tests.operations.serving import half_plus_three, small_model
 from tests.operations.serving.small_model import push
 from tests.operations.serving.test_service import ROW, columns_of_examples, metric, running, until

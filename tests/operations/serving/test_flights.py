@@ -16,10 +16,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+from flightdeck.settings import Settings, read_settings
 from operations.registry import Registry, Version
 from operations.serving import child
-from pipeline import settings_file
-from pipeline.settings import Settings
 from tests.world import World
 
 pytestmark = pytest.mark.e2e
@@ -38,7 +37,7 @@ def world(small_spans, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def settings(world) -> Settings:
-    return settings_file.load(Path("config/local.yaml"), [each for each in world.options() if each != "--set"])
+    return read_settings(Path("config/local.yaml"), [each for each in world.options() if each != "--set"])
 
 
 @pytest.fixture(scope="module")

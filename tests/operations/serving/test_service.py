@@ -20,8 +20,9 @@ from operations.inference.errors import (
     UnprocessableError,
 )
 from operations.inference.model import EXAMPLES
+from operations.inference.settings import Payloads
 from operations.serving.service import Answer, Service
-from pipeline.settings import Canary, Payloads, Serving
+from operations.serving.settings import Canary, Serving
 from tests.operations.serving import small_model
 from tests.operations.serving.small_model import push
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline import settings_file
+from flightdeck.settings import read_settings
 from pipeline.settings import SettingsError
 from tests.world import LOCAL, ROOT
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.unit
 
 
 def load(*overrides: str):
-    return settings_file.load(LOCAL, overrides)
+    return read_settings(LOCAL, overrides)
 
 
 def test_the_service_is_for_this_machine_only_and_logs_into_the_workspace() -> None:

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from operations.serving.load import Answered
-from pipeline.settings import Serving
+from operations.serving.settings import Serving
 
 ROWS = [
     {"amount": np.float32(3 * number), "count": number, "colour": ("red", "green", None, "blue")[number % 4]}

@@ -5,11 +5,11 @@ import json
 import nbformat
 import pytest
 
-from teaching.labs import versions
 from teaching.labs.catalogue import LabError
 from teaching.labs.check import check
-from teaching.labs.judgement import DELETED, UNTOUCHED, Verdict
+from teaching.labs.execution import DELETED, UNTOUCHED, Verdict
 from teaching.labs.proof import prove, wrong_answers
+from teaching.labs.source import grade_id
 from teaching.labs.student_folder import StudentFolder
 from tests.teaching.labs.conftest import SOURCE, WRONG
 
@@ -28,9 +28,9 @@ def student(lab, tmp_path):
         for name, code in cells.items():
             name = name.replace("_", "-")
             if code is None:
-                notebook.cells = [cell for cell in notebook.cells if versions.grade_id(cell) != name]
+                notebook.cells = [cell for cell in notebook.cells if grade_id(cell) != name]
             for cell in notebook.cells:
-                if versions.grade_id(cell) == name:
+                if grade_id(cell) == name:
                     cell.source = code
         nbformat.write(notebook, path)
         return path

@@ -2,7 +2,7 @@
 
 import pytest
 
-from teaching.labs.judgement import UNTOUCHED, Stop, judge
+from teaching.labs.execution import UNTOUCHED, Stop, judge
 
 pytestmark = pytest.mark.unit
 

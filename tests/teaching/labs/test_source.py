@@ -3,16 +3,15 @@
 import nbformat
 import pytest
 
-from teaching.labs import versions
 from teaching.labs.catalogue import LabError
-from teaching.labs.source import read
+from teaching.labs.source import grade_id, read, solution_version, student_version
 from tests.teaching.labs.conftest import SOURCE
 
 pytestmark = pytest.mark.unit
 
 
 def sources(notebook):
-    return {versions.grade_id(cell): cell.source for cell in notebook.cells}
+    return {grade_id(cell): cell.source for cell in notebook.cells}
 
 
 def test_every_cell_is_marked_for_nbgrader(lab):
@@ -22,7 +21,7 @@ def test_every_cell_is_marked_for_nbgrader(lab):
 
     MetadataValidator().validate_nb(notebook)
     nbformat.validate(notebook)
-    marks = {versions.grade_id(cell): cell.metadata.nbgrader for cell in notebook.cells}
+    marks = {grade_id(cell): cell.metadata.nbgrader for cell in notebook.cells}
     assert {name for name, mark in marks.items() if mark.solution} == {"double", "above"}
     assert {name: mark.points for name, mark in marks.items() if mark.grade} == {"double-tests": 2, "above-tests": 1}
     assert all(mark.locked for mark in marks.values() if not mark.solution)
@@ -33,7 +32,7 @@ def test_two_readings_are_the_same(lab):
 
 
 def test_the_student_has_neither_solutions_nor_hidden_tests(lab):
-    cells = sources(versions.student(read(lab)))
+    cells = sources(student_version(read(lab)))
 
     assert cells["double"] == (
         'def double(number):\n    """Twice the number."""\n    # YOUR CODE HERE\n    raise NotImplementedError()'
@@ -42,7 +41,7 @@ def test_the_student_has_neither_solutions_nor_hidden_tests(lab):
 
 
 def test_the_solution_shows_everything_but_the_markers(lab):
-    cells = sources(versions.solution(read(lab)))
+    cells = sources(solution_version(read(lab)))
 
     assert "return 2 * number" in cells["double"]
     assert "negative numbers" in cells["double-tests"]
@@ -52,8 +51,8 @@ def test_the_solution_shows_everything_but_the_markers(lab):
 def test_the_versions_leave_the_source_as_it_was(lab):
     source = read(lab)
     before = nbformat.writes(source)
-    versions.student(source)
-    versions.solution(source)
+    student_version(source)
+    solution_version(source)
 
     assert nbformat.writes(source) == before
 

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from teaching.labs.catalogue import LabError
-from teaching.labs.judgement import Verdict
+from teaching.labs.execution import Verdict
 from teaching.labs.student_folder import PROGRESS, StudentFolder
 
 pytestmark = pytest.mark.unit
@@ -32,7 +32,7 @@ def test_start_writes_the_notebook_and_the_files(lab, student):
 def test_start_never_overwrites(lab, student):
     notebook = student.start(lab)
     notebook.write_text("my work")
-    with pytest.raises(LabError, match="is there already and was left as it is"):
+    with pytest.raises(LabError, match="already exists and was left unchanged"):
         student.start(lab)
 
     assert notebook.read_text() == "my work"
@@ -51,7 +51,7 @@ def test_whoever_has_looked_at_the_solution_first_can_still_start(lab, student):
     assert "raise NotImplementedError" in notebook.read_text()
     assert solution.read_text() == "with my notes"
     assert [(notebook.parent / "debt" / name).read_text() for name in ("a.py", "b.py")] == ["mine\n", "theirs\n"]
-    with pytest.raises(LabError, match="is there already"):
+    with pytest.raises(LabError, match="already exists"):
         student.start(lab)
     assert sorted(path.name for path in student.folder.iterdir()) == ["07-numbers"]
 

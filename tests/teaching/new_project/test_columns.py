@@ -2,9 +2,6 @@
 
 import datetime
 import decimal
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,7 @@ from data.contract import Contract
 from data.schema_agreement import disagreements
 from teaching.new_project import creation, plan
 from teaching.new_project.columns import infer, tensor_names
-from tests.world import ROOT
+from tests.teaching.new_project.projects import prepared
 
 pytestmark = pytest.mark.unit
 
@@ -208,19 +205,12 @@ def test_a_file_with_every_type_of_parquet_becomes_a_project_that_prepares_it(tm
     pq.write_table(pa.table(made), tmp_path / "rows.parquet")
     decided = plan.make(tmp_path / "rows.parquet", "label")
     project = creation.create(decided, tmp_path / "shop").path
-    program = (
-        "import json, sys; sys.path.append(sys.argv[1])\nfrom pathlib import Path\nfrom data import spans\n"
-        "from usecase.prepare import prepare\ndone = prepare(Path(sys.argv[1]) / 'workspace' / 'spans')\n"
-        "rows = [row for each in done.spans for row in spans.read(done.path, each.span).to_pylist()]\n"
-        "print(json.dumps(rows, default=str))"
-    )
-    done = subprocess.run([sys.executable, "-c", program, str(project)], capture_output=True, text=True, cwd=ROOT)
+    prepared_rows = prepared(project)
 
-    assert done.returncode == 0, done.stderr
     assert [each.name for each in decided.of("key")] == ["naive", "zoned", "missing", "far", "date", "far_date", "long"]
     assert [each.name for each in decided.of("number")] == ["truth", "money", "wide"]
     assert sorted(decided.dropped) == ["bytes", "clock", "huge", "length", "list", "parts"]
-    rows = {int(row["long"]) - 2**63: row for row in json.loads(done.stdout)}
+    rows = {int(row["long"]) - 2**63: row for row in prepared_rows}
     assert len(rows) == ROWS
     assert {name: rows[0][name] for name in ("naive", "zoned", "far", "far_date", "missing", "truth")} == {
         "naive": "2024-01-01 10:00:00+00:00",
@@ -357,13 +347,13 @@ def test_a_time_that_is_missing_or_none_is_refused():
 @pytest.mark.parametrize(
     ("good", "bad", "told"),
     [
-        ("2020-10-18", "Soon", "'Soon', which is no moment such as 2020-10-18 or 2020-10-18 09:30:00"),
-        ("2020-10-18", "18.10.2020", "'18.10.2020', which is no moment"),
-        ("2020-10-18 10:00", "2020-13-18", "'2020-13-18', which is no moment"),
-        ("2020-10-18", "17", "'17', which is no moment"),
-        ("Soon", "Soon", "'Soon', which is no moment"),
-        ("1999", "MM", "'MM', which is no number such as 1999"),
-        ("1999", "-", "'-', which is no number such as 1999"),
+        ("2020-10-18", "Soon", "'Soon', which is not a moment such as 2020-10-18 or 2020-10-18 09:30:00"),
+        ("2020-10-18", "18.10.2020", "'18.10.2020', which is not a moment"),
+        ("2020-10-18 10:00", "2020-13-18", "'2020-13-18', which is not a moment"),
+        ("2020-10-18", "17", "'17', which is not a moment"),
+        ("Soon", "Soon", "'Soon', which is not a moment"),
+        ("1999", "MM", "'MM', which is not a number such as 1999"),
+        ("1999", "-", "'-', which is not a number such as 1999"),
         ("2020-10-18", "9999-12-31", "holds 9999-12-31, and rows are put in order from 1678 to 2261"),
     ],
 )

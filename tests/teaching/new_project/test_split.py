@@ -1,4 +1,4 @@
-"""How rows are shared out: the finest rule by which every span can train or evaluate a model."""
+"""How rows are split into spans: the finest rule by which every span can train or evaluate a model."""
 
 import re
 
@@ -111,25 +111,25 @@ def test_rows_of_enough_kinds_stay_together_with_those_that_equal_them():
             days("2024-01-01", 10, 500),
             pd.Series(np.arange(500) >= 480).astype("Int64"),
             MOMENT,
-            "because some have rows of one label only; leave out --time, and chance shares them out$",
+            "because some have rows of one label only; leave out --time, and they are split at random$",
         ),
         (
             pd.DataFrame({"t": [1990] * 960 + list(range(1991, 2031))}),
             label(1000),
             YEAR,
-            "because most have the same value; leave out --time, and chance shares them out$",
+            "because most have the same value; leave out --time, and they are split at random$",
         ),
         (
             pd.DataFrame({"t": [1] * 50 + [2] * 400 + [3] * 550}),
             label(1000),
             YEAR,
-            "because one has only 50; leave out --time, and chance shares them out$",
+            "because one has only 50; leave out --time, and they are split at random$",
         ),
-        (pd.DataFrame({"id": ["the same"] * 500}), label(500), None, "by chance .*; bring more rows"),
+        (pd.DataFrame({"id": ["the same"] * 500}), label(500), None, "at random .*; provide more rows"),
     ],
 )
 def test_rows_that_no_rule_shares_out_well_are_refused_with_what_helps(frame, labels, time, sentence: str):
-    with pytest.raises(SplitError, match="cannot be shared out") as caught:
+    with pytest.raises(SplitError, match="cannot be split") as caught:
         choose(frame, labels, time, ["id"])
     assert re.search(sentence, str(caught.value).rstrip("."))
     assert ("more rows" in str(caught.value)) == (time is None)

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
+from flightdeck.settings import read_settings
 from ledger.opening import LedgerError
 from operations.experiments.reproduction import circumstances
 from operations.experiments.reproduction.circumstances import Difference, ReproductionError
-from pipeline import settings_file, stamp
+from pipeline import stamp
 from tests.ledger.seeding import Seeder, sqlite
 from tests.world import LOCAL, ROOT
 
@@ -28,7 +29,7 @@ def recorded(seeder):
     def write(name: str = "20130701-0930-aaaa", without: tuple[str, ...] = (), **fields: Any):
         model_type = seeder.store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Model"))
         (model,) = seeder.store.put_artifacts([metadata_store_pb2.Artifact(type_id=model_type, uri="/somewhere/model")])
-        settings = settings_file.load(LOCAL, ["model.epochs=7", "data.window=newest-2:newest"]).document()
+        settings = read_settings(LOCAL, ["model.epochs=7", "data.window=newest-2:newest"]).document()
         documents = {
             "settings": settings,
             "sources": {"models/network.py": "aaaa"},
@@ -115,7 +116,7 @@ def test_the_lock_file_of_this_checkout_names_what_trains():
 
 def test_a_run_is_made_again_with_its_own_settings_on_its_spans_and_not_with_those_of_today(recorded, tmp_path):
     original = recorded(hyperparameters={"epochs": 9, "hidden_units": [8], "learning_rate": 0.01})
-    here = settings_file.load(LOCAL, ["model.epochs=2", f"workspace={tmp_path}", "model.seed=3", "push.enabled=true"])
+    here = read_settings(LOCAL, ["model.epochs=2", f"workspace={tmp_path}", "model.seed=3", "push.enabled=true"])
 
     again = circumstances.settings_again(original, here)
 
@@ -129,7 +130,7 @@ def test_a_run_is_made_again_with_its_own_settings_on_its_spans_and_not_with_tho
 
 def test_the_settings_here_that_would_make_another_model_are_named(recorded, tmp_path):
     original = recorded(hyperparameters={"epochs": 9})
-    here = settings_file.load(
+    here = read_settings(
         LOCAL, ["model.epochs=2", f"workspace={tmp_path}", "push.enabled=false", "model.tuning.max_trials=2"]
     )
 
@@ -159,8 +160,8 @@ def test_data_is_looked_for_where_the_settings_say_and_else_where_the_run_had_it
     original = recorded()
     there = tmp_path / "spans of the run"
     original = dataclasses.replace(original, settings={**original.settings, "data": {"spans": str(there)}})
-    here = settings_file.load(LOCAL, [f"workspace={tmp_path}"])
-    elsewhere = settings_file.load(LOCAL, [f"data.spans={tmp_path / 'other'}"])
+    here = read_settings(LOCAL, [f"workspace={tmp_path}"])
+    elsewhere = read_settings(LOCAL, [f"data.spans={tmp_path / 'other'}"])
 
     assert circumstances.spans_folder(original, here) == f"{tmp_path}/spans"
     there.mkdir()
@@ -217,7 +218,7 @@ def test_a_model_from_the_cache_names_the_run_that_trained_it(seeder, recorded):
 
 
 def test_another_commit_with_the_same_sources_is_a_note_on_whose_it_is(recorded, tmp_path):
-    here = settings_file.load(LOCAL, [f"workspace={tmp_path}", f"data.spans={tmp_path / 'spans'}"])
+    here = read_settings(LOCAL, [f"workspace={tmp_path}", f"data.spans={tmp_path / 'spans'}"])
     (tmp_path / "spans" / "span-009").mkdir(parents=True)
     own = {"use_case_commit": "a" * 40, "use_case_dirty": False, "commit": "f" * 40, "dirty": False}
     original = dataclasses.replace(recorded(**own), sources=stamp.sources_of(here))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from flightdeck.settings import read_settings
 from ledger.run_record import RunRecord
 from operations.experiments.reproduction import worktree
 from operations.experiments.reproduction.circumstances import Original, ReproductionError
-from pipeline import settings_file
 from tests.ledger.seeding import BEGIN
 from tests.repository import git
 from tests.world import LOCAL, ROOT
@@ -67,7 +67,7 @@ def repository(tmp_path):
 @pytest.fixture
 def here(tmp_path):
     (tmp_path / "workspace").mkdir()
-    return settings_file.load(LOCAL, [f"workspace={tmp_path / 'workspace'}"])
+    return read_settings(LOCAL, [f"workspace={tmp_path / 'workspace'}"])
 
 
 @pytest.fixture
@@ -208,9 +208,9 @@ sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from operations.experiments.reproduction import worktree
 from operations.experiments.reproduction.circumstances import Original
-from pipeline import settings_file
+from flightdeck.settings import read_settings
 from ledger.run_record import RunRecord
-here = settings_file.load(Path({str(LOCAL)!r}), ["workspace={tmp_path / "workspace"}"])
+here = read_settings(Path({str(LOCAL)!r}), ["workspace={tmp_path / "workspace"}"])
 record = RunRecord(run_id="r", started="2013-07-01T09:30:00Z")
 run = Original(record, here.document(), {{}}, {{}}, None, [], None, "/model", None)
 with worktree.checked_out(Path({str(repository)!r}), "main", Path({str(tmp_path / "w")!r}), False, run) as tree:

@@ -14,7 +14,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from ledger.lease import Owner
 from ledger.opening import open_store
-from operations.experiments.sweep.chain import Chain, Event, new_token
+from operations.experiments.sweep.chain import Chain, Event
 from pipeline.store import from_environment
 from tests.ledger.seeding import sqlite
 
@@ -29,7 +29,7 @@ def main(count: int, file: str | None = None) -> None:
     chain, added = Chain(open_store(connection(file)), "sweep"), []
     while len(added) < count:
         chain.refresh()
-        event = Event(kind="begun", trial=len(chain.links), owner=Owner.me(), token=new_token())
+        event = Event(kind="begun", trial=len(chain.links), owner=Owner.me())
         if chain.append(event) is not None:
             added.append([event.trial, event.token])
     print(json.dumps(added))

@@ -12,7 +12,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from ledger.lease import Owner
 from ledger.opening import open_store
-from operations.experiments.sweep.chain import Chain, Event, new_token
+from operations.experiments.sweep.chain import Chain, Event
 from tests.ledger.seeding import sqlite
 from tests.world import ROOT
 
@@ -25,7 +25,7 @@ def connection(tmp_path: Path) -> metadata_store_pb2.ConnectionConfig:
 
 
 def event(**fields) -> Event:
-    return Event(**({"kind": "begun", "trial": 0, "owner": Owner.me(), "token": new_token()} | fields))
+    return Event(**({"kind": "begun", "trial": 0, "owner": Owner.me()} | fields))
 
 
 def test_processes_that_add_at_once_get_a_place_each(connection) -> None:

@@ -27,18 +27,19 @@ class Job:
     """A sweep in a store of its own, whose trainings are a formula."""
 
     def __init__(self, folder: Path, algorithm: str, trials: int = 9) -> None:
+        from flightdeck.settings import read_settings
         from operations.experiments.sweep import plan, record
         from operations.experiments.sweep.space import searching
-        from pipeline import settings_file, store
+        from pipeline import store
 
         folder.mkdir()
         self.settings = searching(
-            settings_file.load(LOCAL, [f"workspace={folder}"]),
+            read_settings(LOCAL, [f"workspace={folder}"]),
             None,
             {"algorithm": algorithm, "max_trials": trials, "epochs": 9, "search": SEARCH, "seed": 7},
         )
         self.connection = store.connection(self.settings)
-        self.plan = plan.Plan(
+        self.plan = plan.SweepPlan(
             sweep_id="sweep",
             parent=None,
             source="run",
@@ -79,9 +80,13 @@ class Job:
         return worker
 
     def outcome(self) -> list[tuple[dict[str, Any], float | None, str]]:
-        from operations.experiments.sweep.local import standing_of
+        from ledger.opening import open_store
+        from operations.experiments.sweep.chain import Chain
+        from operations.experiments.sweep.standing import Standing
 
-        trials = standing_of("sweep", self.connection).trials
+        standing = Standing()
+        standing.apply(Chain(open_store(self.connection), "sweep").refresh())
+        trials = standing.trials
         return [(trials[number].values, trials[number].score, trials[number].state) for number in sorted(trials)]
 
 

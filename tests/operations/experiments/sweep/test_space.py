@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from flightdeck.settings import read_settings
 from ledger.run_record import RunRecord
 from operations.experiments.sweep.plan import SweepError, settings_around
 from operations.experiments.sweep.space import read_space, searching
-from pipeline import settings_file
 from tests.world import LOCAL
 
 pytestmark = pytest.mark.unit
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture(scope="module")
 def settings():
-    return settings_file.load(LOCAL)
+    return read_settings(LOCAL)
 
 
 @pytest.fixture
@@ -97,8 +97,8 @@ def test_a_search_that_cannot_be_made_is_one_sentence(settings, tuning: dict, se
 
 
 def test_a_sweep_has_the_hyperparameters_of_its_run_in_the_place_of_the_command(settings, tmp_path) -> None:
-    ran = settings_file.load(LOCAL, ["tuning.enabled=true", "model.batch_size=512", f"workspace={tmp_path}/there"])
-    here = settings_file.load(LOCAL, [f"workspace={tmp_path}/here"])
+    ran = read_settings(LOCAL, ["tuning.enabled=true", "model.batch_size=512", f"workspace={tmp_path}/there"])
+    here = read_settings(LOCAL, [f"workspace={tmp_path}/here"])
     parent = RunRecord(run_id="r", started="2013-07-01T00:00:00Z", hyperparameters={"dropout": 0.35})
 
     around = settings_around(parent, ran.document(), here, ["model.tuning.holdout=0.3", "workspace=elsewhere"])

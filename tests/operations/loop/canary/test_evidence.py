@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from flightdeck.settings import read_settings
 from operations.loop.canary.evidence import Evidence, gather
 from operations.monitoring.policy import Decision
 from operations.monitoring.quarantine import quarantine
@@ -15,7 +16,6 @@ from operations.monitoring.records import MonitoringRecords
 from operations.registry import Version
 from operations.serving import canary_record
 from operations.serving.canary_record import CanaryRecord
-from pipeline import settings_file
 from tests.operations.loop.canary.traffic import DAY, answer, label, world
 
 pytestmark = pytest.mark.unit
@@ -27,7 +27,7 @@ class Trial:
     """A workspace in which both versions have answered."""
 
     def __init__(self, workspace: Path, mode: str = "shadow") -> None:
-        self.settings = settings_file.load(Path("config/local.yaml"), [f"workspace={workspace}", f"canary.mode={mode}"])
+        self.settings = read_settings(Path("config/local.yaml"), [f"workspace={workspace}", f"canary.mode={mode}"])
         self.log, self.spans = Path(self.settings.payloads), Path(self.settings.spans)
         connection = mlmd.ConnectionConfig()
         connection.fake_database.SetInParent()

@@ -9,7 +9,7 @@ import pytest
 
 from operations.loop.canary.evidence import Evidence
 from operations.loop.canary.judgement import judge
-from pipeline.settings import Canary
+from operations.serving.settings import Canary
 
 pytestmark = pytest.mark.unit
 SETTINGS = Canary(mode="shadow", rows=2000, labels=1000, may_lose=0.005, may_fail=0.001, prediction_distance=0.1)

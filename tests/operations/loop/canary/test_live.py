@@ -1,4 +1,4 @@
-"""A live server, requests without a pause, and trials of a worse and of a good version: nothing fails meanwhile."""
+"""A live server, requests without a pause, and a worse and a good canary: nothing fails meanwhile."""
 
 import contextlib
 import shutil
@@ -11,9 +11,9 @@ import httpx
 import numpy as np
 import pytest
 
+from flightdeck.settings import read_settings
 from operations.loop.canary.act import look
 from operations.loop.canary.judgement import Verdict
-from pipeline import settings_file
 from tests.operations.loop.canary.traffic import label
 from tests.operations.serving import small_model
 from tests.operations.serving.live_server import LiveServer, serving, wait_for
@@ -32,7 +32,7 @@ class Live(Factory):
         # Where others keep the processor busy, a late answer is no fault of the version.
         wanted |= {"answer_seconds": 20.0}
         overrides = [f"workspace={workspace}", *(f"canary.{name}={value}" for name, value in wanted.items())]
-        self.settings = settings_file.load(Path("config/local.yaml"), overrides)
+        self.settings = read_settings(Path("config/local.yaml"), overrides)
         self.random = np.random.default_rng(1)
         self.rows: dict[str, dict] = {}
         self.versions: dict[str, int] = {}
@@ -100,9 +100,12 @@ class Live(Factory):
         self.labelled |= set(fresh)
 
     def verdict(self) -> Verdict | None:
-        """What comes of the trial, at level 2; None while more is needed."""
-        found = look(self.settings, self.store, datetime.now(UTC), 2, lambda alert: None)
-        return found if found is not None and found.action != "wait" else None
+        """The verdict on the canary, at level 2; None while more is needed."""
+        canary = self.registry().canary()
+        if canary is None:
+            return None
+        verdict = look(self.settings, self.store, canary, datetime.now(UTC), 2, lambda alert: None)
+        return verdict if verdict.action != "wait" else None
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline import settings_file
-from pipeline.settings import Settings
+from flightdeck.settings import Settings, read_settings
 from tests.killing import killed_after
 from tests.world import ROOT
 
@@ -37,9 +36,7 @@ def arguments(workspace: Path, spans: Path) -> list[str]:
 
 def settings(workspace: Path, spans: Path) -> Settings:
     """The settings that the command has with `arguments`."""
-    return settings_file.load(
-        ROOT / "config" / "replay.yaml", [f"workspace={workspace}", f"data.spans={spans}", *OVERRIDES]
-    )
+    return read_settings(ROOT / "config" / "replay.yaml", [f"workspace={workspace}", f"data.spans={spans}", *OVERRIDES])
 
 
 def command(workspace: Path, spans: Path, *further: str) -> list[str]:

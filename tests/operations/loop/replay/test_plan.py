@@ -2,9 +2,9 @@
 
 import pytest
 
+from errors import FlightdeckError
+from flightdeck.settings import read_settings
 from operations.loop.replay import plan
-from operations.loop.replay.plan import ReplayError
-from pipeline import settings_file
 from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture(scope="module")
 def settings():
-    return settings_file.load(ROOT / "config" / "replay.yaml")
+    return read_settings(ROOT / "config" / "replay.yaml")
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def settings():
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(settings, levels, months, fault, said):
-    with pytest.raises(ReplayError, match=said):
+    with pytest.raises(FlightdeckError, match=said):
         plan.make(settings, levels, months, fault, None)
 
 
@@ -42,8 +42,8 @@ def test_a_plan_is_named_after_its_fault(settings):
 
 
 def test_settings_without_a_replay_are_refused():
-    local = settings_file.load(LOCAL)
-    with pytest.raises(ReplayError, match=r"config/replay\.yaml"):
+    local = read_settings(LOCAL)
+    with pytest.raises(FlightdeckError, match=r"config/replay\.yaml"):
         plan.make(local, "2", "3:12", None, None)
 
 
@@ -58,7 +58,7 @@ def test_a_replay_goes_on_only_with_its_own_plan(settings, tmp_path):
     assert plan.begin(root, made, fresh=False) is True
     other_level = plan.make(settings, "0,1,2", "3:12", None, None)
     assert plan.begin(root, other_level, fresh=False) is True
-    with pytest.raises(ReplayError, match="--fresh"):
+    with pytest.raises(FlightdeckError, match="--fresh"):
         plan.begin(root, plan.make(settings, "2", "3:11", None, None), fresh=False)
     (root / "level-2").mkdir()
     assert plan.begin(root, plan.make(settings, "2", "3:11", None, None), fresh=True) is False

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from flightdeck.settings import read_settings
 from operations.loop.replay import plan
 from operations.loop.replay.recovery import outcome
 from operations.loop.replay.steps import Step
 from operations.monitoring.policy import Decision, Reason
 from operations.monitoring.signals import Signal, Window
-from pipeline import settings_file
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
@@ -19,7 +19,7 @@ JULY, AUGUST, SEPTEMBER = (datetime(2013, month, 1, tzinfo=UTC) for month in (7,
 
 @pytest.fixture(scope="module")
 def settings():
-    return settings_file.load(ROOT / "config" / "replay.yaml")
+    return read_settings(ROOT / "config" / "replay.yaml")
 
 
 def served(month: datetime, run: str) -> Step:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ledger.opening import open_readonly
-from operations.loop.replay import ledger, plan
+from operations.loop.replay import canonical, plan
 from operations.loop.replay.result import Result
 from pipeline import store
 from tests.operations.loop.replay import small_replay
@@ -57,7 +57,7 @@ def test_a_model_of_level_1_is_served_a_month_late(undisturbed):
     workspace, result = undisturbed
     settings = plan.level_settings(small_replay.settings(workspace, Path("unused")), _root(workspace), 1)
     reader = open_readonly(store.connection(settings))
-    told = ledger.canonical(settings, reader)
+    told = canonical.record(settings, reader)
     assert [each["run"] for each in told["versions"]] == ["replay-2013-02", "replay-2013-03"]
     assert [each.deployments for each in result.levels if each.level == 1] == [2]
 
@@ -78,5 +78,5 @@ def _root(workspace: Path) -> Path:
 def _told(workspace: Path, spans: Path, level: int):
     settings = plan.level_settings(small_replay.settings(workspace, spans), _root(workspace), level)
     reader = open_readonly(store.connection(settings))
-    assert ledger.problems(settings, reader) == []
-    return ledger.canonical(settings, reader)
+    assert canonical.problems(settings, reader) == []
+    return canonical.record(settings, reader)

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from flightdeck.settings import read_settings
 from ledger.opening import open_store
 from operations.loop.replay.steps import Steps, read
-from pipeline import settings_file, store
+from pipeline import store
 from tests.world import LOCAL
 
 pytestmark = pytest.mark.unit
@@ -15,7 +16,7 @@ NOW = datetime(2013, 7, 1, tzinfo=UTC)
 
 @pytest.fixture
 def opened(tmp_path):
-    settings = settings_file.load(LOCAL, [f"workspace={tmp_path}"])
+    settings = read_settings(LOCAL, [f"workspace={tmp_path}"])
     return open_store(store.connection(settings))
 
 

@@ -4,15 +4,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flightdeck.settings import read_settings
 from operations.loop.replay import arrival, plan, traffic
-from pipeline import settings_file
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 
 
 def test_requests_are_spread_evenly_within_their_month():
-    settings = settings_file.load(ROOT / "config" / "replay.yaml")
+    settings = read_settings(ROOT / "config" / "replay.yaml")
     period = plan.month_of(plan.of(settings), 2)
     at = traffic.times(period, 28)
     assert at[0] == period.begin.timestamp()
@@ -22,9 +22,7 @@ def test_requests_are_spread_evenly_within_their_month():
 
 @pytest.fixture
 def settings(tmp_path):
-    return settings_file.load(
-        ROOT / "config" / "replay.yaml", [f"workspace={tmp_path / 'level'}", "replay.order=moment"]
-    )
+    return read_settings(ROOT / "config" / "replay.yaml", [f"workspace={tmp_path / 'level'}", "replay.order=moment"])
 
 
 @pytest.fixture

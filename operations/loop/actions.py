@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict
 from ledger.executions import Executions
 from operations.alerts.alert import Alert
 from operations.loop.messages import sentence
+from operations.loop.settings import Settings
 from operations.monitoring import quarantine
 from operations.monitoring.policy import Decision
 from operations.registry import Registry
-from pipeline.settings import Settings
 
 ACT = "flightdeck.Act"
 Outcome = Literal["done", "proposed", "passed over"]
@@ -43,7 +43,7 @@ class Act(BaseModel):
     text: str
 
 
-class Acts:
+class Actions:
     """The acts of one pipeline."""
 
     def __init__(self, settings: Settings, store: ml_metadata.MetadataStore) -> None:
@@ -53,10 +53,6 @@ class Acts:
 
     def carry_out(self, decision: Decision, alert: Callable[[Alert], object]) -> Act | None:
         """Does what a decision asks for, or below level 2 proposes it to people.
-
-        Args:
-            decision: of the monitor.
-            alert: takes alerts.
 
         Returns:
             What was done; None if the decision asks for nothing of this kind, or was carried out before.

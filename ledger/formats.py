@@ -1,15 +1,13 @@
-"""Numbers as people read them."""
+"""Numbers, times and spans as people read them, on the screen, in the report and in comments alike."""
 
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from markupsafe import Markup
-
-NOTHING = "\N{EN DASH}"
-_LONG_NAME = 12
+NOTHING = "-"
 
 
 def number(value: float | None) -> str:
@@ -27,19 +25,14 @@ def number(value: float | None) -> str:
 
 def signed(value: float | None) -> str:
     """A difference, with its sign."""
-    return NOTHING if value is None else f"{value:+.4f}"
+    if value is None:
+        return NOTHING
+    return f"{value:+,.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:+.4f}"
 
 
 def percent(share: float | None) -> str:
     """A share of one, in per cent."""
     return NOTHING if share is None else f"{share:.1%}".replace("%", "\N{NO-BREAK SPACE}%")
-
-
-def breakable(name: str) -> Markup:
-    """A name, as HTML, that may be broken after its underscores if it is long."""
-    if len(name) <= _LONG_NAME:
-        return Markup.escape(name)
-    return Markup("<wbr>").join(re.split(r"(?<=_)", name))
 
 
 def count(of: int, what: str) -> str:
@@ -73,11 +66,42 @@ def moment(when: datetime) -> str:
     return f"{when:%Y-%m-%d %H:%M} UTC"
 
 
-def spans(numbers: list[int]) -> str:
-    """Such as ``3`` or ``1-11``; with gaps, each of them."""
+def iso(when: datetime) -> str:
+    """A time in UTC as ISO 8601, to the second, as tables sort it and plots read it."""
+    return f"{when:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def interval(of: Any, figure: Callable[[float], str] = number) -> str:
+    """The 95 % interval of anything that has `low` and `high`."""
+    return NOTHING if of.low is None else f"{figure(of.low)} to {figure(of.high)}"
+
+
+def local_moment(when: datetime | None) -> str:
+    """A time as it was on the clock of this machine, to the minute."""
+    return NOTHING if when is None else f"{when.astimezone():%Y-%m-%d %H:%M}"
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Such as ``3`` or ``1-11``; with gaps, all of them."""
     if not numbers:
         return NOTHING
     low, high = min(numbers), max(numbers)
     if high - low + 1 != len(set(numbers)):
         return ", ".join(str(each) for each in sorted(set(numbers)))
-    return str(low) if low == high else f"{low}\N{EN DASH}{high}"
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def fact(value: Any) -> str:
+    """Any value of a record, or of a condition, on one line."""
+    if isinstance(value, datetime):
+        return local_moment(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(fact(item) for item in value) or "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return NOTHING if value is None else str(value)
+
+
+def counts(of: Mapping[str, int]) -> str:
+    """How many runs there are of what, such as span 3, 1,500 rows (2 runs); span 4, 1,500 rows (1 run)."""
+    return "; ".join(f"{what} ({count(number, 'run')})" for what, number in sorted(of.items()))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from operations.loop.acts import Acts
+from operations.loop.actions import Actions
 from operations.monitoring import quarantine
 from operations.monitoring.policy import Decision, Reason
 from operations.registry import Registry
@@ -34,7 +34,7 @@ class World:
         return settings.model_copy(update={"continuous": settings.continuous.model_copy(update={"level": level})})
 
     def carry_out(self, decision: Decision, level: int = 2, alert=None):
-        acts = Acts(self.settings(level), self.factory.store)
+        acts = Actions(self.settings(level), self.factory.store)
         return acts.carry_out(decision, alert or self.alerts.append)
 
     @property
@@ -114,7 +114,7 @@ def test_without_an_earlier_model_a_person_is_asked(tmp_path):
         update={"continuous": factory.settings.continuous.model_copy(update={"level": 2})}
     )
 
-    act = Acts(settings, factory.store).carry_out(decision("roll back", version="1"), lambda alert: None)
+    act = Actions(settings, factory.store).carry_out(decision("roll back", version="1"), lambda alert: None)
 
     assert act is not None
     assert act.outcome == "proposed"
@@ -145,4 +145,4 @@ def test_spans_are_left_alone_below_level_two_or_where_none_has_come(world, span
 @pytest.mark.parametrize("action", ["none", "alert", "retrain"])
 def test_other_decisions_ask_for_no_act(world, action):
     assert world.carry_out(decision(action)) is None
-    assert Acts(world.settings(2), world.factory.store).all() == []
+    assert Actions(world.settings(2), world.factory.store).all() == []

@@ -18,21 +18,18 @@ import ml_metadata
 from ledger.recorder import Recorder
 from operations.alerts.dispatcher import log_file, outbox_file
 from operations.alerts.outbox import Kept, Outbox
-from operations.loop.acts import Acts
+from operations.loop.actions import Actions
+from operations.loop.attempts import Attempts
 from operations.loop.canary import act
 from operations.loop.replay.training import saved_model, weights
+from operations.loop.settings import Settings
 from operations.monitoring import quarantine
 from operations.monitoring.records import MonitoringRecords
 from operations.registry import Registry, Version
-from pipeline.settings import Settings
 
 
-def canonical(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str, Any]:
+def record(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str, Any]:
     """What a level has done.
-
-    Args:
-        settings: of the level.
-        reader: an open store of its workspace.
 
     Returns:
         JSON. Two replays of one plan are equal exactly if these are.
@@ -50,8 +47,12 @@ def canonical(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str
         "verdicts": [
             each.model_dump(mode="json", exclude={"canary", "model_id"}) for each in act.verdicts(settings, reader)
         ],
+        "attempts": [
+            {"run": each.run_id, "outcome": each.outcome, "detail": each.detail, "triggers": each.reasons}
+            for each in Attempts(settings, reader).all()
+        ],
         "acts": sorted(
-            f"{each.decision} {each.action} {each.outcome}: {each.text}" for each in Acts(settings, reader).all()
+            f"{each.decision} {each.action} {each.outcome}: {each.text}" for each in Actions(settings, reader).all()
         ),
         "versions": [_version(each) for each in versions],
         "quarantined": [f"{each.span}: {each.reason}" for each in quarantine.listed(settings)],
@@ -64,7 +65,7 @@ def canonical(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str
 
 
 def _renamed(value: Any, versions: dict[str, str], canaries: dict[str, str]) -> Any:
-    """The same with versions by their order, and versions on trial by the run that trained them."""
+    """The same with versions by their order, and versions in shadow mode by the run that trained them."""
     if isinstance(value, dict):
         return {key: _renamed(each, versions, canaries) for key, each in value.items()}
     if isinstance(value, list):
@@ -72,8 +73,9 @@ def _renamed(value: Any, versions: dict[str, str], canaries: dict[str, str]) -> 
     if isinstance(value, int) and str(value) in versions:
         return versions[str(value)]
     if isinstance(value, str):
-        value = re.sub(r"\d{6,}", lambda match: versions.get(match[0], match[0]), value)
-        return re.sub(r"canary (\d+)", lambda match: f"canary {canaries.get(match[1], match[1])}", value)
+        # A version in shadow mode has the number of its model.
+        value = re.sub(r"(canary|version) (\d+)", lambda match: f"{match[1]} {canaries.get(match[2], match[2])}", value)
+        return re.sub(r"\d{6,}", lambda match: versions.get(match[0], match[0]), value)
     return value
 
 

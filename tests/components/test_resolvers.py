@@ -1,0 +1,160 @@
+"""ChampionStrategy and ChosenModelStrategy under the real local runner, with a real SQLite metadata store."""
+
+from pathlib import Path
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.types import Channel, standard_artifacts
+
+from components.champion import ChampionStrategy
+from components.chosen_model import ChosenModelStrategy
+from tests.components.local_runs import Train, Workspace
+
+pytestmark = pytest.mark.component
+
+
+@component
+def Compare(  # noqa: N802
+    verdict: Parameter[int],
+    model: InputArtifact[standard_artifacts.Model],
+    blessing: OutputArtifact[standard_artifacts.ModelBlessing],
+    baseline: InputArtifact[standard_artifacts.Model] = None,
+):
+    """Blesses as told, with the custom properties that TFX's Evaluator writes."""
+    blessing.set_int_custom_property("current_model_id", model.id)
+    blessing.set_int_custom_property("blessed", verdict)
+    blessing.set_int_custom_property("baseline_model_id", baseline.id if baseline else 0)
+
+
+class Comparisons(Workspace):
+    """Trains models and compares each with the champion."""
+
+    def compare(self, recipe: str, verdict: int = 1, name: str = "rides") -> tuple[str, str | None, bool]:
+        """Runs the pipeline once.
+
+        Returns:
+            The recipe of the candidate, that of the champion (None if there is none), and whether the
+            comparison was taken from the cache.
+        """
+        train = Train(recipe=recipe)
+        champion = Resolver(
+            strategy_class=ChampionStrategy,
+            candidate=train.outputs["model"],
+            model=Channel(type=standard_artifacts.Model),
+            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        ).with_id("champion")
+        compare = Compare(verdict=verdict, model=train.outputs["model"], baseline=champion.outputs["model"])
+        before = len(self.executions("Compare"))
+        # The runner must find the order by itself, from the candidate's channel.
+        self.run(compare, champion, train, name=name)
+        comparisons = self.executions("Compare")
+        assert len(comparisons) == before + 1
+        return recipe, self._champion(), comparisons[-1].last_known_state == metadata_store_pb2.Execution.CACHED
+
+    def _champion(self) -> str | None:
+        resolved = self.executions("tfx.dsl.components.common.resolver.Resolver")[-1]
+        events = self.store.get_events_by_execution_ids([resolved.id])
+        ids = [event.artifact_id for event in events if event.path.steps[0].key == "model"]
+        assert len(ids) <= 1
+        return Path(self.store.get_artifacts_by_id(ids)[0].uri, "recipe").read_text() if ids else None
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Comparisons(tmp_path)
+
+
+def test_first_model_meets_no_champion_and_a_rerun_is_cached(workspace):
+    assert workspace.compare("A") == ("A", None, False)
+    # A is blessed by now. TFX's own strategy would resolve A itself here and compare again.
+    assert workspace.compare("A") == ("A", None, True)
+
+
+def test_challenger_meets_the_blessed_model_and_a_rerun_is_cached(workspace):
+    workspace.compare("A")
+    assert workspace.compare("B") == ("B", "A", False)
+    assert workspace.compare("B") == ("B", "A", True)
+    assert workspace.compare("C") == ("C", "B", False)
+
+
+def test_refused_model_never_becomes_champion(workspace):
+    workspace.compare("A")
+    workspace.compare("B", verdict=0)
+    assert workspace.compare("C") == ("C", "A", False)
+
+
+def test_reused_older_candidate_meets_the_newer_champion(workspace):
+    workspace.compare("A")
+    workspace.compare("B")
+    assert workspace.compare("A") == ("A", "B", False)
+    # That run blessed A again, after B: A was pushed last, so it is A that the next challenger must beat.
+    assert workspace.compare("C") == ("C", "A", False)
+
+
+def test_reused_older_candidate_that_is_refused_leaves_the_champion(workspace):
+    workspace.compare("A")
+    workspace.compare("B")
+    assert workspace.compare("A", verdict=0) == ("A", "B", False)
+    assert workspace.compare("C") == ("C", "B", False)
+
+
+def test_models_of_another_pipeline_in_the_same_store_are_not_considered(workspace):
+    workspace.compare("A", name="boats")
+    assert workspace.compare("B") == ("B", None, False)
+
+
+def test_misnamed_channel_is_refused_in_one_sentence():
+    with pytest.raises(ValueError, match="candidate, model, model_blessing, but the Resolver was given challenger"):
+        ChampionStrategy().resolve_artifacts(None, {"challenger": [standard_artifacts.Model()]})
+
+
+@component
+def Serve(model: InputArtifact[standard_artifacts.Model], answer: Parameter[str]):  # noqa: N802
+    """Copies the recipe of the model that it was given."""
+    Path(answer).write_text(Path(model.uri, "recipe").read_text())
+
+
+class Services(Workspace):
+    """Trains three models and serves the one that it is told to."""
+
+    def models(self) -> list[int]:
+        return sorted(model.id for model in self.store.get_artifacts_by_type("Model"))
+
+    def served(self, model_id: int, name: str = "rides") -> str:
+        answer = self.folder / "answer"
+        answer.unlink(missing_ok=True)
+        chosen = Resolver(
+            strategy_class=ChosenModelStrategy,
+            config={"model_id": model_id},
+            model=Channel(type=standard_artifacts.Model),
+        ).with_id("chosen")
+        self.run(chosen, Serve(model=chosen.outputs["model"], answer=str(answer)), name=name)
+        return answer.read_text()
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory):
+    services = Services(tmp_path_factory.mktemp("chosen"))
+    for recipe in ("first", "second", "third"):
+        services.run(Train(recipe=recipe))
+    return services
+
+
+def test_the_model_with_the_id_is_taken_whether_it_is_the_newest_or_not(chosen):
+    first, second, third = chosen.models()
+    assert [chosen.served(model) for model in (second, third, first)] == ["second", "third", "first"]
+
+
+def test_a_model_that_is_not_of_this_pipeline_stops_it(chosen):
+    with pytest.raises(Exception, match=r"chosen|input"):
+        chosen.served(12_345)
+    with pytest.raises(Exception, match=r"chosen|input"):
+        chosen.served(chosen.models()[0], name="another")
+
+
+def test_a_channel_of_another_name_is_refused():
+    with pytest.raises(ValueError, match="exactly the channel model"):
+        ChosenModelStrategy(1).resolve_artifacts(None, {"models": []})  # pyright: ignore[reportArgumentType]

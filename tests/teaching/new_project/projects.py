@@ -1,0 +1,22 @@
+"""A project that `flightdeck new` has made, as its own preparation reads its table."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.world import ROOT
+
+
+def prepared(project: Path, fails: str = "") -> list[dict]:
+    """All rows that the preparation of a project makes, in a process of its own; or none, if it should fail."""
+    program = (
+        "import json, sys; sys.path.append(sys.argv[1])\nfrom pathlib import Path\nfrom data import spans\n"
+        "from usecase.prepare import prepare\ndone = prepare(Path(sys.argv[1]) / 'workspace' / 'spans')\n"
+        "rows = [row for each in done.spans for row in spans.read(done.path, each.span).to_pylist()]\n"
+        "print(json.dumps(rows, default=str))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(project)], capture_output=True, text=True, cwd=ROOT)
+    assert bool(done.returncode) == bool(fails), done.stderr
+    assert fails in done.stderr
+    return [] if fails else json.loads(done.stdout)
