@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Overrides, load_settings
+from flightdeck.options import DEFAULT_CONFIG, Config, Overrides, load_settings, open_ledger
 
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
@@ -147,11 +147,9 @@ def _status(settings: Settings, as_json: bool) -> None:
 def _now(settings: Settings) -> tuple[list[Waiting], list[Attempt]]:
     """What waits for a run, and the attempts, oldest first."""
     from flightdeck.console import noise_into
-    from ledger.opening import open_readonly
     from operations.loop.attempts import Attempts
-    from pipeline import store
 
-    reader = open_readonly(store.connection(settings))
+    reader = open_ledger(settings)
     attempts, now = Attempts(settings, reader), datetime.now(UTC)
     with tempfile.TemporaryDirectory() as folder, noise_into(Path(folder) / "log"):
         from operations.loop.round import triggers_now
