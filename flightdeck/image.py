@@ -114,10 +114,10 @@ def push(
 
 
 def _refuse_project() -> None:
-    """Refuses where the settings are those of a project of its own, whose use case no image holds.
+    """Refuses a separate project, whose use case no image holds.
 
     Raises:
-        ImageError: they are.
+        ImageError: it is one.
     """
     if default_config().resolve().parent.parent == ROOT:
         return

@@ -23,7 +23,7 @@ def checkout_settings(load: Load, config: Path, overrides: Sequence[str]) -> Set
     """The settings, if the use case is in the checkout, of which alone there are images.
 
     Raises:
-        KubeflowError: the use case is in a project of its own.
+        KubeflowError: the use case is in a separate project.
         SettingsError: they cannot be used.
     """
     # Such a project has no settings for Kubeflow; that it is one is in those beside them.

@@ -54,18 +54,15 @@ def test_every_difference_from_the_commit_has_a_revision_of_its_own(checkout):
     assert all(each.startswith(f"{revisions[0]}-dirty-") for each in revisions[1:])
     (checkout / "newer.py").unlink()
     assert images.checkout_revision(checkout) == revisions[1]
-
-
-def test_a_dangling_link_is_a_difference_too(checkout):
     (checkout / "link").symlink_to("nowhere")
+    assert images.checkout_revision(checkout) not in revisions
 
-    assert images.DIRTY in images.checkout_revision(checkout)
 
+@pytest.mark.parametrize("is_repository", [False, True])
+def test_a_folder_without_a_commit_is_refused(tmp_path, is_repository):
+    if is_repository:
+        git(tmp_path, "init", "--quiet")
 
-def test_a_folder_without_a_commit_is_refused(tmp_path):
-    with pytest.raises(images.ImageError, match="is not a git checkout with a commit"):
-        images.checkout_revision(tmp_path)
-    git(tmp_path, "init", "--quiet")
     with pytest.raises(images.ImageError, match="is not a git checkout with a commit"):
         images.checkout_revision(tmp_path)
 
@@ -190,22 +187,24 @@ def test_without_git_that_is_said(tmp_path):
     refused(command("build", path=tmp_path), "There is no git command")
 
 
-def test_without_a_docker_client_that_is_said(search_path):
-    refused(command("build", path=search_path), "There is no docker command")
+@pytest.mark.parametrize(
+    ("script", "arguments", "sentence"),
+    [
+        (None, ["build"], "There is no docker command"),
+        (WITHOUT_BUILDX, ["build"], "install docker-buildx"),
+        (WITHOUT_ENGINE, ["build"], "No Docker engine answers at DOCKER_HOST=unix:///nowhere/docker.sock"),
+        (
+            WITH_ENGINE,
+            ["push", "--repository", "host/flightdeck", "--allow-dirty"],
+            "build it first with: flightdeck image build --repository host/flightdeck --target cpu",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_remedy(search_path, script, arguments, sentence):
+    if script:
+        client(search_path, script)
 
-
-def test_a_client_that_cannot_build_is_refused_with_the_remedy(search_path):
-    client(search_path, WITHOUT_BUILDX)
-
-    refused(command("build", path=search_path), "install docker-buildx")
-
-
-def test_without_an_engine_the_address_is_said(search_path):
-    client(search_path, WITHOUT_ENGINE)
-
-    done = command("build", path=search_path, DOCKER_HOST="unix:///nowhere/docker.sock")
-
-    refused(done, "No Docker engine answers at DOCKER_HOST=unix:///nowhere/docker.sock")
+    refused(command(*arguments, path=search_path, DOCKER_HOST="unix:///nowhere/docker.sock"), sentence)
 
 
 def test_a_real_client_and_no_engine_is_one_sentence(search_path):
@@ -233,14 +232,6 @@ def test_a_failed_build_shows_what_docker_printed(search_path, tmp_path):
     assert recorded.startswith("1 build --file")
     assert "--secret id=index,env=PIP_INDEX_URL" in recorded
     assert "secret@" not in recorded + done.stderr
-
-
-def test_what_was_not_built_cannot_be_pushed(search_path):
-    client(search_path, WITH_ENGINE)
-
-    done = command("push", "--repository", "host/flightdeck", "--allow-dirty", path=search_path)
-
-    refused(done, "build it first with: flightdeck image build --repository host/flightdeck --target cpu")
 
 
 def test_a_dirty_checkout_is_not_pushed(checkout, search_path):
