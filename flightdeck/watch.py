@@ -1,4 +1,4 @@
-"""``flightdeck watch``: the loop that trains when there is a reason to, deploys, and goes back."""
+"""``flightdeck watch``: the loop that retrains on triggers, deploys and rolls back."""
 
 from __future__ import annotations
 
@@ -30,17 +30,19 @@ def watch(
     config: Config = DEFAULT_CONFIG,
     overrides: Overrides = None,
     once: Annotated[
-        bool, typer.Option("--once", help="One round, for cron; a run on this machine is waited for.")
+        bool, typer.Option("--once", help="Make one round, for cron; waits for a run on this machine.")
     ] = False,
-    status: Annotated[bool, typer.Option("--status", help="Only show what waits, runs and ran.")] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Only show what waits, what runs and the last runs.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train, deploy and go back by itself, as far as `continuous.level` allows, until it is interrupted.
+    """Retrain, deploy and roll back, as far as `continuous.level` allows, until interrupted.
 
-    A reason to train is a new or changed span, a schedule, a decision of the monitor, or a change of the model's code
-    or of the settings. Reasons that come while a run goes on wait for the next one, together. Prints a line for each
-    thing that happens. Exit code: 0; with --once 1 if the run failed or something could not be done; 2 for settings
-    that cannot be used, and when the workspace is watched already.
+    Triggers are a new or changed span, a schedule, a decision of the monitor, and changed code of the model or changed
+    settings. Those that come during a run wait for the next one, together. Prints a line for each event. Exit code: 0;
+    with --once 1 if the run failed or a step had a problem; 2 for invalid settings, and if the workspace is watched
+    already.
     """
     settings = load_settings(config, overrides)
     if status:
