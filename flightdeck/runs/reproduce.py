@@ -12,10 +12,10 @@ from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_set
 from flightdeck.runs.named import Run
 
 if TYPE_CHECKING:
-    from flightdeck.settings import Settings
     from ledger.run_record import RunRecord
     from operations.experiments.reproduction.circumstances import Circumstances, Original
     from operations.experiments.reproduction.models import Comparison
+    from pipeline.settings import Settings
 
 IDENTICAL, DIFFERENT, IMPOSSIBLE = 0, 1, 2
 
