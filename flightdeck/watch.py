@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from errors import FlightdeckError
 from flightdeck.options import DEFAULT_CONFIG, Config, Overrides, load_settings, open_ledger
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _status(settings: Settings, as_json: bool) -> None:
     from operations.loop.loop import folder_of, watcher
 
     # Asking makes nothing.
-    waits, attempts = _now(settings) if folder_of(settings).is_dir() else ([], [])
+    waits, attempts, problem = _now(settings) if folder_of(settings).is_dir() else ([], [], None)
     watched = watcher(settings)
     running = next((attempt for attempt in attempts if attempt.ended is None), None)
     ended = [attempt for attempt in reversed(attempts) if attempt.ended is not None][:_SHOWN]
@@ -126,6 +127,7 @@ def _status(settings: Settings, as_json: bool) -> None:
                 {**each.trigger.model_dump(mode="json"), "starts": each.starts, "due": each.due.isoformat()}
                 for each in waits
             ],
+            "problem": problem,
             "runs": [_document(attempt) for attempt in ended],
         }
         typer.echo(json.dumps(document))
@@ -137,6 +139,8 @@ def _status(settings: Settings, as_json: bool) -> None:
     for each in waits:
         again = f", after {each.starts} of {settings.continuous.starts} starts, from {each.due:%H:%M:%S} UTC on"
         typer.echo(f"Waiting     {each.trigger.reason}{again if each.starts else ''}")
+    if problem is not None:
+        typer.echo(f"Problem     {problem}")
     if ended:
         from flightdeck.console import table
 
@@ -146,8 +150,8 @@ def _status(settings: Settings, as_json: bool) -> None:
         )
 
 
-def _now(settings: Settings) -> tuple[list[Waiting], list[Attempt]]:
-    """What waits for a run, and the attempts, oldest first."""
+def _now(settings: Settings) -> tuple[list[Waiting], list[Attempt], str | None]:
+    """What waits for a run; the attempts, oldest first; and why it is not known what waits."""
     from flightdeck.console import noise_into
     from operations.loop.attempts import Attempts
 
@@ -157,8 +161,11 @@ def _now(settings: Settings) -> tuple[list[Waiting], list[Attempt]]:
         from operations.loop.round import triggers_now
         from operations.loop.seen import Spans
 
-        spans = Spans().now(settings, now.timestamp())
-        return triggers_now(settings, reader, attempts, spans, now)[1], attempts.all()
+        try:
+            spans = Spans().now(settings, now.timestamp())
+            return triggers_now(settings, reader, attempts, spans, now)[1], attempts.all(), None
+        except FlightdeckError as error:
+            return [], attempts.all(), str(error)
 
 
 def _document(attempt: Attempt) -> dict[str, Any]:
