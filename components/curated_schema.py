@@ -15,6 +15,8 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types.standard_artifacts import Schema
 
+from errors import FlightdeckError
+
 
 @component
 def CuratedSchema(  # noqa: N802  (a component is used like a class)
@@ -31,7 +33,7 @@ def CuratedSchema(  # noqa: N802  (a component is used like a class)
         schema: the output.
 
     Raises:
-        ValueError: the file's content has another digest, or is not a schema.
+        FlightdeckError: the file's content has another digest, or is not a schema.
     """
     # Plain text at run time; the annotations say `Parameter` because TFX reads them.
     content = _read_checked(str(schema_file), str(digest))
@@ -44,9 +46,11 @@ def _read_checked(schema_file: str, digest: str) -> bytes:
     with fileio.open(located, "rb") as source:
         content = source.read()
     if not hashlib.sha256(content).hexdigest().startswith(digest):
-        raise ValueError(f"The schema {schema_file} is not the one this pipeline was defined with (digest {digest}).")
+        raise FlightdeckError(
+            f"The schema {schema_file} is not the one this pipeline was defined with (digest {digest})."
+        )
     try:
         text_format.Parse(content.decode(), schema_pb2.Schema())
     except (UnicodeDecodeError, text_format.ParseError) as error:
-        raise ValueError(f"The schema {schema_file} cannot be parsed: {error}") from error
+        raise FlightdeckError(f"The schema {schema_file} cannot be parsed: {error}") from error
     return content

@@ -74,10 +74,6 @@ def read_source(folder: Path) -> Source:
 def join(source: Source, contract: Contract) -> tuple[pd.DataFrame, dict[str, int]]:
     """Joins the tables into one row per scheduled flight, cancelled and diverted ones included.
 
-    Args:
-        source: The tables.
-        contract: Gives the range of every weather reading.
-
     Returns:
         The rows, sorted by ``scheduled_departure`` and ``flight_id``, with all contract columns and ``span``
         (the month of the local scheduled date), ``cancelled`` and ``diverted``; and the number of weather

@@ -46,28 +46,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data.app.command(name="quarantine")(data_quarantine.quarantine)
-app.add_typer(data.app, name="data")
-app.add_typer(config.app, name="config")
-app.add_typer(image.app, name="image")
 kubeflow.app.command(name="sweep")(kubeflow_sweep.sweep)
 kubeflow.app.command(name="upload")(kubeflow_release.upload)
 kubeflow.app.command(name="promote")(kubeflow_release.promote)
-app.add_typer(kubeflow.app, name="kubeflow")
-app.add_typer(lab.app, name="lab")
-app.add_typer(alerts.app, name="alerts")
-app.add_typer(runs.app, name="runs")
-app.add_typer(serve.app, name="serve")
-app.add_typer(models.app, name="models")
-app.command(name="new")(new.new)
-app.add_typer(canary.app, name="canary")
-app.command(name="run")(run.run)
-app.command(name="predict")(predict.predict)
-app.command(name="stream")(stream.stream)
-app.command(name="monitor")(monitor.monitor)
-app.command(name="watch")(watch.watch)
-app.command(name="replay")(replay.replay)
-app.command(name="report")(report.report)
-app.command(name="tensorboard")(tensorboard.tensorboard)
+for group in (data, config, image, kubeflow, lab, alerts, runs, serve, models, canary):
+    app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
+for command in (
+    *(new.new, run.run, predict.predict, stream.stream, monitor.monitor, watch.watch, replay.replay),
+    *(report.report, tensorboard.tensorboard),
+):
+    app.command()(command)
 
 
 def main() -> None:

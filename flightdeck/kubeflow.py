@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flightdeck.console import print_json, table, working
-from flightdeck.options import Json, Overrides, config_option, load_settings
+from flightdeck.options import Json, Overrides, as_typed, config_option, load_settings
 
 if TYPE_CHECKING:
     from operations.delivery.compiled_pipeline import CompiledPipeline
@@ -106,7 +106,7 @@ def status(
 ) -> None:
     """Show a run: its state, each task's state and duration, and the drivers of Kubeflow that failed.
 
-    If the run has failed, the ledger is told so, where it can be reached from here.
+    The record of a failed run is ended, if the ledger can be reached from here.
     """
     settings, client = _client(config, overrides)
     run = client.run(reference)
@@ -120,11 +120,13 @@ def status(
     for label, error in [("the run", run.error), *((task.name, task.error) for task in tasks)]:
         if error:
             typer.echo(f"{label}: {error}")
+    logs_of_run = f"flightdeck kubeflow logs {run.run_id}"
+    options = as_typed(config, overrides, DEFAULT_CONFIG)
     for driver in run.failed_drivers:
-        typer.echo(f"{driver.not_started} Its log: flightdeck kubeflow logs {run.run_id}")
+        typer.echo(f"{driver.not_started} Its log: {logs_of_run} {options}".rstrip())
     for task in run.tasks:
         if task.state == "FAILED":
-            typer.echo(f"Its log: flightdeck kubeflow logs {run.run_id} --task {task.name}")
+            typer.echo(f"The log of {task.name}: {logs_of_run} --task {task.name} {options}".rstrip())
 
 
 def _end_record(settings: Settings, run: Run) -> None:

@@ -42,11 +42,11 @@ Overrides = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
-def as_typed(config: Path, overrides: Sequence[str] | None) -> str:
+def as_typed(config: Path, overrides: Sequence[str] | None, default: Path = DEFAULT_CONFIG) -> str:
     """The options that name these settings, as a shell takes them; empty for the default ones."""
     from flightdeck.console import shown
 
-    words = [] if config == default_config() else ["--config", shown(config)]
+    words = [] if config == default_config(default) else ["--config", shown(config)]
     return shlex.join([*words, *(word for override in overrides or () for word in ("--set", override))])
 
 

@@ -22,14 +22,8 @@ class RecordedRun:
     """A run that has a name, a folder and a log, and has not begun.
 
     Attributes:
-        settings: of the run.
-        kind: what it is for.
-        run_id: its name in ML Metadata.
-        folder: holds its log.
         log: where third-party noise goes.
         output: a console on the screen.
-        screen: the screen itself.
-        progress: shows each node.
         further: fields of the record that are known before.
     """
 
@@ -44,18 +38,13 @@ class RecordedRun:
     further: dict[str, Any]
 
     def execute(self, factory: str, *arguments: Any) -> RunRecord:
-        """Makes a pipeline and runs it, with its record.
-
-        Args:
-            factory: a function of `pipeline.definition`, such as ``create_pipeline``; it takes the settings and
-                `arguments`.
-            arguments: further ones.
+        """Makes a pipeline by a function of `pipeline.definition`, such as ``create_pipeline``, and runs it.
 
         Returns:
             The record, also of a run that failed.
 
         Raises:
-            ValueError: of ours, if the run cannot begin.
+            FlightdeckError: the run cannot begin.
         """
         from pipeline import store
 
@@ -95,7 +84,7 @@ def recorded_run(
         further: fields of the record that are known before, such as the parent.
 
     Raises:
-        ValueError: of ours, if the run cannot begin.
+        FlightdeckError: the run cannot begin.
     """
     from flightdeck.console import Progress, console, noise_into, shown
     from pipeline import store

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from errors import FlightdeckError
+
 if TYPE_CHECKING:
     from data.contract import Contract
 
@@ -84,20 +86,24 @@ class FeatureSettings(BaseModel):
 
         Raises:
             InfeasibleFeatureError: If a column is unknown, the label, or not known when a prediction is made.
-            ValueError: If a text column is used as a number, a number as text, a decimal one as a category, or a column
-                is not ingested.
+            FlightdeckError: If a text column is used as a number, a number as text, a decimal one as a category, or a
+                column is not ingested.
         """
         contract.require_feasible(self.inputs)
         ingested = contract.ingested(labelled=False)
         for name in self.inputs:
             if name not in ingested:
-                raise ValueError(f"column '{name}' is not ingested; give it the role feature in the contract")
+                raise FlightdeckError(f"column '{name}' is not ingested; give it the role feature in the contract")
         for name in self.measured:
             if ingested[name] == "string":
-                raise ValueError(f"column '{name}' holds text, not numbers; move it to features.categorical or text")
+                raise FlightdeckError(
+                    f"column '{name}' holds text, not numbers; move it to features.categorical or text"
+                )
         for name in self.categorical:
             if ingested[name] == "float32":
-                raise ValueError(f"column '{name}' holds decimal numbers, not categories; move it to features.numeric")
+                raise FlightdeckError(
+                    f"column '{name}' holds decimal numbers, not categories; move it to features.numeric"
+                )
         for name in self.text:
             if ingested[name] != "string":
-                raise ValueError(f"column '{name}' holds numbers, not text; move it to features.numeric")
+                raise FlightdeckError(f"column '{name}' holds numbers, not text; move it to features.numeric")

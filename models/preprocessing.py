@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from errors import FlightdeckError
 from models.features import FeatureSettings
 
 if TYPE_CHECKING:
@@ -46,12 +47,12 @@ def preprocessing_fn(inputs: Mapping[str, RawColumn], custom_config: Mapping[str
         Each is left out when there is nothing in it.
 
     Raises:
-        ValueError: If a column of the settings is not among the inputs.
+        FlightdeckError: If a column of the settings is not among the inputs.
     """
     settings = FeatureSettings.model_validate(custom_config["features"])
     absent = [name for name in settings.inputs if name not in inputs]
     if absent:
-        raise ValueError(f"feature '{absent[0]}' is not a column of the examples; ingest it or remove the feature")
+        raise FlightdeckError(f"feature '{absent[0]}' is not a column of the examples; ingest it or remove the feature")
     outputs = {}
     if settings.measured:
         outputs[NUMERIC] = _numbers(inputs, settings)

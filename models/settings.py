@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from errors import FlightdeckError
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Units = Annotated[int, Field(ge=1)]
@@ -198,13 +200,13 @@ class ModelSettings(BaseModel):
                 Names that begin with ``tuner/`` are Hyperband's own bookkeeping and are passed over.
 
         Raises:
-            ValueError: If a name is not a hyperparameter.
+            FlightdeckError: If a name is not a hyperparameter.
         """
         tuned = {name: value for name, value in values.items() if not name.startswith("tuner/")}
         unknown = sorted(tuned.keys() - set(self._hyperparameters()))
         if unknown:
             known = ", ".join(self._hyperparameters())
-            raise ValueError(f"unknown hyperparameter '{unknown[0]}'; the model knows {known}")
+            raise FlightdeckError(f"unknown hyperparameter '{unknown[0]}'; the model knows {known}")
         if isinstance(tuned.get("hidden_units"), str):
             tuned["hidden_units"] = [int(units) for units in tuned["hidden_units"].split("-")]
         return type(self).model_validate(self.model_dump() | tuned)

@@ -143,14 +143,7 @@ def fit(
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     """Builds and fits the network with AdamW (Loshchilov and Hutter, ICLR 2019) and a half-cosine learning rate.
 
-    Args:
-        settings: The network and its training.
-        shape: The shape of the transformed features.
-        where: Where and how to compute, from `runtime.configured`.
-        train: Rows to learn from.
-        evaluation: Rows on which each epoch is only measured: nothing is chosen by them.
-        log_dir: Where TensorBoard logs go; none without it.
-        beginning: Knows the units that the network expects numbers in, and gives it its first weights.
+    On the evaluation rows each epoch is only measured: nothing is chosen by them.
 
     Returns:
         The fitted model, and per metric (``loss``, ``auc``, ``val_loss``, ``val_auc``) one value per epoch.

@@ -50,13 +50,7 @@ class DataGate(base_component.BaseComponent):
         anomalies: types.BaseChannel,
         severity: str = ERROR,
     ):
-        """Builds the component.
-
-        Args:
-            statistics: The statistics that were validated, from StatisticsGen.
-            schema: The schema they were validated against.
-            anomalies: What was found, from ExampleValidator.
-            severity: From which severity on to stop: `error`, `warning` (both) or `never` (only report).
+        """Takes what TFX's nodes made, and from which severity on to stop: `error`, `warning` (both) or `never`.
 
         Raises:
             ValueError: If the severity is none of these.

@@ -40,6 +40,8 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.utils import model_util
 
+from errors import FlightdeckError
+
 _REPLACED_STAGES = (
     unbatch_extractor.UNBATCH_EXTRACTOR_STAGE_NAME,
     slice_key_extractor.SLICE_KEY_EXTRACTOR_STAGE_NAME,
@@ -191,11 +193,13 @@ def _one_per_row(value: Any, key: str) -> Any:
     if isinstance(value, types.VarLenTensorValue):
         size, rows = int(value.dense_shape[0]), value.indices[:, 0]
         if not np.array_equal(rows, np.arange(size)):
-            raise ValueError(f"The {key} must have exactly one value in each example, but some have none or several.")
+            raise FlightdeckError(
+                f"The {key} must have exactly one value in each example, but some have none or several."
+            )
         return value.values
     array = np.asarray(value)
     if array.ndim == 0 or array.size != len(array):
-        raise ValueError(
+        raise FlightdeckError(
             f"The {key} must have exactly one value in each example, "
             f"but an array of shape {list(array.shape)} came. "
             "For other than binary models remove module_path from the Evaluator."
@@ -213,7 +217,7 @@ def _number_of_rows(columns: Mapping[str, Any]) -> int:
 
     found = {size for column in columns.values() for size in sizes(column)}
     if len(found) != 1:
-        raise ValueError(f"Labels, predictions and weights of one batch have different sizes: {sorted(found)}.")
+        raise FlightdeckError(f"Labels, predictions and weights of one batch have different sizes: {sorted(found)}.")
     return found.pop()
 
 

@@ -19,6 +19,7 @@ from tfx.utils import io_utils, path_utils
 from components.infra_validator import prediction_server, serving_process
 from components.infra_validator.judgement import Answer, first_fault, latencies
 from components.infra_validator.serving_process import Served, ServingFailureError, TimeLimits
+from errors import FlightdeckError
 
 # File names and properties that TFX's InfraValidator writes and its Pusher reads.
 _BLESSED_FILE = "INFRA_BLESSED"
@@ -41,7 +42,7 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
         """Validates the model.
 
         Raises:
-            ValueError: If the split has no examples to ask for.
+            FlightdeckError: If the split has no examples to ask for.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(input_dict["model"])
@@ -68,7 +69,7 @@ def _read_examples(artifacts: list[types.Artifact], split: str, count: int) -> l
     in_turn = itertools.chain.from_iterable(itertools.zip_longest(*readers))
     examples = list(itertools.islice((record for record in in_turn if record is not None), count))
     if not examples:
-        raise ValueError(
+        raise FlightdeckError(
             f"InfraValidator found no examples in the split {split!r} at {folder}; "
             "name a split that has some, for there is nothing to ask the model."
         )

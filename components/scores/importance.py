@@ -52,14 +52,7 @@ class Sample:
 
 
 def measure(model: SavedModel, sample: Sample, label: str, repeats: int, seed: int) -> dict[str, Any]:
-    """Measures the importance of each raw column.
-
-    Args:
-        model: The model.
-        sample: The rows.
-        label: The feature that is not shuffled.
-        repeats: How often each column is shuffled; each shuffle of each column has a seed of its own.
-        seed: Decides all of them.
+    """Measures the importance of each raw column but the label on some rows; each shuffle has a seed of its own.
 
     Returns:
         The content of `importance.json`: `rows`, `repeats`, `seed`, `through` (`raw signature` or `examples`), `auc`

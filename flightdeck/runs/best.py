@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flightdeck.console import plain, print_json, table
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, as_typed, load_settings, open_ledger
 from flightdeck.runs.named import (
     Since,
     Tags,
@@ -65,7 +65,7 @@ def best(
     wanted = filter_of(where, window, outcome, kind, tag, since, until)
     ranking = Runs(open_ledger(load_settings(config, overrides))).best(metric, wanted, better, evaluated_on)
     if not as_json:
-        _print(ranking, others)
+        _print(ranking, others, as_typed(config, overrides))
         return
 
     def value(record: RunRecord) -> Any:
@@ -89,7 +89,7 @@ def best(
     )
 
 
-def _print(ranking: Best, shown: int) -> None:
+def _print(ranking: Best, shown: int, options: str) -> None:
     from rich.markup import escape
 
     from ledger.run_facts import by_evaluation_data, evaluation_data, evaluation_spans
@@ -141,12 +141,12 @@ def _print(ranking: Best, shown: int) -> None:
             on=on,
         )
     on.print("\nNext")
-    steps = {f"flightdeck runs show {record.run_id}": "everything about it"}
+    steps = {f"flightdeck runs show {record.run_id} {options}": "everything about it"}
     if ranking.others:
-        compared = f"flightdeck runs compare {record.run_id} {ranking.others[0].run_id}"
+        compared = f"flightdeck runs compare {record.run_id} {ranking.others[0].run_id} {options}"
         steps[compared] = "is it really better, or is it chance?"
     for command, meaning in steps.items():
-        plain(on, f"  {command:<68} {meaning}")
+        plain(on, f"  {command.rstrip():<68} {meaning}")
 
 
 def _differences(record: RunRecord, other: RunRecord) -> str:

@@ -49,7 +49,7 @@ def list_runs(
         typer.Option(help="run, reproduction, sweep, trial or prediction. Repeatable: any. Default: all but trials."),
     ] = None,
     commit: Annotated[
-        str | None, typer.Option(help="Beginning of the commit; in a project of one's own, of its own or Flightdeck's.")
+        str | None, typer.Option(help="Beginning of the commit; in a separate project, of its own or Flightdeck's.")
     ] = None,
     since: Since = None,
     until: Until = None,

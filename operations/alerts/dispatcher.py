@@ -31,10 +31,10 @@ def open_outbox(settings: Settings, environment: Mapping[str, str] | None = None
     """The outbox of a workspace and the channels that its settings name.
 
     Raises:
-        ValueError: of ours, if either cannot be used.
+        FlightdeckError: either cannot be used.
     """
-    found = channels(settings.alerts, log_file(settings), os.environ if environment is None else environment)
-    return Outbox(outbox_file(settings), tuple(found), settings.alerts.quiet_seconds), found
+    by_name = channels(settings.alerts, log_file(settings), os.environ if environment is None else environment)
+    return Outbox(outbox_file(settings), tuple(by_name), settings.alerts.quiet_seconds), by_name
 
 
 class Dispatcher:

@@ -184,17 +184,17 @@ class Outbox:
         marks = ", ".join("?" * len(channels))
         with self._open() as database:
             database.execute("BEGIN IMMEDIATE")
-            found = database.execute(
+            claimed = database.execute(
                 "SELECT alert.id, channel, body, repeated, attempts FROM delivery JOIN alert ON alert.id = alert "
                 f"WHERE delivered IS NULL AND due <= ? AND channel IN ({marks}) ORDER BY raised, channel LIMIT 1",
                 (now, *channels),
             ).fetchone()
-            if found:
+            if claimed:
                 database.execute(
                     "UPDATE delivery SET due = ?, attempts = attempts + 1 WHERE alert = ? AND channel = ?",
-                    (now + _LEASE_SECONDS, found[0], found[1]),
+                    (now + _LEASE_SECONDS, claimed[0], claimed[1]),
                 )
-        return found
+        return claimed
 
     def _settle(self, alert_id: str, channel: str, change: str, values: tuple[object, ...]) -> None:
         with self._open() as database:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class DataCheck:
-    """What was found.
+    """What a check found.
 
     Attributes:
         window: the window that was asked for.
@@ -69,7 +69,7 @@ def check(settings: Settings, progress: Callable[[str], None] | None = None) -> 
     available = sorted(int(each.name.partition("-")[2]) for each in folder.glob("span-[0-9]*"))
     chosen = split_spans(window.resolve(available, str(folder)), settings.data.eval_spans, window.text)
     violations: list[str] = []
-    examined, found = {}, []
+    examined, anomalies = {}, []
     statistics: dict[str, Any] = {}
     for split, numbers in chosen.items():
         say(f"Checking {split}: spans {', '.join(map(str, numbers))}")
@@ -85,14 +85,14 @@ def check(settings: Settings, progress: Callable[[str], None] | None = None) -> 
         if not tables:
             continue
         statistics[split] = _statistics(tables, contract)
-        anomalies = tfdv.validate_statistics(statistics[split], schema)
+        differing = tfdv.validate_statistics(statistics[split], schema)
         examined[split] = findings.examined(statistics[split])
-        found += findings.find(split, anomalies, statistics[split], schema)
+        anomalies += findings.find(split, differing, statistics[split], schema)
     return DataCheck(
         window=window.text,
         spans=chosen,
         violations=tuple(violations),
-        report=Report.of(settings.gate.severity, examined, found),
+        report=Report.of(settings.gate.severity, examined, anomalies),
         differences=tuple(_differences(settings.use_case.schema_file, next(iter(statistics.values()), None))),
     )
 

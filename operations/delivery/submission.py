@@ -23,7 +23,7 @@ def checkout_settings(load: Load, config: Path, overrides: Sequence[str]) -> Set
     """The settings, if the use case is in the checkout, of which alone there are images.
 
     Raises:
-        KubeflowError: the use case is in a project of its own.
+        KubeflowError: the use case is in a separate project.
         SettingsError: they cannot be used.
     """
     # Such a project has no settings for Kubeflow; that it is one is in those beside them.
@@ -83,7 +83,7 @@ def job(
     """What to submit, with parameters as a person typed them; the default experiment is named after the use case.
 
     Raises:
-        CompiledPipelineError: the pipeline does not take the parameters.
+        KubeflowError: the pipeline does not take the parameters.
     """
     assert settings.kubeflow is not None
     if isinstance(source, Version):

@@ -58,7 +58,7 @@ class Actions:
             What was done; None if the decision asks for nothing of this kind, or was carried out before.
 
         Raises:
-            ValueError: of ours, if it cannot be done now. It is tried again in the next round.
+            FlightdeckError: it cannot be done now. It is retried in the next round.
         """
         if decision.action not in ("roll back", "quarantine"):
             return None
@@ -68,7 +68,7 @@ class Actions:
         outcome, text = self._roll_back(decision) if decision.action == "roll back" else self._quarantine(decision)
         act = Act(decision=name, action=decision.action, outcome=outcome, text=text)
         if outcome != "passed over":
-            # People first: told twice is better than not at all, and the outbox takes the same alert once.
+            # People first: a second alert is better than none, and the outbox deduplicates them.
             alert(self._alert(act, decision))
         self._kept.keep(ACT, name, act, once=True)
         return act
@@ -123,7 +123,7 @@ def _left(registry: Registry, decision: Decision, reason: str) -> tuple[Outcome,
     by = next((each.rolled_back_by for each in registry.versions() if str(each.number) == decision.version), None)
     if by is not None and registry.version(by).reason == reason:
         return "done", f"version {decision.version} is rolled back to {registry.version(by).restores}, as {by}"
-    return "passed over", f"version {decision.version} is served no more, so it is not rolled back"
+    return "passed over", f"version {decision.version} is no longer served, so it is not rolled back"
 
 
 def _why(decision: Decision) -> str:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ledger.executions import Executions
 from operations.loop.settings import Continuous, Settings
-from operations.loop.triggers import Past, Trigger
+from operations.loop.triggers import PastRun, Trigger
 
 ATTEMPT = "flightdeck.Attempt"
 # Outcomes of a run that came to its end, whatever it said of the model.
@@ -124,7 +124,7 @@ class Waiting:
 
 
 def waiting(
-    triggers: Sequence[Trigger], attempts: Sequence[Attempt], runs: Sequence[Past], settings: Continuous
+    triggers: Sequence[Trigger], attempts: Sequence[Attempt], runs: Sequence[PastRun], settings: Continuous
 ) -> list[Waiting]:
     """The triggers that wait for a run.
 
@@ -162,7 +162,7 @@ def given_up(attempt: Attempt, attempts: Sequence[Attempt], settings: Continuous
 
 
 def backoff(starts: int, first_seconds: float) -> float:
-    """Seconds before a run is tried again.
+    """Seconds before a run is retried.
 
     Args:
         starts: how many there have been, at least 1.

@@ -20,8 +20,8 @@ from operations.loop.runs import Result, pushes, result_of
 from operations.loop.seen import History
 from operations.loop.settings import Settings
 from pipeline import workspace
+from pipeline.stamp import PROJECT
 
-_PROJECT = Path(__file__).resolve().parents[2]
 # How long a run has to remove what it has half written.
 _GRACE_SECONDS = 60.0
 
@@ -58,7 +58,7 @@ class LocalRuns:
         command += ["--run-id", attempt.run_id, "--parent-process", str(os.getpid())]
         for key, reason in attempt.reasons.items():
             command += ["--because", f"{key}={reason}"]
-        paths = os.pathsep.join([str(_PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        paths = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:
             with log.open("ab") as output:
                 self._process = subprocess.Popen(

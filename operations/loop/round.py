@@ -81,7 +81,7 @@ class Rounds:
         alert: Callable[[Alert], object],
         tell: Callable[[Event], object],
         run_id: Callable[[], str] = new_run_id,
-        shadow: Callable[[Settings], Version | None] = lambda settings: Registry(settings).canary(),
+        canary: Callable[[Settings], Version | None] = lambda settings: Registry(settings).canary(),
     ) -> None:
         """Has made no round yet.
 
@@ -92,10 +92,10 @@ class Rounds:
             alert: takes alerts, and returns something true if people will hear of it.
             tell: is told of each thing that happens, at once.
             run_id: names a new run.
-            shadow: the version in shadow mode, or in a split, that is to be judged.
+            canary: finds the version that is to be judged.
         """
         self._store, self._attempts, self._runner, self._takes_alerts, self._tell = store, attempts, runner, alert, tell
-        self._run_id, self._shadow = run_id, shadow
+        self._run_id, self._find_canary = run_id, canary
         self._spans = Spans()
         self._waiting: dict[str, Waiting] = {}
         self._looked: dict[str, object] = {}
@@ -104,7 +104,7 @@ class Rounds:
     def one_round(self, settings: Settings, now: datetime) -> Result | None:
         """Makes a round.
 
-        What cannot be done now is told, once, and tried again in the next one; the rest is done.
+        A step that has a problem is told once and retried in the next round; the others are done.
 
         Returns:
             What came of the run that went on, if it has ended.
@@ -238,7 +238,7 @@ class Rounds:
     def _judge(self, settings: Settings, spans: Mapping[int, str] | None, now: datetime) -> None:
         if settings.canary.mode == "off":
             return
-        canary = self._shadow(settings)
+        canary = self._find_canary(settings)
         if canary is None or not self._changed("canary", canary.number, _state_of(Path(settings.payloads)), spans):
             return
         from operations.loop.canary.act import is_proposal, look
@@ -286,7 +286,7 @@ class Rounds:
         self._waiting = {}
         try:
             reference = self._runner.start(attempt, settings)
-        except ValueError as error:
+        except FlightdeckError as error:
             self._failed(settings, attempt, Result("failed", str(error), attempt.run_id), now)
             raise
         if reference is not None:

@@ -49,7 +49,7 @@ class Runner(Protocol):
             What the place where it runs calls it, if it has a name of its own there.
 
         Raises:
-            ValueError: of ours, if it cannot be begun.
+            FlightdeckError: it cannot be begun.
         """
         ...
 
@@ -57,7 +57,7 @@ class Runner(Protocol):
         """What came of a run, also of one that another process began; None while it goes on.
 
         Raises:
-            ValueError: of ours, if nobody can tell now.
+            FlightdeckError: nobody can tell now.
         """
         ...
 

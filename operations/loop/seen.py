@@ -14,7 +14,7 @@ from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
 from operations.loop.attempts import ENDED
 from operations.loop.settings import Settings
-from operations.loop.triggers import Past, Recipe
+from operations.loop.triggers import PastRun, Recipe
 from pipeline import fingerprint, stamp
 from pipeline.settings import portable
 
@@ -124,7 +124,7 @@ class History:
         self._recorder, self._pipeline = Recorder(store), pipeline
         self._documents: dict[str, Any] = {}
 
-    def runs(self, files: Iterable[str]) -> list[Past]:
+    def runs(self, files: Iterable[str]) -> list[PastRun]:
         """The runs that trained, or tried to, oldest first.
 
         Args:
@@ -141,7 +141,7 @@ class History:
         """The record of a run; None if it has not begun."""
         return next((each for each in self._recorder.all() if each.run_id == run_id), None)
 
-    def _past(self, record: RunRecord, files: list[str]) -> Past:
+    def _past(self, record: RunRecord, files: list[str]) -> PastRun:
         settings, sources = self._document(record, "settings"), self._document(record, "sources")
         recipe = None
         if settings is not None and sources is not None:
@@ -149,7 +149,7 @@ class History:
         by_span: dict[int, list[tuple[str, int, str]]] = {}
         for file in self._document(record, "files") or ():
             by_span.setdefault(file["span"], []).append((file["name"], file["bytes"], file["sha256"]))
-        return Past(
+        return PastRun(
             run_id=record.run_id,
             started=record.started,
             succeeded=record.outcome in ENDED,

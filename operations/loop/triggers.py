@@ -70,7 +70,7 @@ class Recipe:
 
 
 @dataclasses.dataclass(frozen=True)
-class Past:
+class PastRun:
     """A run that was made before.
 
     Attributes:
@@ -96,7 +96,7 @@ def find(
     recipe: Recipe,
     decisions: Sequence[Decision],
     served: Collection[str],
-    runs: Sequence[Past],
+    runs: Sequence[PastRun],
     now: datetime,
 ) -> list[Trigger]:
     """Every reason to train that holds now.
@@ -122,7 +122,7 @@ def find(
     return found
 
 
-def new_spans(spans: Mapping[int, str], runs: Sequence[Past], now: datetime) -> Iterator[Trigger]:
+def new_spans(spans: Mapping[int, str], runs: Sequence[PastRun], now: datetime) -> Iterator[Trigger]:
     """Spans that no run has learned from or been judged by, and those whose files have changed since."""
     seen: dict[int, set[str]] = {}
     for run in runs:
@@ -135,11 +135,11 @@ def new_spans(spans: Mapping[int, str], runs: Sequence[Past], now: datetime) -> 
             yield Trigger(kind="new span", key=f"span:{span}:{fingerprint}", reason=f"span {span} {what}", when=now)
 
 
-def changed(recipe: Recipe, runs: Sequence[Past], now: datetime) -> Iterator[Trigger]:
+def changed(recipe: Recipe, runs: Sequence[PastRun], now: datetime) -> Iterator[Trigger]:
     """The recipe, if it is another one than that of the last run that the loop made.
 
-    A person's own run in between, with other settings, is a trial and no change; if it had those of now, the change is
-    made already.
+    A person's own run in between, with other settings, is an experiment and no change; if it had those of now, the
+    change is made already.
     """
     known = [run for run in runs if run.succeeded and run.recipe is not None]
     last = max((index for index, run in enumerate(known) if run.triggers), default=0)
@@ -172,7 +172,7 @@ def decided(decisions: Sequence[Decision], served: Collection[str], now: datetim
             )
 
 
-def scheduled(every_seconds: float, runs: Sequence[Past], now: datetime) -> Iterator[Trigger]:
+def scheduled(every_seconds: float, runs: Sequence[PastRun], now: datetime) -> Iterator[Trigger]:
     """The schedule, if the last run began so long ago; also if that one failed."""
     last = max(runs, key=lambda each: each.started, default=None)
     if last is None:

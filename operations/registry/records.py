@@ -1,6 +1,6 @@
-"""What ML Metadata knows about models and their pushes, and how the registry's own acts are recorded there.
+"""What ML Metadata knows about models and their pushes, and how changes by the registry are recorded there.
 
-An act of the registry is an execution like those of TFX: its inputs and outputs are artifacts, so that whoever walks
+A change is an execution like those of TFX: its inputs and outputs are artifacts, so that whoever walks
 the lineage of a model comes across it. Imports neither TensorFlow nor TFX.
 """
 
@@ -31,7 +31,7 @@ class Model:
 
     Attributes:
         model_id: of its Model artifact.
-        uri: of the artifact; the SavedModel lies in its `Format-Serving`.
+        uri: of the artifact; the SavedModel is in its `Format-Serving`.
         blessed: whether an Evaluator ever blessed it. A blessing is never taken back.
         infra: what InfraValidator said last; None if it was not asked.
         run_id: the run that trained it.
@@ -59,7 +59,7 @@ class Push:
         destination: its folder, as it was recorded.
         model_id: of the Model artifact in it.
         made_by: the type of the execution.
-        run_id: the run that pushed it; None for an act of the registry.
+        run_id: the run that pushed it; None for a change by the registry.
         at: when, UTC.
         finished: whether the record was completed.
         notes: properties of the execution: who, reason and so on.
@@ -95,15 +95,15 @@ class Records:
 
     def models(self) -> dict[int, Model]:
         """All trained models by id, oldest first."""
-        found = {each.id: each for each in self._artifacts("Model")}
-        blessed, infra, makers = set(self.blessings()), self._infra(), self._makers(list(found))
+        artifacts = {artifact.id: artifact for artifact in self._artifacts("Model")}
+        blessed, infra, makers = set(self.blessings()), self._infra(), self._makers(list(artifacts))
         runs = self._runs(set(makers.values()))
         return {
             model_id: Model(
-                model_id, each.uri, model_id in blessed, infra.get(model_id), runs.get(makers.get(model_id, 0))
+                model_id, artifact.uri, model_id in blessed, infra.get(model_id), runs.get(makers.get(model_id, 0))
             )
-            for model_id, each in sorted(found.items())
-            if each.state in (mlmd.Artifact.LIVE, mlmd.Artifact.UNKNOWN)
+            for model_id, artifact in sorted(artifacts.items())
+            if artifact.state in (mlmd.Artifact.LIVE, mlmd.Artifact.UNKNOWN)
         }
 
     def metrics(self, run_id: str | None) -> dict[str, float]:
@@ -115,27 +115,27 @@ class Records:
 
     def blessings(self) -> list[int]:
         """The ids of the models that were blessed, in the order of the blessings; the last one is the champion."""
-        found = [values(each.custom_properties) for each in self._artifacts("ModelBlessing")]
-        return [int(each["current_model_id"]) for each in found if each.get("blessed") == 1]
+        blessings = [values(artifact.custom_properties) for artifact in self._artifacts("ModelBlessing")]
+        return [int(blessing["current_model_id"]) for blessing in blessings if blessing.get("blessed") == 1]
 
     def pushes(self) -> list[Push]:
-        """All records of versions, oldest first, whoever made them; also of unfinished acts."""
+        """All records of versions, oldest first, whoever made them; also of unfinished changes."""
         artifacts = [each for each in self._artifacts("PushedModel") if values(each.custom_properties).get(_VERSION)]
         makers = self._makers([each.id for each in artifacts])
         executions = {each.id: each for each in self._store.get_executions_by_id(sorted(set(makers.values())))}
         inputs = self._inputs(list(executions), "model")
         runs = self._runs(set(executions))
-        found = []
+        pushes = []
         for artifact in artifacts:
             execution = executions.get(makers.get(artifact.id, 0))
-            told = values(artifact.custom_properties)
+            recorded = values(artifact.custom_properties)
             if execution is None or artifact.state in (mlmd.Artifact.ABANDONED, mlmd.Artifact.DELETED):
                 continue
-            found.append(
+            pushes.append(
                 Push(
                     artifact.id,
-                    int(told[_VERSION]),
-                    str(told.get(_DESTINATION, "")),
+                    int(recorded[_VERSION]),
+                    str(recorded.get(_DESTINATION, "")),
                     inputs.get(execution.id),
                     execution.type,
                     runs.get(execution.id),
@@ -144,10 +144,10 @@ class Records:
                     values(execution.properties) | values(execution.custom_properties),
                 )
             )
-        return found
+        return pushes
 
     def begin(
-        self, act: str, model_id: int | None, number: int, folder: Path, notes: Mapping[str, int | str]
+        self, change: str, model_id: int | None, number: int, folder: Path, notes: Mapping[str, int | str]
     ) -> tuple[int, int]:
         """Records that the registry is about to make a version, by ROLLBACK or PROMOTE.
 
@@ -164,7 +164,9 @@ class Records:
         pushed.custom_properties[_VERSION].string_value = str(number)
         pushed.custom_properties[_DESTINATION].string_value = str(folder)
         inputs = [] if model_id is None else [("model", model_id)]
-        execution_id, artifact_ids = self._record(act, notes, inputs, ("pushed_model", pushed), mlmd.Execution.RUNNING)
+        execution_id, artifact_ids = self._record(
+            change, notes, inputs, ("pushed_model", pushed), mlmd.Execution.RUNNING
+        )
         return execution_id, artifact_ids[-1]
 
     def finish(self, execution_id: int, artifact_id: int, succeeded: bool) -> None:
@@ -176,7 +178,7 @@ class Records:
         self._store.put_execution(execution, [(artifact, None)], [])
 
     def unfinished(self) -> list[tuple[int, Push]]:
-        """Acts of the registry whose end was never recorded: the id of the execution, and the version to be."""
+        """Changes whose end was never recorded: the id of the execution, and the version to be."""
         begun = [push for push in self.pushes() if not push.finished and push.made_by in (ROLLBACK, PROMOTE)]
         makers = self._makers([push.artifact_id for push in begun])
         return [(makers[push.artifact_id], push) for push in begun]
@@ -205,22 +207,24 @@ class Records:
 
     def _record(
         self,
-        act: str,
+        change: str,
         notes: Mapping[str, int | str],
         inputs: Sequence[tuple[str, int]],
         output: tuple[str, mlmd.Artifact],
         state: mlmd.Execution.State.ValueType,
     ) -> tuple[int, list[int]]:
-        told = {**notes, "who": user() or "unknown", "when": datetime.now(UTC).isoformat(timespec="seconds")}
+        properties = {**notes, "who": user() or "unknown", "when": datetime.now(UTC).isoformat(timespec="seconds")}
         kind = mlmd.ExecutionType(
-            name=act,
-            properties={name: mlmd.INT if isinstance(value, int) else mlmd.STRING for name, value in told.items()},
+            name=change,
+            properties={
+                name: mlmd.INT if isinstance(value, int) else mlmd.STRING for name, value in properties.items()
+            },
         )
         execution = mlmd.Execution(
             type_id=self._store.put_execution_type(kind, can_add_fields=True, can_omit_fields=True),
             last_known_state=state,
         )
-        for name, value in told.items():
+        for name, value in properties.items():
             setattr(execution.properties[name], "int_value" if isinstance(value, int) else "string_value", value)
         given = {each.id: each for each in self._store.get_artifacts_by_id([artifact_id for _, artifact_id in inputs])}
         context = self._store.get_context_by_type_and_name("pipeline", self._pipeline)
@@ -239,8 +243,8 @@ class Records:
         if kind not in self._types:
             return []
         query = f"type = '{kind}' AND contexts_p.type = 'pipeline' AND contexts_p.name = '{self._pipeline}'"
-        found = self._store.get_artifacts(list_options=ml_metadata.ListOptions(filter_query=query))
-        return sorted(found, key=lambda each: each.id)
+        artifacts = self._store.get_artifacts(list_options=ml_metadata.ListOptions(filter_query=query))
+        return sorted(artifacts, key=lambda artifact: artifact.id)
 
     def _makers(self, artifact_ids: Sequence[int]) -> dict[int, int]:
         """The execution that made each artifact; a later one that reused it (cache) did not."""

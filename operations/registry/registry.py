@@ -1,4 +1,4 @@
-"""The folder of numbered versions that servers read, and the acts that change which one is served.
+"""The folder of numbered versions that servers read, and the changes to which one is served.
 
 Servers take the version with the highest number. So going back to an earlier model means to push it again, as a new
 version: history is never rewritten, and no server needs to know about it. A run may push meanwhile; whoever comes last
@@ -258,7 +258,7 @@ class Registry:
         return removed
 
     def _push(
-        self, act: str, source: Path, model_id: int | None, replaced: int | None, notes: dict[str, Any]
+        self, change: str, source: Path, model_id: int | None, replaced: int | None, notes: dict[str, Any]
     ) -> Change:
         started = time.monotonic()
         folders = (self._folder, Path(self._settings.canaries))
@@ -267,7 +267,7 @@ class Registry:
         number = max(int(time.time()), max(taken, default=0) + 1)
         target = self._folder / str(number)
         staged = self._folder / f"{_COPYING}{number}"
-        execution_id, artifact_id = self._records.begin(act, model_id, number, target, notes)
+        execution_id, artifact_id = self._records.begin(change, model_id, number, target, notes)
         try:
             shutil.copytree(source, staged)
             _flush(staged)
@@ -281,7 +281,7 @@ class Registry:
 
     @contextlib.contextmanager
     def _exclusively(self) -> Iterator[None]:
-        """Holds the registry for one act. Runs do not take part: what they push is a version of its own anyway."""
+        """Holds the lock of the registry for one change. Runs do not take part: each pushes a new version."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             # A lock on the folder itself leaves no file behind, and goes with the process.
@@ -301,7 +301,7 @@ class Registry:
             os.close(handle)
 
     def _mend(self) -> None:
-        """Brings an act to its end that was killed, and removes what it left."""
+        """Completes a change whose process was killed, and removes what it left."""
         for execution_id, push in self._records.unfinished():
             if is_about(push, self._folder, ()):
                 there = (self._folder / str(push.number)).is_dir()

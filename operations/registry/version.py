@@ -29,7 +29,7 @@ class Version:
         number: the version.
         folder: where its SavedModel is, or was.
         model_id: of the Model artifact; None if ML Metadata does not know it.
-        run_id: the run that pushed it or, for an act of the registry, the run that trained the model.
+        run_id: the run that pushed it or, for a change by the registry, the run that trained the model.
         blessed: whether its model was ever blessed.
         champion: whether its model is the one that the next run compares its own with.
         served: whether servers answer with it: it has the highest number of those that are present.
@@ -61,15 +61,15 @@ class Version:
 
     def as_json(self) -> dict[str, Any]:
         """The same in types that JSON has."""
-        told = dict(vars(self))
-        told["folder"] = str(self.folder)
-        told["pushed_at"] = self.pushed_at.isoformat(timespec="seconds") if self.pushed_at else None
-        return told
+        document = dict(vars(self))
+        document["folder"] = str(self.folder)
+        document["pushed_at"] = self.pushed_at.isoformat(timespec="seconds") if self.pushed_at else None
+        return document
 
 
 @dataclass(frozen=True)
 class Change:
-    """What an act of the registry did.
+    """What a rollback or promotion did.
 
     Attributes:
         version: the new version.

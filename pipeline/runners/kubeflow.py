@@ -74,11 +74,7 @@ def require_kubeflow(settings: Settings) -> Kubeflow:
 
 
 def tasks_of(ir: pipeline_pb2.Pipeline, groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """The nodes of each task, both in an order in which they can run.
-
-    Args:
-        ir: the compiled pipeline.
-        groups: name -> nodes that share a task; nodes that the pipeline does not have are passed over.
+    """The nodes of each task, both in an order in which they can run; nodes that share a task are a group.
 
     Returns:
         Task (a group's name, or a node's id) -> node ids.
@@ -206,16 +202,7 @@ def task_component(
     program: Sequence[str] = PROGRAM,
     further: Sequence[str] = (),
 ) -> Callable[..., Any]:
-    """A container component that launches some nodes, with the artifacts that KFP's user interface shows.
-
-    Args:
-        task: its name.
-        members: the nodes, in order.
-        cluster: says what can be changed when submitting, and which image the task has.
-        parameters: the pipeline's, with their defaults; `CARRIED` and `RUN_ID` apart.
-        program: what launches the nodes; takes the arguments of `pipeline.task`.
-        further: arguments for it.
-    """
+    """A container component whose program launches some nodes, with the artifacts that KFP's user interface shows."""
     inputs: dict[str, Any] = dict.fromkeys((*RUN_ID, *CARRIED), str)
     inputs |= {name: type(default) for name, default in parameters.items()}
     judges = "Evaluator" in members

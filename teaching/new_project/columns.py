@@ -93,15 +93,7 @@ def infer(
     known: Collection[str] = (),
     after: Collection[str] = (),
 ) -> tuple[list[Inferred], dict[str, str]]:
-    """Says what the columns are.
-
-    Args:
-        frame: the table, rows without a label left out.
-        label: 0 or 1 per row.
-        name: of the label's column.
-        time: the column that orders the rows; None if there is none.
-        known: columns of which somebody says that they are known at prediction time.
-        after: columns of which somebody says that they are not.
+    """Says what the columns are; a person may have said which are known at prediction time, or only after it.
 
     Returns:
         The columns in the order of the table, and the columns that are left out, each with the reason.

@@ -156,5 +156,5 @@ def test_a_model_that_is_not_of_this_pipeline_stops_it(chosen):
 
 
 def test_a_channel_of_another_name_is_refused():
-    with pytest.raises(ValueError, match="exactly the channel model"):
+    with pytest.raises(ValueError, match="exactly the channels model"):
         ChosenModelStrategy(1).resolve_artifacts(None, {"models": []})  # pyright: ignore[reportArgumentType]

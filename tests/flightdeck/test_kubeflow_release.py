@@ -23,27 +23,11 @@ TASKS = ("data", "transform", "trainer", "release")
 
 
 @pytest.fixture
-def server():
-    with kfp_server.serving() as running:
-        yield running
-
-
-@pytest.fixture
 def compiled(tmp_path: Path) -> Path:
     """The reviewed pipeline, with images that name a commit."""
     file = tmp_path / "pipeline.yaml"
     file.write_text(GOLDEN.read_text().replace(":latest", f":{COMMIT}"))
     return file
-
-
-@pytest.fixture
-def command(server: KfpServer, flightdeck):
-    """Runs a command of `flightdeck kubeflow`: exit code, standard output, standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        return flightdeck("kubeflow", *arguments, "--set", f"kubeflow.endpoint={server.endpoint}")
-
-    return run
 
 
 @pytest.fixture
@@ -64,13 +48,13 @@ def staging(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ran(server: KfpServer, command, compiled: Path, staging: Path, tmp_path: Path):
+def ran(server: KfpServer, kubeflow, compiled: Path, staging: Path, tmp_path: Path):
     """Runs the pipeline in staging: the run's id, recorded in the ledger with some fields."""
 
     def run(state: str = "SUCCEEDED", **fields) -> str:
         server.states = [dict.fromkeys(TASKS, state)]
-        assert command("upload", "--file", str(compiled), "--config", str(staging))[0] == 0
-        code, out, err = command(
+        assert kubeflow("upload", "--file", str(compiled), "--config", str(staging))[0] == 0
+        code, out, err = kubeflow(
             "submit", "--pipeline-version", COMMIT, "--config", str(staging), "--name", "trial", "--json"
         )
         assert code == 0, err
@@ -82,15 +66,15 @@ def ran(server: KfpServer, command, compiled: Path, staging: Path, tmp_path: Pat
     return run
 
 
-def promote(command, server, compiled, staging, *more: str) -> tuple[int, str, str]:
+def promote(kubeflow, server, compiled, staging, *more: str) -> tuple[int, str, str]:
     where = ["--file", str(compiled), "--staging", str(staging), "--staging-endpoint", server.endpoint]
-    return command("promote", "trial", "--cron", "0 3 * * 1", *where, *more)
+    return kubeflow("promote", "trial", "--cron", "0 3 * * 1", *where, *more)
 
 
 def test_the_first_upload_makes_the_pipeline_and_names_the_version_by_the_commit_of_its_images(
-    server, command, compiled
+    server, kubeflow, compiled
 ):
-    code, out, err = command("upload", "--file", str(compiled), "--json")
+    code, out, err = kubeflow("upload", "--file", str(compiled), "--json")
 
     assert (code, err) == (0, "")
     (pipeline,), (version,) = server.pipelines.values(), server.versions.values()
@@ -105,9 +89,9 @@ def test_the_first_upload_makes_the_pipeline_and_names_the_version_by_the_commit
     assert report["link"].endswith(f"/#/pipelines/details/{pipeline['pipeline_id']}/version/{report['version_id']}")
 
 
-def test_the_same_version_again_is_answered_and_not_doubled(server, command, compiled):
-    first = json.loads(command("upload", "--file", str(compiled), "--json")[1])
-    code, out, _ = command("upload", "--file", str(compiled), "--json")
+def test_the_same_version_again_is_answered_and_not_doubled(server, kubeflow, compiled):
+    first = json.loads(kubeflow("upload", "--file", str(compiled), "--json")[1])
+    code, out, _ = kubeflow("upload", "--file", str(compiled), "--json")
 
     assert code == 0
     assert json.loads(out) == {**first, "new": False}
@@ -115,30 +99,30 @@ def test_the_same_version_again_is_answered_and_not_doubled(server, command, com
     assert server.paths("POST").count(f"{API}/pipelines/upload_version") == 1
 
 
-def test_another_content_under_the_same_version_is_refused(server, command, compiled):
-    command("upload", "--file", str(compiled))
+def test_another_content_under_the_same_version_is_refused(server, kubeflow, compiled):
+    kubeflow("upload", "--file", str(compiled))
     text = compiled.read_text()
     assert "resourceMemoryRequest: 4Gi" in text
     compiled.write_text(text.replace("resourceMemoryRequest: 4Gi", "resourceMemoryRequest: 8Gi"))
 
-    code, _, err = command("upload", "--file", str(compiled))
+    code, _, err = kubeflow("upload", "--file", str(compiled))
 
     assert code == 2
     assert "holds something else" in err
     assert len(server.versions) == 1
 
-    assert command("upload", "--file", str(compiled), "--version-name", "half-the-processors")[0] == 0
+    assert kubeflow("upload", "--file", str(compiled), "--version-name", "half-the-processors")[0] == 0
     assert {each["name"] for each in server.versions.values()} == {COMMIT, "half-the-processors"}
     assert len(server.pipelines) == 1
 
 
-def test_images_that_name_no_commit_need_a_version_name(server, command):
-    code, _, err = command("upload", "--file", str(GOLDEN))
+def test_images_that_name_no_commit_need_a_version_name(server, kubeflow):
+    code, _, err = kubeflow("upload", "--file", str(GOLDEN))
 
     assert code == 2
     assert "not all tagged with one commit" in err
     assert server.paths("POST") == []
-    assert command("upload", "--file", str(GOLDEN), "--version-name", "first")[0] == 0
+    assert kubeflow("upload", "--file", str(GOLDEN), "--version-name", "first")[0] == 0
 
 
 def test_images_of_two_commits_name_none(compiled):
@@ -169,9 +153,9 @@ def test_a_server_for_several_users_keeps_the_pipeline_in_the_namespace(server, 
         KubeflowPipelines(server.endpoint, namespace="bob").version("late-flights", COMMIT)
 
 
-def test_an_upload_needs_the_token_and_an_error_of_the_server_is_a_sentence(server, command, compiled):
+def test_an_upload_needs_the_token_and_an_error_of_the_server_is_a_sentence(server, kubeflow, compiled):
     server.token = "secret"
-    code, _, err = command("upload", "--file", str(compiled))
+    code, _, err = kubeflow("upload", "--file", str(compiled))
     assert code == 2
     assert "FLIGHTDECK_KFP_TOKEN" in err
 
@@ -179,40 +163,40 @@ def test_an_upload_needs_the_token_and_an_error_of_the_server_is_a_sentence(serv
     server.troubles = [
         Trouble("POST", f"{API}/pipelines/upload_version", 500, '{"error_message": "Failed to create", "code": 13}')
     ]
-    code, _, err = command("upload", "--file", str(compiled))
+    code, _, err = kubeflow("upload", "--file", str(compiled))
     assert code == 2
     assert len(err.strip().splitlines()) == 1
 
 
-def test_a_run_of_a_version_refers_to_it_and_shows_its_tasks(server, command, compiled):
-    command("upload", "--file", str(compiled))
+def test_a_run_of_a_version_refers_to_it_and_shows_its_tasks(server, kubeflow, compiled):
+    kubeflow("upload", "--file", str(compiled))
     server.states = [{"data": "RUNNING"}]
 
-    code, _, err = command("submit", "--pipeline-version", COMMIT, "--name", "june", "-p", "epochs=5", "--json")
+    code, _, err = kubeflow("submit", "--pipeline-version", COMMIT, "--name", "june", "-p", "epochs=5", "--json")
 
     assert code == 0, err
     (run,), (version,) = server.runs.values(), server.versions.values()
     assert "pipeline_spec" not in run
     assert run["pipeline_version_reference"]["pipeline_version_id"] == version["pipeline_version_id"]
     assert run["runtime_config"]["parameters"]["epochs"] == 5
-    tasks = {each["name"]: each["state"] for each in json.loads(command("status", "june", "--json")[1])["tasks"]}
+    tasks = {each["name"]: each["state"] for each in json.loads(kubeflow("status", "june", "--json")[1])["tasks"]}
     assert tasks == {"data": "RUNNING", "transform": "PENDING", "trainer": "PENDING", "release": "PENDING"}
 
 
-def test_a_version_that_is_not_there_is_refused(server, command, compiled):
-    assert "upload it with" in command("submit", "--pipeline-version", COMMIT)[2]
-    code, _, err = command("submit", "--pipeline-version", COMMIT, "--file", str(compiled))
+def test_a_version_that_is_not_there_is_refused(server, kubeflow, compiled):
+    assert "upload it with" in kubeflow("submit", "--pipeline-version", COMMIT)[2]
+    code, _, err = kubeflow("submit", "--pipeline-version", COMMIT, "--file", str(compiled))
     assert code == 2
     assert "either --file or --pipeline-version" in err
     assert server.runs == {}
 
 
-def test_a_good_run_in_staging_replaces_the_schedule_of_production(server, command, ran, compiled, staging):
-    command("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
+def test_a_good_run_in_staging_replaces_the_schedule_of_production(server, kubeflow, ran, compiled, staging):
+    kubeflow("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
     (old,) = server.recurring
     run_id = ran()
 
-    code, out, err = promote(command, server, compiled, staging, "--json")
+    code, out, err = promote(kubeflow, server, compiled, staging, "--json")
 
     assert code == 0, err
     (new,) = server.recurring.values()
@@ -226,13 +210,13 @@ def test_a_good_run_in_staging_replaces_the_schedule_of_production(server, comma
     assert (report["promoted"], report["run"], report["version"]) == (True, run_id, COMMIT)
 
 
-def test_a_promotion_does_not_end_the_run_of_the_old_schedule(server, command, ran, compiled, staging):
-    command("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
+def test_a_promotion_does_not_end_the_run_of_the_old_schedule(server, kubeflow, ran, compiled, staging):
+    kubeflow("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
     (old,) = server.recurring
     run = server.fire(old)
     ran()
 
-    code, out, err = promote(command, server, compiled, staging, "--json")
+    code, out, err = promote(kubeflow, server, compiled, staging, "--json")
 
     assert code == 0, err
     assert json.loads(out)["replaced"] == {"deleted": [], "kept": {old: [run]}}
@@ -240,7 +224,7 @@ def test_a_promotion_does_not_end_the_run_of_the_old_schedule(server, command, r
     assert server.killed == set()
 
 
-def test_staging_may_want_another_token_than_production(server, command, ran, compiled, staging, monkeypatch):
+def test_staging_may_want_another_token_than_production(server, kubeflow, ran, compiled, staging, monkeypatch):
     ran()
     server.token = "secret-of-production"
     monkeypatch.setenv("FLIGHTDECK_KFP_TOKEN", server.token)
@@ -251,11 +235,11 @@ def test_staging_may_want_another_token_than_production(server, command, ran, co
         )  # fmt: skip
         other.states = [dict.fromkeys(TASKS, "SUCCEEDED")]
         where = ["--file", str(compiled), "--staging", str(staging), "--staging-endpoint", other.endpoint]
-        assert "does not accept the token" in command("promote", "trial", "--cron", "0 3 * * 1", *where)[2]
+        assert "does not accept the token" in kubeflow("promote", "trial", "--cron", "0 3 * * 1", *where)[2]
         assert server.recurring == {}
 
         monkeypatch.setenv("FLIGHTDECK_STAGING_KFP_TOKEN", other.token)
-        code, _, err = command("promote", "trial", "--cron", "0 3 * * 1", *where)
+        code, _, err = kubeflow("promote", "trial", "--cron", "0 3 * * 1", *where)
 
     assert code == 0, err
     assert len(server.recurring) == 1
@@ -271,13 +255,15 @@ def test_staging_may_want_another_token_than_production(server, command, ran, co
         ("SUCCEEDED", {"commit": "f" * 40}, "it ran ffffffffffff"),
     ],
 )
-def test_a_run_that_was_not_good_enough_changes_nothing(server, command, ran, compiled, staging, state, fields, reason):
-    command("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
+def test_a_run_that_was_not_good_enough_changes_nothing(
+    server, kubeflow, ran, compiled, staging, state, fields, reason
+):
+    kubeflow("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
     before = dict(server.recurring)
     ran(state, **fields)
     versions = dict(server.versions)
 
-    code, out, err = promote(command, server, compiled, staging)
+    code, out, err = promote(kubeflow, server, compiled, staging)
 
     assert (code, out) == (1, "")
     assert "Not promoted: " in err
@@ -286,13 +272,13 @@ def test_a_run_that_was_not_good_enough_changes_nothing(server, command, ran, co
     assert server.versions == versions
 
 
-def test_a_schedule_that_the_server_refuses_leaves_the_old_one(server, command, ran, compiled, staging):
-    command("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
+def test_a_schedule_that_the_server_refuses_leaves_the_old_one(server, kubeflow, ran, compiled, staging):
+    kubeflow("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
     before = dict(server.recurring)
     ran()
     server.troubles = [Trouble("POST", f"{API}/recurringruns", 500, '{"code": 13, "message": "no"}')]
 
-    code, _, err = promote(command, server, compiled, staging)
+    code, _, err = promote(kubeflow, server, compiled, staging)
 
     assert code == 2
     assert len(err.strip().splitlines()) == 1

@@ -383,13 +383,14 @@ class TestLease:
 class TestBest:
     """``flightdeck runs best``."""
 
-    def test_the_best_and_why_and_those_that_come_next(self, runs):
+    def test_the_best_and_why_and_those_that_come_next(self, runs, workspace):
         text = runs("best", "--evaluated-on", "3")
 
         assert "Best run    20130701-0931-bbbb   not blessed" in text
         assert "auc 0.7123, the highest of 2 runs" in text
         assert "epochs 9 instead of 3" in text
         assert listed(text) == ["20130701-0930-aaaa"]
+        assert f"flightdeck runs show 20130701-0931-bbbb --set workspace={workspace}" in text
 
     def test_those_on_other_data_than_the_newest_are_left_out_and_told(self, runs):
         text = runs("best")

@@ -1,5 +1,9 @@
 """Runs in a real metadata store, written by the real recorder."""
 
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -86,6 +90,26 @@ class Seeder:
         assert isinstance(context, metadata_store_pb2.Context)
         context.custom_properties[name].string_value = value
         self.store.put_contexts([context])
+
+
+@contextlib.contextmanager
+def held(path: Path | str, seconds: float = 600, begin: str = "EXCLUSIVE") -> Iterator[subprocess.Popen[str]]:
+    """Another process that has locked the store, or with ``IMMEDIATE`` has begun to write; it ends after a while."""
+    program = (
+        "import sqlite3, time\n"
+        f"database = sqlite3.connect({str(path)!r}, isolation_level=None)\n"
+        f"database.execute('BEGIN {begin}')\n"
+        "print('held', flush=True)\n"
+        f"time.sleep({seconds})\n"
+        "database.rollback()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        try:
+            yield holder
+        finally:
+            holder.kill()
 
 
 def reopened(connection: metadata_store_pb2.ConnectionConfig) -> ml_metadata.MetadataStore:

@@ -1,16 +1,14 @@
 """Notes and tags: nothing else is lost, whoever writes at the same time."""
 
-import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from ledger.annotations import add_note, set_tag
 from ledger.opening import LedgerError, open_writable
 from ledger.runs import Runs
-from tests.ledger.seeding import Seeder, reopened
+from tests.ledger.seeding import Seeder, held, reopened
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
@@ -76,29 +74,9 @@ def test_a_run_that_does_not_exist_is_not_made(seeder, run):
     assert [each.run_id for each in Runs(reopened(seeder.connection)).all()] == [run]
 
 
-@contextlib.contextmanager
-def held(path: str, seconds: float) -> Iterator[None]:
-    """Another process that has begun to write: whoever has read then, and wants to write, is ended at once."""
-    program = (
-        "import sqlite3, sys, time\n"
-        f"other = sqlite3.connect({path!r}, isolation_level=None)\n"
-        "other.execute('BEGIN IMMEDIATE')\n"
-        "print('held', flush=True)\n"
-        f"time.sleep({seconds})\n"
-        "other.rollback()\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        try:
-            yield
-        finally:
-            other.terminate()
-
-
 def test_a_note_that_meets_another_writer_waits_for_it(seeder, run):
     store = open_writable(seeder.connection, patience=60)
-    with held(seeder.connection.sqlite.filename_uri, seconds=1):
+    with held(seeder.connection.sqlite.filename_uri, seconds=1, begin="IMMEDIATE"):
         record = add_note(store, run, "after all")
 
     assert [each.text for each in record.notes] == ["after all"]
@@ -107,7 +85,7 @@ def test_a_note_that_meets_another_writer_waits_for_it(seeder, run):
 def test_a_writer_that_does_not_end_is_one_sentence_and_nothing_is_written(seeder, run):
     store = open_writable(seeder.connection, patience=0.3)
     with (
-        held(seeder.connection.sqlite.filename_uri, seconds=120),
+        held(seeder.connection.sqlite.filename_uri, seconds=120, begin="IMMEDIATE"),
         pytest.raises(LedgerError, match="is locked by another process"),
     ):
         add_note(store, run, "too early")

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from ledger.opening import open_readonly
+from ledger.run_view import RunView
+from ledger.runs import Runs
+from tests.ledger.seeding import sqlite
+
 pytestmark = pytest.mark.unit
 RUN, VERSION, MODEL_ID = "20261129-120109-0327", 1795953730, 8
 
@@ -53,6 +58,15 @@ def test_its_run_is_shown_with_its_documents(answer):
     assert len(shown["nodes"]) == 13
     assert shown["contents"]["settings"]["use_case"]["name"] == "late-flights"
     assert {each["slice"] for each in shown["contents"]["slices"]} >= {"origin=EWR"}
+
+
+def test_its_summary_is_what_it_was(workspace):
+    """`summary.json` as the code of then wrote it, to the last digit."""
+    store = open_readonly(sqlite(workspace / "metadata.sqlite"))
+
+    summary = RunView.read(store, Runs(store).find(RUN)).summary()
+
+    assert summary == json.loads(Path(__file__).with_name("old_summary.json").read_text(encoding="utf-8"))
 
 
 def test_its_settings_can_be_loaded(answer):

@@ -17,7 +17,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from ledger.opening import LedgerError, Store, open_readonly, open_store, open_writable
 from ledger.runs import Runs
-from tests.ledger.seeding import Seeder, sqlite
+from tests.ledger.seeding import Seeder, held, sqlite
 
 pytestmark = pytest.mark.unit
 OPEN = pytest.mark.parametrize("opened", [open_readonly, open_writable])
@@ -125,33 +125,15 @@ def test_a_store_whose_damage_shows_later_is_damaged(path):
 
 @OPEN
 def test_a_locked_store_is_told_after_a_short_wait(path, opened):
-    holder = held(path)
-    try:
+    with held(path):
         assert "locked by another process" in sentence(opened, sqlite(path), patience=0.3)
-    finally:
-        holder.kill()
-        holder.wait()
     assert len(Runs(opened(sqlite(path))).all()) == 2
 
 
 def test_a_lock_that_is_given_up_in_time_is_waited_for(path):
-    holder = held(path)
-    threading.Timer(1.0, holder.kill).start()
-
-    assert len(Runs(open_readonly(sqlite(path), patience=60)).all()) == 2
-    holder.wait()
-
-
-def held(path: Path) -> subprocess.Popen[str]:
-    """A process that has locked the store for itself."""
-    program = (
-        f"import sqlite3, time\ndatabase = sqlite3.connect({str(path)!r})\n"
-        "database.execute('BEGIN EXCLUSIVE')\nprint('locked', flush=True)\ntime.sleep(600)\n"
-    )
-    holder = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "locked\n"
-    return holder
+    with held(path) as holder:
+        threading.Timer(1.0, holder.kill).start()
+        assert len(Runs(open_readonly(sqlite(path), patience=60)).all()) == 2
 
 
 def test_what_a_killed_writer_left_is_taken_back(path):

@@ -19,8 +19,8 @@ from ledger.opening import open_store
 from operations.experiments.sweep.chain import Chain
 from operations.experiments.sweep.plan import SweepError, SweepPlan
 from operations.experiments.sweep.standing import MOST_STARTS, Standing
+from pipeline.stamp import PROJECT
 
-_PROJECT = Path(__file__).resolve().parents[3]
 _POLL_SECONDS = 0.5
 # How long workers have to end when the sweep is interrupted.
 _GRACE_SECONDS = 10.0
@@ -112,7 +112,7 @@ class _Workers:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                cwd=_PROJECT,
+                cwd=PROJECT,
                 env=self._environment,
                 # A Ctrl-C is for the sweep, which ends its workers itself.
                 start_new_session=True,

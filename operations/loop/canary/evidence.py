@@ -1,4 +1,4 @@
-"""What was seen of a version on trial beside the served one: from the payload log, the labels and the service."""
+"""What was seen of a canary beside the served one: from the payload log, the labels and the service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What was seen of a version on trial.
+    """What was seen of a canary.
 
     Attributes:
         canary: its number.
@@ -96,7 +96,7 @@ class Evidence:
 def gather(
     settings: Settings, store: Any, canary: Version, served_version: Version | None, until: datetime
 ) -> Evidence:
-    """Reads what was seen of a version on trial.
+    """Reads what was seen of a canary.
 
     Rows of windows in which the monitor found a fault in data or labels do not count, nor do labels that came with a
     span in quarantine: they say nothing about a model.
@@ -104,12 +104,12 @@ def gather(
     Args:
         settings: of the workspace.
         store: an open metadata store, for the decisions of the monitor.
-        canary: the version on trial.
+        canary: the canary.
         served_version: the version that it is compared with; None if there is none.
         until: requests from then on are left out.
 
     Raises:
-        ValueError: of ours, if the log or the labels cannot be read.
+        FlightdeckError: the log or the labels cannot be read.
     """
     log, columns = Path(settings.payloads), (ID, TIME, SECONDS, PROBABILITY)
     record = canary_record.read(log, canary.number)

@@ -1,4 +1,4 @@
-"""Decides whether a version on trial may take over: a pure function of what was seen, so that it can be explained.
+"""Decides whether a canary may take over: a pure function of what was seen, so that it can be explained.
 
 What would harm at once is looked at first: answers that failed, then answers that look different, and their quality as
 soon as enough labels have arrived. A difference counts only when all of its interval is beyond what is allowed.
@@ -22,7 +22,7 @@ UNPAIRED = "bootstrap of two samples"
 
 
 class Verdict(BaseModel):
-    """What is to become of a version on trial, and why.
+    """What is to become of a canary, and why.
 
     Attributes:
         canary: its number.
@@ -51,7 +51,7 @@ class Verdict(BaseModel):
 
 
 def judge(evidence: Evidence, settings: Canary) -> Verdict:
-    """What is to become of a version on trial.
+    """What is to become of a canary.
 
     Returns:
         ``reject`` for a version whose model is not known or served already, that does not load, fails too often,

@@ -17,8 +17,8 @@ from operations.loop.replay.plan import ReplayPlan
 from operations.loop.replay.steps import Step
 from operations.loop.settings import Settings
 from pipeline import whole_file
+from pipeline.stamp import PROJECT
 
-_PROJECT = Path(__file__).resolve().parents[3]
 _LOOK_SECONDS = 0.3
 Listener = Callable[[int, Step], None]
 
@@ -59,7 +59,7 @@ def log_of(root: Path, level: int) -> Path:
 
 def _start(root: Path, level: int, told: SimpleQueue[tuple[int, Step]]) -> subprocess.Popen[bytes]:
     read, write = os.pipe()
-    paths = os.pathsep.join([str(_PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    paths = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "operations.loop.replay.worker", "--root", str(root), "--level", str(level)]
     try:
         with log_of(root, level).open("ab") as log:

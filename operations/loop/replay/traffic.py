@@ -21,7 +21,7 @@ class Answering:
     """A version that answers.
 
     Attributes:
-        number: of the version; that of a version on trial is its Model's.
+        number: of the version; that of a canary is its Model's.
         folder: of its SavedModel.
         shadow: whether nobody but the log sees its answers.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from operations.delivery import kubeflow, kubeflow_run
-from operations.delivery.compiled_pipeline import CompiledPipeline, CompiledPipelineError
+from operations.delivery.compiled_pipeline import CompiledPipeline
 from operations.delivery.kubeflow import Job, KubeflowPipelines
 from operations.delivery.kubeflow_api import (
     KubeflowError,
@@ -369,16 +369,17 @@ def test_an_interval_is_in_seconds_for_kfp(text, seconds):
     assert kubeflow.interval(text).periodic_schedule.interval_second == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0h", "6", "6 weeks", "-1d"])
-def test_other_intervals_are_refused(text):
-    with pytest.raises(KubeflowError, match="is not a time such as 30m, 6h or 7d"):
-        kubeflow.interval(text)
-
-
-@pytest.mark.parametrize("text", ["", "every day", "0 3 * *", "0 0 3 * * 1 2024", "0 3 ; * 1"])
-def test_other_cron_expressions_are_refused(text):
-    with pytest.raises(KubeflowError, match="is not a cron expression"):
-        kubeflow.cron(text)
+@pytest.mark.parametrize(
+    ("trigger", "texts", "sentence"),
+    [
+        (kubeflow.interval, ["", "0h", "6", "6 weeks", "-1d"], "is not a time such as 30m, 6h or 7d"),
+        (kubeflow.cron, ["", "every day", "0 3 * *", "0 0 3 * * 1 2024", "0 3 ; * 1"], "is not a cron expression"),
+    ],
+)
+def test_other_times_are_refused(trigger, texts, sentence):
+    for text in texts:
+        with pytest.raises(KubeflowError, match=sentence):
+            trigger(text)
 
 
 def test_the_token_is_sent_and_never_shown(server, compiled):
@@ -391,12 +392,6 @@ def test_the_token_is_sent_and_never_shown(server, compiled):
     assert "wr0ng" not in str(refused.value)
 
     assert submit(KubeflowPipelines(server.endpoint, token="s3cret-token"), compiled).run_id
-
-
-def test_a_token_that_cannot_be_sent_is_refused_without_being_shown():
-    with pytest.raises(KubeflowError, match="FLIGHTDECK_KFP_TOKEN is not one word") as refused:
-        KubeflowPipelines("http://localhost", token="one\ntwo")
-    assert "two" not in str(refused.value)
 
 
 def says(message: str) -> str:
@@ -443,14 +438,16 @@ def test_a_pipeline_that_the_server_rejects_is_its_message(client, compiled):
         submit(client, compiled, spoons=2)
 
 
-def test_nobody_at_the_address_is_said_with_the_way_out():
-    with pytest.raises(UnreachableError, match=r"Nobody answers .*Connection refused.* kubectl port-forward"):
-        KubeflowPipelines("http://127.0.0.1:9").check()
-
-
-def test_a_name_that_does_not_exist_is_nobody_too():
-    with pytest.raises(UnreachableError, match=r"Nobody answers at http://kubeflow\.invalid"):
-        KubeflowPipelines("http://kubeflow.invalid").check()
+@pytest.mark.parametrize(
+    ("endpoint", "sentence"),
+    [
+        ("http://127.0.0.1:9", r"Nobody answers .*Connection refused.* kubectl port-forward"),
+        ("http://kubeflow.invalid", r"Nobody answers at http://kubeflow\.invalid"),
+    ],
+)
+def test_nobody_at_the_address_is_said_with_the_way_out(endpoint, sentence):
+    with pytest.raises(UnreachableError, match=sentence):
+        KubeflowPipelines(endpoint).check()
 
 
 def test_a_server_that_does_not_answer_is_left_after_a_while(server):
@@ -485,17 +482,20 @@ def test_a_plain_server_behind_an_https_address_is_no_safe_connection(server):
         KubeflowPipelines(server.endpoint.replace("http://", "https://"), connect_seconds=1, answer_seconds=2).check()
 
 
-@pytest.mark.parametrize("endpoint", ["localhost:8888", "ftp://localhost", "http://", ""])
-def test_an_endpoint_that_is_no_address_is_refused(endpoint):
-    with pytest.raises(KubeflowError, match="is not an address such as http://localhost:8888"):
-        KubeflowPipelines(endpoint)
-
-
-def test_credentials_in_the_address_are_refused_without_being_shown():
-    with pytest.raises(
-        KubeflowError, match="must not hold credentials; put a token into FLIGHTDECK_KFP_TOKEN"
-    ) as refused:
-        KubeflowPipelines("http://somebody:s3cret@localhost:8888")
+@pytest.mark.parametrize(
+    ("endpoint", "token", "sentence"),
+    [
+        ("localhost:8888", None, "is not an address such as http://localhost:8888"),
+        ("ftp://localhost", None, "is not an address such as http://localhost:8888"),
+        ("http://", None, "is not an address such as http://localhost:8888"),
+        ("", None, "is not an address such as http://localhost:8888"),
+        ("http://me:s3cret@localhost", None, "must not hold credentials; put a token into FLIGHTDECK_KFP_TOKEN"),
+        ("http://localhost", "one\ns3cret", "FLIGHTDECK_KFP_TOKEN is not one word"),
+    ],
+)
+def test_an_address_or_token_that_cannot_be_one_is_refused_without_the_secret(endpoint, token, sentence):
+    with pytest.raises(KubeflowError, match=sentence) as refused:
+        KubeflowPipelines(endpoint, token=token)
     assert "s3cret" not in str(refused.value)
 
 
@@ -519,24 +519,20 @@ def test_arguments_get_the_types_that_the_pipeline_declares(compiled):
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ("epoch=5", "has no parameter `epoch`; did you mean `epochs`"),
-        ("spoons=5", "it has epochs, learning_rate, push, window"),
-        ("ir=H4sI", "has no parameter `ir`"),
-        ("epochs=five", "`epochs` must be a whole number .got `five`"),
-        ("epochs=1.5", "`epochs` must be a whole number"),
-        ("learning_rate=nan", "`learning_rate` must be a number"),
-        ("push=maybe", "`push` must be true or false"),
-        ("epochs", "is not of the form name=value"),
+        (["epoch=5"], "has no parameter `epoch`; did you mean `epochs`"),
+        (["spoons=5"], "it has epochs, learning_rate, push, window"),
+        (["ir=H4sI"], "has no parameter `ir`"),
+        (["epochs=five"], "`epochs` must be a whole number .got `five`"),
+        (["epochs=1.5"], "`epochs` must be a whole number"),
+        (["learning_rate=nan"], "`learning_rate` must be a number"),
+        (["push=maybe"], "`push` must be true or false"),
+        (["epochs"], "is not of the form name=value"),
+        (["epochs=1", "epochs=2"], "`epochs` is given twice"),
     ],
 )
 def test_arguments_that_the_pipeline_does_not_take_are_refused(compiled, given, sentence):
-    with pytest.raises(CompiledPipelineError, match=sentence):
-        compiled.arguments([given])
-
-
-def test_an_argument_given_twice_is_refused(compiled):
-    with pytest.raises(CompiledPipelineError, match="`epochs` is given twice"):
-        compiled.arguments(["epochs=1", "epochs=2"])
+    with pytest.raises(KubeflowError, match=sentence):
+        compiled.arguments(given)
 
 
 @pytest.mark.parametrize("text", ["", "a: [b", "- 1\n- 2", "root: {}", "pipelineInfo: {name: a}", "\x00", "just text"])
@@ -544,10 +540,10 @@ def test_a_file_that_is_no_compiled_pipeline_is_refused(tmp_path, text):
     file = tmp_path / "pipeline.yaml"
     file.write_text(text)
 
-    with pytest.raises(CompiledPipelineError, match="is not a compiled pipeline; make one with: flightdeck kubeflow"):
+    with pytest.raises(KubeflowError, match="is not a compiled pipeline; make one with: flightdeck kubeflow"):
         CompiledPipeline.load(file)
 
 
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
-    with pytest.raises(CompiledPipelineError, match="cannot be read: No such file"):
+    with pytest.raises(KubeflowError, match="cannot be read: No such file"):
         CompiledPipeline.load(tmp_path / "absent.yaml")

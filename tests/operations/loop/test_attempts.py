@@ -12,7 +12,7 @@ from flightdeck.settings import read_settings
 from ledger.opening import open_store
 from operations.loop.attempts import Attempts, backoff, given_up, waiting
 from operations.loop.settings import Continuous
-from operations.loop.triggers import Past, Trigger
+from operations.loop.triggers import PastRun, Trigger
 from pipeline import store
 from tests.world import LOCAL
 
@@ -40,7 +40,7 @@ def attempts(tmp_path):
     return opened(tmp_path)
 
 
-def waits(attempts: Attempts, *keys: str, runs: tuple[Past, ...] = (), settings: Continuous = CONTINUOUS):
+def waits(attempts: Attempts, *keys: str, runs: tuple[PastRun, ...] = (), settings: Continuous = CONTINUOUS):
     return waiting(triggers(*keys), attempts.all(), runs, settings)
 
 
@@ -62,7 +62,7 @@ def test_a_trigger_that_is_found_again_is_handled_once(attempts):
 
 @pytest.mark.parametrize(("succeeded", "expected"), [(True, []), (False, ["a"])])
 def test_a_record_of_a_run_says_what_it_has_handled_whoever_keeps_the_attempts(attempts, succeeded, expected):
-    run = Past("elsewhere", NOW, succeeded, triggers=("a",))
+    run = PastRun("elsewhere", NOW, succeeded, triggers=("a",))
 
     assert keys(waits(attempts, "a", runs=(run,))) == expected
 

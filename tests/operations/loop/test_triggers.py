@@ -6,7 +6,7 @@ import pytest
 
 from operations.loop import triggers
 from operations.loop.settings import Triggers
-from operations.loop.triggers import Past, Recipe, find
+from operations.loop.triggers import PastRun, Recipe, find
 from operations.monitoring.policy import Decision, Reason
 
 pytestmark = pytest.mark.unit
@@ -16,8 +16,8 @@ ONE = Recipe({"model.epochs": 1}, {"m/network.py": "aa"})
 TWO = Recipe({"model.epochs": 2}, {"m/network.py": "aa"})
 
 
-def run(name: str, hours_ago: float = 1, **told) -> Past:
-    return Past(name, NOW - timedelta(hours=hours_ago), **{"succeeded": True, **told})
+def run(name: str, hours_ago: float = 1, **told) -> PastRun:
+    return PastRun(name, NOW - timedelta(hours=hours_ago), **{"succeeded": True, **told})
 
 
 @pytest.mark.parametrize(
