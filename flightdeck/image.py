@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from errors import FlightdeckError
 from flightdeck.console import print_json
 from flightdeck.options import Json, default_config, load_settings
 
@@ -66,7 +67,7 @@ def build(
     _stream(["docker", *arguments], environment)
     built = images.inspect(image)
     if built is None:
-        raise images.ImageError(
+        raise FlightdeckError(
             f"{image} was built, but the engine does not hold it, because the builder in use keeps images to itself; "
             "choose one with the docker driver, for example by BUILDX_BUILDER=default."
         )
@@ -94,13 +95,13 @@ def push(
     revision = images.checkout_revision(ROOT)
     image = images.reference(repository, revision, target)
     if images.DIRTY in revision and not allow_dirty:
-        raise images.ImageError(
+        raise FlightdeckError(
             "The checkout has changes that no commit holds, so nobody could find out what the image was made from; "
             "commit them and build again, or push with --allow-dirty."
         )
     images.require_engine(os.environ.get("DOCKER_HOST"))
     if images.inspect(image) is None:
-        raise images.ImageError(
+        raise FlightdeckError(
             f"There is no image {image}; build it first with: "
             f"flightdeck image build --repository {repository} --target {target}"
         )
@@ -117,15 +118,13 @@ def _refuse_project() -> None:
     """Refuses a separate project, whose use case no image holds.
 
     Raises:
-        ImageError: it is one.
+        FlightdeckError: it is one.
     """
     if default_config().resolve().parent.parent == ROOT:
         return
-    from operations.delivery.images import ImageError
-
     project = load_settings(default_config(), None).project
     if project != ROOT:
-        raise ImageError(
+        raise FlightdeckError(
             f"There is no image for the project {project}: an image holds Flightdeck's checkout alone, and not its use "
             f"case. For the image of the checkout, run the command in {ROOT}."
         )

@@ -69,7 +69,9 @@ def run(
     raise typer.Exit(0 if record.outcome != "failed" else 1)
 
 
-def report(run: RecordedRun, record: RunRecord, as_json: bool, options: str = "", run_options: str = "") -> RunView:
+def report(
+    run: RecordedRun, record: RunRecord, as_json: bool, options: str | None = None, run_options: str = ""
+) -> RunView:
     """Saves what a run did beside its log, and shows it; for the options, see `print_summary`."""
     from flightdeck.console import shown
     from flightdeck.run_page import print_summary

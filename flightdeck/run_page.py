@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flightdeck.console import shown, table
+from flightdeck.console import plain, shown, table
 from ledger.formats import duration, number, signed, spans
 
 if TYPE_CHECKING:
@@ -24,14 +24,15 @@ STYLES = {
 BAD = "bold red"
 
 
-def print_summary(view: RunView, log: str, on: Console, options: str = "", run_options: str = "") -> None:
+def print_summary(view: RunView, log: str, on: Console, options: str | None = None, run_options: str = "") -> None:
     """Prints the summary of a run for people.
 
     Args:
         view: of the run.
         log: its log file.
         on: the screen.
-        options: that any command needs to mean the same settings, such as `--set workspace=FOLDER`.
+        options: that any command needs to mean the same settings, such as `--set workspace=FOLDER`. None if no options
+            do, as for the settings of a sweep's best trial: then no commands are named.
         run_options: that `flightdeck run` takes, too, to run the same again.
     """
     record = view.record
@@ -58,9 +59,11 @@ def print_summary(view: RunView, log: str, on: Console, options: str = "", run_o
     on.print(
         f"Time        {duration(record.seconds)}, of which {duration(record.loading_seconds)} loading libraries; "
         f"{view.cached} of {len(record.nodes)} nodes from the cache; "
-        f"peak memory {(record.peak_mb or 0) / 1024:.1f} GiB"
+        f"peak memory {(record.peak_mb or 0) / 1024:.1f} GiB",
+        soft_wrap=True,
     )
-    _print_next_steps(view, on, options, run_options)
+    if options is not None:
+        _print_next_steps(view, on, options, run_options)
 
 
 def print_reasons(view: RunView, on: Console) -> None:
@@ -109,24 +112,26 @@ def print_metrics(view: RunView, worst: Sequence[SliceMetrics], on: Console) -> 
 
 
 def _print_next_steps(view: RunView, on: Console, options: str, run_options: str) -> None:
-    again = f"run {options} {run_options}"
+    def command(*words: str) -> str:
+        return " ".join(["flightdeck", *filter(None, words)])
+
+    again = command("run", options, run_options)
     # "it was interrupted", or "Trainer failed: interrupted; its unfinished outputs were removed"
     interrupted = any(reason.partition(";")[0].endswith("interrupted") for reason in view.record.reasons)
     steps = {
         "pushed": [
             (again, "again: nothing changed, so every node comes from the cache"),
             (f"{again} --set model.epochs=4", "train a challenger to the model just pushed"),
-            (f"predict {options} --window newest:newest", "batch predictions of the newest span"),
-            (f"data schema-diff {options}", "what the data shows against what was agreed"),
+            (command("predict", options, "--window newest:newest"), "batch predictions of the newest span"),
+            (command("data schema-diff", options), "what the data shows against what was agreed"),
         ],
         "blessed": [(f"{again} --set push.enabled=true", "push it")],
         "not blessed": [
-            (f"config show {options}", "the thresholds, under evaluation"),
+            (command("config show", options), "the thresholds, under evaluation"),
             (f"{again} --set model.epochs=4", "try something else"),
         ],
         "failed": [(again, f"{'' if interrupted else 'after fixing the cause: '}continues from the last good node")],
     }[view.record.outcome]
     on.print("\nNext")
-    for command, meaning in steps:
-        shown_command = " ".join(f"flightdeck {command}".split())
-        on.print(f"  {shown_command:<45} {meaning}", markup=False, soft_wrap=True)
+    for step, meaning in steps:
+        plain(on, f"  {step:<45} {meaning}")

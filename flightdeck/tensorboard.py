@@ -16,10 +16,6 @@ from errors import FlightdeckError
 from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
 
 
-class TensorBoardError(FlightdeckError):
-    """TensorBoard cannot be started; the text says why."""
-
-
 def tensorboard(
     names: Annotated[
         list[str] | None,
@@ -76,4 +72,4 @@ def _serve(logs: dict[str, str], host: str, port: int) -> str:
     try:
         return server.launch()
     except program.TensorBoardServerException as error:
-        raise TensorBoardError(f"TensorBoard cannot listen on {host}:{port}: {error.msg}") from error
+        raise FlightdeckError(f"TensorBoard cannot listen on {host}:{port}: {error.msg}") from error

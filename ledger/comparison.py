@@ -124,8 +124,8 @@ def compare(
     @functools.cache
     def documents(name: str) -> tuple[Any, Any]:
         """A document of both runs; None where a run has none. One that both have is read once."""
-        digests = [record.documents.get(name) for record in (one, other)]
-        known = {digest: read_document(store, digest) for digest in dict.fromkeys(digests) if digest is not None}
+        digests = [record.documents.get(name, "") for record in (one, other)]
+        known = {digest: read_document(store, digest) for digest in dict.fromkeys(digests) if digest}
         return known.get(digests[0]), known.get(digests[1])
 
     sections, unknown = _sections(one, other, documents)

@@ -22,10 +22,6 @@ PASSWORD_VARIABLE = "FLIGHTDECK_ALERTS_SMTP_PASSWORD"
 _MARK = {"info": ":information_source:", "warning": ":warning:", "critical": ":rotating_light:"}
 
 
-class ChannelError(FlightdeckError):
-    """A channel of the settings cannot be used; the text says why."""
-
-
 class Log:
     """One JSON document per line, appended to a file."""
 
@@ -163,17 +159,17 @@ def channels(settings: AlertSettings, log: Path, environment: Mapping[str, str])
     The environment holds the secrets: the webhook's address and the mail server's password.
 
     Raises:
-        ChannelError: a secret is missing, or not what it should be.
+        FlightdeckError: a secret is missing, or not what it should be.
     """
     chosen: list[Channel] = [Log(log)]
     if settings.webhook:
         address = environment.get(WEBHOOK_VARIABLE, "")
         if not address.startswith(("http://", "https://")):
-            raise ChannelError(f"alerts.webhook is on, so {WEBHOOK_VARIABLE} must hold its address, http(s)://...")
+            raise FlightdeckError(f"alerts.webhook is on, so {WEBHOOK_VARIABLE} must hold its address, http(s)://...")
         chosen.append(Webhook(address, settings.timeout_seconds))
     if settings.email:
         password = environment.get(PASSWORD_VARIABLE)
         if settings.email.username and not password:
-            raise ChannelError(f"alerts.email has a username, so {PASSWORD_VARIABLE} must hold its password.")
+            raise FlightdeckError(f"alerts.email has a username, so {PASSWORD_VARIABLE} must hold its password.")
         chosen.append(Mail(settings.email, password, settings.timeout_seconds))
     return {channel.name: channel for channel in chosen}

@@ -14,15 +14,11 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from errors import FlightdeckError
+from operations.delivery.kubeflow_api import KubeflowError
 
 _COMMIT = re.compile(r"[0-9a-f]{12,40}(-dirty-[0-9a-f]{8})?")  # the tag of `flightdeck image build`
 # Parameters too, but not ones for people: the pipeline in TFX's representation, its settings, and who submits it.
 _OUR_OWN = frozenset({"ir", "settings", "submitted_by"})
-
-
-class CompiledPipelineError(FlightdeckError):
-    """A file is not a compiled pipeline, or does not take what it was given; the text says which."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +42,14 @@ class CompiledPipeline:
         """Reads what `flightdeck kubeflow compile` wrote.
 
         Raises:
-            CompiledPipelineError: the file cannot be read, or holds something else.
+            KubeflowError: the file cannot be read, or holds something else.
         """
         try:
             documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
         except OSError as error:
-            raise CompiledPipelineError(f"The pipeline {path} cannot be read: {error.strerror}.") from None
+            raise KubeflowError(f"The pipeline {path} cannot be read: {error.strerror}.") from None
         except (yaml.YAMLError, UnicodeDecodeError):
-            raise CompiledPipelineError(_not_a_pipeline(str(path))) from None
+            raise KubeflowError(_not_a_pipeline(str(path))) from None
         pipeline, platform = [*documents, None, None][:2]
         return cls.of({"pipeline_spec": pipeline, "platform_spec": platform or {}}, str(path))
 
@@ -66,15 +62,15 @@ class CompiledPipeline:
             source: where it is from, for the error.
 
         Raises:
-            CompiledPipelineError: it is something else.
+            KubeflowError: it is something else.
         """
         try:
             pipeline = json_format.ParseDict(document.get("pipeline_spec", document), pipeline_spec_pb2.PipelineSpec())
             platform = json_format.ParseDict(document.get("platform_spec") or {}, pipeline_spec_pb2.PlatformSpec())
         except (json_format.ParseError, AttributeError, TypeError):
-            raise CompiledPipelineError(_not_a_pipeline(source)) from None
+            raise KubeflowError(_not_a_pipeline(source)) from None
         if not pipeline.pipeline_info.name or not pipeline.root.dag.tasks:
-            raise CompiledPipelineError(_not_a_pipeline(source))
+            raise KubeflowError(_not_a_pipeline(source))
         kinds = pipeline_spec_pb2.ParameterType.ParameterTypeEnum
         return cls(
             name=pipeline.pipeline_info.name,
@@ -115,17 +111,17 @@ class CompiledPipeline:
         """What a person typed as ``name=value``, with the types that the pipeline declares.
 
         Raises:
-            CompiledPipelineError: the pipeline has no such parameter, or the value is not of its type.
+            KubeflowError: the pipeline has no such parameter, or the value is not of its type.
         """
         values: dict[str, Any] = {}
         for each in given:
             name, sign, text = each.partition("=")
             if not sign or not name:
-                raise CompiledPipelineError(f"`--param {each}` is not of the form name=value, such as epochs=5.")
+                raise KubeflowError(f"`--param {each}` is not of the form name=value, such as epochs=5.")
             if name in values:
-                raise CompiledPipelineError(f"The parameter `{name}` is given twice.")
+                raise KubeflowError(f"The parameter `{name}` is given twice.")
             if name not in self.parameters:
-                raise CompiledPipelineError(self._unknown(name))
+                raise KubeflowError(self._unknown(name))
             values[name] = _value(name, self.parameters[name], text)
         return values
 
@@ -148,7 +144,7 @@ def _value(name: str, kind: str, text: str) -> Any:
     except (ValueError, KeyError):
         pass
     wanted = {"NUMBER_INTEGER": "a whole number", "NUMBER_DOUBLE": "a number", "BOOLEAN": "true or false"}
-    raise CompiledPipelineError(f"The parameter `{name}` must be {wanted.get(kind, 'left alone')} (got `{text}`).")
+    raise KubeflowError(f"The parameter `{name}` must be {wanted.get(kind, 'left alone')} (got `{text}`).")
 
 
 def _not_a_pipeline(source: str) -> str:

@@ -25,10 +25,6 @@ REPOSITORY = re.compile(
 Target = Literal["cpu", "gpu"]
 
 
-class ImageError(FlightdeckError):
-    """An image cannot be built or pushed; the text says why and what to do."""
-
-
 def checkout_revision(root: Path) -> str:
     """What a checkout holds, in one word.
 
@@ -37,13 +33,13 @@ def checkout_revision(root: Path) -> str:
         untracked files included (ignored ones are not), when there is any.
 
     Raises:
-        ImageError: it is not a git checkout, or has no commit.
+        FlightdeckError: it is not a git checkout, or has no commit.
     """
     if shutil.which("git") is None:
-        raise ImageError("There is no git command, and the commit is the image's tag; install git.")
+        raise FlightdeckError("There is no git command, and the commit is the image's tag; install git.")
     code = stamp.code(root, {})
     if code.commit is None or code.dirty is None:
-        raise ImageError(f"{root} is not a git checkout with a commit, which an image is tagged with.")
+        raise FlightdeckError(f"{root} is not a git checkout with a commit, which an image is tagged with.")
     if code.diff is None:
         return code.commit
     return f"{code.commit}{DIRTY}{hashlib.sha256(code.diff.encode(errors='replace')).hexdigest()[:8]}"
@@ -53,10 +49,10 @@ def reference(repository: str, revision: str, target: Target) -> str:
     """The name of an image with its tag: 12 digits of the commit, whether the checkout was dirty, and ``-gpu``.
 
     Raises:
-        ImageError: the repository is not a name that an engine accepts.
+        FlightdeckError: the repository is not a name that an engine accepts.
     """
     if not REPOSITORY.fullmatch(repository):
-        raise ImageError(
+        raise FlightdeckError(
             f"`{repository}` is not the name of a repository; it is of the form HOST/FOLDER/NAME in lower case, "
             "without a tag."
         )
@@ -99,13 +95,13 @@ def builder_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for a build with BuildKit, which the Dockerfile's secrets and caches need.
 
     Raises:
-        ImageError: there is no docker client, or it cannot use BuildKit.
+        FlightdeckError: there is no docker client, or it cannot use BuildKit.
     """
     version = _docker("--version").stdout.decode(errors="replace")
     # Since 23 the client needs a plugin for it; before, it was built in.
     major = re.search(r"version (\d+)\.", version)
     if major and int(major[1]) >= 23 and _docker("buildx", "version").returncode:
-        raise ImageError(
+        raise FlightdeckError(
             f"The docker client ({version.strip()}) lacks its buildx plugin, which the Dockerfile needs; "
             "install docker-buildx, or docker-buildx-plugin."
         )
@@ -116,13 +112,15 @@ def require_engine(host: str | None) -> None:
     """Refuses to go on where no engine answers at ``host``, the value of DOCKER_HOST.
 
     Raises:
-        ImageError: none does.
+        FlightdeckError: none does.
     """
     done = _docker("version", "--format", "{{.Server.Version}}")
     if done.returncode:
         where = f"at DOCKER_HOST={host}" if host else "at its default address"
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
-        raise ImageError(f"No Docker engine answers {where}; start one, or set DOCKER_HOST. Docker says: {lines[-1]}")
+        raise FlightdeckError(
+            f"No Docker engine answers {where}; start one, or set DOCKER_HOST. Docker says: {lines[-1]}"
+        )
 
 
 def inspect(image: str) -> dict[str, Any] | None:
@@ -135,6 +133,6 @@ def _docker(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(["docker", *arguments], capture_output=True)
     except FileNotFoundError:
-        raise ImageError(
+        raise FlightdeckError(
             "There is no docker command; install Docker, or its client and set DOCKER_HOST to an engine."
         ) from None

@@ -83,7 +83,7 @@ def job(
     """What to submit, with parameters as a person typed them; the default experiment is named after the use case.
 
     Raises:
-        CompiledPipelineError: the pipeline does not take the parameters.
+        KubeflowError: the pipeline does not take the parameters.
     """
     assert settings.kubeflow is not None
     if isinstance(source, Version):

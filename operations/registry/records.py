@@ -31,7 +31,7 @@ class Model:
 
     Attributes:
         model_id: of its Model artifact.
-        uri: of the artifact; the SavedModel lies in its `Format-Serving`.
+        uri: of the artifact; the SavedModel is in its `Format-Serving`.
         blessed: whether an Evaluator ever blessed it. A blessing is never taken back.
         infra: what InfraValidator said last; None if it was not asked.
         run_id: the run that trained it.

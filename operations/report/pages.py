@@ -1,30 +1,20 @@
-"""What stands on the pages: turns evidence into plots, tables and sentences, as the templates want them."""
+"""The page of a run and its model card: turns evidence into plots, tables and sentences, as the templates want them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ledger.formats import NOTHING, count, duration, moment, number, percent, signed, size, spans
-from ledger.run_facts import (
-    UNKNOWN,
-    evaluated_like,
-    evaluation_data,
-    is_ours,
-    last_sign_of_life,
-    outcome,
-    resolved_window,
-    shown_outcome,
-)
+from ledger.run_facts import UNKNOWN, is_ours, last_sign_of_life
 from ledger.run_record import RunRecord
 from ledger.run_view import FEW_ROWS, MetricView, RunView, worst
-from ledger.runs import TRAINING
 from operations.report import lineage, plots, statistics
 from operations.report.card import Card
 from operations.report.drawing import Box, Drawing, draw
 from operations.report.evidence import Evidence
+from operations.report.index import Tile, metrics_of, window
 from operations.report.quality import Quality
 
 SECTIONS = (
@@ -38,21 +28,11 @@ SECTIONS = (
     ("lineage", "Lineage"),
 )
 _SECTIONS_OF_PREDICTIONS = ("summary", "pipeline", "data", "lineage")
-# Columns of metrics in the table of runs, and in that of slices.
-_METRICS_OF_RUNS = 3
+# Columns of metrics in the table of slices.
 _METRICS_OF_SLICES = 3
 _IMPORTANCES = 25
 # Columns whose plots are open from the beginning.
 _FEATURES = 9
-
-
-class Tile(NamedTuple):
-    """A figure at the top of a page, with what it means and how good that is."""
-
-    name: str
-    value: str
-    detail: str = ""
-    kind: str = ""
 
 
 class Fact(NamedTuple):
@@ -61,37 +41,6 @@ class Fact(NamedTuple):
     name: str
     value: str
     code: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class IndexRow:
-    """A run in the table of all; `order` sorts by when it started."""
-
-    run: str
-    link: str | None
-    started: str
-    order: str
-    kind: str
-    outcome: str
-    window: str
-    metrics: list[float | None]
-    seconds: float | None
-    commit: str | None
-    tags: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class IndexPage:
-    """The page of all runs; `metric` is the one that the plot begins with."""
-
-    tiles: list[Tile]
-    rows: list[IndexRow]
-    metrics: list[str]
-    metric: str
-    tagged: bool
-    history: plots.Plot | None
-    unlinked: str | None
-    unreadable: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,15 +96,6 @@ class Picture:
 
 
 @dataclasses.dataclass(frozen=True)
-class RelatedRun:
-    """Another run, its page, and how it is related."""
-
-    run: str
-    how: str
-    link: str | None
-
-
-@dataclasses.dataclass(frozen=True)
 class _AboutRun:
     """What the page of a run and its model card share; `missing` says of each section why it is not there."""
 
@@ -185,7 +125,7 @@ class RunPage(_AboutRun):
     graph: Picture | None
     lineage: Picture | None
     whole: Picture | None
-    relatives: list[RelatedRun]
+    relatives: list[tuple[lineage.Relative, str | None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,57 +136,6 @@ class CardPage(_AboutRun):
     lead: str
     data_facts: list[Fact]
     limits: list[str]
-
-
-def index(records: Sequence[RunRecord], links: Mapping[str, str], unreadable: Sequence[str]) -> IndexPage:
-    """The page of all runs.
-
-    Args:
-        records: oldest first.
-        links: run -> its page, of the runs that have one.
-        unreadable: names of runs whose records cannot be read.
-    """
-    metrics = _metrics_of(records)
-    newest = [record for record in reversed(records) if is_ours(record)]
-    main = next((record for record in newest if record.main_metric in metrics), None)
-    metric, better = (main.main_metric or "", main.main_better) if main else ("", "neither")
-    measured = [record for record in records if metric and metric in record.metrics]
-    best = _best(measured, metric, better)
-    outcomes = Counter(outcome(record) for record in records)
-    tiles = [Tile("Runs", f"{len(records):,}", ", ".join(f"{of} {name}" for name, of in outcomes.most_common()))]
-    if best:
-        tiles.append(Tile(f"Best {metric}", number(best.metrics[metric]), _rank(best, measured), "good"))
-    if pushed := next((record for record in newest if record.version), None):
-        tiles.append(Tile("Last pushed", f"version {pushed.version}", moment(pushed.started)))
-    if newest:
-        state = shown_outcome(newest[0])
-        tiles.append(Tile("Last run", state, f"{newest[0].kind}, {moment(newest[0].started)}", state))
-    shown = [
-        plots.Measured(
-            record.run_id,
-            record.started,
-            outcome(record),
-            _window(record),
-            evaluation_data(record),
-            links.get(record.run_id),
-            dict(record.metrics),
-        )
-        for record in records
-        if record.metrics
-    ]
-    unlinked = f"The newest {count(len(links), 'run')} have a page of their own."
-    return IndexPage(
-        tiles=tiles,
-        rows=[_row(record, metrics[:_METRICS_OF_RUNS], links) for record in reversed(records)],
-        metrics=metrics[:_METRICS_OF_RUNS],
-        metric=metric,
-        tagged=any(record.tags for record in records),
-        history=plots.history(shown, metric, best and best.run_id) if measured else None,
-        unlinked=unlinked if len(links) < len(records) else None,
-        unreadable=f"The records of {', '.join(unreadable)} cannot be read: another version wrote them."
-        if unreadable
-        else None,
-    )
 
 
 def run(
@@ -290,7 +179,7 @@ def run(
         lineage=_picture(*lineage.picture(evidence, records, evidence.predictions)),
         whole=_picture(*whole),
         relatives=[
-            RelatedRun(relative.run_id, relative.how, links.get(relative.run_id))
+            (relative, links.get(relative.run_id))
             for relative in lineage.relatives(record, records, evidence.predictions)
         ],
     )
@@ -331,57 +220,6 @@ def _about(evidence: Evidence, missing: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _metrics_of(records: Sequence[RunRecord]) -> list[str]:
-    """The metrics that runs have, the main one first, then those with a threshold, then those that most runs have."""
-    seen = Counter(name for record in records for name in record.metrics)
-    mains = Counter(record.main_metric for record in records if record.main_metric in record.metrics)
-    asked = {name for record in records for name in record.thresholds}
-    return sorted(seen, key=lambda name: (-mains[name], name not in asked, -seen[name], name))
-
-
-def _ranked(measured: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
-    """The runs that `flightdeck runs best` ranks, and those that it leaves out for their evaluation data."""
-    meant = [each for each in measured if each.kind in TRAINING and each.outcome != "failed"]
-    return evaluated_like(meant[-1], meant) if meant else ([], [])
-
-
-def _best(measured: Sequence[RunRecord], metric: str, better: str) -> RunRecord | None:
-    ranked, _ = _ranked(measured)
-    if better == "neither" or not ranked:
-        return None
-    return (min if better == "lower" else max)(ranked, key=lambda each: each.metrics[metric])
-
-
-def _rank(best: RunRecord, measured: Sequence[RunRecord]) -> str:
-    ranked, left_out = _ranked(measured)
-    if not left_out:
-        return f"run {best.run_id}"
-    return (
-        f"run {best.run_id}, of {count(len(ranked), 'run')} evaluated on {evaluation_data(best)}; "
-        f"{len(left_out)} on other data left out"
-    )
-
-
-def _row(record: RunRecord, metrics: Sequence[str], links: Mapping[str, str]) -> IndexRow:
-    return IndexRow(
-        run=record.run_id,
-        link=links.get(record.run_id),
-        started=f"{record.started:%Y-%m-%d %H:%M}",
-        order=record.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        kind=record.kind if is_ours(record) else "foreign",
-        outcome=shown_outcome(record),
-        window=_window(record) or NOTHING,
-        metrics=[record.metrics.get(name) for name in metrics],
-        seconds=record.seconds,
-        commit=record.code.short(),
-        tags=record.tags,
-    )
-
-
-def _window(record: RunRecord) -> str:
-    return resolved_window(record) or record.window or ""
-
-
 def _unfinished(evidence: Evidence) -> str | None:
     said = {UNKNOWN: "is still going on, or was killed", "running": "is still going on", "killed": "was killed"}
     if is_ours(evidence.record) and evidence.outcome in said:
@@ -409,9 +247,9 @@ def _tiles(evidence: Evidence) -> list[Tile]:
     if record.rows:
         by_split = ", ".join(f"{rows:,} {split}" for split, rows in record.rows.items())
         tiles.append(Tile("Rows", f"{sum(record.rows.values()):,}", by_split))
-    if record.spans and _window(record):
+    if record.spans and window(record):
         by_split = ", ".join(f"{split} {spans(of)}" for split, of in record.spans.items() if of)
-        tiles.append(Tile("Window", f"spans {_window(record)}", by_split))
+        tiles.append(Tile("Window", f"spans {window(record)}", by_split))
     if record.version:
         tiles.append(Tile("Pushed as", record.version, "version", "good"))
     seconds = record.seconds or (sum(node.seconds or 0 for node in evidence.nodes) or None)
@@ -598,7 +436,7 @@ def _sliced(view: RunView) -> Sliced:
     # What only counts or sums rows is no quality of a slice.
     names = [
         name
-        for name in _metrics_of([record])
+        for name in metrics_of([record])
         if name not in ("example_count", "weighted_example_count")
         and any(name in part.challenger for part in view.slices)
     ][: _METRICS_OF_SLICES - bool(record.champion_metrics)]

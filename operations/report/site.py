@@ -21,7 +21,7 @@ from ledger import formats
 from ledger.runs import Runs
 from operations.loop.replay.result import Result
 from operations.report import card as cards
-from operations.report import lineage, monitoring, pages, replays
+from operations.report import index, lineage, monitoring, pages, replays
 from operations.report.evidence import EvidenceReader
 from operations.report.monitoring import ServingHistory
 
@@ -126,7 +126,7 @@ def write(
                 sizes.append(_size(folder))
             progress(len(chosen), len(chosen), "")
             html = templates.get_template("index.html.j2").render(
-                site=site, root="", plots=True, **vars(pages.index(records, links, runs.unreadable))
+                site=site, root="", plots=True, **vars(index.page(records, links, runs.unreadable))
             )
             (new / "index.html").write_text(html, encoding="utf-8")
             for _, file, template, content in further:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from errors import FlightdeckError
 from operations.delivery import images
 from tests.repository import git
 from tests.world import ROOT
@@ -63,7 +64,7 @@ def test_a_folder_without_a_commit_is_refused(tmp_path, is_repository):
     if is_repository:
         git(tmp_path, "init", "--quiet")
 
-    with pytest.raises(images.ImageError, match="is not a git checkout with a commit"):
+    with pytest.raises(FlightdeckError, match="is not a git checkout with a commit"):
         images.checkout_revision(tmp_path)
 
 
@@ -91,7 +92,7 @@ def test_names_of_repositories_are_accepted(repository):
     "repository", ["", "Flightdeck", "a/B", "a//b", "a/b:tag", "a b", "https://host/a", "-a", "a/"]
 )
 def test_other_names_are_refused(repository):
-    with pytest.raises(images.ImageError, match="is not the name of a repository"):
+    with pytest.raises(FlightdeckError, match="is not the name of a repository"):
         images.reference(repository, COMMIT, "cpu")
 
 
@@ -130,17 +131,6 @@ def test_certificates_and_index_are_secrets_and_never_build_arguments():
     assert arguments[-1] == "/c"
 
 
-def command(*arguments: str, path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """The command line with a search path of one folder."""
-    kept = {
-        name: value for name, value in os.environ.items() if name not in ("DOCKER_HOST", "PIP_CERT", "SSL_CERT_FILE")
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "flightdeck", "image", *arguments],
-        env={**kept, "PATH": str(path), **variables}, cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-
-
 @pytest.fixture
 def search_path(tmp_path: Path) -> Path:
     """A folder of programs that holds git only."""
@@ -148,6 +138,34 @@ def search_path(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "git").symlink_to(shutil.which("git") or "git")
     return folder
+
+
+@pytest.fixture
+def image(flightdeck, monkeypatch, search_path):
+    """Runs `flightdeck image` with a search path of one folder: exit code, standard output, standard error."""
+    monkeypatch.setenv("PATH", str(search_path))
+    for name in ("DOCKER_HOST", "PIP_CERT", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str, **variables: str) -> tuple[int, str, str]:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return flightdeck("image", *arguments)
+
+    return run
+
+
+@pytest.fixture
+def process(search_path):
+    """The same in a process of its own, of which docker is a child that prints."""
+
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "flightdeck", "image", *arguments],
+            env={**os.environ, "PATH": str(search_path), **variables}, cwd=ROOT, capture_output=True, text=True,
+        )  # fmt: skip
+
+    return run
 
 
 def client(folder: Path, script: str) -> None:
@@ -177,14 +195,15 @@ build) echo "$DOCKER_BUILDKIT" "$@" >"$RECORD"; echo "no space left on device" >
 esac"""
 
 
-def refused(done: subprocess.CompletedProcess[str], sentence: str) -> None:
-    assert done.returncode == 2, done.stderr
-    assert sentence in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+def refused(answer: tuple[int, str, str], sentence: str) -> None:
+    code, _, err = answer
+    assert code == 2, err
+    assert sentence in err
+    assert len(err.strip().splitlines()) == 1, err
 
 
-def test_without_git_that_is_said(tmp_path):
-    refused(command("build", path=tmp_path), "There is no git command")
+def test_without_git_that_is_said(image, tmp_path):
+    refused(image("build", PATH=str(tmp_path)), "There is no git command")
 
 
 @pytest.mark.parametrize(
@@ -200,30 +219,30 @@ def test_without_git_that_is_said(tmp_path):
         ),
     ],
 )
-def test_what_cannot_work_is_refused_with_the_remedy(search_path, script, arguments, sentence):
+def test_what_cannot_work_is_refused_with_the_remedy(image, search_path, script, arguments, sentence):
     if script:
         client(search_path, script)
 
-    refused(command(*arguments, path=search_path, DOCKER_HOST="unix:///nowhere/docker.sock"), sentence)
+    refused(image(*arguments, DOCKER_HOST="unix:///nowhere/docker.sock"), sentence)
 
 
-def test_a_real_client_and_no_engine_is_one_sentence(search_path):
+def test_a_real_client_and_no_engine_is_one_sentence(image, search_path):
     real = shutil.which("docker", path="/usr/bin:/usr/local/bin")
     if real is None:
         client(search_path, WITHOUT_ENGINE)
     else:
         (search_path / "docker").symlink_to(real)
 
-    done = command("push", "--repository", "n", "--allow-dirty", path=search_path, DOCKER_HOST="tcp://127.0.0.1:1")
+    answer = image("push", "--repository", "n", "--allow-dirty", DOCKER_HOST="tcp://127.0.0.1:1")
 
-    refused(done, "No Docker engine answers at DOCKER_HOST=tcp://127.0.0.1:1")
+    refused(answer, "No Docker engine answers at DOCKER_HOST=tcp://127.0.0.1:1")
 
 
-def test_a_failed_build_shows_what_docker_printed(search_path, tmp_path):
+def test_a_failed_build_shows_what_docker_printed(process, search_path, tmp_path):
     client(search_path, WITH_ENGINE)
     index = "https://user:secret@index.example.org/simple"
 
-    done = command("build", "--json", path=search_path, RECORD=str(tmp_path / "record"), PIP_INDEX_URL=index)
+    done = process("build", "--json", RECORD=str(tmp_path / "record"), PIP_INDEX_URL=index)
 
     assert done.returncode == 1
     assert "no space left on device" in done.stderr
@@ -243,11 +262,12 @@ def test_a_dirty_checkout_is_not_pushed(checkout, search_path):
         "from flightdeck.__main__ import main; main()"
     )
 
-    def push(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+    def push(*arguments: str) -> tuple[int, str, str]:
+        done = subprocess.run(
             [sys.executable, "-c", program, "image", "push", "--repository", "host/n", *arguments],
             env={**os.environ, "PATH": str(search_path)}, cwd=checkout, capture_output=True, text=True,
         )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr
 
     refused(push(), "changes that no commit holds")
     refused(push("--allow-dirty"), "There is no image host/n:")
@@ -256,7 +276,7 @@ def test_a_dirty_checkout_is_not_pushed(checkout, search_path):
     refused(push(), f"There is no image host/n:{git(checkout, 'rev-parse', 'HEAD')[:12]};")
 
 
-def test_the_report_of_a_build_is_one_json_document(search_path):
+def test_the_report_of_a_build_is_one_json_document(process, search_path):
     client(
         search_path,
         WITH_ENGINE.replace("image) exit 1", """image) echo '[{"Id": "sha256:1", "Size": 5}]'""").replace(
@@ -264,7 +284,7 @@ def test_the_report_of_a_build_is_one_json_document(search_path):
         ),
     )
 
-    done = command("build", "--json", "--target", "gpu", path=search_path, RECORD="/dev/null")
+    done = process("build", "--json", "--target", "gpu", RECORD="/dev/null")
 
     report = json.loads(done.stdout)
     assert report["image"].startswith("flightdeck:")

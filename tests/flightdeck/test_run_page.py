@@ -15,9 +15,8 @@ from ledger.run_view import RunView
 pytestmark = pytest.mark.unit
 
 
-def next_steps(capsys, outcome: Any, reasons: tuple[str, ...] = ()) -> list[str]:
-    """The lines after "Next" of a run that was given settings, and a window."""
-    view = RunView(
+def view_of(outcome: Any, reasons: tuple[str, ...] = ()) -> RunView:
+    return RunView(
         RunRecord(
             run_id="r",
             started=datetime(2013, 7, 1, tzinfo=UTC),
@@ -28,8 +27,12 @@ def next_steps(capsys, outcome: Any, reasons: tuple[str, ...] = ()) -> list[str]
             peak_mb=3,
         )
     )
-    options = as_typed(default_config().with_name("own settings.yaml"), ["workspace=/a folder", "model.epochs=1"])
-    print_summary(view, "run.log", console(), options, "--window 1:3")
+
+
+def next_steps(capsys, outcome: Any, reasons: tuple[str, ...] = ()) -> list[str]:
+    """The lines after "Next" of a run that was given settings, and a window."""
+    options = as_typed(default_config().with_name("own settings.yaml"), ["workspace=/a  folder", "model.epochs=1"])
+    print_summary(view_of(outcome, reasons), "run.log", console(), options, "--window 1:3")
     return capsys.readouterr().out.partition("Next\n")[2].splitlines()
 
 
@@ -48,7 +51,7 @@ def test_a_run_that_ended_early_is_continued_with_the_settings_that_it_had(capsy
     command = shlex.split(line.removesuffix(meaning))
     assert command[:3] == ["flightdeck", "run", "--config"]
     assert command[3].endswith("own settings.yaml")
-    assert command[4:] == ["--set", "workspace=/a folder", "--set", "model.epochs=1", "--window", "1:3"]
+    assert command[4:] == ["--set", "workspace=/a  folder", "--set", "model.epochs=1", "--window", "1:3"]
 
 
 @pytest.mark.parametrize("outcome", ["pushed", "blessed", "not blessed"])
@@ -56,8 +59,14 @@ def test_every_next_step_has_the_settings_of_the_run(capsys, outcome):
     lines = next_steps(capsys, outcome)
 
     assert lines
-    assert all("--set 'workspace=/a folder' --set model.epochs=1" in line for line in lines)
+    assert all("--set 'workspace=/a  folder' --set model.epochs=1" in line for line in lines)
 
 
 def test_the_default_settings_need_no_options():
     assert as_typed(default_config(), None) == ""
+
+
+def test_settings_that_no_options_name_have_no_next_step(capsys):
+    print_summary(view_of("pushed"), "run.log", console())
+
+    assert "Next" not in capsys.readouterr().out

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flightdeck.settings import read_settings
+from flightdeck.settings import Settings, read_settings
+from pipeline import settings_file
+from pipeline.settings import Settings as PipelineSettings
 from pipeline.settings import SettingsError
 from tests.world import LOCAL
 
@@ -34,31 +36,34 @@ def test_an_override_reaches_a_nested_setting_with_its_type():
     assert settings.workspace == "/elsewhere"
 
 
-def test_an_unknown_setting_is_named_and_the_nearest_one_suggested():
-    assert "there is no setting `model.epoch`; did you mean `model.epochs`?" in refusal("model.epoch=3")
-    assert "there is no setting `evaluation.metrics.0.at_leest`; did you mean" in refusal(
-        "evaluation.metrics=[{name: AUC, at_leest: 0.5}]"
-    )
-
-
-def test_a_value_of_the_wrong_type_is_named_with_what_was_given():
-    message = refusal("data.eval_spans=many")
-
-    assert "`data.eval_spans`" in message
-    assert '"many"' in message
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("model.epoch=3", "there is no setting `model.epoch`; did you mean `model.epochs`?"),
+        (
+            "evaluation.metrics=[{name: AUC, at_leest: 0.5}]",
+            "there is no setting `evaluation.metrics.0.at_leest`; did you mean",
+        ),
+        ("monitorin.window=day", "there is no setting `monitorin`; did you mean `monitoring`?"),
+        ("canary.mood=off", "there is no setting `canary.mood`; did you mean `canary.mode`?"),
+        ("data.eval_spans=many", '`data.eval_spans`: input should be a valid integer (got "many").'),
+        ("model.epochs", "not of the form key=value"),
+        ("=3", "not of the form key=value"),
+        ("model..epochs=3", "not of the form key=value"),
+        ("workspace.deeper=1", "`workspace` is not a section"),
+        ("evaluation.metrics=[{name: AUC}]", "no model could ever be blessed"),
+        ("evaluation.metrics=[{name: AUC, at_least: 0.5, may_lose: 0.1}]", "`better` must be"),
+        ("use_case.model=models.nothing.Here", "`models.nothing.Here` cannot be imported"),
+        ('data.window="5:last"', "data.window"),
+        ("data.window=all", "data.window"),
+    ],
+)
+def test_a_wrong_setting_is_refused(override, sentence):
+    assert sentence in refusal(override)
 
 
 def test_every_problem_is_reported_not_only_the_first():
-    assert len(refusal("data.eval_spans=many", "modell=1", "cache=perhaps").splitlines()) == 3
-
-
-@pytest.mark.parametrize("override", ["model.epochs", "=3", "model..epochs=3"])
-def test_an_override_that_is_not_an_assignment_is_refused(override):
-    assert "not of the form key=value" in refusal(override)
-
-
-def test_an_override_below_a_plain_value_is_refused():
-    assert "`workspace` is not a section" in refusal("workspace.deeper=1")
+    assert len(refusal("data.eval_spans=many", "modell=1", "cache=perhaps", "serving.port=x").splitlines()) == 4
 
 
 def test_a_feature_not_known_at_prediction_time_is_refused_with_the_reason():
@@ -77,14 +82,6 @@ def test_a_slice_on_an_unknown_column_is_refused():
     assert "`nowhere` is not an ingested column" in refusal(
         "evaluation.slices=[[nowhere]]", "evaluation.gated_slices=[]"
     )
-
-
-def test_an_evaluation_that_can_never_fail_is_refused():
-    assert "no model could ever be blessed" in refusal("evaluation.metrics=[{name: AUC}]")
-
-
-def test_a_comparison_without_a_direction_is_refused():
-    assert "`better` must be" in refusal("evaluation.metrics=[{name: AUC, at_least: 0.5, may_lose: 0.1}]")
 
 
 def test_a_missing_file_and_a_file_that_is_not_yaml_are_one_sentence(tmp_path):
@@ -112,18 +109,37 @@ def test_files_that_extend_each_other_are_refused(tmp_path):
     assert "cannot extend" in refusal(path=tmp_path / "a.yaml")
 
 
-def test_a_use_case_that_cannot_be_imported_is_named():
-    assert "`models.nothing.Here` cannot be imported" in refusal("use_case.model=models.nothing.Here")
-
-
 def test_settings_cannot_be_changed_after_loading():
     with pytest.raises(ValueError, match="frozen"):
         read_settings(LOCAL).cache = False
 
 
-def test_the_digest_follows_the_settings():
-    assert read_settings(LOCAL).digest() == read_settings(LOCAL).digest()
+def test_the_digest_follows_what_a_run_depends_on():
+    assert read_settings(LOCAL).digest() == read_settings(LOCAL, ["monitoring.window=month"]).digest()
     assert read_settings(LOCAL).digest() != read_settings(LOCAL, ["model.epochs=9"]).digest()
+
+
+def test_a_run_records_the_sections_of_the_pipeline_with_what_the_others_decide():
+    off, shadow = read_settings(LOCAL), read_settings(LOCAL, ["canary.mode=shadow"])
+
+    assert off.document().keys() == PipelineSettings.model_fields.keys()
+    assert off.document()["infra_validation"]["server"] == "operations.serving"
+    assert off.document()["push"]["destination"] is None
+    assert shadow.document()["push"]["destination"] == shadow.canaries == f"{off.pushed}-canary"
+    for settings in (off, shadow):
+        recorded = settings_file.from_document(settings.document())
+        assert recorded.pushed_to == settings.pushed_to
+        assert recorded.digest() == settings.digest()
+
+
+def test_what_older_runs_recorded_is_read_with_or_without_the_sections_of_others():
+    settings = read_settings(LOCAL, ["canary.mode=shadow", "serving.payloads.folder=asked"])
+    whole = settings.whole_document()
+
+    assert settings_file.from_document(whole, Settings).whole_document() == whole
+    assert settings_file.from_document(whole).spans == settings.spans
+    with pytest.raises(SettingsError, match=r"there is no setting `data\.gone`"):
+        settings_file.from_document({**whole, "data": {"gone": 1}})
 
 
 def test_a_settings_file_outside_config_anchors_paths_beside_itself(tmp_path):
@@ -143,11 +159,6 @@ def test_a_bucket_stays_a_bucket():
 
     assert settings.artifacts == "gs://bucket/flights/artifacts"
     assert settings.spans == "gs://bucket/flights/spans"
-
-
-def test_a_window_that_makes_no_sense_is_refused_before_anything_is_loaded():
-    assert "data.window" in refusal('data.window="5:last"')
-    assert "data.window" in refusal("data.window=all")
 
 
 @pytest.mark.parametrize(("text", "mode"), [("off", "off"), ("flag", "flag"), ("refuse", "refuse")])

@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from aiosmtpd.controller import Controller
 
+from errors import FlightdeckError
 from operations.alerts.alert import Alert
-from operations.alerts.channels import ChannelError, Log, Mail, Webhook, channels
+from operations.alerts.channels import Log, Mail, Webhook, channels
 from operations.alerts.dispatcher import Dispatcher
 from operations.alerts.outbox import DeliveryError, Outbox
 from operations.alerts.settings import AlertSettings, Email
@@ -194,10 +195,10 @@ def test_the_log_has_one_document_per_line(tmp_path):
 
 def test_secrets_come_from_the_environment_and_are_missed_early(tmp_path):
     log = tmp_path / "alerts.jsonl"
-    with pytest.raises(ChannelError, match="FLIGHTDECK_ALERTS_WEBHOOK"):
+    with pytest.raises(FlightdeckError, match="FLIGHTDECK_ALERTS_WEBHOOK"):
         channels(AlertSettings(webhook=True), log, {})
     with_user = letter(25).model_copy(update={"username": "deck"})
-    with pytest.raises(ChannelError, match="FLIGHTDECK_ALERTS_SMTP_PASSWORD"):
+    with pytest.raises(FlightdeckError, match="FLIGHTDECK_ALERTS_SMTP_PASSWORD"):
         channels(AlertSettings(email=with_user), log, {})
     found = channels(AlertSettings(webhook=True), log, {"FLIGHTDECK_ALERTS_WEBHOOK": "https://example.org/hook"})
     assert set(found) == {"log", "webhook"}

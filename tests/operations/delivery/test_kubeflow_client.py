@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from operations.delivery import kubeflow, kubeflow_run
-from operations.delivery.compiled_pipeline import CompiledPipeline, CompiledPipelineError
+from operations.delivery.compiled_pipeline import CompiledPipeline
 from operations.delivery.kubeflow import Job, KubeflowPipelines
 from operations.delivery.kubeflow_api import (
     KubeflowError,
@@ -531,7 +531,7 @@ def test_arguments_get_the_types_that_the_pipeline_declares(compiled):
     ],
 )
 def test_arguments_that_the_pipeline_does_not_take_are_refused(compiled, given, sentence):
-    with pytest.raises(CompiledPipelineError, match=sentence):
+    with pytest.raises(KubeflowError, match=sentence):
         compiled.arguments(given)
 
 
@@ -540,10 +540,10 @@ def test_a_file_that_is_no_compiled_pipeline_is_refused(tmp_path, text):
     file = tmp_path / "pipeline.yaml"
     file.write_text(text)
 
-    with pytest.raises(CompiledPipelineError, match="is not a compiled pipeline; make one with: flightdeck kubeflow"):
+    with pytest.raises(KubeflowError, match="is not a compiled pipeline; make one with: flightdeck kubeflow"):
         CompiledPipeline.load(file)
 
 
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
-    with pytest.raises(CompiledPipelineError, match="cannot be read: No such file"):
+    with pytest.raises(KubeflowError, match="cannot be read: No such file"):
         CompiledPipeline.load(tmp_path / "absent.yaml")

@@ -1,42 +1,27 @@
 """Decisions, as tables of cases."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from operations.monitoring.policy import Decision, decide
 from operations.monitoring.settings import Rule
-from operations.monitoring.signals import Signal, Window
+from operations.monitoring.signals import Window
+from tests.operations.monitoring import windows
+from tests.operations.monitoring.windows import DAY, START, signal
 
 pytestmark = pytest.mark.unit
-START = datetime(2013, 1, 1, tzinfo=UTC)
-DAY = timedelta(days=1)
 RETRAIN = Rule(name="drifting", kinds=("drift", "skew"), windows=2, of=3, action="retrain")
 
 
 def window(day: int, *exceeded: str, version: str = "7", kind: str = "drift", ok: tuple[str, ...] = ()) -> Window:
     """A window of one day in which the signals of some columns were exceeded, and those of others were not."""
-    signals = [
-        Signal(
-            kind=kind,
-            name="distance",
-            subject=name,
-            value=value,
-            threshold=0.1,
-            exceeded=value > 0.1,
-            meaning=f"{name}.",
-        )
-        for value, names in ((0.3, exceeded), (0.05, ok))
-        for name in names
-    ]
-    begin = START + day * DAY
-    return Window(
-        name=f"day-{day}", begin=begin, end=begin + DAY, version=version, rows=10, labelled=0, signals=tuple(signals)
-    )
+    bad, good = ([signal(kind, name, value) for name in names] for value, names in ((0.3, exceeded), (0.05, ok)))
+    return windows.window(day, version, (*bad, *good))
 
 
-def after(rules, windows, earlier=(), now=START + 30 * DAY) -> Decision:
-    return decide(rules, max(windows, key=lambda each: each.end), windows, earlier, now)
+def after(rules, seen, earlier=(), now=START + 30 * DAY) -> Decision:
+    return decide(rules, max(seen, key=lambda each: each.end), seen, earlier, now)
 
 
 @pytest.mark.parametrize(
@@ -52,21 +37,21 @@ def after(rules, windows, earlier=(), now=START + 30 * DAY) -> Decision:
     ],
 )
 def test_n_of_m_windows_and_the_latest_one(days, action):
-    windows = [window(day, *(["temp"] if bad else []), ok=("humid",)) for day, bad in enumerate(days)]
+    seen = [window(day, *(["temp"] if bad else []), ok=("humid",)) for day, bad in enumerate(days)]
 
-    assert after([RETRAIN], windows).action == action
+    assert after([RETRAIN], seen).action == action
 
 
 def test_the_order_in_which_windows_are_given_does_not_matter():
-    windows = [window(0), window(1, "temp"), window(2, "temp")]
+    seen = [window(0), window(1, "temp"), window(2, "temp")]
 
-    assert after([RETRAIN], windows[::-1]).action == "retrain"
+    assert after([RETRAIN], seen[::-1]).action == "retrain"
 
 
 def test_what_an_earlier_version_did_does_not_count():
-    windows = [window(0, "temp", version="6"), window(1, "temp", version="6"), window(2, "temp", version="7")]
+    seen = [window(0, "temp", version="6"), window(1, "temp", version="6"), window(2, "temp", version="7")]
 
-    decision = after([RETRAIN], windows)
+    decision = after([RETRAIN], seen)
 
     assert (decision.action, decision.version) == ("none", "7")
 
@@ -151,7 +136,7 @@ def test_being_held_back_does_not_prolong_the_cool_down():
 
 
 def test_a_number_that_could_not_be_measured_is_no_reason():
-    unknown = Signal(kind="drift", name="distance", subject="temp", value=None, threshold=0.1, meaning="too few rows")
+    unknown = signal(subject="temp", value=None, meaning="too few rows")
     seen = window(0).model_copy(update={"signals": (unknown,)})
 
     assert after([Rule(name="tell", kinds=("drift",))], [seen]).action == "none"
@@ -198,16 +183,14 @@ def test_a_window_that_was_at_fault_stays_so_when_its_labels_arrive():
 
 
 def test_later_windows_do_not_look_back_at_one_that_was_at_fault():
-    windows = [window(0, "auc", kind="quality"), window(1, "auc", kind="quality")]
+    seen = [window(0, "auc", kind="quality"), window(1, "auc", kind="quality")]
     first = after([FAULT], [both(window(0, "temp", kind="missing"))])
     fine = first.model_copy(update={"action": "alert"})
 
-    assert after([LEARN], windows, [fine]).action == "retrain"
-    assert after([LEARN], windows, [first]).action == "none"
+    assert after([LEARN], seen, [fine]).action == "retrain"
+    assert after([LEARN], seen, [first]).action == "none"
     # It is the data that are said to be at fault, whichever version noticed.
-    assert (
-        after([LEARN], windows, [first.model_copy(update={"version": "6", "window": "day-0+labels"})]).action == "none"
-    )
+    assert after([LEARN], seen, [first.model_copy(update={"version": "6", "window": "day-0+labels"})]).action == "none"
 
 
 def test_versions_whose_windows_end_together_are_each_decided_on():

@@ -8,8 +8,10 @@ from ml_metadata.proto import metadata_store_pb2
 from ledger.opening import open_store
 from operations.monitoring.policy import Decision, Reason
 from operations.monitoring.records import MONITOR, MonitoringRecords
-from operations.monitoring.signals import Signal, Window
+from operations.monitoring.signals import Window
 from tests.ledger.seeding import sqlite
+from tests.operations.monitoring import windows
+from tests.operations.monitoring.windows import signal
 
 pytestmark = pytest.mark.unit
 
@@ -25,26 +27,13 @@ def records(store):
 
 
 def window(month: int, labelled: int = 0) -> Window:
-    return Window(
-        name=f"2013-{month:02d}",
-        begin=datetime(2013, month, 1, tzinfo=UTC),
-        end=datetime(2013, month, 28, tzinfo=UTC),
-        version="7",
-        rows=10,
-        labelled=labelled,
-        signals=(Signal(kind="drift", name="d", subject="a", value=0.1 + 0.2, threshold=0.5, meaning="fine"),),
-    )
+    return windows.window(31 * month, name=f"2013-{month:02d}", labelled=labelled, signals=(signal(value=0.1 + 0.2),))
 
 
 def decision(month: int, action="alert") -> Decision:
     reason = Reason(rule="tell", action=action, subjects=("a",), text="a moved")
-    return Decision(
-        window=f"2013-{month:02d}",
-        version="7",
-        when=datetime(2013, month, 28, tzinfo=UTC),
-        action=action,
-        reasons=(reason,),
-    )
+    when = datetime(2013, month, 28, tzinfo=UTC)
+    return Decision(window=f"2013-{month:02d}", version="7", when=when, action=action, reasons=(reason,))
 
 
 def test_what_is_kept_is_read_back_in_the_order_of_time(records):

@@ -12,8 +12,8 @@ from flightdeck.settings import read_settings
 from ledger.opening import open_store
 from operations.monitoring import round as rounds
 from operations.monitoring.records import MonitoringRecords
-from operations.monitoring.signals import Signal, Window
 from pipeline import store
+from tests.operations.monitoring.windows import signal, window
 from tests.world import LOCAL
 
 pytestmark = pytest.mark.unit
@@ -36,27 +36,9 @@ class TwoVersions:
 
     def measure(self, period, before, faulty):
         TwoVersions.measured += 1
-        signal = Signal(
-            kind="unseen",
-            name="share",
-            subject="column",
-            value=1.0,
-            threshold=0.0,
-            exceeded=self.at_fault,
-            meaning="unseen",
-        )
-        return [
-            Window(
-                name=period.name,
-                begin=JULY,
-                end=AUGUST,
-                version=version,
-                rows=5,
-                labelled=self.labelled,
-                signals=(signal,),
-            )
-            for version in VERSIONS
-        ]
+        column = signal("unseen", "column", value=1.0, threshold=0.0, exceeded=self.at_fault)
+        dates = {"name": period.name, "begin": JULY, "end": AUGUST}
+        return [window(0, version, (column,), rows=5, labelled=self.labelled, **dates) for version in VERSIONS]
 
     def counted(self, period) -> dict[str, tuple[int, int]]:
         return dict.fromkeys(VERSIONS, (5, self.labelled))
