@@ -102,7 +102,8 @@ def decide(
             else reason
             for reason in reasons
         ]
-    action: Action = max((reason.action for reason in reasons), key=ACTIONS.index, default="none")
+    asked: list[Action] = ["none", *(reason.action for reason in reasons)]
+    action = max(asked, key=ACTIONS.index)
     return Decision(
         window=latest.name,
         version=latest.version,

@@ -133,12 +133,16 @@ def _tiles(history: ServingHistory) -> list[tuple[str, ...]]:
 
 
 def _events(history: ServingHistory) -> Plot | None:
-    changes = [version for version in history.versions if version.pushed_at is not None]
+    changes = [
+        (version.pushed_at, _ORIGINS[version.origin], "versions", _origin(version))
+        for version in history.versions
+        if version.pushed_at is not None
+    ]
     alerts = [kept.alert for kept in history.alerts or ()]
     events = [(each.when, each.action, "decisions", _why(each)) for each in history.decisions]
     events += [(each.when, each.action, "canary", f"version {each.canary}: {each.text}") for each in history.verdicts]
     events += [(each.when, each.severity, "alerts", each.title) for each in alerts]
-    events += [(each.pushed_at, _ORIGINS[each.origin], "versions", _origin(each)) for each in changes]
+    events += changes
     if not events:
         return None
     points = [Point(iso(when), what, 0, choice=lane, words=words) for when, what, lane, words in events]
