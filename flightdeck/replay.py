@@ -27,13 +27,13 @@ def replay(
     fault: Annotated[str | None, typer.Option(metavar="NAME@SPAN", help="A fault of the settings.")] = None,
     name: Annotated[str | None, typer.Option(help="Of the replay; default: after the fault, or `clean`.")] = None,
     parallel: Annotated[int | None, typer.Option(min=1, help="Levels at a time; default: one per core.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, and remove what there is of it.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over, and remove what exists of this replay.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Play the past month by month, with real data, and measure what each level of maturity is worth.
+    """Replay the past month by month, with real data, and measure what each level of maturity is worth.
 
     In each month the deployed model answers the real requests; at its end the labels arrive, the monitor looks at
-    them, and the policy of the level acts. A replay that was stopped, or killed, goes on where it was.
+    them, and the loop acts as its level allows. A replay that was stopped or killed resumes where it was.
     """
     import tempfile
 
@@ -49,11 +49,11 @@ def replay(
     play.keep_settings(root, settings)
     on = console()
     on.quiet = as_json
-    on.print(f"{'Going on with' if resumed else 'Beginning'} the replay {asked.name} in {shown(root)}")
+    on.print(f"{'Resuming' if resumed else 'Starting'} the replay {asked.name} in {shown(root)}")
     try:
         play.play(root, asked, parallel or os.cpu_count() or 1, lambda which, step: _tell(on, which, step))
     except KeyboardInterrupt:
-        typer.echo("Stopped. The same command, without --fresh, goes on from here.", err=True)
+        typer.echo("Stopped. The same command, without --fresh, resumes here.", err=True)
         raise typer.Exit(130) from None
     with tempfile.TemporaryDirectory() as folder, noise_into(Path(folder) / "log") as screen:
         on = console(screen)

@@ -57,7 +57,7 @@ def report(
     on.quiet = as_json
     with on.status("Reading the metadata store") as status:
         opened = open_readonly(connection)
-        played, unreadable = replays.found(here) if here else ([], [])
+        played, unreadable = replays.read_all(here) if here else ([], [])
         found = site.write(
             opened,
             output.absolute(),

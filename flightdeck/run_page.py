@@ -59,7 +59,8 @@ def print_summary(view: RunView, log: str, on: Console, options: str | None = No
     on.print(
         f"Time        {duration(record.seconds)}, of which {duration(record.loading_seconds)} loading libraries; "
         f"{view.cached} of {len(record.nodes)} nodes from the cache; "
-        f"peak memory {(record.peak_mb or 0) / 1024:.1f} GiB"
+        f"peak memory {(record.peak_mb or 0) / 1024:.1f} GiB",
+        soft_wrap=True,
     )
     if options is not None:
         _print_next_steps(view, on, options, run_options)

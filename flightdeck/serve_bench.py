@@ -63,7 +63,7 @@ def bench(
     if load is not None:
         plans = benchmark.plan(measured, load, margin, cores_per_node, price, p99_ms, at_least)
     if as_json:
-        document = {**dataclasses.asdict(measured), "plans": [dataclasses.asdict(each) for each in plans]}
+        document = {**dataclasses.asdict(measured), "plans": [dataclasses.asdict(plan) for plan in plans]}
         typer.echo(orjson.dumps(document).decode())
     else:
         _show(measured, plans, margin, cores_per_node)
@@ -83,22 +83,22 @@ def _show(measured: Bench, plans: list[CapacityPlan], margin: float, cores_per_n
         f" {measured.memory_mb:,.0f} MB of memory\n"
     )
     rows = [
-        [f"{each.rows}", "signature", f"{each.calls_per_second:,.0f}", f"{each.p50_ms:.2f}", "-", f"{each.p99_ms:.2f}",
+        [f"{bare.rows}", "signature", f"{bare.calls_per_second:,.0f}", f"{bare.p50_ms:.2f}", "-", f"{bare.p99_ms:.2f}",
          "-", "100 %", "-", "-"]
-        for each in measured.bare
+        for bare in measured.bare
     ]  # fmt: skip
     rows += [
-        [f"{each.rows}", f"{each.clients} clients", f"{each.requests_per_second:,.0f}", f"{each.p50_ms:.2f}",
-         f"{each.p95_ms:.2f}", f"{each.p99_ms:.2f}", f"{each.cpu_ms:.2f}", f"{each.of_bare * 100:.0f} %",
-         f"{each.failed}",
-         "-" if each.unchecked_per_second is None else f"{each.unchecked_per_second:,.0f}"]
-        for each in measured.levels
+        [f"{level.rows}", f"{level.clients} clients", f"{level.requests_per_second:,.0f}", f"{level.p50_ms:.2f}",
+         f"{level.p95_ms:.2f}", f"{level.p99_ms:.2f}", f"{level.cpu_ms:.2f}", f"{level.of_bare * 100:.0f} %",
+         f"{level.failed}",
+         "-" if level.unchecked_per_second is None else f"{level.unchecked_per_second:,.0f}"]
+        for level in measured.levels
     ]  # fmt: skip
     rows.sort(key=lambda row: int(row[0]))
     table(
         ("rows", "asked by", "calls/s", "p50 ms", "p95 ms", "p99 ms", "CPU ms", "of bare", "failed", "unchecked"), rows
     )
-    costs = [each.cost_of_checks for each in measured.levels if each.cost_of_checks is not None]
+    costs = [level.cost_of_checks for level in measured.levels if level.cost_of_checks is not None]
     if costs:
         print(
             f"\nUnchecked: calls/s of a service that does not check requests by the contract. The checks cost"
@@ -113,10 +113,10 @@ def _show(measured: Bench, plans: list[CapacityPlan], margin: float, cores_per_n
         f" on nodes of {cores_per_node:g} cores:\n"
     )
     cells = [
-        [f"{each.rows}", f"{each.per_replica:,.0f}", f"{each.clients}", f"{each.p99_ms:.2f}",
-         f"{each.cores_per_replica:.2f}", f"{each.replicas}", f"{each.replicas_per_node}", f"{each.nodes}",
-         "-" if each.cost_per_month is None else f"{each.cost_per_month:,.2f}"]
-        for each in plans
+        [f"{plan.rows}", f"{plan.per_replica:,.0f}", f"{plan.clients}", f"{plan.p99_ms:.2f}",
+         f"{plan.cores_per_replica:.2f}", f"{plan.replicas}", f"{plan.replicas_per_node}", f"{plan.nodes}",
+         "-" if plan.cost_per_month is None else f"{plan.cost_per_month:,.2f}"]
+        for plan in plans
     ]  # fmt: skip
     table(
         ("rows", "per replica", "clients", "p99 ms", "cores", "replicas", "per node", "nodes", "cost per month"), cells

@@ -20,4 +20,4 @@ def read_settings(path: Path, overrides: Sequence[str] = (), adopt: bool = False
         SettingsError: with one sentence per problem.
         ProjectError: packages of the use case cannot be imported.
     """
-    return settings_file.load(Settings, path, overrides, adopt)
+    return settings_file.load(path, overrides, Settings, adopt)

@@ -73,12 +73,12 @@ def stream(
         if not as_json:
             screen.write(f"Version {version.number} answers what arrives in {directory}. Ctrl+C ends it.\n")
 
-        def told(tally: streaming.Tally) -> None:
+        def on_files(tally: streaming.Tally) -> None:
             if not as_json:
                 screen.write(f"  {tally.files} files: {tally.rows:,} rows answered, {tally.dead:,} dead letters\n")
 
         with contextlib.suppress(KeyboardInterrupt):
-            watched.watch(poll_seconds, 0 if once else until_idle, told)
+            watched.watch(poll_seconds, 0 if once else until_idle, on_files)
         if as_json:
             document = {**vars(watched.tally), "version": version.number, "log": job.log, "dead_letters": str(letters)}
             screen.write(json.dumps(document) + "\n")

@@ -1,4 +1,4 @@
-"""``flightdeck watch``: the loop that trains when there is a reason to, deploys, and goes back."""
+"""``flightdeck watch``: the loop that retrains on triggers, deploys and rolls back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Overrides, load_settings
+from errors import FlightdeckError
+from flightdeck.options import DEFAULT_CONFIG, Config, Overrides, load_settings, open_ledger
 
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
@@ -30,17 +31,19 @@ def watch(
     config: Config = DEFAULT_CONFIG,
     overrides: Overrides = None,
     once: Annotated[
-        bool, typer.Option("--once", help="One round, for cron; a run on this machine is waited for.")
+        bool, typer.Option("--once", help="Make one round, for cron; waits for a run on this machine.")
     ] = False,
-    status: Annotated[bool, typer.Option("--status", help="Only show what waits, runs and ran.")] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Only show what waits, what runs and the last runs.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train, deploy and go back by itself, as far as `continuous.level` allows, until it is interrupted.
+    """Retrain, deploy and roll back, as far as `continuous.level` allows, until interrupted.
 
-    A reason to train is a new or changed span, a schedule, a decision of the monitor, or a change of the model's code
-    or of the settings. Reasons that come while a run goes on wait for the next one, together. Prints a line for each
-    thing that happens. Exit code: 0; with --once 1 if the run failed or something could not be done; 2 for settings
-    that cannot be used, and when the workspace is watched already.
+    Triggers are a new or changed span, a schedule, a decision of the monitor, and changed code of the model or changed
+    settings. Those that come during a run wait for the next one, together. Prints a line for each event. Exit code: 0;
+    with --once 1 if the run failed or a step had a problem; 2 for invalid settings, and if the workspace is watched
+    already.
     """
     settings = load_settings(config, overrides)
     if status:
@@ -110,7 +113,7 @@ def _status(settings: Settings, as_json: bool) -> None:
     from operations.loop.loop import folder_of, watcher
 
     # Asking makes nothing.
-    waits, attempts = _now(settings) if folder_of(settings).is_dir() else ([], [])
+    waits, attempts, problem = _now(settings) if folder_of(settings).is_dir() else ([], [], None)
     watched = watcher(settings)
     running = next((attempt for attempt in attempts if attempt.ended is None), None)
     ended = [attempt for attempt in reversed(attempts) if attempt.ended is not None][:_SHOWN]
@@ -124,6 +127,7 @@ def _status(settings: Settings, as_json: bool) -> None:
                 {**each.trigger.model_dump(mode="json"), "starts": each.starts, "due": each.due.isoformat()}
                 for each in waits
             ],
+            "problem": problem,
             "runs": [_document(attempt) for attempt in ended],
         }
         typer.echo(json.dumps(document))
@@ -135,6 +139,8 @@ def _status(settings: Settings, as_json: bool) -> None:
     for each in waits:
         again = f", after {each.starts} of {settings.continuous.starts} starts, from {each.due:%H:%M:%S} UTC on"
         typer.echo(f"Waiting     {each.trigger.reason}{again if each.starts else ''}")
+    if problem is not None:
+        typer.echo(f"Problem     {problem}")
     if ended:
         from flightdeck.console import table
 
@@ -144,21 +150,22 @@ def _status(settings: Settings, as_json: bool) -> None:
         )
 
 
-def _now(settings: Settings) -> tuple[list[Waiting], list[Attempt]]:
-    """What waits for a run, and the attempts, oldest first."""
+def _now(settings: Settings) -> tuple[list[Waiting], list[Attempt], str | None]:
+    """What waits for a run; the attempts, oldest first; and why it is not known what waits."""
     from flightdeck.console import noise_into
-    from ledger.opening import open_readonly
     from operations.loop.attempts import Attempts
-    from pipeline import store
 
-    reader = open_readonly(store.connection(settings))
+    reader = open_ledger(settings)
     attempts, now = Attempts(settings, reader), datetime.now(UTC)
     with tempfile.TemporaryDirectory() as folder, noise_into(Path(folder) / "log"):
         from operations.loop.round import triggers_now
         from operations.loop.seen import Spans
 
-        spans = Spans().now(settings, now.timestamp())
-        return triggers_now(settings, reader, attempts, spans, now)[1], attempts.all()
+        try:
+            spans = Spans().now(settings, now.timestamp())
+            return triggers_now(settings, reader, attempts, spans, now)[1], attempts.all(), None
+        except FlightdeckError as error:
+            return [], attempts.all(), str(error)
 
 
 def _document(attempt: Attempt) -> dict[str, Any]:

@@ -222,19 +222,14 @@ class _Walk:
                         self._compared.setdefault(event.artifact_id, set()).add(event.execution_id)
                     else:
                         users.setdefault(event.execution_id, []).append((event.artifact_id, _key(event)))
-            new = sorted(users.keys() - asked)
-            self._fetch_executions(new)
+            self._fetch_executions(sorted(users))
             # What took its outputs from the cache made nothing.
             cached = metadata_store_pb2.Execution.CACHED
-            users = {
-                execution: inputs
-                for execution, inputs in users.items()
-                if self._executions[execution].last_known_state != cached
-            }
-            for execution, inputs in users.items():
-                for artifact, key in inputs:
+            makers = [execution for execution in users if self._executions[execution].last_known_state != cached]
+            for execution in makers:
+                for artifact, key in users[execution]:
                     self._links[execution, artifact, False, key] = None
-            new = [execution for execution in new if execution in users]
+            new = sorted(set(makers) - asked)
             asked |= set(new)
             level = self._follow(new, _MADE, seen)
 

@@ -51,7 +51,7 @@ def resolve(path: str) -> Any:
         raise SettingsError(f"`{path}` cannot be imported: {error}") from error
 
 
-def load(kind: type[S], path: Path, overrides: Sequence[str] = (), adopt: bool = False) -> S:
+def load(path: Path, overrides: Sequence[str] = (), kind: type[S] = Settings, adopt: bool = False) -> S:
     """Reads settings from YAML, applies ``key=value`` overrides, and checks everything that can be checked early.
 
     A file may name another one beside it under ``extends``; it then says only what differs. Mappings are merged,
@@ -61,9 +61,9 @@ def load(kind: type[S], path: Path, overrides: Sequence[str] = (), adopt: bool =
     the file.
 
     Args:
-        kind: the settings with all sections that the file may have.
         path: the YAML file.
         overrides: such as ``model.epochs=2``; values are YAML.
+        kind: the settings with all sections that the file may have.
         adopt: make the project's packages importable from now on, see `pipeline.project.adopt`.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from errors import FlightdeckError
-from flightdeck.options import Json, Overrides, config_option, default_config, load_settings
+from flightdeck.options import Json, Overrides, config_option, default_config, load_settings, open_ledger
 
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
@@ -35,10 +35,8 @@ def against(
     import json
 
     from ledger.comparison import compare
-    from ledger.opening import open_readonly
     from ledger.runs import Runs
     from operations.experiments import branch_comparison as branch
-    from pipeline import store
 
     if config == default_config(SMALL) and not config.is_file():
         _require_checkout(load_settings(default_config(), None))
@@ -47,8 +45,7 @@ def against(
         )
     settings = load_settings(config, overrides)
     _require_checkout(settings)
-    connection = store.connection(settings)
-    ours = Runs(open_readonly(connection)).find(run).run_id
+    ours = Runs(open_ledger(settings)).find(run).run_id
     base = branch.merge_base(ROOT, main)
     try:
         with branch.worktree(ROOT, base) as checkout:
@@ -59,7 +56,7 @@ def against(
         _write(output, branch.unavailable(str(error)))
         typer.echo(json.dumps({"base": base, "error": str(error)}) if as_json else str(error), err=not as_json)
         raise typer.Exit(1) from None
-    found = compare(open_readonly(connection), theirs, ours)
+    found = compare(open_ledger(settings), theirs, ours)
     directions = {each.reported: each.better for each in settings.evaluation.metrics if each.better != "neither"}
     text = branch.markdown(found, directions, differ)
     _write(output, text)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
 from flightdeck.runs.named import Run
 
 if TYPE_CHECKING:
-    from flightdeck.settings import Settings
     from ledger.run_record import RunRecord
     from operations.experiments.reproduction.circumstances import Circumstances, Original
     from operations.experiments.reproduction.models import Comparison
+    from pipeline.settings import Settings
 
 IDENTICAL, DIFFERENT, IMPOSSIBLE = 0, 1, 2
 
@@ -44,16 +44,14 @@ def reproduce(
     Exit code: 0 if the models are identical; 1 if they are not, or the new run failed; 2 if the run cannot be
     reproduced here.
     """
-    from ledger.opening import open_readonly
     from operations.experiments.reproduction import circumstances
     from operations.experiments.reproduction.circumstances import ReproductionError
-    from pipeline import store
 
     circumstances.refuse_overrides(overrides or ())
     if keep and at is None:
         raise ReproductionError("--keep leaves the worktree of --at there; without --at there is none.")
     here = load_settings(config, overrides)
-    original = circumstances.original(open_readonly(store.connection(here)), run)
+    original = circumstances.original(open_ledger(here), run)
     if at is not None:
         raise typer.Exit(_elsewhere(original, here, at, keep, allow_different, as_json))
     raise typer.Exit(_here(original, here, allow_different, as_json))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
 
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
@@ -108,14 +108,12 @@ def tuning_of(
 
 
 def _planned(name: str, here: Settings, space: Path | None, tuning: dict[str, Any], overrides: list[str]) -> SweepPlan:
-    from ledger.opening import open_readonly
     from ledger.runs import Runs
     from operations.experiments.sweep import plan as plans
     from operations.experiments.sweep.space import searching
-    from pipeline import store
     from pipeline.workspace import new_run_id
 
-    reader = open_readonly(store.connection(here))
+    reader = open_ledger(here)
     runs = Runs(reader)
     parent = runs.find(name)
     if "settings" not in parent.documents:
@@ -126,13 +124,11 @@ def _planned(name: str, here: Settings, space: Path | None, tuning: dict[str, An
 
 
 def _resumed(name: str, here: Settings, trials: int | None) -> SweepPlan:
-    from ledger.opening import open_readonly
     from ledger.recorder import Recorder
     from ledger.runs import Runs
     from operations.experiments.sweep import plan as plans
-    from pipeline import store
 
-    reader = open_readonly(store.connection(here))
+    reader = open_ledger(here)
     found = plans.load(Recorder(reader), Runs(reader).find(name).run_id)
     return found if trials is None else found.model_copy(update={"trials": trials})
 

@@ -31,19 +31,6 @@ class InputError(FlightdeckError):
 
 
 @dataclass(frozen=True)
-class Guard:
-    """The contract that rows must keep, and what becomes of those that break it.
-
-    Attributes:
-        contract: that the version carries.
-        mode: refuse or flag, of the setting `serving.validation`.
-    """
-
-    contract: contracts.Contract
-    mode: Validation
-
-
-@dataclass(frozen=True)
 class InputFile:
     """A file of rows.
 
@@ -126,14 +113,16 @@ class Inputs:
         types: of the columns that the model takes: name -> int64, float32 or string.
         required: those of them that may not be missing.
         keys: the columns that identify a row, which all files have; empty if there are none.
-        guard: what every row is checked by; None checks only that what is required is there.
+        contract: of the version, which every row must keep; None checks only that what is required is there.
+        validation: whether rows that break the contract are refused or flagged.
     """
 
     files: Sequence[InputFile]
     types: Mapping[str, str]
     required: frozenset[str]
     keys: tuple[str, ...]
-    guard: Guard | None = None
+    contract: contracts.Contract | None = None
+    validation: Validation = "refuse"
 
     @property
     def rows(self) -> int:
@@ -158,11 +147,11 @@ class Inputs:
             row, refused = 0, _Refused(file)
             for batch in self._read(file):
                 typed, ids = self._typed(batch, file), self._identified(batch, file, row)
-                if self.guard is not None:
-                    faults = self.guard.contract.check(to_arrays(typed))
-                    if faults is not None and self.guard.mode == "refuse":
+                if self.contract is not None:
+                    faults = self.contract.check(to_arrays(typed))
+                    if faults is not None and self.validation == "refuse":
                         refused.add(faults, row)
-                    elif self.guard.mode == "flag":
+                    elif self.validation == "flag":
                         marks = [None] * ids.num_rows if faults is None else faults.of_rows(ids.num_rows)
                         ids = ids.append_column(FAULTS, pa.array(marks, pa.string()))
                 if not refused.faults:
@@ -264,15 +253,16 @@ def to_arrays(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
 
 
 def check(
-    files: Sequence[InputFile], types: Mapping[str, str], contract: Contract, guard: Guard | None = None
+    files: Sequence[InputFile],
+    types: Mapping[str, str],
+    dataset: Contract,
+    contract: contracts.Contract | None = None,
+    validation: Validation = "refuse",
 ) -> Inputs:
     """Checks that files have what a model takes. Other columns are ignored.
 
-    Args:
-        files: from `inspect`.
-        types: of the columns that the model takes.
-        contract: of the dataset; says which columns are keys, and which values may be missing.
-        guard: the contract of the version, which goes before that; None if it carries none.
+    The contract of the dataset says which columns are keys, and which values may be missing unless the version carries
+    a contract of its own.
 
     Raises:
         InputError: a column is missing or of another type.
@@ -293,12 +283,12 @@ def check(
                 raise InputError(f"{file.path}: the column {name} is {given}, and {declared} is needed.")
     keys = tuple(
         column.name
-        for column in contract.columns
+        for column in dataset.columns
         if column.role == "key" and all(column.name in file.columns for file in files)
     )
-    nullable = {column.name for column in contract.columns if column.nullable}
-    required = frozenset(types) - nullable if guard is None else frozenset()
-    return Inputs(tuple(files), dict(types), required, keys, guard)
+    nullable = {column.name for column in dataset.columns if column.nullable}
+    required = frozenset(types) - nullable if contract is None else frozenset()
+    return Inputs(tuple(files), dict(types), required, keys, contract, validation)
 
 
 def _cast(values: pa.Array, declared: str, name: str, file: InputFile) -> pa.Array:

@@ -23,7 +23,7 @@ from errors import FlightdeckError
 from ledger.outputs import Output
 from operations.inference import batch_files
 from operations.inference import model as models
-from operations.inference.batch_files import Guard, InputError, InputFile, Inputs, to_arrays
+from operations.inference.batch_files import InputError, InputFile, Inputs, to_arrays
 from operations.inference.columns import Column
 from operations.inference.model import LoadedModel
 from operations.inference.settings import Settings
@@ -70,9 +70,9 @@ def prepare(files: Sequence[InputFile], version: Version, settings: Settings) ->
         InputError: a column is missing or of another type.
     """
     model = models.load(version.folder, version.number)
-    mode = settings.serving.validation
-    guard = None if model.contract is None or mode == "off" else Guard(model.contract, mode)
-    return model, batch_files.check(files, model.inputs.types, settings.contract(), guard)
+    validation = settings.serving.validation
+    contract = None if validation == "off" else model.contract
+    return model, batch_files.check(files, model.inputs.types, settings.contract(), contract, validation)
 
 
 def in_process(
@@ -85,13 +85,8 @@ def in_process(
 ) -> Prediction:
     """Predicts batch by batch in this process, and records that.
 
-    Args:
-        model: of the version.
-        version: that answers.
-        inputs: the rows.
-        output: the Parquet file to write: ids, outputs of the model, and `model_version`.
-        records: of the registry.
-        on_rows: is told how many rows are done.
+    The output is a Parquet file with the ids, the outputs of the model, and `model_version`. `on_rows` is told how many
+    rows are done.
 
     Raises:
         InputError: a file has a value that cannot be used; then there is no output.
@@ -175,17 +170,9 @@ def collect(
     records: Records,
     seconds: float,
 ) -> Prediction:
-    """Puts what the pipeline's BulkInferrer wrote into order, with the ids of the rows, as `in_process` writes it.
+    """Puts what BulkInferrer wrote into order, with the ids of the rows, as `in_process` writes it.
 
-    Args:
-        examples: the output artifact of BulkInferrer.
-        run_id: of the pipeline.
-        model: of the version.
-        version: that answered.
-        inputs: the rows that were staged.
-        output: the Parquet file to write.
-        records: of the registry.
-        seconds: that the pipeline took.
+    `seconds` is what the pipeline took.
 
     Raises:
         PredictionError: a row has no answer or two, or the output cannot be written.

@@ -37,8 +37,8 @@ class Stacked(Columns):
 # every exporter that wants missing values must.
 MISSING: dict[str, Any] = {"int64": -(2**63), "float32": float("nan"), "float64": float("nan"), "string": ""}
 _REAL = {float, int, type(None)}
+# The types of values that need no second look.
 _PLAIN = {"int64": {int, type(None)}, "float32": _REAL, "float64": _REAL, "string": {str, type(None)}}
-_INT64 = -(2**63), 2**63 - 1
 _NOT_A_TYPE = {
     bool: "a truth value",
     str: "text",
@@ -111,10 +111,6 @@ def from_rows(rows: Sequence[Any], inputs: Inputs) -> Columns:
 
     A value may be wrapped in a list of one. A column that a row does not name, and a null, are missing values.
 
-    Args:
-        rows: one mapping of column -> value per row.
-        inputs: the inputs of the signature.
-
     Returns:
         Per column an array [rows, 1], or [rows] if the signature takes that.
 
@@ -143,11 +139,7 @@ def from_rows(rows: Sequence[Any], inputs: Inputs) -> Columns:
 
 
 def from_columns(columns: Mapping[str, Any], inputs: Inputs) -> Columns:
-    """Returns the arrays for columns of plain JSON values; see `from_rows`.
-
-    Args:
-        columns: column -> list of values, each of which may be wrapped in a list of one.
-        inputs: the inputs of the signature.
+    """Returns the arrays for lists of plain JSON values, one list per column; see `from_rows`.
 
     Raises:
         UnprocessableError: naming the first column that is wrong; also if the columns are not of one length.
@@ -163,11 +155,7 @@ def from_columns(columns: Mapping[str, Any], inputs: Inputs) -> Columns:
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], inputs: Inputs) -> Columns:
-    """Returns the arrays for tensors of a binary protocol.
-
-    Args:
-        arrays: column -> array [rows] or [rows, 1]; numbers of any width, text as objects (str, or bytes in UTF-8).
-        inputs: the inputs of the signature.
+    """Returns the arrays for tensors [rows] or [rows, 1]: numbers of any width, text as str or bytes in UTF-8.
 
     Raises:
         UnprocessableError: naming the first column that is wrong.
@@ -219,7 +207,7 @@ def _from_array(column: Column, array: np.ndarray) -> np.ndarray:
             raise _overflow(column, int(np.isinf(cast).argmax()))
         return _shaped(column, cast)
     if column.dtype == "int64" and kind in "iu":
-        if kind == "u" and flat.size and flat.max() > _INT64[1]:
+        if kind == "u" and flat.size and flat.max() > 2**63 - 1:
             raise _overflow(column, int(flat.argmax()))
         return _shaped(column, flat.astype(np.int64))
     return _array(column, flat.tolist())
@@ -240,7 +228,7 @@ def _arrays(values: Mapping[str, Sequence[Any]], inputs: Inputs) -> Columns:
 def _block(dtype: str, columns: Sequence[Sequence[Any]]) -> np.ndarray | None:
     """The values of the columns of one type [columns, rows]; None if they need a look at each column."""
     types = set(map(type, itertools.chain.from_iterable(columns)))
-    if not types or not types <= _PLAIN.get(dtype, set()):
+    if not types <= _PLAIN.get(dtype, set()):
         return None
     if type(None) in types and not dtype.startswith("float"):
         missing = MISSING[dtype]
@@ -252,71 +240,43 @@ def _block(dtype: str, columns: Sequence[Sequence[Any]]) -> np.ndarray | None:
     try:
         if dtype == "int64":
             return np.array(columns, np.int64)
-        numbers = _rounded(columns, dtype)
+        # Through float64, as a literal of the same text is. None becomes NaN.
+        with np.errstate(over="ignore"):
+            numbers = np.array(columns, np.float64).astype(dtype, copy=False)
     except OverflowError:
         return None
     return None if np.isinf(numbers).any() else numbers
 
 
-def _rounded(values: Any, dtype: str) -> np.ndarray:
-    # Through float64, as a literal of the same text is; an infinity is checked for afterwards. None becomes NaN.
-    with np.errstate(over="ignore"):
-        return np.array(values, np.float64).astype(dtype, copy=False)
-
-
 def _array(column: Column, values: Sequence[Any]) -> np.ndarray:
-    """The values of one column as its array; the slow ways are for values that need them."""
-    types = set(map(type, values))
-    if types & {list, tuple}:
+    """The values of one column as its array, or the error that says which one is wrong."""
+    if any(isinstance(value, list | tuple) for value in values):
         values = [_unwrapped(column, value, row) for row, value in enumerate(values)]
-        types = set(map(type, values))
-    if column.dtype in ("float32", "float64"):
-        return _shaped(column, _real(column, values, types))
-    if type(None) in types:
-        missing = MISSING.get(column.dtype)
-        values = [missing if value is None else value for value in values]
-        types = set(map(type, values))
-    if column.dtype == "string":
-        return _shaped(column, _text(column, values, types))
+    allowed = _PLAIN.get(column.dtype)
+    if allowed is None:
+        raise UnprocessableError(
+            f"`{column.name}` is of the type {column.dtype}, which has no plain values.", column.name
+        )
     if column.dtype == "int64":
-        return _shaped(column, _whole(column, values, types))
-    raise UnprocessableError(f"`{column.name}` is of the type {column.dtype}, which has no plain values.", column.name)
+        allowed = _REAL
+    for row, value in enumerate(values):
+        if type(value) not in allowed:
+            raise _wrong(column, _kind(value), row)
+    if column.dtype == "int64":
+        values = [_whole(column, value, row) for row, value in enumerate(values)]
+    block = _block(column.dtype, [values])
+    if block is None:
+        raise _overflow(column, next(row for row, each in enumerate(values) if _block(column.dtype, [[each]]) is None))
+    return _shaped(column, block[0])
 
 
-def _text(column: Column, values: Sequence[Any], types: set[type]) -> np.ndarray:
-    if not types <= {str}:
-        raise _wrong(column, *_first_not(values, str))
-    return objects(values)
-
-
-def _whole(column: Column, values: Sequence[Any], types: set[type]) -> np.ndarray:
-    if not types <= {int}:
-        if not types <= {int, float}:
-            raise _wrong(column, *_first_not(values, int, float))
-        # 3.0 is a whole number in JSON, whichever way its writer prints it. A large integer comes as a float, too.
-        for row, value in enumerate(values):
-            if not float(value).is_integer():
-                raise _wrong(column, "a fraction", row)
-        values = [int(value) for value in values]
-    try:
-        return np.array(values, np.int64)
-    except OverflowError:
-        row = next(row for row, value in enumerate(values) if not _INT64[0] <= value <= _INT64[1])
-        raise _overflow(column, row) from None
-
-
-def _real(column: Column, values: Sequence[Any], types: set[type]) -> np.ndarray:
-    if not types <= _REAL:
-        raise _wrong(column, *_first_not(values, *_REAL))
-    try:
-        array = _rounded(values, column.dtype)
-    except OverflowError:
-        row = next(row for row, value in enumerate(values) if value is not None and abs(value) > 1e308)
-        raise _overflow(column, row) from None
-    infinite = np.isinf(array)
-    if infinite.any():
-        raise _overflow(column, int(infinite.argmax()))
-    return array
+def _whole(column: Column, value: Any, row: int) -> Any:
+    # 3.0 is a whole number in JSON, whichever way its writer prints it. A large integer comes as a float, too.
+    if type(value) is not float:
+        return value
+    if not value.is_integer():
+        raise _wrong(column, "a fraction", row)
+    return int(value)
 
 
 def _shaped(column: Column, flat: np.ndarray) -> np.ndarray:
@@ -340,11 +300,6 @@ def _one_length(lengths: Mapping[str, int]) -> int:
         if length != count:
             raise UnprocessableError(f"`{name}` has {length} values, but `{first}` has {count}.", name)
     return count
-
-
-def _first_not(values: Sequence[Any], *wanted: type) -> tuple[str, int]:
-    row, value = next((row, value) for row, value in enumerate(values) if type(value) not in wanted)
-    return _kind(value), row
 
 
 def _kind(value: Any) -> str:

@@ -161,11 +161,7 @@ class Contract:
         }
 
     def check(self, columns: Columns) -> Faults | None:
-        """Returns what is wrong with rows; None if nothing is.
-
-        Args:
-            columns: the arrays that the model is asked with, [rows] or [rows, 1] each.
-        """
+        """Returns what is wrong with rows, as arrays [rows] or [rows, 1] by column; None if nothing is."""
         if self._all_right(columns):
             return None
         wrong = {name: mask for name, mask in self._wrong(columns) if mask.any()}

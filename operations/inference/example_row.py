@@ -19,10 +19,6 @@ def read(folder: Path, inputs: Inputs) -> dict[str, Any] | None:
 
     None if the version carries none, or one that it cannot be asked with: an example is no reason to refuse a version,
     and one that is made up would be worse than none.
-
-    Args:
-        folder: the SavedModel.
-        inputs: the columns that it takes.
     """
     file = folder / FILE
     try:

@@ -234,14 +234,14 @@ def _callable(session: Any, name: str, definition: Any) -> tuple[Signature, Any]
     # `Session.make_callable` with feeds is `Session.run` in disguise, which looks every feed up anew: three times as
     # slow. The graph runs in the calling thread, because handing it to another one costs as much as a small batch.
     options = config_pb2.CallableOptions(
-        feed=[each.name for each in definition.inputs.values()],
-        fetch=[each.name for each in definition.outputs.values()],
+        feed=[info.name for info in definition.inputs.values()],
+        fetch=[info.name for info in definition.outputs.values()],
         run_options=config_pb2.RunOptions(inter_op_thread_pool=-1),
     )
     signature = Signature(
         name,
-        Inputs({each: _column(each, info) for each, info in definition.inputs.items()}),
-        {each: _column(each, info) for each, info in definition.outputs.items()},
+        Inputs({key: _column(key, info) for key, info in definition.inputs.items()}),
+        {key: _column(key, info) for key, info in definition.outputs.items()},
     )
     return signature, session._make_callable_from_options(options)
 
@@ -249,7 +249,7 @@ def _callable(session: Any, name: str, definition: Any) -> tuple[Signature, Any]
 def _column(name: str, info: Any) -> Column:
     import tensorflow as tf
 
-    sizes = tuple(None if each.size < 0 else each.size for each in info.tensor_shape.dim)
+    sizes = tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
     return Column(name, tf.dtypes.as_dtype(info.dtype).name, sizes, info.name)
 
 

@@ -67,9 +67,7 @@ class PayloadLog:
     def offer(self, payload: Payload, sample: bool = True) -> bool:
         """Takes a payload in, unless the sample leaves it out or too much waits, and returns at once whether it did.
 
-        Args:
-            payload: the request and its answer.
-            sample: false for one that belongs to another that was taken in.
+        `sample` is false for one that belongs to another that was taken in.
         """
         if self._closed or not payload.rows or (sample and random.random() >= self._settings.sample):
             return False

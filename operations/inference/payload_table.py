@@ -63,11 +63,6 @@ def schema(inputs: Mapping[str, Column], outputs: Mapping[str, Column], exclude:
 
     An input that is missing is null. An output is one value per row, or a list if the model gives several; null if the
     request was refused.
-
-    Args:
-        inputs: of the signature for named columns.
-        outputs: of the same.
-        exclude: names of columns that are left out.
     """
     import pyarrow as pa
 
@@ -109,7 +104,7 @@ def as_table(payload: Payload, exclude: Collection[str] = ()) -> pa.Table:
         SECONDS: None if payload.seconds is None else np.broadcast_to(payload.seconds, payload.rows),
         FAULTS: payload.faults,
         REFUSED: refused,
-        CALLER: [each or None for each in _each_row(payload.caller, payload.rows)],
+        CALLER: [caller or None for caller in _each_row(payload.caller, payload.rows)],
     }
     for field in form:
         if field.name in payload.inputs:
@@ -148,20 +143,20 @@ def joined(payloads: Sequence[Payload]) -> Payload:
         return np.repeat(values, rows)
 
     return Payload(
-        [each for payload in payloads for each in payload.prediction_ids],
+        [name for payload in payloads for name in payload.prediction_ids],
         each_row([float(payload.times) for payload in payloads]),
         first.version,
         first.inputs,
         None if first.columns is None else _concatenated([payload.columns or {} for payload in payloads]),
-        None if first.columns is not None else [each for payload in payloads for each in payload.examples or ()],
+        None if first.columns is not None else [example for payload in payloads for example in payload.examples or ()],
         _concatenated([payload.outputs for payload in payloads]),
         first.shadow,
         None if first.seconds is None else each_row([float(payload.seconds or 0.0) for payload in payloads]),
         None
         if all(payload.faults is None for payload in payloads)
-        else [each for payload in payloads for each in payload.faults or [None] * payload.rows],
+        else [fault for payload in payloads for fault in payload.faults or [None] * payload.rows],
         each_row([bool(payload.refused) for payload in payloads]),
-        [each for payload in payloads for each in _each_row(payload.caller, payload.rows)],
+        [caller for payload in payloads for caller in _each_row(payload.caller, payload.rows)],
     )
 
 
@@ -195,18 +190,15 @@ def parsed(examples: Sequence[bytes], inputs: Mapping[str, Column]) -> Columns |
         return None
     columns = {}
     for name, column in inputs.items():
-        kind = "bytes_list" if column.dtype == "string" else f"{column.dtype.rstrip('0123456789')}_list"
-        kind = kind.replace("int_list", "int64_list")
-        missing = MISSING.get(column.dtype)
+        missing, dtype = MISSING.get(column.dtype), column.dtype
+        lists = {"string": "bytes_list", "int64": "int64_list"}.get(dtype, "float_list")
         values = [
-            getattr(features[name], kind).value[0]
-            if name in features and getattr(features[name], kind).value
-            else missing
+            next(iter(getattr(features[name], lists).value), missing) if name in features else missing
             for features in rows
         ]
-        if column.dtype == "string":
+        if dtype == "string":
             values = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
-        columns[name] = np.array(values, object if column.dtype == "string" else column.dtype)
+        columns[name] = np.array(values, object if dtype == "string" else dtype)
     return columns
 
 

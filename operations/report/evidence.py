@@ -18,12 +18,14 @@ from ml_metadata.proto import metadata_store_pb2
 from ledger.opening import LedgerError
 from ledger.outputs import Output, outputs
 from ledger.recorder import RUN, read_document
-from ledger.run_facts import FOREIGN, is_ours, shown_outcome
+from ledger.run_facts import is_ours, shown_outcome
 from ledger.run_record import RunRecord
 from ledger.run_view import ANOMALIES, SLICES, Anomaly, RunView, SliceMetrics, min_slice_rows
 from operations.report import curves, quality, statistics
 
 _Part = TypeVar("_Part")
+# Node -> key -> the artifact that the node made.
+_Produced = dict[str, dict[str, Output]]
 _DEFAULT_THRESHOLD = 0.5
 # How many batch predictions are looked at for what a model was asked.
 _PREDICTIONS = 50
@@ -112,8 +114,7 @@ class EvidenceReader:
         """Everything that is left of a run."""
         missing: dict[str, str] = {}
         executions = self._executions(record.run_id)
-        made = outputs(self._store, [each.id for each in executions.values()])
-        produced = {node: made.get(each.id, {}) for node, each in executions.items()}
+        produced = self._produced(executions)
         settings = self._document(record, "settings") or {}
         splits, source = self._splits(record, produced, missing)
         return Evidence(
@@ -148,13 +149,15 @@ class EvidenceReader:
             found[names[0].name.rpartition(".")[2] if names else f"execution {execution.id}"] = execution
         return found
 
+    def _produced(self, executions: dict[str, metadata_store_pb2.Execution]) -> _Produced:
+        made = outputs(self._store, [execution.id for execution in executions.values()])
+        return {node: made.get(execution.id, {}) for node, execution in executions.items()}
+
     def _nodes(self, record: RunRecord, executions: dict[str, metadata_store_pb2.Execution]) -> list[Node]:
-        recorded = {each.node_id: each for each in record.nodes}
-        waits = self._events(executions)
-        types = {}
-        for each in self._document(record, "graph") or []:
-            waits[each["node"]] = set(each["after"])
-            types[each["node"]] = each["type"]
+        recorded = {node.node_id: node for node in record.nodes}
+        graph = self._document(record, "graph") or []
+        types = {node["node"]: node["type"] for node in graph}
+        waits = self._events(executions) | {node["node"]: set(node["after"]) for node in graph}
         for node_id in recorded:
             waits.setdefault(node_id, set())
         nodes = []
@@ -191,23 +194,20 @@ class EvidenceReader:
         return waits
 
     def _splits(
-        self, record: RunRecord, produced: dict[str, dict[str, Output]], missing: dict[str, str]
+        self, record: RunRecord, produced: _Produced, missing: dict[str, str]
     ) -> tuple[dict[str, statistics.Statistics], str | None]:
         found = _artifact(produced, "FeatureStats.pb")
         if found is None:
             missing["data"] = _absent(produced, "statistics of the data", "StatisticsGen")
             return {}, None
-        splits = {}
+        splits: dict[str, statistics.Statistics] = {}
         for file in sorted(found.rglob("FeatureStats.pb"), key=lambda each: each.parent.name != "Split-train"):
             if read := _attempt(lambda: statistics.read(file), missing, "data"):  # noqa: B023 (called at once)
                 splits[file.parent.name.removeprefix("Split-")] = read
-        source = None
-        reference = splits.get("train")
-        if reference is not None:
-            serving, source = self._serving(record, reference, missing)
-            if serving is not None:
-                splits["serving"] = serving
-        return splits, source
+        if "train" not in splits:
+            return splits, None
+        serving, source = self._serving(record, splits["train"], missing)
+        return splits if serving is None else {**splits, "serving": serving}, source
 
     def _serving(
         self, record: RunRecord, like: statistics.Statistics, missing: dict[str, str]
@@ -242,33 +242,27 @@ class EvidenceReader:
             executions = self._executions(record.run_id)
             if "BulkInferrer" not in executions:
                 continue
-            made = outputs(self._store, [each.id for each in executions.values()])
-            produced = {node: made.get(each.id, {}) for node, each in executions.items()}
+            produced = self._produced(executions)
             folder = _artifact(produced, "FeatureStats.pb")
             if folder is not None:
-                found.append(
-                    (record.run_id, {each.artifact_id for keys in produced.values() for each in keys.values()}, folder)
-                )
+                used = {artifact.artifact_id for artifacts in produced.values() for artifact in artifacts.values()}
+                found.append((record.run_id, used, folder))
             if len(found) == _PREDICTIONS:
                 break
         return found
 
-    def _anomalies(
-        self, record: RunRecord, produced: dict[str, dict[str, Output]], missing: dict[str, str]
-    ) -> tuple[Anomaly, ...] | None:
+    def _anomalies(self, record: RunRecord, produced: _Produced, missing: dict[str, str]) -> tuple[Anomaly, ...] | None:
         found = self._document(record, "anomalies")
         if found is not None:
             return ANOMALIES.validate_python(found)
         folder = _artifact(produced, "report.json")
-        report = folder and _attempt(
-            lambda: json.loads((folder / "report.json").read_text(encoding="utf-8")), missing, "anomalies"
-        )
+        report = folder and _attempt(lambda: _json(folder / "report.json"), missing, "anomalies")
         if report:
             return ANOMALIES.validate_python(report.get("findings", ()))
         missing.setdefault("anomalies", _absent(produced, "report about anomalies", "DataGate"))
         return None
 
-    def _curves(self, produced: dict[str, dict[str, Output]], missing: dict[str, str]) -> list[curves.Curve]:
+    def _curves(self, produced: _Produced, missing: dict[str, str]) -> list[curves.Curve]:
         folder = _output(produced, "model_run")
         found = _attempt(lambda: curves.read(folder), missing, "training") if folder else None
         if not found:
@@ -276,7 +270,7 @@ class EvidenceReader:
         return found or []
 
     def _quality(
-        self, produced: dict[str, dict[str, Output]], settings: dict[str, Any], missing: dict[str, str]
+        self, produced: _Produced, settings: dict[str, Any], missing: dict[str, str]
     ) -> quality.Quality | None:
         folder = _artifact(produced, "scores.parquet")
         if folder is None:
@@ -292,14 +286,12 @@ class EvidenceReader:
 
         return _attempt(assessed, missing, "quality")
 
-    def _importance(self, produced: dict[str, dict[str, Output]], missing: dict[str, str]) -> Any:
+    def _importance(self, produced: _Produced, missing: dict[str, str]) -> Any:
         folder = _artifact(produced, "importance.json")
         if folder is None:
             missing["importance"] = _absent(produced, "importance of the features", "Scores")
             return None
-        return _attempt(
-            lambda: json.loads((folder / "importance.json").read_text(encoding="utf-8")), missing, "importance"
-        )
+        return _attempt(lambda: _json(folder / "importance.json"), missing, "importance")
 
     def _slices(self, record: RunRecord, missing: dict[str, str]) -> tuple[SliceMetrics, ...]:
         found = self._document(record, "slices")
@@ -319,6 +311,10 @@ class EvidenceReader:
             return None
 
 
+def _json(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
 def _upstream_first(waits: dict[str, set[str]]) -> list[str]:
     """Nodes in an order in which each comes after those it waits for; nodes that never ran may be among these."""
     order: list[str] = []
@@ -333,12 +329,11 @@ def _upstream_first(waits: dict[str, set[str]]) -> list[str]:
 
     for node in waits:
         visit(node)
-    for node in order:
-        waits.setdefault(node, set())
+    waits.update({node: set() for node in order if node not in waits})
     return order
 
 
-def _artifact(produced: dict[str, dict[str, Output]], file: str) -> Path | None:
+def _artifact(produced: _Produced, file: str) -> Path | None:
     """The folder of the artifact of a run that holds a file of this name, or one split's."""
     for keys in produced.values():
         for artifact in keys.values():
@@ -348,7 +343,7 @@ def _artifact(produced: dict[str, dict[str, Output]], file: str) -> Path | None:
     return None
 
 
-def _output(produced: dict[str, dict[str, Output]], key: str) -> Path | None:
+def _output(produced: _Produced, key: str) -> Path | None:
     for keys in produced.values():
         if key in keys:
             return _local(keys[key].uri)
@@ -359,7 +354,7 @@ def _local(uri: str) -> Path | None:
     return None if "://" in uri or not uri else Path(uri)
 
 
-def _absent(produced: dict[str, dict[str, Output]], what: str, node: str) -> str:
+def _absent(produced: _Produced, what: str, node: str) -> str:
     if node not in produced:
         return f"{node} did not run, and so left no {what}."
     uris = [each.uri for each in produced[node].values()]
@@ -377,6 +372,3 @@ def _attempt(read: Callable[[], _Part], missing: dict[str, str], section: str) -
     except (OSError, ValueError, KeyError, TypeError) as error:
         missing[section] = f"It cannot be read: {error}."
         return None
-
-
-__all__ = ["FOREIGN", "Evidence", "EvidenceReader", "Node"]

@@ -153,10 +153,10 @@ def _events(history: ServingHistory) -> Plot | None:
 
 def _quality(windows: Sequence[Window], metric: str, versions: Sequence[str]) -> Plot | None:
     points = [
-        _point(window, each)
+        _point(window, signal)
         for window in windows
-        for each in window.signals
-        if each.kind == "quality" and (each.subject or each.name) == metric and each.value is not None
+        for signal in window.signals
+        if signal.kind == "quality" and (signal.subject or signal.name) == metric and signal.value is not None
     ]
     if not points:
         return None
@@ -169,10 +169,10 @@ def _quality(windows: Sequence[Window], metric: str, versions: Sequence[str]) ->
 def _signals(windows: Sequence[Window], versions: Sequence[str]) -> dict[str, Any]:
     """The grid of all signals with a threshold, and the plot of one of them."""
     points = [
-        (_point(window, each), _share(each))
+        (_point(window, signal), _share(signal))
         for window in windows
-        for each in window.signals
-        if each.value is not None and each.threshold is not None
+        for signal in window.signals
+        if signal.value is not None and signal.threshold is not None
     ]
     if not points:
         return {"grid": None, "signal": None, "choices": [], "left_out": 0}
@@ -215,17 +215,9 @@ def _columns(windows: Sequence[Window]) -> dict[tuple[str, str], str]:
 
 
 def _point(window: Window, signal: Signal) -> Point:
-    return Point(
-        iso(window.begin),
-        _of(window),
-        float(signal.value or 0),
-        signal.low,
-        signal.high,
-        signal.threshold,
-        signal.exceeded,
-        signal.meaning,
-        signal_name(signal),
-    )
+    value, words = float(signal.value or 0), signal.meaning
+    limits = (signal.low, signal.high, signal.threshold, signal.exceeded)
+    return Point(iso(window.begin), _of(window), value, *limits, words, signal_name(signal))
 
 
 def signal_name(signal: Signal) -> str:

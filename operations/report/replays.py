@@ -19,7 +19,7 @@ _METRICS = (
 _STEPS = ("serving", "monitoring", "training", "deploying")
 
 
-def found(workspace: Path) -> tuple[list[Result], list[str]]:
+def read_all(workspace: Path) -> tuple[list[Result], list[str]]:
     """The replays of a workspace, by name.
 
     Args:
@@ -107,7 +107,7 @@ def _plot(result: Result, metric: str, title: str, direction: str) -> Plot | Non
     if faults:
         words += f" The dashed line is the month of the fault, {', '.join(faults)}."
     groups = [f"level {level.level}" for level in result.levels]
-    return series.over_time(metric, points, groups, words, title=None, times=False, faults=faults)
+    return series.over_time(metric, points, groups, words, times=False, faults=faults)
 
 
 def _step(name: str) -> tuple[int, str]:

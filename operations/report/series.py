@@ -50,7 +50,6 @@ def over_time(
     groups: Sequence[str],
     words: str,
     *,
-    title: str | None = None,
     times: bool = True,
     faults: Sequence[str] = (),
     chosen: str | None = None,
@@ -62,7 +61,6 @@ def over_time(
         points: oldest first.
         groups: in the order of their colours.
         words: what it shows, with its numbers.
-        title: of the vertical axis.
         times: whether `at` are times, and not labels.
         faults: labels of times at which something was injected, for a vertical line.
         chosen: the series to show first; the page may ask for another. Default: there is one only.
@@ -107,11 +105,11 @@ def over_time(
     states = alt.Scale(domain=[WITHIN, EXCEEDED], range=["circle", "cross"])
     shape = {"shape": alt.Shape("state:N", scale=states, title=None)} if judged else {}
     base = base.encode(x=across)
-    ends = {"y": alt.Y("low:Q", title=title, axis=axis, scale=scale), "y2": "high:Q", "color": colour}
+    ends = {"y": alt.Y("low:Q", title=None, axis=axis, scale=scale), "y2": "high:Q", "color": colour}
     layers: list[Any] = [
         base.mark_area(opacity=0.14, line=False).encode(**ends),
         base.mark_rule(opacity=0.4).encode(**ends),
-        base.mark_line().encode(y=alt.Y("value:Q", title=title, axis=axis, scale=scale), color=colour),
+        base.mark_line().encode(y=alt.Y("value:Q", title=None, axis=axis, scale=scale), color=colour),
         base.mark_point(filled=True, size=75, opacity=1).encode(y="value:Q", color=colour, tooltip=tooltip, **shape),
     ]
     if judged:

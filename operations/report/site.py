@@ -130,7 +130,7 @@ def write(
             )
             (new / "index.html").write_text(html, encoding="utf-8")
             for _, file, template, content in further:
-                html = templates.get_template(template).render(site=site, root="", plots=True, **content())
+                html = templates.get_template(template).render(site=site, root="", plots=True, **content)
                 (new / file).write_text(html, encoding="utf-8")
             _assets(new / "assets")
             (new / MARK).write_text("Written by `flightdeck report`, which replaces this whole folder.\n")
@@ -143,17 +143,15 @@ def write(
     )
 
 
-def _further(
-    history: ServingHistory | None, played: Sequence[Result]
-) -> list[tuple[str, str, str, Callable[[], Mapping[str, Any]]]]:
-    """The pages that are not about a run, each as title, file, template and what stands on it."""
-    found: list[tuple[str, str, str, Callable[[], Mapping[str, Any]]]] = []
+def _further(history: ServingHistory | None, played: Sequence[Result]) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """The pages that are not about a run, each as title, file, template and content."""
+    further = [
+        (f"Replay {result.name}", f"replay-{_folder(result.name)}.html", "replay.html.j2", replays.page(result))
+        for result in played
+    ]
     if history is not None and not history.empty:
-        found.append(("Monitoring", monitoring.FILE, "monitoring.html.j2", lambda: monitoring.page(history)))
-    for each in played:
-        file = f"replay-{_folder(each.name)}.html"
-        found.append((f"Replay {each.name}", file, "replay.html.j2", functools.partial(replays.page, each)))
-    return found
+        further.insert(0, ("Monitoring", monitoring.FILE, "monitoring.html.j2", monitoring.page(history)))
+    return further
 
 
 def _check(output: Path) -> None:

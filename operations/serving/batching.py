@@ -101,7 +101,11 @@ class Batcher:
             deadline = time.monotonic() + self._delay
             while rows < self._max_rows:
                 try:
-                    job = self._queue.get(timeout=wait) if (wait := deadline - time.monotonic()) > 0 else self._next()
+                    job = (
+                        self._queue.get(timeout=wait)
+                        if (wait := deadline - time.monotonic()) > 0
+                        else self._queue.get_nowait()
+                    )
                 except queue.Empty:
                     break
                 if not isinstance(job, _Job) or not job.joins(first) or rows + job.rows > self._max_rows:
@@ -110,9 +114,6 @@ class Batcher:
                 jobs.append(job)
                 rows += job.rows
             self._answer(jobs)
-
-    def _next(self) -> object:
-        return self._queue.get_nowait()
 
     def _answer(self, jobs: Sequence[_Job]) -> None:
         # Whoever hung up needs no answer; reading the flag of a future is safe in any thread.

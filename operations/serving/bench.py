@@ -178,13 +178,8 @@ def measure(
     must not be taken for demand. If the version carries a contract, a second service runs that does not check requests
     by it. The two are asked in turns, so that both see the same machine.
 
-    Args:
-        settings: of the project.
-        rows: to ask with, repeated if there are too few; columns that the model does not take are left out.
-        batches: rows per request.
-        clients: how many ask at the same time; each is measured with each batch size.
-        seconds: for each of these.
-        note: is told what goes on.
+    Rows are repeated if there are too few, and columns that the model does not take are left out. Each number of
+    clients is measured with each batch size, for `seconds`.
 
     Raises:
         ServingError: nothing can be served.
@@ -247,14 +242,8 @@ def plan(
     ``wanted = load · (1 + margin)``, ``replicas = ⌈wanted / per_replica⌉``, ``nodes = ⌈replicas / replicas_per_node⌉``,
     ``cost = nodes · cores_per_node · price · 730 h``.
 
-    Args:
-        bench: what was measured.
-        load: requests per second.
-        margin: such as 0.3 for 30 % more than the load.
-        cores_per_node: of the machines that are rented.
-        price_per_core_hour: in any currency.
-        p99_ms: the limit; None is none.
-        at_least: how many services there must be, such as 2 so that one may fail.
+    A margin of 0.3 is 30 % more than the load. `at_least` is the minimum number of services,
+    such as 2 so that one may fail.
 
     Raises:
         BenchError: no level of a batch size is without errors and within the limit; a number makes no sense.
@@ -345,18 +334,10 @@ def in_turns(
     size: int,
     turn_seconds: float = _TURN_SECONDS,
 ) -> list[tuple[Load, float]]:
-    """Asks services the same, for so many seconds each, and returns what the clients saw, and the CPU seconds of each.
+    """Asks services the same for `seconds` each; returns what the clients saw of each, and its CPU seconds.
 
-    They take short turns, so that noise meets all of them.
-
-    Args:
-        services: one or more; each is warmed up first.
-        path: of the address.
-        bodies: JSON documents, with `size` rows each.
-        clients: how many ask at the same time.
-        seconds: of each service.
-        size: how many predictions an answer must have.
-        turn_seconds: longer than what a service has left to do after its turn.
+    After a warm-up they take turns, so that noise meets all of them. A service whose work goes on after its answers, as
+    that of a canary does, needs longer turns.
     """
 
     def check(answer: Answered) -> str | None:

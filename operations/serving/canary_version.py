@@ -44,15 +44,7 @@ class CanaryVersion:
     """Asks the newest version of the folder of canaries. All methods are for the thread of one event loop."""
 
     def __init__(self, folder: Path, settings: Canary, serving: Serving, log: Path, metrics: Metrics) -> None:
-        """Loads nothing before `start`.
-
-        Args:
-            folder: of the canaries; it need not be there.
-            settings: whose mode is not ``off``.
-            serving: the limits of the service.
-            log: the folder of the payload log, where the record of the canary goes, too.
-            metrics: of the service.
-        """
+        """Loads nothing before `start`."""
         self._settings = settings
         self._log = log
         self._metrics = metrics
@@ -65,22 +57,15 @@ class CanaryVersion:
         self._keeping: asyncio.Task[None] | None = None
         self._batcher: Batcher | None = None
         self._serving = serving
-        self._versions = Versions(
-            folder,
-            1,
-            serving.poll_seconds,
-            serving.settle_seconds,
-            serving.threads,
-            Events(self._has_loaded, self._has_failed, self._has_unloaded),
-            canary=True,
-        )
+        events = Events(self._has_loaded, self._has_failed, self._has_unloaded)
+        self._versions = Versions(folder, serving, events, canary=True)
 
     async def start(self) -> None:
         """Begins to watch the folder; returns at once."""
         rows = self._settings.queue_rows
         delay = _COMPANY_SECONDS if self._settings.mode == "shadow" else self._serving.batch_delay_ms / 1000
         self._batcher = Batcher(self._serving.max_batch_rows, delay, rows, self._has_run)
-        await self._versions.start(wait=False)
+        await self._versions.start()
         self._keeping = asyncio.create_task(self._keep(), name="canary record")
 
     async def stop(self) -> None:
@@ -274,11 +259,6 @@ def falls_to(prediction_id: str, version: int, share: float) -> bool:
 
     The same id always finds the same canary, on every server. For the next one the dice are
     cast anew, or always the same clients would have to try.
-
-    Args:
-        prediction_id: of the first row.
-        version: of the canary.
-        share: of the ids that are to fall to it.
     """
     digest = hashlib.blake2b(prediction_id.encode(), digest_size=8, salt=str(version).encode()[-16:]).digest()
     return int.from_bytes(digest) < share * 2**64

@@ -49,13 +49,7 @@ def serving(
 ) -> Iterator[Child]:
     """Runs the service on free ports of this machine, and ends it gracefully.
 
-    Args:
-        name: of the model.
-        models: the folder of its versions.
-        settings: host and ports are not used.
-        payloads: the folder of the payload log; None keeps none.
-        log: the file that the service's log is appended to; None forgets it.
-        more: arguments of ``python -m operations.serving``.
+    Its log is appended to `log`, and `more` are arguments of ``python -m operations.serving``.
 
     Raises:
         ServingError: it did not start, or did not end well.

@@ -140,9 +140,5 @@ _POOL = _build()
 
 
 def message(name: str) -> type:
-    """The class of a message.
-
-    Args:
-        name: without the package, such as ``ModelInferRequest``.
-    """
+    """The class of a message, such as ``ModelInferRequest``."""
     return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{PACKAGE}.{name}"))

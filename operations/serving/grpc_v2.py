@@ -14,9 +14,9 @@ import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from operations.inference.columns import objects, row_count
+from operations.inference.columns import objects
 from operations.inference.contract import Faults
-from operations.inference.errors import BadRequestError, RequestError, ServingError, UnknownModelError
+from operations.inference.errors import BadRequestError, RequestError, ServingError
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
 from operations.serving.grpc_messages import METHODS, SERVICE, message
@@ -151,20 +151,11 @@ class _Methods:
         asked = _read(request)
         self._service.check_rows(asked.rows)
         request_id = asked.id or secrets.token_hex(12)
-        with self._service.using(version) as model:
-            signature, columns = v2.arrays(asked, model)
-            ids = v1.row_ids(request_id, row_count(columns))
-            answer = await self._service.predict(model, columns, signature, ids, version is not None, _caller(context))
+        answer = await v2.infer(self._service, asked, version, request_id, _caller(context))
         return _answer(asked, request.model_name, answer.version, request_id, answer.outputs, answer.faults)
 
     def _version(self, name: str, version: str) -> int | None:
-        if name != self._service.name:
-            raise UnknownModelError(f"There is no model `{name[:100]}`; `{self._service.name}` is served.", "name")
-        if not version:
-            return None
-        if not (version.isascii() and version.isdecimal() and len(version) < 20):
-            raise UnknownModelError(f"`{version[:40]}` is no version; a version is a number.", "version")
-        return int(version)
+        return v2.version_asked(self._service.name, name, version)
 
 
 def _read(request: Any) -> v2.InferRequest:

@@ -82,12 +82,7 @@ async def drive(
 ) -> Load:
     """Lets clients post bodies, each the next one as soon as the one before is answered.
 
-    Args:
-        url: where to post.
-        bodies: JSON documents; they are taken in turn.
-        clients: how many.
-        seconds: for how long.
-        check: says what is wrong with an answer, if anything is.
+    The JSON documents are taken in turn; `check` says what is wrong with an answer, if anything is.
 
     Returns:
         What they saw; no error is raised for a request that fails.

@@ -129,11 +129,8 @@ class Metrics:
     def answered(self, protocol: str, route: str, status: int, seconds: float) -> None:
         """Counts a request; protocols call it once for each, failed ones too.
 
-        Args:
-            protocol: ``v1``, ``v2`` or ``grpc``; ``http`` for the rest.
-            route: what was asked, such as ``predict``; never text of the client.
-            status: the HTTP status, or what would be it.
-            seconds: from the first byte to the answer.
+        The protocol is ``v1``, ``v2``, ``grpc`` or ``http``, and the status one of HTTP. The route is a name such as
+        ``predict``, and never text of the client.
         """
         key = protocol, route, status
         children = self._children.get(key)

@@ -14,10 +14,11 @@ from __future__ import annotations
 import base64
 import dataclasses
 import math
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -25,10 +26,13 @@ import orjson
 from operations.inference import columns
 from operations.inference.columns import Column, Columns
 from operations.inference.contract import Faults
-from operations.inference.errors import BadRequestError, UnprocessableError
+from operations.inference.errors import BadRequestError, UnknownModelError, UnprocessableError
 from operations.inference.model import EXAMPLES, RAW, LoadedModel
 from operations.serving import json_body
-from operations.serving.tfserving_v1 import as_bytes
+from operations.serving.tfserving_v1 import as_bytes, row_ids
+
+if TYPE_CHECKING:
+    from operations.serving.service import Answer, Service
 
 SERVER_NAME = "flightdeck"
 SERVER_VERSION = "0.1.0"
@@ -51,7 +55,7 @@ NUMBERS = {
     "FP32": np.float32,
     "FP64": np.float64,
 }
-_NAMES = {np.dtype(each).name: name for name, each in NUMBERS.items()} | {"string": BYTES, "object": BYTES}
+_NAMES = {np.dtype(kind).name: name for name, kind in NUMBERS.items()} | {"string": BYTES, "object": BYTES}
 _LARGEST_SIZE = 2**31
 LONGEST_ID = 200
 
@@ -211,6 +215,33 @@ def arrays(request: InferRequest, model: LoadedModel) -> tuple[str, Columns]:
     return RAW, result
 
 
+async def infer(service: Service, request: InferRequest, version: int | None, request_id: str, caller: str) -> Answer:
+    """Lets a version, or the newest one, answer a request.
+
+    Raises:
+        RequestError: of `arrays`, `Service.using` and `Service.predict`.
+    """
+    with service.using(version) as model:
+        signature, values = arrays(request, model)
+        ids = row_ids(request_id, columns.row_count(values))
+        return await service.predict(model, values, signature, ids, version is not None, caller)
+
+
+def version_asked(served: str, name: str, version: str | None) -> int | None:
+    """Returns the number of the version that a request names, if any.
+
+    Raises:
+        UnknownModelError: the model is not the one that is served, or the version no number.
+    """
+    if name != served:
+        raise UnknownModelError(f"There is no model `{name[:100]}`; `{served}` is served.", "name")
+    if not version:
+        return None
+    if not re.fullmatch("[0-9]{1,19}", version):
+        raise UnknownModelError(f"`{version[:40]}` is no version; a version is a number.", "version")
+    return int(version)
+
+
 def chosen(request: InferRequest, outputs: Mapping[str, np.ndarray]) -> list[tuple[RequestedOutput, np.ndarray]]:
     """The outputs that a request wants, in its order."""
     wanted = request.outputs or tuple(RequestedOutput(name, request.binary) for name in outputs)
@@ -318,7 +349,7 @@ def _data(
         raise BadRequestError(f"`{name}` has no `data`; a list of values is needed.", name)
     # Nested or flat, says the protocol.
     for _ in shape[1:]:
-        if not data or not all(isinstance(each, list) for each in data):
+        if not data or not all(isinstance(values, list) for values in data):
             break
         data = list(chain.from_iterable(data))
     if len(data) != math.prod(shape):
@@ -388,7 +419,7 @@ def _outputs(document: dict[str, Any]) -> tuple[RequestedOutput, ...]:
 
 def _objects(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
     value = document.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise BadRequestError(f"`{key}` must be a list of objects.", key)
     return value
 

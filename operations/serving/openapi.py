@@ -41,14 +41,7 @@ _ASKED = ("404", "400", "408", "413", "415", "503")
 
 
 def document(name: str, model: LoadedModel, max_rows: int, refuses: bool = True) -> dict[str, Any]:
-    """The document.
-
-    Args:
-        name: of the model, as it is in addresses.
-        model: the version whose columns are described.
-        max_rows: of one request.
-        refuses: whether rows that break the contract of the version are refused; then the contract is a part of it.
-    """
+    """The document with the columns of a version; with its contract if rows that break it are refused."""
     paths = _server_paths()
     for suffix, kind, version in (("", "", []), ("/versions/{version}", "_version", [_VERSION])):
         parameters = [

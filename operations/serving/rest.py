@@ -45,7 +45,6 @@ _BODY_SECONDS = 30.0
 _LINGER_SECONDS = 1.0
 _GZIP = zlib.MAX_WBITS | 16
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
-_VERSION = re.compile(r"[0-9]{1,19}")
 
 
 class _NameConvertor(StringConvertor):
@@ -164,14 +163,8 @@ class _Api:
             with self._service.using(version) as model:
                 signature, columns = v1.arrays(asked, model)
                 ids = v1.ids_for(asked, request_id, row_count(columns))
-                answer = await self._service.predict(
-                    model,
-                    columns,
-                    signature,
-                    ids,
-                    version is not None,
-                    _caller(request),
-                )
+                pinned, caller = version is not None, _caller(request)
+                answer = await self._service.predict(model, columns, signature, ids, pinned, caller)
         except UnknownModelError as error:
             raise _with_detail(v1.not_found(name, version), error) from None
         body = v1.answer(asked, answer.outputs, answer.prediction_ids, answer.faults)
@@ -223,17 +216,7 @@ class _Api:
         asked = v2.parse(await _body(request, self._body_limit), header_length)
         self._service.check_rows(asked.rows)
         request_id = asked.id or _request_id(request)
-        with self._service.using(version) as model:
-            signature, columns = v2.arrays(asked, model)
-            ids = v1.row_ids(request_id, row_count(columns))
-            answer = await self._service.predict(
-                model,
-                columns,
-                signature,
-                ids,
-                version is not None,
-                _caller(request),
-            )
+        answer = await v2.infer(self._service, asked, version, request_id, _caller(request))
         body, json_length = v2.answer(asked, name, answer.version, request_id, answer.outputs, answer.faults)
         response = _answer(body, answer.version, request_id, JSON if json_length is None else OCTETS)
         if json_length is not None:
@@ -246,18 +229,12 @@ class _Api:
         Raises:
             UnknownModelError: the model is not the one that is served, or the version no number.
         """
-        name, version = request.path_params["name"], request.path_params.get("version")
-        if name != self._service.name:
-            if not request.scope["path"].startswith("/v1/"):
-                raise UnknownModelError(f"There is no model `{name[:100]}`; `{self._service.name}` is served.", "name")
-            if request.method == "GET" and not request.scope["path"].endswith("/metadata"):
+        name, path = request.path_params["name"], request.scope["path"]
+        if name != self._service.name and path.startswith("/v1/"):
+            if request.method == "GET" and not path.endswith("/metadata"):
                 raise UnknownModelError(f"Could not find any versions of model {name[:100]}", "name")
             raise v1.not_found(name[:100], None)
-        if version is None:
-            return name, None
-        if not _VERSION.fullmatch(version):
-            raise UnknownModelError(f"`{version[:40]}` is no version; a version is a number.", "version")
-        return name, int(version)
+        return name, v2.version_asked(self._service.name, name, request.path_params.get("version"))
 
 
 async def _body(request: Request, limit: int) -> bytes | bytearray:

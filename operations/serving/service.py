@@ -28,7 +28,7 @@ from operations.inference.columns import MISSING, Columns, row_count
 from operations.inference.contract import ContractError, Faults
 from operations.inference.errors import NotReadyError, ServingError, TooLargeError, UnprocessableError
 from operations.inference.model import RAW, LoadedModel
-from operations.inference.payload_log import Outcome, PayloadLog
+from operations.inference.payload_log import PayloadLog
 from operations.inference.payload_table import CALLER, Payload, parsed
 from operations.inference.tensorflow_import import tensorflow
 from operations.serving.batching import Batcher
@@ -98,14 +98,7 @@ class Service:
         self._batcher: Batcher | None = None
         self._refusing = False
         self._refused = refused
-        self._versions = Versions(
-            folder,
-            settings.keep_versions,
-            settings.poll_seconds,
-            settings.settle_seconds,
-            settings.threads,
-            Events(self._has_loaded, self._has_failed, self._has_unloaded),
-        )
+        self._versions = Versions(folder, settings, Events(self._has_loaded, self._has_failed, self._has_unloaded))
         self._random = random.Random()
         self._canary: CanaryVersion | None = None
         if canary is not None and canaries is not None and canary.mode != "off":
@@ -134,7 +127,11 @@ class Service:
         self.metrics.waiting_rows.set_function(lambda: self._batcher.waiting_rows if self._batcher else 0)
         if self._payload_folder is not None:
             await self._check_exclusions()
-            self._payloads = PayloadLog(self._payload_folder, self.settings.payloads, self._has_logged)
+            self._payloads = PayloadLog(
+                self._payload_folder,
+                self.settings.payloads,
+                lambda outcome, rows: self.metrics.payload_rows.labels(outcome).inc(rows),
+            )
         if self._canary is not None:
             await self._canary.start()
 
@@ -214,9 +211,9 @@ class Service:
 
         Args:
             model: from `using`.
-            columns: the arrays as `columns.from_rows` and its siblings make them; for the signature
-                `serving_default`, its one input with serialised tf.Examples (objects, bytes) [rows].
-            signature: which to ask.
+            columns: arrays of the module `columns`; for the signature `serving_default`, its one input with serialised
+                tf.Examples (objects, bytes) [rows].
+            signature: its name.
             prediction_ids: one per row, given by the client; None makes some.
             pinned: whether the client asked for this version and no other.
             caller: who asks, for the payload log.
@@ -271,7 +268,7 @@ class Service:
         if self._payloads is not None:
             answered = payload(answering.version, outputs)
             if self._payloads.offer(answered) and canary is not None:
-                canary.shadow(answered, answering, signature, self._has_shadow)
+                canary.shadow(answered, answering, signature, functools.partial(self._payloads.offer, sample=False))
         return Answer(answering.version, outputs, ids, faults)
 
     def _faults(self, model: LoadedModel, columns: Columns, signature: str) -> Faults | None:
@@ -289,10 +286,6 @@ class Service:
             for column, count in faults.by_column.items():
                 self.metrics.contract_faults.labels(column, outcome).inc(count)
         return faults
-
-    def _has_shadow(self, payload: Payload) -> None:
-        if self._payloads is not None:
-            self._payloads.offer(payload, sample=False)
 
     def check_rows(self, rows: int) -> None:
         """Raises TooLargeError for more than `max_rows`, before they are read."""
@@ -336,9 +329,6 @@ class Service:
         self.metrics.predictions.forget(version)
         if self._versions.current is not None:
             self.metrics.version.set(self._versions.current)
-
-    def _has_logged(self, outcome: Outcome, rows: int) -> None:
-        self.metrics.payload_rows.labels(outcome).inc(rows)
 
 
 def caller_of(headers: Mapping[str, str], address: str) -> str:

@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from operations.inference import model as models
 from operations.inference.errors import LoadError, NotReadyError, ServingError, UnknownModelError
 from operations.inference.model import LoadedModel
+
+if TYPE_CHECKING:
+    from operations.serving.settings import Serving
 
 State = Literal["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
 # What the files of a version look like from outside: (path, size, time of change) of each.
@@ -65,33 +68,19 @@ class Versions:
     All methods are for the thread of one event loop; files are read, and models loaded, in another one.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        keep: int,
-        poll_seconds: float,
-        settle_seconds: float,
-        threads: int | None,
-        events: Events | None = None,
-        canary: bool = False,
-    ) -> None:
-        """Makes it; nothing is loaded before `start`.
+    def __init__(self, folder: Path, settings: Serving, events: Events | None = None, canary: bool = False) -> None:
+        """Loads nothing before `start`.
 
         Args:
             folder: of the numbered versions.
-            keep: how many of the newest stay loaded.
-            poll_seconds: how often the folder is looked at.
-            settle_seconds: how long a version may lack its saved_model.pb, unchanged, before it counts as failed.
-            threads: see `model.load`.
+            settings: the section ``serving``.
             events: who is told.
-            canary: whether the folder holds canaries: there may be none, then nothing is kept; and only the
-                newest counts, even if it does not load.
+            canary: whether the folder holds canaries: there may be none, then nothing is kept; and only the newest
+                counts, even if it does not load.
         """
         self._folder = folder
-        self._keep = keep
-        self._poll = poll_seconds
-        self._settle = settle_seconds
-        self._threads = threads
+        self._settings = settings
+        self._keep = 1 if canary else settings.keep_versions
         self._events = events or Events()
         self._canary = canary
         self._loader = ThreadPoolExecutor(1, "loader")
@@ -106,7 +95,7 @@ class Versions:
     @property
     def current(self) -> int | None:
         """The number of the newest version that answers."""
-        return max((number for number, each in self._loaded.items() if not each.retired), default=None)
+        return max((number for number, loaded in self._loaded.items() if not loaded.retired), default=None)
 
     @property
     def states(self) -> list[VersionStatus]:
@@ -127,17 +116,14 @@ class Versions:
                 return
         raise ServingError(self._nothing_to_serve())
 
-    async def start(self, wait: bool = True) -> None:
-        """Returns when one version can answer; goes on to load others, and to watch the folder.
-
-        Args:
-            wait: false to return at once, and to do with no version until there is one.
+    async def start(self) -> None:
+        """Returns when one version can answer, or at once for canaries; goes on to load others and watch the folder.
 
         Raises:
             ServingError: there is none.
         """
         self._first = asyncio.get_running_loop().create_future()
-        if not wait:
+        if self._canary:
             self._first.set_result(None)
         self._task = asyncio.create_task(self._watch(), name="versions")
         try:
@@ -175,7 +161,7 @@ class Versions:
                 self._close(loaded)
 
     def _choice(self) -> str:
-        numbers = sorted((number for number, each in self._loaded.items() if not each.retired), reverse=True)
+        numbers = sorted((number for number, loaded in self._loaded.items() if not loaded.retired), reverse=True)
         return f"loaded are {', '.join(map(str, numbers))}." if numbers else "none is loaded."
 
     async def _watch(self) -> None:
@@ -190,7 +176,7 @@ class Versions:
                     self._first.set_exception(error)
             if not self._first.done():
                 self._first.set_exception(ServingError(self._nothing_to_serve()))
-            await asyncio.sleep(self._poll)
+            await asyncio.sleep(self._settings.poll_seconds)
 
     async def _look(self) -> None:
         """Makes the loaded versions those that the folder asks for."""
@@ -209,7 +195,7 @@ class Versions:
             if number in self._loaded or await self._try(number):
                 wanted.append(number)
         for number in sorted(set(self._loaded) - set(wanted)):
-            if self._canary or any(each in self._loaded for each in wanted) or number != self.current:
+            if self._canary or any(version in self._loaded for version in wanted) or number != self.current:
                 await self._unload(number)
         for number in set(self._status) - set(present) - set(self._loaded):
             del self._status[number]
@@ -236,13 +222,13 @@ class Versions:
             if known != fingerprint:
                 self._incomplete[number] = fingerprint, now
                 self._status[number] = VersionStatus(number, "START")
-            elif now - since >= self._settle:
+            elif now - since >= self._settings.settle_seconds:
                 self._refuse(number, fingerprint, f"{folder} holds no saved_model.pb.")
             return False
         self._status[number] = VersionStatus(number, "LOADING")
         started = time.monotonic()
         try:
-            model = await self._in_thread(_load_and_warm_up, folder, number, self._threads)
+            model = await self._in_thread(_load_and_warm_up, folder, number, self._settings.threads)
         except LoadError as error:
             self._refuse(number, fingerprint, str(error))
             return False
@@ -285,7 +271,7 @@ class Versions:
             loaded.model.close()
 
     def _nothing_to_serve(self) -> str:
-        reasons = [each.error for each in self.states if each.error]
+        reasons = [status.error for status in self.states if status.error]
         if reasons:
             return f"No version of the model can be served. The newest: {reasons[0]}"
         if not self._folder.is_dir():
@@ -304,14 +290,14 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def _fingerprint(folder: Path) -> _Fingerprint:
-    found = []
-    for parent, _, files in os.walk(folder):
-        for name in files:
+    files = []
+    for parent, _, names in os.walk(folder):
+        for name in names:
             path = os.path.join(parent, name)
             with contextlib.suppress(OSError):  # It may be gone again.
                 status = os.stat(path)
-                found.append((os.path.relpath(path, folder), status.st_size, status.st_mtime_ns))
-    return tuple(sorted(found))
+                files.append((os.path.relpath(path, folder), status.st_size, status.st_mtime_ns))
+    return tuple(sorted(files))
 
 
 def _load_and_warm_up(folder: Path, number: int, threads: int | None) -> LoadedModel:

@@ -9,13 +9,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import ml_metadata
-import numpy as np
-import pyarrow as pa
 
 from errors import FlightdeckError
 from operations.alerts.alert import Alert
@@ -36,21 +34,6 @@ from operations.monitoring import quarantine
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import Period
 from operations.registry import Registry, Version
-
-
-@dataclasses.dataclass(frozen=True)
-class Canary:
-    """A model that was blessed and is not served yet.
-
-    Attributes:
-        run_id: that trained it.
-        model_id: of its artifact.
-        since: when it was trained, by the simulated clock.
-    """
-
-    run_id: str
-    model_id: int
-    since: datetime
 
 
 class ReplayRuns:
@@ -103,7 +86,8 @@ class Player:
         self._outbox = Outbox(
             outbox_file(settings), tuple(self._channels), settings.alerts.quiet_seconds, lambda: self._now.timestamp()
         )
-        self._canary: Canary | None = None
+        # The model that was blessed last, until it is judged; as a version it has the number of its model.
+        self._canary: Version | None = None
         self._attempts, self._run_id = Attempts(settings, store), ""
         self._rounds = Rounds(
             store,
@@ -112,7 +96,7 @@ class Player:
             self._put,
             _stop_at_problem,
             run_id=lambda: self._run_id,
-            canary=self._canary_version,
+            canary=lambda _settings: self._canary,
         )
         self._trained: dict[int, dict[str, Any]] = {}
 
@@ -135,7 +119,9 @@ class Player:
         for span in spans:
             self._arrive(span)
         window = self._replay.initial
-        trained = self._train(spans[-1], self._with_window(window), f"by hand, on the spans {window}", {})
+        data = self._settings.data.model_copy(update={"window": window})
+        settings = self._settings.model_copy(update={"data": data})
+        trained = self._train(spans[-1], settings, f"by hand, on the spans {window}", {})
         if trained["outcome"] != "blessed":
             raise FlightdeckError(
                 f"The model that every level begins with is {trained['outcome']} ({'; '.join(trained['reasons'])}); "
@@ -166,17 +152,19 @@ class Player:
             return
         most = self._settings.canary.rows
         self._once(f"{month}/serve-1", "serving", lambda: self._answer(span, f"{month}-1", 0, most))
-        self._now = self._period(span).begin + (self._period(span).end - self._period(span).begin) * self._share(span)
+        # The share of the month that has passed when the canary has answered enough.
+        share = min(1.0, most / max(arrival.rows_of(self._source, span), 1))
+        self._now += (self._period(span).end - self._period(span).begin) * share
         self._end_canary(self._once(f"{month}/canary", "deploying", self._judge))
         self._once(f"{month}/serve-2", "serving", lambda: self._answer(span, f"{month}-2", most, None))
 
     def _answer(self, span: int, name: str, first: int, last: int | None) -> dict[str, Any]:
-        requests, at = self._requests(span)
+        requests = arrival.requests(self._settings, self._plan, self._source, span)
+        at = traffic.times(self._period(span), requests.num_rows)
         served = Registry(self._settings).served()
         versions = [traffic.Answering(served.number, served.folder)]
-        shadow = self._canary_version(self._settings)
-        if shadow is not None:
-            versions.append(traffic.Answering(shadow.number, shadow.folder, shadow=True))
+        if self._canary is not None:
+            versions.append(traffic.Answering(self._canary.number, self._canary.folder, shadow=True))
         rows = slice(first, requests.num_rows if last is None else min(last, requests.num_rows))
         answered = traffic.answer(
             self._settings, requests.slice(rows.start, max(0, rows.stop - rows.start)), at[rows], versions, name
@@ -227,16 +215,11 @@ class Player:
 
     def _verdict(self) -> dict[str, Any]:
         """The verdict on the canary that the loop has carried out; empty if there is none yet."""
-        canary = self._canary_version(self._settings)
+        canary = self._canary
         verdict = None if canary is None else kept_verdict(self._settings, self._store, canary)
         if canary is None or verdict is None:
             return {}
-        facts = {
-            "run": canary.run_id,
-            "action": verdict.action,
-            "text": verdict.text,
-            "numbers": verdict.numbers,
-        }
+        facts = {"run": canary.run_id, "action": verdict.action, "text": verdict.text, "numbers": verdict.numbers}
         return {**facts, **self._served_now()} if verdict.action == "promote" else facts
 
     def _end_canary(self, facts: dict[str, Any]) -> None:
@@ -250,8 +233,8 @@ class Player:
             return
         self._train(span, self._settings, attempt.because, attempt.reasons)
         if self._canary is not None and self._settings.canary.mode == "off":
-            run_id, self._canary = self._canary.run_id, None
-            self._deploy(span, run_id, "blessed; there is no canary")
+            self._canary = None
+            self._deploy(span, self._run_id, "blessed; there is no canary")
         self._rounds.settle(self._settings, self._now)
         self._outbox.deliver(self._channels)
 
@@ -265,7 +248,9 @@ class Player:
         self._trained[span] = facts
         if self._level == 2 and facts["outcome"] == "blessed":
             # A newer one takes the place of one that is still in shadow mode.
-            self._canary = Canary(run_id, facts["model"], self._now)
+            model_id = facts["model"]
+            folder = training.saved_model(self._store, model_id)
+            self._canary = Version(model_id, folder, model_id, run_id, blessed=True, present=True, pushed_at=self._now)
         return facts
 
     def _approve(self, span: int) -> None:
@@ -277,20 +262,6 @@ class Player:
 
     def _deploy(self, span: int, run_id: str, reason: str) -> None:
         self._once(f"{self._name(span)}/deploy", "deploying", lambda: self._promote(run_id, reason))
-
-    def _canary_version(self, _settings: Settings) -> Version | None:
-        """The canary as a version; it has the number of its model, which no pushed version has."""
-        if self._canary is None:
-            return None
-        return Version(
-            number=self._canary.model_id,
-            folder=training.saved_model(self._store, self._canary.model_id),
-            model_id=self._canary.model_id,
-            run_id=self._canary.run_id,
-            blessed=True,
-            present=True,
-            pushed_at=self._canary.since,
-        )
 
     def _promote(self, run_id: str, reason: str) -> dict[str, Any]:
         """Has a run's model served, unless it is: a process that was killed right after may do it again."""
@@ -320,24 +291,11 @@ class Player:
         facts = {**alert.facts, "level": f"{self._level}: {LEVELS[self._level]}"}
         self._outbox.put(alert.model_copy(update={"when": self._now, "facts": facts}))
 
-    def _requests(self, span: int) -> tuple[pa.Table, np.ndarray]:
-        rows = arrival.requests(self._settings, self._plan, self._source, span)
-        return rows, traffic.times(self._period(span), rows.num_rows)
-
-    def _share(self, span: int) -> float:
-        """The share of a month that has passed when the canary has answered enough."""
-        rows = arrival.rows_of(self._source, span)
-        return min(1.0, self._settings.canary.rows / max(rows, 1))
-
     def _period(self, span: int) -> Period:
         return month_of(self._replay, span)
 
     def _name(self, span: int) -> str:
         return f"{self._period(span).begin:%Y-%m}"
-
-    def _with_window(self, window: str) -> Settings:
-        data = self._settings.data.model_copy(update={"window": window})
-        return self._settings.model_copy(update={"data": data})
 
 
 def _stop_at_problem(event: Event) -> None:

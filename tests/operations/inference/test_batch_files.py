@@ -110,8 +110,8 @@ def guarded(mode, *paths: Path) -> files.Inputs:
             {"name": "colour", "required": False, "values": ["red"]},
         ]
     }
-    guard = files.Guard(contracts.of_document(rules, TYPES), mode)
-    return files.check([files.inspect(path) for path in paths], TYPES, contract("order"), guard)
+    of_version = contracts.of_document(rules, TYPES)
+    return files.check([files.inspect(path) for path in paths], TYPES, contract("order"), of_version, mode)
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv"])

@@ -73,19 +73,20 @@ def test_the_most_drastic_action_wins_and_every_reason_is_kept():
 
 
 @pytest.mark.parametrize(
-    ("patterns", "action"),
-    [(("*",), "alert"), (("temp",), "alert"), (("te*",), "alert"), (("humid", "temp"), "alert"), (("humid",), "none")],
+    ("kinds", "patterns", "action"),
+    [
+        (("drift",), ("*",), "alert"),
+        (("drift",), ("temp",), "alert"),
+        (("drift",), ("te*",), "alert"),
+        (("drift",), ("humid", "temp"), "alert"),
+        (("drift",), ("humid",), "none"),
+        (("quality",), ("*",), "none"),
+    ],
 )
-def test_a_rule_is_about_the_subjects_that_it_names(patterns, action):
-    rule = Rule(name="tell", kinds=("drift",), subjects=patterns)
+def test_a_rule_is_about_the_kinds_and_subjects_that_it_names(kinds, patterns, action):
+    rule = Rule(name="tell", kinds=kinds, subjects=patterns)
 
     assert after([rule], [window(0, "temp")]).action == action
-
-
-def test_a_rule_is_about_the_kinds_that_it_names():
-    rule = Rule(name="tell", kinds=("quality",))
-
-    assert after([rule], [window(0, "temp")]).action == "none"
 
 
 def test_the_reason_names_what_was_exceeded_the_worst_first():

@@ -2,29 +2,23 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from ledger.executions import Executions
 from operations.alerts.alert import Alert
 from operations.alerts.outbox import Outbox
 from operations.loop.canary.act import CANARY
 from operations.loop.canary.judgement import Verdict
-from operations.loop.replay.result import (
-    Comparison,
-    Event,
-    FalseAlarms,
-    FaultOutcome,
-    Interval,
-    Level,
-    Month,
-    Result,
-)
+from operations.loop.replay.result import Comparison, Event, FalseAlarms, FaultOutcome, Interval, Level, Month, Result
 from operations.monitoring.policy import Decision, Reason
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.signals import Signal, Window
 from operations.registry import Version
+from tests.operations.monitoring.windows import signal
 
 MONTHS = range(3, 9)
 FAULTY = 7
+DRIFT = "size is {} from the window before; the threshold is 0.1."
 HOSTILE = "<script>alert('x')</script>"
 
 
@@ -37,26 +31,19 @@ def window(month: int) -> Window:
     version = "1" if month < 6 else "2"
     faulty, labelled = month == FAULTY, month < MONTHS[-1]
     auc = 0.7 + month / 1000
+    moved = 0.4 if faulty else 0.02
+    judged: dict[str, Any] = (
+        {"value": auc, "low": auc - 0.01, "high": auc + 0.01, "threshold": 0.65} if labelled else {}
+    )
     signals = [
-        Signal(
-            kind="drift",
-            name="jensen_shannon_divergence",
-            subject="size",
-            value=0.4 if faulty else 0.02,
-            threshold=0.1,
-            exceeded=faulty,
-            meaning=f"size is {0.4 if faulty else 0.02} from the window before; the threshold is 0.1.",
-        ),
-        Signal(kind="missing", name="share", subject="colour", value=0.0, threshold=0.1, meaning="None is missing."),
+        signal(subject="size", value=moved, name="jensen_shannon_divergence", meaning=DRIFT.format(moved)),
+        signal("missing", "colour", 0.0, name="share", meaning="None is missing."),
         Signal(kind="traffic", name="requests", value=None, meaning="There is no window before."),
         Signal(
             kind="quality",
             name="auc",
-            value=auc if labelled else None,
-            low=auc - 0.01 if labelled else None,
-            high=auc + 0.01 if labelled else None,
-            threshold=0.65 if labelled else None,
             meaning="As good as in the evaluation." if labelled else "No label has arrived.",
+            **(judged if labelled else {"value": None}),
         ),
     ]
     return Window(

@@ -38,7 +38,7 @@ def test_a_difference_says_who_is_better_and_whether_that_is_noise(case):
 
 def test_every_replay_of_a_workspace_has_a_page_with_its_figures(tmp_path):
     kept(tmp_path, histories.replay(), histories.replay("celsius@7", fault=True))
-    played, unreadable = replays.found(tmp_path)
+    played, unreadable = replays.read_all(tmp_path)
     seeds = Seeds(tmp_path)
     seeds.run("first")
     written = seeds.write(tmp_path / "site", played=played)
@@ -74,7 +74,7 @@ def test_a_document_that_cannot_be_read_is_named_and_the_others_stay(tmp_path):
     kept(tmp_path, histories.replay())
     (tmp_path / "replay" / "half").mkdir()
     (tmp_path / "replay" / "half" / FILE).write_text('{"name": "half"')
-    played, unreadable = replays.found(tmp_path)
+    played, unreadable = replays.read_all(tmp_path)
 
     assert [each.name for each in played] == ["clean"]
     assert unreadable[0].startswith("half: ")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.operations.serving import small_model
@@ -23,3 +24,9 @@ def shop(models: dict[float, Path], tmp_path_factory: pytest.TempPathFactory) ->
     limits = {"max_body_bytes": 200_000, "max_rows": 1000}
     with serving(folder / "versions", "shop", folder / "log", "--payloads", str(folder / "payloads"), **limits) as live:
         yield live
+
+
+@pytest.fixture(scope="session")
+def client(shop: LiveServer) -> Iterator[httpx.Client]:
+    with shop.client() as client:
+        yield client

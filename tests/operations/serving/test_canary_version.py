@@ -13,14 +13,13 @@ import pytest
 from operations.inference import columns
 from operations.inference.errors import ServingError, UnprocessableError
 from operations.inference.model import EXAMPLES
-from operations.inference.settings import Payloads
 from operations.serving import canary_record, canary_version
 from operations.serving.canary_version import falls_to
 from operations.serving.service import Answer, Service
 from operations.serving.settings import Canary, Serving
 from tests.operations.serving import half_plus_three, small_model
 from tests.operations.serving.small_model import push
-from tests.operations.serving.test_service import ROW, columns_of_examples, metric, until
+from tests.operations.serving.test_service import ROW, columns_of_examples, metric, running, until
 
 pytestmark = [pytest.mark.component, pytest.mark.anyio]
 SERVED, CANARY = 3, 50
@@ -41,21 +40,11 @@ async def trying(
     push(served, folder / "models", SERVED)
     if canary is not None:
         push(canary, folder / "models-canary", CANARY)
-    service = Service(
-        "small",
-        folder / "models",
-        Serving(poll_seconds=0.05, settle_seconds=0.2, payloads=Payloads(rotate_seconds=3600)),
-        folder / "payloads",
-        canaries=folder / "models-canary",
-        canary=Canary(mode=mode, **settings),
-    )
-    await service.start()
-    try:
+    folders = folder / "models", folder / "payloads", folder / "models-canary"
+    async with running(*folders, Canary(mode=mode, **settings)) as service:
         if canary is not None:
             await until(lambda: metric(service, "canary_version") == CANARY)
         yield service
-    finally:
-        await service.stop()
 
 
 async def ask(service: Service, name: str, row: dict = ROW, version: int | None = None) -> Answer:

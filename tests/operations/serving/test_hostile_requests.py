@@ -42,12 +42,6 @@ good_row = st.fixed_dictionaries({}, optional=good)
 bad_row = st.dictionaries(st.sampled_from([*small_model.COLUMNS, "other", "b64", ""]), anything, max_size=4)
 
 
-@pytest.fixture(scope="module")
-def client(shop):
-    with shop.client() as client:
-        yield client
-
-
 def post(client: httpx.Client, path: str, document: object) -> httpx.Response:
     # Python writes NaN and Infinity, which the protocol takes, and text of any kind as escapes.
     body = document if isinstance(document, bytes) else json.dumps(document).encode()

@@ -103,12 +103,6 @@ def test_bad_body_is_400_with_one_sentence(half, body, word):
 ROWS = [{"amount": 20.0, "count": 300, "colour": "red"}, {"colour": "green"}, {"amount": None, "count": -5}, {}]
 
 
-@pytest.fixture(scope="module")
-def client(shop):
-    with shop.client() as client:
-        yield client
-
-
 def predicted(*rows: dict) -> list:
     return [[pytest.approx(small_model.probability(0.0, row), abs=1e-6)] for row in rows]
 

@@ -15,12 +15,6 @@ ROWS = [{"amount": 20.0, "count": 300, "colour": "red"}, {"amount": None, "count
 HEADER = "inference-header-content-length"
 
 
-@pytest.fixture(scope="module")
-def client(shop):
-    with shop.client() as client:
-        yield client
-
-
 def tensor(name, datatype, data, shape=None, **more):
     return {"name": name, "datatype": datatype, "shape": shape or [len(data), 1], "data": data, **more}
 

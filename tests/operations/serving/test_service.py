@@ -22,7 +22,7 @@ from operations.inference.errors import (
 from operations.inference.model import EXAMPLES
 from operations.inference.settings import Payloads
 from operations.serving.service import Answer, Service
-from operations.serving.settings import Serving
+from operations.serving.settings import Canary, Serving
 from tests.operations.serving import small_model
 from tests.operations.serving.small_model import push
 
@@ -33,9 +33,13 @@ PATIENCE = 60.0
 
 
 @contextlib.asynccontextmanager
-async def running(registry: Path, payloads: Path | None = None, **settings) -> AsyncIterator[Service]:
+async def running(
+    registry: Path, payloads: Path | None = None, canaries: Path | None = None, canary: Canary | None = None, **settings
+) -> AsyncIterator[Service]:
     defaults = {"poll_seconds": 0.05, "settle_seconds": 0.2, "payloads": Payloads(rotate_seconds=3600)}
-    service = Service("small", registry, Serving(**{**defaults, **settings}), payloads)
+    service = Service(
+        "small", registry, Serving(**{**defaults, **settings}), payloads, canaries=canaries, canary=canary
+    )
     await service.start()
     try:
         yield service
@@ -259,11 +263,7 @@ async def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, t
 
 
 def columns_of_examples(rows: list[dict]) -> columns.Columns:
-    import numpy as np
-
-    examples = np.empty(len(rows), object)
-    examples[:] = [small_model.example(row) for row in rows]
-    return {"examples": examples}
+    return {"examples": columns.objects([small_model.example(row) for row in rows])}
 
 
 async def test_after_the_end_nothing_is_answered(models, tmp_path) -> None:

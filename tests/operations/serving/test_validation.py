@@ -1,9 +1,7 @@
 """A live server refuses rows that break the contract of the version, alike over every protocol, and logs them."""
 
 import base64
-import contextlib
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -35,32 +33,25 @@ SENTENCE = (
 ERROR = f"The request breaks the contract of version 7: {SENTENCE}."
 
 
-@contextlib.contextmanager
-def shop(models: dict[float, Path], folder: Path, **settings: object) -> Iterator[tuple[LiveServer, Path]]:
-    """A server of version 7 with a contract, and of version 6 without; and its payload log."""
+def asked(models: dict[float, Path], folder: Path, **settings: object) -> tuple[dict, Path]:
+    """What a server of version 7 with a contract, and of version 6 without, answers over each protocol; and its log."""
     small_model.push(models[0.0], folder / "versions", 6)
     small_model.push(models[0.0], folder / "versions", 7, small_model.CONTRACT)
     log = folder / "payloads"
     with serving(folder / "versions", "shop", folder / "log", "--payloads", str(log), **settings) as live:
-        yield live, log
+        answers = _answers(live)
+        assert live.end() == 0
+    return answers, log
 
 
 @pytest.fixture(scope="module")
 def refusing(models, tmp_path_factory):
-    """What a server with default settings answers to bad requests over each protocol, its metrics, and its log."""
-    with shop(models, tmp_path_factory.mktemp("refusing")) as (live, log):
-        answers = _answers(live)
-        assert live.end() == 0
-    return answers, log
+    return asked(models, tmp_path_factory.mktemp("refusing"))
 
 
 @pytest.fixture(scope="module")
 def flagging(models, tmp_path_factory):
-    """The same of a server that answers and flags."""
-    with shop(models, tmp_path_factory.mktemp("flagging"), validation="flag") as (live, log):
-        answers = _answers(live)
-        assert live.end() == 0
-    return answers, log
+    return asked(models, tmp_path_factory.mktemp("flagging"), validation="flag")
 
 
 def _answers(live: LiveServer) -> dict:

@@ -16,7 +16,7 @@ from tests.operations.loop.canary.traffic import DAY, answer, label, world
 from tests.operations.test_registry import Factory
 
 pytestmark = pytest.mark.unit
-SERVED, ON_TRIAL = 3, 50
+SERVED, CANARY = 3, 50
 UNTIL = DAY + timedelta(days=1)
 OVERRIDES = ("canary.mode=shadow", "canary.rows=500", "canary.labels=500")
 
@@ -31,12 +31,12 @@ class Deck(Factory):
         if served:
             self.push("three", self.train("three"), SERVED)
         self.model = self.train("five")
-        self.push("five", self.model, ON_TRIAL, canary=True)
+        self.push("five", self.model, CANARY, canary=True)
 
     def traffic(self, noise: float) -> None:
         names, good, noisy, labels = world(2000, noise)
         answer(Path(self.settings.payloads), SERVED, names, good)
-        answer(Path(self.settings.payloads), ON_TRIAL, names, noisy, shadow=True)
+        answer(Path(self.settings.payloads), CANARY, names, noisy, shadow=True)
         label(Path(self.settings.spans), 4, names, labels)
 
     def look(self, level: int = 2):
@@ -61,11 +61,11 @@ def test_at_level_2_a_good_one_takes_over_and_people_are_told(deck):
 
     served = deck.registry().served()
     assert verdict.action == "promote"
-    assert (served.model_id, served.number != ON_TRIAL) == (deck.model, True)
-    assert f"canary {ON_TRIAL}: Its log loss" in served.reason
+    assert (served.model_id, served.number != CANARY) == (deck.model, True)
+    assert f"canary {CANARY}: Its log loss" in served.reason
     assert deck.registry().canary() is None
     assert deck.registry().previous().number == SERVED
-    assert deck.titles == [f"canary {ON_TRIAL}: promoted"]
+    assert deck.titles == [f"canary {CANARY}: promoted"]
     assert [each.action for each in verdicts(deck.settings, deck.store)] == ["promote"]
 
 
@@ -76,7 +76,7 @@ def test_at_level_2_a_worse_one_goes_and_the_served_one_stays(deck):
 
     assert deck.registry().served().number == SERVED
     assert deck.registry().canary() is None
-    assert deck.titles == [f"canary {ON_TRIAL}: rejected"]
+    assert deck.titles == [f"canary {CANARY}: rejected"]
 
 
 @pytest.mark.parametrize("level", [0, 1])
@@ -87,7 +87,7 @@ def test_below_level_2_it_is_proposed_once_and_a_person_does_it(level, deck):
         assert deck.look(level).action == "promote"
 
     assert deck.registry().served().number == SERVED
-    assert deck.titles == [f"canary {ON_TRIAL}: please promote"]
+    assert deck.titles == [f"canary {CANARY}: please promote"]
     assert "flightdeck canary promote" in deck.told[0].text
     assert by_hand(deck.settings, deck.store, "promote", "", UNTIL).action == "promote"
     assert deck.registry().served().model_id == deck.model
@@ -96,7 +96,7 @@ def test_below_level_2_it_is_proposed_once_and_a_person_does_it(level, deck):
 def test_while_too_little_was_seen_nothing_is_done_and_nobody_told(deck):
     assert deck.look().action == "wait"
     assert deck.told == []
-    assert deck.registry().canary().number == ON_TRIAL
+    assert deck.registry().canary().number == CANARY
 
 
 def test_against_what_was_seen_a_person_needs_a_reason(deck):
@@ -194,7 +194,7 @@ def test_a_promotion_that_cannot_be_may_be_rejected_instead(deck):
 
 def test_a_model_that_nobody_knows_cannot_be_promoted_by_hand_and_no_verdict_is_kept(deck):
     stray = Path(deck.settings.canaries) / "60"
-    shutil.copytree(Path(deck.settings.canaries) / str(ON_TRIAL), stray)
+    shutil.copytree(Path(deck.settings.canaries) / str(CANARY), stray)
 
     with pytest.raises(FlightdeckError, match="ML Metadata does not know the model of version 60"):
         by_hand(deck.settings, deck.store, "promote", "I trust it", UNTIL)
@@ -217,10 +217,10 @@ def test_the_command_line_shows_and_decides(deck):
             raise done.exception
         return done.output
 
-    assert f"version {ON_TRIAL}, model {deck.model}" in flightdeck("canary", "show", "--now", UNTIL.isoformat()[:19])
+    assert f"version {CANARY}, model {deck.model}" in flightdeck("canary", "show", "--now", UNTIL.isoformat()[:19])
     assert "canary" in flightdeck("models", "list")
     shown = json.loads(flightdeck("canary", "show", "--json"))
-    assert (shown["verdict"]["action"], shown["canary"]["number"]) == ("promote", ON_TRIAL)
+    assert (shown["verdict"]["action"], shown["canary"]["number"]) == ("promote", CANARY)
     with pytest.raises(FlightdeckError, match="needs a --reason"):
         flightdeck("canary", "reject")
     assert "is served" in flightdeck("canary", "promote")

@@ -19,11 +19,11 @@ from operations.serving.canary_record import CanaryRecord
 from tests.operations.loop.canary.traffic import DAY, answer, label, world
 
 pytestmark = pytest.mark.unit
-SERVED, ON_TRIAL = 3, 50
+SERVED, CANARY = 3, 50
 NEXT_DAY = DAY + timedelta(days=1)
 
 
-class Trial:
+class Workspace:
     """A workspace in which both versions have answered."""
 
     def __init__(self, workspace: Path, mode: str = "shadow") -> None:
@@ -34,7 +34,7 @@ class Trial:
         self.store = ml_metadata.MetadataStore(connection)
 
     def seen(self, until=NEXT_DAY + timedelta(days=1)) -> Evidence:
-        served, canary = (Version(number, self.log, model_id=number) for number in (SERVED, ON_TRIAL))
+        served, canary = (Version(number, self.log, model_id=number) for number in (SERVED, CANARY))
         return gather(self.settings, self.store, canary, served, until)
 
     def at_fault(self, day: str) -> None:
@@ -43,25 +43,25 @@ class Trial:
 
 
 @pytest.fixture
-def trial(tmp_path) -> Trial:
+def shadowed(tmp_path) -> Workspace:
     """Two days of shadow answers; the labels of the first have arrived."""
-    made = Trial(tmp_path)
+    made = Workspace(tmp_path)
     for seed, day in ((1, DAY), (2, NEXT_DAY)):
         names, good, noisy, labels = world(100, noise=0.5, seed=seed)
         answer(made.log, SERVED, names, good, day)
-        answer(made.log, ON_TRIAL, names[:60][::-1], noisy[:60], day, shadow=True, seconds=0.2)
+        answer(made.log, CANARY, names[:60][::-1], noisy[:60], day, shadow=True, seconds=0.2)
         if seed == 1:
             label(made.spans, 4, names, labels)
     return made
 
 
-def test_rows_that_both_answered_are_paired_whatever_their_order(trial):
+def test_rows_that_both_answered_are_paired_whatever_their_order(shadowed):
     names, good, noisy, labels = world(100, noise=0.5)
     # An id at a time: the canary was logged in another order, but for the same ids at other times there is no pair.
-    assert trial.seen().answered == 0
-    answer(trial.log, ON_TRIAL, names[:60], noisy[:60], shadow=True, seconds=0.2)
+    assert shadowed.seen().answered == 0
+    answer(shadowed.log, CANARY, names[:60], noisy[:60], shadow=True, seconds=0.2)
 
-    seen = trial.seen()
+    seen = shadowed.seen()
 
     assert (seen.answered, seen.labelled, seen.paired) == (60, 60, True)
     np.testing.assert_allclose(sorted(seen.canary_answers), sorted(noisy[:60]), rtol=1e-6)
@@ -73,13 +73,13 @@ def test_rows_that_both_answered_are_paired_whatever_their_order(trial):
 
 
 @pytest.fixture
-def paired(tmp_path) -> Trial:
+def paired(tmp_path) -> Workspace:
     """The same, in one order."""
-    made = Trial(tmp_path)
+    made = Workspace(tmp_path)
     for seed, day in ((1, DAY), (2, NEXT_DAY)):
         names, good, noisy, labels = world(100, noise=0.5, seed=seed)
         answer(made.log, SERVED, names, good, day)
-        answer(made.log, ON_TRIAL, names, noisy, day, shadow=True)
+        answer(made.log, CANARY, names, noisy, day, shadow=True)
         label(made.spans, 3 + seed, names, labels)
     return made
 
@@ -108,18 +108,18 @@ def test_what_was_asked_later_does_not_count(paired):
 def test_what_another_version_answered_does_not_count(paired):
     names, good, *_ = world(100, seed=3)
     answer(paired.log, 2, names, good, DAY - timedelta(days=1))
-    answer(paired.log, ON_TRIAL, names, good, DAY - timedelta(days=1), shadow=True)
+    answer(paired.log, CANARY, names, good, DAY - timedelta(days=1), shadow=True)
 
     assert paired.seen().answered == 200
 
 
 def test_in_a_split_each_has_rows_of_its_own_of_the_same_time(tmp_path):
-    made = Trial(tmp_path, "split")
+    made = Workspace(tmp_path, "split")
     names, good, noisy, labels = world(400)
     before, *_ = world(50, seed=2)
     answer(made.log, SERVED, before, np.full(50, 0.9))
     answer(made.log, SERVED, names[:300], good[:300], NEXT_DAY)
-    answer(made.log, ON_TRIAL, names[300:], noisy[300:], NEXT_DAY)
+    answer(made.log, CANARY, names[300:], noisy[300:], NEXT_DAY)
     label(made.spans, 4, names, labels)
 
     seen = made.seen()
@@ -130,16 +130,16 @@ def test_in_a_split_each_has_rows_of_its_own_of_the_same_time(tmp_path):
 
 
 def test_in_a_split_evidence_begins_anew_with_another_served_version(tmp_path):
-    made = Trial(tmp_path, "split")
+    made = Workspace(tmp_path, "split")
     names, good, noisy, labels = world(400)
     answer(made.log, 2, names[:200], good[:200])
-    answer(made.log, ON_TRIAL, names[200:], noisy[200:])
+    answer(made.log, CANARY, names[200:], noisy[200:])
     label(made.spans, 4, names, labels)
     # The version that was served has been rolled back since, and the one in its place has not been asked yet.
     assert (made.seen().answered, made.seen().labelled) == (0, 0)
     later, good, noisy, _ = world(100, seed=2)
     answer(made.log, SERVED, later[:60], good[:60], NEXT_DAY)
-    answer(made.log, ON_TRIAL, later[60:], noisy[60:], NEXT_DAY)
+    answer(made.log, CANARY, later[60:], noisy[60:], NEXT_DAY)
 
     seen = made.seen()
 
@@ -147,9 +147,9 @@ def test_in_a_split_evidence_begins_anew_with_another_served_version(tmp_path):
 
 
 def test_failures_are_those_of_every_service(tmp_path):
-    made = Trial(tmp_path)
-    canary_record.write(made.log, ON_TRIAL, CanaryRecord(answered=5, failed=2, failure="out of range", dropped_rows=7))
-    other = made.log / "canary" / str(ON_TRIAL) / "elsewhere-1.json"
+    made = Workspace(tmp_path)
+    canary_record.write(made.log, CANARY, CanaryRecord(answered=5, failed=2, failure="out of range", dropped_rows=7))
+    other = made.log / "canary" / str(CANARY) / "elsewhere-1.json"
     other.write_text('{"answered": 1, "failed": 1, "failure": "", "dropped_rows": 0, "does_not_load": "damaged"}')
 
     seen = made.seen()
@@ -162,6 +162,6 @@ def test_failures_are_those_of_every_service(tmp_path):
 
 
 def test_one_that_has_the_served_model_is_told(paired):
-    same = Version(SERVED, paired.log, model_id=7), Version(ON_TRIAL, paired.log, model_id=7)
+    same = Version(SERVED, paired.log, model_id=7), Version(CANARY, paired.log, model_id=7)
     assert gather(paired.settings, paired.store, same[1], same[0], NEXT_DAY).same_model
     assert not paired.seen().same_model
