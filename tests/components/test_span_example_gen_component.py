@@ -1,6 +1,8 @@
 """SpanExampleGen under TFX's local runner, with real Beam pipelines and a SQLite metadata store."""
 
 import json
+import shlex
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -154,7 +156,12 @@ def test_csv_and_parquet_give_the_same_bytes(workspace, base, tmp_path):
     assert workspace.states() == {"COMPLETE": 2}
 
 
-def test_the_same_rows_give_the_same_bytes_in_other_processes(workspace, tmp_path, base):
+def test_the_same_rows_give_the_same_bytes_in_other_processes(workspace, tmp_path, base, monkeypatch):
+    # Beam has a shell start its processes, which would take the path of a Python in a folder with a blank apart.
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
     write_span(base, 2, parcels(2, rows=90), row_group_size=30)
     once = contents(workspace.ingest(base))
     (tmp_path / "other").mkdir()
