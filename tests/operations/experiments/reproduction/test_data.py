@@ -83,5 +83,5 @@ def test_with_the_fingerprint_alone_a_change_is_found_too(original, spans):
 
 
 def test_data_that_is_nowhere_is_one_sentence_with_what_to_do(original, tmp_path):
-    with pytest.raises(ReproductionError, match=r"is not there.*--set data.spans=FOLDER"):
+    with pytest.raises(ReproductionError, match=r"does not exist.*--set data.spans=FOLDER"):
         circumstances.data_differences(original, str(tmp_path / "none"))
