@@ -29,7 +29,9 @@ def ensure_base(address: str) -> str:
     if shutil.which("debootstrap") is None:
         install("docker")
     SERVICES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=SERVICES, prefix="base-") as made:
+    # debootstrap takes a path with a blank apart.
+    place = "/var/tmp" if " " in str(SERVICES) else SERVICES
+    with tempfile.TemporaryDirectory(dir=place, prefix="base-") as made:
         _bootstrap(Path(made))
         _import(address, Path(made))
     return BASE
