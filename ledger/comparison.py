@@ -216,12 +216,19 @@ def _files(described: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {each["name"]: f"{each['bytes']:,} bytes, sha256 {each['sha256'][:12]}" for each in described}
 
 
-def flattened(document: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted names; a list of named things by those names: ``metrics.AUC.at_least``."""
+def flattened(document: Any, prefix: str = "", lists: bool = True) -> dict[str, Any]:
+    """Nested settings by dotted names.
+
+    Args:
+        document: settings, or a part of them.
+        prefix: the name of the part.
+        lists: whether a list of named things is taken apart, too, by those names: ``metrics.AUC.at_least``.
+    """
     if isinstance(document, Mapping):
         pairs = [(str(name), value) for name, value in document.items()]
     elif (
-        isinstance(document, list)
+        lists
+        and isinstance(document, list)
         and document
         and all(isinstance(each, Mapping) and "name" in each for each in document)
     ):
@@ -232,7 +239,7 @@ def flattened(document: Any, prefix: str = "") -> dict[str, Any]:
         return {prefix: document} if prefix else {}
     flat: dict[str, Any] = {}
     for name, value in pairs:
-        flat |= flattened(value, f"{prefix}.{name}" if prefix else name)
+        flat |= flattened(value, f"{prefix}.{name}" if prefix else name, lists)
     return flat
 
 

@@ -313,9 +313,10 @@ def data_differences(found: Original, folder: str) -> list[Difference]:
 
 
 def setting_differences(found: Original, here: Settings) -> list[Difference]:
-    """What this machine's settings would do otherwise than the run's."""
-    before, now = flattened(found.settings), flattened(here.document())
-    before |= flattened({"model": with_dotted(found.settings["model"], found.record.hyperparameters)})
+    """What this machine's settings would do otherwise than the run's; a list is one setting."""
+    model = with_dotted(found.settings["model"], found.record.hyperparameters)
+    before = flattened({**found.settings, "model": model}, lists=False)
+    now = flattened(here.document(), lists=False)
     return [
         Difference("settings", name, None if name not in before else repr(old), None if name not in now else repr(new))
         for name, old, new in _changes(before, now)
