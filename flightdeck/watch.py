@@ -90,7 +90,7 @@ def _rounds(
 
 def _runner(settings: Settings, store: Any, arguments: list[str]) -> Runner:
     if settings.continuous.runner == "kubeflow":
-        from operations.delivery.kubeflow import TOKEN_VARIABLE
+        from operations.delivery.kubeflow_api import TOKEN_VARIABLE
         from operations.loop.cluster import KubeflowRuns
 
         return KubeflowRuns(settings, store, os.environ.get(TOKEN_VARIABLE, "").strip() or None)
