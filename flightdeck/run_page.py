@@ -116,22 +116,26 @@ def _print_next_steps(view: RunView, on: Console, options: str, run_options: str
         return " ".join(["flightdeck", *filter(None, words)])
 
     again = command("run", options, run_options)
+    epochs = view.record.hyperparameters.get("epochs")
+    # One more than the run had: the same again would only come from the cache.
+    other = f"{again} --set model.epochs={int(epochs) + 1 if epochs else 4}"
     # "it was interrupted", or "Trainer failed: interrupted; its unfinished outputs were removed"
     interrupted = any(reason.partition(";")[0].endswith("interrupted") for reason in view.record.reasons)
     steps = {
         "pushed": [
             (again, "again: nothing changed, so every node comes from the cache"),
-            (f"{again} --set model.epochs=4", "train a challenger to the model just pushed"),
+            (other, "train a challenger to the model just pushed"),
             (command("predict", options, "--window newest:newest"), "batch predictions of the newest span"),
             (command("data schema-diff", options), "what the data shows against what was agreed"),
         ],
         "blessed": [(f"{again} --set push.enabled=true", "push it")],
         "not blessed": [
             (command("config show", options), "the thresholds, under evaluation"),
-            (f"{again} --set model.epochs=4", "try something else"),
+            (other, "try something else"),
         ],
         "failed": [(again, f"{'' if interrupted else 'after fixing the cause: '}continues from the last good node")],
     }[view.record.outcome]
+    width = max(44, *(len(step) for step, _ in steps))
     on.print("\nNext")
     for step, meaning in steps:
-        plain(on, f"  {step:<45} {meaning}")
+        plain(on, f"  {step:<{width}}  {meaning}")

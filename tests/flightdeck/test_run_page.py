@@ -22,6 +22,7 @@ def view_of(outcome: Any, reasons: tuple[str, ...] = ()) -> RunView:
             started=datetime(2013, 7, 1, tzinfo=UTC),
             outcome=outcome,
             reasons=reasons,
+            hyperparameters={"epochs": 4},
             loading_seconds=1,
             seconds=2,
             peak_mb=3,
@@ -47,7 +48,7 @@ def next_steps(capsys, outcome: Any, reasons: tuple[str, ...] = ()) -> list[str]
 def test_a_run_that_ended_early_is_continued_with_the_settings_that_it_had(capsys, reason, meaning):
     (line,) = next_steps(capsys, "failed", (reason,))
 
-    assert line.endswith(f"--window 1:3 {meaning}")
+    assert line.endswith(f"--window 1:3  {meaning}")
     command = shlex.split(line.removesuffix(meaning))
     assert command[:3] == ["flightdeck", "run", "--config"]
     assert command[3].endswith("own settings.yaml")
@@ -60,6 +61,15 @@ def test_every_next_step_has_the_settings_of_the_run(capsys, outcome):
 
     assert lines
     assert all("--set 'workspace=/a  folder' --set model.epochs=1" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "meaning"), [("pushed", "train a challenger"), ("not blessed", "try something else")]
+)
+def test_what_to_try_next_is_not_what_was_just_run(capsys, outcome, meaning):
+    (line,) = [line for line in next_steps(capsys, outcome) if meaning in line]
+
+    assert "--set model.epochs=5  " in line
 
 
 def test_the_default_settings_need_no_options():
