@@ -46,8 +46,6 @@ class RecordedRun:
         Raises:
             FlightdeckError: the run cannot begin.
         """
-        from pipeline import store
-
         self.progress.note("Loading TensorFlow and TFX")
         started = time.monotonic()
         try:
@@ -55,11 +53,10 @@ class RecordedRun:
             from pipeline.runners import local
 
             pipeline = getattr(definition, factory)(self.settings, *arguments)
-            _, record = local.run(
+            return local.run(
                 pipeline,
                 self.run_id,
                 self.settings,
-                store.connection(self.settings),
                 self.progress,
                 kind=self.kind,
                 loading_seconds=time.monotonic() - started,
@@ -67,7 +64,6 @@ class RecordedRun:
             )
         finally:
             self.progress.close()
-        return record
 
 
 @contextlib.contextmanager

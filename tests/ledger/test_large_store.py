@@ -15,7 +15,7 @@ import pytest
 from benchmarks import ledger
 from ledger.opening import open_readonly
 from ledger.runs import Runs
-from tests.ledger.seeding import Seeder
+from tests.ledger.seeding import Seeder, calls
 from tests.world import ROOT
 
 RUNS = 1000
@@ -60,16 +60,6 @@ def test_more_runs_do_not_mean_more_queries(seeder: Seeder, monkeypatch, questio
         for _ in range(more):
             seeder.run(f"run-{len(Runs(seeder.store).all())}", 0.6)
         store = open_readonly(seeder.connection)
-        count = 0
-        call = store._call_method
-
-        def counted(*arguments):
-            nonlocal count
-            count += 1
-            return call(*arguments)
-
-        monkeypatch.setattr(store, "_call_method", counted)
-        question(Runs(store))
-        return count
+        return len(calls(monkeypatch, store, lambda: question(Runs(store))))
 
     assert queries(3) == queries(20)

@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,32 +21,21 @@ def runs_of(seeder: Seeder) -> Runs:
 
 
 def ids(records) -> list[str]:
-    return [each.run_id for each in records]
+    return [record.run_id for record in records]
 
 
 class TestBest:
     """Which run is best."""
 
-    def test_the_right_one_of_forty_in_random_order(self, seeder):
-        values = {f"run-{index:02d}": 0.60 + index / 1000 for index in range(40)}
-        names = list(values)
-        random.Random(7).shuffle(names)
-        for name in names:
-            seeder.run(name, values[name])
+    def test_the_right_one_of_forty_in_random_order_in_the_direction_that_the_settings_say(self, seeder):
+        order = random.Random(7).sample(range(40), 40)
+        for index in order:
+            seeder.run(f"run-{index:02d}", 0.60 + index / 1000)
 
-        best = runs_of(seeder).best("auc")
-
-        assert best.record.run_id == "run-39"
-        assert ids(best.others) == [f"run-{index:02d}" for index in range(38, -1, -1)]
-        assert best.better == "higher"
-
-    def test_a_lower_loss_is_better_as_the_settings_of_the_runs_say(self, seeder):
-        seeder.run("high", 0.6)
-        seeder.run("low", 0.7)
-
-        best = runs_of(seeder).best("binary_crossentropy")
-
-        assert (best.record.run_id, best.better) == ("low", "lower")
+        for metric, direction in (("auc", "higher"), ("binary_crossentropy", "lower")):
+            best = runs_of(seeder).best(metric)
+            assert ids([best.record, *best.others]) == [f"run-{index:02d}" for index in range(39, -1, -1)]
+            assert best.better == direction
 
     def test_a_threshold_tells_the_direction_too(self, seeder):
         for name, value in (("a", 0.1), ("b", 0.05)):
@@ -78,27 +68,16 @@ class TestBest:
 
         best = runs_of(seeder).best("auc")
 
-        assert best.record.run_id == "good"
-        assert best.others == ()
+        assert (best.record.run_id, best.others) == ("good", ())
         assert runs_of(seeder).best("auc", Filter(kinds=("trial",))).record.run_id == "trial"
 
-    def test_a_value_that_is_no_number_never_wins(self, seeder):
-        seeder.run("good", 0.6)
-        seeder.run("worse", 0.5)
-        record = runs_of(seeder).find("good")
-        broken = record.model_copy(update={"run_id": "broken", "metrics": {"auc": math.nan}})
-        runs = runs_of(seeder)
-        runs.all().insert(0, broken)
+    def test_of_equal_ones_the_first_that_began_and_last_what_is_no_number(self, seeder):
+        for name, auc in (("broken", math.nan), ("worse", 0.5), ("b", 0.7), ("a", 0.7)):
+            seeder.run(name, metrics={"auc": auc})
 
-        best = runs.best("auc")
+        best = runs_of(seeder).best("auc")
 
-        assert ids([best.record, *best.others]) == ["good", "worse", "broken"]
-
-    def test_of_equal_ones_the_first_that_began(self, seeder):
-        for name in ("b", "a", "c"):
-            seeder.run(name, 0.7)
-
-        assert runs_of(seeder).best("auc").record.run_id == "b"
+        assert ids([best.record, *best.others]) == ["b", "a", "worse", "broken"]
 
     def test_like_is_compared_with_like(self, seeder):
         seeder.run("easy", 0.8, spans={"train": [1, 2, 3], "eval": [4]}, window="1:4")
@@ -130,15 +109,12 @@ class TestBest:
         assert runs.best("auc", Filter(outcomes=("pushed",))).record.run_id == "small"
         assert runs.best("auc", Filter(tags=("cheap",))).record.run_id == "small"
 
-    def test_a_wrong_metric_is_corrected(self, seeder):
-        seeder.run("a", 0.7)
-
-        with pytest.raises(LedgerError, match="No run has a metric 'uac'; did you mean auc"):
-            runs_of(seeder).best("uac")
-
-    def test_an_empty_store_has_no_best(self, seeder):
+    def test_an_empty_store_has_no_best_and_a_wrong_metric_is_corrected(self, seeder):
         with pytest.raises(LedgerError, match="has any metric"):
             runs_of(seeder).best()
+        seeder.run("a", 0.7)
+        with pytest.raises(LedgerError, match="No run has a metric 'uac'; did you mean auc"):
+            runs_of(seeder).best("uac")
 
 
 class TestFind:
@@ -195,7 +171,7 @@ def test_a_prediction_has_the_window_of_the_spans_that_it_saw_and_of_files_none(
     seeder.run("of a window", window="newest:newest", spans={"all": [12]}, **prediction)
     seeder.run("of files", window=None, spans={"all": [1, 2]}, **prediction)
 
-    assert [resolved_window(each) for each in runs_of(seeder).all()] == ["12:12", None]
+    assert [resolved_window(run) for run in runs_of(seeder).all()] == ["12:12", None]
     assert ids(runs_of(seeder).select(Filter(window="1:2"))) == []
 
 
@@ -313,28 +289,21 @@ class TestOthersRuns:
         seeder.foreign("2013-07-01T09:30:00.000000")
         seeder.run("ours", 0.6)
 
-        records = {each.run_id: each for each in runs_of(seeder).all()}
-        theirs = records["2013-07-01T09:30:00.000000"]
+        ours, theirs = runs_of(seeder).all()
 
-        assert not is_ours(theirs)
-        assert outcome(theirs) == "not ours"
-        assert evaluation_data(theirs) == "unknown data"
+        assert (is_ours(ours), is_ours(theirs)) == (True, False)
+        assert (outcome(theirs), evaluation_data(theirs)) == ("not ours", "unknown data")
         assert datetime.now(UTC) - theirs.started < timedelta(minutes=10)
-        assert is_ours(records["ours"])
         assert runs_of(seeder).find("latest").run_id == "ours"
 
-    def test_a_store_with_their_runs_alone_answers(self, seeder):
-        seeder.foreign("theirs")
-
-        assert runs_of(seeder).find("latest").run_id == "theirs"
-        with pytest.raises(LedgerError, match="has any metric"):
-            runs_of(seeder).best()
-
-    def test_a_noted_run_of_theirs_stays_theirs(self, seeder):
+    def test_a_store_with_their_runs_alone_answers_and_a_note_does_not_make_one_ours(self, seeder):
         seeder.foreign("theirs")
         seeder.recorder.note("theirs", "whose is this?")
 
+        assert runs_of(seeder).find("latest").run_id == "theirs"
         assert not is_ours(runs_of(seeder).find("theirs"))
+        with pytest.raises(LedgerError, match="has any metric"):
+            runs_of(seeder).best()
 
     def test_a_record_that_cannot_be_read_stops_nothing(self, seeder):
         seeder.run("good", 0.6)
@@ -356,16 +325,11 @@ class TestOthersRuns:
             runs.find("latest")
 
 
-class TestValues:
-    """A value of a record by its name."""
+def test_by_its_name_a_metric_wins_over_a_hyperparameter_and_its_last_part(seeder):
+    seeder.run("a", metrics={"rate": 1.0}, hyperparameters={"x.rate": 2.0, "y.rate": 3.0})
+    record = runs_of(seeder).find("a")
 
-    def test_a_metric_wins_over_a_hyperparameter_and_its_last_part(self, seeder):
-        seeder.run("a", metrics={"rate": 1.0}, hyperparameters={"x.rate": 2.0, "y.rate": 3.0})
-        record = runs_of(seeder).find("a")
-
-        assert value_of(record, "rate") == 1.0
-        assert value_of(record, "y.rate") == 3.0
-        assert value_of(record, "nothing") is None
+    assert [value_of(record, name) for name in ("rate", "y.rate", "nothing")] == [1.0, 3.0, None]
 
 
 class TestMoment:
@@ -375,8 +339,6 @@ class TestMoment:
 
     @pytest.fixture(autouse=True)
     def _zone(self, monkeypatch):
-        import time
-
         monkeypatch.setenv("TZ", "UTC-2")  # POSIX: two hours ahead of UTC
         time.tzset()
         yield

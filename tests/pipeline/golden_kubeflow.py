@@ -7,9 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from tests.world import ROOT
+from tests.pipeline.compiled_kubeflow import CONFIG
 
-CONFIG = ROOT / "config" / "kubeflow.yaml"
 GOLDEN = Path(__file__).parent / "golden" / "kubeflow.yaml"
 COMMAND = ".venv/bin/python -m tests.pipeline.golden_kubeflow"
 

@@ -1,8 +1,5 @@
 """The compiled sweep: which task waits for which, and what each is told."""
 
-import subprocess
-import sys
-
 import pytest
 import yaml
 
@@ -10,15 +7,10 @@ from flightdeck.settings import read_settings
 from operations.delivery.kubeflow import Job, KubeflowPipelines
 from pipeline.settings import SettingsError
 from tests.operations.delivery import kfp_server
-from tests.world import ROOT
+from tests.pipeline.compiled_kubeflow import CONFIG, IMAGE, shipped
 
 pytestmark = pytest.mark.component
-CONFIG = ROOT / "config" / "kubeflow.yaml"
-IMAGE = "registry.example/flightdeck:0123456789ab"
-
-
-def shipped(*overrides: str):
-    return read_settings(CONFIG, [f"kubeflow.image={IMAGE}", *overrides])
+PARENT = "20130701-093000-1f3a"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +29,7 @@ def compile_to(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def compiled(compile_to):
-    return compile_to(shipped(), parent="20130701-093000-1f3a")
+    return compile_to(shipped(), parent=PARENT)
 
 
 def container(compiled, component: str) -> dict:
@@ -69,19 +61,11 @@ def test_every_task_belongs_to_the_sweep_and_the_training_asks_for_its_best(comp
         assert container(compiled, task)["command"] == ["python", "-m", *program]
     worker = container(compiled, "worker")
     assert [*worker["command"], worker["args"][0]] == ["python", "-m", "operations.experiments.sweep.cluster", "work"]
-    for name, value in {
-        "--run-id": "{{$.inputs.parameters['run_id']}}",
-        "--trials": "{{$.inputs.parameters['trials']}}",
-        "--around": "20130701-093000-1f3a",
-    }.items():
-        assert worker["args"][worker["args"].index(name) + 1] == value
-
-
-def test_no_container_is_told_what_kfp_does_not_fill_in(compiled) -> None:
-    for executor in compiled[0]["deploymentSpec"]["executors"].values():
-        assert not [each for each in executor["container"]["args"] if "{{$.pipeline_" in each]
-    for task in compiled[0]["root"]["dag"]["tasks"].values():
-        assert task["inputs"]["parameters"]["run_id"] == {"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}
+    told = dict(zip(worker["args"][1::2], worker["args"][2::2], strict=True))
+    assert (told["--run-id"], told["--trials"]) == tuple(
+        f"{{{{$.inputs.parameters['{name}']}}}}" for name in ("run_id", "trials")
+    )
+    assert told["--around"] == PARENT
 
 
 def test_every_container_understands_its_arguments_and_knows_its_run(compiled) -> None:
@@ -94,12 +78,14 @@ def test_every_container_understands_its_arguments_and_knows_its_run(compiled) -
         run = client.submit(Job(specification, "a sweep", "sweeps"))
         arguments = {task: server.container_arguments(run.run_id, task) for task in compiled[0]["root"]["dag"]["tasks"]}
 
-    workers = {task for task in arguments if task.startswith("worker")}
-    given = {task: cluster._parser().parse_args(arguments.pop(task)[1:]) for task in workers}
-    given |= {task: task_program._parser().parse_args(each) for task, each in arguments.items()}
-    assert {each.run_id for each in given.values()} == {run.run_id}
-    assert given["worker"].trials == 8
-    assert all(each.in_sweep for task, each in given.items() if task not in workers)
+    assert not [told for told in arguments.values() if any("{{$.pipeline_" in argument for argument in told)]
+    workers = [cluster._parser().parse_args(told[1:]) for task, told in arguments.items() if task.startswith("worker")]
+    others = [
+        task_program._parser().parse_args(told) for task, told in arguments.items() if not task.startswith("worker")
+    ]
+    assert {given.run_id for given in (*workers, *others)} == {run.run_id}
+    assert [given.trials for given in workers] == [8, 8, 8]
+    assert all(given.in_sweep for given in others)
 
 
 def test_the_workers_train_so_they_have_what_the_trainer_has_unless_they_have_their_own(compile_to, compiled) -> None:
@@ -117,20 +103,14 @@ def test_a_worker_that_dies_is_tried_again_with_the_store_s_credentials(compiled
     assert secret["secretName"] == "flightdeck-metadata"
 
 
-def test_trials_window_and_push_can_be_changed_when_submitting(compiled) -> None:
+def test_trials_window_and_push_can_be_changed_when_submitting_and_the_same_settings_give_the_same(
+    compile_to, compiled
+) -> None:
     parameters = compiled[0]["root"]["inputDefinitions"]["parameters"]
 
     assert set(parameters) == {"window", "trials", "push", "ir", "settings", "submitted_by"}
     assert parameters["trials"]["defaultValue"] == 8
-
-
-def test_kfp_loads_it_and_the_same_settings_give_the_same(compile_to, compiled) -> None:
-    again = compile_to(shipped(), parent="20130701-093000-1f3a")
-
-    # The pipelines inside hold digests of code that may be edited while this runs.
-    for each in (again, compiled):
-        del each[0]["root"]["inputDefinitions"]["parameters"]["ir"]["defaultValue"]
-    assert again == compiled
+    assert compile_to(shipped(), parent=PARENT) == compiled
 
 
 def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None:
@@ -156,8 +136,7 @@ def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None
     ]
     for number, values in enumerate(tried):
         for kind, score in (("begun", None), ("finished", 0.7 - number / 10)):
-            event = Event(kind=kind, trial=number, owner=Owner.me(), values=values, score=score)
-            chain.append(event)
+            chain.append(Event(kind=kind, trial=number, owner=Owner.me(), values=values, score=score))
             chain.refresh()
 
     arguments = cluster._training(connection, "s")
@@ -181,9 +160,8 @@ def test_what_cannot_be_a_sweep_is_one_sentence(compile_to, override, sentence) 
         compile_to(shipped(override))
 
 
-def test_parameters_are_for_submitting() -> None:
+def test_parameters_are_for_submitting(flightdeck) -> None:
+    code, _, err = flightdeck("kubeflow", "sweep", "--image", IMAGE, "-o", "sweep.yaml", "--param", "trials=2")
 
-    command = [sys.executable, "-m", "flightdeck", "kubeflow", "sweep", "--image", IMAGE, "-o", "sweep.yaml"]
-    bad = subprocess.run([*command, "--param", "trials=2"], capture_output=True, text=True, cwd=CONFIG.parents[1])
-    assert bad.returncode == 2
-    assert "--output submits nothing" in bad.stderr
+    assert code == 2
+    assert "--output submits nothing" in err

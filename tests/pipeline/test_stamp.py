@@ -7,7 +7,7 @@ import pytest
 from flightdeck.settings import read_settings
 from ledger.opening import open_store
 from ledger.recorder import Recorder
-from ledger.run_record import RunRecord
+from ledger.run_record import Revision, RunRecord
 from pipeline import settings_file, stamp, store
 from pipeline.task import decode_settings, encode_settings
 from tests.repository import git
@@ -25,16 +25,14 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def code(root: Path) -> stamp.Revision:
+def code(root: Path) -> Revision:
     return stamp.code(root, {})
 
 
 def test_a_clean_checkout_is_its_commit_and_branch(checkout):
-    found = code(checkout)
+    commit = git(checkout, "rev-parse", "HEAD").strip()
 
-    assert found.commit is not None
-    assert len(found.commit) == 40
-    assert (found.branch, found.dirty, found.diff) == ("trunk", False, None)
+    assert code(checkout) == Revision(commit=commit, branch="trunk", dirty=False)
 
 
 def test_every_kind_of_difference_is_in_the_diff(checkout):
@@ -78,13 +76,14 @@ def test_a_project_of_its_own_is_stamped_with_its_code_also_before_its_first_com
 
 
 def test_outside_git_nothing_is_made_up(tmp_path):
-    assert code(tmp_path) == stamp.Revision(None, None, None, None)
+    assert code(tmp_path) == Revision()
 
 
 def test_an_image_knows_its_commit_from_its_build():
-    assert stamp.code(ROOT, {"FLIGHTDECK_COMMIT": "c" * 40}) == stamp.Revision("c" * 40, None, False, None)
-    dirty = stamp.code(ROOT, {"FLIGHTDECK_COMMIT": "c" * 40 + "-dirty-12345678"})
-    assert (dirty.commit, dirty.dirty, dirty.diff) == ("c" * 40, True, "12345678")
+    commit = "c" * 40
+    assert stamp.code(ROOT, {"FLIGHTDECK_COMMIT": commit}) == Revision(commit=commit, dirty=False)
+    dirty = stamp.code(ROOT, {"FLIGHTDECK_COMMIT": f"{commit}-dirty-12345678"})
+    assert dirty == Revision(commit=commit, dirty=True, diff="12345678")
 
 
 def test_the_sources_are_those_that_make_a_model():

@@ -11,16 +11,6 @@ pytestmark = pytest.mark.proof
 WARM = ("training.warm_start=true", "push.enabled=false", "evaluation.importance_rows=0")
 
 
-class Silent:
-    """Nobody is told how a run goes on."""
-
-    def started(self, node_id: str) -> None:
-        pass
-
-    def finished(self, outcome) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def play(small_spans, tmp_path_factory):
     """Runs a pipeline in this process, since its imports take longer than the run: name, window -> its record."""
@@ -33,7 +23,7 @@ def play(small_spans, tmp_path_factory):
         places = (f"workspace={workspace}", f"data.spans={small_spans}", f"data.window={window}")
         settings = read_settings(LOCAL, [*SMALL, *WARM, *places, *overrides])
         pipeline = getattr(definition, factory)(settings, *given)
-        _, record = local.run(pipeline, run_id, settings, store.connection(settings), Silent())
+        record = local.run(pipeline, run_id, settings)
         assert record.outcome != "failed", record.reasons
         return record
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ml_metadata
 
 from errors import FlightdeckError
 from operations.loop.settings import Settings
-from pipeline import killed_runs, store
-
-if TYPE_CHECKING:
-    from ledger.run_record import NodeOutcome
+from pipeline import killed_runs
 
 
 def train(
@@ -40,15 +37,8 @@ def train(
     killed_runs.close(reader, settings)
     # Also of one that was interrupted: TFX goes on with the same executions, and so with their folders.
     killed_runs.remove_unfinished(reader, settings, run_id)
-    outcome, record = local.run(
-        definition.create_pipeline(settings),
-        run_id,
-        settings,
-        store.connection(settings),
-        _Silent(),
-        triggers=dict(triggers),
-    )
-    if outcome.failure and (outcome.failure.error or "").startswith("interrupted"):
+    record = local.run(definition.create_pipeline(settings), run_id, settings, triggers=dict(triggers))
+    if any(local.INTERRUPTED in reason for reason in record.reasons):
         raise FlightdeckError("The replay was asked to stop.")
     return {
         "run": run_id,
@@ -81,13 +71,3 @@ def weights(folder: Path) -> str:
         with file.open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()[:16]
-
-
-class _Silent:
-    """A listener that says nothing: a replay reports whole runs."""
-
-    def started(self, node_id: str) -> None:
-        """Nothing."""
-
-    def finished(self, outcome: NodeOutcome) -> None:
-        """Nothing."""
