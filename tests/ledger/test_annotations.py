@@ -15,26 +15,19 @@ def run(seeder: Seeder) -> str:
     return seeder.run("a-run", 0.6)
 
 
-def test_a_note_is_kept_with_who_and_when(seeder, run):
-    record = add_note(open_writable(seeder.connection), "a-r", "  a wider network\n", who="ann")
-
-    assert [(note.text, note.who) for note in record.notes] == [("a wider network", "ann")]
-    assert Runs(reopened(seeder.connection)).find(run).notes == record.notes
-
-
-def test_notes_and_tags_change_nothing_else(seeder, run):
+def test_notes_and_tags_are_kept_and_change_nothing_else(seeder, run):
     before = seeder.properties(run)
+    store, odd = open_writable(seeder.connection), "second, 日本, \"quoted\" and 'single'"
 
-    store = open_writable(seeder.connection)
-    add_note(store, run, "first")
-    add_note(store, run, "second, 日本, \"quoted\" and 'single'")
+    add_note(store, "a-r", "  first\n", who="ann")
+    add_note(store, run, odd, who="bob")
     set_tag(store, run, "good")
-    set_tag(store, run, "v1.2/best:so-far")
+    record = set_tag(store, run, "v1.2/best:so-far")
 
     after = seeder.properties(run)
     assert {name: after[name] for name in before} == before
-    record = Runs(reopened(seeder.connection)).find(run)
-    assert [note.text for note in record.notes] == ["first", "second, 日本, \"quoted\" and 'single'"]
+    assert Runs(reopened(seeder.connection)).find(run) == record
+    assert [(note.text, note.who) for note in record.notes] == [("first", "ann"), (odd, "bob")]
     assert record.tags == ("good", "v1.2/best:so-far")
 
 

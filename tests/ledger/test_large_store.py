@@ -34,18 +34,16 @@ def filled(request):
         yield place, ledger.generate(place, RUNS)[RUNS // 2]
 
 
-@pytest.mark.parametrize("question", ["list --sort auc --limit 0", "best --metric auc", "show", "lineage", "note"])
+@pytest.mark.parametrize(
+    "question", ["list --sort auc --limit 0", "best --metric auc", "show RUN", "lineage RUN", "note RUN good"]
+)
 def test_a_question_is_answered(filled, question):
     place, run = filled
-    words = question.split() + {"show": [run], "lineage": [run], "note": [run, "good"]}.get(question, [])
+    words = question.replace("RUN", run).split()
 
-    done = subprocess.run(
-        [sys.executable, "-m", "flightdeck", "runs", *words, "--json", *place.options],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **place.environment},
-    )
+    command = [sys.executable, "-m", "flightdeck", "runs", *words, "--json", *place.options]
+    environment = {**os.environ, **place.environment}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
 
     assert done.returncode == 0, done.stderr
     # The best is one among them all; the others are about the run that was asked for, or hold it.

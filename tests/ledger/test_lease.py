@@ -21,40 +21,25 @@ def never() -> datetime:
     raise AssertionError("a process of this machine is looked at, not listened to")
 
 
-@pytest.fixture
-def process():
-    started = subprocess.Popen(
-        [sys.executable, "-c", WAITING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    yield started
-    started.kill()
-    started.communicate()
-
-
-def owner_of(process: subprocess.Popen[str]) -> Owner:
-    """What another process says of itself."""
-    assert process.stdout is not None
-    return Owner.model_validate_json(process.stdout.readline())
-
-
 def me_but(**fields: object) -> Owner:
     """This process, in the workspace whose lock is 1:2, with some facts of another."""
     return Owner.me("1:2").model_copy(update=fields)
 
 
-def test_a_killed_process_is_gone_while_it_is_a_zombie_and_after(process):
-    owner = owner_of(process)
-    assert owner.alive() is True
-    assert not Leases().gone("token", owner, never)
-    assert not owner.left("1:2", NOW)
+def test_a_killed_process_is_gone_while_it_is_a_zombie_and_after():
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", WAITING], stdin=pipe, stdout=pipe, text=True) as process:
+        owner = Owner.model_validate_json(process.stdout.readline())
+        assert owner.alive() is True
+        assert not Leases().gone("token", owner, never)
+        assert not owner.left("1:2", NOW)
 
-    process.kill()
-    for _ in range(200):
-        if owner.alive() is False:
-            break
-        time.sleep(0.05)
-    assert owner.alive() is False  # nobody has waited for it yet
-    process.wait()
+        process.kill()
+        for _ in range(200):
+            if owner.alive() is False:
+                break
+            time.sleep(0.05)
+        assert owner.alive() is False  # nobody has waited for it yet
 
     assert owner.alive() is False
     assert Leases().gone("token", owner, never)

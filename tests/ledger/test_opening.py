@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import socketserver
 import sqlite3
 import subprocess
 import sys
@@ -216,19 +217,15 @@ def mysql(port: int) -> metadata_store_pb2.ConnectionConfig:
 @pytest.fixture
 def another_service() -> Iterator[int]:
     """A port where something answers that is no database."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                connection.close()
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-        threading.Thread(target=serve, daemon=True).start()
-        yield listener.getsockname()[1]
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 @ALL

@@ -4,9 +4,7 @@ import multiprocessing
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
-import ml_metadata
 import pytest
 
 from ledger.opening import open_store
@@ -19,13 +17,8 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.fixture
-def file(tmp_path):
-    return tmp_path / "metadata.sqlite"
-
-
-@pytest.fixture
-def recorder(file):
-    return Recorder(open_store(sqlite(file)))
+def recorder(seeder):
+    return seeder.recorder
 
 
 def ended(node_id: str, state: State = "done", error: str | None = None) -> NodeOutcome:
@@ -53,9 +46,9 @@ def test_what_is_written_is_read_back_to_the_last_bit(recorder):
     assert {name: getattr(record, name) for name in facts} == facts
 
 
-def test_a_second_writer_adds_and_takes_nothing_away(file, recorder):
+def test_a_second_writer_adds_and_takes_nothing_away(seeder, recorder):
     recorder.write("run", outcome="running", documents={"settings": "a" * 64}, tags=("first",))
-    other = Recorder(open_store(sqlite(file)))
+    other = Recorder(open_store(seeder.connection))
 
     other.write("run", outcome="pushed", documents={"slices": "b" * 64})
     recorder.write("run", version="12")
@@ -65,7 +58,7 @@ def test_a_second_writer_adds_and_takes_nothing_away(file, recorder):
     assert record.documents == {"settings": "a" * 64, "slices": "b" * 64}
 
 
-def _annotate(path: Path, who: str, count: int) -> None:
+def _annotate(path: str, who: str, count: int) -> None:
     recorder = Recorder(open_store(sqlite(path)))
     for number in range(count):
         recorder.note("run", f"{who} {number}", who)
@@ -73,9 +66,10 @@ def _annotate(path: Path, who: str, count: int) -> None:
     recorder.tag("run", who)
 
 
-def test_writers_at_the_same_time_lose_nothing_and_neither_does_the_run_itself(file, recorder):
+def test_writers_at_the_same_time_lose_nothing_and_neither_does_the_run_itself(seeder, recorder):
     recorder.write("run", outcome="running", hyperparameters={"epochs": 3})
     context, people = multiprocessing.get_context("spawn"), ("ann", "bob", "eve")
+    file = seeder.connection.sqlite.filename_uri
     writers = [context.Process(target=_annotate, args=(file, who, 8)) for who in people]
     for writer in writers:
         writer.start()
@@ -102,13 +96,13 @@ def test_nodes_are_in_the_order_in_which_they_ended_and_a_retry_replaces_its_att
     assert [(node.node_id, node.state) for node in nodes] == [("Zeta", "done"), ("Alpha", "done"), ("Trainer", "done")]
 
 
-def test_equal_documents_are_kept_once(file, recorder):
+def test_equal_documents_are_kept_once(seeder, recorder):
     first = recorder.put_document({"b": 1, "a": [1, 2]})
-    again = Recorder(open_store(sqlite(file))).put_document({"a": [1, 2], "b": 1})
+    again = Recorder(open_store(seeder.connection)).put_document({"a": [1, 2], "b": 1})
 
     assert first == again
     assert recorder.document(first) == {"a": [1, 2], "b": 1}
-    assert len(ml_metadata.MetadataStore(sqlite(file)).get_contexts_by_type("flightdeck.Document")) == 1
+    assert len(seeder.store.get_contexts_by_type("flightdeck.Document")) == 1
 
 
 def test_what_is_not_there_is_said(recorder):

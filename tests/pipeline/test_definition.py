@@ -56,11 +56,8 @@ def test_nothing_is_learned_before_the_gate(compiled):
     assert "DataGate" in ancestors(compiled, "Trainer")
 
 
-def test_a_push_waits_for_both_blessings(compiled):
+def test_a_push_waits_for_both_blessings_and_the_champion_is_resolved_knowing_the_candidate(compiled):
     assert {"Evaluator", "InfraValidator"} <= set(compiled["Pusher"].upstream_nodes)
-
-
-def test_the_champion_is_resolved_knowing_the_candidate(compiled):
     assert "Trainer" in compiled["Champion"].upstream_nodes
     assert {"Trainer", "Champion"} <= set(compiled["Evaluator"].upstream_nodes)
 
@@ -100,12 +97,6 @@ def test_the_shipped_evaluation_runs_in_batches_and_its_thresholds_spare_small_s
     assert bounded == {(): 0.65, ("origin",): 0.55, ("departure_band",): 0.55}
 
 
-def test_the_pipeline_does_not_depend_on_where_the_checkout_is(compiled):
-    parameters = compiled["CuratedSchema"].parameters.parameters
-
-    assert parameters["schema_file"].field_value.string_value == "data/schema.pbtxt"
-
-
 def test_a_component_can_run_on_another_beam_runner_than_the_rest():
     from tfx.orchestration.local import runner_utils
 
@@ -138,9 +129,11 @@ def test_the_page_about_beam_names_the_components_that_run_on_it():
     assert set(re.findall(r"[A-Z]\w+", told)) == {made.id for made in components if isinstance(made, BaseBeamComponent)}
 
 
-def test_a_reproduction_trains_and_measures_and_nothing_else(again):
+def test_a_reproduction_trains_and_measures_and_nothing_else_under_a_name_of_its_own(ir, reproduction, again):
     assert {"SpanExampleGen", "DataGate", "Transform", "Trainer", "Evaluator"} <= set(again)
     assert not {"Tuner", "Champion", "InfraValidator", "Pusher"} & set(again)
+    # By its name TFX finds the models of other pipelines.
+    assert reproduction.pipeline_info.id == f"{ir.pipeline_info.id}-reproduction"
 
 
 def test_nothing_is_asked_of_a_reproduced_model_so_that_nothing_can_be_blessed(again):
@@ -152,10 +145,6 @@ def test_nothing_is_asked_of_a_reproduced_model_so_that_nothing_can_be_blessed(a
 
     assert not tfma.metrics.metric_thresholds_from_metrics_specs(config.metrics_specs, eval_config=config)
     assert "baseline_model" not in again["Evaluator"].inputs.inputs
-
-
-def test_the_models_of_other_pipelines_are_found_by_a_name_that_is_not_a_reproduction_s(ir, reproduction):
-    assert reproduction.pipeline_info.id == f"{ir.pipeline_info.id}-reproduction"
 
 
 @pytest.mark.parametrize("name", ["SpanExampleGen", "Transform", "Trainer"])

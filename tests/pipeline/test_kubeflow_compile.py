@@ -17,8 +17,7 @@ from google.protobuf import json_format
 from flightdeck.settings import Settings, read_settings
 from pipeline.settings import SettingsError
 from tests.operations.delivery import kfp_server
-from tests.pipeline.compiled_kubeflow import CONFIG, IMAGE, Compiled, shipped
-from tests.pipeline.golden_kubeflow import COMMAND, GOLDEN, reviewable
+from tests.pipeline.compiled_kubeflow import COMMAND, CONFIG, GOLDEN, IMAGE, Compiled, shipped
 from tests.world import ROOT
 
 pytestmark = pytest.mark.component
@@ -167,22 +166,6 @@ def test_the_gpu_its_node_and_its_taint_are_the_trainers_alone(either):
             assert asked == (("", ""), {}, [])
 
 
-def test_a_group_with_the_trainer_has_the_resources_that_are_named_after_the_group(compile_to):
-    compiled = compile_to(
-        shipped("kubeflow.groups={learn: [Transform, Trainer]}", "kubeflow.resources={learn: {gpus: 2, memory: 32Gi}}")
-    )
-
-    resources = compiled.executors["exec-learn"].container.resources
-    assert resources.accelerator.resource_count == "2"
-    assert resources.resource_memory_limit == "32Gi"
-    assert compiled.executors["exec-data-gate"].container.resources.resource_memory_limit == "4Gi"
-
-
-def test_kfps_own_cache_is_off_everywhere(either):
-    assert all(task.HasField("caching_options") for task in either.tasks.values())
-    assert not any(task.caching_options.enable_cache for task in either.tasks.values())
-
-
 def test_every_task_reads_the_credentials_from_the_secret(either):
     for task in either.tasks:
         (secret,) = either.kubernetes(task).secret_as_env
@@ -193,27 +176,34 @@ def test_every_task_reads_the_credentials_from_the_secret(either):
         assert not secret.optional
 
 
-def test_failed_tasks_are_tried_again_later_and_endless_ones_are_stopped(either):
+def test_failed_tasks_are_tried_again_later_endless_ones_are_stopped_and_kfps_own_cache_is_off(either):
     for name, task in either.tasks.items():
-        assert task.retry_policy.max_retry_count == 2
-        assert task.retry_policy.backoff_duration.seconds == 30
-        assert task.retry_policy.backoff_factor == 2.0
-        assert task.retry_policy.backoff_max_duration.seconds == 3600
+        retries = task.retry_policy
+        assert (retries.max_retry_count, retries.backoff_factor) == (2, 2.0)
+        assert (retries.backoff_duration.seconds, retries.backoff_max_duration.seconds) == (30, 3600)
         assert either.kubernetes(name).active_deadline_seconds == 4 * 3600
+        assert task.HasField("caching_options")
+        assert not task.caching_options.enable_cache
 
 
-def test_image_retries_timeout_and_space_are_settings_of_each_task(compile_to):
-    own = "{retries: 0, timeout_seconds: 60, ephemeral_storage: 50Gi, cpu_limit: '2'}"
-    cuda = "registry.example/flightdeck:cuda"
-    compiled = compile_to(shipped(f"kubeflow.resources.Transform={own}", f"kubeflow.resources.Trainer.image={cuda}"))
+def test_resources_are_settings_of_each_node_or_of_a_group_by_its_name(compile_to):
+    group, node = (
+        "{gpus: 2, memory: 32Gi, image: registry.example/flightdeck:cuda}",
+        "{retries: 0, timeout_seconds: 60, ephemeral_storage: 50Gi, cpu_limit: '2'}",
+    )
+    groups = "kubeflow.groups={learn: [Transform, Trainer]}"
+    compiled = compile_to(shipped(groups, f"kubeflow.resources={{learn: {group}, DataGate: {node}}}"))
 
-    images = {task: compiled.executors[f"exec-{task}"].container.image for task in compiled.tasks}
-    assert images == {**dict.fromkeys(GROUPED, IMAGE), "trainer": cuda}
-    assert not compiled.tasks["transform"].HasField("retry_policy")
-    assert compiled.kubernetes("transform").active_deadline_seconds == 60
-    assert compiled.kubernetes("transform").empty_dir_mounts[0].size_limit == "50Gi"
-    assert compiled.executors["exec-transform"].container.resources.resource_cpu_limit == "2"
-    assert compiled.tasks["data"].HasField("retry_policy")
+    containers = {task: compiled.executors[f"exec-{task}"].container for task in compiled.tasks}
+    learn, gate = containers["learn"].resources, containers["data-gate"].resources
+    assert (learn.accelerator.resource_count, learn.resource_memory_limit) == ("2", "32Gi")
+    assert (gate.accelerator.resource_count, gate.resource_memory_limit, gate.resource_cpu_limit) == ("", "4Gi", "2")
+    assert containers.pop("learn").image == "registry.example/flightdeck:cuda"
+    assert {container.image for container in containers.values()} == {IMAGE}
+    assert not compiled.tasks["data-gate"].HasField("retry_policy")
+    assert compiled.tasks["learn"].HasField("retry_policy")
+    assert compiled.kubernetes("data-gate").active_deadline_seconds == 60
+    assert compiled.kubernetes("data-gate").empty_dir_mounts[0].size_limit == "50Gi"
 
 
 def test_the_workspace_is_mounted_where_the_settings_say_and_not_at_all_for_a_bucket(compile_to, either):
@@ -333,6 +323,6 @@ def test_a_damaged_text_is_refused(grouped, damage):
 def test_the_compiled_pipeline_is_the_reviewed_one(compile_to):
     compiled = compile_to(read_settings(CONFIG))
 
-    assert reviewable(compiled.text) == GOLDEN.read_text(encoding="utf-8"), (
+    assert compiled.reviewable == GOLDEN.read_text(encoding="utf-8"), (
         f"The compiled pipeline has changed. If it should have, write the reviewed copy anew with: {COMMAND}"
     )
