@@ -17,7 +17,7 @@ from errors import FlightdeckError
 from ledger.lease import Owner
 from ledger.opening import open_readonly, open_store
 from ledger.recorder import Recorder
-from ledger.run_record import NodeRecord
+from ledger.run_record import NodeOutcome
 from operations.report import site
 from tests.ledger.seeding import sqlite
 
@@ -56,8 +56,8 @@ class Seeds:
         self.recorder.write(run_id, **given)
         return run_id
 
-    def node(self, name: str, state: str = "done", error: str | None = None) -> NodeRecord:
-        return NodeRecord(node_id=name, state=state, seconds=1.5, peak_mb=100, error=error, ended=self.started)
+    def node(self, name: str, state: str = "done", error: str | None = None) -> NodeOutcome:
+        return NodeOutcome(node_id=name, state=state, seconds=1.5, peak_mb=100, error=error, ended=self.started)
 
     def artifact(self, run_id: str, node: str, key: str, uri: Path) -> None:
         """An execution of a node that made an artifact, as TFX records it."""
