@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ledger.significance import FEWEST_PER_LABEL, RESAMPLED, areas_under_roc
+from ledger.significance import FEWEST_PER_LABEL, RESAMPLED, areas_under_roc, resample
 from operations.monitoring.settings import Monitoring
 from operations.monitoring.signals import Signal
 
@@ -135,13 +135,10 @@ def interval(name: str, labels: np.ndarray, scores: np.ndarray, seed: int = 0) -
         value = float(areas[0])
         return value, max(0.0, value - _QUANTILE * error), min(1.0, value + _QUANTILE * error)
     measure = RESAMPLED[name](labels, scores)
-    rows, random = len(labels), np.random.default_rng(seed)
-    drawn = [
-        measure(np.bincount(random.integers(0, rows, rows), minlength=rows).astype(np.float64))
-        for _ in range(RESAMPLES)
-    ]
+    random = np.random.default_rng(seed)
+    drawn = [measure(resample(random, len(labels))) for _ in range(RESAMPLES)]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return float(measure(np.ones(rows))), float(low), float(high)
+    return float(measure(np.ones(len(labels)))), float(low), float(high)
 
 
 def label_reliability(
