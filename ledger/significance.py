@@ -200,7 +200,7 @@ def bootstrap(
         # A resample in which a metric is not defined, such as a precision without predictions, says nothing.
         differences = drawn[np.isfinite(drawn[:, index]), index]
         if len(differences) and np.isfinite(seen[index]).all():
-            found.append(_by_percentiles(name, *seen[index], differences, BOOTSTRAP, rows))
+            found.append(_by_percentiles(name, seen[index, 0], seen[index, 1], differences, BOOTSTRAP, rows))
     return found
 
 
@@ -250,8 +250,9 @@ def _by_percentiles(
     low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     side = min((differences <= 0).sum(), (differences >= 0).sum())
     p_value = min(1.0, 2 * (int(side) + 1) / (len(differences) + 1))
-    ends = float(low), float(high)
-    return SignificanceTest(metric, float(first), float(second), float(second - first), *ends, p_value, test, rows)
+    return SignificanceTest(
+        metric, float(first), float(second), float(second - first), float(low), float(high), p_value, test, rows
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 Severity = Literal["info", "warning", "critical"]
 
 
-class Alert(BaseModel):
+class Alert(BaseModel, frozen=True):
     """One thing that a person should know.
 
     Attributes:
@@ -22,8 +22,6 @@ class Alert(BaseModel):
         facts: further values by name, as text.
         when: in UTC.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     key: str = Field(min_length=1, max_length=200)
     severity: Severity

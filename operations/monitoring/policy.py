@@ -61,6 +61,11 @@ class Decision(BaseModel, frozen=True):
     spans: tuple[int, ...] = ()
 
     @property
+    def why(self) -> str:
+        """The reasons that asked for the action, in words."""
+        return "; ".join(reason.text for reason in self.reasons if reason.action == self.action)
+
+    @property
     def window_name(self) -> str:
         """The name of the window, without `LABELLED`."""
         return self.window.removesuffix(LABELLED)

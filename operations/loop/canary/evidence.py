@@ -80,15 +80,8 @@ def gather(
 ) -> Evidence:
     """Reads what was seen of a canary.
 
-    Rows of windows in which the monitor found a fault in data or labels do not count, nor do labels that came with a
-    span in quarantine: they say nothing about a model.
-
-    Args:
-        settings: of the workspace.
-        store: an open metadata store, for the decisions of the monitor.
-        canary: the canary.
-        served_version: the version that it is compared with; None if there is none.
-        until: requests from then on are left out.
+    Requests from `until` on do not count, nor do rows of windows in which the monitor found a fault in data or labels,
+    nor labels that came with a span in quarantine: they say nothing about a model.
 
     Raises:
         FlightdeckError: the log or the labels cannot be read.

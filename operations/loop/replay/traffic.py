@@ -45,33 +45,32 @@ def answer(
     versions: Sequence[Answering],
     name: str,
 ) -> int:
-    """Answers requests, and writes the log: one file per version, replaced if it is there.
+    """Answers requests, and writes the log: one file per version, replaced if it is there; how many there were.
 
     Each row is a request of its own. As the service does, it checks them by the contract of the served version.
 
     Args:
-        settings: of the level; `serving.validation` says what becomes of rows that break the contract.
+        settings: of the level.
         requests: in the columns of the contract.
         at: when each comes, seconds since the epoch [rows].
         versions: that answer each of them; the served one first.
         name: of the files; unique for these requests.
-
-    Returns:
-        How many requests there were.
     """
     from operations.inference import model as models
     from operations.inference import payload_log, payload_table
+    from operations.inference.batch_files import to_arrays
 
     if not requests.num_rows:
         return 0
     contract = settings.contract()
     ids = _ids(requests, contract.row_key)
     mode, marks = settings.serving.validation, None
-    for each in versions:
-        model = models.load(each.folder, each.number)
+    for version in versions:
+        model = models.load(version.folder, version.number)
         try:
-            columns = _arrays(requests.select(list(model.inputs.names)))
-            if not each.shadow and mode != "off" and model.contract is not None:
+            (batch,) = requests.select(list(model.inputs.names)).combine_chunks().to_batches()
+            columns = to_arrays(batch)
+            if not version.shadow and mode != "off" and model.contract is not None:
                 faults = model.contract.check(columns)
                 marks = None if faults is None else faults.of_rows(requests.num_rows)
             refused = np.array([mark is not None for mark in marks]) if marks and mode == "refuse" else False
@@ -82,12 +81,12 @@ def answer(
             payload = payload_table.Payload(
                 ids,
                 at,
-                each.number,
+                version.number,
                 model.inputs.columns,
                 columns,
                 None,
-                {output: _joined([part[output] for part in parts]) for output in parts[0]},
-                shadow=each.shadow,
+                {output: np.concatenate([part[output] for part in parts]) for output in parts[0]},
+                shadow=version.shadow,
                 faults=marks,
                 refused=refused,
                 caller="replay",
@@ -95,21 +94,10 @@ def answer(
         finally:
             model.close()
         table = payload_table.as_table(payload, settings.serving.payloads.exclude)
-        payload_log.write(Path(settings.payloads), table, f"{name}{'-shadow' if each.shadow else ''}")
+        payload_log.write(Path(settings.payloads), table, f"{name}{'-shadow' if version.shadow else ''}")
     return requests.num_rows
 
 
 def _ids(rows: pa.Table, keys: Sequence[str]) -> list[str]:
     """The ids of the predictions: see `data.contract.Contract.row_key`."""
     return pc.binary_join_element_wise(*[rows[key].cast(pa.string()) for key in keys], "/").to_pylist()
-
-
-def _arrays(rows: pa.Table) -> dict[str, np.ndarray]:
-    from operations.inference.batch_prediction import to_arrays
-
-    (batch,) = rows.combine_chunks().to_batches()
-    return to_arrays(batch)
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts)
