@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
+
+from pipeline.settings import Settings
 
 Severity = Literal["info", "warning", "critical"]
 
@@ -30,3 +33,12 @@ class Alert(BaseModel, frozen=True):
     source: str
     facts: dict[str, str] = {}
     when: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+def alert_of(
+    settings: Settings, source: str, key: str, severity: Severity, title: str, text: str, facts: Mapping[str, str]
+) -> Alert:
+    """An alert about a use case, with whose name key and title begin; both are cut to the length that they may have."""
+    name = settings.use_case.name
+    about, title = f"{name}/{key}"[:200], f"{name}: {title}"[:200]
+    return Alert(key=about, severity=severity, title=title, text=text, source=source, facts=dict(facts))

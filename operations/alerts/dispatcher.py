@@ -28,11 +28,7 @@ def log_file(settings: Settings) -> Path:
 
 
 def open_outbox(settings: Settings) -> tuple[Outbox, dict[str, Channel]]:
-    """The outbox of a workspace and the channels that its settings name.
-
-    Raises:
-        FlightdeckError: either cannot be used.
-    """
+    """The outbox of a workspace and the channels that its settings name; a FlightdeckError if one cannot be used."""
     by_name = channels(settings.alerts, log_file(settings), os.environ)
     return Outbox(outbox_file(settings), tuple(by_name), settings.alerts.quiet_seconds), by_name
 

@@ -97,22 +97,15 @@ class Kept:
 
 
 class Outbox:
-    """Keeps alerts until every channel has taken them. Processes and threads may share one file."""
+    """Keeps alerts until every channel has taken them. Processes and threads may share one file.
+
+    New alerts go to the channels of these names; one of a key that was raised within `quiet_seconds` is only counted.
+    The clock gives seconds since the epoch. An OutboxError if the file, of SQLite, cannot be used.
+    """
 
     def __init__(
         self, file: Path, channels: Sequence[str], quiet_seconds: float, clock: Callable[[], float] = time.time
     ) -> None:
-        """Opens, or makes, an outbox.
-
-        Args:
-            file: of SQLite.
-            channels: the names of those that new alerts go to.
-            quiet_seconds: an alert of a key that was raised so recently is only counted.
-            clock: seconds since the epoch.
-
-        Raises:
-            OutboxError: the file cannot be used.
-        """
         self._file, self._channels, self._quiet, self._clock = file, tuple(channels), quiet_seconds, clock
         try:
             file.parent.mkdir(parents=True, exist_ok=True)

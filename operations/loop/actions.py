@@ -14,7 +14,7 @@ import ml_metadata
 from pydantic import BaseModel
 
 from ledger.executions import Executions
-from operations.alerts.alert import Alert
+from operations.alerts.alert import Alert, alert_of
 from operations.loop.messages import sentence
 from operations.loop.settings import Settings
 from operations.monitoring import quarantine
@@ -51,11 +51,7 @@ class Actions:
     def carry_out(self, decision: Decision, alert: Callable[[Alert], object]) -> Act | None:
         """Does what a decision asks for, or below level 2 proposes it to people.
 
-        Returns:
-            What was done; None if the decision asks for nothing of this kind, or was carried out before.
-
-        Raises:
-            FlightdeckError: it cannot be done now. It is retried in the next round.
+        None if it asks for nothing of this kind, or was carried out before; a FlightdeckError if it cannot be now.
         """
         if decision.action not in ("roll back", "quarantine"):
             return None
@@ -103,15 +99,14 @@ class Actions:
         return "done", f"span {spans} is in quarantine, and no run learns from it"
 
     def _alert(self, act: Act, decision: Decision) -> Alert:
-        name = self._settings.use_case.name
-        how = "done" if act.outcome == "done" else "asked for"
-        return Alert(
-            key=f"{name}/act/{act.decision}/{act.action}"[:200],
-            severity="critical" if act.action == "roll back" or act.outcome == "proposed" else "warning",
-            title=f"{name}: {act.action} {how}, after {decision.window}"[:200],
-            text=f"{sentence(act.text)} {sentence(decision.why)}",
-            source="watch",
-            facts={"window": decision.window, "version": decision.version, "action": act.action},
+        return alert_of(
+            self._settings,
+            "watch",
+            f"act/{act.decision}/{act.action}",
+            "critical" if act.action == "roll back" or act.outcome == "proposed" else "warning",
+            f"{act.action} {'done' if act.outcome == 'done' else 'asked for'}, after {decision.window}",
+            f"{sentence(act.text)} {sentence(decision.why)}",
+            {"window": decision.window, "version": decision.version, "action": act.action},
         )
 
 

@@ -21,11 +21,7 @@ _PACKAGES = ("components", "data", "flightdeck", "ledger", "models", "operations
 
 
 def folder_of(settings: Settings) -> Path:
-    """Where the loop keeps its things.
-
-    Raises:
-        FlightdeckError: it cannot be on this machine.
-    """
+    """Where the loop keeps its things; a FlightdeckError if that cannot be on this machine."""
     if "://" in settings.workspace:
         raise FlightdeckError(
             f"The loop keeps its lock in a folder, and the workspace {settings.workspace} is not one; mount it, and "

@@ -13,7 +13,7 @@ from typing import Any
 
 from errors import FlightdeckError
 from ledger.executions import Executions
-from operations.alerts.alert import Alert
+from operations.alerts.alert import Alert, alert_of
 from operations.loop.canary.evidence import gather
 from operations.loop.canary.judgement import Verdict, judge
 from operations.loop.settings import Settings
@@ -153,18 +153,14 @@ def _finish(settings: Settings, verdict: Verdict, alert: Callable[[Alert], objec
 
 
 def _alert(settings: Settings, verdict: Verdict, proposed: bool = False) -> Alert:
-    name = settings.use_case.name
     what = f"please {verdict.action}" if proposed else {"promote": "promoted", "reject": "rejected"}[verdict.action]
-    return Alert(
-        key=f"{name}/canary {verdict.canary}/{what}",
-        severity="warning" if verdict.action == "reject" or proposed else "info",
-        title=f"{name}: canary {verdict.canary}: {what}",
-        text=f"{verdict.text} Do it with: flightdeck canary {verdict.action}" if proposed else verdict.text,
-        source="canary",
-        facts={
-            "canary": str(verdict.canary),
-            "served": str(verdict.served or "none"),
-            **{key: f"{value:g}" for key, value in verdict.numbers.items()},
-        },
-        when=datetime.now(UTC),
+    numbers = {key: f"{value:g}" for key, value in verdict.numbers.items()}
+    return alert_of(
+        settings,
+        "canary",
+        f"canary {verdict.canary}/{what}",
+        "warning" if verdict.action == "reject" or proposed else "info",
+        f"canary {verdict.canary}: {what}",
+        f"{verdict.text} Do it with: flightdeck canary {verdict.action}" if proposed else verdict.text,
+        {"canary": str(verdict.canary), "served": str(verdict.served or "none"), **numbers},
     )

@@ -28,11 +28,7 @@ def files_of(spans: Path, span: int) -> list[Path]:
 
 
 def truth(source: Path, span: int) -> pa.Table:
-    """The rows of a span as they are.
-
-    Raises:
-        FlightdeckError: they are not there, or not Parquet.
-    """
+    """The rows of a span as they are; a FlightdeckError if they are not there, or not Parquet."""
     files = files_of(source, span)
     if not files:
         raise FlightdeckError(f"Span {span} is not in {source}; prepare the data with: flightdeck data prepare")

@@ -97,11 +97,7 @@ class Player:
         self._trained: dict[int | None, dict[str, Any]] = {}
 
     def play(self) -> None:
-        """Plays all months, from wherever it was left.
-
-        Raises:
-            FlightdeckError: it cannot go on.
-        """
+        """Plays all months, from wherever it was left; a FlightdeckError if it cannot go on."""
         self._begin()
         for span in self._plan.spans:
             self._month(span)
@@ -158,19 +154,15 @@ class Player:
         requests = arrival.requests(self._settings, self._plan, self._source, span)
         at = traffic.times(self._period(span), requests.num_rows)
         served = Registry(self._settings).served()
-        versions = [traffic.Answering(served.number, served.folder)]
-        if self._canary is not None:
-            versions.append(traffic.Answering(self._canary.number, self._canary.folder, shadow=True))
         rows = slice(first, requests.num_rows if last is None else min(last, requests.num_rows))
-        answered = traffic.answer(
-            self._settings, requests.slice(rows.start, max(0, rows.stop - rows.start)), at[rows], versions, name
-        )
+        asked = requests.slice(rows.start, max(0, rows.stop - rows.start))
+        answered = traffic.answer(self._settings, asked, at[rows], served, self._canary, name)
         return {
             "version": served.number,
             "run": served.run_id,
             "rows": answered,
             "from": float(at[rows][0]) if answered else None,
-            "shadow": versions[1].number if len(versions) > 1 else None,
+            "shadow": self._canary.number if self._canary else None,
         }
 
     def _watch(self, span: int) -> dict[str, Any]:

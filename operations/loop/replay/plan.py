@@ -89,22 +89,14 @@ def make(settings: Settings, levels: str, months: str, fault: str | None, name: 
 
 
 def of(settings: Settings) -> Replay:
-    """The section `replay`.
-
-    Raises:
-        FlightdeckError: the settings have none.
-    """
+    """The section `replay`; a FlightdeckError if the settings have none."""
     if settings.replay is None:
         raise FlightdeckError("These settings have no section `replay`; use --config config/replay.yaml.")
     return settings.replay
 
 
 def initial(asked: Replay) -> list[int]:
-    """The spans that every level begins with.
-
-    Raises:
-        FlightdeckError: it is not a window of numbers.
-    """
+    """The spans that every level begins with; a FlightdeckError if that is not a window of numbers."""
     match = re.fullmatch(r"([0-9]+):([0-9]+)", asked.initial)
     if not match or int(match[1]) > int(match[2]):
         raise FlightdeckError(f"replay.initial ({asked.initial}) must be FIRST:LAST, both numbers of spans.")
@@ -153,11 +145,7 @@ def level_settings(settings: Settings, root: Path, level: int) -> Settings:
 
 
 def begin(root: Path, plan: ReplayPlan, fresh: bool) -> bool:
-    """Makes the folder of a replay, or goes on with the one that is there; whether it goes on.
-
-    Raises:
-        FlightdeckError: what is there was begun with another plan.
-    """
+    """Makes the folder of a replay, or resumes one of the same plan that is there; whether it resumes."""
     if fresh and root.exists():
         # Under another name first: a replay that is half removed must not be gone on with.
         doomed = root.with_name(f".{root.name}-{os.getpid()}")

@@ -169,10 +169,5 @@ class Result(BaseModel, frozen=True):
 
 
 def read(file: Path) -> Result:
-    """The result in a file.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is something else.
-    """
+    """The result in a file; an OSError if that cannot be read, a ValueError if it is something else."""
     return Result.model_validate_json(file.read_text(encoding="utf-8"))

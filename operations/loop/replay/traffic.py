@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,23 +11,9 @@ import pyarrow.compute as pc
 
 from operations.loop.settings import Settings
 from operations.monitoring.served import Period
+from operations.registry import Version
 
 _BATCH_ROWS = 8192
-
-
-@dataclasses.dataclass(frozen=True)
-class Answering:
-    """A version that answers.
-
-    Attributes:
-        number: of the version; that of a canary is its Model's.
-        folder: of its SavedModel.
-        shadow: whether nobody but the log sees its answers.
-    """
-
-    number: int
-    folder: Path
-    shadow: bool = False
 
 
 def times(period: Period, rows: int) -> np.ndarray:
@@ -42,7 +27,8 @@ def answer(
     settings: Settings,
     requests: pa.Table,
     at: np.ndarray,
-    versions: Sequence[Answering],
+    served: Version,
+    canary: Version | None,
     name: str,
 ) -> int:
     """Answers requests, and writes the log: one file per version, replaced if it is there; how many there were.
@@ -53,7 +39,8 @@ def answer(
         settings: of the level.
         requests: in the columns of the contract.
         at: when each comes, seconds since the epoch [rows].
-        versions: that answer each of them; the served one first.
+        served: the version whose answers are given.
+        canary: one in shadow mode, which answers them too.
         name: of the files; unique for these requests.
     """
     from operations.inference import model as models
@@ -65,12 +52,13 @@ def answer(
     contract = settings.contract()
     ids = _ids(requests, contract.row_key)
     mode, marks = settings.serving.validation, None
-    for version in versions:
+    for version in (served, canary) if canary is not None else (served,):
+        shadow = version is canary
         model = models.load(version.folder, version.number)
         try:
             (batch,) = requests.select(list(model.inputs.names)).combine_chunks().to_batches()
             columns = to_arrays(batch)
-            if not version.shadow and mode != "off" and model.contract is not None:
+            if not shadow and mode != "off" and model.contract is not None:
                 faults = model.contract.check(columns)
                 marks = None if faults is None else faults.of_rows(requests.num_rows)
             refused = np.array([mark is not None for mark in marks]) if marks and mode == "refuse" else False
@@ -86,7 +74,7 @@ def answer(
                 columns,
                 None,
                 {output: np.concatenate([part[output] for part in parts]) for output in parts[0]},
-                shadow=version.shadow,
+                shadow=shadow,
                 faults=marks,
                 refused=refused,
                 caller="replay",
@@ -94,7 +82,7 @@ def answer(
         finally:
             model.close()
         table = payload_table.as_table(payload, settings.serving.payloads.exclude)
-        payload_log.write(Path(settings.payloads), table, f"{name}{'-shadow' if version.shadow else ''}")
+        payload_log.write(Path(settings.payloads), table, f"{name}{'-shadow' if shadow else ''}")
     return requests.num_rows
 
 

@@ -59,11 +59,7 @@ def train(
 
 
 def saved_model(reader: ml_metadata.MetadataStore, model_id: int) -> Path:
-    """The folder of a trained model, as servers load it.
-
-    Raises:
-        FlightdeckError: there is no such model.
-    """
+    """The folder of a trained model, as servers load it; a FlightdeckError if there is no such model."""
     for model in reader.get_artifacts_by_id([model_id]):
         return Path(model.uri) / "Format-Serving"
     raise FlightdeckError(f"ML Metadata does not know the model {model_id}.")
