@@ -10,13 +10,13 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from flightdeck.settings import read_settings
 from operations.loop.canary.evidence import Evidence, gather
-from operations.monitoring.policy import Decision
 from operations.monitoring.quarantine import quarantine
 from operations.monitoring.records import MonitoringRecords
 from operations.registry import Version
 from operations.serving import canary_record
 from operations.serving.canary_record import CanaryRecord
 from tests.operations.loop.canary.traffic import DAY, answer, label, world
+from tests.operations.monitoring.windows import decision
 
 pytestmark = pytest.mark.unit
 SERVED, CANARY = 3, 50
@@ -38,8 +38,7 @@ class Workspace:
         return gather(self.settings, self.store, canary, served, until)
 
     def at_fault(self, day: str) -> None:
-        decision = Decision(window=day, version=str(SERVED), when=NEXT_DAY, action="quarantine", reasons=())
-        MonitoringRecords(self.store, self.settings.use_case.name).keep_decision(decision)
+        MonitoringRecords(self.store, self.settings.use_case.name).keep_decision(decision("quarantine", window=day))
 
 
 def test_rows_that_both_answered_are_paired_whatever_their_order(tmp_path):
