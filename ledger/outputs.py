@@ -66,9 +66,9 @@ def outputs_of_run(reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, 
 
 
 def _node_id(reader: ml_metadata.MetadataStore, execution_id: int) -> str:
-    """TFX names the node context PIPELINE.NODE."""
-    contexts = reader.get_contexts_by_execution(execution_id)
-    return next(context.name.rpartition(".")[2] for context in contexts if context.type == "node")
+    """TFX names the node context PIPELINE.NODE; another program may have recorded none."""
+    nodes = [context for context in reader.get_contexts_by_execution(execution_id) if context.type == "node"]
+    return nodes[0].name.rpartition(".")[2] if nodes else f"execution {execution_id}"
 
 
 def values(properties: Mapping[str, metadata_store_pb2.Value]) -> dict[str, int | float | str]:
