@@ -76,10 +76,10 @@ def report(
     from flightdeck.console import shown
     from flightdeck.run_page import print_summary
     from ledger.opening import open_store
-    from ledger.run_view import RunView
+    from ledger.runs import Runs
     from pipeline import store, whole_file
 
-    view = RunView.read(open_store(store.connection(run.settings)), record)
+    view = Runs(open_store(store.connection(run.settings))).view(record)
     summary = json.dumps(view.summary(), indent=2)
     whole_file.write(run.folder / "summary.json", summary)
     if as_json:

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from ledger.opening import open_readonly
-from ledger.run_record import NodeRecord
+from ledger.run_record import NodeOutcome
 from operations.report import site
 from tests.ledger.executions import Executions
 from tests.ledger.seeding import BEGIN, Seeder, sqlite
 
 
-def node(name: str, state: Any = "done", error: str | None = None) -> NodeRecord:
-    return NodeRecord(node_id=name, state=state, seconds=1.5, peak_mb=100, error=error, ended=BEGIN)
+def node(name: str, state: Any = "done", error: str | None = None) -> NodeOutcome:
+    return NodeOutcome(node_id=name, state=state, seconds=1.5, peak_mb=100, error=error, ended=BEGIN)
 
 
 class Seeds(Seeder):
