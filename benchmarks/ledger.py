@@ -36,7 +36,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from ledger.opening import open_store
 from ledger.recorder import Recorder
-from ledger.run_record import NodeRecord
+from ledger.run_record import NodeOutcome
 
 LIMIT_SECONDS = 2.0
 # node -> (output key -> artifact type, inputs as (node, output key)); 20 artifacts a run. A Transform with all outputs
@@ -269,7 +269,7 @@ class Writer:
             version=str(index) if pushed else None,
             pushed_to="/workspace/models/a-pipeline" if pushed else None,
             nodes=tuple(
-                NodeRecord(node_id=node, state="done", seconds=5.0, peak_mb=1900.0, ended=started) for node in GRAPH
+                NodeOutcome(node_id=node, state="done", seconds=5.0, peak_mb=1900.0, ended=started) for node in GRAPH
             ),
             documents=documents,
         )

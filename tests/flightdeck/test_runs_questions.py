@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ledger.lease import Owner
-from ledger.run_record import NodeRecord
+from ledger.run_record import NodeOutcome
 from tests.ledger.seeding import BEGIN, Seeder, sqlite
 from tests.world import ROOT
 
@@ -48,8 +48,8 @@ def workspace(tmp_path_factory) -> Path:
         peak_mb=2048.0,
         data="sha256:feed",
         nodes=(
-            NodeRecord(node_id="Trainer", state="done", seconds=12.34, peak_mb=1900.0, ended=BEGIN),
-            NodeRecord(node_id="Pusher", state="skipped", seconds=0.0, peak_mb=1900.0, ended=BEGIN + timedelta(1)),
+            NodeOutcome(node_id="Trainer", state="done", seconds=12.34, peak_mb=1900.0, ended=BEGIN),
+            NodeOutcome(node_id="Pusher", state="skipped", seconds=0.0, peak_mb=1900.0, ended=BEGIN + timedelta(1)),
         ),
         documents={
             "settings": put({"model": {"epochs": 9}}),
