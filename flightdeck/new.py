@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,8 +63,6 @@ def _groups(plan: ProjectPlan) -> dict[str, list[str]]:
 
 
 def _document(plan: ProjectPlan, created: Created) -> None:
-    import json
-
     report = {
         "path": str(created.path),
         "name": created.name,
@@ -81,9 +82,6 @@ def _document(plan: ProjectPlan, created: Created) -> None:
 
 
 def _report(plan: ProjectPlan, created: Created, again: list[str]) -> None:
-    import itertools
-    import shlex
-
     rate = float(plan.rows[plan.label].mean())
     typer.echo(f"{len(plan.rows):,} rows, {rate:.1%} of them with {plan.label} = {plan.values[0]}")
     if plan.unlabelled:

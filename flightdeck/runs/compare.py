@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flightdeck.console import console, plain, print_json, table
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
+from flightdeck.options import Options
 from ledger.formats import NOTHING, fact, local_moment, number, signed
 
 if TYPE_CHECKING:
@@ -22,14 +22,12 @@ _LONGEST = 12  # of a section, before the rest is only count
 
 
 def compare(
+    options: Options,
     first: Annotated[str, typer.Argument(metavar="A", help="A run, as of `runs show`; the differences start here.")],
     second: Annotated[str, typer.Argument(metavar="B", help="The run that is compared with it.")],
     all_: Annotated[bool, typer.Option("--all", help="List every difference, however many there are.")] = False,
     resamples: Annotated[int, typer.Option(min=100, max=100_000, help="Of the bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap: the same seed, the same answer.")] = 0,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
 ) -> None:
     """Compare two runs: only what differs, and for metrics whether the difference is larger than sampling noise.
 
@@ -38,9 +36,9 @@ def compare(
     """
     from ledger.comparison import compare as compared
 
-    store = open_ledger(load_settings(config, overrides))
+    store = options.ledger()
     comparison = compared(store, first, second, seed=seed, resamples=resamples)
-    if as_json:
+    if options.as_json:
         print_json(_document(comparison))
     else:
         _print(comparison, None if all_ else _LONGEST)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from flightdeck.console import console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,8 +67,6 @@ def filter_of(
 
 def page() -> Console:
     """A console on which the name of a run is never broken, unless by the edge of a terminal."""
-    from flightdeck.console import console
-
     on = console()
     if not on.is_terminal:
         on.width = SPACIOUS
@@ -78,8 +79,6 @@ def document(record: RunRecord) -> dict[str, Any]:
     As on the screen, `commit`, `branch`, `dirty` and `diff` are those of the use case's code; Flightdeck's are in
     `platform`, which is null where both are the same.
     """
-    import json
-
     facts = json.loads(record.model_dump_json(exclude={"use_case_commit", "use_case_branch", "use_case_dirty"}))
     platform = None if record.platform is None else record.platform.model_dump()
     return {**facts, **record.code.model_dump(), "platform": platform}
