@@ -13,7 +13,6 @@ from playwright.sync_api import expect
 from tests import forked
 from tests.flightdeck.conftest import imports_none_of
 from tests.opened_pages import SCREENS, check_usable, opening
-from tests.services.browser import browser as launched
 from tests.world import ROOT, World
 
 pytestmark = pytest.mark.e2e
@@ -50,12 +49,6 @@ def pages(written, tmp_path_factory) -> dict[str, Path]:
         "failed": failed / "index.html",
         "prediction": prediction / "index.html",
     }
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with launched() as running:
-        yield running
 
 
 @pytest.fixture
