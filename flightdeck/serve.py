@@ -87,7 +87,6 @@ def serve(
 
 
 def _welcome(running: Running, payloads: str | None) -> str:
-    """What there is, where, and a request to start with."""
     lines = [
         f"Version {running.version} of {running.name} is served.",
         f"  REST      {running.url}/v1/models/{running.name} (TensorFlow Serving), {running.url}/v2 (Open Inference)",

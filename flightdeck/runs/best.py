@@ -144,7 +144,6 @@ def _print(ranking: Best, shown: int, options: str) -> None:
 
 
 def _differences(record: RunRecord, other: RunRecord) -> str:
-    """What was different in the settings, data and code of the better of two runs."""
     from ledger.run_facts import resolved_window
 
     differences = [

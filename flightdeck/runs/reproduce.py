@@ -143,7 +143,6 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
 def _judge(
     original: Original, found: Circumstances, model: str, record: RunRecord, settings: Settings
 ) -> tuple[RunRecord, Comparison]:
-    """Compares the models, and writes the verdict into the record of the new run."""
     from ledger.opening import open_store
     from ledger.outputs import outputs_of_run
     from ledger.recorder import Recorder
