@@ -22,9 +22,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from operations.inference.columns import MISSING, Columns, row_count
+from operations.inference.columns import Columns, row_count
 from operations.inference.contract import ContractError, Faults
 from operations.inference.errors import NotReadyError, ServingError, TooLargeError, UnprocessableError
 from operations.inference.model import RAW, LoadedModel
@@ -256,7 +254,8 @@ class Service:
 
         if faults is not None and self.settings.validation == "refuse":
             if self._payloads is not None:
-                self._payloads.offer(payload(model.version, _no_outputs(model, rows), refused=True))
+                unanswered = {name: column.missing(rows) for name, column in model.outputs.items()}
+                self._payloads.offer(payload(model.version, unanswered, refused=True))
             raise ContractError(faults, model.version)
         canary = None if pinned or model.version != self.current else self._canary
         answering = model
@@ -337,18 +336,6 @@ def caller_of(headers: Mapping[str, str], address: str) -> str:
         return named[:_LONGEST_CALLER]
     program = headers.get("user-agent", "an unnamed program")
     return f"{program[:_LONGEST_CALLER]} from {address or 'an unknown address'}"
-
-
-def _no_outputs(model: LoadedModel, rows: int) -> Columns:
-    """Outputs of the form that the model's have, for the log of rows that it was not asked with."""
-    return {
-        name: np.full(
-            (rows, *[size or 1 for size in column.shape[1:]]),
-            MISSING.get(column.dtype, 0),
-            object if column.dtype == "string" else column.dtype,
-        )
-        for name, column in model.outputs.items()
-    }
 
 
 def _prepare_process() -> None:
