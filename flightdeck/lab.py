@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -89,7 +88,7 @@ def check(
     mine.record(lab, verdicts)
     passed = all(verdict.passed for verdict in verdicts)
     if as_json:
-        print_json({"lab": lab.name, "passed": passed, "exercises": [asdict(verdict) for verdict in verdicts]})
+        print_json({"lab": lab.name, "passed": passed, "exercises": verdicts})
     on = console(quiet=as_json)
     for verdict in verdicts:
         mark = "[green]passed[/]" if verdict.passed else "[bold red]failed[/]"
@@ -131,7 +130,7 @@ def prove(name: Name, as_json: Json = False) -> None:
     with working(quiet=as_json) as progress:
         trials = run(lab, progress.note)
     if as_json:
-        print_json([asdict(trial) for trial in trials])
+        print_json(trials)
     on = console(quiet=as_json)
     for trial in trials:
         mark = "[green]as expected[/]" if trial.as_expected else "[bold red]NOT AS EXPECTED[/]"

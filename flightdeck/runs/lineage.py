@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -50,8 +49,7 @@ def lineage(
     if dot is not None:
         _write_dot(traced, dot)
     if options.as_json:
-        document = dataclasses.asdict(traced) | {"nodes": [dataclasses.asdict(each) for each in traced.nodes.values()]}
-        print_json(document)
+        print_json(vars(traced) | {"nodes": list(traced.nodes.values())})
     elif dot is None:
         _print(traced, None if all_ else _MOST)
     elif dot != "-":
