@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from flightdeck.console import Progress, console, noise_into, shown
+from ledger.formats import local_moment
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -86,7 +89,6 @@ def recorded_run(
     Raises:
         FlightdeckError: the run cannot begin.
     """
-    from flightdeck.console import Progress, console, noise_into, shown
     from pipeline import store
     from pipeline.workspace import exclusive, new_run_id
 
@@ -97,8 +99,7 @@ def recorded_run(
         folder.mkdir(parents=True, exist_ok=bool(resumed))
         log = folder / "run.log"
         with noise_into(log) as screen:
-            output = console(screen)
-            output.quiet = quiet
+            output = console(screen, quiet)
             _close_killed_runs(settings, output)
             output.print(f"Run {run_id}   log: {shown(log)}")
             yield RecordedRun(settings, kind, run_id, folder, log, output, screen, Progress(output), further)
@@ -106,7 +107,6 @@ def recorded_run(
 
 def _close_killed_runs(settings: Settings, output: Console) -> None:
     """Closes the runs of the workspace that were killed, and says so."""
-    from ledger.formats import local_moment
     from ledger.opening import open_store
     from pipeline import killed_runs, store
 

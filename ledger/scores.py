@@ -28,10 +28,8 @@ class ScoresOf:
     """Where the scores of a run are.
 
     Attributes:
-        run_id: the run.
         uri: the folder of the artifact.
         fingerprint: the same for two runs if and only if they scored the same rows in the same order.
-        rows: how many.
     """
 
     run_id: str
@@ -92,20 +90,15 @@ class ScoredRows:
 def find(store: ml_metadata.MetadataStore, record: RunRecord) -> ScoresOf:
     """Where the scores of a run are.
 
-    Args:
-        store: an open store.
-        record: of the run.
-
     Raises:
         NoScoresError: the run kept none.
     """
     executions = [execution.id for execution in executions_in(store, record.run_id)]
     events = store.get_events_by_execution_ids(executions) if executions else []
     artifacts = store.get_artifacts_by_id(sorted({event.artifact_id for event in events}))
-    kept = [artifact for artifact in artifacts if artifact.type == ARTIFACT]
-    for artifact in sorted(kept, key=lambda artifact: artifact.id, reverse=True):
+    for artifact in sorted(artifacts, key=lambda artifact: artifact.id, reverse=True):
         facts = values(artifact.properties) | values(artifact.custom_properties)
-        if facts.get("rows_fingerprint"):
+        if artifact.type == ARTIFACT and facts.get("rows_fingerprint"):
             return ScoresOf(record.run_id, artifact.uri, str(facts["rows_fingerprint"]), int(facts.get("rows", 0)))
     raise NoScoresError(f"run {record.run_id} kept no scores of single rows")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flightdeck.console import plain, print_json, table
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, as_typed, load_settings, open_ledger
+from flightdeck.options import Options
 from flightdeck.runs.named import (
     Since,
     Tags,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 def best(
+    options: Options,
     metric: Annotated[
         str | None, typer.Option(help="A metric of the evaluation, such as auc. Default: the one that ranks runs.")
     ] = None,
@@ -48,9 +49,6 @@ def best(
         ),
     ] = None,
     others: Annotated[int, typer.Option(min=0, help="How many of the next best to show.")] = 5,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
 ) -> None:
     """Find the best run by a metric of its evaluation.
 
@@ -63,25 +61,21 @@ def best(
     if better not in (None, "higher", "lower"):
         raise LedgerError(f"--better is higher or lower, not {better!r}.")
     wanted = filter_of(where, window, outcome, kind, tag, since, until)
-    ranking = Runs(open_ledger(load_settings(config, overrides))).best(metric, wanted, better, evaluated_on)
-    if not as_json:
-        _print(ranking, others, as_typed(config, overrides))
+    ranking = Runs(options.ledger()).best(metric, wanted, better, evaluated_on)
+    if not options.as_json:
+        _print(ranking, others, options.typed())
         return
-
-    def value(record: RunRecord) -> Any:
-        return document(record)["metrics"][ranking.metric]
-
     print_json(
         {
             "run_id": ranking.record.run_id,
             "metric": ranking.metric,
             "better": ranking.better,
-            "value": value(ranking.record),
+            "value": ranking.record.metrics[ranking.metric],
             "of_runs": 1 + len(ranking.others),
             "evaluated_on": ranking.evaluated_on,
             "left_out": by_evaluation_data(ranking.left_out),
             "others": [
-                {"run_id": other.run_id, "value": value(other), "outcome": other.outcome}
+                {"run_id": other.run_id, "value": other.metrics[ranking.metric], "outcome": other.outcome}
                 for other in ranking.others[:others]
             ],
             "run": document(ranking.record),

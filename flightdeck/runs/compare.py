@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flightdeck.console import console, plain, print_json, table
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
+from flightdeck.options import Options
 from ledger.formats import NOTHING, fact, local_moment, number, signed
 
 if TYPE_CHECKING:
@@ -22,14 +21,12 @@ _LONGEST = 12  # of a section, before the rest is only count
 
 
 def compare(
+    options: Options,
     first: Annotated[str, typer.Argument(metavar="A", help="A run, as of `runs show`; the differences start here.")],
     second: Annotated[str, typer.Argument(metavar="B", help="The run that is compared with it.")],
     all_: Annotated[bool, typer.Option("--all", help="List every difference, however many there are.")] = False,
     resamples: Annotated[int, typer.Option(min=100, max=100_000, help="Of the bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap: the same seed, the same answer.")] = 0,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
 ) -> None:
     """Compare two runs: only what differs, and for metrics whether the difference is larger than sampling noise.
 
@@ -38,52 +35,29 @@ def compare(
     """
     from ledger.comparison import compare as compared
 
-    store = open_ledger(load_settings(config, overrides))
+    store = options.ledger()
     comparison = compared(store, first, second, seed=seed, resamples=resamples)
-    if as_json:
+    if options.as_json:
         print_json(_document(comparison))
     else:
         _print(comparison, None if all_ else _LONGEST)
 
 
 def _document(comparison: Comparison) -> dict[str, Any]:
-    def change(each: MetricChange) -> dict[str, Any]:
-        fields = dataclasses.asdict(each)
-        if each.noise is not None:
-            fields["noise"]["beyond_noise"] = each.noise.beyond_noise
-        return fields
+    def change(metric: MetricChange) -> dict[str, Any]:
+        noise = metric.noise and {**vars(metric.noise), "beyond_noise": metric.noise.beyond_noise}
+        return {**vars(metric), "noise": noise}
 
-    return _finite(
-        {
-            "first": comparison.first.run_id,
-            "second": comparison.second.run_id,
-            "differences": {
-                name: [dataclasses.asdict(each) for each in changes] for name, changes in comparison.sections.items()
-            },
-            "cannot_compare": comparison.unknown,
-            "same_rows": comparison.same_rows,
-            "why_not_tested": comparison.why_not,
-            "metrics": [change(each) for each in comparison.metrics],
-            "slices": [
-                {
-                    "slice": each.slice,
-                    "first_rows": each.first_rows,
-                    "second_rows": each.second_rows,
-                    "metric": change(each.metric),
-                }
-                for each in comparison.slices
-            ],
-        }
-    )
-
-
-def _finite(value: Any) -> Any:
-    """The same without numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and value - value != 0 else value
+    return {
+        "first": comparison.first.run_id,
+        "second": comparison.second.run_id,
+        "differences": comparison.sections,
+        "cannot_compare": comparison.unknown,
+        "same_rows": comparison.same_rows,
+        "why_not_tested": comparison.why_not,
+        "metrics": [change(metric) for metric in comparison.metrics],
+        "slices": [{**vars(part), "metric": change(part.metric)} for part in comparison.slices],
+    }
 
 
 def _print(comparison: Comparison, longest: int | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flightdeck.console import console, plain, print_json, shown
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
+from flightdeck.options import Options
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -22,6 +21,7 @@ _MOST = 20  # things below one; the rest is counted
 
 
 def lineage(
+    options: Options,
     what: Annotated[
         str,
         typer.Argument(
@@ -36,9 +36,6 @@ def lineage(
         str | None, typer.Option(metavar="FILE", help="Write a graph for Graphviz; - is standard output.")
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Show everything, however much.")] = False,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
 ) -> None:
     """Show where a model came from and what came of it.
 
@@ -48,12 +45,11 @@ def lineage(
     from ledger import lineage as ledger
 
     direction = "both" if upstream == downstream else "upstream" if upstream else "downstream"
-    traced = ledger.trace(open_ledger(load_settings(config, overrides)), what, direction)
+    traced = ledger.trace(options.ledger(), what, direction)
     if dot is not None:
         _write_dot(traced, dot)
-    if as_json:
-        document = dataclasses.asdict(traced) | {"nodes": [dataclasses.asdict(each) for each in traced.nodes.values()]}
-        print_json(document)
+    if options.as_json:
+        print_json(vars(traced) | {"nodes": list(traced.nodes.values())})
     elif dot is None:
         _print(traced, None if all_ else _MOST)
     elif dot != "-":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flightdeck.console import print_json, table
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
+from flightdeck.options import Options
 from flightdeck.runs.named import (
     Since,
     Tags,
@@ -33,6 +33,7 @@ NARROW = 100
 
 
 def list_runs(
+    options: Options,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", metavar="CONDITION", help="Such as 'auc>0.69'. Repeatable.")
     ] = None,
@@ -69,9 +70,6 @@ def list_runs(
         int | None,
         typer.Option(min=0, help="At most so many; 0: all.", show_default=f"{SCREENFUL}; all with --json"),
     ] = None,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
 ) -> None:
     """Show the runs in the ledger, those that meet every condition given."""
     from ledger.filters import Condition
@@ -83,7 +81,7 @@ def list_runs(
         raise LedgerError("--desc needs --sort; without it, the newest run is first anyway.")
     conditions = [Condition.parse(text, metrics_only=True) for text in metric or ()]
     wanted = filter_of(where, window, outcome, kind, tag, since, until, commit=commit, note=note, conditions=conditions)
-    runs = Runs(open_ledger(load_settings(config, overrides)))
+    runs = Runs(options.ledger())
     if parent:
         wanted = dataclasses.replace(wanted, parent=runs.find(parent).run_id)
     matching = runs.select(wanted)
@@ -91,9 +89,9 @@ def list_runs(
     left_out = {each.run_id for each in trials}
     matching = [each for each in matching if each.run_id not in left_out]
     matching = runs.sort(matching, sort, desc) if sort else matching[::-1]
-    limit = (0 if as_json else SCREENFUL) if limit is None else limit
+    limit = (0 if options.as_json else SCREENFUL) if limit is None else limit
     printed = matching[:limit] if limit else matching
-    if as_json:
+    if options.as_json:
         print_json(
             {
                 "runs": [document(record) | {"recorded": is_ours(record)} for record in printed],

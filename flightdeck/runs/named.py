@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flightdeck.console import console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -64,8 +66,6 @@ def filter_of(
 
 def page() -> Console:
     """A console on which the name of a run is never broken, unless by the edge of a terminal."""
-    from flightdeck.console import console
-
     on = console()
     if not on.is_terminal:
         on.width = SPACIOUS
@@ -73,13 +73,10 @@ def page() -> Console:
 
 
 def document(record: RunRecord) -> dict[str, Any]:
-    """A record for a program: what JSON can say, so a metric that is not a number is null.
+    """A record for a program.
 
     As on the screen, `commit`, `branch`, `dirty` and `diff` are those of the use case's code; Flightdeck's are in
     `platform`, which is null where both are the same.
     """
-    import json
-
-    facts = json.loads(record.model_dump_json(exclude={"use_case_commit", "use_case_branch", "use_case_dirty"}))
-    platform = None if record.platform is None else record.platform.model_dump()
-    return {**facts, **record.code.model_dump(), "platform": platform}
+    facts = record.model_dump(exclude={"use_case_commit", "use_case_branch", "use_case_dirty"})
+    return {**facts, **record.code.model_dump(), "platform": record.platform}

@@ -6,6 +6,8 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
 
+import fast_sugiyama
+
 _CHARACTER = 8.4  # pixels of the widest of the usual fonts, on average
 _PADDING = 34
 _LAYER = 92  # from one layer to the next
@@ -15,21 +17,12 @@ _MARGIN = 8
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """A node to draw.
-
-    Attributes:
-        key: its identity among the nodes.
-        title: the first line.
-        detail: the second, smaller line.
-        style: a class of the style sheet, such as a state.
-        link: where it leads, if anywhere.
-    """
+    """A node to draw: two lines of text, the second one smaller, and a class of the style sheet."""
 
     key: str
     title: str
     detail: str = ""
     style: str = ""
-    link: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +37,7 @@ class Placed:
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """A picture.
-
-    Attributes:
-        width: in pixels.
-        height: in pixels.
-        boxes: every node.
-        paths: an SVG path per edge.
-        box_height: of every box, in pixels.
-    """
+    """A picture, in pixels; `paths` has an SVG path for each edge, and every box has the same height."""
 
     width: float
     height: float
@@ -64,12 +49,8 @@ class Drawing:
 def draw(boxes: Sequence[Box], edges: Iterable[tuple[str, str]]) -> Drawing:
     """Lays a graph out in layers (Sugiyama, Tagawa and Toda 1981), with few crossings, the same every time.
 
-    Args:
-        boxes: the nodes, upstream ones first.
-        edges: pairs of keys, from and to; those of unknown nodes are left out.
+    Nodes come upstream ones first; edges are pairs of keys, of which those with unknown nodes are left out.
     """
-    import fast_sugiyama
-
     number = {box.key: index for index, box in enumerate(boxes)}
     # As integers: the library would put names into a set, whose order differs from process to process.
     pairs = sorted({(number[a], number[b]) for a, b in edges if a in number and b in number and a != b})
@@ -103,19 +84,18 @@ def draw(boxes: Sequence[Box], edges: Iterable[tuple[str, str]]) -> Drawing:
         for at, box in enumerate(boxes)
     ]
     points = {node: (x - x_low, y + _MARGIN) for node, (x, y) in centres.items()}
-    height = max((each.y for each in placed), default=0) + Drawing.box_height + _MARGIN
+    height = max((box.y for box in placed), default=0) + Drawing.box_height + _MARGIN
     width = max(
-        [each.x + each.width for each in placed] + [x for node, (x, _) in points.items() if node >= len(boxes)],
+        [box.x + box.width for box in placed] + [x for node, (x, _) in points.items() if node >= len(boxes)],
         default=0,
     )
     return Drawing(round(width + _MARGIN), round(height), placed, [_path([points[at] for at in way]) for way in paths])
 
 
 def _routes(start: int, follow: dict[int, list[int]], real: int) -> list[list[int]]:
-    """The ways from a node to the next real ones."""
     routes = []
-    for following in follow[start]:
-        way = [start, following]
+    for successor in follow[start]:
+        way = [start, successor]
         while way[-1] >= real:
             way.append(follow[way[-1]][0])
         routes.append(way)

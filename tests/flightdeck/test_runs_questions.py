@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ledger.lease import Owner
-from ledger.run_record import NodeRecord
+from ledger.run_record import NodeOutcome
+from tests.flightdeck.conftest import imports_none_of
 from tests.ledger.seeding import BEGIN, Seeder, sqlite
-from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 HEARD = datetime(2013, 7, 1, 12, 34, tzinfo=UTC)
@@ -48,8 +46,8 @@ def workspace(tmp_path_factory) -> Path:
         peak_mb=2048.0,
         data="sha256:feed",
         nodes=(
-            NodeRecord(node_id="Trainer", state="done", seconds=12.34, peak_mb=1900.0, ended=BEGIN),
-            NodeRecord(node_id="Pusher", state="skipped", seconds=0.0, peak_mb=1900.0, ended=BEGIN + timedelta(1)),
+            NodeOutcome(node_id="Trainer", state="done", seconds=12.34, peak_mb=1900.0, ended=BEGIN),
+            NodeOutcome(node_id="Pusher", state="skipped", seconds=0.0, peak_mb=1900.0, ended=BEGIN + timedelta(1)),
         ),
         documents={
             "settings": put({"model": {"epochs": 9}}),
@@ -469,15 +467,7 @@ class TestNoteAndTag:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_no_question_needs_tensorflow(workspace):
-    program = (
-        "import sys\nfrom flightdeck.__main__ import app\n"
-        "for words in (['list'], ['show', 'best'], ['best']):\n"
-        f"    try:\n        app(['runs', *words, '--set', 'workspace={workspace}'])\n"
-        "    except SystemExit as end:\n        assert not end.code\n"
-        "heavy = {'tensorflow', 'tfx', 'apache_beam', 'pandas', 'pyarrow'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
-
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("question", ["list", "show best", "best"])
+def test_no_question_needs_tensorflow(workspace, question):
+    heavy = {"tensorflow", "tfx", "apache_beam", "pandas", "pyarrow"}
+    imports_none_of(heavy, "runs", *question.split(), "--set", f"workspace={workspace}")

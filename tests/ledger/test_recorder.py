@@ -12,7 +12,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from ledger.opening import open_store
 from ledger.recorder import Recorder, RecordError
-from ledger.run_record import NodeOutcome, NodeRecord, State
+from ledger.run_record import NodeOutcome, State
 from tests.ledger.seeding import sqlite
 from tests.world import ROOT
 
@@ -99,7 +99,6 @@ def test_nodes_are_in_the_order_in_which_they_ended_and_a_retry_replaces_its_att
     nodes = recorder.read("run").nodes
 
     assert [(each.node_id, each.state) for each in nodes] == [("Zeta", "done"), ("Alpha", "done"), ("Trainer", "done")]
-    assert isinstance(nodes[0], NodeRecord)
 
 
 def test_a_tag_can_be_taken_off_again(recorder):

@@ -13,7 +13,7 @@ import ml_metadata
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from flightdeck.settings import read_settings
+from flightdeck.settings import Settings, read_settings
 from ledger.recorder import Recorder
 from operations.registry import Registry, RegistryError
 from tests.ledger.seeding import sqlite
@@ -26,9 +26,9 @@ CONFIG = Path("config/local.yaml")
 class Factory:
     """Leaves behind what runs of the pipeline do."""
 
-    def __init__(self, workspace: Path) -> None:
+    def __init__(self, workspace: Path, *overrides: str) -> None:
         self.workspace = workspace
-        self.settings = read_settings(CONFIG, [f"workspace={workspace}"])
+        self.settings = read_settings(CONFIG, [f"workspace={workspace}", *overrides])
         workspace.mkdir(exist_ok=True)
         self.store = ml_metadata.MetadataStore(sqlite(workspace / "metadata.sqlite"))
         self.pipeline = self._context("pipeline", self.settings.use_case.name)
@@ -95,6 +95,10 @@ class Factory:
 
     def registry(self) -> Registry:
         return Registry(self.settings)
+
+    def watched(self, **continuous: object) -> Settings:
+        """The settings with changes of how they are watched."""
+        return self.settings.model_copy(update={"continuous": self.settings.continuous.model_copy(update=continuous)})
 
 
 def write_model(folder: Path, content: str) -> None:
@@ -276,7 +280,7 @@ import os, shutil, signal, sys
 from pathlib import Path
 from operations.registry import Registry
 from operations.registry.records import Records
-from flightdeck.settings import read_settings
+from flightdeck.settings import Settings, read_settings
 from tests.ledger.seeding import sqlite
 
 def die(*arguments, **named):

@@ -6,7 +6,7 @@ from operations.loop.replay.result import FILE, Comparison
 from operations.report import replays
 from tests.operations.report import histories
 from tests.operations.report.test_monitoring import values
-from tests.operations.report.test_site import Seeds, text
+from tests.operations.report.test_site import text
 
 pytestmark = pytest.mark.unit
 
@@ -36,10 +36,9 @@ def test_a_difference_says_who_is_better_and_whether_that_is_noise(case):
     assert expected in sentence
 
 
-def test_every_replay_of_a_workspace_has_a_page_with_its_figures(tmp_path):
+def test_every_replay_of_a_workspace_has_a_page_with_its_figures_and_nothing_written_is_html(seeds, tmp_path):
     kept(tmp_path, histories.replay(), histories.replay("celsius@7", fault=True))
     played, unreadable = replays.read_all(tmp_path)
-    seeds = Seeds(tmp_path)
     seeds.run("first")
     written = seeds.write(tmp_path / "site", played=played)
     faulty, clean = (text(written.index.parent / file) for file in written.further.values())
@@ -54,6 +53,8 @@ def test_every_replay_of_a_workspace_has_a_page_with_its_figures(tmp_path):
         assert "size (4), colour (2)" in words
     assert "What each level made of it" in faulty
     assert "What each level made of it" not in clean
+    for file in written.further.values():
+        assert histories.HOSTILE not in (written.index.parent / file).read_text()
 
 
 def test_a_month_without_a_figure_is_a_gap_and_no_zero():
@@ -78,11 +79,3 @@ def test_a_document_that_cannot_be_read_is_named_and_the_others_stay(tmp_path):
 
     assert [each.name for each in played] == ["clean"]
     assert unreadable[0].startswith("half: ")
-
-
-def test_what_a_replay_wrote_is_never_html(tmp_path):
-    seeds = Seeds(tmp_path)
-    seeds.run("first")
-    written = seeds.write(tmp_path / "site", played=[histories.replay()])
-
-    assert histories.HOSTILE not in (written.index.parent / next(iter(written.further.values()))).read_text()

@@ -3,89 +3,22 @@
 import json
 import re
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-import ml_metadata
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from errors import FlightdeckError
 from ledger.lease import Owner
-from ledger.opening import open_readonly, open_store
-from ledger.recorder import Recorder
-from ledger.run_record import NodeRecord
 from operations.report import site
-from tests.ledger.seeding import sqlite
+from tests.operations.report.conftest import node
 
 pytestmark = pytest.mark.unit
 
 HOSTILE = "<script>alert('x')</script>"
-
-
-class Seeds:
-    """A metadata store with runs that never took place."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.connection = sqlite(folder / "metadata.sqlite")
-        self.store: ml_metadata.MetadataStore = open_store(self.connection)
-        self.recorder = Recorder(self.store)
-        self.started = datetime(2013, 7, 1, tzinfo=UTC)
-
-    def run(self, run_id: str, **fields) -> str:
-        """A run that was pushed, unless the fields say otherwise."""
-        self.started += timedelta(hours=1)
-        given = {
-            "kind": "run",
-            "pipeline": "toys",
-            "started": self.started,
-            "outcome": "pushed",
-            "main_metric": "auc",
-            "main_better": "higher",
-            "metrics": {"auc": 0.7, "log_loss": 0.5},
-            "spans": {"train": [1, 2], "eval": [3]},
-            "rows": {"train": 200, "eval": 100},
-            "window": "1:3",
-            "nodes": (self.node("Gen"), self.node("Trainer")),
-            **fields,
-        }
-        self.recorder.write(run_id, **given)
-        return run_id
-
-    def node(self, name: str, state: str = "done", error: str | None = None) -> NodeRecord:
-        return NodeRecord(node_id=name, state=state, seconds=1.5, peak_mb=100, error=error, ended=self.started)
-
-    def artifact(self, run_id: str, node: str, key: str, uri: Path) -> None:
-        """An execution of a node that made an artifact, as TFX records it."""
-        context = self.store.get_context_by_type_and_name("pipeline_run", run_id)
-        node_type = self.store.put_context_type(mlmd.ContextType(name="node"))
-        (node_context,) = self.store.put_contexts([mlmd.Context(type_id=node_type, name=f"toys.{run_id}.{node}")])
-        execution = mlmd.Execution(
-            type_id=self.store.put_execution_type(mlmd.ExecutionType(name=f"components.{node}")),
-            last_known_state=mlmd.Execution.COMPLETE,
-        )
-        artifact = mlmd.Artifact(type_id=self.store.put_artifact_type(mlmd.ArtifactType(name=key)), uri=str(uri))
-        event = mlmd.Event(type=mlmd.Event.OUTPUT)
-        event.path.steps.add(key=key)
-        self.store.put_execution(
-            execution,
-            [(artifact, event)],
-            [context, mlmd.Context(id=node_context, type_id=node_type, name=f"toys.{run_id}.{node}")],
-        )
-
-    def write(self, output: Path, **options) -> site.Site:
-        return site.write(
-            open_readonly(self.connection), output, name="toys", place="metadata.sqlite", **{"newest": 50, **options}
-        )
-
-
-@pytest.fixture
-def seeds(tmp_path):
-    return Seeds(tmp_path)
 
 
 def text(file: Path) -> str:
@@ -128,7 +61,7 @@ def test_best_is_one_of_those_evaluated_on_the_same_data_as_the_newest(seeds, tm
     seeds.run("newest", metrics={"auc": 0.75})
     index = seeds.write(tmp_path / "site").index
     words = text(index)
-    assert "Best auc 0.8000 run good, of 2 runs evaluated on span 3, 100 rows; 1 on other data left out" in words
+    assert "Best auc 0.8000 run good, of 2 runs evaluated on span 3, 1,500 rows; 1 on other data left out" in words
     assert "the best on the newest evaluation data, good, has 0.8000." in index.read_text()
 
 
@@ -159,7 +92,7 @@ def test_failed_run_says_where_and_why(seeds, tmp_path):
         outcome="failed",
         reasons=("Trainer failed: no number",),
         metrics={},
-        nodes=(seeds.node("Gen"), seeds.node("Trainer", "failed", "no number")),
+        nodes=(node("Gen"), node("Trainer", "failed", "no number")),
         documents={"graph": graph},
     )
     words = page(seeds.write(tmp_path / "site"), "broken")
@@ -189,11 +122,8 @@ def test_killed_run_is_not_called_running(seeds, tmp_path):
 
 def test_run_of_another_pipeline_has_a_page(seeds, tmp_path):
     seeds.run("ours")
-    type_id = seeds.store.get_context_type("pipeline_run").id
-    seeds.store.put_contexts([mlmd.Context(type_id=type_id, name="theirs")])
     seeds.artifact("theirs", "Penguin", "model", tmp_path / "nothing")
-    written = seeds.write(tmp_path / "site")
-    words = page(written, "theirs")
+    words = page(seeds.write(tmp_path / "site"), "theirs")
     assert "not ours" in words
     assert "Another TFX pipeline made this run" in words
     assert "Penguin done" in words
