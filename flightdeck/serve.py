@@ -44,6 +44,7 @@ def serve(
     from operations.alerts.alert import Alert
     from operations.alerts.dispatcher import Dispatcher, open_outbox
     from operations.serving import server
+    from operations.serving.service import Service
 
     settings = options.settings
     given = {"host": host, "port": port, "grpc_port": grpc_port}
@@ -72,16 +73,16 @@ def serve(
         threading.Thread(target=dispatcher.alert, args=(alert,), name="alert").start()
 
     try:
-        server.run(
+        service = Service(
             settings.use_case.name,
             Path(settings.pushed),
             serving,
             Path(settings.payloads),
-            started,
-            refused=refused,
-            canaries=Path(settings.canaries),
-            canary=settings.canary,
+            refused,
+            Path(settings.canaries),
+            settings.canary,
         )
+        server.run(service, started)
     finally:
         dispatcher.close()
 
