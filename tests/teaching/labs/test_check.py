@@ -139,9 +139,7 @@ def test_a_cell_that_an_editor_has_damaged_counts_as_gone(lab, student):
 
 
 def test_a_lab_that_is_right_is_proven(lab):
-    assert [tried.as_expected for tried in prove(lab)] == [
-        True
-    ] * 10  # three wrong ones, stub, solution; twice
+    assert [tried.as_expected for tried in prove(lab)] == [True] * 10  # three wrong ones, stub, solution; twice
 
 
 @pytest.mark.parametrize(
