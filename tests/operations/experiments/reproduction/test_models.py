@@ -99,7 +99,7 @@ def test_a_model_of_a_mounted_workspace_is_found_in_this_ones(export, tmp_path):
     exported.rename(here)
     uri = "/workspace/artifacts/Trainer/model/7"
 
-    assert models.reachable(uri, "/workspace", str(tmp_path / "here")) == str(here)
-    assert models.reachable(str(here.parent), "/workspace", "/nowhere") == str(here)
+    assert models.reachable(uri, "/workspace", str(tmp_path / "here")) == str(here.parent)
+    assert models.reachable(str(here.parent), "/workspace", "/nowhere") == str(here.parent)
     assert models.reachable(uri, "/workspace", str(tmp_path / "elsewhere")) is None
     assert models.reachable("/works/model/7", "/work", str(tmp_path / "here")) is None
