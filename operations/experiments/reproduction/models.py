@@ -55,11 +55,9 @@ class Comparison:
     Attributes:
         variables: how many there are, in either model.
         values: how many numbers these hold.
-        different_variables: those that are not bit-identical.
         different_assets: files exported with the model, such as vocabularies, that are not the same.
         metrics: how many values were compared, over all slices.
         slices: over how many slices, the whole split aside.
-        different_metrics: those that are not exactly equal.
     """
 
     variables: int

@@ -18,7 +18,6 @@ class Trial:
     """A trial, as the chain tells it.
 
     Attributes:
-        number: from 0.
         values: its hyperparameters as the oracle proposed them.
         begun: the latest link with which a worker began it.
         starts: how often it was begun.
