@@ -27,16 +27,9 @@ _GRACE_SECONDS = 60.0
 
 
 class LocalRuns:
-    """The one run that goes on here."""
+    """The one run that goes on here: `flightdeck run` with these arguments, ``--config FILE --set KEY=VALUE``."""
 
     def __init__(self, settings: Settings, store: ml_metadata.MetadataStore, arguments: Sequence[str]) -> None:
-        """Runs nothing yet.
-
-        Args:
-            settings: of the workspace.
-            store: an open metadata store.
-            arguments: of `flightdeck run`, that lead to the settings: ``--config FILE --set KEY=VALUE``.
-        """
         self._settings, self._arguments = settings, list(arguments)
         self._history = History(store, settings.use_case.name)
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,11 +39,7 @@ class LocalRuns:
         return workspace.holder(self._settings)
 
     def start(self, attempt: Attempt, settings: Settings) -> str | None:
-        """Begins a run, which ends when this process does.
-
-        Raises:
-            FlightdeckError: there is no process for it.
-        """
+        """Begins a run, which ends when this process does; a FlightdeckError if there is no process for it."""
         log = self._log(attempt)
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "flightdeck", "run", *self._arguments, "--json"]
@@ -80,13 +69,13 @@ class LocalRuns:
             return None
         code = None if self._process is None else self._process.returncode
         record = self._history.record(attempt.run_id)
-        found = None if record is None else result_of(record)
-        if found is None and code is None and self.busy():
+        result = None if record is None else result_of(record)
+        if result is None and code is None and self.busy():
             # Another process began it, and went away; it may not have noticed yet.
             return None
         self._process = None
-        if found is not None:
-            return found
+        if result is not None:
+            return result
         if code is None or code < 0:
             return Result("killed", "its process was killed", attempt.run_id)
         return Result("failed", self._last_line(attempt) or f"it ended with exit code {code}", attempt.run_id)

@@ -11,7 +11,6 @@ from tests import forked
 from tests.ledger.seeding import sqlite
 from tests.opened_pages import SCREENS, check_usable, opening
 from tests.operations.report import histories
-from tests.services.browser import browser as launched
 from tests.world import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -41,12 +40,6 @@ def site(tmp_path_factory):
         "Replay celsius": "replay-celsius.html",
     }
     return workspace / "report"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with launched() as running:
-        yield running
 
 
 @pytest.fixture

@@ -12,11 +12,7 @@ _METRICS = {"auc": "AUC", "log_loss": "log loss", "calibration": "mean predictio
 
 
 def draw(result: Result, root: Path) -> Path:
-    """Draws AUC, log loss and calibration by month and level, with 95 % intervals, into `FILE` of a folder.
-
-    Returns:
-        The file.
-    """
+    """Draws AUC, log loss and calibration by month and level, with 95 % intervals, into `FILE` of a folder."""
     import altair as alt
 
     points = [

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -39,11 +39,12 @@ def play(root: Path, plan: ReplayPlan, parallel: int, listener: Listener) -> Non
     told: SimpleQueue[tuple[int, Step]] = SimpleQueue()
     # The longest first: level 0 trains once.
     waiting, running = sorted(plan.levels, reverse=True), {}
-    with _ended_together(running):
+    with contextlib.ExitStack() as stack:
         while waiting or running:
             while waiting and len(running) < parallel:
                 level = waiting.pop(0)
-                running[level] = _start(root, level, told)
+                running[level] = stack.enter_context(_start(root, level, told))
+                stack.callback(running[level].kill)  # a level can be killed at any moment
             _hear(told, listener)
             for level, process in list(running.items()):
                 if process.poll() is not None:
@@ -98,15 +99,3 @@ def _check(root: Path, level: int, code: int) -> None:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     said = lines[-1] if code == 2 and lines else f"its process ended with {code}; run the same command to go on."
     raise FlightdeckError(f"Level {level} cannot go on: {said} Its log: {log}")
-
-
-@contextlib.contextmanager
-def _ended_together(running: dict[int, subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Kills what still runs at the end: a level can be killed at any moment."""
-    try:
-        yield
-    finally:
-        for process in running.values():
-            process.kill()
-        for process in running.values():
-            process.wait()

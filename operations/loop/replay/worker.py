@@ -28,11 +28,7 @@ _PATIENCE_SECONDS = 15.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Plays a level to its end.
-
-    Returns:
-        0; 2 if it cannot go on, for a reason that is the last line on standard error.
-    """
+    """Plays a level to its end: 0; 2 if it cannot go on, for a reason that is the last line on standard error."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     end_with(given.parent_process)

@@ -1,15 +1,15 @@
 """A decision is carried out once, below level 2 by nobody but a person, and a kill in between changes nothing."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from operations.loop.actions import Actions
 from operations.monitoring import quarantine
-from operations.monitoring.policy import Decision, Reason
+from operations.monitoring.policy import Decision
 from operations.registry import Registry
+from tests.operations.monitoring import windows
 from tests.operations.test_registry import Factory
 
 pytestmark = pytest.mark.unit
@@ -29,12 +29,8 @@ class World:
         (folder / "spans" / "span-004").mkdir(parents=True)
         self.alerts: list = []
 
-    def settings(self, level: int):
-        settings = self.factory.settings
-        return settings.model_copy(update={"continuous": settings.continuous.model_copy(update={"level": level})})
-
     def carry_out(self, decision: Decision, level: int = 2, alert=None):
-        acts = Actions(self.settings(level), self.factory.store)
+        acts = Actions(self.factory.watched(level=level), self.factory.store)
         return acts.carry_out(decision, alert or self.alerts.append)
 
     @property
@@ -53,10 +49,8 @@ def world(tmp_path):
     return World(tmp_path / "workspace")
 
 
-def decision(action, version: str = "2", spans: tuple[int, ...] = ()) -> Decision:
-    reason = Reason(rule="worse", action=action, subjects=("log_loss",), text="It is worse.")
-    now = datetime(2024, 5, 1, tzinfo=UTC)
-    return Decision(window="2024-04", version=version, when=now, action=action, reasons=(reason,), spans=spans)
+def decision(action: str, **fields) -> Decision:
+    return windows.decision(action, text="It is worse.", **{"window": "2024-04", "version": "2", **fields})
 
 
 def test_a_version_is_rolled_back_once_with_the_decision_as_the_reason(world):
@@ -110,11 +104,10 @@ def test_below_level_two_a_person_is_asked_once_and_told_the_command(world, leve
 def test_without_an_earlier_model_a_person_is_asked(tmp_path):
     factory = Factory(tmp_path / "workspace")
     factory.push("one", factory.train("one"), 1)
-    settings = factory.settings.model_copy(
-        update={"continuous": factory.settings.continuous.model_copy(update={"level": 2})}
-    )
 
-    act = Actions(settings, factory.store).carry_out(decision("roll back", version="1"), lambda alert: None)
+    act = Actions(factory.watched(level=2), factory.store).carry_out(
+        decision("roll back", version="1"), lambda alert: None
+    )
 
     assert act is not None
     assert act.outcome == "proposed"
@@ -145,4 +138,4 @@ def test_spans_are_left_alone_below_level_two_or_where_none_has_come(world, span
 @pytest.mark.parametrize("action", ["none", "alert", "retrain"])
 def test_other_decisions_ask_for_no_act(world, action):
     assert world.carry_out(decision(action)) is None
-    assert Actions(world.settings(2), world.factory.store).all() == []
+    assert Actions(world.factory.settings, world.factory.store).all() == []

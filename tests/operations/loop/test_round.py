@@ -12,9 +12,9 @@ from operations.loop.attempts import Attempt, Attempts
 from operations.loop.round import Rounds, triggers_now
 from operations.loop.runs import Result
 from operations.loop.seen import Spans, recipe_now
-from operations.monitoring.policy import Decision, Reason
 from operations.monitoring.records import MonitoringRecords
 from pipeline import stamp
+from tests.operations.monitoring.windows import decision
 from tests.operations.test_registry import Factory
 
 pytestmark = pytest.mark.component  # the folder of spans is read by TFX
@@ -62,8 +62,7 @@ class World:
 
     @property
     def settings(self):
-        settings = self.factory.settings
-        return settings.model_copy(update={"continuous": settings.continuous.model_copy(update=self.changes)})
+        return self.factory.watched(**self.changes)
 
     def begin(self) -> None:
         """A new process."""
@@ -263,12 +262,9 @@ def test_people_are_told_of_a_run_that_has_ended_when_the_loop_is_stopped(world)
 
 def test_what_cannot_be_done_about_one_decision_holds_no_other_one_back(world):
     book = MonitoringRecords(world.store, world.settings.use_case.name)
-    for number, span in enumerate((9, 2)):  # there is no span 9: a person has taken it away
-        reason = Reason(rule="r", action="quarantine", subjects=("a",), text="a moved")
-        when = NOW + timedelta(days=number)
-        book.keep_decision(
-            Decision(window=f"w{number}", version="1", when=when, action="quarantine", reasons=(reason,), spans=(span,))
-        )
+    for day, span in enumerate((9, 2)):  # there is no span 9: a person has taken it away
+        when = NOW + timedelta(days=day)
+        book.keep_decision(decision("quarantine", window=f"w{day}", version="1", when=when, spans=(span,)))
 
     assert world.round()[:2] == ["problem", "act"]
     assert (world.folder / "spans" / "span-002" / "_QUARANTINE").is_file()
@@ -302,12 +298,10 @@ def test_a_decision_to_retrain_is_a_trigger_and_one_to_quarantine_an_act_before_
     world.factory.push("first", model, 1)
     world.round()
     world.ends("pushed")
-    book, name = MonitoringRecords(world.store, world.settings.use_case.name), "2030-04"
-    for window, action, spans in ((f"{name}-01", "retrain", ()), (f"{name}-02", "quarantine", (3,))):
-        reason = Reason(rule="r", action=action, subjects=("a",), text=f"a moved, so {action}.")
-        book.keep_decision(
-            Decision(window=window, version="1", when=NOW, action=action, reasons=(reason,), spans=spans)
-        )
+    book = MonitoringRecords(world.store, world.settings.use_case.name)
+    for action, spans in (("retrain", ()), ("quarantine", (3,))):
+        text = f"a moved, so {action}."
+        book.keep_decision(decision(action, text=text, window=f"before {action}", version="1", when=NOW, spans=spans))
     world.span(3)
 
     assert world.round() == ["act", "trigger", "run"]
@@ -319,14 +313,12 @@ def test_a_changed_setting_is_a_trigger_and_one_that_only_people_see_is_none(wor
     world.round()
     world.ends("pushed")
     settings = world.factory.settings
-    world.factory.settings = settings.model_copy(
-        update={"alerts": settings.alerts.model_copy(update={"quiet_seconds": 1.0})}
-    )
+    quieter = {"alerts": settings.alerts.model_copy(update={"quiet_seconds": 1.0})}
+    world.factory.settings = settings.model_copy(update=quieter)
     assert world.round() == []
 
-    world.factory.settings = settings.model_copy(
-        update={"model": settings.model.model_copy(update={"epochs": settings.model.epochs + 1})}
-    )
+    longer = {"model": settings.model.model_copy(update={"epochs": settings.model.epochs + 1})}
+    world.factory.settings = settings.model_copy(update=longer)
 
     assert world.round() == ["trigger", "run"]
     assert world.reasons()[-1][0].endswith("model.epochs")
@@ -340,17 +332,13 @@ def test_the_recipe_holds_the_code_of_the_model_and_its_contract_alone(world):
 
 
 @pytest.mark.parametrize("level", [1, 2])
-def test_a_version_on_trial_is_judged_and_acted_on(world, level):
+def test_a_canary_is_judged_and_acted_on(world, level):
     world.changes["level"] = level
     settings = world.factory.settings
-    model = world.factory.train("on-trial")
-    world.factory.settings = settings.model_copy(
-        update={"push": settings.push.model_copy(update={"destination": settings.canaries})}
-    )
-    world.factory.push("on-trial", model, 5)
-    world.factory.settings = settings.model_copy(
-        update={"canary": settings.canary.model_copy(update={"mode": "shadow"})}
-    )
+    model = world.factory.train("new")
+    world.factory.push("new", model, 5, canary=True)
+    shadow = {"canary": settings.canary.model_copy(update={"mode": "shadow"})}
+    world.factory.settings = settings.model_copy(update=shadow)
 
     # Nothing is served that it could be compared with.
     assert "canary" in world.round()

@@ -53,13 +53,13 @@ def some(value: object, times: int, others: object) -> list:
 def unseen(table: pd.DataFrame, requests: np.ndarray | None = None) -> dict:
     """The signals by column; each row came with a request of its own unless it is said otherwise."""
     came = np.arange(len(table)) if requests is None else requests
-    return {each.subject: each for each in data_signals.unseen(table, SCHEMA, SETTINGS, came)}
+    return {each.subject: each for each in data_signals.unseen(table, came, SCHEMA, SETTINGS)}
 
 
 def missing(table: pd.DataFrame, requests: np.ndarray | None = None, **trained: float) -> dict:
     """As `unseen`."""
     came = np.arange(len(table)) if requests is None else requests
-    return {each.subject: each for each in data_signals.missing(table, trained, SCHEMA, SETTINGS, came)}
+    return {each.subject: each for each in data_signals.missing(table, came, SCHEMA, SETTINGS, trained)}
 
 
 def test_values_that_the_schema_allows_are_fine():

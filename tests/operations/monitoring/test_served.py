@@ -18,7 +18,6 @@ from operations.monitoring.served import (
     Period,
     arrived,
     callers,
-    period_before,
     period_of,
     periods,
     requests,
@@ -93,7 +92,6 @@ def test_windows_are_days_from_midnight_and_each_request_is_in_one(tmp_path):
 
     assert [each.name for each in found] == ["2013-07-01", "2013-07-02"]
     assert [len(served(tmp_path, each)) for each in found] == [2, 1]
-    assert period_before(found[1], "day") == found[0]
     assert period_of(found[1].begin, "day") == found[1]
 
 
@@ -114,7 +112,6 @@ def test_windows_follow_the_calendar() -> None:
     leap = datetime(2012, 3, 1, tzinfo=UTC)
     month = period_of(leap, "month")
     assert (month.begin, month.end) == (leap, datetime(2012, 4, 1, tzinfo=UTC))
-    assert period_before(month, "month") == Period(datetime(2012, 2, 1, tzinfo=UTC), leap)
     assert period_of(datetime(2012, 12, 31, 23, tzinfo=UTC), "month").end == datetime(2013, 1, 1, tzinfo=UTC)
     assert period_of(NIGHT, "week").begin == datetime(2013, 7, 1, tzinfo=UTC)  # a Monday
     assert period_of(NIGHT, "hour").begin == datetime(2013, 7, 1, 23, tzinfo=UTC)

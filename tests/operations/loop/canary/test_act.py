@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from errors import FlightdeckError
-from flightdeck.settings import read_settings
 from operations.loop.canary import act
 from operations.loop.canary.act import by_hand, first, look, verdicts
 from operations.registry import Registry, RegistryError
@@ -25,8 +24,7 @@ class Deck(Factory):
     """A served version, and perhaps a canary; what people are told is in `told`."""
 
     def __init__(self, workspace: Path, served: bool = True) -> None:
-        super().__init__(workspace)
-        self.settings = read_settings(Path("config/local.yaml"), [f"workspace={workspace}", *OVERRIDES])
+        super().__init__(workspace, *OVERRIDES)
         self.told: list = []
         if served:
             self.push("three", self.train("three"), SERVED)

@@ -11,7 +11,6 @@ import httpx
 import numpy as np
 import pytest
 
-from flightdeck.settings import read_settings
 from operations.loop.canary.act import look
 from operations.loop.canary.judgement import Verdict
 from tests.operations.loop.canary.traffic import label
@@ -27,12 +26,10 @@ class Live(Factory):
     """A workspace whose models are real, and labels that one of them, with the bias 0, knows the odds of."""
 
     def __init__(self, workspace: Path, mode: str) -> None:
-        super().__init__(workspace)
         wanted = {"mode": mode, "rows": 300, "labels": 200, "share": 0.4, "prediction_distance": 0.9}
         # Where others keep the processor busy, a late answer is no fault of the version.
         wanted |= {"answer_seconds": 20.0}
-        overrides = [f"workspace={workspace}", *(f"canary.{name}={value}" for name, value in wanted.items())]
-        self.settings = read_settings(Path("config/local.yaml"), overrides)
+        super().__init__(workspace, *(f"canary.{name}={value}" for name, value in wanted.items()))
         self.random = np.random.default_rng(1)
         self.rows: dict[str, dict] = {}
         self.versions: dict[str, int] = {}

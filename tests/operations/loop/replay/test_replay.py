@@ -58,7 +58,7 @@ def test_a_model_of_level_1_is_served_a_month_late(undisturbed):
     settings = plan.level_settings(small_replay.settings(workspace, Path("unused")), _root(workspace), 1)
     reader = open_readonly(store.connection(settings))
     told = canonical.record(settings, reader)
-    assert [each["run"] for each in told["versions"]] == ["replay-2013-02", "replay-2013-03"]
+    assert [each["run_id"] for each in told["versions"]] == ["replay-2013-02", "replay-2013-03"]
     assert [each.deployments for each in result.levels if each.level == 1] == [2]
 
 
