@@ -72,11 +72,11 @@ def working(quiet: bool) -> Iterator[Progress]:
             progress.close()
 
 
-def json_of(document: object) -> str:
+def json_of(document: object, indent: int | None = 2) -> str:
     """A document for programs: models and dataclasses are objects, and a number that JSON does not have is null."""
     from pydantic_core import to_json
 
-    return to_json(document, indent=2, inf_nan_mode="null").decode()
+    return to_json(document, indent=indent, inf_nan_mode="null").decode()
 
 
 def print_json(document: object) -> None:
