@@ -22,10 +22,6 @@ JULY, AUGUST = datetime(2013, 7, 1, tzinfo=UTC), datetime(2013, 8, 1, tzinfo=UTC
 VERSIONS = ("1", "2")
 
 
-class Killed(BaseException):
-    """What a SIGKILL would be."""
-
-
 class TwoVersions:
     """In place of what measures with TFDV: two versions answered five requests each, and a column was unseen."""
 
@@ -71,10 +67,10 @@ def test_the_next_round_tells_decides_and_keeps_what_a_killed_one_did_not(settin
 
     def alert(each) -> None:
         if len(told) == survived:
-            raise Killed
+            raise KeyboardInterrupt
         told.append(each.facts["version"])
 
-    with pytest.raises(Killed):
+    with pytest.raises(KeyboardInterrupt):
         rounds.monitor(settings, ledger, AUGUST, alert)
     told_again: list[str] = []
     rounds.monitor(settings, ledger, AUGUST, lambda each: told_again.append(each.facts["version"]))
