@@ -36,19 +36,19 @@ def play(root: Path, plan: ReplayPlan, parallel: int, listener: Listener) -> Non
     Raises:
         FlightdeckError: a level cannot go on; the text says why, and where its log is.
     """
-    told: SimpleQueue[tuple[int, Step]] = SimpleQueue()
+    steps: SimpleQueue[tuple[int, Step]] = SimpleQueue()
     # The longest first: level 0 trains once.
     waiting, running = sorted(plan.levels, reverse=True), {}
     with contextlib.ExitStack() as stack:
         while waiting or running:
             while waiting and len(running) < parallel:
                 level = waiting.pop(0)
-                running[level] = stack.enter_context(_start(root, level, told))
+                running[level] = stack.enter_context(_start(root, level, steps))
                 stack.callback(running[level].kill)  # a level can be killed at any moment
-            _hear(told, listener)
+            _hear(steps, listener)
             for level, process in list(running.items()):
                 if process.poll() is not None:
-                    _hear(told, listener)
+                    _hear(steps, listener)
                     del running[level]
                     _check(root, level, process.returncode)
 
@@ -58,7 +58,7 @@ def log_of(root: Path, level: int) -> Path:
     return root / f"level-{level}.log"
 
 
-def _start(root: Path, level: int, told: SimpleQueue[tuple[int, Step]]) -> subprocess.Popen[bytes]:
+def _start(root: Path, level: int, steps: SimpleQueue[tuple[int, Step]]) -> subprocess.Popen[bytes]:
     read, write = os.pipe()
     paths = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "operations.loop.replay.worker", "--root", str(root), "--level", str(level)]
@@ -79,17 +79,17 @@ def _start(root: Path, level: int, told: SimpleQueue[tuple[int, Step]]) -> subpr
     def listen() -> None:
         with os.fdopen(read, encoding="utf-8") as lines:
             for line in lines:
-                told.put((level, Step.model_validate_json(line)))
+                steps.put((level, Step.model_validate_json(line)))
 
     threading.Thread(target=listen, daemon=True).start()
     return process
 
 
-def _hear(told: SimpleQueue[tuple[int, Step]], listener: Listener) -> None:
+def _hear(steps: SimpleQueue[tuple[int, Step]], listener: Listener) -> None:
     with contextlib.suppress(Empty):
-        listener(*told.get(timeout=_LOOK_SECONDS))
+        listener(*steps.get(timeout=_LOOK_SECONDS))
         while True:
-            listener(*told.get_nowait())
+            listener(*steps.get_nowait())
 
 
 def _check(root: Path, level: int, code: int) -> None:

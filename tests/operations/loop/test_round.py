@@ -8,8 +8,9 @@ import pytest
 
 from errors import FlightdeckError
 from ledger.recorder import Recorder
+from operations.loop import loop
 from operations.loop.attempts import Attempt, Attempts
-from operations.loop.round import Rounds, triggers_now
+from operations.loop.round import Rounds, _state_of, triggers_now
 from operations.loop.runs import Result
 from operations.loop.seen import Spans, recipe_now
 from operations.monitoring.records import MonitoringRecords
@@ -336,3 +337,19 @@ def test_a_canary_is_judged_and_acted_on(world, level):
     assert (said.facts["action"], served.model_id, served.origin) == ("promote", model, "promote")
     assert said.text.startswith("Version 5: promote. Nothing is served yet")
     assert "canary" not in world.round()
+
+
+def test_a_file_of_the_log_that_goes_away_meanwhile_is_no_problem(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / ".a.json.part").symlink_to("renamed")  # listed, and gone when it is looked at
+
+    assert _state_of(tmp_path)[0] == 1
+
+
+def test_a_source_file_that_goes_away_meanwhile_does_not_end_the_loop(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "PROJECT", tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "contract.py").write_text("")
+    (tmp_path / "data" / ".#contract.py").symlink_to("nobody@nowhere")  # as an editor locks a file
+
+    assert len(loop._code()) == 1
