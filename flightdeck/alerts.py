@@ -39,7 +39,7 @@ def list_alerts(
 def _document(kept: Kept) -> dict[str, Any]:
     return {
         "id": kept.alert_id,
-        **kept.alert.model_dump(mode="json"),
+        **kept.alert.model_dump(),
         "repeated": kept.repeated,
         "deliveries": [
             {

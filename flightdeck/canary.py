@@ -37,8 +37,8 @@ def show(options: Options, now: Now = None) -> None:
             {
                 "mode": settings.canary.mode,
                 "canary": canary.as_json() if canary is not None else None,
-                "verdict": verdict.model_dump(mode="json") if verdict is not None else None,
-                "before": [earlier.model_dump(mode="json") for earlier in before],
+                "verdict": verdict,
+                "before": before,
             }
         )
         return
@@ -99,7 +99,7 @@ def _decide(action: str, options: Options, reason: str, now: datetime | None) ->
             f"Version {Registry(settings).served().number} is served: the model of canary {verdict.canary}.\n"
             f"Servers of this folder take it over within {settings.serving.poll_seconds:g} s."
         )
-    options.answer(verdict.model_dump(mode="json"), text)
+    options.answer(verdict, text)
 
 
 def _until(now: datetime | None) -> datetime:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import re
@@ -73,9 +72,16 @@ def working(quiet: bool) -> Iterator[Progress]:
             progress.close()
 
 
+def json_of(document: object) -> str:
+    """A document for programs: models and dataclasses are objects, and a number that JSON does not have is null."""
+    from pydantic_core import to_json
+
+    return to_json(document, indent=2, inf_nan_mode="null").decode()
+
+
 def print_json(document: object) -> None:
     """Prints the one document of a command for programs."""
-    print(json.dumps(document, indent=2))
+    print(json_of(document))
 
 
 def answer(document: object, text: str, as_json: bool) -> None:
@@ -158,10 +164,8 @@ class Progress:
 
         self.close()
         if self._console.is_terminal:
-            self._status = Bar(
-                SpinnerColumn(), TextColumn("{task.description:<20}"), TimeElapsedColumn(),
-                console=self._console, transient=True,
-            )  # fmt: skip
+            columns = SpinnerColumn(), TextColumn("{task.description:<20}"), TimeElapsedColumn()
+            self._status = Bar(*columns, console=self._console, transient=True)
             self._status.add_task(node_id, total=None)
             self._status.start()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +28,7 @@ def prepare(options: Options) -> None:
     prepare_spans = resolve(settings.use_case.prepare)
     preparation = prepare_spans(Path(settings.spans), progress=None if options.as_json else typer.echo)
     if options.as_json:
-        typer.echo(json.dumps(asdict(preparation), indent=2, default=str))
+        print_json(preparation)
 
 
 @app.command("schema-diff")
@@ -44,7 +43,7 @@ def schema_diff(options: Options) -> None:
         raise LedgerError("No run has inferred a schema yet: run the pipeline first.")
     differences = comparison.diff(options.settings.use_case.schema_file, Path(inferred.uri) / "schema.pbtxt")
     if options.as_json:
-        print_json([asdict(difference) for difference in differences])
+        print_json(differences)
     elif not differences:
         typer.echo("The curated schema and the inferred one agree.")
     else:
@@ -70,7 +69,7 @@ def check(options: Options) -> None:
                 "spans": checked.spans,
                 "violations": checked.violations,
                 "gate": json.loads(checked.report.json()),
-                "differences": [asdict(difference) for difference in checked.differences],
+                "differences": checked.differences,
             }
         )
     else:

@@ -8,7 +8,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +16,7 @@ import typer
 
 from flightdeck.console import print_json, table, working
 from flightdeck.options import App, Options, Overrides, config_option, load_settings, open_ledger
+from ledger.formats import duration
 
 if TYPE_CHECKING:
     from operations.delivery.compiled_pipeline import CompiledPipeline
@@ -111,11 +111,11 @@ def status(options: Options, reference: Reference) -> None:
     with contextlib.suppress(LedgerError, SettingsError):
         kubeflow_ended.end(open_ledger(settings, writable=True), run)
     if options.as_json:
-        print_json(asdict(run))
+        print_json(run)
         return
     tasks = [*run.failed_drivers, *run.tasks]
-    typer.echo(f"{run.name}   {run.state}   {_duration(run.seconds)}\n{run.link}\n")
-    table(["task", "state", "duration"], [(task.name, task.state, _duration(task.seconds)) for task in tasks])
+    typer.echo(f"{run.name}   {run.state}   {duration(run.seconds)}\n{run.link}\n")
+    table(["task", "state", "duration"], [(task.name, task.state, duration(task.seconds)) for task in tasks])
     for label, error in [("the run", run.error), *((task.name, task.error) for task in tasks)]:
         if error:
             typer.echo(f"{label}: {error}")
@@ -190,7 +190,7 @@ def schedule(
     name = name or settings.use_case.name
     made, replaced = client.schedule(job(settings, source, name, experiment, parameters or ()), trigger, replace)
     text = "\n".join([f"Schedule {made.name}: {made.when}   {made.schedule_id}", *kept(replaced)])
-    options.answer({**asdict(made), "replaced": asdict(replaced)}, text)
+    options.answer({**vars(made), "replaced": replaced}, text)
 
 
 @schedules.command("list")
@@ -198,7 +198,7 @@ def list_schedules(options: Options) -> None:
     """Show the schedules."""
     listed = reach(options)[1].schedules()
     if options.as_json:
-        print_json([asdict(schedule) for schedule in listed])
+        print_json(listed)
         return
     table(
         ["schedule", "when", "state", "id"],
@@ -218,7 +218,7 @@ def delete_schedule(
     """
     retired = reach(options)[1].delete_schedule(schedule, force)
     if options.as_json:
-        print_json(asdict(retired))
+        print_json(retired)
     else:
         for schedule_id in retired.deleted:
             typer.echo(f"Deleted the schedule {schedule_id}.")
@@ -334,32 +334,25 @@ def start(client: KubeflowPipelines, job: Job, wait: bool, poll_seconds: float, 
     if wait:
         run = _follow(client, run.run_id, poll_seconds, quiet=options.as_json)
     if options.as_json:
-        print_json(asdict(run))
+        print_json(run)
     if wait and run.state != "SUCCEEDED":
         raise typer.Exit(1)
 
 
 def _follow(client: KubeflowPipelines, run_id: str, poll_seconds: float, quiet: bool) -> Run:
-    """Prints a line whenever a task changes its state, until the run has finished."""
     shown: dict[str, str] = {}
     run = None
     for run in client.follow(run_id, poll_seconds):
         for task in run.tasks:
             if not quiet and task.state not in ("PENDING", "NOT_STARTED", shown.get(task.name)):
-                typer.echo(f"  {task.name:<20} {task.state:<10} {_duration(task.seconds):>10}")
+                typer.echo(f"  {task.name:<20} {task.state:<10} {duration(task.seconds):>10}")
                 shown[task.name] = task.state
     assert run is not None
     if not quiet:
         for driver in run.failed_drivers:
             typer.echo(driver.not_started)
-        typer.echo(f"Run {run.state} after {_duration(run.seconds)}{f': {run.error}' if run.error else ''}")
+        typer.echo(f"Run {run.state} after {duration(run.seconds)}{f': {run.error}' if run.error else ''}")
     return run
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def now() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,7 +109,7 @@ def promote(
         "schedule": made.name,
         "schedule_id": made.schedule_id,
         "when": made.when,
-        "replaced": asdict(replaced),
+        "replaced": replaced,
     }
     lines = [f"Promoted {version.pipeline} {version.name}   {version.link}", f"Schedule {made.name}: {made.when}"]
     options.answer(document, "\n".join([*lines, *kubeflow.kept(replaced)]))

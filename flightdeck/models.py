@@ -24,8 +24,8 @@ def list_versions(options: Options) -> None:
     registry = _registry(options)
     versions, canary = registry.versions(), registry.canary()
     if options.as_json:
-        canaries = [canary.as_json() | {"on_trial": True}] if canary is not None else []
-        print_json([*canaries, *(version.as_json() | {"on_trial": False} for version in versions)])
+        canaries = [canary.as_json() | {"canary": True}] if canary is not None else []
+        print_json([*canaries, *(version.as_json() | {"canary": False} for version in versions)])
         return
     if canary is not None:
         versions = [canary, *versions]

@@ -49,13 +49,7 @@ def monitor(
         gauges = Path(settings.workspace) / "monitoring" / "flightdeck.prom"
         write(windows, gauges)
     if options.as_json:
-        print_json(
-            {
-                "measured": [window.model_dump(mode="json") for window in found.windows],
-                "decisions": [decision.model_dump(mode="json") for decision in found.decisions],
-                "gauges": str(gauges),
-            }
-        )
+        print_json({"measured": found.windows, "decisions": found.decisions, "gauges": gauges})
     else:
         _print(windows[-last:], records.decisions(), every)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shlex
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flightdeck.console import print_json
 from flightdeck.options import Json
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ def new(
 
 
 def _groups(plan: ProjectPlan) -> dict[str, list[str]]:
-    """The names of columns by what they are for."""
     groups = {use: [column.name for column in plan.of(use)] for use in ("number", "category", "text", "key", "time")}
     groups["later"] = [column.name for column in plan.of("outcome") if not column.suspect]
     return groups
@@ -78,7 +77,7 @@ def _document(plan: ProjectPlan, created: Created) -> None:
         "untidy": {column.name: column.note for column in plan.untidy},
         "suspects": {column.name: round(column.alone or 0.0, 4) for column in plan.suspects},
     }
-    typer.echo(json.dumps(report, indent=2))
+    print_json(report)
 
 
 def _report(plan: ProjectPlan, created: Created, again: list[str]) -> None:

@@ -106,7 +106,6 @@ def recorded_run(
 
 
 def _close_killed_runs(settings: Settings, output: Console) -> None:
-    """Closes the runs of the workspace that were killed, and says so."""
     from ledger.opening import open_store
     from pipeline import killed_runs, store
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.console import console, shown, table, working
+from flightdeck.console import console, print_json, shown, table, working
 from flightdeck.options import Json, Overrides, config_option, load_settings
 from flightdeck.recorded import require_spans
 
@@ -57,7 +57,7 @@ def replay(
         file = measure.save(result, root)
         picture.draw(result, root)
     if as_json:
-        typer.echo(result.model_dump_json(indent=2))
+        print_json(result)
     else:
         _print(result, on)
         on.print(f"\nDocument    {shown(file)}\nPlot        {shown(root / picture.FILE)}")

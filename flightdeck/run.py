@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.console import shown
+from flightdeck.console import json_of, shown
 from flightdeck.options import Options
 from flightdeck.recorded import recorded_run, require_spans
 from flightdeck.run_page import print_summary
@@ -73,7 +72,7 @@ def report(
     from pipeline import store, whole_file
 
     view = Runs(open_store(store.connection(run.settings))).view(record)
-    summary = json.dumps(view.summary(), indent=2)
+    summary = json_of(view.summary())
     whole_file.write(run.folder / "summary.json", summary)
     if as_json:
         run.screen.write(summary + "\n")

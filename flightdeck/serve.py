@@ -44,6 +44,7 @@ def serve(
     from operations.alerts.alert import Alert
     from operations.alerts.dispatcher import Dispatcher, open_outbox
     from operations.serving import server
+    from operations.serving.service import Service
 
     settings = options.settings
     given = {"host": host, "port": port, "grpc_port": grpc_port}
@@ -72,22 +73,21 @@ def serve(
         threading.Thread(target=dispatcher.alert, args=(alert,), name="alert").start()
 
     try:
-        server.run(
+        service = Service(
             settings.use_case.name,
             Path(settings.pushed),
             serving,
             Path(settings.payloads),
-            started,
-            refused=refused,
-            canaries=Path(settings.canaries),
-            canary=settings.canary,
+            refused,
+            Path(settings.canaries),
+            settings.canary,
         )
+        server.run(service, started)
     finally:
         dispatcher.close()
 
 
 def _welcome(running: Running, payloads: str | None) -> str:
-    """What there is, where, and a request to start with."""
     lines = [
         f"Version {running.version} of {running.name} is served.",
         f"  REST      {running.url}/v1/models/{running.name} (TensorFlow Serving), {running.url}/v2 (Open Inference)",

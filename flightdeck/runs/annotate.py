@@ -20,8 +20,8 @@ def note(
     from ledger.annotations import add_note
 
     record = add_note(options.ledger(writable=True), run, text)
-    document = {"run_id": record.run_id, "notes": [note.model_dump(mode="json") for note in record.notes]}
-    options.answer(document, f"Noted on run {record.run_id}, which has {count(len(record.notes), 'note')} now.")
+    text = f"Noted on run {record.run_id}, which has {count(len(record.notes), 'note')} now."
+    options.answer({"run_id": record.run_id, "notes": record.notes}, text)
 
 
 def tag(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -65,21 +65,17 @@ def best(
     if not options.as_json:
         _print(ranking, others, options.typed())
         return
-
-    def value(record: RunRecord) -> Any:
-        return document(record)["metrics"][ranking.metric]
-
     print_json(
         {
             "run_id": ranking.record.run_id,
             "metric": ranking.metric,
             "better": ranking.better,
-            "value": value(ranking.record),
+            "value": ranking.record.metrics[ranking.metric],
             "of_runs": 1 + len(ranking.others),
             "evaluated_on": ranking.evaluated_on,
             "left_out": by_evaluation_data(ranking.left_out),
             "others": [
-                {"run_id": other.run_id, "value": value(other), "outcome": other.outcome}
+                {"run_id": other.run_id, "value": other.metrics[ranking.metric], "outcome": other.outcome}
                 for other in ranking.others[:others]
             ],
             "run": document(ranking.record),
@@ -148,7 +144,6 @@ def _print(ranking: Best, shown: int, options: str) -> None:
 
 
 def _differences(record: RunRecord, other: RunRecord) -> str:
-    """What was different in the settings, data and code of the better of two runs."""
     from ledger.run_facts import resolved_window
 
     differences = [

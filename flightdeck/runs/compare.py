@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,43 +44,20 @@ def compare(
 
 
 def _document(comparison: Comparison) -> dict[str, Any]:
-    def change(each: MetricChange) -> dict[str, Any]:
-        fields = dataclasses.asdict(each)
-        if each.noise is not None:
-            fields["noise"]["beyond_noise"] = each.noise.beyond_noise
-        return fields
+    def change(metric: MetricChange) -> dict[str, Any]:
+        noise = metric.noise and {**vars(metric.noise), "beyond_noise": metric.noise.beyond_noise}
+        return {**vars(metric), "noise": noise}
 
-    return _finite(
-        {
-            "first": comparison.first.run_id,
-            "second": comparison.second.run_id,
-            "differences": {
-                name: [dataclasses.asdict(each) for each in changes] for name, changes in comparison.sections.items()
-            },
-            "cannot_compare": comparison.unknown,
-            "same_rows": comparison.same_rows,
-            "why_not_tested": comparison.why_not,
-            "metrics": [change(each) for each in comparison.metrics],
-            "slices": [
-                {
-                    "slice": each.slice,
-                    "first_rows": each.first_rows,
-                    "second_rows": each.second_rows,
-                    "metric": change(each.metric),
-                }
-                for each in comparison.slices
-            ],
-        }
-    )
-
-
-def _finite(value: Any) -> Any:
-    """The same without numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and value - value != 0 else value
+    return {
+        "first": comparison.first.run_id,
+        "second": comparison.second.run_id,
+        "differences": comparison.sections,
+        "cannot_compare": comparison.unknown,
+        "same_rows": comparison.same_rows,
+        "why_not_tested": comparison.why_not,
+        "metrics": [change(metric) for metric in comparison.metrics],
+        "slices": [{**vars(part), "metric": change(part.metric)} for part in comparison.slices],
+    }
 
 
 def _print(comparison: Comparison, longest: int | None) -> None:
@@ -144,7 +120,6 @@ def _metrics(comparison: Comparison, on: Console) -> None:
 
 
 def _changes(headings: list[str], rows: list[tuple[tuple[str, ...], MetricChange]], on: Console) -> None:
-    """A table of changes, after cells that say of what; with the tests, if there are any."""
     tested = any(change.noise for _, change in rows)
     on.print()
     table(

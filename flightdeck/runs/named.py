@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -74,11 +73,10 @@ def page() -> Console:
 
 
 def document(record: RunRecord) -> dict[str, Any]:
-    """A record for a program: what JSON can say, so a metric that is not a number is null.
+    """A record for a program.
 
     As on the screen, `commit`, `branch`, `dirty` and `diff` are those of the use case's code; Flightdeck's are in
     `platform`, which is null where both are the same.
     """
-    facts = json.loads(record.model_dump_json(exclude={"use_case_commit", "use_case_branch", "use_case_dirty"}))
-    platform = None if record.platform is None else record.platform.model_dump()
-    return {**facts, **record.code.model_dump(), "platform": platform}
+    facts = record.model_dump(exclude={"use_case_commit", "use_case_branch", "use_case_dirty"})
+    return {**facts, **record.code.model_dump(), "platform": record.platform}

@@ -152,7 +152,6 @@ def _commit(folder: Path) -> tuple[str | None, str]:
 
 
 def _remedy(problem: str, folder: Path) -> tuple[str, ...]:
-    """The commands that make the first commit of a folder, once what they need is there."""
     if not problem:
         return ()
     person = ("git config --global user.name 'YOUR NAME'", "git config --global user.email YOU@HOST")

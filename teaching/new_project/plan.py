@@ -201,7 +201,6 @@ def make(
 
 
 def _typed(frame: pd.DataFrame, found: list[Inferred]) -> pd.DataFrame:
-    """The columns of the contract in pandas' types."""
     kinds = {"string": table.plain, "timestamp": table.moments}
     return frame[[column.name for column in found]].assign(
         **{column.name: kinds.get(column.type, table.numbers)(table.column(frame, column.name)) for column in found}

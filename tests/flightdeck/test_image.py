@@ -226,18 +226,6 @@ def test_what_cannot_work_is_refused_with_the_remedy(image, search_path, script,
     refused(image(*arguments, DOCKER_HOST="unix:///nowhere/docker.sock"), sentence)
 
 
-def test_a_real_client_and_no_engine_is_one_sentence(image, search_path):
-    real = shutil.which("docker", path="/usr/bin:/usr/local/bin")
-    if real is None:
-        client(search_path, WITHOUT_ENGINE)
-    else:
-        (search_path / "docker").symlink_to(real)
-
-    answer = image("push", "--repository", "n", "--allow-dirty", DOCKER_HOST="tcp://127.0.0.1:1")
-
-    refused(answer, "No Docker engine answers at DOCKER_HOST=tcp://127.0.0.1:1")
-
-
 def test_a_failed_build_shows_what_docker_printed(process, search_path, tmp_path):
     client(search_path, WITH_ENGINE)
     index = "https://user:secret@index.example.org/simple"

@@ -3,8 +3,6 @@
 import itertools
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests import forked
+from tests.flightdeck.conftest import imports_none_of
 from tests.opened_pages import SCREENS, check_usable, opening
 from tests.world import ROOT, World
 
@@ -72,13 +71,7 @@ def test_the_report_says_what_it_wrote(world, written):
 
 def test_the_report_imports_no_tensorflow(world, tmp_path):
     arguments = ["report", "--output", str(tmp_path / "site"), *world.options()]
-    code = (
-        "import sys; from flightdeck.__main__ import app;"
-        f"app({arguments!r}, standalone_mode=False);"
-        "assert not {'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    done = imports_none_of({"tensorflow", "tfx", "apache_beam"}, *arguments)
     assert "3 runs, 3 with pages" in done.stdout
 
 
