@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,7 @@ from errors import FlightdeckError
 from operations.loop.replay.plan import ReplayPlan
 from operations.loop.replay.steps import Step
 from operations.loop.settings import Settings
-from pipeline import whole_file
-from pipeline.stamp import PROJECT
+from pipeline import child_process, whole_file
 
 _LOOK_SECONDS = 0.3
 Listener = Callable[[int, Step], None]
@@ -60,19 +58,10 @@ def log_of(root: Path, level: int) -> Path:
 
 def _start(root: Path, level: int, steps: SimpleQueue[tuple[int, Step]]) -> subprocess.Popen[bytes]:
     read, write = os.pipe()
-    paths = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "operations.loop.replay.worker", "--root", str(root), "--level", str(level)]
+    arguments = ("--root", str(root), "--level", str(level), "--events", str(write))
     try:
-        with log_of(root, level).open("ab") as log:
-            process = subprocess.Popen(
-                [*command, "--events", str(write), "--parent-process", str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(write,),
-                env={**os.environ, "PYTHONPATH": paths},
-                start_new_session=True,  # Ctrl-C is for this process, which ends the others
-            )
+        worker = "operations.loop.replay.worker"
+        process = child_process.start(log_of(root, level), worker, *arguments, pass_fds=(write,))
     finally:
         os.close(write)
 
@@ -96,6 +85,6 @@ def _check(root: Path, level: int, code: int) -> None:
     if code == 0:
         return
     log = log_of(root, level)
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    said = lines[-1] if code == 2 and lines else f"its process ended with {code}; run the same command to go on."
+    said = child_process.last_line(log) if code == 2 else ""
+    said = said or f"its process ended with {code}; run the same command to go on."
     raise FlightdeckError(f"Level {level} cannot go on: {said} Its log: {log}")
