@@ -1,5 +1,6 @@
 """Alerts over a real local HTTP server and a real SMTP server, which fail, time out and recover."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -29,43 +31,31 @@ ALERT = Alert(
 )
 
 
-class Listener:
-    """A real HTTP server that answers as a test says and keeps what it was sent."""
-
-    def __init__(self) -> None:
-        self.answers: list[int | Callable[[], object]] = []  # a status, or what to wait for first
-        self.received: list[dict] = []
-        listener = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                answer = listener.answers.pop(0) if listener.answers else 200
-                if callable(answer):
-                    answer()
-                    answer = 200
-                if answer == 200:
-                    listener.received.append(json.loads(body))
-                try:
-                    self.send_response(answer)
-                    self.end_headers()
-                except OSError:  # nobody waited
-                    pass
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.address = f"http://127.0.0.1:{self.server.server_port}/services/T0/secret-token"
-
-
 @pytest.fixture
 def listener():
-    running = Listener()
-    yield running
-    running.server.shutdown()
-    running.server.server_close()
+    """A real HTTP server that answers as a test says, a status or after a wait, and keeps what it was sent."""
+    answers: list[int | Callable[[], object]] = []
+    received: list[dict] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answer = answers.pop(0) if answers else 200
+            if callable(answer):
+                answer()
+                answer = 200
+            if answer == 200:
+                received.append(json.loads(body))
+            with contextlib.suppress(OSError):  # nobody waited
+                self.send_response(answer)
+                self.end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/services/T0/secret-token"
+    yield SimpleNamespace(answers=answers, received=received, address=address)
+    server.shutdown()
+    server.server_close()
 
 
 def test_a_webhook_gets_what_slack_shows(listener):
@@ -87,7 +77,7 @@ def silence() -> None:
 
 @pytest.mark.parametrize("answer", [500, 404, 302, silence])
 def test_a_webhook_that_does_not_take_it_is_an_error_without_the_secret(listener, answer):
-    listener.answers = [answer]
+    listener.answers += [answer]
 
     with pytest.raises(DeliveryError) as refused:
         Webhook(listener.address, 0.3).send("id1", ALERT, 0)
@@ -102,7 +92,7 @@ def test_a_webhook_that_nobody_listens_at_is_an_error():
 
 def test_an_alert_arrives_once_the_server_has_recovered(listener, tmp_path):
     now = [0.0]
-    listener.answers = [500, silence, 503]
+    listener.answers += [500, silence, 503]
     outbox = Outbox(tmp_path / "outbox.sqlite", ["webhook"], 60, clock=lambda: now[0])
     outbox.put(ALERT)
 
@@ -198,7 +188,7 @@ def test_secrets_come_from_the_environment_and_are_missed_early(tmp_path):
 def test_a_service_goes_on_while_its_alerts_are_delivered(listener, tmp_path):
     outbox = Outbox(tmp_path / "outbox.sqlite", ["webhook"], 0)
     enough = threading.Event()
-    listener.answers = [lambda: enough.wait(60)]
+    listener.answers += [lambda: enough.wait(60)]
     dispatcher = Dispatcher(outbox, {"webhook": Webhook(listener.address, 60)})
     before = time.monotonic()
     dispatcher.alert(ALERT)
