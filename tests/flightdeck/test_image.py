@@ -11,6 +11,7 @@ import pytest
 
 from errors import FlightdeckError
 from operations.delivery import images
+from tests.flightdeck.conftest import refused
 from tests.repository import git
 from tests.world import ROOT
 
@@ -193,13 +194,6 @@ version) echo 20.10.24 ;;
 image) exit 1 ;;
 build) echo "$DOCKER_BUILDKIT" "$@" >"$RECORD"; echo "no space left on device" >&2; exit 1 ;;
 esac"""
-
-
-def refused(answer: tuple[int, str, str], sentence: str) -> None:
-    code, _, err = answer
-    assert code == 2, err
-    assert sentence in err
-    assert len(err.strip().splitlines()) == 1, err
 
 
 def test_without_git_that_is_said(image, tmp_path):

@@ -11,6 +11,7 @@ from operations.delivery.kubeflow import KubeflowPipelines
 from operations.delivery.kubeflow_api import NotFoundError
 from operations.delivery.kubeflow_run import Run
 from operations.delivery.promotion import refusals
+from tests.flightdeck.conftest import refused
 from tests.ledger.seeding import BEGIN, Seeder, sqlite
 from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import API, KfpServer, Trouble
@@ -119,10 +120,7 @@ def test_another_content_under_the_same_version_is_refused(server, kubeflow, com
     assert "resourceMemoryRequest: 4Gi" in text
     compiled.write_text(text.replace("resourceMemoryRequest: 4Gi", "resourceMemoryRequest: 8Gi"))
 
-    code, _, err = kubeflow("upload", "--file", str(compiled))
-
-    assert code == 2
-    assert "holds something else" in err
+    refused(kubeflow("upload", "--file", str(compiled)), "holds something else")
     assert len(server.versions) == 1
 
     assert kubeflow("upload", "--file", str(compiled), "--version-name", "half-the-processors")[0] == 0
@@ -131,10 +129,7 @@ def test_another_content_under_the_same_version_is_refused(server, kubeflow, com
 
 
 def test_images_that_name_no_commit_need_a_version_name(server, kubeflow):
-    code, _, err = kubeflow("upload", "--file", str(GOLDEN))
-
-    assert code == 2
-    assert "not all tagged with one commit" in err
+    refused(kubeflow("upload", "--file", str(GOLDEN)), "not all tagged with one commit")
     assert server.paths("POST") == []
     assert kubeflow("upload", "--file", str(GOLDEN), "--version-name", "first")[0] == 0
 
@@ -183,10 +178,9 @@ def test_a_run_of_a_version_refers_to_it_and_shows_its_tasks(server, kubeflow, c
 
 
 def test_a_version_that_is_not_there_is_refused(server, kubeflow, compiled):
-    assert "upload it with" in kubeflow("submit", "--pipeline-version", COMMIT)[2]
-    code, _, err = kubeflow("submit", "--pipeline-version", COMMIT, "--file", str(compiled))
-    assert code == 2
-    assert "either --file or --pipeline-version" in err
+    refused(kubeflow("submit", "--pipeline-version", COMMIT), "upload it with")
+    both = kubeflow("submit", "--pipeline-version", COMMIT, "--file", str(compiled))
+    refused(both, "either --file or --pipeline-version")
     assert server.runs == {}
 
 
@@ -256,10 +250,7 @@ def test_a_schedule_that_the_server_refuses_leaves_the_old_one(server, old, ran,
     ran()
     server.troubles = [Trouble("POST", f"{API}/recurringruns", 500, '{"code": 13, "message": "no"}')]
 
-    code, _, err = promote()
-
-    assert code == 2
-    assert len(err.strip().splitlines()) == 1
+    refused(promote(), "")
     assert server.recurring == before
 
 

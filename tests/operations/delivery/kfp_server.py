@@ -248,16 +248,16 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[0] == "pipelines" and path.startswith(f"{API}/"):
             return self._pipelines(method, parts[1:], query, body)
         kinds = {
-            "experiments": (self.server.experiments, "experiment_id"),
-            "runs": (self.server.runs, "run_id"),
-            "recurringruns": (self.server.recurring, "recurring_run_id"),
+            "experiments": (self.server.experiments, "experiment_id", "experiments"),
+            "runs": (self.server.runs, "run_id", "runs"),
+            "recurringruns": (self.server.recurring, "recurring_run_id", "recurringRuns"),
         }
         if parts[0] not in kinds or not path.startswith(f"{API}/"):
             raise _RefusedError(404, 5, "Not Found")
-        kept, key = kinds[parts[0]]
+        kept, key, plural = kinds[parts[0]]
         parts[-1], _, verb = parts[-1].partition(":")
         if method == "GET" and len(parts) == 1:
-            return self._list(kept, query, {"recurringruns": "recurringRuns"}.get(parts[0], parts[0]))
+            return self._list(kept, query, plural)
         if method == "POST" and len(parts) == 1:
             return self._create(parts[0], kept, key, body)
         if parts[1] not in kept:
@@ -324,20 +324,12 @@ class _Handler(BaseHTTPRequestHandler):
             _parsed({"pipeline_spec": documents[0], "platform_spec": [*documents, {}][1]})
         except _RefusedError:
             raise _refused_upload(500) from None
-        name = query.get("name") or query.get("display_name") or files[0].get_filename()
+        name = query.get("name") or files[0].get_filename()
         present = [(version["pipeline_id"], version["name"]) for version in self.server.versions.values()]
         if (query["pipelineid"], name) in present:
             raise _refused_upload(409)
-        made = {
-            "pipeline_id": query["pipelineid"],
-            "pipeline_version_id": str(uuid.uuid4()),
-            "name": name,
-            "display_name": query.get("display_name") or name,
-            "created_at": self.server.now(),
-            "pipeline_spec": document,
-        }
-        self.server.versions[made["pipeline_version_id"]] = made
-        return made
+        version = {"pipeline_id": query["pipelineid"], "name": name, "display_name": name, "pipeline_spec": document}
+        return self._keep(self.server.versions, "pipeline_version_id", version)
 
     def _create(self, kind: str, kept: dict[str, dict[str, Any]], key: str, body: dict[str, Any]) -> dict[str, Any]:
         if kind in ("experiments", "pipelines"):
@@ -347,12 +339,15 @@ class _Handler(BaseHTTPRequestHandler):
             if body["experiment_id"] not in self.server.experiments:
                 raise _RefusedError(404, 5, "ResourceNotFoundError: the experiment is not there.")
             _check(self.server.specification(body), body)
-        made = {**body, key: str(uuid.uuid4()), "created_at": self.server.now()}
         if kind == "runs":
-            made["state"] = "PENDING"
+            body["state"] = "PENDING"
         if kind == "recurringruns":
-            made["status"] = "ENABLED" if body["mode"] == "ENABLE" else "DISABLED"
-            made["max_concurrency"] = str(body["max_concurrency"])
+            body["status"] = "ENABLED" if body["mode"] == "ENABLE" else "DISABLED"
+            body["max_concurrency"] = str(body["max_concurrency"])
+        return self._keep(kept, key, body)
+
+    def _keep(self, kept: dict[str, dict[str, Any]], key: str, fields: dict[str, Any]) -> dict[str, Any]:
+        made = {**fields, key: str(uuid.uuid4()), "created_at": self.server.now()}
         kept[made[key]] = made
         return made
 
@@ -361,22 +356,16 @@ class _Handler(BaseHTTPRequestHandler):
         states = self.server.states
         now = states.pop(0) if len(states) > 1 else (states or [{}])[0]
         tasks = self.server.specification(run)["pipeline_spec"]["root"]["dag"]["tasks"]
-        state = "RUNNING"
-        if run["run_id"] in self.server.killed:
-            state = run["state"]
-        elif "FAILED" in now.values():
-            state = "FAILED"
-        elif set(tasks) == {name for name, ended in now.items() if ended == "SUCCEEDED"}:
-            state = "SUCCEEDED"
-        run["state"] = state
-        answer = {
+        if run["run_id"] not in self.server.killed:
+            succeeded = set(tasks) == {name for name, state in now.items() if state == "SUCCEEDED"}
+            run["state"] = "FAILED" if "FAILED" in now.values() else "SUCCEEDED" if succeeded else "RUNNING"
+        failure = {"state": "FAILED", "error": {"code": 13, "message": "a task\nhas failed"}}
+        return {
             **run,
-            "finished_at": "2024-03-01T11:00:00Z" if state in ("SUCCEEDED", "FAILED") else LONG_AGO,
+            "finished_at": "2024-03-01T11:00:00Z" if run["state"] in ("SUCCEEDED", "FAILED") else LONG_AGO,
             "run_details": {"task_details": list(_nodes(run, now, sorted(tasks)))},
+            **({"state_history": [failure]} if run["state"] == "FAILED" else {}),
         }
-        if state == "FAILED":
-            answer["state_history"] = [{"state": "FAILED", "error": {"code": 13, "message": "a task\nhas failed"}}]
-        return answer
 
     def _log(self, run_id: str, pod: str) -> str:
         """As ReadRunLogV1 in backend/src/apiserver/server/run_log_server.go, which sends the status before it reads."""
