@@ -19,7 +19,6 @@ import json
 import os
 import random
 import resource
-import secrets
 import shutil
 import statistics
 import subprocess
@@ -403,25 +402,11 @@ def on_sqlite() -> Iterator[Place]:
 @contextlib.contextmanager
 def on_mariadb() -> Iterator[Place]:
     """A new database of the tests' server, removed afterwards."""
-    import pymysql
-
     from pipeline import store
     from tests.services import mariadb
-    from tests.services.up import up
 
-    ours = mariadb.find() is None
-    server = mariadb.Server(**up(["mariadb"])["mysql"])
-    database = f"{server.database}_{secrets.token_hex(4)}"
-    environment = server.environment(database)
-    try:
+    with mariadb.running() as server, server.passing_database() as environment:
         yield Place("MariaDB", store.from_environment(5, environment), ("--set", "metadata.kind=mysql"), environment)
-    finally:
-        with contextlib.closing(
-            pymysql.connect(host=server.host, port=server.port, user=server.user, password=server.password)
-        ) as connection:
-            connection.cursor().execute(f"DROP DATABASE IF EXISTS `{database}`")
-        if ours:
-            mariadb.stop()
 
 
 def measure(place: Place, names: Sequence[str], repeats: int) -> list[tuple[str, list[Seconds], list[Seconds]]]:

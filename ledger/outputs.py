@@ -58,9 +58,10 @@ def executions_of_run(reader: ml_metadata.MetadataStore, run_id: str) -> dict[st
     """The executions of a run by node id; empty if there is no such run."""
     executions = {}
     for execution in executions_in(reader, run_id):
-        contexts = reader.get_contexts_by_execution(execution.id)
-        name = next(context.name for context in contexts if context.type == "node")
-        executions[name.rpartition(".")[2]] = execution  # TFX names the context PIPELINE.NODE
+        contexts = [context for context in reader.get_contexts_by_execution(execution.id) if context.type == "node"]
+        # TFX names the context PIPELINE.NODE; another program may have recorded none.
+        node_id = contexts[0].name.rpartition(".")[2] if contexts else f"execution {execution.id}"
+        executions[node_id] = execution
     return executions
 
 

@@ -3,8 +3,9 @@
 import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,15 @@ def small_spans(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         "small-spans",
         lambda folder: slice_spans(prepared, folder, rows_per_span=1500, spans=(1, 2, 3)),
     )
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser; Playwright's event loop must not run in modules that need one of their own."""
+    from tests.services.browser import browser
+
+    with browser() as running:
+        yield running
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests import forked
 from tests.cluster.compiled_tasks import ACCOUNT, CONTAINER_SECURITY, NAMESPACE, POD_SECURITY
 from tests.deploy.kustomize import ROOT
 from tests.services.kubernetes.cluster import Cluster
@@ -139,17 +137,9 @@ def _spec(container: Mapping[str, Any], *volumes: Mapping[str, Any]) -> dict[str
 
 def compile_pipeline(destination: Path, *overrides: str) -> Path:
     """``flightdeck kubeflow compile`` with the settings of the cluster, and others beside them."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "flightdeck", "kubeflow", "compile"),
-            *("--config", "config/kubeflow.yaml", "--output", str(destination)),
-            *(part for each in overrides for part in ("--set", each)),
-        ],
-        cwd=ROOT,
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        check=False,
+    done = forked.run(
+        *("flightdeck", "kubeflow", "compile", "--config", "config/kubeflow.yaml", "--output", str(destination)),
+        *(part for override in overrides for part in ("--set", override)),
     )
     assert done.returncode == 0, done.stderr
     return destination

@@ -2,18 +2,16 @@
 
 import dataclasses
 import json
-import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from tests import forked
 from tests.cluster.compiled_tasks import NAMESPACE, CompiledPipeline
 from tests.cluster.life import Desk, compile_pipeline, desk_pod, kfp_server
-from tests.deploy.kustomize import ROOT
 from tests.services.kubernetes.cluster import Cluster, wait_for
 from tests.small_run import SMALL
 
@@ -84,17 +82,11 @@ def by_kubeflow(cluster: Cluster, compiled) -> str:
         try:
             assert forwarding.stdout is not None
             port = re.findall(r"127\.0\.0\.1:(\d+)", forwarding.stdout.readline())[0]
-            done = subprocess.run(
-                [
-                    *(sys.executable, "-m", "flightdeck", "kubeflow", "submit", "--config", "config/kubeflow.yaml"),
-                    *("--set", f"kubeflow.endpoint=http://127.0.0.1:{port}", "--file", str(compiled)),
-                    *("--param", f"window={WINDOW}", "--wait", "--json"),
-                ],
-                cwd=ROOT,
-                env=dict(os.environ),
-                capture_output=True,
-                text=True,
-                check=False,
+            done = forked.run(
+                *("flightdeck", "kubeflow", "submit", "--config", "config/kubeflow.yaml"),
+                *("--set", f"kubeflow.endpoint=http://127.0.0.1:{port}", "--file", str(compiled)),
+                *("--param", f"window={WINDOW}", "--wait", "--json"),
+                timeout=3600,
             )
         finally:
             forwarding.terminate()

@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 from docs.site.repository import hrefs, is_external, target
 from flightdeck.__main__ import app
 from tests.docs.command_lines import called_by_place, command_lines, mistake, typed_before_activation
+from tests.makefiles import targets
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
@@ -19,7 +20,6 @@ PAGES = sorted(
 )
 FLIGHTDECK = typer.main.get_command(app)
 IDEAS = ROOT / "docs" / "ideas.md"
-TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 OURS = r"(benchmarks|components|config|data|deploy|docs|flightdeck|models|operations|pipeline|requirements|tests)"
 # Files that a guide has its reader write, and pages that are made when the site is built.
 WRITTEN_BY_READERS = {"config/gke.yaml"}
@@ -83,7 +83,7 @@ def test_every_command_of_a_page_is_one(page):
             wrong.append((line, found))
         if program == "make":
             wrong += [
-                (line, "no such target") for each in rest if re.fullmatch("[a-z-]+", each) and each not in TARGETS
+                (line, "no such target") for each in rest if re.fullmatch("[a-z-]+", each) and each not in targets()
             ]
         if program == "pytest":
             wrong += [(line, "no such file") for each in rest if "/" in each and not (ROOT / each).exists()]

@@ -8,18 +8,15 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.services.browser import browser as launched
+from tests.opened_pages import check_fits_and_accessible, opening
 from tests.world import ROOT
 
 pytestmark = pytest.mark.component
 
-LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-SCREENS = {"laptop-light": ("light", LAPTOP), "phone-dark": ("dark", PHONE)}
 # A page of each kind: written, made from settings, from docstrings, and of source.
 PAGES = ("ideas", "reference/settings", "reference/components", "source/data/contract.py")
 LOADED = {"script": "src", "img": "src", "iframe": "src", "link": "href"}
@@ -136,50 +133,15 @@ def test_a_wrong_link_fails_the_build(tmp_path, text, messages):
     assert [each for each in messages if each not in done.stderr] == [], done.stderr
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with launched() as running:
-        yield running
-
-
 @pytest.fixture
 def open_page(chromium, site):
-    """Opens a page from disk, and expects a silent console and no request to anywhere."""
-    complaints: list[str] = []
-    contexts: list[Any] = []
-
-    def opened(name: str, screen: str = "laptop-light"):
-        scheme, viewport = SCREENS[screen]
-        context = chromium.new_context(color_scheme=scheme, viewport=viewport)
-        contexts.append(context)
-        page = context.new_page()
-        page.on(
-            "console", lambda each: complaints.append(f"{each.type}: {each.text}") if each.type == "error" else None
-        )
-        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        page.on("request", lambda each: each.url.startswith(("file:", "data:", "blob:")) or complaints.append(each.url))
-        page.goto((site / f"{name}.html").as_uri())
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    with opening(chromium, ready="body") as opened:
+        yield lambda name, screen="laptop-light": opened(site / f"{name}.html", screen)
 
 
-@pytest.mark.parametrize(("name", "screen"), list(itertools.product(PAGES, SCREENS)))
+@pytest.mark.parametrize(("name", "screen"), itertools.product(PAGES, ("laptop-light", "phone-dark")))
 def test_pages_fit_the_screen_and_can_be_used_by_all(open_page, name, screen):
-    from axe_playwright_python.sync_playwright import Axe
-
-    page = open_page(name, screen)
-    assert page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][1]["width"]
-    found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
-    serious = [
-        (each["id"], [node["html"][:150] for node in each["nodes"]][:3])
-        for each in found
-        if each["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    check_fits_and_accessible(open_page(name, screen), screen)
 
 
 def test_the_diagram_of_the_readme_is_drawn(open_page):

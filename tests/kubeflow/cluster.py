@@ -4,10 +4,7 @@ import dataclasses
 import io
 import os
 import re
-import secrets
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from contextlib import redirect_stdout
@@ -15,8 +12,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import docker
+from docker.types import Mount
+
+from tests import forked
+from tests.services.kubernetes.cluster import wait_for
+from tests.services.mariadb import Server
 from tests.small_run import SMALL
-from tests.world import ROOT
 
 # No GPU here, and no image but one.
 ON_THIS_MACHINE = ("model.accelerator=cpu", "kubeflow.resources={}")
@@ -30,19 +32,13 @@ class Cluster:
     docker_host: str
     image: str
     environment: dict[str, str]
-    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def compile(self, destination: Path, *arguments: str, command: str = "compile") -> Path:
         """``flightdeck kubeflow compile``, or another command that compiles, with the settings of a small run."""
         overrides = (*SMALL, *ON_THIS_MACHINE, f"kubeflow.image={self.image}")
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "flightdeck", "kubeflow", command, "--output", str(destination), *arguments),
-                *(part for each in overrides for part in ("--set", each)),
-            ],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
+        options = [part for setting in overrides for part in ("--set", setting)]
+        done = forked.run(
+            *("flightdeck", "kubeflow", command, "--output", str(destination), *arguments, *options),
             env={**os.environ, **self.environment},
         )
         assert done.returncode == 0, done.stderr
@@ -61,14 +57,14 @@ class Cluster:
             try:
                 return self._execute(pipeline, parameters)
             except RuntimeError as error:
-                failure = f"{error}\n{self.last_lines()}"
+                last_lines = (self.workspace / "screen.txt").read_text().splitlines()[-60:]
+                failure = "\n".join((str(error), *last_lines))
                 if attempt == retries:
                     raise RuntimeError(failure) from error
                 print(f"Attempt {attempt + 1} failed, and the pipeline is submitted again: {failure}")
         raise AssertionError("there is at least one attempt")
 
     def _execute(self, pipeline: Path, parameters: dict[str, Any]) -> str:
-        from docker.types import Mount
         from kfp import components, local
         from kfp.local import docker_task_handler, placeholder_utils
 
@@ -83,7 +79,6 @@ class Cluster:
             pipeline_root=str(self.workspace / "kfp"),
         )
         screen = io.StringIO()
-        started = time.monotonic()
         try:
             with (
                 redirect_stdout(screen),
@@ -92,34 +87,18 @@ class Cluster:
             ):
                 components.load_component_from_file(str(pipeline))(**parameters)
         finally:
-            self.seconds[pipeline.stem] = time.monotonic() - started
             (self.workspace / "screen.txt").write_text(screen.getvalue())
         return screen.getvalue()
-
-    def last_lines(self, count: int = 60) -> str:
-        """The end of what the latest submission has printed."""
-        return "\n".join(self.screen().splitlines()[-count:])
-
-    def screen(self) -> str:
-        return (self.workspace / "screen.txt").read_text()
 
     def kill_when(self, word: str, seconds: float) -> threading.Thread:
         """Kills the container that runs a node, some seconds after it has appeared."""
 
-        def watch() -> None:
-            import docker
+        def kill() -> None:
+            container = running_container(word)
+            time.sleep(seconds)
+            container.kill()
 
-            client = docker.from_env()
-            deadline = time.monotonic() + 600
-            while time.monotonic() < deadline:
-                for container in client.containers.list():
-                    if word in container.attrs["Args"]:
-                        time.sleep(seconds)
-                        container.kill()
-                        return
-                time.sleep(0.2)
-
-        thread = threading.Thread(target=watch, daemon=True)
+        thread = threading.Thread(target=kill, daemon=True)
         thread.start()
         return thread
 
@@ -166,6 +145,14 @@ def as_the_backend(placeholder_utils: Any) -> Any:
     return mock.patch.object(placeholder_utils, "replace_placeholders", strict)
 
 
+def running_container(word: str) -> Any:
+    """Waits for a container that has a word among its arguments."""
+    client = docker.from_env()
+    first = wait_for(lambda: next((each for each in client.containers.list() if word in each.attrs["Args"]), None), 600)
+    assert first is not None, f"no container has {word} among its arguments"
+    return first
+
+
 def run_container(client: Any, image: str, command: list[str], volumes: dict[str, Any], **arguments: Any) -> int:
     """Runs a container to its end, prints what it prints, removes it, and returns its exit code.
 
@@ -189,16 +176,4 @@ def open_cluster(services: dict[str, Any], spans: Path, workspace: Path) -> Clus
     # The containers run as another user.
     for path in (workspace, *workspace.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o644)
-    return Cluster(workspace, services["docker_host"], services["image"], new_database(services))
-
-
-def new_database(services: dict[str, Any]) -> dict[str, str]:
-    """The environment of a database that nobody has used; ML Metadata makes it when it connects."""
-    server = services["mysql"]
-    return {
-        "FLIGHTDECK_METADATA_HOST": server["host"],
-        "FLIGHTDECK_METADATA_PORT": str(server["port"]),
-        "FLIGHTDECK_METADATA_DATABASE": f"{server['database']}_{secrets.token_hex(4)}",
-        "FLIGHTDECK_METADATA_USERNAME": server["user"],
-        "FLIGHTDECK_METADATA_PASSWORD": server["password"],
-    }
+    return Cluster(workspace, services["docker_host"], services["image"], Server(**services["mysql"]).new_database())

@@ -1,40 +1,15 @@
 """A metadata server that goes away and comes back: a real MariaDB behind a switch."""
 
 import multiprocessing
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
+from tests.kubeflow.switch import Switch
 from tests.world import LOCAL
 
 pytestmark = pytest.mark.kubeflow
-
-
-class Switch:
-    """The switch, as a process."""
-
-    def __init__(self, port: int) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.kubeflow.switch", str(port)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=LOCAL.parents[1],
-        )
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-
-    def turn(self, state: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{state}\n")
-        self._process.stdin.flush()
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 @pytest.fixture
@@ -59,9 +34,9 @@ def launch(switch, database, tmp_path):
 
 
 def test_a_node_waits_for_a_database_that_is_being_restarted(switch, launch):
-    switch.turn("off")
+    switch.on.clear()
     # Longer than TFX's own patience.
-    threading.Timer(12, switch.turn, ["on"]).start()
+    threading.Timer(12, switch.on.set).start()
     started = time.monotonic()
 
     outcome = launch(60)
@@ -71,7 +46,7 @@ def test_a_node_waits_for_a_database_that_is_being_restarted(switch, launch):
 
 
 def test_a_database_that_stays_away_fails_the_node_with_one_sentence(switch, launch):
-    switch.turn("off")
+    switch.on.clear()
 
     outcome = launch(3)
 
@@ -94,8 +69,8 @@ def test_a_record_is_kept_over_a_restart_of_the_database(switch, server):
 
     recorder = Recorder(open_store(server, patience=60))
     recorder.write("a-run", outcome="running")
-    switch.turn("off")
-    timer = threading.Timer(3, switch.turn, ("on",))
+    switch.on.clear()
+    timer = threading.Timer(3, switch.on.set)
     timer.start()
 
     recorder.write("a-run", outcome="pushed", version="1")
@@ -108,7 +83,7 @@ def test_a_record_is_kept_over_a_restart_of_the_database(switch, server):
 def test_a_record_gives_up_with_one_sentence_when_the_database_stays_away(switch, server):
     from ledger.opening import LedgerError, open_store
 
-    switch.turn("off")
+    switch.on.clear()
     with pytest.raises(LedgerError, match="cannot be reached: is it running") as refused:
         open_store(server, patience=2)
     assert "\n" not in str(refused.value)

@@ -2,58 +2,34 @@
 
 import json
 import os
-import subprocess
-import sys
-import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import docker
 import pytest
 
-from tests.kubeflow.cluster import run_container
-from tests.world import ROOT
+from tests import forked
+from tests.kubeflow.cluster import run_container, running_container
 
 pytestmark = pytest.mark.kubeflow
 SPACE = "model.learning_rate: {min: 0.001, max: 0.02, sampling: log}\nmodel.hidden_units: [[16], [8, 4]]\n"
 TRIALS = 5
 
 
-class SecondPod:
-    """Another worker container, started as soon as the first one has begun a trial, as a cluster starts it."""
-
-    def __init__(self) -> None:
-        self.code: int | None = None
-        # Imported here: two threads that import it at once break it.
-        import docker
-
-        self._client = docker.from_env()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        deadline = time.monotonic() + 600
-        while time.monotonic() < deadline:
-            for container in self._client.containers.list():
-                attributes = container.attrs
-                if "work" in attributes["Args"]:
-                    command = [attributes["Path"], *attributes["Args"]]
-                    self.code = run_container(
-                        self._client,
-                        attributes["Config"]["Image"],
-                        command,
-                        volumes=attributes["HostConfig"]["Binds"],
-                        mounts=attributes["HostConfig"]["Mounts"],
-                        environment=attributes["Config"]["Env"],
-                        network_mode="host",
-                        read_only=True,
-                        tmpfs={"/tmp": ""},
-                    )
-                    return
-            time.sleep(0.2)
-
-    def join(self) -> int | None:
-        self._thread.join(timeout=300)
-        return self.code
+def second_pod() -> int:
+    """Runs another worker container, as soon as the first has begun a trial, as a cluster starts it: its exit code."""
+    first = running_container("work").attrs
+    return run_container(
+        docker.from_env(),
+        first["Config"]["Image"],
+        [first["Path"], *first["Args"]],
+        volumes=first["HostConfig"]["Binds"],
+        mounts=first["HostConfig"]["Mounts"],
+        environment=first["Config"]["Env"],
+        network_mode="host",
+        read_only=True,
+        tmpfs={"/tmp": ""},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +46,11 @@ def swept(cluster, tmp_path_factory):
         *("--space", str(folder / "space.yaml"), "--trials", str(TRIALS), "--parallel", "1"),
         command="sweep",
     )
-    second = SecondPod()
-    cluster.submit(compiled, window="1:2")
-    return second.join(), *cluster.latest_run()
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(second_pod)
+        cluster.submit(compiled, window="1:2")
+        code = second.result(timeout=300)
+    return code, *cluster.latest_run()
 
 
 @pytest.fixture(scope="module")
@@ -140,16 +118,8 @@ def test_processes_that_add_to_a_chain_at_once_get_a_place_each_on_mariadb_too(d
 
     environment = database()
     open_store(from_environment(1, environment))
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.operations.experiments.sweep.chain_worker", "15"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **environment},
-        )
-        for _ in range(4)
-    ]
+    worker, variables = ("tests.operations.experiments.sweep.chain_worker", "15"), {**os.environ, **environment}
+    workers = [forked.Forked(*worker, env=variables) for _ in range(4)]
     reports = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
 
     found = [

@@ -1,9 +1,9 @@
-"""Runs in a real metadata store, written by the real recorder, and executions in the shape that TFX gives them."""
+"""Runs in a real metadata store, written by the real recorder."""
 
 import contextlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,9 @@ from ml_metadata.proto import metadata_store_pb2
 
 from ledger.opening import open_readonly, open_store
 from ledger.recorder import RUN, Recorder
+from tests.ledger.executions import Executions
 
 BEGIN = datetime(2013, 7, 1, 9, 30, tzinfo=UTC)
-COMPLETE = metadata_store_pb2.Execution.COMPLETE
-CACHED = metadata_store_pb2.Execution.CACHED
-Event = metadata_store_pb2.Event
 # As the settings document of a run has them; TFMA reports BinaryCrossentropy as binary_crossentropy.
 EVALUATION = {
     "metrics": [
@@ -35,54 +33,6 @@ def sqlite(path: Path) -> metadata_store_pb2.ConnectionConfig:
     config.sqlite.filename_uri = str(path)
     config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
     return config
-
-
-class Executions:
-    """Writes executions into a store."""
-
-    def __init__(self, store: ml_metadata.MetadataStore) -> None:
-        self._store = store
-
-    def artifact(self, type_name: str, uri: str = "", **properties: str | int) -> int:
-        """An artifact that no execution made yet."""
-        made = metadata_store_pb2.ArtifactType(name=type_name)
-        type_id = self._store.put_artifact_type(made, can_add_fields=True, can_omit_fields=True)
-        artifact = metadata_store_pb2.Artifact(type_id=type_id, uri=uri or f"/artifacts/{type_name}")
-        _fill(artifact.custom_properties, properties)
-        (artifact_id,) = self._store.put_artifacts([artifact])
-        return artifact_id
-
-    def execute(
-        self,
-        run_id: str,
-        node: str,
-        inputs: Mapping[str, int],
-        outputs: Mapping[str, int],
-        state: Any = COMPLETE,
-        internal: bool = False,
-        **properties: str | int,
-    ) -> int:
-        """An execution of a node in a run, with artifacts by key."""
-        made = metadata_store_pb2.ExecutionType(name=node if "." in node else f"tfx.components.{node.lower()}.{node}")
-        type_id = self._store.put_execution_type(made, can_add_fields=True, can_omit_fields=True)
-        execution = metadata_store_pb2.Execution(type_id=type_id, last_known_state=state)
-        _fill(execution.custom_properties, properties)
-        pairs = []
-        for artifacts, kind in ((inputs, Event.INPUT), (outputs, Event.INTERNAL_OUTPUT if internal else Event.OUTPUT)):
-            for key, artifact_id in artifacts.items():
-                event = Event(artifact_id=artifact_id, type=kind)
-                event.path.steps.add().key = key
-                event.path.steps.add().index = 0
-                pairs.append((self._store.get_artifacts_by_id([artifact_id])[0], event))
-        contexts = [self._context(RUN, run_id), self._context("node", f"a-pipeline.{node}")]
-        execution_id, _, _ = self._store.put_execution(execution, pairs, contexts)
-        return execution_id
-
-    def _context(self, type_name: str, name: str) -> metadata_store_pb2.Context:
-        kind = metadata_store_pb2.ContextType(name=type_name)
-        type_id = self._store.put_context_type(kind, can_add_fields=True, can_omit_fields=True)
-        known = self._store.get_context_by_type_and_name(type_name, name)
-        return known or metadata_store_pb2.Context(type_id=type_id, name=name)
 
 
 class Seeder:
@@ -173,8 +123,3 @@ def calls(monkeypatch: pytest.MonkeyPatch, store: ml_metadata.MetadataStore, que
     monkeypatch.setattr(store, "_call_method", lambda name, *rest: (asked.append(name), call(name, *rest))[1])
     question()
     return asked
-
-
-def _fill(properties: Any, given: Mapping[str, str | int]) -> None:
-    for name, value in given.items():
-        setattr(properties[name], "int_value" if isinstance(value, int) else "string_value", value)

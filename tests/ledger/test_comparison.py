@@ -17,7 +17,8 @@ from sklearn import metrics as sklearn_metrics
 from ledger import significance
 from ledger.comparison import Comparison, MetricChange, compare, flattened
 from ledger.opening import LedgerError
-from tests.ledger.seeding import EVALUATION, Executions, Seeder, reopened
+from tests.ledger.executions import Executions
+from tests.ledger.seeding import EVALUATION, Seeder, reopened
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit

@@ -10,7 +10,8 @@ import pytest
 from ledger import dot
 from ledger.lineage import Lineage, trace
 from ledger.opening import LedgerError
-from tests.ledger.seeding import CACHED, Executions, Seeder, calls, reopened
+from tests.ledger.executions import CACHED, Executions
+from tests.ledger.seeding import Seeder, calls, reopened
 
 pytestmark = pytest.mark.unit
 FILES = [

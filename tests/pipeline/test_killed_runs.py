@@ -19,7 +19,7 @@ from ledger.recorder import RUN, Recorder, renewing
 from ledger.runs import Runs
 from pipeline import killed_runs, store
 from pipeline.workspace import exclusive, lock_of
-from tests.ledger.seeding import Executions
+from tests.ledger.executions import Executions
 from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit

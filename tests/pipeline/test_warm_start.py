@@ -65,7 +65,7 @@ def test_a_month_is_made_again_to_the_last_bit_with_the_base_model_that_it_had_a
     original, workspace = circumstances.original(reader, "march"), play.settings.workspace
     (base,) = reader.get_artifacts_by_id([runs[0].model_id])
     assert original.base_model == base.uri
-    given = (models.reachable_artifact(base.uri, workspace, workspace),) if with_base else ()
+    given = (models.reachable(base.uri, workspace, workspace),) if with_base else ()
 
     made = play(f"again-{with_base}", "1:3", "cache=false", factory="create_reproduction_pipeline", given=given)
 

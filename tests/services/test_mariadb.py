@@ -22,12 +22,8 @@ UP = Path(__file__).with_name("up.py")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    ours = mariadb.find() is None
-    done = subprocess.run([sys.executable, UP, "mariadb", "--json"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    yield Server(**json.loads(done.stdout)["mysql"])
-    if ours:
-        mariadb.stop()
+    with mariadb.running() as server:
+        yield server
 
 
 def connect(server: Server, password: str | None = None) -> metadata_store.MetadataStore:
@@ -60,8 +56,9 @@ def test_it_listens_on_the_loopback_interface_alone(server):
 
 def test_starting_again_uses_the_same_server_and_hides_its_password(server):
     done = subprocess.run([sys.executable, UP, "mariadb"], capture_output=True, text=True, check=True)
+    reached = json.loads(subprocess.check_output([sys.executable, UP, "mariadb", "--json"]))
 
-    assert mariadb.find() == server
+    assert Server(**reached["mysql"]) == server
     assert str(server.port) in done.stdout
     assert server.password not in done.stdout + done.stderr
     assert server.password not in mariadb.DAEMON.log.read_text(errors="replace")

@@ -19,14 +19,10 @@ def train(
 ) -> dict[str, Any]:
     """Runs the pipeline, or goes on with a run of that name that was killed: what it has finished is not done again.
 
-    Args:
-        settings: of the level; `data.window` says what it learns from.
-        reader: an open store of the same workspace.
-        run_id: its name.
-        triggers: key -> reason; empty if a person trains.
+    Triggers are key -> reason; there are none if a person trains.
 
     Returns:
-        outcome, reasons, spans by split, rows by split, metrics, and of a trained model its id and `digest`.
+        run, outcome, reasons, spans by split, rows by split, metrics, and of a trained model its id and `digest`.
 
     Raises:
         FlightdeckError: it was asked to stop.
@@ -53,15 +49,10 @@ def train(
 
 
 def saved_model(reader: ml_metadata.MetadataStore, model_id: int) -> Path:
-    """The folder of a trained model, as servers load it.
-
-    Raises:
-        FlightdeckError: there is no such model.
-    """
-    found = reader.get_artifacts_by_id([model_id])
-    if not found:
-        raise FlightdeckError(f"ML Metadata does not know the model {model_id}.")
-    return Path(found[0].uri) / "Format-Serving"
+    """The folder of a trained model, as servers load it; a FlightdeckError if there is no such model."""
+    for model in reader.get_artifacts_by_id([model_id]):
+        return Path(model.uri) / "Format-Serving"
+    raise FlightdeckError(f"ML Metadata does not know the model {model_id}.")
 
 
 def weights(folder: Path) -> str:

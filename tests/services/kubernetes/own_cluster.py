@@ -185,7 +185,6 @@ class _Node:
         local = "http://127.0.0.1"
         self._start(
             "etcd",
-            "etcd",
             f"--data-dir={RUN / 'etcd' / 'data'}",
             f"--listen-client-urls={local}:2379",
             f"--advertise-client-urls={local}:2379",
@@ -196,7 +195,6 @@ class _Node:
         )
         self._start(
             "kube-apiserver",
-            str(self._programs / "kube-apiserver"),
             f"--etcd-servers={local}:2379",
             f"--advertise-address={ADDRESS}",
             "--bind-address=0.0.0.0",  # of the namespace: nothing outside reaches it
@@ -205,7 +203,7 @@ class _Node:
             f"--tls-private-key-file={pairs / 'apiserver.key'}",
             f"--client-ca-file={pairs / 'ca.crt'}",
             "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={pairs / 'accounts.pub'}",
+            f"--service-account-key-file={pairs / 'accounts.crt'}",
             f"--service-account-signing-key-file={pairs / 'accounts.key'}",
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
@@ -217,27 +215,19 @@ class _Node:
             "--feature-gates=WatchList=false",  # etcd 3.4 of the distributions cannot serve it
             ready=lambda: self._answers("get", "--raw=/readyz"),
         )
-        users = [
-            f"--{purpose}kubeconfig={RUN / 'controllers.kubeconfig'}"
-            for purpose in ("", "authentication-", "authorization-")
+        administrator = [
+            f"--{purpose}kubeconfig={RUN / 'admin.kubeconfig'}" for purpose in ("", "authentication-", "authorization-")
         ]
         self._start(
             "kube-controller-manager",
-            str(self._programs / "kube-controller-manager"),
-            *users,
+            *administrator,
             "--bind-address=127.0.0.1",
             f"--service-account-private-key-file={pairs / 'accounts.key'}",
             f"--root-ca-file={pairs / 'ca.crt'}",
             "--use-service-account-credentials=true",
             "--leader-elect=false",
         )
-        self._start(
-            "kube-scheduler",
-            str(self._programs / "kube-scheduler"),
-            *(each.replace("controllers", "scheduler") for each in users),
-            "--bind-address=127.0.0.1",
-            "--leader-elect=false",
-        )
+        self._start("kube-scheduler", *administrator, "--bind-address=127.0.0.1", "--leader-elect=false")
 
     def start_containers(self, images: Images, database_image: str) -> None:
         """Containerd with the images, and a network for pods."""
@@ -268,7 +258,6 @@ class _Node:
                 conf_dir = "{RUN / "cni"}"
             """)
         self._start(
-            "containerd",
             "containerd",
             f"--config={RUN / 'containerd.toml'}",
             ready=lambda: self._run("ctr", "version").returncode == 0,
@@ -312,7 +301,7 @@ class _Node:
             {
                 "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
                 "kind": "KubeProxyConfiguration",
-                "clientConnection": {"kubeconfig": str(RUN / "proxy.kubeconfig")},
+                "clientConnection": {"kubeconfig": str(RUN / "admin.kubeconfig")},
                 "mode": "iptables",
                 "clusterCIDR": PODS,
                 "hostnameOverride": NODE,
@@ -330,11 +319,10 @@ class _Node:
             }}
             """)
         _make_cgroups()
-        self._start("coredns", str(self._programs / "coredns"), f"-conf={RUN / 'Corefile'}")
-        self._start("kube-proxy", str(self._programs / "kube-proxy"), f"--config={RUN / 'proxy.yaml'}")
+        self._start("coredns", f"-conf={RUN / 'Corefile'}")
+        self._start("kube-proxy", f"--config={RUN / 'proxy.yaml'}")
         self._start(
             "kubelet",
-            str(self._programs / "kubelet"),
             f"--config={RUN / 'kubelet.yaml'}",
             f"--kubeconfig={RUN / 'kubelet.kubeconfig'}",
             f"--hostname-override={NODE}",
@@ -347,16 +335,13 @@ class _Node:
 
     def _issue(self) -> None:
         authority = Authority(self._certificates)
-        authority.service_accounts()
         authority.issue(
             "apiserver", "kube-apiserver", addresses=(API_SERVICE, ADDRESS, "127.0.0.1", "kubernetes.default.svc")
         )
         authority.issue("kubelet", f"system:node:{NODE}", "system:nodes", addresses=(ADDRESS, NODE))
         authority.issue("admin", "admin", "system:masters")
-        authority.issue("controllers", "system:kube-controller-manager")
-        authority.issue("scheduler", "system:kube-scheduler")
-        authority.issue("proxy", "system:kube-proxy")
-        for user in ("admin", "controllers", "scheduler", "proxy", "kubelet"):
+        authority.issue("accounts", "signer of service accounts' tokens")
+        for user in ("admin", "kubelet"):
             _write(RUN / f"{user}.kubeconfig", self._kubeconfig(user))
 
     def _kubeconfig(self, user: str) -> dict[str, Any]:
@@ -372,9 +357,10 @@ class _Node:
             "current-context": "tests",
         }
 
-    def _start(self, name: str, *command: str, ready: Callable[[], bool] = lambda: True) -> None:
-        Daemon(f"{RUN.relative_to(SERVICES)}/{name}", program=command[0]).start(
-            [*self._inside, *command], ready, seconds=120
+    def _start(self, name: str, *arguments: str, ready: Callable[[], bool] = lambda: True) -> None:
+        program = str(self._programs / name) if (self._programs / name).exists() else name
+        Daemon(f"{RUN.relative_to(SERVICES)}/{name}", program).start(
+            [*self._inside, program, *arguments], ready, seconds=120
         )
 
     def _import(self, images: Images) -> None:
