@@ -29,7 +29,6 @@ class Cluster:
     """One workspace and one database, seen by containers and by this process."""
 
     workspace: Path
-    docker_host: str
     image: str
     environment: dict[str, str]
 
@@ -176,4 +175,4 @@ def open_cluster(services: dict[str, Any], spans: Path, workspace: Path) -> Clus
     # The containers run as another user.
     for path in (workspace, *workspace.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o644)
-    return Cluster(workspace, services["docker_host"], services["image"], Server(**services["mysql"]).new_database())
+    return Cluster(workspace, services["image"], Server(**services["mysql"]).new_database())

@@ -14,12 +14,12 @@ from tests.services.daemon import ServiceError, one_at_a_time
 CHOICES = ("docker", "mariadb", "image")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     """Starts what is named; ``image`` needs an engine and starts it. What runs already is used as it is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("services", nargs="+", choices=CHOICES)
     parser.add_argument("--json", action="store_true", help="print one JSON document, the password included")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     try:
         reached = up(options.services)
     except ServiceError as error:
@@ -35,10 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def up(services: list[str]) -> dict[str, Any]:
-    """Starts services.
-
-    Returns:
-        ``docker_host``, ``mysql`` (host, port, user, password, database) and ``image``, as far as they were asked for.
+    """Starts services: returns ``docker_host``, ``mysql`` (a `mariadb.Server`) and ``image``, as far as asked for.
 
     Raises:
         ServiceError: one of them cannot be had.

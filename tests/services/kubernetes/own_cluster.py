@@ -52,11 +52,7 @@ KERNEL_SETTINGS = {
 
 @contextlib.contextmanager
 def running(images: Images, database_image: str) -> Iterator[Cluster]:
-    """A cluster with one node that is ready and has images.
-
-    Args:
-        images: what the node needs.
-        database_image: the name under which the manifests ask for MariaDB's.
+    """A cluster with one node that is ready and has images: MariaDB's under the name that the manifests ask for.
 
     Raises:
         ServiceError: it cannot be started here; says why.
@@ -91,12 +87,7 @@ def workspace() -> Path:
 
 
 def node_folder(name: str, owner: int) -> Path:
-    """A folder on the node for a volume.
-
-    Args:
-        name: of the folder.
-        owner: the user that writes to it.
-    """
+    """A folder on the node for a volume that a user writes to."""
     folder = RUN / "volumes" / name
     folder.mkdir(parents=True)
     os.chown(folder, owner, owner)
@@ -182,20 +173,11 @@ class _Node:
         """etcd, the API server, the controllers and the scheduler; returns when the API server is ready."""
         self._issue()
         pairs = self._certificates
-        local = "http://127.0.0.1"
-        self._start(
-            "etcd",
-            f"--data-dir={RUN / 'etcd' / 'data'}",
-            f"--listen-client-urls={local}:2379",
-            f"--advertise-client-urls={local}:2379",
-            f"--listen-peer-urls={local}:2380",
-            f"--initial-advertise-peer-urls={local}:2380",
-            f"--initial-cluster=default={local}:2380",
-            "--unsafe-no-fsync",  # what a power cut would lose is only a test
-        )
+        # What a power cut would lose is only a test.
+        self._start("etcd", f"--data-dir={RUN / 'etcd' / 'data'}", "--unsafe-no-fsync")
         self._start(
             "kube-apiserver",
-            f"--etcd-servers={local}:2379",
+            "--etcd-servers=http://127.0.0.1:2379",
             f"--advertise-address={ADDRESS}",
             "--bind-address=0.0.0.0",  # of the namespace: nothing outside reaches it
             f"--service-cluster-ip-range={SERVICE_ADDRESSES}",
