@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import forked
-from tests.cluster.compiled_tasks import NAMESPACE, CompiledPipeline
+from tests.cluster.compiled_tasks import NAMESPACE, CompiledPipeline, job
 from tests.cluster.life import Desk, compile_pipeline, desk_pod, kfp_server
 from tests.services.kubernetes.cluster import Cluster, wait_for
 from tests.small_run import SMALL
@@ -22,17 +22,10 @@ WINDOW = "1:2"
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run of the compiled pipeline, to its end.
+    """A run of the compiled pipeline, to its end, and what the ledger knows of it."""
 
-    Attributes:
-        run_id: as Kubeflow Pipelines calls it.
-        record: what the ledger knows.
-        version: of the model that it pushed.
-    """
-
-    run_id: str
+    run_id: str  # as Kubeflow Pipelines calls it
     record: dict
-    version: int
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +52,7 @@ def run(cluster, image, desk, small_spans, tmp_path_factory) -> Run:
         run_id = by_kubeflow(cluster, compiled)
     else:
         run_id = task_by_task(cluster, compiled)
-    record = json.loads(desk.flightdeck("runs", "show", run_id, "--json"))
-    return Run(run_id, record, record["version"])
+    return Run(run_id, json.loads(desk.flightdeck("runs", "show", run_id, "--json")))
 
 
 def wait_until_ready(cluster: Cluster, pod: str) -> None:
@@ -103,7 +95,7 @@ def test_every_task_runs_its_nodes_against_the_database_of_the_cluster(run):
 
 
 def test_the_run_pushed_a_version_into_the_claim(desk, run, project):
-    assert "saved_model.pb" in desk.run("ls", f"/workspace/models/{project.model}/{run.version}").split()
+    assert "saved_model.pb" in desk.run("ls", f"/workspace/models/{project.model}/{run.record['version']}").split()
 
 
 @pytest.fixture(scope="module")
@@ -174,26 +166,9 @@ print(urllib.request.urlopen(request, timeout=30).read().decode())
 
 def test_the_pushed_model_answers_through_the_service(cluster, image, project, row):
     address = f"http://model-server.flightdeck:8501/v1/models/{project.model}:predict"
-    client = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": "ask", "namespace": "clients"},
-        "spec": {
-            "backoffLimit": 0,
-            "template": {
-                "spec": {
-                    "restartPolicy": "Never",
-                    "containers": [
-                        {
-                            "name": "ask",
-                            "image": image,
-                            "command": ["python", "-c", ASK, address, json.dumps({"instances": [row, row]})],
-                        }
-                    ],
-                }
-            },
-        },
-    }
+    question = ["python", "-c", ASK, address, json.dumps({"instances": [row, row]})]
+    containers = [{"name": "ask", "image": image, "command": question}]
+    client = job("ask", "clients", {"containers": containers}, labels={})
     # The policies of `flightdeck` let requests in from namespaces that say so.
     labelled = {"name": "clients", "labels": {"flightdeck.dev/ingress": "true"}}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": labelled}, client)

@@ -21,6 +21,17 @@ RESTRICTED = {
 }
 
 
+def pod(namespace: str = "flightdeck", **container: Any) -> dict[str, Any]:
+    """A pod that is allowed unless the container says otherwise; it is never waited for."""
+    described = {"name": "probe", "image": "probe:1", "securityContext": RESTRICTED, **container}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe", "namespace": namespace},
+        "spec": {"automountServiceAccountToken": False, "containers": [described]},
+    }
+
+
 @pytest.fixture
 def manifests(project, applied):
     """The overlay that is applied while the tests run."""
@@ -123,27 +134,32 @@ def test_a_service_that_the_outside_reaches_is_refused(cluster, manifests, kind)
         cluster.apply(service)
 
 
-def test_a_container_larger_than_the_limit_is_refused(cluster, manifests):
-    with pytest.raises(KubectlError, match="maximum memory usage per Container is 16Gi, but limit is 17Gi"):
-        cluster.apply(pod(resources={"limits": {"memory": "17Gi"}}))
+CLAIM = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"name": "large", "namespace": "flightdeck"},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Gi"}}},
+}
 
 
-def test_pods_that_together_ask_for_more_than_the_quota_are_refused(cluster, manifests):
-    large = {"limits": {"cpu": "8"}, "requests": {"cpu": "8"}}
-
-    with pytest.raises(KubectlError, match=r"exceeded quota: flightdeck, requested: .*requests\.cpu=8"):
-        cluster.apply(pod(resources=large))
-
-
-def test_more_storage_than_the_quota_is_refused(cluster, manifests):
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "large", "namespace": "flightdeck"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Gi"}}},
-    }
-    with pytest.raises(KubectlError, match=r"exceeded quota: flightdeck, requested: requests\.storage=100Gi"):
-        cluster.apply(claim)
+@pytest.mark.parametrize(
+    ("manifest", "refusal"),
+    [
+        (
+            pod(resources={"limits": {"memory": "17Gi"}}),
+            "maximum memory usage per Container is 16Gi, but limit is 17Gi",
+        ),
+        (
+            pod(resources={"limits": {"cpu": "8"}, "requests": {"cpu": "8"}}),
+            r"exceeded quota: flightdeck, requested: .*requests\.cpu=8",
+        ),
+        (CLAIM, r"exceeded quota: flightdeck, requested: requests\.storage=100Gi"),
+    ],
+    ids=["a container's limit", "the pods' requests", "storage"],
+)
+def test_more_than_the_limits_and_the_quota_is_refused(cluster, manifests, manifest, refusal):
+    with pytest.raises(KubectlError, match=refusal):
+        cluster.apply(manifest)
 
 
 def test_more_gpus_than_the_quota_of_gke_are_refused(cluster, manifests):
@@ -165,14 +181,3 @@ def test_a_misspelt_field_of_kserve_is_refused(cluster, manifests):
 
     with pytest.raises(KubectlError, match=r'unknown field "spec\..*minReplica"'):
         cluster.apply(service)
-
-
-def pod(namespace: str = "flightdeck", **container: Any) -> dict[str, Any]:
-    """A pod that is allowed unless the container says otherwise; it is never waited for."""
-    described = {"name": "probe", "image": "probe:1", "securityContext": RESTRICTED, **container}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "probe", "namespace": namespace},
-        "spec": {"automountServiceAccountToken": False, "containers": [described]},
-    }

@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from docs.site import components_reference, http_api_reference, settings_reference
-from docs.site.hooks import ROOT, reference
+from docs.site.hooks import ROOT, mermaid, reference
 from flightdeck.__main__ import app
 from flightdeck.options import default_config
 from flightdeck.settings import read_settings
@@ -128,8 +128,8 @@ def test_every_route_is_there_with_the_columns_of_the_settings(pages, settings):
     assert list(row["properties"]) == settings.features.inputs
 
 
-def test_no_page_names_a_folder_of_this_machine(pages):
-    assert [page for page, text in pages.items() if str(ROOT) in text] == []
+def test_the_script_of_the_diagrams_is_brought_along():
+    assert "mermaid" in mermaid().read_text("utf-8")[:200]
 
 
 @pytest.mark.component

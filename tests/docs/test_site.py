@@ -105,19 +105,11 @@ def test_a_second_build_is_the_same_to_the_byte(site, tmp_path):
     assert (different, errors) == ([], [])
 
 
-@pytest.mark.parametrize(
-    ("text", "messages"),
-    [
-        ("[a](../data/gone.py)", ["docs/index.md links to ../data/gone.py, and there is no file data/gone.py"]),
-        (
-            "[a](#nowhere) [b](reference/settings.md#nowhere) [c](http://example.org)",
-            ["'#nowhere'", "'reference/settings.md#nowhere'", "External link http://example.org"],
-        ),
-    ],
-)
-def test_a_wrong_link_fails_the_build(tmp_path, text, messages):
+def test_a_wrong_link_fails_the_build(tmp_path):
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "index.md").write_text(f"# Page\n\n{text}\n")
+    (tmp_path / "docs" / "index.md").write_text(
+        "# Page\n\n[a](#nowhere) [b](reference/settings.md#nowhere) [c](http://example.org)\n"
+    )
     settings = {
         "INHERIT": str(ROOT / "mkdocs.yml"),
         "hooks": [str(ROOT / "docs/site/hooks.py")],
@@ -130,7 +122,8 @@ def test_a_wrong_link_fails_the_build(tmp_path, text, messages):
     (tmp_path / "mkdocs.yml").write_text(json.dumps(settings))
     done = build(tmp_path / "site", tmp_path / "mkdocs.yml")
     assert done.returncode != 0
-    assert [each for each in messages if each not in done.stderr] == [], done.stderr
+    for message in ("'#nowhere'", "'reference/settings.md#nowhere'", "External link http://example.org"):
+        assert message in done.stderr
 
 
 @pytest.fixture
