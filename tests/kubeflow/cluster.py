@@ -46,22 +46,22 @@ class Cluster:
     def submit(self, pipeline: Path, retries: int = 1, **parameters: Any) -> str:
         """Executes a compiled pipeline, one real container per task, and returns everything that was printed.
 
-        A failed task is tried again, as a cluster does and kfp.local does not: the whole pipeline is submitted again,
-        and what had succeeded comes from TFX's cache. The first failure is printed.
+        As on a cluster, and unlike kfp.local's, a task that failed is tried again: the whole pipeline is submitted
+        again, and what had succeeded comes from TFX's cache. The first failure is printed.
 
         Raises:
             RuntimeError: a task failed, also then; with the end of what was printed.
         """
-        for attempt in range(retries + 1):
+        while True:
             try:
                 return self._execute(pipeline, parameters)
             except RuntimeError as error:
                 last_lines = (self.workspace / "screen.txt").read_text().splitlines()[-60:]
                 failure = "\n".join((str(error), *last_lines))
-                if attempt == retries:
+                if retries == 0:
                     raise RuntimeError(failure) from error
-                print(f"Attempt {attempt + 1} failed, and the pipeline is submitted again: {failure}")
-        raise AssertionError("there is at least one attempt")
+                print(f"An attempt failed, and the pipeline is submitted again: {failure}")
+                retries -= 1
 
     def _execute(self, pipeline: Path, parameters: dict[str, Any]) -> str:
         from kfp import components, local
@@ -126,8 +126,7 @@ class Cluster:
 def as_the_backend(placeholder_utils: Any) -> Any:
     """Makes kfp.local as strict as KFP's backend about placeholders that stand for a fact of the run, such as its id.
 
-    The backend replaces one only where it is the whole value of a task's input; kfp.local does so everywhere, also in a
-    container's arguments and inside a longer value, where a cluster leaves it as it is.
+    The backend replaces one only where it is the whole value of a task's input.
     """
     lax = placeholder_utils.replace_placeholders
     ours, hidden = "{{$.pipeline_", "{{hidden.pipeline_"
@@ -155,8 +154,7 @@ def running_container(word: str) -> Any:
 def run_container(client: Any, image: str, command: list[str], volumes: dict[str, Any], **arguments: Any) -> int:
     """Runs a container to its end, prints what it prints, removes it, and returns its exit code.
 
-    In place of kfp.local's own, which has the engine remove the container, asks for the exit code afterwards, and takes
-    a container that is gone by then for one that succeeded.
+    kfp.local's own takes a container that is gone before it asks for the exit code for one that succeeded.
     """
     container = client.containers.run(image, command, volumes=volumes, detach=True, **arguments)
     try:

@@ -28,14 +28,12 @@ def compiled(cluster, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first(cluster, compiled):
-    screen = cluster.submit(compiled, window="1:2")
-    return screen, *cluster.latest_run()
+    return cluster.submit(compiled, window="1:2"), *cluster.latest_run()
 
 
 @pytest.fixture(scope="module")
 def second(cluster, compiled, first):
-    screen = cluster.submit(compiled, window="1:2")
-    return screen, *cluster.latest_run()
+    return cluster.submit(compiled, window="1:2"), *cluster.latest_run()
 
 
 @pytest.fixture(scope="module")
