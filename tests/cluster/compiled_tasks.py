@@ -41,7 +41,7 @@ class CompiledPipeline:
         self._platform = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
         self.run_id = str(uuid.uuid4())
         declared = self._pipeline["root"]["inputDefinitions"]["parameters"]
-        self._given = {name: each.get("defaultValue") for name, each in declared.items()} | dict(parameters)
+        self._given = {name: parameter.get("defaultValue") for name, parameter in declared.items()} | dict(parameters)
 
     def tasks(self) -> list[str]:
         """The tasks in an order in which they can run."""
@@ -57,8 +57,8 @@ class CompiledPipeline:
         container = self._pipeline["deploymentSpec"]["executors"][executor]["container"]
         platform = self._platform[executor]
         values = {
-            name: self._value(component["inputDefinitions"]["parameters"][name]["parameterType"], each)
-            for name, each in described["inputs"]["parameters"].items()
+            name: self._value(component["inputDefinitions"]["parameters"][name]["parameterType"], value)
+            for name, value in described["inputs"]["parameters"].items()
         }
         outputs = list(component["outputDefinitions"]["artifacts"])
         mounts, volumes = _volumes(platform)

@@ -41,7 +41,7 @@ def kernel() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def place(kernel: dict[str, str]) -> Iterator[tuple[Cluster, str]]:
-    """A cluster, and the name of the image of Flightdeck that its nodes have."""
+    """A cluster, and the image of Flightdeck that its nodes have."""
     if os.environ.get("KUBECONFIG"):
         yield _given()
         return
@@ -175,7 +175,7 @@ def _apply_twice(cluster: Cluster, overlay: Path) -> Applied:
     first = cluster.kubectl(*apply).splitlines()
     second = cluster.kubectl(*apply).splitlines()
     budgets = cluster.get("poddisruptionbudgets", namespace="flightdeck")["items"]
-    return Applied(first, second, {each["metadata"]["name"]: each["metadata"]["generation"] for each in budgets})
+    return Applied(first, second, {budget["metadata"]["name"]: budget["metadata"]["generation"] for budget in budgets})
 
 
 def _delete_at_the_end(cluster: Cluster, *what: str) -> None:

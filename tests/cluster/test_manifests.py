@@ -61,13 +61,11 @@ def test_this_machine_is_left_alone(cluster, kernel):
 
 
 def test_every_claim_is_bound(cluster, manifests):
-    claims = [
-        (each["metadata"]["namespace"], each["metadata"]["name"]) for each in manifests.all("PersistentVolumeClaim")
-    ]
+    claims = manifests.names("PersistentVolumeClaim")
     claims += [
-        (each["metadata"]["namespace"], f"{template['metadata']['name']}-{each['metadata']['name']}-0")
-        for each in manifests.all("StatefulSet")
-        for template in each["spec"]["volumeClaimTemplates"]
+        (stateful["metadata"]["namespace"], f"{template['metadata']['name']}-{stateful['metadata']['name']}-0")
+        for stateful in manifests.all("StatefulSet")
+        for template in stateful["spec"]["volumeClaimTemplates"]
     ]
 
     def unbound():
@@ -91,7 +89,7 @@ def test_no_pod_of_ours_is_refused(cluster, manifests):
 
     assert wait_for(lambda: all(pods().values()), seconds=60), pods()
     events = cluster.get("events", namespace="flightdeck")["items"]
-    assert [each["message"] for each in events if each["reason"] == "FailedCreate"] == []
+    assert [event["message"] for event in events if event["reason"] == "FailedCreate"] == []
 
 
 def test_a_pod_without_a_security_context_is_refused(cluster, manifests):

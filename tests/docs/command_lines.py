@@ -105,7 +105,7 @@ def _wrong(command: Any, tokens: list[str]) -> str | None:
     if not all(token in _ETC for token in rest):
         inner = getattr(command, "commands", {}).get(rest[0])
         return f"there is no `{rest[0]}`" if inner is None else _wrong(inner, rest[1:])
-    arguments = [given.get(each.name) for each in command.params if each.param_type_name == "argument"]
+    arguments = [given.get(parameter.name) for parameter in command.params if parameter.param_type_name == "argument"]
     if not tokens or {"-h", "--help"} & {*tokens} or any(value in _ETC for value in (*rest, *arguments)):
         return None
     for parameter in command.params:

@@ -35,15 +35,15 @@ def keys(value, place=""):
 
 def tables(text: str) -> dict[str, dict[str, list[str]]]:
     """Section -> key -> the other cells of its row."""
-    found: dict[str, dict[str, list[str]]] = {}
+    sections: dict[str, dict[str, list[str]]] = {}
     section = ""
     for line in text.splitlines():
         if line.startswith("#"):
             section = line.lstrip("# ") if line.startswith("##") else ""
         if line.startswith("| `"):
             name, *cells = re.split(r"(?<!\\)\|", line)[1:-1]
-            found.setdefault(section, {})[name.strip(" `")] = [cell.strip() for cell in cells]
-    return found
+            sections.setdefault(section, {})[name.strip(" `")] = [cell.strip() for cell in cells]
+    return sections
 
 
 def test_every_setting_of_the_local_file_is_there(pages, settings):

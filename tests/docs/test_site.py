@@ -68,8 +68,8 @@ def addresses(site) -> dict[Path, Addresses]:
 
 def test_every_link_leads_to_a_place_in_a_page(addresses):
     broken = []
-    for page, found in addresses.items():
-        for href in found.links:
+    for page, listed in addresses.items():
+        for href in listed.links:
             parts = urlsplit(href)
             if parts.scheme or parts.netloc:
                 continue
@@ -78,13 +78,13 @@ def test_every_link_leads_to_a_place_in_a_page(addresses):
             if not there.is_file() or (place and there in addresses and place not in addresses[there].places):
                 broken.append((page.name, href))
     assert broken == []
-    assert sum(len(found.links) for found in addresses.values()) > 1000
+    assert sum(len(listed.links) for listed in addresses.values()) > 1000
 
 
 def test_nothing_is_loaded_from_elsewhere(site, addresses):
     missing = []
-    for page, found in addresses.items():
-        for url in found.loads:
+    for page, listed in addresses.items():
+        for url in listed.loads:
             parts = urlsplit(url)
             if parts.scheme or parts.netloc or not (page.parent / unquote(parts.path)).exists():
                 missing.append((page.relative_to(site).as_posix(), url))

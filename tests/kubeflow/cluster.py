@@ -110,12 +110,10 @@ class Cluster:
 
         reader = ml_metadata.MetadataStore(store.from_environment(1, self.environment))
         # A sweep and its trials have contexts of that type too, but no node of the pipeline.
-        newest = max(
-            (each for each in reader.get_contexts_by_type("pipeline_run") if reader.get_executions_by_context(each.id)),
-            key=lambda each: each.id,
-        )
+        runs = [run for run in reader.get_contexts_by_type("pipeline_run") if reader.get_executions_by_context(run.id)]
+        newest = max(runs, key=lambda run: run.id)
         executions = executions_of_run(reader, newest.name)
-        states = {node: each.State.Name(each.last_known_state) for node, each in executions.items()}
+        states = {node: execution.State.Name(execution.last_known_state) for node, execution in executions.items()}
         return newest.name, states, outputs_of_run(reader, newest.name)
 
     def here(self, uri: str) -> str:
@@ -136,9 +134,9 @@ def as_the_backend(placeholder_utils: Any) -> Any:
         for name, value in values.items():
             if isinstance(value, str) and not re.fullmatch(r"\{\{\$\.pipeline_\w+\}\}", value):
                 values[name] = value.replace(ours, hidden)
-        command = [each.replace(ours, hidden) for each in full_command]
+        command = [word.replace(ours, hidden) for word in full_command]
         filled = lax(full_command=command, executor_input_dict=executor_input_dict, **facts)
-        return [each.replace(hidden, ours) for each in filled]
+        return [word.replace(hidden, ours) for word in filled]
 
     return mock.patch.object(placeholder_utils, "replace_placeholders", strict)
 
@@ -146,9 +144,13 @@ def as_the_backend(placeholder_utils: Any) -> Any:
 def running_container(word: str) -> Any:
     """Waits for a container that has a word among its arguments."""
     client = docker.from_env()
-    first = wait_for(lambda: next((each for each in client.containers.list() if word in each.attrs["Args"]), None), 600)
-    assert first is not None, f"no container has {word} among its arguments"
-    return first
+
+    def first() -> Any:
+        return next((container for container in client.containers.list() if word in container.attrs["Args"]), None)
+
+    container = wait_for(first, seconds=600)
+    assert container is not None, f"no container has {word} among its arguments"
+    return container
 
 
 def run_container(client: Any, image: str, command: list[str], volumes: dict[str, Any], **arguments: Any) -> int:

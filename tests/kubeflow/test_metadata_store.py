@@ -105,11 +105,11 @@ def test_many_may_open_a_database_that_nobody_has_used_at_the_same_time(database
     environment = database()
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write, args=(environment, f"run-{number}")) for number in range(4)]
-    for each in writers:
-        each.start()
-    for each in writers:
-        each.join(180)
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(180)
 
-    assert [each.exitcode for each in writers] == [0, 0, 0, 0]
-    found = Recorder(open_store(store.from_environment(1, environment))).all()
-    assert sorted(each.run_id for each in found) == [f"run-{number}" for number in range(4)]
+    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    records = Recorder(open_store(store.from_environment(1, environment))).all()
+    assert sorted(record.run_id for record in records) == [f"run-{number}" for number in range(4)]

@@ -90,7 +90,7 @@ def _client() -> Path | None:
     """The first client on the search path that can build with BuildKit."""
     folders = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep) if folder]
     clients = [folder / "docker" for folder in folders if folder != SERVICES / "bin"]
-    return next((each for each in clients if os.access(each, os.X_OK) and _can_build(each)), None)
+    return next((client for client in clients if os.access(client, os.X_OK) and _can_build(client)), None)
 
 
 def _can_build(client: Path) -> bool:

@@ -84,7 +84,7 @@ class Cluster:
 
     def _ended(self, name: str, namespace: str) -> str | None:
         conditions = self.get("job", name, namespace).get("status", {}).get("conditions", [])
-        ends = [each["type"] for each in conditions if each["status"] == "True"]
+        ends = [condition["type"] for condition in conditions if condition["status"] == "True"]
         return next((end for end in ends if end in ("Complete", "Failed")), None)
 
 

@@ -22,7 +22,7 @@ class Images:
 
     def names(self) -> list[str]:
         """All of them, as containerd calls them."""
-        return [f"docker.io/library/{each}" for each in (self.flightdeck, *self.others.values())]
+        return [f"docker.io/library/{image}" for image in (self.flightdeck, *self.others.values())]
 
     def archive(self) -> list[str]:
         """A command that writes them to its standard output."""

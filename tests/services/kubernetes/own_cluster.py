@@ -102,7 +102,7 @@ def _require() -> None:
         )
     if not all(map(shutil.which, FROM_THE_DISTRIBUTION)) or not (CNI / "bridge").exists():
         install("cluster")
-    missing = [each for each in FROM_THE_DISTRIBUTION if shutil.which(each) is None]
+    missing = [program for program in FROM_THE_DISTRIBUTION if shutil.which(program) is None]
     if missing:
         raise ServiceError(f"Without {', '.join(missing)} no cluster can be started; install it.")
 

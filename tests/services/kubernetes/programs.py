@@ -88,9 +88,9 @@ def _go(*arguments: str, folder: Path = MODULE) -> str:
 
 def go_program() -> str:
     """Go from the search path, if it is new enough, or else from PyPI."""
-    for found in (shutil.which("go"), str(OWN_GO / "bin" / "go")):
-        if found and _version(found) >= OLDEST_GO:
-            return found
+    for program in filter(None, (shutil.which("go"), str(OWN_GO / "bin" / "go"))):
+        if _version(program) >= OLDEST_GO:
+            return program
     print("Installing Go into .tools/go ...", file=sys.stderr)
     try:
         import ensurepip  # noqa: F401
@@ -112,5 +112,5 @@ def _version(program: str) -> tuple[int, int]:
         said = subprocess.run([program, "env", "GOVERSION"], env=environment, capture_output=True, text=True).stdout
     except OSError:
         return 0, 0
-    found = re.match(r"go(\d+)\.(\d+)", said)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    release = re.match(r"go(\d+)\.(\d+)", said)
+    return (int(release[1]), int(release[2])) if release else (0, 0)
