@@ -8,6 +8,10 @@ from pathlib import Path
 import docker
 import pytest
 
+from ledger.opening import open_store
+from ledger.recorder import Recorder
+from operations.experiments.sweep.chain import Chain
+from pipeline.store import from_environment
 from tests import forked
 from tests.kubeflow.cluster import run_container, running_container
 
@@ -55,16 +59,11 @@ def swept(cluster, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(cluster):
-    from ledger.opening import open_store
-    from pipeline.store import from_environment
-
     return open_store(from_environment(1, cluster.environment))
 
 
 @pytest.fixture(scope="module")
 def events(store, swept):
-    from operations.experiments.sweep.chain import Chain
-
     return [link.event for link in Chain(store, f"{swept[1]}-sweep").refresh()]
 
 
@@ -90,8 +89,6 @@ def test_the_run_trains_with_the_best_and_pushes_it(cluster, swept, events) -> N
 
 
 def test_the_ledger_has_the_sweep_its_trials_and_the_run(store, swept) -> None:
-    from ledger.recorder import Recorder
-
     run_id = swept[1]
     records = {record.run_id: record for record in Recorder(store).all()}
     sweep, run = records[f"{run_id}-sweep"], records[run_id]
@@ -112,10 +109,6 @@ def test_the_trials_have_tensorboard_logs_in_the_workspace(cluster, swept) -> No
 
 
 def test_processes_that_add_to_a_chain_at_once_get_a_place_each_on_mariadb_too(database) -> None:
-    from ledger.opening import open_store
-    from operations.experiments.sweep.chain import Chain
-    from pipeline.store import from_environment
-
     environment = database()
     open_store(from_environment(1, environment))
     worker, variables = ("tests.operations.experiments.sweep.chain_worker", "15"), {**os.environ, **environment}
