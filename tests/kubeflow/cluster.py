@@ -13,8 +13,11 @@ from typing import Any
 from unittest import mock
 
 import docker
+import ml_metadata
 from docker.types import Mount
 
+from ledger.outputs import executions_of_run, outputs_of_run
+from pipeline import store
 from tests import forked
 from tests.services.kubernetes.cluster import wait_for
 from tests.services.mariadb import Server
@@ -103,11 +106,6 @@ class Cluster:
 
     def latest_run(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
         """Of the latest run in the metadata store: its id, its executions' states, and its artifacts."""
-        import ml_metadata
-
-        from ledger.outputs import executions_of_run, outputs_of_run
-        from pipeline import store
-
         reader = ml_metadata.MetadataStore(store.from_environment(1, self.environment))
         # A sweep and its trials have contexts of that type too, but no node of the pipeline.
         runs = [run for run in reader.get_contexts_by_type("pipeline_run") if reader.get_executions_by_context(run.id)]

@@ -82,9 +82,8 @@ def start() -> Server:
     Raises:
         ServiceError: none can be started.
     """
-    running = find()
-    if running is not None:
-        return running
+    if (server := find()) is not None:
+        return server
     if not all(shutil.which(program) for program in PROGRAMS):
         install("mariadb")
     DAEMON.stop()
