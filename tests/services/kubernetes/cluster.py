@@ -24,6 +24,7 @@ class Cluster:
 
     command: tuple[str, ...]  # kubectl, with the arguments that lead to this cluster
     ours: bool  # started by the tests, and ends with them; else somebody works with it
+    image: str  # of Flightdeck, which its nodes have
 
     def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 300) -> str:
         """What kubectl prints on standard output.
@@ -38,6 +39,14 @@ class Cluster:
         if done.returncode:
             raise KubectlError(f"kubectl {' '.join(arguments)[:200]}: {done.stdout[-1000:]}{done.stderr[-4000:]}")
         return done.stdout
+
+    def succeeds(self, *arguments: str) -> bool:
+        """Whether kubectl does."""
+        try:
+            self.kubectl(*arguments)
+        except KubectlError:
+            return False
+        return True
 
     def apply(self, *manifests: Mapping[str, Any]) -> str:
         """Applies manifests strictly: a field that the server does not know is an error.

@@ -23,7 +23,7 @@ import yaml
 from tests.services.daemon import ROOT, SERVICES, Daemon, ServiceError, install
 from tests.services.kubernetes import programs
 from tests.services.kubernetes.certificates import Authority
-from tests.services.kubernetes.cluster import Cluster, KubectlError, wait_for
+from tests.services.kubernetes.cluster import Cluster, wait_for
 from tests.services.kubernetes.images import Images
 
 FOLDER = SERVICES / "kubernetes"
@@ -65,7 +65,7 @@ def running(images: Images, database_image: str) -> Iterator[Cluster]:
         _clear()
         holder = _hold()
         try:
-            node = _Node(folder, holder)
+            node = _Node(folder, holder, images.flightdeck)
             node.start_control_plane()
             node.start_containers(images, database_image)
             node.start_kubelet()
@@ -161,13 +161,13 @@ def _hold() -> subprocess.Popen[bytes]:
 class _Node:
     """The programs of the cluster, each a child of the holder's namespaces."""
 
-    def __init__(self, folder: Path, holder: subprocess.Popen[bytes]) -> None:
+    def __init__(self, folder: Path, holder: subprocess.Popen[bytes], image: str) -> None:
         self._programs = folder
         children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
         self._inside = ("nsenter", f"--target={children[0]}", "--net", "--mount", "--pid", "--")
         self._certificates = RUN / "certificates"
         kubectl = [str(folder / "kubectl"), f"--kubeconfig={RUN / 'admin.kubeconfig'}"]
-        self.cluster = Cluster(("nsenter", f"--target={children[0]}", "--net", "--", *kubectl), ours=True)
+        self.cluster = Cluster(("nsenter", f"--target={children[0]}", "--net", "--", *kubectl), True, image)
 
     def start_control_plane(self) -> None:
         """etcd, the API server, the controllers and the scheduler; returns when the API server is ready."""
@@ -195,7 +195,7 @@ class _Node:
             f"--kubelet-certificate-authority={pairs / 'ca.crt'}",
             "--kubelet-preferred-address-types=InternalIP",  # the node's name resolves nowhere
             "--feature-gates=WatchList=false",  # etcd 3.4 of the distributions cannot serve it
-            ready=lambda: self._answers("get", "--raw=/readyz"),
+            ready=lambda: self.cluster.succeeds("get", "--raw=/readyz"),
         )
         administrator = [
             f"--{purpose}kubeconfig={RUN / 'admin.kubeconfig'}" for purpose in ("", "authentication-", "authorization-")
@@ -310,7 +310,7 @@ class _Node:
             f"--hostname-override={NODE}",
             f"--node-ip={ADDRESS}",
             f"--root-dir={RUN / 'kubelet' / 'root'}",
-            ready=lambda: self._answers("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=5s"),
+            ready=lambda: self.cluster.succeeds("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=5s"),
         )
         if not wait_for(lambda: self.cluster.has("serviceaccount", "default"), 60):
             raise ServiceError(f"The controllers make no service account; see {RUN}/kube-controller-manager/log.")
@@ -365,13 +365,6 @@ class _Node:
 
     def _run(self, *command: str, stdin: Any = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*self._inside, *command], stdin=stdin, capture_output=True, text=True, check=False)
-
-    def _answers(self, *arguments: str) -> bool:
-        try:
-            self.cluster.kubectl(*arguments)
-        except KubectlError:
-            return False
-        return True
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
