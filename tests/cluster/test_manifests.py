@@ -1,6 +1,7 @@
 """The overlays on a real API server: applied, applied again, bound, limited; and what they forbid is refused."""
 
 import copy
+import functools
 import socket
 from typing import Any
 
@@ -68,16 +69,11 @@ def test_every_claim_is_bound(cluster, manifests):
         for template in stateful["spec"]["volumeClaimTemplates"]
     ]
 
-    def unbound():
-        return [
-            claim
-            for claim in claims
-            if not cluster.has("pvc", claim[1], claim[0])
-            or cluster.get("pvc", claim[1], claim[0])["status"]["phase"] != "Bound"
-        ]
-
     assert len(claims) == 3
-    assert wait_for(lambda: not unbound(), seconds=120), unbound()
+    bound = ("wait", "--for=jsonpath={.status.phase}=Bound", "--timeout=10s")
+    for namespace, claim in claims:
+        ask = functools.partial(cluster.succeeds, *bound, f"pvc/{claim}", f"--namespace={namespace}")
+        assert wait_for(ask, seconds=120), claim
 
 
 def test_no_pod_of_ours_is_refused(cluster, manifests):

@@ -42,10 +42,6 @@ def make_targets(file: Path) -> list[str]:
     return [word for call in calls for word in call.split() if "=" not in word and not word.startswith("-")]
 
 
-def test_the_workflows_are_there():
-    assert {file.name for file in FILES} >= {"ci.yml", "pull-request.yml", "release.yml"}
-
-
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_every_target_that_a_workflow_calls_exists(file):
     called = make_targets(file)

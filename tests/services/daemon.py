@@ -76,7 +76,8 @@ class Daemon:
             if process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 ended = "ended" if process.returncode is not None else f"did not answer within {seconds:.0f} s"
-                raise ServiceError(f"{self.name} {ended}; {self.log} ends with:\n{self._tail()}")
+                last_lines = self.log.read_text(errors="replace").splitlines()[-15:]
+                raise ServiceError("\n".join([f"{self.name} {ended}; {self.log} ends with:", *last_lines]))
             time.sleep(0.2)
 
     def stop(self, seconds: float = 60) -> bool:
@@ -91,9 +92,6 @@ class Daemon:
                 os.kill(pid, signal.SIGKILL)
         (self.folder / "pid").unlink(missing_ok=True)
         return pid is not None
-
-    def _tail(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
 
 
 @contextlib.contextmanager

@@ -37,8 +37,10 @@ PODS = "10.244.0.0/24"
 SERVICE_ADDRESSES = "10.96.0.0/16"
 API_SERVICE = "10.96.0.1"
 PAUSE = "flightdeck.test/pause:1"
-WORKSPACE = Path("/var/flightdeck/workspace")  # where overlays/local expects it on the node
+# The workspace, where overlays/local expects it on the node, is this folder on this machine.
+WORKSPACE, WORKSPACE_HERE = Path("/var/flightdeck/workspace"), RUN / "workspace"
 CGROUPS = Path("/sys/fs/cgroup")
+CGROUP = f"flightdeck-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]}"  # the node's; every checkout has its own
 # The kubelet sets these of the machine's kernel. It is shown that they are set already.
 KERNEL_SETTINGS = {
     "vm/overcommit_memory": 1,
@@ -81,11 +83,6 @@ def kernel_settings() -> dict[str, str]:
     return {name: file.read_text().strip() for name, file in files.items() if file.exists()}
 
 
-def workspace() -> Path:
-    """The folder on this machine that is the node's workspace."""
-    return RUN / "workspace"
-
-
 def node_folder(name: str, owner: int) -> Path:
     """A folder on the node for a volume that a user writes to."""
     folder = RUN / "volumes" / name
@@ -112,8 +109,8 @@ def _clear() -> None:
     _remove_cgroups()
     shutil.rmtree(RUN, ignore_errors=True)
     (RUN / "volumes").mkdir(parents=True)
-    workspace().mkdir()
-    workspace().chmod(0o777)  # pods write as the image's user
+    WORKSPACE_HERE.mkdir()
+    WORKSPACE_HERE.chmod(0o777)  # pods write as the image's user
 
 
 def _hold() -> subprocess.Popen[bytes]:
@@ -132,7 +129,7 @@ def _hold() -> subprocess.Popen[bytes]:
         mount -t tmpfs tmpfs /var
         mkdir -p /var/lib /var/log /var/tmp {WORKSPACE} {FOLDER}
         mount --rbind /run/services {FOLDER}
-        mount --bind {workspace()} {WORKSPACE}
+        mount --bind {WORKSPACE_HERE} {WORKSPACE}
         {masks}
         ip link set lo up
         ip link add node0 type bridge
@@ -265,7 +262,7 @@ class _Node:
                 },
                 "authorization": {"mode": "Webhook"},
                 "cgroupDriver": "cgroupfs",
-                "cgroupRoot": f"/{_cgroup()}",
+                "cgroupRoot": f"/{CGROUP}",
                 "clusterDNS": [ADDRESS],
                 "clusterDomain": "cluster.local",
                 "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
@@ -371,11 +368,6 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(document))
 
 
-def _cgroup() -> str:
-    """The node's control group, of which every checkout has its own."""
-    return f"flightdeck-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]}"
-
-
 def _hierarchies() -> list[Path]:
     """The mounted hierarchies of control groups: one in version 2, one for each controller in version 1."""
     if (CGROUPS / "cgroup.controllers").exists():
@@ -385,12 +377,12 @@ def _hierarchies() -> list[Path]:
 
 def _make_cgroups() -> None:
     for hierarchy in _hierarchies():
-        (hierarchy / _cgroup()).mkdir(exist_ok=True)
+        (hierarchy / CGROUP).mkdir(exist_ok=True)
 
 
 def _remove_cgroups() -> None:
     for hierarchy in _hierarchies():
-        folder = hierarchy / _cgroup()
+        folder = hierarchy / CGROUP
         groups = [path for path in folder.rglob("*") if path.is_dir()]
         for group in (*sorted(groups, reverse=True), folder):
             # One that holds a process still is left to the next start.
