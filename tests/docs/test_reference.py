@@ -33,11 +33,12 @@ def keys(value, place=""):
             yield from keys(inner, here)
 
 
-def tables(text: str) -> dict[str, dict[str, list[str]]]:
-    """Section -> key -> the other cells of its row."""
+@pytest.fixture(scope="module")
+def described(pages) -> dict[str, dict[str, list[str]]]:
+    """Section of the settings -> key -> the other cells of its row."""
     sections: dict[str, dict[str, list[str]]] = {}
     section = ""
-    for line in text.splitlines():
+    for line in pages["reference/settings.md"].splitlines():
         if line.startswith("#"):
             section = line.lstrip("# ") if line.startswith("##") else ""
         if line.startswith("| `"):
@@ -46,8 +47,7 @@ def tables(text: str) -> dict[str, dict[str, list[str]]]:
     return sections
 
 
-def test_every_setting_of_the_local_file_is_there(pages, settings):
-    described = tables(pages["reference/settings.md"])
+def test_every_setting_of_the_local_file_is_there(described, settings):
     # Names of one's own are described by NAME, and a list by the class of its items.
     sections = set(described)
     for place, name in keys(settings.model_dump(mode="json")):
@@ -58,8 +58,7 @@ def test_every_setting_of_the_local_file_is_there(pages, settings):
     assert set(described["features"]) == set(type(settings.features).model_fields)
 
 
-def test_every_setting_has_a_type_and_a_meaning(pages):
-    described = tables(pages["reference/settings.md"])
+def test_every_setting_has_a_type_and_a_meaning(described):
     bare = [
         (place, name)
         for place, rows in described.items()
@@ -81,8 +80,8 @@ def test_every_setting_has_a_type_and_a_meaning(pages):
         ("alerts", "email", ["section or null", "`null`"]),
     ],
 )
-def test_types_and_defaults_are_those_of_the_classes(pages, place, name, cells):
-    assert tables(pages["reference/settings.md"])[place][name][:2] == cells
+def test_types_and_defaults_are_those_of_the_classes(described, place, name, cells):
+    assert described[place][name][:2] == cells
 
 
 def test_attributes_of_a_docstring():

@@ -20,7 +20,6 @@ from ledger.outputs import executions_of_run, outputs_of_run
 from pipeline import store
 from tests import forked
 from tests.services.kubernetes.cluster import wait_for
-from tests.services.mariadb import Server
 from tests.small_run import SMALL
 
 # No GPU here, and no image but one.
@@ -173,4 +172,4 @@ def open_cluster(services: dict[str, Any], spans: Path, workspace: Path) -> Clus
     # The containers run as another user.
     for path in (workspace, *workspace.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o644)
-    return Cluster(workspace, services["image"], Server(**services["mysql"]).new_database())
+    return Cluster(workspace, services["image"], services["mysql"].new_database())

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.kubeflow
 
 @pytest.fixture
 def switch(services):
-    made = Switch(services["mysql"]["port"])
+    made = Switch(services["mysql"].port)
     yield made
     made.close()
 

@@ -26,11 +26,13 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     if options.json:
-        print(json.dumps(reached))
+        print(json.dumps(reached, default=dataclasses.asdict))
         return 0
+    if "mysql" in reached:
+        place = f"in {mariadb.DAEMON.folder}/credentials.json"
+        reached["mysql"] = dataclasses.replace(reached["mysql"], password=place)
     for name, value in reached.items():
-        hidden = {**value, "password": f"in {mariadb.DAEMON.folder}/credentials.json"} if name == "mysql" else value
-        print(f"{name:<12} {hidden}")
+        print(f"{name:<12} {value}")
     return 0
 
 
@@ -45,7 +47,7 @@ def up(services: list[str]) -> dict[str, Any]:
         if {"docker", "image"} & set(services):
             reached["docker_host"] = docker_engine.start()
         if "mariadb" in services:
-            reached["mysql"] = dataclasses.asdict(mariadb.start())
+            reached["mysql"] = mariadb.start()
         if "image" in services:
             image.ensure_base(reached["docker_host"])
             reached["image"] = image.build(reached["docker_host"])
