@@ -51,9 +51,9 @@ class RecordedRun:
         """
         from pipeline import store
 
-        self.progress.note("Loading TensorFlow and TFX")
         started = time.monotonic()
-        try:
+        with contextlib.closing(self.progress) as progress:
+            progress.note("Loading TensorFlow and TFX")
             from pipeline import definition
             from pipeline.runners import local
 
@@ -63,13 +63,11 @@ class RecordedRun:
                 self.run_id,
                 self.settings,
                 store.connection(self.settings),
-                self.progress,
+                progress,
                 kind=self.kind,
                 loading_seconds=time.monotonic() - started,
                 **self.further,
             )
-        finally:
-            self.progress.close()
         return record
 
 

@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.console import print_json, table
+from flightdeck.console import console, print_json, table
 from flightdeck.options import Options
-from flightdeck.runs.named import (
-    Since,
-    Tags,
-    Until,
-    Where,
-    Window,
-    document,
-    filter_of,
-    page,
-)
+from flightdeck.runs.named import Since, Tags, Until, Where, Window, document, filter_of
 from ledger.formats import NOTHING, count, counts, duration, fact, local_moment, number
 
 if TYPE_CHECKING:
@@ -128,7 +119,7 @@ def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
     main = [record.main_metric for record in records if record.main_metric][:1]
     asked = [condition.name for condition in wanted.conditions] + ([sort] if sort else [])
     shown_anyway = {"run_id", "started", "renewed", "outcome", "kind", "seconds", "commit"}
-    on = page()
+    on = console()
     rows = []
     for record in records:
         row = {"run": record.run_id}

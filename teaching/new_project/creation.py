@@ -30,7 +30,6 @@ class Created:
     """A new project.
 
     Attributes:
-        path: its folder.
         name: of the use case.
         files: that are in it, but for the data.
         commit: the first commit; None if there is none.

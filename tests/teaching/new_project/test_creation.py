@@ -152,24 +152,22 @@ def test_without_a_name_for_git_nothing_is_committed_and_the_project_is_whole(
     assert (status.stdout, status.stderr) == ("", "")
 
 
-def test_without_git_nothing_is_committed_and_what_is_missing_is_git(table: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+@pytest.mark.parametrize(
+    ("git", "reason"),
+    [
+        (None, "there is no git on this machine; install it first"),
+        ("#!/bin/sh\necho 'fatal: no more disk' >&2\nexit 128\n", "git says: fatal: no more disk"),
+    ],
+)
+def test_why_nothing_is_committed_is_said(table: Path, tmp_path: Path, monkeypatch, git, reason: str):
+    if git:
+        (tmp_path / "git").write_text(git)
+        (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     created = creation.create(plan.make(table, "bought?"), tmp_path / "shop")
 
-    assert created.commit is None
-    assert created.uncommitted == "there is no git on this machine; install it first"
+    assert (created.commit, created.uncommitted) == (None, reason)
     assert created.remedy[0] == f"git -C {tmp_path / 'shop'} init --quiet --initial-branch main"
-
-
-def test_why_else_git_commits_nothing_is_said_in_its_own_words(table: Path, tmp_path: Path, monkeypatch):
-    program = tmp_path / "bin" / "git"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\necho 'fatal: no more disk' >&2\nexit 128\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent))
-    created = creation.create(plan.make(table, "bought?"), tmp_path / "shop")
-
-    assert created.uncommitted == "git says: fatal: no more disk"
 
 
 def test_the_repository_of_a_hook_that_runs_it_is_left_alone(table: Path, tmp_path: Path, monkeypatch, known_to_git):
