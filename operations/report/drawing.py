@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 import fast_sugiyama
 
@@ -68,17 +69,23 @@ def draw(boxes: Sequence[Box], edges: Iterable[tuple[str, str]]) -> Drawing:
         low = min(x for _, (x, _) in positions)
         for node, (x, y) in positions:
             centres[names[node]] = (left + (x - low) * column + column / 2, (height - y) * _LAYER)
-        follow = {}
+        follow = defaultdict(list)
         for a, b in edges_drawn or ():
-            follow.setdefault(names[a], []).append(names[b])
-        for start in (node for node in follow if node < len(boxes)):
-            paths.extend(_routes(start, follow, len(boxes)))
+            follow[names[a]].append(names[b])
+        for start in [node for node in follow if node < len(boxes)]:
+            for successor in follow[start]:
+                way = [start, successor]
+                while way[-1] >= len(boxes):
+                    way.append(follow[way[-1]][0])
+                paths.append(way)
         left += width * column + column
     alone = [index for index in range(len(boxes)) if index not in centres]
     for place, index in enumerate(alone):
         centres[index] = (left + column / 2, place * _LAYER)
-    centres = _tightened(centres, widths, len(boxes))
-    x_low = min((x - _half(node, widths, len(boxes)) for node, (x, _) in centres.items()), default=0) - _MARGIN
+    # Points on the way of an edge have no width.
+    half = defaultdict(float, {node: width / 2 for node, width in enumerate(widths)})
+    centres = _tightened(centres, half)
+    x_low = min((x - half[node] for node, (x, _) in centres.items()), default=0) - _MARGIN
     placed = [
         Placed(box, round(centres[at][0] - widths[at] / 2 - x_low, 1), round(centres[at][1] + _MARGIN, 1), widths[at])
         for at, box in enumerate(boxes)
@@ -92,37 +99,21 @@ def draw(boxes: Sequence[Box], edges: Iterable[tuple[str, str]]) -> Drawing:
     return Drawing(round(width + _MARGIN), round(height), placed, [_path([points[at] for at in way]) for way in paths])
 
 
-def _routes(start: int, follow: dict[int, list[int]], real: int) -> list[list[int]]:
-    routes = []
-    for successor in follow[start]:
-        way = [start, successor]
-        while way[-1] >= real:
-            way.append(follow[way[-1]][0])
-        routes.append(way)
-    return routes
-
-
-def _tightened(
-    centres: dict[int, tuple[float, float]], widths: list[float], real: int
-) -> dict[int, tuple[float, float]]:
+def _tightened(centres: dict[int, tuple[float, float]], half: Mapping[int, float]) -> dict[int, tuple[float, float]]:
     """The same with columns as wide as what stands in them: x is squeezed between neighbouring places."""
-    places = sorted({round(x, 1) for x, _ in centres.values()})
-    layers: dict[float, list[int]] = {}
+    low = min((x for x, _ in centres.values()), default=0.0)
+    layers: dict[float, list[int]] = defaultdict(list)
     for node, (_, y) in centres.items():
-        layers.setdefault(y, []).append(node)
+        layers[y].append(node)
     # The factor by which everything may shrink before two neighbours of a layer touch.
     factor = 0.35
     for nodes in layers.values():
         ordered = sorted(nodes, key=lambda node: centres[node][0])
         for a, b in itertools.pairwise(ordered):
-            needed = (_half(a, widths, real) + _half(b, widths, real)) + _GAP
+            needed = half[a] + half[b] + _GAP
             distance = centres[b][0] - centres[a][0]
             factor = max(factor, min(1.0, needed / distance)) if distance else 1.0
-    return {node: ((x - places[0]) * factor, y) for node, (x, y) in centres.items()}
-
-
-def _half(node: int, widths: list[float], real: int) -> float:
-    return widths[node] / 2 if node < real else 0.0
+    return {node: ((x - low) * factor, y) for node, (x, y) in centres.items()}
 
 
 def _path(points: list[tuple[float, float]]) -> str:

@@ -44,14 +44,11 @@ class ProjectPlan:
     """What the project will be.
 
     Attributes:
-        source: the table.
-        label: the name of the label's column.
         values: of the label: the positive one, the negative one.
         renamed: columns whose names could not stay: name in the table -> name in the contract.
         columns: of the contract, in order, the generated key included.
         dropped: columns that are left out, each with the reason.
         content: the columns that name a row, if no column does; else empty.
-        split: how the rows are split into spans.
         rows: of the contract, as a frame.
         unlabelled: rows without a label, which are left out.
     """
@@ -201,7 +198,6 @@ def make(
 
 
 def _typed(frame: pd.DataFrame, found: list[Inferred]) -> pd.DataFrame:
-    """The columns of the contract in pandas' types."""
     kinds = {"string": table.plain, "timestamp": table.moments}
     return frame[[column.name for column in found]].assign(
         **{column.name: kinds.get(column.type, table.numbers)(table.column(frame, column.name)) for column in found}
@@ -228,7 +224,8 @@ def two_values(values: Any, positive: str | None) -> tuple[str, str]:
         raise LabelError(
             f"--positive {positive} is not a value of the label '{name}', which is {found[0]} or {found[1]}."
         )
-    chosen = positive or _plainly_positive(found)
+    lowered = {value.lower(): value for value in found}
+    chosen = positive or next((lowered[yes] for yes, no in _PAIRS if set(lowered) == {yes, no}), None)
     if chosen is None:
         raise LabelError(
             f"The label '{name}' is {found[0]} or {found[1]}: say which one is predicted, such as "
@@ -241,11 +238,6 @@ def two_values(values: Any, positive: str | None) -> tuple[str, str]:
             f"that trains and evaluates needs {FEWEST_ROWS}, and {FEWEST_OF_A_CLASS} of either value."
         )
     return chosen, next(value for value in found if value != chosen)
-
-
-def _plainly_positive(found: list[str]) -> str | None:
-    lowered = {value.lower(): value for value in found}
-    return next((lowered[yes] for yes, no in _PAIRS if set(lowered) == {yes, no}), None)
 
 
 def require_column(frame: Any, name: str, option: str) -> None:

@@ -73,7 +73,7 @@ class Factory:
     def train(self, run: str, blessed: bool = True, infra: bool = True) -> int:
         """A run up to its Evaluator and InfraValidator: the id of the model."""
         uri = self.workspace / "artifacts" / "Trainer" / "model" / run
-        write_model(uri / "Format-Serving", run)
+        self.write_model(uri / "Format-Serving", run)
         (model,) = self.execute(
             "Trainer", run, {}, {"model": self.artifact("Model", str(uri), mlmd.ArtifactType.MODEL)}
         )
@@ -87,11 +87,14 @@ class Factory:
     def push(self, run: str, model: int, version: int, canary: bool = False) -> Path:
         """What the Pusher of a run does."""
         folder = Path(self.settings.canaries if canary else self.settings.pushed) / str(version)
-        write_model(folder, run)
+        self.write_model(folder, run)
         told = {"pushed": 1, "pushed_version": str(version), "pushed_destination": str(folder)}
         pushed = self.artifact("PushedModel", "", mlmd.ArtifactType.MODEL, **told)
         self.execute("Pusher", run, {"model": model}, {"pushed_model": pushed})
         return folder
+
+    def write_model(self, folder: Path, run: str) -> None:
+        write_model(folder, run)
 
     def registry(self) -> Registry:
         return Registry(self.settings)
@@ -396,7 +399,7 @@ def test_the_metrics_of_a_version_are_those_of_the_ledger_wherever_its_run_was(t
     assert not Path(three.settings.runs).exists()
 
 
-def test_a_canary_is_no_version_that_is_served_and_the_newest_is_on_trial(three: Factory) -> None:
+def test_a_canary_is_no_served_version_and_the_newest_is_the_one_under_test(three: Factory) -> None:
     registry = three.registry()
     assert (registry.canary(), registry.canary_numbers()) == (None, set())
     four, five = three.train("four"), three.train("five")
@@ -412,7 +415,7 @@ def test_a_canary_is_no_version_that_is_served_and_the_newest_is_on_trial(three:
     assert registry.previous().number == 2
 
 
-def test_what_was_on_trial_is_promoted_as_a_version_and_its_trial_ends(three: Factory) -> None:
+def test_a_promoted_canary_is_a_new_version_and_its_test_ends(three: Factory) -> None:
     five = three.train("five")
     three.push("five", five, 50, canary=True)
     change = three.registry().promote(str(five))
@@ -427,7 +430,7 @@ def test_what_was_on_trial_is_promoted_as_a_version_and_its_trial_ends(three: Fa
     assert not list(Path(three.settings.canaries).iterdir())
 
 
-def test_the_end_of_a_trial_ends_those_before_it_and_none_after(three: Factory) -> None:
+def test_retiring_a_canary_retires_those_before_it_and_none_after(three: Factory) -> None:
     for number, run in ((40, "four"), (50, "five"), (60, "six")):
         three.push(run, three.train(run), number, canary=True)
     assert [each.number for each in three.registry().prunable(9)] == [40, 50]
