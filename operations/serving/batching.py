@@ -135,15 +135,13 @@ class Batcher:
         loop.call_soon_threadsafe(self._deliver, sum(job.rows for job in jobs), wanted, answers)
 
     def _together(self, jobs: Sequence[_Job]) -> list[Columns]:
-        model, signature = jobs[0].model, jobs[0].signature
-        rows = sum(job.rows for job in jobs)
+        model, signature, columns = jobs[0].model, jobs[0].signature, jobs[0].columns
+        if len(jobs) > 1:
+            columns = {name: np.concatenate([job.columns[name] for job in jobs]) for name in columns}
+        outputs = model.predict(columns, signature)
+        self._on_batch(model, sum(job.rows for job in jobs), outputs)
         if len(jobs) == 1:
-            outputs = model.predict(jobs[0].columns, signature)
-            self._on_batch(model, rows, outputs)
             return [outputs]
-        joined = {name: np.concatenate([job.columns[name] for job in jobs]) for name in jobs[0].columns}
-        outputs = model.predict(joined, signature)
-        self._on_batch(model, rows, outputs)
         parts, start = [], 0
         for job in jobs:
             parts.append({name: values[start : start + job.rows] for name, values in outputs.items()})

@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 def server(service: Service, host: str, port: int) -> tuple[grpc.aio.Server, int]:
-    """A server that is bound to an address and not started yet, and its port; 0 takes a free one.
+    """A server that is not started yet, and the port that it is bound to; 0 takes a free one.
 
     Raises:
         ServingError: the address is taken, or not this machine's.
@@ -130,13 +130,11 @@ class _Methods:
         return message("ServerReadyResponse")(ready=self._service.ready)
 
     async def model_ready(self, request: Any, context: Any) -> Any:
-        version = self._version(request.name, request.version)
-        return message("ModelReadyResponse")(ready=self._service.ready_for(version))
+        ready = self._service.ready_for(self._version(request.name, request.version))
+        return message("ModelReadyResponse")(ready=ready)
 
     async def server_metadata(self, request: Any, context: Any) -> Any:
-        return message("ServerMetadataResponse")(
-            name=v2.SERVER_NAME, version=v2.SERVER_VERSION, extensions=v2.EXTENSIONS
-        )
+        return message("ServerMetadataResponse")(**v2.SERVER)
 
     async def model_metadata(self, request: Any, context: Any) -> Any:
         versions = self._service.versions
@@ -211,7 +209,6 @@ def _within_header(text: str) -> str:
 def _answer(
     asked: v2.InferRequest, name: str, version: int, request_id: str, outputs: Any, faults: Faults | None
 ) -> Any:
-    """The message of an answer; raw if the request was."""
     answer = message("ModelInferResponse")(model_name=name, model_version=str(version), id=request_id)
     for key, text in (v2.marks(faults) if faults is not None else {}).items():
         answer.parameters[key].string_param = text

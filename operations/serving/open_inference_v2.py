@@ -34,9 +34,7 @@ from operations.serving.tfserving_v1 import as_bytes, row_ids
 if TYPE_CHECKING:
     from operations.serving.service import Answer, Service
 
-SERVER_NAME = "flightdeck"
-SERVER_VERSION = "0.1.0"
-EXTENSIONS = ("binary_tensor_data",)
+SERVER = {"name": "flightdeck", "version": "0.1.0", "extensions": ["binary_tensor_data"]}
 PLATFORM = "tensorflow_savedmodel"
 BYTES = "BYTES"
 
@@ -65,7 +63,6 @@ class Tensor:
     """An input of a request.
 
     Attributes:
-        name: of the model's input.
         shape: as the client said; its product is the number of the data.
         data: plain JSON values in a flat list, or a flat array: numbers, or objects (bytes).
     """
@@ -94,9 +91,8 @@ class InferRequest:
 
     Attributes:
         id: what the client calls it; empty if it does not.
-        inputs: the tensors.
         outputs: those that are asked for; empty for all.
-        binary: whether outputs are wanted as bytes that are not asked for one by one.
+        binary: whether outputs that are not asked for one by one are wanted as bytes.
     """
 
     id: str
@@ -106,7 +102,7 @@ class InferRequest:
 
     @property
     def rows(self) -> int:
-        """The number of rows."""
+        """The number of rows of its longest tensor."""
         return max(tensor.rows for tensor in self.inputs)
 
 
@@ -216,11 +212,7 @@ def arrays(request: InferRequest, model: LoadedModel) -> tuple[str, Columns]:
 
 
 async def infer(service: Service, request: InferRequest, version: int | None, request_id: str, caller: str) -> Answer:
-    """Lets a version, or the newest one, answer a request.
-
-    Raises:
-        RequestError: of `arrays`, `Versions.using` and `Service.predict`.
-    """
+    """Lets a version, or the newest one, answer; raises the errors of `arrays` and `Service.predict`."""
     with service.versions.using(version) as model:
         signature, values = arrays(request, model)
         ids = row_ids(request_id, columns.row_count(values))
@@ -287,16 +279,11 @@ def datatype_of(values: np.ndarray) -> str:
 
 
 def to_raw(values: np.ndarray) -> bytes:
-    """The bytes of a tensor, as `from_raw` reads them."""
+    """The inverse of `from_raw`."""
     if values.dtype.kind not in "OSU":
         return np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
     texts = map(as_bytes, values.reshape(-1).tolist())
     return b"".join(struct.pack("<I", len(text)) + text for text in texts)
-
-
-def server_metadata() -> dict[str, Any]:
-    """The body of the server's metadata."""
-    return {"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": list(EXTENSIONS)}
 
 
 def model_metadata(name: str, model: LoadedModel, versions: Sequence[int]) -> dict[str, Any]:
@@ -311,7 +298,7 @@ def model_metadata(name: str, model: LoadedModel, versions: Sequence[int]) -> di
 
 
 class _Rest:
-    """The bytes behind the JSON, which the tensors take one after the other."""
+    """The bytes behind the JSON, which the tensors take in turn."""
 
     def __init__(self, view: memoryview) -> None:
         self.view = view

@@ -41,7 +41,7 @@ def document(name: str, model: LoadedModel, max_rows: int, refuses: bool = True)
         "openapi": "3.1.0",
         "info": {
             "title": f"Predictions of {name}",
-            "version": v2.SERVER_VERSION,
+            "version": v2.SERVER["version"],
             "description": "TensorFlow Serving's REST protocol (v1) and the Open Inference Protocol (v2).",
         },
         "paths": paths,

@@ -189,7 +189,7 @@ class _Api:
             raise _with_detail(v1.not_found(name, version), error) from None
 
     async def v2_server_metadata(self, request: Request) -> Response:
-        return _json(v2.server_metadata())
+        return _json(v2.SERVER)
 
     async def v2_live(self, request: Request) -> Response:
         return _json({"live": True})

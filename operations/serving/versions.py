@@ -30,12 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class VersionStatus:
-    """The state of a version in the words of TensorFlow Serving.
-
-    Attributes:
-        state: START and LOADING before it can answer, AVAILABLE, UNLOADING, and END after it or after a failure.
-        error: why it could not be loaded; empty if it could.
-    """
+    """The state of a version in the words of TensorFlow Serving: END after unloading, or after a failure to load."""
 
     version: int
     state: State
@@ -99,11 +94,11 @@ class Versions:
 
     @property
     def states(self) -> list[VersionStatus]:
-        """What is known of each version, newest first."""
+        """The states of all versions that were seen, newest first."""
         return [self._status[number] for number in sorted(self._status, reverse=True)]
 
     def status(self, version: int) -> VersionStatus:
-        """Returns what is known of one, or raises UnknownModelError."""
+        """Returns the state of one version, or raises UnknownModelError."""
         try:
             return self._status[version]
         except KeyError:
