@@ -5,7 +5,11 @@ import math
 import shutil
 from pathlib import Path
 
+from operations.inference.columns import Column, Inputs
+
 COLUMNS = {"amount": "float32", "count": "int64", "colour": "string"}
+INPUTS = Inputs({name: Column(name, dtype, (None, 1)) for name, dtype in COLUMNS.items()})
+OUTPUTS = {"probability": Column("probability", "float32", (None, 1))}
 EXAMPLE = {"amount": 0.1, "count": 3, "colour": "red"}
 COLOURS = {"red": 0.5, "green": -0.5}
 MISSING_COUNT = -(2**63)

@@ -9,21 +9,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from operations.inference import columns
-from operations.inference.errors import (
-    NotReadyError,
-    ServingError,
-    TooLargeError,
-    UnknownModelError,
-    UnprocessableError,
-)
+from operations.inference.errors import NotReadyError, ServingError, UnknownModelError
 from operations.inference.model import EXAMPLES
 from operations.inference.settings import Payloads
 from operations.serving.service import Answer, Service
 from operations.serving.settings import Canary, Serving
 from tests.operations.serving import small_model
+from tests.operations.serving.live_server import samples
 from tests.operations.serving.small_model import push
 
 pytestmark = [pytest.mark.component, pytest.mark.anyio]
@@ -59,15 +53,11 @@ async def until(happened: Callable[[], bool]) -> None:
 
 
 def states(service: Service) -> dict[int, str]:
-    return {each.version: each.state for each in service.versions.states}
+    return {status.version: status.state for status in service.versions.states}
 
 
 def metric(service: Service, name: str, **labels: str) -> float:
-    for family in text_string_to_metric_families(service.metrics.exposition()[0].decode()):
-        for sample in family.samples:
-            if sample.name == f"flightdeck_serving_{name}" and labels.items() <= sample.labels.items():
-                return sample.value
-    raise AssertionError(f"no metric {name} {labels}")
+    return samples(service.metrics.exposition()[0].decode())[(name, *sorted(labels.values()))]
 
 
 async def test_the_newest_version_answers_and_the_one_before_it_can_be_asked_for(models, tmp_path) -> None:
@@ -186,21 +176,6 @@ async def test_a_removed_version_gives_way_but_the_last_one_goes_on(models, tmp_
         assert (await ask(service)).version == 1
 
 
-async def test_without_a_version_that_loads_the_service_says_why(models, tmp_path) -> None:
-    async def starting(registry: Path) -> str:
-        with pytest.raises(ServingError) as refused:
-            async with running(registry, settle_seconds=0.0):
-                pass
-        return str(refused.value)
-
-    assert "There is no folder of models" in await starting(tmp_path / "nowhere")
-    (tmp_path / "empty").mkdir()
-    assert "There is no version of a model in" in await starting(tmp_path / "empty")
-    push(models[0.0], tmp_path / "bad", 1)
-    small_model.cut_short(tmp_path / "bad" / "1")
-    assert "No version of the model can be served. The newest: " in await starting(tmp_path / "bad")
-
-
 async def test_a_column_to_leave_out_of_the_log_that_does_not_exist_is_refused(models, tmp_path) -> None:
     push(models[0.0], tmp_path / "registry", 1)
     settings = Serving(payloads=Payloads(exclude=("amount", "color")))
@@ -218,24 +193,6 @@ async def test_an_older_version_is_served_when_the_newest_does_not_load_at_the_s
         assert (await ask(service)).version == 1
 
 
-async def test_what_is_too_large_empty_or_of_the_wrong_length_is_refused(models, tmp_path) -> None:
-    push(models[0.0], tmp_path, 1)
-    async with running(tmp_path, max_rows=10) as service:
-        with service.versions.using() as model:
-            rows = columns.from_rows([ROW] * 3, model.inputs)
-            with pytest.raises(TooLargeError, match="11 rows; 10 are allowed"):
-                await service.predict(model, columns.from_rows([ROW] * 11, model.inputs))
-            with pytest.raises(UnprocessableError, match="no rows"):
-                await service.predict(model, columns.from_rows([], model.inputs))
-            with pytest.raises(UnprocessableError, match="2 prediction ids for 3 rows") as refused:
-                await service.predict(model, rows, prediction_ids=["a", "b"])
-            assert refused.value.field == "prediction_ids"
-            answer = await service.predict(model, rows, prediction_ids=["a", "b", "c"])
-            assert answer.prediction_ids == ["a", "b", "c"]
-            ids = [each for _ in range(5) for each in (await service.predict(model, rows)).prediction_ids]
-            assert len(set(ids)) == 15
-
-
 async def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, tmp_path) -> None:
     push(models[0.0], tmp_path / "registry", 5)
     answered: list[tuple[str, float]] = []
@@ -249,6 +206,7 @@ async def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, t
             answered += zip(answer.prediction_ids, answer.outputs["probability"].ravel().tolist(), strict=True)
     service.refuse()
     assert not service.ready
+    assert len(dict(answered)) == len(answered)
     assert metric(service, "payload_rows_total", outcome="written") == len(answered)
     assert metric(service, "rows_total") == len(answered)
     table = pq.read_table(tmp_path / "payloads")
