@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,8 +19,9 @@ from operations.serving.canary_version import falls_to
 from operations.serving.service import Answer, Service
 from operations.serving.settings import Canary, Serving
 from tests.operations.serving import half_plus_three, small_model
+from tests.operations.serving.live_server import samples
 from tests.operations.serving.small_model import push
-from tests.operations.serving.test_service import ROW, columns_of_examples, metric, running, until
+from tests.operations.serving.test_service import ROW, asking, columns_of_examples, metric, running, until
 
 pytestmark = [pytest.mark.component, pytest.mark.anyio]
 SERVED, CANARY = 3, 50
@@ -58,11 +60,9 @@ def logged(folder: Path) -> list[dict]:
 
 
 def outcomes(service: Service) -> dict[str, float]:
-    found = {}
-    for outcome in ("answered", "failed", "dropped"):
-        with contextlib.suppress(KeyError):
-            found[outcome] = metric(service, "canary_requests_total", version=str(CANARY), outcome=outcome)
-    return found
+    seen = samples(service.metrics.exposition()[0].decode())
+    keys = {outcome: ("canary_requests_total", str(CANARY), outcome) for outcome in ("answered", "failed", "dropped")}
+    return {outcome: seen[key] for outcome, key in keys.items() if key in seen}
 
 
 async def test_a_shadow_answers_the_same_requests_and_only_the_log_sees_it(models, tmp_path) -> None:
@@ -75,8 +75,8 @@ async def test_a_shadow_answers_the_same_requests_and_only_the_log_sees_it(model
         await ask(service, "pinned", version=SERVED)
         await until(lambda: outcomes(service) == {"answered": 21})
     rows = logged(tmp_path)
-    seen = {each["prediction_id"]: each for each in rows if not each["shadow"]}
-    shadows = {each["prediction_id"]: each for each in rows if each["shadow"]}
+    seen = {row["prediction_id"]: row for row in rows if not row["shadow"]}
+    shadows = {row["prediction_id"]: row for row in rows if row["shadow"]}
     assert set(seen) == set(shadows) | {"pinned"}
     assert len(shadows) == 22
     for name, shadow in shadows.items():
@@ -172,28 +172,13 @@ async def test_a_canary_that_does_not_load_or_fit_is_recorded_and_nobody_else_no
 @pytest.mark.parametrize("mode", ["shadow", "split"])
 async def test_a_promotion_while_requests_come_drops_none_and_ends_the_canary(mode, models, tmp_path) -> None:
     async with trying(tmp_path, models[0.0], models[1.0], mode, share=0.5) as service:
-        seen: list[int] = []
-        done = False
-
-        async def client(which: int) -> None:
-            number = 0
-            while not done:
-                answer = await ask(service, f"{which}-{number}")
-                bias = 0.0 if answer.version == SERVED else 1.0
-                expected = small_model.probability(bias, ROW)
-                assert answer.outputs["probability"].item() == pytest.approx(expected, rel=1e-5)
-                seen.append(answer.version)
-                number += 1
-
-        clients = [asyncio.ensure_future(client(which)) for which in range(4)]
-        await until(lambda: len(seen) > 50)
-        push(models[1.0], tmp_path / "models", 60)
-        shutil.rmtree(tmp_path / "models-canary" / str(CANARY))
-        await until(lambda: seen[-1:] == [60] and metric(service, "canary_version") == 0)
-        count = len(seen)
-        await until(lambda: len(seen) > count + 50)
-        done = True
-        await asyncio.gather(*clients)
+        async with asking(functools.partial(ask, service), {SERVED: 0.0, CANARY: 1.0, 60: 1.0}) as seen:
+            await until(lambda: len(seen) > 50)
+            push(models[1.0], tmp_path / "models", 60)
+            shutil.rmtree(tmp_path / "models-canary" / str(CANARY))
+            await until(lambda: seen[-1:] == [60] and metric(service, "canary_version") == 0)
+            count = len(seen)
+            await until(lambda: len(seen) > count + 50)
         assert set(seen[count:]) == {60}
         assert service.versions.current == 60
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -44,6 +44,27 @@ async def running(
 async def ask(service: Service, version: int | None = None, rows: list[dict] | None = None) -> Answer:
     with service.versions.using(version) as model:
         return await service.predict(model, columns.from_rows(rows or [ROW], model.inputs))
+
+
+@contextlib.asynccontextmanager
+async def asking(ask_once: Callable[[str], Awaitable[Answer]], biases: dict[int, float]) -> AsyncIterator[list[int]]:
+    """Four clients that ask without a pause until the block ends; the versions that answered, as only they can."""
+    seen: list[int] = []
+    done = False
+
+    async def client(which: int) -> None:
+        number = 0
+        while not done:
+            answer = await ask_once(f"{which}-{number}")
+            expected = small_model.probability(biases[answer.version], ROW)
+            assert answer.outputs["probability"].item() == pytest.approx(expected, rel=1e-5)
+            seen.append(answer.version)
+            number += 1
+
+    clients = [asyncio.ensure_future(client(which)) for which in range(4)]
+    yield seen
+    done = True
+    await asyncio.gather(*clients)
 
 
 async def until(happened: Callable[[], bool]) -> None:
@@ -86,22 +107,10 @@ async def test_a_pushed_version_takes_over_without_a_failed_request(models, tmp_
     biases = {1: -1.0, 2: 0.0, 3: 1.0, 4: -1.0}
     push(models[biases[1]], tmp_path, 1)
     async with running(tmp_path, keep_versions=1) as service:
-        seen: list[int] = []
-        done = False
-
-        async def client() -> None:
-            while not done:
-                answer = await ask(service)
-                expected = small_model.probability(biases[answer.version], ROW)
-                assert answer.outputs["probability"].item() == pytest.approx(expected, rel=1e-5)
-                seen.append(answer.version)
-
-        clients = [asyncio.ensure_future(client()) for _ in range(4)]
-        for version in (2, 3, 4):
-            push(models[biases[version]], tmp_path, version)
-            await until(lambda version=version: seen[-1:] == [version])
-        done = True
-        await asyncio.gather(*clients)
+        async with asking(lambda name: ask(service), biases) as seen:
+            for version in (2, 3, 4):
+                push(models[biases[version]], tmp_path, version)
+                await until(lambda version=version: seen[-1:] == [version])
         assert seen == sorted(seen)
         assert set(seen) == {1, 2, 3, 4}
         await until(lambda: states(service) == {4: "AVAILABLE", 3: "END", 2: "END", 1: "END"})
