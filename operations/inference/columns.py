@@ -22,11 +22,7 @@ Columns = dict[str, np.ndarray]
 
 
 class Stacked(Columns):
-    """Columns that are the rows of one array per type, so that all columns of a type can be compared at once.
-
-    Attributes:
-        blocks: type -> the names of its columns, and their values [columns, rows].
-    """
+    """Columns of which all of a type can be compared at once: `blocks` has their names and values [columns, rows]."""
 
     def __init__(self, columns: Columns, blocks: Mapping[str, tuple[tuple[str, ...], np.ndarray]]) -> None:
         super().__init__(columns)
@@ -107,12 +103,9 @@ class Inputs:
 
 
 def from_rows(rows: Sequence[Any], inputs: Inputs) -> Columns:
-    """Returns the arrays for rows of plain JSON values.
+    """Returns the arrays for rows of plain JSON values: per column [rows, 1], or [rows] if the signature takes that.
 
     A value may be wrapped in a list of one. A column that a row does not name, and a null, are missing values.
-
-    Returns:
-        Per column an array [rows, 1], or [rows] if the signature takes that.
 
     Raises:
         UnprocessableError: naming the first column, and row, that is wrong.
@@ -154,11 +147,7 @@ def from_columns(columns: Mapping[str, Any], inputs: Inputs) -> Columns:
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], inputs: Inputs) -> Columns:
-    """Returns the arrays for tensors [rows] or [rows, 1]: numbers of any width, text as str or bytes in UTF-8.
-
-    Raises:
-        UnprocessableError: naming the first column that is wrong.
-    """
+    """Returns the arrays for tensors [rows] or [rows, 1]; see `from_columns`. Text may be str, or bytes in UTF-8."""
     for name, array in arrays.items():
         if name not in inputs.columns:
             raise _unknown(name, inputs.names)

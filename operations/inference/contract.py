@@ -76,13 +76,7 @@ class Fault:
 
 @dataclasses.dataclass(frozen=True)
 class Faults:
-    """All that is wrong with the rows of a request.
-
-    Attributes:
-        first: the first faults, by row.
-        by_column: how many there are in each column that has any.
-        by_row: row -> its columns at fault.
-    """
+    """All that is wrong with the rows of a request: the first faults, their number by column, the columns by row."""
 
     first: tuple[Fault, ...]
     by_column: Mapping[str, int]
@@ -90,7 +84,7 @@ class Faults:
 
     @property
     def sentence(self) -> str:
-        """The faults in words: the first ones, and how many more there are."""
+        """The first faults in words, and how many more there are."""
         more = sum(self.by_column.values()) - len(self.first)
         return "; ".join([*map(str, self.first), *([f"and {more:,} more"] if more else [])])
 
@@ -117,11 +111,7 @@ class ContractError(RequestError):
 
 
 class Contract:
-    """The rules for the columns that a model takes, prepared for checking many rows at once.
-
-    Attributes:
-        rules: by column.
-    """
+    """The rules for the columns that a model takes, prepared for checking many rows at once."""
 
     def __init__(self, rules: Mapping[str, Rule], types: Mapping[str, str]) -> None:
         """Prepares the rules of the columns that the model takes, whose types are int64, float32 or string."""

@@ -112,8 +112,7 @@ class LoadedModel:
     def warm_up(self) -> None:
         """Asks every signature once per usual size: the first call of each optimises the graph, and takes long.
 
-        Raises:
-            LoadError: the model does not answer, or not once per row.
+        Raises LoadError if the model does not answer, or not once per row.
         """
         import tensorflow as tf
 

@@ -44,13 +44,10 @@ class Batcher:
         queue_rows: int,
         on_batch: Callable[[LoadedModel, int, Columns], None] = lambda model, rows, outputs: None,
     ) -> None:
-        """Starts the thread.
+        """Starts the thread, in which `on_batch` is told of every call.
 
-        Args:
-            max_rows: of requests that are joined.
-            delay_seconds: how long the first of a batch may wait for others.
-            queue_rows: that may wait; a request beyond is refused, unless nothing else waits.
-            on_batch: is told, in the thread, the model, the rows and the outputs of every call.
+        The first of a batch waits for others for `delay_seconds`. A request that lets more than `queue_rows` wait is
+        refused, unless nothing else waits.
         """
         self._max_rows = max_rows
         self._delay = delay_seconds

@@ -54,11 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 def server(service: Service, host: str, port: int) -> tuple[grpc.aio.Server, int]:
-    """A server that is not started yet, and the port that it is bound to; 0 takes a free one.
-
-    Raises:
-        ServingError: the address is taken, or not this machine's.
-    """
+    """A server that is not started yet, and its port; raises ServingError for an address that is not to be had."""
     made = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", service.settings.max_body_bytes),

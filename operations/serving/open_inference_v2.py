@@ -60,12 +60,7 @@ LONGEST_ID = 200
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """An input of a request.
-
-    Attributes:
-        shape: as the client said; its product is the number of the data.
-        data: plain JSON values in a flat list, or a flat array: numbers, or objects (bytes).
-    """
+    """An input of a request; the data are plain JSON values, or an array of numbers or objects (bytes), always flat."""
 
     name: str
     shape: tuple[int, ...]
@@ -107,11 +102,7 @@ class InferRequest:
 
 
 def parse(body: bytes | bytearray, header_length: int | None = None) -> InferRequest:
-    """Reads the body of ``infer``.
-
-    Args:
-        body: JSON, and the bytes of the binary tensors behind it.
-        header_length: how much of it is JSON; None for all.
+    """Reads the body of ``infer``: JSON of that length, or all of it, and the bytes of binary tensors behind it.
 
     Raises:
         BadRequestError: it is not of the protocol's form; the field is named.
@@ -147,11 +138,7 @@ def check_names(inputs: Sequence[Tensor]) -> None:
 
 
 def check_tensor(name: str, datatype: str, shape: Sequence[Any]) -> tuple[int, ...]:
-    """Checks what is said of a tensor; returns its shape.
-
-    Raises:
-        BadRequestError: the datatype is none of the protocol's, or the shape none of a tensor.
-    """
+    """Returns the shape, or raises BadRequestError if it or the datatype is none of the protocol's."""
     if datatype != BYTES and datatype not in NUMBERS:
         known = ", ".join([*NUMBERS, BYTES])
         raise BadRequestError(f"`{name}` has the datatype {datatype[:40]!r}; those known are {known}.", name)
@@ -165,8 +152,7 @@ def check_tensor(name: str, datatype: str, shape: Sequence[Any]) -> tuple[int, .
 def from_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> Tensor:
     """A tensor from its bytes: little-endian numbers, or texts with four bytes of length before each.
 
-    Raises:
-        BadRequestError: the bytes are not as many as the shape says.
+    Raises BadRequestError if they are not as many as the shape says.
     """
     count = math.prod(shape)
     if datatype == BYTES:
@@ -180,11 +166,7 @@ def from_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memo
 
 
 def arrays(request: InferRequest, model: LoadedModel) -> tuple[str, Columns]:
-    """The signature that a request is for, and the arrays that it holds.
-
-    Raises:
-        UnprocessableError: a value, a shape or a name is wrong; the input is named.
-    """
+    """The signature and the arrays of a request; raises UnprocessableError, which names the wrong input."""
     for wanted in request.outputs:
         if wanted.name not in model.outputs:
             known = ", ".join(model.outputs)
@@ -220,11 +202,7 @@ async def infer(service: Service, request: InferRequest, version: int | None, re
 
 
 def version_asked(served: str, name: str, version: str | None) -> int | None:
-    """Returns the number of the version that a request names, if any.
-
-    Raises:
-        UnknownModelError: the model is not the one that is served, or the version no number.
-    """
+    """The number of the version that a request names, if any; UnknownModelError for another model, or no number."""
     if name != served:
         raise UnknownModelError(f"There is no model `{name[:100]}`; `{served}` is served.", "name")
     if not version:

@@ -223,11 +223,7 @@ class _Api:
         return response
 
     def _named(self, request: Request) -> tuple[str, int | None]:
-        """The model and the version in the address.
-
-        Raises:
-            UnknownModelError: the model is not the one that is served, or the version no number.
-        """
+        """The model and the version in the address; raises UnknownModelError as `version_asked` does."""
         name, path = request.path_params["name"], request.scope["path"]
         if name != self._service.name and path.startswith("/v1/"):
             if request.method == "GET" and not path.endswith("/metadata"):
@@ -239,10 +235,7 @@ class _Api:
 async def _body(request: Request, limit: int) -> bytes | bytearray:
     """Reads and unpacks the body, and never holds more than `limit` bytes of it.
 
-    Raises:
-        TooLargeError: it is longer, packed or unpacked.
-        BadRequestError: it says that it is gzip, and is not.
-        _SlowBodyError: it does not arrive in time.
+    Raises TooLargeError, also for what is unpacked, BadRequestError for what is no gzip, or _SlowBodyError.
     """
     body = bytearray()
     too_large = TooLargeError(f"The body has more than {limit} bytes; send fewer rows at once.", "content-length")

@@ -41,10 +41,7 @@ _LONGEST_CALLER = 200
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What the model of a version said: outputs, arrays [rows, …], and ids, one per row.
-
-    `faults` are those of rows that break the contract and were answered nevertheless; None if there are none.
-    """
+    """What a version said: outputs [rows, …], ids of rows, and the faults of those that were answered nevertheless."""
 
     version: int
     outputs: Columns
@@ -80,13 +77,10 @@ class Service:
             name: of the model, in addresses.
             folder: holds the numbered versions.
             settings: the section ``serving``.
-            payloads: the folder of the payload log; None keeps no log.
+            payloads: the folder of the payload log; None keeps no log, without which there can be no canary.
             refused: is told, in the thread of the event loop, the number of a version that does not load, and why.
             canaries: the folder of canaries.
             canary: the section ``canary``; None, or the mode ``off``, loads none.
-
-        Raises:
-            ServingError: there is to be a canary without a payload log.
         """
         self.name = name
         self.settings = settings

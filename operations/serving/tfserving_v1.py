@@ -93,9 +93,8 @@ def parse(body: bytes | bytearray) -> PredictRequest:
 def arrays(request: PredictRequest, model: LoadedModel) -> tuple[str, Columns]:
     """The signature that a request is for, and the arrays that it holds.
 
-    Raises:
-        BadRequestError: the model has no such signature; the signature takes something else.
-        UnprocessableError: a value is wrong; its column is named.
+    Raises BadRequestError for a signature that the model lacks or that takes something else, and UnprocessableError for
+    a wrong value, whose column is named.
     """
     try:
         signature = model.signature(request.signature or _usual_signature(request, model))
