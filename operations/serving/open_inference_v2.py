@@ -73,26 +73,18 @@ class Tensor:
 
 
 @dataclasses.dataclass(frozen=True)
-class RequestedOutput:
-    """An output that a request asks for, and whether it is wanted as bytes."""
-
-    name: str
-    binary: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
 class InferRequest:
     """A request for predictions.
 
     Attributes:
         id: what the client calls it; empty if it does not.
-        outputs: those that are asked for; empty for all.
+        outputs: the names of those that are asked for, and whether as bytes; empty for all.
         binary: whether outputs that are not asked for one by one are wanted as bytes.
     """
 
     id: str
     inputs: tuple[Tensor, ...]
-    outputs: tuple[RequestedOutput, ...] = ()
+    outputs: tuple[tuple[str, bool], ...] = ()
     binary: bool = False
 
     @property
@@ -167,10 +159,10 @@ def from_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memo
 
 def arrays(request: InferRequest, model: LoadedModel) -> tuple[str, Columns]:
     """The signature and the arrays of a request; raises UnprocessableError, which names the wrong input."""
-    for wanted in request.outputs:
-        if wanted.name not in model.outputs:
+    for name, _ in request.outputs:
+        if name not in model.outputs:
             known = ", ".join(model.outputs)
-            raise UnprocessableError(f"The model has no output `{wanted.name}`; it has {known}.", wanted.name)
+            raise UnprocessableError(f"The model has no output `{name}`; it has {known}.", name)
     if examples := _examples(request, model):
         return EXAMPLES, examples
     for tensor in request.inputs:
@@ -198,7 +190,7 @@ async def infer(service: Service, request: InferRequest, version: int | None, re
     with service.versions.using(version) as model:
         signature, values = arrays(request, model)
         ids = row_ids(request_id, columns.row_count(values))
-        return await service.predict(model, values, signature, ids, version is not None, caller)
+        return await service.predict(model, values, ids, signature, version is not None, caller)
 
 
 def version_asked(served: str, name: str, version: str | None) -> int | None:
@@ -212,10 +204,10 @@ def version_asked(served: str, name: str, version: str | None) -> int | None:
     return int(version)
 
 
-def chosen(request: InferRequest, outputs: Mapping[str, np.ndarray]) -> list[tuple[RequestedOutput, np.ndarray]]:
-    """The outputs that a request wants, in its order."""
-    wanted = request.outputs or tuple(RequestedOutput(name, request.binary) for name in outputs)
-    return [(output, outputs[output.name]) for output in wanted]
+def chosen(request: InferRequest, outputs: Mapping[str, np.ndarray]) -> list[tuple[str, bool, np.ndarray]]:
+    """The outputs that a request wants, in its order, and whether as bytes."""
+    wanted = request.outputs or [(name, request.binary) for name in outputs]
+    return [(name, binary, outputs[name]) for name, binary in wanted]
 
 
 def answer(
@@ -228,9 +220,9 @@ def answer(
 ) -> tuple[bytes, int | None]:
     """The body of an answer, and how much of it is JSON: None if all is."""
     tensors, tail = [], []
-    for wanted, values in chosen(request, outputs):
-        tensor: dict[str, Any] = {"name": wanted.name, "datatype": datatype_of(values), "shape": list(values.shape)}
-        if wanted.binary:
+    for output, binary, values in chosen(request, outputs):
+        tensor: dict[str, Any] = {"name": output, "datatype": datatype_of(values), "shape": list(values.shape)}
+        if binary:
             raw = to_raw(values)
             tensor["parameters"] = {"binary_data_size": len(raw)}
             tail.append(raw)
@@ -374,11 +366,11 @@ def _examples(request: InferRequest, model: LoadedModel) -> Columns | None:
     return {tensor.name: columns.objects(list(map(as_bytes, values)))}
 
 
-def _outputs(document: dict[str, Any]) -> tuple[RequestedOutput, ...]:
+def _outputs(document: dict[str, Any]) -> tuple[tuple[str, bool], ...]:
     outputs = []
     for index, output in enumerate(_objects(document, "outputs")):
         name = _text(output, "name", None, f"outputs[{index}].")[:200]
-        outputs.append(RequestedOutput(name, _parameters(output, name).get("binary_data") is True))
+        outputs.append((name, _parameters(output, name).get("binary_data") is True))
     return tuple(outputs)
 
 

@@ -165,7 +165,7 @@ class _Api:
                 signature, columns = v1.arrays(asked, model)
                 ids = v1.ids_for(asked, request_id, row_count(columns))
                 pinned, caller = version is not None, _caller(request)
-                answer = await self._service.predict(model, columns, signature, ids, pinned, caller)
+                answer = await self._service.predict(model, columns, ids, signature, pinned, caller)
         except UnknownModelError as error:
             raise _with_detail(v1.not_found(name, version), error) from None
         body = v1.answer(asked, answer.outputs, answer.prediction_ids, answer.faults)

@@ -15,7 +15,6 @@ import asyncio
 import dataclasses
 import functools
 import gc
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -59,6 +58,7 @@ class Service:
         settings: the section ``serving``.
         versions: those that are loaded.
         metrics: what Prometheus is told. Protocols call `metrics.answered` once per request.
+        stopping: whether `refuse` or `stop` was called.
     """
 
     def __init__(
@@ -88,10 +88,9 @@ class Service:
         self._payload_folder = payloads if settings.payloads.enabled else None
         self._payloads: PayloadLog | None = None
         self._batcher: Batcher | None = None
-        self._refusing = False
+        self.stopping = False
         self._refused = refused
         self.versions = Versions(folder, settings, Events(self._has_loaded, self._has_failed, self._has_unloaded))
-        self._random = random.Random()
         self._canary: CanaryVersion | None = None
         if canary is not None and canaries is not None and canary.mode != "off":
             if self._payload_folder is None:
@@ -126,11 +125,11 @@ class Service:
 
     def refuse(self) -> None:
         """Makes `ready` false, for a load balancer to see; requests are still answered. The first step of an end."""
-        self._refusing = True
+        self.stopping = True
 
     async def stop(self) -> None:
         """Answers what was asked before, writes the payloads that wait, unloads everything. May be called twice."""
-        self._refusing = True
+        self.stopping = True
         if self._batcher is not None:
             await self._batcher.stop()
         # The answers of the last batch are delivered to their requests before the log is closed.
@@ -144,12 +143,7 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether requests should be sent here: a version is loaded and the service is not stopping."""
-        return not self._refusing and self._batcher is not None and self.versions.current is not None
-
-    @property
-    def stopping(self) -> bool:
-        """Whether `refuse` or `stop` was called."""
-        return self._refusing
+        return not self.stopping and self._batcher is not None and self.versions.current is not None
 
     def ready_for(self, version: int | None) -> bool:
         """Returns `ready`, or raises UnknownModelError for a version that is not loaded."""
@@ -162,8 +156,8 @@ class Service:
         self,
         model: LoadedModel,
         columns: Columns,
+        prediction_ids: Sequence[str],
         signature: str = RAW,
-        prediction_ids: Sequence[str] | None = None,
         pinned: bool = False,
         caller: str = "",
     ) -> Answer:
@@ -176,8 +170,8 @@ class Service:
             model: from `versions.using`.
             columns: arrays of the module `columns`; for the signature `serving_default`, its one input with serialised
                 tf.Examples (objects, bytes) [rows].
+            prediction_ids: one per row.
             signature: its name.
-            prediction_ids: one per row, given by the client; None makes some.
             pinned: whether the client asked for this version and no other.
             caller: who asks, for the payload log.
 
@@ -191,20 +185,19 @@ class Service:
         self.check_rows(rows)
         if not rows:
             raise UnprocessableError("The request has no rows.")
-        if prediction_ids is not None and len(prediction_ids) != rows:
+        if len(prediction_ids) != rows:
             raise UnprocessableError(
                 f"There are {len(prediction_ids)} prediction ids for {rows} rows.", "prediction_ids"
             )
         if self._batcher is None:
             raise NotReadyError("The service has not started yet.")
         started = time.perf_counter()
-        ids = prediction_ids or self._new_ids(rows)
         faults = self._faults(model, columns, signature)
 
         def payload(by: int, outputs: Columns, refused: bool = False) -> Payload:
             raw = signature == RAW
             return Payload(
-                ids,
+                prediction_ids,
                 time.time(),
                 by,
                 model.inputs.columns,
@@ -225,7 +218,7 @@ class Service:
         canary = None if pinned or model.version != self.versions.current else self._canary
         answering = model
         ask = functools.partial(self._batcher.run, model, signature, columns, rows)
-        if canary is not None and canary.takes(ids[0]):
+        if canary is not None and canary.takes(prediction_ids[0]):
             answering, outputs = await canary.answer(model, signature, columns, rows, ask)
         else:
             outputs = await ask()
@@ -233,7 +226,7 @@ class Service:
             answered = payload(answering.version, outputs)
             if self._payloads.offer(answered) and canary is not None:
                 canary.shadow(answered, answering, signature, functools.partial(self._payloads.offer, sample=False))
-        return Answer(answering.version, outputs, ids, faults)
+        return Answer(answering.version, outputs, prediction_ids, faults)
 
     def _faults(self, model: LoadedModel, columns: Columns, signature: str) -> Faults | None:
         """The faults, counted; None if there are none, or nothing is checked."""
@@ -267,11 +260,6 @@ class Service:
                     f"serving.payloads.exclude names `{name}`, which the model neither takes nor gives; it has"
                     f" {', '.join(sorted(known))}."
                 )
-
-    def _new_ids(self, rows: int) -> list[str]:
-        # One random number per request: 64 of them would take as long as the model.
-        request = f"{self._random.getrandbits(96):024x}"
-        return [f"{request}-{row}" for row in range(rows)]
 
     def _has_run(self, model: LoadedModel, rows: int, outputs: Columns) -> None:
         self.metrics.rows.inc(rows)

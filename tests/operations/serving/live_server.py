@@ -13,7 +13,7 @@ import grpc
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from operations.serving.grpc_messages import METHODS, SERVICE, message
+from operations.serving.grpc_messages import SERVICE, message
 from tests import forked
 
 
@@ -31,7 +31,7 @@ class LiveServer:
 
     def call(self, method: str, metadata: Any = (), /, **fields: Any) -> Any:
         """The answer of gRPC to a request of some fields."""
-        request, response = map(message, METHODS[method])
+        request, response = message(f"{method}Request"), message(f"{method}Response")
         with grpc.insecure_channel(self.grpc_target) as channel:
             stub = channel.unary_unary(
                 f"/{SERVICE}/{method}",

@@ -52,7 +52,7 @@ async def trying(
 async def ask(service: Service, name: str, row: dict = ROW, version: int | None = None) -> Answer:
     with service.versions.using(version) as model:
         arrays = columns.from_rows([row], model.inputs)
-        return await service.predict(model, arrays, prediction_ids=[name], pinned=version is not None)
+        return await service.predict(model, arrays, [name], pinned=version is not None)
 
 
 def logged(folder: Path) -> list[dict]:
@@ -70,7 +70,7 @@ async def test_a_shadow_answers_the_same_requests_and_only_the_log_sees_it(model
         answers = await asyncio.gather(*(ask(service, f"r{number}") for number in range(20)))
         with service.versions.using() as model:
             examples = columns_of_examples([ROW, GREEN])
-            answers.append(await service.predict(model, examples, EXAMPLES, ["e0", "e1"]))
+            answers.append(await service.predict(model, examples, ["e0", "e1"], EXAMPLES))
         assert {each.version for each in answers} == {SERVED}
         await ask(service, "pinned", version=SERVED)
         await until(lambda: outcomes(service) == {"answered": 21})

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import secrets
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from operations.inference.model import EXAMPLES
 from operations.inference.settings import Payloads
 from operations.serving.service import Answer, Service
 from operations.serving.settings import Canary, Serving
+from operations.serving.tfserving_v1 import row_ids
 from tests.operations.serving import small_model
 from tests.operations.serving.live_server import samples
 from tests.operations.serving.small_model import push
@@ -43,7 +45,8 @@ async def running(
 
 async def ask(service: Service, version: int | None = None, rows: list[dict] | None = None) -> Answer:
     with service.versions.using(version) as model:
-        return await service.predict(model, columns.from_rows(rows or [ROW], model.inputs))
+        arrays = columns.from_rows(rows or [ROW], model.inputs)
+        return await service.predict(model, arrays, row_ids(secrets.token_hex(12), columns.row_count(arrays)))
 
 
 @contextlib.asynccontextmanager
@@ -125,7 +128,7 @@ async def test_a_version_is_unloaded_only_when_nobody_uses_it(models, tmp_path) 
         with service.versions.using() as model:
             push(models[1.0], tmp_path, 2)
             await until(lambda: states(service) == {2: "AVAILABLE", 1: "UNLOADING"})
-            answer = await service.predict(model, columns.from_rows([ROW], model.inputs))
+            answer = await service.predict(model, columns.from_rows([ROW], model.inputs), ["a"])
             assert answer.version == 1
             assert (await ask(service)).version == 2
         assert states(service) == {2: "AVAILABLE", 1: "END"}
@@ -210,7 +213,7 @@ async def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, t
         answers = await asyncio.gather(*(ask(service, rows=rows) for _ in range(20)))
         with service.versions.using() as model:
             examples = columns_of_examples(rows)
-            answers.append(await service.predict(model, examples, EXAMPLES))
+            answers.append(await service.predict(model, examples, ["a", "b", "c"], EXAMPLES))
         for answer in answers:
             answered += zip(answer.prediction_ids, answer.outputs["probability"].ravel().tolist(), strict=True)
     service.refuse()
