@@ -45,7 +45,7 @@ def _document(kept: Kept) -> dict[str, Any]:
             {
                 "channel": delivery.channel,
                 "attempts": delivery.attempts,
-                "delivered": delivery.delivered and datetime.fromtimestamp(delivery.delivered, UTC).isoformat(),
+                "delivered": delivery.delivered and datetime.fromtimestamp(delivery.delivered, UTC),
                 "error": delivery.error,
             }
             for delivery in kept.deliveries

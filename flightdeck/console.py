@@ -64,19 +64,19 @@ def noise_into(log: Path) -> Iterator[TextIO]:
 @contextlib.contextmanager
 def working(quiet: bool) -> Iterator[Progress]:
     """Shows progress, and nothing that libraries print; not even progress where ``quiet``."""
-    with tempfile.TemporaryDirectory() as folder, noise_into(Path(folder) / "log") as screen:
-        progress = Progress(console(screen, quiet))
-        try:
-            yield progress
-        finally:
-            progress.close()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        noise_into(Path(folder) / "log") as screen,
+        contextlib.closing(Progress(console(screen, quiet))) as progress,
+    ):
+        yield progress
 
 
-def json_of(document: object) -> str:
+def json_of(document: object, indent: int | None = 2) -> str:
     """A document for programs: models and dataclasses are objects, and a number that JSON does not have is null."""
     from pydantic_core import to_json
 
-    return to_json(document, indent=2, inf_nan_mode="null").decode()
+    return to_json(document, indent=indent, inf_nan_mode="null").decode()
 
 
 def print_json(document: object) -> None:
@@ -93,11 +93,11 @@ def answer(document: object, text: str, as_json: bool) -> None:
 
 
 def console(screen: TextIO | None = None, quiet: bool = False) -> Console:
-    """A rich console on the screen; plain, and wide enough for the tables, when that is not a terminal."""
+    """A rich console on the screen; plain, and so wide that no name of a run is broken, when that is not a terminal."""
     from rich.console import Console
 
     stream = screen or sys.stdout
-    return Console(file=stream, quiet=quiet, highlight=False, width=None if stream.isatty() else 110)
+    return Console(file=stream, quiet=quiet, highlight=False, width=None if stream.isatty() else 240)
 
 
 def plain(on: Console, text: str) -> None:

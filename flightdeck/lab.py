@@ -128,13 +128,13 @@ def prove(name: Name, as_json: Json = False) -> None:
     """
     lab = find(ROOT, name)
     with working(quiet=as_json) as progress:
-        trials = run(lab, progress.note)
+        answers = run(lab, progress.note)
     if as_json:
-        print_json(trials)
+        print_json(answers)
     on = console(quiet=as_json)
-    for trial in trials:
-        mark = "[green]as expected[/]" if trial.as_expected else "[bold red]NOT AS EXPECTED[/]"
-        on.print(f"  {mark}  {trial.exercise}: {trial.answer}", markup=True)
-        if trial.told:
-            on.print(f"      {trial.told}", markup=False)
-    raise typer.Exit(0 if all(trial.as_expected for trial in trials) else 1)
+    for tried in answers:
+        mark = "[green]as expected[/]" if tried.as_expected else "[bold red]NOT AS EXPECTED[/]"
+        on.print(f"  {mark}  {tried.exercise}: {tried.answer}", markup=True)
+        if tried.told:
+            on.print(f"      {tried.told}", markup=False)
+    raise typer.Exit(0 if all(tried.as_expected for tried in answers) else 1)

@@ -56,7 +56,6 @@ def new(
 
 
 def _groups(plan: ProjectPlan) -> dict[str, list[str]]:
-    """The names of columns by what they are for."""
     groups = {use: [column.name for column in plan.of(use)] for use in ("number", "category", "text", "key", "time")}
     groups["later"] = [column.name for column in plan.of("outcome") if not column.suspect]
     return groups

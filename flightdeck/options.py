@@ -85,12 +85,7 @@ class App(typer.Typer):
     """A group of commands. Those with a parameter `options` have --config, --set and --json."""
 
     def __init__(self, config: Path = DEFAULT_CONFIG, **further: Any) -> None:
-        """Makes a group.
-
-        Args:
-            config: the settings file where none is named.
-            further: of `typer.Typer`.
-        """
+        """Makes a group as Typer does; `config` is the settings file of its commands where none is named."""
         super().__init__(**further)
         self._config = config
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,12 +110,10 @@ def _through_pipeline(
     data = settings.data.model_copy(update={"spans": str(staged), "window": "oldest:newest"})
     # On record is the window that was asked for, if any, and not that of the staged rows.
     with recorded_run(settings.model_copy(update={"data": data}), "prediction", quiet, window=window) as run:
-        run.progress.note("Checking and staging the rows")
-        try:
+        with contextlib.closing(run.progress) as progress:
+            progress.note("Checking and staging the rows")
             model, inputs = prediction.prepare(files, version, settings)
             prediction.stage(inputs, staged)
-        finally:
-            run.progress.close()
         started = time.monotonic()
         types = {prediction.ROW: "int64", **inputs.types}
         record = run.execute("create_inference_pipeline", model_id, types, list(model.outputs))

@@ -51,9 +51,9 @@ class RecordedRun:
         """
         from pipeline import store
 
-        self.progress.note("Loading TensorFlow and TFX")
         started = time.monotonic()
-        try:
+        with contextlib.closing(self.progress) as progress:
+            progress.note("Loading TensorFlow and TFX")
             from pipeline import definition
             from pipeline.runners import local
 
@@ -63,13 +63,11 @@ class RecordedRun:
                 self.run_id,
                 self.settings,
                 store.connection(self.settings),
-                self.progress,
+                progress,
                 kind=self.kind,
                 loading_seconds=time.monotonic() - started,
                 **self.further,
             )
-        finally:
-            self.progress.close()
         return record
 
 
@@ -106,7 +104,6 @@ def recorded_run(
 
 
 def _close_killed_runs(settings: Settings, output: Console) -> None:
-    """Closes the runs of the workspace that were killed, and says so."""
     from ledger.opening import open_store
     from pipeline import killed_runs, store
 

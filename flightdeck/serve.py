@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import shlex
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flightdeck import serve_bench
-from flightdeck.console import shown
+from flightdeck.console import json_of, shown
 from flightdeck.options import App, Options
 
 if TYPE_CHECKING:
@@ -53,10 +52,9 @@ def serve(
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
     def started(running: Running) -> None:
-        if options.as_json:
-            typer.echo(json.dumps({"url": running.url, **dataclasses.asdict(running)}))
-        else:
-            typer.echo(_welcome(running, settings.payloads if serving.payloads.enabled else None))
+        document = json_of({"url": running.url, **vars(running)}, indent=None)
+        welcome = _welcome(running, settings.payloads if serving.payloads.enabled else None)
+        typer.echo(document if options.as_json else welcome)
 
     dispatcher = Dispatcher(*open_outbox(settings))
 
@@ -88,7 +86,6 @@ def serve(
 
 
 def _welcome(running: Running, payloads: str | None) -> str:
-    """What there is, where, and a request to start with."""
     lines = [
         f"Version {running.version} of {running.name} is served.",
         f"  REST      {running.url}/v1/models/{running.name} (TensorFlow Serving), {running.url}/v2 (Open Inference)",

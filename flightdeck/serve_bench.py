@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.console import console, table
+from flightdeck.console import console, json_of, table
 from flightdeck.options import Options
 
 if TYPE_CHECKING:
@@ -42,8 +41,6 @@ def bench(
     The newest pushed version is served on a free port of this machine and asked over connections that are kept. The
     answer to `--load` is for as many requests per second, with each batch size.
     """
-    import orjson
-
     from operations.serving import bench as benchmark
 
     settings = options.settings
@@ -61,8 +58,7 @@ def bench(
     if load is not None:
         plans = benchmark.plan(measured, load, margin, cores_per_node, price, p99_ms, at_least)
     if options.as_json:
-        document = {**dataclasses.asdict(measured), "plans": [dataclasses.asdict(plan) for plan in plans]}
-        typer.echo(orjson.dumps(document).decode())
+        typer.echo(json_of({**vars(measured), "plans": plans}, indent=None))
     else:
         _show(measured, plans, margin, cores_per_node)
     if any(level.failed for level in measured.levels):

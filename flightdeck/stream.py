@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flightdeck.console import noise_into
+from flightdeck.console import json_of, noise_into
 from flightdeck.options import Options
 
 # Beam's DirectRunner would try to download another runner first, and FnApiRunner runs nothing endless.
@@ -78,4 +77,4 @@ def stream(
             watched.watch(poll_seconds, 0 if once else until_idle, on_files)
         if options.as_json:
             document = {**vars(watched.tally), "version": version.number, "log": job.log, "dead_letters": str(letters)}
-            screen.write(json.dumps(document) + "\n")
+            screen.write(json_of(document, indent=None) + "\n")

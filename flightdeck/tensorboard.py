@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import sys
@@ -13,6 +12,7 @@ from typing import Annotated
 import typer
 
 from errors import FlightdeckError
+from flightdeck.console import json_of
 from flightdeck.options import Options
 
 
@@ -31,7 +31,7 @@ def tensorboard(
     logs = training_logs.find(options.ledger(), names or ())
     url = _serve(logs, host, port)
     if options.as_json:
-        typer.echo(json.dumps({"url": url, "logs": logs}))  # on one line, for who reads on while it goes on
+        typer.echo(json_of({"url": url, "logs": logs}, indent=None))  # for who reads line by line while it goes on
     else:
         for run_id, uri in logs.items():
             typer.echo(f"  {run_id}   {uri}")

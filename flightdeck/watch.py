@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from errors import FlightdeckError
-from flightdeck.console import noise_into, table
+from flightdeck.console import json_of, noise_into, table, working
 from flightdeck.options import Options, load_settings, open_ledger
 
 if TYPE_CHECKING:
@@ -86,7 +82,8 @@ def _rounds(
 
     def tell(event: Event) -> None:
         if as_json:
-            screen.write(json.dumps({**asdict(event), "when": event.when.isoformat(timespec="seconds")}) + "\n")
+            document = {**vars(event), "when": event.when.isoformat(timespec="seconds")}
+            screen.write(json_of(document, indent=None) + "\n")
         else:
             screen.write(f"{event.when:%Y-%m-%d %H:%M:%S}  {event.kind:<9}  {event.text}\n")
 
@@ -117,23 +114,20 @@ def _status(settings: Settings, as_json: bool) -> None:
             "level": settings.continuous.level,
             "runner": settings.continuous.runner,
             "watched_by": watched,
-            "running": None if running is None else _document(running),
-            "waiting": [
-                {**each.trigger.model_dump(mode="json"), "starts": each.starts, "due": each.due.isoformat()}
-                for each in waits
-            ],
+            "running": running and _document(running),
+            "waiting": [{**dict(wait.trigger), "starts": wait.starts, "due": wait.due} for wait in waits],
             "problem": problem,
             "runs": [_document(attempt) for attempt in ended],
         }
-        typer.echo(json.dumps(document))
+        typer.echo(json_of(document, indent=None))
         return
     typer.echo(f"Level       {settings.continuous.level}, runs are {settings.continuous.runner}")
     typer.echo(f"Watched     {f'by {watched}' if watched else 'by nobody now; start it with: flightdeck watch'}")
     if running is not None:
         typer.echo(f"Running     {running.run_id}: {running.because}")
-    for each in waits:
-        again = f", after {each.starts} of {settings.continuous.starts} starts, from {each.due:%H:%M:%S} UTC on"
-        typer.echo(f"Waiting     {each.trigger.reason}{again if each.starts else ''}")
+    for wait in waits:
+        again = f", after {wait.starts} of {settings.continuous.starts} starts, from {wait.due:%H:%M:%S} UTC on"
+        typer.echo(f"Waiting     {wait.trigger.reason}{again if wait.starts else ''}")
     if problem is not None:
         typer.echo(f"Problem     {problem}")
     if ended:
@@ -149,7 +143,7 @@ def _now(settings: Settings) -> tuple[list[Waiting], list[Attempt], str | None]:
 
     reader = open_ledger(settings)
     attempts, now = Attempts(settings, reader), datetime.now(UTC)
-    with tempfile.TemporaryDirectory() as folder, noise_into(Path(folder) / "log"):
+    with working(quiet=True):
         from operations.loop.round import triggers_now
         from operations.loop.seen import Spans
 
@@ -161,12 +155,4 @@ def _now(settings: Settings) -> tuple[list[Waiting], list[Attempt], str | None]:
 
 
 def _document(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "run_id": attempt.run_id,
-        "reference": attempt.reference,
-        "begun": attempt.begun.isoformat(),
-        "ended": None if attempt.ended is None else attempt.ended.isoformat(),
-        "outcome": attempt.outcome,
-        "detail": attempt.detail,
-        "triggers": attempt.reasons,
-    }
+    return attempt.model_dump(exclude={"workspace"}) | {"triggers": attempt.reasons}

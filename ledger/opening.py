@@ -49,7 +49,7 @@ _REASONS: tuple[tuple[str, str, bool], ...] = (
     ("unknown database", "{store} has no database {database} yet: run the pipeline first.", True),
     (
         "table .* doesn't exist",
-        "The database {database} on {place} holds no metadata store yet: run the pipeline first.",
+        "There is no metadata store in the database {database} on {place} yet: run the pipeline first.",
         True,
     ),
     (

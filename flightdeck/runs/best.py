@@ -6,18 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.console import plain, print_json, table
+from flightdeck.console import console, plain, print_json, table
 from flightdeck.options import Options
-from flightdeck.runs.named import (
-    Since,
-    Tags,
-    Until,
-    Where,
-    Window,
-    document,
-    filter_of,
-    page,
-)
+from flightdeck.runs.named import Since, Tags, Until, Where, Window, document, filter_of
 from ledger.formats import NOTHING, count, counts, fact, local_moment, number
 
 if TYPE_CHECKING:
@@ -90,7 +81,7 @@ def _print(ranking: Best, shown: int, options: str) -> None:
     from ledger.runs import ANY
 
     record, metric = ranking.record, ranking.metric
-    on = page()
+    on = console()
     style = {"pushed": "bold green", "blessed": "bold yellow"}.get(record.outcome, "bold red")
     version = f" as version {record.version}" if record.version else ""
     on.print(f"Best run    [bold]{escape(record.run_id)}[/]   [{style}]{record.outcome}[/]{version}")
@@ -144,7 +135,6 @@ def _print(ranking: Best, shown: int, options: str) -> None:
 
 
 def _differences(record: RunRecord, other: RunRecord) -> str:
-    """What was different in the settings, data and code of the better of two runs."""
     from ledger.run_facts import resolved_window
 
     differences = [

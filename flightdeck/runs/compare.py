@@ -120,7 +120,6 @@ def _metrics(comparison: Comparison, on: Console) -> None:
 
 
 def _changes(headings: list[str], rows: list[tuple[tuple[str, ...], MetricChange]], on: Console) -> None:
-    """A table of changes, after cells that say of what; with the tests, if there are any."""
     tested = any(change.noise for _, change in rows)
     on.print()
     table(

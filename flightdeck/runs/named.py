@@ -6,11 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flightdeck.console import console
-
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ledger.filters import Filter
     from ledger.run_record import RunRecord
 
@@ -33,9 +29,6 @@ Since = Annotated[
 ]
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Likewise; a day is included.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="Repeatable: all of them.")]
-
-# Columns of text. What is not a terminal has no edge, and a name that is broken there could not be searched for.
-SPACIOUS = 240
 
 
 def filter_of(
@@ -62,14 +55,6 @@ def filter_of(
         until=parse_moment(until, end_of_day=True) if until else None,
         **further,
     )
-
-
-def page() -> Console:
-    """A console on which the name of a run is never broken, unless by the edge of a terminal."""
-    on = console()
-    if not on.is_terminal:
-        on.width = SPACIOUS
-    return on
 
 
 def document(record: RunRecord) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
         found = circumstances.compare(original, here)
         there = str(original.settings["workspace"])
         model = models.reachable(original.model, there, here.workspace)
-        base = original.base_model and models.reachable_artifact(original.base_model, there, here.workspace)
+        base = original.base_model and models.reachable(original.base_model, there, here.workspace)
     problem = None
     try:
         settings = circumstances.settings_again(original, here)
@@ -143,7 +143,6 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
 def _judge(
     original: Original, found: Circumstances, model: str, record: RunRecord, settings: Settings
 ) -> tuple[RunRecord, Comparison]:
-    """Compares the models, and writes the verdict into the record of the new run."""
     from ledger.opening import open_store
     from ledger.outputs import outputs_of_run
     from ledger.recorder import Recorder
@@ -154,7 +153,7 @@ def _judge(
     writer = Recorder(opened)
     made = outputs_of_run(opened, record.run_id)["Trainer"]["model"].uri
     comparison = models.compare(
-        (model, models.saved_model(made)),
+        (models.saved_model(model), models.saved_model(made)),
         (original.record.metrics, record.metrics),
         (original.slices, writer.document(record.documents["slices"]) if "slices" in record.documents else []),
     )

@@ -69,7 +69,7 @@ def _print(record: RunRecord, runs: Runs) -> None:
     _facts(record, on)
     _hyperparameters(record, on)
     if record.metrics:
-        print_metrics(view, view.worst_slices, on)
+        print_metrics(view, on)
         if len(view.slices) > len(view.worst_slices):
             on.print(
                 f"{len(view.slices):,} slices in all: flightdeck runs show {record.run_id} --document slices",

@@ -176,7 +176,6 @@ def _search(plan: SweepPlan, parallel: int, resumed: bool, as_json: bool) -> tup
 
 
 def _final(plan: SweepPlan, best: Trial, window: str, as_json: bool) -> RunView:
-    """A full run with the winner, recorded as a child of the sweep."""
     from flightdeck.run import report
     from operations.experiments.sweep import plan as plans
 

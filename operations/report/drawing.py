@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 import fast_sugiyama
 
@@ -77,8 +78,10 @@ def draw(boxes: Sequence[Box], edges: Iterable[tuple[str, str]]) -> Drawing:
     alone = [index for index in range(len(boxes)) if index not in centres]
     for place, index in enumerate(alone):
         centres[index] = (left + column / 2, place * _LAYER)
-    centres = _tightened(centres, widths, len(boxes))
-    x_low = min((x - _half(node, widths, len(boxes)) for node, (x, _) in centres.items()), default=0) - _MARGIN
+    # Points on the way of an edge have no width.
+    half = defaultdict(float, {node: width / 2 for node, width in enumerate(widths)})
+    centres = _tightened(centres, half)
+    x_low = min((x - half[node] for node, (x, _) in centres.items()), default=0) - _MARGIN
     placed = [
         Placed(box, round(centres[at][0] - widths[at] / 2 - x_low, 1), round(centres[at][1] + _MARGIN, 1), widths[at])
         for at, box in enumerate(boxes)
@@ -102,9 +105,7 @@ def _routes(start: int, follow: dict[int, list[int]], real: int) -> list[list[in
     return routes
 
 
-def _tightened(
-    centres: dict[int, tuple[float, float]], widths: list[float], real: int
-) -> dict[int, tuple[float, float]]:
+def _tightened(centres: dict[int, tuple[float, float]], half: Mapping[int, float]) -> dict[int, tuple[float, float]]:
     """The same with columns as wide as what stands in them: x is squeezed between neighbouring places."""
     places = sorted({round(x, 1) for x, _ in centres.values()})
     layers: dict[float, list[int]] = {}
@@ -115,14 +116,10 @@ def _tightened(
     for nodes in layers.values():
         ordered = sorted(nodes, key=lambda node: centres[node][0])
         for a, b in itertools.pairwise(ordered):
-            needed = (_half(a, widths, real) + _half(b, widths, real)) + _GAP
+            needed = half[a] + half[b] + _GAP
             distance = centres[b][0] - centres[a][0]
             factor = max(factor, min(1.0, needed / distance)) if distance else 1.0
     return {node: ((x - places[0]) * factor, y) for node, (x, y) in centres.items()}
-
-
-def _half(node: int, widths: list[float], real: int) -> float:
-    return widths[node] / 2 if node < real else 0.0
 
 
 def _path(points: list[tuple[float, float]]) -> str:

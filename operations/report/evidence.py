@@ -65,12 +65,9 @@ class Evidence:
 
     Attributes:
         view: of the run, with its slices and anomalies.
-        outcome: as people read it.
         nodes: of the pipeline, upstream ones first.
         splits: name -> statistics: ``train``, ``eval`` and ``serving``, those that are known.
         serving_source: where the statistics of serving are from.
-        curves: of the training.
-        quality: measured on the scores.
         importance: the content of ``importance.json``.
         files: those that were ingested.
         predictions: batch predictions that this run's model answered, newest first.
@@ -96,16 +93,12 @@ class Evidence:
 
 
 class EvidenceReader:
-    """Gathers the evidence of runs from one store."""
+    """Gathers the evidence of runs from one open store.
 
-    def __init__(self, store: ml_metadata.MetadataStore, records: Sequence[RunRecord], payloads: Path | None = None):
-        """Reads an open store.
+    `records` are of all its runs; `payloads` is the folder in which a server logs what it was asked, as Parquet.
+    """
 
-        Args:
-            store: from `ledger.opening.open_readonly`.
-            records: of all runs of the store.
-            payloads: the folder in which a server logs what it was asked, as Parquet, if it does.
-        """
+    def __init__(self, store: ml_metadata.MetadataStore, records: Sequence[RunRecord], payloads: Path | None):
         self._store = store
         self._records = records
         self._payloads = payloads

@@ -24,11 +24,7 @@ class Point:
     Attributes:
         at: an ISO time, or a label such as ``2013-07`` that sorts as time does.
         group: by which it has its colour, such as ``version 3``.
-        value: the number.
         low: lower end of its 95 % interval.
-        high: upper end.
-        threshold: what is asked of it.
-        exceeded: whether it is beyond that.
         words: one sentence, shown beside it.
         choice: one of several series that a page shows in turn.
     """

@@ -40,7 +40,6 @@ class Site:
     """What was written.
 
     Attributes:
-        index: the page to open.
         runs: those that have a page, newest first.
         listed: how many runs the first page lists.
         bytes: of all files.

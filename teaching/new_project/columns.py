@@ -52,7 +52,6 @@ class Inferred:
     """One column, as far as its values tell.
 
     Attributes:
-        name: of the column.
         type: of the contract.
         use: what it is for: a number, a category or a text to learn from; or none of these.
         nullable: whether a value is missing.

@@ -44,14 +44,11 @@ class ProjectPlan:
     """What the project will be.
 
     Attributes:
-        source: the table.
-        label: the name of the label's column.
         values: of the label: the positive one, the negative one.
         renamed: columns whose names could not stay: name in the table -> name in the contract.
         columns: of the contract, in order, the generated key included.
         dropped: columns that are left out, each with the reason.
         content: the columns that name a row, if no column does; else empty.
-        split: how the rows are split into spans.
         rows: of the contract, as a frame.
         unlabelled: rows without a label, which are left out.
     """
@@ -201,7 +198,6 @@ def make(
 
 
 def _typed(frame: pd.DataFrame, found: list[Inferred]) -> pd.DataFrame:
-    """The columns of the contract in pandas' types."""
     kinds = {"string": table.plain, "timestamp": table.moments}
     return frame[[column.name for column in found]].assign(
         **{column.name: kinds.get(column.type, table.numbers)(table.column(frame, column.name)) for column in found}

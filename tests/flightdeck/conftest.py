@@ -23,6 +23,14 @@ def imports_none_of(modules: set[str], *arguments: str) -> subprocess.CompletedP
     return done
 
 
+def refused(answer: tuple[int, str, str], sentence: str) -> None:
+    """A command printed nothing but one sentence about what is wrong, and its exit code is 2."""
+    code, out, err = answer
+    assert (code, out) == (2, ""), err
+    assert sentence in err
+    assert len(err.strip().splitlines()) == 1, err
+
+
 @pytest.fixture
 def server() -> Iterator[KfpServer]:
     """The server."""

@@ -67,7 +67,7 @@ def test_asking_makes_no_database_and_no_tables(server, environment, opened):
     assert f"has no database {name} yet" in sentence(opened, environment)
     assert server.execute(f"SHOW DATABASES LIKE '{name}'") == ()
     server.execute(f"CREATE DATABASE `{name}`")
-    assert "holds no metadata store yet" in sentence(opened, environment)
+    assert "There is no metadata store in the database" in sentence(opened, environment)
     assert server.execute(f"SHOW TABLES IN `{name}`") == ()
 
 

@@ -47,7 +47,7 @@ def test_the_labs_are_numbered_without_a_gap():
 @pytest.mark.labs
 @each_lab
 def test_the_solution_passes_and_every_other_answer_fails_for_the_right_reason(lab: Lab):
-    trials = prove(lab)
+    answers = prove(lab)
 
-    assert len(trials) >= 5 * len(lab.exercises)
-    assert [trial for trial in trials if not trial.as_expected] == []
+    assert len(answers) >= 5 * len(lab.exercises)
+    assert [answer for answer in answers if not answer.as_expected] == []

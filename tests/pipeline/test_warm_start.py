@@ -76,7 +76,7 @@ def test_a_month_is_made_again_with_the_base_model_that_it_had_to_the_last_bit(p
     (base,) = reader.get_artifacts_by_id([runs[0].model_id])
     assert original.base_model == base.uri
     workspace = play.settings.workspace
-    given = (models.reachable_artifact(base.uri, workspace, workspace),)
+    given = (models.reachable(base.uri, workspace, workspace),)
     made = play("made-again", "1:3", "cache=false", factory="create_reproduction_pipeline", given=given)
 
     (model,) = reader.get_artifacts_by_id([made.model_id])

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
@@ -44,28 +44,40 @@ def run(
     chain, standing = Chain(open_store(connection), sweep.sweep_id), Standing()
     standing.apply(chain.refresh())
     watched(standing)
-    if _enough(sweep, standing):
+    if len(standing.trials) >= sweep.trials and not standing.running():
         return standing
     left = sweep.trials - len(standing.trials) + len(standing.running())
-    with _workers(sweep, connection, min(parallel, left), logs) as workers:
+    workers = _Workers(sweep, connection, min(parallel, left), logs)
+    try:
         while workers.tend():
             time.sleep(_POLL_SECONDS)
             standing.apply(chain.refresh())
             watched(standing)
+    finally:
+        workers.stop()
     standing.apply(chain.refresh())
     watched(standing)
     return standing
 
 
-def _enough(sweep: SweepPlan, standing: Standing) -> bool:
-    return len(standing.trials) >= sweep.trials and not standing.running()
-
-
 class _Workers:
     """The processes of a sweep."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], count: int, logs: Path) -> None:
-        self._command, self._environment, self._logs = command, environment, logs
+    def __init__(
+        self, sweep: SweepPlan, connection: metadata_store_pb2.ConnectionConfig, count: int, logs: Path
+    ) -> None:
+        self._command = [sys.executable, "-m", "operations.experiments.sweep.worker", "--sweep", sweep.sweep_id]
+        self._command += ["--parent-process", str(os.getpid())]
+        if connection.HasField("sqlite"):
+            self._command += ["--sqlite", connection.sqlite.filename_uri]
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._environment = {
+            # Or each worker would have as many threads as there are cores, and all of a GPU's memory.
+            "TF_NUM_INTRAOP_THREADS": str(max(1, cores // count)),
+            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+            **os.environ,
+        }
+        self._logs = logs
         self._processes: dict[subprocess.Popen[bytes], Path] = {}
         self._started = 0
         # Each death uses up one of the starts of a trial, unless something else kills workers over and over.
@@ -118,28 +130,6 @@ class _Workers:
                 start_new_session=True,
             )
         self._processes[process] = log
-
-
-@contextlib.contextmanager
-def _workers(
-    sweep: SweepPlan, connection: metadata_store_pb2.ConnectionConfig, count: int, logs: Path
-) -> Iterator[_Workers]:
-    command = [sys.executable, "-m", "operations.experiments.sweep.worker", "--sweep", sweep.sweep_id]
-    command += ["--parent-process", str(os.getpid())]
-    if connection.HasField("sqlite"):
-        command += ["--sqlite", connection.sqlite.filename_uri]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    environment = {
-        # Or each worker would have as many threads as there are cores, and all of a GPU's memory.
-        "TF_NUM_INTRAOP_THREADS": str(max(1, cores // count)),
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-        **os.environ,
-    }
-    workers = _Workers(command, environment, count, logs)
-    try:
-        yield workers
-    finally:
-        workers.stop()
 
 
 def _last_line(log: Path) -> str:

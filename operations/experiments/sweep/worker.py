@@ -6,7 +6,6 @@ import argparse
 import logging
 import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, also when trials failed: the sweep's chain says which.
     """
-    given = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="python -m operations.experiments.sweep.worker", description=__doc__)
+    parser.add_argument("--sweep", required=True, help="the sweep's id in the metadata store")
+    parser.add_argument("--sqlite", help="the metadata store's file; default: the server that the environment names")
+    parser.add_argument("--parent-process", type=int, help="end when this process is no longer the parent")
+    given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     if given.parent_process:
         end_with(given.parent_process)
@@ -33,8 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sweep = plan.load(Recorder(open_store(connection)), given.sweep)
     from operations.experiments.sweep import search  # TensorFlow, only once it is known that there is something to do
 
-    with tempfile.TemporaryDirectory(prefix="flightdeck-sweep-") as folder:
-        search.Worker(sweep, connection, search.tuner_of(sweep, folder)).run()
+    search.work(sweep, connection)
     return 0
 
 
@@ -56,14 +58,6 @@ def end_with(parent: int, end: Callable[[], object] = lambda: os._exit(1)) -> No
         end()
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m operations.experiments.sweep.worker", description=__doc__)
-    parser.add_argument("--sweep", required=True, help="the sweep's id in the metadata store")
-    parser.add_argument("--sqlite", help="the metadata store's file; default: the server that the environment names")
-    parser.add_argument("--parent-process", type=int, help="end when this process is no longer the parent")
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What a comment on a pull request says of two runs, and that a branch cannot write into it what it likes."""
 
 import re
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from ledger.comparison import Change, Comparison, MetricChange, SliceChange
 from ledger.run_record import RunRecord
 from ledger.significance import SignificanceTest
 from operations.experiments import branch_comparison as branch
+from tests.repository import git
 
 pytestmark = pytest.mark.unit
 
@@ -51,7 +51,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_every_metric_is_a_row_the_main_one_first_and_what_is_the_same_says_so():
-    text = branch.markdown(comparison(), {"auc": "higher"}, packages_differ=False)
+    text = branch.markdown(comparison(), {"auc": "higher"}, False)
 
     assert rows(text)[2:] == [
         ["auc", "higher", "0.7000", "0.7100", "+0.0100", "+0.0040 to +0.0160", "**better**"],
@@ -65,7 +65,7 @@ def test_every_metric_is_a_row_the_main_one_first_and_what_is_the_same_says_so()
 
 def test_without_a_test_the_reason_stands_there():
     change = MetricChange("auc", 0.7, 0.71, 0.01)
-    text = branch.markdown(comparison(metrics=[change], why_not="Other rows."), {}, packages_differ=True)
+    text = branch.markdown(comparison(metrics=[change], why_not="Other rows."), {}, True)
 
     assert rows(text)[2] == ["auc", "-", "0.7000", "0.7100", "+0.0100", "-", "not tested"]
     assert "No change was tested: Other rows." in text
@@ -75,14 +75,14 @@ def test_without_a_test_the_reason_stands_there():
 def test_a_change_that_changes_no_metric_says_so():
     same = comparison(metrics=[], second=record("b", "b"))
 
-    assert "No metric differs." in branch.markdown(same, {}, packages_differ=False)
-    assert "No metric differs." not in branch.markdown(comparison(), {}, packages_differ=False)
+    assert "No metric differs." in branch.markdown(same, {}, False)
+    assert "No metric differs." not in branch.markdown(comparison(), {}, False)
 
 
 def test_slices_that_are_worse_are_listed_and_not_without_end():
     change = MetricChange("auc", 0.7, 0.6, -0.1, None, "worse", 0.001)
     slices = [SliceChange(f"origin = {number}", change, 10, 10) for number in range(14)]
-    text = branch.markdown(comparison(slices=slices), {}, packages_differ=False)
+    text = branch.markdown(comparison(slices=slices), {}, False)
 
     assert "corrected for how many there are (14)" in text
     assert text.count("- `origin = ") == 10
@@ -99,7 +99,7 @@ def test_a_branch_cannot_write_markup_links_or_mentions():
             sections={evil: [Change("x", 1, 2)]},
         ),
         {},
-        packages_differ=False,
+        False,
     ) + branch.unavailable(evil)
 
     # Within backquotes nothing is markup, and the text cannot end them.
@@ -116,31 +116,31 @@ def repository(tmp_path: Path) -> Path:
     """A main branch of two commits; a branch that left it at the first one is checked out."""
     folder = tmp_path / "repository"
     folder.mkdir()
-    script = (
-        "git init -q -b main . && git config user.name a && git config user.email a@example.org\n"
-        "echo 1 > file && git add file && git commit -qm one\n"
-        "git checkout -qb branch && echo 2 > file && git commit -qam two\n"
-        "git checkout -q main && echo 3 > file && git commit -qam three && git checkout -q branch\n"
-    )
-    subprocess.run(["bash", "-ec", script], cwd=folder, check=True)
+    git(folder, "init", "-q", "-b", "main")
+
+    def commit(text: str) -> None:
+        (folder / "file").write_text(f"{text}\n")
+        git(folder, "add", "file")
+        git(folder, "commit", "-qm", text)
+
+    commit("1")
+    git(folder, "checkout", "-qb", "branch")
+    commit("2")
+    git(folder, "checkout", "-q", "main")
+    commit("3")
+    git(folder, "checkout", "-q", "branch")
     return folder
 
 
-def test_the_commit_where_the_branch_left_main_is_checked_out_and_removed_again(repository):
-    base = branch.merge_base(repository, "main")
-
-    with branch.worktree(repository, base) as checkout:
+def test_the_commit_where_the_branch_left_main_is_checked_out_and_removed_again_also_after_a_failure(repository):
+    with branch.worktree(repository, branch.merge_base(repository, "main")) as checkout:
         assert (checkout / "file").read_text() == "1\n"
         assert (repository / "file").read_text() == "2\n"
-    assert not checkout.exists()
-    listed = subprocess.run(["git", "worktree", "list"], cwd=repository, capture_output=True, text=True).stdout
-    assert len(listed.splitlines()) == 1
-
-
-def test_it_is_removed_also_when_the_run_fails(repository):
-    with pytest.raises(RuntimeError), branch.worktree(repository, "HEAD") as checkout:
+    with pytest.raises(RuntimeError), branch.worktree(repository, "HEAD") as other:
         raise RuntimeError
     assert not checkout.exists()
+    assert not other.exists()
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["absent", "--output=/tmp/x"])
@@ -150,11 +150,8 @@ def test_a_branch_that_is_not_there_is_a_sentence(repository, name):
 
 
 def test_a_shallow_clone_is_told_to_fetch_more(repository, tmp_path):
-    shallow = tmp_path / "shallow"
-    for command in (
-        ["git", "clone", "-q", "--depth=1", "--no-single-branch", "-b", "branch", f"file://{repository}", str(shallow)],
-    ):
-        subprocess.run(command, check=True)
+    options = ["-q", "--depth=1", "--no-single-branch", "-b", "branch"]
+    git(tmp_path, "clone", *options, f"file://{repository}", "shallow")
 
     with pytest.raises(FlightdeckError, match="fetch-depth: 0"):
-        branch.merge_base(shallow, "origin/main")
+        branch.merge_base(tmp_path / "shallow", "origin/main")

@@ -12,24 +12,22 @@ pytestmark = pytest.mark.unit
 
 
 def kept(folder, *results) -> None:
-    for each in results:
-        (folder / "replay" / each.name).mkdir(parents=True)
-        (folder / "replay" / each.name / FILE).write_text(each.model_dump_json())
+    for result in results:
+        (folder / "replay" / result.name).mkdir(parents=True)
+        (folder / "replay" / result.name / FILE).write_text(result.model_dump_json())
 
 
-# What a comparison says: metric, difference, interval -> words.
-SENTENCES = {
-    "a lower loss is better": ("log_loss", -0.01, -0.02, -0.005, "level 2 is better, beyond noise"),
-    "a higher loss is worse": ("log_loss", 0.01, 0.005, 0.02, "level 2 is worse, beyond noise"),
-    "a higher area is better": ("auc", 0.01, 0.005, 0.02, "level 2 is better, beyond noise"),
-    "a lower area is worse": ("auc", -0.01, -0.02, -0.005, "level 2 is worse, beyond noise"),
-    "zero inside": ("log_loss", -0.01, -0.02, 0.001, "includes zero"),
-}
-
-
-@pytest.mark.parametrize("case", SENTENCES)
-def test_a_difference_says_who_is_better_and_whether_that_is_noise(case):
-    metric, difference, low, high, expected = SENTENCES[case]
+@pytest.mark.parametrize(
+    ("metric", "difference", "low", "high", "expected"),
+    [
+        ("log_loss", -0.01, -0.02, -0.005, "level 2 is better, beyond noise"),
+        ("log_loss", 0.01, 0.005, 0.02, "level 2 is worse, beyond noise"),
+        ("auc", 0.01, 0.005, 0.02, "level 2 is better, beyond noise"),
+        ("auc", -0.01, -0.02, -0.005, "level 2 is worse, beyond noise"),
+        ("log_loss", -0.01, -0.02, 0.001, "includes zero"),
+    ],
+)
+def test_a_difference_says_who_is_better_and_whether_that_is_noise(metric, difference, low, high, expected):
     compared = Comparison(level=2, against=1, metric=metric, difference=difference, low=low, high=high, rows=10)
     (sentence,) = replays.page(histories.replay().model_copy(update={"comparisons": (compared,)}))["sentences"]
 

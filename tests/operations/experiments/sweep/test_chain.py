@@ -30,13 +30,8 @@ def event(**fields) -> Event:
 
 def test_processes_that_add_at_once_get_a_place_each(connection) -> None:
     open_store(connection)
-    command = [
-        sys.executable,
-        "-m",
-        "tests.operations.experiments.sweep.chain_worker",
-        "15",
-        connection.sqlite.filename_uri,
-    ]
+    command = [sys.executable, "-m", "tests.operations.experiments.sweep.chain_worker", "15"]
+    command.append(connection.sqlite.filename_uri)
     workers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     reports = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
 
@@ -74,7 +69,7 @@ def test_an_event_that_was_written_before_the_connection_broke_is_known_as_ones_
     assert broken
     assert link is not None
     assert link.event == mine
-    assert [each.event for each in chain.refresh()] == [mine]
+    assert [link.event for link in chain.refresh()] == [mine]
 
 
 def test_sweeps_do_not_see_each_other_s_events(connection) -> None:
