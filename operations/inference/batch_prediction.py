@@ -56,7 +56,7 @@ class Prediction:
 
 
 def prepare(files: Sequence[InputFile], version: Version, settings: Settings) -> tuple[LoadedModel, Inputs]:
-    """Loads the model of a version (or raises LoadError), and checks that files have what it takes (or InputError)."""
+    """Loads the model of a version, and checks that files have what it takes; raises LoadError or InputError."""
     model = models.load(version.folder, version.number)
     validation = settings.serving.validation
     contract = None if validation == "off" else model.contract

@@ -61,7 +61,7 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """A value that breaks the contract: its row in the request, from 0; None if it is missing; and what is allowed."""
+    """A value that breaks the contract, None if it is missing; its row in the request, from 0; and what is allowed."""
 
     column: str
     row: int
@@ -76,7 +76,7 @@ class Fault:
 
 @dataclasses.dataclass(frozen=True)
 class Faults:
-    """All that is wrong with the rows of a request: the first faults, their number by column, the columns by row."""
+    """All that is wrong with a request: the first faults, how many each column has, and the columns at fault by row."""
 
     first: tuple[Fault, ...]
     by_column: Mapping[str, int]

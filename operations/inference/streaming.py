@@ -341,10 +341,9 @@ def from_subscription(job: Job, subscription: str, arguments: Sequence[str]) -> 
 
 @dataclass
 class Directory:
-    """A directory of arriving files, and which of them are done.
+    """A directory of arriving files, and which of them are done, as remembered in the folder of the dead letters.
 
-    A file counts as arrived when its size and time did not change between two looks; hidden ones, and those named
-    .part or .tmp, are being written. What is done is remembered in the folder of the dead letters.
+    A file counts as arrived when its size and time did not change between two looks; a hidden one is being written.
     """
 
     folder: Path

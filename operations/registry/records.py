@@ -53,7 +53,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Push:
-    """A record that a version was made, perhaps not finished, or instead of another one; its folder is as recorded."""
+    """The record of a version: whether it was completed, and which version was served before; with its folder then."""
 
     version: Version
     execution_id: int

@@ -177,7 +177,7 @@ class CanaryVersion:
     async def _ask(
         self, model: LoadedModel, served: LoadedModel, signature: str, columns: Columns, rows: int
     ) -> Columns:
-        """Raises NotReadyError if too many rows wait; others if it cannot be asked this, or not answer in time."""
+        """Raises NotReadyError if too many rows wait, and other errors if it cannot answer this, or not in time."""
         assert self._batcher is not None
         if unfit := self._why_unfit(model, served):
             raise ValueError(unfit)

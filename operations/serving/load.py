@@ -31,7 +31,7 @@ class Answered:
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """What clients saw that asked at the same time, each over a connection of its own.
+    """What clients saw, which asked at the same time, each over a connection of its own.
 
     Attributes:
         milliseconds: of each answered request.

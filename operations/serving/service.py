@@ -4,7 +4,7 @@ The modules of the protocols parse a request, ask here, and format the answer:
 
     with service.versions.using(version) as model:
         arrays = columns.from_rows(rows, model.inputs)
-        answer = await service.predict(model, arrays)
+        answer = await service.predict(model, arrays, prediction_ids)
 
 The model stays loaded, and its inputs are the same, until the block is left, whatever is pushed meanwhile.
 """
@@ -102,9 +102,7 @@ class Service:
     async def start(self) -> None:
         """Loads and warms up the newest version that can be served, then watches the folder.
 
-        Raises:
-            ServingError: there is no folder, no version in it, or none that loads; a column that the payload log is
-                to leave out does not exist.
+        Raises ServingError if there is none, or a column that the payload log is to leave out does not exist.
         """
         self.versions.require_any()
         await asyncio.to_thread(_prepare_process)

@@ -184,10 +184,11 @@ def metadata(name: str, model: LoadedModel) -> dict[str, Any]:
     }
 
 
-def not_found(name: str, version: int | None) -> UnknownModelError:
-    """The error for a model or version that cannot be asked, in TensorFlow Serving's words."""
+def not_found(name: str, version: int | None, detail: UnknownModelError | None = None) -> UnknownModelError:
+    """The error for a model or version that cannot be asked, in TensorFlow Serving's words, and perhaps in ours."""
     which = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-    return UnknownModelError(f"Servable not found for request: {which}", "version" if version is not None else "name")
+    more = f" ({detail})" if detail else ""
+    return UnknownModelError(f"Servable not found for request: {which}{more}", detail.field if detail else "name")
 
 
 def _usual_signature(request: PredictRequest, model: LoadedModel) -> str:
