@@ -34,8 +34,8 @@ class Factory:
         self.pipeline = self._context("pipeline", self.settings.use_case.name)
 
     def _context(self, kind: str, name: str) -> mlmd.Context:
-        if found := self.store.get_context_by_type_and_name(kind, name):
-            return found
+        if context := self.store.get_context_by_type_and_name(kind, name):
+            return context
         type_id = self.store.put_context_type(mlmd.ContextType(name=kind))
         (context_id,) = self.store.put_contexts([mlmd.Context(type_id=type_id, name=name)])
         return self.store.get_contexts_by_id([context_id])[0]
@@ -85,8 +85,8 @@ class Factory:
         """What the Pusher of a run does."""
         folder = Path(self.settings.canaries if canary else self.settings.pushed) / str(version)
         write_model(folder, run)
-        told = {"pushed": 1, "pushed_version": str(version), "pushed_destination": str(folder)}
-        pushed = self.artifact("PushedModel", "", mlmd.ArtifactType.MODEL, **told)
+        recorded = {"pushed": 1, "pushed_version": str(version), "pushed_destination": str(folder)}
+        pushed = self.artifact("PushedModel", "", mlmd.ArtifactType.MODEL, **recorded)
         self.execute("Pusher", run, {"model": model}, {"pushed_model": pushed})
         return folder
 
@@ -115,11 +115,11 @@ def three_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     factory = Factory(tmp_path_factory.mktemp("three") / "workspace")
     for number, run in enumerate(("one", "two", "three"), start=1):
         factory.push(run, factory.train(run), number)
-    kept = factory.workspace.with_name("kept")
+    copied = factory.workspace.with_name("copied")
     # The artifacts stay where the records say they are.
-    shutil.copytree(factory.workspace, kept)
+    shutil.copytree(factory.workspace, copied)
     shutil.rmtree(factory.workspace / "models")
-    return kept
+    return copied
 
 
 @pytest.fixture

@@ -123,15 +123,15 @@ def test_a_file_with_rows_that_break_the_contract_is_refused_with_all_of_them(tm
     given = []
     with pytest.raises(InputError) as caught:
         given += guarded("refuse", path).batches()
-    told = str(caught.value)
-    assert told.startswith(f"{path} is refused, because 3 of its rows break the contract")
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{path} is refused, because 3 of its rows break the contract")
     for fault in (
         "`amount` in row 1 is missing (allowed: a number from 0 to 100)",
         "`colour` in row 2 is 'blue' (allowed: one of red)",
         "`amount` in row 3 is 101.0 (allowed: a number from 0 to 100)",
     ):
-        assert fault in told
-    assert "\n" not in told
+        assert fault in sentence
+    assert "\n" not in sentence
     # None of what comes after the first fault is predicted in vain.
     assert given == []
 
@@ -170,8 +170,8 @@ def test_the_files_of_a_window_are_those_of_its_spans_in_order(tmp_path):
         folder.mkdir()
         for name in ("b.csv", "a.parquet", "_ignored.csv"):
             (folder / name).touch()
-    found = files.of_window(str(tmp_path), "newest:newest")
-    assert found == [(tmp_path / "span-010" / name, 10) for name in ("a.parquet", "b.csv")]
+    window = files.of_window(str(tmp_path), "newest:newest")
+    assert window == [(tmp_path / "span-010" / name, 10) for name in ("a.parquet", "b.csv")]
     assert len(files.of_window(str(tmp_path), "1:2")) == 4
     with pytest.raises(ValueError, match="missing between"):
         files.of_window(str(tmp_path), "1:10")
@@ -201,7 +201,7 @@ def test_rows_are_staged_in_the_spans_that_they_come_from(tmp_path, case):
 
     staged = sorted(folder.glob("*/*"))
     assert [str(file.relative_to(folder)) for file in staged] == [
-        f"{span}/rows-{place}.parquet" for span, _, place in (each.partition("/") for each in expected)
+        f"{span}/rows-{place}.parquet" for span, _, place in (place.partition("/") for place in expected)
     ]
     numbers = [number for file in staged for number in pq.read_table(file)[prediction.ROW].to_pylist()]
     assert numbers == list(range(sum(rows for _, rows in given)))

@@ -107,7 +107,7 @@ def test_files_are_closed_by_rows_and_no_row_is_lost(tmp_path: Path) -> None:
             writer.offer(payload(number))
     sizes = [pq.read_metadata(file).num_rows for file in files(tmp_path)]
     assert sizes == [5, 5, 2]
-    ids = [each for file in files(tmp_path) for each in pq.read_table(file)["prediction_id"].to_pylist()]
+    ids = [name for file in files(tmp_path) for name in pq.read_table(file)["prediction_id"].to_pylist()]
     assert ids == [f"{number}-{row}" for number in range(6) for row in range(2)]
     assert counts == {"written": 12}
 
@@ -126,7 +126,7 @@ def test_shadows_and_latencies_are_rows_of_their_own(tmp_path: Path) -> None:
     first, second = (dataclasses.replace(payload(number, moment=NOON), seconds=number / 4) for number in (1, 2))
     shadow = dataclasses.replace(payload(1, moment=NOON, version=4), shadow=True)
     rows = [row for file in logged(tmp_path, first, second, shadow) for row in pq.read_table(file).to_pylist()]
-    assert [(each["prediction_id"], each["model_version"], each["shadow"], each["seconds"]) for each in rows] == [
+    assert [(row["prediction_id"], row["model_version"], row["shadow"], row["seconds"]) for row in rows] == [
         ("1-0", 3, False, 0.25),
         ("1-1", 3, False, 0.25),
         ("2-0", 3, False, 0.5),
@@ -143,7 +143,7 @@ def test_rows_of_another_time_are_written_once_however_often(tmp_path: Path) -> 
     assert files(tmp_path) == [written]
     assert written == tmp_path / "2026-05-01" / "replay-2026-05.parquet"
     assert pq.read_table(written)["time"].to_pylist()[1].timestamp() == NOON
-    assert [each.name for each in written.parent.iterdir()] == [written.name]
+    assert [file.name for file in written.parent.iterdir()] == [written.name]
 
 
 def test_a_file_is_closed_by_age_while_the_service_runs(tmp_path: Path) -> None:

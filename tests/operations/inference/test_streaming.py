@@ -71,8 +71,8 @@ def expect_scores(rows: list[dict]) -> None:
 
 def test_messages_of_an_endless_source_are_logged_as_time_goes_on_and_bad_ones_are_dead_letters(job):
     def received(number: int, content: bytes, **attributes: str) -> TimestampedValue:
-        told = PubsubMessage(content, attributes, message_id=f"m{number}")
-        return TimestampedValue(told, 100 + number)
+        message = PubsubMessage(content, attributes, message_id=f"m{number}")
+        return TimestampedValue(message, 100 + number)
 
     good = [json.dumps(row).encode() for row in ROWS]
     source = (

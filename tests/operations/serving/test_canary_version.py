@@ -31,7 +31,7 @@ GREEN = {**ROW, "colour": "green"}
 @pytest.fixture(scope="session")
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("troubled")
-    return {each: small_model.write(folder / each, 1.0, each) for each in ("green", "slow")}
+    return {trouble: small_model.write(folder / trouble, 1.0, trouble) for trouble in ("green", "slow")}
 
 
 @contextlib.asynccontextmanager
@@ -71,7 +71,7 @@ async def test_a_shadow_answers_the_same_requests_and_only_the_log_sees_it(model
         with service.versions.using() as model:
             examples = columns_of_examples([ROW, GREEN])
             answers.append(await service.predict(model, examples, ["e0", "e1"], EXAMPLES))
-        assert {each.version for each in answers} == {SERVED}
+        assert {answer.version for answer in answers} == {SERVED}
         await ask(service, "pinned", version=SERVED)
         await until(lambda: outcomes(service) == {"answered": 21})
     rows = logged(tmp_path)
@@ -84,7 +84,7 @@ async def test_a_shadow_answers_the_same_requests_and_only_the_log_sees_it(model
         assert (own["model_version"], shadow["model_version"]) == (SERVED, CANARY)
         assert shadow["time"] == own["time"]
         # What was asked is not written twice.
-        assert {shadow[each] for each in small_model.COLUMNS} == {None}
+        assert {shadow[name] for name in small_model.COLUMNS} == {None}
         assert shadow["probability"] == pytest.approx(small_model.probability(1.0, own), rel=1e-5)
         assert own["probability"] == pytest.approx(small_model.probability(0.0, own), rel=1e-5)
         assert own["seconds"] > 0
@@ -116,7 +116,7 @@ async def test_what_a_canary_refuses_fails_no_request_and_is_counted(mode, model
     # In a split, clients are spared what has failed three times in a row.
     assert record.failed == (10 if mode == "shadow" else 3)
     assert "not green" in record.failure
-    assert [each["model_version"] for each in logged(tmp_path)] == [SERVED] * 10
+    assert [row["model_version"] for row in logged(tmp_path)] == [SERVED] * 10
 
 
 async def test_clients_of_a_split_are_spared_for_a_while_only_or_it_would_never_be_judged(
@@ -202,8 +202,8 @@ def test_without_a_payload_log_there_is_no_canary(tmp_path) -> None:
 
 def test_which_ids_fall_to_a_version_is_the_same_on_every_server_and_cast_anew_for_the_next() -> None:
     names = [f"client-{number}" for number in range(10_000)]
-    taken = {share: {each for each in names if falls_to(each, CANARY, share)} for share in (0.0, 0.1, 0.5, 1.0)}
-    assert [len(each) for each in taken.values()] == [
+    taken = {share: {name for name in names if falls_to(name, CANARY, share)} for share in (0.0, 0.1, 0.5, 1.0)}
+    assert [len(ids) for ids in taken.values()] == [
         0,
         pytest.approx(1000, abs=100),
         pytest.approx(5000, abs=200),
@@ -212,5 +212,5 @@ def test_which_ids_fall_to_a_version_is_the_same_on_every_server_and_cast_anew_f
     assert taken[0.1] < taken[0.5]
     # The hash itself, which no start of a process may change.
     assert sorted(taken[0.1])[:3] == ["client-1001", "client-101", "client-1022"]
-    again = {each for each in names if falls_to(each, CANARY + 1, 0.5)}
+    again = {name for name in names if falls_to(name, CANARY + 1, 0.5)}
     assert len(again & taken[0.5]) == pytest.approx(2500, abs=200)

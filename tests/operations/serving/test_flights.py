@@ -37,7 +37,7 @@ def world(small_spans, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def settings(world) -> Settings:
-    return read_settings(Path("config/local.yaml"), [each for each in world.options() if each != "--set"])
+    return read_settings(Path("config/local.yaml"), [option for option in world.options() if option != "--set"])
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_the_service_gives_the_same_scores(settings, flights, in_process):
     assert [(fault["column"], fault["value"]) for fault in refused[1]["faults"]] == [("carrier", "ZZ"), ("temp", 99999)]
     assert "one of 9E, AA" in refused[1]["error"]
     assert "a number from -40 to 130" in refused[1]["error"]
-    scores = [float(np.ravel(list(each.values()) if isinstance(each, dict) else each)[0]) for each in predictions]
+    scores = np.ravel(predictions).tolist()
     expect_same(dict(zip(flights["flight_id"].to_pylist(), scores, strict=True)), in_process)
 
 
@@ -169,8 +169,8 @@ def test_model_analysis_gives_the_same_scores(settings, flights, in_process, tmp
     )
 
     def pairs(extracts: dict) -> list[str]:
-        ids = [str(each, "utf-8") for each in np.ravel(extracts["features"]["flight_id"]).tolist()]
-        return [json.dumps(each) for each in zip(ids, np.ravel(extracts["predictions"]).tolist(), strict=True)]
+        ids = [str(flight, "utf-8") for flight in np.ravel(extracts["features"]["flight_id"]).tolist()]
+        return [json.dumps(pair) for pair in zip(ids, np.ravel(extracts["predictions"]).tolist(), strict=True)]
 
     options = beam.options.pipeline_options.PipelineOptions(list(settings.beam.args))
     with beam.Pipeline(options=options) as pipeline:
@@ -192,7 +192,9 @@ def test_predictions_are_in_the_lineage_of_the_version(world, served, in_process
     store = ml_metadata.MetadataStore(world.connection())
     execution = store.get_executions_by_type("flightdeck.Predict")[0]
     events = store.get_events_by_execution_ids([execution.id])
-    kinds = {each.id: each.type for each in store.get_artifacts_by_id([event.artifact_id for event in events])}
+    kinds = {
+        artifact.id: artifact.type for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])
+    }
     given = {kinds[event.artifact_id] for event in events if event.type == ml_metadata.proto.Event.INPUT}
     made = {kinds[event.artifact_id] for event in events if event.type == ml_metadata.proto.Event.OUTPUT}
     assert (given, made) == ({"Model", "PushedModel"}, {"flightdeck.Predictions"})

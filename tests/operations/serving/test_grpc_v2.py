@@ -116,6 +116,6 @@ def test_bytes_on_the_wire_are_those_of_the_protocol():
     (read,) = request.inputs
     assert (read.name, read.datatype, list(read.shape)) == ("a", "FP32", [1])
     assert list(read.contents.fp32_contents) == [1.0]
-    assert [each.name for each in request.outputs] == ["o"]
+    assert [output.name for output in request.outputs] == ["o"]
     assert list(request.raw_input_contents) == [b"r"]
     assert request.SerializeToString(deterministic=True) == wire

@@ -119,7 +119,7 @@ def test_rows_columns_and_examples_get_the_same_answer(client):
     for body in (
         {"instances": encoded},
         {"signature_name": "serving_default", "instances": encoded},
-        {"instances": [{"examples": each} for each in encoded]},
+        {"instances": [{"examples": row} for row in encoded]},
     ):
         assert client.post("/v1/models/shop:predict", json=body).json() == {"predictions": predicted(*full)}
     for body in ({"inputs": encoded}, {"inputs": {"examples": encoded}}):
@@ -139,13 +139,13 @@ def test_metadata_lists_signatures_as_tensorflow_serving_does(client):
 
     assert answer["model_spec"] == {"name": "shop", "signature_name": "", "version": "7"}
     signatures = answer["metadata"]["signature_def"]["signature_def"]
-    assert {name: each["dtype"] for name, each in signatures["predict_raw"]["inputs"].items()} == {
+    assert {name: column["dtype"] for name, column in signatures["predict_raw"]["inputs"].items()} == {
         "amount": "DT_FLOAT",
         "count": "DT_INT64",
         "colour": "DT_STRING",
     }
     (probability,) = signatures["serving_default"]["outputs"].values()
-    assert [each["size"] for each in probability["tensor_shape"]["dim"]] == ["-1", "1"]
+    assert [size["size"] for size in probability["tensor_shape"]["dim"]] == ["-1", "1"]
     assert client.get("/v1/models/shop/versions/8/metadata").status_code == 404
 
 

@@ -151,8 +151,8 @@ def test_flagged_rows_are_answered_and_marked(flagging, way):
 def test_flagged_rows_are_marked_in_the_parameters_of_the_open_inference_protocol(flagging):
     marks = {"flagged_rows": "0,2", "faults": SENTENCE}
     assert flagging[0]["v2"].json()["parameters"] == marks
-    told = flagging[0]["grpc"].parameters
-    assert {key: value.string_param for key, value in told.items()} == marks
+    parameters = flagging[0]["grpc"].parameters
+    assert {key: value.string_param for key, value in parameters.items()} == marks
 
 
 def test_flagged_rows_are_logged_with_their_answer_and_their_mark(flagging):
