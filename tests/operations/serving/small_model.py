@@ -95,15 +95,11 @@ def example(row: dict) -> bytes:
     import tensorflow as tf
 
     features = tf.train.Features()
+    lists = {"string": "bytes_list", "int64": "int64_list", "float32": "float_list"}
     for name, value in row.items():
-        if value is None:
-            continue
-        if COLUMNS[name] == "string":
-            features.feature[name].bytes_list.value.append(value.encode())
-        elif COLUMNS[name] == "int64":
-            features.feature[name].int64_list.value.append(value)
-        else:
-            features.feature[name].float_list.value.append(value)
+        if value is not None:
+            plain = value.encode() if isinstance(value, str) else value
+            getattr(features.feature[name], lists[COLUMNS[name]]).value.append(plain)
     return tf.train.Example(features=features).SerializeToString()
 
 
