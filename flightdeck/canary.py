@@ -12,7 +12,6 @@ from flightdeck.options import App, Options, open_ledger
 
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
-    from operations.loop.canary.judgement import Verdict
 
 app = App(no_args_is_help=True, help="The new version in shadow mode or in a split: show, promote, reject.")
 
@@ -47,7 +46,11 @@ def show(options: Options, now: Now = None) -> None:
     else:
         typer.echo(f"Canary      version {canary.number}, model {canary.model_id}, run {canary.run_id or '-'}")
         typer.echo(f"Served      {f'version {verdict.served}' if verdict.served else 'nothing'}")
-        _print(verdict)
+        typer.echo(f"Verdict     {verdict.action}")
+        for reason in verdict.reasons:
+            typer.echo(f"            {reason}")
+        for name, value in verdict.numbers.items():
+            typer.echo(f"            {name:<28} {value:,.4f}" if value % 1 else f"            {name:<28} {value:,.0f}")
     for earlier in reversed(before[-5:]):
         decided = f"{earlier.when:%Y-%m-%d %H:%M} UTC: {earlier.action}. {earlier.text}"
         typer.echo(f"Before      version {earlier.canary}, {decided}")
@@ -104,11 +107,3 @@ def _decide(action: str, options: Options, reason: str, now: datetime | None) ->
 
 def _until(now: datetime | None) -> datetime:
     return (now or datetime.now(UTC)).replace(tzinfo=UTC)
-
-
-def _print(verdict: Verdict) -> None:
-    typer.echo(f"Verdict     {verdict.action}")
-    for reason in verdict.reasons:
-        typer.echo(f"            {reason}")
-    for name, value in verdict.numbers.items():
-        typer.echo(f"            {name:<28} {value:,.4f}" if value % 1 else f"            {name:<28} {value:,.0f}")

@@ -51,8 +51,12 @@ def list_versions(options: Options) -> None:
 @app.command()
 def show(options: Options, version: Annotated[str, typer.Argument(help="A version, or: served.")] = "served") -> None:
     """Show what is known about one version."""
+    from operations.registry import RegistryError
+
+    if version != "served" and not version.isdigit():
+        raise RegistryError(f"{version} is not a version: a number is needed, or the word served.")
     registry = _registry(options)
-    known = registry.served() if version == "served" else registry.version(_number(version))
+    known = registry.served() if version == "served" else registry.version(int(version))
     details = registry.details(known)
     if options.as_json:
         print_json(known.as_json() | details)
@@ -117,14 +121,6 @@ def _registry(options: Options) -> Registry:
     from operations.registry import Registry
 
     return Registry(options.settings)
-
-
-def _number(text: str) -> int:
-    from operations.registry import RegistryError
-
-    if not text.isdigit():
-        raise RegistryError(f"{text} is not a version: a number is needed, or the word served.")
-    return int(text)
 
 
 def _moment(version: Version) -> str:

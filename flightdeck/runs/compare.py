@@ -14,7 +14,7 @@ from ledger.formats import NOTHING, fact, local_moment, number, signed
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ledger.comparison import Change, Comparison, MetricChange
+    from ledger.comparison import Comparison, MetricChange
 
 _STYLES = {"better": "bold green", "worse": "bold red", "higher": "bold", "lower": "bold"}
 _LONGEST = 12  # of a section, before the rest is only count
@@ -61,6 +61,8 @@ def _document(comparison: Comparison) -> dict[str, Any]:
 
 
 def _print(comparison: Comparison, longest: int | None) -> None:
+    from rich.markup import escape
+
     from ledger.run_facts import evaluation_data
 
     on = console()
@@ -71,7 +73,12 @@ def _print(comparison: Comparison, longest: int | None) -> None:
         plain(on, f"{letter}  {record.run_id}   {facts}")
     for name, changes in comparison.sections.items():
         if changes:
-            _section(name, changes, longest, on)
+            on.print()
+            shown = changes[:longest]
+            rows = [(escape(change.name), _written(change.first), _written(change.second)) for change in shown]
+            table([name, "A", "B"], rows, on=on)
+            if len(changes) > len(shown):
+                plain(on, f"and {len(changes) - len(shown):,} more: add --all")
     if comparison.same_in:
         plain(on, f"\nThe same in both: {', '.join(comparison.same_in)}.")
     for name, reason in comparison.unknown.items():
@@ -82,16 +89,6 @@ def _print(comparison: Comparison, longest: int | None) -> None:
         plain(on, f"\n{comparison.why_not}")
     elif comparison.metrics:
         _conclusion(comparison, on)
-
-
-def _section(name: str, changes: list[Change], longest: int | None, on: Console) -> None:
-    from rich.markup import escape
-
-    on.print()
-    shown = changes[:longest]
-    table([name, "A", "B"], [(escape(each.name), _written(each.first), _written(each.second)) for each in shown], on=on)
-    if len(changes) > len(shown):
-        plain(on, f"and {len(changes) - len(shown):,} more: add --all")
 
 
 def _written(value: Any) -> str:
@@ -105,18 +102,12 @@ def _written(value: Any) -> str:
 
 def _metrics(comparison: Comparison, on: Console) -> None:
     if not comparison.metrics:
-        on.print(
-            "\nNo metric differs."
-            if comparison.first.metrics or comparison.second.metrics
-            else "\nNo metrics recorded."
-        )
+        recorded = comparison.first.metrics or comparison.second.metrics
+        on.print("\nNo metric differs." if recorded else "\nNo metrics recorded.")
         return
-    headings = ["metric", "A", "B", "change"]
-    rows = [
-        ((change.name + " *" if change.name == comparison.main_metric else change.name,), change)
-        for change in comparison.metrics
-    ]
-    _changes(headings, rows, on)
+    main = comparison.main_metric
+    rows = [((change.name + " *" if change.name == main else change.name,), change) for change in comparison.metrics]
+    _changes(["metric", "A", "B", "change"], rows, on)
 
 
 def _changes(headings: list[str], rows: list[tuple[tuple[str, ...], MetricChange]], on: Console) -> None:
@@ -145,7 +136,7 @@ def _slices(comparison: Comparison, longest: int | None, on: Console) -> None:
         return
     shown = comparison.slices[:longest]
     headings = [f"slice ({comparison.main_metric})", "rows", "A", "B", "change"]
-    rows = [((escape(each.slice), _rows(each.first_rows, each.second_rows)), each.metric) for each in shown]
+    rows = [((escape(part.slice), _rows(part.first_rows, part.second_rows)), part.metric) for part in shown]
     _changes(headings, rows, on)
     if len(comparison.slices) > len(shown):
         plain(on, f"and {len(comparison.slices) - len(shown):,} more slices: add --all")
@@ -170,7 +161,7 @@ def _test(change: MetricChange) -> tuple[str, str, str]:
 
 
 def _conclusion(comparison: Comparison, on: Console) -> None:
-    rows = next((each.noise.rows for each in comparison.metrics if each.noise), None)
+    rows = next((change.noise.rows for change in comparison.metrics if change.noise), None)
     if rows is None:
         return
     on.print(
@@ -179,7 +170,9 @@ def _conclusion(comparison: Comparison, on: Console) -> None:
         markup=False,
         soft_wrap=True,
     )
-    main = next((each for each in comparison.metrics if each.name == comparison.main_metric and each.noise), None)
+    main = next(
+        (change for change in comparison.metrics if change.name == comparison.main_metric and change.noise), None
+    )
     if main is not None:
         verdict = {
             "within noise": "differ by no more than chance",

@@ -67,7 +67,10 @@ def _print(record: RunRecord, runs: Runs) -> None:
         on.print("            Another TFX pipeline recorded this run, and what it was made from is not known here.")
         on.print(f"            Its executions: {states or 'none'}", markup=False)
     _facts(record, on)
-    _hyperparameters(record, on)
+    if record.hyperparameters:
+        on.print()
+        rows = [(name, fact(value)) for name, value in sorted(record.hyperparameters.items())]
+        table(["hyperparameter", "value"], rows, on=on)
     if record.metrics:
         print_metrics(view, on)
         if len(view.slices) > len(view.worst_slices):
@@ -137,13 +140,6 @@ def _revision(code: Revision | None) -> tuple[str | None, ...]:
         return ("in no commit",)
     changed = {True: "with changes that are not in it", False: "nothing changed", None: None}[code.dirty]
     return code.commit, f"branch {code.branch}" if code.branch else None, changed
-
-
-def _hyperparameters(record: RunRecord, on: Console) -> None:
-    if record.hyperparameters:
-        on.print()
-        rows = [(name, fact(value)) for name, value in sorted(record.hyperparameters.items())]
-        table(["hyperparameter", "value"], rows, on=on)
 
 
 def _nodes(record: RunRecord, on: Console) -> None:

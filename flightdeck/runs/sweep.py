@@ -82,16 +82,22 @@ def sweep(
 
     Exit code: 0; 1 if every trial failed, or the final run did; 2 for what cannot be begun.
     """
-    from operations.experiments.sweep.plan import SweepError
+    from ledger.recorder import Recorder
+    from ledger.runs import Runs
+    from operations.experiments.sweep import plan as plans
 
     if (from_ is None) == (resume is None):
-        raise SweepError("Say around which run to search with --from RUN, or which sweep shall go on with --resume.")
+        raise plans.SweepError(
+            "Say around which run to search with --from RUN, or which sweep shall go on with --resume."
+        )
     here = options.settings
     if resume is None:
         tuning = tuning_of(algorithm, trials, objective, epochs, seed)
         plan = _planned(str(from_), here, space, tuning, options.overrides)
     else:
-        plan = _resumed(resume, here, trials)
+        ledger = options.ledger()
+        plan = plans.load(Recorder(ledger), Runs(ledger).find(resume).run_id)
+        plan = plan if trials is None else plan.model_copy(update={"trials": trials})
     plan, standing = _search(plan, parallel, resumed=resume is not None, as_json=options.as_json)
     best = standing.best(plan.higher_is_better)
     final_run = _final(plan, best, window, options.as_json) if best is not None and final else None
@@ -135,16 +141,6 @@ def _planned(
     settings = searching(settings, space, tuning)
     trials = settings.model.tuning.max_trials
     return plans.make(open_ledger(here), new_run_id(), parent, settings, trials, parent.run_id)
-
-
-def _resumed(name: str, here: Settings, trials: int | None) -> SweepPlan:
-    from ledger.recorder import Recorder
-    from ledger.runs import Runs
-    from operations.experiments.sweep import plan as plans
-
-    reader = open_ledger(here)
-    found = plans.load(Recorder(reader), Runs(reader).find(name).run_id)
-    return found if trials is None else found.model_copy(update={"trials": trials})
 
 
 def _search(plan: SweepPlan, parallel: int, resumed: bool, as_json: bool) -> tuple[SweepPlan, Standing]:

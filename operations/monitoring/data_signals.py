@@ -69,7 +69,7 @@ def without_extremes(
     bins, and the distance is that of the bins and not of the data. `requests` says which request each row came with
     [rows], `trained` has the smallest and the largest value in training, by column; other columns stay as they are.
     """
-    kept = rows.copy()
+    trimmed = rows.copy()
     for name, (lowest, highest) in trained.items():
         if name not in rows.columns:
             continue
@@ -77,8 +77,8 @@ def without_extremes(
         by_request = numbers.groupby(requests)
         low = pd.Series(by_request.min()).nsmallest(settings.fewest_requests).max()
         high = pd.Series(by_request.max()).nlargest(settings.fewest_requests).min()
-        kept[name] = rows[name].mask((numbers < min(low, lowest)) | (numbers > max(high, highest)))
-    return kept
+        trimmed[name] = rows[name].mask((numbers < min(low, lowest)) | (numbers > max(high, highest)))
+    return trimmed
 
 
 def skew(

@@ -240,8 +240,8 @@ class Monitor:
     ) -> statistics_pb2.DatasetFeatureStatisticsList:
         """Statistics for distances: of rows without the extremes of a few requests."""
         trained = data_signals.ranges(to.training, to.newest)
-        kept = data_signals.without_extremes(rows, which, trained, self._monitoring)
-        return data_signals.statistics(kept, self._schema)
+        trimmed = data_signals.without_extremes(rows, which, trained, self._monitoring)
+        return data_signals.statistics(trimmed, self._schema)
 
     def _drift(self, asked: pd.DataFrame, to: Reference, baseline: Baseline | None) -> Iterator[Signal]:
         """Against the baseline, or the model's evaluation split if there is none with enough requests."""

@@ -224,7 +224,8 @@ def two_values(values: Any, positive: str | None) -> tuple[str, str]:
         raise LabelError(
             f"--positive {positive} is not a value of the label '{name}', which is {found[0]} or {found[1]}."
         )
-    chosen = positive or _plainly_positive(found)
+    lowered = {value.lower(): value for value in found}
+    chosen = positive or next((lowered[yes] for yes, no in _PAIRS if set(lowered) == {yes, no}), None)
     if chosen is None:
         raise LabelError(
             f"The label '{name}' is {found[0]} or {found[1]}: say which one is predicted, such as "
@@ -237,11 +238,6 @@ def two_values(values: Any, positive: str | None) -> tuple[str, str]:
             f"that trains and evaluates needs {FEWEST_ROWS}, and {FEWEST_OF_A_CLASS} of either value."
         )
     return chosen, next(value for value in found if value != chosen)
-
-
-def _plainly_positive(found: list[str]) -> str | None:
-    lowered = {value.lower(): value for value in found}
-    return next((lowered[yes] for yes, no in _PAIRS if set(lowered) == {yes, no}), None)
 
 
 def require_column(frame: Any, name: str, option: str) -> None:

@@ -71,7 +71,7 @@ class Factory:
     def train(self, run: str, blessed: bool = True, infra: bool = True) -> int:
         """A run up to its Evaluator and InfraValidator: the id of the model."""
         uri = self.workspace / "artifacts" / "Trainer" / "model" / run
-        write_model(uri / "Format-Serving", run)
+        self.write_model(uri / "Format-Serving", run)
         (model,) = self.execute(
             "Trainer", run, {}, {"model": self.artifact("Model", str(uri), mlmd.ArtifactType.MODEL)}
         )
@@ -85,11 +85,14 @@ class Factory:
     def push(self, run: str, model: int, version: int, canary: bool = False) -> Path:
         """What the Pusher of a run does."""
         folder = Path(self.settings.canaries if canary else self.settings.pushed) / str(version)
-        write_model(folder, run)
+        self.write_model(folder, run)
         recorded = {"pushed": 1, "pushed_version": str(version), "pushed_destination": str(folder)}
         pushed = self.artifact("PushedModel", "", mlmd.ArtifactType.MODEL, **recorded)
         self.execute("Pusher", run, {"model": model}, {"pushed_model": pushed})
         return folder
+
+    def write_model(self, folder: Path, run: str) -> None:
+        write_model(folder, run)
 
     def registry(self) -> Registry:
         return Registry(self.settings)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ from ledger.opening import open_store
 from operations.experiments.sweep.chain import Chain
 from operations.experiments.sweep.plan import SweepError, SweepPlan
 from operations.experiments.sweep.standing import MOST_STARTS, Standing
-from pipeline.stamp import PROJECT
+from pipeline import child_process
 
 _POLL_SECONDS = 0.5
 # How long workers have to end when the sweep is interrupted.
@@ -66,16 +65,14 @@ class _Workers:
     def __init__(
         self, sweep: SweepPlan, connection: metadata_store_pb2.ConnectionConfig, count: int, logs: Path
     ) -> None:
-        self._command = [sys.executable, "-m", "operations.experiments.sweep.worker", "--sweep", sweep.sweep_id]
-        self._command += ["--parent-process", str(os.getpid())]
+        self._arguments = ["--sweep", sweep.sweep_id]
         if connection.HasField("sqlite"):
-            self._command += ["--sqlite", connection.sqlite.filename_uri]
+            self._arguments += ["--sqlite", connection.sqlite.filename_uri]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._environment = {
             # Or each worker would have as many threads as there are cores, and all of a GPU's memory.
             "TF_NUM_INTRAOP_THREADS": str(max(1, cores // count)),
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-            **os.environ,
         }
         self._logs = logs
         self._processes: dict[subprocess.Popen[bytes], Path] = {}
@@ -101,7 +98,8 @@ class _Workers:
                 self._deaths_left -= 1
                 self._start()
             elif code != 0:
-                raise SweepError(f"A worker of the sweep cannot go on: {_last_line(log)} Its log: {log}")
+                said = child_process.last_line(log) or "it says nothing."
+                raise SweepError(f"A worker of the sweep cannot go on: {said} Its log: {log}")
         return bool(self._processes)
 
     def stop(self) -> None:
@@ -118,20 +116,6 @@ class _Workers:
     def _start(self) -> None:
         log = self._logs / f"worker-{self._started}.log"
         self._started += 1
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=PROJECT,
-                env=self._environment,
-                # A Ctrl-C is for the sweep, which ends its workers itself.
-                start_new_session=True,
-            )
+        module = "operations.experiments.sweep.worker"
+        process = child_process.start(log, module, *self._arguments, environment=self._environment)
         self._processes[process] = log
-
-
-def _last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return (lines[-1] if lines else "it says nothing.")[:500]

@@ -46,8 +46,8 @@ class Answers:
     @property
     def labelled(self) -> tuple[np.ndarray, np.ndarray]:
         """The labels that have arrived and the probabilities of their rows, both float64 [labelled]."""
-        arrived = ~np.isnan(self.labels)
-        return self.labels[arrived], self.probabilities[arrived]
+        known = ~np.isnan(self.labels)
+        return self.labels[known], self.probabilities[known]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -96,10 +96,10 @@ def problems(settings: Settings, reader: ml_metadata.MetadataStore) -> list[str]
     if leftovers:
         sentences.append(f"{settings.pushed} holds {', '.join(leftovers)}.")
     logged = [json.loads(line)["id"] for line in log_file(settings).read_text(encoding="utf-8").splitlines()]
-    kept = {kept.alert_id: kept for kept in alerts(settings)}
-    if missing := [alert.alert.title for key, alert in kept.items() if key not in logged or not alert.delivered]:
+    raised = {kept.alert_id: kept for kept in alerts(settings)}
+    if missing := [kept.alert.title for key, kept in raised.items() if key not in logged or not kept.delivered]:
         sentences.append(f"Alerts were lost: {', '.join(missing)}.")
-    if strange := set(logged) - set(kept):
+    if strange := set(logged) - set(raised):
         sentences.append(f"{len(strange)} alerts were sent that nobody raised.")
     return sentences
 

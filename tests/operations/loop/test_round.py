@@ -8,8 +8,9 @@ import pytest
 
 from errors import FlightdeckError
 from ledger.recorder import Recorder
+from operations.loop import loop
 from operations.loop.attempts import Attempt, Attempts
-from operations.loop.round import Rounds, triggers_now
+from operations.loop.round import Rounds, _state_of, triggers_now
 from operations.loop.runs import Result
 from operations.loop.seen import Spans, recipe_now
 from operations.monitoring.records import MonitoringRecords
@@ -22,14 +23,14 @@ pytestmark = pytest.mark.component  # the folder of spans is read by TFX
 NOW = datetime(2030, 5, 1, tzinfo=UTC)  # later than every file of the test was written
 
 
+@dataclasses.dataclass
 class Stage:
     """Where the runs of a test go."""
 
-    def __init__(self) -> None:
-        self.started: list[Attempt] = []
-        self.ends: Result | None = None
-        self.busy_with: str | None = None
-        self.refuses: str | None = None
+    started: list[Attempt] = dataclasses.field(default_factory=list)
+    ends: Result | None = None
+    busy_with: str | None = None
+    refuses: str | None = None
 
     def busy(self) -> str | None:
         return self.busy_with
@@ -38,7 +39,6 @@ class Stage:
         if self.refuses:
             raise FlightdeckError(self.refuses)
         self.started.append(attempt)
-        return None
 
     def result(self, attempt: Attempt) -> Result | None:
         return None if self.ends is None else dataclasses.replace(self.ends, run_id=attempt.run_id)
@@ -64,10 +64,10 @@ class World:
     def settings(self):
         return self.factory.watched(**self.changes)
 
-    def begin(self) -> None:
+    def begin(self, alert=None) -> None:
         """A new process."""
         self.attempts = Attempts(self.settings, self.store)
-        self.rounds = Rounds(self.store, self.attempts, self.stage, self.alerts.append, self.events.append)
+        self.rounds = Rounds(self.store, self.attempts, self.stage, alert or self.alerts.append, self.events.append)
 
     def waiting(self):
         spans = Spans().now(self.settings, self.now.timestamp())
@@ -98,15 +98,8 @@ class World:
             "sources": recorder.put_document(stamp.sources()),
             "files": recorder.put_document(ingested(base, spans or list(folders), fingerprint(files))),
         }
-        recorder.write(
-            run_id,
-            kind="run",
-            pipeline=self.settings.use_case.name,
-            started=self.now,
-            outcome=outcome,
-            documents=documents,
-            triggers={"a": "b"},
-        )
+        facts = {"pipeline": self.settings.use_case.name, "started": self.now, "outcome": outcome}
+        recorder.write(run_id, kind="run", documents=documents, triggers={"a": "b"}, **facts)
 
     def ends(self, outcome: str, detail: str = "") -> list[str]:
         """The run that goes on ends, and a round finds out."""
@@ -201,12 +194,10 @@ def test_people_are_told_what_came_of_a_run(world, outcome, severity, says):
 def test_failed_runs_pause_longer_and_longer_and_end_with_an_alert(world):
     world.changes |= {"starts": 3, "retry_seconds": 100.0}
     world.round()
-    assert world.ends("failed", "the disk is full") == ["run"]
-    assert world.round(after=99) == []
-    assert world.round(after=1) == ["run"]
-    assert world.ends("failed", "the disk is full") == ["run"]
-    assert world.round(after=199) == []
-    assert world.round(after=1) == ["run"]
+    for pause in (100, 200):
+        assert world.ends("failed", "the disk is full") == ["run"]
+        assert world.round(after=pause - 1) == []
+        assert world.round(after=1) == ["run"]
     assert world.alerts == []
     assert world.ends("failed", "the disk is full") == ["run"]
 
@@ -273,9 +264,7 @@ def test_what_cannot_be_done_about_one_decision_holds_no_other_one_back(world):
 
 def test_an_alert_that_people_will_hear_of_is_told_too(world):
     world.changes["level"] = 0
-    world.rounds = Rounds(
-        world.store, world.attempts, world.stage, lambda alert: "1:" in alert.key, world.events.append
-    )
+    world.begin(alert=lambda alert: "1:" in alert.key)
 
     assert world.round() == ["trigger", "trigger", "alert"]
     assert world.events[-1].text == "Warning: late-flights: span 1 is new"
@@ -348,3 +337,19 @@ def test_a_canary_is_judged_and_acted_on(world, level):
     assert (said.facts["action"], served.model_id, served.origin) == ("promote", model, "promote")
     assert said.text.startswith("Version 5: promote. Nothing is served yet")
     assert "canary" not in world.round()
+
+
+def test_a_file_of_the_log_that_goes_away_meanwhile_is_no_problem(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / ".a.json.part").symlink_to("renamed")  # listed, and gone when it is looked at
+
+    assert _state_of(tmp_path)[0] == 1
+
+
+def test_a_source_file_that_goes_away_meanwhile_does_not_end_the_loop(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "PROJECT", tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "contract.py").write_text("")
+    (tmp_path / "data" / ".#contract.py").symlink_to("nobody@nowhere")  # as an editor locks a file
+
+    assert len(loop._code()) == 1
