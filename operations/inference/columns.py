@@ -121,7 +121,7 @@ def from_rows(rows: Sequence[Any], inputs: Inputs) -> Columns:
         for index, row in enumerate(rows):
             if not isinstance(row, dict):
                 raise UnprocessableError(
-                    f"Row {index} is {_kind(row)}; an object of column names and values is needed."
+                    f"Row {index} is {kind_of(row)}; an object of column names and values is needed."
                 )
             if not row.keys() <= known:
                 raise _unknown(next(name for name in row if name not in known), names)
@@ -140,7 +140,7 @@ def from_columns(columns: Mapping[str, Any], inputs: Inputs) -> Columns:
         if name not in inputs.columns:
             raise _unknown(name, inputs.names)
         if not isinstance(values, list | tuple):
-            raise UnprocessableError(f"`{name}` is {_kind(values)}; a list with one value per row is needed.", name)
+            raise UnprocessableError(f"`{name}` is {kind_of(values)}; a list with one value per row is needed.", name)
     count = _one_length({name: len(values) for name, values in columns.items()})
     absent = (None,) * count
     return _arrays({name: columns.get(name, absent) for name in inputs.names}, inputs)
@@ -248,7 +248,7 @@ def _array(column: Column, values: Sequence[Any]) -> np.ndarray:
         allowed = _REAL
     for row, value in enumerate(values):
         if type(value) not in allowed:
-            raise _wrong(column, _kind(value), row)
+            raise _wrong(column, kind_of(value), row)
     if column.dtype == "int64":
         values = [_whole(column, value, row) for row, value in enumerate(values)]
     block = _block(column.dtype, [values])
@@ -291,7 +291,8 @@ def _one_length(lengths: Mapping[str, int]) -> int:
     return count
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Returns what a plain value is, in words."""
     return _NOT_A_TYPE.get(type(value), f"of the type {type(value).__name__}")
 
 
