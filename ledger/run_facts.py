@@ -47,6 +47,11 @@ def resolved_window(record: RunRecord) -> str | None:
     return f"{min(spans)}:{max(spans)}" if spans else None
 
 
+def shown_window(record: RunRecord) -> str:
+    """The spans that the run saw, or else the window that was asked for; empty if neither is known."""
+    return resolved_window(record) or record.window or ""
+
+
 def evaluation_data(record: RunRecord) -> str:
     """The spans and rows that the run's metrics were computed on, such as ``span 3, 1,500 rows``."""
     spans = evaluation_spans(record)

@@ -112,7 +112,7 @@ def _evaluated_on(records: list[RunRecord], sort: str | None) -> dict[str, int] 
 
 
 def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
-    from ledger.run_facts import is_ours, last_sign_of_life, resolved_window, shown_outcome, value_of
+    from ledger.run_facts import is_ours, last_sign_of_life, shown_outcome, shown_window, value_of
 
     if not records:
         return
@@ -128,7 +128,7 @@ def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
         row["kind"] = record.kind if is_ours(record) else NOTHING
         row["outcome"] = shown_outcome(record)
         row["last sign of life"] = local_moment(last_sign_of_life(record))
-        row["window"] = resolved_window(record) or record.window or NOTHING
+        row["window"] = shown_window(record) or NOTHING
         for name in dict.fromkeys([*main, *asked]):
             if name not in shown_anyway:
                 # A long name on several lines, so that it is not the header that makes a column wide.

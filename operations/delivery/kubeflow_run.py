@@ -28,7 +28,6 @@ class Task:
     """One task of a run.
 
     Attributes:
-        name: as in the compiled pipeline.
         state: KFP's word, such as RUNNING; PENDING before it begins, NOT_STARTED if it never will.
         seconds: wall time so far, or None if it has not begun.
         error: what the server says went wrong, if it does.

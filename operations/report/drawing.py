@@ -69,11 +69,15 @@ def draw(boxes: Sequence[Box], edges: Iterable[tuple[str, str]]) -> Drawing:
         low = min(x for _, (x, _) in positions)
         for node, (x, y) in positions:
             centres[names[node]] = (left + (x - low) * column + column / 2, (height - y) * _LAYER)
-        follow = {}
+        follow = defaultdict(list)
         for a, b in edges_drawn or ():
-            follow.setdefault(names[a], []).append(names[b])
-        for start in (node for node in follow if node < len(boxes)):
-            paths.extend(_routes(start, follow, len(boxes)))
+            follow[names[a]].append(names[b])
+        for start in [node for node in follow if node < len(boxes)]:
+            for successor in follow[start]:
+                way = [start, successor]
+                while way[-1] >= len(boxes):
+                    way.append(follow[way[-1]][0])
+                paths.append(way)
         left += width * column + column
     alone = [index for index in range(len(boxes)) if index not in centres]
     for place, index in enumerate(alone):
@@ -95,22 +99,12 @@ def draw(boxes: Sequence[Box], edges: Iterable[tuple[str, str]]) -> Drawing:
     return Drawing(round(width + _MARGIN), round(height), placed, [_path([points[at] for at in way]) for way in paths])
 
 
-def _routes(start: int, follow: dict[int, list[int]], real: int) -> list[list[int]]:
-    routes = []
-    for successor in follow[start]:
-        way = [start, successor]
-        while way[-1] >= real:
-            way.append(follow[way[-1]][0])
-        routes.append(way)
-    return routes
-
-
 def _tightened(centres: dict[int, tuple[float, float]], half: Mapping[int, float]) -> dict[int, tuple[float, float]]:
     """The same with columns as wide as what stands in them: x is squeezed between neighbouring places."""
-    places = sorted({round(x, 1) for x, _ in centres.values()})
-    layers: dict[float, list[int]] = {}
+    low = min((x for x, _ in centres.values()), default=0.0)
+    layers: dict[float, list[int]] = defaultdict(list)
     for node, (_, y) in centres.items():
-        layers.setdefault(y, []).append(node)
+        layers[y].append(node)
     # The factor by which everything may shrink before two neighbours of a layer touch.
     factor = 0.35
     for nodes in layers.values():
@@ -119,7 +113,7 @@ def _tightened(centres: dict[int, tuple[float, float]], half: Mapping[int, float
             needed = half[a] + half[b] + _GAP
             distance = centres[b][0] - centres[a][0]
             factor = max(factor, min(1.0, needed / distance)) if distance else 1.0
-    return {node: ((x - places[0]) * factor, y) for node, (x, y) in centres.items()}
+    return {node: ((x - low) * factor, y) for node, (x, y) in centres.items()}
 
 
 def _path(points: list[tuple[float, float]]) -> str:

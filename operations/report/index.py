@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ledger.formats import NOTHING, count, moment, number
-from ledger.run_facts import evaluated_like, evaluation_data, is_ours, outcome, resolved_window, shown_outcome
+from ledger.run_facts import evaluated_like, evaluation_data, is_ours, outcome, shown_outcome, shown_window
 from ledger.run_record import RunRecord
 from ledger.runs import TRAINING
 from operations.report import plots
@@ -52,7 +52,7 @@ def page(records: Sequence[RunRecord], links: Mapping[str, str], unreadable: Seq
                 "link": links.get(record.run_id),
                 "kind": record.kind if is_ours(record) else "foreign",
                 "outcome": shown_outcome(record),
-                "window": window(record) or NOTHING,
+                "window": shown_window(record) or NOTHING,
                 "metrics": [record.metrics.get(name) for name in metrics[:_METRICS_OF_RUNS]],
             }
             for record in reversed(records)
@@ -89,8 +89,3 @@ def _best(measured: Sequence[RunRecord], metric: str, better: str) -> tuple[RunR
         f"run {best.run_id}, of {count(len(ranked), 'run')} evaluated on {evaluation_data(best)}; "
         f"{len(left_out)} on other data left out"
     )
-
-
-def window(record: RunRecord) -> str:
-    """The spans that a run saw, or else the window that was asked for; empty if neither is known."""
-    return resolved_window(record) or record.window or ""

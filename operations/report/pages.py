@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ledger.formats import NOTHING, count, duration, moment, number, percent, signed, size, spans
-from ledger.run_facts import UNKNOWN, is_ours, last_sign_of_life
+from ledger.run_facts import UNKNOWN, is_ours, last_sign_of_life, shown_window
 from ledger.run_record import RunRecord
 from ledger.run_view import FEW_ROWS, RunView, worst
 from operations.report import lineage, plots, statistics
 from operations.report.card import Card
 from operations.report.drawing import Box, draw
 from operations.report.evidence import Evidence
-from operations.report.index import Tile, metrics_of, window
+from operations.report.index import Tile, metrics_of
 from operations.report.quality import Quality
 
 _SECTIONS = {
@@ -134,9 +134,9 @@ def _tiles(evidence: Evidence) -> list[Tile]:
     if record.rows:
         by_split = ", ".join(f"{rows:,} {split}" for split, rows in record.rows.items())
         tiles.append(("Rows", f"{sum(record.rows.values()):,}", by_split))
-    if record.spans and window(record):
+    if record.spans and shown_window(record):
         by_split = ", ".join(f"{split} {spans(numbers)}" for split, numbers in record.spans.items() if numbers)
-        tiles.append(("Window", f"spans {window(record)}", by_split))
+        tiles.append(("Window", f"spans {shown_window(record)}", by_split))
     if record.version:
         tiles.append(("Pushed as", record.version, "version", "good"))
     seconds = record.seconds or (sum(node.seconds or 0 for node in evidence.nodes) or None)

@@ -14,7 +14,7 @@ from typing import Any
 import altair as alt
 
 from ledger.formats import count, iso, number, percent
-from ledger.run_facts import evaluation_data, outcome, resolved_window
+from ledger.run_facts import evaluation_data, outcome, shown_window
 from ledger.run_record import RunRecord
 from ledger.run_view import SliceMetrics
 from operations.report.curves import Curve
@@ -89,7 +89,7 @@ def history(records: Sequence[RunRecord], links: Mapping[str, str], metric: str,
             "run": record.run_id,
             "started": iso(record.started),
             "outcome": outcome(record),
-            "window": resolved_window(record) or record.window or "",
+            "window": shown_window(record),
             "evaluated": evaluation_data(record),
             "link": links.get(record.run_id),
             "metric": name,

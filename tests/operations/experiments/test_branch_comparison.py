@@ -1,5 +1,6 @@
 """What a comment on a pull request says of two runs, and that a branch cannot write into it what it likes."""
 
+import dataclasses
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,38 +13,37 @@ from ledger.comparison import Change, Comparison, MetricChange, SliceChange
 from ledger.run_record import RunRecord
 from ledger.significance import SignificanceTest
 from operations.experiments import branch_comparison as branch
-from tests.repository import git
+from tests.repository import commit, git
 
 pytestmark = pytest.mark.unit
 
 
-def record(run_id: str, commit: str, **fields: Any) -> RunRecord:
-    given: dict[str, Any] = {
-        "started": datetime(2013, 7, 1, tzinfo=UTC),
-        "outcome": "blessed",
-        "commit": commit * 40,
-        "dirty": False,
-        "spans": {"train": [1, 2], "eval": [3]},
-        "rows": {"eval": 1500},
-        "metrics": {"auc": 0.7, "row_count": 1500.0},
-    }
-    return RunRecord(run_id=run_id, **{**given, **fields})
+MAIN = RunRecord(
+    run_id="a",
+    started=datetime(2013, 7, 1, tzinfo=UTC),
+    outcome="blessed",
+    commit="a" * 40,
+    spans={"train": [1, 2], "eval": [3]},
+    rows={"eval": 1500},
+    metrics={"auc": 0.7, "row_count": 1500.0},
+)
+BRANCH = MAIN.model_copy(update={"commit": "b" * 40, "metrics": {"auc": 0.71, "row_count": 1500.0}})
+NOISE = SignificanceTest("auc", 0.7, 0.71, 0.01, 0.004, 0.016, 0.002, "DeLong", 1500)
+COMPARISON = Comparison(
+    first=MAIN,
+    second=BRANCH,
+    sections={"outcome": [], "code": [Change("commit", "a", "b")], "data": []},
+    unknown={},
+    main_metric="auc",
+    metrics=[MetricChange("auc", 0.7, 0.71, 0.01, NOISE, "better", 0.002)],
+    slices=[],
+    same_rows=True,
+    why_not=None,
+)
 
 
-def comparison(**fields: Any) -> Comparison:
-    noise = SignificanceTest("auc", 0.7, 0.71, 0.01, 0.004, 0.016, 0.002, "DeLong", 1500)
-    given: dict[str, Any] = {
-        "first": record("a", "a"),
-        "second": record("b", "b", metrics={"auc": 0.71, "row_count": 1500.0}),
-        "sections": {"outcome": [], "code": [Change("commit", "a", "b")], "data": []},
-        "unknown": {},
-        "main_metric": "auc",
-        "metrics": [MetricChange("auc", 0.7, 0.71, 0.01, noise, "better", 0.002)],
-        "slices": [],
-        "same_rows": True,
-        "why_not": None,
-    }
-    return Comparison(**{**given, **fields})
+def markdown(packages_differ: bool = False, **fields: Any) -> str:
+    return branch.markdown(dataclasses.replace(COMPARISON, **fields), {"auc": "higher"}, packages_differ)
 
 
 def rows(text: str) -> list[list[str]]:
@@ -51,7 +51,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_every_metric_is_a_row_the_main_one_first_and_what_is_the_same_says_so():
-    text = branch.markdown(comparison(), {"auc": "higher"}, False)
+    text = markdown()
 
     assert rows(text)[2:] == [
         ["auc", "higher", "0.7000", "0.7100", "+0.0100", "+0.0040 to +0.0160", "**better**"],
@@ -64,25 +64,21 @@ def test_every_metric_is_a_row_the_main_one_first_and_what_is_the_same_says_so()
 
 
 def test_without_a_test_the_reason_stands_there():
-    change = MetricChange("auc", 0.7, 0.71, 0.01)
-    text = branch.markdown(comparison(metrics=[change], why_not="Other rows."), {}, True)
+    text = markdown(packages_differ=True, metrics=[MetricChange("auc", 0.7, 0.71, 0.01)], why_not="Other rows.")
 
-    assert rows(text)[2] == ["auc", "-", "0.7000", "0.7100", "+0.0100", "-", "not tested"]
+    assert rows(text)[2] == ["auc", "higher", "0.7000", "0.7100", "+0.0100", "-", "not tested"]
     assert "No change was tested: Other rows." in text
     assert "with the packages of this branch" in text
 
 
 def test_a_change_that_changes_no_metric_says_so():
-    same = comparison(metrics=[], second=record("b", "b"))
-
-    assert "No metric differs." in branch.markdown(same, {}, False)
-    assert "No metric differs." not in branch.markdown(comparison(), {}, False)
+    assert "No metric differs." in markdown(metrics=[], second=MAIN)
+    assert "No metric differs." not in markdown()
 
 
 def test_slices_that_are_worse_are_listed_and_not_without_end():
     change = MetricChange("auc", 0.7, 0.6, -0.1, None, "worse", 0.001)
-    slices = [SliceChange(f"origin = {number}", change, 10, 10) for number in range(14)]
-    text = branch.markdown(comparison(slices=slices), {}, False)
+    text = markdown(slices=[SliceChange(f"origin = {number}", change, 10, 10) for number in range(14)])
 
     assert "corrected for how many there are (14)" in text
     assert text.count("- `origin = ") == 10
@@ -91,15 +87,11 @@ def test_slices_that_are_worse_are_listed_and_not_without_end():
 
 def test_a_branch_cannot_write_markup_links_or_mentions():
     evil = "a | b <img src=x> [x](http://evil) @everyone `code`\n# title"
-    text = branch.markdown(
-        comparison(
-            second=record("b", "b", metrics={evil: 1.5}),
-            metrics=[MetricChange(evil, None, 1.5, None)],
-            slices=[SliceChange(evil, MetricChange("auc", 1, 0, -1.0, None, "worse", 0.0), 1, 1)],
-            sections={evil: [Change("x", 1, 2)]},
-        ),
-        {},
-        False,
+    text = markdown(
+        second=BRANCH.model_copy(update={"metrics": {evil: 1.5}}),
+        metrics=[MetricChange(evil, None, 1.5, None)],
+        slices=[SliceChange(evil, MetricChange("auc", 1, 0, -1.0, None, "worse", 0.0), 1, 1)],
+        sections={evil: [Change("x", 1, 2)]},
     ) + branch.unavailable(evil)
 
     # Within backquotes nothing is markup, and the text cannot end them.
@@ -117,17 +109,11 @@ def repository(tmp_path: Path) -> Path:
     folder = tmp_path / "repository"
     folder.mkdir()
     git(folder, "init", "-q", "-b", "main")
-
-    def commit(text: str) -> None:
-        (folder / "file").write_text(f"{text}\n")
-        git(folder, "add", "file")
-        git(folder, "commit", "-qm", text)
-
-    commit("1")
+    commit(folder, {"file": "1\n"})
     git(folder, "checkout", "-qb", "branch")
-    commit("2")
+    commit(folder, {"file": "2\n"})
     git(folder, "checkout", "-q", "main")
-    commit("3")
+    commit(folder, {"file": "3\n"})
     git(folder, "checkout", "-q", "branch")
     return folder
 

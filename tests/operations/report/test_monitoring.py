@@ -93,15 +93,13 @@ def test_every_number_stands_there_in_words_and_nothing_that_was_written_is_html
     assert histories.HOSTILE not in (written.index.parent / monitoring.FILE).read_text()
 
 
-def test_nothing_monitored_makes_no_page_and_no_link(seeds, tmp_path):
+def test_nothing_monitored_makes_no_page_no_link_and_no_outbox(seeds, tmp_path):
     seeds.run("first")
-    written = seeds.write(tmp_path / "site", history=gather(seeds.store, "toys", histories.VERSIONS))
+    history = gather(seeds.store, "toys", histories.VERSIONS, tmp_path / "none.sqlite")
+    written = seeds.write(tmp_path / "site", history=history)
 
     assert written.further == {}
     assert not (written.index.parent / monitoring.FILE).exists()
     assert "Monitoring" not in text(written.index)
-
-
-def test_reading_makes_no_outbox(seeds, tmp_path):
-    assert gather(seeds.store, "toys", (), tmp_path / "none.sqlite").alerts is None
+    assert history.alerts is None
     assert not (tmp_path / "none.sqlite").exists()

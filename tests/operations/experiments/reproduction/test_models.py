@@ -39,17 +39,16 @@ def test_the_same_bits_are_the_same_not_a_number_included(export):
     assert models.compare_variables(export("one", weights), export("two", weights)) == (2, 4, ())
 
 
-def test_the_smallest_change_of_one_number_is_found_and_measured(export):
-    count, values, different = models.compare_variables(export("one", [1.0, 2.0]), export("two", [1.0, 2.0 + 2**-22]))
+@pytest.mark.parametrize(
+    ("before", "after", "largest"), [([1.0, 2.0], [1.0, 2.0 + 2**-22], 2**-22), ([1.0, 0.0], [1.0, -0.0], 0.0)]
+)
+def test_the_smallest_change_of_one_number_or_of_its_sign_is_found_and_measured(export, before, after, largest):
+    count, values, different = models.compare_variables(export("one", before), export("two", after))
 
     assert (count, values) == (2, 3)
-    assert [dataclasses.astuple(found) for found in different] == [("weights", "float32[2]", "float32[2]", 2**-22)]
-
-
-def test_zeros_of_other_sign_differ_by_a_bit_and_by_nothing(export):
-    _, _, (found,) = models.compare_variables(export("one", [0.0]), export("two", [-0.0]))
-
-    assert found.largest == 0.0
+    assert [dataclasses.astuple(variable) for variable in different] == [
+        ("weights", "float32[2]", "float32[2]", largest)
+    ]
 
 
 def test_another_shape_and_a_variable_that_only_one_has_are_named(export):

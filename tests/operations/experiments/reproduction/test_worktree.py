@@ -16,7 +16,7 @@ from operations.experiments.reproduction import worktree
 from operations.experiments.reproduction.circumstances import Original, ReproductionError
 from pipeline import stamp
 from tests.ledger.seeding import BEGIN
-from tests.repository import git
+from tests.repository import commit, git
 from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
@@ -35,33 +35,19 @@ sys.exit(CODE)
 """
 
 
-def write(repository: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        (repository / name).parent.mkdir(parents=True, exist_ok=True)
-        (repository / name).write_text(text)
-
-
 @pytest.fixture
 def repository(tmp_path):
     """Three commits: one without the command, one whose command exits with 1, one whose command exits with 0."""
     folder = tmp_path / "repository"
     folder.mkdir()
     git(folder, "init", "--quiet", "--initial-branch=main")
-    write(folder, {"models/network.py": "first\n", "data/contract.yaml": "x: 1\n", "requirements/runtime.txt": ""})
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "--message=old")
+    commit(folder, {"models/network.py": "first\n", "data/contract.yaml": "x: 1\n", "requirements/runtime.txt": ""})
     for code in (1, 0):
-        write(
-            folder,
-            {
-                "flightdeck/__init__.py": "",
-                "flightdeck/__main__.py": COMMAND_LINE.replace("CODE", str(code)),
-                "flightdeck/runs/reproduce.py": "",
-                "models/network.py": f"code {code}\n" + "".join(f"line {number}\n" for number in range(9)),
-            },
+        command = {"__init__": "", "__main__": COMMAND_LINE.replace("CODE", str(code)), "runs/reproduce": ""}
+        network = f"code {code}\n" + "".join(f"line {number}\n" for number in range(9))
+        commit(
+            folder, {"models/network.py": network, **{f"flightdeck/{name}.py": text for name, text in command.items()}}
         )
-        git(folder, "add", ".")
-        git(folder, "commit", "--quiet", f"--message=exit {code}")
     return folder
 
 
@@ -125,8 +111,7 @@ def test_a_kept_worktree_stays_is_used_again_and_its_environment_is_preferred(ch
 
 
 def test_a_lock_file_that_is_not_this_environments_is_told_of(repository, checked_out):
-    write(repository, {"requirements/runtime.txt": "pydantic==0.0.1\nnot-made-yet==1\n"})
-    git(repository, "commit", "--quiet", "--all", "--message=another lock")
+    commit(repository, {"requirements/runtime.txt": "pydantic==0.0.1\nnot-made-yet==1\n"})
 
     with checked_out() as tree:
         missing, other = tree.foreign_packages()
@@ -158,7 +143,7 @@ def test_the_changes_that_a_run_had_on_top_of_its_commit_are_applied(repository,
     changed = network.read_text().replace("line 4", "line four") + "\n   \n"
     network.write_text(changed)
     if untracked:
-        write(repository, {"models/new.py": "untracked"})
+        (repository / "models" / "new.py").write_text("untracked")
     stamped = stamp.code(repository, {})
     assert stamped.dirty
     git(repository, "checkout", "--quiet", "models/network.py")
