@@ -51,9 +51,9 @@ class VersionStatus:
 class Events:
     """Callbacks in the thread of the event loop: a version is loaded (in so many seconds), refused, or unloaded."""
 
-    loaded: Callable[[LoadedModel, float], None]
-    failed: Callable[[int, str], None]
-    unloaded: Callable[[int], None]
+    loaded: Callable[[LoadedModel, float], None] = lambda model, seconds: None
+    failed: Callable[[int, str], None] = lambda version, reason: None
+    unloaded: Callable[[int], None] = lambda version: None
 
 
 class Versions:
@@ -66,7 +66,7 @@ class Versions:
     All methods are for the thread of one event loop; files are read, and models loaded, in another one.
     """
 
-    def __init__(self, folder: Path, settings: Serving, events: Events, canary: bool = False) -> None:
+    def __init__(self, folder: Path, settings: Serving, events: Events | None = None, canary: bool = False) -> None:
         """Loads nothing before `start`.
 
         Of canaries there may be none, then nothing is kept; and only the newest counts, even if it does not load.
@@ -74,7 +74,7 @@ class Versions:
         self._folder = folder
         self._settings = settings
         self._keep = 1 if canary else settings.keep_versions
-        self._events = events
+        self._events = events or Events()
         self._canary = canary
         self._loader = ThreadPoolExecutor(1, "loader")
         self._seen: dict[int, VersionStatus] = {}
