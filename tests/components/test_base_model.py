@@ -58,7 +58,6 @@ class Store:
         return made
 
     def model(self, examples, base=None):
-        """A model trained on examples."""
         (model_id,) = self.store.put_artifacts([metadata_store_pb2.Artifact(type_id=self._types["Model"])])
         inputs = {"examples": examples.id} | ({"base_model": base.id} if base else {})
         self._execution("Train", inputs, model_id)
@@ -75,11 +74,11 @@ class Store:
         return blessing
 
     def resolve(self, examples, *blessings, models):
-        found = BaseModelStrategy().resolve_artifacts(
+        resolved = BaseModelStrategy().resolve_artifacts(
             self.store, {"examples": [examples], "model": list(models), "model_blessing": list(blessings)}
         )
-        assert found["examples"] == [examples]
-        return found["model"][0] if found["model"] else None
+        assert resolved["examples"] == [examples]
+        return resolved["model"][0] if resolved["model"] else None
 
 
 @pytest.fixture
@@ -133,7 +132,7 @@ def test_a_model_that_began_with_such_a_one_is_passed_over_too(store):
 def test_a_model_that_has_learned_from_a_span_in_quarantine_is_passed_over(store):
     clean, poisoned = store.model(store.examples(1, 2, 3)), store.model(store.examples(1, 2, 3, 4))
     later = store.model(store.examples(1, 2, 4, 5), poisoned)
-    blessings = [store.blessing(each) for each in (clean, poisoned, later)]
+    blessings = [store.blessing(model) for model in (clean, poisoned, later)]
     now = store.examples(1, 2, 4, 5, 6, quarantined=(3,))
 
     assert store.resolve(now, *blessings, models=[clean, poisoned, later]) is clean

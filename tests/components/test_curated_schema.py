@@ -4,7 +4,6 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from ml_metadata.proto import metadata_store_pb2
 
 from components.curated_schema import CuratedSchema
 from tests.components.local_runs import Workspace
@@ -24,10 +23,6 @@ class Workbench(Workspace):
     def curate(self, digest: str | None = None) -> None:
         digest = digest or hashlib.sha256(self.file.read_bytes()).hexdigest()[:16]
         self.run(CuratedSchema(schema_file=str(self.file), digest=digest))
-
-    def states(self) -> list[str]:
-        name = metadata_store_pb2.Execution.State.Name
-        return [name(execution.last_known_state) for execution in self.executions()]
 
     def copies(self) -> list[str]:
         return [path.read_text() for path in sorted(self.folder.glob("artifacts/*/*/schema/*/schema.pbtxt"))]

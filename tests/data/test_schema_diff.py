@@ -15,12 +15,10 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture
 def curated(schema_path: Path) -> schema_pb2.Schema:
-    """The curated schema, to be changed by a test."""
     return text_format.Parse(schema_path.read_text(), schema_pb2.Schema())
 
 
 def feature(schema: schema_pb2.Schema, name: str) -> schema_pb2.Feature:
-    """The feature of that name."""
     return next(feature for feature in schema.feature if feature.name == name)
 
 

@@ -74,7 +74,7 @@ def test_what_cannot_be_searched_is_refused_and_named(search: dict, sentence: st
 
 def test_a_list_is_its_candidates_and_a_plain_value_the_only_one() -> None:
     settings = ModelSettings(tuning={"search": {"hidden_units": [[8], [16, 8]], "xla": False, "dropout": []}})
-    assert {name: each.choice for name, each in settings.tuning.searched().items()} == {
+    assert {name: dimension.choice for name, dimension in settings.tuning.searched().items()} == {
         "hidden_units": ((8,), (16, 8)),
         "xla": (False,),
     }

@@ -1,15 +1,25 @@
 """Every transformed number of known rows, worked out by hand from the definition."""
 
+import dataclasses
 import functools
 import math
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
+from benchmarks import quality
 from models.features import FeatureSettings
 from models.flights import FlightFeatures
+from models.preprocessing import TEXT, _words, preprocessing_fn
+from tests.components.local_runs import IN_MEMORY
+from tests.examples import example
 
 pytestmark = pytest.mark.component
 
@@ -43,15 +53,6 @@ FIRST_KNOWN = 2 * len(SETTINGS.categorical)
 
 @pytest.fixture(scope="module")
 def transform(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    import apache_beam as beam
-    import tensorflow as tf
-    import tensorflow_transform as tft
-    import tensorflow_transform.beam as tft_beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-    from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
-
-    from models.preprocessing import preprocessing_fn
-
     columns = {
         "speed": tf.io.FixedLenFeature([1], tf.float32),
         "gust": tf.io.VarLenFeature(tf.float32),
@@ -65,8 +66,7 @@ def transform(tmp_path_factory: pytest.TempPathFactory) -> Any:
     function = functools.partial(preprocessing_fn, custom_config={"features": SETTINGS.model_dump(mode="json")})
     rows = [{name: [value] for name, value in row.items()} | _absent(row) for row in ROWS]
     folder: Path = tmp_path_factory.mktemp("transform")
-    options = PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=none"])
-    with beam.Pipeline(options=options) as pipeline, tft_beam.Context(temp_dir=str(folder / "temporary")):
+    with beam.Pipeline(argv=IN_MEMORY) as pipeline, tft_beam.Context(temp_dir=str(folder / "temporary")):
         graph = (pipeline | beam.Create(rows), metadata) | tft_beam.AnalyzeDataset(function)
         _ = graph | tft_beam.WriteTransformFn(str(folder / "graph"))
         metadata_folder = str(folder / "graph" / tft.TFTransformOutput.RAW_METADATA_DIR)
@@ -80,18 +80,7 @@ def _absent(row: dict) -> dict[str, list]:
 
 def _apply(transform: Any, row: dict) -> tuple[np.ndarray, np.ndarray]:
     """Transforms one row given as values; a column left out is missing."""
-    import tensorflow as tf
-
-    features = {
-        name: tf.train.Feature(
-            bytes_list=tf.train.BytesList(value=[value.encode()]) if isinstance(value, str) else None,
-            float_list=tf.train.FloatList(value=[value]) if isinstance(value, float) else None,
-            int64_list=tf.train.Int64List(value=[value]) if isinstance(value, int) else None,
-        )
-        for name, value in row.items()
-    }
-    example = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
-    raw = tf.io.parse_example([example], transform.raw_feature_spec())
+    raw = tf.io.parse_example([example(row).SerializeToString()], transform.raw_feature_spec())
     outputs = transform.transform_features_layer()(raw)
     return outputs["numeric_xf"].numpy()[0], outputs["categorical_xf"].numpy()[0]
 
@@ -157,35 +146,24 @@ def test_missing_categories_have_a_row_of_their_own_per_column(transform: Any) -
 
 
 def test_a_feature_that_was_not_ingested_is_refused_by_name() -> None:
-    from models.preprocessing import preprocessing_fn
-
     with pytest.raises(ValueError, match="'speed' is not a column of the examples"):
         preprocessing_fn({}, {"features": SETTINGS.model_dump()})
 
 
 def test_the_transform_does_not_depend_on_the_size_of_beam_s_batches(ingested: Any, tmp_path: Path) -> None:
-    import tensorflow_transform as tft
-
-    from benchmarks import quality
-    from models import inputs
-
-    features = FlightFeatures()
     outputs = []
     for batch_rows in (97, 1000):
-        folder = tmp_path / str(batch_rows)
-        pattern = str(ingested.folder / "Split-train" / "*")
-        quality.analyse(pattern, quality.SCHEMA, features, folder, batch_rows)
-        transform = tft.TFTransformOutput(str(folder))
-        outputs.append(inputs.read([pattern], transform, features.inputs, "arrived_late").features)
+        job = dataclasses.replace(ingested, folder=tmp_path / str(batch_rows))
+        job.folder.mkdir()
+        (job.folder / "Split-train").symlink_to(ingested.folder / "Split-train")
+        pattern = str(job.folder / "Split-train" / "*")
+        quality.analyse(pattern, quality.SCHEMA, FlightFeatures(), job.folder / "transform", batch_rows)
+        outputs.append(job.rows("train").features)
     for name, values in outputs[0].items():
         np.testing.assert_array_equal(values, outputs[1][name])
 
 
 def test_words_are_found_whatever_their_case_punctuation_order_and_number() -> None:
-    import tensorflow as tf
-
-    from models.preprocessing import _words
-
     texts = ["Owner's  Manual, 2nd", "manual 2ND s OWNER owner", "", "?!", "\u00dcBER", "\u00fcber"]
     first, same, empty, wordless, upper, lower = _words(tf.constant(texts), 4096).numpy()
 
@@ -199,10 +177,6 @@ def test_words_are_found_whatever_their_case_punctuation_order_and_number() -> N
 
 
 def test_every_text_column_has_buckets_of_its_own() -> None:
-    import tensorflow as tf
-
-    from models.preprocessing import TEXT, preprocessing_fn
-
     settings = FeatureSettings(text=("title", "note"), text_buckets=8)
     raw = {"title": tf.constant(["red"]), "note": tf.constant(["blue"])}
     outputs = preprocessing_fn(raw, {"features": settings.model_dump()})

@@ -348,7 +348,7 @@ def test_no_password_is_in_what_is_compiled(either):
 def test_nothing_of_this_machine_is_in_what_is_compiled(either):
     visible = either.text.replace(either.ir, "").encode() + gzip.decompress(base64.b64decode(either.ir))
 
-    assert b"components.data_gate.executor" in visible  # so these bytes are searchable text
+    assert b"components.data_gate.component" in visible  # so these bytes are searchable text
     for place in (ROOT, Path.home(), Path(sys.prefix)):
         assert f"{place}/".encode() not in visible
 
