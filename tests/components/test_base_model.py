@@ -20,19 +20,17 @@ class Store:
         config = metadata_store_pb2.ConnectionConfig()
         config.fake_database.SetInParent()
         self.store = ml_metadata.MetadataStore(config)
-        self._types = {
-            name: self.store.put_artifact_type(metadata_store_pb2.ArtifactType(name=name))
-            for name in ("Examples", "Model")
-        }
-        self._executions = {
-            name: self.store.put_execution_type(metadata_store_pb2.ExecutionType(name=name))
-            for name in ("Ingest", "Train")
-        }
         self._blessings = 0
+
+    def _artifact(self, kind):
+        return metadata_store_pb2.Artifact(
+            type_id=self.store.put_artifact_type(metadata_store_pb2.ArtifactType(name=kind))
+        )
 
     def _execution(self, kind, inputs, output, **facts):
         """An execution that read artifacts and made one."""
-        execution = metadata_store_pb2.Execution(type_id=self._executions[kind])
+        kind_id = self.store.put_execution_type(metadata_store_pb2.ExecutionType(name=kind))
+        execution = metadata_store_pb2.Execution(type_id=kind_id)
         for name, value in facts.items():
             execution.custom_properties[name].int_value = value
         (execution_id,) = self.store.put_executions([execution])
@@ -46,7 +44,7 @@ class Store:
 
     def examples(self, *spans, content="as they were", quarantined=()):
         """Ingested spans, the newest for evaluation: the artifact."""
-        artifact = metadata_store_pb2.Artifact(type_id=self._types["Examples"])
+        artifact = self._artifact("Examples")
         artifact.custom_properties[request.SPANS].string_value = json.dumps(spans)
         artifact.custom_properties[request.INPUT_FINGERPRINT].string_value = f"{spans} {content}"
         if quarantined:
@@ -58,7 +56,7 @@ class Store:
         return made
 
     def model(self, examples, base=None):
-        (model_id,) = self.store.put_artifacts([metadata_store_pb2.Artifact(type_id=self._types["Model"])])
+        (model_id,) = self.store.put_artifacts([self._artifact("Model")])
         inputs = {"examples": examples.id} | ({"base_model": base.id} if base else {})
         self._execution("Train", inputs, model_id)
         model = standard_artifacts.Model()

@@ -186,40 +186,43 @@ def test_drift_that_is_measured_but_not_flagged_is_found():
     assert finding == Finding("error", "train", "shop", "High skew", "skew (l infty) of 0.3; allowed is 0.1")
 
 
-@pytest.mark.parametrize(("severity", "passes"), [("never", True), ("error", False), ("warning", False)])
-def test_errors_close_the_gate_unless_it_only_reports(case, severity, passes):
-    bad = GOOD.assign(shop="ZZ")
-    if passes:
-        report = case.run(severity=severity, train=bad)
-        assert report["errors"] == case.report.errors == 1
-        assert report["findings"][0]["column"] == "shop"
-        assert "error: train: shop: " in Path(case.report.uri, "report.txt").read_text()
-    else:
-        assert "'ZZ' 200 times" in case.error(severity=severity, train=bad)
+WARNING_RULE = """
+    feature_validations {
+      feature_path { step: "floor" }
+      validations {
+        sql_expression: "feature.num_stats.max < 5"
+        severity: WARNING
+        description: "Nobody goes above the fourth floor."
+      }
+    }
+"""
+# What is wrong, and the settings at which it stops the run.
+WRONG = {
+    "error": ({"train": GOOD.assign(shop="ZZ")}, ("error", "warning"), "'ZZ' 200 times"),
+    "warning": (
+        {
+            "train": GOOD,
+            "custom_validation_config": text_format.Parse(
+                WARNING_RULE, custom_validation_config_pb2.CustomValidationConfig()
+            ),
+        },
+        ("warning",),
+        "Nobody goes above the fourth floor",
+    ),
+}
 
 
-@pytest.mark.parametrize(("severity", "passes"), [("never", True), ("error", True), ("warning", False)])
-def test_warnings_close_the_gate_only_if_it_is_told_so(case, severity, passes):
-    rule = text_format.Parse(
-        """
-        feature_validations {
-          feature_path { step: "floor" }
-          validations {
-            sql_expression: "feature.num_stats.max < 5"
-            severity: WARNING
-            description: "Nobody goes above the fourth floor."
-          }
-        }
-        """,
-        custom_validation_config_pb2.CustomValidationConfig(),
-    )
-    if passes:
-        report = case.run(severity=severity, custom_validation_config=rule, train=GOOD)
-        assert (report["errors"], report["warnings"]) == (0, 1)
-        assert "Nobody goes above the fourth floor" in report["findings"][0]["rule"]
-    else:
-        error = case.error(severity=severity, custom_validation_config=rule, train=GOOD)
-        assert "0 errors, 1 warning" in error
+@pytest.mark.parametrize("severity", ["never", "error", "warning"])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_the_gate_closes_from_its_severity_on(case, wrong, severity):
+    data, closing, sentence = WRONG[wrong]
+    if severity in closing:
+        assert sentence in case.error(severity=severity, **data)
+        return
+    report = case.run(severity=severity, **data)
+    assert (report["errors"], report["warnings"]) == (wrong == "error", wrong == "warning")
+    assert (case.report.errors, case.report.warnings) == (report["errors"], report["warnings"])
+    assert sentence in Path(case.report.uri, "report.txt").read_text()
 
 
 def test_long_report_is_cut_after_twenty_lines_errors_first():

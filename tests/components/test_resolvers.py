@@ -89,9 +89,19 @@ def test_models_of_another_pipeline_in_the_same_store_are_not_considered(workspa
     assert workspace.compare("B") == (None, False)
 
 
-def test_misnamed_channel_is_refused_in_one_sentence():
-    with pytest.raises(ValueError, match="candidate, model, model_blessing, but the Resolver was given challenger"):
-        ChampionStrategy().resolve_artifacts(None, {"challenger": [standard_artifacts.Model()]})
+@pytest.mark.parametrize(
+    ("strategy", "sentence"),
+    [
+        (
+            ChampionStrategy(),
+            "exactly the channels candidate, model, model_blessing, but the Resolver was given models",
+        ),
+        (ChosenModelStrategy(1), "exactly the channels model, but the Resolver was given models"),
+    ],
+)
+def test_misnamed_channels_are_refused_in_one_sentence(strategy, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        strategy.resolve_artifacts(None, {"models": []})
 
 
 @component
@@ -136,8 +146,3 @@ def test_a_model_that_is_not_of_this_pipeline_stops_it(chosen):
         chosen.served(12_345)
     with pytest.raises(Exception, match=r"chosen|input"):
         chosen.served(chosen.models()[0], name="another")
-
-
-def test_a_channel_of_another_name_is_refused():
-    with pytest.raises(ValueError, match="exactly the channels model"):
-        ChosenModelStrategy(1).resolve_artifacts(None, {"models": []})  # pyright: ignore[reportArgumentType]

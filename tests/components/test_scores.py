@@ -101,8 +101,10 @@ def expected(data: Sequence[dict[str, Any]]) -> np.ndarray:
 def test_each_row_has_its_label_and_what_the_model_said_in_the_order_of_the_files(case):
     data = rows()
 
-    table = pq.read_table(case.run(Scorer(), data, shards=3, importance_rows=0) / "scores.parquet")
+    folder = case.run(Scorer(), data, shards=3, importance_rows=0)
+    table = pq.read_table(folder / "scores.parquet")
 
+    assert [file.name for file in folder.iterdir()] == ["scores.parquet"]
     assert table.column_names == ["row", "label", "probability"]
     assert [str(field.type) for field in table.schema] == ["int64", "int8", "double"]
     assert table.column("row").to_pylist() == list(range(len(data)))
@@ -202,10 +204,6 @@ def test_importance_is_the_same_on_every_run_and_measured_on_a_sample(case):
     assert once["features"] != other["features"]
 
 
-def test_no_importance_is_measured_on_no_rows(case):
-    assert [file.name for file in case.run(Scorer(), rows(100), importance_rows=0).iterdir()] == ["scores.parquet"]
-
-
 def test_answers_that_are_no_numbers_are_kept_and_have_no_importance(case):
     folder = case.run(NotANumber(), rows(100))
 
@@ -223,36 +221,20 @@ def test_labels_that_are_neither_0_nor_1_are_kept_as_they_are(case):
     assert table.column("label").to_pylist() == [row["sold"] for row in data]
 
 
-def test_a_row_without_a_label_is_refused(case):
-    data = rows(300)
-    data[200]["sold"] = None
-
-    with pytest.raises(ScoresError, match="1 rows have no label sold"):
-        case.run(Scorer(), data)
-
-
-def test_no_examples_are_refused(case):
-    with pytest.raises(ScoresError, match="has no rows"):
-        case.run(Scorer(), [], shards=1)
-    with pytest.raises(ScoresError, match="no examples of the split 'test'"):
-        case.run(Scorer(), rows(10), split="test")
-
-
-def test_several_values_in_a_kept_column_are_refused(case):
-    data = rows(20)
-    data[3]["tags"] = [1, 2]
-
-    with pytest.raises(ScoresError, match="tags has several values"):
-        case.run(Scorer(), data, columns=["tags"])
-
-
 @pytest.mark.parametrize(
-    ("scorer", "said"),
-    [(RawOnly, "has no signature serving_default; it has predict_raw"), (OneForAll, "one number per row is needed")],
+    ("scorer", "data", "parameters", "sentence"),
+    [
+        (Scorer, [*rows(200), rows(1)[0] | {"sold": None}], {}, "1 rows have no label sold"),
+        (Scorer, [], {}, "has no rows"),
+        (Scorer, rows(10), {"split": "test"}, "no examples of the split 'test'"),
+        (Scorer, [*rows(20), rows(1)[0] | {"tags": [1, 2]}], {"columns": ["tags"]}, "tags has several values"),
+        (RawOnly, rows(20), {}, "has no signature serving_default; it has predict_raw"),
+        (OneForAll, rows(20), {}, "one number per row is needed"),
+    ],
 )
-def test_a_model_that_does_not_answer_per_row_is_refused(case, scorer, said):
-    with pytest.raises(ScoresError, match=said):
-        case.run(scorer(), rows(20))
+def test_what_cannot_be_scored_is_refused(case, scorer, data, parameters, sentence):
+    with pytest.raises(ScoresError, match=sentence):
+        case.run(scorer(), data, **parameters)
 
 
 @pytest.mark.parametrize(("name", "number"), [("batch_rows", 0), ("importance_rows", -1), ("importance_repeats", 0)])

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -236,13 +237,8 @@ def test_damaged_and_missing_files_are_repaired_and_whole_ones_left_alone(again,
 
 
 def test_another_source_or_an_unreadable_record_means_preparing_again(tmp_path, year, monkeypatch):
-    class PreparedError(Exception):
-        """Stops where the work would begin."""
-
-    def stop(*_: object) -> None:
-        raise PreparedError
-
-    monkeypatch.setattr("data.prepare._write_spans", stop)
+    begin = Mock(side_effect=KeyboardInterrupt)
+    monkeypatch.setattr("data.prepare._write_spans", begin)
     slice_spans(year.path, tmp_path, 5, [1])
     record = json.loads((year.path / "preparation.json").read_text())
     for text in (
@@ -252,7 +248,7 @@ def test_another_source_or_an_unreadable_record_means_preparing_again(tmp_path, 
         *(json.dumps(record | other) for other in ({"fingerprint": "other"}, {"spans": [1]})),
     ):
         (tmp_path / "preparation.json").write_text(text)
-        with pytest.raises(PreparedError):
+        with pytest.raises(KeyboardInterrupt):
             prepare(tmp_path)
 
 

@@ -49,16 +49,12 @@ def listed(table: pa.Table) -> pa.RecordBatch:
     return feature_lists(batch, {field.name: kinds[str(field.type)] for field in table.schema})
 
 
-def statistics(table: pa.Table) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """TFDV's statistics over the rows as tf.Examples."""
-    examples = RecordBatchToExamplesEncoder().encode(listed(table))
-    decoded = ExamplesToRecordBatchDecoder().DecodeBatch(examples)
-    return stats_impl.generate_statistics_in_memory(decoded, tfdv.StatsOptions())
-
-
-def large_statistics(table: pa.Table) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """The same without the way through bytes, for a whole year."""
-    return stats_impl.generate_statistics_in_memory(listed(table), tfdv.StatsOptions())
+def statistics(table: pa.Table, through_bytes: bool = True) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """TFDV's statistics over the rows as tf.Examples; through bytes as in a pipeline, but not for a whole year."""
+    batch = listed(table)
+    if through_bytes:
+        batch = ExamplesToRecordBatchDecoder().DecodeBatch(RecordBatchToExamplesEncoder().encode(batch))
+    return stats_impl.generate_statistics_in_memory(batch, tfdv.StatsOptions())
 
 
 def problems(anomalies: anomalies_pb2.Anomalies) -> dict[str, set[str]]:
@@ -81,10 +77,10 @@ def first(value: Any) -> Callable[[list], list]:
 
 
 def test_every_span_and_the_year_split_for_training_are_valid(schema, span_tables):
-    by_span = {span: large_statistics(table) for span, table in span_tables.items()}
+    by_span = {span: statistics(table, through_bytes=False) for span, table in span_tables.items()}
     for span, found in by_span.items():
         assert problems(tfdv.validate_statistics(found, schema, environment="TRAINING")) == {}, span
-    older = large_statistics(pa.concat_tables([span_tables[span] for span in range(1, 12)]))
+    older = statistics(pa.concat_tables([span_tables[span] for span in range(1, 12)]), through_bytes=False)
     assert problems(tfdv.validate_statistics(older, schema, environment="TRAINING")) == {}
     for span in range(2, 13):
         anomalies = tfdv.validate_statistics(by_span[span], schema, previous_statistics=by_span[span - 1])
@@ -188,7 +184,7 @@ def test_served_rows_are_compared_with_the_rows_trained_on(schema, span_tables, 
 
 
 def test_the_schema_tfdv_infers_differs_only_where_a_person_decided(schema_path, span_tables, tmp_path):
-    inferred = tfdv.infer_schema(large_statistics(span_tables[1]), infer_feature_shape=True)
+    inferred = tfdv.infer_schema(statistics(span_tables[1], through_bytes=False), infer_feature_shape=True)
     tfdv.write_schema_text(inferred, str(tmp_path / "schema.pbtxt"))
 
     found = diff(schema_path, tmp_path)

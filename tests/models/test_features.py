@@ -11,29 +11,22 @@ from models.flights import FlightFeatures
 
 pytestmark = pytest.mark.unit
 
+NOTHING = {"numeric": (), "heavy_tailed": (), "missing_indicators": (), "cyclic": {}, "categorical": ()}
+
 
 @pytest.fixture(scope="module")
 def contract() -> Contract:
     return Contract.load(Path("data/contract.yaml"))
 
 
-def test_default_features_are_feasible(contract: Contract) -> None:
+def test_default_features_are_feasible_and_tell_the_absence_of_none_that_is_always_there(contract: Contract) -> None:
     FlightFeatures().check(contract)
-
-
-def test_default_features_tell_the_absence_of_no_column_that_is_always_there(contract: Contract) -> None:
     nullable = {column.name for column in contract.columns if column.nullable}
     assert set(FlightFeatures().missing_indicators) <= nullable
 
 
 def test_inputs_hold_every_column_once() -> None:
-    settings = FlightFeatures(
-        numeric=("a", "b"),
-        heavy_tailed=(),
-        missing_indicators=(),
-        cyclic={"b": 7, "c": 24},
-        categorical=("d",),
-    )
+    settings = FeatureSettings(numeric=("a", "b"), cyclic={"b": 7, "c": 24}, categorical=("d",))
     assert settings.inputs == ["a", "b", "c", "d"]
 
 
@@ -69,16 +62,12 @@ def test_a_column_is_refused_where_it_holds_something_else(contract: Contract, c
         ({"text": ("title", "title")}, "'title' is listed twice in text"),
         ({"text": ("carrier",)}, "'carrier' is both text and a number or a category"),
         ({"text": ("temp",)}, "'temp' is both text and a number or a category"),
+        (NOTHING, "reads no column"),
     ],
 )
 def test_contradictions_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         FlightFeatures(**change)
-
-
-def test_a_model_without_columns_is_refused() -> None:
-    with pytest.raises(ValidationError, match="reads no column"):
-        FlightFeatures(numeric=(), heavy_tailed=(), missing_indicators=(), cyclic={}, categorical=())
 
 
 def test_settings_survive_the_way_through_a_pipeline() -> None:

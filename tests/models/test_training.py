@@ -17,6 +17,7 @@ from models.flights import FlightFeatures
 from models.runtime import AcceleratorError
 from models.settings import ModelSettings
 from models.training import DivergenceError, run_fn
+from models.tuning import tuner_fn
 from operations.inference import contract
 from operations.inference.batch_files import to_arrays
 from tests.models.conftest import fresh_python, probabilities, record, weights
@@ -114,32 +115,22 @@ def test_tensorboard_can_show_training_and_evaluation(trained) -> None:
 
 
 def test_two_runs_in_one_process_and_one_in_another_give_identical_weights(ingested, tmp_path) -> None:
-    for name in ("first", "second"):
-        run_fn(ingested.arguments(tmp_path / name))
-        # Whatever else the process draws must not change the next training.
+    for name, seed in (("first", 0), ("second", 0), ("seeded", 1)):
+        run_fn(ingested.arguments(tmp_path / name, seed=seed))
+        # A training leaves the process as it found it, and whatever else that draws must not change the next one.
+        assert not config.is_op_determinism_enabled()
+        assert keras.config.dtype_policy().name == "float32"
+        assert tf.distribute.get_strategy().num_replicas_in_sync == 1
+        assert not tf.distribute.has_strategy()
         tf.random.normal([7])
         np.random.default_rng().normal(size=7)
     _elsewhere(ingested.arguments(tmp_path / "elsewhere"), tmp_path)
-    first = weights(tmp_path / "first")
+    first, seeded = weights(tmp_path / "first"), weights(tmp_path / "seeded")
     assert len(first) > 5
     for name in ("second", "elsewhere"):
         np.testing.assert_equal(weights(tmp_path / name), first)
         assert record(tmp_path / name)["history"] == record(tmp_path / "first")["history"]
-
-
-def test_another_seed_gives_other_weights(ingested, tmp_path) -> None:
-    for seed in (0, 1):
-        run_fn(ingested.arguments(tmp_path / str(seed), seed=seed, epochs=1))
-    one, other = (weights(tmp_path / seed) for seed in "01")
-    assert any(not np.array_equal(one[name], other[name]) for name in one)
-
-
-def test_a_training_leaves_the_process_as_it_found_it(ingested, tmp_path) -> None:
-    run_fn(ingested.arguments(tmp_path, epochs=1))
-    assert not config.is_op_determinism_enabled()
-    assert keras.config.dtype_policy().name == "float32"
-    assert tf.distribute.get_strategy().num_replicas_in_sync == 1
-    assert not tf.distribute.has_strategy()
+    assert any(not np.array_equal(first[name], seeded[name]) for name in first)
 
 
 def test_tuned_hyperparameters_take_precedence(ingested, tmp_path) -> None:
@@ -152,12 +143,13 @@ def test_tuned_hyperparameters_take_precedence(ingested, tmp_path) -> None:
     assert any(layer.shape[-1:] == (24,) for layer in weights(tmp_path).values())
 
 
-def test_without_the_gpu_it_requires_training_fails_before_reading_any_data(ingested, tmp_path) -> None:
+@pytest.mark.parametrize("learn", [run_fn, tuner_fn])
+def test_without_the_gpu_it_requires_training_fails_before_reading_any_data(ingested, tmp_path, learn) -> None:
     arguments = ingested.arguments(tmp_path, accelerator="required")
     arguments.train_files = arguments.eval_files = [str(tmp_path / "nothing")]
     arguments.transform_graph_path = str(tmp_path / "nothing")
     with pytest.raises(AcceleratorError, match="'required', but TensorFlow sees no GPU"):
-        run_fn(arguments)
+        learn(arguments)
     assert not (tmp_path / "serving").exists()
 
 
