@@ -8,6 +8,7 @@ comes on top, once per task.
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 
 from data.prepare import prepare, slice_spans
@@ -31,9 +32,11 @@ def main() -> None:
         cluster.submit(grouped, window="1:2")
         print(f"{'way':<20} {'tasks':>5} {'seconds, all nodes cached':>26}")
         for pipeline in (grouped, single):
+            begun = time.monotonic()
             cluster.submit(pipeline, window="1:2")
+            seconds = time.monotonic() - begun
             tasks = len(list(max((cluster.workspace / "kfp").iterdir()).iterdir()))
-            print(f"{pipeline.stem:<20} {tasks:>5} {cluster.seconds[pipeline.stem]:>26.1f}", flush=True)
+            print(f"{pipeline.stem:<20} {tasks:>5} {seconds:>26.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ import json
 import os
 import random
 import resource
-import secrets
 import shutil
 import statistics
 import subprocess
@@ -36,7 +35,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from ledger.opening import open_store
 from ledger.recorder import Recorder
-from ledger.run_record import NodeRecord
+from ledger.run_record import NodeOutcome
 
 LIMIT_SECONDS = 2.0
 # node -> (output key -> artifact type, inputs as (node, output key)); 20 artifacts a run. A Transform with all outputs
@@ -269,7 +268,7 @@ class Writer:
             version=str(index) if pushed else None,
             pushed_to="/workspace/models/a-pipeline" if pushed else None,
             nodes=tuple(
-                NodeRecord(node_id=node, state="done", seconds=5.0, peak_mb=1900.0, ended=started) for node in GRAPH
+                NodeOutcome(node_id=node, state="done", seconds=5.0, peak_mb=1900.0, ended=started) for node in GRAPH
             ),
             documents=documents,
         )
@@ -403,25 +402,11 @@ def on_sqlite() -> Iterator[Place]:
 @contextlib.contextmanager
 def on_mariadb() -> Iterator[Place]:
     """A new database of the tests' server, removed afterwards."""
-    import pymysql
-
     from pipeline import store
     from tests.services import mariadb
-    from tests.services.up import up
 
-    ours = mariadb.find() is None
-    server = mariadb.Server(**up(["mariadb"])["mysql"])
-    database = f"{server.database}_{secrets.token_hex(4)}"
-    environment = server.environment(database)
-    try:
+    with mariadb.running() as server, server.passing_database() as environment:
         yield Place("MariaDB", store.from_environment(5, environment), ("--set", "metadata.kind=mysql"), environment)
-    finally:
-        with contextlib.closing(
-            pymysql.connect(host=server.host, port=server.port, user=server.user, password=server.password)
-        ) as connection:
-            connection.cursor().execute(f"DROP DATABASE IF EXISTS `{database}`")
-        if ours:
-            mariadb.stop()
 
 
 def measure(place: Place, names: Sequence[str], repeats: int) -> list[tuple[str, list[Seconds], list[Seconds]]]:

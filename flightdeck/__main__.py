@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import sys
 
-import typer
-
 from errors import FlightdeckError
 from flightdeck import (
     alerts,
     canary,
     config,
     data,
-    data_quarantine,
     image,
     kubeflow,
     kubeflow_release,
@@ -36,8 +33,9 @@ from flightdeck import (
     watch,
 )
 from flightdeck.console import activation
+from flightdeck.options import App
 
-app = typer.Typer(
+app = App(
     name="flightdeck",
     help="From raw data to a validated, pushed model, and the model's life after that.",
     no_args_is_help=True,
@@ -45,7 +43,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data.app.command(name="quarantine")(data_quarantine.quarantine)
 kubeflow.app.command(name="sweep")(kubeflow_sweep.sweep)
 kubeflow.app.command(name="upload")(kubeflow_release.upload)
 kubeflow.app.command(name="promote")(kubeflow_release.promote)

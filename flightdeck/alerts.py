@@ -8,45 +8,44 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flightdeck.console import print_json, table
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.options import App, Options
 
 if TYPE_CHECKING:
+    from operations.alerts.alert import Alert
     from operations.alerts.outbox import Kept
 
-app = typer.Typer(no_args_is_help=True, help="The alerts that were raised, and those that still wait for delivery.")
+app = App(no_args_is_help=True, help="The alerts that were raised, and those that still wait for delivery.")
 
 
 @app.command("list")
 def list_alerts(
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
+    options: Options,
     pending: Annotated[bool, typer.Option("--pending", help="Only those that a channel has not taken yet.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 20,
-    as_json: Json = False,
 ) -> None:
     """Show alerts, newest first, and what became of each at every channel."""
     from operations.alerts.dispatcher import open_outbox
 
-    outbox, _ = open_outbox(load_settings(config, overrides))
-    kept = outbox.kept(limit, pending)
-    if as_json:
-        print_json([_document(alert) for alert in kept])
-    elif not kept:
+    outbox, _ = open_outbox(options.settings)
+    alerts = outbox.kept(limit, pending)
+    if options.as_json:
+        print_json([_document(alert) for alert in alerts])
+    elif not alerts:
         typer.echo("Every alert is delivered." if pending else "There has been no alert.")
     else:
-        table(["when (UTC)", "severity", "title", "again", "delivered"], [_row(alert) for alert in kept])
+        table(["when (UTC)", "severity", "title", "again", "delivered"], [_row(alert) for alert in alerts])
 
 
 def _document(kept: Kept) -> dict[str, Any]:
     return {
         "id": kept.alert_id,
-        **kept.alert.model_dump(mode="json"),
+        **kept.alert.model_dump(),
         "repeated": kept.repeated,
         "deliveries": [
             {
                 "channel": delivery.channel,
                 "attempts": delivery.attempts,
-                "delivered": delivery.delivered and datetime.fromtimestamp(delivery.delivered, UTC).isoformat(),
+                "delivered": delivery.delivered and datetime.fromtimestamp(delivery.delivered, UTC),
                 "error": delivery.error,
             }
             for delivery in kept.deliveries
@@ -66,40 +65,36 @@ def _row(kept: Kept) -> tuple[str, ...]:
 
 
 @app.command()
-def deliver(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False) -> None:
+def deliver(options: Options) -> None:
     """Send what is due now. Services do this by themselves; exit code 1 if a channel did not take an alert."""
-    from operations.alerts.dispatcher import open_outbox
-
-    outbox, channels = open_outbox(load_settings(config, overrides))
-    _report(*outbox.deliver(channels), as_json)
+    _deliver(options)
 
 
 @app.command("test")
-def try_out(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False) -> None:
+def try_out(options: Options) -> None:
     """Raise an alert that says it is a test, and deliver it; exit code 1 if a channel did not take it."""
     from operations.alerts.alert import Alert
+
+    now = datetime.now(UTC)
+    alert = Alert(
+        key=f"test {now.isoformat()}",
+        severity="info",
+        title=f"Test alert of {options.settings.use_case.name}",
+        text="This is a test of the delivery of alerts. Nothing is wrong.",
+        source="flightdeck alerts test",
+        when=now,
+    )
+    _deliver(options, alert)
+
+
+def _deliver(options: Options, alert: Alert | None = None) -> None:
     from operations.alerts.dispatcher import open_outbox
 
-    settings = load_settings(config, overrides)
-    outbox, channels = open_outbox(settings)
-    now = datetime.now(UTC)
-    outbox.put(
-        Alert(
-            key=f"test {now.isoformat()}",
-            severity="info",
-            title=f"Test alert of {settings.use_case.name}",
-            text="This is a test of the delivery of alerts. Nothing is wrong.",
-            source="flightdeck alerts test",
-            when=now,
-        )
-    )
-    _report(*outbox.deliver(channels), as_json)
-
-
-def _report(taken: int, refused: int, as_json: bool) -> None:
-    if as_json:
-        print_json({"delivered": taken, "refused": refused})
-    else:
-        typer.echo(f"{taken} delivered, {refused} to be retried; see: flightdeck alerts list")
+    outbox, channels = open_outbox(options.settings)
+    if alert is not None:
+        outbox.put(alert)
+    taken, refused = outbox.deliver(channels)
+    text = f"{taken} delivered, {refused} to be retried; see: flightdeck alerts list"
+    options.answer({"delivered": taken, "refused": refused}, text)
     if refused:
         raise typer.Exit(1)

@@ -2,47 +2,43 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.console import print_json
+from flightdeck.options import App, Options, open_ledger
 
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
-    from operations.loop.canary.judgement import Verdict
 
-app = typer.Typer(no_args_is_help=True, help="The new version in shadow mode or in a split: show, promote, reject.")
+app = App(no_args_is_help=True, help="The new version in shadow mode or in a split: show, promote, reject.")
 
 Reason = Annotated[str, typer.Option(help="Why; it is kept with the verdict.")]
 Now = Annotated[datetime | None, typer.Option(help="UTC; later requests are left out. Default: the time it is.")]
 
 
 @app.command()
-def show(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, now: Now = None, as_json: Json = False) -> None:
+def show(options: Options, now: Now = None) -> None:
     """Show what was seen of the canary, the verdict on it by now, and earlier verdicts."""
     from operations.loop.canary.act import judged, kept_verdict, verdicts
     from operations.registry import Registry
 
-    settings, store = _open(config, overrides)
+    settings, store = options.settings, options.ledger(writable=True)
     canary = Registry(settings).canary()
     verdict = None
     if canary is not None:
         verdict = kept_verdict(settings, store, canary) or judged(settings, store, canary, _until(now))
     before = verdicts(settings, store)
-    if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "mode": settings.canary.mode,
-                    "canary": canary.as_json() if canary is not None else None,
-                    "verdict": verdict.model_dump(mode="json") if verdict is not None else None,
-                    "before": [each.model_dump(mode="json") for each in before],
-                },
-                indent=2,
-            )
+    if options.as_json:
+        print_json(
+            {
+                "mode": settings.canary.mode,
+                "canary": canary.as_json() if canary is not None else None,
+                "verdict": verdict,
+                "before": before,
+            }
         )
         return
     if canary is None or verdict is None:
@@ -50,33 +46,26 @@ def show(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, now: Now 
     else:
         typer.echo(f"Canary      version {canary.number}, model {canary.model_id}, run {canary.run_id or '-'}")
         typer.echo(f"Served      {f'version {verdict.served}' if verdict.served else 'nothing'}")
-        _print(verdict)
-    for each in reversed(before[-5:]):
-        typer.echo(f"Before      version {each.canary}, {each.when:%Y-%m-%d %H:%M} UTC: {each.action}. {each.text}")
+        typer.echo(f"Verdict     {verdict.action}")
+        for reason in verdict.reasons:
+            typer.echo(f"            {reason}")
+        for name, value in verdict.numbers.items():
+            typer.echo(f"            {name:<28} {value:,.4f}" if value % 1 else f"            {name:<28} {value:,.0f}")
+    for earlier in reversed(before[-5:]):
+        decided = f"{earlier.when:%Y-%m-%d %H:%M} UTC: {earlier.action}. {earlier.text}"
+        typer.echo(f"Before      version {earlier.canary}, {decided}")
 
 
 @app.command()
-def promote(
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    reason: Reason = "",
-    now: Now = None,
-    as_json: Json = False,
-) -> None:
+def promote(options: Options, reason: Reason = "", now: Now = None) -> None:
     """Serve the canary. Against the verdict, that needs a --reason."""
-    _decide("promote", config, overrides, reason, now, as_json)
+    _decide("promote", options, reason, now)
 
 
 @app.command()
-def reject(
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    reason: Reason = "",
-    now: Now = None,
-    as_json: Json = False,
-) -> None:
+def reject(options: Options, reason: Reason = "", now: Now = None) -> None:
     """Remove the canary; the served version stays. Against the verdict, that needs a --reason."""
-    _decide("reject", config, overrides, reason, now, as_json)
+    _decide("reject", options, reason, now)
 
 
 def after_push(settings: Settings) -> list[str]:
@@ -84,13 +73,11 @@ def after_push(settings: Settings) -> list[str]:
 
     Where nothing is served yet it is promoted at once, because there is nothing to compare it with.
     """
-    from ledger.opening import open_writable
     from operations.alerts.dispatcher import open_outbox
     from operations.loop.canary.act import first
     from operations.registry import Registry
-    from pipeline import store
 
-    verdict = first(settings, open_writable(store.connection(settings)), open_outbox(settings)[0].put)
+    verdict = first(settings, open_ledger(settings, writable=True), open_outbox(settings)[0].put)
     registry = Registry(settings)
     if verdict is not None and verdict.action == "promote":
         return [f"Canary      promoted at once, as version {registry.served().number}: {verdict.text}"]
@@ -103,40 +90,20 @@ def after_push(settings: Settings) -> list[str]:
     ]
 
 
-def _decide(
-    action: str, config: Config, overrides: Overrides, reason: str, now: datetime | None, as_json: bool
-) -> None:
+def _decide(action: str, options: Options, reason: str, now: datetime | None) -> None:
     from operations.loop.canary.act import by_hand
+    from operations.registry import Registry
 
-    settings, store = _open(config, overrides)
-    verdict = by_hand(settings, store, action, reason, _until(now))
-    if as_json:
-        typer.echo(json.dumps(verdict.model_dump(mode="json"), indent=2))
-        return
+    settings = options.settings
+    verdict = by_hand(settings, options.ledger(writable=True), action, reason, _until(now))
+    text = f"Version {verdict.canary} is rejected; version {verdict.served or 'none'} is still served."
     if verdict.action == "promote":
-        from operations.registry import Registry
-
-        typer.echo(f"Version {Registry(settings).served().number} is served: the model of canary {verdict.canary}.")
-        typer.echo(f"Servers of this folder take it over within {settings.serving.poll_seconds:g} s.")
-    else:
-        typer.echo(f"Version {verdict.canary} is rejected; version {verdict.served or 'none'} is still served.")
-
-
-def _open(config: Config, overrides: Overrides) -> tuple[Settings, Any]:
-    from ledger.opening import open_writable
-    from pipeline import store
-
-    settings = load_settings(config, overrides)
-    return settings, open_writable(store.connection(settings))
+        text = (
+            f"Version {Registry(settings).served().number} is served: the model of canary {verdict.canary}.\n"
+            f"Servers of this folder take it over within {settings.serving.poll_seconds:g} s."
+        )
+    options.answer(verdict, text)
 
 
 def _until(now: datetime | None) -> datetime:
     return (now or datetime.now(UTC)).replace(tzinfo=UTC)
-
-
-def _print(verdict: Verdict) -> None:
-    typer.echo(f"Verdict     {verdict.action}")
-    for each in verdict.reasons:
-        typer.echo(f"            {each}")
-    for name, value in verdict.numbers.items():
-        typer.echo(f"            {name:<28} {value:,.4f}" if value % 1 else f"            {name:<28} {value:,.0f}")

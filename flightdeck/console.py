@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
 import os
 import re
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -32,8 +33,6 @@ def noise_into(log: Path) -> Iterator[TextIO]:
     Yields:
         The screen: what standard output was before.
     """
-    import logging
-
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
@@ -65,29 +64,40 @@ def noise_into(log: Path) -> Iterator[TextIO]:
 @contextlib.contextmanager
 def working(quiet: bool) -> Iterator[Progress]:
     """Shows progress, and nothing that libraries print; not even progress where ``quiet``."""
-    import tempfile
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        noise_into(Path(folder) / "log") as screen,
+        contextlib.closing(Progress(console(screen, quiet))) as progress,
+    ):
+        yield progress
 
-    with tempfile.TemporaryDirectory() as folder, noise_into(Path(folder) / "log") as screen:
-        on = console(screen)
-        on.quiet = quiet
-        progress = Progress(on)
-        try:
-            yield progress
-        finally:
-            progress.close()
+
+def json_of(document: object, indent: int | None = 2) -> str:
+    """A document for programs: models and dataclasses are objects, and a number that JSON does not have is null."""
+    from pydantic_core import to_json
+
+    return to_json(document, indent=indent, inf_nan_mode="null").decode()
 
 
 def print_json(document: object) -> None:
     """Prints the one document of a command for programs."""
-    print(json.dumps(document, indent=2))
+    print(json_of(document))
 
 
-def console(screen: TextIO | None = None) -> Console:
-    """A rich console on the screen; plain, and wide enough for the tables, when that is not a terminal."""
+def answer(document: object, text: str, as_json: bool) -> None:
+    """Prints what a command found out: the document for a program, or the text for a person."""
+    if as_json:
+        print_json(document)
+    else:
+        print(text)
+
+
+def console(screen: TextIO | None = None, quiet: bool = False) -> Console:
+    """A rich console on the screen; plain, and so wide that no name of a run is broken, when that is not a terminal."""
     from rich.console import Console
 
     stream = screen or sys.stdout
-    return Console(file=stream, highlight=False, width=None if stream.isatty() else 110)
+    return Console(file=stream, quiet=quiet, highlight=False, width=None if stream.isatty() else 240)
 
 
 def plain(on: Console, text: str) -> None:
@@ -142,22 +152,26 @@ class Progress:
         self._status = None
 
     def note(self, text: str) -> None:
-        """What goes on when no node is running."""
-        self._stop()
-        if self._console.is_terminal:
-            self._start(text)
-        else:
+        """Shows what goes on when no node is running."""
+        self.started(text)
+        if not self._console.is_terminal:
             self._console.print(text)
 
     def started(self, node_id: str) -> None:
         """A node begins."""
-        self._stop()
+        from rich.progress import Progress as Bar
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self.close()
         if self._console.is_terminal:
-            self._start(node_id)
+            columns = SpinnerColumn(), TextColumn("{task.description:<20}"), TimeElapsedColumn()
+            self._status = Bar(*columns, console=self._console, transient=True)
+            self._status.add_task(node_id, total=None)
+            self._status.start()
 
     def finished(self, outcome: NodeOutcome) -> None:
         """A node has ended, well or not."""
-        self._stop()
+        self.close()
         style = {"done": "green", "cached": "cyan", "skipped": "yellow", "failed": "bold red"}[outcome.state]
         self._console.print(
             f"  {outcome.node_id:<20} [{style}]{outcome.state:<8}[/] {outcome.seconds:7.1f} s", markup=True
@@ -165,20 +179,6 @@ class Progress:
 
     def close(self) -> None:
         """Leaves the screen as it should stay."""
-        self._stop()
-
-    def _start(self, text: str) -> None:
-        from rich.progress import Progress as Bar
-        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        self._status = Bar(
-            SpinnerColumn(), TextColumn("{task.description:<20}"), TimeElapsedColumn(),
-            console=self._console, transient=True,
-        )  # fmt: skip
-        self._status.add_task(text, total=None)
-        self._status.start()
-
-    def _stop(self) -> None:
         if self._status is not None:
             self._status.stop()
             self._status = None

@@ -13,12 +13,12 @@ from typing import Annotated, Literal
 import typer
 
 from errors import FlightdeckError
-from flightdeck.console import print_json
-from flightdeck.options import Json, default_config, load_settings
+from flightdeck.console import answer
+from flightdeck.options import App, Json, default_config, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
-app = typer.Typer(help="Build and push the container image.", no_args_is_help=True)
+app = App(help="Build and push the container image.", no_args_is_help=True)
 
 Target = Annotated[Literal["cpu", "gpu"], typer.Option(help="`gpu` adds the CUDA libraries, and `-gpu` to the tag.")]
 
@@ -72,11 +72,9 @@ def build(
             "choose one with the docker driver, for example by BUILDX_BUILDER=default."
         )
     seconds = round(time.monotonic() - started, 1)
-    if as_json:
-        facts = {"id": built["Id"], "bytes": built["Size"], "seconds": seconds}
-        print_json({"image": image, "target": target, "commit": revision, **facts})
-    else:
-        typer.echo(f"Built {image} in {seconds:.0f} s; it takes {built['Size'] / 1e9:.2f} GB.")
+    facts = {"id": built["Id"], "bytes": built["Size"], "seconds": seconds}
+    document = {"image": image, "target": target, "commit": revision, **facts}
+    answer(document, f"Built {image} in {seconds:.0f} s; it takes {built['Size'] / 1e9:.2f} GB.", as_json)
 
 
 @app.command()
@@ -108,21 +106,14 @@ def push(
     _stream(["docker", "push", image], os.environ)
     digests = (images.inspect(image) or {}).get("RepoDigests") or []
     digest = next((known for known in digests if known.startswith(f"{repository}@")), None)
-    if as_json:
-        print_json({"image": image, "digest": digest})
-    else:
-        typer.echo(f"Pushed {image}\n       {digest}")
+    answer({"image": image, "digest": digest}, f"Pushed {image}\n       {digest}", as_json)
 
 
 def _refuse_project() -> None:
-    """Refuses a separate project, whose use case no image holds.
-
-    Raises:
-        FlightdeckError: it is one.
-    """
+    """Refuses a separate project, whose use case no image holds."""
     if default_config().resolve().parent.parent == ROOT:
         return
-    project = load_settings(default_config(), None).project
+    project = load_settings(default_config()).project
     if project != ROOT:
         raise FlightdeckError(
             f"There is no image for the project {project}: an image holds Flightdeck's checkout alone, and not its use "

@@ -7,15 +7,16 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flightdeck.console import print_json, table, working
-from flightdeck.options import Json, Overrides, as_typed, config_option, load_settings
+from flightdeck.options import App, Options, Overrides, config_option, load_settings, open_ledger
+from ledger.formats import duration
 
 if TYPE_CHECKING:
     from operations.delivery.compiled_pipeline import CompiledPipeline
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = Path("config") / "kubeflow.yaml"
 
-app = typer.Typer(
+app = App(
+    DEFAULT_CONFIG,
     help="Run the pipeline on Kubeflow Pipelines. A token, where one is needed, comes from FLIGHTDECK_KFP_TOKEN.",
     no_args_is_help=True,
 )
-schedules = typer.Typer(invoke_without_command=True)
+schedules = App(DEFAULT_CONFIG, invoke_without_command=True)
 app.add_typer(schedules, name="schedule")
 
-Config = Annotated[Path, config_option(DEFAULT_CONFIG)]
 Image = Annotated[
     str | None,
     typer.Option(
@@ -59,26 +60,23 @@ PollSeconds = Annotated[float, typer.Option(help="With --wait: time between two 
 
 @app.command("compile")
 def compile_(
+    options: Options,
     output: Annotated[Path, typer.Option("--output", "-o", help="The YAML file to write.", dir_okay=False)] = Path(
         "pipeline.yaml"
     ),
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
     image: Image = None,
     one_task_per_node: OneTaskPerNode = False,
-    as_json: Json = False,
 ) -> None:
     """Write the pipeline as a file for Kubeflow Pipelines. The same settings and code give the same bytes."""
     from operations.delivery.submission import checkout_settings
 
-    settings = checkout_settings(load_settings, config, with_image(overrides, image))
-    print_compiled(_compile(settings, output, one_task_per_node, quiet=as_json), output, as_json)
+    settings = checkout_settings(load_settings, options.config, with_image(options, image))
+    print_compiled(_compile(settings, output, one_task_per_node, quiet=options.as_json), output, options)
 
 
 @app.command()
 def submit(
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
+    options: Options,
     image: Image = None,
     one_task_per_node: OneTaskPerNode = False,
     file: File = None,
@@ -88,63 +86,53 @@ def submit(
     experiment: Experiment = None,
     wait: Wait = False,
     poll_seconds: PollSeconds = 5.0,
-    as_json: Json = False,
 ) -> None:
     """Start a run, and print its id and its page."""
-    from operations.delivery.submission import job, kubeflow_settings
+    from operations.delivery.submission import job
 
-    settings, cluster = kubeflow_settings(load_settings, config, with_image(overrides, image), parameters or ())
-    client = connected(cluster)
-    source = _source(client, settings, pipeline_version, file, one_task_per_node, quiet=as_json)
+    settings, client = reach(options, image, parameters)
+    source = _source(client, settings, pipeline_version, file, one_task_per_node, quiet=options.as_json)
     name = name or f"{settings.use_case.name} {now()}"
-    start(client, job(settings, source, name, experiment, parameters or ()), wait, poll_seconds, as_json)
+    start(client, job(settings, source, name, experiment, parameters or ()), wait, poll_seconds, options)
 
 
 @app.command()
-def status(
-    reference: Reference, config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False
-) -> None:
+def status(options: Options, reference: Reference) -> None:
     """Show a run: its state, each task's state and duration, and the drivers of Kubeflow that failed.
 
     The record of a failed run is ended, if the ledger can be reached from here.
     """
-    settings, client = _client(config, overrides)
+    from ledger.opening import LedgerError
+    from operations.delivery import kubeflow_ended
+    from pipeline.settings import SettingsError
+
+    settings, client = reach(options)
     run = client.run(reference)
-    _end_record(settings, run)
-    if as_json:
-        print_json(asdict(run))
+    with contextlib.suppress(LedgerError, SettingsError):
+        kubeflow_ended.end(open_ledger(settings, writable=True), run)
+    if options.as_json:
+        print_json(run)
         return
     tasks = [*run.failed_drivers, *run.tasks]
-    typer.echo(f"{run.name}   {run.state}   {_duration(run.seconds)}\n{run.link}\n")
-    table(["task", "state", "duration"], [(task.name, task.state, _duration(task.seconds)) for task in tasks])
+    typer.echo(f"{run.name}   {run.state}   {duration(run.seconds)}\n{run.link}\n")
+    table(["task", "state", "duration"], [(task.name, task.state, duration(task.seconds)) for task in tasks])
     for label, error in [("the run", run.error), *((task.name, task.error) for task in tasks)]:
         if error:
             typer.echo(f"{label}: {error}")
     logs_of_run = f"flightdeck kubeflow logs {run.run_id}"
-    options = as_typed(config, overrides, DEFAULT_CONFIG)
+    typed = options.typed(DEFAULT_CONFIG)
     for driver in run.failed_drivers:
-        typer.echo(f"{driver.not_started} Its log: {logs_of_run} {options}".rstrip())
+        typer.echo(f"{driver.not_started} Its log: {logs_of_run} {typed}".rstrip())
     for task in run.tasks:
         if task.state == "FAILED":
-            typer.echo(f"The log of {task.name}: {logs_of_run} --task {task.name} {options}".rstrip())
-
-
-def _end_record(settings: Settings, run: Run) -> None:
-    """Has the ledger, where it can be reached from here, no longer say that a failed run goes on."""
-    from ledger.opening import LedgerError, open_writable
-    from operations.delivery import kubeflow_ended
-    from pipeline import store
-    from pipeline.settings import SettingsError
-
-    with contextlib.suppress(LedgerError, SettingsError):
-        kubeflow_ended.end(open_writable(store.connection(settings)), run)
+            typer.echo(f"The log of {task.name}: {logs_of_run} --task {task.name} {typed}".rstrip())
 
 
 @app.command()
 def logs(
     reference: Reference,
     task: Annotated[str | None, typer.Option(help="Only of this task.")] = None,
-    config: Config = DEFAULT_CONFIG,
+    config: Annotated[Path, config_option(DEFAULT_CONFIG)] = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
     """Print what the containers of a run have printed so far.
@@ -153,7 +141,7 @@ def logs(
     """
     from operations.delivery.kubeflow_api import LogError
 
-    _, client = _client(config, overrides)
+    _, client = reach(Options(config, overrides or ()))
     run = client.run(reference)
     missing = False
     for driver in run.drivers_of(task):
@@ -174,11 +162,10 @@ def logs(
 
 @schedules.callback()
 def schedule(
+    options: Options,
     context: typer.Context,
     cron: Annotated[str | None, typer.Option(help="In UTC: minute hour day month weekday, as in crontab.")] = None,
     every: Annotated[str | None, typer.Option(help="Instead of --cron: 30m, 6h, 7d …")] = None,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
     image: Image = None,
     one_task_per_node: OneTaskPerNode = False,
     file: File = None,
@@ -187,55 +174,51 @@ def schedule(
     name: Annotated[str | None, typer.Option(help="Default: the use case's name.")] = None,
     experiment: Experiment = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of the schedule of that name.")] = False,
-    as_json: Json = False,
 ) -> None:
     """Start runs again and again: one at a time, and none for times that were missed."""
     if context.invoked_subcommand is not None:
         return
     from operations.delivery import kubeflow
     from operations.delivery.kubeflow_api import KubeflowError
-    from operations.delivery.submission import job, kubeflow_settings
+    from operations.delivery.submission import job
 
     if (cron is None) == (every is None):
         raise KubeflowError("Say when, with either --cron or --every.")
     trigger = kubeflow.cron(cron) if cron is not None else kubeflow.interval(every or "")
-    settings, cluster = kubeflow_settings(load_settings, config, with_image(overrides, image), parameters or ())
-    client = connected(cluster)
-    source = _source(client, settings, pipeline_version, file, one_task_per_node, quiet=as_json)
+    settings, client = reach(options, image, parameters)
+    source = _source(client, settings, pipeline_version, file, one_task_per_node, quiet=options.as_json)
     name = name or settings.use_case.name
     made, replaced = client.schedule(job(settings, source, name, experiment, parameters or ()), trigger, replace)
-    if as_json:
-        print_json({**asdict(made), "replaced": asdict(replaced)})
-        return
-    typer.echo("\n".join([f"Schedule {made.name}: {made.when}   {made.schedule_id}", *kept(replaced)]))
+    text = "\n".join([f"Schedule {made.name}: {made.when}   {made.schedule_id}", *kept(replaced)])
+    options.answer({**vars(made), "replaced": replaced}, text)
 
 
 @schedules.command("list")
-def list_schedules(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False) -> None:
+def list_schedules(options: Options) -> None:
     """Show the schedules."""
-    listed = _client(config, overrides)[1].schedules()
-    if as_json:
-        print_json([asdict(schedule) for schedule in listed])
+    listed = reach(options)[1].schedules()
+    if options.as_json:
+        print_json(listed)
         return
-    rows = [(each.name, each.when, "on" if each.enabled else "off", each.schedule_id) for each in listed]
-    table(["schedule", "when", "state", "id"], rows)
+    table(
+        ["schedule", "when", "state", "id"],
+        [(entry.name, entry.when, "on" if entry.enabled else "off", entry.schedule_id) for entry in listed],
+    )
 
 
 @schedules.command("delete")
 def delete_schedule(
+    options: Options,
     schedule: Annotated[str, typer.Argument(help="Its name, or its id, as `schedule list` shows them.")],
     force: Annotated[bool, typer.Option("--force", help="Delete it now, and end its runs that are under way.")] = False,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
 ) -> None:
     """Delete a schedule, unless a run of it is under way, which Kubeflow would end with it.
 
     It starts no more runs in any case. Exit code 1 if it stays because of a run: delete it when the run has ended.
     """
-    retired = _client(config, overrides)[1].delete_schedule(schedule, force)
-    if as_json:
-        print_json(asdict(retired))
+    retired = reach(options)[1].delete_schedule(schedule, force)
+    if options.as_json:
+        print_json(retired)
     else:
         for schedule_id in retired.deleted:
             typer.echo(f"Deleted the schedule {schedule_id}.")
@@ -254,9 +237,9 @@ def kept(retired: Retired) -> list[str]:
     ]
 
 
-def with_image(overrides: list[str] | None, image: str | None) -> list[str]:
-    """Overrides, and the image as one of them if it is given."""
-    return [*(overrides or ()), *([f"kubeflow.image={json.dumps(image)}"] if image else ())]
+def with_image(options: Options, image: str | None) -> list[str]:
+    """The overrides, the image as one of them if it is given."""
+    return [*options.overrides, *([f"kubeflow.image={json.dumps(image)}"] if image else ())]
 
 
 def connected(cluster: Kubeflow, token: str | None = None) -> KubeflowPipelines:
@@ -267,10 +250,14 @@ def connected(cluster: Kubeflow, token: str | None = None) -> KubeflowPipelines:
     return connect(cluster, token or os.environ.get(TOKEN_VARIABLE))
 
 
-def _client(config: Path, overrides: list[str] | None) -> tuple[Settings, KubeflowPipelines]:
+def reach(
+    options: Options, image: str | None = None, parameters: Sequence[str] | None = None
+) -> tuple[Settings, KubeflowPipelines]:
+    """The settings, checked with the parameters in them, and their server, which has answered."""
     from operations.delivery.submission import kubeflow_settings
 
-    settings, cluster = kubeflow_settings(load_settings, config, overrides or ())
+    overrides = with_image(options, image)
+    settings, cluster = kubeflow_settings(load_settings, options.config, overrides, parameters or ())
     return settings, connected(cluster)
 
 
@@ -282,7 +269,6 @@ def _source(
     one_task_per_node: bool,
     quiet: bool,
 ) -> CompiledPipeline | Version:
-    """What to run."""
     from operations.delivery.kubeflow_api import KubeflowError
 
     if version is None:
@@ -329,58 +315,46 @@ def compiled_by(write: Callable[[], None], output: Path, quiet: bool) -> Compile
     return CompiledPipeline.load(output)
 
 
-def print_compiled(compiled: CompiledPipeline, output: Path, as_json: bool) -> None:
+def print_compiled(compiled: CompiledPipeline, output: Path, options: Options) -> None:
     """Says what was compiled into a file."""
     report = {"path": str(output), "tasks": list(compiled.tasks), "bytes": output.stat().st_size}
-    if as_json:
-        print_json(report)
-    else:
-        tasks = f"{len(compiled.tasks)} tasks ({', '.join(compiled.tasks)})"
-        typer.echo(f"Wrote {output}: {tasks}, {report['bytes']} bytes.")
+    tasks = f"{len(compiled.tasks)} tasks ({', '.join(compiled.tasks)})"
+    options.answer(report, f"Wrote {output}: {tasks}, {report['bytes']} bytes.")
 
 
-def start(client: KubeflowPipelines, job: Job, wait: bool, poll_seconds: float, as_json: bool) -> None:
+def start(client: KubeflowPipelines, job: Job, wait: bool, poll_seconds: float, options: Options) -> None:
     """Submits a job, and follows it if that is wanted.
 
     Raises:
         typer.Exit: it was followed, and failed.
     """
     run = client.submit(job)
-    if not as_json:
+    if not options.as_json:
         typer.echo(f"Run {run.run_id}   {run.link}")
     if wait:
-        run = _follow(client, run.run_id, poll_seconds, quiet=as_json)
-    if as_json:
-        print_json(asdict(run))
+        run = _follow(client, run.run_id, poll_seconds, quiet=options.as_json)
+    if options.as_json:
+        print_json(run)
     if wait and run.state != "SUCCEEDED":
         raise typer.Exit(1)
 
 
 def _follow(client: KubeflowPipelines, run_id: str, poll_seconds: float, quiet: bool) -> Run:
-    """Prints a line whenever a task changes its state, until the run has finished."""
     shown: dict[str, str] = {}
     run = None
     for run in client.follow(run_id, poll_seconds):
         for task in run.tasks:
             if not quiet and task.state not in ("PENDING", "NOT_STARTED", shown.get(task.name)):
-                typer.echo(f"  {task.name:<20} {task.state:<10} {_duration(task.seconds):>10}")
+                typer.echo(f"  {task.name:<20} {task.state:<10} {duration(task.seconds):>10}")
                 shown[task.name] = task.state
     assert run is not None
     if not quiet:
         for driver in run.failed_drivers:
             typer.echo(driver.not_started)
-        typer.echo(f"Run {run.state} after {_duration(run.seconds)}{f': {run.error}' if run.error else ''}")
+        typer.echo(f"Run {run.state} after {duration(run.seconds)}{f': {run.error}' if run.error else ''}")
     return run
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def now() -> str:
     """The time in UTC, for the name of a run."""
-    from datetime import UTC, datetime
-
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"

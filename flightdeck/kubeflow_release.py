@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +11,8 @@ import typer
 
 from flightdeck import kubeflow
 from flightdeck.console import print_json
-from flightdeck.kubeflow import DEFAULT_CONFIG, Config, Experiment, File, Image
-from flightdeck.options import Json, Overrides, config_option, load_settings, open_ledger
+from flightdeck.kubeflow import Experiment, File, Image
+from flightdeck.options import Options, config_option, load_settings, open_ledger
 
 if TYPE_CHECKING:
     from operations.delivery.compiled_pipeline import CompiledPipeline
@@ -27,40 +26,33 @@ VersionName = Annotated[
 
 
 def upload(
+    options: Options,
     file: File = None,
     name: Annotated[str | None, typer.Option(help="Of the pipeline there. Default: the use case's name.")] = None,
     version_name: VersionName = None,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
     image: Image = None,
-    as_json: Json = False,
 ) -> None:
     """Keep the compiled pipeline on the server as a new version of the pipeline of that name.
 
     The pipeline is created if there is none. A version that is there already, with the same content, stays as it is.
     """
-    from operations.delivery.submission import kubeflow_settings
-
-    settings, cluster = kubeflow_settings(load_settings, config, kubeflow.with_image(overrides, image))
-    client = kubeflow.connected(cluster)
-    compiled = kubeflow.compiled_from(settings, file, quiet=as_json)
+    settings, client = kubeflow.reach(options, image)
+    compiled = kubeflow.compiled_from(settings, file, quiet=options.as_json)
     version, new = client.upload(compiled, name or settings.use_case.name, version_name or _commit(compiled))
-    if as_json:
-        print_json(
-            {
-                "pipeline": version.pipeline,
-                "pipeline_id": version.pipeline_id,
-                "version": version.name,
-                "version_id": version.version_id,
-                "new": new,
-                "link": version.link,
-            }
-        )
-        return
-    typer.echo(f"{'Uploaded' if new else 'Already there:'} {version.pipeline} {version.name}   {version.link}")
+    document = {
+        "pipeline": version.pipeline,
+        "pipeline_id": version.pipeline_id,
+        "version": version.name,
+        "version_id": version.version_id,
+        "new": new,
+        "link": version.link,
+    }
+    did = "Uploaded" if new else "Already there:"
+    options.answer(document, f"{did} {version.pipeline} {version.name}   {version.link}")
 
 
 def promote(
+    options: Options,
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run in staging: its id, or its name.")],
     cron: Annotated[str, typer.Option(help="When production runs, in UTC: minute hour day month weekday.")],
     file: File = None,
@@ -75,10 +67,7 @@ def promote(
     staging_endpoint: Annotated[
         str | None, typer.Option(help="Address of the KFP API of staging, if it is not that of its settings.")
     ] = None,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
     image: Image = None,
-    as_json: Json = False,
 ) -> None:
     """Let production run what ran in staging, if that run succeeded and its model was blessed and pushed.
 
@@ -96,13 +85,13 @@ def promote(
     trigger = server.cron(cron)
     there = [f"kubeflow.endpoint={json.dumps(staging_endpoint)}"] if staging_endpoint else []
     staging_settings, staging_cluster = kubeflow_settings(load_settings, staging, there)
-    settings, cluster = kubeflow_settings(load_settings, config, kubeflow.with_image(overrides, image))
-    compiled = kubeflow.compiled_from(settings, file, quiet=as_json)
+    settings, cluster = kubeflow_settings(load_settings, options.config, kubeflow.with_image(options, image))
+    compiled = kubeflow.compiled_from(settings, file, quiet=options.as_json)
     commit = _commit(compiled)
     ran = kubeflow.connected(staging_cluster, os.environ.get(STAGING_TOKEN_VARIABLE)).run(run)
     record = Runs(open_ledger(staging_settings)).find(ran.run_id)
     if reasons := promotion.refusals(ran, record, commit):
-        if as_json:
+        if options.as_json:
             print_json({"promoted": False, "run": ran.run_id, "reasons": reasons})
         else:
             typer.echo(f"Not promoted: {'; '.join(reasons)}.", err=True)
@@ -112,22 +101,18 @@ def promote(
     version, _ = client.upload(compiled, settings.use_case.name, version_name or commit)
     wanted = job(settings, version, schedule_name or settings.use_case.name, experiment)
     made, replaced = client.schedule(wanted, trigger, replace=True)
-    if as_json:
-        print_json(
-            {
-                "promoted": True,
-                "run": ran.run_id,
-                "version": version.name,
-                "version_id": version.version_id,
-                "schedule": made.name,
-                "schedule_id": made.schedule_id,
-                "when": made.when,
-                "replaced": asdict(replaced),
-            }
-        )
-        return
+    document = {
+        "promoted": True,
+        "run": ran.run_id,
+        "version": version.name,
+        "version_id": version.version_id,
+        "schedule": made.name,
+        "schedule_id": made.schedule_id,
+        "when": made.when,
+        "replaced": replaced,
+    }
     lines = [f"Promoted {version.pipeline} {version.name}   {version.link}", f"Schedule {made.name}: {made.when}"]
-    typer.echo("\n".join([*lines, *kubeflow.kept(replaced)]))
+    options.answer(document, "\n".join([*lines, *kubeflow.kept(replaced)]))
 
 
 def _commit(compiled: CompiledPipeline) -> str:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flightdeck.console import print_json, shown, table
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.options import App, Options
 
 if TYPE_CHECKING:
-    from flightdeck.settings import Settings
     from operations.registry import Change, Registry, Version
 
-app = typer.Typer(help="The pushed versions of the model: list, promote, roll back.", no_args_is_help=True)
+app = App(help="The pushed versions of the model: list, promote, roll back.", no_args_is_help=True)
 
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the record.")]
 
 
 @app.command(name="list")
-def list_versions(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json: Json = False) -> None:
+def list_versions(options: Options) -> None:
     """Show every version that was pushed, newest first."""
-    registry, _ = _open(config, overrides)
+    registry = _registry(options)
     versions, canary = registry.versions(), registry.canary()
-    if as_json:
-        canaries = [canary.as_json() | {"on_trial": True}] if canary is not None else []
-        print_json([*canaries, *(version.as_json() | {"on_trial": False} for version in versions)])
+    if options.as_json:
+        canaries = [canary.as_json() | {"canary": True}] if canary is not None else []
+        print_json([*canaries, *(version.as_json() | {"canary": False} for version in versions)])
         return
     if canary is not None:
         versions = [canary, *versions]
@@ -36,30 +36,29 @@ def list_versions(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, 
         ["version", "pushed (UTC)", "model", "run", "state", "how"],
         [
             (
-                str(each.number),
-                _moment(each),
-                "-" if each.model_id is None else str(each.model_id),
-                each.run_id or "-",
-                "canary" if each is canary else _state(each),
-                f"rollback to {each.restores}" if each.origin == "rollback" else each.origin,
+                str(version.number),
+                _moment(version),
+                "-" if version.model_id is None else str(version.model_id),
+                version.run_id or "-",
+                "canary" if version is canary else _state(version),
+                f"rollback to {version.restores}" if version.origin == "rollback" else version.origin,
             )
-            for each in versions
+            for version in versions
         ],
     )
 
 
 @app.command()
-def show(
-    version: Annotated[str, typer.Argument(help="A version, or: served.")] = "served",
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
-) -> None:
+def show(options: Options, version: Annotated[str, typer.Argument(help="A version, or: served.")] = "served") -> None:
     """Show what is known about one version."""
-    registry, _ = _open(config, overrides)
-    known = registry.served() if version == "served" else registry.version(_number(version))
+    from operations.registry import RegistryError
+
+    if version != "served" and not version.isdigit():
+        raise RegistryError(f"{version} is not a version: a number is needed, or the word served.")
+    registry = _registry(options)
+    known = registry.served() if version == "served" else registry.version(int(version))
     details = registry.details(known)
-    if as_json:
+    if options.as_json:
         print_json(known.as_json() | details)
         return
     typer.echo(f"Version     {known.number} ({_state(known)})")
@@ -77,74 +76,54 @@ def show(
 
 @app.command()
 def rollback(
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
+    options: Options,
     to: Annotated[
         int | None, typer.Option("--to", metavar="VERSION", help="Default: the one before with another model.")
     ] = None,
     reason: Reason = "",
-    as_json: Json = False,
 ) -> None:
     """Serve an earlier model again, by pushing it as a new version. Servers take it over without a break."""
-    registry, settings = _open(config, overrides)
-    _print_change(registry.rollback(to, reason), settings, as_json)
+    _print_change(_registry(options).rollback(to, reason), options)
 
 
 @app.command()
 def promote(
+    options: Options,
     model: Annotated[str, typer.Argument(metavar="RUN|MODEL", help="A run, or the number of a model's artifact.")],
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
     reason: Reason = "",
     force: Annotated[bool, typer.Option("--force", help="Although it was not blessed. Needs a --reason.")] = False,
-    as_json: Json = False,
 ) -> None:
     """Push a model that was blessed but is not served, as a new version."""
-    registry, settings = _open(config, overrides)
-    _print_change(registry.promote(model, reason, force), settings, as_json)
+    _print_change(_registry(options).promote(model, reason, force), options)
 
 
 @app.command()
 def prune(
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
+    options: Options,
     keep: Annotated[int | None, typer.Option(help="How many of the newest to keep. Default: push.keep.", min=1)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
-    as_json: Json = False,
 ) -> None:
     """Remove old versions. Never the served one, the champion, or the one that a rollback would bring back."""
-    registry, settings = _open(config, overrides)
-    number = keep or settings.push.keep
-    if number is None:
-        from operations.registry import RegistryError
-
-        raise RegistryError("How many versions to keep is not said: use --keep, or the setting push.keep.")
-    removed = registry.prunable(number) if dry_run else registry.prune(number)
-    if as_json:
-        print_json({"dry_run": dry_run, "removed": [each.number for each in removed]})
-        return
-    verb = "Would remove" if dry_run else "Removed"
-    typer.echo("Nothing to remove." if not removed else f"{verb} {', '.join(str(each.number) for each in removed)}.")
-
-
-def _open(config: Config, overrides: Overrides) -> tuple[Registry, Settings]:
-    from operations.registry import Registry
-
-    settings = load_settings(config, overrides)
-    return Registry(settings), settings
-
-
-def _number(text: str) -> int:
     from operations.registry import RegistryError
 
-    if not text.isdigit():
-        raise RegistryError(f"{text} is not a version: a number is needed, or the word served.")
-    return int(text)
+    registry = _registry(options)
+    number = keep or options.settings.push.keep
+    if number is None:
+        raise RegistryError("How many versions to keep is not said: use --keep, or the setting push.keep.")
+    removed = registry.prunable(number) if dry_run else registry.prune(number)
+    numbers = [version.number for version in removed]
+    verb = "Would remove" if dry_run else "Removed"
+    text = f"{verb} {', '.join(map(str, numbers))}." if numbers else "Nothing to remove."
+    options.answer({"dry_run": dry_run, "removed": numbers}, text)
+
+
+def _registry(options: Options) -> Registry:
+    from operations.registry import Registry
+
+    return Registry(options.settings)
 
 
 def _moment(version: Version) -> str:
-    from datetime import UTC
-
     return f"{version.pushed_at.astimezone(UTC):%Y-%m-%d %H:%M}" if version.pushed_at else "-"
 
 
@@ -169,11 +148,11 @@ def _how(version: Version) -> str:
     return f"{text}: {version.reason}" if version.reason else text
 
 
-def _print_change(change: Change, settings: Settings, as_json: bool) -> None:
+def _print_change(change: Change, options: Options) -> None:
     version = change.version
-    if as_json:
-        print_json(version.as_json() | {"replaced": change.replaced, "seconds": round(change.seconds, 3)})
-        return
     instead = f" instead of {change.replaced}" if change.replaced is not None else ""
-    typer.echo(f"Version {version.number} is served{instead}: {_how(version)}, model {version.model_id}.")
-    typer.echo(f"Servers of this folder take it over within {settings.serving.poll_seconds:g} s.")
+    options.answer(
+        version.as_json() | {"replaced": change.replaced, "seconds": round(change.seconds, 3)},
+        f"Version {version.number} is served{instead}: {_how(version)}, model {version.model_id}.\n"
+        f"Servers of this folder take it over within {options.settings.serving.poll_seconds:g} s.",
+    )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.console import print_json, table, working
+from flightdeck.options import Options
 
 if TYPE_CHECKING:
     from operations.monitoring.policy import Decision
@@ -17,101 +17,80 @@ if TYPE_CHECKING:
 
 
 def monitor(
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
+    options: Options,
     now: Annotated[
         datetime | None, typer.Option(help="UTC; windows that end later are left alone. Default: the time it is.")
     ] = None,
     last: Annotated[int, typer.Option(min=1, help="How many windows to show.")] = 10,
     every: Annotated[bool, typer.Option("--every", help="Show every signal of the latest window.")] = False,
-    as_json: Json = False,
 ) -> None:
     """Measure the windows of requests that have ended, decide on them, and alert people.
 
     Reads the payload log, compares it with the data that the served model learned from, and joins the labels that have
-    arrived with new spans. What is found is kept in ML Metadata, and written as gauges for Prometheus. Each window is
+    arrived with new spans. What is result is kept in ML Metadata, and written as gauges for Prometheus. Each window is
     measured once, and again when labels have arrived.
     """
-    import tempfile
-
-    from flightdeck.console import Progress, console, noise_into
-    from ledger.opening import open_writable
     from operations.alerts.dispatcher import open_outbox
     from operations.monitoring.gauges import write
     from operations.monitoring.records import MonitoringRecords
-    from pipeline import store
 
-    settings = load_settings(config, overrides)
+    settings = options.settings
     outbox, channels = open_outbox(settings)
-    ledger = open_writable(store.connection(settings))
+    ledger = options.ledger(writable=True)
     until = (now or datetime.now(UTC)).replace(tzinfo=UTC)
-    with tempfile.TemporaryDirectory() as folder, noise_into(Path(folder) / "log") as screen:
-        on = console(screen)
-        on.quiet = as_json
-        progress = Progress(on)
+    with working(quiet=options.as_json) as progress:
         progress.note("Loading TensorFlow Data Validation")
-        try:
-            from operations.monitoring.round import monitor as measure
+        from operations.monitoring.round import monitor as measure
 
-            found = measure(settings, ledger, until, outbox.put, lambda name: progress.note(f"Measuring {name}"))
-        finally:
-            progress.close()
+        result = measure(settings, ledger, until, outbox.put, lambda name: progress.note(f"Measuring {name}"))
         outbox.deliver(channels)
         records = MonitoringRecords(ledger, settings.use_case.name)
         windows = records.windows()
         gauges = Path(settings.workspace) / "monitoring" / "flightdeck.prom"
         write(windows, gauges)
-        if as_json:
-            document = {
-                "measured": [each.model_dump(mode="json") for each in found.windows],
-                "decisions": [each.model_dump(mode="json") for each in found.decisions],
-                "gauges": str(gauges),
-            }
-            screen.write(json.dumps(document, indent=2) + "\n")
-            return
-        _print(windows[-last:], records.decisions(), every, on)
+    if options.as_json:
+        print_json({"measured": result.windows, "decisions": result.decisions, "gauges": gauges})
+    else:
+        _print(windows[-last:], records.decisions(), every)
 
 
-def _print(windows: list[Window], decisions: list[Decision], every: bool, on) -> None:
-    from flightdeck.console import table
-
+def _print(windows: list[Window], decisions: list[Decision], every: bool) -> None:
     if not windows:
-        on.print("No window has ended yet in which there were requests.")
+        typer.echo("No window has ended yet in which there were requests.")
         return
-    made: dict[tuple[str, str], list[str]] = {}
-    for each in decisions:
-        made.setdefault((each.window_name, each.version), []).append(each.action)
+    actions: dict[tuple[str, str], list[str]] = {}
+    for decision in decisions:
+        actions.setdefault((decision.window_name, decision.version), []).append(decision.action)
     table(
         ["window", "version", "rows", "refused", "labelled", "auc", "log loss", "calibration", "exceeded", "decided"],
         [
             (
-                each.name,
-                each.version,
-                f"{each.rows:,}",
-                f"{each.refused:,}",
-                f"{each.labelled:,}",
-                *(_value(each, name) for name in ("auc", "log_loss", "calibration")),
-                ", ".join(sorted({one.subject or one.name for one in each.signals if one.exceeded})) or "none",
-                ", ".join(made.get((each.name, each.version), ["nothing"])),
+                window.name,
+                window.version,
+                f"{window.rows:,}",
+                f"{window.refused:,}",
+                f"{window.labelled:,}",
+                *(_quality(window, name) for name in ("auc", "log_loss", "calibration")),
+                ", ".join(sorted({signal.subject or signal.name for signal in window.signals if signal.exceeded}))
+                or "none",
+                ", ".join(actions.get((window.name, window.version), ["nothing"])),
             )
-            for each in windows
+            for window in windows
         ],
-        on=on,
     )
     latest = windows[-1]
-    shown = [each for each in latest.signals if every or each.exceeded]
+    shown = [signal for signal in latest.signals if every or signal.exceeded]
     if shown:
-        on.print(f"\n{latest.name}, version {latest.version}")
-    for each in shown:
-        on.print(f"  {'!' if each.exceeded else ' '} {each.kind}: {each.meaning}", markup=False)
-    for each in decisions:
-        if each.window_name == latest.name and each.version == latest.version:
-            for reason in each.reasons:
-                on.print(f"  {reason.action}: {reason.text}", markup=False)
+        typer.echo(f"\n{latest.name}, version {latest.version}")
+    for signal in shown:
+        typer.echo(f"  {'!' if signal.exceeded else ' '} {signal.kind}: {signal.meaning}")
+    for decision in decisions:
+        if decision.window_name == latest.name and decision.version == latest.version:
+            for reason in decision.reasons:
+                typer.echo(f"  {reason.action}: {reason.text}")
 
 
-def _value(window: Window, name: str) -> str:
-    found = next(
-        (each for each in window.signals if each.kind == "quality" and each.name == name and not each.subject), None
-    )
-    return "-" if found is None or found.value is None else f"{found.value:.4f}"
+def _quality(window: Window, name: str) -> str:
+    overall = ("quality", name, "")
+    value = next((found.value for found in window.signals if (found.kind, found.name, found.subject) == overall), None)
+    return "-" if value is None else f"{value:.4f}"

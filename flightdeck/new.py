@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flightdeck.console import print_json
 from flightdeck.options import Json
 
 if TYPE_CHECKING:
@@ -53,15 +56,12 @@ def new(
 
 
 def _groups(plan: ProjectPlan) -> dict[str, list[str]]:
-    """The names of columns by what they are for."""
     groups = {use: [column.name for column in plan.of(use)] for use in ("number", "category", "text", "key", "time")}
     groups["later"] = [column.name for column in plan.of("outcome") if not column.suspect]
     return groups
 
 
 def _document(plan: ProjectPlan, created: Created) -> None:
-    import json
-
     report = {
         "path": str(created.path),
         "name": created.name,
@@ -77,13 +77,10 @@ def _document(plan: ProjectPlan, created: Created) -> None:
         "untidy": {column.name: column.note for column in plan.untidy},
         "suspects": {column.name: round(column.alone or 0.0, 4) for column in plan.suspects},
     }
-    typer.echo(json.dumps(report, indent=2))
+    print_json(report)
 
 
 def _report(plan: ProjectPlan, created: Created, again: list[str]) -> None:
-    import itertools
-    import shlex
-
     rate = float(plan.rows[plan.label].mean())
     typer.echo(f"{len(plan.rows):,} rows, {rate:.1%} of them with {plan.label} = {plan.values[0]}")
     if plan.unlabelled:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.console import console, noise_into
+from flightdeck.options import Options, open_ledger
+from flightdeck.recorded import recorded_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,11 +24,10 @@ if TYPE_CHECKING:
 
 
 def predict(
+    options: Options,
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="FILE...", help="Parquet or CSV. Default: a window of spans.")
     ] = None,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
     window: Annotated[
         str | None, typer.Option(help="Spans FIRST:LAST to predict. Default without files: newest:newest.")
     ] = None,
@@ -39,20 +41,17 @@ def predict(
             help="Through BulkInferrer on Beam. Default: for a window, and for batch.pipeline_rows or more.",
         ),
     ] = None,
-    as_json: Json = False,
 ) -> None:
     """Let the served version of the model answer for every row of files, or of a window of spans.
 
     Writes the keys of the rows, the prediction and the version that answered, in the order of the rows. Labels are not
     needed.
     """
-    import json
-
     from operations.inference import batch_files
     from operations.registry import Registry
     from operations.registry.records import Records
 
-    settings = load_settings(config, overrides)
+    settings = options.settings
     if files and window:
         raise batch_files.InputError("Either files or a --window can be predicted, not both.")
     version, records = Registry(settings).served(), Records(settings)
@@ -61,18 +60,16 @@ def predict(
     else:
         window = window or "newest:newest"
         inputs = [batch_files.inspect(file, span) for file, span in batch_files.of_window(settings.spans, window)]
-    through = pipeline
-    if through is None:
-        through = not files or sum(file.rows for file in inputs) >= settings.batch.pipeline_rows
-    if through and any(file.rows for file in inputs):
-        done = _through_pipeline(settings, version, inputs, window, output, records, quiet=as_json)
+    if pipeline is None:
+        pipeline = not files or sum(file.rows for file in inputs) >= settings.batch.pipeline_rows
+    if pipeline and any(file.rows for file in inputs):
+        done = _through_pipeline(settings, version, inputs, window, output, records, quiet=options.as_json)
     else:
-        done = _in_process(settings, version, inputs, output, records, quiet=as_json)
-    if as_json:
-        document = {**vars(done), "output": str(done.output), "seconds": round(done.seconds, 3)}
-        typer.echo(json.dumps(document, indent=2))
-    else:
-        typer.echo(f"{done.rows:,} predictions of version {done.version} in {output}, {done.seconds:.1f} s")
+        done = _in_process(settings, version, inputs, output, records, quiet=options.as_json)
+    options.answer(
+        {**vars(done), "output": str(done.output), "seconds": round(done.seconds, 3)},
+        f"{done.rows:,} predictions of version {done.version} in {output}, {done.seconds:.1f} s",
+    )
 
 
 def _in_process(
@@ -80,7 +77,6 @@ def _in_process(
 ) -> Prediction:
     from rich.progress import Progress as Bar
 
-    from flightdeck.console import console, noise_into
     from pipeline.workspace import new_run_id
 
     log = settings.runs / new_run_id() / "run.log"
@@ -89,8 +85,8 @@ def _in_process(
         from operations.inference import batch_prediction as prediction
 
         model, inputs = prediction.prepare(files, version, settings)
-        on = console(screen)
-        with Bar(console=on, transient=True, disable=quiet or not on.is_terminal) as bar:
+        on = console(screen, quiet)
+        with Bar(console=on, transient=True, disable=not on.is_terminal) as bar:
             task = bar.add_task("Predicting", total=inputs.rows)
             return prediction.in_process(
                 model, version, inputs, output, records, lambda rows: bar.update(task, completed=rows)
@@ -106,23 +102,18 @@ def _through_pipeline(
     records: Records,
     quiet: bool,
 ) -> Prediction:
-    from flightdeck.recorded import recorded_run
-    from ledger.opening import open_readonly
     from ledger.outputs import outputs_of_run
     from operations.inference import batch_prediction as prediction
-    from pipeline import store
 
     model_id = prediction.model_id(version)
     staged = prediction.staging(settings)
     data = settings.data.model_copy(update={"spans": str(staged), "window": "oldest:newest"})
     # On record is the window that was asked for, if any, and not that of the staged rows.
     with recorded_run(settings.model_copy(update={"data": data}), "prediction", quiet, window=window) as run:
-        run.progress.note("Checking and staging the rows")
-        try:
+        with contextlib.closing(run.progress) as progress:
+            progress.note("Checking and staging the rows")
             model, inputs = prediction.prepare(files, version, settings)
             prediction.stage(inputs, staged)
-        finally:
-            run.progress.close()
         started = time.monotonic()
         types = {prediction.ROW: "int64", **inputs.types}
         record = run.execute("create_inference_pipeline", model_id, types, list(model.outputs))
@@ -130,6 +121,6 @@ def _through_pipeline(
         if record.outcome == "failed":
             run.screen.write("".join(f"{reason}\n" for reason in record.reasons))
             raise typer.Exit(1)
-        made = outputs_of_run(open_readonly(store.connection(settings)), run.run_id)
+        made = outputs_of_run(open_ledger(settings), run.run_id)
         examples = made["BulkInferrer"]["output_examples"]
         return prediction.collect(examples, run.run_id, model, version, inputs, output, records, seconds)

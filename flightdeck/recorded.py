@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from flightdeck.console import Progress, console, noise_into, shown
+from ledger.formats import local_moment
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -46,28 +49,22 @@ class RecordedRun:
         Raises:
             FlightdeckError: the run cannot begin.
         """
-        from pipeline import store
-
-        self.progress.note("Loading TensorFlow and TFX")
         started = time.monotonic()
-        try:
+        with contextlib.closing(self.progress) as progress:
+            progress.note("Loading TensorFlow and TFX")
             from pipeline import definition
             from pipeline.runners import local
 
             pipeline = getattr(definition, factory)(self.settings, *arguments)
-            _, record = local.run(
+            return local.run(
                 pipeline,
                 self.run_id,
                 self.settings,
-                store.connection(self.settings),
-                self.progress,
+                progress,
                 kind=self.kind,
                 loading_seconds=time.monotonic() - started,
                 **self.further,
             )
-        finally:
-            self.progress.close()
-        return record
 
 
 @contextlib.contextmanager
@@ -86,7 +83,6 @@ def recorded_run(
     Raises:
         FlightdeckError: the run cannot begin.
     """
-    from flightdeck.console import Progress, console, noise_into, shown
     from pipeline import store
     from pipeline.workspace import exclusive, new_run_id
 
@@ -97,16 +93,13 @@ def recorded_run(
         folder.mkdir(parents=True, exist_ok=bool(resumed))
         log = folder / "run.log"
         with noise_into(log) as screen:
-            output = console(screen)
-            output.quiet = quiet
+            output = console(screen, quiet)
             _close_killed_runs(settings, output)
             output.print(f"Run {run_id}   log: {shown(log)}")
             yield RecordedRun(settings, kind, run_id, folder, log, output, screen, Progress(output), further)
 
 
 def _close_killed_runs(settings: Settings, output: Console) -> None:
-    """Closes the runs of the workspace that were killed, and says so."""
-    from ledger.formats import local_moment
     from ledger.opening import open_store
     from pipeline import killed_runs, store
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flightdeck.console import console, print_json, shown, table, working
 from flightdeck.options import Json, Overrides, config_option, load_settings
+from flightdeck.recorded import require_spans
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,44 +37,37 @@ def replay(
     In each month the deployed model answers the real requests; at its end the labels arrive, the monitor looks at
     them, and the loop acts as its level allows. A replay that was stopped or killed resumes where it was.
     """
-    import tempfile
-
-    from flightdeck.console import console, noise_into, shown
-    from flightdeck.recorded import require_spans
     from operations.loop.replay import measure, picture, plan, play
 
-    settings = load_settings(config, overrides)
+    settings = load_settings(config, overrides or ())
     require_spans(settings)
     asked = plan.make(settings, level, months, fault, name)
     root = plan.root_of(settings, asked.name)
     resumed = plan.begin(root, asked, fresh)
     play.keep_settings(root, settings)
-    on = console()
-    on.quiet = as_json
+    on = console(quiet=as_json)
     on.print(f"{'Resuming' if resumed else 'Starting'} the replay {asked.name} in {shown(root)}")
     try:
         play.play(root, asked, parallel or os.cpu_count() or 1, lambda which, step: _tell(on, which, step))
     except KeyboardInterrupt:
         typer.echo("Stopped. The same command, without --fresh, resumes here.", err=True)
         raise typer.Exit(130) from None
-    with tempfile.TemporaryDirectory() as folder, noise_into(Path(folder) / "log") as screen:
-        on = console(screen)
-        on.quiet = as_json
+    with working(quiet=True):
         result = measure.result(settings, root, asked)
         file = measure.save(result, root)
         picture.draw(result, root)
-        if as_json:
-            screen.write(result.model_dump_json(indent=2) + "\n")
-        else:
-            _print(result, on)
-            on.print(f"\nDocument    {shown(file)}\nPlot        {shown(root / picture.FILE)}")
+    if as_json:
+        print_json(result)
+    else:
+        _print(result, on)
+        on.print(f"\nDocument    {shown(file)}\nPlot        {shown(root / picture.FILE)}")
 
 
 def _tell(on: Console, level: int, step: Step) -> None:
     facts = step.facts
     said = facts.get("outcome") or facts.get("action") or ""
     if "decisions" in facts:
-        said = ", ".join(sorted({each["action"] for each in facts["decisions"]})) or "nothing was measured"
+        said = ", ".join(sorted({decision["action"] for decision in facts["decisions"]})) or "nothing was measured"
     elif "rows" in facts and "version" in facts:
         said = f"{facts['rows']:,} rows by {facts['run']}"
     elif step.name.endswith("/deploy"):
@@ -81,58 +76,48 @@ def _tell(on: Console, level: int, step: Step) -> None:
 
 
 def _print(result: Result, on: Console) -> None:
-    from flightdeck.console import table
-
-    months = [each.month for each in result.levels[0].months]
     header = ["month"]
-    for each in result.levels:
-        header += [f"{metric} {each.level}" for metric in ("auc", "log loss", "calibr.")]
+    for played in result.levels:
+        header += [f"{metric} {played.level}" for metric in ("auc", "log loss", "calibr.")]
     rows = []
-    for index, month in enumerate(months):
-        row = [month]
-        for each in result.levels:
-            seen = each.months[index]
-            row += [_number(value.value) for value in (seen.auc, seen.log_loss, seen.calibration)]
-        rows.append(row)
+    for months in zip(*(played.months for played in result.levels), strict=True):
+        values = [value.value for month in months for value in (month.auc, month.log_loss, month.calibration)]
+        rows.append([months[0].month, *("-" if value is None else f"{value:.4f}" for value in values)])
     on.print()
     table(header, rows, on=on)
     on.print()
     table(
         ["level", "log loss", "auc", "trained", "refused", "deployed", "rolled back", "rejected", "alerts", "cpu s"],
         [
-            [str(each.level), f"{each.log_loss:.4f}", f"{each.auc:.4f}"]
-            + [str(count) for count in (each.trainings, each.refused, each.deployments, each.rollbacks)]
-            + [str(each.rejected), str(each.alerts), f"{sum(each.cpu_seconds.values()):.0f}"]
-            for each in result.levels
+            [str(played.level), f"{played.log_loss:.4f}", f"{played.auc:.4f}"]
+            + [str(count) for count in (played.trainings, played.refused, played.deployments, played.rollbacks)]
+            + [str(played.rejected), str(played.alerts), f"{sum(played.cpu_seconds.values()):.0f}"]
+            for played in result.levels
         ],
         on=on,
     )
     on.print()
-    for each in result.comparisons:
+    for change in result.comparisons:
         on.print(
-            f"{each.metric} of level {each.level} minus level {each.against}: {each.difference:+.4f} "
-            f"({each.low:+.4f} to {each.high:+.4f}) on {each.rows:,} requests"
+            f"{change.metric} of level {change.level} minus level {change.against}: {change.difference:+.4f} "
+            f"({change.low:+.4f} to {change.high:+.4f}) on {change.rows:,} requests"
         )
-    for each in result.levels:
-        alarms = [one for one in each.false_alarms if one.exceeded]
-        told = ", ".join(f"{one.kind} {one.exceeded} of {one.judged} {_subjects(one.subjects)}" for one in alarms)
-        if each.false_alarms:
-            on.print(f"Level {each.level}, signals exceeded in months without a fault: {told or 'none'}", markup=False)
-        if each.fault:
-            found = each.fault
+    for played in result.levels:
+        alarms = ", ".join(
+            f"{alarm.kind} {alarm.exceeded} of {alarm.judged} ({', '.join(alarm.subjects)})".removesuffix("()")
+            for alarm in played.false_alarms
+            if alarm.exceeded
+        )
+        if played.false_alarms:
+            text = f"Level {played.level}, signals exceeded in months without a fault: {alarms or 'none'}"
+            on.print(text, markup=False)
+        if fault := played.fault:
             on.print(
-                f"Level {each.level}, {found.fault} in {found.month}: {_after('detected', found.detected_after_days)}, "
-                f"{found.column} {'named' if found.named else 'not named'}, action {found.action or 'none'}, "
-                f"{_after('recovered', found.recovered_after_days)}"
+                f"Level {played.level}, {fault.fault} in {fault.month}: "
+                f"{_after('detected', fault.detected_after_days)}, "
+                f"{fault.column} {'named' if fault.named else 'not named'}, action {fault.action or 'none'}, "
+                f"{_after('recovered', fault.recovered_after_days)}"
             )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _subjects(subjects: dict[str, int]) -> str:
-    return f"({', '.join(subjects)})" if subjects else ""
 
 
 def _after(what: str, days: float | None) -> str:

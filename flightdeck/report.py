@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.console import console, print_json, shown
+from flightdeck.options import Options
+from ledger.formats import count, size
 
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
@@ -15,8 +18,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
+    options: Options,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -25,24 +27,19 @@ def report(
     ] = None,
     runs: Annotated[int, typer.Option(min=0, help="How many runs get pages of their own, the newest.")] = 50,
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
-    as_json: Json = False,
 ) -> None:
     """Write a static site about all runs: data, training, evaluation, slices, lineage, and a model card of each.
 
     What was seen of the served versions has a page as well, and so has each replay of the workspace.
     It opens from disk and asks no network for anything. An older report in the same folder is replaced.
     """
-    import json
-
-    from flightdeck.console import console, shown
-    from ledger.formats import count, size
     from ledger.opening import open_readonly
     from operations.alerts.dispatcher import outbox_file
     from operations.report import monitoring, replays, site
     from pipeline import store
     from pipeline.workspace import WorkspaceError
 
-    settings = load_settings(config, overrides)
+    settings = options.settings
     if output is None:
         if "://" in settings.workspace:
             raise WorkspaceError(
@@ -53,12 +50,11 @@ def report(
     place = settings.metadata_file.name if settings.metadata.kind == "sqlite" else connection.mysql.database
     contract = settings.contract()
     here = Path(settings.workspace) if "://" not in settings.workspace else None
-    on = console()
-    on.quiet = as_json
+    on = console(quiet=options.as_json)
     with on.status("Reading the metadata store") as status:
         opened = open_readonly(connection)
         played, unreadable = replays.read_all(here) if here else ([], [])
-        found = site.write(
+        written = site.write(
             opened,
             output.absolute(),
             name=settings.use_case.name,
@@ -73,33 +69,26 @@ def report(
             played=played,
             progress=lambda done, of, run: status.update(f"{done} of {count(of, 'run')}  {run}"),
         )
-    if as_json:
-        print(
-            json.dumps(
-                {
-                    "index": str(found.index),
-                    "runs": list(found.runs),
-                    "listed": found.listed,
-                    "bytes": found.bytes,
-                    "largest_run_bytes": found.largest,
-                    "missing": found.missing,
-                    "further": found.further,
-                    "unreadable_replays": unreadable,
-                },
-                indent=2,
-            )
+    if options.as_json:
+        print_json(
+            {
+                "index": str(written.index),
+                "runs": written.runs,
+                "listed": written.listed,
+                "bytes": written.bytes,
+                "largest_run_bytes": written.largest,
+                "missing": written.missing,
+                "further": written.further,
+                "unreadable_replays": unreadable,
+            }
         )
     else:
-        on.print(
-            f"{count(found.listed, 'run')}, {len(found.runs)} with pages, {size(found.bytes)}: {shown(found.index)}",
-            soft_wrap=True,
-        )
-        for each in unreadable:
-            on.print(f"A replay is left out, because its document cannot be read: {each}", markup=False)
+        pages = f"{len(written.runs)} with pages, {size(written.bytes)}: {shown(written.index)}"
+        typer.echo(f"{count(written.listed, 'run')}, {pages}")
+        for replay in unreadable:
+            typer.echo(f"A replay is left out, because its document cannot be read: {replay}")
     if show:
-        import webbrowser
-
-        webbrowser.open(found.index.as_uri())
+        webbrowser.open(written.index.as_uri())
 
 
 def _versions(settings: Settings) -> list[Version]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +33,8 @@ def ways_out(original: Original, found: Circumstances, checkout: Path, project: 
     from operations.experiments.reproduction.circumstances import LOCK_FILE
 
     record = original.record
-    aspects = {each.aspect for each in found.differences}
-    relocked = any(each.name == LOCK_FILE for each in found.differences)
+    aspects = {difference.aspect for difference in found.differences}
+    relocked = any(difference.name == LOCK_FILE for difference in found.differences)
     ways = []
     if "code" in aspects or relocked:
         if record.commit is None:
@@ -64,53 +63,45 @@ def ways_out(original: Original, found: Circumstances, checkout: Path, project: 
 
 def refusal(original: Original, found: Circumstances, problem: str | None, ways: Sequence[str]) -> str:
     """The text for a run that cannot be made again as things are."""
-    what = " and ".join(_TITLES[each].lower() for each in _TITLES if _of(found, each))
+    what = " and ".join(title.lower() for aspect, title in _TITLES.items() if _of(found, aspect))
     run = original.record.run_id
     lines = [f"Run {run} cannot be reproduced like this: its {what} {_is(what)} not what is here." if what else ""]
     for aspect, title in _TITLES.items():
         different = _of(found, aspect)
-        lines += [f"{title}: {each.sentence()}." for each in different[:_MOST]]
+        lines += [f"{title}: {difference.sentence()}." for difference in different[:_MOST]]
         if len(different) > _MOST:
             lines.append(f"{title}: and {len(different) - _MOST} more; --json has all.")
     lines += [problem or "", *found.notes, *ways]
     return "\n".join(line for line in lines if line)
 
 
-def refusal_json(original: Original, found: Circumstances, problem: str | None, ways: Sequence[str]) -> str:
+def refusal_document(
+    original: Original, found: Circumstances, problem: str | None, ways: Sequence[str]
+) -> dict[str, Any]:
     """The same for programs."""
-    return json.dumps(
-        {
-            "original": original.record.run_id,
-            "run_id": None,
-            "reproducible": False,
-            "identical": None,
-            "differences": [each.document() for each in found.differences],
-            "problem": problem,
-            "notes": list(found.notes),
-            "ways_out": list(ways),
-        },
-        indent=2,
-    )
+    further = {"run_id": None, "reproducible": False, "identical": None, "problem": problem, "ways_out": ways}
+    return _circumstances(original, found) | further
 
 
-def result_json(original: Original, found: Circumstances, record: RunRecord, comparison: Comparison | None) -> str:
+def result_document(
+    original: Original, found: Circumstances, record: RunRecord, comparison: Comparison | None
+) -> dict[str, Any]:
     """What came of a reproduction, for programs."""
-    return json.dumps(
-        {
-            "original": original.record.run_id,
-            "run_id": record.run_id,
-            "reproducible": True,
-            "identical": None if comparison is None else comparison.identical,
-            "outcome": record.outcome,
-            "reasons": list(record.reasons),
-            "differences": [each.document() for each in found.differences],
-            "notes": list(found.notes),
-            "comparison": None if comparison is None else comparison.document(),
-            "commit": record.code.commit,
-            "seconds": record.seconds,
-        },
-        indent=2,
-    )
+    return _circumstances(original, found) | {
+        "run_id": record.run_id,
+        "reproducible": True,
+        "identical": comparison and comparison.identical,
+        "outcome": record.outcome,
+        "reasons": record.reasons,
+        "comparison": comparison and comparison.document(),
+        "commit": record.code.commit,
+        "seconds": record.seconds,
+    }
+
+
+def _circumstances(original: Original, found: Circumstances) -> dict[str, Any]:
+    differences = [difference.document() for difference in found.differences]
+    return {"original": original.record.run_id, "differences": differences, "notes": found.notes}
 
 
 def print_circumstances(found: Circumstances, on: Console) -> None:
@@ -118,8 +109,8 @@ def print_circumstances(found: Circumstances, on: Console) -> None:
     same = [title.lower() for aspect, title in _TITLES.items() if aspect != "settings" and not _of(found, aspect)]
     if same:
         on.print(f"The same     {', '.join(same)}", markup=False)
-    for each in found.differences[:_MOST]:
-        on.print(f"Different    {each.sentence()}", markup=False)
+    for difference in found.differences[:_MOST]:
+        on.print(f"Different    {difference.sentence()}", markup=False)
     if len(found.differences) > _MOST:
         on.print(f"             and {len(found.differences) - _MOST} more")
     for note in found.notes:
@@ -160,41 +151,25 @@ def print_result(
 
 def _print_different(comparison: Comparison, on: Console) -> None:
     variables, metrics = comparison.different_variables, comparison.different_metrics
-    if variables:
-        on.print()
-        table(
-            ["variable", "original", "reproduction", "largest difference"],
-            [
-                (each.name, each.original or "-", each.reproduction or "-", _written(each.largest))
-                for each in variables[:_MOST]
-            ],
-            on=on,
-        )
-        _print_more(len(variables), on)
-    if metrics:
-        on.print()
-        table(
-            ["metric", "on", "original", "reproduction", "change"],
-            [
-                (
-                    each.metric,
-                    each.slice or "all rows",
-                    _written(each.original),
-                    _written(each.reproduction),
-                    "-"
-                    if each.original is None or each.reproduction is None
-                    else f"{each.reproduction - each.original:+.3g}",
-                )
-                for each in metrics[:_MOST]
-            ],
-            on=on,
-        )
-        _print_more(len(metrics), on)
+    rows = [
+        (variable.name, variable.original or "-", variable.reproduction or "-", _written(variable.largest))
+        for variable in variables
+    ]
+    _print_rows(["variable", "original", "reproduction", "largest difference"], rows, on)
+    rows = []
+    for metric in metrics:
+        old, new = metric.original, metric.reproduction
+        change = "-" if old is None or new is None else f"{new - old:+.3g}"
+        rows.append((metric.metric, metric.slice or "all rows", _written(old), _written(new), change))
+    _print_rows(["metric", "on", "original", "reproduction", "change"], rows, on)
 
 
-def _print_more(number: int, on: Console) -> None:
-    if number > _MOST:
-        on.print(f"and {number - _MOST} more; flightdeck runs show RUN --document verdict has all")
+def _print_rows(columns: Sequence[str], rows: Sequence[tuple[str, ...]], on: Console) -> None:
+    if rows:
+        on.print()
+        table(columns, rows[:_MOST], on=on)
+    if len(rows) > _MOST:
+        on.print(f"and {len(rows) - _MOST} more; flightdeck runs show RUN --document verdict has all")
 
 
 def _is(what: str) -> str:
@@ -202,7 +177,7 @@ def _is(what: str) -> str:
 
 
 def _of(found: Circumstances, aspect: str) -> list[Difference]:
-    return [each for each in found.differences if each.aspect == aspect]
+    return [difference for difference in found.differences if difference.aspect == aspect]
 
 
 def _written(value: Any) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, as_typed, load_settings
+from flightdeck.console import json_of, shown
+from flightdeck.options import Options
+from flightdeck.recorded import recorded_run, require_spans
+from flightdeck.run_page import print_summary
 
 if TYPE_CHECKING:
     from flightdeck.recorded import RecordedRun
@@ -17,14 +19,12 @@ if TYPE_CHECKING:
 
 
 def run(
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
+    options: Options,
     window: Annotated[
         str | None,
         typer.Option(help="Spans FIRST:LAST, such as 1:6 or newest-5:newest; short for data.window."),
     ] = None,
     cache: Annotated[bool, typer.Option(help="Reuse the results of unchanged nodes.")] = True,
-    as_json: Json = False,
     run_id: Annotated[str | None, typer.Option(hidden=True)] = None,
     because: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
     parent_process: Annotated[int | None, typer.Option(hidden=True)] = None,
@@ -39,19 +39,12 @@ def run(
         from operations.loop.local import stop_with
 
         stop_with(parent_process)
-    settings = load_settings(
-        config,
-        [
-            *(overrides or ()),
-            *([f'data.window="{window}"'] if window else ()),
-            *(() if cache else ("cache=false",)),
-        ],
-    )
-    further = {"triggers": dict(each.split("=", 1) for each in because)} if because else {}
-    from flightdeck.recorded import recorded_run, require_spans
+    of_window = [f'data.window="{window}"'] if window else []
+    settings = options.adding(*of_window, *([] if cache else ["cache=false"])).settings
+    further = {"triggers": dict(reason.split("=", 1) for reason in because)} if because else {}
 
     require_spans(settings)
-    with recorded_run(settings, "run", quiet=as_json, resumed=run_id, **further) as run:
+    with recorded_run(settings, "run", quiet=options.as_json, resumed=run_id, **further) as run:
         record = run.execute("create_pipeline")
         if record.outcome == "pushed" and settings.push.keep:
             from operations.registry import Registry
@@ -59,8 +52,9 @@ def run(
             Registry(settings).prune(settings.push.keep)
         in_shadow_mode = record.outcome == "pushed" and settings.canary.mode != "off"
         # Without the cache, the next run would not go on where this one ended.
-        options = as_typed(config, [override for override in overrides or () if not override.startswith("cache=")])
-        report(run, record, as_json, options, f"--window {shlex.quote(window)}" if window else "")
+        overrides = [override for override in options.overrides if not override.startswith("cache=")]
+        typed = Options(options.config, overrides).typed()
+        report(run, record, options.as_json, typed, f"--window {shlex.quote(window)}" if window else "")
         if in_shadow_mode:
             from flightdeck.canary import after_push
 
@@ -73,14 +67,12 @@ def report(
     run: RecordedRun, record: RunRecord, as_json: bool, options: str | None = None, run_options: str = ""
 ) -> RunView:
     """Saves what a run did beside its log, and shows it; for the options, see `print_summary`."""
-    from flightdeck.console import shown
-    from flightdeck.run_page import print_summary
     from ledger.opening import open_store
-    from ledger.run_view import RunView
+    from ledger.runs import Runs
     from pipeline import store, whole_file
 
-    view = RunView.read(open_store(store.connection(run.settings)), record)
-    summary = json.dumps(view.summary(), indent=2)
+    view = Runs(open_store(store.connection(run.settings))).view(record)
+    summary = json_of(view.summary())
     whole_file.write(run.folder / "summary.json", summary)
     if as_json:
         run.screen.write(summary + "\n")

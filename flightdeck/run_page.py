@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flightdeck.console import plain, shown, table
@@ -11,7 +10,7 @@ from ledger.formats import duration, number, signed, spans
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ledger.run_view import RunView, SliceMetrics
+    from ledger.run_view import RunView
 
 STYLES = {
     "pushed": "bold green",
@@ -47,7 +46,7 @@ def print_summary(view: RunView, log: str, on: Console, options: str | None = No
         for anomaly in view.anomalies:
             on.print(f"            {anomaly.sentence()}", markup=False)
     if record.metrics:
-        print_metrics(view, view.worst_slices, on)
+        print_metrics(view, on)
         if not record.champion_metrics:
             on.print("There was no champion to compare with: absolute thresholds decide.")
         on.print()
@@ -73,7 +72,7 @@ def print_reasons(view: RunView, on: Console) -> None:
             on.print(f"            {line}", markup=False, soft_wrap=True)
 
 
-def print_metrics(view: RunView, worst: Sequence[SliceMetrics], on: Console) -> None:
+def print_metrics(view: RunView, on: Console) -> None:
     """Prints the metrics of a run and its worst slices, beside the champion's if there was one."""
     record, main = view.record, view.record.main_metric or ""
     champion = bool(record.champion_metrics)
@@ -94,7 +93,7 @@ def print_metrics(view: RunView, worst: Sequence[SliceMetrics], on: Console) -> 
     on.print("* ranks runs" + (f"; {record.main_better} is better" if record.main_better != "neither" else ""))
     if view.champion_saw:
         on.print(view.champion_saw)
-    if worst:
+    if view.worst_slices:
         on.print()
         table(
             ["worst slices", "rows", main, *(["champion"] if champion else [])],
@@ -105,7 +104,7 @@ def print_metrics(view: RunView, worst: Sequence[SliceMetrics], on: Console) -> 
                     number(part.challenger[main]),
                     *([number(part.champion.get(main))] if champion else []),
                 )
-                for part in worst
+                for part in view.worst_slices
             ],
             on=on,
         )

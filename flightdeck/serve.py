@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import shlex
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flightdeck import serve_bench
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.console import json_of, shown
+from flightdeck.options import App, Options
 
 if TYPE_CHECKING:
     from operations.serving.server import Running
 
-app = typer.Typer(help="Serve the pushed model.", invoke_without_command=True)
+app = App(help="Serve the pushed model.", invoke_without_command=True)
 app.command(name="bench")(serve_bench.bench)
 
 
 @app.callback()
 def serve(
+    options: Options,
     context: typer.Context,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
     host: Annotated[
         str | None, typer.Option(help="Address to listen on, such as 0.0.0.0 for all. Default: this machine only.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="For REST; 0 takes a free one.", min=0, max=65535)] = None,
     grpc_port: Annotated[int | None, typer.Option(help="For gRPC; 0 takes a free one.", min=0, max=65535)] = None,
-    as_json: Json = False,
 ) -> None:
     """Answer requests with the newest pushed version of the model, until Ctrl+C or SIGTERM.
 
@@ -36,26 +39,22 @@ def serve(
     """
     if context.invoked_subcommand:
         return
-    import dataclasses
-    import json
-    import logging
-    import threading
 
     from operations.alerts.alert import Alert
     from operations.alerts.dispatcher import Dispatcher, open_outbox
     from operations.serving import server
+    from operations.serving.service import Service
 
-    settings = load_settings(config, overrides)
+    settings = options.settings
     given = {"host": host, "port": port, "grpc_port": grpc_port}
     serving = settings.serving.model_copy(update={key: value for key, value in given.items() if value is not None})
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
     def started(running: Running) -> None:
-        if as_json:
-            typer.echo(json.dumps({"url": running.url, **dataclasses.asdict(running)}))
-        else:
-            typer.echo(_welcome(running, settings.payloads if serving.payloads.enabled else None))
+        document = json_of({"url": running.url, **vars(running)}, indent=None)
+        welcome = _welcome(running, settings.payloads if serving.payloads.enabled else None)
+        typer.echo(document if options.as_json else welcome)
 
     dispatcher = Dispatcher(*open_outbox(settings))
 
@@ -72,27 +71,21 @@ def serve(
         threading.Thread(target=dispatcher.alert, args=(alert,), name="alert").start()
 
     try:
-        server.run(
+        service = Service(
             settings.use_case.name,
             Path(settings.pushed),
             serving,
             Path(settings.payloads),
-            started,
-            refused=refused,
-            canaries=Path(settings.canaries),
-            canary=settings.canary,
+            refused,
+            Path(settings.canaries),
+            settings.canary,
         )
+        server.run(service, started)
     finally:
         dispatcher.close()
 
 
 def _welcome(running: Running, payloads: str | None) -> str:
-    """What there is, where, and a request to start with."""
-    import json
-    import shlex
-
-    from flightdeck.console import shown
-
     lines = [
         f"Version {running.version} of {running.name} is served.",
         f"  REST      {running.url}/v1/models/{running.name} (TensorFlow Serving), {running.url}/v2 (Open Inference)",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.console import console, json_of, table
+from flightdeck.options import Options
 
 if TYPE_CHECKING:
     from operations.serving.bench import Bench, CapacityPlan
@@ -15,8 +18,7 @@ _ROWS = 4096
 
 
 def bench(
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
+    options: Options,
     batches: Annotated[list[int] | None, typer.Option("--batch", min=1, help="Rows per request. Repeatable.")] = None,
     clients: Annotated[
         list[int] | None, typer.Option(min=1, help="Clients that ask at the same time. Repeatable.")
@@ -32,7 +34,6 @@ def bench(
         float | None, typer.Option("--p99-ms", help="Plan only with what answered within this, 99 times of 100.")
     ] = None,
     at_least: Annotated[int, typer.Option("--min-replicas", min=1, help="Such as 2, so that one may fail.")] = 1,
-    as_json: Json = False,
 ) -> None:
     """Measure one service with real rows against the bare model, and say how many nodes a load needs.
 
@@ -40,15 +41,9 @@ def bench(
     The newest pushed version is served on a free port of this machine and asked over connections that are kept. The
     answer to `--load` is for as many requests per second, with each batch size.
     """
-    import dataclasses
-    import sys
-
-    import orjson
-
-    from flightdeck.console import console
     from operations.serving import bench as benchmark
 
-    settings = load_settings(config, overrides)
+    settings = options.settings
     if load is not None:
         benchmark.check_load(load, margin, cores_per_node, price)
     rows = benchmark.real_rows(settings, _ROWS)
@@ -62,9 +57,8 @@ def bench(
     plans = []
     if load is not None:
         plans = benchmark.plan(measured, load, margin, cores_per_node, price, p99_ms, at_least)
-    if as_json:
-        document = {**dataclasses.asdict(measured), "plans": [dataclasses.asdict(plan) for plan in plans]}
-        typer.echo(orjson.dumps(document).decode())
+    if options.as_json:
+        typer.echo(json_of({**vars(measured), "plans": plans}, indent=None))
     else:
         _show(measured, plans, margin, cores_per_node)
     if any(level.failed for level in measured.levels):
@@ -74,10 +68,6 @@ def bench(
 
 
 def _show(measured: Bench, plans: list[CapacityPlan], margin: float, cores_per_node: float) -> None:
-    import statistics
-
-    from flightdeck.console import table
-
     print(
         f"Version {measured.version}, one service, {measured.machine_cores} cores shared with its clients,"
         f" {measured.memory_mb:,.0f} MB of memory\n"

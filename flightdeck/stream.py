@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.console import json_of, noise_into
+from flightdeck.options import Options
 
 # Beam's DirectRunner would try to download another runner first, and FnApiRunner runs nothing endless.
 _ENDLESS = ("--runner=BundleBasedDirectRunner",)
 
 
 def stream(
+    options: Options,
     directory: Annotated[
         Path | None, typer.Argument(help="Directory in which .jsonl, .parquet and .csv files arrive.")
     ] = None,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
     subscription: Annotated[
         str | None, typer.Option(help="Of Pub/Sub: projects/PROJECT/subscriptions/NAME; each message a JSON object.")
     ] = None,
@@ -33,20 +34,15 @@ def stream(
     beam_arg: Annotated[
         list[str] | None, typer.Option(help="Argument of the Beam runner, such as --runner=DataflowRunner. Repeatable.")
     ] = None,
-    as_json: Json = False,
 ) -> None:
     """Answer rows as they arrive with the served version of the model, and write them to the payload log.
 
     Ctrl+C ends it; started again, it goes on where it was.
     """
-    import contextlib
-    import json
-
-    from flightdeck.console import noise_into
     from operations.registry import Registry
     from pipeline.workspace import new_run_id
 
-    settings = load_settings(config, overrides)
+    settings = options.settings
     if (directory is None) == (subscription is None):
         raise typer.BadParameter("Name either a directory or a --subscription.")
     if subscription and (once or until_idle is not None):
@@ -63,22 +59,22 @@ def stream(
         letters = dead_letters or Path(settings.workspace) / "dead_letters"
         job = streaming.job(version, settings, letters)
         if subscription:
-            if not as_json:
+            if not options.as_json:
                 screen.write(f"Version {version.number} answers {subscription}. Ctrl+C ends it.\n")
             with contextlib.suppress(KeyboardInterrupt):
                 streaming.from_subscription(job, subscription, beam_args)
             return
         assert directory is not None
         watched = streaming.Directory(directory, job, beam_args)
-        if not as_json:
+        if not options.as_json:
             screen.write(f"Version {version.number} answers what arrives in {directory}. Ctrl+C ends it.\n")
 
         def on_files(tally: streaming.Tally) -> None:
-            if not as_json:
+            if not options.as_json:
                 screen.write(f"  {tally.files} files: {tally.rows:,} rows answered, {tally.dead:,} dead letters\n")
 
         with contextlib.suppress(KeyboardInterrupt):
             watched.watch(poll_seconds, 0 if once else until_idle, on_files)
-        if as_json:
+        if options.as_json:
             document = {**vars(watched.tally), "version": version.number, "log": job.log, "dead_letters": str(letters)}
-            screen.write(json.dumps(document) + "\n")
+            screen.write(json_of(document, indent=None) + "\n")

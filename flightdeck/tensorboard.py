@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import sys
@@ -13,28 +12,26 @@ from typing import Annotated
 import typer
 
 from errors import FlightdeckError
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
+from flightdeck.console import json_of
+from flightdeck.options import Options
 
 
 def tensorboard(
+    options: Options,
     names: Annotated[
         list[str] | None,
         typer.Argument(metavar="[RUN|SWEEP]...", help="Default: the newest runs and sweeps. `latest` and `best` too."),
     ] = None,
     port: Annotated[int, typer.Option(help="0 takes any that is free.", min=0, max=65535)] = 6006,
     host: Annotated[str, typer.Option(help="The address to listen on; anyone who reaches it may look.")] = "127.0.0.1",
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
 ) -> None:
     """Show training curves and sweeps in TensorBoard, until Ctrl-C. A sweep's trials are on its page HParams."""
     from operations.experiments import training_logs
 
-    settings = load_settings(config, overrides)
-    logs = training_logs.find(open_ledger(settings), names or ())
+    logs = training_logs.find(options.ledger(), names or ())
     url = _serve(logs, host, port)
-    if as_json:
-        typer.echo(json.dumps({"url": url, "logs": logs}))  # on one line, for who reads on while it goes on
+    if options.as_json:
+        typer.echo(json_of({"url": url, "logs": logs}, indent=None))  # for who reads line by line while it goes on
     else:
         for run_id, uri in logs.items():
             typer.echo(f"  {run_id}   {uri}")

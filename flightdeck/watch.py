@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from errors import FlightdeckError
-from flightdeck.options import DEFAULT_CONFIG, Config, Overrides, load_settings, open_ledger
+from flightdeck.console import json_of, noise_into, table, working
+from flightdeck.options import Options, load_settings, open_ledger
 
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
@@ -23,45 +21,42 @@ if TYPE_CHECKING:
     from operations.loop.round import Event, Rounds
     from operations.loop.runs import Runner
 
-Json = Annotated[bool, typer.Option("--json", help="Print a JSON document per line instead of text.")]
 _SHOWN = 10
 
 
 def watch(
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
+    options: Options,
     once: Annotated[
         bool, typer.Option("--once", help="Make one round, for cron; waits for a run on this machine.")
     ] = False,
     status: Annotated[
         bool, typer.Option("--status", help="Only show what waits, what runs and the last runs.")
     ] = False,
-    as_json: Json = False,
 ) -> None:
     """Retrain, deploy and roll back, as far as `continuous.level` allows, until interrupted.
 
     Triggers are a new or changed span, a schedule, a decision of the monitor, and changed code of the model or changed
-    settings. Those that come during a run wait for the next one, together. Prints a line for each event. Exit code: 0;
-    with --once 1 if the run failed or a step had a problem; 2 for invalid settings, and if the workspace is watched
-    already.
+    settings. Those that come during a run wait for the next one, together. Prints a line for each event, with --json a
+    document. Exit code: 0; with --once 1 if the run failed or a step had a problem; 2 for invalid settings, and if the
+    workspace is watched already.
     """
-    settings = load_settings(config, overrides)
+    settings = options.settings
     if status:
-        _status(settings, as_json)
+        _status(settings, options.as_json)
         return
-    arguments = ["--config", str(config.resolve()), *(part for each in overrides or () for part in ("--set", each))]
     from operations.loop.loop import Loop, alone
 
+    overrides = [part for override in options.overrides for part in ("--set", override)]
+    arguments = ["--config", str(options.config.resolve()), *overrides]
     with ExitStack() as stack:
         folder = stack.enter_context(alone(settings))
-        rounds, screen = _rounds(stack, settings, arguments, folder / "watch.log", as_json)
-        told = _teller(screen, as_json)
-        loop = Loop(rounds, lambda: load_settings(config, overrides), told)
+        rounds, screen, tell = _rounds(stack, settings, arguments, folder / "watch.log", options.as_json)
+        loop = Loop(rounds, lambda: load_settings(options.config, options.overrides), tell)
         if once:
             result = loop.once(wait=settings.continuous.runner == "local")
             again, code = False, int(rounds.has_problems or (result is not None and not result.ended))
         else:
-            if not as_json:
+            if not options.as_json:
                 screen.write(f"Watching {settings.workspace} at level {settings.continuous.level}. Ctrl-C ends it.\n")
             again, code = loop.run(), 0
     if again:
@@ -71,8 +66,7 @@ def watch(
 
 def _rounds(
     stack: ExitStack, settings: Settings, arguments: list[str], log: Any, as_json: bool
-) -> tuple[Rounds, TextIO]:
-    from flightdeck.console import noise_into
+) -> tuple[Rounds, TextIO, Callable[[Event], None]]:
     from ledger.opening import open_store
     from operations.alerts.dispatcher import Dispatcher, open_outbox
     from operations.loop.attempts import Attempts
@@ -85,7 +79,15 @@ def _rounds(
     screen = stack.enter_context(noise_into(log))
     dispatcher = Dispatcher(outbox, channels)
     stack.callback(dispatcher.close)
-    return Rounds(opened, Attempts(settings, opened), runner, dispatcher.alert, _teller(screen, as_json)), screen
+
+    def tell(event: Event) -> None:
+        if as_json:
+            document = {**vars(event), "when": event.when.isoformat(timespec="seconds")}
+            screen.write(json_of(document, indent=None) + "\n")
+        else:
+            screen.write(f"{event.when:%Y-%m-%d %H:%M:%S}  {event.kind:<9}  {event.text}\n")
+
+    return Rounds(opened, Attempts(settings, opened), runner, dispatcher.alert, tell), screen, tell
 
 
 def _runner(settings: Settings, store: Any, arguments: list[str]) -> Runner:
@@ -97,16 +99,6 @@ def _runner(settings: Settings, store: Any, arguments: list[str]) -> Runner:
     from operations.loop.local import LocalRuns
 
     return LocalRuns(settings, store, arguments)
-
-
-def _teller(screen: TextIO, as_json: bool) -> Any:
-    def told(event: Event) -> None:
-        if as_json:
-            screen.write(json.dumps({**asdict(event), "when": event.when.isoformat(timespec="seconds")}) + "\n")
-        else:
-            screen.write(f"{event.when:%Y-%m-%d %H:%M:%S}  {event.kind:<9}  {event.text}\n")
-
-    return told
 
 
 def _status(settings: Settings, as_json: bool) -> None:
@@ -122,28 +114,23 @@ def _status(settings: Settings, as_json: bool) -> None:
             "level": settings.continuous.level,
             "runner": settings.continuous.runner,
             "watched_by": watched,
-            "running": None if running is None else _document(running),
-            "waiting": [
-                {**each.trigger.model_dump(mode="json"), "starts": each.starts, "due": each.due.isoformat()}
-                for each in waits
-            ],
+            "running": running and _document(running),
+            "waiting": [{**dict(wait.trigger), "starts": wait.starts, "due": wait.due} for wait in waits],
             "problem": problem,
             "runs": [_document(attempt) for attempt in ended],
         }
-        typer.echo(json.dumps(document))
+        typer.echo(json_of(document, indent=None))
         return
     typer.echo(f"Level       {settings.continuous.level}, runs are {settings.continuous.runner}")
     typer.echo(f"Watched     {f'by {watched}' if watched else 'by nobody now; start it with: flightdeck watch'}")
     if running is not None:
         typer.echo(f"Running     {running.run_id}: {running.because}")
-    for each in waits:
-        again = f", after {each.starts} of {settings.continuous.starts} starts, from {each.due:%H:%M:%S} UTC on"
-        typer.echo(f"Waiting     {each.trigger.reason}{again if each.starts else ''}")
+    for wait in waits:
+        again = f", after {wait.starts} of {settings.continuous.starts} starts, from {wait.due:%H:%M:%S} UTC on"
+        typer.echo(f"Waiting     {wait.trigger.reason}{again if wait.starts else ''}")
     if problem is not None:
         typer.echo(f"Problem     {problem}")
     if ended:
-        from flightdeck.console import table
-
         table(
             ["run", "begun (UTC)", "outcome", "because"],
             [(run.run_id, f"{run.begun:%Y-%m-%d %H:%M:%S}", str(run.outcome), run.because) for run in ended],
@@ -152,12 +139,11 @@ def _status(settings: Settings, as_json: bool) -> None:
 
 def _now(settings: Settings) -> tuple[list[Waiting], list[Attempt], str | None]:
     """What waits for a run; the attempts, oldest first; and why it is not known what waits."""
-    from flightdeck.console import noise_into
     from operations.loop.attempts import Attempts
 
     reader = open_ledger(settings)
     attempts, now = Attempts(settings, reader), datetime.now(UTC)
-    with tempfile.TemporaryDirectory() as folder, noise_into(Path(folder) / "log"):
+    with working(quiet=True):
         from operations.loop.round import triggers_now
         from operations.loop.seen import Spans
 
@@ -169,12 +155,4 @@ def _now(settings: Settings) -> tuple[list[Waiting], list[Attempt], str | None]:
 
 
 def _document(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "run_id": attempt.run_id,
-        "reference": attempt.reference,
-        "begun": attempt.begun.isoformat(),
-        "ended": None if attempt.ended is None else attempt.ended.isoformat(),
-        "outcome": attempt.outcome,
-        "detail": attempt.detail,
-        "triggers": attempt.reasons,
-    }
+    return attempt.model_dump(exclude={"workspace"}) | {"triggers": attempt.reasons}

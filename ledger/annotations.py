@@ -17,16 +17,10 @@ _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]{0,63}")
 
 
 def add_note(store: ml_metadata.MetadataStore, run: str, text: str, who: str | None = None) -> RunRecord:
-    """Adds a note to a run.
-
-    Args:
-        store: from `opening.open_writable`.
-        run: what `Runs.find` understands.
-        text: the note.
-        who: default: the user of this process.
+    """Adds a note, by default in the name of this process's user, to a run that `Runs.find` understands.
 
     Returns:
-        The record, with the note.
+        The record afterwards.
 
     Raises:
         LedgerError: there is no such run, or the text is empty or too long.
@@ -42,13 +36,7 @@ def add_note(store: ml_metadata.MetadataStore, run: str, text: str, who: str | N
 
 
 def set_tag(store: ml_metadata.MetadataStore, run: str, tag: str, present: bool = True) -> RunRecord:
-    """Tags a run, or takes a tag away. Doing so twice is doing so once.
-
-    Args:
-        store: from `opening.open_writable`.
-        run: what `Runs.find` understands.
-        tag: letters, digits and . _ : / + -, at most 64.
-        present: whether the run is to have it.
+    """Tags a run that `Runs.find` understands, or takes a tag away. Idempotent.
 
     Returns:
         The record afterwards.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import ml_metadata
@@ -15,7 +15,7 @@ from ledger.opening import LedgerError
 from ledger.recorder import read_document
 from ledger.run_facts import outcome, resolved_window
 from ledger.run_record import RunRecord
-from ledger.run_view import SLICES, SliceMetrics
+from ledger.run_view import SLICES
 from ledger.runs import Runs
 from ledger.significance import SignificanceTest
 
@@ -40,9 +40,7 @@ class MetricChange:
     """A metric of both runs.
 
     Attributes:
-        name: its name.
-        first: as recorded of the first run, None if that has none.
-        second: of the second run.
+        first: as recorded of the first run, None if that has none; `second` likewise.
         delta: second - first.
         noise: what a test on the single rows says; None if there was none.
         verdict: what the second run is, by comparison; ``unknown`` without a test.
@@ -73,14 +71,11 @@ class Comparison:
     """How two runs differ.
 
     Attributes:
-        first: the first run.
-        second: the second run.
         sections: what differs, by what it belongs to: `outcome`, `settings`, `data`, `code`, `packages`,
             `hyperparameters`; a section without differences is empty.
         unknown: sections that cannot be compared, and why not.
         main_metric: the metric of the slices.
-        metrics: those that differ.
-        slices: those that differ.
+        metrics: those that differ; so are the `slices`.
         same_rows: whether both were evaluated on provably the same rows; None if nobody can tell.
         why_not: why no test was made, a sentence; None if it was.
     """
@@ -104,14 +99,7 @@ class Comparison:
 def compare(
     store: ml_metadata.MetadataStore, first: str, second: str, seed: int = 0, resamples: int = significance.RESAMPLES
 ) -> Comparison:
-    """Compares two runs.
-
-    Args:
-        store: from `opening.open_readonly`.
-        first: what `Runs.find` understands.
-        second: likewise.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
+    """Compares two runs that `Runs.find` understands; `seed` and `resamples` are the bootstrap's.
 
     Raises:
         LedgerError: there is no such run, or both are the same.
@@ -122,11 +110,12 @@ def compare(
         raise LedgerError(f"{first} and {second} are the same run, {one.run_id}.")
 
     @functools.cache
+    def read(digest: str | None) -> Any:
+        return None if digest is None else read_document(store, digest)
+
     def documents(name: str) -> tuple[Any, Any]:
-        """A document of both runs; None where a run has none. One that both have is read once."""
-        digests = [record.documents.get(name, "") for record in (one, other)]
-        known = {digest: read_document(store, digest) for digest in dict.fromkeys(digests) if digest}
-        return known.get(digests[0]), known.get(digests[1])
+        """A document of both runs; None where a run has none."""
+        return read(one.documents.get(name)), read(other.documents.get(name))
 
     sections, unknown = _sections(one, other, documents)
     better = _directions(documents("settings"), one, other)
@@ -144,14 +133,15 @@ def _sections(
 
     def of_documents(section: str, name: str, flat: Any) -> list[Change]:
         first, second = documents(name)
-        lacking = [record.run_id for record, found in ((one, first), (other, second)) if found is None]
+        lacking = [record.run_id for record, document in ((one, first), (other, second)) if document is None]
         if lacking:
             unknown[section] = f"run {' and run '.join(lacking)} recorded no {name}"
             return []
         if name == "settings":
             # Older runs recorded the sections of everything that happens after a run, too.
-            shared = first.keys() & second.keys()
-            first, second = _only(first, shared), _only(second, shared)
+            first, second = (
+                {name: run[name] for name in run if name in first and name in second} for run in (first, second)
+            )
         return _changes(flat(first), flat(second))
 
     sections = {
@@ -163,10 +153,6 @@ def _sections(
         "hyperparameters": _changes(one.hyperparameters, other.hyperparameters),
     }
     return sections, unknown
-
-
-def _only(document: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if name in names}
 
 
 def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Change]:
@@ -186,7 +172,7 @@ def _outcome(record: RunRecord) -> dict[str, Any]:
         "runner": record.runner,
         "host": record.host,
         "user": record.user,
-        "failed nodes": [each.node_id for each in record.nodes if each.state == "failed"] or None,
+        "failed nodes": [node.node_id for node in record.nodes if node.state == "failed"] or None,
     }
 
 
@@ -201,55 +187,44 @@ def _data(record: RunRecord) -> dict[str, Any]:
 
 
 def _code(record: RunRecord) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    code: dict[str, Any] = {}
     for revision, of in ((record.code, ""), (record.platform, " of Flightdeck")):
         if revision is not None:
-            found |= {
+            code |= {
                 f"commit{of}": revision.commit,
                 f"branch{of}": revision.branch,
                 f"uncommitted changes{of}": None if revision.dirty is None else revision.diff or revision.dirty,
             }
-    return found
+    return code
 
 
-def _files(described: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    return {each["name"]: f"{each['bytes']:,} bytes, sha256 {each['sha256'][:12]}" for each in described}
+def _files(files: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {file["name"]: f"{file['bytes']:,} bytes, sha256 {file['sha256'][:12]}" for file in files}
 
 
 def flattened(document: Any, prefix: str = "", lists: bool = True) -> dict[str, Any]:
-    """Nested settings by dotted names.
+    """Nested settings, or a part of them with that prefix, by dotted names.
 
-    Args:
-        document: settings, or a part of them.
-        prefix: the name of the part.
-        lists: whether a list of named things is taken apart, too, by those names: ``metrics.AUC.at_least``.
+    With `lists`, a list of named things is taken apart by those names, too: ``metrics.AUC.at_least``.
     """
-    if isinstance(document, Mapping):
-        pairs = [(str(name), value) for name, value in document.items()]
-    elif (
-        lists
-        and isinstance(document, list)
-        and document
-        and all(isinstance(each, Mapping) and "name" in each for each in document)
-    ):
-        pairs = [(str(each["name"]), {key: value for key, value in each.items() if key != "name"}) for each in document]
-    else:
-        return {prefix: document}
-    if not pairs:
+    if lists and isinstance(document, list) and all(isinstance(item, Mapping) and "name" in item for item in document):
+        named = [(item["name"], {key: value for key, value in item.items() if key != "name"}) for item in document]
+        document = dict(named) or document
+    if not isinstance(document, Mapping) or not document:
         return {prefix: document} if prefix else {}
     flat: dict[str, Any] = {}
-    for name, value in pairs:
-        flat |= flattened(value, f"{prefix}.{name}" if prefix else name, lists)
+    for name, value in document.items():
+        flat |= flattened(value, f"{prefix}.{name}" if prefix else str(name), lists)
     return flat
 
 
 def _directions(settings: tuple[Any, Any], one: RunRecord, other: RunRecord) -> dict[str, str]:
     """Which direction of which metric is better, where both runs' settings agree."""
-    found = [
+    first, second = (
         {str(record.main_metric): record.main_better} | directions(document)
         for record, document in zip((one, other), settings, strict=True)
-    ]
-    return {name: better for name, better in found[0].items() if better and found[1].get(name) == better}
+    )
+    return {name: better for name, better in first.items() if better and second.get(name) == better}
 
 
 _Rows = tuple[scores.ScoredRows, scores.ScoredRows]
@@ -259,29 +234,28 @@ def _same_rows(
     store: ml_metadata.MetadataStore, one: RunRecord, other: RunRecord
 ) -> tuple[_Rows | None, bool | None, str | None]:
     """The scores, if both runs have them of the same rows; whether the rows are the same; why no test is made."""
-    missing, found = [], []
+    unknown = "Whether the difference is more than chance cannot be told"
+    missing, places = [], []
     for record in (one, other):
         try:
-            found.append(scores.find(store, record))
+            places.append(scores.find(store, record))
         except scores.NoScoresError as reason:
             missing.append(str(reason))
     if missing:
-        return None, None, f"Whether the difference is more than chance cannot be told: {' and '.join(missing)}."
-    if found[0].fingerprint != found[1].fingerprint:
+        return None, None, f"{unknown}: {' and '.join(missing)}."
+    if places[0].fingerprint != places[1].fingerprint:
+        rows = f"{places[0].rows:,} and {places[1].rows:,}"
         return None, False, (
-            "Whether the difference is more than chance cannot be told: the runs were evaluated on different rows "
-            f"({found[0].rows:,} and {found[1].rows:,}); run one of them again on the window of the other."
+            f"{unknown}: the runs were evaluated on different rows ({rows}); run one of them again on the window of "
+            "the other."
         )  # fmt: skip
     try:
-        first, second = scores.read(found[0]), scores.read(found[1])
+        first, second = map(scores.read, places)
     except scores.NoScoresError as reason:
-        return None, True, f"Whether the difference is more than chance cannot be told: {reason}."
+        return None, True, f"{unknown}: {reason}."
     if reason := significance.why_not(first.labels, first.probabilities, second.probabilities):
-        return (
-            None,
-            True,
-            f"The rows are the same, but cannot tell whether the difference is more than chance: {reason}.",
-        )
+        said = f"The rows are the same, but cannot tell whether the difference is more than chance: {reason}."
+        return None, True, said
     return (first, second), True, None
 
 
@@ -298,12 +272,9 @@ def _metrics(
     if rows is not None:
         # The Brier score needs no threshold and no clipping, and costs nothing once there are scores.
         names = list(dict.fromkeys((*names, _BRIER)))
-        tests = {
-            each.metric: each
-            for each in significance.compare(
-                rows[0].labels, rows[0].probabilities, rows[1].probabilities, names, seed, resamples
-            )
-        }
+        labels, (one, other) = rows[0].labels, (scored.probabilities for scored in rows)
+        tested = significance.compare(labels, one, other, names, seed, resamples)
+        tests = {test.metric: test for test in tested}
     changes = []
     for name in names:
         test = tests.get(name)
@@ -341,8 +312,9 @@ def _verdict(test: SignificanceTest | None, p_value: float | None, better: str |
 
 def _slices(documents: tuple[Any, Any], metric: str, rows: _Rows | None, better: str | None) -> list[SliceChange]:
     one, other = ({part.slice: part for part in SLICES.validate_python(document or ())} for document in documents)
-    values = {name: tuple(_of_slice(run.get(name), metric) for run in (one, other)) for name in (one | other)}
-    changed = {name: pair for name, pair in values.items() if pair[0] != pair[1]}
+    # Slice -> metric, of the slices of each run.
+    first, second = ({name: part.challenger.get(metric) for name, part in run.items()} for run in (one, other))
+    changed = [name for name in one | other if first.get(name) != second.get(name)]
     tests: dict[str, SignificanceTest] = {}
     for name in changed:
         test = None if rows is None else _test_of_slice(rows, name, metric)
@@ -353,11 +325,11 @@ def _slices(documents: tuple[Any, Any], metric: str, rows: _Rows | None, better:
     changes = [
         SliceChange(
             name,
-            _change(metric, first, second, tests.get(name), corrected.get(name), better),
+            _change(metric, first.get(name), second.get(name), tests.get(name), corrected.get(name), better),
             one[name].rows if name in one else None,
             other[name].rows if name in other else None,
         )
-        for name, (first, second) in changed.items()
+        for name in changed
     ]
     return sorted(changes, key=_importance)
 
@@ -369,15 +341,9 @@ def _importance(change: SliceChange) -> tuple[float, bool, float]:
     return 1.0 if p_value is None else p_value, few, 1.0 if delta is None else -abs(delta)
 
 
-def _of_slice(part: SliceMetrics | None, metric: str) -> float | None:
-    return None if part is None else part.challenger.get(metric)
-
-
 def _test_of_slice(rows: _Rows, name: str, metric: str) -> SignificanceTest | None:
     """DeLong's test on the rows of a slice; None if they are unknown or too few."""
-    if metric != _TESTED_ON_SLICES:
-        return None
-    chosen = rows[0].slice(name)
+    chosen = rows[0].slice(name) if metric == _TESTED_ON_SLICES else None
     if chosen is None:
         return None
     labels, first, second = rows[0].labels[chosen], rows[0].probabilities[chosen], rows[1].probabilities[chosen]

@@ -22,15 +22,9 @@ _Kept = TypeVar("_Kept", bound=BaseModel)
 
 
 class Executions:
-    """The named documents of one pipeline."""
+    """The named documents of one pipeline in an open store."""
 
     def __init__(self, store: ml_metadata.MetadataStore, pipeline: str) -> None:
-        """Works on an open store.
-
-        Args:
-            store: from `ledger.opening.open_store`.
-            pipeline: the name of the pipeline.
-        """
         self._store, self._pipeline = store, pipeline
 
     def keep(self, kind: str, name: str, content: BaseModel, model_id: int | None = None, once: bool = False) -> bool:
@@ -39,7 +33,7 @@ class Executions:
         Args:
             kind: the type of the execution.
             name: unique among those of its kind in this pipeline.
-            content: the document.
+            content: is read again by `get` and `all` as the same class.
             model_id: of the Model artifact that it is about, whose descendant the execution then is.
             once: leave one that is there already as it is; it is replaced otherwise.
 
@@ -75,13 +69,7 @@ class Executions:
         return True
 
     def get(self, kind: str, name: str, model: type[_Kept]) -> _Kept | None:
-        """One document by its name; None if there is none.
-
-        Args:
-            kind: the type of the execution.
-            name: as it was kept.
-            model: what it is read as.
-        """
+        """One document by its name; None if there is none."""
         execution = self._find(kind, f"{self._pipeline}/{name}")
         return None if execution is None else self._read(execution, model)
 

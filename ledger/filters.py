@@ -32,10 +32,9 @@ class Condition:
     """What a run must meet, such as ``auc>0.69``.
 
     Attributes:
-        name: a metric, a hyperparameter or a fact of the record.
+        name: a metric, a hyperparameter or a fact of the record; with `metrics_only` only a metric.
         sign: one of >=, <=, !=, ==, =, >, <.
         bound: as it was written.
-        metrics_only: the name can only be a metric's.
     """
 
     name: str
@@ -45,11 +44,7 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str, metrics_only: bool = False) -> Condition:
-        """Reads a condition.
-
-        Raises:
-            LedgerError: it is not one.
-        """
+        """Reads a condition; raises a LedgerError if it is none."""
         match = _CONDITION.match(text)
         if match is None:
             raise LedgerError(f"{text!r} is not a condition; write one such as 'auc>0.69' (with quotes in a shell).")
@@ -99,11 +94,7 @@ class Filter:
     note: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuses what no run can ever be.
-
-        Raises:
-            LedgerError: there is no such outcome or kind.
-        """
+        """Raises a LedgerError if there is no such outcome or kind."""
         for given, known, what in (
             (self.outcomes, (*get_args(Outcome), FOREIGN), "outcome"),
             (self.kinds, get_args(Kind), "kind"),
@@ -118,7 +109,7 @@ class Filter:
             (self.window is None or self.window in (record.window, resolved_window(record)))
             and (not self.outcomes or outcome(record) in self.outcomes)
             and (not self.kinds or (is_ours(record) and record.kind in self.kinds))
-            and (self.commit is None or _has_commit(record, self.commit.lower()))
+            and (self.commit is None or any(commit.startswith(self.commit.lower()) for commit in _commits(record)))
             and (self.since is None or record.started >= self.since)
             and (self.until is None or record.started < self.until)
             and set(self.tags) <= set(record.tags)
@@ -132,7 +123,7 @@ def parse_moment(text: str, now: datetime | None = None, end_of_day: bool = Fals
     """A time that a person wrote: 2013-07-01, 2013-07-01T09:30, ``today``, ``yesterday``, or an age such as 12h or 2w.
 
     Args:
-        text: what was written; without an offset, in this machine's time zone.
+        text: without an offset, in this machine's time zone.
         now: default: the clock.
         end_of_day: of a day alone, take its end and not its beginning.
 
@@ -143,7 +134,7 @@ def parse_moment(text: str, now: datetime | None = None, end_of_day: bool = Fals
         LedgerError: it is none of these.
     """
     now = (now or datetime.now(UTC)).astimezone()
-    day = timedelta(days=1) if end_of_day else timedelta(0)
+    day = timedelta(days=end_of_day)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     if text in ("today", "yesterday"):
         return (midnight - timedelta(days=text == "yesterday") + day).astimezone(UTC)
@@ -163,13 +154,7 @@ def parse_moment(text: str, now: datetime | None = None, end_of_day: bool = Fals
 
 
 def did_you_mean(name: str, known: Sequence[str], listed: bool = True) -> str:
-    """The end of a sentence about a wrong name: those like it, or else all of them.
-
-    Args:
-        name: the wrong one.
-        known: the right ones.
-        listed: name them all if none is alike; otherwise the answer is empty then.
-    """
+    """The end of a sentence about a wrong name: those like it, or else, if `listed`, all that are known."""
     if close := difflib.get_close_matches(name, known, n=3, cutoff=0.6):
         return f"; did you mean {' or '.join(close)}?"
     if not listed:
@@ -177,8 +162,8 @@ def did_you_mean(name: str, known: Sequence[str], listed: bool = True) -> str:
     return f"; known: {', '.join(known)}." if known else "; there are none yet."
 
 
-def _has_commit(record: RunRecord, beginning: str) -> bool:
-    return any((revision.commit or "").startswith(beginning) for revision in (record.code, record.platform) if revision)
+def _commits(record: RunRecord) -> list[str]:
+    return [revision.commit or "" for revision in (record.code, record.platform) if revision]
 
 
 def _number(text: str) -> float | None:

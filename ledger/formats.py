@@ -16,9 +16,7 @@ def number(value: float | None) -> str:
         return NOTHING
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else "infinite"
-    if float(value).is_integer() and abs(value) < 1e15:
-        return f"{value:,.0f}"
-    if abs(value) >= 1000:
+    if abs(value) >= 1000 or float(value).is_integer():
         return f"{value:,.0f}"
     return f"{value:.4f}" if 0.001 <= abs(value) < 1 else f"{value:.4g}"
 
@@ -87,7 +85,7 @@ def spans(numbers: Sequence[int]) -> str:
         return NOTHING
     low, high = min(numbers), max(numbers)
     if high - low + 1 != len(set(numbers)):
-        return ", ".join(str(each) for each in sorted(set(numbers)))
+        return ", ".join(map(str, sorted(set(numbers))))
     return str(low) if low == high else f"{low}-{high}"
 
 

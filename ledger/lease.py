@@ -47,11 +47,7 @@ class Owner(BaseModel):
 
     @classmethod
     def me(cls, lock: str | None = None) -> Owner:
-        """This process.
-
-        Args:
-            lock: of the workspace, from `pipeline.workspace.lock_of`.
-        """
+        """This process; the lock of its workspace is from `pipeline.workspace.lock_of`."""
         return cls(
             host=socket.gethostname(),
             boot=_boot(),
@@ -62,10 +58,9 @@ class Owner(BaseModel):
         )
 
     def alive(self, renewed: datetime | None = None) -> bool | None:
-        """Whether the process lives, or None where that cannot be known, such as on another machine.
+        """Whether the process, which renewed its lease last then, lives.
 
-        Args:
-            renewed: when it renewed its lease last.
+        None where that cannot be known, such as on another machine.
         """
         if self.boot != _boot():
             return False if self._rebooted(renewed) else None
@@ -120,9 +115,9 @@ class Leases:
     """
 
     def __init__(self, lease_seconds: float = LEASE_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        """Has heard of nobody yet; each owner has a whole lease from the first look at it."""
         self._lease_seconds = lease_seconds
         self._clock = clock
+        # Each owner has a whole lease from the first look at it.
         self._heard: dict[str, tuple[datetime | None, float]] = {}
 
     def gone(self, token: str, owner: Owner, renewed: Callable[[], datetime | None]) -> bool:

@@ -7,7 +7,6 @@ pipelines too; only files, code and settings are known of our own alone.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -15,8 +14,8 @@ import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
 from ledger.opening import LedgerError
-from ledger.outputs import RUN, executions_in, values
-from ledger.recorder import RecordError, read_document
+from ledger.outputs import RUN, executions_in, key_of, values
+from ledger.recorder import RecordError, read_document, recorded
 from ledger.run_record import RunRecord, from_properties
 from ledger.runs import Runs
 
@@ -44,7 +43,6 @@ class Node:
 
     Attributes:
         key: its identity, such as ``artifact 8``.
-        kind: what it is.
         type: of an artifact or execution its type in ML Metadata, without the module; else the kind.
         name: what people call it.
         facts: what else is known, by name: of an artifact its URI, of a file its size and digest, of code the commit.
@@ -77,7 +75,7 @@ class Lineage:
         upstream_of: keys of the artifacts whose origin is in the graph.
         downstream_of: keys of the artifacts whose use is in the graph.
         nodes: by key.
-        edges: all of them, in the direction of time.
+        edges: in the direction of time.
         compared: how often an artifact was what others were measured against; those comparisons are not in the graph.
     """
 
@@ -104,13 +102,13 @@ class Lineage:
 
 
 def trace(store: ml_metadata.MetadataStore, what: str, direction: Direction = "both") -> Lineage:
-    """The lineage of a model, a run or a pushed version.
+    """The lineage of a model, a run or a pushed version: where it came from, what came of it, or both.
 
     Args:
-        store: from `opening.open_readonly`.
+        store: an open store.
         what: a pushed version; the id of a Model artifact; or a run, as `Runs.find` understands it. ``version:``,
             ``model:`` or ``run:`` before it says which is meant.
-        direction: where it came from, what came of it, or both.
+        direction: in which to go from there.
 
     Raises:
         LedgerError: there is no such thing, or nothing is known of what it made.
@@ -136,7 +134,7 @@ def _start(store: ml_metadata.MetadataStore, what: str) -> tuple[list[int], list
         events = store.get_events_by_artifact_ids([version])
         maker = min((event.execution_id for event in events if event.type in _MADE), default=None)
         taken = [] if maker is None else store.get_events_by_execution_ids([maker])
-        models = [event.artifact_id for event in taken if event.type in _TAKEN and _key(event) in ("model", "")]
+        models = [event.artifact_id for event in taken if event.type in _TAKEN and key_of(event) in ("model", "")]
         return [version], models or [version]
     if meant in ("", "model") and name.isdecimal() and int(name) < 2**31:
         (model,) = store.get_artifacts_by_id([int(name)]) or [None]
@@ -200,7 +198,7 @@ class _Walk:
             for event in _asked(self._store.get_events_by_artifact_ids, level):
                 if event.type in _MADE:
                     # The first; later ones took the artifact from the cache.
-                    maker = (event.execution_id, _key(event))
+                    maker = (event.execution_id, key_of(event))
                     makers[event.artifact_id] = min(maker, makers.get(event.artifact_id, maker))
             for artifact, (execution, key) in makers.items():
                 self._links[execution, artifact, True, key] = None
@@ -218,10 +216,10 @@ class _Walk:
             users: dict[int, list[tuple[int, str]]] = {}
             for event in _asked(self._store.get_events_by_artifact_ids, level):
                 if event.type in _TAKEN:
-                    if _key(event) in _AGAINST:
+                    if key_of(event) in _AGAINST:
                         self._compared.setdefault(event.artifact_id, set()).add(event.execution_id)
                     else:
-                        users.setdefault(event.execution_id, []).append((event.artifact_id, _key(event)))
+                        users.setdefault(event.execution_id, []).append((event.artifact_id, key_of(event)))
             self._fetch_executions(sorted(users))
             # What took its outputs from the cache made nothing.
             cached = metadata_store_pb2.Execution.CACHED
@@ -238,7 +236,7 @@ class _Walk:
         following = []
         for event in _asked(self._store.get_events_by_execution_ids, executions):
             if event.type in direction:
-                self._links[event.execution_id, event.artifact_id, direction == _MADE, _key(event)] = None
+                self._links[event.execution_id, event.artifact_id, direction == _MADE, key_of(event)] = None
                 if event.artifact_id not in seen:
                     seen.add(event.artifact_id)
                     following.append(event.artifact_id)
@@ -265,9 +263,9 @@ class _Walk:
             thing = f"artifact {artifact}"
             edges.append(Edge(node.key, thing, key) if made else Edge(thing, node.key, key))
         for execution in sorted(self._traced & runs.keys()):
-            for node, name in self._origins(execution, runs[execution]):
+            for node in self._origins(execution, runs[execution]):
                 nodes.setdefault(node.key, node)
-                edges.append(Edge(node.key, f"execution {execution}", name))
+                edges.append(Edge(node.key, f"execution {execution}", node.kind))
         return Lineage(
             asked,
             tuple(f"artifact {artifact}" for artifact in upstream_of),
@@ -277,48 +275,26 @@ class _Walk:
             {f"artifact {artifact}": len(executions) for artifact, executions in self._compared.items()},
         )
 
-    def _origins(self, execution: int, record: RunRecord) -> Iterator[tuple[Node, str]]:
+    def _origins(self, execution: int, record: RunRecord) -> Iterator[Node]:
         """What an execution was made with that ML Metadata has no artifact for."""
-        types = {self._artifacts[artifact].type for artifact in self._outputs(execution)}
-        taken = any(one == execution and not made for one, _, made, _ in self._links)
-        if EXAMPLES in types and not taken:
+        links = [(artifact, made) for one, artifact, made, _ in self._links if one == execution]
+        types = {self._artifacts[artifact].type for artifact, made in links if made and artifact in self._artifacts}
+        if EXAMPLES in types and all(made for _, made in links):
             for file in _files(self._store, record):
-                yield (
-                    Node(
-                        f"file {file['name']} {file['sha256'][:12]}",
-                        "file",
-                        "file",
-                        str(file["name"]),
-                        {"bytes": file["bytes"], "sha256": file["sha256"], "span": file["span"]},
-                    ),
-                    "file",
-                )
+                facts = {name: file[name] for name in ("bytes", "sha256", "span")}
+                yield Node(f"file {file['name']} {file['sha256'][:12]}", "file", "file", str(file["name"]), facts)
         if MODEL in types:
             for code in (record.code, record.platform):
                 if code is None or code.commit is None:
                     continue
                 changed = f" {code.diff or 'dirty'}" if code.dirty else ""
                 facts = code.model_dump(exclude_none=True) | ({"of": "Flightdeck"} if code == record.platform else {})
-                yield Node(f"code {code.commit}{changed}", "code", "code", code.short(12) or "", facts), "code"
+                yield Node(f"code {code.commit}{changed}", "code", "code", code.short(12) or "", facts)
             if record.settings:
+                key = f"settings {record.settings} {record.lock or ''}".rstrip()
                 facts = {"lock": record.lock, "document": record.documents.get("settings")}
-                yield (
-                    Node(
-                        f"settings {record.settings} {record.lock or ''}".rstrip(),
-                        "settings",
-                        "settings",
-                        record.settings,
-                        {name: fact for name, fact in facts.items() if fact is not None},
-                    ),
-                    "settings",
-                )
-
-    def _outputs(self, execution: int) -> list[int]:
-        return [
-            artifact
-            for one, artifact, made, _ in self._links
-            if one == execution and made and artifact in self._artifacts
-        ]
+                known = {name: fact for name, fact in facts.items() if fact is not None}
+                yield Node(key, "settings", "settings", record.settings, known)
 
     def _runs(self, executions: Sequence[int]) -> dict[int, RunRecord]:
         """The runs that executions belong to, by execution."""
@@ -330,11 +306,10 @@ class _Walk:
             records = {}
             for context in graph.contexts:
                 if context.type == RUN:
-                    facts, created = values(context.custom_properties), context.create_time_since_epoch
                     try:
-                        records[context.id] = from_properties(context.name, facts, created)
+                        records[context.id] = recorded(context)
                     except ValueError:  # of another version: its name is known at least
-                        records[context.id] = from_properties(context.name, {}, created)
+                        records[context.id] = from_properties(context.name, {}, context.create_time_since_epoch)
             for association in graph.associations:
                 if association.context_id in records:
                     runs[association.execution_id] = records[association.context_id]
@@ -354,21 +329,13 @@ def _asked(question: Callable[[list[int]], Iterable[_Answer]], ids: Sequence[int
     return [answer for some in _portions(ids) for answer in question(some)]
 
 
-def _portions(ids: Sequence[int]) -> Iterator[list[int]]:
-    rest = iter(ids)
-    while some := list(itertools.islice(rest, _AT_ONCE)):
-        yield some
-
-
-def _key(event: metadata_store_pb2.Event) -> str:
-    return next((step.key for step in event.path.steps if step.WhichOneof("value") == "key"), "")
+def _portions(ids: Sequence[int]) -> list[list[int]]:
+    return [list(ids[begin : begin + _AT_ONCE]) for begin in range(0, len(ids), _AT_ONCE)]
 
 
 def _files(store: ml_metadata.MetadataStore, record: RunRecord) -> list[dict[str, Any]]:
-    if "files" not in record.documents:
-        return []
     try:
-        return read_document(store, record.documents["files"])
+        return read_document(store, record.documents.get("files", ""))
     except RecordError:
         return []
 
@@ -376,31 +343,19 @@ def _files(store: ml_metadata.MetadataStore, record: RunRecord) -> list[dict[str
 def _artifact_node(
     artifact: metadata_store_pb2.Artifact, maker: metadata_store_pb2.Execution | None, run_id: str | None
 ) -> Node:
-    facts = _facts(artifact)
+    facts = {"uri": artifact.uri, **_facts(artifact)}
     predicted = maker is not None and maker.type.rpartition(".")[2] in _PREDICT
     if artifact.type == PUSHED and not facts.get("pushed_version"):
         facts["pushed"] = False
-    return Node(
-        f"artifact {artifact.id}",
-        "artifact",
-        artifact.type,
-        f"{'Predictions' if predicted else artifact.type} {artifact.id}",
-        {"uri": artifact.uri, **facts},
-        run_id,
-    )
+    name = f"{'Predictions' if predicted else artifact.type} {artifact.id}"
+    return Node(f"artifact {artifact.id}", "artifact", artifact.type, name, facts, run_id)
 
 
 def _execution_node(execution: metadata_store_pb2.Execution, run_id: str | None) -> Node:
     state = metadata_store_pb2.Execution.State.Name(execution.last_known_state).lower()
     name = execution.type.rpartition(".")[2]
-    return Node(
-        f"execution {execution.id}",
-        "execution",
-        name,
-        name,
-        {"state": state, "began": execution.create_time_since_epoch, **_facts(execution)},
-        run_id,
-    )
+    facts = {"state": state, "began": execution.create_time_since_epoch, **_facts(execution)}
+    return Node(f"execution {execution.id}", "execution", name, name, facts, run_id)
 
 
 def _facts(thing: metadata_store_pb2.Artifact | metadata_store_pb2.Execution) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from ml_metadata.proto import metadata_store_pb2
 
 from errors import FlightdeckError
 
-# Seconds for which a person waits for an answer, and for which a run waits for a database that is being restarted.
+# Seconds for which to retry, when the store is opened and later: a person waits for an answer, and a run for a database
+# that is being restarted.
 PATIENCE_SECONDS = 5.0
 RUN_PATIENCE_SECONDS = 120.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
@@ -48,7 +49,7 @@ _REASONS: tuple[tuple[str, str, bool], ...] = (
     ("unknown database", "{store} has no database {database} yet: run the pipeline first.", True),
     (
         "table .* doesn't exist",
-        "The database {database} on {place} holds no metadata store yet: run the pipeline first.",
+        "There is no metadata store in the database {database} on {place} yet: run the pipeline first.",
         True,
     ),
     (
@@ -90,17 +91,8 @@ class Store(ml_metadata.MetadataStore):
     """A metadata store that retries what fails for the moment, connects again to a server, and explains what fails."""
 
     def __init__(self, connection: metadata_store_pb2.ConnectionConfig, patience: float) -> None:
-        """Connects.
-
-        Args:
-            connection: to a store; `retry_options` are the retries before which it never gives up.
-            patience: seconds for which to retry, now and later; with 0 there is no retry at all.
-
-        Raises:
-            LedgerError: the store cannot be used.
-        """
-        self._connection = metadata_store_pb2.ConnectionConfig()
-        self._connection.CopyFrom(connection)
+        """Connects; with a patience, never gives up before the retries of the connection's `retry_options`."""
+        self._connection = _copied(connection)
         # Of whole transactions by ML Metadata, with pauses of its own.
         self._connection.retry_options.max_num_retries = 1
         self._patience = patience
@@ -120,7 +112,10 @@ class Store(ml_metadata.MetadataStore):
             try:
                 return action()
             except failures as error:
-                sentence, may_pass = _explained(_said(error, self._connection), self._connection)
+                said = str(error)
+                if "mysql_real_connect" in said:  # ML Metadata does not say why it cannot connect
+                    said = _said_by_server(self._connection.mysql, PATIENCE_SECONDS) or said
+                sentence, may_pass = _explained(said, self._connection)
                 if not may_pass or (time.monotonic() >= deadline and attempt >= self._retries):
                     raise LedgerError(sentence) from error
             pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(attempt, 10))
@@ -133,64 +128,44 @@ class Store(ml_metadata.MetadataStore):
 
 
 def open_store(connection: metadata_store_pb2.ConnectionConfig, patience: float = RUN_PATIENCE_SECONDS) -> Store:
-    """A store to write to; makes it if it does not exist.
-
-    Args:
-        connection: from `pipeline.store.connection`.
-        patience: seconds for which to retry when it is away or busy, now and later. Two that make the tables of one
-            store at the same time are such a case.
-
-    Raises:
-        LedgerError: it cannot be reached or used.
-    """
+    """A store to write to; makes it if it does not exist, also while another process makes it."""
     return Store(connection, patience)
 
 
 def open_readonly(connection: metadata_store_pb2.ConnectionConfig, patience: float = PATIENCE_SECONDS) -> Store:
-    """A store to read from.
-
-    Args:
-        connection: from `pipeline.store.connection`.
-        patience: seconds for which to retry when it is locked or away.
-
-    Raises:
-        LedgerError: there is none, it is no metadata store, or it cannot be reached or read.
-    """
-    return _open(connection, metadata_store_pb2.SqliteMetadataSourceConfig.READONLY, patience)
+    """A store to read from; raises a LedgerError if there is none."""
+    existing = _existing(connection, patience)
+    if existing.HasField("sqlite"):
+        existing.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+    return Store(existing, patience)
 
 
 def open_writable(connection: metadata_store_pb2.ConnectionConfig, patience: float = PATIENCE_SECONDS) -> Store:
-    """A store that exists, to add something to what it holds.
-
-    Args:
-        connection: from `pipeline.store.connection`.
-        patience: seconds for which to retry when it is locked or away.
-
-    Raises:
-        LedgerError: there is none, it is no metadata store, or it cannot be reached or written to.
-    """
-    return _open(connection, metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE, patience)
+    """A store that exists, to add something to what it holds; raises a LedgerError if there is none."""
+    return Store(_existing(connection, patience), patience)
 
 
-def _open(
-    connection: metadata_store_pb2.ConnectionConfig,
-    mode: metadata_store_pb2.SqliteMetadataSourceConfig.ConnectionMode.ValueType,
-    patience: float,
-) -> Store:
-    existing = metadata_store_pb2.ConnectionConfig()
-    existing.CopyFrom(connection)
+def _existing(connection: metadata_store_pb2.ConnectionConfig, patience: float) -> metadata_store_pb2.ConnectionConfig:
+    """A connection that makes nothing, to a store that is there."""
+    existing = _copied(connection)
     if connection.HasField("sqlite"):
         _look_at_file(connection, patience)
-        existing.sqlite.connection_mode = mode
+        existing.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE
     else:
         if said := _said_by_server(connection.mysql, patience, _VERSION):
             raise LedgerError(_explained(said, connection)[0])
         existing.mysql.skip_db_creation = True
-    return Store(existing, patience)
+    return existing
+
+
+def _copied(connection: metadata_store_pb2.ConnectionConfig) -> metadata_store_pb2.ConnectionConfig:
+    copy = metadata_store_pb2.ConnectionConfig()
+    copy.CopyFrom(connection)
+    return copy
 
 
 def _look_at_file(connection: metadata_store_pb2.ConnectionConfig, patience: float) -> None:
-    """Raises the sentence about a SQLite file that is no store, or no store that can be read."""
+    """Refuses a SQLite file that is no store, or no store that can be read."""
     path = Path(connection.sqlite.filename_uri)
     if path.is_dir():
         raise LedgerError(f"The metadata store {path} is a folder, and should be a file.")
@@ -226,27 +201,22 @@ def _schema_of_file(path: Path, mode: str, patience: float) -> None:
 def _said_by_server(
     mysql: metadata_store_pb2.MySQLDatabaseConfig, patience: float, question: str | None = None
 ) -> str | None:
-    """What a MySQL or MariaDB server says that does not answer; None if it does.
+    """What a MySQL or MariaDB server says that does not answer a question in SQL about the database; None if it does.
 
-    Args:
-        mysql: the server.
-        patience: seconds to wait for it.
-        question: SQL about the database; default: only knock, as the database may not be there yet.
+    Without a question it is only asked whether it is there: the database may not be yet.
     """
     import pymysql
 
     try:
         with (
-            contextlib.closing(
-                pymysql.connect(
-                    host=mysql.host,
-                    port=mysql.port,
-                    user=mysql.user,
-                    password=mysql.password,
-                    database=mysql.database if question else None,
-                    connect_timeout=max(1, round(patience)),
-                    read_timeout=30,
-                )
+            pymysql.connect(
+                host=mysql.host,
+                port=mysql.port,
+                user=mysql.user,
+                password=mysql.password,
+                database=mysql.database if question else None,
+                connect_timeout=max(1, round(patience)),
+                read_timeout=30,
             ) as database,
             database.cursor() as cursor,
         ):
@@ -254,14 +224,6 @@ def _said_by_server(
     except pymysql.err.MySQLError as error:
         return str(error.args[-1] if error.args else error)
     return None
-
-
-def _said(error: Exception, connection: metadata_store_pb2.ConnectionConfig) -> str:
-    """The reason that the database gave. ML Metadata keeps none when it cannot connect to a server."""
-    said = str(error)
-    if "mysql_real_connect" in said:
-        return _said_by_server(connection.mysql, PATIENCE_SECONDS) or said
-    return said
 
 
 def _explained(said: str, connection: metadata_store_pb2.ConnectionConfig) -> tuple[str, bool]:
@@ -281,11 +243,8 @@ def _explained(said: str, connection: metadata_store_pb2.ConnectionConfig) -> tu
             if which == "older"
             else "install the ml-metadata that wrote it, or use a new store"
         )
-        return (
-            f"The metadata store {place} has schema {theirs}, and the ml-metadata installed here reads schema {ours}: "
-            f"{cure}.",
-            False,
-        )
+        schemas = f"has schema {theirs}, and the ml-metadata installed here reads schema {ours}"
+        return f"The metadata store {place} {schemas}: {cure}.", False
     for pattern, sentence, may_pass in _REASONS:
         if re.search(pattern, said, re.IGNORECASE):
             return sentence.format(**names), may_pass

@@ -18,7 +18,6 @@ class Output:
     Attributes:
         uri: where its content is.
         properties: its properties and custom properties, by name.
-        artifact_id: its id in the metadata store.
     """
 
     uri: str
@@ -34,16 +33,18 @@ def outputs(reader: ml_metadata.MetadataStore, execution_ids: Sequence[int]) -> 
         if event.type in (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.INTERNAL_OUTPUT)
     ]
     artifacts = {
-        artifact.id: artifact for artifact in reader.get_artifacts_by_id([event.artifact_id for event in events])
+        artifact.id: Output(artifact.uri, values(artifact.properties) | values(artifact.custom_properties), artifact.id)
+        for artifact in reader.get_artifacts_by_id([event.artifact_id for event in events])
     }
     made: dict[int, dict[str, Output]] = {}
     for event in events:
-        artifact = artifacts[event.artifact_id]
-        key = next((step.key for step in event.path.steps if step.WhichOneof("value") == "key"), "")
-        made.setdefault(event.execution_id, {})[key] = Output(
-            artifact.uri, values(artifact.properties) | values(artifact.custom_properties), artifact.id
-        )
+        made.setdefault(event.execution_id, {})[key_of(event)] = artifacts[event.artifact_id]
     return made
+
+
+def key_of(event: metadata_store_pb2.Event) -> str:
+    """The key of the input or output that an event tells of, such as ``model``."""
+    return next((step.key for step in event.path.steps if step.WhichOneof("value") == "key"), "")
 
 
 def executions_in(reader: ml_metadata.MetadataStore, run_id: str) -> list[metadata_store_pb2.Execution]:
@@ -55,7 +56,13 @@ def executions_in(reader: ml_metadata.MetadataStore, run_id: str) -> list[metada
 
 def executions_of_run(reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, metadata_store_pb2.Execution]:
     """The executions of a run by node id; empty if there is no such run."""
-    return {_node_id(reader, execution.id): execution for execution in executions_in(reader, run_id)}
+    executions = {}
+    for execution in executions_in(reader, run_id):
+        contexts = [context for context in reader.get_contexts_by_execution(execution.id) if context.type == "node"]
+        # TFX names the context PIPELINE.NODE; another program may have recorded none.
+        node_id = contexts[0].name.rpartition(".")[2] if contexts else f"execution {execution.id}"
+        executions[node_id] = execution
+    return executions
 
 
 def outputs_of_run(reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, dict[str, Output]]:
@@ -63,12 +70,6 @@ def outputs_of_run(reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, 
     executions = executions_of_run(reader, run_id)
     made = outputs(reader, [execution.id for execution in executions.values()])
     return {node_id: made.get(execution.id, {}) for node_id, execution in executions.items()}
-
-
-def _node_id(reader: ml_metadata.MetadataStore, execution_id: int) -> str:
-    """TFX names the node context PIPELINE.NODE."""
-    contexts = reader.get_contexts_by_execution(execution_id)
-    return next(context.name.rpartition(".")[2] for context in contexts if context.type == "node")
 
 
 def values(properties: Mapping[str, metadata_store_pb2.Value]) -> dict[str, int | float | str]:

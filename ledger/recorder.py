@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import getpass
 import hashlib
 import json
@@ -18,7 +19,7 @@ from ml_metadata.proto import metadata_store_pb2
 from ledger.lease import RENEW_SECONDS
 from ledger.opening import LedgerError, open_store
 from ledger.outputs import RUN, values
-from ledger.run_record import PREFIX, NodeOutcome, NodeRecord, Note, RunRecord, from_properties, to_properties
+from ledger.run_record import PREFIX, NodeOutcome, Note, RunRecord, from_properties, to_properties
 
 DOCUMENT = "flightdeck.Document"
 # Of a document: MySQL's longest text that ML Metadata has room for is 16 MiB.
@@ -39,64 +40,47 @@ class Recorder:
         self._ids: dict[str, int] = {}
 
     def write(self, run_id: str, **fields: Any) -> None:
-        """Writes some facts of a run, and leaves its others as they are; makes the run if need be.
+        """Writes some fields of a `RunRecord`, and leaves the others, and those that are None, as they are.
 
-        Args:
-            run_id: the run.
-            fields: of a `RunRecord`. A field that is None is left as it is.
-
-        Raises:
-            KeyError: a record has no such field.
+        Makes the run if need be; raises a KeyError for a field that a record does not have.
         """
         self._put(run_id, to_properties(fields))
 
     def node(self, run_id: str, outcome: NodeOutcome) -> None:
         """Writes what became of one node."""
-        record = NodeRecord(
-            node_id=outcome.node_id,
-            state=outcome.state,
-            seconds=round(outcome.seconds, 3),
-            peak_mb=round(outcome.peak_mb, 1),
-            error=outcome.error,
-            ended=datetime.now(UTC),
-        )
-        self.write(run_id, nodes=(record,), renewed=record.ended)
+        ended = datetime.now(UTC)
+        rounded = {"seconds": round(outcome.seconds, 3), "peak_mb": round(outcome.peak_mb, 1)}
+        self.write(run_id, nodes=(dataclasses.replace(outcome, **rounded, ended=ended),), renewed=ended)
 
-    def note(self, run_id: str, text: str, who: str | None = None) -> Note:
+    def note(self, run_id: str, text: str, who: str | None = None) -> None:
         """Adds a note; one that another process adds at the same time is not lost."""
         note = Note(text=text, who=who or user() or "unknown", when=datetime.now(UTC))
         name = f"{PREFIX}notes.{note.when:%Y%m%dT%H%M%S%f}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
         self._put(run_id, {name: note.model_dump_json()})
-        return note
 
     def tag(self, run_id: str, tag: str, present: bool = True) -> None:
         """Adds or removes a tag."""
         self._put(run_id, {f"{PREFIX}tags.{tag}": "1" if present else "0"})
 
     def read(self, run_id: str) -> RunRecord:
-        """The record of a run.
-
-        Raises:
-            RecordError: there is no such run.
-        """
+        """The record of a run; raises a RecordError if there is no such run."""
         context = self._store.get_context_by_type_and_name(RUN, run_id)
         if context is None:
             raise RecordError(f"The metadata store has no run {run_id}.")
-        return _record(context)
+        return recorded(context)
 
     def all(self) -> list[RunRecord]:
-        """The records of all runs, oldest first; one query. Runs that another program recorded are among them."""
-        contexts = self._store.get_contexts_by_type(RUN)
-        return sorted((_record(record) for record in contexts), key=lambda record: record.started)
+        """The records of all runs, as they were written, oldest first; one query."""
+        return sorted(map(recorded, self._store.get_contexts_by_type(RUN)), key=lambda record: record.started)
 
     def running(self) -> list[RunRecord]:
         """The records that say that their run goes on, oldest first; those that cannot be read are passed over."""
-        found = []
+        records = []
         for context in self._store.get_contexts_by_type(RUN):
             if context.custom_properties[f"{PREFIX}outcome"].string_value == '"running"':
                 with contextlib.suppress(ValueError):
-                    found.append(_record(context))
-        return sorted(found, key=lambda record: record.started)
+                    records.append(recorded(context))
+        return sorted(records, key=lambda record: record.started)
 
     def put_document(self, content: Any) -> str:
         """Keeps a JSON document, once, and returns its digest: 64 hexadecimal digits."""
@@ -113,11 +97,7 @@ class Recorder:
         return digest
 
     def document(self, digest: str) -> Any:
-        """The document with a digest.
-
-        Raises:
-            RecordError: there is none.
-        """
+        """The document with a digest; raises a RecordError if there is none."""
         return read_document(self._store, digest)
 
     def _put(self, run_id: str, properties: dict[str, str]) -> None:
@@ -133,15 +113,15 @@ class Recorder:
     def _id(self, run_id: str, new: metadata_store_pb2.Context) -> int:
         """The id of a run's context, which is made as `new` is if there is none."""
         if run_id not in self._ids:
-            found = self._store.get_context_by_type_and_name(RUN, run_id)
-            if found is None:
+            context = self._store.get_context_by_type_and_name(RUN, run_id)
+            if context is None:
                 # TFX would make the same one when the first node is launched. At once with what it says, or who is
                 # killed in between leaves a run without a record. Another task of the run may be first.
                 with contextlib.suppress(ml_metadata.errors.AlreadyExistsError):
                     self._store.put_contexts([new])
-                found = self._store.get_context_by_type_and_name(RUN, run_id)
-                assert found is not None
-            self._ids[run_id] = found.id
+                context = self._store.get_context_by_type_and_name(RUN, run_id)
+                assert context is not None
+            self._ids[run_id] = context.id
         return self._ids[run_id]
 
     def _type(self, name: str) -> int:
@@ -155,14 +135,9 @@ class Recorder:
 def renewing(
     connection: metadata_store_pb2.ConnectionConfig, run_id: str, seconds: float = RENEW_SECONDS
 ) -> Iterator[None]:
-    """Renews the lease of a run while the block goes on.
+    """Renews the lease of a run every some seconds while the block goes on.
 
     A store that is away is passed over: the lease is renewed when it is back.
-
-    Args:
-        connection: from `pipeline.store.connection`.
-        run_id: the run.
-        seconds: how often.
     """
     stop = threading.Event()
 
@@ -194,11 +169,7 @@ def _knock(connection: metadata_store_pb2.ConnectionConfig) -> None:
 
 
 def read_document(store: ml_metadata.MetadataStore, digest: str) -> Any:
-    """The document with a digest.
-
-    Raises:
-        RecordError: there is none.
-    """
+    """The document with a digest; raises a RecordError if there is none."""
     context = store.get_context_by_type_and_name(DOCUMENT, digest)
     if context is None:
         raise RecordError(f"The metadata store has no document {digest[:12]}.")
@@ -213,5 +184,6 @@ def user() -> str | None:
         return None
 
 
-def _record(context: metadata_store_pb2.Context) -> RunRecord:
+def recorded(context: metadata_store_pb2.Context) -> RunRecord:
+    """The record that a run's context holds; raises a ValueError if another version wrote it, or somebody by hand."""
     return from_properties(context.name, values(context.custom_properties), context.create_time_since_epoch)

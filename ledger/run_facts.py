@@ -47,12 +47,17 @@ def resolved_window(record: RunRecord) -> str | None:
     return f"{min(spans)}:{max(spans)}" if spans else None
 
 
+def shown_window(record: RunRecord) -> str:
+    """The spans that the run saw, or else the window that was asked for; empty if neither is known."""
+    return resolved_window(record) or record.window or ""
+
+
 def evaluation_data(record: RunRecord) -> str:
     """The spans and rows that the run's metrics were computed on, such as ``span 3, 1,500 rows``."""
-    spans = record.spans.get("eval", [])
-    if not spans:
+    spans = evaluation_spans(record)
+    if spans is None:
         return "unknown data"
-    which = f"span {spans[0]}" if len(spans) == 1 else f"spans {min(spans)}-{max(spans)}"
+    which = f"spans {spans.replace(':', '-')}" if ":" in spans else f"span {spans}"
     return f"{which}, {record.rows['eval']:,} rows" if "eval" in record.rows else which
 
 
@@ -62,15 +67,10 @@ def by_evaluation_data(records: Sequence[RunRecord]) -> dict[str, int]:
 
 
 def evaluated_like(run: RunRecord, records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
-    """The runs whose metrics can be compared with those of one of them, and the others.
-
-    They were evaluated on the same spans and rows; of the others, the evaluation data decide, too.
-    """
+    """The runs that were evaluated on the same spans and rows as a run, so that metrics can be compared; the others."""
     data = evaluation_data(run)
-    split: dict[bool, list[RunRecord]] = {True: [], False: []}
-    for record in records:
-        split[evaluation_data(record) == data].append(record)
-    return split[True], split[False]
+    like = [record for record in records if evaluation_data(record) == data]
+    return like, [record for record in records if evaluation_data(record) != data]
 
 
 def evaluation_spans(record: RunRecord) -> str | None:
@@ -84,14 +84,11 @@ def evaluation_spans(record: RunRecord) -> str | None:
 def value_of(record: RunRecord, name: str) -> Any:
     """A metric, hyperparameter or fact of a run, None if it has none.
 
-    Args:
-        record: of the run.
-        name: a metric's; a hyperparameter's, with or without what stands before the last dot; or a fact's.
+    The name of a hyperparameter may leave out what stands before the last dot.
     """
-    if name in record.metrics:
-        return record.metrics[name]
-    if name in record.hyperparameters:
-        return record.hyperparameters[name]
+    for values in (record.metrics, record.hyperparameters):
+        if name in values:
+            return values[name]
     if name in FACTS:
         if name in ("commit", "branch", "dirty"):
             return getattr(record.code, name)

@@ -10,7 +10,7 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from ledger.lease import Owner
 
@@ -29,11 +29,11 @@ class NodeOutcome:
     """What became of one node.
 
     Attributes:
-        node_id: the node.
         state: ``cached`` if an earlier result was reused; ``skipped`` if TFX decided that there was nothing to do.
         seconds: wall time.
         peak_mb: the largest resident size of this process so far, in MiB.
         error: what went wrong, for ``failed``.
+        ended: when it was recorded.
     """
 
     node_id: str
@@ -41,17 +41,12 @@ class NodeOutcome:
     seconds: float
     peak_mb: float
     error: str | None = None
-
-
-class NodeRecord(_Frozen):
-    """One node of a run: its state, wall seconds, the process's peak memory in MiB until then, and what went wrong."""
-
-    node_id: str
-    state: State
-    seconds: float
-    peak_mb: float
-    error: str | None = None
     ended: datetime | None = None
+
+    @property
+    def failure(self) -> str | None:
+        """What ended the run, as a clause; None unless the node failed."""
+        return f"{self.node_id} failed: {self.error}" if self.state == "failed" else None
 
 
 class Note(_Frozen):
@@ -63,13 +58,14 @@ class Note(_Frozen):
 
 
 class Revision(_Frozen):
-    """What a git repository held when a run began.
+    """What a git repository holds when a run begins.
 
     Attributes:
-        commit: 40 hexadecimal digits; None outside git, or before the first commit.
-        branch: the one that was checked out.
-        dirty: whether files differed from the commit.
-        diff: digest of that difference.
+        commit: 40 hexadecimal digits; None outside git and outside an image, or before the first commit.
+        branch: the one that is checked out; None if none is, or in an image.
+        dirty: whether files differ from the commit; None if nobody can tell.
+        diff: every difference from the commit as text, untracked files included, or its hash when it is long or the
+            code is an image's; in a record the digest of that document.
     """
 
     commit: str | None = None
@@ -87,12 +83,8 @@ class RunRecord(_Frozen):
 
     Attributes:
         run_id: the run's name in ML Metadata.
-        kind: what it was for.
         parent: the run that it reproduces, or the sweep that it belongs to.
         triggers: why it was started: the key of each trigger -> one sentence; empty if a person just did.
-        pipeline: the name of the pipeline.
-        runner: where it ran.
-        user: who started it.
         host: the machine, or the pod of the first task.
         started: in UTC.
         loading_seconds: imports, of `seconds`.
@@ -103,22 +95,17 @@ class RunRecord(_Frozen):
         outcome: ``killed`` if its process went away without a word, as the next run of the workspace writes down; until
             then ``running``. ``done`` for what trains or pushes nothing itself.
         reasons: why it was not pushed, or failed, one sentence each.
-        commit: the git commit of Flightdeck. Whoever shows a commit wants that of `code`.
-        branch: the branch that was checked out.
-        dirty: whether files differed from the commit.
-        diff: digest of that difference.
-        use_case_commit: the git commit of the use case, if it is a project of its own.
-        use_case_branch: the branch that was checked out there.
+        commit: of Flightdeck, as are `branch`, `dirty` and `diff`; see `Revision`. Whoever shows a commit wants that of
+            `code`.
+        use_case_commit: of the use case, if it is a project of its own, as is `use_case_branch`.
         use_case_dirty: whether files differed from that commit, or there was none; None if it is no project of its own.
         settings: digest of the settings, as on the run's page.
         lock: digest of the lock file of the packages.
         window: the window that was asked for.
-        spans: the spans of each split.
-        rows: the rows of each split.
+        spans: by split, as are `rows`.
         data: fingerprint of the files that were ingested.
         hyperparameters: as the Trainer used them, by dotted name.
-        main_metric: the metric that ranks runs and slices.
-        main_better: its direction.
+        main_metric: the metric that ranks runs and slices; `main_better` is its direction.
         metrics: the challenger's on the whole evaluation split.
         champion_metrics: the champion's on the same rows; empty if there was none.
         champion_saw: spans of the evaluation split that the champion had learned from.
@@ -127,8 +114,7 @@ class RunRecord(_Frozen):
         base_model_id: of the model whose weights the training began with; None if it began anew.
         began_with: what the training took from that model, or why nothing, in words.
         champion_model_id: the champion's.
-        version: the pushed version.
-        pushed_to: the folder of that version's registry.
+        version: the pushed version, in the registry `pushed_to`.
         nodes: in the order in which they ended.
         documents: longer things by name, each the digest of a document: `settings` as used; `packages` and `sources`,
             the versions and digests of what was imported; `files`, those that were ingested; `diff`; `slices`; `graph`;
@@ -179,10 +165,10 @@ class RunRecord(_Frozen):
     champion_model_id: int | None = None
     version: str | None = None
     pushed_to: str | None = None
-    nodes: tuple[NodeRecord, ...] = ()
+    nodes: tuple[NodeOutcome, ...] = ()
     documents: dict[str, str] = {}
     notes: tuple[Note, ...] = ()
-    tags: tuple[str, ...] = Field(default=())
+    tags: tuple[str, ...] = ()
 
     @property
     def code(self) -> Revision:
@@ -212,6 +198,7 @@ def sweep_of(run_id: str) -> str:
 PREFIX = "flightdeck."
 # Each of these is several properties, PREFIX + NAME + "." + KEY, because several processes add to them.
 _SPREAD = ("nodes", "documents", "notes", "tags")
+_NODE = TypeAdapter(NodeOutcome)
 _ADAPTERS = {
     name: TypeAdapter(field.rebuild_annotation(), config=ConfigDict(ser_json_inf_nan="constants"))
     for name, field in RunRecord.model_fields.items()
@@ -220,28 +207,20 @@ _ADAPTERS = {
 
 
 def to_properties(fields: dict[str, Any]) -> dict[str, str]:
-    """Fields of a `RunRecord` as properties of a context.
+    """Fields of a `RunRecord` as properties of a context, `documents` as digests; `Recorder.note` writes `notes`.
 
-    All are text: ML Metadata on MySQL gives a double back with six digits.
-
-    Args:
-        fields: by name; `documents` as name -> digest, `nodes` as `NodeRecord`s, `tags` as names. `notes` have keys of
-            their own and are written by `note_property`.
-
-    Raises:
-        KeyError: a field that a record does not have.
+    All are text: ML Metadata on MySQL gives a double back with six digits. Raises a KeyError for an unknown field.
     """
     properties: dict[str, str] = {}
     for name, value in fields.items():
         if name == "documents":
             properties |= {f"{PREFIX}documents.{key}": digest for key, digest in value.items()}
         elif name == "nodes":
-            properties |= {f"{PREFIX}nodes.{node.node_id}": node.model_dump_json() for node in value}
+            properties |= {f"{PREFIX}nodes.{node.node_id}": _NODE.dump_json(node).decode() for node in value}
         elif name == "tags":
             properties |= {f"{PREFIX}tags.{tag}": "1" for tag in value}
         elif value is not None:
-            adapter = _ADAPTERS[name]
-            properties[PREFIX + name] = adapter.dump_json(value).decode()
+            properties[PREFIX + name] = _ADAPTERS[name].dump_json(value).decode()
     return properties
 
 
@@ -264,16 +243,12 @@ def from_properties(run_id: str, properties: dict[str, Any], created: int) -> Ru
         elif first in _ADAPTERS:
             fields[first] = _ADAPTERS[first].validate_json(str(value))
     fields.setdefault("started", datetime.fromtimestamp(created / 1000, UTC))
-    nodes = [NodeRecord.model_validate_json(text) for text in spread["nodes"].values()]
-    nodes.sort(key=lambda node: node.ended or fields["started"])
+    nodes = [_NODE.validate_json(text) for text in spread["nodes"].values()]
     notes = [Note.model_validate_json(text) for text in spread["notes"].values()]
-    return RunRecord(
-        **{
-            **fields,
-            "run_id": run_id,
-            "nodes": tuple(nodes),
-            "documents": spread["documents"],
-            "notes": tuple(sorted(notes, key=lambda note: note.when)),
-            "tags": tuple(sorted(tag for tag, value in spread["tags"].items() if value == "1")),
-        }
-    )
+    fields |= {
+        "nodes": sorted(nodes, key=lambda node: node.ended or fields["started"]),
+        "documents": spread["documents"],
+        "notes": sorted(notes, key=lambda note: note.when),
+        "tags": sorted(tag for tag, value in spread["tags"].items() if value == "1"),
+    }
+    return RunRecord(run_id=run_id, **fields)

@@ -7,11 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import ml_metadata
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from ledger.formats import spans
-from ledger.recorder import read_document
 from ledger.run_record import RunRecord
 
 WORST_SLICES = 5
@@ -26,7 +24,6 @@ class SliceMetrics(BaseModel):
 
     Attributes:
         slice: such as ``column=value, other=value``; empty for the whole split.
-        rows: how many.
         challenger: metric name -> value.
         champion: the same of the champion; empty if there was none.
     """
@@ -64,7 +61,6 @@ class MetricView:
     """A metric of a run beside the champion's.
 
     Attributes:
-        name: its name.
         value: the challenger's; None where it was not measured.
         champion: the champion's on the same rows; None if there was none.
         better: ``higher``, ``lower`` or ``neither``.
@@ -100,8 +96,6 @@ class RunView:
     """A run with those of its documents that are shown.
 
     Attributes:
-        record: of the run.
-        slices: metrics of the slices of the evaluation split.
         anomalies: what DataGate found; None if nobody looked.
         min_slice_rows: slices of fewer rows are not among the worst.
     """
@@ -110,25 +104,6 @@ class RunView:
     slices: tuple[SliceMetrics, ...] = ()
     anomalies: tuple[Anomaly, ...] | None = None
     min_slice_rows: int = FEW_ROWS
-
-    @classmethod
-    def read(cls, store: ml_metadata.MetadataStore, record: RunRecord) -> RunView:
-        """The view of a run.
-
-        Raises:
-            RecordError: a document of the record is not there.
-        """
-        documents = {
-            name: read_document(store, record.documents[name])
-            for name in ("settings", "slices", "anomalies")
-            if name in record.documents
-        }
-        return cls(
-            record,
-            SLICES.validate_python(documents.get("slices", ())),
-            ANOMALIES.validate_python(documents["anomalies"]) if "anomalies" in documents else None,
-            min_slice_rows(documents.get("settings")),
-        )
 
     @property
     def metrics(self) -> list[MetricView]:
@@ -194,23 +169,14 @@ _SUMMARY = (
 )
 
 
-def min_slice_rows(settings: Any) -> int:
+def min_slice_rows(settings: dict[str, Any] | None) -> int:
     """The fewest rows of a slice whose metrics say something, from the document of a run's settings."""
-    given = settings.get("evaluation", {}) if isinstance(settings, dict) else {}
-    return given.get("min_slice_size", FEW_ROWS)
+    return (settings or {}).get("evaluation", {}).get("min_slice_size", FEW_ROWS)
 
 
 def worst(
     slices: Sequence[SliceMetrics], metric: str, lower_is_better: bool, min_rows: int, count: int = WORST_SLICES
 ) -> list[SliceMetrics]:
-    """The slices on which the challenger does worst, worst first.
-
-    Args:
-        slices: of the evaluation split; the whole split is none of them.
-        metric: ranks them.
-        lower_is_better: its direction.
-        min_rows: slices of fewer rows are left out.
-        count: how many.
-    """
+    """The slices, without the whole split and those of fewer rows, on which the challenger does worst; worst first."""
     large = [part for part in slices if part.slice and part.rows >= min_rows and metric in part.challenger]
     return sorted(large, key=lambda part: part.challenger[metric], reverse=lower_is_better)[:count]

@@ -9,6 +9,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from math import isnan
 from typing import Any, Literal
 
 import ml_metadata
@@ -17,11 +18,11 @@ from ml_metadata.proto import metadata_store_pb2
 from ledger.directions import directions
 from ledger.filters import Filter, did_you_mean
 from ledger.opening import LedgerError
-from ledger.outputs import RUN, executions_in, values
-from ledger.recorder import read_document
+from ledger.outputs import RUN, executions_in
+from ledger.recorder import read_document, recorded
 from ledger.run_facts import FACTS, by_evaluation_data, evaluated_like, evaluation_spans, is_ours, value_of
-from ledger.run_record import Kind, RunRecord, from_properties
-from ledger.run_view import RunView
+from ledger.run_record import Kind, RunRecord
+from ledger.run_view import ANOMALIES, SLICES, RunView, min_slice_rows
 
 Better = Literal["higher", "lower", "neither"]
 LATEST, BEST = "latest", "best"
@@ -36,9 +37,7 @@ class Best:
     """The best of some runs by one metric.
 
     Attributes:
-        record: the best run.
-        metric: what it is best by.
-        better: the direction of that metric.
+        better: the direction of the metric.
         others: the other runs that it was ranked with, best first.
         left_out: those that have the metric and were evaluated on other data than these, newest first.
     """
@@ -56,21 +55,16 @@ class Best:
 
 
 class Runs:
-    """The records of the runs in a store; one query for all of them, and one for a run that is named in full."""
+    """The records of the runs in an open store; one query for all of them, and one for a run that is named in full."""
 
     def __init__(self, store: ml_metadata.MetadataStore) -> None:
-        """Asks an open store, such as `opening.open_readonly` gives."""
         self._store = store
         self._all: list[RunRecord] | None = None
         self.unreadable: tuple[str, ...] = ()
         """Names of the runs whose records cannot be read, such as those of a newer version; known after `all`."""
 
     def all(self) -> list[RunRecord]:
-        """Every run, oldest first.
-
-        Raises:
-            LedgerError: the store cannot answer.
-        """
+        """Every run whose record can be read, oldest first; asked once."""
         if self._all is None:
             records, unreadable = [], []
             for context in self._store.get_contexts_by_type(RUN):
@@ -104,7 +98,6 @@ class Runs:
             return self._latest()
         if name == BEST:
             return self.best().record
-        names = [run.run_id for run in self.all()]
         beginning = [run for run in self.all() if name and run.run_id.startswith(name)]
         if len(beginning) == 1:
             return beginning[0]
@@ -112,43 +105,34 @@ class Runs:
             shown = ", ".join(run.run_id for run in beginning[-3:])
             more = f" and {len(beginning) - 3} more" if len(beginning) > 3 else ""
             raise LedgerError(f"{len(beginning)} runs begin with {name}: {shown}{more}.")
-        hint = did_you_mean(name, names, listed=False)
+        hint = did_you_mean(name, [run.run_id for run in self.all()], listed=False)
         raise LedgerError(f"The metadata store has no run {name}{hint or '; flightdeck runs list shows those it has.'}")
 
     def document(self, record: RunRecord, name: str) -> Any:
-        """A document of a run, such as its settings.
-
-        Raises:
-            LedgerError: the run has no such document.
-        """
+        """A document of a run, such as its settings; raises a LedgerError if the run has none of that name."""
         if name not in record.documents:
             known = tuple(sorted(record.documents))
             raise LedgerError(f"Run {record.run_id} has no document {name!r}{did_you_mean(name, known)}")
         return read_document(self._store, record.documents[name])
 
     def view(self, record: RunRecord) -> RunView:
-        """The run as people read it.
-
-        Raises:
-            RecordError: a document of the record is not there.
-        """
-        return RunView.read(self._store, record)
+        """The run as people read it."""
+        names = ("settings", "slices", "anomalies")
+        documents = {name: self.document(record, name) for name in names if name in record.documents}
+        return RunView(
+            record,
+            SLICES.validate_python(documents.get("slices", ())),
+            ANOMALIES.validate_python(documents["anomalies"]) if "anomalies" in documents else None,
+            min_slice_rows(documents.get("settings")),
+        )
 
     def executions(self, record: RunRecord) -> dict[str, int]:
-        """How many executions of a run are in which state, such as complete or failed; also of another program's run.
-
-        Raises:
-            LedgerError: the store cannot answer.
-        """
+        """How many executions of a run, also of another program's, are in which state, such as complete or failed."""
         states = [execution.last_known_state for execution in executions_in(self._store, record.run_id)]
         return dict(Counter(metadata_store_pb2.Execution.State.Name(state).lower() for state in states))
 
     def select(self, wanted: Filter) -> list[RunRecord]:
-        """The runs that are meant, oldest first.
-
-        Raises:
-            LedgerError: no run has a metric or value that a condition names.
-        """
+        """The runs that are meant, oldest first; raises a LedgerError if a condition names what no run has."""
         for condition in wanted.conditions:
             self._require(condition.name, condition.metrics_only)
         return [run for run in self.all() if wanted.holds(run)]
@@ -156,8 +140,7 @@ class Runs:
     def sort(self, records: Sequence[RunRecord], field: str, descending: bool) -> list[RunRecord]:
         """Runs in the order of a metric, hyperparameter or fact; those without it, or with no number, last.
 
-        Raises:
-            LedgerError: no run has it.
+        Raises a LedgerError if no run has it.
         """
         self._require(field, metrics_only=False)
         keys = {run.run_id: _sort_key(value_of(run, field)) for run in records}
@@ -202,7 +185,10 @@ class Runs:
         better = better or self._direction(metric, measured)
         sign = -1 if better == "higher" else 1
         ranked, left_out = _comparable_runs(measured, evaluated_on)
-        first, *others = sorted(ranked, key=lambda run: (_finite(sign * run.metrics[metric]), run.started))
+        # A metric that is not a number is never the best.
+        first, *others = sorted(
+            ranked, key=lambda run: (isnan(run.metrics[metric]), sign * run.metrics[metric], run.started)
+        )
         return Best(first, metric, better, tuple(others), tuple(left_out[::-1]))
 
     def _latest(self) -> RunRecord:
@@ -236,7 +222,6 @@ class Runs:
 
 
 def _comparable_runs(measured: list[RunRecord], on: str | None) -> tuple[list[RunRecord], list[RunRecord]]:
-    """The runs that can be ranked, and the others."""
     if on == ANY:
         return measured, []
     wanted = measured if on is None else [run for run in measured if evaluation_spans(run) == on]
@@ -248,15 +233,10 @@ def _comparable_runs(measured: list[RunRecord], on: str | None) -> tuple[list[Ru
 
 def _record(context: Any) -> RunRecord:
     """The record of a run; one that says that it is running, and whose process is gone, was killed."""
-    record = from_properties(context.name, values(context.custom_properties), context.create_time_since_epoch)
+    record = recorded(context)
     if record.outcome == "running" and record.owner is not None and record.owner.alive(record.renewed) is False:
         return record.model_copy(update={"outcome": "killed"})
     return record
-
-
-def _finite(value: float) -> float:
-    """A metric that is not a number is never the best."""
-    return value if value == value else float("inf")
 
 
 def _sort_key(value: Any) -> tuple[bool, Any] | None:

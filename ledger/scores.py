@@ -28,10 +28,8 @@ class ScoresOf:
     """Where the scores of a run are.
 
     Attributes:
-        run_id: the run.
         uri: the folder of the artifact.
         fingerprint: the same for two runs if and only if they scored the same rows in the same order.
-        rows: how many.
     """
 
     run_id: str
@@ -42,13 +40,7 @@ class ScoresOf:
 
 @dataclasses.dataclass(frozen=True)
 class ScoredRows:
-    """The scored rows.
-
-    Attributes:
-        labels: float64 [rows].
-        probabilities: float64 [rows].
-        columns: the columns that were kept beside them.
-    """
+    """Labels and probabilities, float64 [rows], and the columns that were kept beside them."""
 
     labels: np.ndarray
     probabilities: np.ndarray
@@ -56,10 +48,7 @@ class ScoredRows:
     _codes: dict[str, tuple[np.ndarray, dict[str, int]]] = dataclasses.field(default_factory=dict, repr=False)
 
     def slice(self, name: str) -> np.ndarray | None:
-        """Which rows belong to a slice.
-
-        Args:
-            name: as in the records, such as ``a=1, b=x``.
+        """Which rows belong to a slice named as in the records, such as ``a=1, b=x``.
 
         Returns:
             bool [rows]; None if a column of the slice was not kept.
@@ -90,32 +79,19 @@ class ScoredRows:
 
 
 def find(store: ml_metadata.MetadataStore, record: RunRecord) -> ScoresOf:
-    """Where the scores of a run are.
-
-    Args:
-        store: an open store.
-        record: of the run.
-
-    Raises:
-        NoScoresError: the run kept none.
-    """
+    """Where the scores of a run are; raises a NoScoresError if it kept none."""
     executions = [execution.id for execution in executions_in(store, record.run_id)]
     events = store.get_events_by_execution_ids(executions) if executions else []
     artifacts = store.get_artifacts_by_id(sorted({event.artifact_id for event in events}))
-    kept = [artifact for artifact in artifacts if artifact.type == ARTIFACT]
-    for artifact in sorted(kept, key=lambda artifact: artifact.id, reverse=True):
+    for artifact in sorted(artifacts, key=lambda artifact: artifact.id, reverse=True):
         facts = values(artifact.properties) | values(artifact.custom_properties)
-        if facts.get("rows_fingerprint"):
+        if artifact.type == ARTIFACT and facts.get("rows_fingerprint"):
             return ScoresOf(record.run_id, artifact.uri, str(facts["rows_fingerprint"]), int(facts.get("rows", 0)))
     raise NoScoresError(f"run {record.run_id} kept no scores of single rows")
 
 
 def read(scores: ScoresOf) -> ScoredRows:
-    """The scores.
-
-    Raises:
-        NoScoresError: their file is not there any more, cannot be reached, or is damaged.
-    """
+    """The scores; raises a NoScoresError if their file is gone, cannot be reached, or is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from pyarrow import fs

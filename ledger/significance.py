@@ -21,6 +21,7 @@ RESAMPLES = 1000
 FEWEST_PER_LABEL = 10
 DELONG = "DeLong test"
 BOOTSTRAP = "paired bootstrap"
+UNPAIRED = "bootstrap of two samples"
 # The clipping of the metric LogLoss, Keras's (keras.config.epsilon()).
 _EPSILON = 1e-7
 _DECISION = 0.5
@@ -32,12 +33,8 @@ class SignificanceTest:
     """How much a metric of the second model exceeds that of the first, and how sure that is.
 
     Attributes:
-        metric: its name.
-        first: the metric of the first model on these rows.
-        second: of the second model.
-        difference: second - first.
-        low: lower end of the 95 % confidence interval of the difference.
-        high: upper end.
+        first: the metric of the first model on these rows; `second` is that of the second.
+        difference: second - first; `low` and `high` are the ends of its 95 % confidence interval.
         p_value: of the hypothesis that there is no difference, two-sided.
         test: what was done to know.
         rows: on how many rows.
@@ -80,12 +77,12 @@ def compare(
     Returns:
         A difference per metric that is known here, in the given order: `auc` by DeLong's test, others by bootstrap.
     """
-    found: dict[str, SignificanceTest] = {}
+    tests: dict[str, SignificanceTest] = {}
     if "auc" in metrics:
-        found["auc"] = delong(labels, first, second)
+        tests["auc"] = delong(labels, first, second)
     resampled = [name for name in metrics if name in RESAMPLED]
-    found |= {each.metric: each for each in bootstrap(labels, first, second, resampled, seed, resamples)}
-    return [found[name] for name in metrics if name in found]
+    tests |= {test.metric: test for test in bootstrap(labels, first, second, resampled, seed, resamples)}
+    return [tests[name] for name in metrics if name in tests]
 
 
 def why_not(labels: np.ndarray, *scores: np.ndarray) -> str | None:
@@ -97,21 +94,16 @@ def why_not(labels: np.ndarray, *scores: np.ndarray) -> str | None:
         return "their labels are not all 0 or 1"
     if min(positives, len(labels) - positives) < FEWEST_PER_LABEL:
         return f"{positives} of the {len(labels)} rows are positive, and at least {FEWEST_PER_LABEL} of each are needed"
-    if not all(np.isfinite(each).all() for each in scores):
+    if not all(np.isfinite(of_model).all() for of_model in scores):
         return "not all of the scores are numbers"
     return None
 
 
 def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> SignificanceTest:
-    """DeLong's test for two correlated areas under the ROC curve.
+    """DeLong's test for two correlated areas under the ROC curve; arguments as of `compare`, some labels of each kind.
 
     DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988); in O(n log n) by midranks, Sun and Xu, IEEE Signal
     Processing Letters 21 (2014).
-
-    Args:
-        labels: 0 or 1, [rows], some of each.
-        first: the scores of the first model, [rows].
-        second: those of the second.
     """
     import numpy as np
 
@@ -120,17 +112,10 @@ def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Signifi
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     # Scores in the same order have a variance of zero, or by rounding somewhat less or more.
     error = math.sqrt(variance) if variance > 1e-18 else 0.0
-    return SignificanceTest(
-        "auc",
-        float(areas[0]),
-        float(areas[1]),
-        difference,
-        difference - _QUANTILE * error,
-        difference + _QUANTILE * error,
-        _two_sided(difference, error),
-        DELONG,
-        len(labels),
-    )
+    first_area, second_area = map(float, areas)
+    low, high = difference - _QUANTILE * error, difference + _QUANTILE * error
+    p_value = _two_sided(difference, error)
+    return SignificanceTest("auc", first_area, second_area, difference, low, high, p_value, DELONG, len(labels))
 
 
 def areas_under_roc(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -148,11 +133,11 @@ def areas_under_roc(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray,
     positive = labels > 0.5
     positives, negatives = int(positive.sum()), int((~positive).sum())
     areas, among_positives, among_negatives = [], [], []
-    for each in scores:
-        everywhere = _midranks(each)
+    for of_model in scores:
+        everywhere = _midranks(of_model)
         # For each positive row the share of negatives below it, and the other way round.
-        over = (everywhere[positive] - _midranks(each[positive])) / negatives
-        under = 1.0 - (everywhere[~positive] - _midranks(each[~positive])) / positives
+        over = (everywhere[positive] - _midranks(of_model[positive])) / negatives
+        under = 1.0 - (everywhere[~positive] - _midranks(of_model[~positive])) / positives
         areas.append(over.mean())
         among_positives.append(over)
         among_negatives.append(under)
@@ -171,15 +156,7 @@ def bootstrap(
     """The paired bootstrap: rows are drawn with replacement, the same for both models (Efron and Tibshirani 1993).
 
     The interval is the percentile interval, the p-value what belongs to it: twice the smaller share of resamples on
-    one side of zero, and at least 2 / (resamples + 1).
-
-    Args:
-        labels: 0 or 1, [rows].
-        first: the probabilities of the first model, [rows].
-        second: those of the second.
-        metrics: names in `RESAMPLED`.
-        seed: of the drawing.
-        resamples: how often to draw.
+    one side of zero, and at least 2 / (resamples + 1). Arguments as of `compare`; the metrics are names in `RESAMPLED`.
     """
     import numpy as np
 
@@ -192,25 +169,65 @@ def bootstrap(
     random = np.random.default_rng(seed)
     drawn = np.empty((resamples, len(metrics)))
     for index in range(resamples):
-        # How often each row was drawn.
-        weights = np.bincount(random.integers(0, rows, rows), minlength=rows).astype(np.float64)
+        weights = resample(random, rows)
         drawn[index] = [other(weights) - one(weights) for one, other in measures]
-    found = []
+    tests = []
     for index, name in enumerate(metrics):
         # A resample in which a metric is not defined, such as a precision without predictions, says nothing.
         differences = drawn[np.isfinite(drawn[:, index]), index]
-        one, other = seen[index]
-        if not len(differences) or not np.isfinite(seen[index]).all():
-            continue
-        low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        side = min((differences <= 0).sum(), (differences >= 0).sum())
-        p_value = min(1.0, 2 * (int(side) + 1) / (len(differences) + 1))
-        found.append(
-            SignificanceTest(
-                name, float(one), float(other), float(other - one), float(low), float(high), p_value, BOOTSTRAP, rows
-            )
-        )
-    return found
+        if len(differences) and np.isfinite(seen[index]).all():
+            tests.append(_by_percentiles(name, seen[index, 0], seen[index, 1], differences, BOOTSTRAP, rows))
+    return tests
+
+
+def bootstrap_of_two_samples(
+    metric: str,
+    first: tuple[np.ndarray, np.ndarray],
+    second: tuple[np.ndarray, np.ndarray],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> SignificanceTest:
+    """The two-sample bootstrap: the rows of each model are drawn with replacement by themselves.
+
+    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 8. The interval is much wider than that of
+    the same models on the same rows, whose luck they share.
+
+    Args:
+        metric: a name in `RESAMPLED`.
+        first: labels, 0 or 1, and probabilities of the first model, both [its rows].
+        second: those of the second.
+        seed: of the drawing.
+        resamples: how often to draw.
+    """
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    one, other = RESAMPLED[metric](*first), RESAMPLED[metric](*second)
+    rows, other_rows = len(first[0]), len(second[0])
+    differences = np.array(
+        [other(resample(random, other_rows)) - one(resample(random, rows)) for _ in range(resamples)]
+    )
+    before, after = one(np.ones(rows)), other(np.ones(other_rows))
+    return _by_percentiles(metric, before, after, differences, UNPAIRED, rows + other_rows)
+
+
+def resample(random: np.random.Generator, rows: int) -> np.ndarray:
+    """How often each row is drawn when as many are drawn with replacement, float64 [rows]."""
+    import numpy as np
+
+    return np.bincount(random.integers(0, rows, rows), minlength=rows).astype(np.float64)
+
+
+def _by_percentiles(
+    metric: str, first: float, second: float, differences: np.ndarray, test: str, rows: int
+) -> SignificanceTest:
+    import numpy as np
+
+    low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    side = min((differences <= 0).sum(), (differences >= 0).sum())
+    p_value = min(1.0, 2 * (int(side) + 1) / (len(differences) + 1))
+    first, second, low, high = map(float, (first, second, low, high))
+    return SignificanceTest(metric, first, second, second - first, low, high, p_value, test, rows)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -18,6 +18,10 @@ class WorkspaceError(FlightdeckError):
     """The workspace cannot be used; the text says why and what to do."""
 
 
+class HeldError(Exception):
+    """Another process has locked a file; the text says which, as `holder_of`."""
+
+
 def new_run_id() -> str:
     """A name for a run that sorts by time, such as ``20130701-093000-1f3a`` (UTC)."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -25,9 +29,14 @@ def new_run_id() -> str:
 
 def holder(settings: Settings) -> str | None:
     """Who holds the workspace now, such as ``process 12 since ...``; None if nobody does."""
+    return holder_of(Path(settings.workspace) / "lock")
+
+
+def holder_of(file: Path) -> str | None:
+    """Who has `locked` a file now; None if nobody has."""
     try:
-        lock = os.open(Path(settings.workspace) / "lock", os.O_RDONLY)
-    except OSError:  # no run has been here yet
+        lock = os.open(file, os.O_RDONLY)
+    except OSError:  # nobody ever has
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -39,14 +48,36 @@ def holder(settings: Settings) -> str | None:
 
 
 def _written_by(lock: int) -> str:
-    return os.read(lock, 200).decode(errors="replace").strip() or "an unknown process"
+    return os.pread(lock, 200, 0).decode(errors="replace").strip() or "an unknown process"
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Locks a file, which is made if need be, for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        HeldError: another process has; the text says which.
+        OSError: the file cannot be written to.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise HeldError(_written_by(lock)) from None
+        os.ftruncate(lock, 0)
+        os.write(lock, f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC".encode())
+        yield
+        os.ftruncate(lock, 0)
+    finally:
+        os.close(lock)
 
 
 def lock_of(settings: Settings) -> str | None:
     """Which file locks the workspace, as device and inode: on one machine the same only for the same file.
 
-    Returns:
-        None if nobody has held the workspace yet.
+    None if nobody has held the workspace yet.
     """
     try:
         status = (Path(settings.workspace) / "lock").stat()
@@ -73,25 +104,16 @@ def exclusive(settings: Settings) -> Iterator[Path]:
             "choose another with --set workspace=FOLDER."
         )
     workspace = Path(settings.workspace)
-    try:
-        workspace.mkdir(parents=True, exist_ok=True)
-        lock = os.open(workspace / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise WorkspaceError(
-            f"The workspace {workspace} cannot be written to ({error.strerror}); "
-            "choose another with --set workspace=FOLDER."
-        ) from None
-    try:
+    elsewhere = "choose another with --set workspace=FOLDER."
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            stack.enter_context(locked(workspace / "lock"))
+        except HeldError as other:
             raise WorkspaceError(
-                f"Another run uses the workspace {workspace} ({_written_by(lock)}); "
-                "wait for it, or choose another with --set workspace=FOLDER."
+                f"Another run uses the workspace {workspace} ({other}); wait for it, or {elsewhere}"
             ) from None
-        os.ftruncate(lock, 0)
-        os.write(lock, f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC".encode())
+        except OSError as error:
+            raise WorkspaceError(
+                f"The workspace {workspace} cannot be written to ({error.strerror}); {elsewhere}"
+            ) from None
         yield workspace
-        os.ftruncate(lock, 0)
-    finally:
-        os.close(lock)

@@ -1,4 +1,4 @@
-"""Pages of the report in a real browser, and what every one of them must hold to on every screen."""
+"""Pages in a real browser, and what every one of them must hold to on every screen."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -16,8 +16,8 @@ MARKS = ".mark-line path, .mark-area path, .mark-symbol path, .mark-rect path"
 
 
 @contextlib.contextmanager
-def opening(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """Opens a page on a screen, waits until its plots are drawn, and expects a silent console and no request."""
+def opening(chromium: Any, ready: str = "html[data-plots=drawn]") -> Iterator[Callable[..., Any]]:
+    """Opens a page on a screen, waits for an element, and expects a silent console and no request."""
     complaints: list[str] = []
     contexts = []
 
@@ -28,12 +28,15 @@ def opening(chromium: Any) -> Iterator[Callable[..., Any]]:
         page = context.new_page()
         page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or complaints.append(request.url))
+        page.on(
+            "request",
+            lambda request: request.url.startswith(("file:", "data:", "blob:")) or complaints.append(request.url),
+        )
         page.on("requestfailed", lambda request: complaints.append(f"{request.failure}: {request.url}"))
         page.goto(file.as_uri())
         if options.get("java_script_enabled", True):
             # Not wait_for_function: the page's own policy forbids what that needs.
-            page.wait_for_selector("html[data-plots=drawn]", state="attached", timeout=90_000)
+            page.wait_for_selector(ready, state="attached", timeout=90_000)
         return page
 
     yield opened
@@ -44,9 +47,7 @@ def opening(chromium: Any) -> Iterator[Callable[..., Any]]:
 
 def check_usable(page: Any, screen: str) -> None:
     """The page fits the screen, every plot is drawn with marks in it, and axe finds nothing serious."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    assert page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][1]["width"]
+    check_fits_and_accessible(page, screen)
     for figure in page.query_selector_all(".figure"):
         if figure.evaluate("it => it.closest('details:not([open])') !== null"):
             continue
@@ -54,11 +55,18 @@ def check_usable(page: Any, screen: str) -> None:
         assert box["width"] > 150, figure.get_attribute("id")
         assert box["height"] > 90, figure.get_attribute("id")
         assert figure.query_selector_all(f"svg :is({MARKS})") != []
+
+
+def check_fits_and_accessible(page: Any, screen: str) -> None:
+    """The page fits the screen, and axe finds nothing serious."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][1]["width"]
     # It would otherwise fetch the style sheets by itself, which the page's policy forbids.
-    found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
+    violations = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
     serious = [
-        (each["id"], [node["html"][:150] for node in each["nodes"]][:3])
-        for each in found
-        if each["impact"] in ("serious", "critical")
+        (violation["id"], [node["html"][:150] for node in violation["nodes"]][:3])
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
     ]
     assert serious == []

@@ -14,3 +14,12 @@ def git(folder: Path, *arguments: str) -> str:
         ["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True, env=environment
     )
     return done.stdout.strip()
+
+
+def commit(folder: Path, files: dict[str, str]) -> None:
+    """Writes files, by their paths, and commits them."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    git(folder, "add", *files)
+    git(folder, "commit", "--quiet", "--message=files")

@@ -23,11 +23,12 @@ LOCAL = ROOT / "config" / "local.yaml"
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """A workspace of its own, spans, and settings that are the same for every command."""
+    """A workspace of its own, spans, and settings and variables that are the same for every command."""
 
     workspace: Path
     spans: Path
     overrides: tuple[str, ...] = ()
+    variables: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def options(self, *overrides: str) -> list[str]:
         settings = (f"workspace={self.workspace}", f"data.spans={self.spans}", *SMALL, *self.overrides, *overrides)
@@ -37,11 +38,11 @@ class World:
         self, *arguments: str, overrides: tuple[str, ...] = (), imports_anew: bool = False
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end, on request in a process that has nothing in common with any other."""
-        command = ("flightdeck", *arguments, *self.options(*overrides))
+        command, environment = ("flightdeck", *arguments, *self.options(*overrides)), os.environ | self.variables
         if imports_anew:
             program = [sys.executable, "-m", *command]
-            return subprocess.run(program, capture_output=True, text=True, cwd=ROOT, timeout=600)
-        return forked.run(*command)
+            return subprocess.run(program, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=600)
+        return forked.run(*command, env=environment)
 
     def says(self, *arguments: str, expect: int = 0, overrides: tuple[str, ...] = ()) -> str:
         """What a command prints: on standard error, if an exit code other than 0 is expected."""
@@ -61,7 +62,8 @@ class World:
 
     def start(self, *arguments: str, stderr: int = subprocess.STDOUT) -> forked.Forked:
         """Starts a command."""
-        return forked.Forked("flightdeck", *arguments, *self.options(), stderr=stderr)
+        environment = os.environ | self.variables
+        return forked.Forked("flightdeck", *arguments, *self.options(), stderr=stderr, env=environment)
 
     def interrupt(self, after: str, by: int = signal.SIGINT) -> tuple[int, str]:
         """``flightdeck run``, to which a signal is sent two seconds after a node was reported: exit code and screen."""

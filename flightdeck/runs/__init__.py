@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
+from flightdeck.options import App
 from flightdeck.runs import against, annotate, best, compare, lineage, listing, reproduce, show, sweep
 
-app = typer.Typer(
+app = App(
     help="Which runs there were, which is best, where it came from, and how to make it again.", no_args_is_help=True
 )
 app.command(name="list")(listing.list_runs)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from errors import FlightdeckError
+from flightdeck.console import answer
 from flightdeck.options import Json, Overrides, config_option, default_config, load_settings, open_ledger
 
 if TYPE_CHECKING:
@@ -32,18 +34,16 @@ def against(
     The older code runs in a worktree of its own, with its own settings but for those of --config and --set, on the same
     data and into the same ledger. Exit code 0 whatever comes out; 1 if the older code could not be run.
     """
-    import json
-
     from ledger.comparison import compare
     from ledger.runs import Runs
     from operations.experiments import branch_comparison as branch
 
     if config == default_config(SMALL) and not config.is_file():
-        _require_checkout(load_settings(default_config(), None))
+        _require_checkout(load_settings(default_config()))
         raise FlightdeckError(
             f"There is no {config}, which says what a small run is: write it, or name other settings with --config."
         )
-    settings = load_settings(config, overrides)
+    settings = load_settings(config, overrides or ())
     _require_checkout(settings)
     ours = Runs(open_ledger(settings)).find(run).run_id
     base = branch.merge_base(ROOT, main)
@@ -56,18 +56,16 @@ def against(
         _write(output, branch.unavailable(str(error)))
         typer.echo(json.dumps({"base": base, "error": str(error)}) if as_json else str(error), err=not as_json)
         raise typer.Exit(1) from None
-    found = compare(open_ledger(settings), theirs, ours)
-    directions = {each.reported: each.better for each in settings.evaluation.metrics if each.better != "neither"}
-    text = branch.markdown(found, directions, differ)
+    comparison = compare(open_ledger(settings), theirs, ours)
+    asked = settings.evaluation.metrics
+    directions = {metric.reported: metric.better for metric in asked if metric.better != "neither"}
+    text = branch.markdown(comparison, directions, differ)
     _write(output, text)
-    if as_json:
-        metrics = {
-            each.name: {"main": each.first, "branch": each.second, "delta": each.delta, "verdict": each.verdict}
-            for each in found.metrics
-        }
-        typer.echo(json.dumps({"base": base, "main": theirs, "branch": ours, "metrics": metrics}, indent=2))
-    else:
-        typer.echo(text)
+    metrics = {
+        change.name: {"main": change.first, "branch": change.second, "delta": change.delta, "verdict": change.verdict}
+        for change in comparison.metrics
+    }
+    answer({"base": base, "main": theirs, "branch": ours, "metrics": metrics}, text, as_json)
 
 
 def _require_checkout(settings: Settings) -> None:

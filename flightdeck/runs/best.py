@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.console import plain, print_json, table
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, as_typed, load_settings, open_ledger
-from flightdeck.runs.named import (
-    Since,
-    Tags,
-    Until,
-    Where,
-    Window,
-    document,
-    filter_of,
-    page,
-)
+from flightdeck.console import console, plain, print_json, table
+from flightdeck.options import Options
+from flightdeck.runs.named import Since, Tags, Until, Where, Window, document, filter_of
 from ledger.formats import NOTHING, count, counts, fact, local_moment, number
 
 if TYPE_CHECKING:
@@ -26,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def best(
+    options: Options,
     metric: Annotated[
         str | None, typer.Option(help="A metric of the evaluation, such as auc. Default: the one that ranks runs.")
     ] = None,
@@ -48,9 +40,6 @@ def best(
         ),
     ] = None,
     others: Annotated[int, typer.Option(min=0, help="How many of the next best to show.")] = 5,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
 ) -> None:
     """Find the best run by a metric of its evaluation.
 
@@ -63,25 +52,21 @@ def best(
     if better not in (None, "higher", "lower"):
         raise LedgerError(f"--better is higher or lower, not {better!r}.")
     wanted = filter_of(where, window, outcome, kind, tag, since, until)
-    ranking = Runs(open_ledger(load_settings(config, overrides))).best(metric, wanted, better, evaluated_on)
-    if not as_json:
-        _print(ranking, others, as_typed(config, overrides))
+    ranking = Runs(options.ledger()).best(metric, wanted, better, evaluated_on)
+    if not options.as_json:
+        _print(ranking, others, options.typed())
         return
-
-    def value(record: RunRecord) -> Any:
-        return document(record)["metrics"][ranking.metric]
-
     print_json(
         {
             "run_id": ranking.record.run_id,
             "metric": ranking.metric,
             "better": ranking.better,
-            "value": value(ranking.record),
+            "value": ranking.record.metrics[ranking.metric],
             "of_runs": 1 + len(ranking.others),
             "evaluated_on": ranking.evaluated_on,
             "left_out": by_evaluation_data(ranking.left_out),
             "others": [
-                {"run_id": other.run_id, "value": value(other), "outcome": other.outcome}
+                {"run_id": other.run_id, "value": other.metrics[ranking.metric], "outcome": other.outcome}
                 for other in ranking.others[:others]
             ],
             "run": document(ranking.record),
@@ -96,13 +81,13 @@ def _print(ranking: Best, shown: int, options: str) -> None:
     from ledger.runs import ANY
 
     record, metric = ranking.record, ranking.metric
-    on = page()
+    on = console()
     style = {"pushed": "bold green", "blessed": "bold yellow"}.get(record.outcome, "bold red")
     version = f" as version {record.version}" if record.version else ""
     on.print(f"Best run    [bold]{escape(record.run_id)}[/]   [{style}]{record.outcome}[/]{version}")
     extreme = "highest" if ranking.better == "higher" else "lowest"
     rank = f"the {extreme} of {1 + len(ranking.others):,} runs" if ranking.others else "the only run on this data"
-    equal = sum(each.metrics[metric] == record.metrics[metric] for each in ranking.others)
+    equal = sum(other.metrics[metric] == record.metrics[metric] for other in ranking.others)
     if equal:
         rank += f"; {equal:,} more {'is' if equal == 1 else 'are'} just as good, and began later"
     plain(on, f"Why         {metric} {number(record.metrics[metric])}, {rank}")
@@ -130,13 +115,17 @@ def _print(ranking: Best, shown: int, options: str) -> None:
             ["next best", "value", "behind", "outcome", *(["evaluated on"] if mixed else ["started", "commit"])],
             [
                 (
-                    each.run_id,
-                    number(each.metrics[metric]),
-                    f"{abs(each.metrics[metric] - record.metrics[metric]):.4f}",
-                    each.outcome,
-                    *([evaluation_data(each)] if mixed else [local_moment(each.started), each.code.short() or NOTHING]),
+                    other.run_id,
+                    number(other.metrics[metric]),
+                    f"{abs(other.metrics[metric] - record.metrics[metric]):.4f}",
+                    other.outcome,
+                    *(
+                        [evaluation_data(other)]
+                        if mixed
+                        else [local_moment(other.started), other.code.short() or NOTHING]
+                    ),
                 )
-                for each in ranking.others[:shown]
+                for other in ranking.others[:shown]
             ],
             on=on,
         )
@@ -150,7 +139,6 @@ def _print(ranking: Best, shown: int, options: str) -> None:
 
 
 def _differences(record: RunRecord, other: RunRecord) -> str:
-    """What was different in the settings, data and code of the better of two runs."""
     from ledger.run_facts import resolved_window
 
     differences = [

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flightdeck.console import console, plain, print_json, table
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
+from flightdeck.options import Options
 from ledger.formats import NOTHING, fact, local_moment, number, signed
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ledger.comparison import Change, Comparison, MetricChange
+    from ledger.comparison import Comparison, MetricChange
 
 _STYLES = {"better": "bold green", "worse": "bold red", "higher": "bold", "lower": "bold"}
 _LONGEST = 12  # of a section, before the rest is only count
 
 
 def compare(
+    options: Options,
     first: Annotated[str, typer.Argument(metavar="A", help="A run, as of `runs show`; the differences start here.")],
     second: Annotated[str, typer.Argument(metavar="B", help="The run that is compared with it.")],
     all_: Annotated[bool, typer.Option("--all", help="List every difference, however many there are.")] = False,
     resamples: Annotated[int, typer.Option(min=100, max=100_000, help="Of the bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap: the same seed, the same answer.")] = 0,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
 ) -> None:
     """Compare two runs: only what differs, and for metrics whether the difference is larger than sampling noise.
 
@@ -38,55 +35,34 @@ def compare(
     """
     from ledger.comparison import compare as compared
 
-    store = open_ledger(load_settings(config, overrides))
+    store = options.ledger()
     comparison = compared(store, first, second, seed=seed, resamples=resamples)
-    if as_json:
+    if options.as_json:
         print_json(_document(comparison))
     else:
         _print(comparison, None if all_ else _LONGEST)
 
 
 def _document(comparison: Comparison) -> dict[str, Any]:
-    def change(each: MetricChange) -> dict[str, Any]:
-        fields = dataclasses.asdict(each)
-        if each.noise is not None:
-            fields["noise"]["beyond_noise"] = each.noise.beyond_noise
-        return fields
+    def change(metric: MetricChange) -> dict[str, Any]:
+        noise = metric.noise and {**vars(metric.noise), "beyond_noise": metric.noise.beyond_noise}
+        return {**vars(metric), "noise": noise}
 
-    return _finite(
-        {
-            "first": comparison.first.run_id,
-            "second": comparison.second.run_id,
-            "differences": {
-                name: [dataclasses.asdict(each) for each in changes] for name, changes in comparison.sections.items()
-            },
-            "cannot_compare": comparison.unknown,
-            "same_rows": comparison.same_rows,
-            "why_not_tested": comparison.why_not,
-            "metrics": [change(each) for each in comparison.metrics],
-            "slices": [
-                {
-                    "slice": each.slice,
-                    "first_rows": each.first_rows,
-                    "second_rows": each.second_rows,
-                    "metric": change(each.metric),
-                }
-                for each in comparison.slices
-            ],
-        }
-    )
-
-
-def _finite(value: Any) -> Any:
-    """The same without numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and value - value != 0 else value
+    return {
+        "first": comparison.first.run_id,
+        "second": comparison.second.run_id,
+        "differences": comparison.sections,
+        "cannot_compare": comparison.unknown,
+        "same_rows": comparison.same_rows,
+        "why_not_tested": comparison.why_not,
+        "metrics": [change(metric) for metric in comparison.metrics],
+        "slices": [{**vars(part), "metric": change(part.metric)} for part in comparison.slices],
+    }
 
 
 def _print(comparison: Comparison, longest: int | None) -> None:
+    from rich.markup import escape
+
     from ledger.run_facts import evaluation_data
 
     on = console()
@@ -97,7 +73,12 @@ def _print(comparison: Comparison, longest: int | None) -> None:
         plain(on, f"{letter}  {record.run_id}   {facts}")
     for name, changes in comparison.sections.items():
         if changes:
-            _section(name, changes, longest, on)
+            on.print()
+            shown = changes[:longest]
+            rows = [(escape(change.name), _written(change.first), _written(change.second)) for change in shown]
+            table([name, "A", "B"], rows, on=on)
+            if len(changes) > len(shown):
+                plain(on, f"and {len(changes) - len(shown):,} more: add --all")
     if comparison.same_in:
         plain(on, f"\nThe same in both: {', '.join(comparison.same_in)}.")
     for name, reason in comparison.unknown.items():
@@ -108,16 +89,6 @@ def _print(comparison: Comparison, longest: int | None) -> None:
         plain(on, f"\n{comparison.why_not}")
     elif comparison.metrics:
         _conclusion(comparison, on)
-
-
-def _section(name: str, changes: list[Change], longest: int | None, on: Console) -> None:
-    from rich.markup import escape
-
-    on.print()
-    shown = changes[:longest]
-    table([name, "A", "B"], [(escape(each.name), _written(each.first), _written(each.second)) for each in shown], on=on)
-    if len(changes) > len(shown):
-        plain(on, f"and {len(changes) - len(shown):,} more: add --all")
 
 
 def _written(value: Any) -> str:
@@ -131,22 +102,15 @@ def _written(value: Any) -> str:
 
 def _metrics(comparison: Comparison, on: Console) -> None:
     if not comparison.metrics:
-        on.print(
-            "\nNo metric differs."
-            if comparison.first.metrics or comparison.second.metrics
-            else "\nNo metrics recorded."
-        )
+        recorded = comparison.first.metrics or comparison.second.metrics
+        on.print("\nNo metric differs." if recorded else "\nNo metrics recorded.")
         return
-    headings = ["metric", "A", "B", "change"]
-    rows = [
-        ((change.name + " *" if change.name == comparison.main_metric else change.name,), change)
-        for change in comparison.metrics
-    ]
-    _changes(headings, rows, on)
+    main = comparison.main_metric
+    rows = [((change.name + " *" if change.name == main else change.name,), change) for change in comparison.metrics]
+    _changes(["metric", "A", "B", "change"], rows, on)
 
 
 def _changes(headings: list[str], rows: list[tuple[tuple[str, ...], MetricChange]], on: Console) -> None:
-    """A table of changes, after cells that say of what; with the tests, if there are any."""
     tested = any(change.noise for _, change in rows)
     on.print()
     table(
@@ -172,7 +136,7 @@ def _slices(comparison: Comparison, longest: int | None, on: Console) -> None:
         return
     shown = comparison.slices[:longest]
     headings = [f"slice ({comparison.main_metric})", "rows", "A", "B", "change"]
-    rows = [((escape(each.slice), _rows(each.first_rows, each.second_rows)), each.metric) for each in shown]
+    rows = [((escape(part.slice), _rows(part.first_rows, part.second_rows)), part.metric) for part in shown]
     _changes(headings, rows, on)
     if len(comparison.slices) > len(shown):
         plain(on, f"and {len(comparison.slices) - len(shown):,} more slices: add --all")
@@ -197,7 +161,7 @@ def _test(change: MetricChange) -> tuple[str, str, str]:
 
 
 def _conclusion(comparison: Comparison, on: Console) -> None:
-    rows = next((each.noise.rows for each in comparison.metrics if each.noise), None)
+    rows = next((change.noise.rows for change in comparison.metrics if change.noise), None)
     if rows is None:
         return
     on.print(
@@ -206,7 +170,9 @@ def _conclusion(comparison: Comparison, on: Console) -> None:
         markup=False,
         soft_wrap=True,
     )
-    main = next((each for each in comparison.metrics if each.name == comparison.main_metric and each.noise), None)
+    main = next(
+        (change for change in comparison.metrics if change.name == comparison.main_metric and change.noise), None
+    )
     if main is not None:
         verdict = {
             "within noise": "differ by no more than chance",

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flightdeck.console import console, plain, print_json, shown
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
+from flightdeck.options import Options
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from ledger.lineage import Edge, Lineage, Node
+    from ledger.lineage import Lineage, Node
 
 _MOST = 20  # things below one; the rest is counted
 
 
 def lineage(
+    options: Options,
     what: Annotated[
         str,
         typer.Argument(
@@ -36,9 +35,6 @@ def lineage(
         str | None, typer.Option(metavar="FILE", help="Write a graph for Graphviz; - is standard output.")
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Show everything, however much.")] = False,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
 ) -> None:
     """Show where a model came from and what came of it.
 
@@ -48,12 +44,11 @@ def lineage(
     from ledger import lineage as ledger
 
     direction = "both" if upstream == downstream else "upstream" if upstream else "downstream"
-    traced = ledger.trace(open_ledger(load_settings(config, overrides)), what, direction)
+    traced = ledger.trace(options.ledger(), what, direction)
     if dot is not None:
         _write_dot(traced, dot)
-    if as_json:
-        document = dataclasses.asdict(traced) | {"nodes": [dataclasses.asdict(each) for each in traced.nodes.values()]}
-        print_json(document)
+    if options.as_json:
+        print_json(vars(traced) | {"nodes": list(traced.nodes.values())})
     elif dot is None:
         _print(traced, None if all_ else _MOST)
     elif dot != "-":
@@ -63,25 +58,23 @@ def lineage(
 def _write_dot(traced: Lineage, destination: str) -> None:
     from ledger.dot import written
     from ledger.opening import LedgerError
+    from pipeline import whole_file
 
     text = written(traced)
     if destination == "-":
         typer.echo(text, nl=False)
         return
-    path = Path(destination)
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        whole_file.write(Path(destination), text)
     except OSError as error:
-        raise LedgerError(f"The graph cannot be written to {path} ({error.strerror}).") from None
+        raise LedgerError(f"The graph cannot be written to {destination} ({error.strerror}).") from None
 
 
 def _print(traced: Lineage, most: int | None) -> None:
     on = console()
     for heading, keys, drawn in (
-        ("Where it came from", traced.upstream_of, _Upstream(traced, most)),
-        ("What came of it", traced.downstream_of, _Downstream(traced, most)),
+        ("Where it came from", traced.upstream_of, _Drawing(traced, most, upstream=True)),
+        ("What came of it", traced.downstream_of, _Drawing(traced, most, upstream=False)),
     ):
         if keys:
             on.print(f"[bold]{heading}[/]")
@@ -95,13 +88,13 @@ def _print(traced: Lineage, most: int | None) -> None:
             plain(on, f"{traced.nodes[key].name} was the champion in {evaluations} of others.")
 
 
-class _Upstream:
-    """A tree from a thing to what it was made from; each thing once, and after that by name."""
+class _Drawing:
+    """Trees from a thing to what it was made from, or to what was made from it; each thing once, then by name."""
 
-    def __init__(self, traced: Lineage, most: int | None) -> None:
-        self._nodes = traced.nodes
+    def __init__(self, traced: Lineage, most: int | None, upstream: bool) -> None:
+        self._nodes, self._sources, self._targets = traced.nodes, traced.sources(), traced.targets()
         self._most = most
-        self._links = traced.sources()
+        self._upstream = upstream
         self._drawn: set[str] = set()
 
     def tree(self, key: str) -> Tree:
@@ -113,7 +106,7 @@ class _Upstream:
 
     def _grow(self, tree: Tree, key: str) -> None:
         self._drawn.add(key)
-        below = self._below(key)
+        below = sorted(dict.fromkeys(self._below(key)), key=self._place)
         for other in below[: self._most]:
             if other in self._drawn:
                 tree.add(f"{_styled(self._nodes[other])}  [dim](see above)[/]")
@@ -122,61 +115,36 @@ class _Upstream:
         if self._most is not None and len(below) > self._most:
             tree.add(f"[dim]and {len(below) - self._most:,} more: add --all[/]")
 
-    def _below(self, key: str) -> list[str]:
-        """What a thing was made from: the inputs of the execution that made it."""
-        makers = [edge.source for edge in self._links.get(key, [])]
-        return self._ordered(edge.source for maker in makers for edge in self._links.get(maker, []))
+    def _below(self, key: str) -> Iterator[str]:
+        """The inputs of the execution that made a thing; or what was made from it, or else the execution itself."""
+        if self._upstream:
+            for maker in self._sources.get(key, []):
+                yield from (edge.source for edge in self._sources.get(maker.source, []))
+        elif self._nodes[key].kind != "execution":
+            for user in self._targets.get(key, []):
+                yield from [edge.target for edge in self._targets.get(user.target, [])] or [user.target]
 
-    def _ordered(self, keys: Iterable[str]) -> list[str]:
+    def _place(self, key: str) -> tuple[int, int]:
         """Models, then pushed versions, then the rest; of predictions, which may be many, the newest first."""
-
-        def place(key: str) -> tuple[int, int]:
-            node = self._nodes[key]
-            if node.name.startswith("Predictions "):
-                return 3, -int(key.rpartition(" ")[2])
-            return {"Model": 0, "PushedModel": 1}.get(node.type, 2), 0
-
-        return sorted(dict.fromkeys(keys), key=place)
-
-    def _line(self, key: str) -> str:
         node = self._nodes[key]
-        makers = [self._nodes[edge.source] for edge in self._links.get(key, [])]
-        return _described(node, makers[0] if makers else None)
-
-
-class _Downstream(_Upstream):
-    """A tree from a thing to what was made from it."""
-
-    def __init__(self, traced: Lineage, most: int | None) -> None:
-        super().__init__(traced, most)
-        self._makers = self._links
-        self._links = traced.targets()
-
-    def _below(self, key: str) -> list[str]:
-        """What was made from a thing; an execution that made nothing stands for itself."""
-        if self._nodes[key].kind == "execution":
-            return []
-        below: list[str] = []
-        for edge in self._links.get(key, []):
-            made: list[Edge] = self._links.get(edge.target, [])
-            below += [each.target for each in made] or [edge.target]
-        return self._ordered(below)
+        if node.name.startswith("Predictions "):
+            return 3, -int(key.rpartition(" ")[2])
+        return {"Model": 0, "PushedModel": 1}.get(node.type, 2), 0
 
     def _line(self, key: str) -> str:
-        makers = [self._nodes[edge.source] for edge in self._makers.get(key, [])]
+        makers = [self._nodes[edge.source] for edge in self._sources.get(key, [])]
         return _described(self._nodes[key], makers[0] if makers else None)
 
 
 def _described(node: Node, maker: Node | None) -> str:
-    """A line of the tree: what it is, what matters of it, and who made it."""
     from rich.markup import escape
 
     from ledger.dot import label
 
-    parts = [_styled(node), *(escape(each) for each in label(node)[1:])]
+    parts = [_styled(node), *(escape(fact) for fact in label(node)[1:])]
     if maker is not None and node.kind == "artifact":
         run = f", run {maker.run_id}" if maker.run_id else ""
-        who = "".join(f", {each}" for each in label(maker)[1:] if each.startswith("by "))
+        who = "".join(f", {fact}" for fact in label(maker)[1:] if fact.startswith("by "))
         parts.append(f"[dim]{escape(f'from {maker.name}{run}{who}')}[/]")
     if node.facts.get("state") == "failed":
         parts.append("[bold red]failed[/]")

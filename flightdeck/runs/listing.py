@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.console import print_json, table
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
-from flightdeck.runs.named import (
-    Since,
-    Tags,
-    Until,
-    Where,
-    Window,
-    document,
-    filter_of,
-    page,
-)
+from flightdeck.console import console, print_json, table
+from flightdeck.options import Options
+from flightdeck.runs.named import Since, Tags, Until, Where, Window, document, filter_of
 from ledger.formats import NOTHING, count, counts, duration, fact, local_moment, number
 
 if TYPE_CHECKING:
@@ -33,6 +24,7 @@ NARROW = 100
 
 
 def list_runs(
+    options: Options,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", metavar="CONDITION", help="Such as 'auc>0.69'. Repeatable.")
     ] = None,
@@ -69,9 +61,6 @@ def list_runs(
         int | None,
         typer.Option(min=0, help="At most so many; 0: all.", show_default=f"{SCREENFUL}; all with --json"),
     ] = None,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
 ) -> None:
     """Show the runs in the ledger, those that meet every condition given."""
     from ledger.filters import Condition
@@ -83,22 +72,23 @@ def list_runs(
         raise LedgerError("--desc needs --sort; without it, the newest run is first anyway.")
     conditions = [Condition.parse(text, metrics_only=True) for text in metric or ()]
     wanted = filter_of(where, window, outcome, kind, tag, since, until, commit=commit, note=note, conditions=conditions)
-    runs = Runs(open_ledger(load_settings(config, overrides)))
+    runs = Runs(options.ledger())
     if parent:
         wanted = dataclasses.replace(wanted, parent=runs.find(parent).run_id)
     matching = runs.select(wanted)
-    trials = [] if wanted.kinds or parent else [each for each in matching if is_ours(each) and each.kind == "trial"]
-    left_out = {each.run_id for each in trials}
-    matching = [each for each in matching if each.run_id not in left_out]
+    everything = len(matching)
+    if not (wanted.kinds or parent):
+        matching = [record for record in matching if not (is_ours(record) and record.kind == "trial")]
+    trials = everything - len(matching)
     matching = runs.sort(matching, sort, desc) if sort else matching[::-1]
-    limit = (0 if as_json else SCREENFUL) if limit is None else limit
+    limit = (0 if options.as_json else SCREENFUL) if limit is None else limit
     printed = matching[:limit] if limit else matching
-    if as_json:
+    if options.as_json:
         print_json(
             {
                 "runs": [document(record) | {"recorded": is_ours(record)} for record in printed],
                 "matching": len(matching),
-                "trials_left_out": len(trials),
+                "trials_left_out": trials,
                 "all": len(runs.all()),
                 "unreadable": runs.unreadable,
                 "evaluated_on": _evaluated_on(matching, sort),
@@ -111,55 +101,50 @@ def list_runs(
             f"These values of {sort} cannot really be compared, because the runs were evaluated on different data: "
             f"{counts(data)}; --window narrows."
         )
-    _print_rest(len(printed), len(matching), len(trials), runs)
+    _print_rest(len(printed), len(matching), trials, runs)
 
 
 def _evaluated_on(records: list[RunRecord], sort: str | None) -> dict[str, int] | None:
-    """How many runs were evaluated on which data, if they are in the order of a metric."""
     from ledger.run_facts import by_evaluation_data
 
-    measured = [each for each in records if sort in each.metrics]
+    measured = [record for record in records if sort in record.metrics]
     return by_evaluation_data(measured) if measured else None
 
 
 def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
-    from ledger.run_facts import is_ours, last_sign_of_life, resolved_window, shown_outcome, value_of
+    from ledger.run_facts import is_ours, last_sign_of_life, shown_outcome, shown_window, value_of
 
     if not records:
         return
-    main = list(dict.fromkeys(each.main_metric for each in records if each.main_metric))[:1]
-    asked = [each.name for each in wanted.conditions] + ([sort] if sort else [])
+    main = [record.main_metric for record in records if record.main_metric][:1]
+    asked = [condition.name for condition in wanted.conditions] + ([sort] if sort else [])
     shown_anyway = {"run_id", "started", "renewed", "outcome", "kind", "seconds", "commit"}
-    columns = [each for each in dict.fromkeys([*main, *asked]) if each not in shown_anyway]
-    with_kind = {each.kind for each in records if is_ours(each)} not in ({"run"}, set())
-    with_tags = any(each.tags or each.notes for each in records)
-    on = page()
-    table_of: dict[str, list[str]] = {"run": [each.run_id for each in records]}
-    if on.width >= NARROW:
-        table_of["started"] = [local_moment(each.started) for each in records]
-    if with_kind:
-        table_of["kind"] = [each.kind if is_ours(each) else "-" for each in records]
-    table_of["outcome"] = [shown_outcome(each) for each in records]
-    if any(last_sign_of_life(each) for each in records):
-        table_of["last sign of life"] = [local_moment(last_sign_of_life(each)) for each in records]
-    table_of["window"] = [resolved_window(each) or each.window or "-" for each in records]
-    for name in columns:
-        table_of[_broken(name)] = [(number if name in each.metrics else fact)(value_of(each, name)) for each in records]
-    table_of["time"] = [duration(each.seconds) for each in records]
-    if on.width >= NARROW:
-        table_of["commit"] = [each.code.short() or NOTHING for each in records]
-    if with_tags:
-        table_of["tags"] = [" ".join([*each.tags, *(["(note)"] if each.notes else [])]) for each in records]
-    table(list(table_of), list(zip(*table_of.values(), strict=True)), on=on)
-
-
-def _broken(name: str) -> str:
-    """A long name on several lines, so that it is not the header that makes a column wide."""
-    return name if len(name) < 13 else re.sub(r"([_.])", r"\1\n", name)
+    on = console()
+    rows = []
+    for record in records:
+        row = {"run": record.run_id}
+        if on.width >= NARROW:
+            row["started"] = local_moment(record.started)
+        row["kind"] = record.kind if is_ours(record) else NOTHING
+        row["outcome"] = shown_outcome(record)
+        row["last sign of life"] = local_moment(last_sign_of_life(record))
+        row["window"] = shown_window(record) or NOTHING
+        for name in dict.fromkeys([*main, *asked]):
+            if name not in shown_anyway:
+                # A long name on several lines, so that it is not the header that makes a column wide.
+                heading = name if len(name) < 13 else re.sub(r"([_.])", r"\1\n", name)
+                row[heading] = (number if name in record.metrics else fact)(value_of(record, name))
+        row["time"] = duration(record.seconds)
+        if on.width >= NARROW:
+            row["commit"] = record.code.short() or NOTHING
+        row["tags"] = " ".join([*record.tags, *(["(note)"] if record.notes else [])])
+        rows.append(row)
+    tells_nothing = {"kind": {"run", NOTHING}, "last sign of life": {NOTHING}, "tags": {""}}
+    columns = [name for name in rows[0] if not {row[name] for row in rows} <= tells_nothing.get(name, set())]
+    table(columns, [[row[name] for name in columns] for row in rows], on=on)
 
 
 def _print_rest(printed: int, matching: int, trials: int, runs: Runs) -> None:
-    """What the table leaves out."""
     everything = len(runs.all())
     if not everything:
         typer.echo("There are no runs yet; begin with: flightdeck run")

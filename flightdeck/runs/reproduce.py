@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
+from flightdeck import reproduction_page
+from flightdeck.console import json_of, noise_into, print_json, shown
+from flightdeck.options import Options
+from flightdeck.recorded import recorded_run
 from flightdeck.runs.named import Run
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ IDENTICAL, DIFFERENT, IMPOSSIBLE = 0, 1, 2
 
 
 def reproduce(
+    options: Options,
     run: Run,
     at: Annotated[
         str | None,
@@ -31,9 +35,6 @@ def reproduce(
         typer.Option("--allow-different", help="Go on although code, packages or data are not those of the run."),
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the worktree of --at there.")] = False,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
 ) -> None:
     """Make the model of a run again, and compare it with the original: every weight and every metric.
 
@@ -47,21 +48,19 @@ def reproduce(
     from operations.experiments.reproduction import circumstances
     from operations.experiments.reproduction.circumstances import ReproductionError
 
-    circumstances.refuse_overrides(overrides or ())
+    circumstances.refuse_overrides(options.overrides)
     if keep and at is None:
         raise ReproductionError("--keep leaves the worktree of --at there; without --at there is none.")
-    here = load_settings(config, overrides)
-    original = circumstances.original(open_ledger(here), run)
+    here = options.settings
+    original = circumstances.original(options.ledger(), run)
     if at is not None:
-        raise typer.Exit(_elsewhere(original, here, at, keep, allow_different, as_json))
-    raise typer.Exit(_here(original, here, allow_different, as_json))
+        raise typer.Exit(_elsewhere(original, here, at, keep, allow_different, options.as_json))
+    raise typer.Exit(_here(original, here, allow_different, options.as_json))
 
 
 def _elsewhere(
     original: Original, here: Settings, revision: str, keep: bool, allow_different: bool, as_json: bool
 ) -> int:
-    """Has the code of another commit make the run again."""
-    from flightdeck.console import shown
     from operations.experiments.reproduction import worktree
     from operations.experiments.reproduction.circumstances import ReproductionError
     from pipeline.stamp import PROJECT
@@ -93,10 +92,6 @@ def _elsewhere(
 
 
 def _here(original: Original, here: Settings, allow_different: bool, as_json: bool) -> int:
-    """Makes the run again with the code of this checkout."""
-    from flightdeck import reproduction_page
-    from flightdeck.console import noise_into
-    from flightdeck.recorded import recorded_run
     from operations.experiments.reproduction import circumstances, models
     from operations.experiments.reproduction.circumstances import ReproductionError
     from pipeline.settings import SettingsError
@@ -105,10 +100,10 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
     with noise_into(Path(os.devnull)) as screen:
         if not as_json:
             screen.write(f"Comparing code, packages and data with those of run {original.record.run_id}\n")
-        found = circumstances.compare(original, here)
+        compared = circumstances.compare(original, here)
         there = str(original.settings["workspace"])
         model = models.reachable(original.model, there, here.workspace)
-        base = original.base_model and models.reachable_artifact(original.base_model, there, here.workspace)
+        base = original.base_model and models.reachable(original.base_model, there, here.workspace)
     problem = None
     try:
         settings = circumstances.settings_again(original, here)
@@ -124,30 +119,30 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
             f"The run began with the weights of the model in {original.base_model}, which cannot be read here: the "
             "training cannot begin as it did."
         )
-    if settings is None or model is None or (found.differences and not allow_different):
-        ways = reproduction_page.ways_out(original, found, PROJECT, here.project)
+    if settings is None or model is None or (compared.differences and not allow_different):
+        ways = reproduction_page.ways_out(original, compared, PROJECT, here.project)
         if as_json:
-            typer.echo(reproduction_page.refusal_json(original, found, problem, ways))
+            print_json(reproduction_page.refusal_document(original, compared, problem, ways))
             return IMPOSSIBLE
-        raise ReproductionError(reproduction_page.refusal(original, found, problem, ways))
+        raise ReproductionError(reproduction_page.refusal(original, compared, problem, ways))
     with recorded_run(settings, "reproduction", quiet=as_json, parent=original.record.run_id) as run:
         if not as_json:
-            reproduction_page.print_circumstances(found, run.output)
+            reproduction_page.print_circumstances(compared, run.output)
         record = run.execute("create_reproduction_pipeline", base)
         comparison = None
         if record.outcome != "failed":
-            record, comparison = _judge(original, found, model, record, settings)
+            record, comparison = _judge(original, compared, model, record, settings)
         if as_json:
-            run.screen.write(reproduction_page.result_json(original, found, record, comparison) + "\n")
+            document = reproduction_page.result_document(original, compared, record, comparison)
+            run.screen.write(json_of(document) + "\n")
         else:
-            reproduction_page.print_result(original, found, record, comparison, run.log, run.output)
+            reproduction_page.print_result(original, compared, record, comparison, run.log, run.output)
     return IDENTICAL if comparison is not None and comparison.identical else DIFFERENT
 
 
 def _judge(
-    original: Original, found: Circumstances, model: str, record: RunRecord, settings: Settings
+    original: Original, compared: Circumstances, model: str, record: RunRecord, settings: Settings
 ) -> tuple[RunRecord, Comparison]:
-    """Compares the models, and writes the verdict into the record of the new run."""
     from ledger.opening import open_store
     from ledger.outputs import outputs_of_run
     from ledger.recorder import Recorder
@@ -158,14 +153,14 @@ def _judge(
     writer = Recorder(opened)
     made = outputs_of_run(opened, record.run_id)["Trainer"]["model"].uri
     comparison = models.compare(
-        (model, models.saved_model(made)),
+        (models.saved_model(model), models.saved_model(made)),
         (original.record.metrics, record.metrics),
         (original.slices, writer.document(record.documents["slices"]) if "slices" in record.documents else []),
     )
     verdict = comparison.document() | {
         "original": original.record.run_id,
-        "differences": [each.document() for each in found.differences],
-        "notes": list(found.notes),
+        "differences": [difference.document() for difference in compared.differences],
+        "notes": list(compared.notes),
     }
     writer.write(
         record.run_id,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings
+from flightdeck.console import console, print_json, table
+from flightdeck.options import Options
+from flightdeck.run_page import BAD, STYLES, print_metrics, print_reasons
 from flightdeck.runs.named import Run
 from flightdeck.runs.named import document as whole
+from ledger import formats
+from ledger.formats import fact, local_moment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,52 +22,36 @@ if TYPE_CHECKING:
 
 
 def show(
+    options: Options,
     run: Run,
     document: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Print one of the run's documents instead: settings, packages, diff, ..."),
     ] = None,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
 ) -> None:
     """Show one run: its code, settings, data and hyperparameters, what came of it, and what people wrote about it."""
-    import json
-
-    from ledger.opening import open_readonly
-    from ledger.run_facts import is_ours
-    from ledger.runs import Runs
-    from pipeline import store
-
-    runs = Runs(open_readonly(store.connection(load_settings(config, overrides))))
-    record = runs.find(run)
-    if document is not None:
-        typer.echo(_written(runs.document(record, document), as_json))
-        return
-    if as_json:
-        # With what a program would otherwise have to ask for one by one; the long texts stay documents.
-        contents = {name: runs.document(record, name) for name in ("settings", "slices") if name in record.documents}
-        typer.echo(json.dumps(whole(record) | {"recorded": is_ours(record), "contents": contents}, indent=2))
-        return
-    _print(record, runs)
-
-
-def _written(content: Any, as_json: bool) -> str:
-    import json
-
     import yaml
 
-    if as_json:
-        return json.dumps(content, indent=2)
-    return content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False, width=110).rstrip()
+    from ledger.run_facts import is_ours
+    from ledger.runs import Runs
+
+    runs = Runs(options.ledger())
+    record = runs.find(run)
+    if document is not None:
+        content = runs.document(record, document)
+        is_text = isinstance(content, str)
+        options.answer(content, content if is_text else yaml.safe_dump(content, sort_keys=False, width=110).rstrip())
+    elif options.as_json:
+        # With what a program would otherwise have to ask for one by one; the long texts stay documents.
+        contents = {name: runs.document(record, name) for name in ("settings", "slices") if name in record.documents}
+        print_json(whole(record) | {"recorded": is_ours(record), "contents": contents})
+    else:
+        _print(record, runs)
 
 
 def _print(record: RunRecord, runs: Runs) -> None:
     from rich.markup import escape
 
-    from flightdeck.console import console
-    from flightdeck.run_page import BAD, STYLES, print_metrics, print_reasons
-    from ledger.formats import local_moment
     from ledger.run_facts import FOREIGN, is_ours, last_sign_of_life, shown_outcome
 
     on, view = console(), runs.view(record)
@@ -79,9 +67,12 @@ def _print(record: RunRecord, runs: Runs) -> None:
         on.print("            Another TFX pipeline recorded this run, and what it was made from is not known here.")
         on.print(f"            Its executions: {states or 'none'}", markup=False)
     _facts(record, on)
-    _hyperparameters(record, on)
+    if record.hyperparameters:
+        on.print()
+        rows = [(name, fact(value)) for name, value in sorted(record.hyperparameters.items())]
+        table(["hyperparameter", "value"], rows, on=on)
     if record.metrics:
-        print_metrics(view, view.worst_slices, on)
+        print_metrics(view, on)
         if len(view.slices) > len(view.worst_slices):
             on.print(
                 f"{len(view.slices):,} slices in all: flightdeck runs show {record.run_id} --document slices",
@@ -97,7 +88,6 @@ def _print(record: RunRecord, runs: Runs) -> None:
 
 
 def _facts(record: RunRecord, on: Console) -> None:
-    from ledger import formats
     from ledger.run_facts import resolved_window
 
     def line(name: str, *parts: str | None) -> None:
@@ -152,32 +142,16 @@ def _revision(code: Revision | None) -> tuple[str | None, ...]:
     return code.commit, f"branch {code.branch}" if code.branch else None, changed
 
 
-def _hyperparameters(record: RunRecord, on: Console) -> None:
-    from flightdeck.console import table
-    from ledger.formats import fact
-
-    if record.hyperparameters:
-        on.print()
-        table(
-            ["hyperparameter", "value"],
-            [(name, fact(value)) for name, value in sorted(record.hyperparameters.items())],
-            on=on,
-        )
-
-
 def _nodes(record: RunRecord, on: Console) -> None:
-    from flightdeck.console import table
-
-    if not record.nodes:
-        on.print()
-        return
     on.print()
+    if not record.nodes:
+        return
     table(
         ["node", "state", "time", "peak memory"],
-        [(each.node_id, each.state, f"{each.seconds:,.1f} s", f"{each.peak_mb:,.0f} MiB") for each in record.nodes],
+        [(node.node_id, node.state, f"{node.seconds:,.1f} s", f"{node.peak_mb:,.0f} MiB") for node in record.nodes],
         on=on,
     )
-    for each in record.nodes:
-        if each.error:
-            on.print(f"{each.node_id}: {each.error}", markup=False, soft_wrap=True)
+    for node in record.nodes:
+        if node.error:
+            on.print(f"{node.node_id}: {node.error}", markup=False, soft_wrap=True)
     on.print()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flightdeck.options import DEFAULT_CONFIG, Config, Json, Overrides, load_settings, open_ledger
+from flightdeck.console import print_json
+from flightdeck.options import Options, open_ledger
+from flightdeck.recorded import recorded_run, require_spans
+from flightdeck.runs import sweep_page
 
 if TYPE_CHECKING:
-    from flightdeck.settings import Settings
+    from ledger.run_record import RunRecord
     from ledger.run_view import RunView
     from operations.experiments.sweep.plan import SweepPlan
     from operations.experiments.sweep.standing import Standing, Trial
+    from pipeline.settings import Settings
 
 
 class Algorithm(StrEnum):
@@ -45,6 +49,7 @@ Seed = Annotated[int | None, typer.Option(min=0, help="Of the search. Default: t
 
 
 def sweep(
+    options: Options,
     from_: Annotated[
         str | None,
         typer.Option(
@@ -68,9 +73,6 @@ def sweep(
         str | None,
         typer.Option(metavar="SWEEP", help="Go on with a sweep that was stopped or killed, as it was begun."),
     ] = None,
-    config: Config = DEFAULT_CONFIG,
-    overrides: Overrides = None,
-    as_json: Json = False,
 ) -> None:
     """Search for better hyperparameters around a run, then make a full run with the best.
 
@@ -80,22 +82,27 @@ def sweep(
 
     Exit code: 0; 1 if every trial failed, or the final run did; 2 for what cannot be begun.
     """
-    from flightdeck.runs import sweep_page
-    from operations.experiments.sweep.plan import SweepError
+    from ledger.recorder import Recorder
+    from ledger.runs import Runs
+    from operations.experiments.sweep import plan as plans
 
     if (from_ is None) == (resume is None):
-        raise SweepError("Say around which run to search with --from RUN, or which sweep shall go on with --resume.")
-    here = load_settings(config, overrides)
+        raise plans.SweepError(
+            "Say around which run to search with --from RUN, or which sweep shall go on with --resume."
+        )
+    here = options.settings
     if resume is None:
         tuning = tuning_of(algorithm, trials, objective, epochs, seed)
-        plan = _planned(str(from_), here, space, tuning, overrides or [])
+        plan = _planned(str(from_), here, space, tuning, options.overrides)
     else:
-        plan = _resumed(resume, here, trials)
-    plan, standing = _search(plan, parallel, resumed=resume is not None, as_json=as_json)
+        ledger = options.ledger()
+        plan = plans.load(Recorder(ledger), Runs(ledger).find(resume).run_id)
+        plan = plan if trials is None else plan.model_copy(update={"trials": trials})
+    plan, standing = _search(plan, parallel, resumed=resume is not None, as_json=options.as_json)
     best = standing.best(plan.higher_is_better)
-    final_run = _final(plan, best, window, as_json) if best is not None and final else None
-    if as_json:
-        typer.echo(json.dumps(sweep_page.document(plan, standing, final_run), indent=2))
+    final_run = _final(plan, best, window, options.as_json) if best is not None and final else None
+    if options.as_json:
+        print_json(sweep_page.document(plan, standing, final_run))
     raise typer.Exit(1 if best is None or (final_run is not None and final_run.record.outcome == "failed") else 0)
 
 
@@ -107,35 +114,36 @@ def tuning_of(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _planned(name: str, here: Settings, space: Path | None, tuning: dict[str, Any], overrides: list[str]) -> SweepPlan:
+def settings_around(name: str, here: Settings, overrides: Sequence[str]) -> tuple[RunRecord, Settings]:
+    """A run, and the settings of trials around it.
+
+    Raises:
+        SweepError: its settings are not known, or an override does not fit.
+    """
     from ledger.runs import Runs
+    from operations.experiments.sweep import plan as plans
+
+    runs = Runs(open_ledger(here))
+    parent = runs.find(name)
+    if "settings" not in parent.documents:
+        raise plans.SweepError(f"Run {parent.run_id} was made by another program: its settings are not known.")
+    return parent, plans.settings_around(parent, runs.document(parent, "settings"), here, overrides)
+
+
+def _planned(
+    name: str, here: Settings, space: Path | None, tuning: dict[str, Any], overrides: Sequence[str]
+) -> SweepPlan:
     from operations.experiments.sweep import plan as plans
     from operations.experiments.sweep.space import searching
     from pipeline.workspace import new_run_id
 
-    reader = open_ledger(here)
-    runs = Runs(reader)
-    parent = runs.find(name)
-    if "settings" not in parent.documents:
-        raise plans.SweepError(f"Run {parent.run_id} was made by another program: its settings are not known.")
-    settings = plans.settings_around(parent, runs.document(parent, "settings"), here, overrides)
+    parent, settings = settings_around(name, here, overrides)
     settings = searching(settings, space, tuning)
-    return plans.make(reader, new_run_id(), parent, settings, settings.model.tuning.max_trials, parent.run_id)
-
-
-def _resumed(name: str, here: Settings, trials: int | None) -> SweepPlan:
-    from ledger.recorder import Recorder
-    from ledger.runs import Runs
-    from operations.experiments.sweep import plan as plans
-
-    reader = open_ledger(here)
-    found = plans.load(Recorder(reader), Runs(reader).find(name).run_id)
-    return found if trials is None else found.model_copy(update={"trials": trials})
+    trials = settings.model.tuning.max_trials
+    return plans.make(open_ledger(here), new_run_id(), parent, settings, trials, parent.run_id)
 
 
 def _search(plan: SweepPlan, parallel: int, resumed: bool, as_json: bool) -> tuple[SweepPlan, Standing]:
-    from flightdeck.recorded import recorded_run
-    from flightdeck.runs import sweep_page
     from ledger.recorder import renewing
     from operations.experiments.sweep import local, record
     from operations.experiments.sweep import plan as plans
@@ -164,8 +172,6 @@ def _search(plan: SweepPlan, parallel: int, resumed: bool, as_json: bool) -> tup
 
 
 def _final(plan: SweepPlan, best: Trial, window: str, as_json: bool) -> RunView:
-    """A full run with the winner, recorded as a child of the sweep."""
-    from flightdeck.recorded import recorded_run, require_spans
     from flightdeck.run import report
     from operations.experiments.sweep import plan as plans
 
@@ -173,6 +179,5 @@ def _final(plan: SweepPlan, best: Trial, window: str, as_json: bool) -> RunView:
     settings = settings.model_copy(update={"data": settings.data.model_copy(update={"window": window})})
     require_spans(settings)
     with recorded_run(settings, "run", quiet=as_json, parent=plan.sweep_id) as run:
-        return report(
-            run, run.execute("create_pipeline"), as_json=False
-        )  # quiet, if JSON is wanted: it is one document
+        # Quiet, if JSON is wanted: it is one document.
+        return report(run, run.execute("create_pipeline"), as_json=False)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from flightdeck.console import table
+from ledger.formats import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,10 +23,8 @@ class Page:
     def __init__(self, plan: SweepPlan, parallel: int, on: Console) -> None:
         """Shows a sweep on a console."""
         self._plan, self._parallel, self._console = plan, parallel, on
-        self._shown: set[int] = set()
-        self._first = True
+        self._shown: set[int] | None = None
         self._bar: Any = None
-        self._began = time.monotonic()
         on.print(
             f"Sweep {plan.sweep_id} around run {plan.parent}: {plan.trials} trials, {parallel} at a time, "
             f"{plan.settings['model']['tuning']['algorithm']}, by {plan.objective}"
@@ -34,17 +32,15 @@ class Page:
 
     def watched(self, standing: Standing) -> None:
         """Is told how the sweep stands."""
-        ended = [
-            each for each in standing.trials.values() if each.state != "running" and each.number not in self._shown
-        ]
-        if self._first and ended:
-            self._console.print(f"  {len(ended)} trials ended before, and are not repeated")
-            self._shown |= {each.number for each in ended}
-        elif not self._first:
+        ended = [trial for trial in standing.trials.values() if trial.state != "running"]
+        if self._shown is None:
+            if ended:
+                self._console.print(f"  {len(ended)} trials ended before, and are not repeated")
+        else:
             for trial in ended:
-                self._shown.add(trial.number)
-                self._line(trial, standing)
-        self._first = False
+                if trial.number not in self._shown:
+                    self._line(trial, standing)
+        self._shown = {trial.number for trial in ended}
         self._status(standing)
 
     def close(self) -> None:
@@ -61,19 +57,19 @@ class Page:
         if best is None:
             self._console.print(f"[bold red]The sweep failed:[/] {record.failure(standing)}")
             return
-        done = sorted(standing.done(), key=lambda each: each.score or 0.0, reverse=self._plan.higher_is_better)
+        done = sorted(standing.done(), key=lambda trial: trial.score or 0.0, reverse=self._plan.higher_is_better)
         names = list(_searched(best))
         self._console.print()
         table(
             ["trial", self._plan.objective, *names, "seconds"],
             [
                 (
-                    str(each.number),
-                    f"{each.score:.5f}",
-                    *(_value(_searched(each).get(name)) for name in names),
-                    f"{each.seconds or 0:.1f}",
+                    str(trial.number),
+                    f"{trial.score:.5f}",
+                    *(_value(_searched(trial).get(name)) for name in names),
+                    f"{trial.seconds or 0:.1f}",
                 )
-                for each in done[:_SHOWN_TRIALS]
+                for trial in done[:_SHOWN_TRIALS]
             ],
             self._console,
         )
@@ -104,14 +100,8 @@ class Page:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         if self._bar is None:
-            self._bar = Progress(
-                SpinnerColumn(),
-                BarColumn(),
-                TextColumn("{task.description}"),
-                TimeElapsedColumn(),
-                console=self._console,
-                transient=True,
-            )
+            columns = SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+            self._bar = Progress(*columns, console=self._console, transient=True)
             self._bar.add_task("", total=self._plan.trials)
             self._bar.start()
         best = standing.best(self._plan.higher_is_better)
@@ -124,15 +114,13 @@ class Page:
         )
 
     def _left(self, standing: Standing) -> str:
-        """How long the rest will take, if all trials take as long as those that have ended."""
-        seconds = [each.seconds for each in standing.trials.values() if each.seconds]
+        seconds = [trial.seconds for trial in standing.trials.values() if trial.seconds]
         left = self._plan.trials - (len(standing.trials) - len(standing.running()))
         if not left:
             return "all done"
         if not seconds:
             return f"{left} left"
-        expected = left * sum(seconds) / len(seconds) / self._parallel
-        return f"{left} left, about {f'{expected:.0f} s' if expected < 120 else f'{expected / 60:.0f} min'}"
+        return f"{left} left, about {duration(left * sum(seconds) / len(seconds) / self._parallel)}"
 
 
 def document(plan: SweepPlan, standing: Standing, final: RunView | None) -> dict[str, Any]:
@@ -146,16 +134,16 @@ def document(plan: SweepPlan, standing: Standing, final: RunView | None) -> dict
         "planned": plan.trials,
         "trials": [
             {
-                "run_id": plan.trial_id(each.number),
-                "state": each.state,
-                "score": each.score,
-                "metrics": each.metrics,
-                "hyperparameters": _searched(each),
-                "seconds": each.seconds,
-                "starts": each.starts,
-                "error": each.error,
+                "run_id": plan.trial_id(trial.number),
+                "state": trial.state,
+                "score": trial.score,
+                "metrics": trial.metrics,
+                "hyperparameters": _searched(trial),
+                "seconds": trial.seconds,
+                "starts": trial.starts,
+                "error": trial.error,
             }
-            for each in standing.trials.values()
+            for trial in standing.trials.values()
         ],
         "best": None if best is None else plan.trial_id(best.number),
         "final": None if final is None else final.summary(),

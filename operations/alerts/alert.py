@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
+
+from pipeline.settings import Settings
 
 Severity = Literal["info", "warning", "critical"]
 
 
-class Alert(BaseModel):
+class Alert(BaseModel, frozen=True):
     """One thing that a person should know.
 
     Attributes:
@@ -23,8 +26,6 @@ class Alert(BaseModel):
         when: in UTC.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     key: str = Field(min_length=1, max_length=200)
     severity: Severity
     title: str = Field(min_length=1, max_length=200)
@@ -32,3 +33,12 @@ class Alert(BaseModel):
     source: str
     facts: dict[str, str] = {}
     when: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+def alert_of(
+    settings: Settings, source: str, key: str, severity: Severity, title: str, text: str, facts: Mapping[str, str]
+) -> Alert:
+    """An alert about a use case, with whose name key and title begin; both are cut to the length that they may have."""
+    name = settings.use_case.name
+    about, title = f"{name}/{key}"[:200], f"{name}: {title}"[:200]
+    return Alert(key=about, severity=severity, title=title, text=text, source=source, facts=dict(facts))

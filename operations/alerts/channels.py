@@ -23,21 +23,16 @@ _MARK = {"info": ":information_source:", "warning": ":warning:", "critical": ":r
 
 
 class Log:
-    """One JSON document per line, appended to a file."""
+    """One JSON document per line, appended to a file, which is made if need be."""
 
     name = "log"
 
     def __init__(self, file: Path) -> None:
-        """Appends to a file, which is made if need be."""
         self._file = file
         self._lock = threading.Lock()
 
     def send(self, alert_id: str, alert: Alert, repeated: int) -> None:
-        """Writes one line.
-
-        Raises:
-            DeliveryError: the file cannot be written to.
-        """
+        """Appends a line."""
         line = json.dumps({"id": alert_id, **alert.model_dump(mode="json"), "repeated": repeated}, ensure_ascii=False)
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -48,20 +43,18 @@ class Log:
 
 
 class Webhook:
-    """JSON over HTTP, in the form that Slack, Mattermost and others show: https://api.slack.com/messaging/webhooks."""
+    """JSON over HTTP, in the form that Slack, Mattermost and others show: https://api.slack.com/messaging/webhooks.
+
+    The address is a secret: it is in no message and no error.
+    """
 
     name = "webhook"
 
     def __init__(self, address: str, timeout_seconds: float) -> None:
-        """Posts to an address, which is a secret: it is in no message and no error."""
         self._address, self._timeout = address, timeout_seconds
 
     def send(self, alert_id: str, alert: Alert, repeated: int) -> None:
-        """Posts once.
-
-        Raises:
-            DeliveryError: no answer in time, or one that is not of the 200s.
-        """
+        """Posts once; an answer that is not of the 200s is a failure."""
         import requests
 
         try:
@@ -79,20 +72,15 @@ class Webhook:
 
 
 class Mail:
-    """E-mail over SMTP."""
+    """E-mail over SMTP. The timeout is for each step of the conversation."""
 
     name = "email"
 
     def __init__(self, settings: Email, password: str | None, timeout_seconds: float) -> None:
-        """Sends as the settings say; the timeout is for each step of the conversation."""
         self._settings, self._password, self._timeout = settings, password, timeout_seconds
 
     def send(self, alert_id: str, alert: Alert, repeated: int) -> None:
-        """Sends one message; every attempt has the same Message-ID, so that a mailbox can tell a repetition.
-
-        Raises:
-            DeliveryError: the server did not take it.
-        """
+        """Sends one message; every attempt has the same Message-ID, so that a mailbox can tell a repetition."""
         try:
             with smtplib.SMTP(self._settings.host, self._settings.port, timeout=self._timeout) as server:
                 if self._settings.starttls:

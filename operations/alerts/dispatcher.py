@@ -27,13 +27,9 @@ def log_file(settings: Settings) -> Path:
     return Path(settings.workspace) / "alerts" / "alerts.jsonl"
 
 
-def open_outbox(settings: Settings, environment: Mapping[str, str] | None = None) -> tuple[Outbox, dict[str, Channel]]:
-    """The outbox of a workspace and the channels that its settings name.
-
-    Raises:
-        FlightdeckError: either cannot be used.
-    """
-    by_name = channels(settings.alerts, log_file(settings), os.environ if environment is None else environment)
+def open_outbox(settings: Settings) -> tuple[Outbox, dict[str, Channel]]:
+    """The outbox of a workspace and the channels that its settings name; a FlightdeckError if one cannot be used."""
+    by_name = channels(settings.alerts, log_file(settings), os.environ)
     return Outbox(outbox_file(settings), tuple(by_name), settings.alerts.quiet_seconds), by_name
 
 
@@ -41,18 +37,13 @@ class Dispatcher:
     """Takes alerts at once and delivers them from a thread; what it could not deliver waits for the next process."""
 
     def __init__(self, outbox: Outbox, channels: Mapping[str, Channel]) -> None:
-        """Starts the thread."""
         self._outbox, self._channels = outbox, dict(channels)
         self._wake, self._stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
         self._thread.start()
 
     def alert(self, alert: Alert) -> bool:
-        """Keeps an alert; on return it is on disk.
-
-        Returns:
-            Whether it will be delivered; one that was raised a moment ago is only counted.
-        """
+        """Keeps an alert on disk; false if one of its key is so recent that it is only counted."""
         if not self._outbox.put(alert):
             return False
         self._wake.set()

@@ -12,12 +12,11 @@ import random
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from errors import FlightdeckError
-from operations.alerts import sqlite_file
 from operations.alerts.alert import Alert
 
 _SCHEMA = """
@@ -56,12 +55,7 @@ class Channel(Protocol):
         ...
 
     def send(self, alert_id: str, alert: Alert, repeated: int) -> None:
-        """Delivers an alert.
-
-        Args:
-            alert_id: the same for every attempt.
-            alert: what to say.
-            repeated: how often the same was raised again before this attempt.
+        """Delivers an alert that was raised so often again; the id is the same for every attempt.
 
         Raises:
             DeliveryError: it was not taken.
@@ -71,12 +65,11 @@ class Channel(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Delivery:
-    """What became of an alert at one channel.
+    """What became of an alert at one channel; times in seconds since the epoch.
 
     Attributes:
-        channel: its name.
         attempts: how often it was tried.
-        delivered: when it was taken, in seconds since the epoch, or None.
+        delivered: when it was taken, or None.
         due: when it is tried next, if it was not.
         error: why the latest attempt failed.
     """
@@ -104,22 +97,15 @@ class Kept:
 
 
 class Outbox:
-    """Keeps alerts until every channel has taken them. Processes and threads may share one file."""
+    """Keeps alerts until every channel has taken them. Processes and threads may share one file.
+
+    New alerts go to the channels of these names; one of a key that was raised within `quiet_seconds` is only counted.
+    The clock gives seconds since the epoch. An OutboxError if the file, of SQLite, cannot be used.
+    """
 
     def __init__(
         self, file: Path, channels: Sequence[str], quiet_seconds: float, clock: Callable[[], float] = time.time
     ) -> None:
-        """Opens, or makes, an outbox.
-
-        Args:
-            file: of SQLite.
-            channels: the names of those that new alerts go to.
-            quiet_seconds: an alert of a key that was raised so recently is only counted.
-            clock: seconds since the epoch.
-
-        Raises:
-            OutboxError: the file cannot be used.
-        """
         self._file, self._channels, self._quiet, self._clock = file, tuple(channels), quiet_seconds, clock
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -129,11 +115,7 @@ class Outbox:
             raise OutboxError(f"The outbox of alerts {file} cannot be used: {error}") from None
 
     def put(self, alert: Alert) -> str | None:
-        """Keeps an alert for delivery; on return it is on disk.
-
-        Returns:
-            Its id; None if one of the same key is so recent that this one was only counted.
-        """
+        """Keeps an alert on disk and returns its id; None if one of its key is so recent that it is only counted."""
         now = self._clock()
         with self._open() as database:
             # Or two processes could both find that there is none yet.
@@ -159,11 +141,7 @@ class Outbox:
     def deliver(self, channels: Mapping[str, Channel]) -> tuple[int, int]:
         """Sends what is due, oldest first; what a channel does not take is tried again later, and never given up.
 
-        Args:
-            channels: by name. Alerts for a channel that is not among them wait.
-
-        Returns:
-            How many were taken, and how many were not.
+        Alerts for a channel that is not among these, by name, wait. Returns how many were taken, and how many were not.
         """
         taken = refused = 0
         while claimed := self._claim(tuple(channels)):
@@ -219,8 +197,21 @@ class Outbox:
                 for alert_id, body, repeated in alerts
             ]
 
-    def _open(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
-        return sqlite_file.connection(self._file, write_ahead=True)
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection of this call alone, so that any thread may call; commits at the end, or undoes.
+
+        It waits up to 30 seconds for another writer, and begins a transaction only when told to.
+        """
+        database = sqlite3.connect(self._file, timeout=30, isolation_level=None)
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            # A journal alone may lose the last transactions when the machine loses power.
+            database.execute("PRAGMA synchronous = FULL")
+            with database:
+                yield database
+        finally:
+            database.close()
 
 
 def backoff(attempts: int) -> float:

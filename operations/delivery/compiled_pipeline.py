@@ -26,10 +26,8 @@ class CompiledPipeline:
     """A pipeline in the form that the server takes.
 
     Attributes:
-        name: of the pipeline.
         specification: the JSON document of pipeline and platform.
         parameters: what may be given when it is submitted: name -> KFP's name of the type, such as NUMBER_INTEGER.
-        tasks: the names of its tasks.
     """
 
     name: str
@@ -55,11 +53,7 @@ class CompiledPipeline:
 
     @classmethod
     def of(cls, document: Mapping[str, Any], source: str) -> CompiledPipeline:
-        """Reads what the server keeps of a pipeline.
-
-        Args:
-            document: pipeline and platform, as in `specification`; or the pipeline alone.
-            source: where it is from, for the error.
+        """Reads what the server keeps: pipeline and platform, as in `specification`, or the pipeline alone.
 
         Raises:
             KubeflowError: it is something else.
@@ -79,8 +73,8 @@ class CompiledPipeline:
                 "platform_spec": json_format.MessageToDict(platform),
             },
             parameters={
-                name: kinds.Name(each.parameter_type)
-                for name, each in sorted(pipeline.root.input_definitions.parameters.items())
+                name: kinds.Name(declared.parameter_type)
+                for name, declared in sorted(pipeline.root.input_definitions.parameters.items())
                 if name not in _OUR_OWN
             },
             tasks=tuple(sorted(pipeline.root.dag.tasks)),
@@ -90,7 +84,7 @@ class CompiledPipeline:
     def commit(self) -> str | None:
         """The commit of the images that its tasks run, as their tags have it; None if they do not say, or differ."""
         executors = self.specification["pipeline_spec"].get("deploymentSpec", {}).get("executors", {})
-        images = {each["container"]["image"] for each in executors.values() if "container" in each}
+        images = {executor["container"]["image"] for executor in executors.values() if "container" in executor}
         tags = {image.rpartition("/")[2].partition(":")[2].removesuffix("-gpu") for image in images}
         (tag,) = tags if len(tags) == 1 else ("",)
         return tag if _COMMIT.fullmatch(tag) else None
@@ -98,7 +92,7 @@ class CompiledPipeline:
     def text(self) -> str:
         """The pipeline as a file of YAML: its own document, and the platform's if it has one."""
         documents = [self.specification["pipeline_spec"], self.specification["platform_spec"]]
-        return yaml.safe_dump_all([each for each in documents if each], sort_keys=True)
+        return yaml.safe_dump_all([document for document in documents if document], sort_keys=True)
 
     def submission(self, given: Sequence[str], user: str) -> dict[str, Any]:
         """What it is submitted with: `arguments`, and who submits it, if the pipeline wants to know."""
@@ -114,21 +108,18 @@ class CompiledPipeline:
             KubeflowError: the pipeline has no such parameter, or the value is not of its type.
         """
         values: dict[str, Any] = {}
-        for each in given:
-            name, sign, text = each.partition("=")
+        for argument in given:
+            name, sign, text = argument.partition("=")
             if not sign or not name:
-                raise KubeflowError(f"`--param {each}` is not of the form name=value, such as epochs=5.")
+                raise KubeflowError(f"`--param {argument}` is not of the form name=value, such as epochs=5.")
             if name in values:
                 raise KubeflowError(f"The parameter `{name}` is given twice.")
             if name not in self.parameters:
-                raise KubeflowError(self._unknown(name))
+                close = difflib.get_close_matches(name, self.parameters, n=1)
+                hint = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(self.parameters)}."
+                raise KubeflowError(f"The pipeline {self.name} has no parameter `{name}`; {hint}")
             values[name] = _value(name, self.parameters[name], text)
         return values
-
-    def _unknown(self, name: str) -> str:
-        close = difflib.get_close_matches(name, self.parameters, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(self.parameters)}."
-        return f"The pipeline {self.name} has no parameter `{name}`; {hint}"
 
 
 def _value(name: str, kind: str, text: str) -> Any:

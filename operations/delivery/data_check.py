@@ -7,6 +7,7 @@ passes here passes there. Statistics are taken in memory, which is an order of m
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,7 @@ class DataCheck:
     """What a check found.
 
     Attributes:
-        window: the window that was asked for.
-        spans: the spans of each split.
+        spans: of each split.
         violations: of the contract, one sentence each.
         report: of the gate.
         differences: between the curated schema and one inferred from this data. They are questions for the owner of
@@ -64,9 +64,10 @@ def check(settings: Settings, progress: Callable[[str], None] | None = None) -> 
 
     folder = Path(settings.spans)
     contract = Contract.load(settings.use_case.contract)
-    schema = tfdv.load_schema_text(str(settings.use_case.schema_file))
+    curated = settings.use_case.schema_file
+    schema = tfdv.load_schema_text(str(curated))
     window = Window.parse(settings.data.window)
-    available = sorted(int(each.name.partition("-")[2]) for each in folder.glob("span-[0-9]*"))
+    available = sorted(int(span.name.partition("-")[2]) for span in folder.glob("span-[0-9]*"))
     chosen = split_spans(window.resolve(available, str(folder)), settings.data.eval_spans, window.text)
     violations: list[str] = []
     examined, anomalies = {}, []
@@ -80,20 +81,23 @@ def check(settings: Settings, progress: Callable[[str], None] | None = None) -> 
                 violations.append(problem)  # and nothing else can be said of it
                 continue
             tables.append(table)
-            if problem := _violation(table, contract, f"span {number}"):
-                violations.append(problem)
+            try:
+                spans.require_conformity(table, contract, f"span {number}")
+            except ContractError as error:
+                violations.append(str(error))
         if not tables:
             continue
         statistics[split] = _statistics(tables, contract)
         differing = tfdv.validate_statistics(statistics[split], schema)
         examined[split] = findings.examined(statistics[split])
         anomalies += findings.find(split, differing, statistics[split], schema)
+    first = next(iter(statistics.values()), None)  # from which SchemaGen infers a schema, too
     return DataCheck(
         window=window.text,
         spans=chosen,
         violations=tuple(violations),
         report=Report.of(settings.gate.severity, examined, anomalies),
-        differences=tuple(_differences(settings.use_case.schema_file, next(iter(statistics.values()), None))),
+        differences=tuple(_differences(curated, first)) if first is not None else (),
     )
 
 
@@ -101,19 +105,9 @@ def _shape_violation(table: pa.Table, contract: Contract, where: str) -> str | N
     wanted = spans.arrow_schema(contract)
     if missing := [name for name in wanted.names if name not in table.column_names]:
         return f"In {where}, columns of the contract are missing: {', '.join(missing)}."
-    wrong = {field.name: table.schema.field(field.name).type for field in wanted}
-    wrong = {name: kind for name, kind in wrong.items() if kind != wanted.field(name).type}
-    if wrong:
-        listed = ", ".join(f"{name} is {kind}, not {wanted.field(name).type}" for name, kind in wrong.items())
-        return f"In {where}, columns are not of the type that the contract declares: {listed}."
-    return None
-
-
-def _violation(table: pa.Table, contract: Contract, where: str) -> str | None:
-    try:
-        spans.require_conformity(table, contract, where)
-    except ContractError as error:
-        return str(error)
+    kinds = [(field.name, table.schema.field(field.name).type, field.type) for field in wanted]
+    if wrong := [f"{name} is {kind}, not {declared}" for name, kind, declared in kinds if kind != declared]:
+        return f"In {where}, columns are not of the type that the contract declares: {', '.join(wrong)}."
     return None
 
 
@@ -126,17 +120,12 @@ def _statistics(tables: Sequence[pa.Table], contract: Contract) -> Any:
     from components.span_example_gen.columns import feature_lists
 
     columns = contract.ingested()
-    lists = [feature_lists(batch, columns) for each in tables for batch in each.to_batches()]
+    lists = [feature_lists(batch, columns) for table in tables for batch in table.to_batches()]
     (batch,) = pa.Table.from_batches(lists).combine_chunks().to_batches()
     return stats_impl.generate_statistics_in_memory(batch, tfdv.StatsOptions())
 
 
 def _differences(curated: Path, statistics: Any) -> list[SchemaDifference]:
-    """As SchemaGen infers a schema: from the first split, if there is one."""
-    if statistics is None:
-        return []
-    import tempfile
-
     import tensorflow_data_validation as tfdv
 
     with tempfile.TemporaryDirectory() as folder:

@@ -73,8 +73,7 @@ def build_arguments(
 ) -> list[str]:
     """What to give the ``docker`` command to build a stage of the Dockerfile, with the checkout as context.
 
-    The certificates are passed as a secret, and so is the variable with the address of a package index, which may hold
-    a password.
+    Certificates and the variable with the address of a package index, which may hold a password, are passed as secrets.
     """
     options = [
         ("--file", str(root / DOCKERFILE)),

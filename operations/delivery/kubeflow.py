@@ -28,15 +28,7 @@ _SECONDS = {"m": 60, "h": 3600, "d": 86400}
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """A recurring run.
-
-    Attributes:
-        schedule_id: the server's id.
-        name: the name that a person gave it.
-        when: a cron expression of six fields, or ``every N s``.
-        enabled: whether it starts runs.
-        max_concurrency: how many of its runs may go on at a time.
-    """
+    """A recurring run, by a cron expression of six fields or ``every N s``."""
 
     schedule_id: str
     name: str
@@ -47,12 +39,7 @@ class Schedule:
 
 @dataclasses.dataclass(frozen=True)
 class Retired:
-    """What became of schedules that were to be deleted. None of them starts a run any more.
-
-    Attributes:
-        deleted: ids of those that are gone.
-        kept: those that are disabled only, because deleting them would end runs: id of the schedule -> ids of the runs.
-    """
+    """Ids of schedules that were deleted, and of those that were only disabled: deleting them would end these runs."""
 
     deleted: tuple[str, ...] = ()
     kept: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
@@ -60,16 +47,7 @@ class Retired:
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """One version of a pipeline that the server keeps.
-
-    Attributes:
-        pipeline: the pipeline's name.
-        pipeline_id: the server's id of it.
-        name: of the version.
-        version_id: the server's id of it.
-        document: the compiled pipeline, as the server holds it.
-        link: its page in KFP's user interface.
-    """
+    """One version of a pipeline that the server keeps: names, ids, the compiled pipeline, and KFP's page about it."""
 
     pipeline: str
     pipeline_id: str
@@ -86,7 +64,7 @@ class Job:
     Attributes:
         source: the specification of a `CompiledPipeline`, or a version that the server keeps.
         name: of the run, for people; of a schedule, unique among them.
-        experiment: its name; created if there is none.
+        experiment: created if there is none.
         arguments: the parameters that differ from their defaults.
         service_account: whose permissions its pods have.
     """
@@ -167,11 +145,6 @@ class KubeflowPipelines:
 
     def upload(self, compiled: CompiledPipeline, pipeline: str, name: str) -> tuple[Version, bool]:
         """Keeps a compiled pipeline on the server, as a version of a pipeline that is created if there is none.
-
-        Args:
-            compiled: the pipeline.
-            pipeline: its name on the server.
-            name: of the version, such as the commit that it was compiled from.
 
         Returns:
             The version, and whether it is new; one with this name and content may be there already.
@@ -254,27 +227,21 @@ class KubeflowPipelines:
     def schedules(self, name: str | None = None) -> list[Schedule]:
         """The recurring runs, all or those of a name."""
         schedules: list[Schedule] = []
-        token = ""
-        while True:
-            page = self._recurring.recurring_run_service_list_recurring_runs(
-                **self._named(name), page_size=100, page_token=token
-            )
+        where, token = self._named(name), ""
+        while token is not None:
+            page = self._recurring.recurring_run_service_list_recurring_runs(**where, page_size=100, page_token=token)
             schedules += [_schedule(answer) for answer in page.recurring_runs or ()]
-            token = page.next_page_token
-            if not token:
-                return schedules
+            token = page.next_page_token or None
+        return schedules
 
     def schedule(
         self, job: Job, trigger: kfp_server_api.V2beta1Trigger, replace: bool = False
     ) -> tuple[Schedule, Retired]:
         """Starts runs again and again: one at a time, and none for the times that were missed.
 
-        Two runs at a time would compete for the champion's place; a missed one would train on the same data.
-
-        Args:
-            job: what to run.
-            trigger: from `cron` or `interval`.
-            replace: retire schedules of the same name, as `delete_schedule` does.
+        Two runs at a time would compete for the champion's place; a missed one would train on the same data. The
+        trigger is one of `cron` or `interval`. With `replace`, schedules of that name are retired as `delete_schedule`
+        does it.
 
         Returns:
             The schedule, and what became of those that it replaces.
@@ -299,11 +266,9 @@ class KubeflowPipelines:
         return made, self._retire(present)
 
     def delete_schedule(self, reference: str, force: bool = False) -> Retired:
-        """Disables schedules, and deletes those of which no run is under way: with a schedule, KFP deletes its runs.
+        """Disables the schedules of a name or an id, and deletes those of which no run is under way.
 
-        Args:
-            reference: their name, or the id of one.
-            force: delete also those of which a run is under way, which ends it.
+        KFP deletes the runs of a schedule with it; `force` does so also while one is under way, which ends it.
 
         Raises:
             NotFoundError: there is none.

@@ -48,12 +48,9 @@ class Api(kfp_server_api.ApiClient):
     """The generated client. Everything that it does raises a `KubeflowError` where it fails."""
 
     def __init__(self, endpoint: str, token: str | None, seconds: tuple[float, float]) -> None:
-        """Checks the address and the token; asks nothing yet.
+        """Checks the address, such as ``http://localhost:8888``, and the bearer token; asks nothing yet.
 
-        Args:
-            endpoint: of the server, such as ``http://localhost:8888``.
-            token: is sent as a bearer token.
-            seconds: to wait for a connection, and for the answer to one request.
+        The seconds are those to wait for a connection, and for the answer to one request.
 
         Raises:
             KubeflowError: the address or the token cannot be one.

@@ -28,7 +28,6 @@ class Task:
     """One task of a run.
 
     Attributes:
-        name: as in the compiled pipeline.
         state: KFP's word, such as RUNNING; PENDING before it begins, NOT_STARTED if it never will.
         seconds: wall time so far, or None if it has not begun.
         error: what the server says went wrong, if it does.
@@ -55,8 +54,6 @@ class Run:
     """One run of a pipeline.
 
     Attributes:
-        run_id: the server's id.
-        name: the name that a person gave it.
         state: KFP's word, such as SUCCEEDED.
         created: when it was submitted, in ISO 8601.
         seconds: wall time so far.
@@ -88,11 +85,7 @@ class Run:
         return [driver for driver in self.failed_drivers if task is None or driver.name in needed]
 
     def pods(self, task: str | None, namespace: str) -> list[tuple[str, str]]:
-        """Pairs of task and pod, of the tasks that have begun and of drivers that failed.
-
-        Args:
-            task: only of this one.
-            namespace: of the pods, for the error.
+        """Pairs of task and pod, of all tasks that have begun or of one, and of drivers that failed.
 
         Raises:
             KubeflowError: there is no such task, or no pod yet, or the server does not say which.
@@ -143,16 +136,17 @@ def _declared(specification: Any) -> Mapping[str, Any]:
 
 
 def _tasks(details: list[Any], declared: Mapping[str, Any], finished: bool) -> Iterator[Task]:
-    by_name = {each.display_name: each for each in details}
+    by_name = {detail.display_name: detail for detail in details}
     known = _known(details)
     order = TopologicalSorter({name: sorted(declared[name].get("dependentTasks", ())) for name in sorted(declared)})
     for name in order.static_order():
         detail = by_name.get(name)
         state = WAITING if detail is None else str(detail.state or _LEFT_OUT)
         if state == _LEFT_OUT or (state == WAITING and finished):
-            detail, state = None, NOT_STARTED
+            yield Task(name, NOT_STARTED)
+            continue
         if detail is None:
-            yield Task(name, state)
+            yield Task(name, WAITING)
             continue
         yield Task(
             name=name,
@@ -186,7 +180,7 @@ def _failed_drivers(details: list[Any], declared: Mapping[str, Any]) -> Iterator
 
 def _known(details: list[Any]) -> set[str]:
     """The ids of the nodes, WORKFLOW-HASH each: the server tells a node's id where it is another one's child."""
-    return {child.pod_name for each in details for child in each.child_tasks or () if child.pod_name}
+    return {child.pod_name for detail in details for child in detail.child_tasks or () if child.pod_name}
 
 
 def _workflow(known: set[str]) -> str:

@@ -38,10 +38,9 @@ def checkout_settings(load: Load, config: Path, overrides: Sequence[str]) -> Set
 def kubeflow_settings(
     load: Load, config: Path, overrides: Sequence[str], parameters: Sequence[str] = ()
 ) -> tuple[Settings, Kubeflow]:
-    """The settings and their section for Kubeflow, after a look at the parameters.
+    """The settings and their section for Kubeflow.
 
-    A parameter stands for a setting. Putting its value there checks it as a setting is checked, and not after twenty
-    minutes on the cluster.
+    A parameter stands for a setting, so its value is checked as one now, and not after twenty minutes on the cluster.
 
     Raises:
         KubeflowError: there is no such section, or a parameter's value does not fit.

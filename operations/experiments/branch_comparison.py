@@ -68,18 +68,10 @@ def worktree(project: Path, commit: str) -> Iterator[Path]:
 
 
 def train_there(checkout: Path, config: Path, overrides: list[str], workspace: str, spans: str) -> str:
-    """Runs the pipeline of another checkout.
+    """Runs the pipeline of another checkout on the same spans, and returns the run's name in the ledger of `workspace`.
 
-    Args:
-        checkout: its root.
-        config: the settings file of this checkout that says what a small run is. It is laid beside the settings files
-            there, which it extends: what is asked of both is the same, and all else is each one's own.
-        overrides: of the settings, as for this checkout's own run.
-        workspace: where both record.
-        spans: the folder of the data that both use.
-
-    Returns:
-        The run's name in the ledger.
+    The settings file of this checkout is laid beside those there, which it extends: what is asked of both is the same,
+    and all else is each one's own.
 
     Raises:
         FlightdeckError: the run failed, or that commit does not understand the settings.
@@ -87,7 +79,7 @@ def train_there(checkout: Path, config: Path, overrides: list[str], workspace: s
     file = checkout / _SETTINGS_FOLDER / config.name
     file.write_bytes(config.read_bytes())
     places = [f"workspace={json.dumps(workspace)}", f"data.spans={json.dumps(spans)}"]
-    options = [part for each in (*overrides, *places) for part in ("--set", each)]
+    options = [part for override in (*overrides, *places) for part in ("--set", override)]
     done = subprocess.run(
         [sys.executable, "-m", "flightdeck", "run", "--config", str(file), "--json", *options],
         cwd=checkout, env=environment_of(checkout), capture_output=True, text=True,
@@ -112,13 +104,8 @@ def same_packages(project: Path, checkout: Path) -> bool:
 def markdown(found: Comparison, directions: Mapping[str, str], packages_differ: bool) -> str:
     """The comparison as a comment on a pull request.
 
-    Args:
-        found: the first run is main's, the second one the branch's.
-        directions: metric -> ``higher`` or ``lower`` is better; others are neither.
-        packages_differ: whether the lock files differ.
-
-    Returns:
-        Markdown, with nothing in it that could be taken for markup of its own.
+    The first run is main's, the second one the branch's; `directions` says of metrics whether ``higher`` or ``lower``
+    is better. Nothing that the runs recorded is taken for markup.
     """
     lines = [
         "### Metrics of this branch against main",
@@ -130,31 +117,28 @@ def markdown(found: Comparison, directions: Mapping[str, str], packages_differ: 
         "| metric | better is | main | this branch | change | 95 % interval | this branch is |",
         "|---|---|---:|---:|---:|---|---|",
     ]
-    changes = {each.name: each for each in found.metrics}
-    for name in sorted(
-        {*found.first.metrics, *found.second.metrics}, key=lambda each: (each != found.main_metric, each)
-    ):
-        change = changes.get(name)
-        same = found.second.metrics.get(name)
-        lines.append(_row(name, directions.get(name, "-"), change) if change else _unchanged(name, directions, same))
+    changes = {change.name: change for change in found.metrics}
+    names = {*found.first.metrics, *found.second.metrics}
+    for name in sorted(names, key=lambda name: (name != found.main_metric, name)):
+        value = number(found.second.metrics.get(name))
+        cells = _change(changes[name]) if name in changes else (value, value, "0", "-", "the same")
+        lines.append(f"| {' | '.join((_plain(name), directions.get(name, '-'), *cells))} |")
     lines.append("")
     if not found.metrics:
         lines += ["No metric differs.", ""]
     if found.why_not:
         lines += [f"No change was tested: {_plain(found.why_not)}", ""]
-    elif any(each.noise for each in found.metrics):
-        rows = next(each.noise.rows for each in found.metrics if each.noise)
+    elif noise := next((change.noise for change in found.metrics if change.noise), None):
         lines += [
-            f"The same {rows:,} rows in both, so the intervals are of the change itself (DeLong's test for AUC, a "
-            "paired bootstrap for others). Intervals hold the noise of sampling, not that of training.",
+            f"The same {noise.rows:,} rows in both, so the intervals are of the change itself (DeLong's test for AUC, "
+            "a paired bootstrap for others). Intervals hold the noise of sampling, not that of training.",
             "",
         ]
-    worse = [each for each in found.slices if each.metric.verdict == "worse"]
-    if worse:
+    if worse := [part for part in found.slices if part.metric.verdict == "worse"]:
         lines += [f"Slices that are worse beyond noise, corrected for how many there are ({len(found.slices)}):", ""]
-        lines += [f"- {_code(each.slice)}: {signed(each.metric.delta)}" for each in worse[:10]]
+        lines += [f"- {_code(part.slice)}: {signed(part.metric.delta)}" for part in worse[:10]]
         lines += [f"- and {len(worse) - 10} more"] * (len(worse) > 10) + [""]
-    if differing := [name for name, each in found.sections.items() if each and name != "outcome"]:
+    if differing := [name for name, changed in found.sections.items() if changed and name != "outcome"]:
         lines += [f"What differs between the runs: {_plain(', '.join(differing))}.", ""]
     if packages_differ:
         lines += ["The lock files differ; main's code was run with the packages of this branch.", ""]
@@ -166,19 +150,11 @@ def unavailable(reason: str) -> str:
     return f"### Metrics of this branch against main\n\nThere is no comparison: {_plain(reason)}\n"
 
 
-def _row(name: str, better: str, change: MetricChange) -> str:
+def _change(change: MetricChange) -> tuple[str, ...]:
     noise = change.noise
     interval = f"{noise.low:+.4f} to {noise.high:+.4f}" if noise and change.p_value is not None else "-"
-    cells = (
-        _plain(name), better, number(change.first), number(change.second), signed(change.delta), interval,
-        _WORDS.get(change.verdict, change.verdict),
-    )  # fmt: skip
-    return f"| {' | '.join(cells)} |"
-
-
-def _unchanged(name: str, directions: Mapping[str, str], value: float | None) -> str:
-    cells = (_plain(name), directions.get(name, "-"), number(value), number(value), "0", "-", "the same")
-    return f"| {' | '.join(cells)} |"
+    verdict = _WORDS.get(change.verdict, change.verdict)
+    return number(change.first), number(change.second), signed(change.delta), interval, verdict
 
 
 def _commit(record: RunRecord) -> str:
@@ -188,7 +164,7 @@ def _commit(record: RunRecord) -> str:
 def _plain(text: str) -> str:
     """Text that Markdown leaves alone: it comes from a branch that anybody may have written."""
     text = " ".join(text.split())[:500].replace("&", "&amp;").replace("<", "&lt;")
-    return "".join(f"\\{each}" if each in "\\`*[]|~#!" else "&#64;" if each == "@" else each for each in text)
+    return "".join(f"\\{char}" if char in "\\`*[]|~#!" else "&#64;" if char == "@" else char for char in text)
 
 
 def _code(text: str) -> str:

@@ -19,11 +19,7 @@ _NEWEST = 20
 
 
 def find(reader: ml_metadata.MetadataStore, names: Sequence[str] = ()) -> dict[str, str]:
-    """The logs of some runs, sweeps or trials.
-
-    Args:
-        reader: the metadata store.
-        names: as the commands about runs take them; without any, the newest runs and sweeps that have logs.
+    """The logs of the runs, sweeps or trials of these names, or else of the newest runs and sweeps that have logs.
 
     Returns:
         Run id -> folder or URI, in the order of the names or else the newest first. A sweep's holds one per trial.
@@ -34,12 +30,16 @@ def find(reader: ml_metadata.MetadataStore, names: Sequence[str] = ()) -> dict[s
     """
     runs = Runs(reader)
     if names:
-        named = [runs.find(name) for name in names]
-        found = {each.run_id: _logs(reader, each) for each in named}
-        for record in named:
-            if found[record.run_id] is None:
-                raise FlightdeckError(_without(record))
-        return {run_id: uri for run_id, uri in found.items() if uri}
+        logs = {}
+        for record in [runs.find(name) for name in names]:
+            if (uri := _logs(reader, record)) is None:
+                what = {"sweep": "Sweep", "trial": "Trial"}.get(record.kind, "Run")
+                raise FlightdeckError(
+                    f"{what} {record.run_id} has no TensorBoard logs: it has trained nothing, or they were removed "
+                    "since."
+                )
+            logs[record.run_id] = uri
+        return logs
     newest = {}
     for record in reversed(runs.all()):
         if record.kind in ("run", "reproduction", "sweep") and (uri := _logs(reader, record)):
@@ -61,14 +61,5 @@ def _logs(reader: ml_metadata.MetadataStore, record: RunRecord) -> str | None:
     else:
         made = outputs_of_run(reader, record.run_id).get("Trainer", {}).get("model_run")
         uri = "" if made is None else made.uri
-    return uri if uri and _has_events(uri) else None
-
-
-def _has_events(uri: str) -> bool:
-    # Of another file system only TensorBoard itself knows.
-    return "://" in uri or next(Path(uri).rglob("*.tfevents.*"), None) is not None
-
-
-def _without(record: RunRecord) -> str:
-    what = {"sweep": "Sweep", "trial": "Trial"}.get(record.kind, "Run")
-    return f"{what} {record.run_id} has no TensorBoard logs: it has trained nothing, or they were removed since."
+    # Of another file system only TensorBoard itself knows whether there are events.
+    return uri if "://" in uri or (uri and any(Path(uri).rglob("*.tfevents.*"))) else None

@@ -36,7 +36,7 @@ class InputFile:
 
     Attributes:
         columns: the names of its columns, with Arrow types; None where the file does not say (CSV).
-        span: the span that it belongs to; None if it is none of the dataset's.
+        span: of the dataset that it belongs to, if any.
     """
 
     path: Path
@@ -109,7 +109,6 @@ class Inputs:
     """Files that were checked against what a model takes.
 
     Attributes:
-        files: in the order in which they were given; rows keep their order, too.
         types: of the columns that the model takes: name -> int64, float32 or string.
         required: those of them that may not be missing.
         keys: the columns that identify a row, which all files have; empty if there are none.
@@ -126,7 +125,7 @@ class Inputs:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows of all files."""
         return sum(file.rows for file in self.files)
 
     def batches(self) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
@@ -138,26 +137,29 @@ class Inputs:
             that break the contract are flagged, their columns at fault stand beside that, in `contract_faults`.
 
         Raises:
-            InputError: a value is missing that may not be, or is not of its type; rows break the contract, and such
-                files are refused. The latter is raised when all of the file has been read, with all faults.
+            InputError: a value is missing that may not be, or is not of its type; or, at the end of a file, rows of it
+                broke the contract and are to be refused.
         """
         import pyarrow as pa
 
         for file in self.files:
-            row, refused = 0, _Refused(file)
+            # Of each batch with rows that are refused: how many rows, how many faults, and the first of these.
+            row, refused = 0, list[tuple[int, int, list[str]]]()
             for batch in self._read(file):
                 typed, ids = self._typed(batch, file), self._identified(batch, file, row)
                 if self.contract is not None:
                     faults = self.contract.check(to_arrays(typed))
                     if faults is not None and self.validation == "refuse":
-                        refused.add(faults, row)
+                        first = [str(replace(fault, row=fault.row + row)) for fault in faults.first]
+                        refused.append((len(faults.by_row), sum(faults.by_column.values()), first))
                     elif self.validation == "flag":
                         marks = [None] * ids.num_rows if faults is None else faults.of_rows(ids.num_rows)
                         ids = ids.append_column(FAULTS, pa.array(marks, pa.string()))
-                if not refused.faults:
+                if not refused:
                     yield typed, ids
                 row += batch.num_rows
-            refused.end()
+            if refused:
+                raise _refusal(file, refused)
 
     def _read(self, file: InputFile) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
@@ -210,46 +212,26 @@ class Inputs:
         return pa.record_batch([pa.array(ids, pa.string())], names=["row_id"])
 
 
-class _Refused:
-    """Counts the rows of a file that break the contract, and names the first of them."""
-
-    def __init__(self, file: InputFile) -> None:
-        self._file = file
-        self._first: list[str] = []
-        self._rows = 0
-        self.faults = 0
-
-    def add(self, faults: contracts.Faults, row: int) -> None:
-        """Takes the faults of a batch whose first row is the one of that number."""
-        for fault in faults.first[: MOST_FAULTS - len(self._first)]:
-            self._first.append(str(replace(fault, row=fault.row + row)))
-        self._rows += len(faults.by_row)
-        self.faults += sum(faults.by_column.values())
-
-    def end(self) -> None:
-        """Raises InputError if there are any."""
-        if not self.faults:
-            return
-        more = f"; and {self.faults - len(self._first):,} more" if self.faults > len(self._first) else ""
-        raise InputError(
-            f"{self._file.path} is refused, because {self._rows:,} of its rows break the contract of the version (rows "
-            f"are counted from 0): {'; '.join(self._first)}{more}. Correct them, or have them answered and marked "
-            "with: --set serving.validation=flag"
-        )
+def _refusal(file: InputFile, refused: Sequence[tuple[int, int, list[str]]]) -> InputError:
+    rows, faults, named = zip(*refused, strict=True)
+    first = [fault for batch in named for fault in batch][:MOST_FAULTS]
+    more = f"; and {sum(faults) - len(first):,} more" if sum(faults) > len(first) else ""
+    return InputError(
+        f"{file.path} is refused, because {sum(rows):,} of its rows break the contract of the version (rows are "
+        f"counted from 0): {'; '.join(first)}{more}. Correct them, or have them answered and marked with: "
+        "--set serving.validation=flag"
+    )
 
 
 def to_arrays(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
     """Returns int64, float32 and string columns as arrays [rows, 1], with `columns.MISSING` for nulls."""
     import pyarrow as pa
 
-    kinds = {pa.int64(): "int64", pa.float32(): "float32", pa.string(): "string"}
-    arrays = {}
-    for name in batch.schema.names:
-        values = batch.column(name)
-        if values.null_count:
-            values = values.fill_null(MISSING[kinds[values.type]])
-        arrays[name] = values.to_numpy(zero_copy_only=False).reshape(-1, 1)
-    return arrays
+    missing = {pa.int64(): MISSING["int64"], pa.float32(): MISSING["float32"], pa.string(): MISSING["string"]}
+    return {
+        name: values.fill_null(missing[values.type]).to_numpy(zero_copy_only=False).reshape(-1, 1)
+        for name, values in zip(batch.schema.names, batch.columns, strict=True)
+    }
 
 
 def check(

@@ -24,7 +24,7 @@ from ledger.outputs import Output
 from operations.inference import batch_files
 from operations.inference import model as models
 from operations.inference.batch_files import InputError, InputFile, Inputs, to_arrays
-from operations.inference.columns import Column
+from operations.inference.columns import Column, Columns
 from operations.inference.model import LoadedModel
 from operations.inference.settings import Settings
 from operations.registry import RegistryError, Version
@@ -44,14 +44,7 @@ class PredictionError(FlightdeckError):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was predicted.
-
-    Attributes:
-        through: `process` or `pipeline`.
-        seconds: without loading the model.
-        run_id: of the pipeline; None in this process.
-        artifact_id: of the record in ML Metadata.
-    """
+    """What was predicted, through `process` or `pipeline`; the seconds are without loading the model."""
 
     output: Path
     rows: int
@@ -83,26 +76,22 @@ def in_process(
     records: Records,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Prediction:
-    """Predicts batch by batch in this process, and records that.
+    """Predicts batch by batch in this process, and records that; `on_rows` is told how many rows are done.
 
-    The output is a Parquet file with the ids, the outputs of the model, and `model_version`. `on_rows` is told how many
-    rows are done.
+    The output is a Parquet file with the ids, the outputs of the model, and `model_version`.
 
     Raises:
-        InputError: a file has a value that cannot be used; then there is no output.
+        InputError: a file has a value that cannot be used, or there is no row; then there is no output.
         PredictionError: the output cannot be written.
     """
-    started, rows = time.monotonic(), 0
-    with _writing(output, version) as write:
-        for batch, ids in inputs.batches():
-            write(ids, model.predict(to_arrays(batch)))
-            rows += batch.num_rows
-            on_rows(rows)
-        if not rows:
-            raise InputError(f"There is no row in {', '.join(str(file.path) for file in inputs.files)}.")
-    notes = _notes(inputs, rows, version, "process")
-    artifact_id = records.predicted(_model_of(version), output, notes)
-    return Prediction(output, rows, version.number, "process", time.monotonic() - started, None, artifact_id)
+
+    def predict(batch: pa.RecordBatch, row: int) -> Columns:
+        on_rows(row)
+        return model.predict(to_arrays(batch))
+
+    prediction = _written(predict, version, inputs, output, records, "process")
+    on_rows(prediction.rows)
+    return prediction
 
 
 def stage(inputs: Inputs, folder: Path) -> None:
@@ -147,11 +136,7 @@ def _span_numbers(files: Sequence[InputFile]) -> list[int]:
 
 
 def model_id(version: Version) -> int:
-    """The Model artifact of a version, which the pipeline needs.
-
-    Raises:
-        RegistryError: ML Metadata does not know it.
-    """
+    """The Model artifact of a version, which the pipeline needs; raises RegistryError if it is not known."""
     if version.model_id is None:
         raise RegistryError(
             f"ML Metadata does not know what model version {version.number} holds, so the pipeline cannot use it; "
@@ -179,16 +164,40 @@ def collect(
     """
     started = time.monotonic()
     outputs = _inferred(Path(examples.uri), inputs.rows, model.outputs)
-    row = 0
+
+    def collected(batch: pa.RecordBatch, row: int) -> Columns:
+        return {name: values[row : row + batch.num_rows] for name, values in outputs.items()}
+
+    prediction = _written(collected, version, inputs, output, records, "pipeline", run_id, examples.artifact_id)
+    return dataclasses.replace(prediction, seconds=seconds + time.monotonic() - started)
+
+
+def _written(
+    answer: Callable[[pa.RecordBatch, int], Columns],
+    version: Version,
+    inputs: Inputs,
+    output: Path,
+    records: Records,
+    through: str,
+    run_id: str | None = None,
+    examples: int | None = None,
+) -> Prediction:
+    """Writes the answers to all rows, and records them; `answer` gives those to a batch and its first row's number."""
+    started, row = time.monotonic(), 0
+    files = [str(file.path) for file in inputs.files]
     with _writing(output, version) as write:
         for batch, ids in inputs.batches():
-            write(ids, {name: values[row : row + batch.num_rows] for name, values in outputs.items()})
+            write(ids, answer(batch, row))
             row += batch.num_rows
-    notes = _notes(inputs, row, version, "pipeline") | {"run_id": run_id}
-    given = [*_model_of(version), ("examples", examples.artifact_id)]
+        if not row:
+            raise InputError(f"There is no row in {', '.join(files)}.")
+    notes = {"rows": row, "model_version": version.number, "through": through, "files": json.dumps(files)}
+    if run_id is not None:
+        notes["run_id"] = run_id
+    given = [("model", version.model_id), ("pushed_model", version.artifact_id), ("examples", examples)]
+    given = [(key, artifact) for key, artifact in given if artifact is not None]
     artifact_id = records.predicted(given, output, notes)
-    seconds += time.monotonic() - started
-    return Prediction(output, row, version.number, "pipeline", seconds, run_id, artifact_id)
+    return Prediction(output, row, version.number, through, time.monotonic() - started, run_id, artifact_id)
 
 
 def _inferred(folder: Path, rows: int, outputs: Mapping[str, Column]) -> dict[str, np.ndarray]:
@@ -249,20 +258,6 @@ def _writing(output: Path, version: Version) -> Iterator[Callable[[pa.RecordBatc
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def _model_of(version: Version) -> list[tuple[str, int]]:
-    known = [("model", version.model_id), ("pushed_model", version.artifact_id)]
-    return [(key, artifact) for key, artifact in known if artifact is not None]
-
-
-def _notes(inputs: Inputs, rows: int, version: Version, through: str) -> dict[str, int | str]:
-    return {
-        "rows": rows,
-        "model_version": version.number,
-        "through": through,
-        "files": json.dumps([str(file.path) for file in inputs.files]),
-    }
 
 
 def staging(settings: Settings) -> Path:

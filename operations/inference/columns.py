@@ -10,7 +10,7 @@ import difflib
 import itertools
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -57,7 +57,6 @@ class Column:
     """One named input or output of a signature.
 
     Attributes:
-        name: the name.
         dtype: ``int64``, ``float32``, ``string`` or another name that numpy knows.
         shape: with None for a size that is free; the first is that of the rows.
         tensor: its name in the graph.
@@ -68,21 +67,22 @@ class Column:
     shape: tuple[int | None, ...]
     tensor: str = ""
 
+    def missing(self, rows: int) -> np.ndarray:
+        """Returns an array of its shape without a value; of zeros if its type has no other way to say so."""
+        dtype = object if self.dtype == "string" else self.dtype
+        return np.full((rows, *[size or 1 for size in self.shape[1:]]), MISSING.get(self.dtype, 0), dtype)
+
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of a signature, prepared for reading requests.
-
-    Attributes:
-        columns: name -> column.
-    """
+    """The inputs of a signature by name, prepared for reading requests."""
 
     columns: Mapping[str, Column]
-    names: tuple[str, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Sets the names, in the order of the columns."""
-        object.__setattr__(self, "names", tuple(self.columns))
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names, in the order of the columns."""
+        return tuple(self.columns)
 
     @cached_property
     def types(self) -> dict[str, str]:
@@ -120,10 +120,9 @@ def from_rows(rows: Sequence[Any], inputs: Inputs) -> Columns:
     names = inputs.names
     try:
         picked = list(map(inputs.of_row, rows))
-        complete = max(map(len, rows), default=0) == len(names) if rows else True
+        complete = max(map(len, rows), default=len(names)) == len(names)
     except (KeyError, TypeError, IndexError):
-        complete = False
-        picked = []
+        complete, picked = False, []
     if not complete:
         known = frozenset(names)
         for index, row in enumerate(rows):
@@ -214,7 +213,7 @@ def _from_array(column: Column, array: np.ndarray) -> np.ndarray:
 
 
 def _arrays(values: Mapping[str, Sequence[Any]], inputs: Inputs) -> Columns:
-    """The values of all columns: one array per type if they are as plain as nearly always, else one per column."""
+    """One array per type if the values are as plain as nearly always, else one per column."""
     blocks = {}
     for dtype, names in inputs.by_type.items():
         block = _block(dtype, [values[name] for name in names])
@@ -226,7 +225,7 @@ def _arrays(values: Mapping[str, Sequence[Any]], inputs: Inputs) -> Columns:
 
 
 def _block(dtype: str, columns: Sequence[Sequence[Any]]) -> np.ndarray | None:
-    """The values of the columns of one type [columns, rows]; None if they need a look at each column."""
+    """An array [columns, rows]; None if the values need a look at each column."""
     types = set(map(type, itertools.chain.from_iterable(columns)))
     if not types <= _PLAIN.get(dtype, set()):
         return None
@@ -249,7 +248,6 @@ def _block(dtype: str, columns: Sequence[Sequence[Any]]) -> np.ndarray | None:
 
 
 def _array(column: Column, values: Sequence[Any]) -> np.ndarray:
-    """The values of one column as its array, or the error that says which one is wrong."""
     if any(isinstance(value, list | tuple) for value in values):
         values = [_unwrapped(column, value, row) for row, value in enumerate(values)]
     allowed = _PLAIN.get(column.dtype)
@@ -266,7 +264,9 @@ def _array(column: Column, values: Sequence[Any]) -> np.ndarray:
         values = [_whole(column, value, row) for row, value in enumerate(values)]
     block = _block(column.dtype, [values])
     if block is None:
-        raise _overflow(column, next(row for row, each in enumerate(values) if _block(column.dtype, [[each]]) is None))
+        raise _overflow(
+            column, next(row for row, value in enumerate(values) if _block(column.dtype, [[value]]) is None)
+        )
     return _shaped(column, block[0])
 
 

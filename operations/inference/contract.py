@@ -33,7 +33,6 @@ class Rule:
     """What a column may hold.
 
     Attributes:
-        name: of the column.
         required: whether a value may not be missing.
         values: the categories, if the list is closed.
         low: the smallest number; None if any is possible.
@@ -48,7 +47,7 @@ class Rule:
 
     @property
     def allowed(self) -> str:
-        """What is allowed, in words."""
+        """The rule in words."""
         if self.values is not None:
             return f"one of {_listed(self.values)}"
         if self.low is not None and self.high is not None:
@@ -62,13 +61,7 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """A value that breaks the contract.
-
-    Attributes:
-        row: its row in the request, from 0.
-        value: what it is; None if it is missing.
-        allowed: what it might have been, in words.
-    """
+    """A value that breaks the contract: its row in the request, from 0; None if it is missing; and what is allowed."""
 
     column: str
     row: int
@@ -151,21 +144,12 @@ class Contract:
             if types[rule.name] == "string" and rule.required and rule.values is None
         ]
 
-    def document(self) -> dict[str, Any]:
-        """The rules as `of_document` reads them."""
-        return {
-            "columns": [
-                {"name": rule.name, "required": rule.required, "values": rule.values, "range": (rule.low, rule.high)}
-                for rule in self.rules.values()
-            ]
-        }
-
     def check(self, columns: Columns) -> Faults | None:
         """Returns what is wrong with rows, as arrays [rows] or [rows, 1] by column; None if nothing is."""
         if self._all_right(columns):
             return None
         wrong = {name: mask for name, mask in self._wrong(columns) if mask.any()}
-        return self._told(columns, wrong) if wrong else None
+        return self._faults(columns, wrong) if wrong else None
 
     def _all_right(self, columns: Columns) -> bool:
         if any(np.count_nonzero(ranges.broken(columns)) for ranges in self._ranges):
@@ -193,24 +177,22 @@ class Contract:
         block = _block(columns, "string", self._text_columns)
         return dict(zip(self._text_columns, block.tolist(), strict=True))
 
-    def _told(self, columns: Columns, wrong: Mapping[str, np.ndarray]) -> Faults:
-        names = list(wrong)
-        rows, places = np.nonzero(np.stack([wrong[name] for name in names], axis=1))
+    def _faults(self, columns: Columns, wrong: Mapping[str, np.ndarray]) -> Faults:
+        rows, places = np.nonzero(np.stack(list(wrong.values()), axis=1))
+        pairs = list(zip(rows.tolist(), map(list(wrong).__getitem__, places.tolist()), strict=True))
         by_row: dict[int, tuple[str, ...]] = {}
-        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
-            by_row[row] = (*by_row.get(row, ()), names[place])
+        for row, name in pairs:
+            by_row[row] = (*by_row.get(row, ()), name)
         first = tuple(
-            Fault(
-                names[place], row, _told_value(columns[names[place]].reshape(-1)[row]), self.rules[names[place]].allowed
-            )
-            for row, place in zip(rows[:MOST_FAULTS].tolist(), places[:MOST_FAULTS].tolist(), strict=True)
+            Fault(name, row, _json_value(columns[name].reshape(-1)[row]), self.rules[name].allowed)
+            for row, name in pairs[:MOST_FAULTS]
         )
         return Faults(first, {name: int(mask.sum()) for name, mask in wrong.items()}, by_row)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Ranges:
-    """The ranges of all columns of one numeric type, one per line of what is compared at once."""
+    """The ranges of all columns of one numeric type, [columns, 1], to compare with values [columns, rows]."""
 
     kind: str
     names: tuple[str, ...]
@@ -220,7 +202,6 @@ class _Ranges:
 
     @classmethod
     def of(cls, rules: Sequence[Rule], kind: str) -> _Ranges:
-        """Prepares the rules of all columns of a type, in the order of the columns."""
         least, most = (-(2**63), 2**63 - 1) if kind == "int64" else (-np.inf, np.inf)
         # The smallest int64 says that a value is missing.
         missing = kind == "int64"
@@ -248,7 +229,7 @@ class _Ranges:
 
 
 def _block(columns: Columns, kind: str, names: tuple[str, ...]) -> np.ndarray:
-    """The values of all columns of a type [columns, rows], without a copy if they lie in one array already."""
+    """The values [columns, rows], without a copy if they lie in one array already."""
     if isinstance(columns, Stacked) and columns.blocks[kind][0] == names:
         return columns.blocks[kind][1]
     return np.concatenate([columns[name] for name in names], axis=None).reshape(len(names), -1)
@@ -290,7 +271,7 @@ def of_document(document: Any, types: Mapping[str, str]) -> Contract:
     return Contract(rules, types)
 
 
-def _told_value(value: Any) -> str | int | float | None:
+def _json_value(value: Any) -> str | int | float | None:
     """A value as JSON has it, and not longer than is good for an error; None if it says that there is none."""
     if isinstance(value, str):
         return None if value == MISSING["string"] else value[:_LONGEST_VALUE]
@@ -301,7 +282,6 @@ def _told_value(value: Any) -> str | int | float | None:
 
 
 def _listed(values: Sequence[str]) -> str:
-    """The values, or as many of them as fit into an error."""
     text = ", ".join(values)
     if len(text) <= _LONGEST_LIST:
         return text

@@ -11,16 +11,14 @@ import contextlib
 import gc
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from operations.inference import contract as contracts
 from operations.inference import example_row
-from operations.inference.columns import MISSING, Column, Columns, Inputs, objects
+from operations.inference.columns import Column, Columns, Inputs, objects
 from operations.inference.contract import Contract
 from operations.inference.errors import LoadError, NotReadyError, UnknownModelError, UnprocessableError
 from operations.inference.tensorflow_import import devices, tensorflow
@@ -47,8 +45,7 @@ class LoadedModel:
     """One version of a model in memory. Its methods may be called from any thread.
 
     Attributes:
-        version: its number.
-        signatures: the ways to ask it, by name; others than those of predictions have no name here.
+        signatures: the ways to ask it for predictions, by name.
         contract: what its rows must keep, as it was trained; None if it carries none. `predict` does not look at it.
         example: a real row that it can be asked with; None if it carries none.
     """
@@ -112,32 +109,27 @@ class LoadedModel:
                 raise UnprocessableError(f"The model refuses the request: {one_line(error)}") from None
         return dict(zip(asked.outputs, values, strict=True))
 
-    def predict_examples(self, serialized: Sequence[bytes]) -> Columns:
-        """Returns the outputs for serialised tf.Examples.
-
-        Raises:
-            UnknownModelError: the model does not take examples.
-            UnprocessableError: one cannot be parsed, or lacks a required column.
-        """
-        (name,) = self.signature(EXAMPLES).inputs.names
-        return self.predict({name: objects(serialized)}, EXAMPLES)
-
     def warm_up(self) -> None:
         """Asks every signature once per usual size: the first call of each optimises the graph, and takes long.
 
         Raises:
             LoadError: the model does not answer, or not once per row.
         """
+        import tensorflow as tf
+
         for rows in _WARM_UP_ROWS:
-            columns = {name: _filled(column, rows) for name, column in self.inputs.columns.items()}
-            outputs = self._warmed(columns, RAW)
+            try:
+                outputs = self.predict({name: column.missing(rows) for name, column in self.inputs.columns.items()})
+            except (UnprocessableError, tf.errors.OpError) as error:
+                raise LoadError(f"The model does not answer: {one_line(error)}") from None
             for name, values in outputs.items():
                 if values.shape[:1] != (rows,):
                     raise LoadError(f"The output `{name}` has the shape {list(values.shape)} for {rows} rows.")
             if EXAMPLES in self.signatures:
+                (name,) = self.signatures[EXAMPLES].inputs.names
                 # An example made of the raw columns may not be what the signature wants. That is no fault.
                 with contextlib.suppress(UnprocessableError):
-                    self.predict_examples([_example(self.inputs.columns)] * rows)
+                    self.predict({name: objects([_example(self.inputs.columns)] * rows)}, EXAMPLES)
 
     def close(self) -> None:
         """Waits for predictions that run, and gives the memory back. The model cannot be asked any more."""
@@ -163,20 +155,12 @@ class LoadedModel:
                 self._running -= 1
                 self._idle.notify_all()
 
-    def _warmed(self, columns: Columns, signature: str) -> Columns:
-        import tensorflow as tf
-
-        try:
-            return self.predict(columns, signature)
-        except (UnprocessableError, tf.errors.OpError) as error:
-            raise LoadError(f"The model does not answer: {one_line(error)}") from None
-
 
 def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
     """Loads a SavedModel.
 
     Args:
-        folder: the SavedModel.
+        folder: of the SavedModel.
         version: the number to call it by.
         threads: for the parts of one operation (intra-op); None lets TensorFlow choose. The first model that a
             process loads decides.
@@ -251,13 +235,6 @@ def _column(name: str, info: Any) -> Column:
 
     sizes = tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
     return Column(name, tf.dtypes.as_dtype(info.dtype).name, sizes, info.name)
-
-
-def _filled(column: Column, rows: int) -> np.ndarray:
-    shape = (rows, *[size or 1 for size in column.shape[1:]])
-    if column.dtype == "string":
-        return np.full(shape, "", object)
-    return np.full(shape, MISSING.get(column.dtype, 0), column.dtype)
 
 
 def _example(columns: Mapping[str, Column]) -> bytes:

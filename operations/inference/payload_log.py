@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from operations.inference.payload_table import TIME, Payload, as_table, day, hour_of, joined, kind
+from operations.inference.payload_table import TIME, Payload, as_table, hour_of, joined, kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,9 +91,11 @@ class PayloadLog:
     def _work(self) -> None:
         gathered: list[Payload] = []
         rows, since = 0, time.monotonic()
+        # Not longer than a file may be open, either: rows of one hour must not end up in the next one's file.
+        patience = min(_GROUP_SECONDS, self._settings.rotate_seconds)
         while True:
             try:
-                item = self._queue.get(timeout=min(_GROUP_SECONDS, self._settings.rotate_seconds))
+                item = self._queue.get(timeout=patience)
             except queue.Empty:
                 item = None
             if isinstance(item, Payload):
@@ -101,8 +103,6 @@ class PayloadLog:
                     since = time.monotonic()
                 gathered.append(item)
                 rows += item.rows
-            # Not longer than a file may be open, either: rows of one hour must not end up in the next one's file.
-            patience = min(_GROUP_SECONDS, self._settings.rotate_seconds)
             if gathered and (item is _STOP or rows >= _GROUP_ROWS or time.monotonic() - since >= patience):
                 self._write(gathered, rows)
                 gathered, rows = [], 0
@@ -137,7 +137,7 @@ class _Files:
         self._writer: Any = None
         self._temporary = self._final = Path()
         self._schema: Any = None
-        self._hour: tuple[str, int] | None = None
+        self._hour: datetime.datetime | None = None
         self._opened = 0.0
         self._rows = 0
         self._number = 0
@@ -172,7 +172,7 @@ class _Files:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()
 
-    def _append(self, table: pa.Table, hour: tuple[str, int] | None) -> None:
+    def _append(self, table: pa.Table, hour: datetime.datetime) -> None:
         if self._writer is not None and (hour != self._hour or not table.schema.equals(self._schema)):
             self.close()
         start = 0
@@ -185,15 +185,14 @@ class _Files:
             if self._rows >= self._settings.rotate_rows:
                 self.close()
 
-    def _open(self, schema: pa.Schema, hour: tuple[str, int] | None) -> pq.ParquetWriter:
+    def _open(self, schema: pa.Schema, hour: datetime.datetime) -> pq.ParquetWriter:
         import pyarrow.parquet as pq
 
-        assert hour is not None
         self._remove_stale()
         now = datetime.datetime.now(datetime.UTC)
         self._number += 1
         name = f"{now:%Y%m%dT%H%M%SZ}-{socket.gethostname()}-{os.getpid()}-{self._number:04d}.parquet"
-        day = self._folder / hour[0]
+        day = self._folder / f"{hour:%Y-%m-%d}"
         day.mkdir(parents=True, exist_ok=True)
         self._final, self._temporary = day / name, day / f".{name}.part"
         self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd")
@@ -222,7 +221,7 @@ def write(folder: Path, table: pa.Table, name: str) -> Path:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    target = folder / day(pc.min(table[TIME]).as_py().timestamp()) / f"{name}.parquet"
+    target = folder / f"{pc.min(table[TIME]).as_py():%Y-%m-%d}" / f"{name}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{name}.{os.getpid()}.parquet.part")
     try:

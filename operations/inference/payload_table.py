@@ -26,10 +26,8 @@ class Payload:
     Attributes:
         prediction_ids: one per row.
         times: of the answer, seconds since the epoch; one, or one per row.
-        version: of the model.
         inputs: what the model takes: name -> column.
-        columns: the arrays that were asked with, or None if `examples` was used.
-        examples: serialised tf.Examples that were asked with.
+        columns: the arrays that were asked with, or None if serialised `examples` were.
         outputs: the arrays that were answered.
         shadow: whether nobody but the log saw the answer: that of a canary. Its id and its times are those
             of the answer that was given.
@@ -142,21 +140,21 @@ def joined(payloads: Sequence[Payload]) -> Payload:
     def each_row(values: Sequence[Any]) -> np.ndarray:
         return np.repeat(values, rows)
 
-    return Payload(
-        [name for payload in payloads for name in payload.prediction_ids],
-        each_row([float(payload.times) for payload in payloads]),
-        first.version,
-        first.inputs,
-        None if first.columns is None else _concatenated([payload.columns or {} for payload in payloads]),
-        None if first.columns is not None else [example for payload in payloads for example in payload.examples or ()],
-        _concatenated([payload.outputs for payload in payloads]),
-        first.shadow,
-        None if first.seconds is None else each_row([float(payload.seconds or 0.0) for payload in payloads]),
-        None
-        if all(payload.faults is None for payload in payloads)
-        else [fault for payload in payloads for fault in payload.faults or [None] * payload.rows],
-        each_row([bool(payload.refused) for payload in payloads]),
-        [caller for payload in payloads for caller in _each_row(payload.caller, payload.rows)],
+    return dataclasses.replace(
+        first,
+        prediction_ids=[name for payload in payloads for name in payload.prediction_ids],
+        times=each_row([float(payload.times) for payload in payloads]),
+        columns=None if first.columns is None else _concatenated([payload.columns or {} for payload in payloads]),
+        examples=None
+        if first.columns is not None
+        else [example for payload in payloads for example in payload.examples or ()],
+        outputs=_concatenated([payload.outputs for payload in payloads]),
+        seconds=None if first.seconds is None else each_row([float(payload.seconds or 0.0) for payload in payloads]),
+        faults=[fault for payload in payloads for fault in payload.faults or [None] * payload.rows]
+        if any(payload.faults for payload in payloads)
+        else None,
+        refused=each_row([bool(payload.refused) for payload in payloads]),
+        caller=[caller for payload in payloads for caller in _each_row(payload.caller, payload.rows)],
     )
 
 
@@ -208,12 +206,6 @@ def _type(column: Column) -> pa.DataType:
     return pa.string() if column.dtype == "string" else pa.from_numpy_dtype(column.dtype)
 
 
-def hour_of(moment: float) -> tuple[str, int]:
-    """The day and the hour, in UTC, of seconds since the epoch."""
-    at = datetime.datetime.fromtimestamp(moment, datetime.UTC)
-    return day(moment), at.hour
-
-
-def day(moment: float) -> str:
-    """The day, in UTC, of seconds since the epoch; the name of a folder of the log."""
-    return f"{datetime.datetime.fromtimestamp(moment, datetime.UTC):%Y-%m-%d}"
+def hour_of(moment: float) -> datetime.datetime:
+    """The hour, in UTC, of seconds since the epoch."""
+    return datetime.datetime.fromtimestamp(moment, datetime.UTC).replace(minute=0, second=0, microsecond=0)

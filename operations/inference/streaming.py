@@ -17,7 +17,6 @@ import csv
 import hashlib
 import json
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +28,7 @@ from apache_beam.io.gcp.pubsub import ReadFromPubSub
 from apache_beam.metrics.metric import Metrics, MetricsFilter
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.transforms.window import FixedWindows
+from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
 from errors import FlightdeckError
 from operations.inference import contract as contracts
@@ -40,12 +39,14 @@ from operations.inference.contract import ContractError
 from operations.inference.errors import RequestError
 from operations.inference.model import LoadedModel
 from operations.inference.payload_table import Payload
+from operations.inference.settings import Validation
 from operations.registry import Version
 from pipeline import whole_file
 
 SUFFIXES = (".jsonl", ".parquet", ".csv")
 ID = payload_table.ID
 _DEAD, _REFUSED = "dead", "refused"
+_MAX_BATCH_ROWS = 512
 # Who asks, for the payload log: a stream does not know who filled it.
 _CALLER = "stream"
 
@@ -60,17 +61,14 @@ class Job:
 
     Attributes:
         model: the folder of the SavedModel.
-        version: its number.
         types: of the columns that the model takes: name -> int64, float32 or string.
-        required: those that may not be missing.
+        required: those that may not be missing, unless the version carries a contract.
         keys: columns whose values, joined, name a row that brings no `prediction_id` of its own.
         log: the folder of the payload log.
         dead_letters: the folder of the rows that could not be used: JSON lines.
         exclude: columns that are not logged.
+        validation: whether rows that break the contract of the version are refused or flagged.
         seconds: of stream time that go into one file of the log.
-        shards: files of the log per that time, so that as many workers can write.
-        contract: that the version carries, as a document; None if it carries none, or nothing is to be checked.
-        flags: whether rows that break it are answered and marked, and not refused.
     """
 
     model: str
@@ -81,21 +79,18 @@ class Job:
     log: str
     dead_letters: str
     exclude: tuple[str, ...] = ()
+    validation: Validation = "refuse"
     seconds: float = 60.0
-    shards: int = 1
-    contract: Any = None
-    flags: bool = False
+
+    @property
+    def inputs(self) -> Inputs:
+        """The columns that the model takes, as the service reads them."""
+        return Inputs({name: Column(name, dtype, (None, 1)) for name, dtype in self.types.items()})
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row that can be predicted.
-
-    Attributes:
-        prediction_id: its name in the log.
-        values: of the model's columns; None is missing.
-        faults: its columns that break the contract, as one text; None if it keeps it.
-    """
+    """A row that can be predicted; a value of None is missing. `faults` are its columns that break the contract."""
 
     prediction_id: str
     values: Mapping[str, Any]
@@ -107,7 +102,7 @@ class Raw:
     """A row as it came.
 
     Attributes:
-        content: the text of a JSON object, or the object.
+        content: a JSON object, or its text.
         origin: the file and row, or the message.
         prediction_id: if the source names the row.
         textual: whether all values are text, as in CSV.
@@ -133,8 +128,8 @@ class Tally:
 class SavedModelHandler(ModelHandler[Row, PredictionResult, LoadedModel]):
     """Gives RunInference the SavedModel as the service runs it: the same loader, the same signature."""
 
-    def __init__(self, folder: str, version: int, max_batch_rows: int = 512) -> None:
-        super().__init__(min_batch_size=1, max_batch_size=max_batch_rows)
+    def __init__(self, folder: str, version: int) -> None:
+        super().__init__(min_batch_size=1, max_batch_size=_MAX_BATCH_ROWS)
         self._folder, self._version = folder, version
 
     def load_model(self) -> LoadedModel:
@@ -168,20 +163,21 @@ class Check(beam.DoFn):
     def __init__(self, job: Job) -> None:
         super().__init__()
         self._job = job
-        self._inputs: Inputs | None = None
         self._contract: contracts.Contract | None = None
+        self._inputs, self._required = job.inputs, job.required
 
     def setup(self) -> None:
-        """Prepares the check."""
-        self._inputs = _inputs(self._job)
-        if self._job.contract is not None:
-            self._contract = contracts.of_document(self._job.contract, self._job.types)
+        """Reads the contract of the version."""
+        if self._job.validation != "off":
+            self._contract = contracts.read(Path(self._job.model), self._job.types)
+        if self._contract is not None:
+            self._required = frozenset()
 
     def process(self, element: Raw) -> Iterator[Any]:
         """Yields the row, or a dead letter."""
         try:
             row, faults = self._checked(element)
-            if faults is not None and not self._job.flags:
+            if faults is not None and self._job.validation == "refuse":
                 yield beam.pvalue.TaggedOutput(_REFUSED, row)
                 raise ContractError(faults, self._job.version)
             yield row
@@ -196,7 +192,6 @@ class Check(beam.DoFn):
 
     def _checked(self, raw: Raw) -> tuple[Row, contracts.Faults | None]:
         """The row, and what in it breaks the contract."""
-        assert self._inputs is not None
         if raw.problem:
             raise StreamError(raw.problem)
         try:
@@ -210,7 +205,7 @@ class Check(beam.DoFn):
         if raw.textual:
             values = {name: _from_text(value, self._job.types[name], name) for name, value in values.items()}
         values = {name: None if value != value else value for name, value in values.items()}  # NaN
-        for name in sorted(self._job.required):
+        for name in sorted(self._required):
             if values[name] is None:
                 raise StreamError(f"`{name}` is missing, and the model needs it.")
         arrays = from_rows([values], self._inputs)
@@ -228,7 +223,7 @@ class Check(beam.DoFn):
 def _write_log(
     group: tuple[int, Iterable[PredictionResult]], job: Job, window: Any = beam.DoFn.WindowParam
 ) -> Iterator[int]:
-    """Writes results to the payload log; yields how many."""
+    """Yields how many."""
     results: list[Any] = sorted(group[1], key=lambda result: result.example.prediction_id)
     outputs = {name: np.stack([result.inference[name] for result in results]) for name in results[0].inference}
     _log(job, [result.example for result in results], outputs, window)
@@ -236,12 +231,11 @@ def _write_log(
 
 
 def _write_refused(group: tuple[int, Iterable[Row]], job: Job, window: Any = beam.DoFn.WindowParam) -> None:
-    """Writes refused rows to the payload log, without an answer."""
     _log(job, sorted(group[1], key=lambda row: row.prediction_id), {}, window, refused=True)
 
 
 def _write_dead_letters(group: tuple[int, Iterable[str]], folder: str) -> Iterator[int]:
-    """Writes dead letters as a file of JSON lines; yields how many."""
+    """Yields how many."""
     letters = sorted(group[1])
     text = "".join(letter + "\n" for letter in letters)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -252,7 +246,7 @@ def _write_dead_letters(group: tuple[int, Iterable[str]], folder: str) -> Iterat
 
 def _log(job: Job, rows: Sequence[Row], outputs: Mapping[str, np.ndarray], window: Any, refused: bool = False) -> None:
     """Writes rows and their answers as one file of the payload log."""
-    inputs = _inputs(job)
+    inputs = job.inputs
     payload = Payload(
         [row.prediction_id for row in rows],
         min(float(window.max_timestamp()), time.time()),
@@ -271,10 +265,6 @@ def _log(job: Job, rows: Sequence[Row], outputs: Mapping[str, np.ndarray], windo
     payload_log.write(Path(job.log), table, f"stream-v{job.version}-{'refused-' if refused else ''}{digest}")
 
 
-def _inputs(job: Job) -> Inputs:
-    return Inputs({name: Column(name, dtype, (None, 1)) for name, dtype in job.types.items()})
-
-
 class Predict(beam.PTransform):
     """Raw rows -> the payload log and the dead letters; gives the numbers of rows as `rows` and `dead`."""
 
@@ -288,26 +278,17 @@ class Predict(beam.PTransform):
         # Before the inference: it batches rows, and batches of the global window belong to the end of time.
         windowed = input_or_inputs | "Window" >> beam.WindowInto(FixedWindows(job.seconds))
         checked: Any = windowed | "Check" >> beam.ParDo(Check(job)).with_outputs(_DEAD, _REFUSED, main="good")
-        rows = (
-            checked["good"]
-            | "Infer" >> RunInference(SavedModelHandler(job.model, job.version))
-            | "LogKey" >> beam.WithKeys(_shard_of, job.shards)
-            | "LogGroup" >> beam.GroupByKey()
-            | "WriteLog" >> beam.FlatMap(_write_log, job)
-        )
-        _ = (
-            checked[_REFUSED]
-            | "RefusedKey" >> beam.WithKeys(0)
-            | "RefusedGroup" >> beam.GroupByKey()
-            | "WriteRefused" >> beam.FlatMap(_write_refused, job)
-        )
-        dead = (
-            checked[_DEAD]
-            | "DeadKey" >> beam.WithKeys(0)
-            | "DeadGroup" >> beam.GroupByKey()
-            | "WriteDead" >> beam.FlatMap(_write_dead_letters, job.dead_letters)
-        )
-        return {"rows": rows, "dead": dead}
+        answered = checked["good"] | "Infer" >> RunInference(SavedModelHandler(job.model, job.version))
+
+        def written(rows: Any, name: str, write: Callable[..., Any], *arguments: Any) -> Any:
+            grouped = rows | f"{name}Key" >> beam.WithKeys(0) | f"{name}Group" >> beam.GroupByKey()
+            return grouped | f"Write{name}" >> beam.FlatMap(write, *arguments)
+
+        written(checked[_REFUSED], "Refused", _write_refused, job)
+        return {
+            "rows": written(answered, "Log", _write_log, job),
+            "dead": written(checked[_DEAD], "Dead", _write_dead_letters, job.dead_letters),
+        }
 
 
 def _read_file(name: str) -> Iterator[Raw]:
@@ -327,30 +308,25 @@ def message(received: Any) -> Raw:
     return Raw(received.data, received.message_id or "message", attributes.get(ID) or received.message_id)
 
 
-def job(version: Version, settings: Any, dead_letters: Path, seconds: float = 60.0) -> Job:
-    """What a stream needs to know, from the settings and the version that answers; see `Job`.
+def job(version: Version, settings: Any, dead_letters: Path) -> Job:
+    """What a stream needs to know, from the settings and the version that answers.
 
     Raises:
-        LoadError: the model is damaged.
+        LoadError: the model, or the contract that it carries, is damaged.
     """
     loaded = models.load(version.folder, version.number)
     types = loaded.inputs.types
     loaded.close()
-    nullable = {column.name for column in settings.contract().columns if column.nullable}
-    mode = settings.serving.validation
-    guarded = loaded.contract is not None and mode != "off"
     return Job(
         str(version.folder.absolute()),
         version.number,
         types,
-        frozenset() if guarded else frozenset(types) - nullable,
+        frozenset(types) - {column.name for column in settings.contract().columns if column.nullable},
         settings.contract().row_key,
         settings.payloads,
         str(dead_letters),
         settings.serving.payloads.exclude,
-        seconds,
-        contract=loaded.contract.document() if guarded and loaded.contract is not None else None,
-        flags=mode == "flag",
+        settings.serving.validation,
     )
 
 
@@ -395,11 +371,7 @@ class Directory:
         self._seen: dict[str, list[int]] = {}
 
     def arrived(self, at_once: bool = False) -> list[str]:
-        """Returns the files that are complete and not done.
-
-        Args:
-            at_once: takes each file for complete; otherwise it must look the same as the last time.
-        """
+        """Returns the files that are complete and not done; `at_once` takes each for complete."""
         present = {}
         for path in sorted(self.folder.iterdir()):
             if path.suffix in SUFFIXES and not path.name.startswith((".", "_")):
@@ -414,13 +386,9 @@ class Directory:
         ]
 
     def answer(self, names: Sequence[str]) -> Tally:
-        """Predicts the rows of files, and remembers that.
+        """Predicts the rows of files, remembers that, and returns what they held.
 
-        Returns:
-            What these files held.
-
-        Raises:
-            StreamError: the pipeline failed; the files will be tried again.
+        If the pipeline fails, the files will be tried again.
         """
         states = {name: self._seen[name] for name in names}
         pipeline = beam.Pipeline(options=PipelineOptions(list(self.arguments)))
@@ -428,16 +396,15 @@ class Directory:
             pipeline
             | "Files" >> beam.Create([str(self.folder / name) for name in names])
             | "Read" >> beam.FlatMap(_read_file)
-            | "Now" >> beam.Map(_stamped)
+            | "Now" >> beam.Map(lambda raw: TimestampedValue(raw, time.time()))
             | Predict(self.job)
         )
         for name, counts in counted.items():
             _ = counts | f"Count-{name}" >> beam.Map(_count, name)
         result = pipeline.run()
         result.wait_until_finish()
-        tally = Tally(files=len(names))
-        for counter in result.metrics().query(MetricsFilter().with_namespace("stream"))["counters"]:
-            setattr(tally, counter.key.metric.name, int(counter.result or 0))
+        counters = result.metrics().query(MetricsFilter().with_namespace("stream"))["counters"]
+        tally = Tally(len(names), **{counter.key.metric.name: int(counter.result or 0) for counter in counters})
         self._done |= states
         self._memory.parent.mkdir(parents=True, exist_ok=True)
         whole_file.write(self._memory, json.dumps(self._done))
@@ -456,7 +423,7 @@ class Directory:
         Args:
             poll_seconds: how often to look.
             idle_seconds: ends after so long without a file; 0: at once, when all that is there is done; None: never.
-            on_files: is told of each group of files.
+            on_files: is told what each group of files held.
 
         Returns:
             What all of them held.
@@ -472,16 +439,8 @@ class Directory:
                 time.sleep(poll_seconds)
 
 
-def _shard_of(result: PredictionResult, shards: int) -> int:
-    return zlib.crc32(result.example.prediction_id.encode()) % shards
-
-
 def _count(number: int, name: str) -> None:
     Metrics.counter("stream", name).inc(number)
-
-
-def _stamped(raw: Raw) -> Any:
-    return beam.window.TimestampedValue(raw, time.time())
 
 
 def _read(path: Path) -> Iterator[Any]:

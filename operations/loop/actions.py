@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import ml_metadata
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ledger.executions import Executions
-from operations.alerts.alert import Alert
+from operations.alerts.alert import Alert, alert_of
 from operations.loop.messages import sentence
 from operations.loop.settings import Settings
 from operations.monitoring import quarantine
@@ -25,7 +25,7 @@ ACT = "flightdeck.Act"
 Outcome = Literal["done", "proposed", "passed over"]
 
 
-class Act(BaseModel):
+class Act(BaseModel, frozen=True):
     """What became of a decision.
 
     Attributes:
@@ -34,8 +34,6 @@ class Act(BaseModel):
         outcome: ``proposed`` to a person; ``passed over`` if there was nothing to be done any more.
         text: one sentence.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     decision: str
     action: str
@@ -47,18 +45,13 @@ class Actions:
     """The acts of one pipeline."""
 
     def __init__(self, settings: Settings, store: ml_metadata.MetadataStore) -> None:
-        """Works on an open store."""
         self._settings = settings
         self._kept = Executions(store, settings.use_case.name)
 
     def carry_out(self, decision: Decision, alert: Callable[[Alert], object]) -> Act | None:
         """Does what a decision asks for, or below level 2 proposes it to people.
 
-        Returns:
-            What was done; None if the decision asks for nothing of this kind, or was carried out before.
-
-        Raises:
-            FlightdeckError: it cannot be done now. It is retried in the next round.
+        None if it asks for nothing of this kind, or was carried out before; a FlightdeckError if it cannot be now.
         """
         if decision.action not in ("roll back", "quarantine"):
             return None
@@ -79,7 +72,7 @@ class Actions:
 
     def _roll_back(self, decision: Decision) -> tuple[Outcome, str]:
         registry = Registry(self._settings)
-        reason = f"{decision.window}: {_why(decision)}"
+        reason = f"{decision.window}: {decision.why}"
         served = registry.served()
         if str(served.number) != decision.version:
             return _left(registry, decision, reason)
@@ -99,33 +92,27 @@ class Actions:
         if not decision.spans:
             return "passed over", "no rows of the window have come with a span, so there is nothing to keep from runs"
         if self._settings.continuous.level < 2:
-            commands = "; ".join(f"flightdeck data quarantine {each} --reason '...'" for each in decision.spans)
+            commands = "; ".join(f"flightdeck data quarantine {number} --reason '...'" for number in decision.spans)
             return "proposed", f"span {spans} should be kept from runs: {commands}"
-        for each in decision.spans:
-            quarantine.quarantine(self._settings, each, f"{decision.window}: {_why(decision)}", who="flightdeck watch")
+        for number in decision.spans:
+            quarantine.quarantine(self._settings, number, f"{decision.window}: {decision.why}", "flightdeck watch")
         return "done", f"span {spans} is in quarantine, and no run learns from it"
 
     def _alert(self, act: Act, decision: Decision) -> Alert:
-        name = self._settings.use_case.name
-        how = "done" if act.outcome == "done" else "asked for"
-        return Alert(
-            key=f"{name}/act/{act.decision}/{act.action}"[:200],
-            severity="critical" if act.action == "roll back" or act.outcome == "proposed" else "warning",
-            title=f"{name}: {act.action} {how}, after {decision.window}"[:200],
-            text=f"{sentence(act.text)} {sentence(_why(decision))}",
-            source="watch",
-            facts={"window": decision.window, "version": decision.version, "action": act.action},
+        return alert_of(
+            self._settings,
+            "watch",
+            f"act/{act.decision}/{act.action}",
+            "critical" if act.action == "roll back" or act.outcome == "proposed" else "warning",
+            f"{act.action} {'done' if act.outcome == 'done' else 'asked for'}, after {decision.window}",
+            f"{sentence(act.text)} {sentence(decision.why)}",
+            {"window": decision.window, "version": decision.version, "action": act.action},
         )
 
 
 def _left(registry: Registry, decision: Decision, reason: str) -> tuple[Outcome, str]:
     """What to say of a version that is not served any more: perhaps this act was killed after it had rolled back."""
-    by = next((each.rolled_back_by for each in registry.versions() if str(each.number) == decision.version), None)
+    by = next((left.rolled_back_by for left in registry.versions() if str(left.number) == decision.version), None)
     if by is not None and registry.version(by).reason == reason:
         return "done", f"version {decision.version} is rolled back to {registry.version(by).restores}, as {by}"
     return "passed over", f"version {decision.version} is no longer served, so it is not rolled back"
-
-
-def _why(decision: Decision) -> str:
-    """The reasons that asked for the action, in words."""
-    return "; ".join(each.text for each in decision.reasons if each.action == decision.action)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import ml_metadata
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ledger.executions import Executions
 from operations.loop.settings import Continuous, Settings
@@ -28,7 +28,7 @@ _LONGEST_BACKOFF_SECONDS = 3600.0
 _NAMED = 3
 
 
-class Attempt(BaseModel):
+class Attempt(BaseModel, frozen=True):
     """A run that the loop began, and the triggers that it is for.
 
     Attributes:
@@ -41,8 +41,6 @@ class Attempt(BaseModel):
         outcome: as in `ledger.run_record.RunRecord`, or ``killed`` or ``stopped``.
         detail: why, in words.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     run_id: str
     workspace: str
@@ -70,7 +68,6 @@ class Attempts:
     """The attempts of one workspace. Only the process that holds the loop's lock begins or ends one."""
 
     def __init__(self, settings: Settings, store: ml_metadata.MetadataStore) -> None:
-        """Works on an open store; reads it when it is first asked."""
         self._documents = Executions(store, settings.use_case.name)
         self._workspace = str(Path(settings.workspace).resolve())
         self._known: dict[str, Attempt] | None = None
@@ -98,7 +95,8 @@ class Attempts:
     def _attempts(self) -> dict[str, Attempt]:
         if self._known is None:
             attempts = self._documents.all(ATTEMPT, Attempt)
-            self._known = {each.run_id: each for each in attempts if each.workspace == self._workspace}
+            ours = (attempt for attempt in attempts if attempt.workspace == self._workspace)
+            self._known = {attempt.run_id: attempt for attempt in ours}
         return self._known
 
     def _keep(self, attempt: Attempt) -> Attempt:
@@ -126,16 +124,9 @@ class Waiting:
 def waiting(
     triggers: Sequence[Trigger], attempts: Sequence[Attempt], runs: Sequence[PastRun], settings: Continuous
 ) -> list[Waiting]:
-    """The triggers that wait for a run.
+    """Those triggers, of all that hold now, that no run handles or has handled, and that have not failed too often.
 
-    Args:
-        triggers: that hold now.
-        attempts: of the workspace, oldest first.
-        runs: of the pipeline.
-        settings: say how often a run is begun for a trigger, and how long it waits after one that failed.
-
-    Returns:
-        Those that no run has handled, none is handling, and that have not failed too often.
+    Attempts come oldest first.
     """
     handled = {key for run in runs if run.succeeded for key in run.triggers}
     handled.update(key for attempt in attempts if attempt.outcome in (None, *ENDED) for key in attempt.reasons)
@@ -157,15 +148,10 @@ def waiting(
 
 def given_up(attempt: Attempt, attempts: Sequence[Attempt], settings: Continuous) -> list[Trigger]:
     """The triggers of an attempt for which no further run is begun if this one does not succeed."""
-    starts = collections.Counter(key for each in attempts if each.outcome in _UNSUCCESSFUL for key in each.reasons)
+    starts = collections.Counter(key for past in attempts if past.outcome in _UNSUCCESSFUL for key in past.reasons)
     return [trigger for trigger in attempt.triggers if starts[trigger.key] + 1 >= settings.starts]
 
 
 def backoff(starts: int, first_seconds: float) -> float:
-    """Seconds before a run is retried.
-
-    Args:
-        starts: how many there have been, at least 1.
-        first_seconds: after the first; it doubles with each further one, up to an hour.
-    """
+    """Seconds before a run is retried: they double with each start, of which there was at least one, up to an hour."""
     return min(_LONGEST_BACKOFF_SECONDS, first_seconds * 2 ** (starts - 1))

@@ -16,20 +16,14 @@ from operations.loop.attempts import Attempt
 from operations.loop.runs import Result, pushes, result_of
 from operations.loop.seen import History
 from operations.loop.settings import Settings
-from pipeline.settings import Push
 
 _WHO = "flightdeck watch"
 
 
 class KubeflowRuns:
-    """The one run that goes on at a server of Kubeflow Pipelines."""
+    """The one run that goes on at a server of Kubeflow Pipelines; a KubeflowError if the settings do not name it."""
 
     def __init__(self, settings: Settings, store: ml_metadata.MetadataStore, token: str | None) -> None:
-        """Asks the server nothing yet.
-
-        Raises:
-            KubeflowError: the settings do not say where the server is.
-        """
         cluster = settings.kubeflow
         if cluster is None or not cluster.endpoint:
             raise KubeflowError(
@@ -41,11 +35,7 @@ class KubeflowRuns:
         self._client = KubeflowPipelines(cluster.endpoint, cluster.namespace, token)
 
     def busy(self) -> str | None:
-        """Nobody: runs of a cluster do not hold a workspace.
-
-        Raises:
-            KubeflowError: there is no server to send a run to.
-        """
+        """Nobody, as runs of a cluster hold no workspace; a KubeflowError if there is no server to send a run to."""
         self._client.check()
         return None
 
@@ -60,7 +50,8 @@ class KubeflowRuns:
             KubeflowError: the server refuses.
             SettingsError: the settings do not fit a cluster.
         """
-        compiled = _compiled(settings.model_copy(update={"push": _push(settings)}))
+        push = settings.push.model_copy(update={"enabled": pushes(settings)})
+        compiled = _compiled(settings.model_copy(update={"push": push}))
         job = Job(
             compiled.specification,
             self._name(attempt),
@@ -77,11 +68,7 @@ class KubeflowRuns:
         return run.run_id
 
     def result(self, attempt: Attempt) -> Result | None:
-        """What came of the run; None while it goes on.
-
-        Raises:
-            KubeflowError: nobody answers.
-        """
+        """What came of the run; None while it goes on; a KubeflowError if nobody answers."""
         try:
             run = self._client.run(attempt.reference or self._name(attempt))
         except NotFoundError:
@@ -91,9 +78,9 @@ class KubeflowRuns:
         if not run.finished:
             return None
         record = self._history.record(run.run_id)
-        found = None if record is None else result_of(record)
-        if found is not None and (found.ended or run.state != "SUCCEEDED"):
-            return found
+        result = None if record is None else result_of(record)
+        if result is not None and (result.ended or run.state != "SUCCEEDED"):
+            return result
         kubeflow_ended.end(self._store, run)
         return Result("failed", run.error or f"it is {run.state}, and has no verdict on its model", run.run_id)
 
@@ -108,10 +95,6 @@ class KubeflowRuns:
     def _name(self, attempt: Attempt) -> str:
         """By which a process that comes after a kill finds what was submitted."""
         return f"{self._settings.use_case.name} {attempt.run_id}"
-
-
-def _push(settings: Settings) -> Push:
-    return settings.push.model_copy(update={"enabled": pushes(settings)})
 
 
 def _compiled(settings: Settings) -> CompiledPipeline:

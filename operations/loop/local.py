@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,29 +12,20 @@ from pathlib import Path
 import ml_metadata
 
 from errors import FlightdeckError
-from operations.experiments.sweep.worker import end_with
 from operations.loop.attempts import Attempt
 from operations.loop.runs import Result, pushes, result_of
 from operations.loop.seen import History
 from operations.loop.settings import Settings
-from pipeline import workspace
-from pipeline.stamp import PROJECT
+from pipeline import child_process, workspace
 
 # How long a run has to remove what it has half written.
 _GRACE_SECONDS = 60.0
 
 
 class LocalRuns:
-    """The one run that goes on here."""
+    """The one run that goes on here: `flightdeck run` with these arguments, ``--config FILE --set KEY=VALUE``."""
 
     def __init__(self, settings: Settings, store: ml_metadata.MetadataStore, arguments: Sequence[str]) -> None:
-        """Runs nothing yet.
-
-        Args:
-            settings: of the workspace.
-            store: an open metadata store.
-            arguments: of `flightdeck run`, that lead to the settings: ``--config FILE --set KEY=VALUE``.
-        """
         self._settings, self._arguments = settings, list(arguments)
         self._history = History(store, settings.use_case.name)
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,30 +35,13 @@ class LocalRuns:
         return workspace.holder(self._settings)
 
     def start(self, attempt: Attempt, settings: Settings) -> str | None:
-        """Begins a run, which ends when this process does.
-
-        Raises:
-            FlightdeckError: there is no process for it.
-        """
-        log = self._log(attempt)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "flightdeck", "run", *self._arguments, "--json"]
-        command += [] if pushes(settings) else ["--set", "push.enabled=false"]
-        command += ["--run-id", attempt.run_id, "--parent-process", str(os.getpid())]
+        """Begins a run, which ends when this process does; a FlightdeckError if there is no process for it."""
+        arguments = ["run", *self._arguments, "--json", "--run-id", attempt.run_id]
+        arguments += [] if pushes(settings) else ["--set", "push.enabled=false"]
         for key, reason in attempt.reasons.items():
-            command += ["--because", f"{key}={reason}"]
-        paths = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+            arguments += ["--because", f"{key}={reason}"]
         try:
-            with log.open("ab") as output:
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env={**os.environ, "PYTHONPATH": paths},
-                    # A Ctrl-C is for the loop, which ends its run itself.
-                    start_new_session=True,
-                )
+            self._process = child_process.start(self._log(attempt), "flightdeck", *arguments)
         except OSError as error:
             raise FlightdeckError(f"`flightdeck run` cannot be started: {error.strerror}.") from error
         return None
@@ -80,16 +52,18 @@ class LocalRuns:
             return None
         code = None if self._process is None else self._process.returncode
         record = self._history.record(attempt.run_id)
-        found = None if record is None else result_of(record)
-        if found is None and code is None and self.busy():
+        result = None if record is None else result_of(record)
+        if result is None and code is None and self.busy():
             # Another process began it, and went away; it may not have noticed yet.
             return None
         self._process = None
-        if found is not None:
-            return found
+        if result is not None:
+            return result
         if code is None or code < 0:
             return Result("killed", "its process was killed", attempt.run_id)
-        return Result("failed", self._last_line(attempt) or f"it ended with exit code {code}", attempt.run_id)
+        # What a run that never had a record said: one sentence on standard error.
+        said = child_process.last_line(self._log(attempt))
+        return Result("failed", said or f"it ended with exit code {code}", attempt.run_id)
 
     def stop(self, attempt: Attempt) -> bool:
         """Interrupts the run, and waits until it has removed what is half written."""
@@ -106,13 +80,6 @@ class LocalRuns:
     def _log(self, attempt: Attempt) -> Path:
         return Path(self._settings.workspace) / "continuous" / "runs" / f"{attempt.run_id}.log"
 
-    def _last_line(self, attempt: Attempt) -> str:
-        """What a run that never had a record said: one sentence on standard error."""
-        with contextlib.suppress(OSError):
-            lines = self._log(attempt).read_text(errors="replace").strip().splitlines()
-            return lines[-1][:500] if lines else ""
-        return ""
-
 
 def stop_with(parent: int) -> None:
     """Ends this process when its parent has gone, also if that was killed.
@@ -125,4 +92,4 @@ def stop_with(parent: int) -> None:
         time.sleep(_GRACE_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    end_with(parent, stop)
+    child_process.end_with(parent, stop)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ from errors import FlightdeckError
 from operations.loop.round import Event, Rounds
 from operations.loop.runs import Result
 from operations.loop.settings import Settings
+from pipeline import workspace
 from pipeline.settings import SettingsError
 from pipeline.stamp import PROJECT
 
@@ -22,11 +21,7 @@ _PACKAGES = ("components", "data", "flightdeck", "ledger", "models", "operations
 
 
 def folder_of(settings: Settings) -> Path:
-    """Where the loop keeps its things.
-
-    Raises:
-        FlightdeckError: it cannot be on this machine.
-    """
+    """Where the loop keeps its things; a FlightdeckError if that cannot be on this machine."""
     if "://" in settings.workspace:
         raise FlightdeckError(
             f"The loop keeps its lock in a folder, and the workspace {settings.workspace} is not one; mount it, and "
@@ -46,63 +41,31 @@ def alone(settings: Settings) -> Iterator[Path]:
         FlightdeckError: another one does, or the folder cannot be written to.
     """
     folder = folder_of(settings)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise FlightdeckError(f"The folder {folder} cannot be written to: {error.strerror}.") from None
-    try:
-        if not _locked(lock, fcntl.LOCK_EX):
-            raise FlightdeckError(f"The workspace {settings.workspace} is watched already, by {_holder(lock)}.")
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC".encode(), 0)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(workspace.locked(folder / "lock"))
+        except workspace.HeldError as other:
+            raise FlightdeckError(f"The workspace {settings.workspace} is watched already, by {other}.") from None
+        except OSError as error:
+            raise FlightdeckError(f"The folder {folder} cannot be written to: {error.strerror}.") from None
         yield folder
-    finally:
-        os.close(lock)
 
 
 def watcher(settings: Settings) -> str | None:
     """Who watches the workspace now; None if nobody does."""
-    try:
-        lock = os.open(folder_of(settings) / "lock", os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        return None if _locked(lock, fcntl.LOCK_SH) else _holder(lock)
-    finally:
-        os.close(lock)
-
-
-def _locked(lock: int, how: int) -> bool:
-    try:
-        fcntl.flock(lock, how | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _holder(lock: int) -> str:
-    return os.pread(lock, 200, 0).decode(errors="replace").strip() or "an unknown process"
+    return workspace.holder_of(folder_of(settings) / "lock")
 
 
 class Loop:
     """Makes rounds, and ends well when it is asked to."""
 
     def __init__(self, rounds: Rounds, load: Callable[[], Settings], tell: Callable[[Event], object]) -> None:
-        """Begins nothing yet."""
         self._rounds, self._load, self._tell = rounds, load, tell
         self._wake, self._asked_to_stop = threading.Event(), False
         self._said: str | None = None
 
     def once(self, wait: bool) -> Result | None:
-        """Makes one round.
-
-        Args:
-            wait: for the run that it began, or found, to end.
-
-        Returns:
-            What came of the last run that ended meanwhile; None if none did.
-        """
+        """Makes one round, and on request waits for the run that goes on; what came of the last one that ended."""
         settings = self._load()
         with self._listening():
             result = self._rounds.one_round(settings, datetime.now(UTC))
@@ -114,11 +77,7 @@ class Loop:
         return result
 
     def run(self) -> bool:
-        """Makes rounds until it is interrupted, or the code that it is made of has changed.
-
-        Returns:
-            Whether it should begin again, with the changed code.
-        """
+        """Makes rounds until it is interrupted, or, and then true, the code that it is made of has changed."""
         began_with, code = self._load(), _code()
         with self._listening():
             while not self._asked_to_stop:
@@ -146,7 +105,6 @@ class Loop:
         return settings
 
     def _sleep(self, seconds: float) -> None:
-        """Until so long has passed, a run has ended, or somebody wants an end."""
         if not self._asked_to_stop:
             self._wake.wait(seconds)
         self._wake.clear()
@@ -175,9 +133,9 @@ class Loop:
 
 def _code() -> frozenset[tuple[str, int, int]]:
     """The files of this project's code, with size and time."""
-    found = set()
+    files = set()
     for path in (path for package in _PACKAGES for path in (PROJECT / package).rglob("*.py")):
         with contextlib.suppress(FileNotFoundError):  # it is being written, or the lock of an editor
-            told = path.stat()
-            found.add((str(path), told.st_size, told.st_mtime_ns))
-    return frozenset(found)
+            status = path.stat()
+            files.add((str(path), status.st_size, status.st_mtime_ns))
+    return frozenset(files)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from operations.alerts.alert import Alert, Severity
+from operations.alerts.alert import Alert, Severity, alert_of
 from operations.loop.attempts import Attempt
 from operations.loop.runs import Result
 from operations.loop.settings import Settings
 from operations.loop.triggers import Trigger
+
+_SOURCE = "watch"
 
 
 def sentence(text: str, detail: str | None = None) -> str:
@@ -32,14 +34,15 @@ def ended(settings: Settings, result: Result, attempt: Attempt) -> Alert | None:
     else:
         return None
     key, facts = f"run/{result.run_id}", {"run": result.run_id, "because": attempt.because}
-    return _alert(settings, key, severity, title, f"Run {result.run_id} made it, and {text}", facts)
+    return alert_of(settings, _SOURCE, key, severity, title, f"Run {result.run_id} made it, and {text}", facts)
 
 
 def given_up(settings: Settings, result: Result, triggers: Sequence[Trigger]) -> Alert:
     """Of triggers for which no further run is begun."""
     starts = settings.continuous.starts
-    return _alert(
+    return alert_of(
         settings,
+        _SOURCE,
         f"given up/{result.run_id}",
         "critical",
         f"{starts} run{'s' * (starts > 1)} failed, and no further one is begun",
@@ -51,23 +54,12 @@ def given_up(settings: Settings, result: Result, triggers: Sequence[Trigger]) ->
 
 def problem(settings: Settings, step: str, text: str) -> Alert:
     """Of something that the loop cannot do now."""
-    title = "the loop has a problem"
-    return _alert(settings, f"hindered/{step}", "warning", title, f"{text} It is tried again.", {"step": step})
+    title, text = "the loop has a problem", f"{text} It is tried again."
+    return alert_of(settings, _SOURCE, f"hindered/{step}", "warning", title, text, {"step": step})
 
 
 def asked(settings: Settings, trigger: Trigger) -> Alert:
     """Of a trigger at level 0, at which a person trains."""
     text = f"{sentence(trigger.reason)} Nothing is done about it at level 0; train with: flightdeck run"
-    return _alert(settings, f"trigger/{trigger.key}", "warning", trigger.reason, text, {"trigger": trigger.kind})
-
-
-def _alert(settings: Settings, key: str, severity: Severity, title: str, text: str, facts: dict[str, str]) -> Alert:
-    name = settings.use_case.name
-    return Alert(
-        key=f"{name}/{key}"[:200],
-        severity=severity,
-        title=f"{name}: {title}"[:200],
-        text=text,
-        source="watch",
-        facts=facts,
-    )
+    key, facts = f"trigger/{trigger.key}", {"trigger": trigger.kind}
+    return alert_of(settings, _SOURCE, key, "warning", trigger.reason, text, facts)

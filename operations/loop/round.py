@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -63,7 +63,7 @@ def triggers_now(
         spans,
         recipe,
         MonitoringRecords(store, settings.use_case.name).decisions(),
-        set(_served(settings)),
+        _served(settings),
         runs,
         now,
     )
@@ -71,7 +71,11 @@ def triggers_now(
 
 
 class Rounds:
-    """Makes rounds of one workspace; remembers only what spares it work."""
+    """Makes rounds of one workspace; remembers only what spares it work.
+
+    `alert` returns something true if people will hear of the alert; `tell` is told of each thing that happens, at once;
+    `run_id` names a new run; `canary` finds the version that is to be judged.
+    """
 
     def __init__(
         self,
@@ -83,17 +87,6 @@ class Rounds:
         run_id: Callable[[], str] = new_run_id,
         canary: Callable[[Settings], Version | None] = lambda settings: Registry(settings).canary(),
     ) -> None:
-        """Has made no round yet.
-
-        Args:
-            store: the metadata store, open.
-            attempts: of the workspace.
-            runner: where runs go.
-            alert: takes alerts, and returns something true if people will hear of it.
-            tell: is told of each thing that happens, at once.
-            run_id: names a new run.
-            canary: finds the version that is to be judged.
-        """
         self._store, self._attempts, self._runner, self._takes_alerts, self._tell = store, attempts, runner, alert, tell
         self._run_id, self._find_canary = run_id, canary
         self._spans = Spans()
@@ -102,12 +95,9 @@ class Rounds:
         self._problems: dict[str, str] = {}
 
     def one_round(self, settings: Settings, now: datetime) -> Result | None:
-        """Makes a round.
+        """Makes a round; what came of the run that went on, if it has ended.
 
         A step that has a problem is told once and retried in the next round; the others are done.
-
-        Returns:
-            What came of the run that went on, if it has ended.
         """
         result = self.settle(settings, now)
         spans = self._step("spans", settings, lambda: self._spans.now(settings, now.timestamp()))
@@ -154,7 +144,7 @@ class Rounds:
         """Does a part of a round; what is wrong with it is one sentence, told when it is new."""
         try:
             done = action()
-        except (FlightdeckError, OSError, ml_metadata.errors.StatusError) as error:
+        except (FlightdeckError, OSError) as error:
             self._looked.pop(name, None)
             text = sentence(" ".join(str(error).split()))
             if self._problems.get(name) != text:
@@ -170,7 +160,6 @@ class Rounds:
             self._tell(Event("alert", f"{alert.severity.capitalize()}: {alert.title}", alert.model_dump(mode="json")))
 
     def _changed(self, name: str, *what: object) -> bool:
-        """Whether something is another than when it was last looked at."""
         before, self._looked[name] = self._looked.get(name), what
         return before != what
 
@@ -215,16 +204,11 @@ class Rounds:
             return
         from operations.monitoring.round import monitor
 
-        for each in monitor(settings, self._store, until, self._alert).decisions:
-            if each.action != "none":
-                reasons = "; ".join(reason.text for reason in each.reasons if reason.action == each.action)
-                self._tell(
-                    Event(
-                        "decision",
-                        f"{each.window}, version {each.version}: {each.action}. {sentence(reasons)}",
-                        {"window": each.window, "version": each.version, "action": each.action},
-                    )
-                )
+        for decision in monitor(settings, self._store, until, self._alert).decisions:
+            if decision.action != "none":
+                facts = decision.model_dump(include={"window", "version", "action"})
+                text = "{window}, version {version}: {action}. ".format(**facts) + sentence(decision.why)
+                self._tell(Event("decision", text, facts))
 
     def _carry_out(self, settings: Settings) -> None:
         acts = Actions(settings, self._store)
@@ -246,13 +230,8 @@ class Rounds:
         verdict = look(settings, self._store, canary, now, settings.continuous.level, self._alert)
         if verdict.action != "wait" and self._changed("verdict", verdict.canary, verdict.action):
             asked = "a person is asked to " if is_proposal(verdict, settings.continuous.level) else ""
-            self._tell(
-                Event(
-                    "canary",
-                    f"Version {verdict.canary}: {asked}{verdict.action}. {verdict.text}",
-                    {"canary": verdict.canary, "action": verdict.action, "numbers": verdict.numbers},
-                )
-            )
+            text = f"Version {verdict.canary}: {asked}{verdict.action}. {verdict.text}"
+            self._tell(Event("canary", text, verdict.model_dump(include={"canary", "action", "numbers"})))
 
     def _collect(self, settings: Settings, spans: Mapping[int, str], now: datetime) -> None:
         """Finds what waits for a run, and tells of what is new and of what no longer holds."""
@@ -262,9 +241,9 @@ class Rounds:
             if key not in holding:
                 self._tell(Event("withdrawn", f"No longer true: {gone.trigger.reason}.", {"key": key}))
         known = {key for attempt in self._attempts.all() for key in attempt.reasons} | set(self._waiting)
-        self._waiting = {each.trigger.key: each for each in waits}
-        for trigger in (each.trigger for each in waits if each.trigger.key not in known):
-            if not self._asked(settings, trigger):
+        self._waiting = {wait.trigger.key: wait for wait in waits}
+        for trigger in (wait.trigger for wait in waits):
+            if trigger.key not in known and not self._asked(settings, trigger):
                 self._tell(Event("trigger", sentence(trigger.reason), {"key": trigger.key, "kind": trigger.kind}))
 
     def _asked(self, settings: Settings, trigger: Trigger) -> bool:
@@ -273,16 +252,16 @@ class Rounds:
 
     def _start(self, settings: Settings, now: datetime) -> None:
         if settings.continuous.level == 0:
-            for trigger in (each.trigger for each in self._waiting.values()):
+            for trigger in (wait.trigger for wait in self._waiting.values()):
                 if not self._asked(settings, trigger):
                     self._alert(messages.asked(settings, trigger))
                     Executions(self._store, settings.use_case.name).keep(ASKED, trigger.key, trigger, once=True)
             return
-        if self._attempts.open() is not None or not any(each.due <= now for each in self._waiting.values()):
+        if self._attempts.open() is not None or not any(wait.due <= now for wait in self._waiting.values()):
             return
         if self._runner.busy():
             return
-        attempt = self._attempts.begin(self._run_id(), [each.trigger for each in self._waiting.values()], now)
+        attempt = self._attempts.begin(self._run_id(), [wait.trigger for wait in self._waiting.values()], now)
         self._waiting = {}
         try:
             reference = self._runner.start(attempt, settings)
@@ -291,13 +270,9 @@ class Rounds:
             raise
         if reference is not None:
             self._attempts.refer(attempt, reference)
-        self._tell(
-            Event(
-                "run",
-                f"Run {reference or attempt.run_id} begins, because {attempt.because}.",
-                {"run_id": reference or attempt.run_id, "triggers": attempt.reasons},
-            )
-        )
+        run_id = reference or attempt.run_id
+        facts = {"run_id": run_id, "triggers": attempt.reasons}
+        self._tell(Event("run", f"Run {run_id} begins, because {attempt.because}.", facts))
 
 
 def _facts(result: Result) -> dict[str, Any]:
@@ -307,14 +282,13 @@ def _facts(result: Result) -> dict[str, Any]:
 def _state_of(folder: Path) -> tuple[int, int]:
     """How many files a folder has, and when the newest was written, in nanoseconds."""
     times = []
-    for each in folder.rglob("*") if folder.is_dir() else ():
+    for file in folder.rglob("*") if folder.is_dir() else ():
         with contextlib.suppress(FileNotFoundError):  # a service has renamed it meanwhile
-            times.append(each.stat().st_mtime_ns)
+            times.append(file.stat().st_mtime_ns)
     return len(times), max(times, default=0)
 
 
-def _served(settings: Settings) -> Iterator[str]:
-    try:
-        yield str(Registry(settings).served().number)
-    except RegistryError:  # nothing is pushed yet, or the versions are in a bucket
-        return
+def _served(settings: Settings) -> set[str]:
+    with contextlib.suppress(RegistryError):  # nothing is pushed yet, or the versions are in a bucket
+        return {str(Registry(settings).served().number)}
+    return set()

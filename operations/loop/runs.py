@@ -9,17 +9,14 @@ from ledger.run_record import RunRecord
 from operations.loop.attempts import ENDED, Attempt
 from operations.loop.settings import Settings
 
-_STOPPED = "interrupted"
-
 
 @dataclasses.dataclass(frozen=True)
 class Result:
     """What a run came to.
 
     Attributes:
-        outcome: ``pushed``, ``blessed``, ``not blessed`` or ``done``; ``failed``; or ``killed``, if its process went
-            away without a word.
-        detail: why, in words; of a pushed one, the version.
+        outcome: one of `ENDED`; ``failed``; or ``killed``, if its process went away without a word.
+        detail: why, in words.
         run_id: its name in ML Metadata.
         version: that it pushed.
     """
@@ -43,22 +40,11 @@ class Runner(Protocol):
         ...
 
     def start(self, attempt: Attempt, settings: Settings) -> str | None:
-        """Begins a run.
-
-        Returns:
-            What the place where it runs calls it, if it has a name of its own there.
-
-        Raises:
-            FlightdeckError: it cannot be begun.
-        """
+        """Begins a run, or raises a FlightdeckError; returns its name where it runs, if it has one of its own there."""
         ...
 
     def result(self, attempt: Attempt) -> Result | None:
-        """What came of a run, also of one that another process began; None while it goes on.
-
-        Raises:
-            FlightdeckError: nobody can tell now.
-        """
+        """What came of a run, whoever began it; None while it goes on; a FlightdeckError if nobody can tell now."""
         ...
 
     def stop(self, attempt: Attempt) -> bool:
@@ -74,7 +60,7 @@ def result_of(record: RunRecord) -> Result | None:
     if record.outcome == "killed":
         return Result("killed", "its process was killed", record.run_id)
     if record.outcome == "failed":
-        return Result("killed" if _STOPPED in reasons else "failed", reasons, record.run_id)
+        return Result("killed" if "interrupted" in reasons else "failed", reasons, record.run_id)
     return None
 
 

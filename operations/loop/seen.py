@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
@@ -27,8 +28,7 @@ class Spans:
     """The spans that a run would ingest; a file is read again only when it was written to."""
 
     def __init__(self) -> None:
-        """Has read nothing yet."""
-        self._digests: dict[tuple[str, int, int], str] = {}
+        self._contents: dict[tuple[str, int, int], tuple[int, str]] = {}
 
     def now(self, settings: Settings, moment: float) -> dict[int, str]:
         """The spans of the window and the fingerprints of their files, without those that may still be being written.
@@ -45,32 +45,31 @@ class Spans:
         left_out = list_quarantined(base, folders)
         window = Window.parse(data.window).resolve(list(folders), base, left_out)
         split_spans(window, data.eval_spans, data.window)
-        found: dict[int, str] = {}
+        fingerprints: dict[int, str] = {}
         for span in window:
             files, _ = list_files(base, span, folders[span])
-            places = [f"{base}/{folders[span]}", *(each.uri for each in files)]
+            places = [f"{base}/{folders[span]}", *(file.uri for file in files)]
             settle_seconds = settings.continuous.settle_seconds
             if not settle_seconds or moment - max(map(_changed_at, places)) >= settle_seconds:
-                found[span] = span_fingerprint((each.name, *self._content(each)) for each in files)
-        return found
+                fingerprints[span] = span_fingerprint((file.name, *self._content(file)) for file in files)
+        return fingerprints
 
     def _content(self, file: Any) -> tuple[int, str]:
         """Bytes and SHA-256 of a file."""
         from components.span_example_gen.storage import open_file
 
-        try:
-            told = os.stat(file.uri)
-        except OSError:  # not a file of this machine
-            told = None
-        known = None if told is None else (file.uri, told.st_size, told.st_ctime_ns)
-        if known is not None and known in self._digests:
-            return known[1], self._digests[known]
+        state = None
+        with contextlib.suppress(OSError):  # not a file of this machine
+            status = os.stat(file.uri)
+            state = (file.uri, status.st_size, status.st_ctime_ns)
+        if state in self._contents:
+            return self._contents[state]
         with open_file(file) as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            size = stream.tell()
-        if known is not None:
-            self._digests[known] = digest
-        return size, digest
+            content = stream.tell(), digest
+        if state is not None:
+            self._contents[state] = content
+        return content
 
 
 def _changed_at(place: str) -> float:
@@ -98,11 +97,9 @@ def _code_of(settings: Settings) -> dict[str, str]:
     """The files that the model's functions, its contract and its schema are made of."""
     use_case = settings.use_case
     functions = [use_case.preprocessing_fn, use_case.run_fn, *([use_case.tuner_fn] if settings.tuning.enabled else [])]
-    modules = {name for each in functions for name in fingerprint.sources(each.rpartition(".")[0])}
-    paths = [
-        each for name in modules for each in (f"{name.replace('.', '/')}.py", f"{name.replace('.', '/')}/__init__.py")
-    ]
-    paths += [portable(each) for each in (use_case.contract, use_case.schema_file)]
+    modules = {name for function in functions for name in fingerprint.sources(function.rpartition(".")[0])}
+    paths = [f"{name.replace('.', '/')}{end}" for name in modules for end in (".py", "/__init__.py")]
+    paths += [portable(file) for file in (use_case.contract, use_case.schema_file)]
     return {
         path: fingerprint.file_digest(stamp.PROJECT / path)
         for path in sorted(paths)
@@ -120,26 +117,18 @@ class History:
     """The runs of one pipeline, as ML Metadata remembers them."""
 
     def __init__(self, store: ml_metadata.MetadataStore, pipeline: str) -> None:
-        """Works on an open store."""
         self._recorder, self._pipeline = Recorder(store), pipeline
         self._documents: dict[str, Any] = {}
 
     def runs(self, files: Iterable[str]) -> list[PastRun]:
-        """The runs that trained, or tried to, oldest first.
-
-        Args:
-            files: of the code that counts, by their place in the project.
-        """
+        """The runs that trained, or tried to, oldest first, with those files of their code, by place in the project."""
         counted = list(files)
-        return [
-            self._past(each, counted)
-            for each in self._recorder.all()
-            if each.pipeline == self._pipeline and each.kind == "run"
-        ]
+        runs = (run for run in self._recorder.all() if run.pipeline == self._pipeline and run.kind == "run")
+        return [self._past(run, counted) for run in runs]
 
     def record(self, run_id: str) -> RunRecord | None:
         """The record of a run; None if it has not begun."""
-        return next((each for each in self._recorder.all() if each.run_id == run_id), None)
+        return next((run for run in self._recorder.all() if run.run_id == run_id), None)
 
     def _past(self, record: RunRecord, files: list[str]) -> PastRun:
         settings, sources = self._document(record, "settings"), self._document(record, "sources")

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from operations.loop.settings import Triggers
 from operations.monitoring.policy import Decision
@@ -23,7 +23,7 @@ Kind = Literal["new span", "schedule", "decision", "change"]
 _NAMED = 3
 
 
-class Trigger(BaseModel):
+class Trigger(BaseModel, frozen=True):
     """A reason to train.
 
     Attributes:
@@ -32,8 +32,6 @@ class Trigger(BaseModel):
         reason: one sentence for people.
         when: it was found, in UTC.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Kind
     key: str = Field(min_length=1, max_length=200)
@@ -60,13 +58,8 @@ class Recipe:
 
     def differences(self, other: Recipe) -> list[str]:
         """What differs, by name."""
-        names = [
-            name
-            for name in sorted({*self.settings, *other.settings})
-            if self.settings.get(name) != other.settings.get(name)
-        ]
-        files = [path for path in sorted({*self.code, *other.code}) if self.code.get(path) != other.code.get(path)]
-        return [*names, *files]
+        pairs = ((self.settings, other.settings), (self.code, other.code))
+        return [name for one, two in pairs for name in sorted({*one, *two}) if one.get(name) != two.get(name)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +67,6 @@ class PastRun:
     """A run that was made before.
 
     Attributes:
-        run_id: the run.
         started: in UTC.
         succeeded: whether it came to its end, whatever it said of the model. One that failed has learned nothing.
         triggers: keys of those that the loop started it for; empty if a person did.
@@ -99,27 +91,21 @@ def find(
     runs: Sequence[PastRun],
     now: datetime,
 ) -> list[Trigger]:
-    """Every reason to train that holds now.
+    """Every reason to train that holds now, of the kinds that are wanted.
 
-    Args:
-        wanted: which kinds count.
-        spans: those that a run would ingest now, with the fingerprints of their files.
-        recipe: the one of now.
-        decisions: of the monitor.
-        served: the versions that answer now.
-        runs: those made before, oldest first.
-        now: the time it is.
+    Spans, each with the fingerprint of its files, and recipe are those of a run that would begin now; `served` are the
+    versions that answer; runs come oldest first.
     """
-    found: list[Trigger] = []
+    triggers: list[Trigger] = []
     if wanted.new_span:
-        found += new_spans(spans, runs, now)
+        triggers += new_spans(spans, runs, now)
     if wanted.change:
-        found += changed(recipe, runs, now)
+        triggers += changed(recipe, runs, now)
     if wanted.decision:
-        found += decided(decisions, served, now)
+        triggers += decided(decisions, served, now)
     if wanted.every_seconds is not None:
-        found += scheduled(wanted.every_seconds, runs, now)
-    return found
+        triggers += scheduled(wanted.every_seconds, runs, now)
+    return triggers
 
 
 def new_spans(spans: Mapping[int, str], runs: Sequence[PastRun], now: datetime) -> Iterator[Trigger]:
@@ -163,24 +149,16 @@ def decided(decisions: Sequence[Decision], served: Collection[str], now: datetim
     """Decisions to retrain, about versions that still answer."""
     for decision in decisions:
         if decision.action == "retrain" and decision.version in served:
-            reasons = [each.text for each in decision.reasons if each.action == "retrain"]
-            yield Trigger(
-                kind="decision",
-                key=f"decision:{decision.window}/{decision.version}",
-                reason="; ".join(reasons) or f"the monitor wants it, after {decision.window}",
-                when=now,
-            )
+            reason = decision.why or f"the monitor wants it, after {decision.window}"
+            key = f"decision:{decision.window}/{decision.version}"
+            yield Trigger(kind="decision", key=key, reason=reason, when=now)
 
 
 def scheduled(every_seconds: float, runs: Sequence[PastRun], now: datetime) -> Iterator[Trigger]:
     """The schedule, if the last run began so long ago; also if that one failed."""
-    last = max(runs, key=lambda each: each.started, default=None)
+    last = max(runs, key=lambda run: run.started, default=None)
     if last is None:
         yield Trigger(kind="schedule", key="schedule:first", reason="there has been no run yet", when=now)
     elif now - last.started >= timedelta(seconds=every_seconds):
-        yield Trigger(
-            kind="schedule",
-            key=f"schedule:{last.run_id}",
-            reason=f"the last run, {last.run_id}, began more than {every_seconds:g} s ago",
-            when=now,
-        )
+        reason = f"the last run, {last.run_id}, began more than {every_seconds:g} s ago"
+        yield Trigger(kind="schedule", key=f"schedule:{last.run_id}", reason=reason, when=now)

@@ -7,15 +7,16 @@ fewer than `Monitoring.fewest_requests` requests.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
 
 from operations.monitoring.settings import Monitoring
 from operations.monitoring.signals import Signal
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 SERVING = "SERVING"
@@ -56,7 +57,6 @@ def missing_shares(of: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str,
 
 
 def _features(of: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str, Any]:
-    """The statistics of each column by its name."""
     return {feature.name or ".".join(feature.path.step): feature for feature in of.datasets[0].features}
 
 
@@ -66,17 +66,10 @@ def without_extremes(
     """A copy of the rows in which numbers beyond all training data are null, where only a few requests have them.
 
     TFDV divides the range of a column into bins of equal width. So a single extreme value moves all others into other
-    bins, and the distance is that of the bins and not of the data.
-
-    Args:
-        rows: plain values or null.
-        requests: which request each row came with [rows].
-        trained: the smallest and the largest value in training, by column; other columns stay as they are.
-        settings: how many requests must reach as far for their values to count.
+    bins, and the distance is that of the bins and not of the data. `requests` says which request each row came with
+    [rows], `trained` has the smallest and the largest value in training, by column; other columns stay as they are.
     """
-    import pandas as pd
-
-    kept = rows.copy()
+    trimmed = rows.copy()
     for name, (lowest, highest) in trained.items():
         if name not in rows.columns:
             continue
@@ -84,8 +77,8 @@ def without_extremes(
         by_request = numbers.groupby(requests)
         low = pd.Series(by_request.min()).nsmallest(settings.fewest_requests).max()
         high = pd.Series(by_request.max()).nlargest(settings.fewest_requests).min()
-        kept[name] = rows[name].mask((numbers < min(low, lowest)) | (numbers > max(high, highest)))
-    return kept
+        trimmed[name] = rows[name].mask((numbers < min(low, lowest)) | (numbers > max(high, highest)))
+    return trimmed
 
 
 def skew(
@@ -98,10 +91,9 @@ def skew(
     Both come from the same events and the same code, so any distance is a fault in one of the two paths of the data.
     The schema has a skew comparator for each column that is compared.
     """
-    import tensorflow_data_validation as tfdv
-
-    anomalies = tfdv.validate_statistics(ingested, schema, environment=TRAINING, serving_statistics=served)
-    return list(_distances("skew", anomalies, "what was served is from what was ingested of the same time"))
+    return list(
+        _distances("skew", ingested, served, schema, "what was served is from what was ingested of the same time")
+    )
 
 
 def drift(
@@ -111,20 +103,13 @@ def drift(
     than: str,
     steps: int = 1,
 ) -> list[Signal]:
-    """The distance of each column between the requests and a reference, such as the window before.
+    """The distance of each column between the requests and a reference, such as the window before, `than` in words.
 
-    Args:
-        served: statistics of the requests.
-        reference: statistics to compare with.
-        schema: has a drift comparator for each column that is compared.
-        than: the reference in words.
-        steps: how many windows the reference lies back. The comparators are made for neighbours. Seasons go on while a
-            window is left out because its data are at fault, so the threshold is multiplied by the steps.
+    The schema has a drift comparator for each column that is compared, made for neighbours. Seasons go on while windows
+    are left out because their data are at fault, so the threshold is multiplied by the steps that the reference lies
+    back.
     """
-    import tensorflow_data_validation as tfdv
-
-    anomalies = tfdv.validate_statistics(served, schema, environment=SERVING, previous_statistics=reference)
-    return list(_distances("drift", anomalies, f"this window is from {than}", steps, (served, reference)))
+    return list(_distances("drift", served, reference, schema, f"this window is from {than}", steps))
 
 
 def label_drift(
@@ -139,25 +124,27 @@ def label_drift(
     A class share that jumps between two windows rarely comes from the world: flipped labels, or labels that never
     arrive for one class, look like that.
     """
-    import tensorflow_data_validation as tfdv
-
     (name,) = labels.columns
-    now = statistics(labels, schema)
-    anomalies = tfdv.validate_statistics(now, schema, environment=TRAINING, previous_statistics=reference)
     between = f"the labels (mean {labels[name].mean():.3f}) are from those of {than}"
-    signals = _distances("label", anomalies, between, steps, (now, reference))
+    signals = _distances("label", statistics(labels, schema), reference, schema, between, steps)
     return [signal for signal in signals if signal.subject == name]
 
 
 def _distances(
     kind: Literal["skew", "drift", "label"],
-    anomalies: Any,
+    now: statistics_pb2.DatasetFeatureStatisticsList,
+    reference: statistics_pb2.DatasetFeatureStatisticsList,
+    schema: schema_pb2.Schema,
     between: str,
     steps: int = 1,
-    samples: Sequence[statistics_pb2.DatasetFeatureStatisticsList] = (),
 ) -> Iterator[Signal]:
     """The signals of what TFDV has measured; with an interval if the two sides are samples, and not the same rows."""
-    features = [_features(sample) for sample in samples]
+    import tensorflow_data_validation as tfdv
+
+    other = {"serving_statistics" if kind == "skew" else "previous_statistics": reference}
+    environment = SERVING if kind == "drift" else TRAINING
+    anomalies: Any = tfdv.validate_statistics(now, schema, environment=environment, **other)
+    features = [] if kind == "skew" else [_features(now), _features(reference)]
     for info in anomalies.drift_skew_info:
         column = ".".join(info.path.step)
         for measured in info.skew_measurements if kind == "skew" else info.drift_measurements:
@@ -224,19 +211,14 @@ def _beside(value: float, threshold: float, exceeded: bool) -> str:
 
 def missing(
     rows: pd.DataFrame,
-    trained: Mapping[str, float],
+    requests: np.ndarray,
     schema: schema_pb2.Schema,
     settings: Monitoring,
-    requests: np.ndarray,
+    trained: Mapping[str, float],
 ) -> list[Signal]:
-    """The share of missing values by column.
+    """The share of missing values by column, compared with the schema if it is required, and else with training.
 
-    Args:
-        rows: of the requests.
-        trained: the share of missing values in training, by column.
-        schema: says how many values of a required column may be missing.
-        settings: say by how much the share of an optional column may grow, and how many requests must show it.
-        requests: which request each row came with [rows].
+    `requests` says which request each row came with [rows]; `trained` has the shares in training, by column.
     """
     signals = []
     for feature in schema.feature:
@@ -250,11 +232,8 @@ def missing(
     return signals
 
 
-def unseen(rows: pd.DataFrame, schema: schema_pb2.Schema, settings: Monitoring, requests: np.ndarray) -> list[Signal]:
-    """The share of values that the schema does not allow, by column: unknown words, numbers out of range.
-
-    Arguments as of `missing`.
-    """
+def unseen(rows: pd.DataFrame, requests: np.ndarray, schema: schema_pb2.Schema, settings: Monitoring) -> list[Signal]:
+    """The share of values that the schema does not allow, by column: unknown words, numbers out of range."""
     signals = []
     for feature in schema.feature:
         if feature.name not in rows.columns:
@@ -274,9 +253,6 @@ def unseen(rows: pd.DataFrame, schema: schema_pb2.Schema, settings: Monitoring, 
 
 def _outside(values: pd.Series, feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> np.ndarray | None:
     """Which values are outside the column's domain, bool [values]; None if it has no domain."""
-    import numpy as np
-    import pandas as pd
-
     kind = feature.WhichOneof("domain_info")
     if kind in ("domain", "string_domain"):
         domains = {domain.name: domain for domain in schema.string_domain}
@@ -305,16 +281,8 @@ def _share(
 ) -> Signal:
     """The share of the values of a column that are at fault, with Wilson's interval (J. Am. Stat. Assoc. 22, 1927).
 
-    Args:
-        kind: of the signal.
-        column: that it is about.
-        at_fault: which values are, bool [values].
-        requests: which request each value came with [values].
-        threshold: the largest share that is allowed.
-        fault: what is wrong with them, in words that follow "are".
-        settings: have how many requests must have such a value.
+    `at_fault` is bool [values], `requests` which request each came with [values], `fault` words that follow "are".
     """
-    import numpy as np
     from scipy.stats import binomtest
 
     count, total = int(at_fault.sum()), len(at_fault)
@@ -344,7 +312,6 @@ def _share(
 
 def _typed(rows: pd.DataFrame, schema: schema_pb2.Schema) -> pd.DataFrame:
     """The columns of the schema in its types: pandas makes floats of whole numbers with one missing value."""
-    import pandas as pd
     from tensorflow_metadata.proto.v0 import schema_pb2
 
     typed = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import ml_metadata
 import numpy as np
+import pandas as pd
 
 from operations.inference import model
 from operations.inference.errors import LoadError
@@ -22,7 +24,6 @@ from operations.monitoring.signals import Signal, Window
 from operations.registry import Registry, Version
 
 if TYPE_CHECKING:
-    import pandas as pd
     from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
     from operations.inference.model import LoadedModel
@@ -48,7 +49,6 @@ class Monitor:
     """Measures windows of one workspace; caches what it has read of models and labels."""
 
     def __init__(self, settings: Settings, reader: ml_metadata.MetadataStore) -> None:
-        """Takes the settings and an open store."""
         import tensorflow_data_validation as tfdv
 
         self._settings, self._reader = settings, reader
@@ -59,22 +59,14 @@ class Monitor:
         self._earlier_model: LoadedModel | None = None
 
     def measure(self, period: Period, before: Sequence[Window] = (), faulty: Collection[str] = ()) -> list[Window]:
-        """The signals of each version that answered in a period.
+        """One window per version that answered in a period; none if there were no requests.
 
-        Args:
-            period: the window.
-            before: earlier windows, for the traffic and the baseline of data and labels.
-            faulty: the names of those whose data are at fault; nothing is compared with them.
-
-        Returns:
-            One window per version; none if there were no requests. Versions in shadow mode are judged by
-            `operations.loop.canary` instead.
+        Versions in shadow mode are judged by `operations.loop.canary` instead. Windows before are for the traffic and
+        the baseline of data and labels; nothing is compared with those whose names are in `faulty`.
 
         Raises:
             FlightdeckError: the log or a version's reference cannot be read.
         """
-        import pandas as pd
-
         rows, refused = self._rows(period), self._rows(period, refused=True)
         if not len(rows) and not len(refused):
             return []
@@ -130,11 +122,7 @@ class Monitor:
             self._earlier_model = None
 
     def reference(self, version: int) -> Reference:
-        """What a version is compared with.
-
-        Raises:
-            FlightdeckError: that is not known.
-        """
+        """What a version is compared with; a FlightdeckError if that is not known."""
         if version not in self._references:
             self._references[version] = reference(self._settings, self._reader, version)
         return self._references[version]
@@ -172,18 +160,11 @@ class Monitor:
             truth: the rows of the same ids as they have arrived, in the order of `asked`; null where they have not.
             baseline: the window that data and labels are compared with; None for the version's evaluation split.
         """
-        import pandas as pd
-
         monitoring, schema = self._monitoring, self._schema
-        trained = data_signals.missing_shares(to.training)
         everything = pd.concat([part for part in (asked, refused) if len(part)], ignore_index=True)
-
-        def unseen(rows: pd.DataFrame) -> list[Signal]:
-            return data_signals.unseen(rows, schema, monitoring, requests(rows))
-
-        def missing(rows: pd.DataFrame) -> list[Signal]:
-            return data_signals.missing(rows, trained, schema, monitoring, requests(rows))
-
+        unseen = functools.partial(data_signals.unseen, schema=schema, settings=monitoring)
+        trained = data_signals.missing_shares(to.training)
+        missing = functools.partial(data_signals.missing, schema=schema, settings=monitoring, trained=trained)
         yield from _with_callers(unseen, asked, refused, everything)
         if self._enough(everything):
             # Not of a few requests: what is missing comes and goes with the hours and the days.
@@ -250,7 +231,7 @@ class Monitor:
         return str(served_version.number if served_version else ""), registry.previous()
 
     def _enough(self, asked: pd.DataFrame) -> bool:
-        """Whether there are enough rows, of enough requests, to compare distributions."""
+        """Whether to compare distributions."""
         fewest = self._monitoring
         return len(asked) >= fewest.fewest_rows and len(np.unique(requests(asked))) >= fewest.fewest_requests
 
@@ -259,8 +240,8 @@ class Monitor:
     ) -> statistics_pb2.DatasetFeatureStatisticsList:
         """Statistics for distances: of rows without the extremes of a few requests."""
         trained = data_signals.ranges(to.training, to.newest)
-        kept = data_signals.without_extremes(rows, which, trained, self._monitoring)
-        return data_signals.statistics(kept, self._schema)
+        trimmed = data_signals.without_extremes(rows, which, trained, self._monitoring)
+        return data_signals.statistics(trimmed, self._schema)
 
     def _drift(self, asked: pd.DataFrame, to: Reference, baseline: Baseline | None) -> Iterator[Signal]:
         """Against the baseline, or the model's evaluation split if there is none with enough requests."""
@@ -273,31 +254,27 @@ class Monitor:
             yield from data_signals.drift(now, to.newest, self._schema, _EVALUATION)
 
     def _label_drift(self, truth: pd.DataFrame, to: Reference, baseline: Baseline | None) -> Iterator[Signal]:
-        """As `_drift`, of the labels that have arrived."""
         reference, than, steps = to.newest, _EVALUATION, 1
         if baseline is not None and self._arrived is not None:
             before = self._arrived.reindex(served(self._payloads, baseline.period)[ID]).dropna(subset=[self._label])
             if len(before) >= self._monitoring.fewest_labels:
-                reference, than, steps = (
-                    data_signals.statistics(before, self._schema),
-                    baseline.in_words,
-                    baseline.steps,
-                )
+                reference = data_signals.statistics(before, self._schema)
+                than, steps = baseline.in_words, baseline.steps
         yield from data_signals.label_drift(truth.loc[:, [self._label]], reference, self._schema, than, steps)
 
 
 def _with_callers(
-    measured: Callable[[pd.DataFrame], list[Signal]],
+    measured: Callable[[pd.DataFrame, np.ndarray], list[Signal]],
     asked: pd.DataFrame,
     refused: pd.DataFrame,
     everything: pd.DataFrame,
 ) -> Iterator[Signal]:
     """Signals of all rows; where refused ones are at fault, with the names of their callers."""
     if not len(refused):
-        yield from measured(everything)
+        yield from measured(everything, requests(everything))
         return
-    exceeded = {signal.subject for signal in measured(asked) if signal.exceeded}
-    for signal in measured(everything):
+    exceeded = {signal.subject for signal in measured(asked, requests(asked)) if signal.exceeded}
+    for signal in measured(everything, requests(everything)):
         if who := callers(refused, signal.subject):
             meaning = f"{signal.meaning}; of rows that were refused for it, the callers are {who}"
             only = signal.exceeded and signal.subject not in exceeded
@@ -307,11 +284,10 @@ def _with_callers(
 
 def rows_by_window(period: Period, before: Sequence[Window]) -> dict[Period, int]:
     """How many requests all versions together answered in each window before a period."""
-    rows: dict[Period, int] = {}
+    rows = collections.Counter[Period]()
     for window in before:
         if window.end <= period.begin:
-            earlier = Period(window.begin, window.end)
-            rows[earlier] = rows.get(earlier, 0) + window.rows
+            rows[Period(window.begin, window.end)] += window.rows
     return rows
 
 

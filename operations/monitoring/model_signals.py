@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from ledger.significance import FEWEST_PER_LABEL, RESAMPLED, areas_under_roc
+import numpy as np
+
+from ledger.significance import FEWEST_PER_LABEL, RESAMPLED, areas_under_roc, resample
 from operations.monitoring.settings import Monitoring
 from operations.monitoring.signals import Signal
-
-if TYPE_CHECKING:
-    import numpy as np
 
 BINS = 20
 RESAMPLES = 200
@@ -39,7 +37,6 @@ def prediction_distance(one: np.ndarray, other: np.ndarray) -> float:
     Lin, "Divergence Measures Based on the Shannon Entropy", IEEE Trans. Inf. Theory 37 (1991). Takes probabilities,
     [rows] and [other rows].
     """
-    import numpy as np
     from scipy.spatial.distance import jensenshannon
 
     counts = [np.histogram(values, bins=BINS, range=(0, 1))[0] for values in (one, other)]
@@ -58,12 +55,8 @@ def quality(
     A number is exceeded when all of its interval is beyond the threshold. The interval of AUC is DeLong's (Biometrics
     44, 1988), the others' the percentiles of a bootstrap.
 
-    Args:
-        labels: 0 or 1 [rows].
-        scores: probabilities [rows].
-        slices: name -> which rows, bool [rows].
-        expected: the metrics of the served model's evaluation, by name.
-        settings: how much worse the window may be.
+    Labels are 0 or 1 [rows], scores probabilities [rows], slices name -> which rows, bool [rows]; expected are the
+    metrics of the served model's evaluation, by name.
     """
     signals = []
     for subject, rows in {"": slice(None), **slices}.items():
@@ -121,27 +114,19 @@ def _bounds(name: str, expected: Mapping[str, float], settings: Monitoring) -> t
 def interval(name: str, labels: np.ndarray, scores: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
     """A metric and its 95 % confidence interval: value, lower end, upper end.
 
-    Args:
-        name: ``auc``, or one of `ledger.significance.RESAMPLED`.
-        labels: 0 or 1 [rows].
-        scores: probabilities [rows].
-        seed: of the bootstrap.
+    The metric is ``auc`` or one of `ledger.significance.RESAMPLED`; labels are 0 or 1 [rows], scores probabilities
+    [rows].
     """
-    import numpy as np
-
     if name == "auc":
         areas, covariance = areas_under_roc(labels, scores[None])
         error = float(np.sqrt(max(float(covariance[0, 0]), 0.0)))
         value = float(areas[0])
         return value, max(0.0, value - _QUANTILE * error), min(1.0, value + _QUANTILE * error)
     measure = RESAMPLED[name](labels, scores)
-    rows, random = len(labels), np.random.default_rng(seed)
-    drawn = [
-        measure(np.bincount(random.integers(0, rows, rows), minlength=rows).astype(np.float64))
-        for _ in range(RESAMPLES)
-    ]
+    random = np.random.default_rng(seed)
+    drawn = [measure(resample(random, len(labels))) for _ in range(RESAMPLES)]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return float(measure(np.ones(rows))), float(low), float(high)
+    return float(measure(np.ones(len(labels)))), float(low), float(high)
 
 
 def label_reliability(
@@ -158,12 +143,8 @@ def label_reliability(
     of positive ones need not show it. Labels flipped at random with probability p leave 1 - 2p of the AUC above 0.5, at
     equal classes (Menon et al., "Learning from Corrupted Binary Labels via Class-Probability Estimation", ICML 2015).
 
-    Args:
-        label: the name of the label.
-        labels: 0 or 1 [rows].
-        answers: model -> its probabilities [rows].
-        expected: the metrics of the served model's evaluation, by name.
-        settings: say which share of the AUC above 0.5 must be left, and how many labels it takes to judge.
+    Labels, 0 or 1 [rows], are of the column `label`; answers are model -> its probabilities [rows]; expected are the
+    metrics of the served model's evaluation, by name.
 
     Returns:
         The AUC of the best model; exceeded when all of its interval is below the threshold. None if there are too few
@@ -194,8 +175,6 @@ def label_reliability(
 
 def traffic(rows: int, before: Sequence[int], settings: Monitoring) -> Signal:
     """The number of requests, compared with the median of the windows before."""
-    import numpy as np
-
     if not before:
         meaning = f"{rows:,} requests, the first window"
         return Signal(kind="traffic", name="requests", value=float(rows), meaning=meaning)
@@ -215,8 +194,6 @@ def traffic(rows: int, before: Sequence[int], settings: Monitoring) -> Signal:
 
 def p99(seconds: np.ndarray) -> float | None:
     """The 99th percentile of the seconds of each row, which are nan where not measured; None if none was measured."""
-    import numpy as np
-
     known = seconds[np.isfinite(seconds)]
     return float(np.quantile(known, 0.99)) if len(known) else None
 

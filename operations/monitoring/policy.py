@@ -29,8 +29,7 @@ class Reason(BaseModel, frozen=True):
     """Why a rule asked for its action, or was held back.
 
     Attributes:
-        rule: its name.
-        action: what it asks for; ``none`` if it is held back.
+        action: what the rule asks for; ``none`` if it is held back.
         subjects: the columns, slices or measures that were exceeded, the worst first.
         text: one sentence.
     """
@@ -46,8 +45,7 @@ class Decision(BaseModel, frozen=True):
 
     Attributes:
         window: the latest window's name, with `LABELLED` if it is decided on again because labels have arrived.
-        version: the version that was served then.
-        when: the time of the decision.
+        version: that was served then.
         action: the most drastic one that a rule asks for.
         reasons: of every rule that was met, also of those held back.
         spans: to quarantine, those that the labels of the window came with; empty for other actions and without labels.
@@ -59,6 +57,11 @@ class Decision(BaseModel, frozen=True):
     action: Action
     reasons: tuple[Reason, ...]
     spans: tuple[int, ...] = ()
+
+    @property
+    def why(self) -> str:
+        """The reasons that asked for the action, in words."""
+        return "; ".join(reason.text for reason in self.reasons if reason.action == self.action)
 
     @property
     def window_name(self) -> str:
@@ -76,16 +79,8 @@ def decide(
 ) -> Decision:
     """What to do after a window.
 
-    Args:
-        rules: of the settings.
-        latest: the window to decide on.
-        windows: in any order, of any version; `latest` may be among them. Only earlier ones of its version count: what
-            an earlier model did is no reason to replace this one.
-        earlier: decisions before this one, for the cool-down and for the windows at fault.
-        now: the time of the decision.
-
-    Returns:
-        The decision; its action is ``none`` when no rule is met.
+    Windows come in any order; of those, only earlier ones of the latest one's version count: what an earlier model did
+    is no reason to replace this one. Earlier decisions are for the cool-down and for the windows at fault.
     """
     before = [window for window in windows if window.version == latest.version and window.end < latest.end]
     history = [*sorted(before, key=lambda window: window.end), latest]

@@ -40,12 +40,7 @@ def quarantine(
 ) -> Quarantined:
     """Keeps a span out of all later runs. Idempotent: a span in quarantine keeps its first reason.
 
-    Args:
-        settings: name the folder of spans.
-        span: its number.
-        reason: for whoever has to decide about it later.
-        who: default: the user of this process.
-        when: default: now.
+    The reason is for whoever has to decide about it later; by default, the user of this process did it now.
 
     Raises:
         FlightdeckError: there is no such span, no reason, or the folder cannot be written to.
@@ -66,11 +61,7 @@ def quarantine(
 
 
 def release(settings: Settings, span: int) -> Quarantined:
-    """Lets runs learn from a span again, and returns what its marker said.
-
-    Raises:
-        FlightdeckError: it is not in quarantine, or the folder cannot be written to.
-    """
+    """Lets runs learn from a span in quarantine again, and returns what its marker said."""
     folder = _folder(settings, span)
     known = _read(folder, span)
     if known is None:
@@ -83,11 +74,7 @@ def release(settings: Settings, span: int) -> Quarantined:
 
 
 def listed(settings: Settings) -> list[Quarantined]:
-    """All spans in quarantine, by number.
-
-    Raises:
-        FlightdeckError: the spans are not on a file system of this machine.
-    """
+    """All spans in quarantine, by number; a FlightdeckError if the spans are not on a file system of this machine."""
     marked = (_read(folder, span) for span, folder in sorted(_folders(settings).items()))
     return [quarantined for quarantined in marked if quarantined is not None]
 

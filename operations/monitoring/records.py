@@ -16,24 +16,14 @@ class MonitoringRecords:
     """The windows that were measured of the served models of one pipeline, and the decisions about them."""
 
     def __init__(self, store: ml_metadata.MetadataStore, pipeline: str) -> None:
-        """Works on an open store, for the pipeline of this name."""
         self._executions = Executions(store, pipeline)
 
     def keep_window(self, window: Window, model_id: int | None = None) -> None:
-        """Stores a window; an older record of the same window and version is replaced.
-
-        Args:
-            window: what was measured.
-            model_id: of the served Model; the record becomes its descendant.
-        """
+        """Stores a window as a descendant of the served Model, in place of an older record of it."""
         self._executions.keep(MONITOR, f"{window.name}/{window.version}", window, model_id)
 
     def keep_decision(self, decision: Decision) -> bool:
-        """Stores a decision, unless there is one about the same window and version.
-
-        Returns:
-            Whether it is new: a round that was killed and starts again decides once.
-        """
+        """Stores a decision, unless there is one about its window and version; whether it is new."""
         return self._executions.keep(DECISION, f"{decision.window}/{decision.version}", decision, once=True)
 
     def windows(self) -> list[Window]:

@@ -26,8 +26,7 @@ class Reference:
     """What a served version is compared with.
 
     Attributes:
-        model_id: its Model in ML Metadata.
-        run: the run that trained it.
+        run: that trained it.
         training: statistics of the training split.
         newest: statistics of the evaluation split, the newest data that the run saw.
         predictions: what the model answered for the evaluation split [rows]; None if the run did not keep them.

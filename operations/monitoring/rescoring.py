@@ -48,12 +48,8 @@ def compared(
 ) -> Signal:
     """By how much the log loss of the served version exceeds that of the one before it, on the same rows.
 
-    Args:
-        labels: 0 or 1 [rows].
-        served: probabilities that were answered [rows].
-        previous: those that the version before would have answered [rows].
-        version: its number.
-        settings: say by how much it may be better, and by how many labels that can be told.
+    Labels are 0 or 1 [rows]; `served` are the probabilities that were answered, `previous` those that the version
+    before, of this number, would have answered [rows].
     """
     reason = why_not(labels, served, previous)
     if len(labels) < settings.fewest_labels:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from operations.alerts.alert import Alert
+from operations.alerts.alert import Alert, alert_of
 from operations.monitoring.measure import Monitor
 from operations.monitoring.policy import LABELLED, Decision, Reason, decide, faulty
 from operations.monitoring.records import MonitoringRecords
@@ -38,12 +38,7 @@ def monitor(
     Each window is decided on once, when it is first measured; and once more, under the name of the window with
     ``+labels``, when enough of its labels have arrived.
 
-    Args:
-        settings: of the workspace.
-        store: an open metadata store.
-        now: windows that end later are left alone.
-        alert: takes alerts.
-        note: takes the name of each window that is measured.
+    Windows that end later than `now` are left alone. `note` takes the name of each window that is measured.
     """
     records = MonitoringRecords(store, settings.use_case.name)
     known = {(window.name, window.version): window for window in records.windows()}
@@ -101,16 +96,13 @@ def _decision(
 
 def _alert(settings: Settings, decision: Decision, reason: Reason) -> Alert:
     urgent = reason.action in ("quarantine", "roll back", "retrain")
-    return Alert(
-        key=f"{settings.use_case.name}/{reason.rule}/{','.join(reason.subjects)}"[:200],
-        severity="critical" if reason.action in ("quarantine", "roll back") else "warning",
-        title=f"{settings.use_case.name}: {reason.rule}: {', '.join(reason.subjects)}"[:200],
-        text=reason.text,
-        source="monitor",
-        facts={
-            "window": decision.window,
-            "version": decision.version,
-            "asked for": reason.action if urgent else "a person to look",
-        },
-        when=datetime.now(UTC),
+    asked = reason.action if urgent else "a person to look"
+    return alert_of(
+        settings,
+        "monitor",
+        f"{reason.rule}/{','.join(reason.subjects)}",
+        "critical" if reason.action in ("quarantine", "roll back") else "warning",
+        f"{reason.rule}: {', '.join(reason.subjects)}",
+        reason.text,
+        {"window": decision.window, "version": decision.version, "asked for": asked},
     )

@@ -49,17 +49,8 @@ def period_of(moment: datetime, length: WindowLength) -> Period:
     return Period(begin, begin + timedelta(**{f"{length}s": 1}))
 
 
-def period_before(period: Period, length: WindowLength) -> Period:
-    """The window before another one."""
-    return period_of(period.begin - timedelta(microseconds=1), length)
-
-
 def periods(folder: Path, length: WindowLength) -> list[Period]:
-    """The windows in which there were requests, oldest first.
-
-    Raises:
-        FlightdeckError: the log cannot be read.
-    """
+    """The windows in which there were requests, oldest first; a FlightdeckError if the log cannot be read."""
     import pyarrow.compute as pc
 
     log = _open(folder)
@@ -87,9 +78,9 @@ def served(
 
     Args:
         folder: of the log.
-        period: the window.
+        period: from which they are.
         shadow: the answers of versions in shadow mode, in place of those that were given.
-        version: the answers of one version only.
+        version: that answered; default: any.
         columns: to read, where the log has them; default: all.
         refused: the rows of requests that were refused, in place of those that were answered.
 
@@ -152,10 +143,6 @@ def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
     A label arrives with the rows of a span. A client that asks for a prediction gives the row's key as its id, as
     `data.contract.Contract.row_key` says.
 
-    Args:
-        folder: of the spans.
-        contract: names the key, the label and the columns that are ingested.
-
     Returns:
         The ingested columns, the label among them, by id, and in `SPAN` the number of the row's span; rows without a
         label are left out. None if the contract has no key.
@@ -181,9 +168,7 @@ def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
             )
         except (OSError, ValueError, KeyError) as error:
             raise FlightdeckError(f"The labels in {file} cannot be read: {error}") from None
-        ids = rows[keys[0]].astype(str)
-        for name in keys[1:]:
-            ids = ids + "/" + rows[name].astype(str)
+        ids = rows[keys[0]].astype(str).str.cat(rows[keys[1:]].astype(str), sep="/")
         parts.append(rows.set_index(ids)[wanted].assign(**{SPAN: _number(file.parent)}))
     if not parts:
         return pd.DataFrame({name: [] for name in (*wanted, SPAN)})
@@ -192,7 +177,7 @@ def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
 
 
 def _number(folder: Path) -> int:
-    """The number in the name of a span's folder; -1 if that has none."""
+    """The number in the name of a span's folder; -1 if it has none."""
     digits = folder.name.rpartition("-")[2]
     return int(digits) if digits.isdigit() else -1
 

@@ -13,12 +13,10 @@ class Signal(BaseModel, frozen=True):
     """One number about a window.
 
     Attributes:
-        kind: what it is about.
         name: the measure, such as ``jensen_shannon_divergence`` or ``auc``.
         subject: the column or the slice that it is about; empty for all of the window.
         value: None if it could not be measured; `meaning` then says why.
-        low: lower end of the 95 % confidence interval, if it has one.
-        high: upper end.
+        low: lower end of the 95 % confidence interval, if it has one; `high` is the upper end.
         threshold: what it must not exceed, or fall below; None if nothing is asked of it.
         exceeded: whether it is on the wrong side of its threshold with all of its interval.
         meaning: one sentence for people: what the number says, and what its threshold is.
@@ -42,9 +40,6 @@ class Window(BaseModel, frozen=True):
 
     Attributes:
         name: of the window, such as ``2013-07``; windows sort by `end`.
-        begin: of the window.
-        end: of the window.
-        version: the served version.
         rows: requests in the window, without those that were refused.
         refused: rows of requests that were refused, because some of them broke the contract of the version.
         labelled: how many of `rows` have their true label by now.

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -18,10 +19,12 @@ from ledger.opening import open_writable
 from ledger.outputs import values
 from ledger.recorder import Recorder, RecordError, user
 from operations.registry.settings import Settings
+from operations.registry.version import Origin, Version
 from pipeline import store
 
 ROLLBACK, PROMOTE, PREDICT = "flightdeck.Rollback", "flightdeck.Promote", "flightdeck.Predict"
 PREDICTIONS = "flightdeck.Predictions"
+_ORIGINS: dict[str, Origin] = {ROLLBACK: "rollback", PROMOTE: "promote"}
 _PUSHED, _VERSION, _DESTINATION = "pushed", "pushed_version", "pushed_destination"
 
 
@@ -30,8 +33,7 @@ class Model:
     """A trained model.
 
     Attributes:
-        model_id: of its Model artifact.
-        uri: of the artifact; the SavedModel is in its `Format-Serving`.
+        uri: of its Model artifact; the SavedModel is in its `Format-Serving`.
         blessed: whether an Evaluator ever blessed it. A blessing is never taken back.
         infra: what InfraValidator said last; None if it was not asked.
         run_id: the run that trained it.
@@ -54,36 +56,22 @@ class Push:
     """A record that a version was made.
 
     Attributes:
-        artifact_id: of its PushedModel artifact.
-        number: the version.
-        destination: its folder, as it was recorded.
-        model_id: of the Model artifact in it.
-        made_by: the type of the execution.
-        run_id: the run that pushed it; None for a change by the registry.
-        at: when, UTC.
+        version: its folder is the one that was recorded.
         finished: whether the record was completed.
-        notes: properties of the execution: who, reason and so on.
+        replaced: for a change by the registry, the version that was served before.
     """
 
-    artifact_id: int
-    number: int
-    destination: str
-    model_id: int | None
-    made_by: str
-    run_id: str | None
-    at: datetime
+    version: Version
+    execution_id: int
     finished: bool
-    notes: Mapping[str, int | float | str]
+    replaced: int | None
 
 
 class Records:
     """The metadata store, from the registry's point of view: one pipeline of it."""
 
     def __init__(self, settings: Settings) -> None:
-        """Opens the store.
-
-        Args:
-            settings: say where it is, and which pipeline.
+        """Opens the store of the settings.
 
         Raises:
             LedgerError: there is none, or it cannot be reached.
@@ -91,7 +79,7 @@ class Records:
         """
         self._store = open_writable(store.connection(settings))
         self._pipeline = settings.use_case.name
-        self._types = {each.name for each in self._store.get_artifact_types()}
+        self._types = {kind.name for kind in self._store.get_artifact_types()}
 
     def models(self) -> dict[int, Model]:
         """All trained models by id, oldest first."""
@@ -120,41 +108,46 @@ class Records:
 
     def pushes(self) -> list[Push]:
         """All records of versions, oldest first, whoever made them; also of unfinished changes."""
-        artifacts = [each for each in self._artifacts("PushedModel") if values(each.custom_properties).get(_VERSION)]
-        makers = self._makers([each.id for each in artifacts])
-        executions = {each.id: each for each in self._store.get_executions_by_id(sorted(set(makers.values())))}
+        artifacts = self._artifacts("PushedModel")
+        makers = self._makers([artifact.id for artifact in artifacts])
+        executions = {maker.id: maker for maker in self._store.get_executions_by_id(sorted(set(makers.values())))}
         inputs = self._inputs(list(executions), "model")
-        runs = self._runs(set(executions))
+        models, runs = self.models(), self._runs(set(executions))
         pushes = []
         for artifact in artifacts:
             execution = executions.get(makers.get(artifact.id, 0))
-            recorded = values(artifact.custom_properties)
-            if execution is None or artifact.state in (mlmd.Artifact.ABANDONED, mlmd.Artifact.DELETED):
+            pushed: dict[str, Any] = values(artifact.custom_properties)
+            gone = artifact.state in (mlmd.Artifact.ABANDONED, mlmd.Artifact.DELETED)
+            if execution is None or gone or not pushed.get(_VERSION):
                 continue
-            pushes.append(
-                Push(
-                    artifact.id,
-                    int(recorded[_VERSION]),
-                    str(recorded.get(_DESTINATION, "")),
-                    inputs.get(execution.id),
-                    execution.type,
-                    runs.get(execution.id),
-                    datetime.fromtimestamp(artifact.create_time_since_epoch / 1000, UTC),
-                    artifact.state != mlmd.Artifact.PENDING,
-                    values(execution.properties) | values(execution.custom_properties),
-                )
+            notes: dict[str, Any] = values(execution.properties) | values(execution.custom_properties)
+            model = models.get(inputs.get(execution.id, 0))
+            version = Version(
+                number=int(pushed[_VERSION]),
+                folder=Path(pushed.get(_DESTINATION, "")),
+                model_id=inputs.get(execution.id),
+                run_id=runs.get(execution.id) or (model.run_id if model else None),
+                blessed=model is not None and model.blessed,
+                origin=_ORIGINS.get(execution.type, "run"),
+                pushed_at=datetime.fromtimestamp(artifact.create_time_since_epoch / 1000, UTC),
+                who=notes.get("who"),
+                reason=notes.get("reason") or None,
+                restores=notes.get("restored_version"),
+                artifact_id=artifact.id,
             )
+            finished = artifact.state != mlmd.Artifact.PENDING
+            pushes.append(Push(version, execution.id, finished, notes.get("from_version")))
         return pushes
 
     def begin(
         self, change: str, model_id: int | None, number: int, folder: Path, notes: Mapping[str, int | str]
-    ) -> tuple[int, int]:
+    ) -> int:
         """Records that the registry is about to make a version, by ROLLBACK or PROMOTE.
 
         Before, and not afterwards: a process that is killed in between then leaves no version without a record.
 
         Returns:
-            The ids of the execution and of the PushedModel artifact, for `finish`.
+            The id of the execution, for `finish`.
         """
         kind = mlmd.ArtifactType(name="PushedModel", base_type=mlmd.ArtifactType.MODEL)  # as TFX defines it
         pushed = mlmd.Artifact(
@@ -164,24 +157,18 @@ class Records:
         pushed.custom_properties[_VERSION].string_value = str(number)
         pushed.custom_properties[_DESTINATION].string_value = str(folder)
         inputs = [] if model_id is None else [("model", model_id)]
-        execution_id, artifact_ids = self._record(
-            change, notes, inputs, ("pushed_model", pushed), mlmd.Execution.RUNNING
-        )
-        return execution_id, artifact_ids[-1]
+        execution_id, _ = self._record(change, notes, inputs, ("pushed_model", pushed), mlmd.Execution.RUNNING)
+        return execution_id
 
-    def finish(self, execution_id: int, artifact_id: int, succeeded: bool) -> None:
+    def finish(self, execution_id: int, succeeded: bool) -> None:
         """Records how that ended."""
         (execution,) = self._store.get_executions_by_id([execution_id])
-        (artifact,) = self._store.get_artifacts_by_id([artifact_id])
+        events = self._store.get_events_by_execution_ids([execution_id])
+        made = [event.artifact_id for event in events if event.type == mlmd.Event.OUTPUT]
+        (artifact,) = self._store.get_artifacts_by_id(made)
         execution.last_known_state = mlmd.Execution.COMPLETE if succeeded else mlmd.Execution.FAILED
         artifact.state = mlmd.Artifact.LIVE if succeeded else mlmd.Artifact.ABANDONED
         self._store.put_execution(execution, [(artifact, None)], [])
-
-    def unfinished(self) -> list[tuple[int, Push]]:
-        """Changes whose end was never recorded: the id of the execution, and the version to be."""
-        begun = [push for push in self.pushes() if not push.finished and push.made_by in (ROLLBACK, PROMOTE)]
-        makers = self._makers([push.artifact_id for push in begun])
-        return [(makers[push.artifact_id], push) for push in begun]
 
     def predicted(self, inputs: Sequence[tuple[str, int]], output: Path, notes: Mapping[str, int | str]) -> int:
         """Records that a model answered, and where the answers are.
@@ -202,8 +189,8 @@ class Records:
         )
         for name in ("rows", "model_version"):
             predictions.properties[name].int_value = int(notes[name])
-        _, ids = self._record(PREDICT, notes, inputs, ("predictions", predictions), mlmd.Execution.COMPLETE)
-        return ids[-1]
+        _, artifact_id = self._record(PREDICT, notes, inputs, ("predictions", predictions), mlmd.Execution.COMPLETE)
+        return artifact_id
 
     def _record(
         self,
@@ -212,7 +199,8 @@ class Records:
         inputs: Sequence[tuple[str, int]],
         output: tuple[str, mlmd.Artifact],
         state: mlmd.Execution.State.ValueType,
-    ) -> tuple[int, list[int]]:
+    ) -> tuple[int, int]:
+        """Records an execution and its one output; returns their ids."""
         properties = {**notes, "who": user() or "unknown", "when": datetime.now(UTC).isoformat(timespec="seconds")}
         kind = mlmd.ExecutionType(
             name=change,
@@ -226,7 +214,8 @@ class Records:
         )
         for name, value in properties.items():
             setattr(execution.properties[name], "int_value" if isinstance(value, int) else "string_value", value)
-        given = {each.id: each for each in self._store.get_artifacts_by_id([artifact_id for _, artifact_id in inputs])}
+        given = self._store.get_artifacts_by_id([artifact_id for _, artifact_id in inputs])
+        given = {artifact.id: artifact for artifact in given}
         context = self._store.get_context_by_type_and_name("pipeline", self._pipeline)
         execution_id, artifact_ids, _ = self._store.put_execution(
             execution,
@@ -236,7 +225,7 @@ class Records:
             ],
             [] if context is None else [context],
         )
-        return execution_id, artifact_ids
+        return execution_id, artifact_ids[-1]
 
     def _artifacts(self, kind: str) -> list[mlmd.Artifact]:
         """The artifacts of a type that belong to this pipeline, oldest first."""
@@ -266,14 +255,14 @@ class Records:
         }
 
     def _infra(self) -> dict[int, bool]:
-        """What InfraValidator said last about each model."""
+        """The last verdict of InfraValidator about each model."""
         verdicts = self._artifacts("InfraBlessing")
-        makers = self._makers([each.id for each in verdicts])
+        makers = self._makers([verdict.id for verdict in verdicts])
         models = self._inputs(sorted(set(makers.values())), "model")
         return {
-            models[makers[each.id]]: values(each.custom_properties).get("blessed") == 1
-            for each in verdicts
-            if makers.get(each.id) in models
+            models[makers[verdict.id]]: values(verdict.custom_properties).get("blessed") == 1
+            for verdict in verdicts
+            if makers.get(verdict.id) in models
         }
 
     def _runs(self, execution_ids: set[int]) -> dict[int, str]:

@@ -12,24 +12,15 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from operations.registry.records import PROMOTE, ROLLBACK, Model, Records
+from operations.registry.records import PROMOTE, ROLLBACK, Model, Push, Records
 from operations.registry.settings import Settings
-from operations.registry.version import (
-    MODEL_FILE,
-    Change,
-    RegistryError,
-    Version,
-    entries,
-    is_about,
-    of_folder,
-    of_push,
-    present_in,
-)
+from operations.registry.version import MODEL_FILE, Change, RegistryError, Version, entries, is_about, present_in
 
 # Names that no server takes for a version, and that tell what was left behind by a process that was killed.
 _COPYING, _REMOVING = ".copying-", ".removing-"
@@ -39,7 +30,7 @@ class Registry:
     """The pushed versions of one model."""
 
     def __init__(self, settings: Settings) -> None:
-        """Opens the registry of the settings; the folder need not exist yet.
+        """Opens the registry; the folder need not exist yet.
 
         Raises:
             RegistryError: the versions are not on a file system of this machine.
@@ -56,34 +47,31 @@ class Registry:
 
     def versions(self) -> list[Version]:
         """All versions that ever were, newest first, also those that are not there any more."""
-        versions = self._versions_in(self._folder)
+        pushes = self._records.pushes()
+        versions = self._versions_in(self._folder, pushes)
         served = max((version.number for version in versions if version.present), default=None)
-        left = {push.number: push.notes.get("from_version") for push in self._records.pushes()}
-        replaced_by = {
-            int(left[version.number] or 0): version.number
-            for version in versions
-            if version.origin == "rollback" and left.get(version.number)
+        replaced = {push.version.number: push.replaced for push in pushes}
+        rolled_back_by = {
+            replaced.get(version.number): version.number for version in versions if version.origin == "rollback"
         }
         return [
-            replace(version, served=version.number == served, rolled_back_by=replaced_by.get(version.number))
+            replace(version, served=version.number == served, rolled_back_by=rolled_back_by.get(version.number))
             for version in versions
         ]
 
-    def _versions_in(self, folder: Path) -> list[Version]:
+    def _versions_in(self, folder: Path, pushes: Sequence[Push]) -> list[Version]:
         """The versions that a folder holds or held, newest first."""
-        present = present_in(folder)
-        models, blessings = self._records.models(), self._records.blessings()
-        champion = blessings[-1] if blessings else None
-        versions = {number: of_folder(path) for number, path in present.items()}
-        for push in self._records.pushes():
-            if is_about(push, folder, present) and (push.finished or push.number in present):
-                versions[push.number] = of_push(push, folder, models)
+        present, champion = present_in(folder), next(reversed(self._records.blessings()), None)
+        versions = {
+            number: Version(number, path, pushed_at=datetime.fromtimestamp(path.stat().st_mtime).astimezone())
+            for number, path in present.items()
+        }
+        for push in pushes:
+            number = push.version.number
+            if is_about(push.version, folder, present) and (push.finished or number in present):
+                versions[number] = replace(push.version, folder=folder / str(number))
         return [
-            replace(
-                version,
-                present=number in present,
-                champion=version.model_id is not None and version.model_id == champion,
-            )
+            replace(version, present=number in present, champion=champion is not None and version.model_id == champion)
             for number, version in sorted(versions.items(), reverse=True)
         ]
 
@@ -92,11 +80,7 @@ class Registry:
         return next((version for version in self.versions() if version.served), None)
 
     def served(self) -> Version:
-        """The version that servers answer with.
-
-        Raises:
-            RegistryError: there is none.
-        """
+        """The version that servers answer with; raises RegistryError before the first push."""
         version = self.current()
         if version is None:
             raise RegistryError(
@@ -105,11 +89,7 @@ class Registry:
         return version
 
     def version(self, number: int) -> Version:
-        """One version.
-
-        Raises:
-            RegistryError: there never was one with that number.
-        """
+        """One version; raises RegistryError if there never was one with that number."""
         versions = self.versions()
         version = next((version for version in versions if version.number == number), None)
         if version is None:
@@ -125,7 +105,7 @@ class Registry:
         and not forth again.
         """
         versions = self.versions()
-        served = next((each for each in versions if each.served), None)
+        served = next((version for version in versions if version.served), None)
         if served is None:
             return None
         by_number = {version.number: version for version in versions}
@@ -141,18 +121,18 @@ class Registry:
 
     def canaries(self) -> list[Version]:
         """All versions that a run ever pushed as a canary, newest first."""
-        return self._versions_in(Path(self._settings.canaries))
+        return self._versions_in(Path(self._settings.canaries), self._records.pushes())
 
     def canary(self) -> Version | None:
         """The canary under test: the newest that no verdict has removed; None if there is none.
 
         Older ones that are still there have been overtaken, and are removed with it.
         """
-        return next((each for each in self.canaries() if each.present), None)
+        return next((version for version in self.canaries() if version.present), None)
 
     def canary_numbers(self) -> set[int]:
         """The numbers of all canaries that there ever were, whatever became of them."""
-        return {each.number for each in self.canaries()}
+        return {version.number for version in self.canaries()}
 
     def retire(self, number: int) -> None:
         """Ends the test of a canary, and of all before it, by removing their folders; the records stay.
@@ -161,8 +141,8 @@ class Registry:
         """
         folder = Path(self._settings.canaries)
         with self._exclusively():
-            for each, path in present_in(folder).items():
-                if each <= number:
+            for canary, path in present_in(folder).items():
+                if canary <= number:
                     _remove(path)
 
     def rollback(self, to: int | None = None, reason: str = "") -> Change:
@@ -253,8 +233,8 @@ class Registry:
         """Removes what is `prunable` and returns it; what ML Metadata knows of it stays."""
         with self._exclusively():
             removed = self.prunable(keep)
-            for each in removed:
-                _remove(each.folder)
+            for version in removed:
+                _remove(version.folder)
         return removed
 
     def _push(
@@ -262,21 +242,21 @@ class Registry:
     ) -> Change:
         started = time.monotonic()
         folders = (self._folder, Path(self._settings.canaries))
-        taken = [int(each.name) for folder in folders for each in entries(folder) if each.name.isdigit()]
+        taken = [int(entry.name) for folder in folders for entry in entries(folder) if entry.name.isdigit()]
         # As the Pusher numbers them, but never below one that is there: that would not be served.
         number = max(int(time.time()), max(taken, default=0) + 1)
         target = self._folder / str(number)
         staged = self._folder / f"{_COPYING}{number}"
-        execution_id, artifact_id = self._records.begin(change, model_id, number, target, notes)
+        execution_id = self._records.begin(change, model_id, number, target, notes)
         try:
             shutil.copytree(source, staged)
             _flush(staged)
             staged.rename(target)
         except OSError as error:
             shutil.rmtree(staged, ignore_errors=True)
-            self._records.finish(execution_id, artifact_id, succeeded=False)
+            self._records.finish(execution_id, succeeded=False)
             raise RegistryError(f"{source} cannot be copied to {self._folder}: {error.strerror or error}.") from error
-        self._records.finish(execution_id, artifact_id, succeeded=True)
+        self._records.finish(execution_id, succeeded=True)
         return Change(self.version(number), replaced, time.monotonic() - started)
 
     @contextlib.contextmanager
@@ -302,10 +282,11 @@ class Registry:
 
     def _mend(self) -> None:
         """Completes a change whose process was killed, and removes what it left."""
-        for execution_id, push in self._records.unfinished():
-            if is_about(push, self._folder, ()):
-                there = (self._folder / str(push.number)).is_dir()
-                self._records.finish(execution_id, push.artifact_id, succeeded=there)
+        for push in self._records.pushes():
+            version = push.version
+            if version.origin != "run" and not push.finished and is_about(version, self._folder, ()):
+                there = (self._folder / str(version.number)).is_dir()
+                self._records.finish(push.execution_id, succeeded=there)
         for folder in (self._folder, Path(self._settings.canaries)):
             for entry in entries(folder):
                 if entry.name.startswith((_COPYING, _REMOVING)):
@@ -323,7 +304,7 @@ class Registry:
         models = self._records.models()
         if what.isdigit() and int(what) in models:
             return models[int(what)]
-        trained = [each for each in models.values() if each.run_id == what]
+        trained = [model for model in models.values() if model.run_id == what]
         if not trained:
             raise RegistryError(
                 f"There is no model {what}: name a run that trained one, or the number of its artifact."
@@ -337,11 +318,11 @@ class Registry:
             bytes and files of the folder (None if it is gone), uri of the model, metrics of the run's evaluation by
             name (empty if it is not recorded).
         """
-        files = [each for each in version.folder.rglob("*") if each.is_file()] if version.present else []
+        files = [path for path in version.folder.rglob("*") if path.is_file()] if version.present else []
         model = self._records.models().get(version.model_id or 0)
         return {
             "files": len(files) if version.present else None,
-            "bytes": sum(each.stat().st_size for each in files) if version.present else None,
+            "bytes": sum(path.stat().st_size for path in files) if version.present else None,
             "model_uri": model.uri if model else None,
             "infra": model.infra if model else None,
             "metrics": self._records.metrics(version.run_id),

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from errors import FlightdeckError
-from operations.registry.records import PROMOTE, ROLLBACK, Model, Push
 
 Origin = Literal["run", "rollback", "promote", "unknown"]
-_ORIGINS: dict[str, Origin] = {ROLLBACK: "rollback", PROMOTE: "promote"}
 MODEL_FILE = "saved_model.pb"
 
 
@@ -26,7 +24,6 @@ class Version:
     """A version of the model that was pushed.
 
     Attributes:
-        number: the version.
         folder: where its SavedModel is, or was.
         model_id: of the Model artifact; None if ML Metadata does not know it.
         run_id: the run that pushed it or, for a change by the registry, the run that trained the model.
@@ -37,7 +34,6 @@ class Version:
         origin: what made it.
         pushed_at: when, UTC; of a folder without a record, the time of its last change.
         who: who asked for it; None for a run.
-        reason: why, as that person wrote.
         restores: for a rollback, the version whose model it brings back.
         rolled_back_by: the version that replaced it, if it was rolled back from.
         artifact_id: of the PushedModel artifact.
@@ -61,58 +57,25 @@ class Version:
 
     def as_json(self) -> dict[str, Any]:
         """The same in types that JSON has."""
-        document = dict(vars(self))
-        document["folder"] = str(self.folder)
-        document["pushed_at"] = self.pushed_at.isoformat(timespec="seconds") if self.pushed_at else None
-        return document
+        pushed_at = self.pushed_at.isoformat(timespec="seconds") if self.pushed_at else None
+        return vars(self) | {"folder": str(self.folder), "pushed_at": pushed_at}
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a rollback or promotion did.
-
-    Attributes:
-        version: the new version.
-        replaced: the version that was served before; None for the first one.
-        seconds: how long it took.
-    """
+    """What a rollback or promotion did; `replaced` is the version that was served before, None for the first one."""
 
     version: Version
     replaced: int | None
     seconds: float
 
 
-def of_push(push: Push, folder: Path, models: Mapping[int, Model]) -> Version:
-    """The version that a record tells of, in a folder of numbered versions."""
-    model = models.get(push.model_id or 0)
-    restored = push.notes.get("restored_version")
-    return Version(
-        number=push.number,
-        folder=folder / str(push.number),
-        model_id=push.model_id,
-        run_id=push.run_id or (model.run_id if model else None),
-        blessed=model is not None and model.blessed,
-        origin=_ORIGINS.get(push.made_by, "run"),
-        pushed_at=push.at,
-        who=str(push.notes["who"]) if "who" in push.notes else None,
-        reason=str(push.notes["reason"]) if push.notes.get("reason") else None,
-        restores=int(restored) if restored is not None else None,
-        artifact_id=push.artifact_id,
-    )
-
-
-def of_folder(folder: Path) -> Version:
-    """A version that nothing is known of."""
-    return Version(int(folder.name), folder, pushed_at=datetime.fromtimestamp(folder.stat().st_mtime).astimezone())
-
-
-def is_about(push: Push, folder: Path, present: Container[int]) -> bool:
+def is_about(recorded: Version, folder: Path, present: Container[int]) -> bool:
     """Whether a record is about a folder of versions that holds these numbers: one store may serve several."""
-    recorded = Path(os.path.abspath(push.destination)).parent
-    here = Path(os.path.abspath(folder))
+    then, here = (Path(os.path.abspath(path)) for path in (recorded.folder.parent, folder))
     # A workspace that was moved, or is mounted elsewhere, still holds the versions that its records tell of.
-    moved = recorded.name == here.name and not recorded.is_dir()
-    return push.number in present or recorded == here or moved
+    moved = then.name == here.name and not then.is_dir()
+    return recorded.number in present or then == here or moved
 
 
 def present_in(folder: Path) -> dict[int, Path]:
@@ -121,7 +84,10 @@ def present_in(folder: Path) -> dict[int, Path]:
     Raises:
         RegistryError: it cannot be read.
     """
-    return {int(each.name): each for each in entries(folder) if _is_version(each)}
+    # The Pusher copies the file of the model last.
+    return {
+        int(entry.name): entry for entry in entries(folder) if entry.name.isdigit() and (entry / MODEL_FILE).is_file()
+    }
 
 
 def entries(folder: Path) -> list[Path]:
@@ -136,8 +102,3 @@ def entries(folder: Path) -> list[Path]:
         return []
     except OSError as error:
         raise RegistryError(f"The registry {folder} cannot be read: {error.strerror}.") from error
-
-
-def _is_version(folder: Path) -> bool:
-    # The Pusher copies this file last.
-    return folder.name.isdigit() and (folder / MODEL_FILE).is_file()

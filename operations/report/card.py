@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from pathlib import Path
 
+from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 # The section before which the figures of the run belong.
@@ -23,29 +25,11 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """What people wrote about a model.
-
-    Attributes:
-        title: the first heading.
-        sections: in order.
-    """
+    """What people wrote about a model: what it is for goes before the figures of the run, its limits after them."""
 
     title: str
-    sections: tuple[Section, ...] = ()
-
-    @property
-    def before(self) -> tuple[Section, ...]:
-        """What the model is for: the sections before the first about limits."""
-        return self.sections[: self._cut()]
-
-    @property
-    def after(self) -> tuple[Section, ...]:
-        """Its limits, and what follows."""
-        return self.sections[self._cut() :]
-
-    def _cut(self) -> int:
-        found = (at for at, each in enumerate(self.sections) if _AFTER_FIGURES.search(each.title))
-        return next(found, len(self.sections))
+    before: tuple[Section, ...] = ()
+    after: tuple[Section, ...] = ()
 
 
 def read(file: Path) -> Card:
@@ -55,25 +39,16 @@ def read(file: Path) -> Card:
         OSError: it cannot be read.
         UnicodeDecodeError: it is not text.
     """
-    from markdown_it import MarkdownIt
-
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    title, sections, lines = "Model card", [], []
-    heading: str | None = None
-
-    def close() -> None:
-        if heading is not None:
-            # Safe: the renderer escapes whatever is not its own.
-            html = Markup(markdown.render("\n".join(lines)))
-            sections.append(Section(heading, f"use-{len(sections) + 1}", html))
-
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if line.startswith("# ") and heading is None and not sections:
-            title = line[2:].strip()
-        elif line.startswith("## "):
-            close()
-            heading, lines = line[3:].strip(), []
-        else:
-            lines.append(line)
-    close()
-    return Card(title, tuple(sections))
+    tokens = markdown.parse(file.read_text(encoding="utf-8"))
+    headings = [at for at, token in enumerate(tokens) if token.type == "heading_open" and token.level == 0]
+    starts = [at for at in headings if tokens[at].tag == "h2"]
+    title = next((tokens[at + 1].content for at in headings if tokens[at].tag == "h1"), "Model card")
+    sections = []
+    for number, (start, end) in enumerate(itertools.pairwise([*starts, len(tokens)]), 1):
+        # Three tokens are the heading. Safe: the renderer escapes whatever is not its own.
+        html = Markup(markdown.renderer.render(tokens[start + 3 : end], markdown.options, {}))
+        sections.append(Section(tokens[start + 1].content, f"use-{number}", html))
+    limits = (at for at, section in enumerate(sections) if _AFTER_FIGURES.search(section.title))
+    cut = next(limits, len(sections))
+    return Card(title, tuple(sections[:cut]), tuple(sections[cut:]))

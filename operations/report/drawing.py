@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import fast_sugiyama
 
 _CHARACTER = 8.4  # pixels of the widest of the usual fonts, on average
 _PADDING = 34
@@ -15,21 +18,12 @@ _MARGIN = 8
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """A node to draw.
-
-    Attributes:
-        key: its identity among the nodes.
-        title: the first line.
-        detail: the second, smaller line.
-        style: a class of the style sheet, such as a state.
-        link: where it leads, if anywhere.
-    """
+    """A node to draw: two lines of text, the second one smaller, and a class of the style sheet."""
 
     key: str
     title: str
     detail: str = ""
     style: str = ""
-    link: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +38,7 @@ class Placed:
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """A picture.
-
-    Attributes:
-        width: in pixels.
-        height: in pixels.
-        boxes: every node.
-        paths: an SVG path per edge.
-        box_height: of every box, in pixels.
-    """
+    """A picture, in pixels; `paths` has an SVG path for each edge, and every box has the same height."""
 
     width: float
     height: float
@@ -64,12 +50,8 @@ class Drawing:
 def draw(boxes: Sequence[Box], edges: Iterable[tuple[str, str]]) -> Drawing:
     """Lays a graph out in layers (Sugiyama, Tagawa and Toda 1981), with few crossings, the same every time.
 
-    Args:
-        boxes: the nodes, upstream ones first.
-        edges: pairs of keys, from and to; those of unknown nodes are left out.
+    Nodes come upstream ones first; edges are pairs of keys, of which those with unknown nodes are left out.
     """
-    import fast_sugiyama
-
     number = {box.key: index for index, box in enumerate(boxes)}
     # As integers: the library would put names into a set, whose order differs from process to process.
     pairs = sorted({(number[a], number[b]) for a, b in edges if a in number and b in number and a != b})
@@ -87,62 +69,51 @@ def draw(boxes: Sequence[Box], edges: Iterable[tuple[str, str]]) -> Drawing:
         low = min(x for _, (x, _) in positions)
         for node, (x, y) in positions:
             centres[names[node]] = (left + (x - low) * column + column / 2, (height - y) * _LAYER)
-        follow = {}
+        follow = defaultdict(list)
         for a, b in edges_drawn or ():
-            follow.setdefault(names[a], []).append(names[b])
-        for start in (node for node in follow if node < len(boxes)):
-            paths.extend(_routes(start, follow, len(boxes)))
+            follow[names[a]].append(names[b])
+        for start in [node for node in follow if node < len(boxes)]:
+            for successor in follow[start]:
+                way = [start, successor]
+                while way[-1] >= len(boxes):
+                    way.append(follow[way[-1]][0])
+                paths.append(way)
         left += width * column + column
     alone = [index for index in range(len(boxes)) if index not in centres]
     for place, index in enumerate(alone):
         centres[index] = (left + column / 2, place * _LAYER)
-    centres = _tightened(centres, widths, len(boxes))
-    x_low = min((x - _half(node, widths, len(boxes)) for node, (x, _) in centres.items()), default=0) - _MARGIN
+    # Points on the way of an edge have no width.
+    half = defaultdict(float, {node: width / 2 for node, width in enumerate(widths)})
+    centres = _tightened(centres, half)
+    x_low = min((x - half[node] for node, (x, _) in centres.items()), default=0) - _MARGIN
     placed = [
         Placed(box, round(centres[at][0] - widths[at] / 2 - x_low, 1), round(centres[at][1] + _MARGIN, 1), widths[at])
         for at, box in enumerate(boxes)
     ]
     points = {node: (x - x_low, y + _MARGIN) for node, (x, y) in centres.items()}
-    height = max((each.y for each in placed), default=0) + Drawing.box_height + _MARGIN
+    height = max((box.y for box in placed), default=0) + Drawing.box_height + _MARGIN
     width = max(
-        [each.x + each.width for each in placed] + [x for node, (x, _) in points.items() if node >= len(boxes)],
+        [box.x + box.width for box in placed] + [x for node, (x, _) in points.items() if node >= len(boxes)],
         default=0,
     )
     return Drawing(round(width + _MARGIN), round(height), placed, [_path([points[at] for at in way]) for way in paths])
 
 
-def _routes(start: int, follow: dict[int, list[int]], real: int) -> list[list[int]]:
-    """The ways from a node to the next real ones."""
-    routes = []
-    for following in follow[start]:
-        way = [start, following]
-        while way[-1] >= real:
-            way.append(follow[way[-1]][0])
-        routes.append(way)
-    return routes
-
-
-def _tightened(
-    centres: dict[int, tuple[float, float]], widths: list[float], real: int
-) -> dict[int, tuple[float, float]]:
+def _tightened(centres: dict[int, tuple[float, float]], half: Mapping[int, float]) -> dict[int, tuple[float, float]]:
     """The same with columns as wide as what stands in them: x is squeezed between neighbouring places."""
-    places = sorted({round(x, 1) for x, _ in centres.values()})
-    layers: dict[float, list[int]] = {}
+    low = min((x for x, _ in centres.values()), default=0.0)
+    layers: dict[float, list[int]] = defaultdict(list)
     for node, (_, y) in centres.items():
-        layers.setdefault(y, []).append(node)
+        layers[y].append(node)
     # The factor by which everything may shrink before two neighbours of a layer touch.
     factor = 0.35
     for nodes in layers.values():
         ordered = sorted(nodes, key=lambda node: centres[node][0])
         for a, b in itertools.pairwise(ordered):
-            needed = (_half(a, widths, real) + _half(b, widths, real)) + _GAP
+            needed = half[a] + half[b] + _GAP
             distance = centres[b][0] - centres[a][0]
             factor = max(factor, min(1.0, needed / distance)) if distance else 1.0
-    return {node: ((x - places[0]) * factor, y) for node, (x, y) in centres.items()}
-
-
-def _half(node: int, widths: list[float], real: int) -> float:
-    return widths[node] / 2 if node < real else 0.0
+    return {node: ((x - low) * factor, y) for node, (x, y) in centres.items()}
 
 
 def _path(points: list[tuple[float, float]]) -> str:

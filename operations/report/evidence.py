@@ -8,16 +8,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
 import ml_metadata
+import pyarrow.parquet as pq
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.opening import LedgerError
-from ledger.outputs import Output, outputs
-from ledger.recorder import RUN, read_document
+from ledger.outputs import Output, executions_of_run, outputs
+from ledger.recorder import read_document
 from ledger.run_facts import is_ours, shown_outcome
 from ledger.run_record import RunRecord
 from ledger.run_view import ANOMALIES, SLICES, Anomaly, RunView, SliceMetrics, min_slice_rows
@@ -26,7 +26,9 @@ from operations.report import curves, quality, statistics
 _Part = TypeVar("_Part")
 # Node -> key -> the artifact that the node made.
 _Produced = dict[str, dict[str, Output]]
+_Executions = dict[str, metadata_store_pb2.Execution]
 _DEFAULT_THRESHOLD = 0.5
+_STATISTICS = "FeatureStats.pb"
 # How many batch predictions are looked at for what a model was asked.
 _PREDICTIONS = 50
 _STATES = {
@@ -50,8 +52,8 @@ class Node:
 
     node_id: str
     type: str
-    state: str
-    after: tuple[str, ...] = ()
+    after: tuple[str, ...]
+    state: str = "not run"
     seconds: float | None = None
     peak_mb: float | None = None
     error: str | None = None
@@ -63,15 +65,11 @@ class Evidence:
 
     Attributes:
         view: of the run, with its slices and anomalies.
-        outcome: as people read it.
         nodes: of the pipeline, upstream ones first.
         splits: name -> statistics: ``train``, ``eval`` and ``serving``, those that are known.
         serving_source: where the statistics of serving are from.
-        curves: of the training.
-        quality: measured on the scores.
         importance: the content of ``importance.json``.
         files: those that were ingested.
-        settings: as used.
         predictions: batch predictions that this run's model answered, newest first.
         missing: section of the page -> why it is not there.
     """
@@ -79,15 +77,14 @@ class Evidence:
     view: RunView
     outcome: str
     nodes: list[Node]
-    splits: dict[str, statistics.Statistics] = dataclasses.field(default_factory=dict)
-    serving_source: str | None = None
-    curves: list[curves.Curve] = dataclasses.field(default_factory=list)
-    quality: quality.Quality | None = None
-    importance: Any = None
-    files: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
-    predictions: tuple[str, ...] = ()
-    missing: dict[str, str] = dataclasses.field(default_factory=dict)
+    splits: dict[str, statistics.Statistics]
+    serving_source: str | None
+    curves: list[curves.Curve]
+    quality: quality.Quality | None
+    importance: Any
+    files: list[dict[str, Any]]
+    predictions: tuple[str, ...]
+    missing: dict[str, str]
 
     @property
     def record(self) -> RunRecord:
@@ -96,16 +93,12 @@ class Evidence:
 
 
 class EvidenceReader:
-    """Gathers the evidence of runs from one store."""
+    """Gathers the evidence of runs from one open store.
 
-    def __init__(self, store: ml_metadata.MetadataStore, records: Sequence[RunRecord], payloads: Path | None = None):
-        """Reads an open store.
+    `records` are of all its runs; `payloads` is the folder in which a server logs what it was asked, as Parquet.
+    """
 
-        Args:
-            store: from `ledger.opening.open_readonly`.
-            records: of all runs of the store.
-            payloads: the folder in which a server logs what it was asked, as Parquet, if it does.
-        """
+    def __init__(self, store: ml_metadata.MetadataStore, records: Sequence[RunRecord], payloads: Path | None):
         self._store = store
         self._records = records
         self._payloads = payloads
@@ -113,71 +106,50 @@ class EvidenceReader:
     def evidence(self, record: RunRecord) -> Evidence:
         """Everything that is left of a run."""
         missing: dict[str, str] = {}
-        executions = self._executions(record.run_id)
+        executions = executions_of_run(self._store, record.run_id)
         produced = self._produced(executions)
         settings = self._document(record, "settings") or {}
         splits, source = self._splits(record, produced, missing)
+        slices, anomalies = self._slices(record, missing), self._anomalies(record, produced, missing)
         return Evidence(
-            view=RunView(
-                record,
-                self._slices(record, missing),
-                self._anomalies(record, produced, missing),
-                min_slice_rows(settings),
-            ),
+            view=RunView(record, slices, anomalies, min_slice_rows(settings)),
             outcome=shown_outcome(record),
-            nodes=self._nodes(record, executions),
+            nodes=list(self._nodes(record, executions)),
             splits=splits,
             serving_source=source,
             curves=self._curves(produced, missing),
-            quality=self._quality(produced, settings, missing),
-            importance=self._importance(produced, missing),
+            quality=_quality(produced, settings, missing),
+            importance=_importance(produced, missing),
             files=self._document(record, "files") or [],
-            settings=settings,
             predictions=tuple(run for run, used, _ in self._predictions if record.model_id in used),
             missing=missing,
         )
 
-    def _executions(self, run_id: str) -> dict[str, metadata_store_pb2.Execution]:
-        """The executions of a run by node id, the last one of each."""
-        context = self._store.get_context_by_type_and_name(RUN, run_id)
-        if context is None:
-            raise LedgerError(f"The metadata store has no run {run_id}.")
-        found = {}
-        for execution in sorted(self._store.get_executions_by_context(context.id), key=lambda each: each.id):
-            names = [each for each in self._store.get_contexts_by_execution(execution.id) if each.type == "node"]
-            # TFX names the node context PIPELINE.NODE.
-            found[names[0].name.rpartition(".")[2] if names else f"execution {execution.id}"] = execution
-        return found
-
-    def _produced(self, executions: dict[str, metadata_store_pb2.Execution]) -> _Produced:
+    def _produced(self, executions: _Executions) -> _Produced:
         made = outputs(self._store, [execution.id for execution in executions.values()])
         return {node: made.get(execution.id, {}) for node, execution in executions.items()}
 
-    def _nodes(self, record: RunRecord, executions: dict[str, metadata_store_pb2.Execution]) -> list[Node]:
+    def _nodes(self, record: RunRecord, executions: _Executions) -> Iterator[Node]:
         recorded = {node.node_id: node for node in record.nodes}
         graph = self._document(record, "graph") or []
-        types = {node["node"]: node["type"] for node in graph}
+        types = {node_id: execution.type for node_id, execution in executions.items()}
+        types |= {node["node"]: node["type"] for node in graph}
         waits = self._events(executions) | {node["node"]: set(node["after"]) for node in graph}
-        for node_id in recorded:
-            waits.setdefault(node_id, set())
-        nodes = []
+        waits = {**dict.fromkeys([*waits, *recorded], frozenset()), **waits}
         for node_id in _upstream_first(waits):
-            after = tuple(sorted(waits[node_id]))
-            if node_id in recorded:
-                known = recorded[node_id]
-                state, seconds, peak, error = known.state, known.seconds, known.peak_mb, known.error
-            elif node_id in executions:
-                execution = executions[node_id]
-                state = _STATES.get(execution.last_known_state, "unknown")
+            after = tuple(sorted(waits.get(node_id, ())))
+            node = Node(node_id, types.get(node_id, "").rpartition(".")[2], after)
+            if known := recorded.get(node_id):
+                node = dataclasses.replace(
+                    node, state=known.state, seconds=known.seconds, peak_mb=known.peak_mb, error=known.error
+                )
+            elif execution := executions.get(node_id):
                 milliseconds = execution.last_update_time_since_epoch - execution.create_time_since_epoch
-                seconds, peak, error = milliseconds / 1000, None, None
-            else:
-                state, seconds, peak, error = "not run", None, None, None
-            type_name = types.get(node_id) or (executions[node_id].type if node_id in executions else "")
-            nodes.append(Node(node_id, type_name.rpartition(".")[2], state, after, seconds, peak, error))
-        return nodes
+                state = _STATES.get(execution.last_known_state, "unknown")
+                node = dataclasses.replace(node, state=state, seconds=milliseconds / 1000)
+            yield node
 
-    def _events(self, executions: dict[str, metadata_store_pb2.Execution]) -> dict[str, set[str]]:
+    def _events(self, executions: _Executions) -> dict[str, set[str]]:
         """Which nodes took what which others made: node -> nodes upstream."""
         nodes = {execution.id: node for node, execution in executions.items()}
         events = self._store.get_events_by_execution_ids(list(nodes)) if nodes else []
@@ -196,14 +168,15 @@ class EvidenceReader:
     def _splits(
         self, record: RunRecord, produced: _Produced, missing: dict[str, str]
     ) -> tuple[dict[str, statistics.Statistics], str | None]:
-        found = _artifact(produced, "FeatureStats.pb")
-        if found is None:
+        """The statistics of the splits and of serving, and where those of serving are from."""
+        folder = _artifact(produced, _STATISTICS)
+        if folder is None:
             missing["data"] = _absent(produced, "statistics of the data", "StatisticsGen")
             return {}, None
         splits: dict[str, statistics.Statistics] = {}
-        for file in sorted(found.rglob("FeatureStats.pb"), key=lambda each: each.parent.name != "Split-train"):
-            if read := _attempt(lambda: statistics.read(file), missing, "data"):  # noqa: B023 (called at once)
-                splits[file.parent.name.removeprefix("Split-")] = read
+        for file in sorted(folder.rglob(_STATISTICS), key=lambda file: file.parent.name != "Split-train"):
+            if split := _attempt(functools.partial(statistics.read, file), missing, "data"):
+                splits[file.parent.name.removeprefix("Split-")] = split
         if "train" not in splits:
             return splits, None
         serving, source = self._serving(record, splits["train"], missing)
@@ -215,93 +188,66 @@ class EvidenceReader:
         """What the run's model was asked: by a server's log, or else by the newest batch prediction with it."""
         if self._payloads is not None and record.version is not None and self._payloads.is_dir():
             files = sorted(file for file in self._payloads.rglob("*.parquet") if not file.name.startswith("."))
-            counted = _attempt(
-                lambda: statistics.count(files, like, {"model_version": str(record.version)}, ["request_refused"]),
-                missing,
-                "serving",
+            served = _attempt(
+                functools.partial(statistics.served, files, str(record.version), like), missing, "serving"
             )
-            if counted is not None:
-                return counted, f"{counted.rows:,} rows that a server logged"
+            if served is not None:
+                return served, f"{served.rows:,} rows that a server logged"
         for prediction, models, folder in self._predictions:
-            if record.model_id not in models:
-                continue
-            file = next(iter(sorted(folder.rglob("FeatureStats.pb"))))
-            read = _attempt(lambda: statistics.read(file), missing, "serving")  # noqa: B023 (called at once)
-            if read is not None:
-                return read, f"{read.rows:,} rows of the batch prediction {prediction}"
+            if record.model_id in models:
+                file = min(folder.rglob(_STATISTICS))
+                asked = _attempt(functools.partial(statistics.read, file), missing, "serving")
+                if asked is not None:
+                    return asked, f"{asked.rows:,} rows of the batch prediction {prediction}"
         missing.setdefault("serving", "Nobody has asked this run's model anything yet, as far as is recorded.")
         return None, None
 
     @functools.cached_property
     def _predictions(self) -> list[tuple[str, set[int], Path]]:
         """The newest batch predictions: run, ids of the artifacts it used and made, statistics of what was asked."""
-        found = []
+        predictions = []
         for record in reversed(self._records):
             if is_ours(record) and record.kind != "prediction":
                 continue
-            executions = self._executions(record.run_id)
+            executions = executions_of_run(self._store, record.run_id)
             if "BulkInferrer" not in executions:
                 continue
             produced = self._produced(executions)
-            folder = _artifact(produced, "FeatureStats.pb")
+            folder = _artifact(produced, _STATISTICS)
             if folder is not None:
                 used = {artifact.artifact_id for artifacts in produced.values() for artifact in artifacts.values()}
-                found.append((record.run_id, used, folder))
-            if len(found) == _PREDICTIONS:
+                predictions.append((record.run_id, used, folder))
+            if len(predictions) == _PREDICTIONS:
                 break
-        return found
+        return predictions
 
     def _anomalies(self, record: RunRecord, produced: _Produced, missing: dict[str, str]) -> tuple[Anomaly, ...] | None:
-        found = self._document(record, "anomalies")
-        if found is not None:
-            return ANOMALIES.validate_python(found)
-        folder = _artifact(produced, "report.json")
-        report = folder and _attempt(lambda: _json(folder / "report.json"), missing, "anomalies")
-        if report:
-            return ANOMALIES.validate_python(report.get("findings", ()))
-        missing.setdefault("anomalies", _absent(produced, "report about anomalies", "DataGate"))
-        return None
+        anomalies = self._document(record, "anomalies")
+        if anomalies is None:
+            report = _read_json(produced, "report.json", missing, "anomalies")
+            if not report:
+                missing.setdefault("anomalies", _absent(produced, "report about anomalies", "DataGate"))
+                return None
+            anomalies = report.get("findings", ())
+        return ANOMALIES.validate_python(anomalies)
 
     def _curves(self, produced: _Produced, missing: dict[str, str]) -> list[curves.Curve]:
-        folder = _output(produced, "model_run")
+        runs = [artifacts["model_run"].uri for artifacts in produced.values() if "model_run" in artifacts]
+        folder = _local(runs[0]) if runs else None
         found = _attempt(lambda: curves.read(folder), missing, "training") if folder else None
         if not found:
             missing.setdefault("training", _absent(produced, "log of the training", "Trainer"))
         return found or []
 
-    def _quality(
-        self, produced: _Produced, settings: dict[str, Any], missing: dict[str, str]
-    ) -> quality.Quality | None:
-        folder = _artifact(produced, "scores.parquet")
-        if folder is None:
-            missing["quality"] = _absent(produced, "scores of the single rows", "Scores")
-            return None
-        threshold = settings.get("evaluation", {}).get("decision_threshold", _DEFAULT_THRESHOLD)
-
-        def assessed() -> quality.Quality:
-            import pyarrow.parquet as pq
-
-            table = pq.read_table(folder / "scores.parquet", columns=["label", "probability"])
-            return quality.assess(table.column("label").to_numpy(), table.column("probability").to_numpy(), threshold)
-
-        return _attempt(assessed, missing, "quality")
-
-    def _importance(self, produced: _Produced, missing: dict[str, str]) -> Any:
-        folder = _artifact(produced, "importance.json")
-        if folder is None:
-            missing["importance"] = _absent(produced, "importance of the features", "Scores")
-            return None
-        return _attempt(lambda: _json(folder / "importance.json"), missing, "importance")
-
     def _slices(self, record: RunRecord, missing: dict[str, str]) -> tuple[SliceMetrics, ...]:
-        found = self._document(record, "slices")
-        if not found:
+        slices = self._document(record, "slices")
+        if not slices:
             missing["slices"] = (
                 "The run was evaluated as a whole only, without slices."
                 if record.metrics
                 else "There are no metrics: the run was not evaluated."
             )
-        return SLICES.validate_python(found or ())
+        return SLICES.validate_python(slices or ())
 
     def _document(self, record: RunRecord, name: str) -> Any:
         digest = record.documents.get(name)
@@ -311,11 +257,35 @@ class EvidenceReader:
             return None
 
 
-def _json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
+def _quality(produced: _Produced, settings: dict[str, Any], missing: dict[str, str]) -> quality.Quality | None:
+    folder = _artifact(produced, "scores.parquet")
+    if folder is None:
+        missing["quality"] = _absent(produced, "scores of the single rows", "Scores")
+        return None
+    threshold = settings.get("evaluation", {}).get("decision_threshold", _DEFAULT_THRESHOLD)
+
+    def assessed() -> quality.Quality:
+        table = pq.read_table(folder / "scores.parquet", columns=["label", "probability"])
+        return quality.assess(table.column("label").to_numpy(), table.column("probability").to_numpy(), threshold)
+
+    return _attempt(assessed, missing, "quality")
 
 
-def _upstream_first(waits: dict[str, set[str]]) -> list[str]:
+def _importance(produced: _Produced, missing: dict[str, str]) -> Any:
+    importance = _read_json(produced, "importance.json", missing, "importance")
+    if importance is None:
+        missing.setdefault("importance", _absent(produced, "importance of the features", "Scores"))
+    return importance
+
+
+def _read_json(produced: _Produced, name: str, missing: dict[str, str], section: str) -> Any:
+    folder = _artifact(produced, name)
+    if folder is None:
+        return None
+    return _attempt(lambda: json.loads((folder / name).read_text(encoding="utf-8")), missing, section)
+
+
+def _upstream_first(waits: Mapping[str, Set[str]]) -> list[str]:
     """Nodes in an order in which each comes after those it waits for; nodes that never ran may be among these."""
     order: list[str] = []
     seen: set[str] = set()
@@ -329,7 +299,6 @@ def _upstream_first(waits: dict[str, set[str]]) -> list[str]:
 
     for node in waits:
         visit(node)
-    waits.update({node: set() for node in order if node not in waits})
     return order
 
 
@@ -343,13 +312,6 @@ def _artifact(produced: _Produced, file: str) -> Path | None:
     return None
 
 
-def _output(produced: _Produced, key: str) -> Path | None:
-    for keys in produced.values():
-        if key in keys:
-            return _local(keys[key].uri)
-    return None
-
-
 def _local(uri: str) -> Path | None:
     return None if "://" in uri or not uri else Path(uri)
 
@@ -357,7 +319,7 @@ def _local(uri: str) -> Path | None:
 def _absent(produced: _Produced, what: str, node: str) -> str:
     if node not in produced:
         return f"{node} did not run, and so left no {what}."
-    uris = [each.uri for each in produced[node].values()]
+    uris = [artifact.uri for artifact in produced[node].values()]
     if not uris:
         return f"{node} did not finish, and so left no {what}."
     if any("://" in uri for uri in uris):

@@ -21,6 +21,7 @@ from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.signals import Signal, Window
 from operations.registry import Version
 from operations.report import series
+from operations.report.index import Tile
 from operations.report.plots import Plot
 from operations.report.series import Point
 
@@ -36,12 +37,9 @@ _ALERTS = 100
 
 @dataclasses.dataclass(frozen=True)
 class ServingHistory:
-    """What is recorded of a model after its run.
+    """What is recorded of a model after its run, oldest first.
 
     Attributes:
-        windows: by their end.
-        decisions: by their time.
-        verdicts: on canaries.
         versions: that were ever served, newest first.
         alerts: newest first; None if there is no outbox.
     """
@@ -61,14 +59,7 @@ class ServingHistory:
 def gather(
     store: ml_metadata.MetadataStore, pipeline: str, versions: Sequence[Version] = (), outbox: Path | None = None
 ) -> ServingHistory:
-    """Reads what is recorded.
-
-    Args:
-        store: the metadata store.
-        pipeline: the name of the pipeline.
-        versions: from `operations.registry.Registry.versions`.
-        outbox: the file of the alerts; it is not made if it is not there.
-    """
+    """Reads what is recorded of a pipeline; `outbox` is the file of the alerts, and is not made if it is not there."""
     records = MonitoringRecords(store, pipeline)
     alerts = None
     if outbox is not None and outbox.is_file():
@@ -85,7 +76,7 @@ def gather(
 
 def page(history: ServingHistory) -> dict[str, Any]:
     """The content of the page about a history that is not empty."""
-    versions = list(dict.fromkeys(_of(window) for window in history.windows))
+    versions = list(dict.fromkeys(_version(window) for window in history.windows))
     return {
         "tiles": _tiles(history),
         "events": _events(history),
@@ -100,23 +91,22 @@ def page(history: ServingHistory) -> dict[str, Any]:
     }
 
 
-def _of(window: Window) -> str:
+def _version(window: Window) -> str:
     return f"version {window.version}"
 
 
-def _tiles(history: ServingHistory) -> list[tuple[str, ...]]:
-    tiles: list[tuple[str, ...]] = []
-    if served := next((each for each in history.versions if each.served), None):
+def _tiles(history: ServingHistory) -> list[Tile]:
+    tiles: list[Tile] = []
+    if served := next((version for version in history.versions if version.served), None):
         when = f"{_ORIGINS[served.origin]} {moment(served.pushed_at)}" if served.pushed_at else ""
         tiles.append(("Served", f"version {served.number}", when))
     if history.windows:
         latest = history.windows[-1]
-        exceeded = sum(each.exceeded for each in latest.signals)
+        exceeded = sum(signal.exceeded for signal in latest.signals)
         detail = f"{count(latest.rows, 'request')}, {latest.labelled:,} labelled"
         tiles.append(("Latest window", latest.name, detail))
-        tiles.append(
-            ("Exceeded in it", count(exceeded, "signal"), f"of {len(latest.signals)}", "bad" if exceeded else "good")
-        )
+        kind = "bad" if exceeded else "good"
+        tiles.append(("Exceeded in it", count(exceeded, "signal"), f"of {len(latest.signals)}", kind))
     if history.decisions:
         last = history.decisions[-1]
         tiles.append(("Latest decision", last.action, f"on {last.window}", "good" if last.action == "none" else "bad"))
@@ -125,10 +115,9 @@ def _tiles(history: ServingHistory) -> list[tuple[str, ...]]:
         kind = "good" if verdict.action == "promote" else "bad"
         tiles.append(("Latest canary", verdict.action, f"version {verdict.canary}", kind))
     if history.alerts is not None:
-        waiting = sum(not each.delivered for each in history.alerts)
-        tiles.append(
-            ("Alerts", f"{len(history.alerts)}", f"{waiting} of them not delivered yet", "bad" if waiting else "")
-        )
+        waiting = sum(not alert.delivered for alert in history.alerts)
+        detail = f"{waiting} of them not delivered yet"
+        tiles.append(("Alerts", f"{len(history.alerts)}", detail, "bad" if waiting else ""))
     return tiles
 
 
@@ -139,17 +128,18 @@ def _events(history: ServingHistory) -> Plot | None:
         if version.pushed_at is not None
     ]
     alerts = [kept.alert for kept in history.alerts or ()]
-    events = [(each.when, each.action, "decisions", _why(each)) for each in history.decisions]
-    events += [(each.when, each.action, "canary", f"version {each.canary}: {each.text}") for each in history.verdicts]
-    events += [(each.when, each.severity, "alerts", each.title) for each in alerts]
+    verdicts = [(verdict, f"version {verdict.canary}: {verdict.text}") for verdict in history.verdicts]
+    events = [(decision.when, decision.action, "decisions", _why(decision)) for decision in history.decisions]
+    events += [(verdict.when, verdict.action, "canary", words) for verdict, words in verdicts]
+    events += [(alert.when, alert.severity, "alerts", alert.title) for alert in alerts]
     events += changes
     if not events:
         return None
     points = [Point(iso(when), what, 0, choice=lane, words=words) for when, what, lane, words in events]
     words = (
         f"{count(len(changes), 'change')} of the served version, {count(len(history.decisions), 'decision')}, of which "
-        f"{sum(each.action != 'none' for each in history.decisions)} ask for something, "
-        f"{count(len(history.verdicts), 'canary verdict')} and {count(len(alerts), 'alert')}, in their order."
+        f"{sum(decision.action != 'none' for decision in history.decisions)} ask for something, "
+        f"{count(len(verdicts), 'canary verdict')} and {count(len(alerts), 'alert')}, in their order."
     )
     lanes = [lane for lane in _LANES if any(point.choice == lane for point in points)]
     return series.events("events", sorted(points, key=lambda point: point.at), lanes, words)
@@ -191,9 +181,7 @@ def _signals(windows: Sequence[Window], versions: Sequence[str]) -> dict[str, An
         if point.choice in rows
     ]
     exceeded = [name for name in ranked if worst[name][0]]
-    words = (
-        f"{len(ranked)} signals in {count(len(windows), 'window')}, those that came nearest to their threshold first. "
-    )
+    words = f"{len(ranked)} signals in {count(len(windows), 'window')}, those nearest to their threshold first. "
     words += f"Exceeded at least once: {', '.join(exceeded)}." if exceeded else "None was ever exceeded."
     first = ranked[0]
     shown = [point for point, _ in points]
@@ -214,14 +202,14 @@ def _columns(windows: Sequence[Window]) -> dict[tuple[str, str], str]:
     for window in windows:
         times[window.name] += 1
         again = f" ({times[window.name]})" if times[window.name] > 1 else ""
-        labels[iso(window.begin), _of(window)] = window.name + again
+        labels[iso(window.begin), _version(window)] = window.name + again
     return labels
 
 
 def _point(window: Window, signal: Signal) -> Point:
-    value, words = float(signal.value or 0), signal.meaning
     limits = (signal.low, signal.high, signal.threshold, signal.exceeded)
-    return Point(iso(window.begin), _of(window), value, *limits, words, signal_name(signal))
+    words, value = signal.meaning, float(signal.value or 0)
+    return Point(iso(window.begin), _version(window), value, *limits, words, signal_name(signal))
 
 
 def signal_name(signal: Signal) -> str:
@@ -240,7 +228,7 @@ def _share(signal: Signal) -> float:
 
 
 def _why(decision: Decision) -> str:
-    return " ".join(each.text for each in decision.reasons) or "No rule was met."
+    return " ".join(reason.text for reason in decision.reasons) or "No rule was met."
 
 
 def _origin(version: Version) -> str:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import altair as alt
 
-from ledger.formats import count, number, percent
+from ledger.formats import count, iso, number, percent
+from ledger.run_facts import evaluation_data, outcome, shown_window
+from ledger.run_record import RunRecord
 from ledger.run_view import SliceMetrics
 from operations.report.curves import Curve
 from operations.report.quality import Quality
@@ -25,6 +27,7 @@ MODELS = ("this run", "champion")
 OUTCOMES = ("pushed", "blessed", "not blessed", "failed", "killed", "done", "running", "not ours")
 _HEIGHT = 260
 _SMALL = 130
+_SLICES = 24  # shown at most
 _DISTINCT = 0.9  # of the rows: more different values than that are names
 # Vega writes a lone tick without its fraction, 0.7 as 1, unless it is told how.
 NUMBERS = ",.6~r"
@@ -45,74 +48,68 @@ class Plot:
     words: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """One run in the plot of a metric over time."""
-
-    run: str
-    started: datetime
-    outcome: str
-    window: str
-    evaluated_on: str
-    link: str | None
-    metrics: dict[str, float]
+def chart(values: Sequence[Mapping[str, Any]], height: int | None = None) -> alt.Chart:
+    """A chart of some values, as high as the layer that it is in unless a height is given."""
+    return alt.Chart(alt.Data(values=list(values)), height=alt.Undefined if height is None else height)
 
 
-def time_axis(moments: Sequence[str], **options: Any) -> alt.Axis:
-    """An axis of time whose labels can be read, however few moments there are.
-
-    Args:
-        moments: that the plot shows, in ISO 8601 with a zone.
-        options: further ones of the axis.
-    """
+def time_axis(field: str, moments: Sequence[str], padding: int, **options: Any) -> alt.X:
+    """An axis of time whose labels can be read, however few moments, in ISO 8601 with a zone, there are."""
     if len(set(moments)) == 1:
         # Vega writes a lone tick by its seconds, such as ``:26``.
         only = int(datetime.fromisoformat(moments[0]).timestamp() * 1000)
-        return alt.Axis(values=[only], format="%Y-%m-%d %H:%M", **options)
-    return alt.Axis(tickCount=6, format={"hours": "%H:%M", "minutes": "%H:%M", "seconds": "%H:%M:%S"}, **options)
+        axis = alt.Axis(values=[only], format="%Y-%m-%d %H:%M", **options)
+    else:
+        axis = alt.Axis(tickCount=6, format={"hours": "%H:%M", "minutes": "%H:%M", "seconds": "%H:%M:%S"}, **options)
+    return alt.X(f"{field}:T", title=None, axis=axis, scale=alt.Scale(nice=False, padding=padding))
 
 
-def history(runs: Sequence[Measured], metric: str, best: str | None) -> Plot:
+def colour_and_shape(field: str, domain: Sequence[str]) -> dict[str, Any]:
+    """Encodes a field by both, for those who see no colours."""
+    options = {"scale": alt.Scale(domain=list(domain)), "title": None}
+    return {"color": alt.Color(f"{field}:N", **options), "shape": alt.Shape(f"{field}:N", **options)}
+
+
+def _reference(**at: float) -> alt.Chart:
+    """A line at a value of `x` or `y`."""
+    return chart([at]).mark_rule(style="reference").encode(**{channel: f"{channel}:Q" for channel in at})
+
+
+def history(records: Sequence[RunRecord], links: Mapping[str, str], metric: str, best: str | None) -> Plot:
     """A metric of all runs over time; the page may ask for another metric.
 
     Args:
-        runs: oldest first.
+        records: oldest first.
+        links: run -> its page, of the runs that have one.
         metric: the one to show first.
         best: the best of those that were evaluated on the same data as the newest.
     """
     points = [
         {
-            "run": each.run,
-            "started": each.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "outcome": each.outcome,
-            "window": each.window,
-            "evaluated": each.evaluated_on,
-            "link": each.link,
+            "run": record.run_id,
+            "started": iso(record.started),
+            "outcome": outcome(record),
+            "window": shown_window(record),
+            "evaluated": evaluation_data(record),
+            "link": links.get(record.run_id),
             "metric": name,
             "value": round(value, 6),
         }
-        for each in runs
-        for name, value in each.metrics.items()
+        for record in records
+        for name, value in record.metrics.items()
     ]
-    outcomes = [name for name in OUTCOMES if any(each.outcome == name for each in runs if each.metrics)]
-    chosen = alt.param("metric", value=metric)
+    outcomes = {point["outcome"] for point in points}
     base = (
-        alt.Chart(alt.Data(values=points), height=_HEIGHT)
+        chart(points, _HEIGHT)
         .transform_filter("datum.metric === metric")
         .encode(
-            x=alt.X(
-                "started:T",
-                title=None,
-                axis=time_axis([each["started"] for each in points], labelFlush=True),
-                scale=alt.Scale(nice=False, padding=16),
-            ),
+            x=time_axis("started", [point["started"] for point in points], 16, labelFlush=True),
             y=alt.Y("value:Q", title=None, axis=alt.Axis(format=NUMBERS), scale=alt.Scale(zero=False, padding=12)),
         )
     )
     line = base.mark_line(style="thread")
     dots = base.mark_point(filled=True, size=110, opacity=1, cursor="pointer").encode(
-        color=alt.Color("outcome:N", scale=alt.Scale(domain=outcomes), title=None),
-        shape=alt.Shape("outcome:N", scale=alt.Scale(domain=outcomes), title=None),
+        **colour_and_shape("outcome", [name for name in OUTCOMES if name in outcomes]),
         href="link:N",
         tooltip=[
             alt.Tooltip("run:N", title="run"),
@@ -123,39 +120,38 @@ def history(runs: Sequence[Measured], metric: str, best: str | None) -> Plot:
             alt.Tooltip("started:T", title="started", format="%Y-%m-%d %H:%M"),
         ],
     )
-    measured = [each for each in runs if metric in each.metrics]
+    measured = {record.run_id: number(record.metrics[metric]) for record in records if metric in record.metrics}
     words = f"{metric} of {count(len(measured), 'run')} over time."
     if measured:
-        words += f" The newest, {measured[-1].run}, has {number(measured[-1].metrics[metric])}"
-        value = next((number(each.metrics[metric]) for each in measured if each.run == best), None)
-        words += f"; the best on the newest evaluation data, {best}, has {value}." if value else "."
-    return Plot("history", (line + dots).add_params(chosen).to_dict(), words)
+        newest = list(measured)[-1]
+        words += f" The newest, {newest}, has {measured[newest]}"
+        words += f"; the best on the newest evaluation data, {best}, has {measured[best]}." if best in measured else "."
+    return Plot("history", (line + dots).add_params(alt.param("metric", value=metric)).to_dict(), words)
 
 
 def training(curves: Sequence[Curve]) -> list[Plot]:
     """One plot per metric of the training: epochs across, one line for each kind of rows."""
     plots = []
-    for metric in sorted({each.metric for each in curves}, key=lambda name: (name != "loss", name)):
-        lines = [each for each in curves if each.metric == metric]
-        points = [{"epoch": epoch, "value": value, "rows": each.rows} for each in lines for epoch, value in each.points]
-        chart = (
-            alt.Chart(alt.Data(values=points), height=180)
+    for metric in sorted({curve.metric for curve in curves}, key=lambda name: (name != "loss", name)):
+        lines = [curve for curve in curves if curve.metric == metric]
+        points = [{"epoch": epoch, "value": value, "rows": line.rows} for line in lines for epoch, value in line.points]
+        epochs = alt.Axis(tickMinStep=1, format="d")
+        drawn = (
+            chart(points, 180)
             .mark_line(point={"size": 55, "filled": True})
             .encode(
-                x=alt.X(
-                    "epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)
-                ),
+                x=alt.X("epoch:Q", title="epoch", axis=epochs, scale=alt.Scale(nice=False)),
                 y=alt.Y("value:Q", title=None, axis=alt.Axis(format=NUMBERS), scale=alt.Scale(zero=False)),
-                color=alt.Color("rows:N", scale=alt.Scale(domain=[each.rows for each in lines]), title=None),
+                color=alt.Color("rows:N", scale=alt.Scale(domain=[line.rows for line in lines]), title=None),
                 tooltip=["rows:N", "epoch:Q", alt.Tooltip("value:Q", format=".5g")],
             )
         )
-        words = f"{metric} by epoch: " + "; ".join(
-            f"on {each.rows} rows from {number(each.points[0][1])} to {number(each.points[-1][1])} "
-            f"after {count(len(each.points), 'epoch')}"
-            for each in lines
+        words = "; ".join(
+            f"on {line.rows} rows from {number(line.points[0][1])} to {number(line.points[-1][1])} "
+            f"after {count(len(line.points), 'epoch')}"
+            for line in lines
         )
-        plots.append(Plot(f"training-{metric}", chart.to_dict(), f"{words}."))
+        plots.append(Plot(f"training-{metric}", drawn.to_dict(), f"{metric} by epoch: {words}."))
     return plots
 
 
@@ -163,10 +159,9 @@ def roc(quality: Quality) -> Plot:
     """True positive rate over false positive rate, with the chosen threshold."""
     chosen = quality.chosen
     point = {"x": chosen.false_positive_rate, "y": chosen.recall}
-    spec = _curve(quality.roc, point, "false positive rate", "true positive rate", diagonal=True)
     return Plot(
         "roc",
-        spec,
+        _curve(quality.roc, point, "false positive rate", "true positive rate", _diagonal(1)),
         f"Receiver operating characteristic: the area under the curve is {number(quality.auc)}. At the threshold "
         f"{chosen.threshold:g}, {percent(chosen.recall)} of the positives are found, and "
         f"{percent(chosen.false_positive_rate)} of the negatives are called positive.",
@@ -177,10 +172,9 @@ def precision_recall(quality: Quality) -> Plot:
     """Precision over recall, with the chosen threshold and the share of positives."""
     chosen = quality.chosen
     point = {"x": chosen.recall, "y": chosen.precision}
-    spec = _curve(quality.precision_recall, point, "recall", "precision", level=quality.base_rate)
     return Plot(
         "precision-recall",
-        spec,
+        _curve(quality.precision_recall, point, "recall", "precision", _reference(y=quality.base_rate)),
         f"Precision over recall: the average precision is {number(quality.average_precision)}, against "
         f"{percent(quality.base_rate)} for guessing. At the threshold {chosen.threshold:g}, precision is "
         f"{percent(chosen.precision)} and recall is {percent(chosen.recall)}.",
@@ -189,25 +183,12 @@ def precision_recall(quality: Quality) -> Plot:
 
 def calibration(quality: Quality) -> Plot:
     """The observed share of positives over the mean score, in tenths of the rows."""
-    points = [
-        {
-            "predicted": round(each.predicted, 5),
-            "observed": round(each.observed, 5),
-            "low": round(each.low, 5),
-            "high": round(each.high, 5),
-            "rows": each.rows,
-        }
-        for each in quality.groups
-    ]
-    top = min(1.0, max(each["high"] for each in points) * 1.08 + 0.02)
-    top = max(top, min(1.0, max(each["predicted"] for each in points) * 1.05))
-    scale = alt.Scale(domain=[0, round(top, 3)], nice=False)
-    base = alt.Chart(alt.Data(values=points)).encode(
-        x=alt.X("predicted:Q", title="mean prediction", scale=scale, axis=alt.Axis(format="%", tickCount=5)),
-    )
-    ends = base.mark_rule(style="interval").encode(
-        y=alt.Y("low:Q", title="observed share", scale=scale, axis=alt.Axis(format="%", tickCount=5)), y2="high:Q"
-    )
+    points = [{name: round(value, 5) for name, value in dataclasses.asdict(group).items()} for group in quality.groups]
+    top = min(1.0, max(point["high"] for point in points) * 1.08 + 0.02)
+    top = round(max(top, min(1.0, max(point["predicted"] for point in points) * 1.05)), 3)
+    options = {"scale": alt.Scale(domain=[0, top], nice=False), "axis": alt.Axis(format="%", tickCount=5)}
+    base = chart(points).encode(x=alt.X("predicted:Q", title="mean prediction", **options))
+    ends = base.mark_rule(style="interval").encode(y=alt.Y("low:Q", title="observed share", **options), y2="high:Q")
     line = base.mark_line(point={"size": 60, "filled": True}).encode(
         y="observed:Q",
         tooltip=[
@@ -218,11 +199,10 @@ def calibration(quality: Quality) -> Plot:
             "rows:Q",
         ],
     )
-    chart = alt.layer(_diagonal(round(top, 3)), ends, line).properties(height=_HEIGHT)
     low, high = quality.groups[0], quality.groups[-1]
     return Plot(
         "calibration",
-        chart.to_dict(),
+        alt.layer(_diagonal(top), ends, line).properties(height=_HEIGHT).to_dict(),
         f"Calibration in tenths of the rows: in the lowest, {percent(low.predicted)} is predicted and "
         f"{percent(low.observed)} observed; in the highest, {percent(high.predicted)} and {percent(high.observed)}. "
         f"The mean distance is {percent(quality.calibration_error)}.",
@@ -238,8 +218,8 @@ def scores(quality: Quality) -> Plot:
         for low, high, yes, no in quality.histogram
         for label, share in (("negatives", no / negatives), ("positives", yes / positives))
     ]
-    chart = (
-        alt.Chart(alt.Data(values=bars), height=_HEIGHT)
+    drawn = (
+        chart(bars, _HEIGHT)
         .mark_bar(opacity=0.55, binSpacing=0)
         .encode(
             x=alt.X("low:Q", title="prediction", bin=alt.BinParams(binned=True), axis=alt.Axis(tickCount=5)),
@@ -249,25 +229,17 @@ def scores(quality: Quality) -> Plot:
             tooltip=["label:N", "low:Q", "high:Q", alt.Tooltip("share:Q", format=".1%")],
         )
     )
-    rule = alt.Chart(alt.Data(values=[{"at": quality.chosen.threshold}])).mark_rule(style="reference").encode(x="at:Q")
     return Plot(
         "scores",
-        (chart + rule).to_dict(),
+        (drawn + _reference(x=quality.chosen.threshold)).to_dict(),
         f"Spread of the predictions: {percent(quality.chosen.called)} of {quality.rows:,} rows are at or above the "
         f"threshold {quality.chosen.threshold:g}; {percent(quality.base_rate)} are positive.",
     )
 
 
-def slices(rows: Sequence[SliceMetrics], metric: str, overall: float | None, most: int = 24) -> Plot | None:
-    """A metric on each slice, this run's beside the champion's; the worst at the top.
-
-    Args:
-        rows: slices, worst first.
-        metric: the metric.
-        overall: its value on all rows.
-        most: how many slices at most.
-    """
-    shown = [part for part in rows if metric in part.challenger][:most]
+def slices(rows: Sequence[SliceMetrics], metric: str, overall: float | None) -> Plot | None:
+    """A metric on each slice, worst first, this run's beside the champion's; `overall` is the run's on all rows."""
+    shown = [part for part in rows if metric in part.challenger][:_SLICES]
     if not shown:
         return None
     points = [
@@ -276,178 +248,139 @@ def slices(rows: Sequence[SliceMetrics], metric: str, overall: float | None, mos
         for model, values in zip(MODELS, (part.challenger, part.champion), strict=True)
         if metric in values
     ]
-    models = [model for model in MODELS if any(each["model"] == model for each in points)]
-    base = alt.Chart(alt.Data(values=points), height=_bars(len(shown))).encode(
+    models = {point["model"] for point in points}
+    base = chart(points, _bars(len(shown))).encode(
         y=alt.Y("slice:N", sort=[part.slice for part in shown], title=None, axis=alt.Axis(labelLimit=260)),
         x=alt.X("value:Q", title=metric, scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(tickCount=5)),
     )
     span = base.mark_line(style="thread").encode(detail="slice:N")
     dots = base.mark_point(filled=True, size=80, opacity=1).encode(
-        color=alt.Color("model:N", scale=alt.Scale(domain=models), title=None),
-        shape=alt.Shape("model:N", scale=alt.Scale(domain=models), title=None),
+        **colour_and_shape("model", [model for model in MODELS if model in models]),
         tooltip=["slice:N", "model:N", alt.Tooltip("value:Q", format=".4f"), alt.Tooltip("rows:Q", format=",")],
     )
-    layers: list[Any] = [span, dots]
-    if overall is not None:
-        layers.insert(0, alt.Chart(alt.Data(values=[{"at": overall}])).mark_rule(style="reference").encode(x="at:Q"))
-    worst = shown[0]
+    layers = [span, dots] if overall is None else [_reference(x=overall), span, dots]
+    worst, best = shown[0], shown[-1]
     words = (
         f"{metric} on {count(len(shown), 'slice')}, from {number(worst.challenger[metric])} on {worst.slice} to "
-        f"{number(shown[-1].challenger[metric])} on {shown[-1].slice}"
+        f"{number(best.challenger[metric])} on {best.slice}"
     )
     words += f"; {number(overall)} on all rows." if overall is not None else "."
     return Plot("slices", alt.layer(*layers).to_dict(), words)
 
 
-def importance(features: Sequence[dict[str, Any]], metric: str) -> Plot | None:
-    """What the metric loses when one feature is shuffled, most important first.
-
-    Args:
-        features: feature, drop and deviation of the drop, most important first.
-        metric: the metric.
-    """
+def importance(features: Sequence[Mapping[str, Any]]) -> Plot | None:
+    """What the AUC loses when one feature is shuffled: feature, drop and its deviation, most important first."""
     if not features:
         return None
-    bars = [
-        {**each, "low": each["drop"] - each["deviation"], "high": each["drop"] + each["deviation"]} for each in features
-    ]
-    base = alt.Chart(alt.Data(values=bars), height=_bars(len(features))).encode(
+    bars = [{**bar, "low": bar["drop"] - bar["deviation"], "high": bar["drop"] + bar["deviation"]} for bar in features]
+    base = chart(bars, _bars(len(features))).encode(
         y=alt.Y("feature:N", sort=None, title=None, axis=alt.Axis(labelLimit=200)),
     )
     bar = base.mark_bar(height=13, cornerRadiusEnd=2).encode(
-        x=alt.X("drop:Q", title=f"loss of {metric}", axis=alt.Axis(tickCount=5)),
+        x=alt.X("drop:Q", title="loss of AUC", axis=alt.Axis(tickCount=5)),
         tooltip=["feature:N", alt.Tooltip("drop:Q", format=".4f"), alt.Tooltip("deviation:Q", format=".4f")],
     )
     whisker = base.mark_rule(style="interval").encode(x="low:Q", x2="high:Q")
-    named = ", ".join(f"{each['feature']} ({number(each['drop'])})" for each in features[:5])
+    named = ", ".join(f"{bar['feature']} ({number(bar['drop'])})" for bar in features[:5])
     return Plot(
         "importance",
         (bar + whisker).to_dict(),
-        f"Loss of {metric} when one of {count(len(features), 'feature')} is shuffled. The most important: {named}.",
+        f"Loss of AUC when one of {count(len(features), 'feature')} is shuffled. The most important: {named}.",
     )
 
 
-def feature(name: str, columns: dict[str, Column], splits: Sequence[str] = SPLITS) -> Plot | None:
-    """How a column is spread in each split.
-
-    Args:
-        name: of the column.
-        columns: split -> column, in the order of the splits.
-        splits: all of the page, which decide the colours.
+def feature(name: str, columns: Mapping[str, Column], splits: Sequence[str]) -> Plot | None:
+    """How a column is spread in each split; all `splits` of the page decide the colours.
 
     Returns:
         None where there is nothing to see: no value at all, or another one in each row.
     """
-    kind = next(iter(columns.values())).kind
-    if kind == "category":
-        if all((each.distinct or 0) > _DISTINCT * max(each.present, 1) for each in columns.values()):
+    if next(iter(columns.values())).kind == "category":
+        if all((column.distinct or 0) > _DISTINCT * max(column.present, 1) for column in columns.values()):
             return None
-        leading = list(dict.fromkeys(value for each in columns.values() for value, _ in each.top[:7]))[:8]
+        leading = list(dict.fromkeys(value for column in columns.values() for value, _ in column.top[:7]))[:8]
         bars = [
-            {"value": value, "split": split, "share": round(each.frequencies.get(value, 0) / max(each.present, 1), 5)}
-            for split, each in columns.items()
+            {
+                "value": value,
+                "split": split,
+                "share": round(column.frequencies.get(value, 0) / max(column.present, 1), 5),
+            }
+            for split, column in columns.items()
             for value in leading
         ]
         words = "; ".join(
-            f"{split}: {', '.join(f'{value} {percent(share)}' for value, share in each.top[:3])}"
-            for split, each in columns.items()
+            f"{split}: {', '.join(f'{value} {percent(share)}' for value, share in column.top[:3])}"
+            for split, column in columns.items()
         )
-        spec = {**_categories(tuple(splits)), "data": {"values": bars}} if bars else None
+        spec = _categories(tuple(splits))
     else:
-        spread = [_density(split, each) for split, each in columns.items()]
-        bars = [point for points in spread for point in points]
+        bars = [step for split, column in columns.items() for step in _density(split, column)]
         words = "; ".join(
-            f"{split}: mean {number(each.mean)}, from {number(each.minimum)} to {number(each.maximum)}"
-            for split, each in columns.items()
+            f"{split}: mean {number(column.mean)}, from {number(column.minimum)} to {number(column.maximum)}"
+            for split, column in columns.items()
         )
-        spec = {**_numbers(tuple(splits)), "data": {"values": bars}} if bars else None
-    return Plot(f"feature-{name}", spec, f"{name} by split. {words}.") if spec else None
+        spec = _numbers(tuple(splits))
+    return Plot(f"feature-{name}", {**spec, "data": {"values": bars}}, f"{name} by split. {words}.") if bars else None
 
 
 @functools.cache
 def _categories(splits: tuple[str, ...]) -> dict[str, Any]:
-    chart = (
-        alt.Chart(alt.Data(values=[]), height=_SMALL)
-        .mark_bar()
-        .encode(
-            x=alt.X("value:N", sort=None, title=None, axis=alt.Axis(labelAngle=-35, labelLimit=62)),
-            xOffset=alt.XOffset("split:N", sort=list(splits)),
-            y=alt.Y("share:Q", title=None, axis=alt.Axis(format="%", tickCount=3)),
-            color=alt.Color("split:N", scale=alt.Scale(domain=list(splits)), legend=None),
-            tooltip=["value:N", "split:N", alt.Tooltip("share:Q", format=".1%")],
-        )
-    )
-    return chart.to_dict()
+    bars = chart([], _SMALL).mark_bar()
+    return bars.encode(
+        x=alt.X("value:N", sort=None, title=None, axis=alt.Axis(labelAngle=-35, labelLimit=62)),
+        xOffset=alt.XOffset("split:N", sort=list(splits)),
+        y=alt.Y("share:Q", title=None, axis=alt.Axis(format="%", tickCount=3)),
+        color=alt.Color("split:N", scale=alt.Scale(domain=list(splits)), legend=None),
+        tooltip=["value:N", "split:N", alt.Tooltip("share:Q", format=".1%")],
+    ).to_dict()
 
 
 @functools.cache
 def _numbers(splits: tuple[str, ...]) -> dict[str, Any]:
-    chart = (
-        alt.Chart(alt.Data(values=[]), height=_SMALL)
-        .mark_area(interpolate="step-after", line=True, fillOpacity=0.12)
-        .encode(
-            x=alt.X(
-                "at:Q", title=None, axis=alt.Axis(tickCount=4, format=",.4~r"), scale=alt.Scale(nice=False, zero=False)
-            ),
-            y=alt.Y("density:Q", title=None, axis=None, stack=None),
-            color=alt.Color("split:N", scale=alt.Scale(domain=list(splits)), legend=None),
-            tooltip=["split:N", "at:Q", alt.Tooltip("share:Q", format=".1%")],
-        )
-    )
-    return chart.to_dict()
+    areas = chart([], _SMALL).mark_area(interpolate="step-after", line=True, fillOpacity=0.12)
+    axis, scale = alt.Axis(tickCount=4, format=",.4~r"), alt.Scale(nice=False, zero=False)
+    return areas.encode(
+        x=alt.X("at:Q", title=None, axis=axis, scale=scale),
+        y=alt.Y("density:Q", title=None, axis=None, stack=None),
+        color=alt.Color("split:N", scale=alt.Scale(domain=list(splits)), legend=None),
+        tooltip=["split:N", "at:Q", alt.Tooltip("share:Q", format=".1%")],
+    ).to_dict()
 
 
 def _density(split: str, column: Column) -> list[dict[str, Any]]:
     """The steps of a histogram. Densities, because the splits have neither the same rows nor the same edges."""
+    if not column.bins:
+        return []
     total = sum(rows for _, _, rows in column.bins) or 1
     steps = [
-        {
-            "split": split,
-            "at": low,
-            "density": rows / total / ((high - low) or 1),
-            "share": round(rows / total, 5),
-        }
+        {"split": split, "at": low, "density": rows / total / ((high - low) or 1), "share": round(rows / total, 5)}
         for low, high, rows in column.bins
     ]
-    if not steps:
-        return []
     end = column.bins[-1][1]
     return [*steps, {**steps[-1], "at": end}, {"split": split, "at": end, "density": 0, "share": 0}]
 
 
 def _curve(
-    points: Sequence[tuple[float, float]],
-    chosen: dict[str, float | None],
-    x: str,
-    y: str,
-    diagonal: bool = False,
-    level: float | None = None,
+    points: Sequence[tuple[float, float]], chosen: dict[str, float | None], x: str, y: str, guessing: alt.Chart
 ) -> dict[str, Any]:
-    unit = alt.Scale(domain=[0, 1])
+    """A curve in the unit square over that of guessing, with a point at the chosen threshold."""
+    options = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(tickCount=5)}
     line = (
-        alt.Chart(alt.Data(values=[{"x": a, "y": b} for a, b in points]))
+        chart([{"x": a, "y": b} for a, b in points])
         .mark_line(interpolate="linear")
         .encode(
-            x=alt.X("x:Q", title=x, scale=unit, axis=alt.Axis(tickCount=5)),
-            y=alt.Y("y:Q", title=y, scale=unit, axis=alt.Axis(tickCount=5)),
+            x=alt.X("x:Q", title=x, **options),
+            y=alt.Y("y:Q", title=y, **options),
             order="x:Q",
             tooltip=[alt.Tooltip("x:Q", title=x, format=".3f"), alt.Tooltip("y:Q", title=y, format=".3f")],
         )
     )
-    layers: list[Any] = [line]
-    if diagonal:
-        layers.insert(0, _diagonal(1))
-    if level is not None:
-        layers.insert(0, alt.Chart(alt.Data(values=[{"y": level}])).mark_rule(style="reference").encode(y="y:Q"))
+    layers = [guessing, line]
     if None not in chosen.values():
         # In a layer of its own, so that the page can move it when another threshold is tried.
-        layers.append(
-            alt.Chart(alt.NamedData("chosen"))
-            .mark_point(style="chosen", filled=True, size=130)
-            .encode(x="x:Q", y="y:Q")
-        )
-    chart = alt.layer(*layers).properties(height=_HEIGHT)
-    spec = chart.to_dict()
+        mark = alt.Chart(alt.NamedData("chosen")).mark_point(style="chosen", filled=True, size=130)
+        layers.append(mark.encode(x="x:Q", y="y:Q"))
+    spec = alt.layer(*layers).properties(height=_HEIGHT).to_dict()
     spec["datasets"] = {**spec.get("datasets", {}), "chosen": [chosen]}
     return spec
 
@@ -458,5 +391,5 @@ def _bars(rows: int) -> int:
 
 
 def _diagonal(end: float) -> alt.Chart:
-    ends = alt.Data(values=[{"predicted": 0, "same": 0}, {"predicted": end, "same": end}])
-    return alt.Chart(ends).mark_line(style="reference").encode(x="predicted:Q", y="same:Q")
+    ends = [{"predicted": 0, "same": 0}, {"predicted": end, "same": end}]
+    return chart(ends).mark_line(style="reference").encode(x="predicted:Q", y="same:Q")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+from scipy.stats import binomtest
+
 _POINTS = 200  # of a curve: as many as a picture can show
 _GROUPS = 10  # of the calibration
 _BARS = 25  # of the histogram of scores
@@ -19,6 +22,11 @@ class Confusion:
     false_positives: int
     true_negatives: int
     false_negatives: int
+
+    @property
+    def rows(self) -> int:
+        """All of them."""
+        return self.true_positives + self.false_positives + self.true_negatives + self.false_negatives
 
     @property
     def precision(self) -> float | None:
@@ -38,14 +46,12 @@ class Confusion:
     @property
     def accuracy(self) -> float | None:
         """The share that is called what it is."""
-        total = self.true_positives + self.false_positives + self.true_negatives + self.false_negatives
-        return _share(self.true_positives + self.true_negatives, total)
+        return _share(self.true_positives + self.true_negatives, self.rows)
 
     @property
     def called(self) -> float | None:
         """The share that is called positive."""
-        total = self.true_positives + self.false_positives + self.true_negatives + self.false_negatives
-        return _share(self.true_positives + self.false_positives, total)
+        return _share(self.true_positives + self.false_positives, self.rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +87,6 @@ class Quality:
     base_rate: float
     auc: float | None
     average_precision: float | None
-    log_loss: float
-    brier: float
     roc: list[tuple[float, float]]
     precision_recall: list[tuple[float, float]]
     groups: list[Group]
@@ -103,8 +107,6 @@ def assess(labels: Any, scores: Any, threshold: float) -> Quality:
     Raises:
         ValueError: no row has both a label and a score.
     """
-    import numpy as np
-
     labels, scores = np.asarray(labels, np.float64), np.asarray(scores, np.float64)
     known = np.isfinite(labels) & np.isfinite(scores)
     labels, scores = labels[known] > 0.5, scores[known]
@@ -120,20 +122,19 @@ def assess(labels: Any, scores: Any, threshold: float) -> Quality:
     tpr = np.append(0.0, hits / max(positives, 1))
     fpr = np.append(0.0, false_alarms / max(rows - positives, 1))
     precision = hits / (ends + 1)
-    clipped = np.clip(scores, 1e-15, 1 - 1e-15)
-    groups = _groups(labels, scores, order)
+    groups = [_group(labels[part], scores[part]) for part in np.array_split(order[::-1], _GROUPS) if len(part)]
+    edges = np.linspace(0, 1, _BARS + 1)
+    bars = (edges[:-1].round(4), edges[1:].round(4), *(np.histogram(scores[of], edges)[0] for of in (labels, ~labels)))
     return Quality(
         rows=rows,
         base_rate=positives / rows,
         auc=float(np.trapezoid(tpr, fpr)) if both else None,
         average_precision=float(np.sum(np.diff(tpr) * precision)) if both else None,
-        log_loss=float(-np.mean(np.where(labels, np.log(clipped), np.log1p(-clipped)))),
-        brier=float(np.mean((scores - labels) ** 2)),
         roc=_thinned(fpr, tpr) if both else [],
         precision_recall=_thinned(tpr[1:], precision) if both else [],
         groups=groups,
-        calibration_error=sum(each.rows * abs(each.predicted - each.observed) for each in groups) / rows,
-        histogram=_histogram(labels, scores),
+        calibration_error=sum(group.rows * abs(group.predicted - group.observed) for group in groups) / rows,
+        histogram=list(zip(*(column.tolist() for column in bars), strict=True)),
         chosen=_confusion(labels, scores, threshold),
         thresholds=[_confusion(labels, scores, step / 100) for step in range(101)],
     )
@@ -145,43 +146,16 @@ def _share(part: int, whole: int) -> float | None:
 
 def _thinned(x: Any, y: Any) -> list[tuple[float, float]]:
     """At most so many points of a curve, evenly along its length, the first and the last among them."""
-    import numpy as np
-
     along = np.append(0.0, np.cumsum(np.hypot(np.diff(x), np.diff(y))))
     wanted = np.searchsorted(along, np.linspace(0, along[-1], _POINTS))
-    kept = np.unique(np.concatenate([[0], wanted.clip(max=len(x) - 1), [len(x) - 1]]))
-    return [(round(float(x[at]), 5), round(float(y[at]), 5)) for at in kept]
+    shown = np.unique(np.concatenate([[0], wanted.clip(max=len(x) - 1), [len(x) - 1]]))
+    return [(round(float(x[at]), 5), round(float(y[at]), 5)) for at in shown]
 
 
-def _groups(labels: Any, scores: Any, order: Any) -> list[Group]:
-    import numpy as np
-
-    groups = []
-    for part in np.array_split(order[::-1], _GROUPS):
-        if len(part):
-            observed = float(labels[part].mean())
-            groups.append(Group(len(part), float(scores[part].mean()), observed, *_interval(observed, len(part))))
-    return groups
-
-
-def _interval(share: float, rows: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927), which also holds for small shares."""
-    z = 1.96
-    middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
-    half = z / (1 + z * z / rows) * (share * (1 - share) / rows + z * z / (4 * rows * rows)) ** 0.5
-    return middle - half, middle + half
-
-
-def _histogram(labels: Any, scores: Any) -> list[tuple[float, float, int, int]]:
-    import numpy as np
-
-    edges = np.linspace(0, 1, _BARS + 1)
-    positives, _ = np.histogram(scores[labels], edges)
-    negatives, _ = np.histogram(scores[~labels], edges)
-    return [
-        (round(float(low), 4), round(float(high), 4), int(yes), int(no))
-        for low, high, yes, no in zip(edges[:-1], edges[1:], positives, negatives, strict=True)
-    ]
+def _group(labels: Any, scores: Any) -> Group:
+    # Wilson's interval also holds for small shares (J. Am. Stat. Assoc. 22, 1927).
+    interval = binomtest(int(labels.sum()), len(labels)).proportion_ci(0.95, method="wilson")
+    return Group(len(labels), float(scores.mean()), float(labels.mean()), float(interval.low), float(interval.high))
 
 
 def _confusion(labels: Any, scores: Any, threshold: float) -> Confusion:

@@ -8,6 +8,7 @@ from typing import Any
 from ledger.formats import count, number, signed
 from operations.loop.replay.result import FILE, Comparison, FalseAlarms, Result, read
 from operations.report import series
+from operations.report.index import Tile
 from operations.report.plots import Plot
 from operations.report.series import Point
 
@@ -20,14 +21,7 @@ _STEPS = ("serving", "monitoring", "training", "deploying")
 
 
 def read_all(workspace: Path) -> tuple[list[Result], list[str]]:
-    """The replays of a workspace, by name.
-
-    Args:
-        workspace: its folder.
-
-    Returns:
-        The results, and the files that cannot be read, each with the reason.
-    """
+    """The replays of a workspace, by name, and the files that cannot be read, each with the reason."""
     results, unreadable = [], []
     for file in sorted((workspace / "replay").glob(f"*/{FILE}")):
         try:
@@ -58,16 +52,16 @@ def _lead(result: Result) -> str:
     return f"{result.use_case} from {result.first} to {result.last}{fault}: the same requests, served under each level."
 
 
-def _tiles(result: Result) -> list[tuple[str, ...]]:
-    best = min((each.log_loss for each in result.levels), default=None)
+def _tiles(result: Result) -> list[Tile]:
+    best = min((level.log_loss for level in result.levels), default=None)
     return [
         (
-            f"Log loss of level {each.level}",
-            number(each.log_loss),
-            f"AUC {number(each.auc)}; {count(each.trainings, 'training')}, {count(each.deployments, 'deployment')}",
-            "good" if each.log_loss == best and len(result.levels) > 1 else "",
+            f"Log loss of level {level.level}",
+            number(level.log_loss),
+            f"AUC {number(level.auc)}; {count(level.trainings, 'training')}, {count(level.deployments, 'deployment')}",
+            "good" if level.log_loss == best and len(result.levels) > 1 else "",
         )
-        for each in result.levels
+        for level in result.levels
     ]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import altair as alt
 
-from ledger.formats import NOTHING, number
-from operations.report.plots import NUMBERS, Plot, time_axis
+from ledger.formats import interval
+from operations.report.plots import NUMBERS, Plot, chart, colour_and_shape, time_axis
 
 WITHIN, EXCEEDED = "within", "exceeded"
 _HEIGHT = 220
@@ -24,11 +24,7 @@ class Point:
     Attributes:
         at: an ISO time, or a label such as ``2013-07`` that sorts as time does.
         group: by which it has its colour, such as ``version 3``.
-        value: the number.
         low: lower end of its 95 % interval.
-        high: upper end.
-        threshold: what is asked of it.
-        exceeded: whether it is beyond that.
         words: one sentence, shown beside it.
         choice: one of several series that a page shows in turn.
     """
@@ -42,6 +38,11 @@ class Point:
     exceeded: bool = False
     words: str = ""
     choice: str = ""
+
+    @property
+    def state(self) -> str:
+        """Whether the threshold is exceeded, as a word of the legend."""
+        return EXCEEDED if self.exceeded else WITHIN
 
 
 def over_time(
@@ -67,31 +68,28 @@ def over_time(
     """
     values = [
         {
-            "at": each.at,
-            "group": each.group,
-            "choice": each.choice,
-            "value": each.value,
+            "at": point.at,
+            "group": point.group,
+            "choice": point.choice,
+            "value": point.value,
             # An interval of no length where there is none: Vega warns of a plot whose bars have no end at all.
-            "low": each.value if each.low is None else each.low,
-            "high": each.value if each.high is None else each.high,
-            "interval": NOTHING if each.low is None else f"{number(each.low)} to {number(each.high)}",
-            "state": EXCEEDED if each.exceeded else WITHIN,
-            "words": each.words,
-            **({} if each.threshold is None else {"threshold": each.threshold}),
+            "low": point.value if point.low is None else point.low,
+            "high": point.value if point.high is None else point.high,
+            "interval": interval(point),
+            "state": point.state,
+            "words": point.words,
+            **({} if point.threshold is None else {"threshold": point.threshold}),
         }
-        for each in points
+        for point in points
     ]
-    base: Any = alt.Chart(alt.Data(values=values))
+    base: Any = chart(values)
     if chosen is not None:
         base = base.transform_filter("datum.choice === series")
-    across: Any = (
-        alt.X(
-            "at:T", title=None, axis=time_axis([each["at"] for each in values]), scale=alt.Scale(nice=False, padding=14)
-        )
-        if times
-        else alt.X("at:O", title=None, axis=alt.Axis(labelAngle=-35))
-    )
-    scale, axis = alt.Scale(zero=False, padding=10), alt.Axis(format=NUMBERS)
+    if times:
+        base = base.encode(x=time_axis("at", [point.at for point in points], 14))
+    else:
+        base = base.encode(x=alt.X("at:O", title=None, axis=alt.Axis(labelAngle=-35)))
+    options = {"title": None, "axis": alt.Axis(format=NUMBERS), "scale": alt.Scale(zero=False, padding=10)}
     legend = alt.Legend(columns=2) if len(groups) > _FEW else alt.Undefined
     colour = alt.Color("group:N", scale=alt.Scale(domain=list(groups)), title=None, legend=legend)
     tooltip = [
@@ -101,15 +99,14 @@ def over_time(
         alt.Tooltip("interval:N", title="95 % interval"),
         alt.Tooltip("words:N", title="meaning"),
     ]
-    judged = any("threshold" in each for each in values)
+    judged = any(point.threshold is not None for point in points)
     states = alt.Scale(domain=[WITHIN, EXCEEDED], range=["circle", "cross"])
     shape = {"shape": alt.Shape("state:N", scale=states, title=None)} if judged else {}
-    base = base.encode(x=across)
-    ends = {"y": alt.Y("low:Q", title=None, axis=axis, scale=scale), "y2": "high:Q", "color": colour}
+    ends = {"y": alt.Y("low:Q", **options), "y2": "high:Q", "color": colour}
     layers: list[Any] = [
         base.mark_area(opacity=0.14, line=False).encode(**ends),
         base.mark_rule(opacity=0.4).encode(**ends),
-        base.mark_line().encode(y=alt.Y("value:Q", title=None, axis=axis, scale=scale), color=colour),
+        base.mark_line().encode(y=alt.Y("value:Q", **options), color=colour),
         base.mark_point(filled=True, size=75, opacity=1).encode(y="value:Q", color=colour, tooltip=tooltip, **shape),
     ]
     if judged:
@@ -117,36 +114,31 @@ def over_time(
         layers.insert(0, base.mark_tick(style="reference", orient="horizontal", size=16).encode(y="threshold:Q"))
         layers.insert(0, base.mark_line(style="reference").encode(y="threshold:Q", detail="group:N"))
     if faults:
-        marks = alt.Chart(alt.Data(values=[{"at": each} for each in faults]))
-        layers.insert(0, marks.mark_rule(style="reference").encode(x="at:O"))
-    chart = alt.layer(*layers).properties(height=_HEIGHT)
+        layers.insert(0, chart([{"at": at} for at in faults]).mark_rule(style="reference").encode(x="at:O"))
+    layered = alt.layer(*layers).properties(height=_HEIGHT)
     if chosen is not None:
-        chart = chart.add_params(alt.param("series", value=chosen))
-    return Plot(name, chart.to_dict(), words)
+        layered = layered.add_params(alt.param("series", value=chosen))
+    return Plot(name, layered.to_dict(), words)
 
 
 def grid(name: str, cells: Sequence[Point], rows: Sequence[str], words: str) -> Plot:
     """One cell for each window and series, the darker the nearer to its threshold; what is beyond it in another colour.
 
-    Args:
-        name: of the plot.
-        cells: `value` is the number by its threshold; `choice` the row.
-        rows: from the top.
-        words: what it shows.
+    Of a cell, `value` is the number by its threshold, and `choice` the row.
     """
     values = [
         {
-            "at": each.at,
-            "row": each.choice,
-            "state": EXCEEDED if each.exceeded else WITHIN,
-            "share": round(min(each.value, 2.0), 4),
-            "of": each.group,
-            "words": each.words,
+            "at": cell.at,
+            "row": cell.choice,
+            "state": cell.state,
+            "share": round(min(cell.value, 2.0), 4),
+            "of": cell.group,
+            "words": cell.words,
         }
-        for each in cells
+        for cell in cells
     ]
-    chart = (
-        alt.Chart(alt.Data(values=values), height=_ROW * len(rows) + 60)
+    drawn = (
+        chart(values, _ROW * len(rows) + 60)
         .mark_rect(cornerRadius=3)
         .encode(
             x=alt.X("at:O", title=None, axis=alt.Axis(labelAngle=-35)),
@@ -161,33 +153,19 @@ def grid(name: str, cells: Sequence[Point], rows: Sequence[str], words: str) -> 
             ],
         )
     )
-    return Plot(name, chart.to_dict(), words)
+    return Plot(name, drawn.to_dict(), words)
 
 
 def events(name: str, points: Sequence[Point], lanes: Sequence[str], words: str) -> Plot:
-    """What happened when, a lane for each kind of thing.
-
-    Args:
-        name: of the plot.
-        points: `choice` is the lane, `group` what it was; their values are not looked at.
-        lanes: from the top.
-        words: what it shows.
-    """
-    values = [{"at": each.at, "lane": each.choice, "what": each.group, "words": each.words} for each in points]
-    kinds = list(dict.fromkeys(each["what"] for each in values))
-    chart = (
-        alt.Chart(alt.Data(values=values), height=34 * len(lanes) + 40)
+    """What happened when, a lane for each kind of thing: of a point, `choice` is the lane and `group` what it was."""
+    values = [{"at": point.at, "lane": point.choice, "what": point.group, "words": point.words} for point in points]
+    drawn = (
+        chart(values, 34 * len(lanes) + 40)
         .mark_point(filled=True, size=130, opacity=0.9)
         .encode(
-            x=alt.X(
-                "at:T",
-                title=None,
-                axis=time_axis([each["at"] for each in values], grid=True),
-                scale=alt.Scale(nice=False, padding=18),
-            ),
+            x=time_axis("at", [point.at for point in points], 18, grid=True),
             y=alt.Y("lane:N", sort=list(lanes), title=None, axis=alt.Axis(labelLimit=140)),
-            color=alt.Color("what:N", scale=alt.Scale(domain=kinds), title=None),
-            shape=alt.Shape("what:N", scale=alt.Scale(domain=kinds), title=None),
+            **colour_and_shape("what", list(dict.fromkeys(point.group for point in points))),
             tooltip=[
                 alt.Tooltip("at:T", title="when", format="%Y-%m-%d %H:%M"),
                 alt.Tooltip("lane:N", title="kind"),
@@ -196,4 +174,4 @@ def events(name: str, points: Sequence[Point], lanes: Sequence[str], words: str)
             ],
         )
     )
-    return Plot(name, chart.to_dict(), words)
+    return Plot(name, drawn.to_dict(), words)

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import itables
+import jinja2
 import ml_metadata
+import vl_convert
 from markupsafe import Markup
 
 from errors import FlightdeckError
@@ -37,7 +40,6 @@ class Site:
     """What was written.
 
     Attributes:
-        index: the page to open.
         runs: those that have a page, newest first.
         listed: how many runs the first page lists.
         bytes: of all files.
@@ -92,10 +94,9 @@ def write(
     runs = Runs(store)
     records = runs.all()
     chosen = list(reversed(records))[:newest]
-    links = {each.run_id: f"runs/{_folder(each.run_id)}/index.html" for each in chosen}
+    links = {record.run_id: f"runs/{_folder(record.run_id)}/index.html" for record in chosen}
     text = _card(model_card)
-    witness = EvidenceReader(store, records, payloads)
-    templates = _templates()
+    reader = EvidenceReader(store, records, payloads)
     further = _further(history, played)
     site = {
         "name": name,
@@ -103,6 +104,12 @@ def write(
         "store": place,
         "pages": {title: file for title, file, _, _ in further},
     }
+    templates = _templates()
+
+    def page(file: Path, template: str, content: Mapping[str, Any], root: str = "") -> None:
+        html = templates.get_template(f"{template}.html.j2").render(site=site, root=root, **content)
+        file.write_text(html, encoding="utf-8")
+
     missing: dict[str, Mapping[str, str]] = {}
     sizes: list[int] = []
     try:
@@ -112,26 +119,18 @@ def write(
             new.mkdir()
             for done, record in enumerate(chosen):
                 progress(done, len(chosen), record.run_id)
-                evidence = witness.evidence(record)
+                evidence = reader.evidence(record)
                 folder = new / "runs" / _folder(record.run_id)
                 folder.mkdir(parents=True)
-                given = {"site": site, "root": "../../", "plots": True}
-                for page, content in (
-                    ("run", pages.run(evidence, records, links, roles or {}, lineage.whole(store, record))),
-                    ("card", pages.card(evidence, text)),
-                ):
-                    html = templates.get_template(f"{page}.html.j2").render(**given, **vars(content))
-                    (folder / {"run": "index.html"}.get(page, f"{page}.html")).write_text(html, encoding="utf-8")
+                about = pages.run(evidence, records, links, roles or {}, lineage.whole(store, record))
+                page(folder / "index.html", "run", about, "../../")
+                page(folder / "card.html", "card", pages.card(evidence, text), "../../")
                 missing[record.run_id] = evidence.missing
                 sizes.append(_size(folder))
             progress(len(chosen), len(chosen), "")
-            html = templates.get_template("index.html.j2").render(
-                site=site, root="", plots=True, **vars(index.page(records, links, runs.unreadable))
-            )
-            (new / "index.html").write_text(html, encoding="utf-8")
+            page(new / "index.html", "index", index.page(records, links, runs.unreadable))
             for _, file, template, content in further:
-                html = templates.get_template(template).render(site=site, root="", plots=True, **content)
-                (new / file).write_text(html, encoding="utf-8")
+                page(new / file, template, content)
             _assets(new / "assets")
             (new / MARK).write_text("Written by `flightdeck report`, which replaces this whole folder.\n")
             written = _size(new)
@@ -146,11 +145,11 @@ def write(
 def _further(history: ServingHistory | None, played: Sequence[Result]) -> list[tuple[str, str, str, dict[str, Any]]]:
     """The pages that are not about a run, each as title, file, template and content."""
     further = [
-        (f"Replay {result.name}", f"replay-{_folder(result.name)}.html", "replay.html.j2", replays.page(result))
+        (f"Replay {result.name}", f"replay-{_folder(result.name)}.html", "replay", replays.page(result))
         for result in played
     ]
     if history is not None and not history.empty:
-        further.insert(0, ("Monitoring", monitoring.FILE, "monitoring.html.j2", monitoring.page(history)))
+        further.insert(0, ("Monitoring", monitoring.FILE, "monitoring", monitoring.page(history)))
     return further
 
 
@@ -191,9 +190,7 @@ def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _templates() -> Any:
-    import jinja2
-
+def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -201,11 +198,10 @@ def _templates() -> Any:
         trim_blocks=True,
     )
     filters = (
-        breakable, formats.number, formats.signed, formats.percent, formats.duration, formats.size,
-        formats.moment, formats.iso, formats.interval, formats.spans, monitoring.signal_name,
-        slug,
-    )  # fmt: skip
-    environment.filters |= {each.__name__: each for each in filters}
+        *(formats.number, formats.signed, formats.percent, formats.duration, formats.size, formats.moment, formats.iso),
+        *(formats.interval, formats.spans, monitoring.signal_name, breakable, slug),
+    )
+    environment.filters |= {function.__name__: function for function in filters}
     return environment
 
 
@@ -234,8 +230,6 @@ def _assets(folder: Path) -> None:
 @functools.cache
 def _plots() -> str:
     """Vega, Vega-Lite and Vega-Embed, as vl-convert packs them."""
-    import vl_convert
-
     bundle = vl_convert.javascript_bundle(None)  # pyright: ignore[reportArgumentType] (its stub knows no default)
     return f"(()=>{{{bundle}\n}})();\n"
 
@@ -243,12 +237,10 @@ def _plots() -> str:
 @functools.cache
 def _tables() -> str:
     """DataTables as itables packs it, as a plain script: pages opened from disk may not load modules."""
-    import itables
-
     bundle = (Path(itables.__file__).parent / "html" / "dt_bundle.js").read_text(encoding="utf-8")
     exports = list(_EXPORT.finditer(bundle))
     names: Sequence[str] = exports[-1]["names"].split(",") if exports else ()
-    table = next((each.split(" as ")[0] for each in names if each.endswith(" as default")), None)
+    table = next((name.split(" as ")[0] for name in names if name.endswith(" as default")), None)
     if table is None:
         raise FlightdeckError("The installed itables packs DataTables in another way than this report knows.")
     return f"(()=>{{{bundle[: exports[-1].start()]}\nwindow.Tables={table};}})();\n"

@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-_STANDARD = 0  # tensorflow.metadata.v0.Histogram.STANDARD: buckets of equal width
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from google.protobuf.message import DecodeError
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
 _TOP_VALUES = 12
 _BINS = 10  # as TFDV
 
@@ -24,7 +31,6 @@ class Column:
         kind: whether it holds numbers or categories.
         rows: of the split.
         present: rows that have a value.
-        zeros: values that are zero.
         bins: (low, high, count) of a histogram of equal widths, of numbers.
         distinct: different values, of categories.
         frequencies: value -> count, most frequent first, of categories; all that are known.
@@ -38,7 +44,6 @@ class Column:
     minimum: float | None = None
     median: float | None = None
     maximum: float | None = None
-    zeros: int = 0
     bins: tuple[tuple[float, float, float], ...] = ()
     distinct: int | None = None
     frequencies: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -70,76 +75,64 @@ def read(file: Path) -> Statistics:
         OSError: it cannot be read.
         ValueError: it holds no statistics.
     """
-    from google.protobuf.message import DecodeError
-    from tensorflow_metadata.proto.v0 import statistics_pb2
-
     try:
-        found = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes())
+        datasets = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes()).datasets
     except DecodeError as error:
         raise ValueError(f"{file.name} is damaged") from error
-    if not found.datasets:
+    if not datasets:
         raise ValueError(f"{file.name} holds no statistics")
-    dataset = found.datasets[0]
-    columns = {
-        ".".join(each.path.step) or each.name: _column(each, int(dataset.num_examples)) for each in dataset.features
-    }
-    return Statistics(int(dataset.num_examples), columns)
+    rows = int(datasets[0].num_examples)
+    features = datasets[0].features
+    return Statistics(
+        rows, {".".join(feature.path.step) or feature.name: _column(feature, rows) for feature in features}
+    )
 
 
 def _column(feature: Any, rows: int) -> Column:
     if feature.WhichOneof("stats") == "num_stats":
         numbers = feature.num_stats
-        standard = next((each for each in numbers.histograms if each.type == _STANDARD), None)
         present = int(numbers.common_stats.num_non_missing)
-        known = (numbers.mean, numbers.std_dev, numbers.min, numbers.median, numbers.max) if present else (None,) * 5
-        mean, deviation, minimum, median, maximum = known
+        if not present:
+            return Column("number", rows, 0)
+        standard = statistics_pb2.Histogram.STANDARD  # buckets of equal width
+        histogram = next((histogram for histogram in numbers.histograms if histogram.type == standard), None)
         return Column(
-            "number", rows, present, mean, deviation, minimum, median, maximum, int(numbers.num_zeros),
-            bins=tuple((each.low_value, each.high_value, each.sample_count) for each in standard.buckets)
-            if standard is not None and present
-            else (),
+            "number", rows, present, numbers.mean, numbers.std_dev, numbers.min, numbers.median, numbers.max,
+            bins=tuple(
+                (bucket.low_value, bucket.high_value, bucket.sample_count)
+                for bucket in (histogram.buckets if histogram else ())
+            ),
         )  # fmt: skip
     texts = feature.string_stats
-    ranked = {each.label: each.sample_count for each in texts.rank_histogram.buckets}
+    ranked = {bucket.label: bucket.sample_count for bucket in texts.rank_histogram.buckets}
     return Column(
         "category",
         rows,
         int(texts.common_stats.num_non_missing),
         distinct=int(texts.unique),
-        frequencies=ranked or {each.value: each.frequency for each in texts.top_values},
+        frequencies=ranked or {value.value: value.frequency for value in texts.top_values},
     )
 
 
-def count(
-    files: Sequence[Path], like: Statistics, only: Mapping[str, str] | None = None, without: Sequence[str] = ()
-) -> Statistics | None:
-    """Counts the same from Parquet files, of the columns that they share with other statistics.
+def served(log: Sequence[Path], version: str, like: Statistics) -> Statistics | None:
+    """Counts the same of the rows that a version was asked and did not refuse, from Parquet files of a server's log.
 
-    Args:
-        files: such as a log of what a server was asked.
-        like: says which columns, and the edges of their histograms.
-        only: count rows in which these columns have these values, as text.
-        without: leave out rows in which one of these columns is true; a file need not have them.
+    `like` says which columns, and which of them hold numbers.
 
     Returns:
         None if there is no such row, or no such column.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    only = only or {}
     tables = []
-    for file in files:
+    for file in log:
         names = set(pq.read_schema(file).names)
-        if not set(only) <= names:
+        if "model_version" not in names:
             continue
-        table = pq.read_table(file, columns=[name for name in (*like.columns, *only, *without) if name in names])
-        for name, value in only.items():
-            table = table.filter(pc.equal(table.column(name).cast(pa.string()), value))
-        for name in names.intersection(without):
-            table = table.filter(pc.invert(pc.coalesce(table.column(name), False)))
-        tables.append(table.select([name for name in table.column_names if name in like.columns]))
+        wanted = [name for name in (*like.columns, "model_version", "request_refused") if name in names]
+        table = pq.read_table(file, columns=wanted)
+        table = table.filter(pc.equal(table.column("model_version").cast(pa.string()), version))
+        if "request_refused" in names:
+            table = table.filter(pc.invert(pc.coalesce(table.column("request_refused"), False)))
+        tables.append(table.select([name for name in wanted if name in like.columns]))
     tables = [table for table in tables if table.num_columns]
     table = pa.concat_tables(tables, promote_options="permissive") if tables else None
     if table is None or not table.num_rows:
@@ -150,17 +143,13 @@ def count(
 
 
 def _counted(values: Any, like: Column) -> Column:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         values = pc.list_element(pc.if_else(pc.greater(pc.list_value_length(values), 0), values, None), 0)
     rows = len(values)
     if like.kind == "category":
-        found = pc.value_counts(values.cast(pa.string()).drop_null())
-        pairs = sorted(((each["values"], each["counts"]) for each in found.to_pylist()), key=lambda pair: -pair[1])
-        return Column("category", rows, rows - values.null_count, distinct=len(pairs), frequencies=dict(pairs))
+        pairs = pc.value_counts(values.cast(pa.string()).drop_null()).to_pylist()
+        counts = Counter({pair["values"]: pair["counts"] for pair in pairs})
+        return Column("category", rows, counts.total(), distinct=len(counts), frequencies=dict(counts.most_common()))
     numbers = values.cast(pa.float64()).drop_null().to_numpy()
     numbers = numbers[np.isfinite(numbers)]
     if not len(numbers):
@@ -168,18 +157,17 @@ def _counted(values: Any, like: Column) -> Column:
     counts, edges = np.histogram(numbers, bins=_BINS)
     return Column(
         "number", rows, len(numbers), float(numbers.mean()), float(numbers.std()), float(numbers.min()),
-        float(np.median(numbers)), float(numbers.max()), int((numbers == 0).sum()),
+        float(np.median(numbers)), float(numbers.max()),
         bins=tuple(zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)),
     )  # fmt: skip
 
 
 def shift(reference: Column, other: Column) -> float:
-    """How far a column has moved: of categories the largest change of one's share, of numbers that of the mean in
-    standard deviations of the reference.
+    """How far a column has moved; infinite where a constant has become another.
 
-    The first is the L-infinity distance that TFDV's skew and drift comparators use; the second is the standardised
-    difference of Cohen (1988). Both are 0 for no change, and infinite where a constant has become another.
-    """  # noqa: D205
+    Of categories, the largest change of one's share, the L-infinity distance of TFDV's comparators; of numbers, the
+    change of the mean in standard deviations of the reference (Cohen 1988).
+    """
     if reference.kind == "category":
         before, after = dict(reference.frequencies), dict(other.frequencies)
         shares = (
@@ -193,8 +181,3 @@ def shift(reference: Column, other: Column) -> float:
     if difference == 0:
         return 0.0
     return difference / reference.deviation if reference.deviation else math.inf
-
-
-def names(splits: Iterable[Statistics]) -> list[str]:
-    """All columns of some splits, in the order of the first that has them."""
-    return list(dict.fromkeys(name for each in splits for name in each.columns))

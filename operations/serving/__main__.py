@@ -27,6 +27,7 @@ def main() -> int:
 
     from operations.inference.errors import ServingError
     from operations.serving import server
+    from operations.serving.service import Service
     from operations.serving.settings import Canary, Serving
 
     given = {"host": options.host, "port": options.port, "grpc_port": options.grpc_port}
@@ -46,16 +47,10 @@ def main() -> int:
         print(json.dumps({"url": running.url, **dataclasses.asdict(running)}), file=screen, flush=True)
 
     try:
-        server.run(
-            options.name,
-            options.models,
-            settings,
-            options.payloads,
-            started,
-            options.stop_on_eof,
-            canaries=options.canaries,
-            canary=canary,
+        service = Service(
+            options.name, options.models, settings, options.payloads, canaries=options.canaries, canary=canary
         )
+        server.run(service, started, options.stop_on_eof)
     except ServingError as error:
         print(error, file=sys.stderr)
         return 2

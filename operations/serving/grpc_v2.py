@@ -131,10 +131,7 @@ class _Methods:
 
     async def model_ready(self, request: Any, context: Any) -> Any:
         version = self._version(request.name, request.version)
-        ready = self._service.ready
-        if ready and version is not None:
-            self._service.require(version)
-        return message("ModelReadyResponse")(ready=ready)
+        return message("ModelReadyResponse")(ready=self._service.ready_for(version))
 
     async def server_metadata(self, request: Any, context: Any) -> Any:
         return message("ServerMetadataResponse")(
@@ -142,9 +139,9 @@ class _Methods:
         )
 
     async def model_metadata(self, request: Any, context: Any) -> Any:
-        version = self._version(request.name, request.version)
-        with self._service.using(version) as model:
-            return message("ModelMetadataResponse")(**v2.model_metadata(request.name, model, self._service.available))
+        versions = self._service.versions
+        with versions.using(self._version(request.name, request.version)) as model:
+            return message("ModelMetadataResponse")(**v2.model_metadata(request.name, model, versions.available))
 
     async def infer(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
         version = self._version(request.model_name, request.model_version)

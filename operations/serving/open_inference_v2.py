@@ -219,9 +219,9 @@ async def infer(service: Service, request: InferRequest, version: int | None, re
     """Lets a version, or the newest one, answer a request.
 
     Raises:
-        RequestError: of `arrays`, `Service.using` and `Service.predict`.
+        RequestError: of `arrays`, `Versions.using` and `Service.predict`.
     """
-    with service.using(version) as model:
+    with service.versions.using(version) as model:
         signature, values = arrays(request, model)
         ids = row_ids(request_id, columns.row_count(values))
         return await service.predict(model, values, signature, ids, version is not None, caller)

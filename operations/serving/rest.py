@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import io
 import logging
 import re
 import secrets
@@ -43,7 +45,6 @@ HEADER_LENGTH = "inference-header-content-length"
 _READ_AS_JSON = ("", JSON, "application/x-www-form-urlencoded")
 _BODY_SECONDS = 30.0
 _LINGER_SECONDS = 1.0
-_GZIP = zlib.MAX_WBITS | 16
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 
@@ -131,7 +132,7 @@ class _Api:
         return handle
 
     async def no_route(self, request: Request, error: Exception) -> Response:
-        """The answer for an address or a method that is not served."""
+        """Says that an address or a method is not served."""
         assert isinstance(error, HTTPException)
         self._service.metrics.answered("http", "none", error.status_code, 0.0)
         what = f"{request.method[:20]} {request.scope['path'][:200]}"
@@ -148,7 +149,7 @@ class _Api:
         return Response(body, headers={"content-type": content_type})
 
     async def openapi(self, request: Request) -> Response:
-        with self._service.using() as model:
+        with self._service.versions.using() as model:
             settings = self._service.settings
             refuses = settings.validation == "refuse"
             return _json(openapi.document(self._service.name, model, settings.max_rows, refuses))
@@ -160,7 +161,7 @@ class _Api:
         asked = v1.parse(await _body(request, self._body_limit))
         self._service.check_rows(asked.rows)
         try:
-            with self._service.using(version) as model:
+            with self._service.versions.using(version) as model:
                 signature, columns = v1.arrays(asked, model)
                 ids = v1.ids_for(asked, request_id, row_count(columns))
                 pinned, caller = version is not None, _caller(request)
@@ -173,16 +174,16 @@ class _Api:
     async def v1_status(self, request: Request) -> Response:
         name, version = self._named(request)
         if version is None:
-            return _json(v1.status(self._service.versions))
+            return _json(v1.status(self._service.versions.states))
         try:
-            return _json(v1.status([self._service.status(version)]))
+            return _json(v1.status([self._service.versions.status(version)]))
         except UnknownModelError:
             raise UnknownModelError(f"Could not find version {version} of model {name}", "version") from None
 
     async def v1_metadata(self, request: Request) -> Response:
         name, version = self._named(request)
         try:
-            with self._service.using(version) as model:
+            with self._service.versions.using(version) as model:
                 return _json(v1.metadata(name, model))
         except UnknownModelError as error:
             raise _with_detail(v1.not_found(name, version), error) from None
@@ -199,15 +200,13 @@ class _Api:
 
     async def v2_model_ready(self, request: Request) -> Response:
         name, version = self._named(request)
-        ready = self._service.ready
-        if ready and version is not None:
-            self._service.require(version)
+        ready = self._service.ready_for(version)
         return _json({"name": name, "ready": ready}, 200 if ready else 503)
 
     async def v2_model_metadata(self, request: Request) -> Response:
         name, version = self._named(request)
-        with self._service.using(version) as model:
-            return _json(v2.model_metadata(name, model, self._service.available))
+        with self._service.versions.using(version) as model:
+            return _json(v2.model_metadata(name, model, self._service.versions.available))
 
     async def v2_infer(self, request: Request) -> Response:
         name, version = self._named(request)
@@ -245,8 +244,7 @@ async def _body(request: Request, limit: int) -> bytes | bytearray:
         BadRequestError: it says that it is gzip, and is not.
         _SlowBodyError: it does not arrive in time.
     """
-    body, packed = bytearray(), 0
-    unpack = _Gunzip(limit) if _encoding(request) == "gzip" else None
+    body = bytearray()
     too_large = TooLargeError(f"The body has more than {limit} bytes; send fewer rows at once.", "content-length")
     try:
         async with asyncio.timeout(_BODY_SECONDS):
@@ -255,58 +253,26 @@ async def _body(request: Request, limit: int) -> bytes | bytearray:
                 await _linger(request, limit)
                 raise too_large
             async for chunk in request.stream():
-                packed += len(chunk)
-                body += chunk if unpack is None else unpack(chunk)
-                if len(body) > limit or packed > limit:
+                body += chunk
+                if len(body) > limit:
                     body.clear()
                     await _linger(request, limit)
                     raise too_large
     except TimeoutError:
         raise _SlowBodyError(f"The body did not arrive within {_BODY_SECONDS:g} s.") from None
-    if unpack is not None:
-        unpack.end()
-    return body
-
-
-class _Gunzip:
-    """Unpacks a body of gzip, which may have several members, as it arrives."""
-
-    def __init__(self, limit: int) -> None:
-        self._left = limit + 1
-        self._member = zlib.decompressobj(_GZIP)
-        self._begun = False
-
-    def __call__(self, chunk: bytes) -> bytes:
-        """What a chunk holds, but altogether never more than one byte beyond the limit."""
-        content = bytearray()
-        try:
-            while chunk and self._left > 0:
-                if self._member.eof:
-                    self._member = zlib.decompressobj(_GZIP)
-                unpacked = self._member.decompress(chunk, self._left)
-                self._left -= len(unpacked)
-                content += unpacked
-                self._begun = True
-                chunk = self._member.unused_data
-        except zlib.error:
-            raise _not_gzip() from None
-        return bytes(content)
-
-    def end(self) -> None:
-        """Refuses a body that ends within a member; an empty one is for the parser to refuse."""
-        if self._begun and not self._member.eof:
-            raise _not_gzip()
-
-
-def _not_gzip() -> BadRequestError:
-    return BadRequestError("The body is not valid gzip, or not all of it.", "content-encoding")
+    if _encoding(request) != "gzip":
+        return body
+    try:
+        unpacked = gzip.GzipFile(fileobj=io.BytesIO(body)).read(limit + 1)
+    except (OSError, EOFError, zlib.error):
+        raise BadRequestError("The body is not valid gzip, or not all of it.", "content-encoding") from None
+    if len(unpacked) > limit:
+        raise too_large
+    return unpacked
 
 
 async def _linger(request: Request, limit: int) -> None:
-    """Reads a little more, and forgets it.
-
-    A connection that is closed while data arrive is reset, and the client may never see the answer that was sent.
-    """
+    """Reads on for a while: a connection that is closed while data arrive is reset, and its answer may be lost."""
     read = 0
     try:
         async with asyncio.timeout(_LINGER_SECONDS):

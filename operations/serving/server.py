@@ -11,17 +11,12 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvicorn
 
 from operations.inference.errors import ServingError
 from operations.serving import grpc_v2, rest
 from operations.serving.service import Service
-
-if TYPE_CHECKING:
-    from operations.serving.settings import Canary, Serving
 
 _BACKLOG = 2048
 # Longer than load balancers keep an idle connection, so that it is they who close it and not a request that finds out.
@@ -67,28 +62,16 @@ class Running:
         return f"[{host}]" if ":" in host else host
 
 
-def run(
-    name: str,
-    folder: Path,
-    settings: Serving,
-    payloads: Path | None,
-    started: Callable[[Running], None],
-    stop_on_eof: bool = False,
-    refused: Callable[[int, str], None] = lambda version, reason: None,
-    canaries: Path | None = None,
-    canary: Canary | None = None,
-) -> None:
-    """Serves until SIGTERM or SIGINT, and then ends gracefully. Most arguments are those of `Service`.
+def run(service: Service, started: Callable[[Running], None], stop_on_eof: bool = False) -> None:
+    """Serves until SIGTERM or SIGINT, and then ends gracefully.
 
     Readiness is false first, for `drain_seconds`; then no connection is taken any more, requests that are being
     answered get their answers, and the payload log is written. `started` is called once, when requests are answered.
     With `stop_on_eof` it also ends when standard input does, as it does with the process at its other end.
 
     Raises:
-        ServingError: an address is taken, there is no version that can be served, or there are to be canaries without
-            a payload log.
+        ServingError: an address is taken, or there is no version that can be served.
     """
-    service = Service(name, folder, settings, payloads, refused, canaries, canary)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(service, started, stop_on_eof))
 
@@ -107,7 +90,7 @@ async def _serve(service: Service, started: Callable[[Running], None], stop_on_e
             try:
                 await _start(service, stop)
                 if not stop.is_set():
-                    with service.using() as model:
+                    with service.versions.using() as model:
                         port = listening.getsockname()[1]
                         started(Running(service.name, model.version, settings.host, port, grpc_port, model.example))
                     await _until(stop, serving)

@@ -2,7 +2,7 @@
 
 The modules of the protocols parse a request, ask here, and format the answer:
 
-    with service.using(version) as model:
+    with service.versions.using(version) as model:
         arrays = columns.from_rows(rows, model.inputs)
         answer = await service.predict(model, arrays)
 
@@ -18,13 +18,10 @@ import gc
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from operations.inference.columns import MISSING, Columns, row_count
+from operations.inference.columns import Columns, row_count
 from operations.inference.contract import ContractError, Faults
 from operations.inference.errors import NotReadyError, ServingError, TooLargeError, UnprocessableError
 from operations.inference.model import RAW, LoadedModel
@@ -34,7 +31,7 @@ from operations.inference.tensorflow_import import tensorflow
 from operations.serving.batching import Batcher
 from operations.serving.canary_version import CanaryVersion
 from operations.serving.metrics import Metrics
-from operations.serving.versions import Events, Versions, VersionStatus
+from operations.serving.versions import Events, Versions
 
 if TYPE_CHECKING:
     from operations.serving.settings import Canary, Serving
@@ -44,12 +41,9 @@ _LONGEST_CALLER = 200
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What the model of a version said.
+    """What the model of a version said: outputs, arrays [rows, …], and ids, one per row.
 
-    Attributes:
-        outputs: per output an array whose first size is the number of rows.
-        prediction_ids: one per row, in the order of the rows.
-        faults: what is wrong with rows that break the contract and were answered nevertheless; None if nothing is.
+    `faults` are those of rows that break the contract and were answered nevertheless; None if there are none.
     """
 
     version: int
@@ -64,8 +58,9 @@ class Service:
     All methods are for the thread of one event loop.
 
     Attributes:
-        name: the name of the model.
-        settings: the limits and so on; protocols read `max_body_bytes` and `max_rows`.
+        name: of the model, in addresses.
+        settings: the section ``serving``.
+        versions: those that are loaded.
         metrics: what Prometheus is told. Protocols call `metrics.answered` once per request.
     """
 
@@ -82,13 +77,16 @@ class Service:
         """Makes a service that is not started yet.
 
         Args:
-            name: the name of the model in addresses.
+            name: of the model, in addresses.
             folder: holds the numbered versions.
             settings: the section ``serving``.
             payloads: the folder of the payload log; None keeps no log.
             refused: is told, in the thread of the event loop, the number of a version that does not load, and why.
             canaries: the folder of canaries.
             canary: the section ``canary``; None, or the mode ``off``, loads none.
+
+        Raises:
+            ServingError: there is to be a canary without a payload log.
         """
         self.name = name
         self.settings = settings
@@ -98,7 +96,7 @@ class Service:
         self._batcher: Batcher | None = None
         self._refusing = False
         self._refused = refused
-        self._versions = Versions(folder, settings, Events(self._has_loaded, self._has_failed, self._has_unloaded))
+        self.versions = Versions(folder, settings, Events(self._has_loaded, self._has_failed, self._has_unloaded))
         self._random = random.Random()
         self._canary: CanaryVersion | None = None
         if canary is not None and canaries is not None and canary.mode != "off":
@@ -115,15 +113,12 @@ class Service:
             ServingError: there is no folder, no version in it, or none that loads; a column that the payload log is
                 to leave out does not exist.
         """
-        self._versions.require_any()
+        self.versions.require_any()
         await asyncio.to_thread(_prepare_process)
-        await self._versions.start()
-        self._batcher = Batcher(
-            self.settings.max_batch_rows,
-            self.settings.batch_delay_ms / 1000,
-            self.settings.queue_rows,
-            self._has_run,
-        )
+        await self.versions.start()
+        limits = self.settings
+        delay = limits.batch_delay_ms / 1000
+        self._batcher = Batcher(limits.max_batch_rows, delay, limits.queue_rows, self._has_run)
         self.metrics.waiting_rows.set_function(lambda: self._batcher.waiting_rows if self._batcher else 0)
         if self._payload_folder is not None:
             await self._check_exclusions()
@@ -150,50 +145,24 @@ class Service:
             await self._canary.stop()
         if self._payloads is not None:
             await asyncio.to_thread(self._payloads.close)
-        await self._versions.stop()
+        await self.versions.stop()
 
     @property
     def ready(self) -> bool:
         """Whether requests should be sent here: a version is loaded and the service is not stopping."""
-        return not self._refusing and self._batcher is not None and self._versions.current is not None
+        return not self._refusing and self._batcher is not None and self.versions.current is not None
 
     @property
     def stopping(self) -> bool:
         """Whether `refuse` or `stop` was called."""
         return self._refusing
 
-    @property
-    def available(self) -> list[int]:
-        """The versions that can be asked, newest first."""
-        return [status.version for status in self._versions.states if status.state == "AVAILABLE"]
-
-    @property
-    def current(self) -> int | None:
-        """The number of the version that answers requests for none in particular."""
-        return self._versions.current
-
-    @property
-    def versions(self) -> list[VersionStatus]:
-        """The state of every version that was seen, newest first."""
-        return self._versions.states
-
-    def status(self, version: int) -> VersionStatus:
-        """Returns the state of one version, or raises UnknownModelError."""
-        return self._versions.status(version)
-
-    def using(self, version: int | None = None) -> AbstractContextManager[LoadedModel]:
-        """Keeps a version, or the newest one, loaded for the length of a block.
-
-        Raises:
-            UnknownModelError: that version is not loaded.
-            NotReadyError: no version is.
-        """
-        return self._versions.using(version)
-
-    def require(self, version: int) -> None:
-        """Raises UnknownModelError unless a version is loaded."""
-        with self.using(version):
-            pass
+    def ready_for(self, version: int | None) -> bool:
+        """Returns `ready`, or raises UnknownModelError for a version that is not loaded."""
+        if self.ready and version is not None:
+            with self.versions.using(version):
+                pass
+        return self.ready
 
     async def predict(
         self,
@@ -210,7 +179,7 @@ class Service:
         version that was asked, as the setting `validation` says.
 
         Args:
-            model: from `using`.
+            model: from `versions.using`.
             columns: arrays of the module `columns`; for the signature `serving_default`, its one input with serialised
                 tf.Examples (objects, bytes) [rows].
             signature: its name.
@@ -256,9 +225,10 @@ class Service:
 
         if faults is not None and self.settings.validation == "refuse":
             if self._payloads is not None:
-                self._payloads.offer(payload(model.version, _no_outputs(model, rows), refused=True))
+                unanswered = {name: column.missing(rows) for name, column in model.outputs.items()}
+                self._payloads.offer(payload(model.version, unanswered, refused=True))
             raise ContractError(faults, model.version)
-        canary = None if pinned or model.version != self.current else self._canary
+        canary = None if pinned or model.version != self.versions.current else self._canary
         answering = model
         ask = functools.partial(self._batcher.run, model, signature, columns, rows)
         if canary is not None and canary.takes(ids[0]):
@@ -272,7 +242,7 @@ class Service:
         return Answer(answering.version, outputs, ids, faults)
 
     def _faults(self, model: LoadedModel, columns: Columns, signature: str) -> Faults | None:
-        """What breaks the contract, counted; None if nothing does, or nothing is checked."""
+        """The faults, counted; None if there are none, or nothing is checked."""
         if model.contract is None or self.settings.validation == "off":
             return None
         if signature != RAW:
@@ -294,7 +264,7 @@ class Service:
 
     async def _check_exclusions(self) -> None:
         """Refuses a column to leave out that does not exist: what it was to protect would be logged."""
-        with self.using() as model:
+        with self.versions.using() as model:
             known = [*model.inputs.names, *model.outputs, CALLER]
         for name in self.settings.payloads.exclude:
             if name not in known:
@@ -318,7 +288,7 @@ class Service:
         self.metrics.loads.inc()
         self.metrics.load_seconds.set(seconds)
         self.metrics.loaded.labels(model.version).set(1)
-        self.metrics.version.set(self._versions.current or model.version)
+        self.metrics.version.set(self.versions.current or model.version)
 
     def _has_failed(self, version: int, reason: str) -> None:
         self.metrics.load_failures.inc()
@@ -327,8 +297,8 @@ class Service:
     def _has_unloaded(self, version: int) -> None:
         self.metrics.loaded.remove(version)
         self.metrics.predictions.forget(version)
-        if self._versions.current is not None:
-            self.metrics.version.set(self._versions.current)
+        if self.versions.current is not None:
+            self.metrics.version.set(self.versions.current)
 
 
 def caller_of(headers: Mapping[str, str], address: str) -> str:
@@ -337,18 +307,6 @@ def caller_of(headers: Mapping[str, str], address: str) -> str:
         return named[:_LONGEST_CALLER]
     program = headers.get("user-agent", "an unnamed program")
     return f"{program[:_LONGEST_CALLER]} from {address or 'an unknown address'}"
-
-
-def _no_outputs(model: LoadedModel, rows: int) -> Columns:
-    """Outputs of the form that the model's have, for the log of rows that it was not asked with."""
-    return {
-        name: np.full(
-            (rows, *[size or 1 for size in column.shape[1:]]),
-            MISSING.get(column.dtype, 0),
-            object if column.dtype == "string" else column.dtype,
-        )
-        for name, column in model.outputs.items()
-    }
 
 
 def _prepare_process() -> None:

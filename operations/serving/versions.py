@@ -53,9 +53,9 @@ class _Loaded:
 class Events:
     """Callbacks in the thread of the event loop: a version is loaded (in so many seconds), refused, or unloaded."""
 
-    loaded: Callable[[LoadedModel, float], None] = lambda model, seconds: None
-    failed: Callable[[int, str], None] = lambda version, reason: None
-    unloaded: Callable[[int], None] = lambda version: None
+    loaded: Callable[[LoadedModel, float], None]
+    failed: Callable[[int, str], None]
+    unloaded: Callable[[int], None]
 
 
 class Versions:
@@ -68,20 +68,15 @@ class Versions:
     All methods are for the thread of one event loop; files are read, and models loaded, in another one.
     """
 
-    def __init__(self, folder: Path, settings: Serving, events: Events | None = None, canary: bool = False) -> None:
+    def __init__(self, folder: Path, settings: Serving, events: Events, canary: bool = False) -> None:
         """Loads nothing before `start`.
 
-        Args:
-            folder: of the numbered versions.
-            settings: the section ``serving``.
-            events: who is told.
-            canary: whether the folder holds canaries: there may be none, then nothing is kept; and only the newest
-                counts, even if it does not load.
+        Of canaries there may be none, then nothing is kept; and only the newest counts, even if it does not load.
         """
         self._folder = folder
         self._settings = settings
         self._keep = 1 if canary else settings.keep_versions
-        self._events = events or Events()
+        self._events = events
         self._canary = canary
         self._loader = ThreadPoolExecutor(1, "loader")
         self._loaded: dict[int, _Loaded] = {}
@@ -96,6 +91,11 @@ class Versions:
     def current(self) -> int | None:
         """The number of the newest version that answers."""
         return max((number for number, loaded in self._loaded.items() if not loaded.retired), default=None)
+
+    @property
+    def available(self) -> list[int]:
+        """The versions that can be asked, newest first."""
+        return sorted((number for number, loaded in self._loaded.items() if not loaded.retired), reverse=True)
 
     @property
     def states(self) -> list[VersionStatus]:
@@ -145,7 +145,12 @@ class Versions:
 
     @contextmanager
     def using(self, version: int | None = None) -> Iterator[LoadedModel]:
-        """See `Service.using`."""
+        """Keeps a version, or the newest one, loaded for the length of a block.
+
+        Raises:
+            UnknownModelError: that version is not loaded.
+            NotReadyError: no version is.
+        """
         number = self.current if version is None else version
         if number is None:
             raise NotReadyError("No version of the model is loaded.")
@@ -161,8 +166,7 @@ class Versions:
                 self._close(loaded)
 
     def _choice(self) -> str:
-        numbers = sorted((number for number, loaded in self._loaded.items() if not loaded.retired), reverse=True)
-        return f"loaded are {', '.join(map(str, numbers))}." if numbers else "none is loaded."
+        return f"loaded are {', '.join(map(str, self.available))}." if self.available else "none is loaded."
 
     async def _watch(self) -> None:
         assert self._first is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from teaching.labs import execution
 from teaching.labs.catalogue import Lab, LabError
@@ -33,38 +33,34 @@ def check(
     source = read(lab)
     submitted = _opened(notebook)
     answers = _answers(submitted)
-    present = set(answers)
-    if not present & {grade_id(cell) for cell in source.cells if cell.metadata.nbgrader.solution}:
+    if not answers.keys() & {grade_id(cell) for cell in source.cells if cell.metadata.nbgrader.solution}:
         raise LabError(f"{notebook} is not a notebook of the lab {lab.name}.")
     stubs = _answers(student_version(source))
-    tried = [name for name in lab.exercises if name in present and answers[name].strip() != stubs[name].strip()]
-    stops: dict[str, Stop | None] = {}
-    before: dict[str, Stop | None] = {}
-    if tried:
-        _execute(lab, _merged(source, submitted), tried[-1], progress, cell_seconds, stops, before)
-    return tuple(_verdict(name, present, tried, stops, before) for name in lab.exercises)
+    tried = [name for name in lab.exercises if name in answers and answers[name].strip() != stubs[name].strip()]
+    ran = _executed(lab, _merged(source, submitted), tried[-1], progress, cell_seconds) if tried else {}
+
+    def verdict(name: str) -> Verdict:
+        if name not in answers:
+            return Verdict(name, passed=False, reason=DELETED)
+        if name not in tried:
+            return Verdict(name, passed=False, reason=UNTOUCHED)
+        return judge(name, ran[name].stop, ran[tests_of(name)].stop, ran[name].before)
+
+    return tuple(verdict(name) for name in lab.exercises)
 
 
-def _verdict(
-    name: str, present: set[str], tried: list[str], stops: dict[str, Stop | None], before: dict[str, Stop | None]
-) -> Verdict:
-    if name not in present:
-        return Verdict(name, passed=False, reason=DELETED)
-    if name not in tried:
-        return Verdict(name, passed=False, reason=UNTOUCHED)
-    return judge(name, stops[name], stops[tests_of(name)], before[name])
+class _Ran(NamedTuple):
+    """How a cell stopped, if it did, and the first one before it that broke the notebook."""
+
+    stop: Stop | None
+    before: Stop | None
 
 
-def _execute(
-    lab: Lab,
-    notebook: NotebookNode,
-    last: str,
-    progress: Callable[[str], None],
-    cell_seconds: int,
-    stops: dict[str, Stop | None],
-    before: dict[str, Stop | None],
-) -> None:
+def _executed(
+    lab: Lab, notebook: NotebookNode, last: str, progress: Callable[[str], None], cell_seconds: int
+) -> dict[str, _Ran]:
     progress("Starting a kernel")
+    ran: dict[str, _Ran] = {}
     broken: Stop | None = None
     with execution.kernel(lab, cell_seconds) as kernel:
         for number, cell in enumerate(notebook.cells, start=1):
@@ -72,14 +68,13 @@ def _execute(
             if cell.cell_type == "code":
                 progress(f"Cell {number} of {len(notebook.cells)}" + (f": {name}" if name in lab.exercises else ""))
             stop = kernel.run(cell)
-            if name is not None and cell.metadata.nbgrader.get("solution"):
-                before[name] = broken
             if name is not None:
-                stops[name] = stop
+                ran[name] = _Ran(stop, broken)
             if stop is not None and broken is None and (kernel.dead or not (name or "").endswith(TESTS)):
                 broken = stop
             if name == tests_of(last):
-                return
+                break
+    return ran
 
 
 def _merged(source: NotebookNode, submitted: NotebookNode) -> NotebookNode:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from teaching.labs import execution
 from teaching.labs.catalogue import Lab, LabError
-from teaching.labs.execution import UNTOUCHED, Stop, judge
+from teaching.labs.execution import UNTOUCHED, Verdict, judge
 from teaching.labs.source import grade_id, read, student_version, tests_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Wrong:
 
 
 @dataclass(frozen=True)
-class Trial:
+class TriedAnswer:
     """What became of one answer.
 
     Attributes:
@@ -61,22 +61,22 @@ def wrong_answers(lab: Lab) -> dict[str, tuple[Wrong, ...]]:
 
     try:
         content = yaml.safe_load(lab.wrong.read_text(encoding="utf-8")) or {}
-        found = {name: tuple(Wrong(**one) for one in answers) for name, answers in content.items()}
+        wrong = {name: tuple(Wrong(**answer) for answer in answers) for name, answers in content.items()}
     except (OSError, yaml.YAMLError, TypeError, AttributeError) as error:
         raise LabError(f"{lab.wrong} cannot be read as wrong answers with why, says and code: {error}") from error
-    for name in {*lab.exercises, *found}:
+    for name in {*lab.exercises, *wrong}:
         if name not in lab.exercises:
             raise LabError(f"{lab.wrong} has answers to {name}, which is no exercise of the lab {lab.name}.")
-        if len(found.get(name, ())) < LEAST:
+        if len(wrong.get(name, ())) < LEAST:
             raise LabError(f"{lab.wrong} has fewer than {LEAST} wrong answers to {name}.")
-    return found
+    return wrong
 
 
-def prove(lab: Lab, progress: Callable[[str], None] = lambda text: None) -> tuple[Trial, ...]:
+def prove(lab: Lab, progress: Callable[[str], None] = lambda text: None) -> tuple[TriedAnswer, ...]:
     """Tries all answers.
 
     Returns:
-        One trial per answer, in the order tried; also one for each cell of the lab itself that stopped, which is never
+        One per answer, in their order; also one for each cell of the lab itself that stopped, which is never
         as expected.
 
     Raises:
@@ -86,34 +86,32 @@ def prove(lab: Lab, progress: Callable[[str], None] = lambda text: None) -> tupl
     wrong = wrong_answers(lab)
     stubs = {grade_id(cell): cell for cell in student_version(source).cells}
     cells = {grade_id(cell): cell for cell in source.cells}
-    trials: list[Trial] = []
+    tried: list[TriedAnswer] = []
     with execution.kernel(lab) as kernel:
         for cell in source.cells:
             name = grade_id(cell)
             if name in lab.exercises:
                 # What the stub and the wrong answers are graded by has to be everything; the student sees less of it.
                 tests = cells[tests_of(name)]
-                for one in wrong[name]:
-                    progress(f"{name}: {one.why}")
-                    verdict = judge(name, *_tried(kernel, cell, one.code, tests), before=None)
-                    met = not verdict.passed and one.says in verdict.reason
-                    trials.append(Trial(name, one.why, met, verdict.reason))
-                verdict = judge(name, *_tried(kernel, cell, stubs[name].source, tests), before=None)
-                trials.append(Trial(name, STUB, verdict.reason == UNTOUCHED, verdict.reason))
+                for answer in wrong[name]:
+                    progress(f"{name}: {answer.why}")
+                    verdict = _judged(kernel, cell, answer.code, tests)
+                    met = not verdict.passed and answer.says in verdict.reason
+                    tried.append(TriedAnswer(name, answer.why, met, verdict.reason))
+                verdict = _judged(kernel, cell, stubs[name].source, tests)
+                tried.append(TriedAnswer(name, STUB, verdict.reason == UNTOUCHED, verdict.reason))
                 progress(f"{name}: {SOLUTION}")
-                verdict = judge(name, *_tried(kernel, cell, cell.source, tests), before=None)
-                trials.append(Trial(name, SOLUTION, verdict.passed, verdict.reason))
+                verdict = _judged(kernel, cell, cell.source, tests)
+                tried.append(TriedAnswer(name, SOLUTION, verdict.passed, verdict.reason))
             elif not cell.metadata.nbgrader.grade:
                 progress(f"cell {name}")
                 stop = kernel.run(cell)
                 if stop is not None:
-                    trials.append(Trial("", f"cell {name} of the lab itself", as_expected=False, told=str(stop)))
-    return tuple(trials)
+                    tried.append(TriedAnswer("", f"cell {name} of the lab itself", as_expected=False, told=str(stop)))
+    return tuple(tried)
 
 
-def _tried(
-    kernel: execution.Kernel, cell: NotebookNode, code: str, tests: NotebookNode
-) -> tuple[Stop | None, Stop | None]:
+def _judged(kernel: execution.Kernel, cell: NotebookNode, code: str, tests: NotebookNode) -> Verdict:
     answer = copy.deepcopy(cell)
     answer.source = code
-    return kernel.run(answer), kernel.run(copy.deepcopy(tests))
+    return judge(str(grade_id(cell)), kernel.run(answer), kernel.run(copy.deepcopy(tests)), before=None)

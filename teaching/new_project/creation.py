@@ -30,7 +30,6 @@ class Created:
     """A new project.
 
     Attributes:
-        path: its folder.
         name: of the use case.
         files: that are in it, but for the data.
         commit: the first commit; None if there is none.
@@ -152,7 +151,6 @@ def _commit(folder: Path) -> tuple[str | None, str]:
 
 
 def _remedy(problem: str, folder: Path) -> tuple[str, ...]:
-    """The commands that make the first commit of a folder, once what they need is there."""
     if not problem:
         return ()
     person = ("git config --global user.name 'YOUR NAME'", "git config --global user.email YOU@HOST")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -9,7 +10,7 @@ import textwrap
 from typing import Any
 
 from data.contract import Contract
-from data.table_spans import Hashed, Periods
+from data.table_spans import Hashed, Parts, Periods
 from teaching.new_project import schema
 from teaching.new_project.columns import Inferred
 from teaching.new_project.plan import ProjectPlan
@@ -81,15 +82,12 @@ def _literal(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text in a cell of a table in Markdown, and on its line."""
     return re.sub(r"([\\`*|])", r"\\\1", " ".join(text.split()))
 
 
 def _comment(text: str, indent: str = "") -> str:
-    """A text as a comment, in lines that can be read."""
-    return textwrap.fill(
-        text, 120, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_long_words=False
-    )  # fmt: skip
+    start = f"{indent}# "
+    return textwrap.fill(text, 120, initial_indent=start, subsequent_indent=start, break_long_words=False)
 
 
 def _taken_in(contract: Contract, plan: ProjectPlan) -> list[dict[str, str]]:
@@ -107,46 +105,35 @@ def _taken_in(contract: Contract, plan: ProjectPlan) -> list[dict[str, str]]:
     lines = {
         feature.name: text_format.MessageToString(feature, as_utf8=True, as_one_line=True) for feature in made.feature
     }
-    found, following = [], ""
+    steps, following = [], ""
     for name in reversed(lines):
         if name in suspects:
             place = f"before the feature {following}" if following else "at the end"
-            found.insert(0, {"place": place, "lines": f"feature {{ {lines[name]} }}"})
+            steps.insert(0, {"place": place, "lines": f"feature {{ {lines[name]} }}"})
         else:
             following = name
-    return found
+    return steps
 
 
 def _facts(plan: ProjectPlan, name: str) -> dict[str, Any]:
     counts = plan.split.numbers.value_counts()
     newest = int(counts[max(plan.split.spans)])
-    numbers, categories = plan.of("number"), plan.of("category")
-    time = plan.time
+    numbers = plan.of("number")
     return {
+        "plan": plan,
         "name": name,
         "source": source_name(plan),
-        "label": plan.label,
-        "positive": plan.values[0],
-        "negative": plan.values[1],
         "columns": [_column(column, plan) for column in plan.columns],
-        "dropped": plan.dropped,
-        "suspects": plan.suspects,
-        "renamed": plan.renamed,
-        "content": plan.content,
-        "time": time.name if time else None,
-        "time_unit": time.unit if time else None,
         "rule": type(plan.split.rule).__name__,
         "arguments": _arguments(plan.split.rule),
-        "why": plan.split.why,
         "spans": len(plan.split.spans),
         "rows": len(plan.rows),
         "rate": float(plan.rows[plan.label].mean()),
-        "unlabelled": plan.unlabelled,
         "train_rows": f"{len(plan.rows) - newest:,}",
         "numeric": _listed(numbers),
         "heavy_tailed": _listed([column for column in numbers if column.heavy_tailed]),
         "missing": _listed([column for column in numbers if column.nullable]),
-        "categorical": _listed(categories),
+        "categorical": _listed(plan.of("category")),
         "text": _listed(plan.of("text")),
         "slices": f"[{', '.join(f'[{_scalar(name)}]' for name in plan.slices)}]",
         "min_slice_size": max(20, min(200, newest // 10)),
@@ -168,19 +155,14 @@ def _sizes(rows: int) -> dict[str, Any]:
 
 
 def _listed(columns: Any) -> str:
-    """A list of YAML, in lines that can be read."""
     text = f"[{', '.join(_scalar(column.name) for column in columns)}]"
     return textwrap.fill(text, 110, subsequent_indent=" " * 12, break_long_words=False, break_on_hyphens=False)
 
 
-def _arguments(rule: Any) -> dict[str, str]:
-    if isinstance(rule, Periods):
-        given: dict[str, Any] = {"column": rule.column, "period": rule.period, "first": rule.first}
-    elif isinstance(rule, Hashed):
+def _arguments(rule: Hashed | Parts | Periods) -> dict[str, str]:
+    if isinstance(rule, Hashed):
         return {"columns": f'("{rule.columns[0]}",)', "parts": str(rule.parts)}
-    else:
-        given = {"column": rule.column, "starts": list(rule.starts)}
-    return {name: json.dumps(value) for name, value in given.items()}
+    return {name: json.dumps(value) for name, value in dataclasses.asdict(rule).items()}
 
 
 def _column(column: Inferred, plan: ProjectPlan) -> dict[str, Any]:

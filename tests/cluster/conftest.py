@@ -18,7 +18,7 @@ from tests.cluster.project import Project
 from tests.deploy.kustomize import MANIFESTS, OVERLAYS
 from tests.services.daemon import ServiceError, one_at_a_time
 from tests.services.kubernetes import images, own_cluster, programs
-from tests.services.kubernetes.cluster import Cluster, KubectlError, wait_for
+from tests.services.kubernetes.cluster import Cluster, wait_for
 
 IMAGE_VARIABLE = "FLIGHTDECK_TEST_IMAGE"
 NAMESPACES = ("kubeflow", "flightdeck")
@@ -26,17 +26,11 @@ NAMESPACES = ("kubeflow", "flightdeck")
 
 @dataclasses.dataclass(frozen=True)
 class Applied:
-    """What kubectl said when an overlay was applied, and when the same was applied once more.
-
-    Attributes:
-        first: its lines, one for each object.
-        second: likewise.
-        generations: disruption budget -> how many times its specification was set.
-    """
+    """What kubectl said of each object when an overlay was applied, and when the same was applied once more."""
 
     first: list[str]
     second: list[str]
-    generations: dict[str, int]
+    generations: dict[str, int]  # disruption budget -> how many times its specification was set
 
 
 @pytest.fixture(scope="session")
@@ -46,8 +40,7 @@ def kernel() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def place(kernel: dict[str, str]) -> Iterator[tuple[Cluster, str]]:
-    """A cluster, and the name of the image of Flightdeck that its nodes have."""
+def cluster(kernel: dict[str, str]) -> Iterator[Cluster]:
     if os.environ.get("KUBECONFIG"):
         yield _given()
         return
@@ -57,47 +50,38 @@ def place(kernel: dict[str, str]) -> Iterator[tuple[Cluster, str]]:
         built = pool.submit(programs.build)
         made = images.build(os.environ.get(IMAGE_VARIABLE))
         built.result()
-    with own_cluster.running(made, Project(MANIFESTS).image_of("StatefulSet", "flightdeck-metadata")) as cluster:
+    database = Project(MANIFESTS).find("StatefulSet", "flightdeck-metadata")["spec"]["template"]["spec"]
+    with own_cluster.running(made, database["containers"][0]["image"]) as cluster:
         _volume_for_the_database(cluster)
-        yield cluster, made.flightdeck
+        yield cluster
 
 
-def _given() -> tuple[Cluster, str]:
-    cluster = Cluster((shutil.which("kubectl") or str(programs.build() / "kubectl"),), ours=False)
-    image = os.environ.get(IMAGE_VARIABLE)
-    if not image:
+def _given() -> Cluster:
+    command = (shutil.which("kubectl") or str(programs.build() / "kubectl"),)
+    cluster = Cluster(command, ours=False, image=os.environ.get(IMAGE_VARIABLE, ""))
+    if not cluster.image:
         raise ServiceError(f"Set {IMAGE_VARIABLE} to the image of Flightdeck that the nodes of your cluster have.")
     if cluster.has("namespace", "flightdeck"):
         raise ServiceError(
             "Your cluster has a namespace `flightdeck`, which the tests would remove: set KUBECONFIG to another."
         )
-    return cluster, image
+    return cluster
 
 
 def _volume_for_the_database(cluster: Cluster) -> None:
     """Our node has no provisioner of volumes, and this is what one would make; 999 is the user of MariaDB's image."""
-    cluster.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolume",
-            "metadata": {"name": "database"},
-            "spec": {
-                "capacity": {"storage": "2Gi"},
-                "accessModes": ["ReadWriteOnce"],
-                "hostPath": {"path": str(own_cluster.node_folder("database", owner=999)), "type": "Directory"},
-            },
-        }
-    )
+    folder = own_cluster.node_folder("database", owner=999)
+    spec = {
+        "capacity": {"storage": "2Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "hostPath": {"path": str(folder), "type": "Directory"},
+    }
+    cluster.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "database"}, "spec": spec})
 
 
 @pytest.fixture(scope="session")
-def cluster(place: tuple[Cluster, str]) -> Cluster:
-    return place[0]
-
-
-@pytest.fixture(scope="session")
-def image(place: tuple[Cluster, str]) -> str:
-    return place[1]
+def image(cluster: Cluster) -> str:
+    return cluster.image
 
 
 @pytest.fixture(scope="session")
@@ -123,22 +107,15 @@ def kubeflow(cluster: Cluster) -> Iterator[None]:
                 cluster.kubectl("create", f"--filename={file}")
                 made.append(f"customresourcedefinition/{name}")
         if made:
-            stack.callback(_delete, cluster, *made)
-            if not wait_for(lambda: _established(cluster, made), 60):
+            stack.callback(_delete_at_the_end, cluster, *made)
+            # kubectl fails, instead of waiting, for one that has no condition yet.
+            established = ("wait", "--for=condition=Established", "--timeout=10s", *made)
+            if not wait_for(lambda: cluster.succeeds(*established), 60):
                 raise ServiceError(f"The cluster does not establish {', '.join(made)}.")
         if not cluster.has("namespace", "kubeflow"):
             cluster.kubectl("create", "namespace", "kubeflow")
-            stack.callback(_delete, cluster, "namespace/kubeflow")
+            stack.callback(_delete_at_the_end, cluster, "namespace/kubeflow")
         yield
-
-
-def _established(cluster: Cluster, definitions: list[str]) -> bool:
-    """Whether all are; kubectl fails, instead of waiting, for one that has no condition yet."""
-    try:
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=10s", *definitions)
-    except KubectlError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="session")
@@ -148,11 +125,11 @@ def applied(cluster: Cluster, project: Project, kubeflow: None) -> Iterator[dict
     *others, last = sorted(OVERLAYS, key=lambda overlay: overlay == "local")
     for overlay in others:
         results[overlay] = _apply_twice(cluster, project.overlay(overlay))
-        _remove(cluster, project.overlay(overlay))
+        _delete(cluster, f"--kustomize={project.overlay(overlay)}")
     with _secrets(cluster):
         results[last] = _apply_twice(cluster, project.overlay(last))
         yield results
-        _remove(cluster, project.overlay(last))
+        _delete_at_the_end(cluster, f"--kustomize={project.overlay(last)}")
 
 
 @contextlib.contextmanager
@@ -172,16 +149,12 @@ def _secrets(cluster: Cluster) -> Iterator[None]:
         _secret("flightdeck-metadata-root", "flightdeck", {"password": secrets.token_hex(24)}),
     )
     yield
-    _delete(cluster, "secret/flightdeck-metadata", "--namespace=kubeflow")
+    _delete_at_the_end(cluster, "secret/flightdeck-metadata", "--namespace=kubeflow")
 
 
 def _secret(name: str, namespace: str, values: dict[str, str]) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": namespace},
-        "stringData": values,
-    }
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}
 
 
 def _apply_twice(cluster: Cluster, overlay: Path) -> Applied:
@@ -189,15 +162,14 @@ def _apply_twice(cluster: Cluster, overlay: Path) -> Applied:
     first = cluster.kubectl(*apply).splitlines()
     second = cluster.kubectl(*apply).splitlines()
     budgets = cluster.get("poddisruptionbudgets", namespace="flightdeck")["items"]
-    return Applied(first, second, {each["metadata"]["name"]: each["metadata"]["generation"] for each in budgets})
+    return Applied(first, second, {budget["metadata"]["name"]: budget["metadata"]["generation"] for budget in budgets})
 
 
-def _remove(cluster: Cluster, overlay: Path) -> None:
-    if cluster.ours and overlay.name == "local":
-        return  # it ends with the cluster
-    _delete(cluster, f"--kustomize={overlay}")
+def _delete_at_the_end(cluster: Cluster, *what: str) -> None:
+    """Ours ends as a whole."""
+    if not cluster.ours:
+        _delete(cluster, *what)
 
 
 def _delete(cluster: Cluster, *what: str) -> None:
-    if what[0].startswith("--kustomize") or not cluster.ours:
-        cluster.kubectl("delete", "--ignore-not-found", *what, seconds=600)
+    cluster.kubectl("delete", "--ignore-not-found", *what, seconds=600)

@@ -14,47 +14,42 @@ from tests.deploy.kustomize import build
 
 @dataclasses.dataclass(frozen=True)
 class Project:
-    """A copy of deploy/kubernetes.
-
-    Attributes:
-        folder: the copy.
-    """
+    """A copy of deploy/kubernetes in a folder."""
 
     folder: Path
 
     def overlay(self, name: str) -> Path:
-        """The folder of an overlay."""
         return self.folder / "overlays" / name
+
+    @property
+    def _settings(self) -> Path:
+        return self.folder / "settings" / "local" / "settings.yaml"
 
     def set_image(self, image: str) -> None:
         """Names the image of the loop, as a person does."""
-        file = self.folder / "settings" / "local" / "settings.yaml"
-        settings = yaml.safe_load(file.read_text())
+        settings = yaml.safe_load(self._settings.read_text())
         settings["data"]["image"] = image
-        file.write_text(yaml.safe_dump(settings))
+        self._settings.write_text(yaml.safe_dump(settings))
 
     @property
     def model(self) -> str:
         """The name of the served model."""
-        return yaml.safe_load((self.folder / "settings" / "local" / "settings.yaml").read_text())["data"]["modelName"]
+        return yaml.safe_load(self._settings.read_text())["data"]["modelName"]
 
-    def find(self, kind: str, name: str, overlay: str = "local") -> dict[str, Any]:
-        """A manifest of an overlay."""
-        return next(
-            each for each in _built(self.overlay(overlay)) if (each["kind"], each["metadata"]["name"]) == (kind, name)
-        )
+    def manifests(self, overlay: str = "local") -> list[dict[str, Any]]:
+        return _built(self.overlay(overlay))
 
     def all(self, kind: str, overlay: str = "local") -> list[dict[str, Any]]:
-        """The manifests of a kind in an overlay."""
-        return [each for each in _built(self.overlay(overlay)) if each["kind"] == kind]
+        """The manifests of a kind."""
+        return [manifest for manifest in self.manifests(overlay) if manifest["kind"] == kind]
 
-    def count(self, overlay: str) -> int:
-        """How many manifests an overlay has."""
-        return len(_built(self.overlay(overlay)))
+    def names(self, kind: str) -> list[tuple[str, str]]:
+        """Namespace and name of every manifest of a kind."""
+        return [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in self.all(kind)]
 
-    def image_of(self, kind: str, name: str) -> str:
-        """The image of a workload's first container."""
-        return self.find(kind, name)["spec"]["template"]["spec"]["containers"][0]["image"]
+    def find(self, kind: str, name: str, overlay: str = "local") -> dict[str, Any]:
+        """The manifest of a kind and name."""
+        return next(manifest for manifest in self.all(kind, overlay) if manifest["metadata"]["name"] == name)
 
 
 @functools.cache

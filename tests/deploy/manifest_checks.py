@@ -26,27 +26,33 @@ EXTERNAL = {
 }
 
 
+# Fields of a pod that name another object: its kind, and the field within that has the name.
+_REFERENCES = {
+    "secretKeyRef": ("Secret", "name"),
+    "secretRef": ("Secret", "name"),
+    "secret": ("Secret", "secretName"),
+    "configMapKeyRef": ("ConfigMap", "name"),
+    "configMapRef": ("ConfigMap", "name"),
+    "configMap": ("ConfigMap", "name"),
+    "persistentVolumeClaim": ("PersistentVolumeClaim", "claimName"),
+}
+
+
 def label(manifest: Manifest) -> str:
     """How messages call a manifest."""
     return f"{manifest['kind']} {_namespace(manifest) or '(cluster)'}/{manifest['metadata']['name']}"
 
 
 def namespaces(manifests: list[Manifest]) -> Iterator[str]:
-    """Everything says its namespace, which exists; no two things have the same name."""
-    seen = set()
-    known = _names(manifests, "Namespace") | _external("Namespace")
+    """Everything says its namespace, which exists."""
     for manifest in manifests:
-        key = (manifest["kind"], _namespace(manifest), manifest["metadata"]["name"])
-        if key in seen:
-            yield f"{label(manifest)} appears twice"
-        seen.add(key)
-        if manifest["kind"] not in CLUSTER_SCOPED and ("", _namespace(manifest)) not in known:
+        if manifest["kind"] not in CLUSTER_SCOPED and ("", _namespace(manifest)) not in _names(manifests, "Namespace"):
             yield f"{label(manifest)} is in a namespace that does not exist: {_namespace(manifest) or 'none'}"
 
 
 def selectors(manifests: list[Manifest]) -> Iterator[str]:
-    """Workloads select their own pods; Services, budgets and policies select some pod; autoscalers have a target."""
-    pods = list(_pods(manifests))
+    """Workloads select their own pods; Services, budgets and policies select some pod."""
+    pods = [(namespace, labels) for namespace, labels, _, _ in _pods(manifests)]
     for manifest in manifests:
         spec, kind = manifest.get("spec", {}), manifest["kind"]
         if kind in SERVICES and not _matches(spec["selector"], spec["template"]["metadata"]["labels"]):
@@ -55,39 +61,27 @@ def selectors(manifests: list[Manifest]) -> Iterator[str]:
             wanted = spec.get("podSelector" if kind == "NetworkPolicy" else "selector")
             if kind == "Service":
                 wanted = {"matchLabels": wanted} if wanted else None
-            if not any(
-                namespace == _namespace(manifest) and _matches(wanted, labels) for namespace, labels, _, _ in pods
-            ):
+            if not any(namespace == _namespace(manifest) and _matches(wanted, labels) for namespace, labels in pods):
                 yield f"{label(manifest)} selects no pod of its namespace"
-        if kind == "HorizontalPodAutoscaler":
-            target = spec["scaleTargetRef"]
-            if (_namespace(manifest), target["name"]) not in _names(manifests, target["kind"]):
-                yield f"{label(manifest)} scales {target['kind']} {target['name']}, which does not exist"
 
 
 def service_ports(manifests: list[Manifest]) -> Iterator[str]:
     """The port that a Service sends to is a port of the container that it selects."""
-    for service in (each for each in manifests if each["kind"] == "Service"):
+    for service in _of_kind(manifests, "Service"):
         selector = {"matchLabels": service["spec"].get("selector")}
-        chosen = [
-            pod
-            for namespace, labels, pod, _ in _pods(manifests)
-            if pod and namespace == _namespace(service) and _matches(selector, labels)
-        ]
-        for port in service["spec"]["ports"]:
-            target = port.get("targetPort", port["port"])
-            yield from [
-                f"{label(service)} sends to port {target}, which its pods do not have"
-                for pod in chosen
-                if not any(target in _ports(container) for container in pod["containers"])
-            ]
+        for namespace, labels, pod, _ in _pods(manifests):
+            if pod and namespace == _namespace(service) and _matches(selector, labels):
+                ports = set().union(*map(_ports, pod["containers"]))
+                targets = [port.get("targetPort", port["port"]) for port in service["spec"]["ports"]]
+                for target in set(targets) - ports:
+                    yield f"{label(service)} sends to port {target}, which its pods do not have"
 
 
 def probes(manifests: list[Manifest]) -> Iterator[str]:
     """Every container that serves has a readiness and a liveness probe; a probe asks a port that is there."""
-    ends = {label(each) for each in manifests if each["kind"] in WORKLOADS - SERVICES}
+    serving = [label(manifest) for manifest in _of_kind(manifests, *SERVICES)]
     for owner, container in _containers(manifests):
-        for name in () if owner in ends else ("readinessProbe", "livenessProbe"):
+        for name in ("readinessProbe", "livenessProbe") if owner in serving else ():
             if name not in container:
                 yield f"{owner}: container {container['name']} has no {name}"
         for name in ("startupProbe", "readinessProbe", "livenessProbe"):
@@ -99,7 +93,7 @@ def probes(manifests: list[Manifest]) -> Iterator[str]:
 
 def schedules(manifests: list[Manifest]) -> Iterator[str]:
     """What the clock starts ends by itself, never runs twice at a time, and says in which time zone."""
-    for job in (each for each in manifests if each["kind"] == "CronJob"):
+    for job in _of_kind(manifests, "CronJob"):
         if job["spec"].get("concurrencyPolicy") != "Forbid":
             yield f"{label(job)} may run twice at a time"
         if "activeDeadlineSeconds" not in job["spec"]["jobTemplate"]["spec"]:
@@ -109,32 +103,20 @@ def schedules(manifests: list[Manifest]) -> Iterator[str]:
 
 
 def references(manifests: list[Manifest]) -> Iterator[str]:
-    """Every Secret, ConfigMap, ServiceAccount, claim, Role and volume that is named exists, or is made elsewhere."""
-    for namespace, _, pod, owner in _pods(manifests):
-        for kind, name in _named_by(pod):
-            if (namespace, name) not in _names(manifests, kind) | _external(kind):
-                yield f"{owner} names {kind} {name}, which does not exist in {namespace}"
+    """Every object and every volume of a pod that is named exists, or is made elsewhere."""
+    for owner, kind, namespace, name in _named(manifests):
+        if (namespace, name) not in _names(manifests, kind):
+            yield f"{owner} names {kind} {namespace}/{name}, which does not exist"
+    for _, _, pod, owner in _pods(manifests):
         volumes = {volume["name"] for volume in pod.get("volumes", [])} | set(pod.get("claims", []))
         for container in pod.get("containers", []) + pod.get("initContainers", []):
             for mount in container.get("volumeMounts", []):
                 if mount["name"] not in volumes:
                     yield f"{owner} mounts volume {mount['name']}, which the pod does not have"
-    for service in (each for each in manifests if each["kind"] == "InferenceService"):
-        name = service["spec"]["predictor"].get("serviceAccountName", "default")
-        if (_namespace(service), name) not in _names(manifests, "ServiceAccount"):
-            yield f"{label(service)} names ServiceAccount {name}, which does not exist"
-    for binding in (each for each in manifests if each["kind"] == "RoleBinding"):
-        wanted = [(binding["roleRef"]["kind"], _namespace(binding), binding["roleRef"]["name"])]
-        wanted += [(each["kind"], each.get("namespace", ""), each["name"]) for each in binding["subjects"]]
-        for kind, namespace, name in wanted:
-            if (namespace, name) not in _names(manifests, kind):
-                yield f"{label(binding)} names {kind} {namespace}/{name}, which does not exist"
-    for claim in (each for each in manifests if each["kind"] == "PersistentVolumeClaim"):
-        yield from _volume_of(claim, manifests)
-    for workload in (each for each in manifests if each["kind"] == "StatefulSet"):
-        name = workload["spec"]["serviceName"]
-        if (_namespace(workload), name) not in _names(manifests, "Service"):
-            yield f"{label(workload)} names Service {name}, which does not exist"
+    for claim in _of_kind(manifests, "PersistentVolumeClaim"):
+        for volume in _of_kind(manifests, "PersistentVolume"):
+            if volume["metadata"]["name"] == claim["spec"].get("volumeName") and not _fit(claim, volume):
+                yield f"{label(claim)} and volume {volume['metadata']['name']} do not fit each other"
 
 
 def images(manifests: list[Manifest]) -> Iterator[str]:
@@ -164,7 +146,8 @@ def security(manifests: list[Manifest]) -> Iterator[str]:
             yield from [f"{owner}: container {container['name']} {fault}" for fault in _weak(container, whole)]
         if pod.get("automountServiceAccountToken") is not False:
             yield f"{owner} mounts a token of the Kubernetes API"
-        yield from [f"{owner} mounts a folder of its node" for each in pod.get("volumes", []) if "hostPath" in each]
+        if any("hostPath" in volume for volume in pod.get("volumes", [])):
+            yield f"{owner} mounts a folder of its node"
     for owner, model in _models(manifests):
         yield from [f"{owner}: the model's container {fault}" for fault in _weak(model, {})]
 
@@ -183,33 +166,33 @@ def least_privilege(manifests: list[Manifest]) -> Iterator[str]:
                 yield f"{label(manifest)} may use every Secret of its namespace"
             for kind, resource in (("Secret", "secrets"), ("ConfigMap", "configmaps")):
                 missing = {(_namespace(manifest), name) for name in rule.get("resourceNames", [])}
-                missing -= _names(manifests, kind) | _external(kind)
+                missing -= _names(manifests, kind)
                 if resource in rule["resources"] and missing:
                     yield f"{label(manifest)} names {kind} {sorted(missing)}, which does not exist"
 
 
 def network(manifests: list[Manifest]) -> Iterator[str]:
     """Each namespace of ours denies by default, and a policy never opens a port to everybody."""
-    policies = [each for each in manifests if each["kind"] == "NetworkPolicy"]
-    for namespace in sorted(name for _, name in _names(manifests, "Namespace")):
-        if not any(
-            _namespace(each) == namespace
-            and each["spec"]["podSelector"] == {}
-            and set(each["spec"]["policyTypes"]) == {"Ingress", "Egress"}
-            and not {"ingress", "egress"} & set(each["spec"])
-            for each in policies
-        ):
-            yield f"namespace {namespace} does not deny by default"
+    policies = _of_kind(manifests, "NetworkPolicy")
+    closed = [
+        _namespace(policy)
+        for policy in policies
+        if policy["spec"]["podSelector"] == {}
+        and set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+        and not {"ingress", "egress"} & set(policy["spec"])
+    ]
+    for namespace in _of_kind(manifests, "Namespace"):
+        if namespace["metadata"]["name"] not in closed:
+            yield f"namespace {namespace['metadata']['name']} does not deny by default"
     for policy in policies:
-        for peer in ("from", "to"):
-            for rule in policy["spec"].get({"from": "ingress", "to": "egress"}[peer], []):
-                if not rule.get(peer) or not rule.get("ports"):
-                    yield f"{label(policy)} has a rule without peers or without ports"
+        for direction, peers in (("ingress", "from"), ("egress", "to")):
+            if not all(rule.get(peers) and rule.get("ports") for rule in policy["spec"].get(direction, [])):
+                yield f"{label(policy)} has a rule without peers or without ports"
 
 
 def custom_resources(manifests: list[Manifest]) -> Iterator[str]:
     """The fields that KServe requires of an InferenceService; its schema is not among those of Kubernetes."""
-    for service in (each for each in manifests if each["kind"] == "InferenceService"):
+    for service in _of_kind(manifests, "InferenceService"):
         predictor = service.get("spec", {}).get("predictor", {})
         model, uris = predictor.get("model", {}), predictor.get("storageUris", [])
         if service["apiVersion"] != "serving.kserve.io/v1beta1":
@@ -220,27 +203,13 @@ def custom_resources(manifests: list[Manifest]) -> Iterator[str]:
             yield f"{label(service)} has no model.modelFormat.name"
         if bool(uris) == bool(model.get("storageUri")):
             yield f"{label(service)} needs exactly one of storageUris and model.storageUri"
-        for each in uris:
-            version = each["uri"].rpartition("/")[2]
-            if not version.isdigit() or each["mountPath"] != f"/mnt/models/{version}":
-                yield f"{label(service)}: {each['uri']} must be a version, mounted in a folder of its number"
+        for source in uris:
+            version = source["uri"].rpartition("/")[2]
+            if not version.isdigit() or source["mountPath"] != f"/mnt/models/{version}":
+                yield f"{label(service)}: {source['uri']} must be a version, mounted in a folder of its number"
         share = predictor.get("canaryTrafficPercent")
         if not isinstance(share, int) or not 0 <= share <= 100:
             yield f"{label(service)}: canaryTrafficPercent must be between 0 and 100, not {share}"
-
-
-def completed(manifests: list[Manifest]) -> Iterator[str]:
-    """Nothing is written otherwise than the API server keeps it, or `kubectl apply` would call it changed each time."""
-    for manifest in manifests:
-        spec = manifest.get("spec", {})
-        if manifest["kind"] == "PersistentVolume" and spec.get("storageClassName") == "":
-            yield f"{label(manifest)} has an empty storage class, which the API server drops"
-        if manifest["kind"] == "Deployment" and "strategy" in spec and "type" not in spec["strategy"]:
-            yield f"{label(manifest)} has a strategy without its type"
-        for claim in spec.get("volumeClaimTemplates", []):
-            kept = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": {"phase": "Pending"}}
-            if "volumeMode" not in claim["spec"] or {key: claim.get(key) for key in kept} != kept:
-                yield f"{label(manifest)} has a claim template that the API server completes"
 
 
 ALL = (
@@ -256,7 +225,6 @@ ALL = (
     least_privilege,
     network,
     custom_resources,
-    completed,
 )
 
 
@@ -264,12 +232,14 @@ def _namespace(manifest: Manifest) -> str:
     return manifest["metadata"].get("namespace", "")
 
 
+def _of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
+    return [manifest for manifest in manifests if manifest["kind"] in kinds]
+
+
 def _names(manifests: list[Manifest], kind: str) -> set[tuple[str, str]]:
-    return {(_namespace(each), each["metadata"]["name"]) for each in manifests if each["kind"] == kind}
-
-
-def _external(kind: str) -> set[tuple[str, str]]:
-    return {(namespace, name) for each, namespace, name in EXTERNAL if each == kind}
+    """Namespace and name of every object of a kind, those that are made elsewhere included."""
+    ours = {(_namespace(manifest), manifest["metadata"]["name"]) for manifest in _of_kind(manifests, kind)}
+    return ours | {(namespace, name) for external, namespace, name in EXTERNAL if external == kind}
 
 
 def _pods(manifests: list[Manifest]) -> Iterator[tuple[str, Mapping[str, str], dict[str, Any], str]]:
@@ -281,7 +251,7 @@ def _pods(manifests: list[Manifest]) -> Iterator[tuple[str, Mapping[str, str], d
         if manifest["kind"] in WORKLOADS:
             job = manifest["spec"]["jobTemplate"] if manifest["kind"] == "CronJob" else manifest
             template = job["spec"]["template"]
-            claims = [each["metadata"]["name"] for each in manifest["spec"].get("volumeClaimTemplates", [])]
+            claims = [claim["metadata"]["name"] for claim in manifest["spec"].get("volumeClaimTemplates", [])]
             pod = {**template["spec"], "claims": claims}
             yield _namespace(manifest), template["metadata"].get("labels", {}), pod, label(manifest)
         elif manifest["kind"] == "InferenceService":
@@ -295,9 +265,8 @@ def _containers(manifests: list[Manifest]) -> Iterator[tuple[str, Mapping[str, A
 
 
 def _models(manifests: list[Manifest]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for manifest in manifests:
-        if manifest["kind"] == "InferenceService":
-            yield label(manifest), manifest["spec"]["predictor"]["model"]
+    for service in _of_kind(manifests, "InferenceService"):
+        yield label(service), service["spec"]["predictor"]["model"]
 
 
 def _matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
@@ -317,44 +286,49 @@ def _ports(container: Mapping[str, Any]) -> set[int | str]:
     return {port["containerPort"] for port in ports} | {port["name"] for port in ports if "name" in port}
 
 
-def _named_by(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Kind and name of everything that a pod needs to exist."""
-    if pod:
-        yield "ServiceAccount", pod.get("serviceAccountName", "default")
-    for container in pod.get("containers", []) + pod.get("initContainers", []):
-        for variable in container.get("env", []):
-            source = variable.get("valueFrom", {})
-            for field, kind in (("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")):
-                if field in source:
-                    yield kind, source[field]["name"]
-        for source in container.get("envFrom", []):
-            for field, kind in (("secretRef", "Secret"), ("configMapRef", "ConfigMap")):
-                if field in source:
-                    yield kind, source[field]["name"]
-    for volume in pod.get("volumes", []):
-        for field, kind, key in (
-            ("secret", "Secret", "secretName"),
-            ("configMap", "ConfigMap", "name"),
-            ("persistentVolumeClaim", "PersistentVolumeClaim", "claimName"),
-        ):
-            if field in volume:
-                yield kind, volume[field][key]
+def _named(manifests: list[Manifest]) -> Iterator[tuple[str, str, str, str]]:
+    """Everything that names an object: what that object's kind, namespace and name are."""
+    for namespace, _, pod, owner in _pods(manifests):
+        for kind, name in _named_within(pod):
+            yield owner, kind, namespace, name
+        if pod:
+            yield owner, "ServiceAccount", namespace, pod.get("serviceAccountName", "default")
+    for manifest in manifests:
+        owner, namespace, spec = label(manifest), _namespace(manifest), manifest.get("spec", {})
+        match manifest["kind"]:
+            case "InferenceService":
+                yield owner, "ServiceAccount", namespace, spec["predictor"].get("serviceAccountName", "default")
+            case "RoleBinding":
+                yield owner, manifest["roleRef"]["kind"], namespace, manifest["roleRef"]["name"]
+                for subject in manifest["subjects"]:
+                    yield owner, subject["kind"], subject.get("namespace", ""), subject["name"]
+            case "PersistentVolumeClaim" if "volumeName" in spec:
+                yield owner, "PersistentVolume", "", spec["volumeName"]
+            case "StatefulSet":
+                yield owner, "Service", namespace, spec["serviceName"]
+            case "HorizontalPodAutoscaler":
+                yield owner, spec["scaleTargetRef"]["kind"], namespace, spec["scaleTargetRef"]["name"]
 
 
-def _volume_of(claim: Manifest, manifests: list[Manifest]) -> list[str]:
-    """A claim that names a volume must be the one for which that volume waits, with the same mode and class."""
-    name = claim["spec"].get("volumeName")
-    volume = next((e for e in manifests if e["kind"] == "PersistentVolume" and e["metadata"]["name"] == name), None)
-    if name is None:
-        return []
-    if volume is None:
-        return [f"{label(claim)} names volume {name}, which does not exist"]
+def _named_within(part: Any) -> Iterator[tuple[str, str]]:
+    for inner in part if isinstance(part, list) else ():
+        yield from _named_within(inner)
+    for field, inner in part.items() if isinstance(part, Mapping) else ():
+        if field in _REFERENCES:
+            kind, name = _REFERENCES[field]
+            yield kind, inner[name]
+        yield from _named_within(inner)
+
+
+def _fit(claim: Manifest, volume: Manifest) -> bool:
+    """Whether a volume waits for a claim, with the same mode and class."""
     waits = volume["spec"]["claimRef"]
-    same = (waits["namespace"], waits["name"]) == (_namespace(claim), claim["metadata"]["name"])
-    same = same and volume["spec"]["accessModes"] == claim["spec"]["accessModes"]
-    # A claim that names no class gets the default one; a volume that names none has none.
-    same = same and volume["spec"].get("storageClassName", "") == claim["spec"]["storageClassName"]
-    return [] if same else [f"{label(claim)} and volume {name} do not fit each other"]
+    return (
+        (waits["namespace"], waits["name"]) == (_namespace(claim), claim["metadata"]["name"])
+        and volume["spec"]["accessModes"] == claim["spec"]["accessModes"]
+        # A claim that names no class gets the default one; a volume that names none has none.
+        and volume["spec"].get("storageClassName", "") == claim["spec"]["storageClassName"]
+    )
 
 
 def _weak(container: Mapping[str, Any], pod: Mapping[str, Any]) -> Iterator[str]:

@@ -6,67 +6,71 @@ Each check takes a folder of .tf files and returns one sentence per problem.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import hcl2
+from hcl2.query import BlockView, DocumentView
+from hcl2.rules.indexing import GetAttrExprTermRule
 
-REFERENCE = re.compile(r"(?<![\w.\"-])(var|local|module|data|google_\w+)\.([a-z_][\w-]*)(?:\.([a-z_][\w-]*))?")
-INTERPOLATION = re.compile(r"\$\{([^}]*)\}")
+NAME = re.compile(r"(var|local|module|google_\w+)\.[\w-]+|data\.\w+\.[\w-]+")
+# What comes before the names that a block declares.
+PREFIXES = {"variable": "var.", "module": "module.", "resource": "", "data": "data."}
 
 
-def parse(folder: Path) -> dict[str, Mapping[str, Any]]:
-    """The blocks of each file, by the file's name.
+def blocks(folder: Path) -> list[tuple[str, BlockView]]:
+    """Every block, and the name of its file.
 
     Raises:
         Exception: python-hcl2 cannot parse a file.
     """
-    return {path.name: _loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.tf"))}
+    return [
+        (path.name, block)
+        for path in sorted(folder.glob("*.tf"))
+        for block in _parsed(path.read_text("utf-8")).blocks()
+        if isinstance(block, BlockView)
+    ]
 
 
 def references(folder: Path) -> list[str]:
     """Everything that an expression names is declared."""
-    files = parse(folder)
-    known = {name for name, _ in declared(files)}
+    known = {name for _, block in blocks(folder) for name in declared(block)}
     return [
         f"{file}: {name} is not declared"
-        for file, blocks in files.items()
-        for name in sorted(set(_named(blocks)))
+        for file, block in blocks(folder)
+        for name in sorted(_named(block))
         if name not in known
     ]
 
 
 def unused(folder: Path) -> list[str]:
     """Every variable, local value and data source is named by something."""
-    files = parse(folder)
-    named: set[str] = set()
-    for blocks in files.values():
-        # A variable's own validation names it, which is no use of it.
-        named.update(_named({kind: body for kind, body in blocks.items() if kind != "variable"}))
+    # A variable's own validation names it, which is no use of it.
+    named = {name for _, block in blocks(folder) if block.block_type != "variable" for name in _named(block)}
     return [
         f"{file}: {name} is never used"
-        for name, file in declared(files)
+        for file, block in blocks(folder)
+        for name in declared(block)
         if name.startswith(("var.", "local.", "data.")) and name not in named
     ]
 
 
 def documentation(folder: Path) -> list[str]:
     """Every variable has a type and a description, every output a description."""
-    problems = []
-    for file, blocks in parse(folder).items():
-        for kind, needed in (("variable", ("type", "description")), ("output", ("value", "description"))):
-            for block in blocks.get(kind, []):
-                for name, body in _named_blocks(block):
-                    problems += [f"{file}: {kind} {name} has no {each}" for each in needed if not body.get(each)]
-    return problems
+    needed = {"variable": ("type", "description"), "output": ("value", "description")}
+    return [
+        f"{file}: {block.block_type} {block.name_labels[0]} has no {attribute}"
+        for file, block in blocks(folder)
+        for attribute in needed.get(block.block_type, ())
+        if block.attribute(attribute) is None
+    ]
 
 
 def duplicates(folder: Path) -> list[str]:
     """Nothing is declared twice, in one file or in two."""
-    names = [name for name, _ in declared(parse(folder))]
-    return [f"{name} is declared twice" for name in sorted({name for name in names if names.count(name) > 1})]
+    counts = Counter(name for _, block in blocks(folder) for name in declared(block))
+    return [f"{name} is declared twice" for name, count in counts.items() if count > 1]
 
 
 def formatting(folder: Path) -> list[str]:
@@ -83,82 +87,49 @@ def formatting(folder: Path) -> list[str]:
 ALL = (references, unused, documentation, duplicates, formatting)
 
 
-def declared(files: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Every name that an expression may use, and the file that declares it."""
-    for file, blocks in files.items():
-        for block in blocks.get("variable", []):
-            yield from ((f"var.{name}", file) for name, _ in _named_blocks(block))
-        for block in blocks.get("locals", []):
-            yield from ((f"local.{name}", file) for name in block if not name.startswith("__"))
-        for block in blocks.get("module", []):
-            yield from ((f"module.{name}", file) for name, _ in _named_blocks(block))
-        for kind, prefix in (("resource", ""), ("data", "data.")):
-            for block in blocks.get(kind, []):
-                for type_, named in _named_blocks(block):
-                    yield from ((f"{prefix}{type_}.{name}", file) for name, _ in _named_blocks(named))
+def declared(block: BlockView) -> list[str]:
+    """The names that expressions may use of a block."""
+    if block.block_type == "locals":
+        return [f"local.{attribute.name}" for attribute in block.attributes()]
+    if block.block_type not in PREFIXES:
+        return []
+    return [PREFIXES[block.block_type] + ".".join(block.name_labels)]
 
 
 @cache
-def _loads(text: str) -> Mapping[str, Any]:
-    return hcl2.loads(text)
+def _parsed(text: str) -> DocumentView:
+    return DocumentView.parse(text)
 
 
-def _named_blocks(block: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    return ((name.strip('"'), body) for name, body in block.items() if not name.startswith("__"))
-
-
-def _named(value: Any) -> Iterator[str]:
-    """Every reference in the expressions of a parsed block."""
-    if isinstance(value, Mapping):
-        for key, each in value.items():
-            yield from _named(key)
-            yield from _named(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _named(each)
-    elif isinstance(value, str):
-        for expression in INTERPOLATION.findall(value) if value.startswith('"') else [value]:
-            for kind, first, second in REFERENCE.findall(expression):
-                yield f"data.{first}.{second}" if kind == "data" else f"{kind}.{first}"
+def _named(block: BlockView) -> set[str]:
+    """The names that a block's expressions use."""
+    return {name for node in block.find_all(GetAttrExprTermRule) if NAME.fullmatch(name := node.to_hcl())}
 
 
 def _misformatted(text: str) -> Iterator[tuple[int, str]]:
     lines = text.splitlines()
     if not text.endswith("\n") or text.endswith("\n\n"):
         yield len(lines), "the file must end with exactly one line break"
-    brackets: list[int] = []  # how many were opened by each line that is not closed yet: one level of indentation
+    brackets: list[int] = []  # the lines of those that are open; however many a line opened, it is one level
     paragraph: list[tuple[int, int]] = []
     for number, line in enumerate([*lines, ""], start=1):
         code = re.sub(r'"(?:\\.|[^"\\])*"', lambda match: "x" * len(match[0]), line).split(" #")[0]
         code = "" if code.lstrip().startswith("#") else code
-        opened = sum(code.count(each) for each in "{([") - sum(code.count(each) for each in "})]")
-        _close(brackets, -opened)
+        opened = len(re.findall(r"[{(\[]", code)) - len(re.findall(r"[})\]]", code))
+        del brackets[len(brackets) + min(opened, 0) :]
+        indentation = 2 * len(set(brackets))
+        brackets += [number] * opened
         if line != line.rstrip() or "\t" in line:
             yield number, "spaces at the end of the line, or a tab"
-        if line.strip() and len(line) - len(line.lstrip()) != 2 * len(brackets):
-            yield number, f"must be indented by {2 * len(brackets)} spaces"
-        if opened > 0:
-            brackets.append(opened)
+        if line.strip() and len(line) - len(line.lstrip()) != indentation:
+            yield number, f"must be indented by {indentation} spaces"
         attribute = re.match(r"\s*(?:[\w-]+|x+|\([^=]*\))( *)= ", code)
         if attribute and opened == 0:
             paragraph.append((number, attribute.end() - 2))
             continue
-        yield from _unaligned(paragraph)
+        columns = sorted({column for _, column in paragraph})
+        if len(columns) > 1:
+            yield paragraph[0][0], f"= is in columns {columns} of one paragraph"
         paragraph = []
         if attribute and len(attribute[1]) != 1:
             yield number, "one space before ="
-
-
-def _close(brackets: list[int], count: int) -> None:
-    while count > 0 and brackets:
-        taken = min(count, brackets[-1])
-        count -= taken
-        brackets[-1] -= taken
-        if not brackets[-1]:
-            brackets.pop()
-
-
-def _unaligned(paragraph: list[tuple[int, int]]) -> Iterator[tuple[int, str]]:
-    columns = {column for _, column in paragraph}
-    if len(columns) > 1:
-        yield paragraph[0][0], f"= is in columns {sorted(columns)} of one paragraph"

@@ -43,13 +43,6 @@ def test_data_that_is_gone_in_part_does_not_fit_and_people_read_what(world, with
     assert "span 2, columns of the contract are missing: carrier" in done.stdout
 
 
-def test_data_that_is_not_there_is_a_sentence(world, tmp_path):
-    done = World(world.workspace, tmp_path / "none").flightdeck("data", "check", *SMALL_CONFIG)
-
-    assert done.returncode == 2
-    assert "flightdeck data prepare" in done.stderr
-
-
 def test_a_branch_is_compared_with_the_commit_where_it_left_main(world, ours, tmp_path):
     before = worktrees()
     comment = tmp_path / "ci" / "metrics.md"
@@ -75,16 +68,6 @@ def test_a_branch_is_compared_with_the_commit_where_it_left_main(world, ours, tm
     assert "The same 1,500 rows in both" in text
     # The worktree is gone.
     assert worktrees() == before
-
-
-def test_a_branch_that_is_not_there_is_a_sentence_and_nothing_is_written(world, ours, tmp_path):
-    comment = tmp_path / "metrics.md"
-
-    done = world.flightdeck("runs", "against", "no-such-branch", *SMALL_CONFIG, "--output", str(comment))
-
-    assert done.returncode == 2
-    assert "There is no common commit of this branch and `no-such-branch`" in done.stderr
-    assert not comment.exists()
 
 
 def test_older_code_that_cannot_be_run_is_told_in_the_comment(world, ours, tmp_path):

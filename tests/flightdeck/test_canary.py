@@ -20,7 +20,7 @@ def test_the_first_version_is_served_at_once_and_the_next_one_is_tried_beside_it
     assert served["number"] != int(first["version"])
     assert first["pushed_to"].endswith("-canary")
     assert f"is compared with version {served['number']} in shadow mode" in screen
-    assert (canary["on_trial"], canary["served"], same["number"]) == (True, False, served["number"])
+    assert (canary["canary"], canary["served"], same["number"]) == (True, False, served["number"])
     assert [each.name for each in (tmp_path / "workspace" / "models").glob("*-canary/*")] == [str(canary["number"])]
     shown = world.json("canary", "show")
     assert [each["action"] for each in shown["before"]] == ["promote"]

@@ -11,6 +11,7 @@ import pytest
 
 from errors import FlightdeckError
 from operations.delivery import images
+from tests.flightdeck.conftest import refused
 from tests.repository import git
 from tests.world import ROOT
 
@@ -195,13 +196,6 @@ build) echo "$DOCKER_BUILDKIT" "$@" >"$RECORD"; echo "no space left on device" >
 esac"""
 
 
-def refused(answer: tuple[int, str, str], sentence: str) -> None:
-    code, _, err = answer
-    assert code == 2, err
-    assert sentence in err
-    assert len(err.strip().splitlines()) == 1, err
-
-
 def test_without_git_that_is_said(image, tmp_path):
     refused(image("build", PATH=str(tmp_path)), "There is no git command")
 
@@ -224,18 +218,6 @@ def test_what_cannot_work_is_refused_with_the_remedy(image, search_path, script,
         client(search_path, script)
 
     refused(image(*arguments, DOCKER_HOST="unix:///nowhere/docker.sock"), sentence)
-
-
-def test_a_real_client_and_no_engine_is_one_sentence(image, search_path):
-    real = shutil.which("docker", path="/usr/bin:/usr/local/bin")
-    if real is None:
-        client(search_path, WITHOUT_ENGINE)
-    else:
-        (search_path / "docker").symlink_to(real)
-
-    answer = image("push", "--repository", "n", "--allow-dirty", DOCKER_HOST="tcp://127.0.0.1:1")
-
-    refused(answer, "No Docker engine answers at DOCKER_HOST=tcp://127.0.0.1:1")
 
 
 def test_a_failed_build_shows_what_docker_printed(process, search_path, tmp_path):

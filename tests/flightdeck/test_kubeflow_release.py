@@ -11,6 +11,7 @@ from operations.delivery.kubeflow import KubeflowPipelines
 from operations.delivery.kubeflow_api import NotFoundError
 from operations.delivery.kubeflow_run import Run
 from operations.delivery.promotion import refusals
+from tests.flightdeck.conftest import refused
 from tests.ledger.seeding import BEGIN, Seeder, sqlite
 from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import API, KfpServer, Trouble
@@ -66,9 +67,23 @@ def ran(server: KfpServer, kubeflow, compiled: Path, staging: Path, tmp_path: Pa
     return run
 
 
-def promote(kubeflow, server, compiled, staging, *more: str) -> tuple[int, str, str]:
-    where = ["--file", str(compiled), "--staging", str(staging), "--staging-endpoint", server.endpoint]
-    return kubeflow("promote", "trial", "--cron", "0 3 * * 1", *where, *more)
+@pytest.fixture
+def promote(server: KfpServer, kubeflow, compiled: Path, staging: Path):
+    """Promotes the run in staging: exit code, standard output, standard error."""
+
+    def run(*more: str, staging_endpoint: str = server.endpoint) -> tuple[int, str, str]:
+        where = ["--file", str(compiled), "--staging", str(staging), "--staging-endpoint", staging_endpoint]
+        return kubeflow("promote", "trial", "--cron", "0 3 * * 1", *where, *more)
+
+    return run
+
+
+@pytest.fixture
+def old(server: KfpServer, kubeflow) -> str:
+    """A schedule of production: its id."""
+    kubeflow("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
+    (schedule,) = server.recurring
+    return schedule
 
 
 def test_the_first_upload_makes_the_pipeline_and_names_the_version_by_the_commit_of_its_images(
@@ -105,10 +120,7 @@ def test_another_content_under_the_same_version_is_refused(server, kubeflow, com
     assert "resourceMemoryRequest: 4Gi" in text
     compiled.write_text(text.replace("resourceMemoryRequest: 4Gi", "resourceMemoryRequest: 8Gi"))
 
-    code, _, err = kubeflow("upload", "--file", str(compiled))
-
-    assert code == 2
-    assert "holds something else" in err
+    refused(kubeflow("upload", "--file", str(compiled)), "holds something else")
     assert len(server.versions) == 1
 
     assert kubeflow("upload", "--file", str(compiled), "--version-name", "half-the-processors")[0] == 0
@@ -117,10 +129,7 @@ def test_another_content_under_the_same_version_is_refused(server, kubeflow, com
 
 
 def test_images_that_name_no_commit_need_a_version_name(server, kubeflow):
-    code, _, err = kubeflow("upload", "--file", str(GOLDEN))
-
-    assert code == 2
-    assert "not all tagged with one commit" in err
+    refused(kubeflow("upload", "--file", str(GOLDEN)), "not all tagged with one commit")
     assert server.paths("POST") == []
     assert kubeflow("upload", "--file", str(GOLDEN), "--version-name", "first")[0] == 0
 
@@ -153,21 +162,6 @@ def test_a_server_for_several_users_keeps_the_pipeline_in_the_namespace(server, 
         KubeflowPipelines(server.endpoint, namespace="bob").version("late-flights", COMMIT)
 
 
-def test_an_upload_needs_the_token_and_an_error_of_the_server_is_a_sentence(server, kubeflow, compiled):
-    server.token = "secret"
-    code, _, err = kubeflow("upload", "--file", str(compiled))
-    assert code == 2
-    assert "FLIGHTDECK_KFP_TOKEN" in err
-
-    server.token = None
-    server.troubles = [
-        Trouble("POST", f"{API}/pipelines/upload_version", 500, '{"error_message": "Failed to create", "code": 13}')
-    ]
-    code, _, err = kubeflow("upload", "--file", str(compiled))
-    assert code == 2
-    assert len(err.strip().splitlines()) == 1
-
-
 def test_a_run_of_a_version_refers_to_it_and_shows_its_tasks(server, kubeflow, compiled):
     kubeflow("upload", "--file", str(compiled))
     server.states = [{"data": "RUNNING"}]
@@ -184,19 +178,16 @@ def test_a_run_of_a_version_refers_to_it_and_shows_its_tasks(server, kubeflow, c
 
 
 def test_a_version_that_is_not_there_is_refused(server, kubeflow, compiled):
-    assert "upload it with" in kubeflow("submit", "--pipeline-version", COMMIT)[2]
-    code, _, err = kubeflow("submit", "--pipeline-version", COMMIT, "--file", str(compiled))
-    assert code == 2
-    assert "either --file or --pipeline-version" in err
+    refused(kubeflow("submit", "--pipeline-version", COMMIT), "upload it with")
+    both = kubeflow("submit", "--pipeline-version", COMMIT, "--file", str(compiled))
+    refused(both, "either --file or --pipeline-version")
     assert server.runs == {}
 
 
-def test_a_good_run_in_staging_replaces_the_schedule_of_production(server, kubeflow, ran, compiled, staging):
-    kubeflow("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
-    (old,) = server.recurring
+def test_a_good_run_in_staging_replaces_the_schedule_of_production(server, old, ran, promote):
     run_id = ran()
 
-    code, out, err = promote(kubeflow, server, compiled, staging, "--json")
+    code, out, err = promote("--json")
 
     assert code == 0, err
     (new,) = server.recurring.values()
@@ -210,13 +201,11 @@ def test_a_good_run_in_staging_replaces_the_schedule_of_production(server, kubef
     assert (report["promoted"], report["run"], report["version"]) == (True, run_id, COMMIT)
 
 
-def test_a_promotion_does_not_end_the_run_of_the_old_schedule(server, kubeflow, ran, compiled, staging):
-    kubeflow("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
-    (old,) = server.recurring
+def test_a_promotion_does_not_end_the_run_of_the_old_schedule(server, old, ran, promote):
     run = server.fire(old)
     ran()
 
-    code, out, err = promote(kubeflow, server, compiled, staging, "--json")
+    code, out, err = promote("--json")
 
     assert code == 0, err
     assert json.loads(out)["replaced"] == {"deleted": [], "kept": {old: [run]}}
@@ -224,7 +213,7 @@ def test_a_promotion_does_not_end_the_run_of_the_old_schedule(server, kubeflow, 
     assert server.killed == set()
 
 
-def test_staging_may_want_another_token_than_production(server, kubeflow, ran, compiled, staging, monkeypatch):
+def test_staging_may_want_another_token_than_production(server, ran, promote, monkeypatch):
     ran()
     server.token = "secret-of-production"
     monkeypatch.setenv("FLIGHTDECK_KFP_TOKEN", server.token)
@@ -234,64 +223,53 @@ def test_staging_may_want_another_token_than_production(server, kubeflow, ran, c
             server.experiments, server.runs, server.versions, server.pipelines,
         )  # fmt: skip
         other.states = [dict.fromkeys(TASKS, "SUCCEEDED")]
-        where = ["--file", str(compiled), "--staging", str(staging), "--staging-endpoint", other.endpoint]
-        assert "does not accept the token" in kubeflow("promote", "trial", "--cron", "0 3 * * 1", *where)[2]
+        assert "does not accept the token" in promote(staging_endpoint=other.endpoint)[2]
         assert server.recurring == {}
 
         monkeypatch.setenv("FLIGHTDECK_STAGING_KFP_TOKEN", other.token)
-        code, _, err = kubeflow("promote", "trial", "--cron", "0 3 * * 1", *where)
+        code, _, err = promote(staging_endpoint=other.endpoint)
 
     assert code == 0, err
     assert len(server.recurring) == 1
 
 
-@pytest.mark.parametrize(
-    ("state", "fields", "reason"),
-    [
-        ("FAILED", {"outcome": "failed"}, "the run is FAILED"),
-        ("RUNNING", {"outcome": "running"}, "the run is RUNNING"),
-        ("SUCCEEDED", {"outcome": "not blessed"}, "its model is `not blessed`"),
-        ("SUCCEEDED", {"outcome": "blessed"}, "its model is `blessed`, so it was not pushed"),
-        ("SUCCEEDED", {"commit": "f" * 40}, "it ran ffffffffffff"),
-    ],
-)
-def test_a_run_that_was_not_good_enough_changes_nothing(
-    server, kubeflow, ran, compiled, staging, state, fields, reason
-):
-    kubeflow("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
+def test_a_run_that_was_not_good_enough_changes_nothing(server, old, ran, promote):
     before = dict(server.recurring)
-    ran(state, **fields)
+    ran("FAILED", outcome="failed")
     versions = dict(server.versions)
 
-    code, out, err = promote(kubeflow, server, compiled, staging)
+    code, out, err = promote()
 
     assert (code, out) == (1, "")
-    assert "Not promoted: " in err
-    assert reason in err
-    assert server.recurring == before
-    assert server.versions == versions
+    assert "Not promoted: the run is FAILED" in err
+    assert (server.recurring, server.versions) == (before, versions)
 
 
-def test_a_schedule_that_the_server_refuses_leaves_the_old_one(server, kubeflow, ran, compiled, staging):
-    kubeflow("schedule", "--every", "7d", "--file", str(GOLDEN), "--name", "late-flights")
+def test_a_schedule_that_the_server_refuses_leaves_the_old_one(server, old, ran, promote):
     before = dict(server.recurring)
     ran()
     server.troubles = [Trouble("POST", f"{API}/recurringruns", 500, '{"code": 13, "message": "no"}')]
 
-    code, _, err = promote(kubeflow, server, compiled, staging)
-
-    assert code == 2
-    assert len(err.strip().splitlines()) == 1
+    refused(promote(), "")
     assert server.recurring == before
 
 
 @pytest.mark.parametrize(
-    ("fields", "count"),
-    [({}, 0), ({"dirty": True}, 1), ({"commit": None}, 1), ({"outcome": "not blessed", "commit": "f" * 40}, 2)],
+    ("state", "fields", "reasons"),
+    [
+        ("SUCCEEDED", {}, []),
+        ("RUNNING", {"outcome": "running"}, ["its model is `running`", "the run is RUNNING"]),
+        ("SUCCEEDED", {"dirty": True}, ["it ran 0123456789ab with changes"]),
+        ("SUCCEEDED", {"commit": None}, ["it ran unknown code"]),
+        ("SUCCEEDED", {"outcome": "blessed"}, ["its model is `blessed`, so it was not pushed"]),
+        ("SUCCEEDED", {"outcome": "not blessed", "commit": "f" * 40}, ["it ran ffffffffffff", "its model is `not "]),
+    ],
 )
-def test_every_reason_against_a_promotion_is_given(fields, count):
-    run = Run("id", "trial", "SUCCEEDED", None, None, None, (), "")
+def test_every_reason_against_a_promotion_is_given(state, fields, reasons):
+    run = Run("id", "trial", state, None, None, None, (), "")
     good = {"commit": f"{COMMIT}{'0' * 28}", "dirty": False, "outcome": "pushed"}
     record = RunRecord(run_id="id", started=BEGIN, **{**good, **fields})
 
-    assert len(refusals(run, record, COMMIT)) == count
+    given = refusals(run, record, COMMIT)
+    assert len(given) == len(reasons), given
+    assert all(reason in text for reason, text in zip(sorted(reasons), sorted(given), strict=True)), given

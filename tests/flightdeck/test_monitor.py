@@ -133,15 +133,6 @@ def test_what_was_served_is_compared_with_what_was_ingested_of_the_same_rows(dec
     assert exceeded(broken, "skew") == {"temp"}
 
 
-def test_a_second_round_measures_decides_and_tells_nothing_new(deck, labelled):
-    before = (deck.workspace / "alerts" / "alerts.jsonl").read_text()
-
-    again = monitored(deck)
-
-    assert (again["measured"], again["decisions"]) == ([], [])
-    assert (deck.workspace / "alerts" / "alerts.jsonl").read_text() == before
-
-
 def test_people_see_a_table_and_prometheus_its_gauges(deck, labelled):
     screen = deck.says("monitor", "--now", "2013-08-01T00:00:00")
     gauges = (deck.workspace / "monitoring" / "flightdeck.prom").read_text()

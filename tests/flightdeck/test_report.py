@@ -1,10 +1,9 @@
-"""`flightdeck report` after real runs, and the site in a real browser."""
+"""`flightdeck report` after real runs, and after what comes after them, and the site in a real browser."""
 
 import itertools
+import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,19 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from operations.loop.replay.result import FILE
 from tests import forked
+from tests.flightdeck.conftest import imports_none_of
+from tests.ledger.seeding import sqlite
 from tests.opened_pages import SCREENS, check_usable, opening
-from tests.services.browser import browser as launched
+from tests.operations.report import histories
 from tests.world import ROOT, World
 
 pytestmark = pytest.mark.e2e
 
 SCREENSHOTS = ROOT / "build" / "screenshots"
+USE_CASE = "late-flights"
+SHOWN_WHOLE = ("index", "run", "card", "monitoring", "replay-celsius")
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +43,30 @@ def written(world) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def pages(written, tmp_path_factory) -> dict[str, Path]:
-    """The pages of the site, which was moved to a folder whose name needs quoting."""
+def afterwards(tmp_path_factory) -> Path:
+    """The report of a workspace in which a version was monitored, and a replay was played."""
+    from ledger.opening import open_store
+    from ledger.recorder import Recorder
+
+    workspace = tmp_path_factory.mktemp("workspace")
+    store = open_store(sqlite(workspace / "metadata.sqlite"))
+    Recorder(store).write("first", kind="run", pipeline=USE_CASE, started=histories.begin(3), outcome="blessed")
+    histories.keep(store, USE_CASE)
+    (workspace / "alerts").mkdir()
+    histories.tell(workspace / "alerts" / "outbox.sqlite")
+    played = workspace / "replay" / "celsius"
+    played.mkdir(parents=True)
+    (played / FILE).write_text(histories.replay("celsius", fault=True).model_dump_json())
+    done = forked.run("flightdeck", "report", "--json", "--set", f"workspace={workspace}")
+    assert done.returncode == 0, done.stderr
+    further = {"Monitoring": "monitoring.html", "Replay celsius": "replay-celsius.html"}
+    assert json.loads(done.stdout)["further"] == further
+    return workspace / "report"
+
+
+@pytest.fixture(scope="module")
+def pages(written, afterwards, tmp_path_factory) -> dict[str, Path]:
+    """The pages of both sites; that of the runs was moved to a folder whose name needs quoting."""
     site = tmp_path_factory.mktemp("moved") / "a report, 100 % öffentlich"
     shutil.copytree(Path(written["index"]).parent, site)
     failed, prediction, pushed = (site / "runs" / run for run in written["runs"])
@@ -50,13 +76,10 @@ def pages(written, tmp_path_factory) -> dict[str, Path]:
         "card": pushed / "card.html",
         "failed": failed / "index.html",
         "prediction": prediction / "index.html",
+        "index of the other": afterwards / "index.html",
+        "monitoring": afterwards / "monitoring.html",
+        "replay-celsius": afterwards / "replay-celsius.html",
     }
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with launched() as running:
-        yield running
 
 
 @pytest.fixture
@@ -79,13 +102,7 @@ def test_the_report_says_what_it_wrote(world, written):
 
 def test_the_report_imports_no_tensorflow(world, tmp_path):
     arguments = ["report", "--output", str(tmp_path / "site"), *world.options()]
-    code = (
-        "import sys; from flightdeck.__main__ import app;"
-        f"app({arguments!r}, standalone_mode=False);"
-        "assert not {'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    done = imports_none_of({"tensorflow", "tfx", "apache_beam"}, *arguments)
     assert "3 runs, 3 with pages" in done.stdout
 
 
@@ -108,14 +125,14 @@ def test_no_store_is_one_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("name", "screen"),
     [
-        *itertools.product(("index", "run", "card"), SCREENS),
+        *itertools.product(SHOWN_WHOLE, SCREENS),
         *itertools.product(("failed", "prediction"), ("laptop-light", "phone-dark")),
     ],
 )
 def test_every_page_is_drawn_fits_the_screen_and_can_be_used_by_all(open_page, name, screen):
     page = open_page(name, screen)
     check_usable(page, screen)
-    if name in ("index", "run", "card"):
+    if name in SHOWN_WHOLE:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=SCREENSHOTS / f"{name}-{screen}.png", full_page=True)
 
@@ -182,28 +199,40 @@ def test_numbers_sort_as_numbers(open_page):
     assert order[-1] > 1
 
 
+def follow(page, link, heading: str) -> None:
+    link.click()
+    page.wait_for_selector("html[data-plots=drawn]", state="attached")
+    expect(page.locator("h1")).to_contain_text(heading)
+
+
 def test_links_lead_from_the_runs_to_a_run_to_its_card_and_back(open_page, pages):
     page = open_page("index")
-    page.locator(f"main table a[href*='{pages['run'].parent.name}']").click()
-    page.wait_for_selector("html[data-plots=drawn]", state="attached")
-    expect(page.locator("h1")).to_have_text(f"Run {pages['run'].parent.name}")
+    run = pages["run"].parent.name
+    follow(page, page.locator(f"main table a[href*='{run}']"), f"Run {run}")
     page.locator(".sections a", has_text="Slices").click()
     page.wait_for_function("location.hash == '#slices'")
-    page.locator(".sections a", has_text="Model card").click()
-    page.wait_for_selector("html[data-plots=drawn]", state="attached")
-    expect(page.locator("h1")).to_contain_text("Model card")
+    follow(page, page.locator(".sections a", has_text="Model card"), "Model card")
     assert "Intended use" in page.inner_text("main")
-    page.locator("header a", has_text="Runs").click()
-    page.wait_for_selector("html[data-plots=drawn]", state="attached")
-    expect(page.locator("h1")).to_contain_text("Runs of")
+    follow(page, page.locator("header a", has_text="Runs"), "Runs of")
 
 
-def test_another_metric_can_be_chosen(open_page):
-    page = open_page("index")
-    axis = "#plot-history svg .role-axis-label text"
+def test_links_lead_from_the_runs_to_what_came_after_and_back(open_page):
+    page = open_page("index of the other")
+    for link, heading in (
+        ("Monitoring", f"Monitoring of {USE_CASE}"),
+        ("Replay celsius", "Replay celsius"),
+        ("Runs", f"Runs of {USE_CASE}"),
+    ):
+        follow(page, page.locator("header a", has_text=link), heading)
+
+
+@pytest.mark.parametrize(("name", "plot"), [("index", "plot-history"), ("monitoring", "plot-signal")])
+def test_another_metric_or_signal_can_be_chosen(open_page, name, plot):
+    page = open_page(name)
+    axis = f"#{plot} svg .role-axis-label text"
     before = page.eval_on_selector_all(axis, "all => all.map(it => it.textContent)")
     options = page.eval_on_selector_all("select option", "all => all.map(it => it.value)")
-    page.select_option("select", options[-1])
+    page.select_option("select", "quality: auc" if name == "monitoring" else options[-1])
     page.wait_for_function(
         "([axis, before]) => `${[...document.querySelectorAll(axis)].map(it => it.textContent)}` != `${before}`",
         arg=[axis, before],

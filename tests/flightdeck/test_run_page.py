@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flightdeck.console import console
-from flightdeck.options import as_typed, default_config
+from flightdeck.options import Options, default_config
 from flightdeck.run_page import print_summary
 from ledger.run_record import RunRecord
 from ledger.run_view import RunView
@@ -32,8 +32,8 @@ def view_of(outcome: Any, reasons: tuple[str, ...] = ()) -> RunView:
 
 def next_steps(capsys, outcome: Any, reasons: tuple[str, ...] = ()) -> list[str]:
     """The lines after "Next" of a run that was given settings, and a window."""
-    options = as_typed(default_config().with_name("own settings.yaml"), ["workspace=/a  folder", "model.epochs=1"])
-    print_summary(view_of(outcome, reasons), "run.log", console(), options, "--window 1:3")
+    options = Options(default_config().with_name("own settings.yaml"), ["workspace=/a  folder", "model.epochs=1"])
+    print_summary(view_of(outcome, reasons), "run.log", console(), options.typed(), "--window 1:3")
     return capsys.readouterr().out.partition("Next\n")[2].splitlines()
 
 
@@ -73,7 +73,7 @@ def test_what_to_try_next_is_not_what_was_just_run(capsys, outcome, meaning):
 
 
 def test_the_default_settings_need_no_options():
-    assert as_typed(default_config(), None) == ""
+    assert Options(default_config()).typed() == ""
 
 
 def test_settings_that_no_options_name_have_no_next_step(capsys):

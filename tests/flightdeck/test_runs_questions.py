@@ -2,8 +2,7 @@
 
 import json
 import math
-import subprocess
-import sys
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ledger.lease import Owner
-from ledger.run_record import NodeRecord
+from ledger.run_record import NodeOutcome
+from tests.flightdeck.conftest import imports_none_of, refused
 from tests.ledger.seeding import BEGIN, Seeder, sqlite
-from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 HEARD = datetime(2013, 7, 1, 12, 34, tzinfo=UTC)
@@ -48,8 +47,8 @@ def workspace(tmp_path_factory) -> Path:
         peak_mb=2048.0,
         data="sha256:feed",
         nodes=(
-            NodeRecord(node_id="Trainer", state="done", seconds=12.34, peak_mb=1900.0, ended=BEGIN),
-            NodeRecord(node_id="Pusher", state="skipped", seconds=0.0, peak_mb=1900.0, ended=BEGIN + timedelta(1)),
+            NodeOutcome(node_id="Trainer", state="done", seconds=12.34, peak_mb=1900.0, ended=BEGIN),
+            NodeOutcome(node_id="Pusher", state="skipped", seconds=0.0, peak_mb=1900.0, ended=BEGIN + timedelta(1)),
         ),
         documents={
             "settings": put({"model": {"epochs": 9}}),
@@ -89,20 +88,6 @@ def runs(run_command: Command, workspace: Path) -> Callable[..., str]:
     return run
 
 
-@pytest.fixture
-def refused(run_command: Command, workspace: Path) -> Callable[..., str]:
-    """The sentence of a command that cannot answer."""
-
-    def run(*arguments: str, where: Path = workspace) -> str:
-        code, out, err = run_command(where, *arguments)
-        assert code == 2
-        assert out == ""
-        assert err.count("\n") == 1
-        return err
-
-    return run
-
-
 def listed(text: str) -> list[str]:
     """The names of the runs in a table."""
     return [line.split()[0] for line in text.splitlines() if line.startswith(("2013", "theirs"))]
@@ -115,10 +100,9 @@ class TestList:
         text = runs("list")
 
         assert listed(text) == [
-            "theirs",
-            *(f"20130701-093{number}-{letter * 4}" for number, letter in ((5, "f"), (3, "d"), (2, "c"), (1, "b"))),
+            "theirs", "20130701-0935-ffff", "20130701-0933-dddd", "20130701-0932-cccc", "20130701-0931-bbbb",
             "20130701-0930-aaaa",
-        ]
+        ]  # fmt: skip
         lines = text.splitlines()
         header = lines[0]
         row = next(line for line in lines if "bbbb" in line)
@@ -126,8 +110,7 @@ class TestList:
             assert row.index(cell) == header.index(column)
         assert row.index("0.7123") + 6 == header.index("auc") + 3  # numbers end together
         assert "1 trial of sweeps left out" in text
-        assert "1 record cannot be read" in text
-        assert "unreadable" in text
+        assert re.search("1 record cannot be read .* unreadable\n", text)
 
     def test_no_name_of_a_run_is_ever_broken(self, runs):
         asked = ("epochs>1", "optimizer.learning_rate>0", "loading_seconds>=0", "peak_mb>0", "user!=bob")
@@ -169,11 +152,8 @@ class TestList:
     def test_the_columns_show_what_was_asked_for(self, runs):
         lines = runs("list", "--where", "epochs=9", "--sort", "binary_crossentropy").splitlines()
 
-        header, row = "\n".join(lines[:3]), next(line for line in lines if line.startswith("2013"))
-        assert "epochs" in header
-        assert "binary_" in header
-        assert "crossentropy" in header
-        assert "20130701-0931-bbbb" in row
+        header, row = "\n".join(lines[:3]), next(line for line in lines if line.startswith("20130701-0931-bbbb"))
+        assert {"epochs", "binary_", "crossentropy"} <= {*header.split()}
         assert "0.2877" in row
 
     def test_a_screenful_unless_more_is_wanted(self, run_command, tmp_path):
@@ -212,23 +192,21 @@ class TestList:
         assert answer["others"][-1]["value"] is None
 
     def test_theirs_are_told_apart(self, runs):
-        assert "not ours" in next(line for line in runs("list").splitlines() if line.startswith("theirs"))
+        assert re.search(r"^theirs .* not ours ", runs("list"), re.MULTILINE)
         assert json.loads(runs("list", "--outcome", "not ours", "--json"))["runs"][0]["recorded"] is False
 
     @pytest.mark.parametrize(
         ("options", "said"),
         [
             (["--metric", "acu>0.69"], "did you mean auc"),
-            (["--metric", "auc"], "is not a condition"),
             (["--sort", "acu"], "did you mean auc"),
             (["--desc"], "--desc needs --sort"),
-            (["--outcome", "pushd"], "did you mean pushed"),
             (["--since", "soon"], "is not a time"),
             (["--parent", "nobody"], "has no run nobody"),
         ],
     )
-    def test_mistakes_are_one_sentence(self, refused, options, said):
-        assert said in refused("list", *options)
+    def test_mistakes_are_one_sentence(self, run_command, workspace, options, said):
+        refused(run_command(workspace, "list", *options), said)
 
     def test_nothing_found_is_said(self, runs):
         assert "None of the 7 runs meets this." in runs("list", "--metric", "auc>0.999")
@@ -300,9 +278,6 @@ class TestShow:
 
         assert lines == [f"kind={index}" for index in (8, 7, 6, 5, 4)]
 
-    def test_a_running_one_may_have_been_killed(self, runs):
-        assert "Run 20130701-0935-ffff   running or killed" in runs("show", "20130701-0935")
-
     def test_theirs_says_so(self, runs):
         text = runs("show", "theirs")
 
@@ -310,9 +285,9 @@ class TestShow:
         assert "Another TFX pipeline recorded this run" in text
         assert "Its executions: 1 complete" in text
 
-    def test_best_and_latest_are_names(self, runs):
+    def test_best_and_latest_are_names_and_one_that_runs_may_have_been_killed(self, runs):
         assert runs("show", "best").startswith("Run 20130701-0932-cccc")  # the only one on the newest data
-        assert runs("show", "latest").startswith("Run 20130701-0935-ffff")
+        assert runs("show", "latest").startswith("Run 20130701-0935-ffff   running or killed")
 
     def test_json_has_the_settings_and_slices_too(self, runs):
         answer = json.loads(runs("show", "20130701-0931", "--json"))
@@ -326,11 +301,17 @@ class TestShow:
         assert runs("show", "20130701-0931", "--document", "settings") == "model:\n  epochs: 9\n"
         assert json.loads(runs("show", "20130701-0931", "--document", "settings", "--json"))["model"]["epochs"] == 9
 
-    def test_mistakes_are_one_sentence(self, refused):
-        assert "6 runs begin with 2013" in refused("show", "2013")
-        assert "has no run nobody" in refused("show", "nobody")
-        assert "cannot be read" in refused("show", "unreadable")
-        assert "did you mean settings" in refused("show", "20130701-0931", "--document", "setings")
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["2013"], "6 runs begin with 2013"),
+            (["nobody"], "has no run nobody"),
+            (["unreadable"], "cannot be read"),
+            (["20130701-0931", "--document", "setings"], "did you mean settings"),
+        ],
+    )
+    def test_mistakes_are_one_sentence(self, run_command, workspace, arguments, said):
+        refused(run_command(workspace, "show", *arguments), said)
 
 
 class TestLease:
@@ -355,24 +336,18 @@ class TestLease:
     def test_the_list_has_outcome_and_last_sign_of_life(self, ask):
         rows = {line.split()[0]: line for line in ask("list").splitlines() if line.strip()}
 
+        outcomes = {"gone": "killed", "lives": "running", "there": "running", "ended": "pushed"}
+        assert {name: outcome for name, outcome in outcomes.items() if f" {outcome} " in rows[name]} == outcomes
         heard = f"{HEARD.astimezone():%Y-%m-%d %H:%M}"
-        assert "killed" in rows["gone"]
-        assert heard in rows["gone"]
-        assert "running" in rows["lives"]
-        assert "running" in rows["there"]
-        assert heard in rows["there"]
-        assert "pushed" in rows["ended"]
-        assert heard not in rows["ended"]
-        assert "killed" not in rows["lives"] + rows["there"] + rows["ended"]
+        assert [name for name in outcomes if heard in rows[name]] == ["gone", "lives", "there"]
 
     def test_it_can_be_filtered_and_is_in_the_json(self, ask):
         (killed,) = json.loads(ask("list", "--outcome", "killed", "--json"))["runs"]
 
         assert (killed["run_id"], killed["outcome"]) == ("gone", "killed")
         assert datetime.fromisoformat(killed["renewed"]) == HEARD
-        assert [each["run_id"] for each in json.loads(ask("list", "--where", "outcome=killed", "--json"))["runs"]] == [
-            "gone"
-        ]
+        (by_condition,) = json.loads(ask("list", "--where", "outcome=killed", "--json"))["runs"]
+        assert by_condition["run_id"] == "gone"
 
     def test_show_says_it_too(self, ask):
         assert ask("show", "gone").startswith("Run gone   killed\n            Last sign of life ")
@@ -384,9 +359,14 @@ class TestBest:
     """``flightdeck runs best``."""
 
     def test_the_best_and_why_and_those_that_come_next(self, runs, workspace):
-        text = runs("best", "--evaluated-on", "3")
+        text = runs("best", "--metric", "auc", "--evaluated-on", "3")
+        answer = json.loads(runs("best", "--metric", "auc", "--evaluated-on", "3", "--json"))
 
         assert "Best run    20130701-0931-bbbb   not blessed" in text
+        assert "different data" not in text
+        assert "Left out    1 run evaluated on other data" in text
+        assert (answer["run_id"], answer["value"], answer["of_runs"]) == ("20130701-0931-bbbb", 0.7123, 2)
+        assert [other["run_id"][-4:] for other in answer["others"]] == ["aaaa"]
         assert "auc 0.7123, the highest of 2 runs" in text
         assert "epochs 9 instead of 3" in text
         assert listed(text) == ["20130701-0930-aaaa"]
@@ -412,29 +392,16 @@ class TestBest:
         assert "Left out" not in text
         assert listed(text) == ["20130701-0932-cccc", "20130701-0930-aaaa"]
 
-    def test_on_one_window_nothing_has_to_be_warned_of(self, runs):
-        text = runs("best", "--metric", "auc", "--window", "1:3")
-
-        assert "the highest of 2 runs" in text
-        assert "different data" not in text
-        assert "Left out" not in text
-
     def test_a_loss_is_best_when_it_is_low(self, runs):
         text = runs("best", "--metric", "binary_crossentropy", "--outcome", "pushed", "--evaluated-on", "any")
 
         assert "Best run    20130701-0932-cccc" in text
         assert "binary_crossentropy 0.3100, the lowest of 2 runs" in text
 
-    def test_json_names_it_and_the_others(self, runs):
-        answer = json.loads(runs("best", "--metric", "auc", "--evaluated-on", "3", "--json"))
-
-        assert (answer["run_id"], answer["value"], answer["of_runs"]) == ("20130701-0931-bbbb", 0.7123, 2)
-        assert [each["run_id"][-4:] for each in answer["others"]] == ["aaaa"]
-
-    def test_mistakes_are_one_sentence(self, refused, tmp_path):
-        assert "did you mean auc" in refused("best", "--metric", "uac")
-        assert "--better is higher or lower" in refused("best", "--better", "more")
-        assert "run the pipeline first" in refused("best", where=tmp_path)
+    def test_mistakes_are_one_sentence(self, run_command, workspace, tmp_path):
+        refused(run_command(workspace, "best", "--metric", "uac"), "did you mean auc")
+        refused(run_command(workspace, "best", "--better", "more"), "--better is higher or lower")
+        refused(run_command(tmp_path, "best"), "run the pipeline first")
 
 
 class TestNoteAndTag:
@@ -454,30 +421,20 @@ class TestNoteAndTag:
         assert [each["run_id"] for each in found["runs"]] == ["a-run"]
 
     def test_a_tag_is_shown_found_and_taken_away(self, run_command, own):
-        assert json.loads(run_command(own, "tag", "a-run", "good", "--json")[1]) == {
-            "run_id": "a-run",
-            "tags": ["good"],
-        }
+        document = json.loads(run_command(own, "tag", "a-run", "good", "--json")[1])
+        assert document == {"run_id": "a-run", "tags": ["good"]}
         assert "good" in run_command(own, "list", "--tag", "good")[1]
 
         assert run_command(own, "tag", "a-run", "good", "--remove")[1] == "Tags of run a-run: none\n"
         assert "None of the 1 runs meets this." in run_command(own, "list", "--tag", "good")[1]
 
-    def test_nothing_is_made_by_a_mistake(self, refused, tmp_path):
-        assert "run the pipeline first" in refused("note", "a-run", "text", where=tmp_path)
-        assert "run the pipeline first" in refused("tag", "a-run", "good", where=tmp_path)
+    def test_nothing_is_made_by_a_mistake(self, run_command, tmp_path):
+        refused(run_command(tmp_path, "note", "a-run", "text"), "run the pipeline first")
+        refused(run_command(tmp_path, "tag", "a-run", "good"), "run the pipeline first")
         assert list(tmp_path.iterdir()) == []
 
 
-def test_no_question_needs_tensorflow(workspace):
-    program = (
-        "import sys\nfrom flightdeck.__main__ import app\n"
-        "for words in (['list'], ['show', 'best'], ['best']):\n"
-        f"    try:\n        app(['runs', *words, '--set', 'workspace={workspace}'])\n"
-        "    except SystemExit as end:\n        assert not end.code\n"
-        "heavy = {'tensorflow', 'tfx', 'apache_beam', 'pandas', 'pyarrow'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
-
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("question", ["list", "show best", "best"])
+def test_no_question_needs_tensorflow(workspace, question):
+    heavy = {"tensorflow", "tfx", "apache_beam", "pandas", "pyarrow"}
+    imports_none_of(heavy, "runs", *question.split(), "--set", f"workspace={workspace}")

@@ -254,14 +254,6 @@ def test_when_nothing_has_happened_nothing_is_said_or_done(quiet):
     assert [each["outcome"] for each in status["runs"]] == ["pushed", "pushed", "killed"]
 
 
-def test_at_level_zero_people_are_told_what_to_type(by_hand):
-    assert [each["kind"] for each in by_hand.said] == ["trigger", "alert"]
-    told = by_hand.alerts[-1]
-    assert "model.learning_rate" in told["title"]
-    assert "flightdeck run" in told["text"]
-    assert len(by_hand.runs) == 2
-
-
 def test_at_level_one_a_person_deploys(deck, waiting):
     told, served = waiting
     run = told.runs[-1]

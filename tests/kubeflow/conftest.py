@@ -6,15 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.kubeflow.cluster import Cluster, new_database, open_cluster
+from tests.kubeflow.cluster import Cluster, open_cluster
 from tests.services.up import up
-from tests.small_run import SMALL
-
-
-@pytest.fixture(scope="session")
-def small() -> tuple[str, ...]:
-    """Settings of a run that takes seconds."""
-    return (*SMALL, "model.accelerator=cpu")
 
 
 @pytest.fixture(scope="session")
@@ -24,24 +17,14 @@ def services() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def spans(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two months, 1,500 rows each."""
-    from data.prepare import slice_spans
-
-    folder = tmp_path_factory.mktemp("spans")
-    slice_spans(prepared, folder, rows_per_span=1500, spans=(1, 2))
-    return folder
-
-
-@pytest.fixture(scope="session")
 def database(services: dict[str, Any]) -> Callable[[], dict[str, str]]:
     """Makes the environment of a database that nobody has used: ``database()``."""
-    return lambda: new_database(services)
+    return services["mysql"].new_database
 
 
 @pytest.fixture(scope="session")
 def cluster_in(
-    services: dict[str, Any], spans: Path, tmp_path_factory: pytest.TempPathFactory
+    services: dict[str, Any], small_spans: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[], Cluster]:
     """Makes a cluster with a workspace of its own: ``cluster_in()``."""
-    return lambda: open_cluster(services, spans, tmp_path_factory.mktemp("cluster"))
+    return lambda: open_cluster(services, small_spans, tmp_path_factory.mktemp("cluster"))

@@ -1,45 +1,23 @@
 """A metadata server that goes away and comes back: a real MariaDB behind a switch."""
 
 import multiprocessing
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
+from ledger.opening import LedgerError, open_store
+from ledger.recorder import Recorder
+from pipeline import store
+from tests.kubeflow.switch import Switch
 from tests.world import LOCAL
 
 pytestmark = pytest.mark.kubeflow
 
 
-class Switch:
-    """The switch, as a process."""
-
-    def __init__(self, port: int) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.kubeflow.switch", str(port)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=LOCAL.parents[1],
-        )
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-
-    def turn(self, state: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{state}\n")
-        self._process.stdin.flush()
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
 @pytest.fixture
 def switch(services):
-    made = Switch(services["mysql"]["port"])
+    made = Switch(services["mysql"].port)
     yield made
     made.close()
 
@@ -48,7 +26,7 @@ def switch(services):
 def launch(switch, database, tmp_path):
     """Launches the first node of the pipeline, with a database behind the switch: ``launch(patience)``."""
     from flightdeck.settings import read_settings
-    from pipeline import node, store
+    from pipeline import node
     from pipeline.definition import create_pipeline
 
     settings = read_settings(LOCAL, [f"workspace={tmp_path}", "metadata.kind=mysql"])
@@ -59,9 +37,9 @@ def launch(switch, database, tmp_path):
 
 
 def test_a_node_waits_for_a_database_that_is_being_restarted(switch, launch):
-    switch.turn("off")
+    switch.on.clear()
     # Longer than TFX's own patience.
-    threading.Timer(12, switch.turn, ["on"]).start()
+    threading.Timer(12, switch.on.set).start()
     started = time.monotonic()
 
     outcome = launch(60)
@@ -71,7 +49,7 @@ def test_a_node_waits_for_a_database_that_is_being_restarted(switch, launch):
 
 
 def test_a_database_that_stays_away_fails_the_node_with_one_sentence(switch, launch):
-    switch.turn("off")
+    switch.on.clear()
 
     outcome = launch(3)
 
@@ -83,19 +61,14 @@ def test_a_database_that_stays_away_fails_the_node_with_one_sentence(switch, lau
 @pytest.fixture
 def server(switch, database):
     """A connection to a database that nobody has used, behind the switch."""
-    from pipeline import store
-
     return store.from_environment(1, {**database(), "FLIGHTDECK_METADATA_PORT": str(switch.port)})
 
 
 def test_a_record_is_kept_over_a_restart_of_the_database(switch, server):
-    from ledger.opening import open_store
-    from ledger.recorder import Recorder
-
     recorder = Recorder(open_store(server, patience=60))
     recorder.write("a-run", outcome="running")
-    switch.turn("off")
-    timer = threading.Timer(3, switch.turn, ("on",))
+    switch.on.clear()
+    timer = threading.Timer(3, switch.on.set)
     timer.start()
 
     recorder.write("a-run", outcome="pushed", version="1")
@@ -106,35 +79,25 @@ def test_a_record_is_kept_over_a_restart_of_the_database(switch, server):
 
 
 def test_a_record_gives_up_with_one_sentence_when_the_database_stays_away(switch, server):
-    from ledger.opening import LedgerError, open_store
-
-    switch.turn("off")
+    switch.on.clear()
     with pytest.raises(LedgerError, match="cannot be reached: is it running") as refused:
         open_store(server, patience=2)
     assert "\n" not in str(refused.value)
 
 
 def _write(environment: dict[str, str], name: str) -> None:
-    from ledger.opening import open_store
-    from ledger.recorder import Recorder
-    from pipeline import store
-
     Recorder(open_store(store.from_environment(1, environment))).write(name, outcome="done")
 
 
 def test_many_may_open_a_database_that_nobody_has_used_at_the_same_time(database):
-    from ledger.opening import open_store
-    from ledger.recorder import Recorder
-    from pipeline import store
-
     environment = database()
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write, args=(environment, f"run-{number}")) for number in range(4)]
-    for each in writers:
-        each.start()
-    for each in writers:
-        each.join(180)
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(180)
 
-    assert [each.exitcode for each in writers] == [0, 0, 0, 0]
-    found = Recorder(open_store(store.from_environment(1, environment))).all()
-    assert sorted(each.run_id for each in found) == [f"run-{number}" for number in range(4)]
+    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    records = Recorder(open_store(store.from_environment(1, environment))).all()
+    assert sorted(record.run_id for record in records) == [f"run-{number}" for number in range(4)]

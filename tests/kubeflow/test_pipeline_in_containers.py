@@ -1,10 +1,8 @@
 """The compiled pipeline, executed: one real container per task, metadata in a real MariaDB."""
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from ledger.opening import open_store
 from ledger.recorder import Recorder
 from pipeline import store
 from tests.kubeflow.cluster import as_the_backend
-from tests.world import ROOT
+from tests.world import World
 
 pytestmark = pytest.mark.kubeflow
 
@@ -30,34 +28,24 @@ def compiled(cluster, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first(cluster, compiled):
-    screen = cluster.submit(compiled, window="1:2")
-    return screen, *cluster.latest_run()
+    return cluster.submit(compiled, window="1:2"), *cluster.latest_run()
 
 
 @pytest.fixture(scope="module")
 def second(cluster, compiled, first):
-    screen = cluster.submit(compiled, window="1:2")
-    return screen, *cluster.latest_run()
+    return cluster.submit(compiled, window="1:2"), *cluster.latest_run()
 
 
 @pytest.fixture(scope="module")
-def local_run(small, database, spans, tmp_path_factory):
+def local(database, small_spans, tmp_path_factory):
     """The same window by the local runner, with MariaDB as its metadata store."""
-    workspace = tmp_path_factory.mktemp("local")
-    overrides = (*small, f"workspace={workspace}", f"data.spans={spans}", 'data.window="1:2"', "metadata.kind=mysql")
-    environment = database()
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "flightdeck", "run", "--json"),
-            *(part for each in overrides for part in ("--set", each)),
-        ],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout), workspace, environment
+    overrides = ("model.accelerator=cpu", 'data.window="1:2"', "metadata.kind=mysql")
+    return World(tmp_path_factory.mktemp("local"), small_spans, overrides, database())
+
+
+@pytest.fixture(scope="module")
+def local_run(local):
+    return local.run()
 
 
 def test_the_local_executor_fills_in_no_more_than_a_cluster_does(tmp_path):
@@ -93,26 +81,25 @@ def test_the_metrics_are_the_local_runners_to_the_last_bit(cluster, first, local
     from pipeline import evaluation
 
     _, _, _, artifacts = first
-    summary, _, _ = local_run
 
-    found = evaluation.results(cluster.here(artifacts["Evaluator"]["evaluation"].uri))
+    results = evaluation.results(cluster.here(artifacts["Evaluator"]["evaluation"].uri))
 
-    assert found[0].challenger == summary["metrics"]
+    assert results[0].challenger == local_run["metrics"]
 
 
-def test_containers_record_a_run_as_the_local_runner_does(cluster, first, local_run, services):
+def test_containers_record_a_run_as_the_local_runner_does(cluster, first, local, local_run, services):
     _, run_id, _, _ = first
-    summary, _, environment = local_run
 
-    here, there = (Recorder(open_store(store.from_environment(1, each))) for each in (environment, cluster.environment))
-    ours, theirs = here.read(summary["run_id"]), there.read(run_id)
+    stores = [store.from_environment(1, variables) for variables in (local.variables, cluster.environment)]
+    here, there = (Recorder(open_store(connection)) for connection in stores)
+    ours, theirs = here.read(local_run["run_id"]), there.read(run_id)
 
     same = ("outcome", "metrics", "hyperparameters", "spans", "rows", "data", "window", "main_metric", "thresholds")
     assert {name: getattr(theirs, name) for name in same} == {name: getattr(ours, name) for name in same}
     assert theirs.runner == "kubeflow"
     assert theirs.version is not None
-    assert {each.node_id for each in theirs.nodes} == {each.node_id for each in ours.nodes}
-    assert all(each.seconds >= 0 and each.peak_mb > 100 for each in theirs.nodes)
+    assert {node.node_id for node in theirs.nodes} == {node.node_id for node in ours.nodes}
+    assert all(node.seconds >= 0 and node.peak_mb > 100 for node in theirs.nodes)
     for name in ("sources", "files", "slices", "graph"):
         assert there.document(theirs.documents[name]) == here.document(ours.documents[name]), name
     # The image's tag begins with its commit.
@@ -163,25 +150,24 @@ def test_a_parameter_given_at_submission_reaches_the_trainer(cluster, compiled, 
     assert len(list((cluster.workspace / "models" / "late-flights").iterdir())) == 1
 
 
-def test_the_password_is_nowhere(cluster, compiled, first, local_run):
+def test_the_password_is_nowhere(cluster, compiled, first, local, local_run):
     from pipeline import node
 
     screen, *_ = first
-    _, workspace, environment = local_run
-    passwords = {each["FLIGHTDECK_METADATA_PASSWORD"] for each in (cluster.environment, environment)}
+    passwords = {variables["FLIGHTDECK_METADATA_PASSWORD"] for variables in (cluster.environment, local.variables)}
     text = compiled.read_text()
     ir = text.split("defaultValue: H4sI", 1)[1].split("\n", 1)[0]
     decoded = str(node.decode(f"H4sI{ir}"))
     written = [
         path.read_text(errors="replace")
-        for folder in (cluster.workspace / "kfp", workspace / "runs")
+        for folder in (cluster.workspace / "kfp", local.workspace / "runs")
         for path in folder.rglob("*")
         if path.is_file()
     ]
 
     assert "SpanExampleGen" in decoded
     for password in passwords:
-        assert not [each for each in (text, decoded, screen, *written) if password in each]
+        assert not [page for page in (text, decoded, screen, *written) if password in page]
 
 
 def test_a_killed_container_costs_only_its_own_nodes(cluster_in, compiled, cluster, first):
@@ -209,30 +195,15 @@ def weights(cluster, artifacts) -> bytes:
     return file.read_bytes()
 
 
-def test_two_runs_at_once_share_one_database(small, database, spans, tmp_path):
-    environment = {**os.environ, **database()}
+def test_two_runs_at_once_share_one_database(database, small_spans, tmp_path):
+    overrides, variables = ("model.accelerator=cpu", 'data.window="1:2"', "metadata.kind=mysql"), database()
+    worlds = [
+        World(tmp_path / f"{epochs}", small_spans, (*overrides, f"model.epochs={epochs}"), variables)
+        for epochs in (1, 2)
+    ]
 
-    def start(name: str, epochs: int) -> subprocess.Popen[str]:
-        overrides = (
-            *small,
-            f"workspace={tmp_path / name}",
-            f"data.spans={spans}",
-            "metadata.kind=mysql",
-            f"model.epochs={epochs}",
-        )
-        return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "flightdeck", "run", "--json"),
-                *(part for each in overrides for part in ("--set", each)),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-        )
+    runs = [world.start("run", "--json", stderr=subprocess.PIPE) for world in worlds]
 
-    runs = [start("one", 1), start("two", 2)]
     for run in runs:
         output, errors = run.communicate(timeout=900)
         assert run.returncode == 0, output + errors

@@ -2,58 +2,38 @@
 
 import json
 import os
-import subprocess
-import sys
-import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import docker
 import pytest
 
-from tests.kubeflow.cluster import run_container
-from tests.world import ROOT
+from ledger.opening import open_store
+from ledger.recorder import Recorder
+from operations.experiments.sweep.chain import Chain
+from pipeline.store import from_environment
+from tests import forked
+from tests.kubeflow.cluster import run_container, running_container
 
 pytestmark = pytest.mark.kubeflow
 SPACE = "model.learning_rate: {min: 0.001, max: 0.02, sampling: log}\nmodel.hidden_units: [[16], [8, 4]]\n"
 TRIALS = 5
 
 
-class SecondPod:
-    """Another worker container, started as soon as the first one has begun a trial, as a cluster starts it."""
-
-    def __init__(self) -> None:
-        self.code: int | None = None
-        # Imported here: two threads that import it at once break it.
-        import docker
-
-        self._client = docker.from_env()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        deadline = time.monotonic() + 600
-        while time.monotonic() < deadline:
-            for container in self._client.containers.list():
-                attributes = container.attrs
-                if "work" in attributes["Args"]:
-                    command = [attributes["Path"], *attributes["Args"]]
-                    self.code = run_container(
-                        self._client,
-                        attributes["Config"]["Image"],
-                        command,
-                        volumes=attributes["HostConfig"]["Binds"],
-                        mounts=attributes["HostConfig"]["Mounts"],
-                        environment=attributes["Config"]["Env"],
-                        network_mode="host",
-                        read_only=True,
-                        tmpfs={"/tmp": ""},
-                    )
-                    return
-            time.sleep(0.2)
-
-    def join(self) -> int | None:
-        self._thread.join(timeout=300)
-        return self.code
+def second_pod() -> int:
+    """Runs another worker container, as soon as the first has begun a trial, as a cluster starts it: its exit code."""
+    first = running_container("work").attrs
+    return run_container(
+        docker.from_env(),
+        first["Config"]["Image"],
+        [first["Path"], *first["Args"]],
+        volumes=first["HostConfig"]["Binds"],
+        mounts=first["HostConfig"]["Mounts"],
+        environment=first["Config"]["Env"],
+        network_mode="host",
+        read_only=True,
+        tmpfs={"/tmp": ""},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -70,39 +50,36 @@ def swept(cluster, tmp_path_factory):
         *("--space", str(folder / "space.yaml"), "--trials", str(TRIALS), "--parallel", "1"),
         command="sweep",
     )
-    second = SecondPod()
-    cluster.submit(compiled, window="1:2")
-    return second.join(), *cluster.latest_run()
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(second_pod)
+        cluster.submit(compiled, window="1:2")
+        code = second.result(timeout=300)
+    return code, *cluster.latest_run()
 
 
 @pytest.fixture(scope="module")
 def store(cluster):
-    from ledger.opening import open_store
-    from pipeline.store import from_environment
-
     return open_store(from_environment(1, cluster.environment))
 
 
 @pytest.fixture(scope="module")
 def events(store, swept):
-    from operations.experiments.sweep.chain import Chain
-
     return [link.event for link in Chain(store, f"{swept[1]}-sweep").refresh()]
 
 
 def test_two_pods_share_the_trials_and_run_each_once(swept, events) -> None:
     assert swept[0] == 0
-    assert sorted(each.trial for each in events if each.kind == "begun") == list(range(TRIALS))
-    assert sorted(each.trial for each in events if each.kind == "finished") == list(range(TRIALS))
+    assert sorted(event.trial for event in events if event.kind == "begun") == list(range(TRIALS))
+    assert sorted(event.trial for event in events if event.kind == "finished") == list(range(TRIALS))
     assert len(events) == 2 * TRIALS
-    pods = {(each.owner.boot, each.owner.namespace) for each in events}
+    pods = {(event.owner.boot, event.owner.namespace) for event in events}
     assert len(pods) == 2
 
 
 def test_the_run_trains_with_the_best_and_pushes_it(cluster, swept, events) -> None:
     _, _, states, artifacts = swept
-    best = max((each for each in events if each.kind == "finished"), key=lambda each: each.score)
-    values = next(each.values for each in events if each.kind == "begun" and each.trial == best.trial)
+    best = max((event for event in events if event.kind == "finished"), key=lambda event: event.score)
+    values = next(event.values for event in events if event.kind == "begun" and event.trial == best.trial)
 
     training = json.loads((Path(cluster.here(artifacts["Trainer"]["model_run"].uri)) / "training.json").read_text())
     assert training["settings"]["learning_rate"] == values["learning_rate"]
@@ -112,49 +89,35 @@ def test_the_run_trains_with_the_best_and_pushes_it(cluster, swept, events) -> N
 
 
 def test_the_ledger_has_the_sweep_its_trials_and_the_run(store, swept) -> None:
-    from ledger.recorder import Recorder
-
     run_id = swept[1]
-    records = {each.run_id: each for each in Recorder(store).all()}
+    records = {record.run_id: record for record in Recorder(store).all()}
     sweep, run = records[f"{run_id}-sweep"], records[run_id]
-    trials = [each for each in records.values() if each.parent == sweep.run_id and each.kind == "trial"]
+    trials = [record for record in records.values() if record.parent == sweep.run_id and record.kind == "trial"]
 
     assert (sweep.kind, sweep.runner, sweep.outcome) == ("sweep", "kubeflow", "done")
     assert (run.kind, run.parent, run.outcome) == ("run", sweep.run_id, "pushed")
     assert len(trials) == TRIALS
-    assert {each.outcome for each in trials} == {"done"}
-    assert sweep.metrics["val_auc"] == max(each.metrics["val_auc"] for each in trials)
+    assert {trial.outcome for trial in trials} == {"done"}
+    assert sweep.metrics["val_auc"] == max(trial.metrics["val_auc"] for trial in trials)
 
 
 def test_the_trials_have_tensorboard_logs_in_the_workspace(cluster, swept) -> None:
     logs = cluster.workspace / "sweeps" / f"{swept[1]}-sweep"
 
-    assert sorted(each.name for each in logs.iterdir()) == [f"{number:04d}" for number in range(TRIALS)]
-    assert all(list(each.glob("*.hparams")) for each in logs.iterdir())
+    assert sorted(folder.name for folder in logs.iterdir()) == [f"{number:04d}" for number in range(TRIALS)]
+    assert all(list(folder.glob("*.hparams")) for folder in logs.iterdir())
 
 
 def test_processes_that_add_to_a_chain_at_once_get_a_place_each_on_mariadb_too(database) -> None:
-    from ledger.opening import open_store
-    from operations.experiments.sweep.chain import Chain
-    from pipeline.store import from_environment
-
     environment = database()
     open_store(from_environment(1, environment))
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.operations.experiments.sweep.chain_worker", "15"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **environment},
-        )
-        for _ in range(4)
-    ]
+    worker, variables = ("tests.operations.experiments.sweep.chain_worker", "15"), {**os.environ, **environment}
+    workers = [forked.Forked(*worker, env=variables) for _ in range(4)]
     reports = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
 
-    found = [
+    links = [
         [link.event.trial, link.event.token]
         for link in Chain(open_store(from_environment(1, environment)), "sweep").refresh()
     ]
-    assert sorted(added for report in reports for added in report) == found
-    assert [trial for trial, _ in found] == list(range(60))
+    assert sorted(added for report in reports for added in report) == links
+    assert [trial for trial, _ in links] == list(range(60))

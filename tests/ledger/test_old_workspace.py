@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from ledger.opening import open_readonly
-from ledger.run_view import RunView
 from ledger.runs import Runs
 from tests.ledger.seeding import sqlite
 
@@ -62,9 +61,9 @@ def test_its_run_is_shown_with_its_documents(answer):
 
 def test_its_summary_is_what_it_was(workspace):
     """`summary.json` as the code of then wrote it, to the last digit."""
-    store = open_readonly(sqlite(workspace / "metadata.sqlite"))
+    runs = Runs(open_readonly(sqlite(workspace / "metadata.sqlite")))
 
-    summary = RunView.read(store, Runs(store).find(RUN)).summary()
+    summary = runs.view(runs.find(RUN)).summary()
 
     assert summary == json.loads(Path(__file__).with_name("old_summary.json").read_text(encoding="utf-8"))
 

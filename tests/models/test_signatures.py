@@ -137,5 +137,7 @@ def test_the_prediction_service_gives_the_same_answers_for_plain_rows_and_for_ex
     served.warm_up()
     plain = served.predict(from_rows(rows, served.inputs))["probability"]
     np.testing.assert_allclose(plain, answers["predict_raw"]["probability"], atol=1e-6)
-    by_example = served.predict_examples([_example(row) for row in rows])["probability"]
+    by_example = served.predict({"examples": columns.objects([_example(row) for row in rows])}, model.EXAMPLES)[
+        "probability"
+    ]
     np.testing.assert_allclose(by_example, answers["serving_default"]["probability"], atol=1e-6)

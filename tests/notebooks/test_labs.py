@@ -34,7 +34,7 @@ def test_a_lab_is_whole(lab: Lab):
 @each_lab
 def test_a_checkout_with_a_blank_in_its_name_can_be_named_in_commands(lab: Lab):
     code = [cell.source for cell in read(lab).cells if cell.cell_type == "code"]
-    unquoted = [found for source in code for found in re.findall(r"f\".*(?:--config | workspace=)\{.*", source)]
+    unquoted = [call for source in code for call in re.findall(r"f\".*(?:--config | workspace=)\{.*", source)]
 
     assert unquoted == []
 
@@ -47,7 +47,7 @@ def test_the_labs_are_numbered_without_a_gap():
 @pytest.mark.labs
 @each_lab
 def test_the_solution_passes_and_every_other_answer_fails_for_the_right_reason(lab: Lab):
-    trials = prove(lab)
+    answers = prove(lab)
 
-    assert len(trials) >= 5 * len(lab.exercises)
-    assert [trial for trial in trials if not trial.as_expected] == []
+    assert len(answers) >= 5 * len(lab.exercises)
+    assert [answer for answer in answers if not answer.as_expected] == []

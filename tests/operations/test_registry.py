@@ -13,7 +13,7 @@ import ml_metadata
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from flightdeck.settings import read_settings
+from flightdeck.settings import Settings, read_settings
 from ledger.recorder import Recorder
 from operations.registry import Registry, RegistryError
 from tests.ledger.seeding import sqlite
@@ -26,9 +26,9 @@ CONFIG = Path("config/local.yaml")
 class Factory:
     """Leaves behind what runs of the pipeline do."""
 
-    def __init__(self, workspace: Path) -> None:
+    def __init__(self, workspace: Path, *overrides: str) -> None:
         self.workspace = workspace
-        self.settings = read_settings(CONFIG, [f"workspace={workspace}"])
+        self.settings = read_settings(CONFIG, [f"workspace={workspace}", *overrides])
         workspace.mkdir(exist_ok=True)
         self.store = ml_metadata.MetadataStore(sqlite(workspace / "metadata.sqlite"))
         self.pipeline = self._context("pipeline", self.settings.use_case.name)
@@ -73,7 +73,7 @@ class Factory:
     def train(self, run: str, blessed: bool = True, infra: bool = True) -> int:
         """A run up to its Evaluator and InfraValidator: the id of the model."""
         uri = self.workspace / "artifacts" / "Trainer" / "model" / run
-        write_model(uri / "Format-Serving", run)
+        self.write_model(uri / "Format-Serving", run)
         (model,) = self.execute(
             "Trainer", run, {}, {"model": self.artifact("Model", str(uri), mlmd.ArtifactType.MODEL)}
         )
@@ -87,14 +87,21 @@ class Factory:
     def push(self, run: str, model: int, version: int, canary: bool = False) -> Path:
         """What the Pusher of a run does."""
         folder = Path(self.settings.canaries if canary else self.settings.pushed) / str(version)
-        write_model(folder, run)
+        self.write_model(folder, run)
         told = {"pushed": 1, "pushed_version": str(version), "pushed_destination": str(folder)}
         pushed = self.artifact("PushedModel", "", mlmd.ArtifactType.MODEL, **told)
         self.execute("Pusher", run, {"model": model}, {"pushed_model": pushed})
         return folder
 
+    def write_model(self, folder: Path, run: str) -> None:
+        write_model(folder, run)
+
     def registry(self) -> Registry:
         return Registry(self.settings)
+
+    def watched(self, **continuous: object) -> Settings:
+        """The settings with changes of how they are watched."""
+        return self.settings.model_copy(update={"continuous": self.settings.continuous.model_copy(update=continuous)})
 
 
 def write_model(folder: Path, content: str) -> None:
@@ -276,7 +283,7 @@ import os, shutil, signal, sys
 from pathlib import Path
 from operations.registry import Registry
 from operations.registry.records import Records
-from flightdeck.settings import read_settings
+from flightdeck.settings import Settings, read_settings
 from tests.ledger.seeding import sqlite
 
 def die(*arguments, **named):
@@ -392,7 +399,7 @@ def test_the_metrics_of_a_version_are_those_of_the_ledger_wherever_its_run_was(t
     assert not Path(three.settings.runs).exists()
 
 
-def test_a_canary_is_no_version_that_is_served_and_the_newest_is_on_trial(three: Factory) -> None:
+def test_a_canary_is_no_served_version_and_the_newest_is_the_one_under_test(three: Factory) -> None:
     registry = three.registry()
     assert (registry.canary(), registry.canary_numbers()) == (None, set())
     four, five = three.train("four"), three.train("five")
@@ -408,7 +415,7 @@ def test_a_canary_is_no_version_that_is_served_and_the_newest_is_on_trial(three:
     assert registry.previous().number == 2
 
 
-def test_what_was_on_trial_is_promoted_as_a_version_and_its_trial_ends(three: Factory) -> None:
+def test_a_promoted_canary_is_a_new_version_and_its_test_ends(three: Factory) -> None:
     five = three.train("five")
     three.push("five", five, 50, canary=True)
     change = three.registry().promote(str(five))
@@ -423,7 +430,7 @@ def test_what_was_on_trial_is_promoted_as_a_version_and_its_trial_ends(three: Fa
     assert not list(Path(three.settings.canaries).iterdir())
 
 
-def test_the_end_of_a_trial_ends_those_before_it_and_none_after(three: Factory) -> None:
+def test_retiring_a_canary_retires_those_before_it_and_none_after(three: Factory) -> None:
     for number, run in ((40, "four"), (50, "five"), (60, "six")):
         three.push(run, three.train(run), number, canary=True)
     assert [each.number for each in three.registry().prunable(9)] == [40, 50]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import getpass
 import json
-import os
 import secrets
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.services.daemon import Daemon, ServiceError, install
+import pymysql
+
+from tests.services.daemon import Daemon, ServiceError, install, one_at_a_time
 
 DAEMON = Daemon("mariadb", program="mariadbd")
 PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults")
@@ -22,8 +26,8 @@ NAME = "flightdeck"
 class Server:
     """How to reach the server.
 
-    The user may also create and use any database whose name begins with that of ``database``, so that every test can
-    have one of its own; ML Metadata creates it when it connects.
+    The user may also use any database whose name begins with that of ``database``; ML Metadata creates it when it
+    connects.
     """
 
     host: str
@@ -32,15 +36,44 @@ class Server:
     password: str
     database: str
 
-    def environment(self, database: str | None = None) -> dict[str, str]:
-        """The variables that `pipeline.store.connection` reads."""
+    def new_database(self) -> dict[str, str]:
+        """The variables that `pipeline.store.connection` reads, for a database that nobody has used."""
         return {
             "FLIGHTDECK_METADATA_HOST": self.host,
             "FLIGHTDECK_METADATA_PORT": str(self.port),
-            "FLIGHTDECK_METADATA_DATABASE": database or self.database,
+            "FLIGHTDECK_METADATA_DATABASE": f"{self.database}_{secrets.token_hex(4)}",
             "FLIGHTDECK_METADATA_USERNAME": self.user,
             "FLIGHTDECK_METADATA_PASSWORD": self.password,
         }
+
+    @contextlib.contextmanager
+    def passing_database(self) -> Iterator[dict[str, str]]:
+        """Like `new_database`; the database is removed afterwards."""
+        environment = self.new_database()
+        try:
+            yield environment
+        finally:
+            self.execute(f"DROP DATABASE IF EXISTS `{environment['FLIGHTDECK_METADATA_DATABASE']}`")
+
+    def execute(self, statement: str) -> tuple:
+        """The rows that a statement returns."""
+        login = {"host": self.host, "port": self.port, "user": self.user, "password": self.password}
+        with pymysql.connect(**login, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return tuple(cursor.fetchall())
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Server]:
+    """A server, which is ended afterwards unless it ran before."""
+    ours = find() is None
+    with one_at_a_time():
+        server = start()
+    try:
+        yield server
+    finally:
+        if ours:
+            stop()
 
 
 def start() -> Server:
@@ -49,9 +82,8 @@ def start() -> Server:
     Raises:
         ServiceError: none can be started.
     """
-    running = find()
-    if running is not None:
-        return running
+    if (server := find()) is not None:
+        return server
     if not all(shutil.which(program) for program in PROGRAMS):
         install("mariadb")
     DAEMON.stop()
@@ -86,21 +118,17 @@ def stop() -> bool:
 def _create(data: Path) -> None:
     shutil.rmtree(data, ignore_errors=True)  # what an interrupted start left
     data.mkdir(parents=True)
-    done = subprocess.run(
-        [
-            *("mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={_account()}"),
-            *("--auth-root-authentication-method=socket", "--skip-test-db"),
-        ],
-        capture_output=True,
-        text=True,
-    )
+    command = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}"]
+    command += ["--auth-root-authentication-method=socket", "--skip-test-db"]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise ServiceError(f"mariadb-install-db failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
 def _command(data: Path, server: Server, setup: Path) -> list[str]:
     return [
-        *(shutil.which("mariadbd") or "mariadbd", "--no-defaults", f"--user={_account()}"),
+        # It refuses to run as root unless told to.
+        *(shutil.which("mariadbd") or "mariadbd", "--no-defaults", f"--user={getpass.getuser()}"),
         *(f"--datadir={data}", f"--socket={DAEMON.sockets / 'mariadb.sock'}"),
         *(f"--bind-address={server.host}", f"--port={server.port}", "--skip-name-resolve"),
         *(f"--pid-file={DAEMON.folder / 'mariadbd.pid'}", f"--init-file={setup}"),
@@ -133,13 +161,6 @@ def _free_port() -> int:
         return listener.getsockname()[1]
 
 
-def _account() -> str:
-    """The server refuses to run as root unless told to."""
-    import getpass
-
-    return getpass.getuser()
-
-
 def _credentials() -> Path:
     return DAEMON.folder / "credentials.json"
 
@@ -147,6 +168,5 @@ def _credentials() -> Path:
 def _write_private(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_text(text, "utf-8")

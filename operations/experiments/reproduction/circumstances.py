@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
@@ -23,7 +22,7 @@ from ledger.recorder import RUN
 from ledger.run_facts import is_ours
 from ledger.run_record import RunRecord
 from ledger.runs import Runs
-from operations.experiments.sweep.plan import with_dotted
+from operations.experiments.sweep.plan import settings_here, spans_folder, with_dotted
 from pipeline import settings_file, stamp
 from pipeline.settings import Settings
 
@@ -37,7 +36,8 @@ _IDLE = ("model.tuning",)
 LOCK_FILE = f"the lock file {stamp.LOCK}"
 # A value of so many characters fits into a sentence.
 _SHORT = 30
-_NEEDED = ("settings", "sources", "packages")
+_LISTED = 6
+Key = TypeVar("Key", str, tuple[str, str])
 
 
 class ReproductionError(FlightdeckError):
@@ -46,11 +46,9 @@ class ReproductionError(FlightdeckError):
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One thing that is not what it was.
+    """A file, package or setting that is not what it was.
 
     Attributes:
-        aspect: what kind of thing.
-        name: a file, a package or a setting.
         recorded: its digest, version or value at the time of the run; None if it was not there.
         now: the same now; None if it is not there.
         span: of a data file.
@@ -69,13 +67,12 @@ class Difference:
     def sentence(self) -> str:
         """The difference in words."""
         name = self.name if self.span is None else f"{self.name} (span {self.span})"
+        # The digests of files say nothing to a person.
+        has_value = self.aspect in ("packages", "settings")
         if self.recorded is None:
-            return f"{name} is new" + (f": {self.now}" if self.aspect in ("packages", "settings") else "")
+            return f"{name} is new: {self.now}" if has_value else f"{name} is new"
         if self.now is None:
-            return f"{name} is missing" + (
-                f", and was {self.recorded}" if self.aspect in ("packages", "settings") else ""
-            )
-        # The digests of a source file say nothing to a person.
+            return f"{name} is missing, and was {self.recorded}" if has_value else f"{name} is missing"
         return f"{name} has changed" if self.aspect == "code" else f"{name} is {self.now}, and was {self.recorded}"
 
     def briefly(self) -> str:
@@ -88,7 +85,6 @@ class Original:
     """A run that can be made again, with the documents that say how.
 
     Attributes:
-        record: of the run.
         settings: as they were used.
         sources: the files that make a model: path -> digest.
         packages: name -> version.
@@ -137,8 +133,8 @@ def original(store: ml_metadata.MetadataStore, name: str) -> Original:
         what = "trained no model" if record.model_id is None else "did not evaluate its model"
         why = f" ({record.reasons[0]})" if record.reasons else ""
         raise ReproductionError(f"{run} {what}{why}: there is nothing to compare with.")
-    missing = [each for each in _NEEDED if each not in record.documents]
-    missing += [each for each in ("spans", "data", "hyperparameters") if not getattr(record, each)]
+    missing = [name for name in ("settings", "sources", "packages") if name not in record.documents]
+    missing += [name for name in ("spans", "data", "hyperparameters") if not getattr(record, name)]
     if missing:
         raise ReproductionError(
             f"The record of run {record.run_id} lacks its {', '.join(missing)} (was it written by an older version?): "
@@ -148,6 +144,7 @@ def original(store: ml_metadata.MetadataStore, name: str) -> Original:
     def document(name: str) -> Any:
         return runs.document(record, name) if name in record.documents else None
 
+    base = f"model {record.base_model_id}, which run {record.run_id} began with"
     return Original(
         record,
         document("settings"),
@@ -156,41 +153,30 @@ def original(store: ml_metadata.MetadataStore, name: str) -> Original:
         document("files"),
         document("slices") or [],
         document("diff"),
-        *_model(store, record.model_id, record.run_id),
-        base_model=None if record.base_model_id is None else _base_model(store, record.base_model_id, record.run_id),
+        _uri(store, record.model_id, f"the model of run {record.run_id}"),
+        _trained_by(store, record.model_id, record.run_id),
+        None if record.base_model_id is None else _uri(store, record.base_model_id, base),
     )
 
 
-def _model(store: ml_metadata.MetadataStore, model_id: int, run_id: str) -> tuple[str, str | None]:
-    """Where a model is, and which other run trained it."""
-    found = store.get_artifacts_by_id([model_id])
-    if not found:
-        raise ReproductionError(f"The metadata store no longer has the model of run {run_id}.")
-    # A run that takes the model from the cache is said to have made it too, later.
-    makers = [
-        each.execution_id
-        for each in store.get_events_by_artifact_ids([model_id])
-        if each.type == metadata_store_pb2.Event.OUTPUT
-    ]
+def _uri(store: ml_metadata.MetadataStore, model_id: int, what: str) -> str:
+    artifacts = store.get_artifacts_by_id([model_id])
+    if not artifacts:
+        raise ReproductionError(f"The metadata store no longer has {what}.")
+    return artifacts[0].uri
+
+
+def _trained_by(store: ml_metadata.MetadataStore, model_id: int, run_id: str) -> str | None:
+    """Which other run trained a model: one that takes it from the cache is said to have made it too, later."""
+    events = store.get_events_by_artifact_ids([model_id])
+    makers = [event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT]
     contexts = store.get_contexts_by_execution(min(makers)) if makers else []
-    trained_by = next((each.name for each in contexts if each.type == RUN), None)
-    return found[0].uri, None if trained_by == run_id else trained_by
-
-
-def _base_model(store: ml_metadata.MetadataStore, model_id: int, run_id: str) -> str:
-    """Where the model is whose weights a run began with."""
-    found = store.get_artifacts_by_id([model_id])
-    if not found:
-        raise ReproductionError(f"The metadata store no longer has model {model_id}, which run {run_id} began with.")
-    return found[0].uri
+    trained_by = next((context.name for context in contexts if context.type == RUN), None)
+    return None if trained_by == run_id else trained_by
 
 
 def refuse_overrides(overrides: Sequence[str]) -> None:
-    """Refuses to change what is to be reproduced.
-
-    Raises:
-        ReproductionError: one of them is not about a place.
-    """
+    """Raises `ReproductionError` if an override is not about a place, and would change what is to be reproduced."""
     for override in overrides:
         key = override.partition("=")[0]
         if not _within(key, PLACES):
@@ -209,52 +195,20 @@ def settings_again(found: Original, here: Settings) -> Settings:
     Raises:
         SettingsError: the recorded ones mean nothing to this code.
     """
-    document = {**found.settings, **{name: here.document()[name] for name in ("workspace", "metadata", "beam")}}
+    document = settings_here(found.settings, found.record.hyperparameters, here, ("workspace", "metadata", "beam"))
     document["kubeflow"] = None
-    document["data"] = {
-        **found.settings["data"],
-        "spans": spans_folder(found, here),
+    document["data"] |= {
         "window": f"{found.spans[0]}:{found.spans[-1]}",
         "eval_spans": len(found.record.spans["eval"]),
     }
-    document["model"] = with_dotted(found.settings["model"], found.record.hyperparameters)
-    document["tuning"] = {"enabled": False}
     document["push"] = {**found.settings.get("push", {}), "enabled": False}
     document["cache"] = False
     return settings_file.from_document(document)
 
 
-def spans_folder(found: Original, here: Settings) -> str:
-    """Where the data of a run is looked for: as this machine's settings say, or else where the run had it."""
-    there = found.settings["data"].get("spans")
-    if here.data.spans is None and there and ("://" in there or Path(there).is_dir()):
-        return there
-    return here.spans
-
-
-def code_differences(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
-    """The source files that differ."""
-    return [Difference("code", name, before, after) for name, before, after in _changes(recorded, now)]
-
-
-def package_differences(
-    recorded: Mapping[str, str], now: Mapping[str, str], locked: Mapping[str, str] | None = None
-) -> tuple[list[Difference], list[Difference]]:
-    """The packages that differ.
-
-    Args:
-        recorded: name -> version.
-        now: the same of this environment, from `pipeline.stamp.packages`.
-        locked: those that the lock file names, from `pins`. What else is installed, such as a linter, takes no part in
-            a run.
-
-    Returns:
-        Those of the lock file, and the others.
-    """
-    changed = [Difference("packages", name, before, after) for name, before, after in _changes(recorded, now)]
-    if locked is None:
-        return changed, []
-    return [each for each in changed if each.name in locked], [each for each in changed if each.name not in locked]
+def differences(aspect: Aspect, recorded: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
+    """The source files or packages that differ."""
+    return [Difference(aspect, name, before, after) for name, before, after in changes(recorded, now)]
 
 
 def pins(lock: Path) -> dict[str, str] | None:
@@ -271,7 +225,7 @@ def pins(lock: Path) -> dict[str, str] | None:
             requirement = Requirement(line.rstrip("\\ "))
         except InvalidRequirement:
             continue
-        exact = [each.version for each in requirement.specifier if each.operator == "=="]
+        exact = [specifier.version for specifier in requirement.specifier if specifier.operator == "=="]
         if exact and (requirement.marker is None or requirement.marker.evaluate()):
             pinned[canonicalize_name(requirement.name)] = exact[0]
     return pinned
@@ -292,24 +246,20 @@ def data_differences(found: Original, folder: str) -> list[Difference]:
         raise ReproductionError(
             f"{error} The data of run {found.record.run_id} is needed; say where it is with --set data.spans=FOLDER"
         ) from None
-    there = [each for span in found.spans if span in names for each in storage.list_files(folder, span, names[span])[0]]
+    files = [file for span in found.spans if span in names for file in storage.list_files(folder, span, names[span])[0]]
     gone = [Difference("data", f"span-{span:03}", "there", None, span) for span in found.spans if span not in names]
     if found.files is None:
-        now = storage.fingerprint(there)
+        now = storage.fingerprint(files)
         changed = Difference("data", f"the content of spans {found.spans[0]}-{found.spans[-1]}", found.record.data, now)
         return gone or ([] if now == found.record.data else [changed])
-    recorded = {each["name"]: each for each in found.files}
+    recorded = {file["name"]: _content(file["bytes"], file["sha256"]) for file in found.files}
+    spans = {file.name: file.span for file in files} | {file["name"]: file["span"] for file in found.files}
     now = {}
-    for file in there:
+    for file in files:
         with storage.open_file(file) as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
-            now[file.name] = {"span": file.span, "bytes": stream.tell(), "sha256": digest}
-    return [
-        Difference("data", name, _content(recorded.get(name)), _content(now.get(name)), span)
-        for name in sorted({*recorded, *now})
-        if _content(recorded.get(name)) != _content(now.get(name))
-        for span in [(recorded.get(name) or now[name])["span"]]
-    ]
+            now[file.name] = _content(stream.tell(), digest)
+    return [Difference("data", name, before, after, spans[name]) for name, before, after in changes(recorded, now)]
 
 
 def setting_differences(found: Original, here: Settings) -> list[Difference]:
@@ -319,43 +269,35 @@ def setting_differences(found: Original, here: Settings) -> list[Difference]:
     now = flattened(here.document(), lists=False)
     return [
         Difference("settings", name, None if name not in before else repr(old), None if name not in now else repr(new))
-        for name, old, new in _changes(before, now)
+        for name, old, new in changes(before, now)
         if _within(name, _DECISIVE) and not _within(name, _IDLE)
     ]
 
 
 def _within(key: str, sections: Sequence[str]) -> bool:
-    return any(key == each or key.startswith(f"{each}.") for each in sections)
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
-def _changes(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    names = sorted({*recorded, *now})
-    pairs = [(name, recorded.get(name), now.get(name)) for name in names]
-    return [(name, old, new) for name, old, new in pairs if (name in recorded) != (name in now) or not _same(old, new)]
+def changes(recorded: Mapping[Key, Any], now: Mapping[Key, Any]) -> list[tuple[Key, Any, Any]]:
+    """What is not equal, or not in both, in order: key, recorded value and value now. Not a number equals itself."""
+    return [
+        (key, old, new)
+        for key in sorted({*recorded, *now})
+        for old, new in [(recorded.get(key), now.get(key))]
+        if (key in recorded) != (key in now) or (old != new and not (old != old and new != new))
+    ]
 
 
-def _same(old: Any, new: Any) -> bool:
-    both_nan = isinstance(old, float) and isinstance(new, float) and math.isnan(old) and math.isnan(new)
-    return both_nan or old == new
-
-
-def _content(file: Mapping[str, Any] | None) -> str | None:
-    return None if file is None else f"{file['bytes']:,} bytes with SHA-256 {file['sha256'][:12]}"
+def _content(size: int, sha256: str) -> str:
+    return f"{size:,} bytes with SHA-256 {sha256[:12]}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Circumstances:
-    """How the circumstances of a run compare with those here and now.
-
-    Attributes:
-        differences: those that can change the model.
-        notes: sentences on those that are not supposed to.
-        running: the code here.
-    """
+    """What is different here and now: what can change the model, and sentences on what is not supposed to."""
 
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
-    running: stamp.Revision
 
 
 def compare(found: Original, here: Settings) -> Circumstances:
@@ -364,30 +306,31 @@ def compare(found: Original, here: Settings) -> Circumstances:
     Raises:
         ReproductionError: the data is nowhere to be found.
     """
-    record, running = found.record, stamp.code()
-    notes = []
-    code = code_differences(found.sources, stamp.sources_of(here))
-    if not code:
-        notes += _other_commits(found, here, running)
-    packages, others = package_differences(found.packages, stamp.packages(), pins(stamp.PROJECT / stamp.LOCK))
+    record = found.record
+    code = differences("code", found.sources, stamp.sources_of(here))
+    notes = [] if code else _other_commits(found, here)
+    packages = differences("packages", found.packages, stamp.packages())
+    if (locked := pins(stamp.PROJECT / stamp.LOCK)) is not None:
+        # What else is installed, such as a linter, takes no part in a run.
+        if others := [difference for difference in packages if difference.name not in locked]:
+            notes.append(f"Packages that are in no lock differ, and take no part: {_listed(others)}.")
+        packages = [difference for difference in packages if difference.name in locked]
     lock = stamp.lock_digest()
     if record.lock and lock != record.lock:
         packages.insert(0, Difference("packages", LOCK_FILE, record.lock, lock))
-    if others:
-        notes.append(f"Packages that are in no lock differ, and take no part: {_listed(others)}.")
-    data = data_differences(found, spans_folder(found, here))
+    data = data_differences(found, spans_folder(found.settings, here))
     if found.trained_by:
         notes.append(f"Run {record.run_id} took its model from the cache: it was trained by run {found.trained_by}.")
     if settings := setting_differences(found, here):
         notes.append(
             f"The settings here are others, and the recorded ones are used: {_listed(settings, Difference.briefly)}."
         )
-    return Circumstances((*code, *packages, *data), tuple(notes), running)
+    return Circumstances((*code, *packages, *data), tuple(notes))
 
 
-def _other_commits(found: Original, here: Settings, running: stamp.Revision) -> list[str]:
+def _other_commits(found: Original, here: Settings) -> list[str]:
     """Sentences on code of another commit, for when the files that make a model are the same."""
-    record = found.record
+    record, running = found.record, stamp.code()
     differing = []
     if record.platform is not None:
         own = stamp.code_of(here)
@@ -395,22 +338,17 @@ def _other_commits(found: Original, here: Settings, running: stamp.Revision) -> 
             differing.append(("code", record.code, own))
     if record.commit and (running.commit, running.diff) != (record.commit, found.diff):
         differing.append(("code" if record.platform is None else "Flightdeck", record, running))
+
+    def described(code: RunRecord | stamp.Revision) -> str:
+        return f"commit {code.commit[:12]}{' with changes' if code.dirty else ''}" if code.commit else "no commit"
+
     return [
-        f"The run's {whose} was {described(then.commit, then.dirty)}, and this is {described(now.commit, now.dirty)}; "
-        "the files that make a model are the same."
+        f"The run's {whose} was {described(then)}, and this is {described(now)}; the files that make a model are the "
+        "same."
         for whose, then, now in differing
     ]
 
 
-def described(commit: str | None, dirty: bool | None) -> str:
-    """A commit in words."""
-    if commit is None:
-        return "no commit"
-    return f"commit {commit[:12]}{' with changes' if dirty else ''}"
-
-
-def _listed(
-    differences: Sequence[Difference], in_words: Callable[[Difference], str] = Difference.sentence, most: int = 6
-) -> str:
-    shown = "; ".join(in_words(each) for each in differences[:most])
-    return shown if len(differences) <= most else f"{shown}; and {len(differences) - most} more"
+def _listed(differences: Sequence[Difference], in_words: Callable[[Difference], str] = Difference.sentence) -> str:
+    shown = "; ".join(in_words(difference) for difference in differences[:_LISTED])
+    return shown if len(differences) <= _LISTED else f"{shown}; and {len(differences) - _LISTED} more"

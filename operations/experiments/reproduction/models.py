@@ -8,11 +8,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from operations.experiments.reproduction.circumstances import changes
+
 # What TensorFlow keeps beside the variables: the names of the objects they belong to.
 _STRUCTURE = "_CHECKPOINTABLE_OBJECT_GRAPH"
 # Of every variable's name in a checkpoint.
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
-OVERALL = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,6 @@ class VariableDifference:
     """A variable that is not bit-identical.
 
     Attributes:
-        name: in the checkpoint of the SavedModel.
         original: its dtype and shape in the first model; None if that lacks it.
         reproduction: the same in the second.
         largest: the largest absolute difference; None if shapes differ or there is none to compute.
@@ -38,7 +38,6 @@ class MetricDifference:
 
     Attributes:
         slice: such as ``column=value``; empty for the whole evaluation split.
-        metric: its name.
         original: the first model's; None if it was not measured.
         reproduction: the second one's.
     """
@@ -56,11 +55,9 @@ class Comparison:
     Attributes:
         variables: how many there are, in either model.
         values: how many numbers these hold.
-        different_variables: those that are not bit-identical.
         different_assets: files exported with the model, such as vocabularies, that are not the same.
         metrics: how many values were compared, over all slices.
         slices: over how many slices, the whole split aside.
-        different_metrics: those that are not exactly equal.
     """
 
     variables: int
@@ -82,17 +79,15 @@ class Comparison:
 
     def reasons(self) -> tuple[str, ...]:
         """What differs, a sentence each; empty if nothing does."""
-        found = []
-        if self.different_variables:
-            largest = max((each.largest or 0.0 for each in self.different_variables), default=0.0)
-            found.append(
-                f"{len(self.different_variables)} of {self.variables} variables differ, by at most {largest:.3g}"
-            )
+        reasons = []
+        if variables := self.different_variables:
+            largest = max(variable.largest or 0.0 for variable in variables)
+            reasons.append(f"{len(variables)} of {self.variables} variables differ, by at most {largest:.3g}")
         if self.different_assets:
-            found.append(f"{', '.join(self.different_assets)}, exported with the model, differ")
+            reasons.append(f"{', '.join(self.different_assets)}, exported with the model, differ")
         if self.different_metrics:
-            found.append(f"{len(self.different_metrics)} of {self.metrics} metrics differ")
-        return tuple(found)
+            reasons.append(f"{len(self.different_metrics)} of {self.metrics} metrics differ")
+        return tuple(reasons)
 
 
 def saved_model(uri: str) -> str:
@@ -103,22 +98,13 @@ def saved_model(uri: str) -> str:
 
 
 def reachable(uri: str, workspace: str, here: str) -> str | None:
-    """The folder of the SavedModel in a Model artifact, as it can be read from here.
+    """The folder of a Model artifact, as it can be read from here; None if it cannot.
 
     Args:
         uri: of the artifact, as recorded.
         workspace: of the run; where it ran, this may have been a mounted claim.
         here: this machine's workspace, in which the same artifacts may be found.
-
-    Returns:
-        None if it cannot be read.
     """
-    artifact = reachable_artifact(uri, workspace, here)
-    return None if artifact is None else saved_model(artifact)
-
-
-def reachable_artifact(uri: str, workspace: str, here: str) -> str | None:
-    """The folder of a Model artifact, as it can be read from here; the arguments are those of `reachable`."""
     from tfx.dsl.io import fileio
 
     places = [uri]
@@ -144,17 +130,20 @@ def compare(
     """
     variables, values, different = compare_variables(*models)
     before, after = (
-        {OVERALL: overall, **{each["slice"]: each["challenger"] for each in sliced}}
-        for overall, sliced in zip(metrics, slices, strict=True)
+        {(name, metric): value for name, measured in by_slice.items() for metric, value in measured.items()}
+        for by_slice in (
+            {"": overall, **{part["slice"]: part["challenger"] for part in sliced}}
+            for overall, sliced in zip(metrics, slices, strict=True)
+        )
     )
     return Comparison(
         variables,
         values,
         different,
         compare_assets(*models),
-        len({(name, metric) for measured in (before, after) for name in measured for metric in measured[name]}),
-        len({*before, *after}) - 1,
-        compare_metrics(before, after),
+        len({*before, *after}),
+        len({name for name, _ in (*before, *after)} - {""}),
+        tuple(MetricDifference(name, metric, old, new) for (name, metric), old, new in changes(before, after)),
     )
 
 
@@ -167,14 +156,13 @@ def compare_variables(original: str, reproduction: str) -> tuple[int, int, tuple
     import numpy as np
     import tensorflow as tf
 
-    readers = [
-        tf.train.load_checkpoint(os.path.join(each, "variables", "variables")) for each in (original, reproduction)
-    ]
+    folders = (original, reproduction)
+    readers = [tf.train.load_checkpoint(os.path.join(folder, "variables", "variables")) for folder in folders]
     names = sorted({name for reader in readers for name in reader.get_variable_to_shape_map()} - {_STRUCTURE})
     values, different = 0, []
     for name in names:
         before, after = (np.asarray(reader.get_tensor(name)) if reader.has_tensor(name) else None for reader in readers)
-        values += max(each.size for each in (before, after) if each is not None)
+        values += max(variable.size for variable in (before, after) if variable is not None)
         if (
             before is not None
             and after is not None
@@ -192,26 +180,6 @@ def compare_assets(original: str, reproduction: str) -> tuple[str, ...]:
     """The files exported with two SavedModels, such as vocabularies, that one lacks or that have other contents."""
     before, after = _assets(original), _assets(reproduction)
     return tuple(name for name in sorted({*before, *after}) if before.get(name) != after.get(name))
-
-
-def compare_metrics(
-    original: Mapping[str, Mapping[str, float]], reproduction: Mapping[str, Mapping[str, float]]
-) -> tuple[MetricDifference, ...]:
-    """The metrics that are not exactly equal; what is not a number equals itself.
-
-    Args:
-        original: slice -> metric -> value.
-        reproduction: the same.
-    """
-    different = []
-    for name in sorted({*original, *reproduction}):
-        before, after = original.get(name, {}), reproduction.get(name, {})
-        for metric in sorted({*before, *after}):
-            old, new = before.get(metric), after.get(metric)
-            both_nan = old is not None and new is not None and old != old and new != new
-            if old != new and not both_nan:
-                different.append(MetricDifference(name, metric, old, new))
-    return tuple(different)
 
 
 def _form(value: Any) -> str | None:
@@ -232,13 +200,11 @@ def _largest(before: Any, after: Any) -> float | None:
 def _assets(folder: str) -> dict[str, str]:
     from tfx.dsl.io import fileio
 
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     assets = os.path.join(folder, "assets")
-    if not fileio.exists(assets):
-        return found
-    for parent, _, names in fileio.walk(assets):
+    for parent, _, names in fileio.walk(assets) if fileio.exists(assets) else ():
         for name in names:
             path = os.path.join(str(parent), str(name))
             with fileio.open(path, "rb") as file:
-                found[os.path.relpath(path, assets)] = hashlib.sha256(file.read()).hexdigest()
-    return found
+                digests[os.path.relpath(path, assets)] = hashlib.sha256(file.read()).hexdigest()
+    return digests

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from operations.experiments.reproduction.circumstances import Original, ReproductionError, pins, spans_folder
+from operations.experiments.reproduction.circumstances import Original, ReproductionError, pins
+from operations.experiments.sweep.plan import spans_folder
 from pipeline import stamp
 from pipeline.settings import Settings
 
@@ -30,11 +31,9 @@ _INSTALL = "requirements/install.sh runtime"
 
 @dataclasses.dataclass(frozen=True)
 class Worktree:
-    """A checkout beside the one that this process runs from.
+    """A commit, 40 hexadecimal digits, that is checked out in a folder of its own.
 
     Attributes:
-        folder: its root.
-        commit: what is checked out there, 40 hexadecimal digits.
         kept: whether it stays.
         applied: whether the changes that the run had on top of the commit were applied.
     """
@@ -93,8 +92,10 @@ def checked_out(project: Path, revision: str, below: Path, keep: bool, found: Or
     try:
         if not reused:
             add(project, commit, folder)
-        changed = bool(found.record.dirty) and found.record.commit == commit and not _only_untracked(found)
-        if changed and not _is_dirty(folder):
+        # The content of untracked files is not on record; whether it matters is seen when the sources are compared.
+        only_untracked = (found.diff or "").startswith("untracked ")
+        changed = bool(found.record.dirty) and found.record.commit == commit and not only_untracked
+        if changed and not _git(folder, "status", "--porcelain", "--untracked-files=no").strip():
             _apply(folder, found)
         yield Worktree(folder, commit, stays, changed)
     except ReproductionError:
@@ -133,7 +134,7 @@ def _config(folder: Path, found: Original, here: Settings) -> dict[str, Any]:
         for name in ("metadata", "beam")
     }
     document = {**found.settings, **known, "workspace": here.workspace}
-    document["data"] = {**found.settings["data"], "spans": spans_folder(found, here)}
+    document["data"] = {**found.settings["data"], "spans": spans_folder(found.settings, here)}
     document["use_case"] = {
         name: str(folder / value) if isinstance(value, str) and (folder / value).is_file() else value
         for name, value in found.settings["use_case"].items()
@@ -177,11 +178,6 @@ def has_commit(project: Path, commit: str) -> bool:
     return _succeeds(project, "cat-file", "-e", f"{commit}:{_COMMAND}")
 
 
-def _only_untracked(found: Original) -> bool:
-    # Their content is not on record; whether it matters is seen when the sources are compared.
-    return (found.diff or "").startswith("untracked ")
-
-
 def _apply(folder: Path, found: Original) -> None:
     """Applies the changes that a run had on top of its commit, as far as they are on record."""
     text = found.diff
@@ -197,10 +193,6 @@ def _apply(folder: Path, found: Original) -> None:
             f"The changes that run {found.record.run_id} had on top of its commit cannot be applied: "
             f"{' '.join(done.stderr.split())[:300]}"
         )
-
-
-def _is_dirty(folder: Path) -> bool:
-    return bool(_git(folder, "status", "--porcelain", "--untracked-files=no").strip())
 
 
 def _remove_abandoned(project: Path, below: Path) -> None:

@@ -30,12 +30,10 @@ class Event(BaseModel):
         kind: ``begun``, a worker begins a new trial; ``taken``, it begins one anew whose worker is gone; ``finished``
             or ``failed``, the trial has ended.
         trial: the trial's number, from 0.
-        owner: the worker.
         values: of ``begun``, the hyperparameters as the oracle proposed them.
         score: of ``finished``, the objective.
         metrics: of ``finished``, all of them.
         seconds: of ``finished`` and ``failed``, how long it took.
-        error: of ``failed``, what went wrong.
         token: tells this event from any other.
     """
 

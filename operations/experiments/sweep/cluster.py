@@ -9,7 +9,6 @@ import argparse
 import json
 import logging
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,19 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _work(given: argparse.Namespace) -> int:
     """Runs trials until there are no more; the first worker writes the plan, which all would write alike."""
     from operations.experiments.sweep import search
+    from pipeline.task import NOBODY
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     connection = store.from_environment(retries=5)
     reader = open_store(connection)
     sweep, known = _plan(reader, given)
     settings = plans.settings_of(sweep)
-    further = {} if given.submitted_by == _nobody() else {"user": given.submitted_by}
+    further = {} if given.submitted_by in (None, NOBODY) else {"user": given.submitted_by}
     begun = record.begin(connection, sweep, settings, resumed=known, runner="kubeflow", **further)
-    with (
-        renewing(connection, sweep.sweep_id),
-        tempfile.TemporaryDirectory(prefix="flightdeck-sweep-") as folder,
-    ):
-        standing = search.Worker(sweep, connection, search.tuner_of(sweep, folder)).run()
+    with renewing(connection, sweep.sweep_id):
+        standing = search.work(sweep, connection)
     record.end(connection, sweep, begun, standing)
     Path(given.page).parent.mkdir(parents=True, exist_ok=True)
     Path(given.page).write_text(page(sweep, standing), encoding="utf-8")
@@ -91,11 +88,7 @@ def _final(arguments: Sequence[str]) -> int:
 
 
 def _training(connection: metadata_store_pb2.ConnectionConfig, sweep_id: str) -> list[str]:
-    """The hyperparameters of a sweep's best trial as arguments of `pipeline.task`.
-
-    Raises:
-        SweepError: it has none.
-    """
+    """The hyperparameters of a sweep's best trial as arguments of `pipeline.task`; `SweepError` if it has none."""
     opened = open_store(connection)
     sweep = plans.load(Recorder(opened), sweep_id)
     standing = Standing()
@@ -112,25 +105,14 @@ def _training(connection: metadata_store_pb2.ConnectionConfig, sweep_id: str) ->
 def page(sweep: SweepPlan, standing: Standing) -> str:
     """The trials as Markdown, best first, for Kubeflow's user interface."""
     sign = -1 if sweep.higher_is_better else 1
-    done = sorted(standing.done(), key=lambda each: sign * (each.score or 0.0))
-    names = sorted({name for each in standing.trials.values() for name in each.values if "/" not in name})
-    rows = [
-        ["trial", sweep.objective, *names, "seconds"],
-        ["---"] * (len(names) + 3),
-        *(
-            [str(each.number), f"{each.score:.5f}", *(str(each.values.get(name)) for name in names), f"{each.seconds}"]
-            for each in done
-        ),
-    ]
+    names = sorted({name for trial in standing.trials.values() for name in trial.values if "/" not in name})
+    rows = [["trial", sweep.objective, *names, "seconds"], ["---"] * (len(names) + 3)]
+    for trial in sorted(standing.done(), key=lambda trial: sign * (trial.score or 0.0)):
+        values = [str(trial.values.get(name)) for name in names]
+        rows.append([str(trial.number), f"{trial.score:.5f}", *values, f"{trial.seconds}"])
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    failed = [f"\nTrial {each.number} failed: {each.error}" for each in standing.failed()]
+    failed = [f"\nTrial {trial.number} failed: {trial.error}" for trial in standing.failed()]
     return "\n".join([f"# Sweep {sweep.sweep_id}", "", *lines, *failed, ""])
-
-
-def _nobody() -> str:
-    from pipeline.task import NOBODY
-
-    return NOBODY
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -142,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--window", required=True, help="the window of spans")
     parser.add_argument("--trials", required=True, type=int, help="how many there shall be")
     parser.add_argument("--around", help="the run around which is searched")
-    parser.add_argument("--submitted-by", default=_nobody(), help="the person who submitted it")
+    parser.add_argument("--submitted-by", help="the person who submitted it")
     parser.add_argument("--page", required=True, help="file for the table of trials")
     return parser
 

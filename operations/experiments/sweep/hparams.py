@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,35 +13,24 @@ from tensorboard.plugins.hparams import api_pb2, summary, summary_v2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 
-@dataclasses.dataclass
-class Session:
-    """A trial under way; set `score` when it is known."""
-
-    score: float | None = None
-
-
 @contextlib.contextmanager
-def session(logs: str, trial: str, hyperparameters: Mapping[str, Any], objective: str) -> Iterator[Session]:
-    """Writes the beginning and the end of a trial into its folder of logs.
+def session(logs: str, trial: str, hyperparameters: Mapping[str, Any]) -> Iterator[dict[str, float]]:
+    """Writes the beginning and the end of a trial into its folder, or URI, of logs, which is made if need be.
 
-    Args:
-        logs: folder or URI; made if need be.
-        trial: the trial's name.
-        hyperparameters: by name; what is neither text nor number is written as text.
-        objective: the tag of the score.
+    Hyperparameters that are neither text nor number are written as text.
 
     Yields:
-        Where the body puts the score. A body that raises is a trial that failed.
+        Where the body puts scores by their tags. A body that raises is a trial that failed.
     """
     writer = EventFileWriter(logs, filename_suffix=".hparams")
-    shown = Session()
+    scores: dict[str, float] = {}
     state = api_pb2.STATUS_FAILURE
     try:
         plain = {name: _plain(value) for name, value in hyperparameters.items()}
         _write(writer, summary_v2.hparams_pb(plain, trial_id=trial))
-        yield shown
-        if shown.score is not None:
-            _write(writer, Summary(value=[Summary.Value(tag=objective, simple_value=shown.score)]))
+        yield scores
+        for tag, score in scores.items():
+            _write(writer, Summary(value=[Summary.Value(tag=tag, simple_value=score)]))
         state = api_pb2.STATUS_SUCCESS
     finally:
         _write(writer, summary.session_end_pb(state))

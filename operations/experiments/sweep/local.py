@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
@@ -19,7 +18,7 @@ from ledger.opening import open_store
 from operations.experiments.sweep.chain import Chain
 from operations.experiments.sweep.plan import SweepError, SweepPlan
 from operations.experiments.sweep.standing import MOST_STARTS, Standing
-from pipeline.stamp import PROJECT
+from pipeline import child_process
 
 _POLL_SECONDS = 0.5
 # How long workers have to end when the sweep is interrupted.
@@ -44,28 +43,38 @@ def run(
     chain, standing = Chain(open_store(connection), sweep.sweep_id), Standing()
     standing.apply(chain.refresh())
     watched(standing)
-    if _enough(sweep, standing):
+    if len(standing.trials) >= sweep.trials and not standing.running():
         return standing
     left = sweep.trials - len(standing.trials) + len(standing.running())
-    with _workers(sweep, connection, min(parallel, left), logs) as workers:
+    workers = _Workers(sweep, connection, min(parallel, left), logs)
+    try:
         while workers.tend():
             time.sleep(_POLL_SECONDS)
             standing.apply(chain.refresh())
             watched(standing)
+    finally:
+        workers.stop()
     standing.apply(chain.refresh())
     watched(standing)
     return standing
 
 
-def _enough(sweep: SweepPlan, standing: Standing) -> bool:
-    return len(standing.trials) >= sweep.trials and not standing.running()
-
-
 class _Workers:
     """The processes of a sweep."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], count: int, logs: Path) -> None:
-        self._command, self._environment, self._logs = command, environment, logs
+    def __init__(
+        self, sweep: SweepPlan, connection: metadata_store_pb2.ConnectionConfig, count: int, logs: Path
+    ) -> None:
+        self._arguments = ["--sweep", sweep.sweep_id]
+        if connection.HasField("sqlite"):
+            self._arguments += ["--sqlite", connection.sqlite.filename_uri]
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._environment = {
+            # Or each worker would have as many threads as there are cores, and all of a GPU's memory.
+            "TF_NUM_INTRAOP_THREADS": str(max(1, cores // count)),
+            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        }
+        self._logs = logs
         self._processes: dict[subprocess.Popen[bytes], Path] = {}
         self._started = 0
         # Each death uses up one of the starts of a trial, unless something else kills workers over and over.
@@ -89,7 +98,8 @@ class _Workers:
                 self._deaths_left -= 1
                 self._start()
             elif code != 0:
-                raise SweepError(f"A worker of the sweep cannot go on: {_last_line(log)} Its log: {log}")
+                said = child_process.last_line(log) or "it says nothing."
+                raise SweepError(f"A worker of the sweep cannot go on: {said} Its log: {log}")
         return bool(self._processes)
 
     def stop(self) -> None:
@@ -106,42 +116,6 @@ class _Workers:
     def _start(self) -> None:
         log = self._logs / f"worker-{self._started}.log"
         self._started += 1
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=PROJECT,
-                env=self._environment,
-                # A Ctrl-C is for the sweep, which ends its workers itself.
-                start_new_session=True,
-            )
+        module = "operations.experiments.sweep.worker"
+        process = child_process.start(log, module, *self._arguments, environment=self._environment)
         self._processes[process] = log
-
-
-@contextlib.contextmanager
-def _workers(
-    sweep: SweepPlan, connection: metadata_store_pb2.ConnectionConfig, count: int, logs: Path
-) -> Iterator[_Workers]:
-    command = [sys.executable, "-m", "operations.experiments.sweep.worker", "--sweep", sweep.sweep_id]
-    command += ["--parent-process", str(os.getpid())]
-    if connection.HasField("sqlite"):
-        command += ["--sqlite", connection.sqlite.filename_uri]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    environment = {
-        # Or each worker would have as many threads as there are cores, and all of a GPU's memory.
-        "TF_NUM_INTRAOP_THREADS": str(max(1, cores // count)),
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-        **os.environ,
-    }
-    workers = _Workers(command, environment, count, logs)
-    try:
-        yield workers
-    finally:
-        workers.stop()
-
-
-def _last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return (lines[-1] if lines else "it says nothing.")[:500]

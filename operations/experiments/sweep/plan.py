@@ -18,6 +18,8 @@ from pipeline import settings_file
 from pipeline.settings import Settings
 
 _DOCUMENT = "plan"
+# Where a run reads and writes. Everything else of a sweep is as in its parent, unless it is changed on purpose.
+_PLACES = ("workspace", "metadata", "push", "beam", "kubeflow", "cache")
 
 
 class SweepError(FlightdeckError):
@@ -33,8 +35,8 @@ class SweepPlan(BaseModel):
         source: the run whose data the trials learn from.
         settings: those of the trials, as a document; `model.tuning` says what is searched, and how.
         trials: how many there shall be.
-        examples: URI of the parent's examples, of which the split `train` is learned from.
-        transform_graph: URI of the parent's transform graph.
+        examples: URI of the source's examples, of which the split `train` is learned from.
+        transform_graph: URI of the source's transform graph.
         logs: folder, or URI, in which each trial has a folder of TensorBoard logs.
         data: fields of the record of each trial that say which data it learned from.
     """
@@ -60,6 +62,11 @@ class SweepPlan(BaseModel):
     def higher_is_better(self) -> bool:
         """The direction of the objective."""
         return not self.objective.endswith("loss")
+
+    @property
+    def better(self) -> str:
+        """The same as records say it."""
+        return "higher" if self.higher_is_better else "lower"
 
     def trial_id(self, number: int) -> str:
         """The name of a trial in ML Metadata."""
@@ -133,11 +140,7 @@ def load(recorder: Recorder, sweep_id: str) -> SweepPlan:
 
 
 def settings_of(plan: SweepPlan, values: Mapping[str, Any] | None = None) -> Settings:
-    """The settings of a sweep's trials, or those with the hyperparameters of one trial.
-
-    Args:
-        plan: of the sweep.
-        values: hyperparameters as keras-tuner holds them.
+    """The settings of a sweep's trials, or those with the hyperparameters of one trial, as keras-tuner holds them.
 
     Raises:
         SettingsError: this code no longer knows such settings.
@@ -150,17 +153,13 @@ def settings_of(plan: SweepPlan, values: Mapping[str, Any] | None = None) -> Set
     return settings.model_copy(update={"model": settings.model.with_hyperparameters(values)})
 
 
-# Where a run reads and writes. Everything else of a sweep is as in its parent, unless it is changed on purpose.
-_PLACES = ("workspace", "metadata", "push", "beam", "kubeflow", "cache")
-
-
 def settings_around(
     parent: RunRecord, recorded: Mapping[str, Any], here: Settings, overrides: Sequence[str] = ()
 ) -> Settings:
     """The settings of a sweep: those of its parent, in the workspace and with the metadata store that are used here.
 
     Args:
-        parent: the run; the hyperparameters are those that it used, also if it had searched for them.
+        parent: the run around which is searched.
         recorded: the parent's settings as a document.
         here: the settings that the command was given.
         overrides: those of the command, such as ``model.batch_size=256``; they apply to the parent's settings too.
@@ -169,13 +168,7 @@ def settings_around(
         SettingsError: the parent's settings mean nothing to this code, or an override does not fit.
         SweepError: an override concerns what the parent's data was made with.
     """
-    document = {**recorded, **{name: value for name, value in here.document().items() if name in _PLACES}}
-    there = recorded["data"].get("spans")
-    moved = here.data.spans is not None or there is None or not ("://" in there or Path(there).is_dir())
-    document["data"] = {**recorded["data"], "spans": here.document()["data"]["spans"] if moved else there}
-    document["model"] = with_dotted(recorded["model"], parent.hyperparameters)
-    # Or the full run with the winner would search once more.
-    document["tuning"] = {"enabled": False}
+    document = settings_here(recorded, parent.hyperparameters, here, _PLACES)
     for override in overrides:
         section = override.partition("=")[0].partition(".")[0]
         if section in ("features", "use_case"):
@@ -186,6 +179,30 @@ def settings_around(
         if section in ("model", "evaluation"):
             settings_file.put(document, override)
     return settings_file.from_document(document)
+
+
+def settings_here(
+    recorded: Mapping[str, Any], hyperparameters: Mapping[str, Any], here: Settings, sections: Sequence[str]
+) -> dict[str, Any]:
+    """The settings of a run as a document, but for some sections, which are as they are here.
+
+    The hyperparameters are those that the run used, and are not searched for once more.
+    """
+    return {
+        **recorded,
+        **{name: value for name, value in here.document().items() if name in sections},
+        "data": {**recorded["data"], "spans": spans_folder(recorded, here)},
+        "model": with_dotted(recorded["model"], hyperparameters),
+        "tuning": {"enabled": False},
+    }
+
+
+def spans_folder(recorded: Mapping[str, Any], here: Settings) -> str:
+    """Where the data of a run is looked for: as this machine's settings say, or else where the run had it."""
+    there = recorded["data"].get("spans")
+    if here.data.spans is None and there and ("://" in there or Path(there).is_dir()):
+        return there
+    return here.spans
 
 
 def with_dotted(section: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import Any
 
@@ -13,17 +12,9 @@ from ledger.recorder import Recorder
 from ledger.run_record import Runner
 from operations.experiments.sweep import plan as plans
 from operations.experiments.sweep.plan import SweepPlan
-from operations.experiments.sweep.standing import Standing, Trial
+from operations.experiments.sweep.standing import Standing
 from pipeline.settings import Settings
 from pipeline.stamp import hyperparameters, lease, stamp
-
-
-@dataclasses.dataclass(frozen=True)
-class Begun:
-    """When this part of a sweep began, and how many seconds earlier parts took."""
-
-    at: float
-    before: float = 0.0
 
 
 def begin(
@@ -33,8 +24,8 @@ def begin(
     resumed: bool = False,
     runner: Runner = "local",
     **further: Any,
-) -> Begun:
-    """Records that a sweep begins, or goes on."""
+) -> float:
+    """Records that a sweep begins, or goes on, and returns when it would have begun without a pause."""
     recorder = Recorder(open_store(connection))
     before = 0.0
     if resumed:
@@ -48,23 +39,24 @@ def begin(
             kind="sweep",
             runner=runner,
             parent=plan.parent,
+            main_metric=plan.objective,
+            main_better=plan.better,
             **plan.data,
-            **_direction(plan),
             **further,
         )
     plans.save(recorder, plan)
-    return Begun(time.monotonic(), before)
+    return time.monotonic() - before
 
 
 def interrupted(
-    connection: metadata_store_pb2.ConnectionConfig, plan: SweepPlan, begun: Begun, error: BaseException
+    connection: metadata_store_pb2.ConnectionConfig, plan: SweepPlan, begun: float, error: BaseException
 ) -> None:
     """Records why a sweep has stopped before its end."""
     reason = "it was interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
     _write(connection, plan, begun, outcome="failed", reasons=(reason,))
 
 
-def end(connection: metadata_store_pb2.ConnectionConfig, plan: SweepPlan, begun: Begun, standing: Standing) -> None:
+def end(connection: metadata_store_pb2.ConnectionConfig, plan: SweepPlan, begun: float, standing: Standing) -> None:
     """Records what came of a sweep: the score and the hyperparameters of its best trial."""
     best = standing.best(plan.higher_is_better)
     if best is None:
@@ -85,16 +77,10 @@ def end(connection: metadata_store_pb2.ConnectionConfig, plan: SweepPlan, begun:
 
 def failure(standing: Standing) -> str:
     """Why a sweep has no result."""
-    errors: list[Trial] = standing.failed()
-    if not errors:
-        return "no trial was run"
-    return f"all {len(errors)} trials failed; the first one because {errors[0].error}"
+    failed = standing.failed()
+    return f"all {len(failed)} trials failed; the first one because {failed[0].error}" if failed else "no trial was run"
 
 
-def _direction(plan: SweepPlan) -> dict[str, Any]:
-    return {"main_metric": plan.objective, "main_better": "higher" if plan.higher_is_better else "lower"}
-
-
-def _write(connection: metadata_store_pb2.ConnectionConfig, plan: SweepPlan, begun: Begun, **fields: Any) -> None:
-    seconds = round(begun.before + time.monotonic() - begun.at, 3)
+def _write(connection: metadata_store_pb2.ConnectionConfig, plan: SweepPlan, begun: float, **fields: Any) -> None:
+    seconds = round(time.monotonic() - begun, 3)
     Recorder(open_store(connection)).write(plan.sweep_id, seconds=seconds, **fields)

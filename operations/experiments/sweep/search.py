@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -30,7 +31,6 @@ from operations.experiments.sweep.plan import SweepPlan
 from operations.experiments.sweep.standing import MOST_STARTS, Standing
 from operations.experiments.sweep.standing import Trial as KnownTrial
 from pipeline import settings_file
-from pipeline.settings import Settings
 from pipeline.stamp import hyperparameters
 
 _log = logging.getLogger(__name__)
@@ -56,8 +56,8 @@ class Proposer:
 
     def tell(self, links: Sequence[Link]) -> None:
         """Tells it what has happened: events that count, in order."""
+        self._told.extend(links)
         for link in links:
-            self._told.append(link)
             self._tell(link.event)
 
     def propose(self, number: int) -> Trial:
@@ -124,7 +124,6 @@ class Worker:
         connection: metadata_store_pb2.ConnectionConfig,
         tuner: keras_tuner.Tuner,
         *,
-        lease_seconds: float = LEASE_SECONDS,
         renew_seconds: float = RENEW_SECONDS,
         pause_seconds: float = _PAUSE_SECONDS,
     ) -> None:
@@ -133,9 +132,8 @@ class Worker:
         Args:
             sweep: what to do.
             connection: to the store that holds the sweep.
-            tuner: of the use case's `tuner_fn`; runs a trial, and has an oracle that has proposed nothing yet.
-            lease_seconds: a worker on another machine that was silent for so long is taken for dead.
-            renew_seconds: how often this one renews its lease.
+            tuner: runs a trial, and has an oracle that has proposed nothing yet.
+            renew_seconds: how often it renews its lease.
             pause_seconds: how long to wait when others run all there is.
         """
         self._plan = sweep
@@ -145,7 +143,7 @@ class Worker:
         self._store = open_store(connection)
         self._recorder = Recorder(self._store)
         self._chain = Chain(self._store, sweep.sweep_id)
-        self._leases = Leases(lease_seconds)
+        self._leases = Leases(LEASE_SECONDS)
         self._renew_seconds, self._pause_seconds = renew_seconds, pause_seconds
         self._me = Owner.me()
         self._settings = settings_file.from_document(sweep.settings)
@@ -225,10 +223,11 @@ class Worker:
             trial_id = self._plan.trial_id(number)
             with (
                 renewing(self._connection, trial_id, self._renew_seconds),
-                hparams.session(logs, trial_id, shown, name) as session,
+                hparams.session(logs, trial_id, shown) as scores,
             ):
-                metrics = dict(self._tuner.run_trial(self._trial(number)) or {})
-                session.score = metrics[name]
+                trial = self._proposer.oracle.trials[plan.trial_name(number)]
+                metrics = dict(self._tuner.run_trial(trial) or {})
+                scores[name] = metrics[name]
         except Exception as raised:
             # A trial is user code, and may raise anything; the sweep goes on.
             _log.exception("trial %d failed", number)
@@ -247,9 +246,6 @@ class Worker:
 
     def _event(self, kind: EventKind, number: int, **fields: Any) -> Event:
         return Event(kind=kind, trial=number, owner=self._me, **fields)
-
-    def _trial(self, number: int) -> Trial:
-        return self._proposer.oracle.trials[plan.trial_name(number)]
 
     def _used(self, values: Mapping[str, Any]) -> dict[str, Any]:
         model = self._settings.model.with_hyperparameters(values)
@@ -270,7 +266,7 @@ class Worker:
             owner=None if sweep.owner is None else self._me.model_copy(update={"lock": sweep.owner.lock}),
             hyperparameters=used,
             main_metric=self._plan.objective,
-            main_better="higher" if self._plan.higher_is_better else "lower",
+            main_better=self._plan.better,
             **{name: getattr(sweep, name) for name in _INHERITED},
             **self._plan.data,
         )
@@ -293,30 +289,28 @@ _INHERITED = (
 )
 
 
-def tuner_of(sweep: SweepPlan, working_dir: str) -> keras_tuner.Tuner:
-    """What the use case's `tuner_fn` gives the Tuner component, for the trials of a sweep.
+def work(sweep: SweepPlan, connection: metadata_store_pb2.ConnectionConfig) -> Standing:
+    """Runs trials as one worker until there are no more, and returns how the sweep stands then."""
+    with tempfile.TemporaryDirectory(prefix="flightdeck-sweep-") as folder:
+        return Worker(sweep, connection, tuner_of(sweep, folder)).run()
 
-    Args:
-        sweep: what to do.
-        working_dir: an empty folder of this worker's own.
-    """
+
+def tuner_of(sweep: SweepPlan, working_dir: str) -> keras_tuner.Tuner:
+    """What the use case's `tuner_fn` gives the Tuner component, for trials in an empty folder of this worker's own."""
     settings = settings_file.from_document(sweep.settings)
     prepare: Callable[[FnArgs], Any] = settings_file.resolve(settings.use_case.tuner_fn)
     arguments: dict[str, Any] = {
         "working_dir": working_dir,
         "train_files": [os.path.join(sweep.examples, "Split-train", "*")],
         "transform_graph_path": sweep.transform_graph,
-        "custom_config": {**_custom_config(settings), "logs": sweep.logs},
+        "custom_config": {
+            "features": settings.features.model_dump(mode="json"),
+            "model": settings.model.model_dump(mode="json"),
+            "label": settings.contract().label,
+            "logs": sweep.logs,
+        },
     }
     return prepare(FnArgs(**arguments)).tuner
-
-
-def _custom_config(settings: Settings) -> dict[str, Any]:
-    return {
-        "features": settings.features.model_dump(mode="json"),
-        "model": settings.model.model_dump(mode="json"),
-        "label": settings.contract().label,
-    }
 
 
 def _tuner_id(number: int) -> str:

@@ -18,15 +18,11 @@ class Trial:
     """A trial, as the chain tells it.
 
     Attributes:
-        number: from 0.
         values: its hyperparameters as the oracle proposed them.
         begun: the latest link with which a worker began it.
         starts: how often it was begun.
         state: ``running``, ``done`` or ``failed``.
         score: of one that is done, the objective.
-        metrics: of one that is done.
-        seconds: of one that has ended.
-        error: of one that failed.
     """
 
     number: int
@@ -82,17 +78,17 @@ class Standing:
 
     def running(self) -> list[Trial]:
         """Those that have not ended, also when their worker is gone."""
-        return [each for each in self.trials.values() if each.state == "running"]
+        return [trial for trial in self.trials.values() if trial.state == "running"]
 
     def done(self) -> list[Trial]:
         """Those with a score."""
-        return [each for each in self.trials.values() if each.state == "done"]
+        return [trial for trial in self.trials.values() if trial.state == "done"]
 
     def failed(self) -> list[Trial]:
         """Those without."""
-        return [each for each in self.trials.values() if each.state == "failed"]
+        return [trial for trial in self.trials.values() if trial.state == "failed"]
 
     def best(self, higher_is_better: bool) -> Trial | None:
         """The one with the best score; of equal ones the earliest."""
         sign = -1 if higher_is_better else 1
-        return min(self.done(), key=lambda each: (sign * (each.score or 0.0), each.number), default=None)
+        return min(self.done(), key=lambda trial: (sign * (trial.score or 0.0), trial.number), default=None)

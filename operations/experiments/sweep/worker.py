@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ml_metadata.proto import metadata_store_pb2
 
 from ledger.opening import open_store
 from ledger.recorder import Recorder
 from operations.experiments.sweep import plan
-from pipeline import store
+from pipeline import child_process, store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,16 +21,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, also when trials failed: the sweep's chain says which.
     """
-    given = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="python -m operations.experiments.sweep.worker", description=__doc__)
+    parser.add_argument("--sweep", required=True, help="the sweep's id in the metadata store")
+    parser.add_argument("--sqlite", help="the metadata store's file; default: the server that the environment names")
+    parser.add_argument("--parent-process", type=int, help="end when this process is no longer the parent")
+    given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     if given.parent_process:
-        end_with(given.parent_process)
+        child_process.end_with(given.parent_process)
     connection = _connection(given.sqlite)
     sweep = plan.load(Recorder(open_store(connection)), given.sweep)
     from operations.experiments.sweep import search  # TensorFlow, only once it is known that there is something to do
 
-    with tempfile.TemporaryDirectory(prefix="flightdeck-sweep-") as folder:
-        search.Worker(sweep, connection, search.tuner_of(sweep, folder)).run()
+    search.work(sweep, connection)
     return 0
 
 
@@ -45,25 +44,6 @@ def _connection(sqlite: str | None) -> metadata_store_pb2.ConnectionConfig:
     config.sqlite.filename_uri = sqlite
     config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE
     return config
-
-
-def end_with(parent: int, end: Callable[[], object] = lambda: os._exit(1)) -> None:
-    """Ends this process when its parent has gone, also if that was killed."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        end()
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m operations.experiments.sweep.worker", description=__doc__)
-    parser.add_argument("--sweep", required=True, help="the sweep's id in the metadata store")
-    parser.add_argument("--sqlite", help="the metadata store's file; default: the server that the environment names")
-    parser.add_argument("--parent-process", type=int, help="end when this process is no longer the parent")
-    return parser
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 
 from errors import FlightdeckError
 from ledger.executions import Executions
-from operations.alerts.alert import Alert
+from operations.alerts.alert import Alert, alert_of
 from operations.loop.canary.evidence import gather
 from operations.loop.canary.judgement import Verdict, judge
 from operations.loop.settings import Settings
@@ -25,16 +25,10 @@ CANARY, PROPOSAL = "flightdeck.Canary", "flightdeck.CanaryProposal"
 def look(
     settings: Settings, store: Any, canary: Version, until: datetime, level: int, alert: Callable[[Alert], object]
 ) -> Verdict:
-    """Judges a canary and acts on the verdict, or finishes what was interrupted.
+    """Judges a canary by the requests until a moment and acts on the verdict, or finishes what was interrupted.
 
-    Args:
-        settings: of the workspace.
-        store: an open metadata store.
-        canary: the version.
-        until: later requests are left out.
-        level: of maturity. At 2 the verdict is carried out; below, it is proposed to people, once. Where nothing is
-            served yet, a promotion is carried out at any level: the run itself would have pushed the model.
-        alert: takes alerts.
+    At level 2 the verdict is carried out; below, it is proposed to people, once. Where nothing is served yet, a
+    promotion is carried out at any level: the run itself would have pushed the model.
 
     Raises:
         FlightdeckError: the log or the labels cannot be read, or the registry cannot be changed.
@@ -79,11 +73,7 @@ def is_proposal(verdict: Verdict, level: int) -> bool:
 
 
 def first(settings: Settings, store: Any, alert: Callable[[Alert], object]) -> Verdict | None:
-    """Promotes the canary if nothing is served yet: there is nothing to compare it with.
-
-    Returns:
-        The verdict; None if a version is served, or there is no canary.
-    """
+    """Promotes the canary if nothing is served yet; None if a version is, or there is no canary."""
     registry = Registry(settings)
     canary = registry.canary()
     if canary is None or any(version.served for version in registry.versions()):
@@ -92,14 +82,9 @@ def first(settings: Settings, store: Any, alert: Callable[[Alert], object]) -> V
 
 
 def by_hand(settings: Settings, store: Any, action: str, reason: str, until: datetime) -> Verdict:
-    """Carries out a person's verdict on the canary.
+    """Carries out a person's verdict on the canary, ``promote`` or ``reject``.
 
-    Args:
-        settings: of the workspace.
-        store: an open metadata store.
-        action: ``promote`` or ``reject``.
-        reason: why; needed to decide against what was judged.
-        until: later requests are left out of the numbers that are kept with it.
+    A reason is needed to decide against what was judged by the requests until a moment.
 
     Raises:
         FlightdeckError: there is no canary, it was decided on already, its model is unknown, or a reason is missing.
@@ -168,18 +153,14 @@ def _finish(settings: Settings, verdict: Verdict, alert: Callable[[Alert], objec
 
 
 def _alert(settings: Settings, verdict: Verdict, proposed: bool = False) -> Alert:
-    name = settings.use_case.name
     what = f"please {verdict.action}" if proposed else {"promote": "promoted", "reject": "rejected"}[verdict.action]
-    return Alert(
-        key=f"{name}/canary {verdict.canary}/{what}",
-        severity="warning" if verdict.action == "reject" or proposed else "info",
-        title=f"{name}: canary {verdict.canary}: {what}",
-        text=f"{verdict.text} Do it with: flightdeck canary {verdict.action}" if proposed else verdict.text,
-        source="canary",
-        facts={
-            "canary": str(verdict.canary),
-            "served": str(verdict.served or "none"),
-            **{key: f"{value:g}" for key, value in verdict.numbers.items()},
-        },
-        when=datetime.now(UTC),
+    numbers = {key: f"{value:g}" for key, value in verdict.numbers.items()}
+    return alert_of(
+        settings,
+        "canary",
+        f"canary {verdict.canary}/{what}",
+        "warning" if verdict.action == "reject" or proposed else "info",
+        f"canary {verdict.canary}: {what}",
+        f"{verdict.text} Do it with: flightdeck canary {verdict.action}" if proposed else verdict.text,
+        {"canary": str(verdict.canary), "served": str(verdict.served or "none"), **numbers},
     )

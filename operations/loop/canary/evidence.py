@@ -21,9 +21,33 @@ from operations.monitoring.served import ID, SPAN, TIME, Period, arrived, period
 from operations.monitoring.settings import WindowLength
 from operations.registry import Version
 from operations.serving import canary_record
+from operations.serving.canary_record import CanaryRecord
 
 PROBABILITY = "probability"
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """The rows of one version that count.
+
+    Attributes:
+        rows: how many there are.
+        probabilities: float64 [rows]; empty if the answers are not one number each.
+        labels: 0 or 1, nan where none has arrived, float64 [as probabilities].
+        p99_seconds: the 99th percentile of the latency; None if it was not measured, as of shadows.
+    """
+
+    rows: int
+    probabilities: np.ndarray
+    labels: np.ndarray
+    p99_seconds: float | None = None
+
+    @property
+    def labelled(self) -> tuple[np.ndarray, np.ndarray]:
+        """The labels that have arrived and the probabilities of their rows, both float64 [labelled]."""
+        known = ~np.isnan(self.labels)
+        return self.labels[known], self.probabilities[known]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,66 +55,24 @@ class Evidence:
     """What was seen of a canary.
 
     Attributes:
-        canary: its number.
-        model_id: its Model artifact, if ML Metadata knows it.
+        canary: the version.
         served: the version it is compared with; None if nothing is served, and then the rest is empty.
         until: when it was looked at, UTC; what was asked later is left out.
         paired: whether both answered the same requests (shadow), or each its own (split).
-        answered: rows that it answered and that count. In the mode shadow: that both did.
+        by_canary: its rows that count. In the mode shadow: that both answered, in one order.
+        by_served: those of the served version; if not paired, of the same time.
         left_out: rows that do not count, because the data of their windows are at fault.
-        requests: that it answered, of any number of rows, as the services counted them.
-        failed: requests that it failed to answer, or not in time.
-        failure: the last time, in words.
-        dropped: rows that it was not given, because too many waited.
-        does_not_load: why it cannot be loaded; empty if it can.
-        canary_answers: its probabilities, float64 [answered]; empty if its answers are none.
-        served_answers: those of the served version, float64 [answered], or if not paired [rows it answered meanwhile].
-        labels: of the canary's rows whose label has arrived, 0 or 1, float64 [labelled].
-        canary_labelled: its probabilities of them [labelled].
-        served_labels: `labels` if paired; otherwise the labels of the served version's rows.
-        served_labelled: the served version's probabilities of those.
-        same_model: whether both have the same model.
-        canary_p99_seconds: the slowest of its answers but for one in a hundred; None if that was not measured, as of
-            shadows, which wait for company.
-        served_p99_seconds: the same of the served version, of the same requests or the same time.
+        counts: of the services: requests that were answered, failed or were left out.
     """
 
-    canary: int
-    model_id: int | None
-    served: int | None
+    canary: Version
+    served: Version | None
     until: datetime
     paired: bool
-    answered: int
+    by_canary: Answers
+    by_served: Answers
     left_out: int
-    requests: int
-    failed: int
-    failure: str
-    dropped: int
-    does_not_load: str
-    canary_answers: np.ndarray
-    served_answers: np.ndarray
-    labels: np.ndarray
-    canary_labelled: np.ndarray
-    served_labels: np.ndarray
-    served_labelled: np.ndarray
-    same_model: bool = False
-    canary_p99_seconds: float | None = None
-    served_p99_seconds: float | None = None
-
-    @property
-    def labelled(self) -> int:
-        """Rows of the canary whose label has arrived."""
-        return len(self.labels)
-
-    @property
-    def not_numbers(self) -> int:
-        """How many of its answers are not finite."""
-        return int((~np.isfinite(self.canary_answers)).sum())
-
-    @property
-    def has_answers(self) -> bool:
-        """Whether there are probabilities to compare."""
-        return bool(len(self.canary_answers) and len(self.served_answers))
+    counts: CanaryRecord
 
 
 def gather(
@@ -98,21 +80,14 @@ def gather(
 ) -> Evidence:
     """Reads what was seen of a canary.
 
-    Rows of windows in which the monitor found a fault in data or labels do not count, nor do labels that came with a
-    span in quarantine: they say nothing about a model.
-
-    Args:
-        settings: of the workspace.
-        store: an open metadata store, for the decisions of the monitor.
-        canary: the canary.
-        served_version: the version that it is compared with; None if there is none.
-        until: requests from then on are left out.
+    Requests from `until` on do not count, nor do rows of windows in which the monitor found a fault in data or labels,
+    nor labels that came with a span in quarantine: they say nothing about a model.
 
     Raises:
         FlightdeckError: the log or the labels cannot be read.
     """
     log, columns = Path(settings.payloads), (ID, TIME, SECONDS, PROBABILITY)
-    record = canary_record.read(log, canary.number)
+    counts = canary_record.read(log, canary.number)
     paired = settings.canary.mode != "split"
     ours = served(log, Period(_BEGINNING, until), paired, canary.number, columns)
     beside = ours.iloc[:0]
@@ -128,37 +103,9 @@ def gather(
     left_out = len(ours) - len(sound)
     if paired:
         sound, beside = _both(sound, beside)
-    known = _known(settings) if len(sound) else None
-    answers, theirs = _answers(sound), _answers(beside)
-    labels, their_labels = _labels(known, sound, answers), _labels(known, beside, theirs)
-    has, they_have = ~np.isnan(labels), ~np.isnan(their_labels)
-    return Evidence(
-        canary=canary.number,
-        model_id=canary.model_id,
-        served=served_version.number if served_version else None,
-        until=until,
-        paired=paired,
-        answered=len(sound),
-        left_out=left_out,
-        requests=record.answered,
-        failed=record.failed,
-        failure=record.failure,
-        dropped=record.dropped_rows,
-        does_not_load=record.does_not_load,
-        canary_answers=answers,
-        served_answers=theirs,
-        labels=labels[has],
-        canary_labelled=answers[has],
-        served_labels=their_labels[they_have],
-        served_labelled=theirs[they_have],
-        same_model=served_version is not None and served_version.model_id == canary.model_id,
-        canary_p99_seconds=_p99(sound),
-        served_p99_seconds=_p99(beside),
-    )
-
-
-def _p99(rows: pd.DataFrame) -> float | None:
-    return p99(rows[SECONDS].to_numpy(dtype=float)) if SECONDS in rows.columns else None
+    labels = _labels(settings) if len(sound) else None
+    by_canary, by_served = _answers(sound, labels), _answers(beside, labels)
+    return Evidence(canary, served_version, until, paired, by_canary, by_served, left_out, counts)
 
 
 def _sound(rows: pd.DataFrame, at_fault: Collection[str], length: WindowLength) -> pd.DataFrame:
@@ -176,24 +123,20 @@ def _both(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[pd.DataFrame, pd.Da
     return one.loc[shared].reset_index(), other.loc[shared].reset_index()
 
 
-def _known(settings: Settings) -> pd.Series | None:
+def _labels(settings: Settings) -> pd.Series | None:
     """The labels that have arrived with spans that are not in quarantine, by prediction id."""
-    known = arrived(Path(settings.spans), settings.contract())
-    if known is None:
+    rows = arrived(Path(settings.spans), settings.contract())
+    if rows is None:
         return None
-    bad = [each.span for each in listed(settings)]
-    return known.loc[~known[SPAN].isin(bad), settings.contract().label]
+    bad = [quarantined.span for quarantined in listed(settings)]
+    return rows.loc[~rows[SPAN].isin(bad), settings.contract().label]
 
 
-def _labels(known: pd.Series | None, rows: pd.DataFrame, answers: np.ndarray) -> np.ndarray:
-    """The label of each answer; nan where it has not arrived."""
-    if known is None or not len(answers):
-        return np.full(len(answers), np.nan)
-    return known.reindex(rows[ID]).to_numpy(dtype=float, na_value=np.nan)
-
-
-def _answers(rows: pd.DataFrame) -> np.ndarray:
-    """The probabilities; none if the answers are not one number each."""
+def _answers(rows: pd.DataFrame, labels: pd.Series | None) -> Answers:
+    latency = p99(rows[SECONDS].to_numpy(dtype=float)) if SECONDS in rows.columns else None
     if PROBABILITY not in rows.columns or not pd.api.types.is_numeric_dtype(rows[PROBABILITY]):
-        return np.empty(0)
-    return rows[PROBABILITY].to_numpy(dtype=float)
+        return Answers(len(rows), np.empty(0), np.empty(0), latency)
+    probabilities = rows[PROBABILITY].to_numpy(dtype=float)
+    none = pd.Series(dtype=float)
+    of_rows = (none if labels is None else labels).reindex(rows[ID]).to_numpy(dtype=float, na_value=np.nan)
+    return Answers(len(rows), probabilities, of_rows, latency)

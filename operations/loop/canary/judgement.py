@@ -10,18 +10,17 @@ from datetime import datetime
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
-from ledger.significance import LEVEL, RESAMPLED, RESAMPLES, SignificanceTest, bootstrap, why_not
+from ledger.significance import SignificanceTest, bootstrap, bootstrap_of_two_samples, why_not
 from operations.loop.canary.evidence import Evidence
 from operations.monitoring.model_signals import prediction_distance
 from operations.serving.settings import Canary
 
 _METRIC = "log_loss"
-UNPAIRED = "bootstrap of two samples"
 
 
-class Verdict(BaseModel):
+class Verdict(BaseModel, frozen=True):
     """What is to become of a canary, and why.
 
     Attributes:
@@ -33,8 +32,6 @@ class Verdict(BaseModel):
         reasons: sentences, the one that decided it first.
         numbers: what it was decided on, by name; only what could be measured.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     canary: int
     model_id: int | None
@@ -51,74 +48,69 @@ class Verdict(BaseModel):
 
 
 def judge(evidence: Evidence, settings: Canary) -> Verdict:
-    """What is to become of a canary.
+    """Rejects a version that is unknown, served already, broken, too different or worse.
 
-    Returns:
-        ``reject`` for a version whose model is not known or served already, that does not load, fails too often,
-        answers too differently, or is worse by more than it may be; ``wait`` while too little was seen; otherwise
-        ``promote``.
+    Waits while too little was seen; promotes any other.
     """
+    ours, theirs, counts, served = evidence.by_canary, evidence.by_served, evidence.counts, evidence.served
     numbers = _counted(evidence)
 
     def verdict(action: Literal["promote", "reject", "wait"], *reasons: str) -> Verdict:
         return Verdict(
-            canary=evidence.canary,
-            model_id=evidence.model_id,
-            served=evidence.served,
+            canary=evidence.canary.number,
+            model_id=evidence.canary.model_id,
+            served=served.number if served else None,
             when=evidence.until,
             action=action,
             reasons=reasons,
             numbers=numbers,
         )
 
-    if evidence.model_id is None:
+    if evidence.canary.model_id is None:
         return verdict("reject", "ML Metadata does not know its model, and whether that was ever blessed.")
-    if evidence.served is None:
+    if served is None:
         return verdict("promote", "Nothing is served yet, so there is nothing to compare it with.")
-    if evidence.same_model:
-        return verdict("reject", f"Its model is served already, as version {evidence.served}.")
-    if evidence.does_not_load:
-        return verdict("reject", f"It cannot be loaded: {evidence.does_not_load}")
-    allowed = settings.may_fail * max(evidence.requests + evidence.failed, settings.rows)
-    if evidence.failed > allowed:
-        last = f" The last time: {evidence.failure}" if evidence.failure else ""
+    if served.model_id == evidence.canary.model_id:
+        return verdict("reject", f"Its model is served already, as version {served.number}.")
+    if counts.does_not_load:
+        return verdict("reject", f"It cannot be loaded: {counts.does_not_load}")
+    allowed = settings.may_fail * max(counts.answered + counts.failed, settings.rows)
+    if counts.failed > allowed:
+        last = f" The last time: {counts.failure}" if counts.failure else ""
         return verdict(
-            "reject", f"It failed to answer {evidence.failed:,} requests, and {allowed:,.0f} are allowed.{last}"
+            "reject", f"It failed to answer {counts.failed:,} requests, and {allowed:,.0f} are allowed.{last}"
         )
-    if nonsense := evidence.not_numbers:
+    if nonsense := int((~np.isfinite(ours.probabilities)).sum()):
         return verdict("reject", f"{nonsense:,} of its answers are not numbers.")
-    if evidence.answered < settings.rows:
+    if ours.rows < settings.rows:
         out = f", beside {evidence.left_out:,} of windows whose data are at fault" if evidence.left_out else ""
-        return verdict(
-            "wait", f"It has answered {evidence.answered:,} rows of the {settings.rows:,} that are needed{out}."
-        )
+        return verdict("wait", f"It has answered {ours.rows:,} rows of the {settings.rows:,} that are needed{out}.")
     reasons = []
-    if evidence.has_answers:
-        distance = prediction_distance(evidence.canary_answers, evidence.served_answers)
+    if len(ours.probabilities) and len(theirs.probabilities):
+        distance = prediction_distance(ours.probabilities, theirs.probabilities)
         numbers["prediction_distance"] = distance
         within = distance <= settings.prediction_distance
         reasons.append(
-            f"Its answers (mean {evidence.canary_answers.mean():.3f}) are {distance:.3f} from those of version "
-            f"{evidence.served} (mean {evidence.served_answers.mean():.3f}) by Jensen-Shannon divergence, "
+            f"Its answers (mean {ours.probabilities.mean():.3f}) are {distance:.3f} from those of version "
+            f"{served.number} (mean {theirs.probabilities.mean():.3f}) by Jensen-Shannon divergence, "
             f"{'within' if within else 'more than'} {settings.prediction_distance:g}."
         )
         if not within:
             return verdict("reject", *reasons)
-    labelled = evidence.labelled
     cannot = _cannot_compare(evidence, settings)
     if cannot is None:
-        found = _difference(evidence)
+        test = _difference(evidence)
         numbers |= {
-            "log_loss_served": found.first,
-            "log_loss_canary": found.second,
-            "log_loss_difference": found.difference,
-            "log_loss_difference_low": found.low,
-            "log_loss_difference_high": found.high,
+            "log_loss_served": test.first,
+            "log_loss_canary": test.second,
+            "log_loss_difference": test.difference,
+            "log_loss_difference_low": test.low,
+            "log_loss_difference_high": test.high,
         }
-        worse = found.low > settings.may_lose
+        worse = test.low > settings.may_lose
         sentence = (
-            f"Its log loss is {found.second:.4f}, that of version {evidence.served} {found.first:.4f}: a difference of "
-            f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f}) on {labelled:,} labelled rows, "
+            f"Its log loss is {test.second:.4f}, that of version {served.number} {test.first:.4f}: a difference of "
+            f"{test.difference:+.4f} ({test.low:+.4f} to {test.high:+.4f}) on {numbers['labelled']:,} labelled rows, "
             f"{'all of it beyond' if worse else 'not certainly beyond'} {settings.may_lose:g}."
         )
         return verdict("reject" if worse else "promote", sentence, *reasons)
@@ -128,81 +120,33 @@ def judge(evidence: Evidence, settings: Canary) -> Verdict:
 
 
 def _counted(evidence: Evidence) -> dict[str, float]:
-    numbers: dict[str, float] = {
-        "answered": evidence.answered,
-        "failed": evidence.failed,
-        "dropped": evidence.dropped,
+    numbers: dict[str, float | None] = {
+        "answered": evidence.by_canary.rows,
+        "failed": evidence.counts.failed,
+        "dropped": evidence.counts.dropped_rows,
         "left_out": evidence.left_out,
-        "labelled": evidence.labelled,
+        "labelled": len(evidence.by_canary.labelled[0]),
+        "canary_p99_seconds": evidence.by_canary.p99_seconds,
+        "served_p99_seconds": evidence.by_served.p99_seconds,
     }
-    for name in ("canary_p99_seconds", "served_p99_seconds"):
-        if (value := getattr(evidence, name)) is not None:
-            numbers[name] = value
-    return numbers
+    return {name: number for name, number in numbers.items() if number is not None}
 
 
 def _cannot_compare(evidence: Evidence, settings: Canary) -> str | None:
     """Why its quality cannot be compared; None if it can."""
-    if evidence.labelled < settings.labels:
-        return f"{evidence.labelled:,} labels have arrived of the {settings.labels:,} that are needed"
-    reasons = (
-        why_not(evidence.labels, evidence.canary_labelled, *([evidence.served_labelled] if evidence.paired else [])),
-        None if evidence.paired else why_not(evidence.served_labels, evidence.served_labelled),
-    )
-    return next((each for each in reasons if each), None)
+    labels, probabilities = evidence.by_canary.labelled
+    served_labels, served_probabilities = evidence.by_served.labelled
+    if len(labels) < settings.labels:
+        return f"{len(labels):,} labels have arrived of the {settings.labels:,} that are needed"
+    if evidence.paired:
+        return why_not(labels, probabilities, served_probabilities)
+    return why_not(labels, probabilities) or why_not(served_labels, served_probabilities)
 
 
 def _difference(evidence: Evidence) -> SignificanceTest:
     """How much the log loss of the canary exceeds that of the served version."""
-    if evidence.paired:
-        (found,) = bootstrap(evidence.labels, evidence.served_labelled, evidence.canary_labelled, [_METRIC])
-        return found
-    return unpaired(
-        _METRIC, evidence.served_labels, evidence.served_labelled, evidence.labels, evidence.canary_labelled
-    )
-
-
-def unpaired(
-    metric: str,
-    first_labels: np.ndarray,
-    first: np.ndarray,
-    second_labels: np.ndarray,
-    second: np.ndarray,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> SignificanceTest:
-    """The two-sample bootstrap: the rows of each model are drawn with replacement by themselves.
-
-    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 8. The interval is much wider than that of
-    the same models on the same rows, whose luck they share.
-
-    Args:
-        metric: one of `ledger.significance.RESAMPLED`.
-        first_labels: 0 or 1 [rows of the first].
-        first: probabilities of the first model [rows of the first].
-        second_labels: 0 or 1 [rows of the second].
-        second: probabilities of the second model [rows of the second].
-        seed: of the drawing.
-        resamples: how often to draw.
-    """
-    random = np.random.default_rng(seed)
-    one, other = RESAMPLED[metric](first_labels, first), RESAMPLED[metric](second_labels, second)
-
-    def drawn(rows: int) -> np.ndarray:
-        return np.bincount(random.integers(0, rows, rows), minlength=rows).astype(np.float64)
-
-    differences = np.array([other(drawn(len(second))) - one(drawn(len(first))) for _ in range(resamples)])
-    low, high = np.nanquantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    side = min((differences <= 0).sum(), (differences >= 0).sum())
-    before, after = one(np.ones(len(first))), other(np.ones(len(second)))
-    return SignificanceTest(
-        metric,
-        float(before),
-        float(after),
-        float(after - before),
-        float(low),
-        float(high),
-        min(1.0, 2 * (int(side) + 1) / (resamples + 1)),
-        UNPAIRED,
-        len(first) + len(second),
-    )
+    ours, theirs = evidence.by_canary.labelled, evidence.by_served.labelled
+    if not evidence.paired:
+        return bootstrap_of_two_samples(_METRIC, theirs, ours)
+    (test,) = bootstrap(ours[0], theirs[1], ours[1], [_METRIC])
+    return test

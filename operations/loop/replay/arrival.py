@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -23,13 +22,14 @@ def folder_of(spans: Path, span: int) -> Path:
     return spans / f"span-{span:03d}"
 
 
-def truth(source: Path, span: int) -> pa.Table:
-    """The rows of a span as they are.
+def files_of(spans: Path, span: int) -> list[Path]:
+    """The files of a span."""
+    return sorted(folder_of(spans, span).glob("[!._]*.parquet"))
 
-    Raises:
-        FlightdeckError: they are not there, or not Parquet.
-    """
-    files = sorted(folder_of(source, span).glob("[!._]*.parquet"))
+
+def truth(source: Path, span: int) -> pa.Table:
+    """The rows of a span as they are; a FlightdeckError if they are not there, or not Parquet."""
+    files = files_of(source, span)
     if not files:
         raise FlightdeckError(f"Span {span} is not in {source}; prepare the data with: flightdeck data prepare")
     try:
@@ -40,7 +40,7 @@ def truth(source: Path, span: int) -> pa.Table:
 
 def rows_of(source: Path, span: int) -> int:
     """How many rows a span has."""
-    return sum(pq.read_metadata(file).num_rows for file in folder_of(source, span).glob("[!._]*.parquet"))
+    return sum(pq.read_metadata(file).num_rows for file in files_of(source, span))
 
 
 def requests(settings: Settings, plan: ReplayPlan, source: Path, span: int) -> pa.Table:
@@ -51,11 +51,7 @@ def requests(settings: Settings, plan: ReplayPlan, source: Path, span: int) -> p
 
 
 def arrive(settings: Settings, plan: ReplayPlan, source: Path, span: int) -> Path:
-    """Lets a span arrive in the folder of spans of a level, whole, with its fault if it has one.
-
-    Returns:
-        Its folder; one that has arrived already is left alone.
-    """
+    """Lets a span arrive among those of a level, whole, with its fault; its folder, left alone if it is there."""
     target = folder_of(Path(settings.spans), span)
     if target.is_dir():
         return target
@@ -66,7 +62,7 @@ def arrive(settings: Settings, plan: ReplayPlan, source: Path, span: int) -> Pat
     target.parent.mkdir(parents=True, exist_ok=True)
     fault = plan.fault_of(settings, span)
     if fault is None:
-        for file in sorted(folder_of(source, span).glob("[!._]*.parquet")):
+        for file in files_of(source, span):
             shutil.copyfile(file, staged / file.name)
     else:
         rows = resolve(fault.function)(truth(source, span), span)
@@ -76,13 +72,3 @@ def arrive(settings: Settings, plan: ReplayPlan, source: Path, span: int) -> Pat
             os.fsync(stream.fileno())
     staged.rename(target)
     return target
-
-
-def fingerprint(source: Path, spans: list[int]) -> str:
-    """16 digits of a digest of the files of some spans."""
-    total = hashlib.sha256()
-    for span in spans:
-        for file in sorted(folder_of(source, span).glob("[!._]*.parquet")):
-            with file.open("rb") as stream:
-                total.update(f"{span}/{file.name}/{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
-    return total.hexdigest()[:16]

@@ -16,6 +16,7 @@ from typing import Any
 import ml_metadata
 
 from ledger.recorder import Recorder
+from ledger.run_record import RunRecord
 from operations.alerts.dispatcher import log_file, outbox_file
 from operations.alerts.outbox import Kept, Outbox
 from operations.loop.actions import Actions
@@ -25,51 +26,55 @@ from operations.loop.replay.training import saved_model, weights
 from operations.loop.settings import Settings
 from operations.monitoring import quarantine
 from operations.monitoring.records import MonitoringRecords
-from operations.registry import Registry, Version
+from operations.registry import Registry
 
 
 def record(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str, Any]:
-    """What a level has done.
-
-    Returns:
-        JSON. Two replays of one plan are equal exactly if these are.
-    """
+    """What a level has done, in types that JSON has. Two replays of one plan are equal exactly if these are."""
     name = settings.use_case.name
     runs = Recorder(reader).all()
-    versions = sorted(Registry(settings).versions(), key=lambda each: each.number)
-    told = {
-        "runs": [_run(reader, each) for each in runs],
-        "windows": [each.model_dump(mode="json") for each in MonitoringRecords(reader, name).windows()],
-        "decisions": sorted(
-            (each.model_dump(mode="json") for each in MonitoringRecords(reader, name).decisions()),
-            key=lambda each: str(each),
-        ),
+    versions = sorted(Registry(settings).versions(), key=lambda version: version.number)
+    monitored = MonitoringRecords(reader, name)
+    document = {
+        "runs": [_run(reader, run) for run in runs],
+        "windows": [window.model_dump(mode="json") for window in monitored.windows()],
+        "decisions": sorted((decision.model_dump(mode="json") for decision in monitored.decisions()), key=str),
         "verdicts": [
-            each.model_dump(mode="json", exclude={"canary", "model_id"}) for each in act.verdicts(settings, reader)
+            verdict.model_dump(mode="json", exclude={"canary", "model_id"})
+            for verdict in act.verdicts(settings, reader)
         ],
         "attempts": [
-            {"run": each.run_id, "outcome": each.outcome, "detail": each.detail, "triggers": each.reasons}
-            for each in Attempts(settings, reader).all()
+            {"run": attempt.run_id, "outcome": attempt.outcome, "detail": attempt.detail, "triggers": attempt.reasons}
+            for attempt in Attempts(settings, reader).all()
         ],
         "acts": sorted(
-            f"{each.decision} {each.action} {each.outcome}: {each.text}" for each in Actions(settings, reader).all()
+            "{decision} {action} {outcome}: {text}".format(**dict(done)) for done in Actions(settings, reader).all()
         ),
-        "versions": [_version(each) for each in versions],
-        "quarantined": [f"{each.span}: {each.reason}" for each in quarantine.listed(settings)],
-        "alerts": sorted(_alert(each) for each in _outbox(settings)),
+        "versions": [
+            {"model": weights(version.folder)}
+            | {name: getattr(version, name) for name in ("run_id", "origin", "served", "restores", "reason")}
+            for version in versions
+        ],
+        "quarantined": [f"{span.span}: {span.reason}" for span in quarantine.listed(settings)],
+        "alerts": sorted(f"{kept.alert.key}: {kept.alert.title}: {kept.alert.text}" for kept in alerts(settings)),
         "answers": _answers(Path(settings.payloads)),
     }
-    names = {str(each.number): f"version {index}" for index, each in enumerate(versions, start=1)}
-    trained = {str(each.model_id): each.run_id for each in runs if each.model_id is not None}
-    return _renamed(json.loads(json.dumps(told)), names, trained)
+    names = {str(version.number): f"version {index}" for index, version in enumerate(versions, start=1)}
+    trained = {str(run.model_id): run.run_id for run in runs if run.model_id is not None}
+    return _renamed(json.loads(json.dumps(document)), names, trained)
+
+
+def alerts(settings: Settings) -> list[Kept]:
+    """Every alert of a level."""
+    return Outbox(outbox_file(settings), (), 0.0).kept(limit=100_000)
 
 
 def _renamed(value: Any, versions: dict[str, str], canaries: dict[str, str]) -> Any:
     """The same with versions by their order, and versions in shadow mode by the run that trained them."""
     if isinstance(value, dict):
-        return {key: _renamed(each, versions, canaries) for key, each in value.items()}
+        return {key: _renamed(item, versions, canaries) for key, item in value.items()}
     if isinstance(value, list):
-        return [_renamed(each, versions, canaries) for each in value]
+        return [_renamed(item, versions, canaries) for item in value]
     if isinstance(value, int) and str(value) in versions:
         return versions[str(value)]
     if isinstance(value, str):
@@ -81,65 +86,40 @@ def _renamed(value: Any, versions: dict[str, str], canaries: dict[str, str]) -> 
 
 def problems(settings: Settings, reader: ml_metadata.MetadataStore) -> list[str]:
     """What must be true of every level, however often it was killed; one sentence for each thing that is not."""
-    found = []
-    for each in Registry(settings).versions():
-        if each.present and each.model_id is not None:
-            source = saved_model(reader, each.model_id)
-            if _files(each.folder) != _files(source):
-                found.append(f"Version {each.number} is not the whole of {source}.")
-    leftovers = [each.name for each in Path(settings.pushed).iterdir() if not each.name.isdigit()]
+    sentences = []
+    for version in Registry(settings).versions():
+        if version.present and version.model_id is not None:
+            source = saved_model(reader, version.model_id)
+            if _files(version.folder) != _files(source):
+                sentences.append(f"Version {version.number} is not the whole of {source}.")
+    leftovers = [entry.name for entry in Path(settings.pushed).iterdir() if not entry.name.isdigit()]
     if leftovers:
-        found.append(f"{settings.pushed} holds {', '.join(leftovers)}.")
+        sentences.append(f"{settings.pushed} holds {', '.join(leftovers)}.")
     logged = [json.loads(line)["id"] for line in log_file(settings).read_text(encoding="utf-8").splitlines()]
-    kept = {each.alert_id: each for each in _outbox(settings)}
-    if missing := [each.alert.title for key, each in kept.items() if key not in logged or not each.delivered]:
-        found.append(f"Alerts were lost: {', '.join(missing)}.")
-    if strange := set(logged) - set(kept):
-        found.append(f"{len(strange)} alerts were sent that nobody raised.")
-    return found
+    raised = {kept.alert_id: kept for kept in alerts(settings)}
+    if missing := [kept.alert.title for key, kept in raised.items() if key not in logged or not kept.delivered]:
+        sentences.append(f"Alerts were lost: {', '.join(missing)}.")
+    if strange := set(logged) - set(raised):
+        sentences.append(f"{len(strange)} alerts were sent that nobody raised.")
+    return sentences
 
 
-def _run(reader: ml_metadata.MetadataStore, record: Any) -> dict[str, Any]:
-    return {
-        "run": record.run_id,
-        "outcome": record.outcome,
-        "reasons": record.reasons,
-        "spans": record.spans,
-        "rows": record.rows,
-        "metrics": record.metrics,
-        "model": None if record.model_id is None else weights(saved_model(reader, record.model_id)),
-    }
-
-
-def _version(version: Version) -> dict[str, Any]:
-    return {
-        "model": weights(version.folder),
-        "run": version.run_id,
-        "origin": version.origin,
-        "served": version.served,
-        "restores": version.restores,
-        "reason": version.reason,
-    }
-
-
-def _outbox(settings: Settings) -> list[Kept]:
-    return Outbox(outbox_file(settings), (), 0.0).kept(limit=100_000)
-
-
-def _alert(kept: Kept) -> str:
-    return f"{kept.alert.key}: {kept.alert.title}: {kept.alert.text}"
+def _run(reader: ml_metadata.MetadataStore, record: RunRecord) -> dict[str, Any]:
+    model = None if record.model_id is None else weights(saved_model(reader, record.model_id))
+    names = ("run_id", "outcome", "reasons", "spans", "rows", "metrics")
+    return {"model": model, **{name: getattr(record, name) for name in names}}
 
 
 def _answers(folder: Path) -> dict[str, str]:
     """Digest of ids, times and outputs by file of the log."""
     import pyarrow.parquet as pq
 
-    found = {}
+    digests = {}
     for file in sorted(folder.glob("*/[!.]*.parquet")):
         rows = pq.ParquetFile(file).read().drop_columns(["model_version"])
         text = json.dumps(rows.to_pydict(), sort_keys=True, default=str)
-        found[file.name] = f"{rows.num_rows} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    return found
+        digests[file.name] = f"{rows.num_rows} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return digests
 
 
 def _files(folder: Path) -> dict[str, str]:

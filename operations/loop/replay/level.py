@@ -40,16 +40,13 @@ class ReplayRuns:
     """Runs that the player makes when the loop has begun them; a kill in between changes nothing."""
 
     def __init__(self, settings: Settings, store: ml_metadata.MetadataStore) -> None:
-        """Works on an open store."""
         self._settings, self._history = settings, History(store, settings.use_case.name)
 
     def busy(self) -> str | None:
         """Nobody: the player holds the workspace."""
-        return None
 
     def start(self, attempt: Attempt, settings: Settings) -> str | None:
         """Leaves it to the player."""
-        return None
 
     def result(self, attempt: Attempt) -> Result | None:
         """What came of the run; at level 2 a blessed model is pushed: served, or in shadow mode."""
@@ -77,7 +74,6 @@ class Player:
         store: ml_metadata.MetadataStore,
         tell: Callable[[Step], None] = lambda step: None,
     ) -> None:
-        """Opens what the level has."""
         self._settings, self._plan, self._source, self._store = settings, plan, source, store
         self._replay, self._level = of(settings), settings.continuous.level
         self._steps = Steps(store, settings.use_case.name, tell)
@@ -98,14 +94,10 @@ class Player:
             run_id=lambda: self._run_id,
             canary=lambda _settings: self._canary,
         )
-        self._trained: dict[int, dict[str, Any]] = {}
+        self._trained: dict[int | None, dict[str, Any]] = {}
 
     def play(self) -> None:
-        """Plays all months, from wherever it was left.
-
-        Raises:
-            FlightdeckError: it cannot go on.
-        """
+        """Plays all months, from wherever it was left; a FlightdeckError if it cannot go on."""
         self._begin()
         for span in self._plan.spans:
             self._month(span)
@@ -162,19 +154,15 @@ class Player:
         requests = arrival.requests(self._settings, self._plan, self._source, span)
         at = traffic.times(self._period(span), requests.num_rows)
         served = Registry(self._settings).served()
-        versions = [traffic.Answering(served.number, served.folder)]
-        if self._canary is not None:
-            versions.append(traffic.Answering(self._canary.number, self._canary.folder, shadow=True))
         rows = slice(first, requests.num_rows if last is None else min(last, requests.num_rows))
-        answered = traffic.answer(
-            self._settings, requests.slice(rows.start, max(0, rows.stop - rows.start)), at[rows], versions, name
-        )
+        asked = requests.slice(rows.start, max(0, rows.stop - rows.start))
+        answered = traffic.answer(self._settings, asked, at[rows], served, self._canary, name)
         return {
             "version": served.number,
             "run": served.run_id,
             "rows": answered,
             "from": float(at[rows][0]) if answered else None,
-            "shadow": versions[1].number if len(versions) > 1 else None,
+            "shadow": self._canary.number if self._canary else None,
         }
 
     def _watch(self, span: int) -> dict[str, Any]:
@@ -197,13 +185,11 @@ class Player:
         about = {f"{decision.window}/{decision.version}" for decision in decisions}
         return {
             "decisions": [
-                {"version": each.version, "action": each.action, "reasons": [reason.text for reason in each.reasons]}
-                for each in decisions
+                {"version": made.version, "action": made.action, "reasons": [reason.text for reason in made.reasons]}
+                for made in decisions
             ],
-            "acts": [
-                act.model_dump(mode="json") for act in Actions(settings, self._store).all() if act.decision in about
-            ],
-            "quarantined": sorted(each.span for each in quarantine.listed(settings)),
+            "acts": [act.model_dump() for act in Actions(settings, self._store).all() if act.decision in about],
+            "quarantined": sorted(marked.span for marked in quarantine.listed(settings)),
             **self._verdict(),
         }
 
@@ -228,7 +214,7 @@ class Player:
 
     def _carry_on(self, span: int) -> None:
         """Makes the run that the loop has begun, if it has, and lets the loop settle it."""
-        attempt = next((each for each in self._attempts.all() if each.run_id == self._run_id), None)
+        attempt = next((begun for begun in self._attempts.all() if begun.run_id == self._run_id), None)
         if attempt is None:
             return
         self._train(span, self._settings, attempt.because, attempt.reasons)
@@ -255,8 +241,7 @@ class Player:
 
     def _approve(self, span: int) -> None:
         """A person approves of a model that was trained some months ago."""
-        trained_after = approved(self._replay, self._plan, span)
-        trained = None if trained_after is None else self._trained.get(trained_after)
+        trained = self._trained.get(approved(self._replay, self._plan, span))
         if trained is not None and trained["outcome"] == "blessed":
             self._deploy(span, trained["run"], "a person has approved of it")
 
@@ -266,7 +251,7 @@ class Player:
     def _promote(self, run_id: str, reason: str) -> dict[str, Any]:
         """Has a run's model served, unless it is: a process that was killed right after may do it again."""
         registry = Registry(self._settings)
-        model_id = next(each["model"] for each in self._trained.values() if each["run"] == run_id)
+        model_id = next(run["model"] for run in self._trained.values() if run["run"] == run_id)
         served = registry.current()
         if served is None or served.model_id != model_id:
             registry.promote(run_id, reason)
@@ -287,7 +272,6 @@ class Player:
         return self._steps.once(name, kind, self._now, work)
 
     def _put(self, alert: Alert) -> None:
-        """Keeps an alert, with the time of the replay and its level."""
         facts = {**alert.facts, "level": f"{self._level}: {LEVELS[self._level]}"}
         self._outbox.put(alert.model_copy(update={"when": self._now, "facts": facts}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from ledger.opening import open_readonly
-from ledger.significance import FEWEST_PER_LABEL, RESAMPLED, areas_under_roc, compare
-from operations.loop.replay import arrival, steps
+from ledger.significance import RESAMPLED, areas_under_roc, compare, why_not
+from operations.loop.replay import steps
+from operations.loop.replay.canonical import alerts
 from operations.loop.replay.plan import LEVELS, ReplayPlan, level_settings, month_of, of
 from operations.loop.replay.recovery import outcome
 from operations.loop.replay.result import FILE, Comparison, Event, FalseAlarms, Interval, Level, Month, Result
@@ -23,7 +25,7 @@ from operations.loop.settings import Settings
 from operations.monitoring.model_signals import interval
 from operations.monitoring.policy import Decision
 from operations.monitoring.records import MonitoringRecords
-from operations.monitoring.served import ID, Period, served
+from operations.monitoring.served import ID, SPAN, Period, arrived, served
 from operations.monitoring.signals import Window
 from pipeline import stamp, store, whole_file
 
@@ -59,23 +61,18 @@ def result(settings: Settings, root: Path, plan: ReplayPlan) -> Result:
     )
 
 
-def save(found: Result, root: Path) -> Path:
+def save(result: Result, root: Path) -> Path:
     """Writes the document, whole or not at all."""
-    file = root / FILE
-    whole_file.write(file, found.model_dump_json(indent=2) + "\n")
-    return file
+    whole_file.write(root / FILE, result.model_dump_json(indent=2) + "\n")
+    return root / FILE
 
 
 def _truth(settings: Settings, plan: ReplayPlan) -> dict[int, pd.Series]:
     """The true labels by span: id -> 0 or 1."""
     contract = settings.contract()
-    found = {}
-    for span in plan.spans:
-        rows = arrival.truth(Path(settings.spans), span)
-        keys = [rows[key].to_pandas().astype(str) for key in contract.row_key]
-        ids = keys[0].str.cat(keys[1:], sep="/") if len(keys) > 1 else keys[0]
-        found[span] = pd.Series(rows[contract.label].to_numpy().astype(float), index=ids)
-    return found
+    rows = arrived(Path(settings.spans), contract)
+    assert rows is not None, "requests are logged by their key"
+    return {span: rows.loc[rows[SPAN] == span, contract.label].astype(float) for span in plan.spans}
 
 
 def _answers(settings: Settings, period: Period, truth: pd.Series) -> np.ndarray:
@@ -96,18 +93,12 @@ def _level(
     records = MonitoringRecords(reader, settings.use_case.name)
     windows, decisions = records.windows(), records.decisions()
     months = tuple(_month(settings, plan, span, truth[span].to_numpy(), answers[span], done) for span in plan.spans)
-    labels, scores = (
-        np.concatenate([truth[span].to_numpy() for span in plan.spans]),
-        np.concatenate(list(answers.values())),
-    )
-    trained = [each.facts for each in done if each.kind == "training"]
-    verdicts = [each.facts for each in done if each.facts.get("action") in ("promote", "reject")]
-    acts = [act for each in done for act in each.facts.get("acts", ())]
-    wall: dict[str, float] = collections.defaultdict(float)
-    cpu: dict[str, float] = collections.defaultdict(float)
-    for each in done:
-        wall[each.kind] += each.wall_seconds
-        cpu[each.kind] += each.cpu_seconds
+    labels = np.concatenate([truth[span].to_numpy() for span in plan.spans])
+    scores = np.concatenate(list(answers.values()))
+    trained = [step.facts for step in done if step.kind == "training"]
+    verdicts = [step.facts["action"] for step in done if step.facts.get("action") in ("promote", "reject")]
+    acts = [act for step in done for act in step.facts.get("acts", ())]
+    kinds = dict.fromkeys(step.kind for step in done)
     return Level(
         level=level,
         name=LEVELS[level],
@@ -115,18 +106,17 @@ def _level(
         log_loss=float(RESAMPLED["log_loss"](labels, scores)(np.ones(len(labels)))),
         auc=float(areas_under_roc(labels, scores[None])[0][0]),
         trainings=len(trained),
-        refused=sum(each["outcome"] != "blessed" for each in trained),
-        deployments=sum(each.name.endswith("/deploy") for each in done)
-        + sum(each["action"] == "promote" for each in verdicts),
-        rollbacks=sum(each["action"] == "roll back" and each["outcome"] == "done" for each in acts),
-        rejected=sum(each["action"] == "reject" for each in verdicts),
-        quarantined=tuple(sorted({span for each in done for span in each.facts.get("quarantined", ())})),
-        alerts=_alerts(settings),
-        wall_seconds={name: round(value, 1) for name, value in wall.items()},
-        cpu_seconds={name: round(value, 1) for name, value in cpu.items()},
+        refused=sum(run["outcome"] != "blessed" for run in trained),
+        deployments=sum(step.name.endswith("/deploy") for step in done) + verdicts.count("promote"),
+        rollbacks=sum(act["action"] == "roll back" and act["outcome"] == "done" for act in acts),
+        rejected=verdicts.count("reject"),
+        quarantined=tuple(sorted({span for step in done for span in step.facts.get("quarantined", ())})),
+        alerts=len(alerts(settings)),
+        wall_seconds={kind: round(sum(s.wall_seconds for s in done if s.kind == kind), 1) for kind in kinds},
+        cpu_seconds={kind: round(sum(s.cpu_seconds for s in done if s.kind == kind), 1) for kind in kinds},
         false_alarms=_false_alarms(settings, plan, windows),
         fault=outcome(settings, plan, done, decisions, windows, months),
-        events=tuple(sorted(_events(done, decisions), key=lambda each: each.when)),
+        events=tuple(sorted(_events(done, decisions), key=lambda event: event.when)),
     )
 
 
@@ -134,85 +124,71 @@ def _month(
     settings: Settings, plan: ReplayPlan, span: int, labels: np.ndarray, scores: np.ndarray, done: Sequence[Step]
 ) -> Month:
     month = _name(settings, span)
-    positives = int((labels > 0.5).sum())
-    enough = FEWEST_PER_LABEL <= positives <= len(labels) - FEWEST_PER_LABEL
-    measured = {
-        name: Interval(**dict(zip(("value", "low", "high"), interval(name, labels, scores), strict=True)))
-        if enough
-        else Interval(value=None)
-        for name in ("auc", "log_loss", "calibration")
-    }
-    answered = [each for each in done if each.kind == "serving" and each.name.startswith(f"{month}/")]
+    answered = [step for step in done if step.kind == "serving" and step.name.startswith(f"{month}/")]
     return Month(
         month=month,
         span=span,
         rows=len(labels),
-        versions=len({each.facts["version"] for each in answered if each.facts["rows"]}),
+        versions=len({step.facts["version"] for step in answered if step.facts["rows"]}),
         fault=plan.fault if span == plan.fault_span else None,
-        **measured,
+        **{name: _interval(name, labels, scores) for name in ("auc", "log_loss", "calibration")},
     )
+
+
+def _interval(metric: str, labels: np.ndarray, scores: np.ndarray) -> Interval:
+    if why_not(labels) is not None:
+        return Interval(value=None)
+    value, low, high = interval(metric, labels, scores)
+    return Interval(value=value, low=low, high=high)
 
 
 def _compared(
     plan: ReplayPlan, labels: np.ndarray, answers: dict[int, dict[int, np.ndarray]], level: int, against: int
 ) -> list[Comparison]:
     one, other = (np.concatenate([answers[which][span] for span in plan.spans]) for which in (against, level))
-    names = ("metric", "difference", "low", "high", "rows")
-    return [
-        Comparison(level=level, against=against, **{name: getattr(test, name) for name in names})
-        for test in compare(labels, one, other, _METRICS)
-    ]
+    tests = compare(labels, one, other, _METRICS)
+    return [Comparison(level=level, against=against, **dataclasses.asdict(test)) for test in tests]
 
 
 def _false_alarms(settings: Settings, plan: ReplayPlan, windows: Sequence[Window]) -> tuple[FalseAlarms, ...]:
     """How often signals were exceeded in months that nothing was done to."""
     faulty = None if plan.fault_span is None else month_of(of(settings), plan.fault_span).name
-    judged, exceeded = collections.Counter(), collections.Counter()
+    judged = collections.Counter[str]()
     subjects: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for window in windows:
-        for each in window.signals if window.name != faulty else ():
-            if each.value is None or each.threshold is None:
-                continue
-            judged[each.kind] += 1
-            if each.exceeded:
-                exceeded[each.kind] += 1
-                subjects[each.kind][each.subject or each.name] += 1
+        for signal in window.signals if window.name != faulty else ():
+            if signal.value is not None and signal.threshold is not None:
+                judged[signal.kind] += 1
+                subjects[signal.kind].update([signal.subject or signal.name] * signal.exceeded)
     return tuple(
-        FalseAlarms(kind=kind, judged=judged[kind], exceeded=exceeded[kind], subjects=dict(subjects[kind]))
+        FalseAlarms(kind=kind, judged=judged[kind], exceeded=subjects[kind].total(), subjects=dict(subjects[kind]))
         for kind in sorted(judged)
     )
 
 
 def _events(done: Sequence[Step], decisions: Sequence[Decision]) -> list[Event]:
-    found = []
+    events = []
     for step in done:
         facts = step.facts
         if step.kind == "training":
             said = f": {'; '.join(facts['reasons'])}" if facts["outcome"] == "not blessed" else ""
             text = f"Run {facts['run']} is {facts['outcome']}{said}. Why it ran: {facts['why']}"
-            found.append(Event(when=step.when, kind="training", text=text))
+            events.append(Event(when=step.when, kind="training", text=text))
         elif step.name.endswith("/deploy"):
-            found.append(Event(when=step.when, kind="deployment", text=f"The model of run {facts['run']} is served."))
+            events.append(Event(when=step.when, kind="deployment", text=f"The model of run {facts['run']} is served."))
         elif facts.get("action") in ("promote", "reject"):
             kind = "deployment" if facts["action"] == "promote" else "rejection"
-            found.append(Event(when=step.when, kind=kind, text=f"{facts['action']} {facts['run']}: {facts['text']}"))
+            events.append(Event(when=step.when, kind=kind, text=f"{facts['action']} {facts['run']}: {facts['text']}"))
         for act in facts.get("acts", ()):
             kind = "rollback" if act["action"] == "roll back" else "quarantine"
-            found.append(Event(when=step.when, kind=kind, text=act["text"]))
-    found += [
-        Event(when=each.when, kind="decision", text=f"{reason.action}: {reason.text}")
-        for each in decisions
-        for reason in each.reasons
+            events.append(Event(when=step.when, kind=kind, text=act["text"]))
+    events += [
+        Event(when=decision.when, kind="decision", text=f"{reason.action}: {reason.text}")
+        for decision in decisions
+        for reason in decision.reasons
         if reason.action != "none"
     ]
-    return found
-
-
-def _alerts(settings: Settings) -> int:
-    from operations.alerts.dispatcher import outbox_file
-    from operations.alerts.outbox import Outbox
-
-    return len(Outbox(outbox_file(settings), (), 0.0).kept(limit=100_000))
+    return events
 
 
 def _name(settings: Settings, span: int) -> str:

@@ -12,31 +12,19 @@ _METRICS = {"auc": "AUC", "log_loss": "log loss", "calibration": "mean predictio
 
 
 def draw(result: Result, root: Path) -> Path:
-    """Draws AUC, log loss and calibration by month and level, with 95 % intervals, into `FILE` of a folder.
-
-    Returns:
-        The file.
-    """
+    """Draws AUC, log loss and calibration by month and level, with 95 % intervals, into `FILE` of a folder."""
     import altair as alt
 
-    points = [
-        {
-            "month": month.month,
-            "level": f"level {level.level}: {level.name}",
-            "metric": metric,
-            "value": number.value,
-            "low": number.low,
-            "high": number.high,
-            "fault": month.fault or "",
-        }
-        for level in result.levels
-        for month in level.months
-        for metric in _METRICS
-        if (number := getattr(month, metric)).value is not None
-    ]
     charts = []
     for metric, title in _METRICS.items():
-        base = alt.Chart(alt.Data(values=[each for each in points if each["metric"] == metric])).encode(
+        points = [
+            {"month": month.month, "level": f"level {level.level}: {level.name}", "fault": month.fault or ""}
+            | number.model_dump()
+            for level in result.levels
+            for month in level.months
+            if (number := getattr(month, metric)).value is not None
+        ]
+        base = alt.Chart(alt.Data(values=points)).encode(
             x=alt.X("month:O", title=None, axis=alt.Axis(labelAngle=0)),
             color=alt.Color("level:N", title=None, legend=alt.Legend(orient="bottom", columns=1, labelLimit=600)),
         )
@@ -45,7 +33,7 @@ def draw(result: Result, root: Path) -> Path:
         line = base.mark_line(point=True).encode(y=alt.Y("value:Q", scale=scale))
         layers = [band, line]
         if result.fault:
-            mark = alt.Chart(alt.Data(values=[each for each in points if each["metric"] == metric and each["fault"]]))
+            mark = alt.Chart(alt.Data(values=[point for point in points if point["fault"]]))
             layers.append(mark.mark_rule(strokeDash=[4, 4]).encode(x="month:O"))
         charts.append(alt.layer(*layers).properties(width=720, height=180))
     heading = f"Replay {result.name}: {result.first} to {result.last}" + (

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from errors import FlightdeckError
 from operations.loop.settings import Fault, Replay, Settings
@@ -23,24 +23,20 @@ LEVELS: dict[int, str] = {
     1: "trained every month, deployed when a person approves of it",
     2: "trained, validated, deployed and restored by itself",
 }
-CLEAN = "clean"
 _FILE = "plan.json"
 
 
-class ReplayPlan(BaseModel):
+class ReplayPlan(BaseModel, frozen=True):
     """A replay, before it is played.
 
     Attributes:
         name: of its folder.
-        levels: those to play.
         first: the first span whose requests are answered.
         last: the last one.
         fault: its name in the settings, or None.
         fault_span: the span that it is injected into.
         settings: digest of the settings that all levels share.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     levels: tuple[LevelNumber, ...]
@@ -63,12 +59,8 @@ class ReplayPlan(BaseModel):
 def make(settings: Settings, levels: str, months: str, fault: str | None, name: str | None) -> ReplayPlan:
     """A plan from what a person wrote.
 
-    Args:
-        settings: with a section `replay`.
-        levels: such as ``0,1,2``.
-        months: FIRST:LAST, numbers of spans.
-        fault: NAME@SPAN, or None.
-        name: of the replay; default: after the fault.
+    That is levels such as ``0,1,2``, months as FIRST:LAST, numbers of spans, and a fault as NAME@SPAN, after which the
+    replay is named by default.
 
     Raises:
         FlightdeckError: one of them makes no sense.
@@ -86,8 +78,8 @@ def make(settings: Settings, levels: str, months: str, fault: str | None, name: 
         )
     kind, span = _fault(asked, fault, range(first, last + 1))
     return ReplayPlan(
-        name=name or (f"{kind}-{span:02d}" if span is not None else CLEAN),
-        levels=tuple(sorted({int(each) for each in levels.split(",")})),  # pyright: ignore[reportArgumentType]
+        name=name or (f"{kind}-{span:02d}" if span is not None else "clean"),
+        levels=tuple(sorted({int(level) for level in levels.split(",")})),  # pyright: ignore[reportArgumentType]
         first=first,
         last=last,
         fault=kind,
@@ -97,22 +89,14 @@ def make(settings: Settings, levels: str, months: str, fault: str | None, name: 
 
 
 def of(settings: Settings) -> Replay:
-    """The section `replay`.
-
-    Raises:
-        FlightdeckError: the settings have none.
-    """
+    """The section `replay`; a FlightdeckError if the settings have none."""
     if settings.replay is None:
         raise FlightdeckError("These settings have no section `replay`; use --config config/replay.yaml.")
     return settings.replay
 
 
 def initial(asked: Replay) -> list[int]:
-    """The spans that every level begins with.
-
-    Raises:
-        FlightdeckError: it is not a window of numbers.
-    """
+    """The spans that every level begins with; a FlightdeckError if that is not a window of numbers."""
     match = re.fullmatch(r"([0-9]+):([0-9]+)", asked.initial)
     if not match or int(match[1]) > int(match[2]):
         raise FlightdeckError(f"replay.initial ({asked.initial}) must be FIRST:LAST, both numbers of spans.")
@@ -129,8 +113,7 @@ def month_of(asked: Replay, span: int) -> Period:
 def approved(asked: Replay, plan: ReplayPlan, span: int) -> int | None:
     """After which span the model was trained that a person approves of at the end of another one.
 
-    Returns:
-        None if there is none: the first model was deployed by hand, and what is deployed last would answer nothing.
+    None if there is none: the first model was deployed by hand, and what is deployed last would answer nothing.
     """
     trained = span - asked.approval_spans
     return trained if plan.first <= trained and span < plan.last else None
@@ -148,30 +131,21 @@ def level_settings(settings: Settings, root: Path, level: int) -> Settings:
     data is new: the clock of a replay is not that of its runs, and code and settings stay as they are.
     """
     triggers = settings.continuous.triggers.model_copy(update={"every_seconds": None, "change": False})
+    continuous = {"level": level, "triggers": triggers, "settle_seconds": 0.0}
+    payloads = settings.serving.payloads.model_copy(update={"folder": None})
     return settings.model_copy(
         update={
             "workspace": str(root / f"level-{level}"),
             "data": settings.data.model_copy(update={"spans": None}),
             "push": settings.push.model_copy(update={"enabled": False, "destination": None}),
-            "continuous": settings.continuous.model_copy(
-                update={"level": level, "triggers": triggers, "settle_seconds": 0.0}
-            ),
-            "serving": settings.serving.model_copy(
-                update={"payloads": settings.serving.payloads.model_copy(update={"folder": None})}
-            ),
+            "continuous": settings.continuous.model_copy(update=continuous),
+            "serving": settings.serving.model_copy(update={"payloads": payloads}),
         }
     )
 
 
 def begin(root: Path, plan: ReplayPlan, fresh: bool) -> bool:
-    """Makes the folder of a replay, or goes on with the one that is there.
-
-    Returns:
-        Whether it goes on.
-
-    Raises:
-        FlightdeckError: what is there was begun with another plan.
-    """
+    """Makes the folder of a replay, or resumes one of the same plan that is there; whether it resumes."""
     if fresh and root.exists():
         # Under another name first: a replay that is half removed must not be gone on with.
         doomed = root.with_name(f".{root.name}-{os.getpid()}")

@@ -6,9 +6,8 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -16,8 +15,7 @@ from errors import FlightdeckError
 from operations.loop.replay.plan import ReplayPlan
 from operations.loop.replay.steps import Step
 from operations.loop.settings import Settings
-from pipeline import whole_file
-from pipeline.stamp import PROJECT
+from pipeline import child_process, whole_file
 
 _LOOK_SECONDS = 0.3
 Listener = Callable[[int, Step], None]
@@ -36,18 +34,19 @@ def play(root: Path, plan: ReplayPlan, parallel: int, listener: Listener) -> Non
     Raises:
         FlightdeckError: a level cannot go on; the text says why, and where its log is.
     """
-    told: SimpleQueue[tuple[int, Step]] = SimpleQueue()
+    steps: SimpleQueue[tuple[int, Step]] = SimpleQueue()
     # The longest first: level 0 trains once.
     waiting, running = sorted(plan.levels, reverse=True), {}
-    with _ended_together(running):
+    with contextlib.ExitStack() as stack:
         while waiting or running:
             while waiting and len(running) < parallel:
                 level = waiting.pop(0)
-                running[level] = _start(root, level, told)
-            _hear(told, listener)
+                running[level] = stack.enter_context(_start(root, level, steps))
+                stack.callback(running[level].kill)  # a level can be killed at any moment
+            _hear(steps, listener)
             for level, process in list(running.items()):
                 if process.poll() is not None:
-                    _hear(told, listener)
+                    _hear(steps, listener)
                     del running[level]
                     _check(root, level, process.returncode)
 
@@ -57,56 +56,35 @@ def log_of(root: Path, level: int) -> Path:
     return root / f"level-{level}.log"
 
 
-def _start(root: Path, level: int, told: SimpleQueue[tuple[int, Step]]) -> subprocess.Popen[bytes]:
+def _start(root: Path, level: int, steps: SimpleQueue[tuple[int, Step]]) -> subprocess.Popen[bytes]:
     read, write = os.pipe()
-    paths = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "operations.loop.replay.worker", "--root", str(root), "--level", str(level)]
+    arguments = ("--root", str(root), "--level", str(level), "--events", str(write))
     try:
-        with log_of(root, level).open("ab") as log:
-            process = subprocess.Popen(
-                [*command, "--events", str(write), "--parent-process", str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(write,),
-                env={**os.environ, "PYTHONPATH": paths},
-                start_new_session=True,  # Ctrl-C is for this process, which ends the others
-            )
+        worker = "operations.loop.replay.worker"
+        process = child_process.start(log_of(root, level), worker, *arguments, pass_fds=(write,))
     finally:
         os.close(write)
 
     def listen() -> None:
         with os.fdopen(read, encoding="utf-8") as lines:
             for line in lines:
-                told.put((level, Step.model_validate_json(line)))
+                steps.put((level, Step.model_validate_json(line)))
 
     threading.Thread(target=listen, daemon=True).start()
     return process
 
 
-def _hear(told: SimpleQueue[tuple[int, Step]], listener: Listener) -> None:
+def _hear(steps: SimpleQueue[tuple[int, Step]], listener: Listener) -> None:
     with contextlib.suppress(Empty):
-        listener(*told.get(timeout=_LOOK_SECONDS))
+        listener(*steps.get(timeout=_LOOK_SECONDS))
         while True:
-            listener(*told.get_nowait())
+            listener(*steps.get_nowait())
 
 
 def _check(root: Path, level: int, code: int) -> None:
     if code == 0:
         return
     log = log_of(root, level)
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    said = lines[-1] if code == 2 and lines else f"its process ended with {code}; run the same command to go on."
+    said = child_process.last_line(log) if code == 2 else ""
+    said = said or f"its process ended with {code}; run the same command to go on."
     raise FlightdeckError(f"Level {level} cannot go on: {said} Its log: {log}")
-
-
-@contextlib.contextmanager
-def _ended_together(running: dict[int, subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Kills what still runs at the end: a level can be killed at any moment."""
-    try:
-        yield
-    finally:
-        for process in running.values():
-            process.kill()
-        for process in running.values():
-            process.wait()

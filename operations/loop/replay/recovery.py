@@ -28,14 +28,14 @@ def outcome(
     if plan.fault is None or plan.fault_span is None:
         return None
     fault, period = of(settings).faults[plan.fault], month_of(of(settings), plan.fault_span)
-    because = [each for each in decisions if each.window_name == period.name and _about(each, fault.column)]
-    noticed = min(because, key=lambda each: each.when, default=None)
+    because = [made for made in decisions if made.window_name == period.name and _about(made, fault.column)]
+    noticed = min(because, key=lambda decision: decision.when, default=None)
     within = noticed is not None and noticed.when <= period.end
     named = any(
-        each.exceeded and each.subject == fault.column
+        signal.exceeded and signal.subject == fault.column
         for window in windows
         if window.name == period.name
-        for each in window.signals
+        for signal in window.signals
     )
     recovered = _recovered(plan, period, fault.requests, done)
     return FaultOutcome(
@@ -47,23 +47,23 @@ def outcome(
         named=named and noticed is not None,
         action=None if noticed is None else noticed.action,
         recovered_after_days=None if recovered is None else _days(period, recovered),
-        log_loss_in_month=next((each.log_loss.value for each in months if each.span == plan.fault_span), None),
+        log_loss_in_month=next((month.log_loss.value for month in months if month.span == plan.fault_span), None),
     )
 
 
 def _about(decision: Decision, column: str) -> bool:
-    return any(each.action != "none" and column in each.subjects for each in decision.reasons)
+    return any(reason.action != "none" and column in reason.subjects for reason in decision.reasons)
 
 
 def _recovered(plan: ReplayPlan, period: Period, requests: bool, done: Sequence[Step]) -> datetime | None:
     """From when on neither the requests nor the model that answered them had anything of the fault."""
     learned = {
-        each.facts["run"]: plan.fault_span in each.facts["spans"].get("train", ())
-        for each in done
-        if each.kind == "training"
+        step.facts["run"]: plan.fault_span in step.facts["spans"].get("train", ())
+        for step in done
+        if step.kind == "training"
     }
-    answered = [each for each in done if each.kind == "serving" and each.facts["rows"]]
-    bad = [index for index, each in enumerate(answered) if learned.get(each.facts["run"], False)]
+    answered = [step for step in done if step.kind == "serving" and step.facts["rows"]]
+    bad = [index for index, step in enumerate(answered) if learned.get(step.facts["run"])]
     last = period.end if requests else period.begin
     if not bad:
         return last

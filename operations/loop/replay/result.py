@@ -5,16 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 FILE = "replay.json"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Interval(_Frozen):
+class Interval(BaseModel, frozen=True):
     """A number with its 95 % confidence interval; None where there are too few rows of either label."""
 
     value: float | None
@@ -22,12 +18,11 @@ class Interval(_Frozen):
     high: float | None = None
 
 
-class Month(_Frozen):
+class Month(BaseModel, frozen=True):
     """What one level served in one month, judged by the true labels.
 
     Attributes:
-        rows: requests that were answered.
-        versions: how many versions answered.
+        rows: requests that were answered, by so many versions.
         auc: area under the ROC curve, DeLong's interval.
         log_loss: mean, with a bootstrap interval.
         calibration: mean prediction by mean label, with a bootstrap interval.
@@ -44,7 +39,7 @@ class Month(_Frozen):
     fault: str | None = None
 
 
-class Event(_Frozen):
+class Event(BaseModel, frozen=True):
     """Something that happened.
 
     Attributes:
@@ -58,11 +53,10 @@ class Event(_Frozen):
     text: str
 
 
-class FalseAlarms(_Frozen):
+class FalseAlarms(BaseModel, frozen=True):
     """How often a kind of signal was exceeded in months without a fault.
 
     Attributes:
-        kind: of the signal, as in the settings of the monitor.
         judged: how many signals had a value and a threshold.
         exceeded: how many were exceeded.
         subjects: the columns or measures that were exceeded, with the number of times.
@@ -74,13 +68,10 @@ class FalseAlarms(_Frozen):
     subjects: dict[str, int] = {}
 
 
-class FaultOutcome(_Frozen):
+class FaultOutcome(BaseModel, frozen=True):
     """What a level made of the fault.
 
     Attributes:
-        fault: its name in the settings.
-        column: the one that is at fault.
-        month: in which it was injected.
         detected_after_days: simulated days from its begin until a decision asked for something because of it; None if
             none ever did.
         within_month: whether that was in the month of the fault: by its end, when the window closes.
@@ -102,12 +93,11 @@ class FaultOutcome(_Frozen):
     log_loss_in_month: float | None
 
 
-class Level(_Frozen):
+class Level(BaseModel, frozen=True):
     """One level of maturity.
 
     Attributes:
-        log_loss: over all rows of all months.
-        auc: over all rows of all months.
+        log_loss: over all rows of all months, as the AUC.
         trainings: runs of the pipeline, the first one included.
         refused: of those, how many gave no blessed model.
         deployments: how often another model was served, the first one included.
@@ -138,7 +128,7 @@ class Level(_Frozen):
     events: tuple[Event, ...]
 
 
-class Comparison(_Frozen):
+class Comparison(BaseModel, frozen=True):
     """How much the log loss of one level exceeds that of another on the same requests of all months.
 
     Attributes:
@@ -156,11 +146,10 @@ class Comparison(_Frozen):
     rows: int
 
 
-class Result(_Frozen):
+class Result(BaseModel, frozen=True):
     """A replay.
 
     Attributes:
-        name: of the replay, and of its folder.
         first: the first month that was served.
         last: the last one.
         fault: NAME@SPAN, or None.
@@ -180,10 +169,5 @@ class Result(_Frozen):
 
 
 def read(file: Path) -> Result:
-    """The result in a file.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is something else.
-    """
+    """The result in a file; an OSError if that cannot be read, a ValueError if it is something else."""
     return Result.model_validate_json(file.read_text(encoding="utf-8"))

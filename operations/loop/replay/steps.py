@@ -14,14 +14,14 @@ from datetime import datetime
 from typing import Any
 
 import ml_metadata
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ledger.executions import Executions
 
 STEP = "flightdeck.ReplayStep"
 
 
-class Step(BaseModel):
+class Step(BaseModel, frozen=True):
     """A step that is done.
 
     Attributes:
@@ -32,8 +32,6 @@ class Step(BaseModel):
         cpu_seconds: of all processors, child processes included.
         facts: what came of it.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     kind: str
@@ -49,21 +47,13 @@ class Steps:
     def __init__(
         self, store: ml_metadata.MetadataStore, pipeline: str, tell: Callable[[Step], None] = lambda step: None
     ) -> None:
-        """Reads what is done."""
         self._kept, self._tell = Executions(store, pipeline), tell
-        self._done = {each.name: each for each in read(store, pipeline)}
+        self._done = {step.name: step for step in read(store, pipeline)}
 
     def once(self, name: str, kind: str, when: datetime, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Does a step, unless it is done.
+        """Does the work of a step, unless that is done; what came of it, now or then.
 
-        Args:
-            name: of the step.
-            kind: of its work.
-            when: by the simulated clock.
-            work: may be done again after a kill; returns what came of it, in types that JSON has.
-
-        Returns:
-            What came of it, now or then.
+        The work may be done again after a kill. It returns what came of it in types that JSON has.
         """
         if name in self._done:
             return self._done[name].facts
@@ -90,4 +80,4 @@ def read(store: ml_metadata.MetadataStore, pipeline: str) -> list[Step]:
 
 def _cpu_seconds() -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,23 +11,9 @@ import pyarrow.compute as pc
 
 from operations.loop.settings import Settings
 from operations.monitoring.served import Period
+from operations.registry import Version
 
 _BATCH_ROWS = 8192
-
-
-@dataclasses.dataclass(frozen=True)
-class Answering:
-    """A version that answers.
-
-    Attributes:
-        number: of the version; that of a canary is its Model's.
-        folder: of its SavedModel.
-        shadow: whether nobody but the log sees its answers.
-    """
-
-    number: int
-    folder: Path
-    shadow: bool = False
 
 
 def times(period: Period, rows: int) -> np.ndarray:
@@ -42,36 +27,38 @@ def answer(
     settings: Settings,
     requests: pa.Table,
     at: np.ndarray,
-    versions: Sequence[Answering],
+    served: Version,
+    canary: Version | None,
     name: str,
 ) -> int:
-    """Answers requests, and writes the log: one file per version, replaced if it is there.
+    """Answers requests, and writes the log: one file per version, replaced if it is there; how many there were.
 
     Each row is a request of its own. As the service does, it checks them by the contract of the served version.
 
     Args:
-        settings: of the level; `serving.validation` says what becomes of rows that break the contract.
+        settings: of the level.
         requests: in the columns of the contract.
         at: when each comes, seconds since the epoch [rows].
-        versions: that answer each of them; the served one first.
+        served: the version whose answers are given.
+        canary: one in shadow mode, which answers them too.
         name: of the files; unique for these requests.
-
-    Returns:
-        How many requests there were.
     """
     from operations.inference import model as models
     from operations.inference import payload_log, payload_table
+    from operations.inference.batch_files import to_arrays
 
     if not requests.num_rows:
         return 0
     contract = settings.contract()
     ids = _ids(requests, contract.row_key)
     mode, marks = settings.serving.validation, None
-    for each in versions:
-        model = models.load(each.folder, each.number)
+    for version in (served, canary) if canary is not None else (served,):
+        shadow = version is canary
+        model = models.load(version.folder, version.number)
         try:
-            columns = _arrays(requests.select(list(model.inputs.names)))
-            if not each.shadow and mode != "off" and model.contract is not None:
+            (batch,) = requests.select(list(model.inputs.names)).combine_chunks().to_batches()
+            columns = to_arrays(batch)
+            if not shadow and mode != "off" and model.contract is not None:
                 faults = model.contract.check(columns)
                 marks = None if faults is None else faults.of_rows(requests.num_rows)
             refused = np.array([mark is not None for mark in marks]) if marks and mode == "refuse" else False
@@ -82,12 +69,12 @@ def answer(
             payload = payload_table.Payload(
                 ids,
                 at,
-                each.number,
+                version.number,
                 model.inputs.columns,
                 columns,
                 None,
-                {output: _joined([part[output] for part in parts]) for output in parts[0]},
-                shadow=each.shadow,
+                {output: np.concatenate([part[output] for part in parts]) for output in parts[0]},
+                shadow=shadow,
                 faults=marks,
                 refused=refused,
                 caller="replay",
@@ -95,21 +82,10 @@ def answer(
         finally:
             model.close()
         table = payload_table.as_table(payload, settings.serving.payloads.exclude)
-        payload_log.write(Path(settings.payloads), table, f"{name}{'-shadow' if each.shadow else ''}")
+        payload_log.write(Path(settings.payloads), table, f"{name}{'-shadow' if shadow else ''}")
     return requests.num_rows
 
 
 def _ids(rows: pa.Table, keys: Sequence[str]) -> list[str]:
     """The ids of the predictions: see `data.contract.Contract.row_key`."""
     return pc.binary_join_element_wise(*[rows[key].cast(pa.string()) for key in keys], "/").to_pylist()
-
-
-def _arrays(rows: pa.Table) -> dict[str, np.ndarray]:
-    from operations.inference.batch_prediction import to_arrays
-
-    (batch,) = rows.combine_chunks().to_batches()
-    return to_arrays(batch)
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ml_metadata
 
 from errors import FlightdeckError
 from operations.loop.settings import Settings
-from pipeline import killed_runs, store
-
-if TYPE_CHECKING:
-    from ledger.run_record import NodeOutcome
+from pipeline import killed_runs
 
 
 def train(
@@ -22,14 +19,10 @@ def train(
 ) -> dict[str, Any]:
     """Runs the pipeline, or goes on with a run of that name that was killed: what it has finished is not done again.
 
-    Args:
-        settings: of the level; `data.window` says what it learns from.
-        reader: an open store of the same workspace.
-        run_id: its name.
-        triggers: key -> reason; empty if a person trains.
+    Triggers are key -> reason; there are none if a person trains.
 
     Returns:
-        outcome, reasons, spans by split, rows by split, metrics, and of a trained model its id and `digest`.
+        run, outcome, reasons, spans by split, rows by split, metrics, and of a trained model its id and `digest`.
 
     Raises:
         FlightdeckError: it was asked to stop.
@@ -40,15 +33,8 @@ def train(
     killed_runs.close(reader, settings)
     # Also of one that was interrupted: TFX goes on with the same executions, and so with their folders.
     killed_runs.remove_unfinished(reader, settings, run_id)
-    outcome, record = local.run(
-        definition.create_pipeline(settings),
-        run_id,
-        settings,
-        store.connection(settings),
-        _Silent(),
-        triggers=dict(triggers),
-    )
-    if outcome.failure and (outcome.failure.error or "").startswith("interrupted"):
+    record = local.run(definition.create_pipeline(settings), run_id, settings, triggers=dict(triggers))
+    if any(local.INTERRUPTED in reason for reason in record.reasons):
         raise FlightdeckError("The replay was asked to stop.")
     return {
         "run": run_id,
@@ -63,15 +49,10 @@ def train(
 
 
 def saved_model(reader: ml_metadata.MetadataStore, model_id: int) -> Path:
-    """The folder of a trained model, as servers load it.
-
-    Raises:
-        FlightdeckError: there is no such model.
-    """
-    found = reader.get_artifacts_by_id([model_id])
-    if not found:
-        raise FlightdeckError(f"ML Metadata does not know the model {model_id}.")
-    return Path(found[0].uri) / "Format-Serving"
+    """The folder of a trained model, as servers load it; a FlightdeckError if there is no such model."""
+    for model in reader.get_artifacts_by_id([model_id]):
+        return Path(model.uri) / "Format-Serving"
+    raise FlightdeckError(f"ML Metadata does not know the model {model_id}.")
 
 
 def weights(folder: Path) -> str:
@@ -81,13 +62,3 @@ def weights(folder: Path) -> str:
         with file.open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()[:16]
-
-
-class _Silent:
-    """A listener that says nothing: a replay reports whole runs."""
-
-    def started(self, node_id: str) -> None:
-        """Nothing."""
-
-    def finished(self, outcome: NodeOutcome) -> None:
-        """Nothing."""

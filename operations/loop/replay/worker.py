@@ -16,11 +16,10 @@ from pathlib import Path
 
 from errors import FlightdeckError
 from ledger.opening import open_store
-from operations.experiments.sweep.worker import end_with
 from operations.loop.replay.plan import ReplayPlan, level_settings
 from operations.loop.replay.steps import Step
 from operations.loop.settings import Settings
-from pipeline import settings_file, store
+from pipeline import child_process, settings_file, store
 from pipeline.workspace import WorkspaceError, exclusive
 
 # For a process that was killed to be gone, with what it held.
@@ -28,14 +27,10 @@ _PATIENCE_SECONDS = 15.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Plays a level to its end.
-
-    Returns:
-        0; 2 if it cannot go on, for a reason that is the last line on standard error.
-    """
+    """Plays a level to its end: 0; 2 if it cannot go on, for a reason that is the last line on standard error."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    end_with(given.parent_process)
+    child_process.end_with(given.parent_process)
     plan = ReplayPlan.model_validate_json((given.root / "plan.json").read_text(encoding="utf-8"))
     document = json.loads((given.root / "settings.json").read_text(encoding="utf-8"))
     shared = settings_file.from_document(document, Settings)

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,16 +13,6 @@ from operations.alerts.alert import Alert
 from operations.alerts.outbox import LONGEST_BACKOFF_SECONDS, DeliveryError, Outbox, OutboxError, backoff
 
 pytestmark = pytest.mark.unit
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Paper:
@@ -47,7 +38,8 @@ def about(key: str) -> Alert:
 
 @pytest.fixture
 def clock():
-    return Clock()
+    """A clock that a test moves."""
+    return SimpleNamespace(now=1_000_000.0)
 
 
 @pytest.fixture
@@ -57,7 +49,7 @@ def paper(tmp_path):
 
 @pytest.fixture
 def outbox(tmp_path, clock):
-    return Outbox(tmp_path / "outbox.sqlite", ["paper"], quiet_seconds=60, clock=clock)
+    return Outbox(tmp_path / "outbox.sqlite", ["paper"], quiet_seconds=60, clock=lambda: clock.now)
 
 
 def test_an_alert_is_delivered_once(outbox, paper):
@@ -103,7 +95,7 @@ def test_a_channel_that_is_down_is_tried_again_with_growing_pauses_until_it_take
 
 
 def test_one_channel_does_not_wait_for_another(tmp_path, clock):
-    outbox = Outbox(tmp_path / "outbox.sqlite", ["paper", "radio"], 60, clock)
+    outbox = Outbox(tmp_path / "outbox.sqlite", ["paper", "radio"], 60, lambda: clock.now)
     paper, radio = Paper(tmp_path / "paper.txt"), Paper(tmp_path / "radio.txt", "radio", down=True)
     outbox.put(about("drift"))
 
@@ -141,10 +133,8 @@ def test_what_was_raised_survives_the_kill_of_the_process_that_raised_and_of_the
     context = multiprocessing.get_context("spawn")
     raising = context.Process(target=_raise_alerts, args=(file, "a", 20))
     raising.start()
-    outbox = None
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and (outbox is None or len(outbox.kept()) < 20):
-        outbox = outbox or (Outbox(file, ["paper"], 0) if file.exists() else None)
+    outbox, deadline = Outbox(file, ["paper"], 0), time.monotonic() + 60
+    while time.monotonic() < deadline and len(outbox.kept()) < 20:
         time.sleep(0.05)
     os.kill(raising.pid, signal.SIGKILL)
     raising.join()

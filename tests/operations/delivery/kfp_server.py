@@ -27,6 +27,8 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from operations.delivery.kubeflow_run import fnv1a
+
 API = "/apis/v2beta1"
 LONG_AGO = "0001-01-01T00:00:00Z"
 WORKFLOW = "late-flights-x7k2p"
@@ -49,7 +51,7 @@ class KfpServer(ThreadingHTTPServer):
     """The server and what it remembers.
 
     Attributes:
-        requests: every request so far: method, path, headers.
+        requests: every request so far: method and path.
         token: wanted in every request but that for its health, if set.
         states: of a run's tasks, and of drivers that failed (`root-driver`, `TASK-driver`), one step further each time
             that somebody asks for the run.
@@ -63,7 +65,7 @@ class KfpServer(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.requests: list[tuple[str, str]] = []
         self.experiments: dict[str, dict[str, Any]] = {}
         self.runs: dict[str, dict[str, Any]] = {}
         self.recurring: dict[str, dict[str, Any]] = {}
@@ -87,25 +89,29 @@ class KfpServer(ThreadingHTTPServer):
 
     def paths(self, method: str) -> list[str]:
         """The paths of all requests of a method, in order."""
-        return [path for each, path, _ in self.requests if each == method]
+        return [path for asked, path in self.requests if asked == method]
+
+    def now(self) -> str:
+        """Later each time that somebody asks."""
+        return f"2024-03-01T10:00:{next(self.clock):02d}Z"
 
     def fire(self, schedule_id: str) -> str:
         """Starts a run of a schedule, as its time has come, and returns the run's id."""
         schedule = self.recurring[schedule_id]
         assert schedule["status"] == "ENABLED"
-        inherited = (
+        inherited = {
             "experiment_id",
             "runtime_config",
             "pipeline_spec",
             "pipeline_version_reference",
             "service_account",
-        )
-        run = {name: schedule[name] for name in inherited if name in schedule}
+        }
+        run = {name: value for name, value in schedule.items() if name in inherited}
         run |= {
             "run_id": str(uuid.uuid4()),
             "display_name": f"{schedule['display_name']}-{next(self.clock)}",
             "recurring_run_id": schedule_id,
-            "created_at": f"2024-03-01T10:00:{next(self.clock):02d}Z",
+            "created_at": self.now(),
             "state": "RUNNING",
         }
         self.runs[run["run_id"]] = run
@@ -119,8 +125,8 @@ class KfpServer(ThreadingHTTPServer):
         version = self.versions.get(reference["pipeline_version_id"])
         if version is None or version["pipeline_id"] != reference["pipeline_id"]:
             raise _RefusedError(404, 5, "ResourceNotFoundError: the pipeline version is not there.")
-        found = version["pipeline_spec"]
-        return found if "pipeline_spec" in found else {"pipeline_spec": found, "platform_spec": {}}
+        document = version["pipeline_spec"]
+        return document if "pipeline_spec" in document else {"pipeline_spec": document, "platform_spec": {}}
 
     def container_arguments(self, run_id: str, task: str) -> list[str]:
         """The arguments that a task's container gets; placeholders of its outputs stay as they are.
@@ -133,7 +139,7 @@ class KfpServer(ThreadingHTTPServer):
         pipeline = _parsed(self.specification(run))
         given = run["runtime_config"].get("parameters", {})
         declared = pipeline.root.input_definitions.parameters
-        parameters = {name: json_format.MessageToDict(each.default_value) for name, each in declared.items()} | given
+        parameters = {name: json_format.MessageToDict(value.default_value) for name, value in declared.items()} | given
         facts = {"{{$.pipeline_job_uuid}}": run_id, "{{$.pipeline_job_name}}": run["display_name"]}
         values: dict[str, Any] = {}
         for name, source in pipeline.root.dag.tasks[task].inputs.parameters.items():
@@ -147,7 +153,7 @@ class KfpServer(ThreadingHTTPServer):
         arguments: list[str] = executors[label]["container"]["args"]
         for name, value in values.items():
             text = value if isinstance(value, str) else _as_go_writes(value)
-            arguments = [each.replace(f"{{{{$.inputs.parameters['{name}']}}}}", text) for each in arguments]
+            arguments = [argument.replace(f"{{{{$.inputs.parameters['{name}']}}}}", text) for argument in arguments]
         return arguments
 
 
@@ -167,17 +173,16 @@ def serving() -> Iterator[KfpServer]:
 
 
 class _RefusedError(Exception):
-    def __init__(self, status: int, code: int, message: str) -> None:
+    def __init__(self, status: int, code: int, message: str, **body: Any) -> None:
         super().__init__(message)
         self.status = status
-        self.body: dict[str, Any] = {"code": code, "message": message, "details": []}
+        self.body: dict[str, Any] = body or {"code": code, "message": message, "details": []}
 
 
-class _RefusedUploadError(_RefusedError):
-    def __init__(self, status: int) -> None:
-        message = "Failed to create a pipeline version"
-        super().__init__(status, 0, message)
-        self.body = {"error_message": message, "error_details": f"{message}\ngithub.com/kubeflow/pipelines/backend"}
+def _refused_upload(status: int) -> _RefusedError:
+    message = "Failed to create a pipeline version"
+    details = f"{message}\ngithub.com/kubeflow/pipelines/backend"
+    return _RefusedError(status, 0, message, error_message=message, error_details=details)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -185,23 +190,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # or the kernel holds the last packet of an answer back for 40 ms
 
-    def do_GET(self) -> None:
-        self._answer("GET")
-
-    def do_POST(self) -> None:
-        self._answer("POST")
-
-    def do_DELETE(self) -> None:
-        self._answer("DELETE")
-
     def log_message(self, *_: Any) -> None:
         pass
 
-    def _answer(self, method: str) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
+    def _answer(self) -> None:
+        method = self.command
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         address = urlsplit(self.path)
-        self.server.requests.append((method, address.path, dict(self.headers)))
+        self.server.requests.append((method, address.path))
         if self.server.silent:
             self.server.over.wait(20)
         if self.server.breaks:
@@ -223,10 +219,10 @@ class _Handler(BaseHTTPRequestHandler):
         except _RefusedError as refused:
             self._send(refused.status, "application/json", json.dumps(refused.body))
             return
-        if isinstance(answer, str):
-            self._send(200, "text/plain", answer)
-        else:
-            self._send(200, "application/json", json.dumps(answer))
+        text = isinstance(answer, str)
+        self._send(200, *(("text/plain", answer) if text else ("application/json", json.dumps(answer))))
+
+    do_GET = do_POST = do_DELETE = _answer  # noqa: N815 (as http.server calls them)
 
     def _send(self, status: int, content_type: str, body: str, headers: dict[str, str] | None = None) -> None:
         data = body.encode()
@@ -236,29 +232,32 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _do(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> dict[str, Any] | str:
-        if (method, path) == ("GET", f"{API}/healthz"):
-            return {"multi_user": self.server.multi_user, "pipeline_store": "database"}
+    def _authenticate(self) -> None:
         if self.server.token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
             raise _RefusedError(
                 401, 16, "Failed to authenticate: request header error: there is no user identity header."
             )
+
+    def _do(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> dict[str, Any] | str:
+        if (method, path) == ("GET", f"{API}/healthz"):
+            return {"multi_user": self.server.multi_user, "pipeline_store": "database"}
+        self._authenticate()
         parts = [unquote(part) for part in path.removeprefix(f"{API}/").split("/")]
         if path.startswith("/apis/v1alpha1/runs/") and path.endswith("/log"):
             return self._log(path.split("/")[4], path.split("/")[6])
         if parts[0] == "pipelines" and path.startswith(f"{API}/"):
             return self._pipelines(method, parts[1:], query, body)
         kinds = {
-            "experiments": (self.server.experiments, "experiment_id"),
-            "runs": (self.server.runs, "run_id"),
-            "recurringruns": (self.server.recurring, "recurring_run_id"),
+            "experiments": (self.server.experiments, "experiment_id", "experiments"),
+            "runs": (self.server.runs, "run_id", "runs"),
+            "recurringruns": (self.server.recurring, "recurring_run_id", "recurringRuns"),
         }
         if parts[0] not in kinds or not path.startswith(f"{API}/"):
             raise _RefusedError(404, 5, "Not Found")
-        kept, key = kinds[parts[0]]
+        kept, key, plural = kinds[parts[0]]
         parts[-1], _, verb = parts[-1].partition(":")
         if method == "GET" and len(parts) == 1:
-            return self._list(kept, query, {"recurringruns": "recurringRuns"}.get(parts[0], parts[0]))
+            return self._list(kept, query, plural)
         if method == "POST" and len(parts) == 1:
             return self._create(parts[0], kept, key, body)
         if parts[1] not in kept:
@@ -266,8 +265,8 @@ class _Handler(BaseHTTPRequestHandler):
         if method == "DELETE":
             del kept[parts[1]]
             # The workflow belongs to the schedule; the record of the run does not.
-            of_it = [each for each in self.server.runs.values() if each.get("recurring_run_id") == parts[1]]
-            self.server.killed |= {each["run_id"] for each in of_it if each["state"] == "RUNNING"}
+            of_it = [run for run in self.server.runs.values() if run.get("recurring_run_id") == parts[1]]
+            self.server.killed |= {run["run_id"] for run in of_it if run["state"] == "RUNNING"}
             return {}
         if parts[0] == "recurringruns" and verb in ("enable", "disable"):
             kept[parts[1]]["status"] = f"{verb.upper()}D"
@@ -277,33 +276,29 @@ class _Handler(BaseHTTPRequestHandler):
     def _list(self, kept: dict[str, dict[str, Any]], query: dict[str, str], plural: str) -> dict[str, Any]:
         if self.server.multi_user and not query.get("namespace"):
             raise _RefusedError(400, 3, "Invalid input error: In multi-user mode, a namespace is needed.")
-        found = list(kept.values())
+        listed = list(kept.values())
         for predicate in json.loads(query.get("filter", "{}")).get("predicates", []):
-            assert predicate["operation"] in (1, 2)
-            equal = predicate["operation"] == 1
+            equal = {1: True, 2: False}[predicate["operation"]]
             key, value = predicate["key"], predicate["stringValue"]
-            found = [each for each in found if (each.get(key) == value) == equal]
+            listed = [entry for entry in listed if (entry.get(key) == value) == equal]
         if query.get("sort_by", "").endswith("desc"):
-            found.sort(key=lambda each: each[query["sort_by"].split()[0]], reverse=True)
+            listed.sort(key=lambda entry: entry[query["sort_by"].split()[0]], reverse=True)
         start, size = int(query.get("page_token") or 0), int(query.get("page_size") or 10)
-        page: dict[str, Any] = {plural: found[start : start + size], "total_size": len(found)}
-        if start + size < len(found):
-            page["next_page_token"] = str(start + size)
-        return page
+        more = {"next_page_token": str(start + size)} if start + size < len(listed) else {}
+        return {plural: listed[start : start + size], "total_size": len(listed), **more}
 
     def _pipelines(self, method: str, parts: list[str], query: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
         pipelines, versions = self.server.pipelines, self.server.versions
         if (method, parts) == ("POST", []):
             return self._create("pipelines", pipelines, "pipeline_id", body)
         if method == "GET" and parts[:1] == ["names"]:
-            namespace = query.get("namespace", "")
-            for each in pipelines.values():
-                if each["name"] == parts[1] and each.get("namespace", "") == namespace:
-                    return each
+            for pipeline in pipelines.values():
+                if pipeline["name"] == parts[1] and pipeline.get("namespace", "") == query.get("namespace", ""):
+                    return pipeline
             raise _RefusedError(404, 5, f"Failed to get pipeline by name: ResourceNotFoundError: {parts[1]} not found.")
         if not parts or parts[0] not in pipelines:
             raise _RefusedError(404, 5, f"ResourceNotFoundError: Pipeline {parts[:1]} not found.")
-        of_it = {key: each for key, each in versions.items() if each["pipeline_id"] == parts[0]}
+        of_it = {key: version for key, version in versions.items() if version["pipeline_id"] == parts[0]}
         if method == "GET" and parts[1:] == ["versions"]:
             # Versions belong to a pipeline, so no namespace is asked for.
             return self._list(of_it, {"namespace": "any", **query}, "pipeline_versions")
@@ -315,59 +310,44 @@ class _Handler(BaseHTTPRequestHandler):
         """As UploadPipelineVersion in backend/src/apiserver/server/pipeline_upload_server.go."""
         if path != f"{API}/pipelines/upload_version":
             raise _RefusedError(404, 5, "Not Found")
-        if self.server.token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
-            raise _RefusedError(401, 16, "Failed to authenticate.")
+        self._authenticate()
         message = BytesParser(policy=policy.HTTP).parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
         parts = message.iter_parts()
-        files = [each for each in parts if each.get_param("name", header="content-disposition") == "uploadfile"]
+        files = [part for part in parts if part.get_param("name", header="content-disposition") == "uploadfile"]
         # The server tells what a file holds by its ending.
-        if len(files) != 1 or not str(files[0].get_filename()).endswith((".yaml", ".yml")):
-            raise _RefusedUploadError(400)
-        if query.get("pipelineid") not in self.server.pipelines:
-            raise _RefusedUploadError(400)
-        content = files[0].get_payload(decode=True)
-        assert isinstance(content, bytes)
-        documents = list(yaml.safe_load_all(content))
+        names_yaml = len(files) == 1 and str(files[0].get_filename()).endswith((".yaml", ".yml"))
+        if not names_yaml or query.get("pipelineid") not in self.server.pipelines:
+            raise _refused_upload(400)
+        documents = list(yaml.safe_load_all(files[0].get_content()))
         document = {"pipeline_spec": documents[0], "platform_spec": documents[1]} if documents[1:] else documents[0]
         try:
             _parsed({"pipeline_spec": documents[0], "platform_spec": [*documents, {}][1]})
         except _RefusedError:
-            raise _RefusedUploadError(500) from None
-        name = query.get("name") or query.get("display_name") or files[0].get_filename()
-        if any(
-            each["pipeline_id"] == query["pipelineid"] and each["name"] == name
-            for each in self.server.versions.values()
-        ):
-            raise _RefusedUploadError(409)
-        made = {
-            "pipeline_id": query["pipelineid"],
-            "pipeline_version_id": str(uuid.uuid4()),
-            "name": name,
-            "display_name": query.get("display_name") or name,
-            "created_at": f"2024-03-01T10:00:{next(self.server.clock):02d}Z",
-            "pipeline_spec": document,
-        }
-        self.server.versions[made["pipeline_version_id"]] = made
-        return made
+            raise _refused_upload(500) from None
+        name = query.get("name") or files[0].get_filename()
+        present = [(version["pipeline_id"], version["name"]) for version in self.server.versions.values()]
+        if (query["pipelineid"], name) in present:
+            raise _refused_upload(409)
+        version = {"pipeline_id": query["pipelineid"], "name": name, "display_name": name, "pipeline_spec": document}
+        return self._keep(self.server.versions, "pipeline_version_id", version)
 
     def _create(self, kind: str, kept: dict[str, dict[str, Any]], key: str, body: dict[str, Any]) -> dict[str, Any]:
-        unique = ("experiments", "pipelines")
-        if kind in unique and any(each["display_name"] == body["display_name"] for each in kept.values()):
-            raise _RefusedError(409, 6, "Already exist error: The name already exists. Please specify a new name.")
-        if kind not in unique:
+        if kind in ("experiments", "pipelines"):
+            if any(entry["display_name"] == body["display_name"] for entry in kept.values()):
+                raise _RefusedError(409, 6, "Already exist error: The name already exists. Please specify a new name.")
+        else:
             if body["experiment_id"] not in self.server.experiments:
                 raise _RefusedError(404, 5, "ResourceNotFoundError: the experiment is not there.")
             _check(self.server.specification(body), body)
+        if kind == "runs":
+            body["state"] = "PENDING"
         if kind == "recurringruns":
             body["status"] = "ENABLED" if body["mode"] == "ENABLE" else "DISABLED"
             body["max_concurrency"] = str(body["max_concurrency"])
-        created = f"2024-03-01T10:00:{next(self.server.clock):02d}Z"
-        made = {
-            **body,
-            key: str(uuid.uuid4()),
-            "created_at": created,
-            **({"state": "PENDING"} if kind == "runs" else {}),
-        }
+        return self._keep(kept, key, body)
+
+    def _keep(self, kept: dict[str, dict[str, Any]], key: str, fields: dict[str, Any]) -> dict[str, Any]:
+        made = {**fields, key: str(uuid.uuid4()), "created_at": self.server.now()}
         kept[made[key]] = made
         return made
 
@@ -375,24 +355,17 @@ class _Handler(BaseHTTPRequestHandler):
         """A run as the server tells it now; the next time it has gone on."""
         states = self.server.states
         now = states.pop(0) if len(states) > 1 else (states or [{}])[0]
-        ends = {"SUCCEEDED", "FAILED"}
         tasks = self.server.specification(run)["pipeline_spec"]["root"]["dag"]["tasks"]
-        state = "RUNNING"
-        if run["run_id"] in self.server.killed:
-            state = run["state"]
-        elif "FAILED" in now.values():
-            state = "FAILED"
-        elif set(tasks) == {name for name, each in now.items() if each == "SUCCEEDED"}:
-            state = "SUCCEEDED"
-        run["state"] = state
-        answer = {
+        if run["run_id"] not in self.server.killed:
+            succeeded = set(tasks) == {name for name, state in now.items() if state == "SUCCEEDED"}
+            run["state"] = "FAILED" if "FAILED" in now.values() else "SUCCEEDED" if succeeded else "RUNNING"
+        failure = {"state": "FAILED", "error": {"code": 13, "message": "a task\nhas failed"}}
+        return {
             **run,
-            "finished_at": "2024-03-01T11:00:00Z" if state in ends else LONG_AGO,
+            "finished_at": "2024-03-01T11:00:00Z" if run["state"] in ("SUCCEEDED", "FAILED") else LONG_AGO,
             "run_details": {"task_details": list(_nodes(run, now, sorted(tasks)))},
+            **({"state_history": [failure]} if run["state"] == "FAILED" else {}),
         }
-        if state == "FAILED":
-            answer["state_history"] = [{"state": "FAILED", "error": {"code": 13, "message": "a task\nhas failed"}}]
-        return answer
 
     def _log(self, run_id: str, pod: str) -> str:
         """As ReadRunLogV1 in backend/src/apiserver/server/run_log_server.go, which sends the status before it reads."""
@@ -407,23 +380,19 @@ def _as_go_writes(value: bool | int | float) -> str:
 
 
 def node_id(name: str) -> str:
-    """Argo's id of a node of the workflow: a 32-bit FNV-1a hash of its name."""
-    digest = 2166136261
-    for byte in name.encode():
-        digest = (digest ^ byte) * 16777619 % 2**32
-    return f"{WORKFLOW}-{digest}"
+    """Argo's id of a node of the workflow."""
+    return f"{WORKFLOW}-{fnv1a(name)}"
 
 
 def pod(task: str, attempt: int = 0) -> str:
     """The name of the pod of an attempt of a task with a retry policy."""
-    number = node_id(f"{WORKFLOW}.root.{task}.executor({attempt})").rpartition("-")[2]
-    return f"{WORKFLOW}-retry-system-container-impl-{number}"
+    return f"{WORKFLOW}-retry-system-container-impl-{fnv1a(f'{WORKFLOW}.root.{task}.executor({attempt})')}"
 
 
 def driver_pod(name: str) -> str:
     """The name of the pod of `root-driver` or `TASK-driver`."""
     kind, node = ("dag", name) if name == "root-driver" else ("container", f"root.{name}")
-    return f"{WORKFLOW}-system-{kind}-driver-{node_id(f'{WORKFLOW}.{node}').rpartition('-')[2]}"
+    return f"{WORKFLOW}-system-{kind}-driver-{fnv1a(f'{WORKFLOW}.{node}')}"
 
 
 def _nodes(run: dict[str, Any], states: dict[str, str], tasks: list[str]) -> Iterator[dict[str, Any]]:

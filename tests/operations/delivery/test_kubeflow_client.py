@@ -10,18 +10,14 @@ import pytest
 from operations.delivery import kubeflow, kubeflow_run
 from operations.delivery.compiled_pipeline import CompiledPipeline
 from operations.delivery.kubeflow import Job, KubeflowPipelines
-from operations.delivery.kubeflow_api import (
-    KubeflowError,
-    LogError,
-    NameClashError,
-    NotFoundError,
-    UnreachableError,
-)
+from operations.delivery.kubeflow_api import KubeflowError, LogError, NotFoundError, UnreachableError
 from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import API, KfpServer, Trouble, driver_pod, pod
 
 pytestmark = pytest.mark.unit
 PIPELINE = Path(__file__).parents[2] / "pipeline" / "golden" / "kubeflow.yaml"
+ANOTHER_SERVER = "it is not the API of Kubeflow Pipelines"
+NO_ADDRESSES = ("localhost:8888", "ftp://localhost", "http://", "")
 HTML = "<!doctype html><title>Something else</title>"
 TASKS = ("data", "release", "trainer", "transform")
 
@@ -37,6 +33,13 @@ def client(server: KfpServer) -> KubeflowPipelines:
     return KubeflowPipelines(server.endpoint, connect_seconds=5, answer_seconds=5)
 
 
+@pytest.fixture
+def many_users(server: KfpServer) -> KubeflowPipelines:
+    """The client of a server for several users; for one user, KFP finds no logs."""
+    server.multi_user = True
+    return KubeflowPipelines(server.endpoint, namespace="team-a")
+
+
 @pytest.fixture(scope="module")
 def compiled() -> CompiledPipeline:
     return CompiledPipeline.load(PIPELINE)
@@ -46,68 +49,47 @@ def submit(client: KubeflowPipelines, compiled: CompiledPipeline, name: str = "a
     return client.submit(Job(compiled.specification, name, "late-flights", arguments, "flightdeck-runner"))
 
 
-def test_a_run_is_submitted_with_its_parameters_platform_and_service_account(server, client, compiled):
-    run = submit(client, compiled, window="1:6", epochs=5, push=False)
+def test_a_run_is_submitted_to_its_experiment_with_all_of_the_compiled_pipeline(server, client, compiled):
+    run = submit(client, compiled, epochs=5)
 
     (kept,) = server.runs.values()
-    (experiment,) = server.experiments.values()
-    assert run.run_id == kept["run_id"]
-    assert run.state == "PENDING"
-    assert run.link == f"{server.endpoint}/#/runs/details/{run.run_id}"
-    assert experiment["display_name"] == "late-flights"
-    assert kept["experiment_id"] == experiment["experiment_id"]
-    assert kept["display_name"] == "a run"
-    assert kept["service_account"] == "flightdeck-runner"
-    assert kept["runtime_config"] == {"parameters": {"window": "1:6", "epochs": 5, "push": False}}
+    link = f"{server.endpoint}/#/runs/details/{run.run_id}"
+    assert (run.run_id, run.state, run.link) == (kept["run_id"], "PENDING", link)
+    assert [kept["experiment_id"]] == list(server.experiments)
     sent = kept["pipeline_spec"]
     assert set(sent["pipeline_spec"]["root"]["dag"]["tasks"]) == set(TASKS)
     trainer = sent["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-trainer"]
     assert trainer["nodeSelector"]["labels"] == {"flightdeck.dev/pool": "gpu"}
 
 
-def test_an_experiment_is_created_once(server, client):
-    assert client.experiment("a") == client.experiment("a")
-    assert client.experiment("b") != client.experiment("a")
-    assert sorted(each["display_name"] for each in server.experiments.values()) == ["a", "b"]
-
-
-def test_an_experiment_that_somebody_else_creates_at_the_same_moment_is_used(server, client):
-    theirs = KubeflowPipelines(server.endpoint).experiment("a")
+def test_an_experiment_is_created_once_also_if_somebody_else_does_it_at_the_same_moment(server, client):
+    theirs = client.experiment("a")
     server.troubles = [Trouble("GET", f"{API}/experiments", 200, "{}", times=1)]
 
-    assert client.experiment("a") == theirs
+    assert client.experiment("a") == client.experiment("a") == theirs
+    assert client.experiment("b") != theirs
+    assert sorted(experiment["display_name"] for experiment in server.experiments.values()) == ["a", "b"]
 
 
-def test_the_namespace_is_part_of_every_question(server, compiled):
-    server.multi_user = True
-    client = KubeflowPipelines(server.endpoint, namespace="team-a")
-
-    client.check()
-    run = submit(client, compiled)
-
-    assert client.run("a run").run_id == run.run_id
-    assert client.schedules() == []
-    assert [each["namespace"] for each in server.experiments.values()] == ["team-a"]
-
-
-def test_a_server_for_several_users_wants_a_namespace(server, client):
-    server.multi_user = True
-
+def test_a_server_for_several_users_wants_a_namespace_in_every_question(server, client, compiled, many_users):
     with pytest.raises(KubeflowError, match=r"serves several users; .* with kubeflow.namespace"):
         client.check()
+
+    many_users.check()
+    run = submit(many_users, compiled)
+
+    assert many_users.run("a run").run_id == run.run_id
+    assert many_users.schedules() == []
+    assert [experiment["namespace"] for experiment in server.experiments.values()] == ["team-a"]
 
 
 def test_a_run_is_found_by_id_and_the_newest_by_name(server, client, compiled):
     first, second = submit(client, compiled), submit(client, compiled)
+    unknown = "00000000-0000-0000-0000-000000000000"
 
-    assert client.run(first.run_id).run_id == first.run_id
-    assert client.run("a run").run_id == second.run_id
-
-
-@pytest.mark.parametrize("reference", ["another run", "00000000-0000-0000-0000-000000000000"])
-def test_an_unknown_run_is_said_to_be_unknown(server, client, reference):
-    with pytest.raises(NotFoundError, match=f"There is no run .*{reference}.* at {server.endpoint}"):
-        client.run(reference)
+    assert [client.run(reference).run_id for reference in (first.run_id, "a run")] == [first.run_id, second.run_id]
+    with pytest.raises(NotFoundError, match=f"There is no run {unknown} at {server.endpoint}"):
+        client.run(unknown)
 
 
 def test_the_tasks_of_a_run_come_in_their_order_with_state_time_and_pods(server, client, compiled):
@@ -115,7 +97,7 @@ def test_the_tasks_of_a_run_come_in_their_order_with_state_time_and_pods(server,
 
     run = client.run(submit(client, compiled).run_id)
 
-    assert [(each.name, each.state) for each in run.tasks] == [
+    assert [(task.name, task.state) for task in run.tasks] == [
         ("data", "SUCCEEDED"), ("transform", "RUNNING"), ("trainer", "PENDING"), ("release", "PENDING"),
     ]  # fmt: skip
     assert run.state == "RUNNING"
@@ -128,16 +110,6 @@ def test_the_tasks_of_a_run_come_in_their_order_with_state_time_and_pods(server,
     assert waiting.pods == ()
 
 
-def test_a_failed_run_says_why_and_has_the_pods_of_all_attempts(server, client, compiled):
-    server.states = [{"data": "FAILED"}]
-
-    run = client.run(submit(client, compiled).run_id)
-
-    assert run.finished
-    assert run.error == "a task has failed"
-    assert run.tasks[0].pods == (pod("data", 0), pod("data", 1))
-
-
 def test_the_names_of_pods_follow_argos_rule():
     """Two pods that people showed of real clusters, in kubeflow/pipelines#10039 and #10036."""
     assert kubeflow_run.fnv1a("outer-pipeline-sq9vj.root.outer-comp-driver") == 3067012875
@@ -145,28 +117,19 @@ def test_the_names_of_pods_follow_argos_rule():
     assert kubeflow_run.fnv1a("tutorial-control-flows-gbjpn.root.print-op.executor") in shown
 
 
-def test_following_a_run_ends_with_it(server, client, compiled):
+def test_following_a_run_ends_with_it_and_survives_a_connection_that_breaks(server, client, compiled):
     server.states = [
         {"data": "RUNNING"},
         {"data": "SUCCEEDED", "transform": "RUNNING"},
         dict.fromkeys(TASKS, "SUCCEEDED"),
     ]
     run = submit(client, compiled)
-
-    states = [each.state for each in client.follow(run.run_id, poll_seconds=0.01)]
-
-    assert states == ["RUNNING", "RUNNING", "SUCCEEDED"]
-
-
-def test_following_survives_a_connection_that_breaks(server, client, compiled):
-    server.states = [{"data": "RUNNING"}, dict.fromkeys(TASKS, "SUCCEEDED")]
-    run = submit(client, compiled)
     followed = client.follow(run.run_id, poll_seconds=0.01)
     assert next(followed).state == "RUNNING"
 
     server.breaks = 4
 
-    assert next(followed).state == "SUCCEEDED"
+    assert [run.state for run in followed] == ["RUNNING", "SUCCEEDED"]
 
 
 def test_following_gives_up_on_a_connection_that_stays_broken(server, client, compiled):
@@ -176,18 +139,6 @@ def test_following_gives_up_on_a_connection_that_stays_broken(server, client, co
     with pytest.raises(UnreachableError, match=f"The run goes on; .* flightdeck kubeflow status {run.run_id}"):
         list(client.follow(run.run_id, poll_seconds=0.01))
     assert 2 <= 100 - server.breaks <= 10
-
-
-def test_what_argo_left_out_after_a_failure_was_not_started(server, client, compiled):
-    server.states = [{"data": "SUCCEEDED", "transform": "FAILED"}]
-
-    run = client.run(submit(client, compiled).run_id)
-
-    assert [(each.name, each.state, each.seconds) for each in run.tasks] == [
-        ("data", "SUCCEEDED", 90.0), ("transform", "FAILED", 90.0), ("trainer", "NOT_STARTED", None),
-        ("release", "NOT_STARTED", None),
-    ]  # fmt: skip
-    assert run.failed_drivers == ()
 
 
 @pytest.mark.parametrize(
@@ -202,25 +153,10 @@ def test_a_driver_that_failed_is_told_with_its_pod(server, client, compiled, sta
 
     run = client.run(submit(client, compiled).run_id)
 
-    assert [(each.name, each.state, each.pods) for each in run.failed_drivers] == [
+    assert [(failed.name, failed.state, failed.pods) for failed in run.failed_drivers] == [
         (driver, "FAILED", (driver_pod(driver),))
     ]
-    assert {each.name for each in run.tasks if each.state != "NOT_STARTED"} == started
-
-
-@pytest.fixture
-def many_users(server):
-    """The client of a server for several users; for one user, KFP finds no logs."""
-    server.multi_user = True
-    return KubeflowPipelines(server.endpoint, namespace="team-a")
-
-
-def test_logs_are_those_of_the_pod(server, many_users, compiled):
-    run = submit(many_users, compiled)
-    server.logs[pod("data")] = "DataGate: done\n" * 10_000
-
-    assert "".join(many_users.log(run.run_id, pod("data"))) == "DataGate: done\n" * 10_000
-    assert server.paths("GET")[-1] == f"/apis/v1alpha1/runs/{run.run_id}/nodes/{pod('data')}/log"
+    assert {task.name for task in run.tasks if task.state != "NOT_STARTED"} == started
 
 
 def test_logs_that_the_server_does_not_have_are_asked_of_kubernetes(server, client, compiled):
@@ -240,12 +176,8 @@ def test_logs_that_the_server_does_not_have_are_asked_of_kubernetes(server, clie
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        '{"error_message": "of a task"}\nand more',
-        '{"error_message": "of a task", "code": 13}',
-        '{"error_message"',
-        '{"error_message": "' + "x" * 2**20,
-        "é" * 10,
+        *("", "é" * 10, '{"error_message"', '{"error_message": "' + "x" * 2**20),
+        *('{"error_message": "of a task"}\nand more', '{"error_message": "of a task", "code": 13}'),
     ],
 )
 def test_a_log_that_only_looks_like_the_servers_error_is_printed(server, many_users, compiled, text):
@@ -272,26 +204,18 @@ def test_a_schedule_never_has_two_runs_at_a_time_and_does_not_catch_up(server, c
     made = schedule(client, compiled)
 
     (kept,) = server.recurring.values()
-    assert kept["max_concurrency"] == "1"
-    assert kept["no_catchup"] is True
-    assert kept["mode"] == "ENABLE"
-    assert kept["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * 1"}}
-    assert kept["service_account"] == "flightdeck-runner"
-    assert kept["runtime_config"] == {"parameters": {"epochs": 1}}
+    expected = {
+        "max_concurrency": "1",
+        "no_catchup": True,
+        "mode": "ENABLE",
+        "trigger": {"cron_schedule": {"cron": "0 0 3 * * 1"}},
+        "service_account": "flightdeck-runner",
+        "runtime_config": {"parameters": {"epochs": 1}},
+    }
+    assert kept.items() >= expected.items()
     assert set(kept["pipeline_spec"]) == {"pipeline_spec", "platform_spec"}
     assert client.schedules() == [made]
     assert (made.name, made.when, made.enabled, made.max_concurrency) == ("weekly", "0 0 3 * * 1", True, 1)
-
-
-def test_a_schedule_of_the_same_name_is_replaced_only_when_asked(server, client, compiled):
-    first = schedule(client, compiled)
-
-    with pytest.raises(NameClashError, match="There is a schedule named `weekly` already; replace it with --replace"):
-        schedule(client, compiled, "0 4 * * 1")
-    assert client.schedules() == [first]
-
-    second = schedule(client, compiled, "0 4 * * 1", replace=True)
-    assert client.schedules() == [second]
 
 
 def test_a_replacement_that_the_server_rejects_leaves_the_old_schedule(server, client, compiled):
@@ -306,16 +230,17 @@ def test_a_replacement_that_the_server_rejects_leaves_the_old_schedule(server, c
 
 
 @pytest.mark.parametrize("attribute", ["name", "schedule_id"])
-def test_schedules_are_deleted_by_name_or_id(server, client, compiled, attribute):
+def test_schedules_are_deleted_by_name_or_id(client, compiled, attribute):
     made = schedule(client, compiled)
 
     assert client.delete_schedule(getattr(made, attribute)).deleted == (made.schedule_id,)
-    assert client.schedules() == []
     with pytest.raises(NotFoundError, match="There is no schedule named `weekly`"):
         client.delete_schedule("weekly")
 
 
-def test_a_schedule_is_not_deleted_with_a_run_under_way_but_starts_no_more(server, client, compiled):
+def test_a_schedule_whose_run_is_under_way_starts_no_more_and_is_deleted_when_the_run_has_ended(
+    server, client, compiled
+):
     made = schedule(client, compiled)
     ended, under_way = server.fire(made.schedule_id), server.fire(made.schedule_id)
     server.runs[ended]["state"] = "FAILED"
@@ -323,38 +248,11 @@ def test_a_schedule_is_not_deleted_with_a_run_under_way_but_starts_no_more(serve
     retired = client.delete_schedule("weekly")
 
     assert (retired.deleted, retired.kept) == ((), {made.schedule_id: (under_way,)})
-    assert [each.enabled for each in client.schedules()] == [False]
-    assert server.killed == set()
+    assert [entry.enabled for entry in client.schedules()] == [False]
 
     server.runs[under_way]["state"] = "SUCCEEDED"
     assert client.delete_schedule("weekly").deleted == (made.schedule_id,)
     assert server.killed == set()
-
-
-def test_a_run_under_way_is_ended_only_when_asked(server, client, compiled):
-    made = schedule(client, compiled)
-    run = server.fire(made.schedule_id)
-
-    assert client.delete_schedule("weekly", force=True).deleted == (made.schedule_id,)
-
-    assert server.killed == {run}
-    assert client.run(run).state == "RUNNING"  # as KFP says for minutes more
-
-
-def test_a_replaced_schedule_lives_until_its_run_has_ended(server, client, compiled):
-    first = schedule(client, compiled)
-    run = server.fire(first.schedule_id)
-
-    second = schedule(client, compiled, "0 4 * * 1", replace=True)
-
-    assert {(each.schedule_id, each.enabled) for each in client.schedules()} == {
-        (first.schedule_id, False), (second.schedule_id, True),
-    }  # fmt: skip
-    assert server.killed == set()
-
-    server.runs[run]["state"] = "SUCCEEDED"
-    third = schedule(client, compiled, "0 5 * * 1", replace=True)
-    assert client.schedules() == [third]
 
 
 def test_more_schedules_than_fit_on_a_page_are_all_listed(server, client):
@@ -366,7 +264,7 @@ def test_more_schedules_than_fit_on_a_page_are_all_listed(server, client):
 
 @pytest.mark.parametrize(("text", "seconds"), [("30m", "1800"), ("6h", "21600"), ("7d", "604800")])
 def test_an_interval_is_in_seconds_for_kfp(text, seconds):
-    assert kubeflow.interval(text).periodic_schedule.interval_second == seconds
+    assert kubeflow.interval(text).to_dict()["periodic_schedule"]["interval_second"] == seconds
 
 
 @pytest.mark.parametrize(
@@ -385,12 +283,9 @@ def test_other_times_are_refused(trigger, texts, sentence):
 def test_the_token_is_sent_and_never_shown(server, compiled):
     server.token = "s3cret-token"
 
-    with pytest.raises(KubeflowError, match=r"wants a token in FLIGHTDECK_KFP_TOKEN \(401\)"):
-        submit(KubeflowPipelines(server.endpoint), compiled)
     with pytest.raises(KubeflowError, match=r"does not accept the token in FLIGHTDECK_KFP_TOKEN") as refused:
         submit(KubeflowPipelines(server.endpoint, token="wr0ng"), compiled)
     assert "wr0ng" not in str(refused.value)
-
     assert submit(KubeflowPipelines(server.endpoint, token="s3cret-token"), compiled).run_id
 
 
@@ -401,20 +296,14 @@ def says(message: str) -> str:
 @pytest.mark.parametrize(
     ("trouble", "sentence"),
     [
-        (
-            (403, says("User is not authorized")),
-            r"does not allow this to people without a token \(403\).*not authorized",
-        ),
-        (
-            (409, says("Already exist error")),
-            r"has something of that name already.*\(409\). It says: Already exist error",
-        ),
+        ((403, says("User is not authorized")), r"does not allow this to people without a token \(403\).*authorized"),
+        ((409, says("Already exist error")), r"something of that name already.*\(409\). It says: Already exist error"),
         ((400, says("Invalid input error:\\n unknown template")), "rejected the request .*: unknown template"),
         ((500, says("Internal Server Error")), r"failed \(500\); .* It says: Internal Server Error"),
         ((502, HTML, "text/html"), r"failed \(502\); "),
-        ((404, HTML, "text/html"), "it is not the API of Kubeflow Pipelines; check kubeflow.endpoint"),
-        ((200, HTML, "text/html"), "it is not the API of Kubeflow Pipelines; check kubeflow.endpoint"),
-        ((200, "[1, 2]"), "it is not the API of Kubeflow Pipelines"),
+        ((404, HTML, "text/html"), f"{ANOTHER_SERVER}; check kubeflow.endpoint"),
+        ((200, HTML, "text/html"), f"{ANOTHER_SERVER}; check kubeflow.endpoint"),
+        ((200, "[1, 2]"), ANOTHER_SERVER),
         ((302, "", "text/html", {"Location": "/dex/auth"}), r"wants a token in FLIGHTDECK_KFP_TOKEN \(302\)"),
     ],
 )
@@ -428,26 +317,16 @@ def test_a_refusal_is_one_sentence_with_what_the_server_says(server, client, com
     assert server.endpoint in str(refused.value)
 
 
-def test_a_pipeline_that_is_none_is_not_called_a_fault_of_the_server(client):
+def test_a_pipeline_or_a_parameter_that_the_server_rejects_is_its_message(client, compiled):
     with pytest.raises(KubeflowError, match=r"does not accept the pipeline \(500\)\. It says: .*invalid pipeline spec"):
         client.submit(Job({"pipeline_spec": {"spoons": 2}, "platform_spec": {}}, "a", "a"))
-
-
-def test_a_pipeline_that_the_server_rejects_is_its_message(client, compiled):
     with pytest.raises(KubeflowError, match=r"rejected the request \(400\).*not required by pipeline: {'spoons'}"):
         submit(client, compiled, spoons=2)
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "sentence"),
-    [
-        ("http://127.0.0.1:9", r"Nobody answers .*Connection refused.* kubectl port-forward"),
-        ("http://kubeflow.invalid", r"Nobody answers at http://kubeflow\.invalid"),
-    ],
-)
-def test_nobody_at_the_address_is_said_with_the_way_out(endpoint, sentence):
-    with pytest.raises(UnreachableError, match=sentence):
-        KubeflowPipelines(endpoint).check()
+def test_nobody_at_the_address_is_said():
+    with pytest.raises(UnreachableError, match=r"Nobody answers at http://kubeflow\.invalid"):
+        KubeflowPipelines("http://kubeflow.invalid").check()
 
 
 def test_a_server_that_does_not_answer_is_left_after_a_while(server):
@@ -472,7 +351,7 @@ def test_a_server_of_something_else_is_noticed():
 
         thread = threading.Thread(target=greet)
         thread.start()
-        with pytest.raises(KubeflowError, match="it is not the API of Kubeflow Pipelines"):
+        with pytest.raises(KubeflowError, match=ANOTHER_SERVER):
             KubeflowPipelines(f"http://127.0.0.1:{listener.getsockname()[1]}").check()
         thread.join()
 
@@ -485,10 +364,7 @@ def test_a_plain_server_behind_an_https_address_is_no_safe_connection(server):
 @pytest.mark.parametrize(
     ("endpoint", "token", "sentence"),
     [
-        ("localhost:8888", None, "is not an address such as http://localhost:8888"),
-        ("ftp://localhost", None, "is not an address such as http://localhost:8888"),
-        ("http://", None, "is not an address such as http://localhost:8888"),
-        ("", None, "is not an address such as http://localhost:8888"),
+        *((address, None, "is not an address such as http://localhost:8888") for address in NO_ADDRESSES),
         ("http://me:s3cret@localhost", None, "must not hold credentials; put a token into FLIGHTDECK_KFP_TOKEN"),
         ("http://localhost", "one\ns3cret", "FLIGHTDECK_KFP_TOKEN is not one word"),
     ],
@@ -500,8 +376,8 @@ def test_an_address_or_token_that_cannot_be_one_is_refused_without_the_secret(en
 
 
 def test_nothing_but_the_arguments_decides_where_requests_go(server, client, compiled, monkeypatch, capsys):
-    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    for name in ("KF_PIPELINES_ENDPOINT", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
 
     submit(client, compiled)
 
@@ -536,14 +412,10 @@ def test_arguments_that_the_pipeline_does_not_take_are_refused(compiled, given, 
 
 
 @pytest.mark.parametrize("text", ["", "a: [b", "- 1\n- 2", "root: {}", "pipelineInfo: {name: a}", "\x00", "just text"])
-def test_a_file_that_is_no_compiled_pipeline_is_refused(tmp_path, text):
+def test_a_file_that_is_no_compiled_pipeline_or_is_not_there_is_refused(tmp_path, text):
     file = tmp_path / "pipeline.yaml"
+    with pytest.raises(KubeflowError, match="cannot be read: No such file"):
+        CompiledPipeline.load(file)
     file.write_text(text)
-
     with pytest.raises(KubeflowError, match="is not a compiled pipeline; make one with: flightdeck kubeflow"):
         CompiledPipeline.load(file)
-
-
-def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
-    with pytest.raises(KubeflowError, match="cannot be read: No such file"):
-        CompiledPipeline.load(tmp_path / "absent.yaml")

@@ -1,7 +1,7 @@
 """What a comment on a pull request says of two runs, and that a branch cannot write into it what it likes."""
 
+import dataclasses
 import re
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,37 +13,37 @@ from ledger.comparison import Change, Comparison, MetricChange, SliceChange
 from ledger.run_record import RunRecord
 from ledger.significance import SignificanceTest
 from operations.experiments import branch_comparison as branch
+from tests.repository import commit, git
 
 pytestmark = pytest.mark.unit
 
 
-def record(run_id: str, commit: str, **fields: Any) -> RunRecord:
-    given: dict[str, Any] = {
-        "started": datetime(2013, 7, 1, tzinfo=UTC),
-        "outcome": "blessed",
-        "commit": commit * 40,
-        "dirty": False,
-        "spans": {"train": [1, 2], "eval": [3]},
-        "rows": {"eval": 1500},
-        "metrics": {"auc": 0.7, "row_count": 1500.0},
-    }
-    return RunRecord(run_id=run_id, **{**given, **fields})
+MAIN = RunRecord(
+    run_id="a",
+    started=datetime(2013, 7, 1, tzinfo=UTC),
+    outcome="blessed",
+    commit="a" * 40,
+    spans={"train": [1, 2], "eval": [3]},
+    rows={"eval": 1500},
+    metrics={"auc": 0.7, "row_count": 1500.0},
+)
+BRANCH = MAIN.model_copy(update={"commit": "b" * 40, "metrics": {"auc": 0.71, "row_count": 1500.0}})
+NOISE = SignificanceTest("auc", 0.7, 0.71, 0.01, 0.004, 0.016, 0.002, "DeLong", 1500)
+COMPARISON = Comparison(
+    first=MAIN,
+    second=BRANCH,
+    sections={"outcome": [], "code": [Change("commit", "a", "b")], "data": []},
+    unknown={},
+    main_metric="auc",
+    metrics=[MetricChange("auc", 0.7, 0.71, 0.01, NOISE, "better", 0.002)],
+    slices=[],
+    same_rows=True,
+    why_not=None,
+)
 
 
-def comparison(**fields: Any) -> Comparison:
-    noise = SignificanceTest("auc", 0.7, 0.71, 0.01, 0.004, 0.016, 0.002, "DeLong", 1500)
-    given: dict[str, Any] = {
-        "first": record("a", "a"),
-        "second": record("b", "b", metrics={"auc": 0.71, "row_count": 1500.0}),
-        "sections": {"outcome": [], "code": [Change("commit", "a", "b")], "data": []},
-        "unknown": {},
-        "main_metric": "auc",
-        "metrics": [MetricChange("auc", 0.7, 0.71, 0.01, noise, "better", 0.002)],
-        "slices": [],
-        "same_rows": True,
-        "why_not": None,
-    }
-    return Comparison(**{**given, **fields})
+def markdown(packages_differ: bool = False, **fields: Any) -> str:
+    return branch.markdown(dataclasses.replace(COMPARISON, **fields), {"auc": "higher"}, packages_differ)
 
 
 def rows(text: str) -> list[list[str]]:
@@ -51,7 +51,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_every_metric_is_a_row_the_main_one_first_and_what_is_the_same_says_so():
-    text = branch.markdown(comparison(), {"auc": "higher"}, packages_differ=False)
+    text = markdown()
 
     assert rows(text)[2:] == [
         ["auc", "higher", "0.7000", "0.7100", "+0.0100", "+0.0040 to +0.0160", "**better**"],
@@ -64,25 +64,21 @@ def test_every_metric_is_a_row_the_main_one_first_and_what_is_the_same_says_so()
 
 
 def test_without_a_test_the_reason_stands_there():
-    change = MetricChange("auc", 0.7, 0.71, 0.01)
-    text = branch.markdown(comparison(metrics=[change], why_not="Other rows."), {}, packages_differ=True)
+    text = markdown(packages_differ=True, metrics=[MetricChange("auc", 0.7, 0.71, 0.01)], why_not="Other rows.")
 
-    assert rows(text)[2] == ["auc", "-", "0.7000", "0.7100", "+0.0100", "-", "not tested"]
+    assert rows(text)[2] == ["auc", "higher", "0.7000", "0.7100", "+0.0100", "-", "not tested"]
     assert "No change was tested: Other rows." in text
     assert "with the packages of this branch" in text
 
 
 def test_a_change_that_changes_no_metric_says_so():
-    same = comparison(metrics=[], second=record("b", "b"))
-
-    assert "No metric differs." in branch.markdown(same, {}, packages_differ=False)
-    assert "No metric differs." not in branch.markdown(comparison(), {}, packages_differ=False)
+    assert "No metric differs." in markdown(metrics=[], second=MAIN)
+    assert "No metric differs." not in markdown()
 
 
 def test_slices_that_are_worse_are_listed_and_not_without_end():
     change = MetricChange("auc", 0.7, 0.6, -0.1, None, "worse", 0.001)
-    slices = [SliceChange(f"origin = {number}", change, 10, 10) for number in range(14)]
-    text = branch.markdown(comparison(slices=slices), {}, packages_differ=False)
+    text = markdown(slices=[SliceChange(f"origin = {number}", change, 10, 10) for number in range(14)])
 
     assert "corrected for how many there are (14)" in text
     assert text.count("- `origin = ") == 10
@@ -91,15 +87,11 @@ def test_slices_that_are_worse_are_listed_and_not_without_end():
 
 def test_a_branch_cannot_write_markup_links_or_mentions():
     evil = "a | b <img src=x> [x](http://evil) @everyone `code`\n# title"
-    text = branch.markdown(
-        comparison(
-            second=record("b", "b", metrics={evil: 1.5}),
-            metrics=[MetricChange(evil, None, 1.5, None)],
-            slices=[SliceChange(evil, MetricChange("auc", 1, 0, -1.0, None, "worse", 0.0), 1, 1)],
-            sections={evil: [Change("x", 1, 2)]},
-        ),
-        {},
-        packages_differ=False,
+    text = markdown(
+        second=BRANCH.model_copy(update={"metrics": {evil: 1.5}}),
+        metrics=[MetricChange(evil, None, 1.5, None)],
+        slices=[SliceChange(evil, MetricChange("auc", 1, 0, -1.0, None, "worse", 0.0), 1, 1)],
+        sections={evil: [Change("x", 1, 2)]},
     ) + branch.unavailable(evil)
 
     # Within backquotes nothing is markup, and the text cannot end them.
@@ -116,31 +108,25 @@ def repository(tmp_path: Path) -> Path:
     """A main branch of two commits; a branch that left it at the first one is checked out."""
     folder = tmp_path / "repository"
     folder.mkdir()
-    script = (
-        "git init -q -b main . && git config user.name a && git config user.email a@example.org\n"
-        "echo 1 > file && git add file && git commit -qm one\n"
-        "git checkout -qb branch && echo 2 > file && git commit -qam two\n"
-        "git checkout -q main && echo 3 > file && git commit -qam three && git checkout -q branch\n"
-    )
-    subprocess.run(["bash", "-ec", script], cwd=folder, check=True)
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder, {"file": "1\n"})
+    git(folder, "checkout", "-qb", "branch")
+    commit(folder, {"file": "2\n"})
+    git(folder, "checkout", "-q", "main")
+    commit(folder, {"file": "3\n"})
+    git(folder, "checkout", "-q", "branch")
     return folder
 
 
-def test_the_commit_where_the_branch_left_main_is_checked_out_and_removed_again(repository):
-    base = branch.merge_base(repository, "main")
-
-    with branch.worktree(repository, base) as checkout:
+def test_the_commit_where_the_branch_left_main_is_checked_out_and_removed_again_also_after_a_failure(repository):
+    with branch.worktree(repository, branch.merge_base(repository, "main")) as checkout:
         assert (checkout / "file").read_text() == "1\n"
         assert (repository / "file").read_text() == "2\n"
-    assert not checkout.exists()
-    listed = subprocess.run(["git", "worktree", "list"], cwd=repository, capture_output=True, text=True).stdout
-    assert len(listed.splitlines()) == 1
-
-
-def test_it_is_removed_also_when_the_run_fails(repository):
-    with pytest.raises(RuntimeError), branch.worktree(repository, "HEAD") as checkout:
+    with pytest.raises(RuntimeError), branch.worktree(repository, "HEAD") as other:
         raise RuntimeError
     assert not checkout.exists()
+    assert not other.exists()
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["absent", "--output=/tmp/x"])
@@ -150,11 +136,8 @@ def test_a_branch_that_is_not_there_is_a_sentence(repository, name):
 
 
 def test_a_shallow_clone_is_told_to_fetch_more(repository, tmp_path):
-    shallow = tmp_path / "shallow"
-    for command in (
-        ["git", "clone", "-q", "--depth=1", "--no-single-branch", "-b", "branch", f"file://{repository}", str(shallow)],
-    ):
-        subprocess.run(command, check=True)
+    options = ["-q", "--depth=1", "--no-single-branch", "-b", "branch"]
+    git(tmp_path, "clone", *options, f"file://{repository}", "shallow")
 
     with pytest.raises(FlightdeckError, match="fetch-depth: 0"):
-        branch.merge_base(shallow, "origin/main")
+        branch.merge_base(tmp_path / "shallow", "origin/main")

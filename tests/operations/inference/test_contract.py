@@ -117,8 +117,6 @@ def test_a_version_without_one_has_none_and_one_with_another_is_not_served_unche
     read = contract.read(folder, TYPES)
     assert read is not None
     assert list(read.rules) == ["amount", "count", "colour", "shop", "weight"]
-    # As a stream hands it to its workers.
-    assert contract.of_document(read.document(), TYPES).rules == read.rules
 
 
 @pytest.mark.parametrize(

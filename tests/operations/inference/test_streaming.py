@@ -134,18 +134,20 @@ BAD = [
     {"order": "o2", "amount": 1.0, "count": 3, "colour": "red"},
     {"order": "o3", "amount": 5000.0, "count": 3, "colour": None},
 ]
-GUARD = {"required": frozenset(), "contract": small_model.CONTRACT}
 
 
-def answered(job: streaming.Job, folder: Path) -> tuple[streaming.Tally, dict[str, dict]]:
-    folder.mkdir()
-    (folder / "a.jsonl").write_text("\n".join(map(json.dumps, BAD)))
-    tally = streaming.Directory(folder, job, LOCAL).watch(0.01, idle_seconds=0)
+def answered(job: streaming.Job, folder: Path, **changes) -> tuple[streaming.Tally, dict[str, dict]]:
+    """What becomes of BAD when the version carries a contract."""
+    guarded = small_model.push(Path(job.model), folder / "models", 7, small_model.CONTRACT)
+    (folder / "in").mkdir()
+    (folder / "in" / "a.jsonl").write_text("\n".join(map(json.dumps, BAD)))
+    job = dataclasses.replace(job, model=str(guarded), **changes)
+    tally = streaming.Directory(folder / "in", job, LOCAL).watch(0.01, idle_seconds=0)
     return tally, {row[streaming.ID]: row for row in logged(job)}
 
 
 def test_rows_that_break_the_contract_are_dead_letters_and_logged_unanswered(job, tmp_path):
-    tally, rows = answered(dataclasses.replace(job, **GUARD), tmp_path / "in")
+    tally, rows = answered(job, tmp_path)
 
     assert (tally.rows, tally.dead) == (1, 2)
     one, three = dead(job)
@@ -162,7 +164,7 @@ def test_rows_that_break_the_contract_are_dead_letters_and_logged_unanswered(job
 
 
 def test_rows_that_break_the_contract_are_answered_and_marked_where_they_are_flagged(job, tmp_path):
-    tally, rows = answered(dataclasses.replace(job, **GUARD, flags=True), tmp_path / "in")
+    tally, rows = answered(job, tmp_path, validation="flag")
 
     assert (tally.rows, tally.dead) == (3, 0)
     assert {name: row["contract_faults"] for name, row in rows.items()} == {

@@ -1,51 +1,37 @@
 """A decision is carried out once, below level 2 by nobody but a person, and a kill in between changes nothing."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from operations.loop.actions import Actions
 from operations.monitoring import quarantine
-from operations.monitoring.policy import Decision, Reason
-from operations.registry import Registry
+from operations.monitoring.policy import Decision
+from tests.operations.monitoring import windows
 from tests.operations.test_registry import Factory
 
 pytestmark = pytest.mark.unit
 
 
-class KilledError(BaseException):
-    """Stands for SIGKILL: nothing catches it."""
-
-
-class World:
+class World(Factory):
     """A workspace in which version 1 was served before version 2, and the alerts that were raised."""
 
-    def __init__(self, folder: Path) -> None:
-        self.factory = Factory(folder)
+    def __init__(self, workspace: Path) -> None:
+        super().__init__(workspace)
         for number, run in enumerate(("one", "two"), start=1):
-            self.factory.push(run, self.factory.train(run), number)
-        (folder / "spans" / "span-004").mkdir(parents=True)
+            self.push(run, self.train(run), number)
+        (workspace / "spans" / "span-004").mkdir(parents=True)
         self.alerts: list = []
 
-    def settings(self, level: int):
-        settings = self.factory.settings
-        return settings.model_copy(update={"continuous": settings.continuous.model_copy(update={"level": level})})
-
     def carry_out(self, decision: Decision, level: int = 2, alert=None):
-        acts = Actions(self.settings(level), self.factory.store)
-        return acts.carry_out(decision, alert or self.alerts.append)
-
-    @property
-    def registry(self) -> Registry:
-        return self.factory.registry()
+        return Actions(self.watched(level=level), self.store).carry_out(decision, alert or self.alerts.append)
 
     def numbers(self) -> list[int]:
-        return [each.number for each in self.registry.versions()]
+        return [version.number for version in self.registry().versions()]
 
     def marked(self) -> list[int]:
-        return [each.span for each in quarantine.listed(self.factory.settings)]
+        return [marked.span for marked in quarantine.listed(self.settings)]
 
 
 @pytest.fixture
@@ -53,29 +39,25 @@ def world(tmp_path):
     return World(tmp_path / "workspace")
 
 
-def decision(action, version: str = "2", spans: tuple[int, ...] = ()) -> Decision:
-    reason = Reason(rule="worse", action=action, subjects=("log_loss",), text="It is worse.")
-    now = datetime(2024, 5, 1, tzinfo=UTC)
-    return Decision(window="2024-04", version=version, when=now, action=action, reasons=(reason,), spans=spans)
+def decision(action: str, **fields) -> Decision:
+    return windows.decision(action, text="It is worse.", **{"window": "2024-04", "version": "2", **fields})
 
 
 def test_a_version_is_rolled_back_once_with_the_decision_as_the_reason(world):
     act = world.carry_out(decision("roll back"))
 
-    served = world.registry.served()
+    served = world.registry().served()
     assert (act.outcome, served.restores, served.reason) == ("done", 1, "2024-04: It is worse.")
-    assert [each.severity for each in world.alerts] == ["critical"]
-    versions = world.numbers()
     assert world.carry_out(decision("roll back")) is None
-    assert world.numbers() == versions
-    assert len(world.alerts) == 1
+    assert len(world.numbers()) == 3
+    assert [alert.severity for alert in world.alerts] == ["critical"]
 
 
 def test_killed_after_the_rollback_it_is_neither_done_twice_nor_forgotten(world):
     def killed(_alert):
-        raise KilledError
+        raise KeyboardInterrupt
 
-    with pytest.raises(KilledError):
+    with pytest.raises(KeyboardInterrupt):
         world.carry_out(decision("roll back"), alert=killed)
     versions = world.numbers()
 
@@ -88,33 +70,28 @@ def test_killed_after_the_rollback_it_is_neither_done_twice_nor_forgotten(world)
 
 
 def test_a_person_was_faster(world):
-    world.registry.rollback(reason="by hand")
-    versions = world.numbers()
+    world.registry().rollback(reason="by hand")
 
     act = world.carry_out(decision("roll back"))
 
-    assert (act.outcome, world.numbers(), world.alerts) == ("passed over", versions, [])
+    assert (act.outcome, len(world.numbers()), world.alerts) == ("passed over", 3, [])
 
 
 @pytest.mark.parametrize("level", [0, 1])
 def test_below_level_two_a_person_is_asked_once_and_told_the_command(world, level):
-    versions = world.numbers()
+    first, again = (world.carry_out(decision("roll back"), level) for _ in range(2))
 
-    first = world.carry_out(decision("roll back"), level)
-    again = world.carry_out(decision("roll back"), level)
-
-    assert (first.outcome, again, world.numbers()) == ("proposed", None, versions)
-    assert ["flightdeck models rollback --to 1" in each.text for each in world.alerts] == [True]
+    assert (first.outcome, again, world.numbers()) == ("proposed", None, [2, 1])
+    assert ["flightdeck models rollback --to 1" in alert.text for alert in world.alerts] == [True]
 
 
 def test_without_an_earlier_model_a_person_is_asked(tmp_path):
     factory = Factory(tmp_path / "workspace")
     factory.push("one", factory.train("one"), 1)
-    settings = factory.settings.model_copy(
-        update={"continuous": factory.settings.continuous.model_copy(update={"level": 2})}
-    )
 
-    act = Actions(settings, factory.store).carry_out(decision("roll back", version="1"), lambda alert: None)
+    act = Actions(factory.watched(level=2), factory.store).carry_out(
+        decision("roll back", version="1"), lambda alert: None
+    )
 
     assert act is not None
     assert act.outcome == "proposed"
@@ -125,9 +102,9 @@ def test_spans_are_marked_once_and_stay_released_when_a_person_releases_them(wor
     act = world.carry_out(decision("quarantine", spans=(4,)))
 
     assert (act.outcome, world.marked()) == ("done", [4])
-    marker = json.loads((world.factory.workspace / "spans" / "span-004" / "_QUARANTINE").read_text())
+    marker = json.loads((world.workspace / "spans" / "span-004" / "_QUARANTINE").read_text())
     assert (marker["who"], marker["reason"]) == ("flightdeck watch", "2024-04: It is worse.")
-    quarantine.release(world.factory.settings, 4)
+    quarantine.release(world.settings, 4)
     assert world.carry_out(decision("quarantine", spans=(4,))) is None
     assert world.marked() == []
 
@@ -145,4 +122,4 @@ def test_spans_are_left_alone_below_level_two_or_where_none_has_come(world, span
 @pytest.mark.parametrize("action", ["none", "alert", "retrain"])
 def test_other_decisions_ask_for_no_act(world, action):
     assert world.carry_out(decision(action)) is None
-    assert Actions(world.settings(2), world.factory.store).all() == []
+    assert Actions(world.settings, world.store).all() == []

@@ -1,8 +1,5 @@
 """No trigger is lost, none is handled twice, and what waits goes into one run."""
 
-import multiprocessing
-import os
-import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -48,16 +45,23 @@ def keys(found) -> list[str]:
     return [each.trigger.key for each in found]
 
 
-def ended(attempts: Attempts, run_id: str, outcome: str, *keys: str, at: datetime = NOW) -> None:
-    attempts.end(attempts.begin(run_id, triggers(*keys), at), outcome, "why", at)
-
-
-def test_a_trigger_that_is_found_again_is_handled_once(attempts):
+@pytest.mark.parametrize(
+    ("outcome", "starts", "pause"),
+    [
+        ("failed", 1, timedelta(seconds=60)),
+        ("killed", 1, timedelta()),
+        ("stopped", 0, timedelta()),
+        pytest.param("pushed", None, None, id="pushed: it is handled once"),
+    ],
+)
+def test_a_trigger_waits_again_only_when_its_run_did_not_come_to_its_end(attempts, outcome, starts, pause):
     assert keys(waits(attempts, "a")) == ["a"]
     attempt = attempts.begin("run", triggers("a"), NOW)
     assert waits(attempts, "a") == []
-    attempts.end(attempt, "pushed", "", NOW)
-    assert waits(attempts, "a") == []
+    attempts.end(attempt, outcome, "why", NOW)
+
+    expected = [] if pause is None else [(starts, NOW + pause)]
+    assert [(waiting.starts, waiting.due) for waiting in waits(attempts, "a")] == expected
 
 
 @pytest.mark.parametrize(("succeeded", "expected"), [(True, []), (False, ["a"])])
@@ -89,20 +93,12 @@ def test_a_run_that_failed_is_tried_again_with_backoff_and_then_no_more(attempts
 
 def test_something_new_has_all_its_starts(attempts):
     settings = Continuous(starts=2, retry_seconds=60)
-    ended(attempts, "one", "failed", "a")
+    attempts.end(attempts.begin("one", triggers("a"), NOW), "failed", "why", NOW)
     attempt = attempts.begin("two", triggers("a", "b"), later(seconds=60))
     assert [trigger.key for trigger in given_up(attempt, attempts.all(), settings)] == ["a"]
     attempts.end(attempt, "failed", "", later(seconds=61))
 
     assert keys(waits(attempts, "a", "b", settings=settings)) == ["b"]
-
-
-@pytest.mark.parametrize(("outcome", "starts"), [("stopped", 0), ("killed", 1)])
-def test_what_was_stopped_or_killed_waits_no_longer_and_only_a_kill_counts(attempts, outcome, starts):
-    ended(attempts, "run", outcome, "a")
-
-    (found,) = waits(attempts, "a")
-    assert (found.starts, found.due) == (starts, NOW)
 
 
 def test_people_read_the_first_few_reasons(attempts):
@@ -119,12 +115,8 @@ def test_attempts_are_kept_with_their_triggers_and_their_outcome(attempts, tmp_p
 
     older, newest = opened(tmp_path).all()
 
-    assert (newest.run_id, newest.outcome, newest.detail, newest.reference) == (
-        "run-1",
-        "not blessed",
-        "a reason",
-        "id-1",
-    )
+    facts = (newest.run_id, newest.outcome, newest.detail, newest.reference)
+    assert facts == ("run-1", "not blessed", "a reason", "id-1")
     assert newest.reasons == {"not blessed": "not blessed is new"}
     assert older.ended == later(minutes=1)
     assert attempts.open() is None
@@ -138,21 +130,15 @@ def test_another_workspace_of_the_same_store_has_attempts_of_its_own(attempts, t
     assert (other.open(), other.all()) == (None, [])
 
 
-def _begin_and_die(folder: Path) -> None:
-    opened(folder).begin("run", triggers("a"), NOW)
-    os.kill(os.getpid(), signal.SIGKILL)
+def test_what_a_killed_process_began_is_known_to_the_next(attempts, tmp_path):
+    attempts.begin("run", triggers("a"), NOW)
 
-
-def test_what_a_killed_process_began_is_known_to_the_next(tmp_path):
-    process = multiprocessing.get_context("spawn").Process(target=_begin_and_die, args=(tmp_path,))
-    process.start()
-    process.join()
-
-    attempts = opened(tmp_path)
-    left = attempts.open()
+    others = opened(tmp_path)
+    left = others.open()
+    assert left is not None
     assert (left.run_id, list(left.reasons)) == ("run", ["a"])
-    attempts.end(left, "killed", "its process was killed", NOW)
-    assert keys(waits(attempts, "a")) == ["a"]
+    others.end(left, "killed", "its process was killed", NOW)
+    assert keys(waits(others, "a")) == ["a"]
 
 
 @pytest.mark.parametrize(("starts", "seconds"), [(1, 60), (2, 120), (3, 240), (20, 3600)])

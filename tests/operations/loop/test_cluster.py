@@ -12,6 +12,7 @@ from operations.delivery.kubeflow_api import KubeflowError, UnreachableError
 from operations.loop.attempts import Attempt
 from operations.loop.cluster import KubeflowRuns
 from operations.loop.triggers import Trigger
+from tests.ledger.executions import Executions
 from tests.ledger.seeding import sqlite
 from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import API, KfpServer, Trouble
@@ -92,7 +93,7 @@ def test_a_run_without_a_verdict_has_failed_and_so_says_its_record(server, store
     reference = runs.start(ATTEMPT, settings_of(server))
     recorder = Recorder(store)
     recorder.write(reference, kind="run", runner="kubeflow", outcome="running", renewed=NOW)
-    trainer = _running(store, reference)
+    trainer = Executions(store).execute(reference, "Trainer", {}, {}, metadata_store_pb2.Execution.RUNNING)
     for name in (f"{reference}-sweep", "another-sweep"):
         recorder.write(name, kind="sweep", runner="kubeflow", outcome="running", renewed=NOW)
     state(server, "RUNNING")
@@ -108,20 +109,6 @@ def test_a_run_without_a_verdict_has_failed_and_so_says_its_record(server, store
     assert [recorder.read(each).outcome for each in (f"{reference}-sweep", "another-sweep")] == ["failed", "running"]
     (ended,) = store.get_executions_by_id([trainer])
     assert ended.last_known_state == metadata_store_pb2.Execution.FAILED
-
-
-def _running(store, run_id: str) -> int:
-    """An execution of a pod that was killed."""
-    contexts = [
-        metadata_store_pb2.Context(type_id=store.put_context_type(metadata_store_pb2.ContextType(name=kind)), name=name)
-        for kind, name in (("node", "late-flights.Trainer"),)
-    ]
-    contexts.append(store.get_context_by_type_and_name("pipeline_run", run_id))
-    execution = metadata_store_pb2.Execution(
-        type_id=store.put_execution_type(metadata_store_pb2.ExecutionType(name="Trainer")),
-        last_known_state=metadata_store_pb2.Execution.RUNNING,
-    )
-    return store.put_execution(execution, [], contexts)[0]
 
 
 @pytest.mark.parametrize(
@@ -145,13 +132,6 @@ def test_only_where_a_push_harms_nobody_the_run_may_push(server, store, override
     assert ran.push.enabled == pushes
 
 
-def test_a_server_that_is_away_is_no_failed_run(store):
-    settings = read_settings(CONFIG, ["kubeflow.endpoint=http://127.0.0.1:9"])
-
-    with pytest.raises(UnreachableError):
-        KubeflowRuns(settings, store, None).busy()
-
-
 def test_a_server_that_refuses_says_so(server, runs):
     server.troubles = [Trouble("POST", f"{API}/runs", 400, '{"message": "no such service account"}')]
 
@@ -159,8 +139,15 @@ def test_a_server_that_refuses_says_so(server, runs):
         runs.start(ATTEMPT, settings_of(server))
 
 
-def test_without_an_address_there_is_one_sentence(store):
-    settings = read_settings(CONFIG, ["kubeflow.endpoint=null"])
+@pytest.mark.parametrize(
+    ("endpoint", "error", "says"),
+    [
+        pytest.param("http://127.0.0.1:9", UnreachableError, None, id="a server that is away is no failed run"),
+        pytest.param("null", KubeflowError, r"kubeflow\.endpoint must be the address", id="there is no address"),
+    ],
+)
+def test_where_there_is_no_server_there_is_one_sentence(store, endpoint, error, says):
+    settings = read_settings(CONFIG, [f"kubeflow.endpoint={endpoint}"])
 
-    with pytest.raises(KubeflowError, match=r"kubeflow\.endpoint must be the address"):
-        KubeflowRuns(settings, store, None)
+    with pytest.raises(error, match=says):
+        KubeflowRuns(settings, store, None).busy()

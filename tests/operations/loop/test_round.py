@@ -8,13 +8,14 @@ import pytest
 
 from errors import FlightdeckError
 from ledger.recorder import Recorder
+from operations.loop import loop
 from operations.loop.attempts import Attempt, Attempts
-from operations.loop.round import Rounds, triggers_now
+from operations.loop.round import Rounds, _state_of, triggers_now
 from operations.loop.runs import Result
 from operations.loop.seen import Spans, recipe_now
-from operations.monitoring.policy import Decision, Reason
 from operations.monitoring.records import MonitoringRecords
 from pipeline import stamp
+from tests.operations.monitoring.windows import decision
 from tests.operations.test_registry import Factory
 
 pytestmark = pytest.mark.component  # the folder of spans is read by TFX
@@ -22,14 +23,14 @@ pytestmark = pytest.mark.component  # the folder of spans is read by TFX
 NOW = datetime(2030, 5, 1, tzinfo=UTC)  # later than every file of the test was written
 
 
+@dataclasses.dataclass
 class Stage:
     """Where the runs of a test go."""
 
-    def __init__(self) -> None:
-        self.started: list[Attempt] = []
-        self.ends: Result | None = None
-        self.busy_with: str | None = None
-        self.refuses: str | None = None
+    started: list[Attempt] = dataclasses.field(default_factory=list)
+    ends: Result | None = None
+    busy_with: str | None = None
+    refuses: str | None = None
 
     def busy(self) -> str | None:
         return self.busy_with
@@ -38,7 +39,6 @@ class Stage:
         if self.refuses:
             raise FlightdeckError(self.refuses)
         self.started.append(attempt)
-        return None
 
     def result(self, attempt: Attempt) -> Result | None:
         return None if self.ends is None else dataclasses.replace(self.ends, run_id=attempt.run_id)
@@ -62,13 +62,12 @@ class World:
 
     @property
     def settings(self):
-        settings = self.factory.settings
-        return settings.model_copy(update={"continuous": settings.continuous.model_copy(update=self.changes)})
+        return self.factory.watched(**self.changes)
 
-    def begin(self) -> None:
+    def begin(self, alert=None) -> None:
         """A new process."""
         self.attempts = Attempts(self.settings, self.store)
-        self.rounds = Rounds(self.store, self.attempts, self.stage, self.alerts.append, self.events.append)
+        self.rounds = Rounds(self.store, self.attempts, self.stage, alert or self.alerts.append, self.events.append)
 
     def waiting(self):
         spans = Spans().now(self.settings, self.now.timestamp())
@@ -99,15 +98,8 @@ class World:
             "sources": recorder.put_document(stamp.sources()),
             "files": recorder.put_document(ingested(base, spans or list(folders), fingerprint(files))),
         }
-        recorder.write(
-            run_id,
-            kind="run",
-            pipeline=self.settings.use_case.name,
-            started=self.now,
-            outcome=outcome,
-            documents=documents,
-            triggers={"a": "b"},
-        )
+        facts = {"pipeline": self.settings.use_case.name, "started": self.now, "outcome": outcome}
+        recorder.write(run_id, kind="run", documents=documents, triggers={"a": "b"}, **facts)
 
     def ends(self, outcome: str, detail: str = "") -> list[str]:
         """The run that goes on ends, and a round finds out."""
@@ -202,12 +194,10 @@ def test_people_are_told_what_came_of_a_run(world, outcome, severity, says):
 def test_failed_runs_pause_longer_and_longer_and_end_with_an_alert(world):
     world.changes |= {"starts": 3, "retry_seconds": 100.0}
     world.round()
-    assert world.ends("failed", "the disk is full") == ["run"]
-    assert world.round(after=99) == []
-    assert world.round(after=1) == ["run"]
-    assert world.ends("failed", "the disk is full") == ["run"]
-    assert world.round(after=199) == []
-    assert world.round(after=1) == ["run"]
+    for pause in (100, 200):
+        assert world.ends("failed", "the disk is full") == ["run"]
+        assert world.round(after=pause - 1) == []
+        assert world.round(after=1) == ["run"]
     assert world.alerts == []
     assert world.ends("failed", "the disk is full") == ["run"]
 
@@ -263,12 +253,9 @@ def test_people_are_told_of_a_run_that_has_ended_when_the_loop_is_stopped(world)
 
 def test_what_cannot_be_done_about_one_decision_holds_no_other_one_back(world):
     book = MonitoringRecords(world.store, world.settings.use_case.name)
-    for number, span in enumerate((9, 2)):  # there is no span 9: a person has taken it away
-        reason = Reason(rule="r", action="quarantine", subjects=("a",), text="a moved")
-        when = NOW + timedelta(days=number)
-        book.keep_decision(
-            Decision(window=f"w{number}", version="1", when=when, action="quarantine", reasons=(reason,), spans=(span,))
-        )
+    for day, span in enumerate((9, 2)):  # there is no span 9: a person has taken it away
+        when = NOW + timedelta(days=day)
+        book.keep_decision(decision("quarantine", window=f"w{day}", version="1", when=when, spans=(span,)))
 
     assert world.round()[:2] == ["problem", "act"]
     assert (world.folder / "spans" / "span-002" / "_QUARANTINE").is_file()
@@ -277,9 +264,7 @@ def test_what_cannot_be_done_about_one_decision_holds_no_other_one_back(world):
 
 def test_an_alert_that_people_will_hear_of_is_told_too(world):
     world.changes["level"] = 0
-    world.rounds = Rounds(
-        world.store, world.attempts, world.stage, lambda alert: "1:" in alert.key, world.events.append
-    )
+    world.begin(alert=lambda alert: "1:" in alert.key)
 
     assert world.round() == ["trigger", "trigger", "alert"]
     assert world.events[-1].text == "Warning: late-flights: span 1 is new"
@@ -302,12 +287,10 @@ def test_a_decision_to_retrain_is_a_trigger_and_one_to_quarantine_an_act_before_
     world.factory.push("first", model, 1)
     world.round()
     world.ends("pushed")
-    book, name = MonitoringRecords(world.store, world.settings.use_case.name), "2030-04"
-    for window, action, spans in ((f"{name}-01", "retrain", ()), (f"{name}-02", "quarantine", (3,))):
-        reason = Reason(rule="r", action=action, subjects=("a",), text=f"a moved, so {action}.")
-        book.keep_decision(
-            Decision(window=window, version="1", when=NOW, action=action, reasons=(reason,), spans=spans)
-        )
+    book = MonitoringRecords(world.store, world.settings.use_case.name)
+    for action, spans in (("retrain", ()), ("quarantine", (3,))):
+        text = f"a moved, so {action}."
+        book.keep_decision(decision(action, text=text, window=f"before {action}", version="1", when=NOW, spans=spans))
     world.span(3)
 
     assert world.round() == ["act", "trigger", "run"]
@@ -319,14 +302,12 @@ def test_a_changed_setting_is_a_trigger_and_one_that_only_people_see_is_none(wor
     world.round()
     world.ends("pushed")
     settings = world.factory.settings
-    world.factory.settings = settings.model_copy(
-        update={"alerts": settings.alerts.model_copy(update={"quiet_seconds": 1.0})}
-    )
+    quieter = {"alerts": settings.alerts.model_copy(update={"quiet_seconds": 1.0})}
+    world.factory.settings = settings.model_copy(update=quieter)
     assert world.round() == []
 
-    world.factory.settings = settings.model_copy(
-        update={"model": settings.model.model_copy(update={"epochs": settings.model.epochs + 1})}
-    )
+    longer = {"model": settings.model.model_copy(update={"epochs": settings.model.epochs + 1})}
+    world.factory.settings = settings.model_copy(update=longer)
 
     assert world.round() == ["trigger", "run"]
     assert world.reasons()[-1][0].endswith("model.epochs")
@@ -340,17 +321,13 @@ def test_the_recipe_holds_the_code_of_the_model_and_its_contract_alone(world):
 
 
 @pytest.mark.parametrize("level", [1, 2])
-def test_a_version_on_trial_is_judged_and_acted_on(world, level):
+def test_a_canary_is_judged_and_acted_on(world, level):
     world.changes["level"] = level
     settings = world.factory.settings
-    model = world.factory.train("on-trial")
-    world.factory.settings = settings.model_copy(
-        update={"push": settings.push.model_copy(update={"destination": settings.canaries})}
-    )
-    world.factory.push("on-trial", model, 5)
-    world.factory.settings = settings.model_copy(
-        update={"canary": settings.canary.model_copy(update={"mode": "shadow"})}
-    )
+    model = world.factory.train("new")
+    world.factory.push("new", model, 5, canary=True)
+    shadow = {"canary": settings.canary.model_copy(update={"mode": "shadow"})}
+    world.factory.settings = settings.model_copy(update=shadow)
 
     # Nothing is served that it could be compared with.
     assert "canary" in world.round()
@@ -360,3 +337,19 @@ def test_a_version_on_trial_is_judged_and_acted_on(world, level):
     assert (said.facts["action"], served.model_id, served.origin) == ("promote", model, "promote")
     assert said.text.startswith("Version 5: promote. Nothing is served yet")
     assert "canary" not in world.round()
+
+
+def test_a_file_of_the_log_that_goes_away_meanwhile_is_no_problem(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / ".a.json.part").symlink_to("renamed")  # listed, and gone when it is looked at
+
+    assert _state_of(tmp_path)[0] == 1
+
+
+def test_a_source_file_that_goes_away_meanwhile_does_not_end_the_loop(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "PROJECT", tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "contract.py").write_text("")
+    (tmp_path / "data" / ".#contract.py").symlink_to("nobody@nowhere")  # as an editor locks a file
+
+    assert len(loop._code()) == 1

@@ -7,7 +7,8 @@ import pytest
 from operations.loop import triggers
 from operations.loop.settings import Triggers
 from operations.loop.triggers import PastRun, Recipe, find
-from operations.monitoring.policy import Decision, Reason
+from operations.monitoring.policy import Decision
+from tests.operations.monitoring import windows
 
 pytestmark = pytest.mark.unit
 
@@ -53,7 +54,7 @@ def test_people_read_whether_a_span_is_new_or_has_changed():
         (TWO, [run("r", recipe=ONE)], "r"),
         (TWO, [run("r", recipe=ONE, triggers=("a",))], "r"),
         # A person has tried something else meanwhile.
-        (ONE, [run("r", recipe=ONE, triggers=("a",)), run("trial", recipe=TWO)], None),
+        (ONE, [run("r", recipe=ONE, triggers=("a",)), run("hand", recipe=TWO)], None),
         # A person has run the changed settings already.
         (TWO, [run("r", recipe=ONE, triggers=("a",)), run("hand", recipe=TWO)], None),
         # Back to what there was before: the last run of the loop had something else.
@@ -83,8 +84,7 @@ def test_a_change_is_named():
 
 
 def decision(window: str, version: str, action="retrain") -> Decision:
-    reason = Reason(rule="changing data", action=action, subjects=("a",), text=f"a moved in {window}")
-    return Decision(window=window, version=version, when=NOW, action=action, reasons=(reason,))
+    return windows.decision(action, window=window, version=version)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,7 @@ def decision(window: str, version: str, action="retrain") -> Decision:
     [
         ([], []),
         ([decision("2024-04", "7")], ["decision:2024-04/7"]),
-        (
-            [decision("2024-04", "7"), decision("2024-04+labels", "7")],
-            ["decision:2024-04/7", "decision:2024-04+labels/7"],
-        ),
+        ([decision("4", "7"), decision("4+labels", "7")], ["decision:4/7", "decision:4+labels/7"]),
         ([decision("2024-04", "6")], []),  # that version answers no more
         ([decision("2024-04", "7", "alert"), decision("2024-05", "7", "roll back")], []),
     ],
@@ -123,9 +120,5 @@ def test_only_what_the_settings_want_counts():
     nothing = Triggers(new_span=False, decision=False, change=False)
 
     assert find(nothing, *everything) == []
-    assert [each.kind for each in find(Triggers(every_seconds=60), *everything)] == [
-        "new span",
-        "change",
-        "decision",
-        "schedule",
-    ]
+    kinds = [trigger.kind for trigger in find(Triggers(every_seconds=60), *everything)]
+    assert kinds == ["new span", "change", "decision", "schedule"]

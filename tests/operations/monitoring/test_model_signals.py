@@ -19,53 +19,41 @@ def answers(rows: int, seed: int, slope: float = 3.0) -> tuple[np.ndarray, np.nd
     return labels, 1 / (1 + np.exp(-(slope * hidden + random.normal(size=rows) * (3 - slope))))
 
 
-def quality(labels, scores, expected, **changes):
-    found = model_signals.quality(labels, scores, {}, expected, SETTINGS.model_copy(update=changes))
-    return {each.name: each for each in found}
+def quality(labels, scores, expected):
+    return {signal.name: signal for signal in model_signals.quality(labels, scores, {}, expected, SETTINGS)}
 
 
-def test_the_values_are_scikit_learns():
-    labels, scores = answers(3000, 1)
-    found = quality(labels, scores, {})
-
-    assert found["auc"].value == pytest.approx(metrics.roc_auc_score(labels, scores))
-    assert found["log_loss"].value == pytest.approx(metrics.log_loss(labels, scores), abs=1e-6)
-    assert found["calibration"].value == pytest.approx(scores.mean() / labels.mean())
-
-
-@pytest.mark.parametrize("name", model_signals.QUALITY)
-def test_nineteen_of_twenty_intervals_hold_the_truth(name):
+@pytest.mark.parametrize(
+    ("name", "truth"),
+    [
+        ("auc", metrics.roc_auc_score),
+        ("log_loss", metrics.log_loss),
+        ("calibration", lambda labels, scores: scores.mean() / labels.mean()),
+    ],
+)
+def test_nineteen_of_twenty_intervals_hold_the_truth(name, truth):
     labels, scores = answers(400_000, 2)
-    truth = model_signals.interval(name, labels, scores)[0] if name == "auc" else None
-    if truth is None:
-        truth = {"log_loss": metrics.log_loss(labels, scores), "calibration": scores.mean() / labels.mean()}[name]
-
-    held = 0
+    assert model_signals.interval(name, labels, scores)[0] == pytest.approx(truth(labels, scores), abs=1e-6)
+    value, held = truth(labels, scores), 0
     for start in range(0, 400_000, 4000):
         part = slice(start, start + 4000)
         _, low, high = model_signals.interval(name, labels[part], scores[part], seed=start)
-        held += low <= truth <= high
+        held += low <= value <= high
 
     assert 88 <= held <= 100
 
 
-def test_a_model_as_good_as_expected_is_not_exceeded_and_a_worse_one_is():
+def test_a_model_as_good_as_expected_is_not_exceeded_and_a_worse_one_or_labels_turned_round_are():
     labels, scores = answers(5000, 3)
     expected = {"auc": metrics.roc_auc_score(labels, scores), "log_loss": metrics.log_loss(labels, scores)}
     good = quality(*answers(5000, 4), expected)
     worse = quality(*answers(5000, 4, slope=1.0), expected)
 
-    assert not any(each.exceeded for each in good.values())
+    assert not any(signal.exceeded for signal in good.values())
     assert worse["auc"].exceeded
     assert worse["log_loss"].exceeded
     assert "at least" in worse["auc"].meaning
     assert "at most" in worse["log_loss"].meaning
-
-
-def test_labels_turned_round_are_noticed():
-    labels, scores = answers(5000, 5)
-    expected = {"auc": metrics.roc_auc_score(labels, scores)}
-
     assert quality(1 - labels, scores, expected)["auc"].exceeded
 
 
@@ -73,10 +61,10 @@ def test_what_chance_explains_is_no_reason():
     labels, scores = answers(1500, 6)
     expected = {"auc": metrics.roc_auc_score(labels, scores) + SETTINGS.auc_may_lose + 0.002}
 
-    found = quality(labels, scores, expected)["auc"]
+    auc = quality(labels, scores, expected)["auc"]
 
-    assert found.value < found.threshold < found.high
-    assert not found.exceeded
+    assert auc.value < auc.threshold < auc.high
+    assert not auc.exceeded
 
 
 def test_too_few_labels_say_nothing():
@@ -142,50 +130,40 @@ def test_a_log_without_latencies_says_nothing_of_them():
     assert model_signals.latency(np.array([np.nan, np.nan]), SETTINGS) is None
 
 
-def told(labels, models, promised=0.9, **changes):
-    settings = SETTINGS.model_copy(update=changes)
-    return model_signals.label_reliability("late", labels, models, {"auc": promised}, settings)
+def told(labels, models, promised=0.9):
+    return model_signals.label_reliability("late", labels, models, {"auc": promised}, SETTINGS)
 
 
-@pytest.mark.parametrize("turned", [0.4, 0.5, 0.6])
-def test_labels_turned_round_at_random_are_doubted_whatever_their_share(turned):
-    labels, scores = answers(5000, 11)
-    poisoned = np.where(np.random.default_rng(1).random(5000) < turned, 1 - labels, labels)
-
-    found = told(poisoned, {"version 2": scores})
-
-    assert found is not None
-    assert found.exceeded
-    assert (found.kind, found.subject) == ("label", "late")
-    assert "may mean nothing" in found.meaning
+def turned(labels: np.ndarray, share: float) -> np.ndarray:
+    """The labels, of which a share was turned round at random."""
+    return np.where(np.random.default_rng(1).random(len(labels)) < share, 1 - labels, labels)
 
 
-def test_labels_that_a_worse_model_still_tells_are_believed():
-    labels, scores = answers(5000, 12, slope=1.2)
-    assert 0.62 < metrics.roc_auc_score(labels, scores) < 0.75
-
-    found = told(labels, {"version 2": scores}, promised=0.8)
-
-    assert found is not None
-    assert not found.exceeded
+NOISE = np.random.default_rng(2).random(5000)
+LABELS, SCORES = answers(5000, 11)
+WEAK_LABELS, WEAK_SCORES = answers(5000, 12, slope=1.2)
 
 
-def test_a_broken_model_is_no_reason_to_doubt_the_labels_if_the_one_before_tells_them():
-    labels, scores = answers(5000, 13)
-    noise = np.random.default_rng(2).random(5000)
+@pytest.mark.parametrize(
+    ("labels", "models", "promised", "exceeded", "says"),
+    [
+        *((turned(LABELS, share), {"version 2": SCORES}, 0.9, True, "may mean nothing") for share in (0.4, 0.5, 0.6)),
+        pytest.param(WEAK_LABELS, {"version 2": WEAK_SCORES}, 0.8, False, "", id="a worse model still tells them"),
+        pytest.param(LABELS, {"version 2": NOISE}, 0.9, True, "version 2", id="no model tells them"),
+        pytest.param(
+            LABELS, {"version 2": NOISE, "version 1": SCORES}, 0.9, False, "version 1", id="the one before does"
+        ),
+    ],
+)
+def test_labels_are_doubted_when_no_model_tells_them(labels, models, promised, exceeded, says):
+    signal = told(labels, models, promised)
 
-    alone, together = told(labels, {"version 2": noise}), told(labels, {"version 2": noise, "version 1": scores})
-
-    assert alone is not None
-    assert alone.exceeded
-    assert together is not None
-    assert not together.exceeded
-    assert "version 1" in together.meaning
+    assert signal is not None
+    assert (signal.kind, signal.subject, signal.exceeded) == ("label", "late", exceeded)
+    assert says in signal.meaning
 
 
 def test_of_few_labels_or_of_a_model_that_promised_nothing_nobody_doubts():
-    labels, scores = answers(5000, 14)
-
-    assert told(labels[:500], {"version 2": scores[:500]}) is None
-    assert told(np.zeros(5000), {"version 2": scores}) is None
-    assert told(labels, {"version 2": scores}, promised=0.5) is None
+    assert told(LABELS[:500], {"version 2": SCORES[:500]}) is None
+    assert told(np.zeros(5000), {"version 2": SCORES}) is None
+    assert told(LABELS, {"version 2": SCORES}, promised=0.5) is None

@@ -6,7 +6,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2
 
 from ledger.opening import open_store
-from operations.monitoring.policy import Decision, Reason
+from operations.monitoring.policy import Decision
 from operations.monitoring.records import MONITOR, MonitoringRecords
 from operations.monitoring.signals import Window
 from tests.ledger.seeding import sqlite
@@ -31,9 +31,7 @@ def window(month: int, labelled: int = 0) -> Window:
 
 
 def decision(month: int, action="alert") -> Decision:
-    reason = Reason(rule="tell", action=action, subjects=("a",), text="a moved")
-    when = datetime(2013, month, 28, tzinfo=UTC)
-    return Decision(window=f"2013-{month:02d}", version="7", when=when, action=action, reasons=(reason,))
+    return windows.decision(action, window=f"2013-{month:02d}", when=datetime(2013, month, 28, tzinfo=UTC))
 
 
 def test_what_is_kept_is_read_back_in_the_order_of_time(records):

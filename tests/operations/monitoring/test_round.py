@@ -22,10 +22,6 @@ JULY, AUGUST = datetime(2013, 7, 1, tzinfo=UTC), datetime(2013, 8, 1, tzinfo=UTC
 VERSIONS = ("1", "2")
 
 
-class Killed(BaseException):
-    """What a SIGKILL would be."""
-
-
 class TwoVersions:
     """In place of what measures with TFDV: two versions answered five requests each, and a column was unseen."""
 
@@ -60,16 +56,21 @@ def settings(tmp_path: Path, monkeypatch):
     return made
 
 
+@pytest.fixture
+def ledger(settings):
+    return open_store(store.connection(settings))
+
+
 @pytest.mark.parametrize("survived", [0, 1])
-def test_the_next_round_tells_decides_and_keeps_what_a_killed_one_did_not(settings, survived):
-    ledger, told = open_store(store.connection(settings)), []
+def test_the_next_round_tells_decides_and_keeps_what_a_killed_one_did_not(settings, ledger, survived):
+    told = []
 
     def alert(each) -> None:
         if len(told) == survived:
-            raise Killed
+            raise KeyboardInterrupt
         told.append(each.facts["version"])
 
-    with pytest.raises(Killed):
+    with pytest.raises(KeyboardInterrupt):
         rounds.monitor(settings, ledger, AUGUST, alert)
     told_again: list[str] = []
     rounds.monitor(settings, ledger, AUGUST, lambda each: told_again.append(each.facts["version"]))
@@ -79,16 +80,15 @@ def test_the_next_round_tells_decides_and_keeps_what_a_killed_one_did_not(settin
     assert sorted(each.version for each in records.decisions()) == list(VERSIONS)
 
 
-def test_what_is_settled_is_left_alone(settings):
-    ledger, told = open_store(store.connection(settings)), []
+def test_what_is_settled_is_left_alone(settings, ledger):
+    told = []
     first = rounds.monitor(settings, ledger, AUGUST, told.append)
     again = rounds.monitor(settings, ledger, AUGUST, told.append)
     assert (len(first.windows), len(first.decisions), len(told)) == (2, 2, 2)
     assert again == rounds.Round((), ())
 
 
-def test_a_window_whose_labels_do_not_come_is_not_measured_again_and_again(settings, monkeypatch):
-    ledger = open_store(store.connection(settings))
+def test_a_window_whose_labels_do_not_come_is_not_measured_again_and_again(settings, ledger, monkeypatch):
     monkeypatch.setattr(TwoVersions, "measured", 0)
     monkeypatch.setattr(TwoVersions, "labelled", 3)
     for _ in range(3):
@@ -100,8 +100,8 @@ def test_a_window_whose_labels_do_not_come_is_not_measured_again_and_again(setti
     assert TwoVersions.measured == 2
 
 
-def test_labels_that_come_little_by_little_repeat_no_alert(settings, monkeypatch):
-    ledger, told = open_store(store.connection(settings)), []
+def test_labels_that_come_little_by_little_repeat_no_alert(settings, ledger, monkeypatch):
+    told = []
     for labelled in (0, 2, 3, 4):
         monkeypatch.setattr(TwoVersions, "labelled", labelled)
         rounds.monitor(settings, ledger, AUGUST, told.append)
@@ -110,8 +110,7 @@ def test_labels_that_come_little_by_little_repeat_no_alert(settings, monkeypatch
     assert [each.labelled for each in MonitoringRecords(ledger, settings.use_case.name).windows()] == [4, 4]
 
 
-def test_a_few_labels_do_not_use_up_the_decision_on_labels(settings, monkeypatch):
-    ledger = open_store(store.connection(settings))
+def test_a_few_labels_do_not_use_up_the_decision_on_labels(settings, ledger, monkeypatch):
     monkeypatch.setattr(TwoVersions, "at_fault", False)
     decided = []
     for labelled in (0, 1, 4, 5):

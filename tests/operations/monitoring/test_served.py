@@ -13,17 +13,7 @@ from operations.inference.columns import Column
 from operations.inference.payload_log import PayloadLog
 from operations.inference.payload_table import Payload
 from operations.inference.settings import Payloads
-from operations.monitoring.served import (
-    SPAN,
-    Period,
-    arrived,
-    callers,
-    period_before,
-    period_of,
-    periods,
-    requests,
-    served,
-)
+from operations.monitoring.served import SPAN, arrived, callers, period_of, periods, requests, served
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
@@ -50,21 +40,17 @@ def spans(tmp_path):
     return tmp_path
 
 
-def test_labels_are_found_by_the_key_of_a_row(spans):
-    found = arrived(spans, keyed_by("flight_id"))
+@pytest.mark.parametrize(
+    ("keys", "expected"), [(("flight_id",), ["x", "y"]), (("flight_id", "tailnum"), ["x/n1", "y/n2"])]
+)
+def test_labels_are_found_by_the_key_of_a_row_as_a_stream_names_it(spans, keys, expected):
+    contract = keyed_by(*keys)
 
-    assert found is not None
-    assert found[CONTRACT.label].to_dict() == {"x": 0, "y": 1}
+    rows = arrived(spans, contract)
 
-
-def test_a_key_of_several_columns_is_joined_as_a_stream_names_its_rows(spans):
-    contract = keyed_by("flight_id", "tailnum")
-
-    found = arrived(spans, contract)
-
-    assert contract.row_key == ("flight_id", "tailnum")
-    assert found is not None
-    assert list(found.index) == ["x/n1", "y/n2"]
+    assert contract.row_key == keys
+    assert rows is not None
+    assert rows[CONTRACT.label].to_dict() == dict(zip(expected, (0, 1), strict=True))
 
 
 def test_without_a_key_no_label_can_be_found(spans):
@@ -79,8 +65,9 @@ def test_a_span_without_the_key_is_a_sentence(spans):
         arrived(spans, keyed_by("flight_id"))
 
 
-def log(folder: Path, *times: datetime) -> None:
-    rows = pd.DataFrame({"prediction_id": [str(each) for each in times], "time": times, "model_version": 1})
+def log(folder: Path, *times: datetime, **columns: list) -> None:
+    ids = [str(time) for time in times]
+    rows = pd.DataFrame({"prediction_id": ids, "time": times, "model_version": 1, **columns}).convert_dtypes()
     (folder / "day").mkdir(exist_ok=True)
     rows.to_parquet(folder / "day" / f"{len(list((folder / 'day').iterdir()))}.parquet")
 
@@ -93,13 +80,12 @@ def test_windows_are_days_from_midnight_and_each_request_is_in_one(tmp_path):
 
     assert [each.name for each in found] == ["2013-07-01", "2013-07-02"]
     assert [len(served(tmp_path, each)) for each in found] == [2, 1]
-    assert period_before(found[1], "day") == found[0]
     assert period_of(found[1].begin, "day") == found[1]
 
 
 def test_a_log_that_is_not_there_yet_is_empty(tmp_path):
     assert periods(tmp_path / "none", "day") == []
-    assert len(served(tmp_path / "none", Period(NIGHT, NIGHT + timedelta(days=1)))) == 0
+    assert len(served(tmp_path / "none", TODAY)) == 0
 
 
 def test_a_damaged_file_of_the_log_is_a_sentence(tmp_path):
@@ -114,7 +100,6 @@ def test_windows_follow_the_calendar() -> None:
     leap = datetime(2012, 3, 1, tzinfo=UTC)
     month = period_of(leap, "month")
     assert (month.begin, month.end) == (leap, datetime(2012, 4, 1, tzinfo=UTC))
-    assert period_before(month, "month") == Period(datetime(2012, 2, 1, tzinfo=UTC), leap)
     assert period_of(datetime(2012, 12, 31, 23, tzinfo=UTC), "month").end == datetime(2013, 1, 1, tzinfo=UTC)
     assert period_of(NIGHT, "week").begin == datetime(2013, 7, 1, tzinfo=UTC)  # a Monday
     assert period_of(NIGHT, "hour").begin == datetime(2013, 7, 1, 23, tzinfo=UTC)
@@ -132,35 +117,35 @@ def test_a_row_knows_the_span_that_it_came_with(spans):
     assert found[SPAN].to_dict() == {"x": 1, "y": 1, "a": 12, "b": 12}
 
 
+TODAY = period_of(NIGHT, "day")
+
+
+def rows_of(folder: Path, **chosen) -> list[str]:
+    return list(served(folder, TODAY, **chosen)["prediction_id"])
+
+
 def test_answers_that_nobody_saw_are_read_only_when_they_are_asked_for(tmp_path):
     log(tmp_path, NIGHT)  # as it was written before there were shadows
-    today = Period(NIGHT - timedelta(hours=1), NIGHT + timedelta(hours=1))
-    assert len(served(tmp_path, today)) == 1
-    assert len(served(tmp_path, today, shadow=True)) == 0
-    rows = {"prediction_id": ["a", "b", "c"], "time": [NIGHT] * 3, "model_version": [1, 2, 2]}
-    pd.DataFrame({**rows, "shadow": pd.array([None, True, False], "boolean")}).to_parquet(
-        tmp_path / "day" / "9.parquet"
-    )
+    assert (rows_of(tmp_path), rows_of(tmp_path, shadow=True)) == ([str(NIGHT)], [])
+    log(tmp_path, *[NIGHT] * 3, prediction_id=list("abc"), model_version=[1, 2, 2], shadow=[None, True, False])
 
-    assert set(served(tmp_path, today)["prediction_id"]) == {str(NIGHT), "a", "c"}
-    assert list(served(tmp_path, today, shadow=True)["prediction_id"]) == ["b"]
-    assert list(served(tmp_path, today, version=2)["prediction_id"]) == ["c"]
+    assert set(rows_of(tmp_path)) == {str(NIGHT), "a", "c"}
+    assert rows_of(tmp_path, shadow=True) == ["b"]
+    assert rows_of(tmp_path, version=2) == ["c"]
 
 
 def test_refused_rows_are_read_only_when_they_are_asked_for_and_their_callers_are_counted(tmp_path):
     log(tmp_path, NIGHT)  # as it was written before anything was refused
-    today = Period(NIGHT - timedelta(hours=1), NIGHT + timedelta(hours=1))
-    assert len(served(tmp_path, today, refused=True)) == 0
+    assert rows_of(tmp_path, refused=True) == []
     facts = {
-        "request_refused": pd.array([True, True, True, False, None], "boolean"),
+        "request_refused": [True, True, True, False, None],
         "contract_faults": ["size, colour", "size", None, "size", None],
         "request_caller": ["a shop", None, "a till", "a till", "a till"],
     }
-    rows = {"prediction_id": list("abcde"), "time": [NIGHT] * 5, "model_version": [1] * 5}
-    pd.DataFrame({**rows, **facts}).to_parquet(tmp_path / "day" / "9.parquet")
+    log(tmp_path, *[NIGHT] * 5, prediction_id=list("abcde"), **facts)
 
-    assert set(served(tmp_path, today)["prediction_id"]) == {str(NIGHT), "d", "e"}
-    refused = served(tmp_path, today, refused=True)
+    assert set(rows_of(tmp_path)) == {str(NIGHT), "d", "e"}
+    refused = served(tmp_path, TODAY, refused=True)
     assert list(refused["prediction_id"]) == ["a", "b", "c"]
     assert callers(refused, "size") in ("a shop (1), unknown callers (1)", "unknown callers (1), a shop (1)")
     assert callers(refused, "colour") == "a shop (1)"

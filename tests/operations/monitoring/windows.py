@@ -1,8 +1,9 @@
-"""Windows of one day each, and their signals."""
+"""Windows of one day each, their signals, and decisions about them."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from operations.monitoring.policy import Decision, Reason
 from operations.monitoring.signals import Signal, Window
 
 START = datetime(2013, 7, 1, tzinfo=UTC)
@@ -21,3 +22,10 @@ def window(day: int, version: str = "7", signals: tuple[Signal, ...] = (), **fie
     begin = START + day * DAY
     given = {"name": f"day-{day}", "begin": begin, "end": begin + DAY, "rows": 10, "labelled": 0, **fields}
     return Window(version=version, signals=signals, **given)
+
+
+def decision(action: Any = "retrain", subject: str = "a", text: str = "a moved", **fields: Any) -> Decision:
+    """A decision after the window of `START`, for one reason."""
+    reason = Reason(rule="rule", action=action, subjects=(subject,), text=text)
+    given = {"window": "day-0", "version": "7", "when": START, **fields}
+    return Decision(action=action, reasons=(reason,), **given)

@@ -15,6 +15,7 @@ from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.signals import Signal, Window
 from operations.registry import Version
 from tests.operations.monitoring.windows import signal
+from tests.operations.monitoring.windows import window as window_of_a_day
 
 MONTHS = range(3, 9)
 FAULTY = 7
@@ -28,46 +29,29 @@ def begin(month: int) -> datetime:
 
 def window(month: int) -> Window:
     """A month of requests: `size` drifts in one of them, and the last one has no labels yet."""
-    version = "1" if month < 6 else "2"
-    faulty, labelled = month == FAULTY, month < MONTHS[-1]
+    labelled = month < MONTHS[-1]
     auc = 0.7 + month / 1000
-    moved = 0.4 if faulty else 0.02
-    judged: dict[str, Any] = (
-        {"value": auc, "low": auc - 0.01, "high": auc + 0.01, "threshold": 0.65} if labelled else {}
-    )
-    signals = [
+    moved = 0.4 if month == FAULTY else 0.02
+    judged: dict[str, Any] = {"value": None, "meaning": "No label has arrived."}
+    if labelled:
+        judged = {"value": auc, "low": auc - 0.01, "high": auc + 0.01, "threshold": 0.65, "meaning": "As good."}
+    signals = (
         signal(subject="size", value=moved, name="jensen_shannon_divergence", meaning=DRIFT.format(moved)),
         signal("missing", "colour", 0.0, name="share", meaning="None is missing."),
         Signal(kind="traffic", name="requests", value=None, meaning="There is no window before."),
-        Signal(
-            kind="quality",
-            name="auc",
-            meaning="As good as in the evaluation." if labelled else "No label has arrived.",
-            **(judged if labelled else {"value": None}),
-        ),
-    ]
-    return Window(
-        name=f"2013-{month:02d}",
-        begin=begin(month),
-        end=begin(month + 1),
-        version=version,
-        rows=5000,
-        labelled=5000 if labelled else 0,
-        signals=tuple(signals),
+        Signal(kind="quality", name="auc", **judged),
     )
+    times = {"begin": begin(month), "end": begin(month + 1)}
+    version, rows = "1" if month < 6 else "2", 5000
+    return window_of_a_day(0, version, signals, name=f"2013-{month:02d}", rows=rows, labelled=rows * labelled, **times)
 
 
 def decision(month: int) -> Decision:
     reason = Reason(rule="sudden change", action="quarantine", subjects=("size",), text=f"size has moved {HOSTILE}")
-    faulty = month == FAULTY
-    return Decision(
-        window=f"2013-{month:02d}",
-        version=window(month).version,
-        when=begin(month + 1),
-        action="quarantine" if faulty else "none",
-        reasons=(reason,) if faulty else (),
-        spans=(FAULTY,) if faulty else (),
-    )
+    asked: dict[str, Any] = {"action": "quarantine", "reasons": (reason,), "spans": (FAULTY,)}
+    nothing: dict[str, Any] = {"action": "none", "reasons": ()}
+    seen = window(month)
+    return Decision(window=seen.name, version=seen.version, when=seen.end, **(asked if month == FAULTY else nothing))
 
 
 VERDICT = Verdict(
@@ -88,10 +72,10 @@ VERSIONS = (
 
 def keep(store, pipeline: str) -> None:
     """Writes all of it as its owners do."""
-    book = MonitoringRecords(store, pipeline)
+    records = MonitoringRecords(store, pipeline)
     for month in MONTHS:
-        book.keep_window(window(month))
-        book.keep_decision(decision(month))
+        records.keep_window(window(month))
+        records.keep_decision(decision(month))
     Executions(store, pipeline).keep(CANARY, str(VERDICT.canary), VERDICT)
 
 
@@ -101,18 +85,22 @@ def tell(file: Path) -> None:
     box.put(Alert(key="size", severity="critical", title="toys: size", text=f"{HOSTILE} moved", source="monitor"))
 
 
+def around(value: float) -> Interval:
+    return Interval(value=value, low=value - 0.01, high=value + 0.01)
+
+
 def level(number: int, fault: bool = False) -> Level:
     """A level that is the better the higher it is, and that in July has a fault."""
-    loss = 0.55 - number / 100
+    loss, auc = 0.55 - number / 100, 0.7 + number / 100
     months = tuple(
         Month(
             month=f"2013-{month:02d}",
             span=month,
             rows=5000,
             versions=1 + number // 2,
-            auc=Interval(value=0.7 + number / 100, low=0.69 + number / 100, high=0.71 + number / 100),
-            log_loss=Interval(value=loss, low=loss - 0.01, high=loss + 0.01),
-            calibration=Interval(value=None if month == MONTHS[-1] else 0.95, low=None, high=None),
+            auc=around(auc),
+            log_loss=around(loss),
+            calibration=Interval(value=None if month == MONTHS[-1] else 0.95),
             fault="celsius" if fault and month == FAULTY else None,
         )
         for month in MONTHS
@@ -133,7 +121,7 @@ def level(number: int, fault: bool = False) -> Level:
         name=("by hand", "approved", "by itself")[number],
         months=months,
         log_loss=loss,
-        auc=0.7 + number / 100,
+        auc=auc,
         trainings=1 + 5 * number,
         refused=number // 2,
         deployments=1 + 2 * number,

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 import vl_convert
 
+from ledger.run_record import RunRecord
 from operations.report import plots, series
 from operations.report.curves import Curve
 
@@ -26,11 +27,11 @@ def labels(spec: dict) -> list[list[str]]:
 
 
 def history(*values: float) -> plots.Plot:
-    measured = [
-        plots.Measured(f"r{at}", BEGIN + at * timedelta(seconds=20), "pushed", "1:3", "span 3", None, {"auc": value})
+    records = [
+        RunRecord(run_id=f"r{at}", started=BEGIN + at * timedelta(seconds=20), outcome="pushed", metrics={"auc": value})
         for at, value in enumerate(values)
     ]
-    return plots.history(measured, "auc", None)
+    return plots.history(records, {}, "auc", None)
 
 
 def test_the_only_run_stands_at_its_time_and_its_value():

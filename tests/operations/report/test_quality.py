@@ -18,26 +18,19 @@ def rows(request):
     return (random.random(len(scores)) < scores).astype(np.int8), scores
 
 
-def test_areas_and_losses_are_those_of_scikit_learn(rows):
+def test_areas_are_those_of_scikit_learn(rows):
     labels, scores = rows
     found = quality.assess(labels, scores, 0.5)
     assert found.auc == pytest.approx(metrics.roc_auc_score(labels, scores), abs=1e-12)
     assert found.average_precision == pytest.approx(metrics.average_precision_score(labels, scores), abs=1e-12)
-    assert found.brier == pytest.approx(metrics.brier_score_loss(labels, scores), abs=1e-12)
-    assert found.log_loss == pytest.approx(metrics.log_loss(labels, scores.clip(1e-15, 1 - 1e-15)), abs=1e-9)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 1.0])
 def test_confusion_is_that_of_scikit_learn(rows, threshold):
     labels, scores = rows
     found = quality.assess(labels, scores, threshold).chosen
-    negative_positive = metrics.confusion_matrix(labels, scores >= threshold, labels=[0, 1]).ravel().tolist()
-    assert [
-        found.true_negatives,
-        found.false_positives,
-        found.false_negatives,
-        found.true_positives,
-    ] == negative_positive
+    counts = [found.true_negatives, found.false_positives, found.false_negatives, found.true_positives]
+    assert counts == metrics.confusion_matrix(labels, scores >= threshold, labels=[0, 1]).ravel().tolist()
 
 
 def test_thinned_curves_keep_their_area_and_ends(rows):

@@ -6,40 +6,37 @@ from operations.loop.replay.result import FILE, Comparison
 from operations.report import replays
 from tests.operations.report import histories
 from tests.operations.report.test_monitoring import values
-from tests.operations.report.test_site import Seeds, text
+from tests.operations.report.test_site import text
 
 pytestmark = pytest.mark.unit
 
 
 def kept(folder, *results) -> None:
-    for each in results:
-        (folder / "replay" / each.name).mkdir(parents=True)
-        (folder / "replay" / each.name / FILE).write_text(each.model_dump_json())
+    for result in results:
+        (folder / "replay" / result.name).mkdir(parents=True)
+        (folder / "replay" / result.name / FILE).write_text(result.model_dump_json())
 
 
-# What a comparison says: metric, difference, interval -> words.
-SENTENCES = {
-    "a lower loss is better": ("log_loss", -0.01, -0.02, -0.005, "level 2 is better, beyond noise"),
-    "a higher loss is worse": ("log_loss", 0.01, 0.005, 0.02, "level 2 is worse, beyond noise"),
-    "a higher area is better": ("auc", 0.01, 0.005, 0.02, "level 2 is better, beyond noise"),
-    "a lower area is worse": ("auc", -0.01, -0.02, -0.005, "level 2 is worse, beyond noise"),
-    "zero inside": ("log_loss", -0.01, -0.02, 0.001, "includes zero"),
-}
-
-
-@pytest.mark.parametrize("case", SENTENCES)
-def test_a_difference_says_who_is_better_and_whether_that_is_noise(case):
-    metric, difference, low, high, expected = SENTENCES[case]
+@pytest.mark.parametrize(
+    ("metric", "difference", "low", "high", "expected"),
+    [
+        ("log_loss", -0.01, -0.02, -0.005, "level 2 is better, beyond noise"),
+        ("log_loss", 0.01, 0.005, 0.02, "level 2 is worse, beyond noise"),
+        ("auc", 0.01, 0.005, 0.02, "level 2 is better, beyond noise"),
+        ("auc", -0.01, -0.02, -0.005, "level 2 is worse, beyond noise"),
+        ("log_loss", -0.01, -0.02, 0.001, "includes zero"),
+    ],
+)
+def test_a_difference_says_who_is_better_and_whether_that_is_noise(metric, difference, low, high, expected):
     compared = Comparison(level=2, against=1, metric=metric, difference=difference, low=low, high=high, rows=10)
     (sentence,) = replays.page(histories.replay().model_copy(update={"comparisons": (compared,)}))["sentences"]
 
     assert expected in sentence
 
 
-def test_every_replay_of_a_workspace_has_a_page_with_its_figures(tmp_path):
+def test_every_replay_of_a_workspace_has_a_page_with_its_figures_and_nothing_written_is_html(seeds, tmp_path):
     kept(tmp_path, histories.replay(), histories.replay("celsius@7", fault=True))
     played, unreadable = replays.read_all(tmp_path)
-    seeds = Seeds(tmp_path)
     seeds.run("first")
     written = seeds.write(tmp_path / "site", played=played)
     faulty, clean = (text(written.index.parent / file) for file in written.further.values())
@@ -54,6 +51,8 @@ def test_every_replay_of_a_workspace_has_a_page_with_its_figures(tmp_path):
         assert "size (4), colour (2)" in words
     assert "What each level made of it" in faulty
     assert "What each level made of it" not in clean
+    for file in written.further.values():
+        assert histories.HOSTILE not in (written.index.parent / file).read_text()
 
 
 def test_a_month_without_a_figure_is_a_gap_and_no_zero():
@@ -78,11 +77,3 @@ def test_a_document_that_cannot_be_read_is_named_and_the_others_stay(tmp_path):
 
     assert [each.name for each in played] == ["clean"]
     assert unreadable[0].startswith("half: ")
-
-
-def test_what_a_replay_wrote_is_never_html(tmp_path):
-    seeds = Seeds(tmp_path)
-    seeds.run("first")
-    written = seeds.write(tmp_path / "site", played=[histories.replay()])
-
-    assert histories.HOSTILE not in (written.index.parent / next(iter(written.further.values()))).read_text()

@@ -61,31 +61,28 @@ def test_a_damaged_file_is_refused(tmp_path):
             statistics.read(file)
 
 
-def test_counting_parquet_gives_the_same_figures(written, tmp_path):
+def test_counting_a_servers_log_gives_the_same_figures(written, tmp_path):
     like = statistics.read(written)
-    log = tmp_path / "log.parquet"
-    pq.write_table(
-        pa.table(
-            {
-                "model_version": [7, 7, 7, 8],
-                "size": pa.array([1.0, 3.0, None, 100.0]),
-                "colour": [["red"], ["red"], [], ["green"]],
-                "unasked": [1, 2, 3, 4],
-                "refused": [None, False, None, False],
-            }
-        ),
-        log,
-    )
-    refused = pa.table({"model_version": [7], "size": [9000.0], "colour": [["grey"]], "refused": [True]})
-    pq.write_table(refused, tmp_path / "refused.parquet")
-    files = [log, tmp_path / "refused.parquet"]
-    assert statistics.count(files, like, {"model_version": "7"}).rows == 4
-    found = statistics.count(files, like, {"model_version": "7"}, ["refused", "of nobody"])
-    assert found is not None
-    assert (found.rows, set(found.columns)) == (3, {"size", "colour"})
-    assert (found.columns["size"].mean, found.columns["size"].present) == (2.0, 2)
-    assert found.columns["colour"].top == [("red", 1.0)]
-    assert statistics.count([log], like, {"model_version": "9"}) is None
+    logged = {
+        "model_version": [7, 7, 7, 8],
+        "size": pa.array([1.0, 3.0, None, 100.0]),
+        "colour": [["red"], ["red"], [], ["green"]],
+        "unasked": [1, 2, 3, 4],
+        "request_refused": [None, False, None, False],
+    }
+    refused = {"model_version": [7], "size": [9000.0], "colour": [["grey"]], "request_refused": [True]}
+    older = {"model_version": [6], "size": [1.0], "colour": [["red"]]}
+    files = [tmp_path / f"{name}.parquet" for name in ("log", "refused", "older")]
+    for file, columns in zip(files, (logged, refused, older), strict=True):
+        pq.write_table(pa.table(columns), file)
+    counted, unmarked = (statistics.served(files, version, like) for version in ("7", "6"))
+    assert counted is not None
+    assert unmarked is not None
+    assert unmarked.rows == 1
+    assert (counted.rows, set(counted.columns)) == (3, {"size", "colour"})
+    assert (counted.columns["size"].mean, counted.columns["size"].present) == (2.0, 2)
+    assert counted.columns["colour"].top == [("red", 1.0)]
+    assert statistics.served(files, "9", like) is None
 
 
 def test_shift_of_numbers_and_categories():

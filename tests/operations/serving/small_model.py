@@ -113,7 +113,7 @@ CONTRACT = {
 }
 
 
-def push(source: Path, registry: Path, version: int, contract: dict | None = None) -> Path:
+def push(source: Path, registry: Path, version: int | str, contract: dict | None = None) -> Path:
     """Copies a model into a folder of versions as a Pusher does: under another name first."""
     registry.mkdir(parents=True, exist_ok=True)
     temporary = registry / f".copying-{version}"

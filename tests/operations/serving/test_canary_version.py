@@ -48,7 +48,7 @@ async def trying(
 
 
 async def ask(service: Service, name: str, row: dict = ROW, version: int | None = None) -> Answer:
-    with service.using(version) as model:
+    with service.versions.using(version) as model:
         arrays = columns.from_rows([row], model.inputs)
         return await service.predict(model, arrays, prediction_ids=[name], pinned=version is not None)
 
@@ -68,7 +68,7 @@ def outcomes(service: Service) -> dict[str, float]:
 async def test_a_shadow_answers_the_same_requests_and_only_the_log_sees_it(models, tmp_path) -> None:
     async with trying(tmp_path, models[0.0], models[1.0], "shadow") as service:
         answers = await asyncio.gather(*(ask(service, f"r{number}") for number in range(20)))
-        with service.using() as model:
+        with service.versions.using() as model:
             examples = columns_of_examples([ROW, GREEN])
             answers.append(await service.predict(model, examples, EXAMPLES, ["e0", "e1"]))
         assert {each.version for each in answers} == {SERVED}
@@ -195,7 +195,7 @@ async def test_a_promotion_while_requests_come_drops_none_and_ends_the_canary(mo
         done = True
         await asyncio.gather(*clients)
         assert set(seen[count:]) == {60}
-        assert service.current == 60
+        assert service.versions.current == 60
 
 
 async def test_only_the_newest_canary_is_loaded(models, tmp_path) -> None:

@@ -48,7 +48,7 @@ async def running(
 
 
 async def ask(service: Service, version: int | None = None, rows: list[dict] | None = None) -> Answer:
-    with service.using(version) as model:
+    with service.versions.using(version) as model:
         return await service.predict(model, columns.from_rows(rows or [ROW], model.inputs))
 
 
@@ -59,7 +59,7 @@ async def until(happened: Callable[[], bool]) -> None:
 
 
 def states(service: Service) -> dict[int, str]:
-    return {each.version: each.state for each in service.versions}
+    return {each.version: each.state for each in service.versions.states}
 
 
 def metric(service: Service, name: str, **labels: str) -> float:
@@ -78,7 +78,7 @@ async def test_the_newest_version_answers_and_the_one_before_it_can_be_asked_for
     (tmp_path / "4").write_text("a file, no version")
     async with running(tmp_path) as service:
         assert service.ready
-        assert service.current == 3
+        assert service.versions.current == 3
         await until(lambda: states(service) == {3: "AVAILABLE", 2: "AVAILABLE"})
         answer = await ask(service)
         assert answer.version == 3
@@ -89,7 +89,7 @@ async def test_the_newest_version_answers_and_the_one_before_it_can_be_asked_for
         with pytest.raises(UnknownModelError, match=r"Version 1 is not loaded; loaded are 3, 2\."):
             await ask(service, 1)
         with pytest.raises(UnknownModelError, match="There is no version 17"):
-            service.status(17)
+            service.versions.status(17)
 
 
 async def test_a_pushed_version_takes_over_without_a_failed_request(models, tmp_path) -> None:
@@ -123,7 +123,7 @@ async def test_a_pushed_version_takes_over_without_a_failed_request(models, tmp_
 async def test_a_version_is_unloaded_only_when_nobody_uses_it(models, tmp_path) -> None:
     push(models[0.0], tmp_path, 1)
     async with running(tmp_path, keep_versions=1) as service:
-        with service.using() as model:
+        with service.versions.using() as model:
             push(models[1.0], tmp_path, 2)
             await until(lambda: states(service) == {2: "AVAILABLE", 1: "UNLOADING"})
             answer = await service.predict(model, columns.from_rows([ROW], model.inputs))
@@ -144,15 +144,15 @@ async def test_a_version_that_does_not_load_is_refused_once_and_again_only_when_
     async with running(registry) as service:
         push(bad, registry, 2)
         await until(lambda: states(service).get(2) == "END")
-        assert "cannot be loaded" in service.status(2).error
+        assert "cannot be loaded" in service.versions.status(2).error
         await asyncio.sleep(0.5)
         assert metric(service, "version_load_failures_total") == 1
         assert (await ask(service)).version == 1
         with pytest.raises(UnknownModelError):
             await ask(service, 2)
         shutil.copytree(models[1.0], registry / "2", dirs_exist_ok=True)
-        await until(lambda: service.current == 2)
-        assert service.status(2).error == ""
+        await until(lambda: service.versions.current == 2)
+        assert service.versions.status(2).error == ""
     assert "Version 2 is refused, and version 1 goes on" in caplog.text
 
 
@@ -165,10 +165,10 @@ async def test_a_folder_that_is_being_filled_is_waited_for_and_one_that_stays_em
         (tmp_path / "3").mkdir()
         await until(lambda: states(service).get(2) == "START")
         shutil.copy(models[1.0] / "saved_model.pb", tmp_path / "2")
-        await until(lambda: service.current == 2)
+        await until(lambda: service.versions.current == 2)
         await until(lambda: states(service)[3] == "END")
-        assert "holds no saved_model.pb" in service.status(3).error
-        assert service.status(2).error == ""
+        assert "holds no saved_model.pb" in service.versions.status(3).error
+        assert service.versions.status(2).error == ""
 
 
 async def test_a_removed_version_gives_way_but_the_last_one_goes_on(models, tmp_path) -> None:
@@ -177,7 +177,7 @@ async def test_a_removed_version_gives_way_but_the_last_one_goes_on(models, tmp_
     async with running(tmp_path / "registry", keep_versions=1) as service:
         assert (await ask(service)).version == 2
         shutil.rmtree(tmp_path / "registry" / "2")
-        await until(lambda: service.current == 1)
+        await until(lambda: service.versions.current == 1)
         shutil.rmtree(tmp_path / "registry" / "1")
         await asyncio.sleep(0.3)
         assert (await ask(service)).version == 1
@@ -221,7 +221,7 @@ async def test_an_older_version_is_served_when_the_newest_does_not_load_at_the_s
 async def test_what_is_too_large_empty_or_of_the_wrong_length_is_refused(models, tmp_path) -> None:
     push(models[0.0], tmp_path, 1)
     async with running(tmp_path, max_rows=10) as service:
-        with service.using() as model:
+        with service.versions.using() as model:
             rows = columns.from_rows([ROW] * 3, model.inputs)
             with pytest.raises(TooLargeError, match="11 rows; 10 are allowed"):
                 await service.predict(model, columns.from_rows([ROW] * 11, model.inputs))
@@ -242,7 +242,7 @@ async def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, t
     async with running(tmp_path / "registry", tmp_path / "payloads") as service:
         rows = [ROW, {"amount": 1.0}, {"amount": 2.0, "colour": "green"}]
         answers = await asyncio.gather(*(ask(service, rows=rows) for _ in range(20)))
-        with service.using() as model:
+        with service.versions.using() as model:
             examples = columns_of_examples(rows)
             answers.append(await service.predict(model, examples, EXAMPLES))
         for answer in answers:

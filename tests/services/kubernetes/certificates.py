@@ -1,4 +1,4 @@
-"""The certificates of a cluster: one authority, one pair for each program, and the key of its service accounts."""
+"""The certificates of a cluster: one authority, and one pair for each program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LIFETIME = datetime.timedelta(days=2)
@@ -21,63 +21,43 @@ class Authority:
         folder.mkdir(parents=True, mode=0o700)
         self.folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _name("flightdeck-test-cluster")
-        certificate = (
-            self._begun(self._name, self._key.public_key())
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
-        self._write("ca", certificate, self._key)
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "flightdeck-test-cluster")])
+        self._write("ca", self._key, self._name, x509.BasicConstraints(ca=True, path_length=None))
 
     def issue(self, name: str, user: str, group: str | None = None, addresses: tuple[str, ...] = ()) -> None:
-        """Writes a pair that both proves a user of Kubernetes and serves under some addresses.
-
-        Args:
-            name: of the files.
-            user: as role bindings name it.
-            group: likewise.
-            addresses: IP addresses and host names.
-        """
-        key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._begun(_name(user, group), key.public_key()).add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
-        )
+        """Writes a pair that proves a user and a group of Kubernetes, and serves IP addresses and host names."""
+        subject = [x509.NameAttribute(NameOID.COMMON_NAME, user)]
+        if group:
+            subject.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, group))
+        extensions: list[x509.ExtensionType] = [
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
+        ]
         if addresses:
-            builder = builder.add_extension(
-                x509.SubjectAlternativeName([_address(each) for each in addresses]), critical=False
-            )
-        self._write(name, builder.sign(self._key, hashes.SHA256()), key)
+            extensions.append(x509.SubjectAlternativeName([_address(address) for address in addresses]))
+        self._write(name, ec.generate_private_key(ec.SECP256R1()), x509.Name(subject), *extensions)
 
-    def service_accounts(self) -> None:
-        """Writes the pair of keys that signs the tokens of service accounts: accounts.key and accounts.pub."""
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        (self.folder / "accounts.key").write_bytes(_private(key))
-        (self.folder / "accounts.pub").write_bytes(
-            key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        )
-
-    def _begun(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _write(
+        self, name: str, key: ec.EllipticCurvePrivateKey, subject: x509.Name, *extensions: x509.ExtensionType
+    ) -> None:
         now = datetime.datetime.now(datetime.UTC)
-        return (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
-            .public_key(key)
+            .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(minutes=5))
             .not_valid_after(now + LIFETIME)
         )
-
-    def _write(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        certificate = builder.sign(self._key, hashes.SHA256())
         (self.folder / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        (self.folder / f"{name}.key").write_bytes(_private(key))
-
-
-def _name(user: str, group: str | None = None) -> x509.Name:
-    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, user)]
-    if group:
-        attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, group))
-    return x509.Name(attributes)
+        (self.folder / f"{name}.key").write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
 
 
 def _address(text: str) -> x509.GeneralName:
@@ -85,9 +65,3 @@ def _address(text: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
         return x509.DNSName(text)
-
-
-def _private(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )

@@ -4,13 +4,14 @@ import dataclasses
 from typing import Any
 
 import pytest
-from ml_metadata.proto import metadata_store_pb2
 
 from flightdeck.settings import read_settings
 from ledger.opening import LedgerError
 from operations.experiments.reproduction import circumstances
-from operations.experiments.reproduction.circumstances import Difference, ReproductionError
+from operations.experiments.reproduction.circumstances import ReproductionError
+from operations.experiments.sweep.plan import spans_folder
 from pipeline import stamp
+from tests.ledger.executions import Executions
 from tests.ledger.seeding import Seeder, sqlite
 from tests.world import LOCAL, ROOT
 
@@ -26,23 +27,15 @@ def seeder(tmp_path) -> Seeder:
 def recorded(seeder):
     """Writes a complete run, but for what is given, and reads it as one that can be made again."""
 
-    def write(name: str = "20130701-0930-aaaa", without: tuple[str, ...] = (), **fields: Any):
-        model_type = seeder.store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Model"))
-        (model,) = seeder.store.put_artifacts([metadata_store_pb2.Artifact(type_id=model_type, uri="/somewhere/model")])
+    def write(name: str = "20130701-0930-aaaa", **fields: Any):
+        model = Executions(seeder.store).artifact("Model", "/somewhere/model")
         settings = read_settings(LOCAL, ["model.epochs=7", "data.window=newest-2:newest"]).document()
-        documents = {
-            "settings": settings,
-            "sources": {"models/network.py": "aaaa"},
-            "packages": {"keras": "3.0"},
-            "slices": [],
-        }
+        documents = {"settings": settings, "sources": {"models/network.py": "aaaa"}, "packages": {"keras": "3.0"}}
         complete = {
             "model_id": model,
             "data": "sha256:feed",
             "hyperparameters": {"epochs": 9, "tuned.rate": 0.5},
-            "documents": {
-                key: seeder.recorder.put_document(each) for key, each in documents.items() if key not in without
-            },
+            "documents": {key: seeder.recorder.put_document(content) for key, content in documents.items()},
         }
         seeder.run(name, auc=0.7, **{**complete, **fields})
         return circumstances.original(seeder.store, name)
@@ -58,38 +51,47 @@ def test_the_base_model_of_a_warm_start_is_looked_up_and_one_that_is_gone_is_nam
         recorded("third", base_model_id=99)
 
 
-def test_each_source_file_that_differs_is_named():
-    found = circumstances.code_differences(
-        {"models/a.py": "1", "models/b.py": "2", "models/c.py": "3"},
-        {"models/a.py": "1", "models/b.py": "9", "models/d.py": "4"},
-    )
-
-    assert [each.sentence() for each in found] == [
-        "models/b.py has changed",
-        "models/c.py is missing",
-        "models/d.py is new",
-    ]
+@pytest.fixture
+def here(tmp_path):
+    """Settings here, with spans that no run has read."""
+    (tmp_path / "spans" / "span-009").mkdir(parents=True)
+    return read_settings(LOCAL, [f"workspace={tmp_path}", f"data.spans={tmp_path / 'spans'}"])
 
 
-def test_packages_are_named_with_both_versions_and_tools_outside_the_lock_take_no_part():
-    locked, others = circumstances.package_differences(
-        {"keras": "3.0", "numpy": "2.4", "ruff": "0.1", "gone": "1"},
-        {"keras": "3.1", "numpy": "2.4", "ruff": "0.2", "added": "5"},
-        locked={"keras": "3.1", "numpy": "2.4", "added": "5", "gone": "1"},
-    )
+@pytest.fixture
+def compared(recorded, here, monkeypatch):
+    """Compares a run, of which some parts are replaced, with what is here."""
 
-    assert [each.sentence() for each in locked] == [
-        "added is new: 5",
-        "gone is missing, and was 1",
-        "keras is 3.1, and was 3.0",
-    ]
-    assert [each.sentence() for each in others] == ["ruff is 0.2, and was 0.1"]
+    def compare(parts: dict[str, Any], packages: dict[str, str], locked: dict[str, str] | None, **fields: Any):
+        monkeypatch.setattr(stamp, "packages", lambda: packages)
+        monkeypatch.setattr(circumstances, "pins", lambda lock: locked)
+        original = dataclasses.replace(recorded(**fields), **{"sources": stamp.sources_of(here), **parts})
+        return circumstances.compare(original, here)
+
+    return compare
 
 
-def test_without_a_lock_file_every_package_counts():
-    found, others = circumstances.package_differences({"ruff": "0.1"}, {"ruff": "0.2"}, None)
+def sentences(found: circumstances.Circumstances, aspect: str) -> list[str]:
+    return [difference.sentence() for difference in found.differences if difference.aspect == aspect]
 
-    assert ([each.name for each in found], others) == (["ruff"], [])
+
+def test_each_source_file_that_differs_is_named(compared, monkeypatch):
+    monkeypatch.setattr(stamp, "sources_of", lambda _: {"models/a.py": "1", "models/b.py": "9", "models/d.py": "4"})
+    found = compared({"sources": {"models/a.py": "1", "models/b.py": "2", "models/c.py": "3"}}, {}, None)
+
+    assert sentences(found, "code") == ["models/b.py has changed", "models/c.py is missing", "models/d.py is new"]
+
+
+def test_packages_are_named_with_both_versions_and_those_outside_the_lock_if_there_is_one_take_no_part(compared):
+    then = {"keras": "3.0", "numpy": "2.4", "ruff": "0.1", "gone": "1"}
+    now = {"keras": "3.1", "numpy": "2.4", "ruff": "0.2", "added": "5"}
+    locked, ruff = {"keras": "3.1", "numpy": "2.4", "added": "5", "gone": "1"}, "ruff is 0.2, and was 0.1"
+    differing = ["added is new: 5", "gone is missing, and was 1", "keras is 3.1, and was 3.0"]
+    found = compared({"packages": then}, now, locked)
+
+    assert sentences(found, "packages") == differing
+    assert f"Packages that are in no lock differ, and take no part: {ruff}." in found.notes
+    assert sentences(compared({"packages": then}, now, None, name="other"), "packages") == [*differing, ruff]
 
 
 def test_a_lock_file_pins_what_is_for_this_platform(tmp_path):
@@ -105,13 +107,8 @@ def test_a_lock_file_pins_what_is_for_this_platform(tmp_path):
 
     assert circumstances.pins(lock) == {"zope-interface": "7.0", "keras": "3.1"}
     assert circumstances.pins(tmp_path / "none.txt") is None
-
-
-def test_the_lock_file_of_this_checkout_names_what_trains():
-    pinned = circumstances.pins(ROOT / "requirements" / "runtime.txt")
-
-    assert pinned is not None
-    assert {"tensorflow", "keras", "tfx", "apache-beam", "numpy"} <= set(pinned)
+    ours = circumstances.pins(ROOT / "requirements" / "runtime.txt") or {}
+    assert {"tensorflow", "keras", "tfx", "apache-beam", "numpy"} <= set(ours)
 
 
 def test_a_run_is_made_again_with_its_own_settings_on_its_spans_and_not_with_those_of_today(recorded, tmp_path):
@@ -128,45 +125,35 @@ def test_a_run_is_made_again_with_its_own_settings_on_its_spans_and_not_with_tho
     assert again.workspace == str(tmp_path)
 
 
-def test_the_settings_here_that_would_make_another_model_are_named(recorded, tmp_path):
-    original = recorded(hyperparameters={"epochs": 9})
-    here = read_settings(
-        LOCAL, ["model.epochs=2", f"workspace={tmp_path}", "push.enabled=false", "model.tuning.max_trials=2"]
-    )
+def test_the_settings_here_that_would_make_another_model_are_named_without_long_values(recorded, tmp_path):
+    others = ["model.epochs=2", f"workspace={tmp_path}", "push.enabled=false", "model.tuning.max_trials=2"]
+    found = circumstances.setting_differences(recorded(hyperparameters={"epochs": 9}), read_settings(LOCAL, others))
+    epochs = next(difference for difference in found if difference.name == "model.epochs")
 
-    found = circumstances.setting_differences(original, here)
-
-    assert [each.sentence() for each in found if each.name.startswith("model")] == ["model.epochs is 2, and was 9"]
-    assert {each.name.partition(".")[0] for each in found} == {"model"}
-
-
-def test_a_long_value_is_left_out_of_a_sentence():
-    long = Difference("settings", "evaluation.metrics", "x" * 40, "y")
-
-    assert long.briefly() == "evaluation.metrics"
+    assert epochs.sentence() == epochs.briefly() == "model.epochs is 2, and was 9"
+    assert dataclasses.replace(epochs, recorded="9" * 40).briefly() == "model.epochs"
+    assert {difference.name.partition(".")[0] for difference in found} == {"model"}
+    assert not any("tuning" in difference.name for difference in found)
 
 
 @pytest.mark.parametrize("override", ["model.epochs=2", "data.window=1:3", "workspaces=x", "tuning.enabled=true"])
-def test_what_would_change_the_run_cannot_be_set(override):
+def test_places_can_be_set_and_what_would_change_the_run_cannot(override):
+    places = ["workspace=/a", "data.spans=/b", "metadata.kind=mysql", "beam.args=[]"]
+    circumstances.refuse_overrides(places)
     with pytest.raises(ReproductionError, match=override):
-        circumstances.refuse_overrides(["workspace=/elsewhere", override])
+        circumstances.refuse_overrides([*places, override])
 
 
-def test_places_can_be_set():
-    circumstances.refuse_overrides(["workspace=/a", "data.spans=/b", "metadata.kind=mysql", "beam.args=[]"])
-
-
-def test_data_is_looked_for_where_the_settings_say_and_else_where_the_run_had_it(recorded, tmp_path):
-    original = recorded()
+def test_data_is_looked_for_where_the_settings_say_and_else_where_the_run_had_it(tmp_path):
     there = tmp_path / "spans of the run"
-    original = dataclasses.replace(original, settings={**original.settings, "data": {"spans": str(there)}})
+    settings = {"data": {"spans": str(there)}}
     here = read_settings(LOCAL, [f"workspace={tmp_path}"])
     elsewhere = read_settings(LOCAL, [f"data.spans={tmp_path / 'other'}"])
 
-    assert circumstances.spans_folder(original, here) == f"{tmp_path}/spans"
+    assert spans_folder(settings, here) == f"{tmp_path}/spans"
     there.mkdir()
-    assert circumstances.spans_folder(original, here) == str(there)
-    assert circumstances.spans_folder(original, elsewhere) == str(tmp_path / "other")
+    assert spans_folder(settings, here) == str(there)
+    assert spans_folder(settings, elsewhere) == str(tmp_path / "other")
 
 
 @pytest.mark.parametrize(
@@ -189,41 +176,26 @@ def test_a_run_that_nobody_can_make_again_is_one_sentence(recorded, fields, sent
     assert "\n" not in str(refused.value)
 
 
-def test_runs_of_other_programs_and_runs_that_never_were_are_one_sentence(seeder, recorded):
-    recorded()
+def test_runs_of_other_programs_and_runs_that_never_were_are_one_sentence(seeder):
     with pytest.raises(ReproductionError, match="another program"):
         circumstances.original(seeder.store, seeder.foreign("theirs"))
     with pytest.raises(LedgerError, match="has no run nothing"):
         circumstances.original(seeder.store, "nothing")
 
 
-def test_a_record_of_an_older_version_is_refused_with_what_it_lacks(recorded):
-    with pytest.raises(ReproductionError, match="lacks its packages"):
-        recorded(without=("packages",))
-
-
 def test_a_model_from_the_cache_names_the_run_that_trained_it(seeder, recorded):
-    store, put = seeder.store, metadata_store_pb2.Execution
     first = recorded("20130701-0930-first")
     second = recorded("20130701-0931-again", model_id=first.record.model_id)
-    trainer = store.put_execution_type(metadata_store_pb2.ExecutionType(name="Trainer"))
-    (model,) = store.get_artifacts_by_id([first.record.model_id])
-    event = metadata_store_pb2.Event(type=metadata_store_pb2.Event.OUTPUT)
     for run in (first, second):
-        context = store.get_context_by_type_and_name("pipeline_run", run.record.run_id)
-        store.put_execution(put(type_id=trainer), [(model, event)], [context])
+        Executions(seeder.store).execute(run.record.run_id, "Trainer", {}, {"model": first.record.model_id})
 
-    assert circumstances.original(store, "20130701-0930-first").trained_by is None
-    assert circumstances.original(store, "20130701-0931-again").trained_by == "20130701-0930-first"
+    assert circumstances.original(seeder.store, "20130701-0930-first").trained_by is None
+    assert circumstances.original(seeder.store, "20130701-0931-again").trained_by == "20130701-0930-first"
 
 
-def test_another_commit_with_the_same_sources_is_a_note_on_whose_it_is(recorded, tmp_path):
-    here = read_settings(LOCAL, [f"workspace={tmp_path}", f"data.spans={tmp_path / 'spans'}"])
-    (tmp_path / "spans" / "span-009").mkdir(parents=True)
+def test_another_commit_with_the_same_sources_is_a_note_on_whose_it_is(compared):
     own = {"use_case_commit": "a" * 40, "use_case_dirty": False, "commit": "f" * 40, "dirty": False}
-    original = dataclasses.replace(recorded(**own), sources=stamp.sources_of(here))
-
-    first, second, *_ = circumstances.compare(original, here).notes
+    first, second, *_ = compared({}, {}, None, **own).notes
 
     assert first.startswith(f"The run's code was commit {'a' * 12}, and this is ")
     assert second.startswith(f"The run's Flightdeck was commit {'f' * 12}, and this is ")

@@ -1,5 +1,6 @@
 """Each data file that is not what a run read is named, with its span."""
 
+import dataclasses
 import shutil
 
 import pyarrow as pa
@@ -49,8 +50,7 @@ def test_one_changed_row_of_as_many_is_found_with_its_span(original, spans):
     (found,) = circumstances.data_differences(original, str(spans))
 
     assert (found.name, found.span) == ("span-002/rows.parquet", 2)
-    assert found.recorded is not None
-    assert found.now is not None
+    assert None not in (found.recorded, found.now)
     assert found.sentence().startswith("span-002/rows.parquet (span 2) is ")
 
 
@@ -60,7 +60,7 @@ def test_files_that_came_or_went_are_named(original, spans):
 
     found = circumstances.data_differences(original, str(spans))
 
-    assert [each.sentence() for each in found] == [
+    assert [difference.sentence() for difference in found] == [
         "span-001/other.parquet (span 1) is new",
         "span-001/rows.parquet (span 1) is missing",
         "span-003/rows.parquet (span 3) is missing",
@@ -68,8 +68,6 @@ def test_files_that_came_or_went_are_named(original, spans):
 
 
 def test_with_the_fingerprint_alone_a_change_is_found_too(original, spans):
-    import dataclasses
-
     original = dataclasses.replace(original, files=None)
     assert circumstances.data_differences(original, str(spans)) == []
 

@@ -14,8 +14,9 @@ from flightdeck.settings import read_settings
 from ledger.run_record import RunRecord
 from operations.experiments.reproduction import worktree
 from operations.experiments.reproduction.circumstances import Original, ReproductionError
+from pipeline import stamp
 from tests.ledger.seeding import BEGIN
-from tests.repository import git
+from tests.repository import commit, git
 from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
@@ -34,33 +35,19 @@ sys.exit(CODE)
 """
 
 
-def write(repository: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        (repository / name).parent.mkdir(parents=True, exist_ok=True)
-        (repository / name).write_text(text)
-
-
 @pytest.fixture
 def repository(tmp_path):
     """Three commits: one without the command, one whose command exits with 1, one whose command exits with 0."""
     folder = tmp_path / "repository"
     folder.mkdir()
     git(folder, "init", "--quiet", "--initial-branch=main")
-    write(folder, {"models/network.py": "first\n", "data/contract.yaml": "x: 1\n", "requirements/runtime.txt": ""})
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "--message=old")
+    commit(folder, {"models/network.py": "first\n", "data/contract.yaml": "x: 1\n", "requirements/runtime.txt": ""})
     for code in (1, 0):
-        write(
-            folder,
-            {
-                "flightdeck/__init__.py": "",
-                "flightdeck/__main__.py": COMMAND_LINE.replace("CODE", str(code)),
-                "flightdeck/runs/reproduce.py": "",
-                "models/network.py": f"code {code}\n" + "".join(f"line {number}\n" for number in range(9)),
-            },
+        command = {"__init__": "", "__main__": COMMAND_LINE.replace("CODE", str(code)), "runs/reproduce": ""}
+        network = f"code {code}\n" + "".join(f"line {number}\n" for number in range(9))
+        commit(
+            folder, {"models/network.py": network, **{f"flightdeck/{name}.py": text for name, text in command.items()}}
         )
-        git(folder, "add", ".")
-        git(folder, "commit", "--quiet", f"--message=exit {code}")
     return folder
 
 
@@ -68,6 +55,16 @@ def repository(tmp_path):
 def here(tmp_path):
     (tmp_path / "workspace").mkdir()
     return read_settings(LOCAL, [f"workspace={tmp_path / 'workspace'}"])
+
+
+@pytest.fixture
+def checked_out(repository, original, tmp_path):
+    """Checks a revision out below a folder `w`."""
+
+    def check_out(revision: str = "main", found: Original | None = None, keep: bool = False, project=repository):
+        return worktree.checked_out(project, revision, tmp_path / "w", keep, found or original())
+
+    return check_out
 
 
 @pytest.fixture
@@ -80,122 +77,104 @@ def original(here):
     return made
 
 
-def test_the_commits_own_command_runs_on_this_machines_places(repository, here, original, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("revision", "code"), [("main~1", 1), ("main", 0)])
+def test_the_commits_own_command_runs_on_this_machines_places(
+    repository, checked_out, here, original, tmp_path, monkeypatch, revision, code
+):
     monkeypatch.setenv("FLIGHTDECK_COMMIT", "of the image")
-    below = tmp_path / "worktrees"
-    codes = {}
-    for revision, code in (("main~1", 1), ("main", 0)):
-        with worktree.checked_out(repository, revision, below, False, original()) as tree:
-            codes[code] = worktree.make_again(tree, original(), here, ["--allow-different"])
-            told = json.loads((tmp_path / "workspace" / "told.json").read_text())
+    with checked_out(revision) as tree:
+        assert worktree.make_again(tree, original(), here, ["--allow-different"]) == code
+        told = json.loads((tmp_path / "workspace" / "told.json").read_text())
 
-            assert told["folder"] == str(tree.folder)
-            assert Path(told["file"]).is_relative_to(tree.folder)
-            assert told["arguments"][:3] == ["runs", "reproduce", "20130701-0930-aaaa"]
-            assert told["arguments"][-1] == "--allow-different"
-            assert told["commit"] is None
-            assert told["config"]["workspace"] == str(tmp_path / "workspace")
-            assert told["config"]["use_case"]["contract"] == str(tree.folder / "data/contract.yaml")
-        assert not below.exists()
-
-    assert codes == {1: 1, 0: 0}
+        assert (told["folder"], told["commit"]) == (str(tree.folder), None)
+        assert Path(told["file"]).is_relative_to(tree.folder)
+        assert told["arguments"][:3] == ["runs", "reproduce", "20130701-0930-aaaa"]
+        assert told["arguments"][-1] == "--allow-different"
+        assert told["config"]["workspace"] == str(tmp_path / "workspace")
+        assert told["config"]["use_case"]["contract"] == str(tree.folder / "data/contract.yaml")
+    assert not (tmp_path / "w").exists()
     assert git(repository, "worktree", "list").count("\n") == 0
     assert git(repository, "status", "--porcelain") == ""
 
 
-def test_a_kept_worktree_stays_is_used_again_and_its_environment_is_preferred(repository, original, tmp_path):
-    with worktree.checked_out(repository, "main", tmp_path / "w", True, original()) as tree:
+def test_a_kept_worktree_stays_is_used_again_and_its_environment_is_preferred(checked_out):
+    with checked_out(keep=True) as tree:
         assert tree.python == sys.executable
     own = tree.folder / ".venv" / "bin" / "python"
     own.parent.mkdir(parents=True)
     own.symlink_to(sys.executable)
 
-    with worktree.checked_out(repository, "main", tmp_path / "w", False, original()) as again:
-        assert again.folder == tree.folder
-        assert again.python == str(own)
-        assert again.foreign_packages() == []
-
+    with checked_out() as again:
+        assert (again.folder, again.python, again.foreign_packages()) == (tree.folder, str(own), [])
     assert again.kept
     assert tree.folder.is_dir()
 
 
-def test_a_lock_file_that_is_not_this_environments_is_told_of(repository, original, tmp_path):
-    write(repository, {"requirements/runtime.txt": "pydantic==0.0.1\nnot-made-yet==1\n"})
-    git(repository, "commit", "--quiet", "--all", "--message=another lock")
+def test_a_lock_file_that_is_not_this_environments_is_told_of(repository, checked_out):
+    commit(repository, {"requirements/runtime.txt": "pydantic==0.0.1\nnot-made-yet==1\n"})
 
-    with worktree.checked_out(repository, "main", tmp_path / "w", False, original()) as tree:
-        sentences = tree.foreign_packages()
+    with checked_out() as tree:
+        missing, other = tree.foreign_packages()
 
         assert worktree.how_to_install(tree) == f"{tree.folder}/requirements/install.sh runtime"
-    assert any(each.startswith("pydantic is ") and "0.0.1 in the lock file there" in each for each in sentences)
-    assert "not-made-yet is not installed here, and 1 in the lock file there" in sentences
+    assert missing == "not-made-yet is not installed here, and 1 in the lock file there"
+    assert other.startswith("pydantic is ")
+    assert other.endswith("0.0.1 in the lock file there")
 
 
 @pytest.mark.parametrize(
     ("revision", "sentence"), [("nowhere", "no commit nowhere"), ("main~2", "older than"), ("--all", "no commit --all")]
 )
-def test_a_commit_that_is_not_there_or_cannot_do_it_is_refused(repository, original, tmp_path, revision, sentence):
-    with (
-        pytest.raises(ReproductionError, match=sentence),
-        worktree.checked_out(repository, revision, tmp_path / "w", False, original()),
-    ):
+def test_a_commit_that_is_not_there_or_cannot_do_it_is_refused(checked_out, tmp_path, revision, sentence):
+    with pytest.raises(ReproductionError, match=sentence), checked_out(revision):
         pass
 
     assert not (tmp_path / "w").exists()
 
 
-def test_without_a_repository_there_is_one_sentence(original, tmp_path):
-    with (
-        pytest.raises(ReproductionError, match="no git checkout"),
-        worktree.checked_out(tmp_path, "main", tmp_path / "w", False, original()),
-    ):
+def test_without_a_repository_there_is_one_sentence(checked_out, tmp_path):
+    with pytest.raises(ReproductionError, match="no git checkout"), checked_out(project=tmp_path):
         pass
 
 
 @pytest.mark.parametrize("untracked", [False, True])
-def test_the_changes_that_a_run_had_on_top_of_its_commit_are_applied(repository, original, tmp_path, untracked):
-    from pipeline import stamp
-
+def test_the_changes_that_a_run_had_on_top_of_its_commit_are_applied(repository, checked_out, original, untracked):
     network = repository / "models" / "network.py"
     changed = network.read_text().replace("line 4", "line four") + "\n   \n"
     network.write_text(changed)
     if untracked:
-        write(repository, {"models/new.py": "untracked"})
+        (repository / "models" / "new.py").write_text("untracked")
     stamped = stamp.code(repository, {})
     assert stamped.dirty
     git(repository, "checkout", "--quiet", "models/network.py")
     run = original(stamped.commit, True, stamped.diff)
 
-    with worktree.checked_out(repository, "main", tmp_path / "w", False, run) as tree:
+    with checked_out("main", run) as tree:
         assert tree.applied
         assert (tree.folder / "models" / "network.py").read_text() == changed
-    with worktree.checked_out(repository, "main~1", tmp_path / "w", False, run) as other:
+    with checked_out("main~1", run) as other:
         assert not other.applied
 
 
-def test_changes_of_which_only_a_digest_is_on_record_cannot_be_applied(repository, original, tmp_path):
+def test_changes_of_which_only_a_digest_is_on_record_cannot_be_applied(repository, checked_out, original, tmp_path):
     run = original(git(repository, "rev-parse", "main"), True, "300000 characters, sha256 abcd")
 
-    with (
-        pytest.raises(ReproductionError, match="only their digest is on record"),
-        worktree.checked_out(repository, "main", tmp_path / "w", True, run),
-    ):
+    with pytest.raises(ReproductionError, match="only their digest is on record"), checked_out("main", run, keep=True):
         pass
 
     assert not (tmp_path / "w").exists()
     assert git(repository, "worktree", "list").count("\n") == 0
 
 
-def test_what_a_killed_process_left_behind_is_removed_by_the_next(repository, original, tmp_path):
-    below = tmp_path / "w"
+def test_what_a_killed_process_left_behind_is_removed_by_the_next(repository, checked_out, tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    left = below / f"{git(repository, 'rev-parse', 'main')[:12]}-{dead.pid}-abc"
+    commit = git(repository, "rev-parse", "main")[:12]
+    left, own = (tmp_path / "w" / f"{commit}-{process}-abc" for process in (dead.pid, os.getpid()))
     git(repository, "worktree", "add", "--quiet", "--detach", str(left), "main")
-    own = below / f"{git(repository, 'rev-parse', 'main')[:12]}-{os.getpid()}-abc"
     own.mkdir()
 
-    with worktree.checked_out(repository, "main", below, False, original()):
+    with checked_out():
         assert not left.exists()
         assert own.is_dir()
     assert git(repository, "worktree", "list").count("\n") == 0

@@ -10,8 +10,6 @@ import json
 import sys
 from pathlib import Path
 
-from ml_metadata.proto import metadata_store_pb2
-
 from ledger.lease import Owner
 from ledger.opening import open_store
 from operations.experiments.sweep.chain import Chain, Event
@@ -19,14 +17,10 @@ from pipeline.store import from_environment
 from tests.ledger.seeding import sqlite
 
 
-def connection(file: str | None) -> metadata_store_pb2.ConnectionConfig:
-    """To a file, or to the server that the environment names."""
-    return from_environment(retries=5) if file is None else sqlite(Path(file))
-
-
 def main(count: int, file: str | None = None) -> None:
     """Adds so many events and prints trial and token of each."""
-    chain, added = Chain(open_store(connection(file)), "sweep"), []
+    connection = from_environment(retries=5) if file is None else sqlite(Path(file))
+    chain, added = Chain(open_store(connection), "sweep"), []
     while len(added) < count:
         chain.refresh()
         event = Event(kind="begun", trial=len(chain.links), owner=Owner.me())

@@ -2,11 +2,21 @@
 
 import math
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flightdeck.settings import read_settings
+from ledger.lease import Owner
+from ledger.opening import open_store
+from ledger.recorder import Recorder
+from operations.experiments.sweep import plan, record
+from operations.experiments.sweep.chain import Chain
+from operations.experiments.sweep.space import searching
+from operations.experiments.sweep.standing import Standing
+from pipeline import store
 from tests.world import LOCAL
 
 pytestmark = pytest.mark.component
@@ -27,17 +37,9 @@ class Job:
     """A sweep in a store of its own, whose trainings are a formula."""
 
     def __init__(self, folder: Path, algorithm: str, trials: int = 9) -> None:
-        from flightdeck.settings import read_settings
-        from operations.experiments.sweep import plan, record
-        from operations.experiments.sweep.space import searching
-        from pipeline import store
-
         folder.mkdir()
-        self.settings = searching(
-            read_settings(LOCAL, [f"workspace={folder}"]),
-            None,
-            {"algorithm": algorithm, "max_trials": trials, "epochs": 9, "search": SEARCH, "seed": 7},
-        )
+        tuning = {"algorithm": algorithm, "max_trials": trials, "epochs": 9, "search": SEARCH, "seed": 7}
+        self.settings = searching(read_settings(LOCAL, [f"workspace={folder}"]), None, tuning)
         self.connection = store.connection(self.settings)
         self.plan = plan.SweepPlan(
             sweep_id="sweep",
@@ -55,7 +57,6 @@ class Job:
 
     def worker(self, name: str = "one", dies_on: tuple[int, ...] = (), fails_on: tuple[int, ...] = ()) -> Any:
         """A worker that dies in, or fails in, the trainings of some trials. It looks dead as soon as it is."""
-        from ledger.lease import Owner
         from models import tuning
         from operations.experiments.sweep.search import Worker
 
@@ -79,15 +80,12 @@ class Job:
         worker._me = Owner.me().model_copy(update={"pid": 2**30})
         return worker
 
-    def outcome(self) -> list[tuple[dict[str, Any], float | None, str]]:
-        from ledger.opening import open_store
-        from operations.experiments.sweep.chain import Chain
-        from operations.experiments.sweep.standing import Standing
-
+    def outcome(self) -> list[tuple[dict[str, Any], float, str]]:
+        """Hyperparameters, score and state of each trial."""
         standing = Standing()
         standing.apply(Chain(open_store(self.connection), "sweep").refresh())
-        trials = standing.trials
-        return [(trials[number].values, trials[number].score, trials[number].state) for number in sorted(trials)]
+        trials = (standing.trials[number] for number in sorted(standing.trials))
+        return [(trial.values, trial.score or 0.0, trial.state) for trial in trials]
 
 
 @pytest.mark.parametrize("algorithm", ["random", "bayesian", "hyperband"])
@@ -119,34 +117,23 @@ def test_hyperband_trains_the_promising_ones_longer(tmp_path) -> None:
         first, score, _ = outcome[int(values["tuner/trial_id"])]
         assert values["tuner/epochs"] > first["tuner/epochs"]
         assert values["learning_rate"] == first["learning_rate"]
-        peers = sorted(each for other, each, _ in outcome if other["tuner/round"] == first["tuner/round"])
+        peers = sorted(peer for other, peer, _ in outcome if other["tuner/round"] == first["tuner/round"])
         assert score >= peers[len(peers) // 2]
 
 
 def test_two_workers_at_once_share_the_trials(tmp_path) -> None:
-    import threading
-
-    from ledger.lease import Owner
-
     job = Job(tmp_path / "job", "random")
     workers = [job.worker("one"), job.worker("two")]
     for worker in workers:
         worker._me = Owner.me()
-    threads = [threading.Thread(target=worker.run) for worker in workers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(type(workers[0]).run, workers, timeout=120))
 
-    assert len(job.outcome()) == 9
-    assert {state for _, _, state in job.outcome()} == {"done"}
+    assert [state for _, _, state in job.outcome()] == ["done"] * 9
     assert set(job.trained.values()) == {1}
 
 
 def test_a_failed_trial_ends_neither_the_sweep_nor_the_oracle(tmp_path) -> None:
-    from ledger.opening import open_store
-    from ledger.recorder import Recorder
-
     job = Job(tmp_path / "job", "bayesian")
     recorder = Recorder(open_store(job.connection))
     recorder.write("sweep", use_case_commit="a" * 40, use_case_branch="trunk", use_case_dirty=True)

@@ -20,15 +20,9 @@ def links(*events: dict) -> list[Link]:
 
 def test_the_best_is_by_the_direction_of_the_objective_and_the_earliest_of_equals() -> None:
     standing = Standing()
-    standing.apply(
-        links(
-            *({"kind": "begun", "trial": number} for number in range(4)),
-            *(
-                {"kind": "finished", "trial": number, "score": score}
-                for number, score in [(3, 0.7), (0, 0.5), (1, 0.7), (2, 0.6)]
-            ),
-        )
-    )
+    standing.apply(links(*({"kind": "begun", "trial": number} for number in range(4))))
+    scores = {3: 0.7, 0: 0.5, 1: 0.7, 2: 0.6}
+    standing.apply(links(*({"kind": "finished", "trial": trial, "score": score} for trial, score in scores.items())))
     best, worst = standing.best(higher_is_better=True), standing.best(higher_is_better=False)
     assert best is not None
     assert worst is not None
@@ -47,7 +41,7 @@ def test_an_end_that_comes_after_the_end_changes_nothing() -> None:
             {"kind": "begun", "trial": 0},
         )
     )
-    assert [each.number for each in counted] == [0, 1, 2]
+    assert [link.number for link in counted] == [0, 1, 2]
     (trial,) = standing.done()
     assert (trial.score, trial.starts, trial.error) == (0.7, 2, None)
     assert standing.running() == []

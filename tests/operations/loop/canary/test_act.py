@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from errors import FlightdeckError
-from flightdeck.settings import read_settings
 from operations.loop.canary import act
 from operations.loop.canary.act import by_hand, first, look, verdicts
 from operations.registry import Registry, RegistryError
@@ -25,8 +24,7 @@ class Deck(Factory):
     """A served version, and perhaps a canary; what people are told is in `told`."""
 
     def __init__(self, workspace: Path, served: bool = True) -> None:
-        super().__init__(workspace)
-        self.settings = read_settings(Path("config/local.yaml"), [f"workspace={workspace}", *OVERRIDES])
+        super().__init__(workspace, *OVERRIDES)
         self.told: list = []
         if served:
             self.push("three", self.train("three"), SERVED)
@@ -43,6 +41,13 @@ class Deck(Factory):
         canary = self.registry().canary()
         assert canary is not None
         return look(self.settings, self.store, canary, UNTIL, level, self.told.append)
+
+    def look_without_end(self, noise: float, monkeypatch) -> None:
+        """All of a look but its last step."""
+        self.traffic(noise)
+        with monkeypatch.context() as patched:
+            patched.setattr(Registry, "retire", lambda self, number: None)
+            self.look()
 
     @property
     def titles(self) -> list[str]:
@@ -121,26 +126,19 @@ def test_where_nothing_is_served_it_is_promoted_at_once_at_any_level(tmp_path):
     assert first(deck.settings, deck.store, deck.told.append) is None
 
 
-@pytest.mark.parametrize("step", ["promote", "alert", "retire"])
-@pytest.mark.parametrize("noise", [0.0, 1.0])
+@pytest.mark.parametrize(
+    ("noise", "step"), [(0.0, "promote"), (0.0, "alert"), (0.0, "retire"), (1.0, "alert"), (1.0, "retire")]
+)
 def test_an_act_that_was_killed_before_any_step_is_finished_by_the_next_look(noise, step, deck, monkeypatch):
     deck.traffic(noise)
 
-    class Killed(BaseException):
-        pass
-
-    def die(*_, **__):
-        raise Killed
+    def killed(*_, **__):
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        if step == "alert":
-            patched.setattr(act, "_alert", die)
-        else:
-            patched.setattr(Registry, step, die)
-        # A rejection does not come to the first step.
-        if not (step == "promote" and noise):
-            with pytest.raises(Killed):
-                deck.look()
+        patched.setattr(*((act, "_alert") if step == "alert" else (Registry, step)), killed)
+        with pytest.raises(KeyboardInterrupt):
+            deck.look()
 
     deck.look()
 
@@ -152,10 +150,7 @@ def test_an_act_that_was_killed_before_any_step_is_finished_by_the_next_look(noi
 
 
 def test_what_was_promoted_and_then_rolled_back_is_not_promoted_again_by_finishing_the_act(deck, monkeypatch):
-    deck.traffic(noise=0.0)
-    with monkeypatch.context() as patched:
-        patched.setattr(Registry, "retire", lambda self, number: None)
-        deck.look()
+    deck.look_without_end(0.0, monkeypatch)
     deck.registry().rollback(reason="a person")
 
     deck.look()
@@ -165,10 +160,7 @@ def test_what_was_promoted_and_then_rolled_back_is_not_promoted_again_by_finishi
 
 
 def test_a_kept_verdict_holds_whatever_is_seen_later(deck, monkeypatch):
-    deck.traffic(noise=1.0)
-    with monkeypatch.context() as patched:
-        patched.setattr(Registry, "retire", lambda self, number: None)
-        deck.look()
+    deck.look_without_end(1.0, monkeypatch)
     monkeypatch.setattr(act, "judged", lambda *_: pytest.fail("it was judged again"))
 
     with pytest.raises(FlightdeckError, match="was decided on before"):

@@ -1,7 +1,7 @@
 """A live server, requests without a pause, and a worse and a good canary: nothing fails meanwhile."""
 
 import contextlib
-import shutil
+import itertools
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,7 +11,6 @@ import httpx
 import numpy as np
 import pytest
 
-from flightdeck.settings import read_settings
 from operations.loop.canary.act import look
 from operations.loop.canary.judgement import Verdict
 from tests.operations.loop.canary.traffic import label
@@ -27,12 +26,10 @@ class Live(Factory):
     """A workspace whose models are real, and labels that one of them, with the bias 0, knows the odds of."""
 
     def __init__(self, workspace: Path, mode: str) -> None:
-        super().__init__(workspace)
         wanted = {"mode": mode, "rows": 300, "labels": 200, "share": 0.4, "prediction_distance": 0.9}
         # Where others keep the processor busy, a late answer is no fault of the version.
         wanted |= {"answer_seconds": 20.0}
-        overrides = [f"workspace={workspace}", *(f"canary.{name}={value}" for name, value in wanted.items())]
-        self.settings = read_settings(Path("config/local.yaml"), overrides)
+        super().__init__(workspace, *(f"canary.{name}={value}" for name, value in wanted.items()))
         self.random = np.random.default_rng(1)
         self.rows: dict[str, dict] = {}
         self.versions: dict[str, int] = {}
@@ -41,16 +38,14 @@ class Live(Factory):
         self.done = threading.Event()
 
     def learn(self, run: str, source: Path, version: int, canary: bool) -> int:
-        """A run whose model is a copy of a real one."""
+        """A run whose model is a copy of a real one, and pushed."""
+        self.source = source
         model = self.train(run)
-        saved = self.workspace / "artifacts" / "Trainer" / "model" / run / "Format-Serving"
-        shutil.rmtree(saved)
-        shutil.copytree(source, saved)
-        folder = Path(self.settings.canaries if canary else self.settings.pushed)
-        small_model.push(saved, folder, version)
-        told = {"pushed": 1, "pushed_version": str(version), "pushed_destination": str(folder / str(version))}
-        self.execute("Pusher", run, {"model": model}, {"pushed_model": self.artifact("PushedModel", "", 2, **told)})
+        self.push(run, model, version, canary)
         return model
+
+    def write_model(self, folder: Path, run: str) -> None:
+        small_model.push(self.source, folder.parent, folder.name)
 
     @contextlib.contextmanager
     def served(self) -> Iterator[LiveServer]:
@@ -71,26 +66,19 @@ class Live(Factory):
                     each.join()
 
     def _ask_on(self, url: str, client: int) -> None:
-        random = np.random.default_rng(client)
+        random, types = np.random.default_rng(client), {"amount": "FP32", "count": "INT64", "colour": "BYTES"}
         with httpx.Client(base_url=url, timeout=60) as session:
-            number = 0
-            while not self.done.wait(0.002):
+            for number in itertools.takewhile(lambda _: not self.done.wait(0.002), itertools.count()):
                 row = {"amount": float(random.uniform(-200, 200)), "count": int(random.integers(1000)), "colour": "red"}
-                self.ask(session, f"{client}-{number}", row)
-                number += 1
-
-    def ask(self, session: httpx.Client, name: str, row: dict) -> int:
-        types = {"amount": "FP32", "count": "INT64", "colour": "BYTES"}
-        inputs = [
-            {"name": each, "datatype": types[each], "shape": [1, 1], "data": [value]} for each, value in row.items()
-        ]
-        answer = session.post("/v2/models/small/infer", json={"id": name, "inputs": inputs})
-        if answer.status_code != 200:
-            self.failures.append(answer.text)
-            return 0
-        self.rows[name] = row
-        self.versions[name] = int(answer.json()["model_version"])
-        return self.versions[name]
+                columns = [
+                    {"name": name, "datatype": types[name], "shape": [1, 1], "data": [row[name]]} for name in row
+                ]
+                name = f"{client}-{number}"
+                answer = session.post("/v2/models/small/infer", json={"id": name, "inputs": columns})
+                if answer.status_code == 200:
+                    self.rows[name], self.versions[name] = row, int(answer.json()["model_version"])
+                else:
+                    self.failures.append(answer.text)
 
     def labels_arrive(self, span: int) -> None:
         """The truth about what was asked since the last time."""

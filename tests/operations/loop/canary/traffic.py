@@ -1,7 +1,9 @@
 """Requests in a payload log, and labels in spans, without a server."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,9 +35,14 @@ def answer(
         payload_table.SECONDS: np.full(len(names), seconds, np.float32),
         "probability": np.asarray(probabilities, np.float32),
     }
+    write_log(log, rows, f"{version}-{day:%Y%m%d}-{'shadow' if shadow else 'served'}")
+
+
+def write_log(log: Path, rows: Mapping[str, Any], name: str) -> None:
+    """Rows by the column of a payload log, ids and times first, as one of its files."""
     table = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
     table = table.set_column(1, payload_table.TIME, table[payload_table.TIME].cast(pa.timestamp("us", tz="UTC")))
-    payload_log.write(log, table, f"{version}-{day:%Y%m%d}-{'shadow' if shadow else 'served'}")
+    payload_log.write(log, table, name)
 
 
 def label(spans: Path, span: int, names: list[str], labels: np.ndarray) -> Path:

@@ -28,20 +28,20 @@ OVERRIDES = (
 )
 
 
-def arguments(workspace: Path, spans: Path) -> list[str]:
-    """Options of the command."""
-    given = (f"workspace={workspace}", f"data.spans={spans}", *OVERRIDES)
-    return [part for each in given for part in ("--set", each)]
+def overrides(workspace: Path, spans: Path) -> list[str]:
+    """What differs from the settings of `config/replay.yaml`."""
+    return [f"workspace={workspace}", f"data.spans={spans}", *OVERRIDES]
 
 
 def settings(workspace: Path, spans: Path) -> Settings:
-    """The settings that the command has with `arguments`."""
-    return read_settings(ROOT / "config" / "replay.yaml", [f"workspace={workspace}", f"data.spans={spans}", *OVERRIDES])
+    """The settings that `command` has."""
+    return read_settings(ROOT / "config" / "replay.yaml", overrides(workspace, spans))
 
 
 def command(workspace: Path, spans: Path, *further: str) -> list[str]:
     """``flightdeck replay``."""
-    return [sys.executable, "-m", "flightdeck", "replay", *arguments(workspace, spans), *further]
+    options = (part for each in overrides(workspace, spans) for part in ("--set", each))
+    return [sys.executable, "-m", "flightdeck", "replay", *options, *further]
 
 
 def play(workspace: Path, spans: Path, *further: str) -> str:
@@ -54,18 +54,9 @@ def play(workspace: Path, spans: Path, *further: str) -> str:
 def play_killed(
     workspace: Path, spans: Path, kills: int, seconds: tuple[float, float], seed: int, *further: str
 ) -> int:
-    """Plays to the end, with SIGKILL to all of its processes at random moments.
+    """Plays to the end, with SIGKILL to all of its processes at random moments; how often before it was done.
 
-    Args:
-        workspace: of its own.
-        spans: as they are.
-        kills: at most so many.
-        seconds: of the processors, the fewest and the most until a kill.
-        seed: of the moments.
-        further: options.
-
-    Returns:
-        How often it was killed before it was done.
+    A kill comes after so many seconds of the processors, the fewest and the most.
     """
     moments = random.Random(seed)
     for done in range(kills):

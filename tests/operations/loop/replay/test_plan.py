@@ -5,14 +5,9 @@ import pytest
 from errors import FlightdeckError
 from flightdeck.settings import read_settings
 from operations.loop.replay import plan
-from tests.world import LOCAL, ROOT
+from tests.world import LOCAL
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture(scope="module")
-def settings():
-    return read_settings(ROOT / "config" / "replay.yaml")
 
 
 @pytest.mark.parametrize(

@@ -4,47 +4,37 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flightdeck.settings import read_settings
 from operations.loop.replay import plan
 from operations.loop.replay.recovery import outcome
 from operations.loop.replay.steps import Step
-from operations.monitoring.policy import Decision, Reason
-from operations.monitoring.signals import Signal, Window
-from tests.world import ROOT
+from operations.monitoring.policy import Decision
+from tests.operations.monitoring import windows
 
 pytestmark = pytest.mark.unit
 
 JULY, AUGUST, SEPTEMBER = (datetime(2013, month, 1, tzinfo=UTC) for month in (7, 8, 9))
 
 
-@pytest.fixture(scope="module")
-def settings():
-    return read_settings(ROOT / "config" / "replay.yaml")
-
-
 def served(month: datetime, run: str) -> Step:
-    facts = {"run": run, "rows": 10, "from": month.timestamp(), "version": 1}
-    return Step(name=f"{month:%Y-%m}/serve", kind="serving", when=month, wall_seconds=1, cpu_seconds=1, facts=facts)
+    return step("serving", run, month, rows=10, version=1, **{"from": month.timestamp()})
 
 
 def trained(run: str, *spans: int) -> Step:
-    facts = {"run": run, "spans": {"train": list(spans)}}
-    return Step(name=f"{run}/train", kind="training", when=JULY, wall_seconds=1, cpu_seconds=1, facts=facts)
+    return step("training", run, JULY, spans={"train": list(spans)})
+
+
+def step(kind: str, run: str, when: datetime, **facts) -> Step:
+    return Step(name=f"{when}/{run}", kind=kind, when=when, wall_seconds=1, cpu_seconds=1, facts={"run": run, **facts})
 
 
 def decision(action: str, subject: str, when: datetime = AUGUST, window: str = "2013-07-01") -> Decision:
-    reason = Reason(rule="r", action=action, subjects=(subject,), text="why")
-    return Decision(window=window, version="1", when=when, action=action, reasons=(reason,))
+    return windows.decision(action, subject, window=window, when=when)
 
 
-def window(subject: str) -> Window:
-    signal = Signal(kind="drift", name="d", subject=subject, value=1.0, threshold=0.5, exceeded=True, meaning="far")
-    return Window(name="2013-07-01", begin=JULY, end=AUGUST, version="1", rows=10, labelled=10, signals=(signal,))
-
-
-def judged(settings, decisions, steps, fault="celsius@7", subject="temp"):
+def judged(settings, decisions, steps, fault="celsius@7"):
     made = plan.make(settings, "2", "3:9", fault, None)
-    return outcome(settings, made, steps, decisions, [window(subject)], [])
+    july = windows.window(0, signals=(windows.signal(subject="temp"),), name="2013-07-01")
+    return outcome(settings, made, steps, decisions, [july], [])
 
 
 def test_without_a_fault_there_is_nothing_to_tell(settings):

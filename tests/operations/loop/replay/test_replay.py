@@ -55,10 +55,8 @@ def test_what_is_measured_is_what_was_answered(undisturbed, spans):
 
 def test_a_model_of_level_1_is_served_a_month_late(undisturbed):
     workspace, result = undisturbed
-    settings = plan.level_settings(small_replay.settings(workspace, Path("unused")), _root(workspace), 1)
-    reader = open_readonly(store.connection(settings))
-    told = canonical.record(settings, reader)
-    assert [each["run"] for each in told["versions"]] == ["replay-2013-02", "replay-2013-03"]
+    told = _told(workspace, Path("unused"), 1)
+    assert [each["run_id"] for each in told["versions"]] == ["replay-2013-02", "replay-2013-03"]
     assert [each.deployments for each in result.levels if each.level == 1] == [2]
 
 
@@ -71,12 +69,8 @@ def test_a_replay_that_was_killed_again_and_again_ends_like_one_that_was_not(und
         assert again[key] == once[key], key
 
 
-def _root(workspace: Path) -> Path:
-    return workspace / "replay" / "tried"
-
-
 def _told(workspace: Path, spans: Path, level: int):
-    settings = plan.level_settings(small_replay.settings(workspace, spans), _root(workspace), level)
+    settings = plan.level_settings(small_replay.settings(workspace, spans), workspace / "replay" / "tried", level)
     reader = open_readonly(store.connection(settings))
     assert canonical.problems(settings, reader) == []
     return canonical.record(settings, reader)

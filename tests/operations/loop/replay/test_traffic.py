@@ -4,25 +4,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flightdeck.settings import read_settings
 from operations.loop.replay import arrival, plan, traffic
-from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 
 
-def test_requests_are_spread_evenly_within_their_month():
-    settings = read_settings(ROOT / "config" / "replay.yaml")
+def test_requests_are_spread_evenly_within_their_month(settings):
     period = plan.month_of(plan.of(settings), 2)
     at = traffic.times(period, 28)
     assert at[0] == period.begin.timestamp()
     assert at[-1] == period.end.timestamp() - 86_400
     assert set((at[1:] - at[:-1]).tolist()) == {86_400.0}
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return read_settings(ROOT / "config" / "replay.yaml", [f"workspace={tmp_path / 'level'}", "replay.order=moment"])
 
 
 @pytest.fixture
