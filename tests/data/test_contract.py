@@ -83,6 +83,18 @@ def test_a_contradictory_contract_is_refused_in_one_sentence(tmp_path: Path, cha
     assert message in refusal(tmp_path, loans(**changes))
 
 
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ("01023", "stage 'on_file' is listed twice"),
+        ("0213", "stage 'application' is feasible but comes after 'after_payment', which is not"),
+        ("", "stages: "),
+    ],
+)
+def test_stages_that_are_out_of_order_are_refused_in_one_sentence(tmp_path: Path, stages: str, message: str):
+    assert message in refusal(tmp_path, {**LOANS, "stages": [LOANS["stages"][int(at)] for at in stages]})
+
+
 def test_a_contract_that_is_missing_or_not_yaml_is_refused_in_one_sentence(tmp_path: Path):
     with pytest.raises(ContractError, match="cannot be read: No such file"):
         Contract.load(tmp_path / "absent.yaml")
@@ -107,18 +119,6 @@ def test_no_moment_after_prediction_ever_passes_as_feasible(stage: dict):
     contract = Contract.model_validate(loans(arrears={"known": stage["name"]}))
 
     assert ("arrears" in contract.feasible) == stage["feasible"]
-
-
-@pytest.mark.parametrize(
-    ("stages", "message"),
-    [
-        ([0, 1, 0, 2, 3], "stage 'on_file' is listed twice"),
-        ([0, 2, 1, 3], "stage 'application' is feasible but comes after 'after_payment', which is not"),
-        ([], "stages: "),
-    ],
-)
-def test_stages_that_are_out_of_order_are_refused_in_one_sentence(tmp_path: Path, stages: list[int], message: str):
-    assert message in refusal(tmp_path, {**LOANS, "stages": [LOANS["stages"][at] for at in stages]})
 
 
 def test_the_flights_ingest_nothing_that_is_known_only_later(contract: Contract):
