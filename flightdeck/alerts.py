@@ -27,13 +27,13 @@ def list_alerts(
     from operations.alerts.dispatcher import open_outbox
 
     outbox, _ = open_outbox(options.settings)
-    kept = outbox.kept(limit, pending)
+    alerts = outbox.kept(limit, pending)
     if options.as_json:
-        print_json([_document(alert) for alert in kept])
-    elif not kept:
+        print_json([_document(alert) for alert in alerts])
+    elif not alerts:
         typer.echo("Every alert is delivered." if pending else "There has been no alert.")
     else:
-        table(["when (UTC)", "severity", "title", "again", "delivered"], [_row(alert) for alert in kept])
+        table(["when (UTC)", "severity", "title", "again", "delivered"], [_row(alert) for alert in alerts])
 
 
 def _document(kept: Kept) -> dict[str, Any]:

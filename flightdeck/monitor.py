@@ -27,7 +27,7 @@ def monitor(
     """Measure the windows of requests that have ended, decide on them, and alert people.
 
     Reads the payload log, compares it with the data that the served model learned from, and joins the labels that have
-    arrived with new spans. What is found is kept in ML Metadata, and written as gauges for Prometheus. Each window is
+    arrived with new spans. What is result is kept in ML Metadata, and written as gauges for Prometheus. Each window is
     measured once, and again when labels have arrived.
     """
     from operations.alerts.dispatcher import open_outbox
@@ -42,14 +42,14 @@ def monitor(
         progress.note("Loading TensorFlow Data Validation")
         from operations.monitoring.round import monitor as measure
 
-        found = measure(settings, ledger, until, outbox.put, lambda name: progress.note(f"Measuring {name}"))
+        result = measure(settings, ledger, until, outbox.put, lambda name: progress.note(f"Measuring {name}"))
         outbox.deliver(channels)
         records = MonitoringRecords(ledger, settings.use_case.name)
         windows = records.windows()
         gauges = Path(settings.workspace) / "monitoring" / "flightdeck.prom"
         write(windows, gauges)
     if options.as_json:
-        print_json({"measured": found.windows, "decisions": found.decisions, "gauges": gauges})
+        print_json({"measured": result.windows, "decisions": result.decisions, "gauges": gauges})
     else:
         _print(windows[-last:], records.decisions(), every)
 

@@ -49,8 +49,6 @@ class RecordedRun:
         Raises:
             FlightdeckError: the run cannot begin.
         """
-        from pipeline import store
-
         started = time.monotonic()
         with contextlib.closing(self.progress) as progress:
             progress.note("Loading TensorFlow and TFX")
@@ -58,17 +56,15 @@ class RecordedRun:
             from pipeline.runners import local
 
             pipeline = getattr(definition, factory)(self.settings, *arguments)
-            _, record = local.run(
+            return local.run(
                 pipeline,
                 self.run_id,
                 self.settings,
-                store.connection(self.settings),
                 progress,
                 kind=self.kind,
                 loading_seconds=time.monotonic() - started,
                 **self.further,
             )
-        return record
 
 
 @contextlib.contextmanager

@@ -14,4 +14,4 @@ def reported(name: str) -> str:
 def directions(settings: Any) -> dict[str, Any]:
     """Reported name of each metric -> `higher`, `lower` or `neither`, from the document of a run's settings."""
     metrics = settings.get("evaluation", {}).get("metrics", []) if isinstance(settings, dict) else []
-    return {reported(each["name"]): each.get("better") for each in metrics}
+    return {reported(metric["name"]): metric.get("better") for metric in metrics}

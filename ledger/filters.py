@@ -44,11 +44,7 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str, metrics_only: bool = False) -> Condition:
-        """Reads a condition.
-
-        Raises:
-            LedgerError: it is not one.
-        """
+        """Reads a condition; raises a LedgerError if it is none."""
         match = _CONDITION.match(text)
         if match is None:
             raise LedgerError(f"{text!r} is not a condition; write one such as 'auc>0.69' (with quotes in a shell).")

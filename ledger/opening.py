@@ -128,20 +128,12 @@ class Store(ml_metadata.MetadataStore):
 
 
 def open_store(connection: metadata_store_pb2.ConnectionConfig, patience: float = RUN_PATIENCE_SECONDS) -> Store:
-    """A store to write to; makes it if it does not exist, also while another process makes it.
-
-    Raises:
-        LedgerError: it cannot be reached or used.
-    """
+    """A store to write to; makes it if it does not exist, also while another process makes it."""
     return Store(connection, patience)
 
 
 def open_readonly(connection: metadata_store_pb2.ConnectionConfig, patience: float = PATIENCE_SECONDS) -> Store:
-    """A store to read from.
-
-    Raises:
-        LedgerError: there is none, it is no metadata store, or it cannot be reached or read.
-    """
+    """A store to read from; raises a LedgerError if there is none."""
     existing = _existing(connection, patience)
     if existing.HasField("sqlite"):
         existing.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
@@ -149,11 +141,7 @@ def open_readonly(connection: metadata_store_pb2.ConnectionConfig, patience: flo
 
 
 def open_writable(connection: metadata_store_pb2.ConnectionConfig, patience: float = PATIENCE_SECONDS) -> Store:
-    """A store that exists, to add something to what it holds.
-
-    Raises:
-        LedgerError: there is none, it is no metadata store, or it cannot be reached or written to.
-    """
+    """A store that exists, to add something to what it holds; raises a LedgerError if there is none."""
     return Store(_existing(connection, patience), patience)
 
 

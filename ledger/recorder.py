@@ -42,10 +42,7 @@ class Recorder:
     def write(self, run_id: str, **fields: Any) -> None:
         """Writes some fields of a `RunRecord`, and leaves the others, and those that are None, as they are.
 
-        Makes the run if need be.
-
-        Raises:
-            KeyError: a record has no such field.
+        Makes the run if need be; raises a KeyError for a field that a record does not have.
         """
         self._put(run_id, to_properties(fields))
 
@@ -66,11 +63,7 @@ class Recorder:
         self._put(run_id, {f"{PREFIX}tags.{tag}": "1" if present else "0"})
 
     def read(self, run_id: str) -> RunRecord:
-        """The record of a run.
-
-        Raises:
-            RecordError: there is no such run.
-        """
+        """The record of a run; raises a RecordError if there is no such run."""
         context = self._store.get_context_by_type_and_name(RUN, run_id)
         if context is None:
             raise RecordError(f"The metadata store has no run {run_id}.")
@@ -104,11 +97,7 @@ class Recorder:
         return digest
 
     def document(self, digest: str) -> Any:
-        """The document with a digest.
-
-        Raises:
-            RecordError: there is none.
-        """
+        """The document with a digest; raises a RecordError if there is none."""
         return read_document(self._store, digest)
 
     def _put(self, run_id: str, properties: dict[str, str]) -> None:
@@ -180,11 +169,7 @@ def _knock(connection: metadata_store_pb2.ConnectionConfig) -> None:
 
 
 def read_document(store: ml_metadata.MetadataStore, digest: str) -> Any:
-    """The document with a digest.
-
-    Raises:
-        RecordError: there is none.
-    """
+    """The document with a digest; raises a RecordError if there is none."""
     context = store.get_context_by_type_and_name(DOCUMENT, digest)
     if context is None:
         raise RecordError(f"The metadata store has no document {digest[:12]}.")
@@ -200,9 +185,5 @@ def user() -> str | None:
 
 
 def recorded(context: metadata_store_pb2.Context) -> RunRecord:
-    """The record that the context of a run holds.
-
-    Raises:
-        ValueError: it cannot be read: another version wrote it, or somebody by hand.
-    """
+    """The record that a run's context holds; raises a ValueError if another version wrote it, or somebody by hand."""
     return from_properties(context.name, values(context.custom_properties), context.create_time_since_epoch)

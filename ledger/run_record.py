@@ -171,11 +171,6 @@ class RunRecord(_Frozen):
     tags: tuple[str, ...] = ()
 
     @property
-    def failure(self) -> str | None:
-        """Which node ended the run and why, as a clause; None if none did."""
-        return next((node.failure for node in self.nodes if node.failure), None)
-
-    @property
     def code(self) -> Revision:
         """The code of the use case: of its own project, or of Flightdeck's checkout if it lives there."""
         if self.platform is None:
@@ -212,15 +207,9 @@ _ADAPTERS = {
 
 
 def to_properties(fields: dict[str, Any]) -> dict[str, str]:
-    """Fields of a `RunRecord` as properties of a context.
+    """Fields of a `RunRecord` as properties of a context, `documents` as digests; `Recorder.note` writes `notes`.
 
-    All are text: ML Metadata on MySQL gives a double back with six digits.
-
-    Args:
-        fields: by name; `documents` as name -> digest, `tags` as names. `Recorder.note` writes `notes`.
-
-    Raises:
-        KeyError: a field that a record does not have.
+    All are text: ML Metadata on MySQL gives a double back with six digits. Raises a KeyError for an unknown field.
     """
     properties: dict[str, str] = {}
     for name, value in fields.items():

@@ -109,22 +109,14 @@ class Runs:
         raise LedgerError(f"The metadata store has no run {name}{hint or '; flightdeck runs list shows those it has.'}")
 
     def document(self, record: RunRecord, name: str) -> Any:
-        """A document of a run, such as its settings.
-
-        Raises:
-            LedgerError: the run has no such document.
-        """
+        """A document of a run, such as its settings; raises a LedgerError if the run has none of that name."""
         if name not in record.documents:
             known = tuple(sorted(record.documents))
             raise LedgerError(f"Run {record.run_id} has no document {name!r}{did_you_mean(name, known)}")
         return read_document(self._store, record.documents[name])
 
     def view(self, record: RunRecord) -> RunView:
-        """The run as people read it.
-
-        Raises:
-            RecordError: a document of the record is not there.
-        """
+        """The run as people read it."""
         names = ("settings", "slices", "anomalies")
         documents = {name: self.document(record, name) for name in names if name in record.documents}
         return RunView(
@@ -140,11 +132,7 @@ class Runs:
         return dict(Counter(metadata_store_pb2.Execution.State.Name(state).lower() for state in states))
 
     def select(self, wanted: Filter) -> list[RunRecord]:
-        """The runs that are meant, oldest first.
-
-        Raises:
-            LedgerError: no run has a metric or value that a condition names.
-        """
+        """The runs that are meant, oldest first; raises a LedgerError if a condition names what no run has."""
         for condition in wanted.conditions:
             self._require(condition.name, condition.metrics_only)
         return [run for run in self.all() if wanted.holds(run)]
@@ -152,8 +140,7 @@ class Runs:
     def sort(self, records: Sequence[RunRecord], field: str, descending: bool) -> list[RunRecord]:
         """Runs in the order of a metric, hyperparameter or fact; those without it, or with no number, last.
 
-        Raises:
-            LedgerError: no run has it.
+        Raises a LedgerError if no run has it.
         """
         self._require(field, metrics_only=False)
         keys = {run.run_id: _sort_key(value_of(run, field)) for run in records}

@@ -40,13 +40,7 @@ class ScoresOf:
 
 @dataclasses.dataclass(frozen=True)
 class ScoredRows:
-    """The scored rows.
-
-    Attributes:
-        labels: float64 [rows].
-        probabilities: float64 [rows].
-        columns: the columns that were kept beside them.
-    """
+    """Labels and probabilities, float64 [rows], and the columns that were kept beside them."""
 
     labels: np.ndarray
     probabilities: np.ndarray
@@ -54,10 +48,7 @@ class ScoredRows:
     _codes: dict[str, tuple[np.ndarray, dict[str, int]]] = dataclasses.field(default_factory=dict, repr=False)
 
     def slice(self, name: str) -> np.ndarray | None:
-        """Which rows belong to a slice.
-
-        Args:
-            name: as in the records, such as ``a=1, b=x``.
+        """Which rows belong to a slice named as in the records, such as ``a=1, b=x``.
 
         Returns:
             bool [rows]; None if a column of the slice was not kept.
@@ -88,11 +79,7 @@ class ScoredRows:
 
 
 def find(store: ml_metadata.MetadataStore, record: RunRecord) -> ScoresOf:
-    """Where the scores of a run are.
-
-    Raises:
-        NoScoresError: the run kept none.
-    """
+    """Where the scores of a run are; raises a NoScoresError if it kept none."""
     executions = [execution.id for execution in executions_in(store, record.run_id)]
     events = store.get_events_by_execution_ids(executions) if executions else []
     artifacts = store.get_artifacts_by_id(sorted({event.artifact_id for event in events}))
@@ -104,11 +91,7 @@ def find(store: ml_metadata.MetadataStore, record: RunRecord) -> ScoresOf:
 
 
 def read(scores: ScoresOf) -> ScoredRows:
-    """The scores.
-
-    Raises:
-        NoScoresError: their file is not there any more, cannot be reached, or is damaged.
-    """
+    """The scores; raises a NoScoresError if their file is gone, cannot be reached, or is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from pyarrow import fs

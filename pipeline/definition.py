@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
+from google.protobuf import json_format
 from tfx.components import (
     BulkInferrer,
     Evaluator,
@@ -36,7 +37,7 @@ from components.infra_validator.component import InfraValidator
 from components.scores.component import Scores
 from components.span_example_gen.component import SpanExampleGen
 from pipeline import evaluation, fingerprint
-from pipeline.settings import Settings, SettingsError, portable
+from pipeline.settings import Evaluation, Settings, SettingsError, portable
 
 # What may be changed when a compiled pipeline is submitted, without compiling it again: a window of spans, and the
 # Trainer's configuration as JSON. Their defaults are the settings'.
@@ -83,23 +84,11 @@ def _data(settings: Settings) -> _Data:
         anomalies=anomalies.outputs["anomalies"],
         severity=settings.gate.severity,
     )
-    return _Data(
-        [examples, statistics, inferred_schema, schema, anomalies, gate],
-        examples.outputs["examples"],
-        schema.outputs["schema"],
-        gate,
-    )
+    nodes = [examples, statistics, inferred_schema, schema, anomalies, gate]
+    return _Data(nodes, examples.outputs["examples"], schema.outputs["schema"], gate)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Training:
-    """The components that make a model, the last of which is the Trainer."""
-
-    nodes: list[BaseNode]
-    model: Channel
-
-
-def _training(settings: Settings, data: _Data, base_model: Channel | None) -> _Training:
+def _training(settings: Settings, data: _Data, base_model: Channel | None) -> tuple[list[BaseNode], Channel]:
     """From examples to a trained model, which begins with the weights of `base_model` if there is one."""
     use_case, label = settings.use_case, settings.contract().label
     features = settings.features.model_dump(mode="json")
@@ -152,7 +141,22 @@ def _training(settings: Settings, data: _Data, base_model: Channel | None) -> _T
         **learning,
     )
     nodes = [transform, tuner, trainer] if tuner else [transform, trainer]
-    return _Training(nodes, trainer.outputs["model"])
+    return nodes, trainer.outputs["model"]
+
+
+def _evaluator(
+    settings: Settings, data: _Data, asked: Evaluation, model: Channel, champion: Channel | None = None
+) -> Evaluator:
+    """Measures the model, and blesses it if it reaches what is asked."""
+    return Evaluator(
+        examples=data.examples,
+        example_splits=["eval"],
+        model=model,
+        baseline_model=champion,
+        eval_config=evaluation.configuration(asked, settings.contract().label),
+        module_path="components.evaluation.batched_extracts",
+        schema=data.schema,
+    )
 
 
 def create_pipeline(settings: Settings) -> Pipeline:
@@ -162,7 +166,6 @@ def create_pipeline(settings: Settings) -> Pipeline:
         A pipeline that any runner can compile. It does not know the metadata store: that is reached with credentials,
         which only a running process has.
     """
-    evaluation_settings, label = settings.evaluation, settings.contract().label
     data = _data(settings)
     # Finds the newest blessed model that training may begin with, if asked to.
     base = None
@@ -173,48 +176,33 @@ def create_pipeline(settings: Settings) -> Pipeline:
             model=Channel(type=Model),
             model_blessing=Channel(type=ModelBlessing),
         ).with_id("BaseModel")
-    training = _training(settings, data, base.outputs["model"] if base else None)
+    training, candidate = _training(settings, data, base.outputs["model"] if base else None)
 
     # Finds the champion: the newest blessed model other than the candidate itself.
     champion = Resolver(
         strategy_class=ChampionStrategy,
-        candidate=training.model,
+        candidate=candidate,
         model=Channel(type=Model),
         model_blessing=Channel(type=ModelBlessing),
     ).with_id("Champion")
     # Blesses the candidate if it reaches the thresholds and is no worse than the champion on the same rows.
-    evaluator = Evaluator(
-        examples=data.examples,
-        example_splits=["eval"],
-        model=training.model,
-        baseline_model=champion.outputs["model"],
-        eval_config=evaluation.configuration(evaluation_settings, label),
-        module_path="components.evaluation.batched_extracts",
-        schema=data.schema,
-    )
+    evaluator = _evaluator(settings, data, settings.evaluation, candidate, champion.outputs["model"])
     # Keeps the score of each evaluated row, so that two models can be compared beyond noise.
     scores = Scores(
-        model=training.model,
+        model=candidate,
         examples=data.examples,
-        label=label,
-        columns=sorted({column for crossed in evaluation_settings.slices for column in crossed}),
-        importance_rows=evaluation_settings.importance_rows,
+        label=settings.contract().label,
+        columns=sorted({column for crossed in settings.evaluation.slices for column in crossed}),
+        importance_rows=settings.evaluation.importance_rows,
     )
     # Starts a server with the candidate in a fresh process, and has it answer real requests.
-    infra_validator = InfraValidator(
-        model=training.model,
-        examples=data.examples,
-        requests=settings.infra_validation.requests,
-        server=settings.infra_validation.server,
-        load_seconds=settings.infra_validation.load_seconds,
-        answer_seconds=settings.infra_validation.answer_seconds,
-    )
-    nodes = [*data.nodes, *([base] if base else []), *training.nodes, champion, evaluator, scores, infra_validator]
+    infra_validator = InfraValidator(model=candidate, examples=data.examples, **settings.infra_validation.model_dump())
+    nodes = [*data.nodes, *([base] if base else []), *training, champion, evaluator, scores, infra_validator]
     # Copies what both blessed into a numbered folder, which servers watch.
     if settings.push.enabled:
         nodes.append(
             Pusher(
-                model=training.model,
+                model=candidate,
                 model_blessing=evaluator.outputs["blessing"],
                 infra_blessing=infra_validator.outputs["blessing"],
                 push_destination=pusher_pb2.PushDestination(
@@ -240,24 +228,14 @@ def create_reproduction_pipeline(settings: Settings, base_model: str | None = No
     data = _data(settings)
     # Not by a resolver: the models of other pipelines are out of its sight.
     base = Importer(source_uri=base_model, artifact_type=Model).with_id("BaseModel") if base_model else None
-    training = _training(settings, data, base.outputs["result"] if base else None)
-    evaluator = Evaluator(
-        examples=data.examples,
-        example_splits=["eval"],
-        model=training.model,
-        eval_config=evaluation.configuration(settings.evaluation.without_thresholds(), settings.contract().label),
-        module_path="components.evaluation.batched_extracts",
-        schema=data.schema,
-    )
-    nodes = [*data.nodes, *([base] if base else []), *training.nodes, evaluator]
+    training, model = _training(settings, data, base.outputs["result"] if base else None)
+    evaluator = _evaluator(settings, data, settings.evaluation.without_thresholds(), model)
+    nodes = [*data.nodes, *([base] if base else []), *training, evaluator]
     return _pipeline(settings, f"{settings.use_case.name}-reproduction", nodes)
 
 
 def create_inference_pipeline(
-    settings: Settings,
-    model_id: int,
-    columns: Mapping[str, str] | None = None,
-    outputs: Sequence[str] = ("probability",),
+    settings: Settings, model_id: int, columns: Mapping[str, str], outputs: Sequence[str]
 ) -> Pipeline:
     """Batch inference: a chosen model answers for every row of a window of spans, labelled or not.
 
@@ -266,44 +244,24 @@ def create_inference_pipeline(
     Args:
         settings: `data` says where the spans are, and which.
         model_id: of the Model artifact, such as that of the served version. After a rollback, this is not the newest.
-        columns: what the spans hold: name -> type. Default: the columns of the contract, its keys included.
+        columns: what the spans hold: name -> type.
         outputs: of the model's signature, to be written as columns of the same names.
     """
-    contract = settings.contract()
-    ignored: list[str] = []
-    if columns is None:
-        keys = {
-            column.name: "string" for column in contract.columns if column.role == "key" and column.type == "string"
-        }
-        columns = {**contract.ingested(labelled=False), **keys}
-        ignored = [name for name in contract.ignored(labelled=False) if name not in keys]
-    examples = SpanExampleGen(
-        input_base=settings.spans,
-        columns=columns,
-        ignored=ignored,
-        window=settings.data.window,
-        eval_spans=0,
-    )
+    examples = SpanExampleGen(input_base=settings.spans, columns=columns, window=settings.data.window, eval_spans=0)
     # What was asked of the model, to be compared with what it learned from.
     statistics = StatisticsGen(examples=examples.outputs["examples"])
     model = Resolver(
         strategy_class=ChosenModelStrategy, config={"model_id": model_id}, model=Channel(type=Model)
     ).with_id("ServedModel")
+    written = [{"output_key": name, "output_column": name} for name in outputs]
     inferrer = BulkInferrer(
         examples=examples.outputs["examples"],
         model=model.outputs["model"],
         data_spec=bulk_inferrer_pb2.DataSpec(example_splits=["all"]),
         model_spec=bulk_inferrer_pb2.ModelSpec(model_signature_name=["serving_default"]),
-        output_example_spec=bulk_inferrer_pb2.OutputExampleSpec(
-            output_columns_spec=[
-                bulk_inferrer_pb2.OutputColumnsSpec(
-                    predict_output=bulk_inferrer_pb2.PredictOutput(
-                        output_columns=[
-                            bulk_inferrer_pb2.PredictOutputCol(output_key=name, output_column=name) for name in outputs
-                        ]
-                    )
-                )
-            ]
+        output_example_spec=json_format.ParseDict(
+            {"output_columns_spec": [{"predict_output": {"output_columns": written}}]},
+            bulk_inferrer_pb2.OutputExampleSpec(),
         ),
     )
     return _pipeline(settings, settings.use_case.name, [examples, statistics, model, inferrer])
@@ -318,9 +276,4 @@ def _pipeline(settings: Settings, name: str, nodes: list[BaseNode]) -> Pipeline:
     for node_id, node in parallel.items():
         # Not the pipeline's own arguments: TFX would put a component's after those instead of in their place.
         node.with_beam_pipeline_args(list(settings.beam.components.get(node_id, settings.beam.args)))
-    return Pipeline(
-        pipeline_name=name,
-        pipeline_root=settings.artifacts,
-        components=nodes,
-        enable_cache=settings.cache,
-    )
+    return Pipeline(name, settings.artifacts, components=nodes, enable_cache=settings.cache)

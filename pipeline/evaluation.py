@@ -19,23 +19,19 @@ ROC_THRESHOLDS = tuple(step / 40 for step in range(41))
 
 def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
     """What TFMA computes and what a challenger must reach, overall and per slice."""
-    gated = [config_pb2.SlicingSpec(feature_keys=list(columns)) for columns in evaluation.gated_slices]
+    whole = config_pb2.SlicingSpec()
+    slices, gated = (
+        [config_pb2.SlicingSpec(feature_keys=columns) for columns in specified]
+        for specified in (evaluation.slices, evaluation.gated_slices)
+    )
+    confusion = config_pb2.MetricConfig(
+        class_name="ConfusionMatrixAtThresholds", config=json.dumps({"thresholds": ROC_THRESHOLDS})
+    )
+    metrics = [*(_metric_config(metric, whole, gated) for metric in evaluation.metrics), confusion]
     return config_pb2.EvalConfig(
         model_specs=[config_pb2.ModelSpec(signature_name="serving_default", label_key=label)],
-        slicing_specs=[
-            config_pb2.SlicingSpec(),
-            *(config_pb2.SlicingSpec(feature_keys=list(columns)) for columns in evaluation.slices),
-        ],
-        metrics_specs=[
-            config_pb2.MetricsSpec(
-                metrics=[
-                    *(_metric_config(metric, gated) for metric in evaluation.metrics),
-                    config_pb2.MetricConfig(
-                        class_name="ConfusionMatrixAtThresholds", config=json.dumps({"thresholds": ROC_THRESHOLDS})
-                    ),
-                ]
-            )
-        ],
+        slicing_specs=[whole, *slices],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
     )
 
 
@@ -43,7 +39,7 @@ def results(uri: str) -> list[SliceMetrics]:
     """The metrics of every slice, that of the whole evaluation split first."""
     import tensorflow_model_analysis as tfma
 
-    found = []
+    slices = []
     for record in tfma.load_metrics(uri):
         values: dict[str, dict[str, float]] = {"challenger": {}, "champion": {}}
         for metric in record.metric_keys_and_values:
@@ -51,8 +47,8 @@ def results(uri: str) -> list[SliceMetrics]:
                 model = "champion" if metric.key.model_name == "baseline" else "challenger"
                 values[model][metric.key.name] = metric.value.double_value.value
         rows = int(values["challenger"].get("example_count", 0))
-        found.append(SliceMetrics(slice=_slice_name(record.slice_key), rows=rows, **values))
-    return sorted(found, key=lambda part: (part.slice != "", part.slice))
+        slices.append(SliceMetrics(slice=_slice_name(record.slice_key), rows=rows, **values))
+    return sorted(slices, key=lambda part: part.slice)
 
 
 def roc(uri: str) -> list[tuple[float, float, float]]:
@@ -63,22 +59,17 @@ def roc(uri: str) -> list[tuple[float, float, float]]:
     """
     import tensorflow_model_analysis as tfma
 
-    for record in tfma.load_metrics(uri):
-        for metric in record.metric_keys_and_values:
-            if (
-                not record.slice_key.single_slice_keys
-                and metric.key.model_name != "baseline"
-                and metric.value.WhichOneof("type") == "confusion_matrix_at_thresholds"
-            ):
-                return [
-                    (
-                        matrix.threshold,
-                        matrix.false_positives / max(matrix.false_positives + matrix.true_negatives, 1.0),
-                        matrix.true_positives / max(matrix.true_positives + matrix.false_negatives, 1.0),
-                    )
-                    for matrix in metric.value.confusion_matrix_at_thresholds.matrices
-                ]
-    return []
+    whole = next(record for record in tfma.load_metrics(uri) if not record.slice_key.single_slice_keys)
+    return [
+        (
+            matrix.threshold,
+            matrix.false_positives / max(matrix.false_positives + matrix.true_negatives, 1.0),
+            matrix.true_positives / max(matrix.true_positives + matrix.false_negatives, 1.0),
+        )
+        for metric in whole.metric_keys_and_values
+        if metric.key.model_name != "baseline"
+        for matrix in metric.value.confusion_matrix_at_thresholds.matrices
+    ]
 
 
 def failed_thresholds(uri: str) -> list[str]:
@@ -92,10 +83,12 @@ def failed_thresholds(uri: str) -> list[str]:
     ]
 
 
-def _metric_config(metric: Metric, gated: list[config_pb2.SlicingSpec]) -> config_pb2.MetricConfig:
+def _metric_config(
+    metric: Metric, whole: config_pb2.SlicingSpec, gated: list[config_pb2.SlicingSpec]
+) -> config_pb2.MetricConfig:
     # Not `config.threshold`: that one holds on every slice, and a slice of thirty rows would decide.
     thresholds = (
-        ([config_pb2.SlicingSpec()], _threshold(metric, metric.at_least, metric.at_most, metric.may_lose)),
+        ([whole], _threshold(metric, metric.at_least, metric.at_most, metric.may_lose)),
         (gated, _threshold(metric, metric.slices_at_least, None, metric.slices_may_lose)),
     )
     return config_pb2.MetricConfig(
@@ -139,9 +132,5 @@ def _failed_threshold(failure: Any, where: str) -> str:
 
 
 def _slice_name(key: Any) -> str:
-    return ", ".join(_slice_part(part) for part in key.single_slice_keys)
-
-
-def _slice_part(part: Any) -> str:
-    value = getattr(part, part.WhichOneof("kind"))
-    return f"{part.column}={value.decode() if isinstance(value, bytes) else value}"
+    values = [(part.column, getattr(part, part.WhichOneof("kind"))) for part in key.single_slice_keys]
+    return ", ".join(f"{name}={value.decode() if isinstance(value, bytes) else value}" for name, value in values)

@@ -18,13 +18,10 @@ def file_digest(path: Path) -> str:
 
 
 def code_digest(function: str) -> str:
-    """Fingerprint of the module of a function and of all it imports from its own package: 16 hexadecimal digits.
+    """Fingerprint of the module of a function and of all its `sources`: 16 hexadecimal digits.
 
     Imports are read from the source, also those inside functions, so nothing is executed. Packages installed from
     elsewhere are pinned by the lock files and not part of it.
-
-    Raises:
-        ModuleNotFoundError: there is no such module.
     """
     digest = hashlib.sha256()
     for name, source in sorted(sources(function.rpartition(".")[0]).items()):
@@ -35,22 +32,21 @@ def code_digest(function: str) -> str:
 def sources(module: str) -> dict[str, bytes]:
     """The source of a module and of everything it imports, directly or not, from its own top-level package.
 
-    Raises:
-        ModuleNotFoundError: there is no such module.
+    Raises a ModuleNotFoundError if there is no such module.
     """
     package = module.partition(".")[0]
-    found: dict[str, bytes] = {}
+    modules: dict[str, bytes] = {}
     pending = [module, package]
     while pending:
         name = pending.pop()
         origin = _origin(name)
-        if name in found or origin is None:
+        if name in modules or origin is None:
             continue
-        found[name] = origin.read_bytes()
-        pending.extend(imported for imported in _imports(found[name], name) if imported.partition(".")[0] == package)
-    if module not in found:
+        modules[name] = origin.read_bytes()
+        pending.extend(imported for imported in _imports(modules[name], name) if imported.partition(".")[0] == package)
+    if module not in modules:
         raise ModuleNotFoundError(f"There is no module {module}.")
-    return found
+    return modules
 
 
 def _origin(module: str) -> Path | None:
@@ -63,15 +59,15 @@ def _origin(module: str) -> Path | None:
 
 def _imports(source: bytes, module: str) -> set[str]:
     """Names that may be modules: ``from a import b`` gives both ``a`` and ``a.b``."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 parents = module.split(".")[: -node.level]
                 base = ".".join([*parents, base] if base else parents)
-            found.add(base)
-            found.update(f"{base}.{alias.name}" for alias in node.names)
-    return found
+            names.add(base)
+            names.update(f"{base}.{alias.name}" for alias in node.names)
+    return names

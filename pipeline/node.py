@@ -37,16 +37,11 @@ class PatientMetadata(metadata.Metadata):
     """
 
     def __init__(self, store: metadata_store_pb2.ConnectionConfig, patience: float) -> None:
-        """Takes the connection, and for how many seconds to retry."""
         super().__init__(store)
         self._patience = patience
 
     def __enter__(self) -> metadata.Metadata:
-        """Connects.
-
-        Raises:
-            LedgerError: the store did not answer in time.
-        """
+        """Connects, or raises a LedgerError if the store did not answer in time."""
         self._store = open_store(self._connection_config, self._patience)
         self._users += 1
         return self
@@ -76,11 +71,7 @@ def encode(ir: pipeline_pb2.Pipeline) -> str:
 
 
 def decode(text: str) -> pipeline_pb2.Pipeline:
-    """The compiled pipeline that `encode` made a text of.
-
-    Raises:
-        ValueError: the text is something else.
-    """
+    """The compiled pipeline that `encode` made a text of; raises a ValueError if the text is something else."""
     try:
         ir = pipeline_pb2.Pipeline.FromString(gzip.decompress(base64.b64decode(text, validate=True)))
     except (ValueError, OSError, EOFError, zlib.error, DecodeError) as error:
@@ -101,13 +92,9 @@ def upstream(ir: pipeline_pb2.Pipeline, node_id: str) -> list[str]:
 
 
 def default(ir: pipeline_pb2.Pipeline, parameter: str) -> str:
-    """The default of an open text parameter.
-
-    Raises:
-        KeyError: no node has it.
-    """
-    for each in ir.nodes:
-        for value in each.pipeline_node.parameters.parameters.values():
+    """The default of an open text parameter; raises a KeyError if no node has it."""
+    for node in ir.nodes:
+        for value in node.pipeline_node.parameters.parameters.values():
             if value.runtime_parameter.name == parameter:
                 return value.runtime_parameter.default_value.string_value
     raise KeyError(parameter)
@@ -152,7 +139,7 @@ def launch(
 
 
 def _node(ir: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.PipelineNode:
-    return next(each.pipeline_node for each in ir.nodes if each.pipeline_node.node_info.id == node_id)
+    return next(node.pipeline_node for node in ir.nodes if node.pipeline_node.node_info.id == node_id)
 
 
 def _recorded(connection: metadata.Metadata, execution_id: int | None) -> tuple[State, str | None]:

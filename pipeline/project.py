@@ -63,13 +63,9 @@ def home(project: Path, names: Iterable[str]) -> Path:
 
 
 def adopt(project: Path, names: Iterable[str]) -> None:
-    """Makes the packages of a project importable here, and in processes that this one starts, if it has some.
+    """Makes the packages of a project, as of `home`, importable here and in processes that this one starts.
 
     Changes `sys.path` and `os.environ`. Only entry points do this.
-
-    Args:
-        project: the folder of the settings, or the one above `config/`.
-        names: the dotted paths of the use case.
 
     Raises:
         ProjectError: a package of that name comes from somewhere else, such as another project.

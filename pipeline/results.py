@@ -42,7 +42,7 @@ def complete(
 ) -> RunRecord:
     """Writes what came of a run, or of the part of it that has run so far, and returns the record.
 
-    It has `ended` if no other node will follow; `failure` says in a sentence what ended it early.
+    It has `ended` if no other node will follow; `failure` says in a clause what ended it early.
     """
     outputs = outputs_of_run(reader, run_id)
     fields, documents = gather(reader, outputs, settings)
@@ -50,40 +50,30 @@ def complete(
     if ended or failure:
         fields |= verdict(outputs, settings, failure)
     digests = {name: recorder.put_document(content) for name, content in documents.items()}
-    recorder.write(run_id, **{**fields, **further, "documents": digests})
+    recorder.write(run_id, **fields, **further, documents=digests)
     return recorder.read(run_id)
 
 
 def gather(
     reader: ml_metadata.MetadataStore, outputs: Outputs, settings: Settings
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a run's artifacts tell.
-
-    Returns:
-        Fields of the record, and documents by name.
-    """
+    """What a run's artifacts tell: fields of the record, and documents by name."""
     fields: dict[str, Any] = {}
     documents: dict[str, Any] = {}
     if examples := outputs.get("SpanExampleGen", {}).get("examples"):
         spans = sorted(json.loads(str(examples.properties["spans"])))
         rows, newest = json.loads(str(examples.properties["row_counts"])), settings.data.eval_spans
-        fields |= {
-            # Of a prediction there is one split.
-            "spans": {"train": spans[:-newest], "eval": spans[-newest:]}
-            if "eval" in rows
-            else {next(iter(rows)): spans},
-            "rows": rows,
-            "data": str(examples.properties["input_fingerprint"]),
-        }
+        splits = {"train": spans[:-newest], "eval": spans[-newest:]}
+        # Of a prediction there is one split.
+        fields["spans"] = splits if "eval" in rows else {next(iter(rows)): spans}
+        fields["rows"], fields["data"] = rows, str(examples.properties["input_fingerprint"])
         if files := ingested(settings.spans, spans, fields["data"]):
             documents["files"] = files
     if report := outputs.get("DataGate", {}).get("report"):
         documents["anomalies"] = _json(f"{report.uri}/report.json")["findings"]
     trainer = outputs.get("Trainer", {})
-    if model := trainer.get("model"):
+    if model := trainer.get("model") or outputs.get("ServedModel", {}).get("model"):
         fields["model_id"] = model.artifact_id
-    if answering := outputs.get("ServedModel", {}).get("model"):
-        fields["model_id"] = answering.artifact_id
     if (run := trainer.get("model_run")) and fileio.exists(f"{run.uri}/{TRAINING}"):
         used = _json(f"{run.uri}/{TRAINING}")
         fields["hyperparameters"] = hyperparameters(used.get("settings", {}))
@@ -91,11 +81,12 @@ def gather(
         if taken := used.get("warm_start"):
             fields["began_with"] = str(taken["said"])
     if judged := outputs.get("Evaluator", {}).get("evaluation"):
-        found = evaluation.results(judged.uri)
-        fields |= {"metrics": found[0].challenger, "champion_metrics": found[0].champion}
-        documents["slices"] = [part.model_dump() for part in found[1:]]
-    if base := outputs.get("BaseModel", {}).get("model") or outputs.get("BaseModel", {}).get("result"):
-        fields["base_model_id"] = base.artifact_id
+        whole, *slices = evaluation.results(judged.uri)
+        fields |= {"metrics": whole.challenger, "champion_metrics": whole.champion}
+        documents["slices"] = [part.model_dump() for part in slices]
+    base = outputs.get("BaseModel", {})
+    if base_model := base.get("model") or base.get("result"):
+        fields["base_model_id"] = base_model.artifact_id
     if champion := outputs.get("Champion", {}).get("model"):
         fields["champion_model_id"] = champion.artifact_id
         if "spans" in fields:
@@ -108,25 +99,23 @@ def verdict(outputs: Outputs, settings: Settings, failure: str | None = None) ->
     """How a run ended: `outcome`, `reasons`, and of a pushed model `version` and `pushed_to`."""
     if failure:
         return {"outcome": "failed", "reasons": (failure,)}
-    judged = outputs.get("Evaluator", {}).get("evaluation")
-    blessing = outputs.get("Evaluator", {}).get("blessing")
-    if judged is None or blessing is None or "blessed" not in blessing.properties:
+    evaluator = outputs.get("Evaluator", {})
+    if (
+        "evaluation" not in evaluator
+        or "blessing" not in evaluator
+        or "blessed" not in evaluator["blessing"].properties
+    ):
         # Nothing was asked of a model: a batch prediction, or a reproduction.
         return {"outcome": "done", "reasons": ()}
-    reasons = evaluation.failed_thresholds(judged.uri)
-    blessed = blessing.properties["blessed"] == 1
+    reasons = evaluation.failed_thresholds(evaluator["evaluation"].uri)
+    blessed = evaluator["blessing"].properties["blessed"] == 1
     infra = outputs.get("InfraValidator", {}).get("blessing")
     if infra is not None and infra.properties.get("blessed") != 1:
         blessed = False
         reasons.append(f"it cannot serve: {infra.properties.get('reason', 'see the log')}")
     pushed = outputs.get("Pusher", {}).get("pushed_model")
-    if pushed is not None and pushed.properties.get("pushed_version"):
-        return {
-            "outcome": "pushed",
-            "reasons": (),
-            "version": str(pushed.properties["pushed_version"]),
-            "pushed_to": settings.pushed_to,
-        }
+    if pushed is not None and (version := pushed.properties.get("pushed_version")):
+        return {"outcome": "pushed", "reasons": (), "version": str(version), "pushed_to": settings.pushed_to}
     if not settings.push.enabled or "Pusher" not in outputs:
         reasons.append("pushing is switched off (push.enabled)")
     return {"outcome": "blessed" if blessed else "not blessed", "reasons": tuple(reasons)}

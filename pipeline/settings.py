@@ -52,12 +52,9 @@ class Section(BaseModel):
 class UseCase(Section):
     """Where the use case lives; everything else serves any dataset."""
 
-    name: Annotated[
-        str,
-        Field(
-            pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Name of the use case, its pipeline and its pushed model."
-        ),
-    ]
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Name of the use case, its pipeline and its pushed model."
+    )
     contract: ProjectFile = Field(description="Columns of the dataset, and when each becomes known.")
     schema_file: ProjectFile = Field(description="Curated TFDV schema for validation.")
     prepare: DottedPath = Field(description="Function (destination, progress=…) that writes the spans.")
@@ -154,19 +151,14 @@ class Evaluation(Section):
         # An Evaluator without any threshold writes no blessing at all, and nothing would ever be pushed.
         if all(metric.at_least is None and metric.at_most is None for metric in self.metrics):
             raise ValueError("at least one metric needs `at_least` or `at_most`, or no model could ever be blessed")
-        if missing := [each for each in self.gated_slices if each not in self.slices]:
+        if missing := [gated for gated in self.gated_slices if gated not in self.slices]:
             raise ValueError(f"gated_slices {missing} are not among the slices")
         return self
 
     def without_thresholds(self) -> Evaluation:
         """The same metrics on the same slices, with nothing asked of the model; TFX then writes no blessing."""
-        nothing = dict.fromkeys(Metric.RULES)
-        return self.model_copy(
-            update={
-                "gated_slices": (),
-                "metrics": tuple(each.model_copy(update=nothing) for each in self.metrics),
-            }
-        )
+        metrics = tuple(metric.model_copy(update=dict.fromkeys(Metric.RULES)) for metric in self.metrics)
+        return self.model_copy(update={"gated_slices": (), "metrics": metrics})
 
 
 class InfraValidation(Section):
@@ -379,11 +371,7 @@ class Settings(Section):
         return Path(self.workspace) / "runs"
 
     def contract(self) -> Contract:
-        """The columns of the dataset.
-
-        Raises:
-            SettingsError: the file is missing or not a contract.
-        """
+        """The columns of the dataset; raises a SettingsError if the file is missing or not a contract."""
         try:
             return Contract.load(self.use_case.contract)
         except (OSError, ValueError) as error:

@@ -39,11 +39,7 @@ _Loader.add_implicit_resolver(
 
 
 def resolve(path: str) -> Any:
-    """The object behind a dotted path such as ``package.module.name``.
-
-    Raises:
-        SettingsError: there is no such module, or no such name in it.
-    """
+    """The object behind a dotted path such as ``package.module.name``; raises a SettingsError if there is none."""
     module, _, name = path.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
@@ -125,8 +121,7 @@ def _dotted_paths(use_case: Any) -> list[str]:
 def bind(kind: type[S], use_case: Any, source: str) -> type[S]:
     """A settings class in which ``features`` and ``model`` have the types that the use case defines.
 
-    Raises:
-        SettingsError: the ``use_case`` section itself is wrong.
+    Raises a SettingsError if the ``use_case`` section itself is wrong.
     """
     try:
         section = UseCase.model_validate_json(json.dumps(use_case, default=str))
@@ -150,13 +145,7 @@ def _section(kind: type[BaseModel], path: str) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML 1.2 file.
-
-    Raises:
-        OSError: it cannot be read.
-        UnicodeDecodeError: it is not text.
-        yaml.YAMLError: it is not YAML.
-    """
+    """The content of a YAML 1.2 file; raises an OSError, a UnicodeDecodeError or a yaml.YAMLError."""
     return yaml.load(path.read_text(encoding="utf-8"), _Loader)
 
 

@@ -5,10 +5,8 @@ Imports neither TensorFlow nor TFX.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -18,9 +16,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
+from ledger.comparison import flattened
 from ledger.lease import Owner
 from ledger.recorder import Recorder, user
-from ledger.run_record import Kind, Runner
+from ledger.run_record import Kind, Revision, Runner
 from pipeline import project as projects
 from pipeline.fingerprint import file_digest
 from pipeline.settings import Settings
@@ -36,31 +37,14 @@ SOURCES = ("components", "data", "models", "pipeline")
 _LONGEST_DIFF = 200_000
 
 
-@dataclasses.dataclass(frozen=True)
-class Revision:
-    """The code that runs.
-
-    Attributes:
-        commit: 40 hexadecimal digits, or None outside git and outside an image.
-        branch: the branch that is checked out, None if none is, or in an image.
-        dirty: whether files differ from the commit; None if nobody can tell.
-        diff: every difference from the commit as text, untracked files included, or only its hash when it is long or
-            the code is an image's.
-    """
-
-    commit: str | None
-    branch: str | None
-    dirty: bool | None
-    diff: str | None
-
-
 def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, runner: Runner, **further: Any) -> None:
     """Writes what is known before a run begins."""
     running = code()
-    documents = {
-        "settings": recorder.put_document(settings.document()),
-        "packages": recorder.put_document(packages()),
-        "sources": recorder.put_document(sources_of(settings)),
+    documents: dict[str, Any] = {
+        "settings": settings.document(),
+        "packages": packages(),
+        "sources": sources_of(settings),
+        "diff": running.diff,
     }
     of_use_case: dict[str, Any] = {}
     if settings.project != PROJECT:
@@ -70,40 +54,31 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
             "use_case_branch": use_case.branch,
             "use_case_dirty": True if use_case.commit is None else use_case.dirty,
         }
-        if use_case.diff:
-            documents["use_case_diff"] = recorder.put_document(use_case.diff)
-    if running.diff:
-        documents["diff"] = recorder.put_document(running.diff)
-    main = settings.evaluation.metrics[0]
-    recorder.write(
-        run_id,
-        **{
-            "kind": kind,
-            "pipeline": settings.use_case.name,
-            "runner": runner,
-            "user": user(),
-            "host": socket.gethostname(),
-            "started": datetime.now(UTC),
-            **lease(settings, runner),
-            "outcome": "running",
-            "commit": running.commit,
-            "branch": running.branch,
-            "dirty": running.dirty,
-            "diff": documents.get("diff"),
-            "settings": settings.digest(),
-            "lock": lock_digest(),
-            "window": settings.data.window,
-            "hyperparameters": hyperparameters(settings.model.model_dump(mode="json")),
-            "main_metric": main.reported,
-            "main_better": main.better,
-            "thresholds": {
-                metric.reported: metric.bounds() for metric in settings.evaluation.metrics if metric.bounds()
-            },
-            "documents": documents,
-            **of_use_case,
-            **further,
-        },
-    )
+        documents["use_case_diff"] = use_case.diff
+    digests = {name: recorder.put_document(content) for name, content in documents.items() if content is not None}
+    metrics = settings.evaluation.metrics
+    facts = {
+        "kind": kind,
+        "pipeline": settings.use_case.name,
+        "runner": runner,
+        "user": user(),
+        "host": socket.gethostname(),
+        "started": datetime.now(UTC),
+        **lease(settings, runner),
+        "outcome": "running",
+        **running.model_dump(exclude={"diff"}),
+        "diff": digests.get("diff"),
+        "settings": settings.digest(),
+        "lock": lock_digest(),
+        "window": settings.data.window,
+        "hyperparameters": hyperparameters(settings.model.model_dump(mode="json")),
+        "main_metric": metrics[0].reported,
+        "main_better": metrics[0].better,
+        "thresholds": {metric.reported: metric.bounds() for metric in metrics if metric.bounds()},
+        "documents": digests,
+        **of_use_case,
+    }
+    recorder.write(run_id, **{**facts, **further})
 
 
 def lease(settings: Settings, runner: Runner) -> dict[str, Any]:
@@ -123,12 +98,13 @@ def code(root: Path = PROJECT, environment: Mapping[str, str] | None = None) -> 
     given = (os.environ if environment is None else environment).get(COMMIT_VARIABLE)
     if given and given != "unknown":
         commit, dirty, difference = given.partition("-dirty-")
-        return Revision(commit, None, bool(dirty), difference or None)
+        return Revision(commit=commit, dirty=bool(dirty), diff=difference or None)
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     if commit is None:
-        return Revision(None, None, None, None)
+        return Revision()
     branch = _git(root, "symbolic-ref", "--quiet", "--short", "HEAD")
-    return Revision(commit.strip(), branch.strip() if branch else None, *_difference(root))
+    dirty, diff = _difference(root)
+    return Revision(commit=commit.strip(), branch=branch.strip() if branch else None, dirty=dirty, diff=diff)
 
 
 def _difference(root: Path) -> tuple[bool | None, str | None]:
@@ -136,20 +112,18 @@ def _difference(root: Path) -> tuple[bool | None, str | None]:
     untracked = _git(root, "ls-files", "--others", "--exclude-standard", "-z")
     if changed is None or untracked is None:
         return None, None
-    names = sorted(filter(None, untracked.split("\0")))
-    # To the last blank: it is a patch that `git apply` takes, with a list of other files after it.
-    text = changed + "".join(f"untracked {name} sha256 {_digest_of(root / name)}\n" for name in names)
+    text = changed
+    for name in sorted(filter(None, untracked.split("\0"))):
+        try:
+            digest = file_digest(root / name)
+        except OSError:  # a broken link, or a file that went away meanwhile
+            digest = "unreadable"
+        # To the last blank: it is a patch that `git apply` takes, with a list of other files after it.
+        text += f"untracked {name} sha256 {digest}\n"
     if not text:
         return False, None
     digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()
     return True, text if len(text) <= _LONGEST_DIFF else f"{len(text)} characters, sha256 {digest}"
-
-
-def _digest_of(path: Path) -> str:
-    try:
-        return file_digest(path)
-    except OSError:  # a broken link, or a file that went away meanwhile
-        return "unreadable"
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -167,12 +141,12 @@ def packages() -> dict[str, str]:
     The same at any moment of a process: setuptools adds what it carries within itself to the path when it is imported.
     """
     path = [folder for folder in sys.path if Path(folder).name != "_vendor"]
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for distribution in metadata.distributions(path=path):
         if distribution.metadata["Name"]:
             # What comes first on the path is what is imported.
-            found.setdefault(re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower(), distribution.version)
-    return found
+            versions.setdefault(canonicalize_name(distribution.metadata["Name"]), distribution.version)
+    return versions
 
 
 def sources_of(settings: Settings) -> dict[str, str]:
@@ -199,12 +173,4 @@ def lock_digest(root: Path = PROJECT) -> str | None:
 
 def hyperparameters(values: Mapping[str, Any]) -> dict[str, Any]:
     """A section of settings as flat names: {"a": {"b": 1}} -> {"a.b": 1}; what only concerns tuning is left out."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if name == "tuning":
-            continue
-        if isinstance(value, Mapping):
-            flat |= {f"{name}.{inner}": nested for inner, nested in hyperparameters(value).items()}
-        else:
-            flat[name] = value
-    return flat
+    return flattened({name: value for name, value in values.items() if name != "tuning"}, lists=False)

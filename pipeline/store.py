@@ -20,10 +20,8 @@ _NEEDED = ("HOST", "DATABASE", "USERNAME", "PASSWORD")
 def connection(settings: Settings, environment: Mapping[str, str] | None = None) -> metadata_store_pb2.ConnectionConfig:
     """How to reach the metadata store of the settings.
 
-    Args:
-        settings: say which kind.
-        environment: for MySQL, holds FLIGHTDECK_METADATA_HOST, _DATABASE, _USERNAME, _PASSWORD and, if it is not 3306,
-            _PORT; default: this process's environment.
+    The environment, by default this process's, holds for MySQL FLIGHTDECK_METADATA_HOST, _DATABASE, _USERNAME,
+    _PASSWORD and, if it is not 3306, _PORT.
 
     Raises:
         SettingsError: a variable is missing or the port is not a number.
@@ -37,11 +35,7 @@ def connection(settings: Settings, environment: Mapping[str, str] | None = None)
 
 
 def from_environment(retries: int, environment: Mapping[str, str] | None = None) -> metadata_store_pb2.ConnectionConfig:
-    """How to reach the MySQL or MariaDB server that the environment names.
-
-    Raises:
-        SettingsError: a variable is missing or the port is not a number.
-    """
+    """How to reach the MySQL or MariaDB server that the environment names, or a SettingsError, as of `connection`."""
     given = os.environ if environment is None else environment
     if missing := [ENVIRONMENT + name for name in _NEEDED if not given.get(ENVIRONMENT + name)]:
         raise SettingsError(

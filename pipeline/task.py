@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
+import contextlib
 import gzip
 import json
 import logging
@@ -17,7 +18,7 @@ from typing import Any
 from ledger.opening import open_store
 from ledger.outputs import outputs_of_run
 from ledger.recorder import Recorder, RecordError, renewing
-from ledger.run_record import Kind, NodeOutcome, sweep_of
+from ledger.run_record import NodeOutcome, sweep_of
 from pipeline import node, results, settings_file, store, task_page
 from pipeline.settings import Settings
 from pipeline.stamp import lease, stamp
@@ -38,8 +39,7 @@ def encode_settings(settings: Settings) -> str:
 def decode_settings(text: str, window: str, training: Mapping[str, str]) -> Settings:
     """The settings of `encode_settings`, with what was changed when the run was submitted.
 
-    Raises:
-        ValueError: the text is something else, or a change does not fit.
+    Raises a ValueError if the text is something else, or a change does not fit.
     """
     try:
         document = json.loads(gzip.decompress(base64.b64decode(text, validate=True)))
@@ -88,51 +88,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recorder.node(given.run_id, outcome)
         if outcome.state == "failed":
             break
-    _end(recorder, reader, given, settings, ir, outcomes)
-    _show(given, settings, outcomes, outputs_of_run(reader, given.run_id))
-    return 1 if any(outcome.state == "failed" for outcome in outcomes) else 0
-
-
-def _begin(recorder: Recorder, given: argparse.Namespace, settings: Settings) -> None:
-    """Stamps the run, if this is its first task."""
-    try:
-        stamped = recorder.read(given.run_id).settings is not None
-    except RecordError:
-        stamped = False
-    if stamped:
-        # Another attempt of a task that had failed.
-        recorder.write(given.run_id, outcome="running", **lease(settings, "kubeflow"))
-        return
-    kind: Kind = given.kind
-    further = {"parent": sweep_of(given.run_id)} if given.in_sweep else {}
-    if given.submitted_by != NOBODY:
-        further["user"] = given.submitted_by
-    stamp(recorder, given.run_id, settings, kind=kind, runner="kubeflow", **further)
-
-
-def _end(
-    recorder: Recorder,
-    reader: Any,
-    given: argparse.Namespace,
-    settings: Settings,
-    ir: Any,
-    outcomes: Sequence[NodeOutcome],
-) -> None:
-    """Records what is known by now."""
-    failed = next((outcome for outcome in outcomes if outcome.state == "failed"), None)
-    ended = node.node_ids(ir)[-1] in given.nodes
     record = recorder.read(given.run_id)
+    failure = outcomes[-1].failure
     results.complete(
         recorder,
         reader,
         given.run_id,
         settings,
         ir,
-        ended=ended,
-        failure=f"{failed.node_id} failed: {failed.error}" if failed else None,
+        ended=node.node_ids(ir)[-1] in given.nodes,
+        failure=failure,
         seconds=round((datetime.now(UTC) - record.started).total_seconds(), 3),
-        peak_mb=max((outcome.peak_mb for outcome in record.nodes), default=0.0),
+        peak_mb=max(outcome.peak_mb for outcome in record.nodes),
     )
+    _show(given, settings, outcomes, outputs_of_run(reader, given.run_id))
+    return 1 if failure else 0
+
+
+def _begin(recorder: Recorder, given: argparse.Namespace, settings: Settings) -> None:
+    """Stamps the run, if this is its first task."""
+    with contextlib.suppress(RecordError):
+        if recorder.read(given.run_id).settings is not None:
+            # Another task, or another attempt of one that had failed.
+            recorder.write(given.run_id, outcome="running", **lease(settings, "kubeflow"))
+            return
+    further = {"parent": sweep_of(given.run_id)} if given.in_sweep else {}
+    if given.submitted_by != NOBODY:
+        further["user"] = given.submitted_by
+    stamp(recorder, given.run_id, settings, kind="run", runner="kubeflow", **further)
 
 
 def _show(
@@ -144,14 +127,8 @@ def _show(
     _write(given.ids, task_page.metadata_ids(given.run_id, outcomes, ours))
     if judged := ours.get("Evaluator", {}).get("evaluation"):
         executor_input = json.loads(given.executor_input)
-        main = settings.evaluation.metrics[0]
-        numbers = task_page.metrics(
-            judged.uri, main.reported, main.better == "lower", settings.evaluation.min_slice_size
-        )
-        _write(
-            executor_input["outputs"]["outputFile"],
-            task_page.executor_output(executor_input, {"metrics": numbers, "roc": task_page.roc(judged.uri)}),
-        )
+        shown = {"metrics": task_page.metrics(judged.uri, settings.evaluation), "roc": task_page.roc(judged.uri)}
+        _write(executor_input["outputs"]["outputFile"], task_page.executor_output(executor_input, shown))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -161,7 +138,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run-id", required=True, help="the same for all tasks of a run")
     parser.add_argument("--nodes", nargs="+", required=True, help="the nodes to run, in order")
     parser.add_argument("--window", required=True, help="the window of spans")
-    parser.add_argument("--kind", default="run", help="what the run is for")
     parser.add_argument("--in-sweep", action="store_true", help="the run belongs to the sweep that it holds")
     parser.add_argument("--submitted-by", default=NOBODY, help="the person who submitted it")
     parser.add_argument(

@@ -10,12 +10,11 @@ from typing import Any
 from tfx.dsl.io import fileio
 
 from ledger.formats import duration, number
-from ledger.outputs import Output
 from ledger.run_record import NodeOutcome
 from ledger.run_view import worst
 from pipeline import evaluation
-
-Outputs = Mapping[str, Mapping[str, Output]]
+from pipeline.results import Outputs
+from pipeline.settings import Evaluation
 
 _STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff; }
@@ -27,16 +26,18 @@ th:first-child, td:first-child { text-align: left; }
 
 def page(outcomes: Sequence[NodeOutcome], outputs: Outputs) -> str:
     """An HTML page about a task: its nodes, and what statistics, anomalies and evaluation they made."""
+    rows = [[node.node_id, node.state, duration(node.seconds), f"{node.peak_mb:,.0f}"] for node in outcomes]
     parts = [
         "<h1>Nodes</h1>",
-        _table(["node", "state", "time", "peak MiB"], [_row(outcome) for outcome in outcomes]),
+        _table(["node", "state", "time", "peak MiB"], rows),
         *(f"<p><b>{outcome.node_id}</b>: {html.escape(outcome.error)}</p>" for outcome in outcomes if outcome.error),
     ]
     made = {key: artifact for artifacts in outputs.values() for key, artifact in artifacts.items()}
     if "statistics" in made:
         parts += ["<h1>Statistics</h1>", *_statistics(made["statistics"].uri)]
     if "report" in made:
-        parts += ["<h1>Anomalies</h1>", f"<pre>{html.escape(_read(made['report'].uri, 'report.txt'))}</pre>"]
+        with fileio.open(f"{made['report'].uri}/report.txt", "r") as file:
+            parts += ["<h1>Anomalies</h1>", f"<pre>{html.escape(str(file.read()))}</pre>"]
     if "evaluation" in made:
         parts += ["<h1>Evaluation</h1>", *_evaluation(made["evaluation"].uri)]
     return f"<!doctype html><html lang='en'><meta charset='utf-8'><style>{_STYLE}</style>{''.join(parts)}</html>"
@@ -55,14 +56,13 @@ def metadata_ids(run_id: str, outcomes: Sequence[NodeOutcome], outputs: Outputs)
     return "\n".join(lines) + "\n"
 
 
-def metrics(evaluation_uri: str, main_metric: str, lower_is_better: bool, min_rows: int) -> dict[str, float]:
+def metrics(evaluation_uri: str, asked: Evaluation) -> dict[str, float]:
     """The numbers for KFP's Metrics: all overall ones, and the main one on the five worst slices."""
-    found = evaluation.results(evaluation_uri)
-    numbers = {name: float(value) for name, value in found[0].challenger.items()}
-    numbers |= {f"champion_{name}": float(value) for name, value in found[0].champion.items()}
-    for part in worst(found, main_metric, lower_is_better, min_rows):
-        numbers[f"{main_metric} on {part.slice}"] = float(part.challenger[main_metric])
-    return numbers
+    parts, main = evaluation.results(evaluation_uri), asked.metrics[0]
+    champion = {f"champion_{name}": value for name, value in parts[0].champion.items()}
+    slices = worst(parts, main.reported, main.better == "lower", asked.min_slice_size)
+    of_slices = {f"{main.reported} on {part.slice}": part.challenger[main.reported] for part in slices}
+    return parts[0].challenger | champion | of_slices
 
 
 def roc(evaluation_uri: str) -> dict[str, Any]:
@@ -73,10 +73,6 @@ def roc(evaluation_uri: str) -> dict[str, Any]:
             for threshold, false_positive, true_positive in reversed(evaluation.roc(evaluation_uri))
         ]
     }
-
-
-def _row(outcome: NodeOutcome) -> list[str]:
-    return [outcome.node_id, outcome.state, duration(outcome.seconds), f"{outcome.peak_mb:,.0f}"]
 
 
 def _statistics(uri: str) -> list[str]:
@@ -104,9 +100,9 @@ def _statistics(uri: str) -> list[str]:
 
 
 def _evaluation(uri: str) -> list[str]:
-    found = evaluation.results(uri)
-    names = list(found[0].challenger)
-    rows = [[part.slice or "all", *(number(part.challenger.get(name)) for name in names)] for part in found]
+    parts = evaluation.results(uri)
+    names = list(parts[0].challenger)
+    rows = [[part.slice or "all", *(number(part.challenger.get(name)) for name in names)] for part in parts]
     reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in evaluation.failed_thresholds(uri))
     return [reasons or "<p>Every threshold is met.</p>", _table(["slice", *names], rows)]
 
@@ -117,25 +113,15 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _read(uri: str, name: str) -> str:
-    with fileio.open(f"{uri}/{name}", "r") as file:
-        return str(file.read())
-
-
 def executor_output(executor_input: Mapping[str, Any], metadata: Mapping[str, Mapping[str, Any]]) -> str:
     """The file in which a container tells KFP the metadata of its output artifacts."""
-    declared = executor_input["outputs"].get("artifacts", {})
-    return json.dumps(
-        {
-            "artifacts": {
-                name: {
-                    "artifacts": [
-                        {"name": artifact.get("name", ""), "uri": artifact["uri"], "metadata": dict(metadata[name])}
-                        for artifact in declared[name]["artifacts"]
-                    ]
-                }
-                for name in metadata
-                if name in declared
+    artifacts = {}
+    for name, declared in executor_input["outputs"].get("artifacts", {}).items():
+        if name in metadata:
+            artifacts[name] = {
+                "artifacts": [
+                    {"name": artifact.get("name", ""), "uri": artifact["uri"], "metadata": dict(metadata[name])}
+                    for artifact in declared["artifacts"]
+                ]
             }
-        }
-    )
+    return json.dumps({"artifacts": artifacts})

@@ -7,11 +7,7 @@ from pathlib import Path
 
 
 def write(file: Path, text: str) -> None:
-    """Writes a text file, or replaces it in one step.
-
-    Raises:
-        OSError: it cannot be written; what was there before is as it was.
-    """
+    """Writes a text file, or replaces it in one step; after an OSError, what was there before is as it was."""
     staged = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with staged.open("w", encoding="utf-8") as stream:

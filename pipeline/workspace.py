@@ -77,8 +77,7 @@ def locked(file: Path) -> Iterator[None]:
 def lock_of(settings: Settings) -> str | None:
     """Which file locks the workspace, as device and inode: on one machine the same only for the same file.
 
-    Returns:
-        None if nobody has held the workspace yet.
+    None if nobody has held the workspace yet.
     """
     try:
         status = (Path(settings.workspace) / "lock").stat()

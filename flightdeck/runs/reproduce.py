@@ -100,7 +100,7 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
     with noise_into(Path(os.devnull)) as screen:
         if not as_json:
             screen.write(f"Comparing code, packages and data with those of run {original.record.run_id}\n")
-        found = circumstances.compare(original, here)
+        compared = circumstances.compare(original, here)
         there = str(original.settings["workspace"])
         model = models.reachable(original.model, there, here.workspace)
         base = original.base_model and models.reachable(original.base_model, there, here.workspace)
@@ -119,29 +119,29 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
             f"The run began with the weights of the model in {original.base_model}, which cannot be read here: the "
             "training cannot begin as it did."
         )
-    if settings is None or model is None or (found.differences and not allow_different):
-        ways = reproduction_page.ways_out(original, found, PROJECT, here.project)
+    if settings is None or model is None or (compared.differences and not allow_different):
+        ways = reproduction_page.ways_out(original, compared, PROJECT, here.project)
         if as_json:
-            print_json(reproduction_page.refusal_document(original, found, problem, ways))
+            print_json(reproduction_page.refusal_document(original, compared, problem, ways))
             return IMPOSSIBLE
-        raise ReproductionError(reproduction_page.refusal(original, found, problem, ways))
+        raise ReproductionError(reproduction_page.refusal(original, compared, problem, ways))
     with recorded_run(settings, "reproduction", quiet=as_json, parent=original.record.run_id) as run:
         if not as_json:
-            reproduction_page.print_circumstances(found, run.output)
+            reproduction_page.print_circumstances(compared, run.output)
         record = run.execute("create_reproduction_pipeline", base)
         comparison = None
         if record.outcome != "failed":
-            record, comparison = _judge(original, found, model, record, settings)
+            record, comparison = _judge(original, compared, model, record, settings)
         if as_json:
-            document = reproduction_page.result_document(original, found, record, comparison)
+            document = reproduction_page.result_document(original, compared, record, comparison)
             run.screen.write(json_of(document) + "\n")
         else:
-            reproduction_page.print_result(original, found, record, comparison, run.log, run.output)
+            reproduction_page.print_result(original, compared, record, comparison, run.log, run.output)
     return IDENTICAL if comparison is not None and comparison.identical else DIFFERENT
 
 
 def _judge(
-    original: Original, found: Circumstances, model: str, record: RunRecord, settings: Settings
+    original: Original, compared: Circumstances, model: str, record: RunRecord, settings: Settings
 ) -> tuple[RunRecord, Comparison]:
     from ledger.opening import open_store
     from ledger.outputs import outputs_of_run
@@ -159,8 +159,8 @@ def _judge(
     )
     verdict = comparison.document() | {
         "original": original.record.run_id,
-        "differences": [each.document() for each in found.differences],
-        "notes": list(found.notes),
+        "differences": [difference.document() for difference in compared.differences],
+        "notes": list(compared.notes),
     }
     writer.write(
         record.run_id,

@@ -18,6 +18,7 @@ from typing import Any
 from kfp import compiler, dsl, kubernetes
 from tfx.proto.orchestration import pipeline_pb2
 
+from ledger.comparison import flattened
 from pipeline import node
 from pipeline import task as task_program
 from pipeline.definition import WINDOW, create_pipeline
@@ -32,7 +33,7 @@ CARRIED = ("ir", "settings", "submitted_by")
 # whole value of a task's input, never in a container's arguments (backend/src/v2/driver/resolve.go in KFP 2.16.1).
 RUN_ID = {"run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
 
-POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _SECRET_KEYS = ("host", "port", "database", "username", "password")
 
 
@@ -51,23 +52,29 @@ def compile_pipeline(settings: Settings, destination: Path, one_task_per_node: b
     """
     cluster = require_kubeflow(settings)
     ir = node.compile_pipeline(create_pipeline(settings))
-    groups = {} if one_task_per_node else dict(cluster.groups)
-    pipeline = _pipeline(settings, cluster, ir, tasks_of(ir, groups))
-    write(pipeline, destination)
+    tasks = tasks_of(ir, {} if one_task_per_node else cluster.groups)
+    parameters = changeable(settings, cluster)
+
+    def body(given: Mapping[str, Any]) -> None:
+        made: dict[str, Any] = {}
+        for task, members in tasks.items():
+            component = task_component(task, members, cluster, parameters)
+            made[task] = component(**RUN_ID, **{name: given[name] for name in (*CARRIED, *parameters)})
+            wait_and_place(made, task, tasks, ir, cluster)
+
+    description = "Generated from the TFX pipeline; `ir` and `settings` are that pipeline, compressed."
+    defaults = {**parameters, **carried(settings, ir)}
+    write(generated(settings.use_case.name, description, cluster, body, defaults), destination)
 
 
 def require_kubeflow(settings: Settings) -> Kubeflow:
-    """The section for Kubeflow.
-
-    Raises:
-        SettingsError: there is none, or what it needs elsewhere is missing.
-    """
+    """The section for Kubeflow; raises a SettingsError if there is none, or what it needs elsewhere is missing."""
     if settings.kubeflow is None:
         raise SettingsError("These settings have no `kubeflow` section; use --config config/kubeflow.yaml.")
     if settings.metadata.kind != "mysql":
         raise SettingsError("On a cluster many containers share the metadata store: set metadata.kind to mysql.")
-    for section, names in (("groups", settings.kubeflow.groups), ("resources", settings.kubeflow.resources)):
-        for name in names:
+    for section in ("groups", "resources"):
+        for name in getattr(settings.kubeflow, section):
             if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
                 raise SettingsError(f"kubeflow.{section}: `{name}` must be letters, digits and dashes.")
     return settings.kubeflow
@@ -107,22 +114,6 @@ def task_name(task: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", task).lower()
 
 
-def _pipeline(
-    settings: Settings, cluster: Kubeflow, ir: pipeline_pb2.Pipeline, tasks: Mapping[str, Sequence[str]]
-) -> Any:
-    parameters = changeable(settings, cluster)
-
-    def body(given: Mapping[str, Any]) -> None:
-        made: dict[str, Any] = {}
-        for task, members in tasks.items():
-            component = task_component(task, members, cluster, parameters)
-            made[task] = component(**RUN_ID, **{name: given[name] for name in (*CARRIED, *parameters)})
-            wait_and_place(made, task, tasks, ir, cluster)
-
-    description = "Generated from the TFX pipeline; `ir` and `settings` are that pipeline, compressed."
-    return generated(settings.use_case.name, description, cluster, body, {**parameters, **carried(settings, ir)})
-
-
 def wait_and_place(
     made: Mapping[str, Any],
     task: str,
@@ -146,11 +137,11 @@ def generated(
 ) -> Any:
     """A KFP pipeline whose tasks `body` makes from its parameters, which have these defaults."""
     parameters = [
-        inspect.Parameter(parameter, POSITIONAL, default=default, annotation=type(default))
+        inspect.Parameter(parameter, _POSITIONAL, default=default, annotation=type(default))
         for parameter, default in defaults.items()
     ]
     pipeline = dsl.pipeline(name=name, description=description, pipeline_root=cluster.pipeline_root)
-    return pipeline(declared(body, name, parameters))
+    return pipeline(_declared(body, name, parameters))
 
 
 def write(pipeline: Any, destination: Path) -> None:
@@ -162,8 +153,8 @@ def write(pipeline: Any, destination: Path) -> None:
 
 def container(name: str, specification: Callable[[Mapping[str, Any]], dsl.ContainerSpec], inputs: Mapping) -> Any:
     """A container component with these inputs and outputs: name -> type."""
-    parameters = [inspect.Parameter(parameter, POSITIONAL, annotation=kind) for parameter, kind in inputs.items()]
-    return dsl.container_component(declared(specification, name, parameters))
+    parameters = [inspect.Parameter(parameter, _POSITIONAL, annotation=kind) for parameter, kind in inputs.items()]
+    return dsl.container_component(_declared(specification, name, parameters))
 
 
 def carried(settings: Settings, ir: pipeline_pb2.Pipeline) -> dict[str, str]:
@@ -179,19 +170,14 @@ def carried(settings: Settings, ir: pipeline_pb2.Pipeline) -> dict[str, str]:
 def changeable(settings: Settings, cluster: Kubeflow) -> dict[str, Any]:
     """What a person can change when submitting, with its default."""
     parameters: dict[str, Any] = {WINDOW: settings.data.window}
-    values = settings.model_dump(mode="json")
+    values = flattened(settings.model_dump(mode="json"), lists=False)
     for name, key in cluster.parameters.items():
-        section: Any = values
-        for part in key.split("."):
-            if not isinstance(section, dict) or part not in section:
-                raise SettingsError(f"kubeflow.parameters: there is no setting `{key}`.")
-            section = section[part]
-        if not key.startswith(("features.", "model.")) or not isinstance(section, bool | int | float | str):
+        if not any(f"{known}.".startswith(f"{key}.") for known in values):
+            raise SettingsError(f"kubeflow.parameters: there is no setting `{key}`.")
+        parameters[name] = values.get(key)
+        if not key.startswith(("features.", "model.")) or not isinstance(parameters[name], bool | int | float | str):
             raise SettingsError(f"kubeflow.parameters: `{key}` is not a plain setting of `model` or `features`.")
-        parameters[name] = section
-    if settings.push.enabled:
-        parameters["push"] = True
-    return parameters
+    return parameters | ({"push": True} if settings.push.enabled else {})
 
 
 def task_component(
@@ -205,16 +191,13 @@ def task_component(
     """A container component whose program launches some nodes, with the artifacts that KFP's user interface shows."""
     inputs: dict[str, Any] = dict.fromkeys((*RUN_ID, *CARRIED), str)
     inputs |= {name: type(default) for name, default in parameters.items()}
-    judges = "Evaluator" in members
     results: dict[str, Any] = {"page": dsl.Output[dsl.HTML], "ids": dsl.Output[dsl.Markdown]}
-    if judges:
+    if "Evaluator" in members:
         results |= {"metrics": dsl.Output[dsl.Metrics], "roc": dsl.Output[dsl.ClassificationMetrics]}
 
     def specification(given: Mapping[str, Any]) -> dsl.ContainerSpec:
         arguments = ["--ir", given["ir"], "--settings", given["settings"], "--submitted-by", given["submitted_by"]]
-        arguments += ["--run-id", given["run_id"], "--nodes", *members]
-        arguments += ["--window", given[WINDOW]]
-        arguments += further
+        arguments += ["--run-id", given["run_id"], "--nodes", *members, "--window", given[WINDOW], *further]
         for name, key in cluster.parameters.items():
             if name in given:
                 arguments += ["--training", key, given[name]]
@@ -229,7 +212,7 @@ def task_component(
     return container(task_name(task), specification, {**inputs, **results})
 
 
-def declared(function: Callable[[Mapping[str, Any]], Any], name: str, parameters: Sequence[inspect.Parameter]) -> Any:
+def _declared(function: Callable[[Mapping[str, Any]], Any], name: str, parameters: Sequence[inspect.Parameter]) -> Any:
     """A function of one mapping as one that declares its parameters.
 
     KFP reads names, types and defaults off a function's signature and calls it with positions; ours depend on settings.
@@ -246,10 +229,8 @@ def declared(function: Callable[[Mapping[str, Any]], Any], name: str, parameters
 
 def resources_of(cluster: Kubeflow, task: str, members: Sequence[str]) -> Resources:
     """Those of the group, or of its only node, or the default."""
-    for name in (task, *(members if len(members) == 1 else ())):
-        if name in cluster.resources:
-            return cluster.resources[name]
-    return cluster.default
+    of_node = cluster.resources.get(members[0], cluster.default) if len(members) == 1 else cluster.default
+    return cluster.resources.get(task, of_node)
 
 
 def place(task: Any, resources: Resources, cluster: Kubeflow) -> None:
@@ -265,13 +246,7 @@ def place(task: Any, resources: Resources, cluster: Kubeflow) -> None:
     for key, value in sorted(resources.node_selector.items()):
         kubernetes.add_node_selector(task, label_key=key, label_value=value)
     for toleration in resources.tolerations:
-        kubernetes.add_toleration(
-            task,
-            key=toleration.key,
-            operator=toleration.operator,
-            value=toleration.value or None,
-            effect=toleration.effect or None,
-        )
+        kubernetes.add_toleration(task, **{name: value or None for name, value in toleration.model_dump().items()})
     if resources.retries:
         task.set_retry(
             num_retries=resources.retries,

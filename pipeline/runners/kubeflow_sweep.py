@@ -27,12 +27,7 @@ TRIALS = "trials"
 
 
 def compile_sweep(
-    settings: Settings,
-    destination: Path,
-    program: Sequence[str],
-    workers: int,
-    trials: int,
-    parent: str | None = None,
+    settings: Settings, destination: Path, program: Sequence[str], workers: int, trials: int, parent: str | None = None
 ) -> None:
     """Writes the KFP pipeline of a sweep. The same arguments and code give the same bytes.
 
@@ -54,18 +49,6 @@ def compile_sweep(
     if settings.tuning.enabled:
         raise SettingsError("A sweep searches itself, and then trains with what it found: set tuning.enabled to false.")
     ir = node.compile_pipeline(create_pipeline(settings))
-    kubeflow.write(_pipeline(settings, cluster, ir, program, workers, trials, parent), destination)
-
-
-def _pipeline(
-    settings: Settings,
-    cluster: Kubeflow,
-    ir: pipeline_pb2.Pipeline,
-    program: Sequence[str],
-    workers: int,
-    trials: int,
-    parent: str | None,
-) -> Any:
     before, after = _halves(ir)
     tasks = kubeflow.tasks_of(ir, cluster.groups)
     for task, members in tasks.items():
@@ -80,45 +63,42 @@ def _pipeline(
 
     def body(given: Mapping[str, Any]) -> None:
         made: dict[str, Any] = {}
-        passed = {**RUN_ID, **{name: given[name] for name in (*CARRIED, *parameters)}}
 
-        def make(task: str, members: Sequence[str]) -> None:
-            # The task that trains asks the chain for the best trial; the others only belong to the sweep.
-            command = (*program, "final") if "Trainer" in members else kubeflow.PROGRAM
-            component = kubeflow.task_component(task, members, cluster, parameters, command, further=["--in-sweep"])
-            made[task] = component(**passed)
-            kubeflow.wait_and_place(made, task, tasks, ir, cluster)
-            if "Trainer" in members:
-                made[task].after(*searching)
+        def make(half: set[str], workers: Sequence[Any]) -> None:
+            for task, members in tasks.items():
+                if not half & set(members):
+                    continue
+                # The task that trains asks the chain for the best trial; the others only belong to the sweep.
+                command = (*program, "final") if "Trainer" in members else kubeflow.PROGRAM
+                component = kubeflow.task_component(task, members, cluster, parameters, command, further=["--in-sweep"])
+                made[task] = component(**RUN_ID, **{name: given[name] for name in (*CARRIED, *parameters)})
+                kubeflow.wait_and_place(made, task, tasks, ir, cluster)
+                if "Trainer" in members:
+                    made[task].after(*workers)
 
-        searching: list[Any] = []
-        for task, members in tasks.items():
-            if before & set(members):
-                make(task, members)
+        make(before, ())
         component = _worker(cluster, program, parent)
-        data = list(made.values())
+        data, searching = list(made.values()), []
         for _ in range(workers):
             worker = component(**RUN_ID, **{name: given[name] for name in ("settings", "submitted_by", WINDOW, TRIALS)})
             worker.after(*data)
             kubeflow.place(worker, kubeflow.resources_of(cluster, WORKER, ["Trainer"]), cluster)
             searching.append(worker)
-        for task, members in tasks.items():
-            if after & set(members):
-                make(task, members)
+        make(after, searching)
 
     description = "Generated: a search for hyperparameters around the TFX pipeline, and a run with the best."
     defaults = {**parameters, TRIALS: trials, **kubeflow.carried(settings, ir)}
-    return kubeflow.generated(f"{settings.use_case.name}-sweep", description, cluster, body, defaults)
+    pipeline = kubeflow.generated(f"{settings.use_case.name}-sweep", description, cluster, body, defaults)
+    kubeflow.write(pipeline, destination)
 
 
 def _halves(ir: pipeline_pb2.Pipeline) -> tuple[set[str], set[str]]:
     """The nodes that the workers wait for, and the others: training and what depends on it."""
-    order = node.node_ids(ir)
     after = {"Trainer"}
-    for node_id in order:
+    for node_id in node.node_ids(ir):
         if after & set(node.upstream(ir, node_id)):
             after.add(node_id)
-    return set(order) - after, after
+    return set(node.node_ids(ir)) - after, after
 
 
 def _worker(cluster: Kubeflow, program: Sequence[str], parent: str | None) -> Callable[..., Any]:

@@ -76,15 +76,16 @@ def find(root: Path, name: str) -> Lab:
     """
     known = _folders(root)
     if not name.strip():
-        raise LabError(f"Give the name or number of a lab; there are {', '.join(one.name for one in known)}.")
+        raise LabError(f"Give the name or number of a lab; there are {', '.join(folder.name for folder in known)}.")
     wanted = f"{int(name):02d}-" if name.isdecimal() else name
-    found = [one for one in known if one.name == wanted] or [one for one in known if one.name.startswith(wanted)]
-    if len(found) == 1:
-        return _read(found[0])
-    names = [one.name for one in found or known]
+    starting = [folder for folder in known if folder.name.startswith(wanted)]
+    matching = [folder for folder in starting if folder.name == wanted] or starting
+    if len(matching) == 1:
+        return _read(matching[0])
+    names = [folder.name for folder in matching or known]
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f" (did you mean {near[0]}?)" if near and not found else ""
-    raise LabError(f"{'More than one' if found else 'No'} lab is called {name}{hint}; there are {', '.join(names)}.")
+    hint = f" (did you mean {near[0]}?)" if near and not matching else ""
+    raise LabError(f"{'More than one' if matching else 'No'} lab is called {name}{hint}; there are {', '.join(names)}.")
 
 
 def _folders(root: Path) -> list[Path]:

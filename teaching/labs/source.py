@@ -92,17 +92,17 @@ def _require_visible_names(notebook: NotebookNode, lab: Lab) -> None:
 
 
 def _names(code: str, use: type[ast.expr_context]) -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(_MAGIC.sub("pass", code))):
         if isinstance(node, ast.Name) and isinstance(node.ctx, use):
-            found.add(node.id)
+            names.add(node.id)
         elif use is ast.Store and isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
+            names.add(node.name)
         elif use is ast.Store and isinstance(node, ast.arg):
-            found.add(node.arg)
+            names.add(node.arg)
         elif use is ast.Store and isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-    return found
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    return names
 
 
 def _require_sentences(code: str, lab: Lab, cell: str) -> None:

@@ -344,20 +344,20 @@ def _words(values: pd.Series, name: str, nullable: bool) -> Inferred:
     known = plain(values).dropna()
     counts = known.value_counts()
     words = float(known.str.split().str.len().mean())
-    told = _untidy(known, name)
-    if not told and words < _TEXT_WORDS and len(counts) == len(known) == len(values):
+    untidy = _untidy(known, name)
+    if not untidy and words < _TEXT_WORDS and len(counts) == len(known) == len(values):
         return Inferred(name, "string", "key")
-    found = Inferred(name, "string", "category", nullable=nullable, note=told, untidy=bool(told))
+    inferred = Inferred(name, "string", "category", nullable=nullable, note=untidy, untidy=bool(untidy))
     if words >= _TEXT_WORDS and len(counts) > MOST_LISTED:
         note = "Free text: its words are hashed. It may name people: see whether the model should read that."
-        return dataclasses.replace(found, use="text", note=f"{told} {note}".strip())
+        return dataclasses.replace(inferred, use="text", note=f"{untidy} {note}".strip())
     if len(counts) <= MOST_LISTED:
         closed = len(counts) <= 10 and counts.min() >= 10
-        return dataclasses.replace(found, values=tuple(str(value) for value in counts.index), open=not closed)
+        return dataclasses.replace(inferred, values=tuple(str(value) for value in counts.index), open=not closed)
     note = f"{len(counts):,} values, which are not listed; those too rare in training count as unseen."
-    if not told and len(counts) > _FEW_UNIQUE * len(known):
+    if not untidy and len(counts) > _FEW_UNIQUE * len(known):
         note += " Most are rare: is it rather a key?"
-    return dataclasses.replace(found, note=f"{told} {note}".strip())
+    return dataclasses.replace(inferred, note=f"{untidy} {note}".strip())
 
 
 def _judged(inferred: Inferred, values: pd.Series, label: pd.Series) -> Inferred:

@@ -72,8 +72,8 @@ class ProjectPlan:
     @property
     def suspects(self) -> tuple[Inferred, ...]:
         """The columns that tell the label almost by themselves, the best ones first."""
-        found = [column for column in self.columns if column.suspect]
-        return tuple(sorted(found, key=lambda column: -(column.alone or 0)))
+        suspects = [column for column in self.columns if column.suspect]
+        return tuple(sorted(suspects, key=lambda column: -(column.alone or 0)))
 
     @property
     def untidy(self) -> tuple[Inferred, ...]:
@@ -157,19 +157,19 @@ def make(
     frame, labels = whole.loc[labelled].copy(), labels[labelled]
     frame[label] = labels
     tell(f"Looking at {len(frame.columns)} columns of {len(frame):,} rows")
-    found, dropped = columns.infer(frame, labels, label, time, in_time, too_late)
-    ordering = next((column for column in found if column.use == "time"), None)
+    inferred, dropped = columns.infer(frame, labels, label, time, in_time, too_late)
+    ordering = next((column for column in inferred if column.use == "time"), None)
     if ordering is not None and ordering.unit:
         whole[ordering.name] = table.moments(table.column(whole, ordering.name), ordering.unit)
         frame[ordering.name] = whole.loc[labelled, ordering.name]
     tell("Splitting the rows into spans")
     key = next(
-        (column for column in found if column.use == "key" and column.type == "string" and not column.nullable), None
+        (column for column in inferred if column.use == "key" and column.type == "string" and not column.nullable), None
     )
     content: tuple[str, ...] = ()
     single = None
     if key is None:
-        content = tuple(column.name for column in found if column.use not in ("label", "outcome"))
+        content = tuple(column.name for column in inferred if column.use not in ("label", "outcome"))
         # Of all rows, as the preparation has them, so that equal ones are counted alike.
         names = table.content(whole, content)
         frame[CONTENT], frame[ROW_ID] = names[labelled], table.counted(names)[labelled]
@@ -180,27 +180,27 @@ def make(
         note = "Made from the values of the row by usecase/prepare.py, because no column of the table names a row."
         if isinstance(chosen.rule, Hashed) and ROW_ID in chosen.rule.columns:
             note = f"{note} Spans: {chosen.why}"
-        found = [dataclasses.replace(key, note=note), *found]
-    for column in [column for column in found if column.use in _LEARNED]:
+        inferred = [dataclasses.replace(key, note=note), *inferred]
+    for column in [column for column in inferred if column.use in _LEARNED]:
         known_rows: Any = table.column(frame, column.name).notna()
         if not known_rows.groupby(chosen.numbers).any().all():
             # The ingestion refuses such a span: it looks like a broken join or source.
             dropped[column.name] = "it has no value in all of some spans"
-            found.remove(column)
+            inferred.remove(column)
     if lost := sorted(in_time & dropped.keys()):
         raise TableError(f"Column '{lost[0]}' is left out, so --known cannot name it: {dropped[lost[0]]}.")
-    if not any(column.use in _LEARNED for column in found):
+    if not any(column.use in _LEARNED for column in inferred):
         raise TableError(f"The table {source} has no column from which the label could be predicted.")
     renamed = {old: new for old, new in renamed.items() if old != new}
     return ProjectPlan(
-        source, label, values, renamed, tuple(found), dropped, content, chosen, _typed(frame, found), unlabelled
+        source, label, values, renamed, tuple(inferred), dropped, content, chosen, _typed(frame, inferred), unlabelled
     )
 
 
-def _typed(frame: pd.DataFrame, found: list[Inferred]) -> pd.DataFrame:
+def _typed(frame: pd.DataFrame, inferred: list[Inferred]) -> pd.DataFrame:
     kinds = {"string": table.plain, "timestamp": table.moments}
-    return frame[[column.name for column in found]].assign(
-        **{column.name: kinds.get(column.type, table.numbers)(table.column(frame, column.name)) for column in found}
+    return frame[[column.name for column in inferred]].assign(
+        **{column.name: kinds.get(column.type, table.numbers)(table.column(frame, column.name)) for column in inferred}
     )
 
 
@@ -213,23 +213,23 @@ def two_values(values: Any, positive: str | None) -> tuple[str, str]:
     """
     name = values.name
     counts = plain(values).value_counts()
-    found = [str(value) for value in counts.index]
-    if len(found) != 2:
-        listed = f"{', '.join(found[:5])}{', ...' if len(found) > 5 else ''}"
+    texts = [str(value) for value in counts.index]
+    if len(texts) != 2:
+        listed = f"{', '.join(texts[:5])}{', ...' if len(texts) > 5 else ''}"
         raise LabelError(
-            f"The label '{name}' has {len(found):,} value{'s' * (len(found) != 1)} ({listed or 'all are missing'}), "
+            f"The label '{name}' has {len(texts):,} value{'s' * (len(texts) != 1)} ({listed or 'all are missing'}), "
             "and a label must have exactly two: make a column that says yes or no, and name that."
         )
-    if positive is not None and positive not in found:
+    if positive is not None and positive not in texts:
         raise LabelError(
-            f"--positive {positive} is not a value of the label '{name}', which is {found[0]} or {found[1]}."
+            f"--positive {positive} is not a value of the label '{name}', which is {texts[0]} or {texts[1]}."
         )
-    lowered = {value.lower(): value for value in found}
+    lowered = {value.lower(): value for value in texts}
     chosen = positive or next((lowered[yes] for yes, no in _PAIRS if set(lowered) == {yes, no}), None)
     if chosen is None:
         raise LabelError(
-            f"The label '{name}' is {found[0]} or {found[1]}: say which one is predicted, such as "
-            f"--positive {found[1]}."
+            f"The label '{name}' is {texts[0]} or {texts[1]}: say which one is predicted, such as "
+            f"--positive {texts[1]}."
         )
     rarest = counts.min()
     if counts.sum() < FEWEST_ROWS or rarest < FEWEST_OF_A_CLASS:
@@ -237,7 +237,7 @@ def two_values(values: Any, positive: str | None) -> tuple[str, str]:
             f"There are {counts.sum()} rows with the label '{name}', {rarest} of them {counts.idxmin()}: a pipeline "
             f"that trains and evaluates needs {FEWEST_ROWS}, and {FEWEST_OF_A_CLASS} of either value."
         )
-    return chosen, next(value for value in found if value != chosen)
+    return chosen, next(value for value in texts if value != chosen)
 
 
 def require_column(frame: Any, name: str, option: str) -> None:

@@ -71,20 +71,20 @@ def choose(
     rules = _chances(frame, identity, single) if time is None else _times(frame, time)
     problem = "most have the same value"
     for rule, why in rules:
-        found = Split(rule, rule(frame), why)
-        counts = label.groupby(found.numbers).agg(["size", "sum"])
-        if isinstance(rule, Hashed) and single not in (None, *rule.columns) and _uneven(found, rule):
+        candidate = Split(rule, rule(frame), why)
+        counts = label.groupby(candidate.numbers).agg(["size", "sum"])
+        if isinstance(rule, Hashed) and single not in (None, *rule.columns) and _uneven(candidate, rule):
             continue
         both = ((counts["sum"] > 0) & (counts["sum"] < counts["size"])).all()
         if len(counts) >= FEWEST_PERIODS and counts["size"].min() >= fewest and both:
-            return found
-        problem = f"one has only {found.smallest:,}" if both else "some have rows of one label only"
+            return candidate
+        problem = f"one has only {candidate.smallest:,}" if both else "some have rows of one label only"
     raise SplitError(_refusal(frame, time, fewest, problem))
 
 
-def _uneven(found: Split, rule: Hashed) -> bool:
+def _uneven(candidate: Split, rule: Hashed) -> bool:
     """Whether a part has less than half of its share: so few different rows there are."""
-    return len(found.spans) < rule.parts or 2 * found.smallest * rule.parts < len(found.numbers)
+    return len(candidate.spans) < rule.parts or 2 * candidate.smallest * rule.parts < len(candidate.numbers)
 
 
 def _refusal(frame: pd.DataFrame, time: Inferred | None, fewest: int, problem: str) -> str:

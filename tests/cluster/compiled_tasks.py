@@ -22,46 +22,32 @@ OUTPUTS = "/tmp/outputs"
 _INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\]\}\}")
 _OUTPUT = re.compile(r"\{\{\$\.outputs\.artifacts\['(\w+)'\]\.path\}\}")
 # What the profile `restricted` asks for, and a read-only root file system: no task of ours needs more.
-POD_SECURITY = {
-    "runAsNonRoot": True,
-    "runAsUser": 10001,
-    "runAsGroup": 10001,
-    "fsGroup": 10001,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-CONTAINER_SECURITY = {
+_USER = {"runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001, "fsGroup": 10001}
+_POD_SECURITY = {**_USER, "seccompProfile": {"type": "RuntimeDefault"}}
+_CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+# By this label the database's network policy knows who may connect.
+OF_A_PIPELINE = {"pipelines.kubeflow.org/v2_component": "true"}
 
 
 class CompiledPipeline:
-    """A file of ``flightdeck kubeflow compile``, and one run of it.
-
-    Attributes:
-        run_id: what Kubeflow Pipelines would call the run.
-    """
+    """A file of ``flightdeck kubeflow compile``, and one run of it, with some parameters other than by default."""
 
     def __init__(self, file: Path, parameters: Mapping[str, Any]) -> None:
-        """Reads the file.
-
-        Args:
-            file: from ``flightdeck kubeflow compile``.
-            parameters: those of the run; others have their defaults.
-        """
         self._pipeline, platform = yaml.safe_load_all(file.read_text())
         self._platform = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
         self.run_id = str(uuid.uuid4())
         declared = self._pipeline["root"]["inputDefinitions"]["parameters"]
-        self._given = {name: each.get("defaultValue") for name, each in declared.items()} | dict(parameters)
+        self._given = {name: parameter.get("defaultValue") for name, parameter in declared.items()} | dict(parameters)
 
     def tasks(self) -> list[str]:
         """The tasks in an order in which they can run."""
-        described = self._pipeline["root"]["dag"]["tasks"]
-        return list(
-            TopologicalSorter({name: each.get("dependentTasks", []) for name, each in described.items()}).static_order()
-        )
+        tasks = self._pipeline["root"]["dag"]["tasks"]
+        before = {name: task.get("dependentTasks", []) for name, task in tasks.items()}
+        return list(TopologicalSorter(before).static_order())
 
     def job(self, task: str) -> dict[str, Any]:
         """The Job that runs a task; its name is the task's."""
@@ -71,42 +57,21 @@ class CompiledPipeline:
         container = self._pipeline["deploymentSpec"]["executors"][executor]["container"]
         platform = self._platform[executor]
         values = {
-            name: self._value(component["inputDefinitions"]["parameters"][name]["parameterType"], each)
-            for name, each in described["inputs"]["parameters"].items()
+            name: self._value(component["inputDefinitions"]["parameters"][name]["parameterType"], value)
+            for name, value in described["inputs"]["parameters"].items()
         }
         outputs = list(component["outputDefinitions"]["artifacts"])
         mounts, volumes = _volumes(platform)
-        return {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": task, "namespace": NAMESPACE},
-            "spec": {
-                "backoffLimit": 0,
-                "activeDeadlineSeconds": int(platform["activeDeadlineSeconds"]),
-                "template": {
-                    # By this label the database's network policy knows them.
-                    "metadata": {"labels": {"pipelines.kubeflow.org/v2_component": "true"}},
-                    "spec": {
-                        "restartPolicy": "Never",
-                        "serviceAccountName": ACCOUNT,
-                        "securityContext": POD_SECURITY,
-                        "containers": [
-                            {
-                                "name": "main",
-                                "image": container["image"],
-                                "command": container["command"],
-                                "args": [_resolved(each, values, outputs) for each in container["args"]],
-                                "env": _environment(platform),
-                                "resources": _resources(container["resources"]),
-                                "securityContext": CONTAINER_SECURITY,
-                                "volumeMounts": mounts,
-                            }
-                        ],
-                        "volumes": volumes,
-                    },
-                },
-            },
+        main = {
+            "image": container["image"],
+            "command": container["command"],
+            "args": [_resolved(argument, values, outputs) for argument in container["args"]],
+            "env": _environment(platform),
+            "resources": _resources(container["resources"]),
+            "volumeMounts": mounts,
         }
+        spec = {"activeDeadlineSeconds": int(platform["activeDeadlineSeconds"])}
+        return job(task, NAMESPACE, pod_spec(main, volumes), labels=OF_A_PIPELINE, **spec)
 
     def _value(self, kind: str, described: Mapping[str, Any]) -> str:
         """A task's input as the text that reaches the container."""
@@ -122,30 +87,45 @@ class CompiledPipeline:
         return value if isinstance(value, str) else json.dumps(value)
 
 
+def job(name: str, namespace: str, pod: Mapping[str, Any], labels: Mapping[str, str], **spec: Any) -> dict[str, Any]:
+    """The manifest of a Job that runs a pod once."""
+    template = {"metadata": {"labels": labels}, "spec": {"restartPolicy": "Never", **pod}}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"backoffLimit": 0, "template": template, **spec},
+    }
+
+
+def pod_spec(container: Mapping[str, Any], volumes: list[dict[str, Any]]) -> dict[str, Any]:
+    """A pod with the rights of a task of a pipeline."""
+    return {
+        "serviceAccountName": ACCOUNT,
+        "securityContext": _POD_SECURITY,
+        "containers": [{"name": "main", "securityContext": _CONTAINER_SECURITY, **container}],
+        "volumes": volumes,
+    }
+
+
 def _resolved(argument: str, values: Mapping[str, str], outputs: list[str]) -> str:
     if argument == "{{$}}":
-        return json.dumps(
-            {
-                "inputs": {"parameterValues": dict(values)},
-                "outputs": {
-                    "artifacts": {
-                        name: {"artifacts": [{"name": name, "uri": f"{OUTPUTS}/{name}", "metadata": {}}]}
-                        for name in outputs
-                    },
-                    "outputFile": f"{OUTPUTS}/executor_output.json",
-                },
-            }
-        )
+        artifacts = {
+            name: {"artifacts": [{"name": name, "uri": f"{OUTPUTS}/{name}", "metadata": {}}]} for name in outputs
+        }
+        written = {"artifacts": artifacts, "outputFile": f"{OUTPUTS}/executor_output.json"}
+        return json.dumps({"inputs": {"parameterValues": dict(values)}, "outputs": written})
     argument = _INPUT.sub(lambda match: values[match[1]], argument)
     return _OUTPUT.sub(lambda match: f"{OUTPUTS}/{match[1]}", argument)
 
 
+def secret_variable(name: str, secret: str, key: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+
+
 def _environment(platform: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
-        {
-            "name": pair["envVar"],
-            "valueFrom": {"secretKeyRef": {"name": secret["secretName"], "key": pair["secretKey"]}},
-        }
+        secret_variable(pair["envVar"], secret["secretName"], pair["secretKey"])
         for secret in platform["secretAsEnv"]
         for pair in secret["keyToEnv"]
     ]

@@ -18,7 +18,7 @@ from tests.cluster.project import Project
 from tests.deploy.kustomize import MANIFESTS, OVERLAYS
 from tests.services.daemon import ServiceError, one_at_a_time
 from tests.services.kubernetes import images, own_cluster, programs
-from tests.services.kubernetes.cluster import Cluster, KubectlError, wait_for
+from tests.services.kubernetes.cluster import Cluster, wait_for
 
 IMAGE_VARIABLE = "FLIGHTDECK_TEST_IMAGE"
 NAMESPACES = ("kubeflow", "flightdeck")
@@ -40,8 +40,7 @@ def kernel() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def place(kernel: dict[str, str]) -> Iterator[tuple[Cluster, str]]:
-    """A cluster, and the name of the image of Flightdeck that its nodes have."""
+def cluster(kernel: dict[str, str]) -> Iterator[Cluster]:
     if os.environ.get("KUBECONFIG"):
         yield _given()
         return
@@ -54,19 +53,19 @@ def place(kernel: dict[str, str]) -> Iterator[tuple[Cluster, str]]:
     database = Project(MANIFESTS).find("StatefulSet", "flightdeck-metadata")["spec"]["template"]["spec"]
     with own_cluster.running(made, database["containers"][0]["image"]) as cluster:
         _volume_for_the_database(cluster)
-        yield cluster, made.flightdeck
+        yield cluster
 
 
-def _given() -> tuple[Cluster, str]:
-    cluster = Cluster((shutil.which("kubectl") or str(programs.build() / "kubectl"),), ours=False)
-    image = os.environ.get(IMAGE_VARIABLE)
-    if not image:
+def _given() -> Cluster:
+    command = (shutil.which("kubectl") or str(programs.build() / "kubectl"),)
+    cluster = Cluster(command, ours=False, image=os.environ.get(IMAGE_VARIABLE, ""))
+    if not cluster.image:
         raise ServiceError(f"Set {IMAGE_VARIABLE} to the image of Flightdeck that the nodes of your cluster have.")
     if cluster.has("namespace", "flightdeck"):
         raise ServiceError(
             "Your cluster has a namespace `flightdeck`, which the tests would remove: set KUBECONFIG to another."
         )
-    return cluster, image
+    return cluster
 
 
 def _volume_for_the_database(cluster: Cluster) -> None:
@@ -81,13 +80,8 @@ def _volume_for_the_database(cluster: Cluster) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(place: tuple[Cluster, str]) -> Cluster:
-    return place[0]
-
-
-@pytest.fixture(scope="session")
-def image(place: tuple[Cluster, str]) -> str:
-    return place[1]
+def image(cluster: Cluster) -> str:
+    return cluster.image
 
 
 @pytest.fixture(scope="session")
@@ -114,21 +108,14 @@ def kubeflow(cluster: Cluster) -> Iterator[None]:
                 made.append(f"customresourcedefinition/{name}")
         if made:
             stack.callback(_delete_at_the_end, cluster, *made)
-            if not wait_for(lambda: _established(cluster, made), 60):
+            # kubectl fails, instead of waiting, for one that has no condition yet.
+            established = ("wait", "--for=condition=Established", "--timeout=10s", *made)
+            if not wait_for(lambda: cluster.succeeds(*established), 60):
                 raise ServiceError(f"The cluster does not establish {', '.join(made)}.")
         if not cluster.has("namespace", "kubeflow"):
             cluster.kubectl("create", "namespace", "kubeflow")
             stack.callback(_delete_at_the_end, cluster, "namespace/kubeflow")
         yield
-
-
-def _established(cluster: Cluster, definitions: list[str]) -> bool:
-    """Whether all are; kubectl fails, instead of waiting, for one that has no condition yet."""
-    try:
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=10s", *definitions)
-    except KubectlError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="session")
@@ -175,7 +162,7 @@ def _apply_twice(cluster: Cluster, overlay: Path) -> Applied:
     first = cluster.kubectl(*apply).splitlines()
     second = cluster.kubectl(*apply).splitlines()
     budgets = cluster.get("poddisruptionbudgets", namespace="flightdeck")["items"]
-    return Applied(first, second, {each["metadata"]["name"]: each["metadata"]["generation"] for each in budgets})
+    return Applied(first, second, {budget["metadata"]["name"]: budget["metadata"]["generation"] for budget in budgets})
 
 
 def _delete_at_the_end(cluster: Cluster, *what: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import forked
-from tests.cluster.compiled_tasks import ACCOUNT, CONTAINER_SECURITY, NAMESPACE, POD_SECURITY
+from tests.cluster.compiled_tasks import NAMESPACE, OF_A_PIPELINE, pod_spec, secret_variable
 from tests.deploy.kustomize import ROOT
 from tests.services.kubernetes.cluster import Cluster
 
@@ -30,22 +30,13 @@ OnEveryAddress().serve_forever()
 
 @dataclasses.dataclass(frozen=True)
 class Desk:
-    """A pod of Flightdeck's image in which people would work: with the workspace and the metadata store.
-
-    Attributes:
-        cluster: where it is.
-        name: of the pod.
-    """
+    """A pod of Flightdeck's image in which people would work: with the workspace and the metadata store."""
 
     cluster: Cluster
     name: str = "desk"
 
     def run(self, *command: str, seconds: float = 300) -> str:
-        """Runs a command in the pod and returns what it prints.
-
-        Raises:
-            KubectlError: it failed.
-        """
+        """Runs a command in the pod and returns what it prints; raises `KubectlError` if it fails."""
         return self.cluster.kubectl("exec", f"--namespace={NAMESPACE}", self.name, "--", *command, seconds=seconds)
 
     def flightdeck(self, *arguments: str) -> str:
@@ -59,79 +50,44 @@ class Desk:
 
 def desk_pod(image: str) -> dict[str, Any]:
     """The manifest of a `Desk`."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": Desk.name,
-            "namespace": NAMESPACE,
-            # The database's network policy lets these in.
-            "labels": {"pipelines.kubeflow.org/v2_component": "true"},
-        },
-        "spec": _spec(
-            {
-                "image": image,
-                "command": ["sleep", "infinity"],
-                "env": [
-                    {
-                        "name": f"FLIGHTDECK_METADATA_{key.upper()}",
-                        "valueFrom": {"secretKeyRef": {"name": "flightdeck-metadata", "key": key}},
-                    }
-                    for key in ("host", "port", "database", "username", "password")
-                ],
-                "volumeMounts": [
-                    {"name": "workspace", "mountPath": "/workspace"},
-                    {"name": "tmp", "mountPath": "/tmp"},
-                ],
-            },
-            {"name": "workspace", "persistentVolumeClaim": {"claimName": "flightdeck-workspace"}},
-            {"name": "tmp", "emptyDir": {}},
-        ),
+    keys = ("host", "port", "database", "username", "password")
+    container = {
+        "image": image,
+        "command": ["sleep", "infinity"],
+        "env": [secret_variable(f"FLIGHTDECK_METADATA_{key.upper()}", "flightdeck-metadata", key) for key in keys],
+        "volumeMounts": [{"name": "workspace", "mountPath": "/workspace"}, {"name": "tmp", "mountPath": "/tmp"}],
     }
+    workspace = {"name": "workspace", "persistentVolumeClaim": {"claimName": "flightdeck-workspace"}}
+    return _pod(Desk.name, OF_A_PIPELINE, container, [workspace, {"name": "tmp", "emptyDir": {}}])
 
 
 def kfp_server(image: str) -> list[dict[str, Any]]:
     """The API of Kubeflow Pipelines as the tests' own server speaks it, for a cluster that has no other."""
     labels = {"app": "ml-pipeline"}
-    metadata = {"name": "ml-pipeline", "namespace": NAMESPACE}
+    described = {"apiVersion": "v1", "metadata": {"name": "ml-pipeline", "namespace": NAMESPACE}}
+    files = {"kfp_server.py": KFP_SERVER.read_text(), "serve.py": SERVE_KFP}
+    container = {
+        "image": image,
+        "command": ["python", "/server/serve.py"],
+        "volumeMounts": [{"name": "server", "mountPath": "/server"}],
+        "readinessProbe": {"tcpSocket": {"port": 8888}},
+    }
     return [
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": metadata,
-            "data": {"kfp_server.py": KFP_SERVER.read_text(), "serve.py": SERVE_KFP},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {**metadata, "labels": labels},
-            "spec": _spec(
-                {
-                    "image": image,
-                    "command": ["python", "/server/serve.py"],
-                    "volumeMounts": [{"name": "server", "mountPath": "/server"}],
-                    "readinessProbe": {"tcpSocket": {"port": 8888}},
-                },
-                {"name": "server", "configMap": {"name": "ml-pipeline"}},
-            ),
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": metadata,
-            "spec": {"selector": labels, "ports": [{"name": "http", "port": 8888}]},
-        },
+        {**described, "kind": "ConfigMap", "data": files},
+        _pod("ml-pipeline", labels, container, [{"name": "server", "configMap": {"name": "ml-pipeline"}}]),
+        {**described, "kind": "Service", "spec": {"selector": labels, "ports": [{"name": "http", "port": 8888}]}},
     ]
 
 
-def _spec(container: Mapping[str, Any], *volumes: Mapping[str, Any]) -> dict[str, Any]:
+def _pod(
+    name: str, labels: Mapping[str, str], container: Mapping[str, Any], volumes: list[dict[str, Any]]
+) -> dict[str, Any]:
+    spec = {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 0}
     return {
-        "serviceAccountName": ACCOUNT,
-        "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": 0,
-        "securityContext": POD_SECURITY,
-        "containers": [{"name": "main", "securityContext": CONTAINER_SECURITY, **container}],
-        "volumes": list(volumes),
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
+        "spec": {**pod_spec(container, volumes), **spec},
     }
 
 

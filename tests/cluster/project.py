@@ -43,6 +43,10 @@ class Project:
         """The manifests of a kind."""
         return [manifest for manifest in self.manifests(overlay) if manifest["kind"] == kind]
 
+    def names(self, kind: str) -> list[tuple[str, str]]:
+        """Namespace and name of every manifest of a kind."""
+        return [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in self.all(kind)]
+
     def find(self, kind: str, name: str, overlay: str = "local") -> dict[str, Any]:
         """The manifest of a kind and name."""
         return next(manifest for manifest in self.all(kind, overlay) if manifest["metadata"]["name"] == name)

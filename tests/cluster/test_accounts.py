@@ -9,9 +9,10 @@ import yaml
 
 pytestmark = pytest.mark.cluster
 
-# The accounts of the overlay `local`, and those that have a role.
+RUNNER = ("kubeflow", "flightdeck-runner")  # the only one that has a role
+# The accounts of the overlay `local`.
 ACCOUNTS = (
-    ("kubeflow", "flightdeck-runner"),
+    RUNNER,
     ("kubeflow", "flightdeck-watch"),
     ("flightdeck", "flightdeck-server"),
     ("flightdeck", "flightdeck-database"),
@@ -47,7 +48,7 @@ FORBIDDEN = (
 
 @pytest.fixture
 def accounts(project, applied):
-    return {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in project.all("ServiceAccount")}
+    return set(project.names("ServiceAccount"))
 
 
 def allowed(cluster, account: tuple[str, str], rights: Iterable[Right], namespace: str) -> list[Right]:
@@ -84,7 +85,6 @@ def test_no_account_may_do_what_only_people_do(cluster, accounts, account, names
 
 
 def test_the_runner_may_do_what_its_role_says_and_only_in_kubeflow(cluster, accounts, project):
-    runner = ("kubeflow", "flightdeck-runner")
     granted = [
         Right(verb, resource, group, name)
         for rule in project.find("Role", "flightdeck-runner")["rules"]
@@ -94,11 +94,11 @@ def test_the_runner_may_do_what_its_role_says_and_only_in_kubeflow(cluster, acco
     ]
 
     assert Right("create", "workflowtaskresults", "argoproj.io") in granted
-    assert allowed(cluster, runner, granted, "kubeflow") == granted
-    assert allowed(cluster, runner, granted, "flightdeck") == []
+    assert allowed(cluster, RUNNER, granted, "kubeflow") == granted
+    assert allowed(cluster, RUNNER, granted, "flightdeck") == []
 
 
-@pytest.mark.parametrize("account", [each for each in ACCOUNTS if each[1] != "flightdeck-runner"], ids="/".join)
+@pytest.mark.parametrize("account", ACCOUNTS[1:], ids="/".join)
 def test_the_others_may_do_no_more_than_any_account(cluster, accounts, account):
     def rights(name: str) -> list[str]:
         user = f"--as=system:serviceaccount:{account[0]}:{name}"
@@ -113,4 +113,4 @@ def test_only_pods_that_ask_for_the_kubernetes_api_have_a_token(cluster, account
         account: cluster.get("serviceaccount", account[1], account[0]).get("automountServiceAccountToken", True)
         for account in ACCOUNTS
     }
-    assert [account for account, token in mounted.items() if token] == [("kubeflow", "flightdeck-runner")]
+    assert [account for account, token in mounted.items() if token] == [RUNNER]

@@ -31,13 +31,10 @@ def test_tasks_come_after_those_that_they_depend_on(pipeline):
     assert pipeline.tasks() == ["data", "transform", "trainer", "release"]
 
 
-def test_no_placeholder_is_left(containers):
-    assert [each for container in containers.values() for each in container["args"] if "{{" in each] == []
-
-
 def test_every_task_has_the_run_s_id_and_the_parameters_that_were_given(pipeline, containers):
-    assert {following(each, "--run-id") for each in containers.values()} == {pipeline.run_id}
-    assert {following(each, "--window") for each in containers.values()} == {"1:2"}
+    assert {following(container, "--run-id") for container in containers.values()} == {pipeline.run_id}
+    assert {following(container, "--window") for container in containers.values()} == {"1:2"}
+    assert [word for container in containers.values() for word in container["args"] if "{{" in word] == []
 
 
 def test_the_container_is_the_compiled_one(containers):
@@ -45,8 +42,8 @@ def test_the_container_is_the_compiled_one(containers):
 
     assert trainer["image"] == "flightdeck:latest-gpu"
     assert trainer["command"] == ["python", "-m", "pipeline.task"]
-    assert {each["mountPath"] for each in trainer["volumeMounts"]} == {"/workspace", "/tmp"}
-    secrets = {each["name"]: each["valueFrom"]["secretKeyRef"]["key"] for each in trainer["env"]}
+    assert {mount["mountPath"] for mount in trainer["volumeMounts"]} == {"/workspace", "/tmp"}
+    secrets = {variable["name"]: variable["valueFrom"]["secretKeyRef"]["key"] for variable in trainer["env"]}
     assert secrets["FLIGHTDECK_METADATA_PASSWORD"] == "password"
     described = json.loads(following(containers["release"], "--executor-input"))
     assert set(described["outputs"]["artifacts"]) == {"page", "ids", "metrics", "roc"}

@@ -1,6 +1,5 @@
 """The life of a model on the node: the pipeline's tasks, the loop, and an answer through the Service."""
 
-import dataclasses
 import json
 import re
 import subprocess
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import forked
-from tests.cluster.compiled_tasks import NAMESPACE, CompiledPipeline
+from tests.cluster.compiled_tasks import NAMESPACE, CompiledPipeline, job
 from tests.cluster.life import Desk, compile_pipeline, desk_pod, kfp_server
 from tests.services.kubernetes.cluster import Cluster, wait_for
 from tests.small_run import SMALL
@@ -18,21 +17,6 @@ from tests.small_run import SMALL
 pytestmark = pytest.mark.cluster
 
 WINDOW = "1:2"
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A run of the compiled pipeline, to its end.
-
-    Attributes:
-        run_id: as Kubeflow Pipelines calls it.
-        record: what the ledger knows.
-        version: of the model that it pushed.
-    """
-
-    run_id: str
-    record: dict
-    version: int
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +32,8 @@ def desk(cluster, image, applied) -> Iterator[Desk]:
 
 
 @pytest.fixture(scope="module")
-def run(cluster, image, desk, small_spans, tmp_path_factory) -> Run:
-    """The pipeline, run to its end: by Kubeflow Pipelines where the cluster has it, else task by task."""
+def run(cluster, image, desk, small_spans, tmp_path_factory) -> dict:
+    """What the ledger knows of a run to its end: by Kubeflow Pipelines where the cluster has it, else task by task."""
     for span in (1, 2):
         desk.run("mkdir", "-p", "/workspace/spans")
         desk.copy(small_spans / f"span-{span:03}", f"/workspace/spans/span-{span:03}")
@@ -59,8 +43,7 @@ def run(cluster, image, desk, small_spans, tmp_path_factory) -> Run:
         run_id = by_kubeflow(cluster, compiled)
     else:
         run_id = task_by_task(cluster, compiled)
-    record = json.loads(desk.flightdeck("runs", "show", run_id, "--json"))
-    return Run(run_id, record, record["version"])
+    return json.loads(desk.flightdeck("runs", "show", run_id, "--json"))
 
 
 def wait_until_ready(cluster: Cluster, pod: str) -> None:
@@ -95,15 +78,14 @@ def by_kubeflow(cluster: Cluster, compiled) -> str:
 
 
 def test_every_task_runs_its_nodes_against_the_database_of_the_cluster(run):
-    assert run.record["run_id"] == run.run_id
-    assert run.record["outcome"] == "pushed"
-    assert run.record["runner"] == "kubeflow"
-    assert {each["state"] for each in run.record["nodes"]} == {"done"}
-    assert {"SpanExampleGen", "Trainer", "Evaluator", "Pusher"} <= {each["node_id"] for each in run.record["nodes"]}
+    assert run["outcome"] == "pushed"
+    assert run["runner"] == "kubeflow"
+    assert {node["state"] for node in run["nodes"]} == {"done"}
+    assert {"SpanExampleGen", "Trainer", "Evaluator", "Pusher"} <= {node["node_id"] for node in run["nodes"]}
 
 
 def test_the_run_pushed_a_version_into_the_claim(desk, run, project):
-    assert "saved_model.pb" in desk.run("ls", f"/workspace/models/{project.model}/{run.version}").split()
+    assert "saved_model.pb" in desk.run("ls", f"/workspace/models/{project.model}/{run['version']}").split()
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +96,8 @@ def kfp(cluster, image, run) -> Iterator[str]:
         cluster.apply(*ours)
         wait_until_ready(cluster, "ml-pipeline")
     yield f"/api/v1/namespaces/{NAMESPACE}/services/ml-pipeline:8888/proxy/apis/v2beta1"
-    for each in ours:
-        cluster.kubectl("delete", each["kind"], each["metadata"]["name"], f"--namespace={NAMESPACE}", "--now")
+    for manifest in ours:
+        cluster.kubectl("delete", manifest["kind"], manifest["metadata"]["name"], f"--namespace={NAMESPACE}", "--now")
 
 
 def test_the_loop_sees_a_new_span_and_submits_a_run(cluster, desk, kfp, small_spans):
@@ -127,11 +109,11 @@ def test_the_loop_sees_a_new_span_and_submits_a_run(cluster, desk, kfp, small_sp
     cluster.kubectl("delete", "job", "round", f"--namespace={NAMESPACE}")
 
     events = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
-    assert [each["text"] for each in events if each["kind"] == "problem"] == []
-    assert any(each["facts"]["key"].startswith("span:3:") for each in events if each["kind"] == "trigger"), events
-    (started,) = [each for each in events if each["kind"] == "run"]
+    assert [event["text"] for event in events if event["kind"] == "problem"] == []
+    assert any(event["facts"]["key"].startswith("span:3:") for event in events if event["kind"] == "trigger"), events
+    (started,) = [event for event in events if event["kind"] == "run"]
     submitted = json.loads(cluster.kubectl("get", "--raw", f"{kfp}/runs?page_size=100"))["runs"]
-    assert started["facts"]["run_id"] in [each["run_id"] for each in submitted]
+    assert started["facts"]["run_id"] in [run["run_id"] for run in submitted]
 
 
 @pytest.fixture(scope="module")
@@ -141,11 +123,11 @@ def row(cluster, image, project, run) -> dict:
     cluster.kubectl("patch", *deployment, f"--patch={json.dumps(flightdeck_serves(image, project.model))}")
     cluster.kubectl("rollout", "status", *deployment, "--timeout=300s", seconds=330)
 
-    def told() -> list[str]:
+    def lines() -> list[str]:
         return [line for line in cluster.kubectl("logs", *deployment).splitlines() if line.startswith("{")]
 
     # It tells a moment after it answers the first probe.
-    (line,) = wait_for(told, seconds=60)
+    (line,) = wait_for(lines, seconds=60)
     return json.loads(line)["row"]
 
 
@@ -174,26 +156,9 @@ print(urllib.request.urlopen(request, timeout=30).read().decode())
 
 def test_the_pushed_model_answers_through_the_service(cluster, image, project, row):
     address = f"http://model-server.flightdeck:8501/v1/models/{project.model}:predict"
-    client = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": "ask", "namespace": "clients"},
-        "spec": {
-            "backoffLimit": 0,
-            "template": {
-                "spec": {
-                    "restartPolicy": "Never",
-                    "containers": [
-                        {
-                            "name": "ask",
-                            "image": image,
-                            "command": ["python", "-c", ASK, address, json.dumps({"instances": [row, row]})],
-                        }
-                    ],
-                }
-            },
-        },
-    }
+    question = ["python", "-c", ASK, address, json.dumps({"instances": [row, row]})]
+    containers = [{"name": "ask", "image": image, "command": question}]
+    client = job("ask", "clients", {"containers": containers}, labels={})
     # The policies of `flightdeck` let requests in from namespaces that say so.
     labelled = {"name": "clients", "labels": {"flightdeck.dev/ingress": "true"}}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": labelled}, client)
@@ -211,9 +176,9 @@ def test_the_pushed_model_answers_through_the_service(cluster, image, project, r
 def test_the_service_has_the_pod_of_the_deployment_behind_it(cluster, row):
     slices = cluster.get("endpointslices", namespace="flightdeck", labels="kubernetes.io/service-name=model-server")
     ready = [
-        (endpoint["targetRef"]["name"], {port["name"]: port["port"] for port in each["ports"]})
-        for each in slices["items"]
-        for endpoint in each["endpoints"]
+        (endpoint["targetRef"]["name"], {port["name"]: port["port"] for port in part["ports"]})
+        for part in slices["items"]
+        for endpoint in part["endpoints"]
         if endpoint["conditions"]["ready"]
     ]
 

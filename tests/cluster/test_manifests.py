@@ -1,6 +1,7 @@
 """The overlays on a real API server: applied, applied again, bound, limited; and what they forbid is refused."""
 
 import copy
+import functools
 import socket
 from typing import Any
 
@@ -19,6 +20,17 @@ RESTRICTED = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+
+
+def pod(namespace: str = "flightdeck", **container: Any) -> dict[str, Any]:
+    """A pod that is allowed unless the container says otherwise; it is never waited for."""
+    described = {"name": "probe", "image": "probe:1", "securityContext": RESTRICTED, **container}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe", "namespace": namespace},
+        "spec": {"automountServiceAccountToken": False, "containers": [described]},
+    }
 
 
 @pytest.fixture
@@ -50,25 +62,18 @@ def test_this_machine_is_left_alone(cluster, kernel):
 
 
 def test_every_claim_is_bound(cluster, manifests):
-    claims = [
-        (each["metadata"]["namespace"], each["metadata"]["name"]) for each in manifests.all("PersistentVolumeClaim")
-    ]
+    claims = manifests.names("PersistentVolumeClaim")
     claims += [
-        (each["metadata"]["namespace"], f"{template['metadata']['name']}-{each['metadata']['name']}-0")
-        for each in manifests.all("StatefulSet")
-        for template in each["spec"]["volumeClaimTemplates"]
+        (stateful["metadata"]["namespace"], f"{template['metadata']['name']}-{stateful['metadata']['name']}-0")
+        for stateful in manifests.all("StatefulSet")
+        for template in stateful["spec"]["volumeClaimTemplates"]
     ]
-
-    def unbound():
-        return [
-            claim
-            for claim in claims
-            if not cluster.has("pvc", claim[1], claim[0])
-            or cluster.get("pvc", claim[1], claim[0])["status"]["phase"] != "Bound"
-        ]
 
     assert len(claims) == 3
-    assert wait_for(lambda: not unbound(), seconds=120), unbound()
+    bound = ("wait", "--for=jsonpath={.status.phase}=Bound", "--timeout=10s")
+    for namespace, claim in claims:
+        ask = functools.partial(cluster.succeeds, *bound, f"pvc/{claim}", f"--namespace={namespace}")
+        assert wait_for(ask, seconds=120), claim
 
 
 def test_no_pod_of_ours_is_refused(cluster, manifests):
@@ -80,7 +85,7 @@ def test_no_pod_of_ours_is_refused(cluster, manifests):
 
     assert wait_for(lambda: all(pods().values()), seconds=60), pods()
     events = cluster.get("events", namespace="flightdeck")["items"]
-    assert [each["message"] for each in events if each["reason"] == "FailedCreate"] == []
+    assert [event["message"] for event in events if event["reason"] == "FailedCreate"] == []
 
 
 def test_a_pod_without_a_security_context_is_refused(cluster, manifests):
@@ -123,27 +128,32 @@ def test_a_service_that_the_outside_reaches_is_refused(cluster, manifests, kind)
         cluster.apply(service)
 
 
-def test_a_container_larger_than_the_limit_is_refused(cluster, manifests):
-    with pytest.raises(KubectlError, match="maximum memory usage per Container is 16Gi, but limit is 17Gi"):
-        cluster.apply(pod(resources={"limits": {"memory": "17Gi"}}))
+CLAIM = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"name": "large", "namespace": "flightdeck"},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Gi"}}},
+}
 
 
-def test_pods_that_together_ask_for_more_than_the_quota_are_refused(cluster, manifests):
-    large = {"limits": {"cpu": "8"}, "requests": {"cpu": "8"}}
-
-    with pytest.raises(KubectlError, match=r"exceeded quota: flightdeck, requested: .*requests\.cpu=8"):
-        cluster.apply(pod(resources=large))
-
-
-def test_more_storage_than_the_quota_is_refused(cluster, manifests):
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "large", "namespace": "flightdeck"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Gi"}}},
-    }
-    with pytest.raises(KubectlError, match=r"exceeded quota: flightdeck, requested: requests\.storage=100Gi"):
-        cluster.apply(claim)
+@pytest.mark.parametrize(
+    ("manifest", "refusal"),
+    [
+        (
+            pod(resources={"limits": {"memory": "17Gi"}}),
+            "maximum memory usage per Container is 16Gi, but limit is 17Gi",
+        ),
+        (
+            pod(resources={"limits": {"cpu": "8"}, "requests": {"cpu": "8"}}),
+            r"exceeded quota: flightdeck, requested: .*requests\.cpu=8",
+        ),
+        (CLAIM, r"exceeded quota: flightdeck, requested: requests\.storage=100Gi"),
+    ],
+    ids=["a container's limit", "the pods' requests", "storage"],
+)
+def test_more_than_the_limits_and_the_quota_is_refused(cluster, manifests, manifest, refusal):
+    with pytest.raises(KubectlError, match=refusal):
+        cluster.apply(manifest)
 
 
 def test_more_gpus_than_the_quota_of_gke_are_refused(cluster, manifests):
@@ -165,14 +175,3 @@ def test_a_misspelt_field_of_kserve_is_refused(cluster, manifests):
 
     with pytest.raises(KubectlError, match=r'unknown field "spec\..*minReplica"'):
         cluster.apply(service)
-
-
-def pod(namespace: str = "flightdeck", **container: Any) -> dict[str, Any]:
-    """A pod that is allowed unless the container says otherwise; it is never waited for."""
-    described = {"name": "probe", "image": "probe:1", "securityContext": RESTRICTED, **container}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "probe", "namespace": namespace},
-        "spec": {"automountServiceAccountToken": False, "containers": [described]},
-    }

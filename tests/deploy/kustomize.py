@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -47,9 +47,6 @@ def _kubectl_is_recent() -> bool:
     if not shutil.which("kubectl"):
         return False
     command = ["kubectl", "version", "--client", "--output=json"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)
-    try:
-        version = json.loads(said.stdout).get("kustomizeVersion", "")
-    except json.JSONDecodeError:
-        return False
-    return version.startswith("v") and int(version[1:].split(".")[0]) >= 5
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    major = re.search(r'"kustomizeVersion": "v(\d+)', said)
+    return major is not None and int(major[1]) >= 5

@@ -251,7 +251,7 @@ def _pods(manifests: list[Manifest]) -> Iterator[tuple[str, Mapping[str, str], d
         if manifest["kind"] in WORKLOADS:
             job = manifest["spec"]["jobTemplate"] if manifest["kind"] == "CronJob" else manifest
             template = job["spec"]["template"]
-            claims = [each["metadata"]["name"] for each in manifest["spec"].get("volumeClaimTemplates", [])]
+            claims = [claim["metadata"]["name"] for claim in manifest["spec"].get("volumeClaimTemplates", [])]
             pod = {**template["spec"], "claims": claims}
             yield _namespace(manifest), template["metadata"].get("labels", {}), pod, label(manifest)
         elif manifest["kind"] == "InferenceService":

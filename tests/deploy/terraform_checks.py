@@ -110,39 +110,26 @@ def _misformatted(text: str) -> Iterator[tuple[int, str]]:
     lines = text.splitlines()
     if not text.endswith("\n") or text.endswith("\n\n"):
         yield len(lines), "the file must end with exactly one line break"
-    brackets: list[int] = []  # how many were opened by each line that is not closed yet: one level of indentation
+    brackets: list[int] = []  # the lines of those that are open; however many a line opened, it is one level
     paragraph: list[tuple[int, int]] = []
     for number, line in enumerate([*lines, ""], start=1):
         code = re.sub(r'"(?:\\.|[^"\\])*"', lambda match: "x" * len(match[0]), line).split(" #")[0]
         code = "" if code.lstrip().startswith("#") else code
-        opened = sum(code.count(each) for each in "{([") - sum(code.count(each) for each in "})]")
-        _close(brackets, -opened)
+        opened = len(re.findall(r"[{(\[]", code)) - len(re.findall(r"[})\]]", code))
+        del brackets[len(brackets) + min(opened, 0) :]
+        indentation = 2 * len(set(brackets))
+        brackets += [number] * opened
         if line != line.rstrip() or "\t" in line:
             yield number, "spaces at the end of the line, or a tab"
-        if line.strip() and len(line) - len(line.lstrip()) != 2 * len(brackets):
-            yield number, f"must be indented by {2 * len(brackets)} spaces"
-        if opened > 0:
-            brackets.append(opened)
+        if line.strip() and len(line) - len(line.lstrip()) != indentation:
+            yield number, f"must be indented by {indentation} spaces"
         attribute = re.match(r"\s*(?:[\w-]+|x+|\([^=]*\))( *)= ", code)
         if attribute and opened == 0:
             paragraph.append((number, attribute.end() - 2))
             continue
-        yield from _unaligned(paragraph)
+        columns = sorted({column for _, column in paragraph})
+        if len(columns) > 1:
+            yield paragraph[0][0], f"= is in columns {columns} of one paragraph"
         paragraph = []
         if attribute and len(attribute[1]) != 1:
             yield number, "one space before ="
-
-
-def _close(brackets: list[int], count: int) -> None:
-    while count > 0 and brackets:
-        taken = min(count, brackets[-1])
-        count -= taken
-        brackets[-1] -= taken
-        if not brackets[-1]:
-            brackets.pop()
-
-
-def _unaligned(paragraph: list[tuple[int, int]]) -> Iterator[tuple[int, str]]:
-    columns = {column for _, column in paragraph}
-    if len(columns) > 1:
-        yield paragraph[0][0], f"= is in columns {sorted(columns)} of one paragraph"

@@ -45,7 +45,9 @@ def copied(tmp_path: Path) -> Path:
 
 
 def find(manifests: Manifests, kind: str, name: str = "") -> dict[str, Any]:
-    return next(each for each in manifests if each["kind"] == kind and each["metadata"]["name"].startswith(name))
+    return next(
+        manifest for manifest in manifests if manifest["kind"] == kind and manifest["metadata"]["name"].startswith(name)
+    )
 
 
 def planted(manifests: Manifests, where: str, value: Any) -> Manifests:
@@ -193,7 +195,7 @@ def test_every_setting_reaches_a_manifest(copied: Path, place: str, overlays: li
     settings = yaml.safe_load(path.read_text())
     settings["data"] = {name: f"marker-of-{name.lower()}" for name in settings["data"]}
     path.write_text(yaml.safe_dump(settings))
-    text = yaml.safe_dump_all([each for overlay in overlays for each in build(copied / "overlays" / overlay)])
+    text = yaml.safe_dump_all([manifest for overlay in overlays for manifest in build(copied / "overlays" / overlay)])
     assert {marker for marker in settings["data"].values() if marker not in text} == set()
     assert "from-settings" not in text
     assert "flightdeck-settings" not in text
@@ -209,14 +211,14 @@ def test_only_pipelines_and_the_loop_reach_the_metadata(built: dict[str, Manifes
         if {"protocol": "TCP", "port": 3306} in rule["ports"]
         for peer in rule["from"]
     ]
-    watched = any(each["kind"] == "CronJob" for each in built[overlay])
+    watched = any(manifest["kind"] == "CronJob" for manifest in built[overlay])
     labels = [{"pipelines.kubeflow.org/v2_component": "true"}, {"app.kubernetes.io/component": "watch"}]
     assert open_to == [
         {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kubeflow"}},
-            "podSelector": {"matchLabels": each},
+            "podSelector": {"matchLabels": label},
         }
-        for each in labels[: 1 + watched]
+        for label in labels[: 1 + watched]
     ]
 
 
@@ -234,7 +236,7 @@ def test_the_loop_begins_with_settings_that_it_accepts(built: dict[str, Manifest
     assert settings.kubeflow is not None
     assert settings.kubeflow.image == loop["image"]
     assert settings.workspace == loop["volumeMounts"][0]["mountPath"]
-    secrets = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in loop["env"]}
+    secrets = {variable["name"]: variable["valueFrom"]["secretKeyRef"] for variable in loop["env"]}
     needed = {secret["name"] for secret in secrets.values() if not secret.get("optional")}
     assert needed == {settings.kubeflow.metadata_secret}
     assert {name for name, secret in secrets.items() if secret.get("optional")} == {
@@ -243,7 +245,7 @@ def test_the_loop_begins_with_settings_that_it_accepts(built: dict[str, Manifest
 
 
 def test_overlays_choose_one_way_of_serving_and_one_metadata_store(built: dict[str, Manifests]) -> None:
-    kinds = {overlay: {each["kind"] for each in manifests} for overlay, manifests in built.items()}
+    kinds = {overlay: {manifest["kind"] for manifest in manifests} for overlay, manifests in built.items()}
     assert "InferenceService" in kinds["gke-kserve"]
     assert "HorizontalPodAutoscaler" not in kinds["gke-kserve"]
     for overlay in ("local", "gke"):

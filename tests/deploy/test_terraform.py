@@ -128,9 +128,9 @@ def test_no_password_reaches_the_state() -> None:
 def test_identities_are_those_of_the_manifests() -> None:
     workloads = next(view for _, each in checks.blocks(CONFIGURATION) if (view := each.attribute("workloads")))
     used = {
-        (overlay.parent / each).resolve()
+        (overlay.parent / component).resolve()
         for overlay in MANIFESTS.glob("overlays/gke*/kustomization.yaml")
-        for each in yaml.safe_load(overlay.read_text())["components"]
+        for component in yaml.safe_load(overlay.read_text())["components"]
     }
     accounts = set()
     for path in [*MANIFESTS.glob("base/*.yaml"), *(file for folder in used for file in folder.glob("*.yaml"))]:

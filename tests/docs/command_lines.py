@@ -16,7 +16,6 @@ PROGRAMS = ("flightdeck", "make", "pytest")
 _ACTIVATION = re.compile(r"source (\.\./flightdeck/)?\.venv/bin/activate")
 # What a person reads as "and so on".
 _ETC = ("...", "\u2026")
-_HELP = ("-h", "--help")
 
 
 def command_lines(markdown: str) -> Iterator[str]:
@@ -60,29 +59,21 @@ def _is_ours(line: str) -> bool:
 
 
 def mistake(line: str, program: Any) -> str | None:
-    """What the command line would not understand of a line that begins with ``flightdeck``, or None.
+    """What a program, as `typer.main.get_command` makes it, would not understand of a line that calls it, or None.
 
     Values are not looked at: they may be placeholders. ``[--option]`` is an option that may be left out, and ``a | b``
     a choice between two commands of the same group or between two options. A command with nothing behind it is its
     name, as a sentence uses it; with anything else, all that it requires must be there, unless ``...`` stands for it.
-
-    Args:
-        line: the line.
-        program: the command that it begins with, as `typer.main.get_command` makes it.
     """
     try:
         tokens = [_unbracketed(token) for token in shlex.split(line)]
     except ValueError as error:
         return str(error)
     group = program
-    while len(tokens) > 1 and getattr(group, "commands", {}).get(tokens[1], None) is not None:
-        if not hasattr(group.commands[tokens[1]], "commands"):
-            break
-        group, tokens = group.commands[tokens[1]], tokens[1:]
-    for choice in _choices(tokens[1:], set(getattr(group, "commands", ()))):
-        if (wrong := _wrong(group, choice)) is not None:
-            return wrong
-    return None
+    while len(tokens) > 1 and hasattr(inner := group.commands.get(tokens[1]), "commands"):
+        group, tokens = inner, tokens[1:]
+    mistakes = (_wrong(group, choice) for choice in _choices(tokens[1:], {*group.commands}))
+    return next(filter(None, mistakes), None)
 
 
 def _unbracketed(token: str) -> str:
@@ -93,20 +84,16 @@ def _unbracketed(token: str) -> str:
 
 def _choices(tokens: list[str], commands: set[str]) -> Iterator[list[str]]:
     """The commands that a line stands for, up to where another program begins."""
+    tokens = list(itertools.takewhile(lambda token: token not in ("&&", "||", ";", ">", ">>", "&"), tokens))
     current: list[str] = []
-    for index, token in enumerate(tokens):
-        if token in ("&&", "||", ";", ">", ">>", "&"):
-            break
-        if token == "|":
-            after = tokens[index + 1] if index + 1 < len(tokens) else ""
-            if after.startswith("-"):
-                continue
-            if after not in commands:
-                break
+    for token, after in itertools.pairwise([*tokens, ""]):
+        if token != "|":
+            current.append(token)
+        elif after in commands:
             yield current
             current = []
-            continue
-        current.append(token)
+        elif not after.startswith("-"):
+            break
     yield current
 
 
@@ -115,17 +102,15 @@ def _wrong(command: Any, tokens: list[str]) -> str | None:
         given, rest, _ = command.make_parser(typer.Context(command)).parse_args(list(tokens))
     except typer.TyperException as error:
         return str(error)
-    if all(each in _ETC for each in rest):
-        return _missing(command, given) if tokens and not rest and not {*_HELP}.intersection(tokens) else None
-    inner = getattr(command, "commands", {}).get(rest[0])
-    return f"there is no `{rest[0]}`" if inner is None else _wrong(inner, rest[1:])
-
-
-def _missing(command: Any, given: dict[str, Any]) -> str | None:
-    if any(given.get(each.name) in _ETC for each in command.params if each.param_type_name == "argument"):
+    if not all(token in _ETC for token in rest):
+        inner = getattr(command, "commands", {}).get(rest[0])
+        return f"there is no `{rest[0]}`" if inner is None else _wrong(inner, rest[1:])
+    arguments = [given.get(parameter.name) for parameter in command.params if parameter.param_type_name == "argument"]
+    if not tokens or {"-h", "--help"} & {*tokens} or any(value in _ETC for value in (*rest, *arguments)):
         return None
-    for each in command.params:
-        if each.required and not given.get(each.name):
-            called = each.opts[0] if each.param_type_name == "option" else each.metavar or each.name.upper()
+    for parameter in command.params:
+        if parameter.required and not given.get(parameter.name):
+            option = parameter.param_type_name == "option"
+            called = parameter.opts[0] if option else parameter.metavar or parameter.name.upper()
             return f"`{called}` is missing"
     return None

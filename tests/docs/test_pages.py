@@ -65,8 +65,8 @@ def name(page: Path) -> str:
     ],
 )
 def test_a_command_line_is_understood_or_not(line, wrong):
-    found = mistake(line, FLIGHTDECK)
-    assert found is None if wrong is None else wrong in (found or ""), found
+    problem = mistake(line, FLIGHTDECK)
+    assert problem is None if wrong is None else wrong in (problem or ""), problem
 
 
 def test_commands_are_found_wherever_a_page_has_code():
@@ -79,14 +79,12 @@ def test_every_command_of_a_page_is_one(page):
     wrong = []
     for line in command_lines(page.read_text("utf-8")):
         program, *rest = line.split()
-        if program == "flightdeck" and (found := mistake(line, FLIGHTDECK)) is not None:
-            wrong.append((line, found))
-        if program == "make":
-            wrong += [
-                (line, "no such target") for each in rest if re.fullmatch("[a-z-]+", each) and each not in targets()
-            ]
-        if program == "pytest":
-            wrong += [(line, "no such file") for each in rest if "/" in each and not (ROOT / each).exists()]
+        if program == "flightdeck" and (problem := mistake(line, FLIGHTDECK)) is not None:
+            wrong.append((line, problem))
+        if program == "make" and not {word for word in rest if re.fullmatch("[a-z-]+", word)} <= targets():
+            wrong.append((line, "no such target"))
+        if program == "pytest" and not all((ROOT / word).exists() for word in rest if "/" in word):
+            wrong.append((line, "no such file"))
     assert wrong == []
 
 
@@ -116,12 +114,12 @@ def test_every_file_that_a_page_names_exists(page):
         for child in token.children or ()
         if child.type == "code_inline" and re.fullmatch(rf"{OURS}/[\w./-]+\.[a-z]+", child.content)
     ]
-    named = {each for each in [*linked, *code] if each} - WRITTEN_BY_READERS
+    named = {path for path in [*linked, *code] if path} - WRITTEN_BY_READERS
     if name(page) == "docs/reference/index.md":
         named -= MADE
     # A page may name files by their place in the folder that it is about.
     folders = (ROOT, page.parent, ROOT / "deploy/kubernetes")
-    missing = [each for each in named if not any((folder / each).exists() for folder in folders)]
+    missing = [path for path in named if not any((folder / path).exists() for folder in folders)]
     assert missing == []
 
 
@@ -132,19 +130,14 @@ def rows(page: Path) -> list[list[str]]:
     return [row for row in split if not set("".join(row)) <= set("-: ")]
 
 
-def test_every_idea_has_a_file_and_a_command():
+def test_every_idea_is_there_once_and_has_a_file_and_a_command():
     ideas = [row for row in rows(IDEAS) if row[0] != "idea"]
-    assert len(ideas) > 50
+    assert len({idea for idea, _, _ in ideas}) == len(ideas) > 50
     for idea, where, how in ideas:
         paths = [target("docs/ideas.md", href) for href in hrefs(where)]
         assert paths, idea
         assert all(path and (ROOT / path).is_file() for path in paths), idea
-        assert list(command_lines(how)) or how in ("`flightdeck run`",), idea
-
-
-def test_no_idea_is_there_twice():
-    ideas = [row[0] for row in rows(IDEAS) if row[0] != "idea"]
-    assert len(ideas) == len(set(ideas))
+        assert list(command_lines(how)) or how == "`flightdeck run`", idea
 
 
 @pytest.mark.parametrize(

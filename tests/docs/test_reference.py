@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from docs.site import components_reference, http_api_reference, settings_reference
-from docs.site.hooks import ROOT, reference
+from docs.site.hooks import ROOT, mermaid, reference
 from flightdeck.__main__ import app
 from flightdeck.options import default_config
 from flightdeck.settings import read_settings
@@ -33,21 +33,21 @@ def keys(value, place=""):
             yield from keys(inner, here)
 
 
-def tables(text: str) -> dict[str, dict[str, list[str]]]:
-    """Section -> key -> the other cells of its row."""
-    found: dict[str, dict[str, list[str]]] = {}
+@pytest.fixture(scope="module")
+def described(pages) -> dict[str, dict[str, list[str]]]:
+    """Section of the settings -> key -> the other cells of its row."""
+    sections: dict[str, dict[str, list[str]]] = {}
     section = ""
-    for line in text.splitlines():
+    for line in pages["reference/settings.md"].splitlines():
         if line.startswith("#"):
             section = line.lstrip("# ") if line.startswith("##") else ""
         if line.startswith("| `"):
             name, *cells = re.split(r"(?<!\\)\|", line)[1:-1]
-            found.setdefault(section, {})[name.strip(" `")] = [cell.strip() for cell in cells]
-    return found
+            sections.setdefault(section, {})[name.strip(" `")] = [cell.strip() for cell in cells]
+    return sections
 
 
-def test_every_setting_of_the_local_file_is_there(pages, settings):
-    described = tables(pages["reference/settings.md"])
+def test_every_setting_of_the_local_file_is_there(described, settings):
     # Names of one's own are described by NAME, and a list by the class of its items.
     sections = set(described)
     for place, name in keys(settings.model_dump(mode="json")):
@@ -58,8 +58,7 @@ def test_every_setting_of_the_local_file_is_there(pages, settings):
     assert set(described["features"]) == set(type(settings.features).model_fields)
 
 
-def test_every_setting_has_a_type_and_a_meaning(pages):
-    described = tables(pages["reference/settings.md"])
+def test_every_setting_has_a_type_and_a_meaning(described):
     bare = [
         (place, name)
         for place, rows in described.items()
@@ -81,8 +80,8 @@ def test_every_setting_has_a_type_and_a_meaning(pages):
         ("alerts", "email", ["section or null", "`null`"]),
     ],
 )
-def test_types_and_defaults_are_those_of_the_classes(pages, place, name, cells):
-    assert tables(pages["reference/settings.md"])[place][name][:2] == cells
+def test_types_and_defaults_are_those_of_the_classes(described, place, name, cells):
+    assert described[place][name][:2] == cells
 
 
 def test_attributes_of_a_docstring():
@@ -128,8 +127,8 @@ def test_every_route_is_there_with_the_columns_of_the_settings(pages, settings):
     assert list(row["properties"]) == settings.features.inputs
 
 
-def test_no_page_names_a_folder_of_this_machine(pages):
-    assert [page for page, text in pages.items() if str(ROOT) in text] == []
+def test_the_script_of_the_diagrams_is_brought_along():
+    assert "mermaid" in mermaid().read_text("utf-8")[:200]
 
 
 @pytest.mark.component

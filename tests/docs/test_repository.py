@@ -59,8 +59,8 @@ def test_which_page_shows_a_file(path, page):
     ],
 )
 def test_the_form_of_an_external_address(href, wrong):
-    found = wrong_address(href)
-    assert found is None if wrong is None else wrong in (found or "")
+    problem = wrong_address(href)
+    assert problem is None if wrong is None else wrong in (problem or "")
 
 
 def test_links_in_code_are_no_links():

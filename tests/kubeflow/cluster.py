@@ -13,11 +13,13 @@ from typing import Any
 from unittest import mock
 
 import docker
+import ml_metadata
 from docker.types import Mount
 
+from ledger.outputs import executions_of_run, outputs_of_run
+from pipeline import store
 from tests import forked
 from tests.services.kubernetes.cluster import wait_for
-from tests.services.mariadb import Server
 from tests.small_run import SMALL
 
 # No GPU here, and no image but one.
@@ -29,7 +31,6 @@ class Cluster:
     """One workspace and one database, seen by containers and by this process."""
 
     workspace: Path
-    docker_host: str
     image: str
     environment: dict[str, str]
 
@@ -47,22 +48,22 @@ class Cluster:
     def submit(self, pipeline: Path, retries: int = 1, **parameters: Any) -> str:
         """Executes a compiled pipeline, one real container per task, and returns everything that was printed.
 
-        A failed task is tried again, as a cluster does and kfp.local does not: the whole pipeline is submitted again,
-        and what had succeeded comes from TFX's cache. The first failure is printed.
+        As on a cluster, and unlike kfp.local's, a task that failed is tried again: the whole pipeline is submitted
+        again, and what had succeeded comes from TFX's cache. The first failure is printed.
 
         Raises:
             RuntimeError: a task failed, also then; with the end of what was printed.
         """
-        for attempt in range(retries + 1):
+        while True:
             try:
                 return self._execute(pipeline, parameters)
             except RuntimeError as error:
                 last_lines = (self.workspace / "screen.txt").read_text().splitlines()[-60:]
                 failure = "\n".join((str(error), *last_lines))
-                if attempt == retries:
+                if retries == 0:
                     raise RuntimeError(failure) from error
-                print(f"Attempt {attempt + 1} failed, and the pipeline is submitted again: {failure}")
-        raise AssertionError("there is at least one attempt")
+                print(f"An attempt failed, and the pipeline is submitted again: {failure}")
+                retries -= 1
 
     def _execute(self, pipeline: Path, parameters: dict[str, Any]) -> str:
         from kfp import components, local
@@ -104,19 +105,12 @@ class Cluster:
 
     def latest_run(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
         """Of the latest run in the metadata store: its id, its executions' states, and its artifacts."""
-        import ml_metadata
-
-        from ledger.outputs import executions_of_run, outputs_of_run
-        from pipeline import store
-
         reader = ml_metadata.MetadataStore(store.from_environment(1, self.environment))
         # A sweep and its trials have contexts of that type too, but no node of the pipeline.
-        newest = max(
-            (each for each in reader.get_contexts_by_type("pipeline_run") if reader.get_executions_by_context(each.id)),
-            key=lambda each: each.id,
-        )
+        runs = [run for run in reader.get_contexts_by_type("pipeline_run") if reader.get_executions_by_context(run.id)]
+        newest = max(runs, key=lambda run: run.id)
         executions = executions_of_run(reader, newest.name)
-        states = {node: each.State.Name(each.last_known_state) for node, each in executions.items()}
+        states = {node: execution.State.Name(execution.last_known_state) for node, execution in executions.items()}
         return newest.name, states, outputs_of_run(reader, newest.name)
 
     def here(self, uri: str) -> str:
@@ -127,8 +121,7 @@ class Cluster:
 def as_the_backend(placeholder_utils: Any) -> Any:
     """Makes kfp.local as strict as KFP's backend about placeholders that stand for a fact of the run, such as its id.
 
-    The backend replaces one only where it is the whole value of a task's input; kfp.local does so everywhere, also in a
-    container's arguments and inside a longer value, where a cluster leaves it as it is.
+    The backend replaces one only where it is the whole value of a task's input.
     """
     lax = placeholder_utils.replace_placeholders
     ours, hidden = "{{$.pipeline_", "{{hidden.pipeline_"
@@ -138,9 +131,9 @@ def as_the_backend(placeholder_utils: Any) -> Any:
         for name, value in values.items():
             if isinstance(value, str) and not re.fullmatch(r"\{\{\$\.pipeline_\w+\}\}", value):
                 values[name] = value.replace(ours, hidden)
-        command = [each.replace(ours, hidden) for each in full_command]
+        command = [word.replace(ours, hidden) for word in full_command]
         filled = lax(full_command=command, executor_input_dict=executor_input_dict, **facts)
-        return [each.replace(hidden, ours) for each in filled]
+        return [word.replace(hidden, ours) for word in filled]
 
     return mock.patch.object(placeholder_utils, "replace_placeholders", strict)
 
@@ -148,16 +141,19 @@ def as_the_backend(placeholder_utils: Any) -> Any:
 def running_container(word: str) -> Any:
     """Waits for a container that has a word among its arguments."""
     client = docker.from_env()
-    first = wait_for(lambda: next((each for each in client.containers.list() if word in each.attrs["Args"]), None), 600)
-    assert first is not None, f"no container has {word} among its arguments"
-    return first
+
+    def first() -> Any:
+        return next((container for container in client.containers.list() if word in container.attrs["Args"]), None)
+
+    container = wait_for(first, seconds=600)
+    assert container is not None, f"no container has {word} among its arguments"
+    return container
 
 
 def run_container(client: Any, image: str, command: list[str], volumes: dict[str, Any], **arguments: Any) -> int:
     """Runs a container to its end, prints what it prints, removes it, and returns its exit code.
 
-    In place of kfp.local's own, which has the engine remove the container, asks for the exit code afterwards, and takes
-    a container that is gone by then for one that succeeded.
+    kfp.local's own takes a container that is gone before it asks for the exit code for one that succeeded.
     """
     container = client.containers.run(image, command, volumes=volumes, detach=True, **arguments)
     try:
@@ -176,4 +172,4 @@ def open_cluster(services: dict[str, Any], spans: Path, workspace: Path) -> Clus
     # The containers run as another user.
     for path in (workspace, *workspace.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o644)
-    return Cluster(workspace, services["docker_host"], services["image"], Server(**services["mysql"]).new_database())
+    return Cluster(workspace, services["image"], services["mysql"].new_database())

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests.kubeflow.cluster import Cluster, open_cluster
-from tests.services.mariadb import Server
 from tests.services.up import up
 
 
@@ -20,7 +19,7 @@ def services() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def database(services: dict[str, Any]) -> Callable[[], dict[str, str]]:
     """Makes the environment of a database that nobody has used: ``database()``."""
-    return Server(**services["mysql"]).new_database
+    return services["mysql"].new_database
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def test_the_command_line_lists_finds_shows_and_notes(environment):
         return done.stdout
 
     listed = json.loads(runs("list", "--metric", "auc>0.62", "--sort", "auc", "--json"))["runs"]
-    assert [each["run_id"] for each in listed] == ["c-run", "b-run"]
+    assert [run["run_id"] for run in listed] == ["c-run", "b-run"]
     assert listed[1]["metrics"]["auc"] == 0.7123456789012  # all digits, which a double of MySQL would not have
     assert "theirs" in runs("list")
     assert json.loads(runs("best", "--json"))["run_id"] == "b-run"

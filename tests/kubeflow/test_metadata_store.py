@@ -6,6 +6,9 @@ import time
 
 import pytest
 
+from ledger.opening import LedgerError, open_store
+from ledger.recorder import Recorder
+from pipeline import store
 from tests.kubeflow.switch import Switch
 from tests.world import LOCAL
 
@@ -14,7 +17,7 @@ pytestmark = pytest.mark.kubeflow
 
 @pytest.fixture
 def switch(services):
-    made = Switch(services["mysql"]["port"])
+    made = Switch(services["mysql"].port)
     yield made
     made.close()
 
@@ -23,7 +26,7 @@ def switch(services):
 def launch(switch, database, tmp_path):
     """Launches the first node of the pipeline, with a database behind the switch: ``launch(patience)``."""
     from flightdeck.settings import read_settings
-    from pipeline import node, store
+    from pipeline import node
     from pipeline.definition import create_pipeline
 
     settings = read_settings(LOCAL, [f"workspace={tmp_path}", "metadata.kind=mysql"])
@@ -58,15 +61,10 @@ def test_a_database_that_stays_away_fails_the_node_with_one_sentence(switch, lau
 @pytest.fixture
 def server(switch, database):
     """A connection to a database that nobody has used, behind the switch."""
-    from pipeline import store
-
     return store.from_environment(1, {**database(), "FLIGHTDECK_METADATA_PORT": str(switch.port)})
 
 
 def test_a_record_is_kept_over_a_restart_of_the_database(switch, server):
-    from ledger.opening import open_store
-    from ledger.recorder import Recorder
-
     recorder = Recorder(open_store(server, patience=60))
     recorder.write("a-run", outcome="running")
     switch.on.clear()
@@ -81,8 +79,6 @@ def test_a_record_is_kept_over_a_restart_of_the_database(switch, server):
 
 
 def test_a_record_gives_up_with_one_sentence_when_the_database_stays_away(switch, server):
-    from ledger.opening import LedgerError, open_store
-
     switch.on.clear()
     with pytest.raises(LedgerError, match="cannot be reached: is it running") as refused:
         open_store(server, patience=2)
@@ -90,26 +86,18 @@ def test_a_record_gives_up_with_one_sentence_when_the_database_stays_away(switch
 
 
 def _write(environment: dict[str, str], name: str) -> None:
-    from ledger.opening import open_store
-    from ledger.recorder import Recorder
-    from pipeline import store
-
     Recorder(open_store(store.from_environment(1, environment))).write(name, outcome="done")
 
 
 def test_many_may_open_a_database_that_nobody_has_used_at_the_same_time(database):
-    from ledger.opening import open_store
-    from ledger.recorder import Recorder
-    from pipeline import store
-
     environment = database()
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write, args=(environment, f"run-{number}")) for number in range(4)]
-    for each in writers:
-        each.start()
-    for each in writers:
-        each.join(180)
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(180)
 
-    assert [each.exitcode for each in writers] == [0, 0, 0, 0]
-    found = Recorder(open_store(store.from_environment(1, environment))).all()
-    assert sorted(each.run_id for each in found) == [f"run-{number}" for number in range(4)]
+    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    records = Recorder(open_store(store.from_environment(1, environment))).all()
+    assert sorted(record.run_id for record in records) == [f"run-{number}" for number in range(4)]

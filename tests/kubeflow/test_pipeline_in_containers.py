@@ -28,14 +28,12 @@ def compiled(cluster, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first(cluster, compiled):
-    screen = cluster.submit(compiled, window="1:2")
-    return screen, *cluster.latest_run()
+    return cluster.submit(compiled, window="1:2"), *cluster.latest_run()
 
 
 @pytest.fixture(scope="module")
 def second(cluster, compiled, first):
-    screen = cluster.submit(compiled, window="1:2")
-    return screen, *cluster.latest_run()
+    return cluster.submit(compiled, window="1:2"), *cluster.latest_run()
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +82,9 @@ def test_the_metrics_are_the_local_runners_to_the_last_bit(cluster, first, local
 
     _, _, _, artifacts = first
 
-    found = evaluation.results(cluster.here(artifacts["Evaluator"]["evaluation"].uri))
+    results = evaluation.results(cluster.here(artifacts["Evaluator"]["evaluation"].uri))
 
-    assert found[0].challenger == local_run["metrics"]
+    assert results[0].challenger == local_run["metrics"]
 
 
 def test_containers_record_a_run_as_the_local_runner_does(cluster, first, local, local_run, services):
@@ -100,8 +98,8 @@ def test_containers_record_a_run_as_the_local_runner_does(cluster, first, local,
     assert {name: getattr(theirs, name) for name in same} == {name: getattr(ours, name) for name in same}
     assert theirs.runner == "kubeflow"
     assert theirs.version is not None
-    assert {each.node_id for each in theirs.nodes} == {each.node_id for each in ours.nodes}
-    assert all(each.seconds >= 0 and each.peak_mb > 100 for each in theirs.nodes)
+    assert {node.node_id for node in theirs.nodes} == {node.node_id for node in ours.nodes}
+    assert all(node.seconds >= 0 and node.peak_mb > 100 for node in theirs.nodes)
     for name in ("sources", "files", "slices", "graph"):
         assert there.document(theirs.documents[name]) == here.document(ours.documents[name]), name
     # The image's tag begins with its commit.
@@ -156,7 +154,7 @@ def test_the_password_is_nowhere(cluster, compiled, first, local, local_run):
     from pipeline import node
 
     screen, *_ = first
-    passwords = {each["FLIGHTDECK_METADATA_PASSWORD"] for each in (cluster.environment, local.variables)}
+    passwords = {variables["FLIGHTDECK_METADATA_PASSWORD"] for variables in (cluster.environment, local.variables)}
     text = compiled.read_text()
     ir = text.split("defaultValue: H4sI", 1)[1].split("\n", 1)[0]
     decoded = str(node.decode(f"H4sI{ir}"))
@@ -169,7 +167,7 @@ def test_the_password_is_nowhere(cluster, compiled, first, local, local_run):
 
     assert "SpanExampleGen" in decoded
     for password in passwords:
-        assert not [each for each in (text, decoded, screen, *written) if password in each]
+        assert not [page for page in (text, decoded, screen, *written) if password in page]
 
 
 def test_a_killed_container_costs_only_its_own_nodes(cluster_in, compiled, cluster, first):

@@ -8,6 +8,10 @@ from pathlib import Path
 import docker
 import pytest
 
+from ledger.opening import open_store
+from ledger.recorder import Recorder
+from operations.experiments.sweep.chain import Chain
+from pipeline.store import from_environment
 from tests import forked
 from tests.kubeflow.cluster import run_container, running_container
 
@@ -55,32 +59,27 @@ def swept(cluster, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(cluster):
-    from ledger.opening import open_store
-    from pipeline.store import from_environment
-
     return open_store(from_environment(1, cluster.environment))
 
 
 @pytest.fixture(scope="module")
 def events(store, swept):
-    from operations.experiments.sweep.chain import Chain
-
     return [link.event for link in Chain(store, f"{swept[1]}-sweep").refresh()]
 
 
 def test_two_pods_share_the_trials_and_run_each_once(swept, events) -> None:
     assert swept[0] == 0
-    assert sorted(each.trial for each in events if each.kind == "begun") == list(range(TRIALS))
-    assert sorted(each.trial for each in events if each.kind == "finished") == list(range(TRIALS))
+    assert sorted(event.trial for event in events if event.kind == "begun") == list(range(TRIALS))
+    assert sorted(event.trial for event in events if event.kind == "finished") == list(range(TRIALS))
     assert len(events) == 2 * TRIALS
-    pods = {(each.owner.boot, each.owner.namespace) for each in events}
+    pods = {(event.owner.boot, event.owner.namespace) for event in events}
     assert len(pods) == 2
 
 
 def test_the_run_trains_with_the_best_and_pushes_it(cluster, swept, events) -> None:
     _, _, states, artifacts = swept
-    best = max((each for each in events if each.kind == "finished"), key=lambda each: each.score)
-    values = next(each.values for each in events if each.kind == "begun" and each.trial == best.trial)
+    best = max((event for event in events if event.kind == "finished"), key=lambda event: event.score)
+    values = next(event.values for event in events if event.kind == "begun" and event.trial == best.trial)
 
     training = json.loads((Path(cluster.here(artifacts["Trainer"]["model_run"].uri)) / "training.json").read_text())
     assert training["settings"]["learning_rate"] == values["learning_rate"]
@@ -90,41 +89,35 @@ def test_the_run_trains_with_the_best_and_pushes_it(cluster, swept, events) -> N
 
 
 def test_the_ledger_has_the_sweep_its_trials_and_the_run(store, swept) -> None:
-    from ledger.recorder import Recorder
-
     run_id = swept[1]
-    records = {each.run_id: each for each in Recorder(store).all()}
+    records = {record.run_id: record for record in Recorder(store).all()}
     sweep, run = records[f"{run_id}-sweep"], records[run_id]
-    trials = [each for each in records.values() if each.parent == sweep.run_id and each.kind == "trial"]
+    trials = [record for record in records.values() if record.parent == sweep.run_id and record.kind == "trial"]
 
     assert (sweep.kind, sweep.runner, sweep.outcome) == ("sweep", "kubeflow", "done")
     assert (run.kind, run.parent, run.outcome) == ("run", sweep.run_id, "pushed")
     assert len(trials) == TRIALS
-    assert {each.outcome for each in trials} == {"done"}
-    assert sweep.metrics["val_auc"] == max(each.metrics["val_auc"] for each in trials)
+    assert {trial.outcome for trial in trials} == {"done"}
+    assert sweep.metrics["val_auc"] == max(trial.metrics["val_auc"] for trial in trials)
 
 
 def test_the_trials_have_tensorboard_logs_in_the_workspace(cluster, swept) -> None:
     logs = cluster.workspace / "sweeps" / f"{swept[1]}-sweep"
 
-    assert sorted(each.name for each in logs.iterdir()) == [f"{number:04d}" for number in range(TRIALS)]
-    assert all(list(each.glob("*.hparams")) for each in logs.iterdir())
+    assert sorted(folder.name for folder in logs.iterdir()) == [f"{number:04d}" for number in range(TRIALS)]
+    assert all(list(folder.glob("*.hparams")) for folder in logs.iterdir())
 
 
 def test_processes_that_add_to_a_chain_at_once_get_a_place_each_on_mariadb_too(database) -> None:
-    from ledger.opening import open_store
-    from operations.experiments.sweep.chain import Chain
-    from pipeline.store import from_environment
-
     environment = database()
     open_store(from_environment(1, environment))
     worker, variables = ("tests.operations.experiments.sweep.chain_worker", "15"), {**os.environ, **environment}
     workers = [forked.Forked(*worker, env=variables) for _ in range(4)]
     reports = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
 
-    found = [
+    links = [
         [link.event.trial, link.event.token]
         for link in Chain(open_store(from_environment(1, environment)), "sweep").refresh()
     ]
-    assert sorted(added for report in reports for added in report) == found
-    assert [trial for trial, _ in found] == list(range(60))
+    assert sorted(added for report in reports for added in report) == links
+    assert [trial for trial, _ in links] == list(range(60))

@@ -43,33 +43,22 @@ class Executions:
         type_id = self._store.put_execution_type(made, can_add_fields=True, can_omit_fields=True)
         execution = metadata_store_pb2.Execution(type_id=type_id, last_known_state=state)
         _fill(execution.custom_properties, properties)
-        events = []
-        for artifacts, kind in (
-            (inputs, Event.INPUT),
-            (outputs, Event.INTERNAL_OUTPUT if internal else Event.OUTPUT),
-        ):
+        pairs = []
+        for artifacts, kind in ((inputs, Event.INPUT), (outputs, Event.INTERNAL_OUTPUT if internal else Event.OUTPUT)):
             for key, artifact_id in artifacts.items():
                 event = Event(artifact_id=artifact_id, type=kind)
                 event.path.steps.add().key = key
                 event.path.steps.add().index = 0
-                events.append(event)
+                pairs.append((self._store.get_artifacts_by_id([artifact_id])[0], event))
         contexts = [self._context(RUN, run_id), self._context("node", f"a-pipeline.{node}")]
-        known = {each.id: each for each in self._store.get_artifacts_by_id([event.artifact_id for event in events])}
-        execution_id, _, _ = self._store.put_execution(
-            execution, [(known[event.artifact_id], event) for event in events], contexts
-        )
+        execution_id, _, _ = self._store.put_execution(execution, pairs, contexts)
         return execution_id
 
     def _context(self, type_name: str, name: str) -> metadata_store_pb2.Context:
-        found = self._store.get_context_by_type_and_name(type_name, name)
-        if found is None:
-            type_id = self._store.put_context_type(
-                metadata_store_pb2.ContextType(name=type_name), can_add_fields=True, can_omit_fields=True
-            )
-            self._store.put_contexts([metadata_store_pb2.Context(type_id=type_id, name=name)])
-            found = self._store.get_context_by_type_and_name(type_name, name)
-        assert isinstance(found, metadata_store_pb2.Context)
-        return found
+        kind = metadata_store_pb2.ContextType(name=type_name)
+        type_id = self._store.put_context_type(kind, can_add_fields=True, can_omit_fields=True)
+        known = self._store.get_context_by_type_and_name(type_name, name)
+        return known or metadata_store_pb2.Context(type_id=type_id, name=name)
 
 
 def _fill(properties: Any, given: Mapping[str, str | int]) -> None:

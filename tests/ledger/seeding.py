@@ -3,16 +3,17 @@
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import ml_metadata
+import pytest
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.opening import open_store
-from ledger.recorder import Recorder
+from ledger.opening import open_readonly, open_store
+from ledger.recorder import RUN, Recorder
 from tests.ledger.executions import Executions
 
 BEGIN = datetime(2013, 7, 1, 9, 30, tzinfo=UTC)
@@ -80,14 +81,12 @@ class Seeder:
 
     def properties(self, run_id: str) -> dict[str, str]:
         """Everything that the store holds about a run."""
-        context = self.store.get_context_by_type_and_name("pipeline_run", run_id)
-        assert context is not None
+        context = self.store.get_context_by_type_and_name(RUN, run_id)
         return {name: value.string_value for name, value in context.custom_properties.items()}
 
     def spoil(self, run_id: str, name: str, value: str) -> None:
         """Writes a property that no record can have."""
-        context = self.store.get_context_by_type_and_name("pipeline_run", run_id)
-        assert isinstance(context, metadata_store_pb2.Context)
+        context = self.store.get_context_by_type_and_name(RUN, run_id)
         context.custom_properties[name].string_value = value
         self.store.put_contexts([context])
 
@@ -114,6 +113,13 @@ def held(path: Path | str, seconds: float = 600, begin: str = "EXCLUSIVE") -> It
 
 def reopened(connection: metadata_store_pb2.ConnectionConfig) -> ml_metadata.MetadataStore:
     """The same store as another process sees it."""
-    from ledger.opening import open_readonly
-
     return open_readonly(connection)
+
+
+def calls(monkeypatch: pytest.MonkeyPatch, store: ml_metadata.MetadataStore, question: Callable[[], Any]) -> list[str]:
+    """What a store was asked to answer a question."""
+    asked: list[str] = []
+    call = store._call_method
+    monkeypatch.setattr(store, "_call_method", lambda name, *rest: (asked.append(name), call(name, *rest))[1])
+    question()
+    return asked

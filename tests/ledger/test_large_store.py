@@ -15,7 +15,7 @@ import pytest
 from benchmarks import ledger
 from ledger.opening import open_readonly
 from ledger.runs import Runs
-from tests.ledger.seeding import Seeder
+from tests.ledger.seeding import Seeder, calls
 from tests.world import ROOT
 
 RUNS = 1000
@@ -34,18 +34,16 @@ def filled(request):
         yield place, ledger.generate(place, RUNS)[RUNS // 2]
 
 
-@pytest.mark.parametrize("question", ["list --sort auc --limit 0", "best --metric auc", "show", "lineage", "note"])
+@pytest.mark.parametrize(
+    "question", ["list --sort auc --limit 0", "best --metric auc", "show RUN", "lineage RUN", "note RUN good"]
+)
 def test_a_question_is_answered(filled, question):
     place, run = filled
-    words = question.split() + {"show": [run], "lineage": [run], "note": [run, "good"]}.get(question, [])
+    words = question.replace("RUN", run).split()
 
-    done = subprocess.run(
-        [sys.executable, "-m", "flightdeck", "runs", *words, "--json", *place.options],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **place.environment},
-    )
+    command = [sys.executable, "-m", "flightdeck", "runs", *words, "--json", *place.options]
+    environment = {**os.environ, **place.environment}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
 
     assert done.returncode == 0, done.stderr
     # The best is one among them all; the others are about the run that was asked for, or hold it.
@@ -60,16 +58,6 @@ def test_more_runs_do_not_mean_more_queries(seeder: Seeder, monkeypatch, questio
         for _ in range(more):
             seeder.run(f"run-{len(Runs(seeder.store).all())}", 0.6)
         store = open_readonly(seeder.connection)
-        count = 0
-        call = store._call_method
-
-        def counted(*arguments):
-            nonlocal count
-            count += 1
-            return call(*arguments)
-
-        monkeypatch.setattr(store, "_call_method", counted)
-        question(Runs(store))
-        return count
+        return len(calls(monkeypatch, store, lambda: question(Runs(store))))
 
     assert queries(3) == queries(20)

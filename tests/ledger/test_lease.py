@@ -21,39 +21,25 @@ def never() -> datetime:
     raise AssertionError("a process of this machine is looked at, not listened to")
 
 
-@pytest.fixture
-def process():
-    started = subprocess.Popen(
-        [sys.executable, "-c", WAITING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    yield started
-    started.kill()
-    started.communicate()
+def me_but(**fields: object) -> Owner:
+    """This process, in the workspace whose lock is 1:2, with some facts of another."""
+    return Owner.me("1:2").model_copy(update=fields)
 
 
-def owner_of(process: subprocess.Popen[str]) -> Owner:
-    """What another process says of itself."""
-    assert process.stdout is not None
-    return Owner.model_validate_json(process.stdout.readline())
+def test_a_killed_process_is_gone_while_it_is_a_zombie_and_after():
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", WAITING], stdin=pipe, stdout=pipe, text=True) as process:
+        owner = Owner.model_validate_json(process.stdout.readline())
+        assert owner.alive() is True
+        assert not Leases().gone("token", owner, never)
+        assert not owner.left("1:2", NOW)
 
-
-def changed(owner: Owner, **fields: object) -> Owner:
-    return owner.model_copy(update=fields)
-
-
-def test_a_killed_process_is_gone_while_it_is_a_zombie_and_after(process):
-    owner = owner_of(process)
-    assert owner.alive() is True
-    assert not Leases().gone("token", owner, never)
-    assert not owner.left("1:2", NOW)
-
-    process.kill()
-    for _ in range(200):
-        if owner.alive() is False:
-            break
-        time.sleep(0.05)
-    assert owner.alive() is False  # nobody has waited for it yet
-    process.wait()
+        process.kill()
+        for _ in range(200):
+            if owner.alive() is False:
+                break
+            time.sleep(0.05)
+        assert owner.alive() is False  # nobody has waited for it yet
 
     assert owner.alive() is False
     assert Leases().gone("token", owner, never)
@@ -64,11 +50,11 @@ def test_another_process_with_the_same_number_is_not_the_owner():
     me = Owner.me()
 
     assert me.alive() is True
-    assert changed(me, started=me.started - 60).alive() is False
+    assert me_but(started=me.started - 60).alive() is False
 
 
 def test_a_process_of_this_machine_before_it_was_started_last_is_gone():
-    before = changed(Owner.me("1:2"), boot="an earlier start")
+    before = me_but(boot="an earlier start")
     heard = BOOTED - timedelta(seconds=LEASE_SECONDS)
 
     assert before.alive(heard) is False
@@ -77,30 +63,29 @@ def test_a_process_of_this_machine_before_it_was_started_last_is_gone():
     assert not before.left("1:3", heard)
 
 
-def test_a_process_of_a_namesake_of_this_machine_is_not_gone():
-    namesake = changed(Owner.me("1:2"), boot="its own start")
+@pytest.mark.parametrize(
+    ("there", "heard"),
+    [
+        # A namesake of this machine has been heard of since this one started.
+        *(({}, heard) for heard in (None, BOOTED + timedelta(seconds=1), NOW)),
+        *(({"host": "another", "pid": 2**30}, heard) for heard in (None, NOW, BOOTED - timedelta(days=365))),
+    ],
+)
+def test_a_process_of_another_machine_is_never_gone(there, heard):
+    owner = me_but(boot="its own start", **there)
 
-    for heard in (None, BOOTED + timedelta(seconds=1), NOW):
-        assert namesake.alive(heard) is None
-        assert not namesake.left("1:2", heard)
-
-
-def test_a_process_of_another_machine_is_never_gone():
-    there = changed(Owner.me("1:2"), boot="its own start", host="another", pid=2**30)
-
-    for heard in (None, NOW, BOOTED - timedelta(days=365)):
-        assert there.alive(heard) is None
-        assert not there.left("1:2", heard)
+    assert owner.alive(heard) is None
+    assert not owner.left("1:2", heard)
 
 
 def test_who_holds_the_lock_knows_that_a_process_in_another_container_is_gone():
-    there = changed(Owner.me("1:2"), namespace="another", pid=2**30)
+    there = me_but(namespace="another", pid=2**30)
 
-    for container in (there, changed(Owner.me("1:2"), host="a-container", pid=2**30)):
+    for container in (there, me_but(host="a-container", pid=2**30)):
         assert container.alive(NOW) is None
         assert container.left("1:2", NOW)
     assert not there.left("1:3", NOW)  # of another workspace
-    assert not changed(there, lock=None).left("1:2", NOW)
+    assert not there.model_copy(update={"lock": None}).left("1:2", NOW)
 
 
 def test_who_has_written_before_there_were_hosts_is_somewhere_else():

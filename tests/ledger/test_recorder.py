@@ -4,11 +4,8 @@ import multiprocessing
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
-import ml_metadata
 import pytest
-from ml_metadata.proto import metadata_store_pb2
 
 from ledger.opening import open_store
 from ledger.recorder import Recorder, RecordError
@@ -20,13 +17,8 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.fixture
-def file(tmp_path):
-    return tmp_path / "metadata.sqlite"
-
-
-@pytest.fixture
-def recorder(file):
-    return Recorder(open_store(sqlite(file)))
+def recorder(seeder):
+    return seeder.recorder
 
 
 def ended(node_id: str, state: State = "done", error: str | None = None) -> NodeOutcome:
@@ -54,9 +46,9 @@ def test_what_is_written_is_read_back_to_the_last_bit(recorder):
     assert {name: getattr(record, name) for name in facts} == facts
 
 
-def test_a_second_writer_adds_and_takes_nothing_away(file, recorder):
+def test_a_second_writer_adds_and_takes_nothing_away(seeder, recorder):
     recorder.write("run", outcome="running", documents={"settings": "a" * 64}, tags=("first",))
-    other = Recorder(open_store(sqlite(file)))
+    other = Recorder(open_store(seeder.connection))
 
     other.write("run", outcome="pushed", documents={"slices": "b" * 64})
     recorder.write("run", version="12")
@@ -66,28 +58,31 @@ def test_a_second_writer_adds_and_takes_nothing_away(file, recorder):
     assert record.documents == {"settings": "a" * 64, "slices": "b" * 64}
 
 
-def _add_notes(path: Path, who: str, count: int) -> None:
+def _annotate(path: str, who: str, count: int) -> None:
     recorder = Recorder(open_store(sqlite(path)))
     for number in range(count):
         recorder.note("run", f"{who} {number}", who)
         recorder.node("run", ended(f"{who}{number}"))
+    recorder.tag("run", who)
 
 
-def test_writers_at_the_same_time_lose_nothing(file, recorder):
-    recorder.write("run", outcome="running")
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_add_notes, args=(file, who, 8)) for who in ("ann", "bob", "eve")]
-    for each in writers:
-        each.start()
-    for each in writers:
-        each.join(120)
+def test_writers_at_the_same_time_lose_nothing_and_neither_does_the_run_itself(seeder, recorder):
+    recorder.write("run", outcome="running", hyperparameters={"epochs": 3})
+    context, people = multiprocessing.get_context("spawn"), ("ann", "bob", "eve")
+    file = seeder.connection.sqlite.filename_uri
+    writers = [context.Process(target=_annotate, args=(file, who, 8)) for who in people]
+    for writer in writers:
+        writer.start()
+    for step in range(10):
+        recorder.write("run", metrics={"auc": step / 10}, peak_mb=float(step))
+    for writer in writers:
+        writer.join(120)
 
     record = recorder.read("run")
 
-    assert sorted(note.text for note in record.notes) == sorted(
-        f"{w} {n}" for w in ("ann", "bob", "eve") for n in range(8)
-    )
-    assert len(record.nodes) == 24
+    assert {note.text for note in record.notes} == {f"{who} {number}" for who in people for number in range(8)}
+    assert (len(record.notes), len(record.nodes), record.tags) == (24, 24, people)
+    assert (record.metrics, record.hyperparameters) == ({"auc": 0.9}, {"epochs": 3})
 
 
 def test_nodes_are_in_the_order_in_which_they_ended_and_a_retry_replaces_its_attempt(recorder):
@@ -98,24 +93,16 @@ def test_nodes_are_in_the_order_in_which_they_ended_and_a_retry_replaces_its_att
 
     nodes = recorder.read("run").nodes
 
-    assert [(each.node_id, each.state) for each in nodes] == [("Zeta", "done"), ("Alpha", "done"), ("Trainer", "done")]
+    assert [(node.node_id, node.state) for node in nodes] == [("Zeta", "done"), ("Alpha", "done"), ("Trainer", "done")]
 
 
-def test_a_tag_can_be_taken_off_again(recorder):
-    recorder.tag("run", "candidate")
-    recorder.tag("run", "to-look-at")
-    recorder.tag("run", "candidate", present=False)
-
-    assert recorder.read("run").tags == ("to-look-at",)
-
-
-def test_equal_documents_are_kept_once(file, recorder):
+def test_equal_documents_are_kept_once(seeder, recorder):
     first = recorder.put_document({"b": 1, "a": [1, 2]})
-    again = Recorder(open_store(sqlite(file))).put_document({"a": [1, 2], "b": 1})
+    again = Recorder(open_store(seeder.connection)).put_document({"a": [1, 2], "b": 1})
 
     assert first == again
     assert recorder.document(first) == {"a": [1, 2], "b": 1}
-    assert len(ml_metadata.MetadataStore(sqlite(file)).get_contexts_by_type("flightdeck.Document")) == 1
+    assert len(seeder.store.get_contexts_by_type("flightdeck.Document")) == 1
 
 
 def test_what_is_not_there_is_said(recorder):
@@ -127,18 +114,14 @@ def test_what_is_not_there_is_said(recorder):
         recorder.write("run", colour="red")
 
 
-def test_runs_of_other_programs_are_read_as_far_as_they_go(file, recorder):
-    store = ml_metadata.MetadataStore(sqlite(file))
-    recorder.write("ours", outcome="pushed")
-    (type_id,) = [each.id for each in store.get_context_types() if each.name == "pipeline_run"]
-    foreign = metadata_store_pb2.Context(type_id=type_id, name="theirs")
-    foreign.custom_properties["flavour"].int_value = 3
-    store.put_contexts([foreign])
+def test_runs_of_other_programs_are_read_as_far_as_they_go(seeder):
+    seeder.run("ours", outcome="pushed")
+    seeder.foreign("theirs")
+    seeder.spoil("theirs", "flavour", "3")
 
-    records = {each.run_id: each for each in recorder.all()}
+    records = {record.run_id: record for record in seeder.recorder.all()}
 
-    assert records["theirs"].outcome == "running"
-    assert records["theirs"].settings is None
+    assert (records["theirs"].outcome, records["theirs"].settings) == ("running", None)
     assert records["ours"].outcome == "pushed"
 
 

@@ -18,10 +18,8 @@ def two_models(rows: int, seed: int, gain: float = 0.0, decimals: int = 3) -> tu
     random = np.random.default_rng(seed)
     labels = (random.random(rows) < 0.3).astype(float)
     seen = random.normal(size=rows) + labels
-    scores = [
-        1 / (1 + np.exp(1 - seen - more * labels - 0.5 * random.normal(size=rows))) for more in (0.0, gain)
-    ]  # fmt: skip
-    return labels, *(np.round(each, decimals) for each in scores)
+    scores = (1 / (1 + np.exp(1 - seen - more * labels - 0.5 * random.normal(size=rows))) for more in (0.0, gain))
+    return labels, *(np.round(of_model, decimals) for of_model in scores)
 
 
 def naive_delong(labels: np.ndarray, *scores: np.ndarray) -> tuple[list[float], np.ndarray]:
@@ -52,20 +50,12 @@ def test_delong_is_what_the_printed_formulas_give_with_and_without_ties(decimals
     np.testing.assert_allclose(fast_areas, areas, rtol=1e-12)
     np.testing.assert_allclose(fast_covariance, covariance, rtol=1e-9)
     found = significance.delong(labels, first, second)
+    assert (found.first, found.second, found.rows) == (*fast_areas, 150)
+    assert fast_areas == pytest.approx([sklearn_metrics.roc_auc_score(labels, of) for of in (first, second)], abs=1e-12)
     error = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(areas[1] - areas[0]) / error), rel=1e-9)
     low, high = stats.norm.interval(0.95, loc=areas[1] - areas[0], scale=error)
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
-
-
-def test_areas_are_those_of_scikit_learn():
-    labels, first, second = two_models(3000, seed=2, gain=0.3)
-
-    found = significance.delong(labels, first, second)
-
-    assert found.first == pytest.approx(sklearn_metrics.roc_auc_score(labels, first), abs=1e-12)
-    assert found.second == pytest.approx(sklearn_metrics.roc_auc_score(labels, second), abs=1e-12)
-    assert found.rows == 3000
 
 
 def test_every_resampled_metric_is_that_of_scikit_learn_on_the_rows_and_on_a_resample():
@@ -114,16 +104,16 @@ def test_without_a_difference_one_in_twenty_is_called_one():
     assert 6 <= resampled <= 38
 
 
-def test_a_real_difference_is_found():
-    labels, first, second = two_models(5000, seed=1, gain=0.5)
+def test_a_real_difference_is_found_in_the_metrics_that_single_rows_can_tell():
+    metrics = ["log_loss", "example_count", "auc", "brier"]
 
-    found = {each.metric: each for each in significance.compare(labels, first, second, ["log_loss", "auc", "brier"])}
+    loss, auc, brier = significance.compare(*two_models(5000, seed=1, gain=0.5), metrics)
 
-    assert list(found) == ["log_loss", "auc", "brier"]
-    assert found["auc"].beyond_noise
-    assert found["auc"].low > 0
-    assert found["brier"].beyond_noise
-    assert found["brier"].high < 0
+    assert [test.metric for test in (loss, auc, brier)] == ["log_loss", "auc", "brier"]
+    assert auc.beyond_noise
+    assert auc.low > 0
+    assert brier.beyond_noise
+    assert brier.high < 0
 
 
 def test_more_rows_make_the_interval_narrower():
@@ -132,20 +122,13 @@ def test_more_rows_make_the_interval_narrower():
     assert (many.high - many.low) / (few.high - few.low) == pytest.approx(1 / 4, rel=0.15)
 
 
-def test_a_model_compared_with_itself_does_not_differ():
-    labels, scores, _ = two_models(300, seed=1)
-
-    for found in significance.compare(labels, scores, scores, ["auc", *significance.RESAMPLED]):
-        assert (found.difference, found.p_value, found.beyond_noise) == (0.0, 1.0, False), found.metric
-
-
-def test_scores_in_the_same_order_have_the_same_area_and_other_losses():
+def test_a_model_does_not_differ_from_itself_and_half_its_scores_only_in_losses():
     labels, scores, _ = two_models(300, seed=1, decimals=9)
 
+    for test in significance.compare(labels, scores, scores, ["auc", *significance.RESAMPLED]):
+        assert (test.difference, test.p_value, test.beyond_noise) == (0.0, 1.0, False), test.metric
     auc, loss = significance.compare(labels, scores, scores / 2, ["auc", "log_loss"])
-
-    assert not auc.beyond_noise
-    assert loss.beyond_noise
+    assert (auc.beyond_noise, loss.beyond_noise) == (False, True)
 
 
 def test_the_same_seed_gives_the_same_answer_and_another_one_nearly_so():
@@ -155,12 +138,6 @@ def test_the_same_seed_gives_the_same_answer_and_another_one_nearly_so():
 
     assert once == again != other
     assert once[0].low == pytest.approx(other[0].low, abs=0.25 * (once[0].high - once[0].low))
-
-
-def test_metrics_that_single_rows_cannot_tell_are_left_out():
-    labels, first, second = two_models(100, seed=1)
-
-    assert [each.metric for each in significance.compare(labels, first, second, ["example_count", "auc"])] == ["auc"]
 
 
 @pytest.mark.parametrize(

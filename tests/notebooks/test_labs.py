@@ -34,7 +34,7 @@ def test_a_lab_is_whole(lab: Lab):
 @each_lab
 def test_a_checkout_with_a_blank_in_its_name_can_be_named_in_commands(lab: Lab):
     code = [cell.source for cell in read(lab).cells if cell.cell_type == "code"]
-    unquoted = [found for source in code for found in re.findall(r"f\".*(?:--config | workspace=)\{.*", source)]
+    unquoted = [call for source in code for call in re.findall(r"f\".*(?:--config | workspace=)\{.*", source)]
 
     assert unquoted == []
 

@@ -20,9 +20,9 @@ def test_the_command_line_and_the_settings_mean_the_same(tmp_path):
     assert settings.workspace == str(tmp_path)
     assert f"data.spans={settings.spans}" in words
     assert f"workspace={tmp_path}" in words
-    assert sorted(each.name for each in small_pipeline.spans_folder(*small_pipeline.MONTHS, rows=2000).iterdir()) == [
-        f"span-00{month}" for month in small_pipeline.MONTHS
-    ]
+    assert sorted(
+        folder.name for folder in small_pipeline.spans_folder(*small_pipeline.MONTHS, rows=2000).iterdir()
+    ) == [f"span-00{month}" for month in small_pipeline.MONTHS]
 
 
 def test_a_run_that_cannot_begin_says_why(tmp_path):

@@ -1,4 +1,4 @@
-"""The definition: what depends on what, before anything runs."""
+"""The definitions: what depends on what, and what making a model again leaves out, before anything runs."""
 
 import re
 
@@ -9,21 +9,46 @@ from pipeline.settings import SettingsError
 from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.component
+REPRODUCTION = "create_reproduction_pipeline"
+
+
+def ir_of(*overrides: str, factory: str = "create_pipeline", given=()):
+    from pipeline import definition, node
+
+    return node.compile_pipeline(getattr(definition, factory)(read_settings(LOCAL, overrides), *given))
+
+
+def nodes_of(ir) -> dict:
+    return {node.pipeline_node.node_info.id: node.pipeline_node for node in ir.nodes}
 
 
 @pytest.fixture(scope="module")
-def compiled():
-    """The intermediate representation of the shipped settings: node id -> node."""
-    from pipeline import node
-    from pipeline.definition import create_pipeline
+def ir():
+    """The intermediate representation of the shipped settings."""
+    return ir_of()
 
-    ir = node.compile_pipeline(create_pipeline(read_settings(LOCAL)))
-    return {each.pipeline_node.node_info.id: each.pipeline_node for each in ir.nodes}
+
+@pytest.fixture(scope="module")
+def compiled(ir):
+    """Its nodes by id."""
+    return nodes_of(ir)
+
+
+@pytest.fixture(scope="module")
+def reproduction():
+    """The intermediate representation of what makes its model again."""
+    return ir_of("cache=false", factory=REPRODUCTION)
+
+
+@pytest.fixture(scope="module")
+def again(reproduction):
+    """Its nodes by id."""
+    return nodes_of(reproduction)
 
 
 def ancestors(compiled, node_id: str) -> set[str]:
     direct = set(compiled[node_id].upstream_nodes)
-    return direct.union(*(ancestors(compiled, each) for each in direct))
+    return direct.union(*(ancestors(compiled, above) for above in direct))
 
 
 def test_nothing_is_learned_before_the_gate(compiled):
@@ -31,33 +56,21 @@ def test_nothing_is_learned_before_the_gate(compiled):
     assert "DataGate" in ancestors(compiled, "Trainer")
 
 
-def test_a_push_waits_for_both_blessings(compiled):
+def test_a_push_waits_for_both_blessings_and_the_champion_is_resolved_knowing_the_candidate(compiled):
     assert {"Evaluator", "InfraValidator"} <= set(compiled["Pusher"].upstream_nodes)
-
-
-def test_the_champion_is_resolved_knowing_the_candidate(compiled):
     assert "Trainer" in compiled["Champion"].upstream_nodes
     assert {"Trainer", "Champion"} <= set(compiled["Evaluator"].upstream_nodes)
 
 
-def test_tuner_and_pusher_are_there_only_when_asked_for():
-    from pipeline import node
-    from pipeline.definition import create_pipeline
-
-    def nodes(*overrides: str) -> list[str]:
-        return node.node_ids(node.compile_pipeline(create_pipeline(read_settings(LOCAL, overrides))))
-
-    assert "Tuner" not in nodes()
-    assert "Tuner" in nodes("tuning.enabled=true")
-    assert "Pusher" not in nodes("push.enabled=false")
+def test_tuner_and_pusher_are_there_only_when_asked_for(compiled):
+    assert "Tuner" not in compiled
+    changed = nodes_of(ir_of("tuning.enabled=true", "push.enabled=false"))
+    assert "Tuner" in changed
+    assert "Pusher" not in changed
 
 
 def test_a_warm_start_asks_for_a_base_model_and_otherwise_nobody_does(compiled):
-    from pipeline import node
-    from pipeline.definition import create_pipeline
-
-    ir = node.compile_pipeline(create_pipeline(read_settings(LOCAL, ["training.warm_start=true"])))
-    warm = {each.pipeline_node.node_info.id: each.pipeline_node for each in ir.nodes}
+    warm = nodes_of(ir_of("training.warm_start=true"))
 
     assert "SpanExampleGen" in warm["BaseModel"].upstream_nodes
     assert "BaseModel" in warm["Trainer"].upstream_nodes
@@ -77,43 +90,30 @@ def test_the_shipped_evaluation_runs_in_batches_and_its_thresholds_spare_small_s
     auc = next(metric for spec in config.metrics_specs for metric in spec.metrics if metric.class_name == "AUC")
     assert not auc.HasField("threshold")
     bounded = {
-        tuple(slicing.feature_keys): each.threshold.value_threshold.lower_bound.value
-        for each in auc.per_slice_thresholds
-        for slicing in each.slicing_specs
+        tuple(slicing.feature_keys): bound.threshold.value_threshold.lower_bound.value
+        for bound in auc.per_slice_thresholds
+        for slicing in bound.slicing_specs
     }
     assert bounded == {(): 0.65, ("origin",): 0.55, ("departure_band",): 0.55}
-
-
-def test_the_pipeline_does_not_depend_on_where_the_checkout_is(compiled):
-    parameters = compiled["CuratedSchema"].parameters.parameters
-
-    assert parameters["schema_file"].field_value.string_value == "data/schema.pbtxt"
 
 
 def test_a_component_can_run_on_another_beam_runner_than_the_rest():
     from tfx.orchestration.local import runner_utils
 
-    from pipeline import node
-    from pipeline.definition import create_pipeline
-
     flink = "[--runner=FlinkRunner, '--flink_master=flink:8081']"
-    settings = read_settings(LOCAL, [f"beam.components={{StatisticsGen: {flink}}}"])
-    ir = node.compile_pipeline(create_pipeline(settings))
-    deployment = runner_utils.extract_local_deployment_config(ir)
+    deployment = runner_utils.extract_local_deployment_config(ir_of(f"beam.components={{StatisticsGen: {flink}}}"))
 
     def arguments(node_id: str) -> list[str]:
         values = runner_utils.extract_executor_spec(deployment, node_id).beam_pipeline_args_placeholders
-        return [each.value.string_value for each in values]
+        return [argument.value.string_value for argument in values]
 
     assert arguments("StatisticsGen") == ["--runner=FlinkRunner", "--flink_master=flink:8081"]
-    assert arguments("Transform") == list(settings.beam.args)
+    assert arguments("Transform") == list(read_settings(LOCAL).beam.args)
 
 
 def test_other_beam_arguments_for_a_component_without_beam_are_refused():
-    from pipeline.definition import create_pipeline
-
     with pytest.raises(SettingsError, match="Trainer does not run on Beam; choose among SpanExampleGen, StatisticsGen"):
-        create_pipeline(read_settings(LOCAL, ["beam.components={Trainer: [--runner=DataflowRunner]}"]))
+        ir_of("beam.components={Trainer: [--runner=DataflowRunner]}")
 
 
 def test_the_page_about_beam_names_the_components_that_run_on_it():
@@ -122,8 +122,54 @@ def test_the_page_about_beam_names_the_components_that_run_on_it():
     from pipeline import definition
 
     settings = read_settings(LOCAL)
-    pipelines = definition.create_pipeline(settings), definition.create_inference_pipeline(settings, 1)
-    parallel = {each.id for made in pipelines for each in made.components if isinstance(each, BaseBeamComponent)}
+    inference = definition.create_inference_pipeline(settings, 1, {"carrier": "string"}, ["probability"])
+    components = [*definition.create_pipeline(settings).components, *inference.components]
 
     told = (ROOT / "docs" / "beam.md").read_text().partition(" run on Beam")[0].splitlines()[-1]
-    assert set(re.findall(r"[A-Z]\w+", told)) == parallel
+    assert set(re.findall(r"[A-Z]\w+", told)) == {made.id for made in components if isinstance(made, BaseBeamComponent)}
+
+
+def test_a_reproduction_trains_and_measures_and_nothing_else_under_a_name_of_its_own(ir, reproduction, again):
+    assert {"SpanExampleGen", "DataGate", "Transform", "Trainer", "Evaluator"} <= set(again)
+    assert not {"Tuner", "Champion", "InfraValidator", "Pusher"} & set(again)
+    # By its name TFX finds the models of other pipelines.
+    assert reproduction.pipeline_info.id == f"{ir.pipeline_info.id}-reproduction"
+
+
+def test_nothing_is_asked_of_a_reproduced_model_so_that_nothing_can_be_blessed(again):
+    import tensorflow_model_analysis as tfma
+    from google.protobuf import json_format
+
+    text = again["Evaluator"].parameters.parameters["eval_config"].field_value.string_value
+    config = json_format.Parse(text, tfma.EvalConfig())
+
+    assert not tfma.metrics.metric_thresholds_from_metrics_specs(config.metrics_specs, eval_config=config)
+    assert "baseline_model" not in again["Evaluator"].inputs.inputs
+
+
+@pytest.mark.parametrize("name", ["SpanExampleGen", "Transform", "Trainer"])
+def test_a_reproduction_does_the_same_as_the_run_up_to_the_model(compiled, again, name):
+    ours, theirs = (
+        {
+            key: value.field_value.string_value or value.runtime_parameter.default_value.string_value
+            for key, value in nodes[name].parameters.parameters.items()
+        }
+        for nodes in (again, compiled)
+    )
+    assert ours == theirs
+
+
+def test_a_reproduction_begins_with_the_base_model_that_its_run_began_with_or_anew():
+    warm, model = ("cache=false", "training.warm_start=true"), "/workspace/artifacts/Trainer/model/7"
+
+    nodes = nodes_of(ir_of(*warm, factory=REPRODUCTION, given=(model,)))
+
+    assert nodes["BaseModel"].parameters.parameters["artifact_uri"].field_value.string_value == model
+    assert "BaseModel" in nodes["Trainer"].upstream_nodes
+    assert "BaseModel" not in nodes_of(ir_of(*warm, factory=REPRODUCTION))
+
+
+@pytest.mark.parametrize("overrides", [("cache=true",), ("cache=false", "tuning.enabled=true")])
+def test_a_reproduction_neither_reuses_results_nor_searches_again(overrides):
+    with pytest.raises(SettingsError, match="neither"):
+        ir_of(*overrides, factory=REPRODUCTION)

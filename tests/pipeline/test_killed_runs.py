@@ -19,6 +19,7 @@ from ledger.recorder import RUN, Recorder, renewing
 from ledger.runs import Runs
 from pipeline import killed_runs, store
 from pipeline.workspace import exclusive, lock_of
+from tests.ledger.executions import Executions
 from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
@@ -59,37 +60,28 @@ def holder(settings):
     process.communicate()
 
 
-def execution(
-    opened: ml_metadata.MetadataStore, settings: Settings, run_id: str, node: str, state: int
-) -> mlmd.Execution:
+def execution(opened: ml_metadata.MetadataStore, settings: Settings, run_id: str, node: str, state: int) -> int:
     """An execution of a node as TFX registers it, and the folders that it has made."""
-    contexts = []
-    for kind, name in ((RUN, run_id), ("node", f"late-flights.{node}")):
-        type_id = opened.put_context_type(mlmd.ContextType(name=kind), can_add_fields=True, can_omit_fields=True)
-        known = opened.get_context_by_type_and_name(kind, name)
-        contexts.append(mlmd.Context(type_id=type_id, name=name) if known is None else known)
-    made = mlmd.Execution(type_id=opened.put_execution_type(mlmd.ExecutionType(name=node)), last_known_state=state)
-    made.custom_properties["window"].string_value = "1:3"
-    made.id, _, _ = opened.put_execution(made, [], contexts)
+    made = Executions(opened).execute(run_id, node, {}, {}, state=state, window="1:3")
     for folder in folders(settings, made, node):
         folder.mkdir(parents=True)
         (folder / "part").write_text("half")
     return made
 
 
-def folders(settings: Settings, made: mlmd.Execution, node: str) -> list[Path]:
+def folders(settings: Settings, made: int, node: str) -> list[Path]:
     inside = Path(settings.artifacts) / node
     return [
-        inside / "transform_graph" / str(made.id) / ".temp_path",
-        inside / "transformed_examples" / str(made.id),
-        inside / ".system" / "executor_execution" / str(made.id) / ".temp",
+        inside / "transform_graph" / str(made) / ".temp_path",
+        inside / "transformed_examples" / str(made),
+        inside / ".system" / "executor_execution" / str(made) / ".temp",
         inside / ".system" / "stateful_working_dir" / f"any-name-{node}",
     ]
 
 
 def listed(settings: Settings) -> dict[str, str]:
     """What `flightdeck runs list` says."""
-    return {each.run_id: each.outcome for each in Runs(open_readonly(store.connection(settings))).all()}
+    return {run.run_id: run.outcome for run in Runs(open_readonly(store.connection(settings))).all()}
 
 
 def kill(process: subprocess.Popen[str]) -> None:
@@ -103,9 +95,8 @@ def test_a_killed_run_is_shown_as_killed_at_once_with_its_last_sign_of_life(sett
 
     kill(holder)
 
-    assert listed(settings) == {"killed": "killed"}
     record = Runs(open_readonly(store.connection(settings))).find("killed")
-    assert record.outcome == "killed"
+    assert record.outcome == listed(settings)["killed"] == "killed"
     assert before - timedelta(minutes=1) < record.renewed <= before
 
 
@@ -120,17 +111,17 @@ def test_the_next_run_closes_it_and_removes_what_it_left(settings, holder):
         closed = killed_runs.close(opened, settings)
         again = killed_runs.close(opened, settings)
 
-    assert [(each.run_id, each.outcome) for each in closed] == [("killed", "killed")]
+    assert [(run.run_id, run.outcome) for run in closed] == [("killed", "killed")]
     assert again == []
     assert Recorder(opened).read("killed").outcome == "killed"
-    states = {each.id: each.last_known_state for each in opened.get_executions()}
-    assert states == {done.id: COMPLETE, left.id: FAILED, other.id: RUNNING}
-    (kept,) = opened.get_executions_by_id([left.id])
-    assert kept.custom_properties["window"].string_value == "1:3"
-    assert not [each for each in folders(settings, left, "Transform") if each.exists()]
-    assert not list(Path(settings.artifacts).rglob(str(left.id)))
-    for each, node in ((done, "StatisticsGen"), (other, "Trainer")):
-        assert all(folder.exists() for folder in folders(settings, each, node))
+    executions = {execution.id: execution for execution in opened.get_executions()}
+    states = {number: execution.last_known_state for number, execution in executions.items()}
+    assert states == {done: COMPLETE, left: FAILED, other: RUNNING}
+    assert executions[left].custom_properties["window"].string_value == "1:3"
+    assert not any(folder.exists() for folder in folders(settings, left, "Transform"))
+    assert not list(Path(settings.artifacts).rglob(str(left)))
+    for untouched, node in ((done, "StatisticsGen"), (other, "Trainer")):
+        assert all(folder.exists() for folder in folders(settings, untouched, node))
 
 
 def test_what_lives_or_cannot_be_seen_is_left_alone(settings, holder):
@@ -138,19 +129,22 @@ def test_what_lives_or_cannot_be_seen_is_left_alone(settings, holder):
     recorder = Recorder(opened)
     me, long_ago = Owner.me(lock_of(settings)), datetime(2013, 7, 1, tzinfo=UTC)
     there = me.model_copy(update={"boot": "its own start", "host": "another"})
-    recorder.write("lives", kind="run", outcome="running", owner=me, renewed=long_ago)
-    recorder.write("elsewhere", kind="run", outcome="running", owner=there, renewed=long_ago)
-    recorder.write("on kubeflow", kind="run", outcome="running", runner="kubeflow", renewed=long_ago)
-    recorder.write("of an older version", kind="run", outcome="running")
+    others = {
+        "lives": {"owner": me, "renewed": long_ago},
+        "elsewhere": {"owner": there, "renewed": long_ago},
+        "on kubeflow": {"runner": "kubeflow", "renewed": long_ago},
+        "of an older version": {},
+    }
+    for name, fields in others.items():
+        recorder.write(name, kind="run", outcome="running", **fields)
     running = execution(opened, settings, "elsewhere", "Trainer", RUNNING)
     kill(holder)
 
     with exclusive(settings):
-        assert [each.run_id for each in killed_runs.close(opened, settings)] == ["killed"]
+        assert [run.run_id for run in killed_runs.close(opened, settings)] == ["killed"]
 
-    names = ("lives", "elsewhere", "on kubeflow", "of an older version")
-    assert listed(settings) == {"killed": "killed", **dict.fromkeys(names, "running")}
-    assert opened.get_executions_by_id([running.id])[0].last_known_state == RUNNING
+    assert listed(settings) == {"killed": "killed", **dict.fromkeys(others, "running")}
+    assert opened.get_executions_by_id([running])[0].last_known_state == RUNNING
     assert all(folder.exists() for folder in folders(settings, running, "Trainer"))
 
 
@@ -166,11 +160,11 @@ def test_a_lease_is_renewed_while_the_run_goes_on_and_not_after(settings):
         while recorder.read("run").renewed == long_ago:
             assert time.monotonic() < deadline, "nobody renews it"
             time.sleep(0.01)
-    last = recorder.read("run").renewed
+    last = recorder.read("run")
     time.sleep(0.2)
 
-    assert recorder.read("run").renewed == last
-    assert recorder.read("run").outcome == "running"
+    assert recorder.read("run") == last
+    assert last.outcome == "running"
 
 
 def test_a_record_that_is_killed_in_its_making_is_never_one_without_a_word(settings, monkeypatch):

@@ -9,19 +9,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 from google.protobuf import json_format
 
 from flightdeck.settings import Settings, read_settings
 from pipeline.settings import SettingsError
 from tests.operations.delivery import kfp_server
-from tests.pipeline.golden_kubeflow import COMMAND, CONFIG, GOLDEN, reviewable
+from tests.pipeline.compiled_kubeflow import COMMAND, CONFIG, GOLDEN, IMAGE, Compiled, shipped
 from tests.world import ROOT
 
 pytestmark = pytest.mark.component
-IMAGE = "registry.example/flightdeck:0123456789ab"
 CANARY = "a-secret-canary"
 GROUPED = {
     "data": {"SpanExampleGen", "StatisticsGen", "SchemaGen", "CuratedSchema", "ExampleValidator", "DataGate"},
@@ -29,47 +28,6 @@ GROUPED = {
     "trainer": {"Trainer"},
     "release": {"Champion", "Evaluator", "Scores", "InfraValidator", "Pusher"},
 }
-
-
-class Compiled:
-    """A compiled pipeline, as the protos that the server parses it into."""
-
-    def __init__(self, path: Path) -> None:
-        from kfp.pipeline_spec import pipeline_spec_pb2
-
-        self.path = path
-        self.text = path.read_text(encoding="utf-8")
-        pipeline, platform = yaml.safe_load_all(self.text)
-        self.pipeline = json_format.ParseDict(pipeline, pipeline_spec_pb2.PipelineSpec())
-        self.platform = json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
-        self.executors = json_format.ParseDict(
-            json_format.MessageToDict(self.pipeline.deployment_spec), pipeline_spec_pb2.PipelineDeploymentConfig()
-        ).executors
-        self.tasks = self.pipeline.root.dag.tasks
-        self.parameters = self.pipeline.root.input_definitions.parameters
-
-    @property
-    def ir(self) -> str:
-        return self.parameters["ir"].default_value.string_value
-
-    def nodes(self, task: str) -> list[str]:
-        """The TFX nodes that a task runs, in order."""
-        arguments = list(self.executors[f"exec-{task}"].container.args)
-        start = arguments.index("--nodes") + 1
-        return arguments[start : arguments.index("--window")]
-
-    def kubernetes(self, task: str):
-        """What a task asks of Kubernetes, in kfp-kubernetes' own proto."""
-        from kfp.kubernetes import kubernetes_executor_config_pb2 as config
-
-        executors = self.platform.platforms["kubernetes"].deployment_spec.executors
-        return json_format.ParseDict(
-            json_format.MessageToDict(executors[f"exec-{task}"]), config.KubernetesExecutorConfig()
-        )
-
-
-def shipped(*overrides: str) -> Settings:
-    return read_settings(CONFIG, [f"kubeflow.image={IMAGE}", *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +55,6 @@ def single(compile_to):
     return compile_to(shipped(), one_task_per_node=True)
 
 
-def test_a_warm_start_costs_no_further_container(compile_to, grouped):
-    warm = compile_to(shipped("training.warm_start=true"))
-
-    assert set(warm.tasks) == set(grouped.tasks)
-    assert "BaseModel" in warm.nodes("data")
-    assert "BaseModel" not in grouped.nodes("data")
-
-
 @pytest.fixture(params=["grouped", "single"])
 def either(request):
     return request.getfixturevalue(request.param)
@@ -117,40 +67,38 @@ def ir(grouped):
     return node.decode(grouped.ir)
 
 
-def test_compiling_twice_gives_the_same_bytes(compile_to, grouped):
-    assert compile_to(shipped()).text == grouped.text
+def flightdeck_kubeflow(*arguments: str, **environment: str) -> Any:
+    """What a command answers to programs; it prints nothing else."""
+    command = [sys.executable, "-m", "flightdeck", "kubeflow", *arguments, "--image", IMAGE, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment})
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
 
 
-def test_every_process_gives_the_same_bytes_and_prints_its_answer_only(grouped, tmp_path):
-    for seed in ("1", "4242"):
-        path = tmp_path / f"{seed}.yaml"
-        done = subprocess.run(
-            [sys.executable, "-m", "flightdeck", "kubeflow", "compile", "-o", str(path), "--image", IMAGE, "--json"],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONHASHSEED": seed},
-        )
+@pytest.mark.parametrize("seed", ["1", "4242"])
+def test_every_process_gives_the_same_bytes(grouped, tmp_path, seed):
+    path = tmp_path / "pipeline.yaml"
 
-        assert done.returncode == 0, done.stderr
-        assert path.read_text(encoding="utf-8") == grouped.text
-        assert done.stderr == ""
-        report = {"path": str(path), "tasks": sorted(GROUPED), "bytes": path.stat().st_size}
-        assert json.loads(done.stdout) == report
+    report = flightdeck_kubeflow("compile", "-o", str(path), PYTHONHASHSEED=seed)
+
+    assert path.read_text(encoding="utf-8") == grouped.text
+    assert report == {"path": str(path), "tasks": sorted(GROUPED), "bytes": path.stat().st_size}
+
+
+def test_a_warm_start_costs_no_further_container(compile_to, grouped):
+    warm = compile_to(shipped("training.warm_start=true"))
+
+    assert set(warm.tasks) == set(grouped.tasks)
+    assert "BaseModel" in warm.nodes("data")
+    assert "BaseModel" not in grouped.nodes("data")
 
 
 def test_what_is_submitted_is_what_is_compiled(grouped):
     with kfp_server.serving() as server:
-        done = subprocess.run(
-            [sys.executable, "-m", "flightdeck", "kubeflow", "submit", "--json",
-             "--image", IMAGE, "--param", "epochs=1", "--set", f"kubeflow.endpoint={server.endpoint}"],
-            capture_output=True, text=True, cwd=ROOT,
-        )  # fmt: skip
+        answer = flightdeck_kubeflow("submit", "--param", "epochs=1", "--set", f"kubeflow.endpoint={server.endpoint}")
 
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
     (run,) = server.runs.values()
-    assert json.loads(done.stdout)["run_id"] == run["run_id"]
+    assert answer["run_id"] == run["run_id"]
     assert run["runtime_config"]["parameters"] == {"epochs": 1, "submitted_by": getpass.getuser()}
     for task in GROUPED:
         arguments = server.container_arguments(run["run_id"], task)
@@ -175,11 +123,8 @@ def test_kfp_loads_it(either):
 def test_every_node_is_in_one_task(grouped, single, ir):
     from pipeline import node
 
-    every = node.node_ids(ir)
-
     assert {task: set(grouped.nodes(task)) for task in grouped.tasks} == GROUPED
-    assert sorted(grouped.nodes(task)[0] for task in GROUPED if len(GROUPED[task]) == 1) == ["Trainer", "Transform"]
-    assert sorted(single.nodes(task) for task in single.tasks) == sorted([each] for each in every)
+    assert sorted(single.nodes(task) for task in single.tasks) == sorted([node_id] for node_id in node.node_ids(ir))
 
 
 def test_nodes_of_a_group_run_in_an_order_that_respects_the_graph(grouped, ir):
@@ -187,22 +132,19 @@ def test_nodes_of_a_group_run_in_an_order_that_respects_the_graph(grouped, ir):
 
     for task in grouped.tasks:
         ran: set[str] = set()
-        for each in grouped.nodes(task):
-            assert set(node.upstream(ir, each)) & set(grouped.nodes(task)) <= ran
-            ran.add(each)
+        for node_id in grouped.nodes(task):
+            assert set(node.upstream(ir, node_id)) & set(grouped.nodes(task)) <= ran
+            ran.add(node_id)
 
 
 def test_tasks_wait_for_exactly_those_that_their_nodes_depend_on(either, ir):
     from pipeline import node
 
-    task_of = {each: task for task in either.tasks for each in either.nodes(task)}
-    expected = {
-        task: {task_of[up] for each in either.nodes(task) for up in node.upstream(ir, each)} - {task}
-        for task in either.tasks
-    }
-
-    assert {name: set(task.dependent_tasks) for name, task in either.tasks.items()} == expected
-    assert any(len(before) > 1 for before in expected.values())
+    task_of = {node_id: task for task in either.tasks for node_id in either.nodes(task)}
+    for name, task in either.tasks.items():
+        above = {task_of[up] for node_id in either.nodes(name) for up in node.upstream(ir, node_id)}
+        assert set(task.dependent_tasks) == above - {name}
+    assert any(len(task.dependent_tasks) > 1 for task in either.tasks.values())
 
 
 def test_the_gpu_its_node_and_its_taint_are_the_trainers_alone(either):
@@ -212,7 +154,7 @@ def test_the_gpu_its_node_and_its_taint_are_the_trainers_alone(either):
         asked = (
             (accelerator.resource_type, accelerator.resource_count),
             dict(on.node_selector.labels),
-            [(each.key, each.operator, each.value, each.effect) for each in on.tolerations],
+            [(taint.key, taint.operator, taint.value, taint.effect) for taint in on.tolerations],
         )
         if task == "trainer":
             assert asked == (
@@ -224,53 +166,44 @@ def test_the_gpu_its_node_and_its_taint_are_the_trainers_alone(either):
             assert asked == (("", ""), {}, [])
 
 
-def test_a_group_with_the_trainer_has_the_resources_that_are_named_after_the_group(compile_to):
-    compiled = compile_to(
-        shipped("kubeflow.groups={learn: [Transform, Trainer]}", "kubeflow.resources={learn: {gpus: 2, memory: 32Gi}}")
-    )
-
-    resources = compiled.executors["exec-learn"].container.resources
-    assert resources.accelerator.resource_count == "2"
-    assert resources.resource_memory_limit == "32Gi"
-    assert compiled.executors["exec-data-gate"].container.resources.resource_memory_limit == "4Gi"
-
-
-def test_kfps_own_cache_is_off_everywhere(either):
-    assert all(task.HasField("caching_options") for task in either.tasks.values())
-    assert not any(task.caching_options.enable_cache for task in either.tasks.values())
-
-
 def test_every_task_reads_the_credentials_from_the_secret(either):
     for task in either.tasks:
         (secret,) = either.kubernetes(task).secret_as_env
         assert secret.secret_name == "flightdeck-metadata"
-        assert {each.secret_key: each.env_var for each in secret.key_to_env} == {
+        assert {variable.secret_key: variable.env_var for variable in secret.key_to_env} == {
             key: f"FLIGHTDECK_METADATA_{key.upper()}" for key in ("host", "port", "database", "username", "password")
         }
         assert not secret.optional
 
 
-def test_failed_tasks_are_tried_again_later_and_endless_ones_are_stopped(either):
+def test_failed_tasks_are_tried_again_later_endless_ones_are_stopped_and_kfps_own_cache_is_off(either):
     for name, task in either.tasks.items():
-        assert task.retry_policy.max_retry_count == 2
-        assert task.retry_policy.backoff_duration.seconds == 30
-        assert task.retry_policy.backoff_factor == 2.0
-        assert task.retry_policy.backoff_max_duration.seconds == 3600
+        retries = task.retry_policy
+        assert (retries.max_retry_count, retries.backoff_factor) == (2, 2.0)
+        assert (retries.backoff_duration.seconds, retries.backoff_max_duration.seconds) == (30, 3600)
         assert either.kubernetes(name).active_deadline_seconds == 4 * 3600
+        assert task.HasField("caching_options")
+        assert not task.caching_options.enable_cache
 
 
-def test_retries_timeout_and_space_are_settings_of_each_task(compile_to):
-    compiled = compile_to(
-        shipped(
-            "kubeflow.resources.Transform={retries: 0, timeout_seconds: 60, ephemeral_storage: 50Gi, cpu_limit: '2'}"
-        )
+def test_resources_are_settings_of_each_node_or_of_a_group_by_its_name(compile_to):
+    group, node = (
+        "{gpus: 2, memory: 32Gi, image: registry.example/flightdeck:cuda}",
+        "{retries: 0, timeout_seconds: 60, ephemeral_storage: 50Gi, cpu_limit: '2'}",
     )
+    groups = "kubeflow.groups={learn: [Transform, Trainer]}"
+    compiled = compile_to(shipped(groups, f"kubeflow.resources={{learn: {group}, DataGate: {node}}}"))
 
-    assert not compiled.tasks["transform"].HasField("retry_policy")
-    assert compiled.kubernetes("transform").active_deadline_seconds == 60
-    assert compiled.kubernetes("transform").empty_dir_mounts[0].size_limit == "50Gi"
-    assert compiled.executors["exec-transform"].container.resources.resource_cpu_limit == "2"
-    assert compiled.tasks["data"].HasField("retry_policy")
+    containers = {task: compiled.executors[f"exec-{task}"].container for task in compiled.tasks}
+    learn, gate = containers["learn"].resources, containers["data-gate"].resources
+    assert (learn.accelerator.resource_count, learn.resource_memory_limit) == ("2", "32Gi")
+    assert (gate.accelerator.resource_count, gate.resource_memory_limit, gate.resource_cpu_limit) == ("", "4Gi", "2")
+    assert containers.pop("learn").image == "registry.example/flightdeck:cuda"
+    assert {container.image for container in containers.values()} == {IMAGE}
+    assert not compiled.tasks["data-gate"].HasField("retry_policy")
+    assert compiled.tasks["learn"].HasField("retry_policy")
+    assert compiled.kubernetes("data-gate").active_deadline_seconds == 60
+    assert compiled.kubernetes("data-gate").empty_dir_mounts[0].size_limit == "50Gi"
 
 
 def test_the_workspace_is_mounted_where_the_settings_say_and_not_at_all_for_a_bucket(compile_to, either):
@@ -290,40 +223,24 @@ def test_names_are_such_that_kubernetes_accepts_them(either):
         assert len(name) <= 63
 
 
-def test_tasks_run_the_image_of_the_settings_or_one_of_their_own(compile_to):
-    compiled = compile_to(shipped("kubeflow.resources.Trainer.image=registry.example/flightdeck:cuda"))
-
-    images = {task: compiled.executors[f"exec-{task}"].container.image for task in compiled.tasks}
-    assert images.pop("trainer") == "registry.example/flightdeck:cuda"
-    assert set(images.values()) == {IMAGE}
-
-
 def test_parameters_are_passed_on_to_every_task_and_the_push_to_the_pusher_alone(either):
-    def passed(task: str) -> list[str]:
-        return list(either.executors[f"exec-{task}"].container.args)
-
     for task in either.tasks:
-        arguments = passed(task)
+        arguments = list(either.executors[f"exec-{task}"].container.args)
         assert "{{$.inputs.parameters['window']}}" in arguments
         place = arguments.index("model.epochs")
         assert arguments[place - 1 : place + 2] == ["--training", "model.epochs", "{{$.inputs.parameters['epochs']}}"]
         assert ("--only-if" in arguments) == ("Pusher" in either.nodes(task))
-    defaults = {name: json_format.MessageToDict(each.default_value) for name, each in either.parameters.items()}
-    settings = shipped()
-    for carried in ("ir", "settings", "submitted_by"):
-        del defaults[carried]
-    assert defaults == {
-        "window": "oldest:newest",
-        "epochs": settings.model.epochs,
-        "learning_rate": settings.model.learning_rate,
-        "push": True,
-    }
+    shown = [name for name in either.parameters if name not in ("ir", "settings", "submitted_by")]
+    defaults = {name: json_format.MessageToDict(either.parameters[name].default_value) for name in shown}
+    model = shipped().model
+    changeable = {"epochs": model.epochs, "learning_rate": model.learning_rate, "push": True}
+    assert defaults == {"window": "oldest:newest", **changeable}
 
 
 def test_no_container_is_told_what_kfp_does_not_fill_in(either):
     """The backend fills in what a run is only as the whole value of an input; a container would get the placeholder."""
     for executor in either.executors.values():
-        assert not [each for each in executor.container.args if "{{$.pipeline_" in each]
+        assert not [argument for argument in executor.container.args if "{{$.pipeline_" in argument]
     for task in either.tasks.values():
         value = task.inputs.parameters["run_id"].runtime_value
         assert value.constant.string_value == "{{$.pipeline_job_uuid}}"
@@ -337,20 +254,14 @@ def test_without_a_pusher_there_is_no_parameter_for_it(compile_to):
     assert "Pusher" not in compiled.nodes("release")
 
 
-def test_no_password_is_in_what_is_compiled(either):
-    compiled = gzip.decompress(base64.b64decode(either.ir))
-
-    assert CANARY not in either.text
-    assert CANARY.encode() not in compiled
-    assert b"/workspace/spans" in compiled  # so these bytes are searchable text
-
-
-def test_nothing_of_this_machine_is_in_what_is_compiled(either):
+def test_no_password_and_nothing_of_this_machine_is_in_what_is_compiled(either):
     visible = either.text.replace(either.ir, "").encode() + gzip.decompress(base64.b64decode(either.ir))
 
-    assert b"components.data_gate.executor" in visible  # so these bytes are searchable text
-    for place in (ROOT, Path.home(), Path(sys.prefix)):
-        assert f"{place}/".encode() not in visible
+    # So these bytes are searchable text.
+    assert b"/workspace/spans" in visible
+    assert b"components.data_gate.executor" in visible
+    for secret in (CANARY, f"{ROOT}/", f"{Path.home()}/", f"{sys.prefix}/"):
+        assert secret.encode() not in visible
 
 
 @pytest.mark.parametrize(
@@ -412,6 +323,6 @@ def test_a_damaged_text_is_refused(grouped, damage):
 def test_the_compiled_pipeline_is_the_reviewed_one(compile_to):
     compiled = compile_to(read_settings(CONFIG))
 
-    assert reviewable(compiled.text) == GOLDEN.read_text(encoding="utf-8"), (
+    assert compiled.reviewable == GOLDEN.read_text(encoding="utf-8"), (
         f"The compiled pipeline has changed. If it should have, write the reviewed copy anew with: {COMMAND}"
     )

@@ -1,24 +1,17 @@
 """The compiled sweep: which task waits for which, and what each is told."""
 
-import subprocess
-import sys
-
 import pytest
-import yaml
+from google.protobuf import json_format
 
 from flightdeck.settings import read_settings
 from operations.delivery.kubeflow import Job, KubeflowPipelines
 from pipeline.settings import SettingsError
 from tests.operations.delivery import kfp_server
-from tests.world import ROOT
+from tests.pipeline.compiled_kubeflow import IMAGE, Compiled, shipped
+from tests.world import LOCAL
 
 pytestmark = pytest.mark.component
-CONFIG = ROOT / "config" / "kubeflow.yaml"
-IMAGE = "registry.example/flightdeck:0123456789ab"
-
-
-def shipped(*overrides: str):
-    return read_settings(CONFIG, [f"kubeflow.image={IMAGE}", *overrides])
+PARENT = "20130701-093000-1f3a"
 
 
 @pytest.fixture(scope="module")
@@ -26,29 +19,21 @@ def compile_to(tmp_path_factory):
     from operations.experiments.sweep.cluster import PROGRAM
     from pipeline.runners import kubeflow_sweep
 
-    def compile_(settings, workers: int = 3, trials: int = 8, parent: str | None = None) -> tuple[dict, dict]:
+    def compile_(settings, parent: str | None = None) -> Compiled:
         path = tmp_path_factory.mktemp("compiled") / "sweep.yaml"
-        kubeflow_sweep.compile_sweep(settings, path, PROGRAM, workers, trials, parent)
-        pipeline, platform = yaml.safe_load_all(path.read_text(encoding="utf-8"))
-        return pipeline, platform
+        kubeflow_sweep.compile_sweep(settings, path, PROGRAM, 3, 8, parent)
+        return Compiled(path)
 
     return compile_
 
 
 @pytest.fixture(scope="module")
 def compiled(compile_to):
-    return compile_to(shipped(), parent="20130701-093000-1f3a")
-
-
-def container(compiled, component: str) -> dict:
-    return compiled[0]["deploymentSpec"]["executors"][f"exec-{component}"]["container"]
+    return compile_to(shipped(), parent=PARENT)
 
 
 def test_workers_wait_for_the_data_and_the_training_for_the_workers(compiled) -> None:
-    tasks = compiled[0]["root"]["dag"]["tasks"]
-    waits = {name: set(task.get("dependentTasks", ())) for name, task in tasks.items()}
-
-    assert waits == {
+    assert {name: set(task.dependent_tasks) for name, task in compiled.tasks.items()} == {
         "data": set(),
         "transform": {"data"},
         "worker": {"data", "transform"},
@@ -61,76 +46,61 @@ def test_workers_wait_for_the_data_and_the_training_for_the_workers(compiled) ->
 
 def test_every_task_belongs_to_the_sweep_and_the_training_asks_for_its_best(compiled) -> None:
     for task in ("data", "transform", "trainer", "release"):
-        arguments = container(compiled, task)["args"]
-        assert "--in-sweep" in arguments
-        assert "--training" not in arguments
-        final = task == "trainer"
-        program = ["operations.experiments.sweep.cluster", "final"] if final else ["pipeline.task"]
-        assert container(compiled, task)["command"] == ["python", "-m", *program]
-    worker = container(compiled, "worker")
-    assert [*worker["command"], worker["args"][0]] == ["python", "-m", "operations.experiments.sweep.cluster", "work"]
-    for name, value in {
-        "--run-id": "{{$.inputs.parameters['run_id']}}",
-        "--trials": "{{$.inputs.parameters['trials']}}",
-        "--around": "20130701-093000-1f3a",
-    }.items():
-        assert worker["args"][worker["args"].index(name) + 1] == value
-
-
-def test_no_container_is_told_what_kfp_does_not_fill_in(compiled) -> None:
-    for executor in compiled[0]["deploymentSpec"]["executors"].values():
-        assert not [each for each in executor["container"]["args"] if "{{$.pipeline_" in each]
-    for task in compiled[0]["root"]["dag"]["tasks"].values():
-        assert task["inputs"]["parameters"]["run_id"] == {"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}
+        container = compiled.executors[f"exec-{task}"].container
+        assert "--in-sweep" in container.args
+        assert "--training" not in container.args
+        program = ["operations.experiments.sweep.cluster", "final"] if task == "trainer" else ["pipeline.task"]
+        assert list(container.command) == ["python", "-m", *program]
+    worker = compiled.executors["exec-worker"].container
+    assert [*worker.command, worker.args[0]] == ["python", "-m", "operations.experiments.sweep.cluster", "work"]
+    told = dict(zip(worker.args[1::2], worker.args[2::2], strict=True))
+    assert told["--run-id"] == "{{$.inputs.parameters['run_id']}}"
+    assert told["--trials"] == "{{$.inputs.parameters['trials']}}"
+    assert told["--around"] == PARENT
 
 
 def test_every_container_understands_its_arguments_and_knows_its_run(compiled) -> None:
     from operations.experiments.sweep import cluster
     from pipeline import task as task_program
 
+    specification = {
+        "pipeline_spec": json_format.MessageToDict(compiled.pipeline),
+        "platform_spec": json_format.MessageToDict(compiled.platform),
+    }
     with kfp_server.serving() as server:
-        client = KubeflowPipelines(server.endpoint)
-        specification = {"pipeline_spec": compiled[0], "platform_spec": compiled[1]}
-        run = client.submit(Job(specification, "a sweep", "sweeps"))
-        arguments = {task: server.container_arguments(run.run_id, task) for task in compiled[0]["root"]["dag"]["tasks"]}
+        run = KubeflowPipelines(server.endpoint).submit(Job(specification, "a sweep", "sweeps"))
+        told = {task: server.container_arguments(run.run_id, task) for task in compiled.tasks}
 
-    workers = {task for task in arguments if task.startswith("worker")}
-    given = {task: cluster._parser().parse_args(arguments.pop(task)[1:]) for task in workers}
-    given |= {task: task_program._parser().parse_args(each) for task, each in arguments.items()}
-    assert {each.run_id for each in given.values()} == {run.run_id}
-    assert given["worker"].trials == 8
-    assert all(each.in_sweep for task, each in given.items() if task not in workers)
+    assert not [argument for arguments in told.values() for argument in arguments if "{{$.pipeline_" in argument]
+    names = {name for name in told if name.startswith("worker")}
+    workers = [cluster._parser().parse_args(told[name][1:]) for name in names]
+    others = [task_program._parser().parse_args(told[name]) for name in told.keys() - names]
+    assert {given.run_id for given in (*workers, *others)} == {run.run_id}
+    assert [given.trials for given in workers] == [8, 8, 8]
+    assert all(given.in_sweep for given in others)
 
 
 def test_the_workers_train_so_they_have_what_the_trainer_has_unless_they_have_their_own(compile_to, compiled) -> None:
-    assert container(compiled, "worker")["resources"] == container(compiled, "trainer")["resources"]
+    def resources(of: Compiled) -> list:
+        return [of.executors[f"exec-{task}"].container.resources for task in ("worker", "trainer")]
 
-    own = compile_to(shipped("kubeflow.resources={worker: {cpu: '2', memory: 3Gi}}"))
-    assert container(own, "worker")["resources"]["resourceMemoryLimit"] == "3Gi"
-    assert container(own, "trainer")["resources"]["resourceMemoryLimit"] == "4Gi"
+    worker, trainer = resources(compiled)
+    assert worker == trainer
+    worker, trainer = resources(compile_to(shipped("kubeflow.resources={worker: {cpu: '2', memory: 3Gi}}")))
+    assert (worker.resource_memory_limit, trainer.resource_memory_limit) == ("3Gi", "4Gi")
 
 
 def test_a_worker_that_dies_is_tried_again_with_the_store_s_credentials(compiled) -> None:
     for name in ("worker", "worker-2", "worker-3"):
-        assert compiled[0]["root"]["dag"]["tasks"][name]["retryPolicy"]["maxRetryCount"] == 2
-    (secret,) = compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-worker"]["secretAsEnv"]
-    assert secret["secretName"] == "flightdeck-metadata"
+        assert compiled.tasks[name].retry_policy.max_retry_count == 2
+    (secret,) = compiled.kubernetes("worker").secret_as_env
+    assert secret.secret_name == "flightdeck-metadata"
 
 
-def test_trials_window_and_push_can_be_changed_when_submitting(compiled) -> None:
-    parameters = compiled[0]["root"]["inputDefinitions"]["parameters"]
-
-    assert set(parameters) == {"window", "trials", "push", "ir", "settings", "submitted_by"}
-    assert parameters["trials"]["defaultValue"] == 8
-
-
-def test_kfp_loads_it_and_the_same_settings_give_the_same(compile_to, compiled) -> None:
-    again = compile_to(shipped(), parent="20130701-093000-1f3a")
-
-    # The pipelines inside hold digests of code that may be edited while this runs.
-    for each in (again, compiled):
-        del each[0]["root"]["inputDefinitions"]["parameters"]["ir"]["defaultValue"]
-    assert again == compiled
+def test_what_can_be_changed_when_submitting_and_that_the_same_settings_give_the_same(compile_to, compiled) -> None:
+    assert set(compiled.parameters) == {"window", "trials", "push", "ir", "settings", "submitted_by"}
+    assert compiled.parameters["trials"].default_value.number_value == 8
+    assert compile_to(shipped(), parent=PARENT).text == compiled.text
 
 
 def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None:
@@ -140,12 +110,10 @@ def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None
     from operations.experiments.sweep.chain import Chain, Event
     from pipeline import store, task
 
-    settings = read_settings(CONFIG.with_name("local.yaml"), [f"workspace={tmp_path}"])
+    settings = read_settings(LOCAL, [f"workspace={tmp_path}"])
     connection = store.connection(settings)
-    sweep = plan.SweepPlan(
-        sweep_id="s", parent=None, source="r", settings=settings.document(), trials=2, examples="", transform_graph="",
-        logs="",
-    )  # fmt: skip
+    places = dict.fromkeys(("examples", "transform_graph", "logs"), "")
+    sweep = plan.SweepPlan(sweep_id="s", parent=None, source="r", settings=settings.document(), trials=2, **places)
     record.begin(connection, sweep, settings)
     with pytest.raises(plan.SweepError, match="The sweep s has no result: no trial was run"):
         cluster._training(connection, "s")
@@ -156,13 +124,12 @@ def test_the_best_trial_becomes_arguments_of_the_training_task(tmp_path) -> None
     ]
     for number, values in enumerate(tried):
         for kind, score in (("begun", None), ("finished", 0.7 - number / 10)):
-            event = Event(kind=kind, trial=number, owner=Owner.me(), values=values, score=score)
-            chain.append(event)
+            chain.append(Event(kind=kind, trial=number, owner=Owner.me(), values=values, score=score))
             chain.refresh()
 
     arguments = cluster._training(connection, "s")
 
-    changes = {arguments[i + 1]: arguments[i + 2] for i in range(0, len(arguments), 3)}
+    changes = dict(zip(arguments[1::3], arguments[2::3], strict=True))
     changed = task.decode_settings(task.encode_settings(settings), "1:2", changes)
     assert changed.model == settings.model.with_hyperparameters(tried[0])
     assert changed.model.hidden_units == (64, 32)
@@ -181,9 +148,8 @@ def test_what_cannot_be_a_sweep_is_one_sentence(compile_to, override, sentence) 
         compile_to(shipped(override))
 
 
-def test_parameters_are_for_submitting() -> None:
+def test_parameters_are_for_submitting(flightdeck) -> None:
+    code, _, err = flightdeck("kubeflow", "sweep", "--image", IMAGE, "-o", "sweep.yaml", "--param", "trials=2")
 
-    command = [sys.executable, "-m", "flightdeck", "kubeflow", "sweep", "--image", IMAGE, "-o", "sweep.yaml"]
-    bad = subprocess.run([*command, "--param", "trials=2"], capture_output=True, text=True, cwd=CONFIG.parents[1])
-    assert bad.returncode == 2
-    assert "--output submits nothing" in bad.stderr
+    assert code == 2
+    assert "--output submits nothing" in err

@@ -26,15 +26,12 @@ def test_a_store_that_cannot_be_opened_fails_the_node_at_once_with_the_ledger_s_
     from pipeline import node
     from pipeline.definition import create_pipeline
 
-    settings = read_settings(LOCAL, [f"workspace={tmp_path}"])
-    ir = node.compile_pipeline(create_pipeline(settings))
+    ir = node.compile_pipeline(create_pipeline(read_settings(LOCAL, [f"workspace={tmp_path}"])))
     node.bind(ir, "a-run")
     file, started = tmp_path / "missing" / "metadata.sqlite", time.monotonic()
 
     outcome = node.launch(ir, "CuratedSchema", sqlite(file), patience=60)
 
-    assert outcome.state == "failed"
-    assert outcome.error == (
-        f"The metadata store {file} may not be opened by this user; look at the rights of file and folder."
-    )
+    said = f"The metadata store {file} may not be opened by this user; look at the rights of file and folder."
+    assert (outcome.state, outcome.error) == ("failed", said)
     assert time.monotonic() - started < 30

@@ -1,5 +1,6 @@
 """The workspace: one run at a time, and a clear sentence when it cannot be used."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from flightdeck.settings import Settings, read_settings
 from pipeline.workspace import WorkspaceError, exclusive, new_run_id
-from tests.world import LOCAL
+from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -27,22 +28,20 @@ def test_a_second_process_is_refused_and_told_who_holds_the_workspace(tmp_path):
         with workspace.exclusive(read_settings(Path({str(LOCAL)!r}), ["workspace={tmp_path}"])):
             pass
     """)
+    begin = functools.partial(subprocess.run, [sys.executable, "-c", second], capture_output=True, text=True, cwd=ROOT)
     with exclusive(settings_in(tmp_path)):
-        refused = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, cwd=LOCAL.parents[1])
-    allowed = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, cwd=LOCAL.parents[1])
+        refused = begin()
 
     assert f"Another run uses the workspace {tmp_path} (process {os.getpid()}" in refused.stderr
-    assert allowed.returncode == 0
+    assert begin().returncode == 0
 
 
 def test_a_workspace_that_cannot_be_written_to_is_refused(tmp_path):
     # A file where a folder should be: unlike a mode, this stops root too.
     (tmp_path / "taken").write_text("")
 
-    with (
-        pytest.raises(WorkspaceError, match="cannot be written to"),
-        exclusive(settings_in(tmp_path / "taken" / "workspace")),
-    ):
+    workspace = exclusive(settings_in(tmp_path / "taken" / "workspace"))
+    with pytest.raises(WorkspaceError, match="cannot be written to"), workspace:
         pass
 
 

@@ -76,7 +76,7 @@ def locked_for(system: str, processor: str, lock: str = "runtime") -> list[str]:
     lines = (REQUIREMENTS / f"{lock}.txt").read_text().splitlines()
     requirements = [Requirement(line.rstrip("\\ ")) for line in lines if line[0].isalnum()]
     platform = {"sys_platform": system.lower(), "platform_machine": processor}
-    return [each.name for each in requirements if each.marker is None or each.marker.evaluate(platform)]
+    return [locked.name for locked in requirements if locked.marker is None or locked.marker.evaluate(platform)]
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,7 @@ def test_an_environment_is_linked_to_its_project(tmp_path, name):
     (project / "requirements").mkdir()
     shutil.copy(ROOT / "requirements" / "link.sh", project / "requirements")
     (project / "flightdeck").mkdir()
-    (project / "flightdeck" / "__main__.py").write_text(
-        "import sys\ndef main():\n    print(sys.argv[1:], sys.prefix)\n"
-    )
+    (project / "flightdeck" / "__main__.py").write_text(MAIN)
 
     subprocess.run([project / "requirements" / "link.sh", environment], check=True)
 

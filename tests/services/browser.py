@@ -21,13 +21,11 @@ def program() -> str:
     Raises:
         ServiceError: none can be installed.
     """
-    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if found is None:
+    if not any(map(shutil.which, PROGRAMS)):
         install("browser")
-        found = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if found is None:
-        raise ServiceError("There is no Chromium after it was installed.")
-    return found
+    for path in filter(None, map(shutil.which, PROGRAMS)):
+        return path
+    raise ServiceError("There is no Chromium after it was installed.")
 
 
 @contextlib.contextmanager

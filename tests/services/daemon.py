@@ -26,15 +26,10 @@ class ServiceError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Daemon:
-    """A server process, known by the pid file in its folder.
+    """A server process, known by the pid file in its folder."""
 
-    Attributes:
-        name: of the folder below ``build/services``.
-        program: what the process's command line must contain, so that a recycled process id is not taken for it.
-    """
-
-    name: str
-    program: str
+    name: str  # of the folder below build/services
+    program: str  # what its command line must contain, so that a recycled process id is not taken for it
 
     @property
     def folder(self) -> Path:
@@ -73,29 +68,20 @@ class Daemon:
         for folder in (self.folder, self.sockets):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd=self.folder,
-            )
+            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            process = subprocess.Popen(command, **streams, start_new_session=True, cwd=self.folder)
         (self.folder / "pid").write_text(str(process.pid))
         deadline = time.monotonic() + seconds
         while not ready():
             if process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 ended = "ended" if process.returncode is not None else f"did not answer within {seconds:.0f} s"
-                raise ServiceError(f"{self.name} {ended}; {self.log} ends with:\n{self._tail()}")
+                last_lines = self.log.read_text(errors="replace").splitlines()[-15:]
+                raise ServiceError("\n".join([f"{self.name} {ended}; {self.log} ends with:", *last_lines]))
             time.sleep(0.2)
 
     def stop(self, seconds: float = 60) -> bool:
-        """Ends the server: politely, then for good.
-
-        Returns:
-            Whether it was running.
-        """
+        """Ends the server, politely, then for good; returns whether it was running."""
         pid = self.pid()
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
@@ -106,9 +92,6 @@ class Daemon:
                 os.kill(pid, signal.SIGKILL)
         (self.folder / "pid").unlink(missing_ok=True)
         return pid is not None
-
-    def _tail(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
 
 
 @contextlib.contextmanager

@@ -11,21 +11,10 @@ from pathlib import Path
 from tests.services.daemon import SERVICES, Daemon, ServiceError, install
 
 DAEMON = Daemon("docker", program="dockerd")
-# With neither bridge nor packet filter, containers get the network of the machine (--network=host).
-LEAVE_THE_NETWORK_ALONE = (
-    "--bridge=none",
-    "--iptables=false",
-    "--ip6tables=false",
-    "--ip-forward=false",
-    "--ip-masq=false",
-)
 
 
 def start() -> str:
-    """An engine that answers.
-
-    Returns:
-        Its address, as DOCKER_HOST wants it.
+    """The address of an engine that answers, as DOCKER_HOST wants it.
 
     Raises:
         ServiceError: there is none, and none can be started.
@@ -40,16 +29,16 @@ def start() -> str:
     if shutil.which("dockerd") is None:
         install("docker")
     DAEMON.stop()
-    folder = DAEMON.folder
     DAEMON.start(
         [
             shutil.which("dockerd") or "dockerd",
-            *LEAVE_THE_NETWORK_ALONE,
+            # With neither bridge nor packet filter, containers get the network of the machine (--network=host).
+            *("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"),
             "--storage-driver=overlay2",
             f"--host={_own_address()}",
-            f"--data-root={folder / 'data'}",
+            f"--data-root={DAEMON.folder / 'data'}",
             f"--exec-root={DAEMON.sockets / 'exec'}",
-            f"--pidfile={folder / 'dockerd.pid'}",
+            f"--pidfile={DAEMON.folder / 'dockerd.pid'}",
         ],
         ready=lambda: answers(_own_address()),
         seconds=60,
@@ -101,7 +90,7 @@ def _client() -> Path | None:
     """The first client on the search path that can build with BuildKit."""
     folders = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep) if folder]
     clients = [folder / "docker" for folder in folders if folder != SERVICES / "bin"]
-    return next((each for each in clients if os.access(each, os.X_OK) and _can_build(each)), None)
+    return next((client for client in clients if os.access(client, os.X_OK) and _can_build(client)), None)
 
 
 def _can_build(client: Path) -> bool:

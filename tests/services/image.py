@@ -38,29 +38,17 @@ def ensure_base(address: str) -> str:
 
 
 def build(address: str) -> str:
-    """Builds this checkout's image, target cpu, as a person does.
-
-    Returns:
-        Its name and tag.
+    """Builds this checkout's image, target cpu, as a person does: returns its name and tag.
 
     Raises:
         ServiceError: the build failed; its output is on standard error.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "flightdeck",
-        "image",
-        "build",
-        "--base",
-        BASE,
-        "--network",
-        "host",
-        "--json",
-    ]
-    done = subprocess.run(command, env=environment(address), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    command = ["-m", "flightdeck", "image", "build", "--base", BASE, "--network", "host", "--json"]
+    done = subprocess.run(
+        [sys.executable, *command], env=environment(address), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     if done.returncode:
-        raise ServiceError(f"`{' '.join(command[1:])}` failed with exit code {done.returncode}.")
+        raise ServiceError(f"`{' '.join(command)}` failed with exit code {done.returncode}.")
     return json.loads(done.stdout)["image"]
 
 
@@ -76,13 +64,11 @@ def _bootstrap(folder: Path) -> None:
 
 
 def _import(address: str, folder: Path) -> None:
-    leave_out = [
-        "--exclude=./var/cache/apt/archives/*.deb",
-        "--exclude=./var/lib/apt/lists/*",
-        "--exclude=./debootstrap",
+    left_out = [
+        f"--exclude=./{path}" for path in ("var/cache/apt/archives/*.deb", "var/lib/apt/lists/*", "debootstrap")
     ]
     with subprocess.Popen(
-        ["tar", "-C", str(folder), "--numeric-owner", *leave_out, "-c", "."], stdout=subprocess.PIPE
+        ["tar", "-C", folder, "--numeric-owner", *left_out, "-c", "."], stdout=subprocess.PIPE
     ) as archive:
         done = subprocess.run(
             ["docker", "import", "--change", 'CMD ["bash"]', "-", BASE],

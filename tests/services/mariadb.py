@@ -82,9 +82,8 @@ def start() -> Server:
     Raises:
         ServiceError: none can be started.
     """
-    running = find()
-    if running is not None:
-        return running
+    if (server := find()) is not None:
+        return server
     if not all(shutil.which(program) for program in PROGRAMS):
         install("mariadb")
     DAEMON.stop()
@@ -119,14 +118,9 @@ def stop() -> bool:
 def _create(data: Path) -> None:
     shutil.rmtree(data, ignore_errors=True)  # what an interrupted start left
     data.mkdir(parents=True)
-    done = subprocess.run(
-        [
-            *("mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}"),
-            *("--auth-root-authentication-method=socket", "--skip-test-db"),
-        ],
-        capture_output=True,
-        text=True,
-    )
+    command = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}"]
+    command += ["--auth-root-authentication-method=socket", "--skip-test-db"]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise ServiceError(f"mariadb-install-db failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 

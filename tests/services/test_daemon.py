@@ -1,12 +1,10 @@
 """A server process is found again, ended, and never mistaken for another."""
 
-import dataclasses
 import os
 import stat
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,44 +14,29 @@ from tests.services import daemon as module
 from tests.services.daemon import Daemon, ServiceError
 
 pytestmark = pytest.mark.unit
-
-
-@dataclasses.dataclass(frozen=True)
-class PageServer(Daemon):
-    """A real server of another kind: Python's own, on a free port that it writes to its log."""
-
-    def serve(self, seconds: float = 20) -> None:
-        program = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
-        self.start(program, ready=lambda: self.answers(), seconds=seconds)
-
-    def answers(self) -> bool:
-        words = self.log.read_text().split()
-        if "port" not in words:
-            return False
-        with urllib.request.urlopen(f"http://127.0.0.1:{words[words.index('port') + 1]}/") as page:
-            return page.status == 200
+SERVE = (sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1")
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PageServer]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+    """A real server of another kind: Python's own, on a free port."""
     monkeypatch.setattr(module, "SERVICES", tmp_path)
-    daemon = PageServer("pages", program="http.server")
+    daemon = Daemon("pages", program="http.server")
     yield daemon
     daemon.stop()
 
 
 def test_a_server_answers_when_it_has_started_and_ends_when_told(server):
-    server.serve()
+    server.start([*SERVE, "0"], ready=lambda: "Serving HTTP" in server.log.read_text(), seconds=20)
     pid = server.pid()
 
     assert pid is not None
-    assert PageServer("pages", program="http.server").pid() == pid
+    assert Daemon("pages", program="http.server").pid() == pid
     assert os.getsid(pid) == pid, "it must outlive the terminal that it was started from"
     assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
     assert server.stop()
     assert server.pid() is None
     assert not server.stop()
-    assert "Serving HTTP" in server.log.read_text()
 
 
 def test_a_process_that_got_the_same_id_is_neither_found_nor_ended(server):
@@ -78,7 +61,7 @@ def test_a_server_that_ends_at_once_is_reported_with_what_it_printed(server):
 def test_a_server_that_never_answers_is_ended(server):
     begun = time.monotonic()
     with pytest.raises(ServiceError, match=r"pages did not answer within 1 s"):
-        server.start([sys.executable, "-m", "http.server", "0"], ready=lambda: False, seconds=1)
+        server.start([*SERVE, "0"], ready=lambda: False, seconds=1)
 
     assert server.pid() is None
     assert time.monotonic() - begun < 20

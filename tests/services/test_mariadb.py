@@ -1,17 +1,14 @@
-"""The metadata server of the tests, and ML Metadata on it. Starts it when it does not run, and ends it then."""
+"""The metadata server of the tests. Starts it when it does not run, and ends it then."""
 
 import json
 import socket
 import stat
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ml_metadata.metadata_store import metadata_store
-from ml_metadata.proto import metadata_store_pb2
 
 from tests.services import mariadb
 from tests.services.mariadb import Server
@@ -24,27 +21,6 @@ UP = Path(__file__).with_name("up.py")
 def server() -> Iterator[Server]:
     with mariadb.running() as server:
         yield server
-
-
-def connect(server: Server, password: str | None = None) -> metadata_store.MetadataStore:
-    config = metadata_store_pb2.ConnectionConfig()
-    config.mysql.host, config.mysql.port = server.host, server.port
-    config.mysql.user, config.mysql.password = server.user, password or server.password
-    config.mysql.database = f"{server.database}_{uuid.uuid4().hex}"
-    return metadata_store.MetadataStore(config)
-
-
-def test_ml_metadata_makes_its_schema_in_a_database_of_its_own(server):
-    first, second = connect(server), connect(server)
-    first.put_artifact_type(metadata_store_pb2.ArtifactType(name="Examples"))
-
-    assert [each.name for each in first.get_artifact_types() if each.name == "Examples"] == ["Examples"]
-    assert "Examples" not in [each.name for each in second.get_artifact_types()]
-
-
-def test_a_wrong_password_is_refused(server):
-    with pytest.raises(RuntimeError, match="mysql_real_connect failed"):
-        connect(server, password="guess")
 
 
 def test_it_listens_on_the_loopback_interface_alone(server):

@@ -14,31 +14,30 @@ from tests.services.daemon import ServiceError, one_at_a_time
 CHOICES = ("docker", "mariadb", "image")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     """Starts what is named; ``image`` needs an engine and starts it. What runs already is used as it is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("services", nargs="+", choices=CHOICES)
     parser.add_argument("--json", action="store_true", help="print one JSON document, the password included")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     try:
         reached = up(options.services)
     except ServiceError as error:
         print(error, file=sys.stderr)
         return 1
     if options.json:
-        print(json.dumps(reached))
+        print(json.dumps(reached, default=dataclasses.asdict))
         return 0
+    if "mysql" in reached:
+        place = f"in {mariadb.DAEMON.folder}/credentials.json"
+        reached["mysql"] = dataclasses.replace(reached["mysql"], password=place)
     for name, value in reached.items():
-        hidden = {**value, "password": f"in {mariadb.DAEMON.folder}/credentials.json"} if name == "mysql" else value
-        print(f"{name:<12} {hidden}")
+        print(f"{name:<12} {value}")
     return 0
 
 
 def up(services: list[str]) -> dict[str, Any]:
-    """Starts services.
-
-    Returns:
-        ``docker_host``, ``mysql`` (host, port, user, password, database) and ``image``, as far as they were asked for.
+    """Starts services: returns ``docker_host``, ``mysql`` (a `mariadb.Server`) and ``image``, as far as asked for.
 
     Raises:
         ServiceError: one of them cannot be had.
@@ -48,7 +47,7 @@ def up(services: list[str]) -> dict[str, Any]:
         if {"docker", "image"} & set(services):
             reached["docker_host"] = docker_engine.start()
         if "mariadb" in services:
-            reached["mysql"] = dataclasses.asdict(mariadb.start())
+            reached["mysql"] = mariadb.start()
         if "image" in services:
             image.ensure_base(reached["docker_host"])
             reached["image"] = image.build(reached["docker_host"])

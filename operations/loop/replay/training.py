@@ -11,7 +11,7 @@ import ml_metadata
 
 from errors import FlightdeckError
 from operations.loop.settings import Settings
-from pipeline import killed_runs, store
+from pipeline import killed_runs
 
 
 def train(
@@ -30,21 +30,11 @@ def train(
     from pipeline import definition
     from pipeline.runners import local
 
-    class Silent(local.Listener):
-        """A replay reports whole runs."""
-
     killed_runs.close(reader, settings)
     # Also of one that was interrupted: TFX goes on with the same executions, and so with their folders.
     killed_runs.remove_unfinished(reader, settings, run_id)
-    outcome, record = local.run(
-        definition.create_pipeline(settings),
-        run_id,
-        settings,
-        store.connection(settings),
-        Silent(),
-        triggers=dict(triggers),
-    )
-    if outcome.failure and (outcome.failure.error or "").startswith("interrupted"):
+    record = local.run(definition.create_pipeline(settings), run_id, settings, triggers=dict(triggers))
+    if any(local.INTERRUPTED in reason for reason in record.reasons):
         raise FlightdeckError("The replay was asked to stop.")
     return {
         "run": run_id,

@@ -20,15 +20,11 @@ class KubectlError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """A cluster that answers.
+    """A cluster that answers."""
 
-    Attributes:
-        command: kubectl with the arguments that lead to this cluster.
-        ours: whether it was started by the tests and ends with them; else somebody works with it.
-    """
-
-    command: tuple[str, ...]
-    ours: bool
+    command: tuple[str, ...]  # kubectl, with the arguments that lead to this cluster
+    ours: bool  # started by the tests, and ends with them; else somebody works with it
+    image: str  # of Flightdeck, which its nodes have
 
     def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 300) -> str:
         """What kubectl prints on standard output.
@@ -44,6 +40,14 @@ class Cluster:
             raise KubectlError(f"kubectl {' '.join(arguments)[:200]}: {done.stdout[-1000:]}{done.stderr[-4000:]}")
         return done.stdout
 
+    def succeeds(self, *arguments: str) -> bool:
+        """Whether kubectl does."""
+        try:
+            self.kubectl(*arguments)
+        except KubectlError:
+            return False
+        return True
+
     def apply(self, *manifests: Mapping[str, Any]) -> str:
         """Applies manifests strictly: a field that the server does not know is an error.
 
@@ -58,10 +62,8 @@ class Cluster:
         Raises:
             KubectlError: there is none of that name.
         """
-        selected = [f"--selector={labels}"] if labels else []
-        return json.loads(
-            self.kubectl("get", kind, *([name] if name else []), f"--namespace={namespace}", *selected, "--output=json")
-        )
+        chosen = [*filter(None, [name]), *([f"--selector={labels}"] if labels else [])]
+        return json.loads(self.kubectl("get", kind, *chosen, f"--namespace={namespace}", "--output=json"))
 
     def has(self, kind: str, name: str, namespace: str = "default") -> bool:
         """Whether there is an object of that name, or even a kind of that name."""
@@ -91,14 +93,8 @@ class Cluster:
 
     def _ended(self, name: str, namespace: str) -> str | None:
         conditions = self.get("job", name, namespace).get("status", {}).get("conditions", [])
-        return next(
-            (
-                each["type"]
-                for each in conditions
-                if each["type"] in ("Complete", "Failed") and each["status"] == "True"
-            ),
-            None,
-        )
+        ends = [condition["type"] for condition in conditions if condition["status"] == "True"]
+        return next((end for end in ends if end in ("Complete", "Failed")), None)
 
 
 def wait_for(ask: Callable[[], Answer], seconds: float) -> Answer:

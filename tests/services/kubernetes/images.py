@@ -14,13 +14,7 @@ TARGETS = ("pause", "mariadb")
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """What an engine has.
-
-    Attributes:
-        address: of the Docker engine.
-        flightdeck: the name of this checkout's image.
-        others: target -> name.
-    """
+    """What the Docker engine at an address has: this checkout's image, and others by their targets."""
 
     address: str
     flightdeck: str
@@ -28,7 +22,7 @@ class Images:
 
     def names(self) -> list[str]:
         """All of them, as containerd calls them."""
-        return [f"docker.io/library/{each}" for each in (self.flightdeck, *self.others.values())]
+        return [f"docker.io/library/{image}" for image in (self.flightdeck, *self.others.values())]
 
     def archive(self) -> list[str]:
         """A command that writes them to its standard output."""
@@ -38,8 +32,7 @@ class Images:
 def build(flightdeck: str | None = None) -> Images:
     """Builds them with a Docker engine, which is started if none runs.
 
-    Args:
-        flightdeck: an image that the engine has, instead of this checkout's.
+    Where ``flightdeck`` is an image that the engine has, this checkout's is not built.
 
     Raises:
         ServiceError: one cannot be built.

@@ -23,7 +23,7 @@ import yaml
 from tests.services.daemon import ROOT, SERVICES, Daemon, ServiceError, install
 from tests.services.kubernetes import programs
 from tests.services.kubernetes.certificates import Authority
-from tests.services.kubernetes.cluster import Cluster, KubectlError, wait_for
+from tests.services.kubernetes.cluster import Cluster, wait_for
 from tests.services.kubernetes.images import Images
 
 FOLDER = SERVICES / "kubernetes"
@@ -37,8 +37,10 @@ PODS = "10.244.0.0/24"
 SERVICE_ADDRESSES = "10.96.0.0/16"
 API_SERVICE = "10.96.0.1"
 PAUSE = "flightdeck.test/pause:1"
-WORKSPACE = Path("/var/flightdeck/workspace")  # where overlays/local expects it on the node
+# The workspace, where overlays/local expects it on the node, is this folder on this machine.
+WORKSPACE, WORKSPACE_HERE = Path("/var/flightdeck/workspace"), RUN / "workspace"
 CGROUPS = Path("/sys/fs/cgroup")
+CGROUP = f"flightdeck-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]}"  # the node's; every checkout has its own
 # The kubelet sets these of the machine's kernel. It is shown that they are set already.
 KERNEL_SETTINGS = {
     "vm/overcommit_memory": 1,
@@ -52,11 +54,7 @@ KERNEL_SETTINGS = {
 
 @contextlib.contextmanager
 def running(images: Images, database_image: str) -> Iterator[Cluster]:
-    """A cluster with one node that is ready and has images.
-
-    Args:
-        images: what the node needs.
-        database_image: the name under which the manifests ask for MariaDB's.
+    """A cluster with one node that is ready and has images: MariaDB's under the name that the manifests ask for.
 
     Raises:
         ServiceError: it cannot be started here; says why.
@@ -69,7 +67,7 @@ def running(images: Images, database_image: str) -> Iterator[Cluster]:
         _clear()
         holder = _hold()
         try:
-            node = _Node(folder, holder)
+            node = _Node(folder, holder, images.flightdeck)
             node.start_control_plane()
             node.start_containers(images, database_image)
             node.start_kubelet()
@@ -85,18 +83,8 @@ def kernel_settings() -> dict[str, str]:
     return {name: file.read_text().strip() for name, file in files.items() if file.exists()}
 
 
-def workspace() -> Path:
-    """The folder on this machine that is the node's workspace."""
-    return RUN / "workspace"
-
-
 def node_folder(name: str, owner: int) -> Path:
-    """A folder on the node for a volume.
-
-    Args:
-        name: of the folder.
-        owner: the user that writes to it.
-    """
+    """A folder on the node for a volume that a user writes to."""
     folder = RUN / "volumes" / name
     folder.mkdir(parents=True)
     os.chown(folder, owner, owner)
@@ -111,7 +99,7 @@ def _require() -> None:
         )
     if not all(map(shutil.which, FROM_THE_DISTRIBUTION)) or not (CNI / "bridge").exists():
         install("cluster")
-    missing = [each for each in FROM_THE_DISTRIBUTION if shutil.which(each) is None]
+    missing = [program for program in FROM_THE_DISTRIBUTION if shutil.which(program) is None]
     if missing:
         raise ServiceError(f"Without {', '.join(missing)} no cluster can be started; install it.")
 
@@ -121,8 +109,8 @@ def _clear() -> None:
     _remove_cgroups()
     shutil.rmtree(RUN, ignore_errors=True)
     (RUN / "volumes").mkdir(parents=True)
-    workspace().mkdir()
-    workspace().chmod(0o777)  # pods write as the image's user
+    WORKSPACE_HERE.mkdir()
+    WORKSPACE_HERE.chmod(0o777)  # pods write as the image's user
 
 
 def _hold() -> subprocess.Popen[bytes]:
@@ -141,7 +129,7 @@ def _hold() -> subprocess.Popen[bytes]:
         mount -t tmpfs tmpfs /var
         mkdir -p /var/lib /var/log /var/tmp {WORKSPACE} {FOLDER}
         mount --rbind /run/services {FOLDER}
-        mount --bind {workspace()} {WORKSPACE}
+        mount --bind {WORKSPACE_HERE} {WORKSPACE}
         {masks}
         ip link set lo up
         ip link add node0 type bridge
@@ -170,32 +158,23 @@ def _hold() -> subprocess.Popen[bytes]:
 class _Node:
     """The programs of the cluster, each a child of the holder's namespaces."""
 
-    def __init__(self, folder: Path, holder: subprocess.Popen[bytes]) -> None:
+    def __init__(self, folder: Path, holder: subprocess.Popen[bytes], image: str) -> None:
         self._programs = folder
         children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
         self._inside = ("nsenter", f"--target={children[0]}", "--net", "--mount", "--pid", "--")
         self._certificates = RUN / "certificates"
         kubectl = [str(folder / "kubectl"), f"--kubeconfig={RUN / 'admin.kubeconfig'}"]
-        self.cluster = Cluster(("nsenter", f"--target={children[0]}", "--net", "--", *kubectl), ours=True)
+        self.cluster = Cluster(("nsenter", f"--target={children[0]}", "--net", "--", *kubectl), True, image)
 
     def start_control_plane(self) -> None:
         """etcd, the API server, the controllers and the scheduler; returns when the API server is ready."""
         self._issue()
         pairs = self._certificates
-        local = "http://127.0.0.1"
-        self._start(
-            "etcd",
-            f"--data-dir={RUN / 'etcd' / 'data'}",
-            f"--listen-client-urls={local}:2379",
-            f"--advertise-client-urls={local}:2379",
-            f"--listen-peer-urls={local}:2380",
-            f"--initial-advertise-peer-urls={local}:2380",
-            f"--initial-cluster=default={local}:2380",
-            "--unsafe-no-fsync",  # what a power cut would lose is only a test
-        )
+        # What a power cut would lose is only a test.
+        self._start("etcd", f"--data-dir={RUN / 'etcd' / 'data'}", "--unsafe-no-fsync")
         self._start(
             "kube-apiserver",
-            f"--etcd-servers={local}:2379",
+            "--etcd-servers=http://127.0.0.1:2379",
             f"--advertise-address={ADDRESS}",
             "--bind-address=0.0.0.0",  # of the namespace: nothing outside reaches it
             f"--service-cluster-ip-range={SERVICE_ADDRESSES}",
@@ -213,7 +192,7 @@ class _Node:
             f"--kubelet-certificate-authority={pairs / 'ca.crt'}",
             "--kubelet-preferred-address-types=InternalIP",  # the node's name resolves nowhere
             "--feature-gates=WatchList=false",  # etcd 3.4 of the distributions cannot serve it
-            ready=lambda: self._answers("get", "--raw=/readyz"),
+            ready=lambda: self.cluster.succeeds("get", "--raw=/readyz"),
         )
         administrator = [
             f"--{purpose}kubeconfig={RUN / 'admin.kubeconfig'}" for purpose in ("", "authentication-", "authorization-")
@@ -283,7 +262,7 @@ class _Node:
                 },
                 "authorization": {"mode": "Webhook"},
                 "cgroupDriver": "cgroupfs",
-                "cgroupRoot": f"/{_cgroup()}",
+                "cgroupRoot": f"/{CGROUP}",
                 "clusterDNS": [ADDRESS],
                 "clusterDomain": "cluster.local",
                 "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
@@ -328,7 +307,7 @@ class _Node:
             f"--hostname-override={NODE}",
             f"--node-ip={ADDRESS}",
             f"--root-dir={RUN / 'kubelet' / 'root'}",
-            ready=lambda: self._answers("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=5s"),
+            ready=lambda: self.cluster.succeeds("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=5s"),
         )
         if not wait_for(lambda: self.cluster.has("serviceaccount", "default"), 60):
             raise ServiceError(f"The controllers make no service account; see {RUN}/kube-controller-manager/log.")
@@ -384,21 +363,9 @@ class _Node:
     def _run(self, *command: str, stdin: Any = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*self._inside, *command], stdin=stdin, capture_output=True, text=True, check=False)
 
-    def _answers(self, *arguments: str) -> bool:
-        try:
-            self.cluster.kubectl(*arguments)
-        except KubectlError:
-            return False
-        return True
-
 
 def _write(path: Path, document: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(document))
-
-
-def _cgroup() -> str:
-    """The node's control group, of which every checkout has its own."""
-    return f"flightdeck-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]}"
 
 
 def _hierarchies() -> list[Path]:
@@ -410,12 +377,12 @@ def _hierarchies() -> list[Path]:
 
 def _make_cgroups() -> None:
     for hierarchy in _hierarchies():
-        (hierarchy / _cgroup()).mkdir(exist_ok=True)
+        (hierarchy / CGROUP).mkdir(exist_ok=True)
 
 
 def _remove_cgroups() -> None:
     for hierarchy in _hierarchies():
-        folder = hierarchy / _cgroup()
+        folder = hierarchy / CGROUP
         groups = [path for path in folder.rglob("*") if path.is_dir()]
         for group in (*sorted(groups, reverse=True), folder):
             # One that holds a process still is left to the next start.

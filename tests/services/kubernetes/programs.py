@@ -37,8 +37,6 @@ def kubernetes_version() -> str:
 def build() -> Path:
     """The folder with `PROGRAMS` and ``coredns``, which are built unless they are there already.
 
-    The first build of a machine compiles for minutes; after that Go's own cache answers, also in another checkout.
-
     Raises:
         ServiceError: they cannot be built; says why.
     """
@@ -48,11 +46,10 @@ def build() -> Path:
         return folder
     version = kubernetes_version()
     major, minor = version.lstrip("v").split(".")[:2]
-    stamped = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
     flags = [
         f"-X {package}.{name}={value}"
         for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
-        for name, value in stamped.items()
+        for name, value in {"gitVersion": version, "gitMajor": major, "gitMinor": minor}.items()
     ]
     unfinished = folder.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -82,12 +79,7 @@ def definitions() -> list[Path]:
 
 
 def _go(*arguments: str, folder: Path = MODULE) -> str:
-    environment = {
-        **os.environ,
-        "CGO_ENABLED": "0",
-        "GOFLAGS": "-buildvcs=false",
-        "GOTOOLCHAIN": "local",
-    }
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local"}
     done = subprocess.run([go_program(), *arguments], cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise ServiceError(f"`go {' '.join(arguments[:2])}` failed: {(done.stderr or done.stdout).strip()[-2000:]}")
@@ -96,19 +88,17 @@ def _go(*arguments: str, folder: Path = MODULE) -> str:
 
 def go_program() -> str:
     """Go from the search path, if it is new enough, or else from PyPI."""
-    for found in (shutil.which("go"), str(OWN_GO / "bin" / "go")):
-        if found and _version(found) >= OLDEST_GO:
-            return found
+    for program in filter(None, (shutil.which("go"), str(OWN_GO / "bin" / "go"))):
+        if _version(program) >= OLDEST_GO:
+            return program
     print("Installing Go into .tools/go ...", file=sys.stderr)
     try:
         import ensurepip  # noqa: F401
     except ImportError:
         install("python")
-    install_it = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", GO_FROM_PYPI]
-    for command in (
-        [sys.executable, "-m", "venv", "--clear", str(OWN_GO)],
-        [str(OWN_GO / "bin" / "python"), *install_it],
-    ):
+    make = [sys.executable, "-m", "venv", "--clear", str(OWN_GO)]
+    fill = [str(OWN_GO / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", GO_FROM_PYPI]
+    for command in (make, fill):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             said = (done.stderr + done.stdout)[-2000:]
@@ -122,5 +112,5 @@ def _version(program: str) -> tuple[int, int]:
         said = subprocess.run([program, "env", "GOVERSION"], env=environment, capture_output=True, text=True).stdout
     except OSError:
         return 0, 0
-    found = re.match(r"go(\d+)\.(\d+)", said)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    release = re.match(r"go(\d+)\.(\d+)", said)
+    return (int(release[1]), int(release[2])) if release else (0, 0)

@@ -18,31 +18,19 @@ def go(folder: Path, version: str) -> Path:
     return program
 
 
-@pytest.fixture
-def machine(tmp_path, monkeypatch):
-    """A machine with a Go of some version, and a newer one in the checkout's own folder."""
-    own = go(tmp_path / "own" / "bin", "go1.24.11")
+@pytest.mark.parametrize(
+    ("version", "used"),
+    [
+        *(("go1.24.0", "machine"), ("go1.26.8", "machine"), ("go2.0", "machine")),
+        *(("go1.19.8", "checkout"), ("go1.9", "checkout"), ("devel", "checkout")),
+    ],
+)
+def test_a_go_of_the_machine_that_is_too_old_gives_way_to_that_of_the_checkout(tmp_path, monkeypatch, version, used):
+    of = {"checkout": go(tmp_path / "own" / "bin", "go1.24.11"), "machine": go(tmp_path / "bin", version)}
     monkeypatch.setattr(programs, "OWN_GO", tmp_path / "own")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
 
-    def with_go(version: str) -> tuple[str, str]:
-        monkeypatch.setenv("PATH", f"{go(tmp_path / 'bin', version).parent}:/usr/bin:/bin")
-        return str(tmp_path / "bin" / "go"), str(own)
-
-    return with_go
-
-
-@pytest.mark.parametrize("version", ["go1.24.0", "go1.26.8", "go2.0"])
-def test_a_go_that_is_new_enough_is_used(machine, version):
-    of_the_machine, _ = machine(version)
-
-    assert programs.go_program() == of_the_machine
-
-
-@pytest.mark.parametrize("version", ["go1.19.8", "go1.9", "devel"])
-def test_an_older_one_gives_way_to_that_of_the_checkout(machine, version):
-    _, own = machine(version)
-
-    assert programs.go_program() == own
+    assert programs.go_program() == str(of[used])
 
 
 def test_the_release_is_that_of_go_mod():
