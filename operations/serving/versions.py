@@ -112,7 +112,7 @@ class Versions:
     def require_any(self) -> None:
         """Raises ServingError for a folder without versions, before anything slow is done for them."""
         with contextlib.suppress(OSError):
-            if _numbers(self._folder):
+            if numbers(self._folder):
                 return
         raise ServingError(self._nothing_to_serve())
 
@@ -209,9 +209,9 @@ class Versions:
     async def _present(self) -> list[int]:
         """The versions that may be loaded, newest first."""
         if not self._canary:
-            return await self._in_thread(_numbers, self._folder)
+            return await self._in_thread(numbers, self._folder)
         with contextlib.suppress(FileNotFoundError):
-            return (await self._in_thread(_numbers, self._folder))[:1]
+            return (await self._in_thread(numbers, self._folder))[:1]
         return []
 
     async def _try(self, number: int) -> bool:
@@ -286,7 +286,7 @@ class Versions:
         return await asyncio.get_running_loop().run_in_executor(self._loader, function, *arguments)
 
 
-def _numbers(folder: Path) -> list[int]:
+def numbers(folder: Path) -> list[int]:
     """The versions in a folder, newest first."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.name.isascii() and entry.name.isdigit() and entry.is_dir()]
