@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +19,6 @@ from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder, RecordBatchToExamplesEncoder
 
-from components.span_example_gen.columns import feature_lists
 from data.contract import Contract
 from data.prepare import Preparation, slice_spans
 from data.schema_diff import SchemaDifference, diff
@@ -44,9 +44,14 @@ def sample(year: Preparation, contract: Contract, tmp_path_factory: pytest.TempP
 
 
 def listed(table: pa.Table) -> pa.RecordBatch:
-    (batch,) = table.combine_chunks().to_batches()
-    kinds = {"int64": "int64", "float": "float32", "string": "string"}
-    return feature_lists(batch, {field.name: kinds[str(field.type)] for field in table.schema})
+    """The rows in the list columns of tf.Examples; a missing value is a null list, and NaN stays what it is."""
+    lists = []
+    for column in table.combine_chunks().columns:
+        values = column.combine_chunks().cast(pa.large_binary() if pa.types.is_string(column.type) else column.type)
+        offsets = np.concatenate([[0], np.cumsum(values.is_valid().to_numpy(zero_copy_only=False))])
+        array = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values.drop_null(), mask=values.is_null())
+        lists.append(array)
+    return pa.record_batch(lists, names=table.column_names)
 
 
 def statistics(table: pa.Table, through_bytes: bool = True) -> statistics_pb2.DatasetFeatureStatisticsList:
