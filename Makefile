@@ -154,6 +154,11 @@ benchmark: setup-dev  ## Measure quality, ingestion and evaluation against their
 	@$(PY) benchmarks/ingestion.py
 	@$(PY) benchmarks/evaluation.py
 
+.PHONY: bench
+bench: setup-dev  ## Measure a run against stock TFX and a script without TFX; writes docs/performance.md
+	@$(FLIGHTDECK) data prepare
+	@$(PY) -m benchmarks.pipeline --repeat 3 --write
+
 .PHONY: benchmark-gpu
 benchmark-gpu: setup-dev  ## Train on a GPU and on the processors of the same machine, small networks and large ones
 	@$(PY) -m benchmarks.accelerator

@@ -73,7 +73,10 @@ class Transform:
             waves += [np.sin(angles), np.cos(angles)]
         numbers = np.nan_to_num(np.concatenate([scaled, missing, *waves], axis=1), posinf=0.0, neginf=0.0)
         categories = np.stack(
-            [self._category(frame[name], name, 2 * position) for position, name in enumerate(features.categorical)],
+            [
+                self._category(pd.Series(frame[name]), name, 2 * position)
+                for position, name in enumerate(features.categorical)
+            ],
             axis=1,
         )
         return {NUMERIC: numbers.astype(np.float32), CATEGORICAL: categories}
@@ -86,7 +89,7 @@ class Transform:
     def _category(self, column: pd.Series, name: str, first: int) -> np.ndarray:
         """Rows of the embedding: the first is that of a missing value, the second that of an unseen one."""
         after = 2 * len(self._features.categorical)
-        known = column.dropna().unique()
+        known: Any = column.dropna().unique()
         rows = {value: self._rows[f"{name}={value}"] + after for value in known if f"{name}={value}" in self._rows}
         return np.where(column.isna(), first, column.map(rows).fillna(first + 1)).astype(np.int64)
 
@@ -120,7 +123,7 @@ def main() -> None:
 
     keras.utils.set_random_seed(model.seed)
     rows = category_rows(len(features.categorical), len(transform.vocabulary))
-    net = network.build(
+    net: Any = network.build(
         model, network.TransformedFeatures(inputs[NUMERIC].shape[1], inputs[CATEGORICAL].shape[1], rows)
     )
     steps = -(-len(train) // model.batch_size) * model.epochs
@@ -128,9 +131,8 @@ def main() -> None:
     optimizer = keras.optimizers.AdamW(rate, weight_decay=model.weight_decay)
     net.compile(optimizer=optimizer, loss="binary_crossentropy", metrics=[keras.metrics.AUC(name="auc")])
     validation = (asked, evaluation[label].to_numpy())
-    net.fit(
-        inputs, train[label].to_numpy(), model.batch_size, model.epochs, verbose=0, validation_data=validation
-    )  # fmt: skip
+    labels = train[label].to_numpy()
+    net.fit(inputs, labels, model.batch_size, model.epochs, verbose=0, validation_data=validation)
     net.export(str(options.out / "model"), verbose=False)
     watch.lap("train")
 

@@ -1,10 +1,10 @@
 """Measures a run of the pipeline against the same work in TFX's stock wiring and in a script without TFX.
 
 The three are run in turn, each in a fresh process and a fresh folder, with nothing cached. All must have done the same
-work: rows per split, columns, slices, and a ROC AUC within 0.005 of each other; else there is no result. The figures go
-into ``docs/performance.json``, with the machine, and from there into the table and the plot of ``docs/performance.md``.
+work: rows per split, columns, slices, and a ROC AUC within 0.005 of each other; else there is no result. With `--write`
+the figures go into ``docs/performance.json``, with the machine, and from there into the page and the plot beside it.
 
-    python -m benchmarks.pipeline --repeat 3
+    python -m benchmarks.pipeline --repeat 3 --write
 
 Wall seconds are those of the whole process. CPU seconds and the memory of the largest process include the processes
 that it started.
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,27 @@ from flightdeck.settings import Settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDES = ("bare", "flightdeck", "stock")
+NAMES = {"bare": "bare script", "flightdeck": "`flightdeck run`", "stock": "stock TFX"}
 MOST_APART = 0.005
+OTHER = "other nodes"
+# What the parts of the three are called, in their order.
+PARTS = {
+    "imports": "imports",
+    "read": "ExampleGen",
+    "CsvExampleGen": "ExampleGen",
+    "SpanExampleGen": "ExampleGen",
+    "statistics": "StatisticsGen",
+    "StatisticsGen": "StatisticsGen",
+    "transform": "Transform",
+    "Transform": "Transform",
+    "train": "Trainer",
+    "Trainer": "Trainer",
+    "InfraValidator": "InfraValidator",
+    "Scores": "Scores",
+    "evaluate": "Evaluator",
+    "Evaluator": "Evaluator",
+    "": OTHER,
+}
 PACKAGES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-data-validation", "scikit-learn", "pyarrow")
 
 
@@ -43,7 +63,8 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     parser.add_argument("--repeat", type=int, default=3, help="how often each is run (default 3)")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
-    parser.add_argument("--json", type=Path, help="where the figures go")
+    parser.add_argument("--write", action="store_true", help="write docs/performance.json, its page and its plot")
+    parser.add_argument("--json", action="store_true", dest="as_json")
     options = parser.parse_args()
     settings = read_settings(options.config, options.overrides)
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in options.sides}
@@ -57,10 +78,10 @@ def main() -> int:
     if problem := different_work([run for of_side in runs.values() for run in of_side]):
         print(problem, file=sys.stderr)
         return 1
-    document = {"machine": machine(), "settings": options.overrides, "config": options.config.name, "runs": runs}
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    print(table(document))
+    document = {"machine": machine(), "config": options.config.name, "changed": options.overrides, "runs": runs}
+    if options.write:
+        write(document, ROOT / "docs")
+    print(json.dumps(document) if options.as_json else totals(document))
     return 0
 
 
@@ -170,18 +191,104 @@ def _processor() -> str:
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
 
 
-def table(document: dict[str, Any]) -> str:
-    """The figures as a table in Markdown: the median of the runs of each side, and its ratios to the others."""
-    runs = document["runs"]
-    rows = ["| | wall s | min to max | CPU s | peak MB | times bare |", "|---|---|---|---|---|---|"]
-    middle = {side: statistics.median(run["seconds"] for run in of_side) for side, of_side in runs.items()}
-    for side, of_side in runs.items():
-        walls = [run["seconds"] for run in of_side]
-        cpu, peak = (statistics.median(run[what] for run in of_side) for what in ("cpu_seconds", "peak_mb"))
-        ratio = f"{middle[side] / middle['bare']:.1f}" if "bare" in middle else ""
-        spread = f"{min(walls):.1f} to {max(walls):.1f}"
-        rows.append(f"| {side} | {middle[side]:.1f} | {spread} | {cpu:.1f} | {peak:,.0f} | {ratio} |")
+def write(document: Mapping[str, Any], folder: Path) -> None:
+    """Writes the figures, the page that shows them and its plot."""
+    (folder / "performance.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (folder / "performance.md").write_text(page(document), encoding="utf-8")
+    plot(document).save(folder / "assets" / "performance.svg")
+
+
+def page(document: Mapping[str, Any]) -> str:
+    """The page of the figures."""
+    on, runs = document["machine"], list(document["runs"].values())
+    first, times = runs[0][0], len(runs[0])
+    rows, columns, slices = first["rows"], first["columns"][0], first["slices"]
+    versions = ", ".join(f"{name} {version}" for name, version in on["versions"].items())
+    return f"""# Performance
+
+The same work three times: a run of the pipeline, the same nodes in the stock wiring of TFX's documentation
+(`benchmarks/stock.py`), and a script without TFX (`benchmarks/bare.py`). Nothing is cached. All train on
+{rows["train"]:,} rows and evaluate on {rows["eval"]:,}, with {columns} columns and {slices} slices; their ROC AUC are
+{_spread(document):.4f} apart. The script has no gate, no lineage, no test of the server, and keeps nothing for the next
+run.
+
+{totals(document)}
+
+{nodes(document)}
+
+![Seconds of each node](assets/performance.svg)
+
+Medians of {times} runs each, in turn, on {on["cores"]} cores ({on["processor"]}) with {on["memory_gb"]:.0f} GB;
+{on["system"]};
+commit `{on["commit"]}`, {on["date"]};
+{versions}.
+CPU seconds and memory include the processes that a run starts; the memory is that of the largest process.
+`make bench` measures again and writes this page and [its figures](performance.json).
+"""
+
+
+def totals(document: Mapping[str, Any]) -> str:
+    """A table in Markdown of what each side took in all: medians, and the range of its wall seconds."""
+    rows = ["| | wall s | from, to | CPU s | peak MB | of the bare script |", "|---|---|---|---|---|---|"]
+    bare = median(document, "bare", "seconds") if "bare" in document["runs"] else float("nan")
+    for side, runs in document["runs"].items():
+        wall, cpu, peak = (median(document, side, what) for what in ("seconds", "cpu_seconds", "peak_mb"))
+        walls = [run["seconds"] for run in runs]
+        spread = f"{min(walls):.1f}, {max(walls):.1f}"
+        rows.append(f"| {NAMES[side]} | {wall:.1f} | {spread} | {cpu:.1f} | {peak:,.0f} | {wall / bare:.1f} |")
     return "\n".join(rows)
+
+
+def nodes(document: Mapping[str, Any]) -> str:
+    """A table in Markdown of the wall seconds of the parts of each side, medians."""
+    sides = list(document["runs"])
+    rows = [f"| wall s of | {' | '.join(NAMES[side] for side in sides)} |", f"|---|{'---|' * len(sides)}"]
+    for part in dict.fromkeys(PARTS.values()):
+        seconds = [part_seconds(document, side).get(part) for side in sides]
+        rows.append(f"| {part} | {' | '.join('' if taken is None else f'{taken:.1f}' for taken in seconds)} |")
+    return "\n".join(rows)
+
+
+def plot(document: Mapping[str, Any]) -> Any:
+    """One bar per side, of its parts, as an Altair chart."""
+    import altair as alt
+
+    parts = list(dict.fromkeys(PARTS.values()))
+    data = [
+        {"side": NAMES[side], "part": part, "seconds": seconds, "order": parts.index(part)}
+        for side in document["runs"]
+        for part, seconds in part_seconds(document, side).items()
+    ]
+    return (
+        alt.Chart(alt.Data(values=data), width=640, height=120)
+        .mark_bar()
+        .encode(
+            alt.X("seconds:Q", title="seconds"),
+            alt.Y("side:N", title=None, sort=list(NAMES.values())),
+            alt.Color("part:N", title=None, sort=parts),
+            alt.Order("order:Q"),
+        )
+    )
+
+
+def median(document: Mapping[str, Any], side: str, what: str) -> float:
+    """The median of a figure over the runs of a side."""
+    return statistics.median(run[what] for run in document["runs"][side])
+
+
+def part_seconds(document: Mapping[str, Any], side: str) -> dict[str, float]:
+    """The median wall seconds of each part of the work, in which the nodes of the three are alike."""
+    runs = document["runs"][side]
+    seconds: dict[str, float] = {}
+    for node in runs[0]["nodes"]:
+        part = PARTS.get(node, OTHER)
+        seconds[part] = seconds.get(part, 0.0) + statistics.median(run["nodes"][node]["seconds"] for run in runs)
+    return seconds
+
+
+def _spread(document: Mapping[str, Any]) -> float:
+    areas = [run["metrics"]["auc"] for runs in document["runs"].values() for run in runs]
+    return max(areas) - min(areas)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A small world of real spans, made once for all workers; the command line; the order in which tests run."""
 
 import os
+import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +15,21 @@ from tests.once import once
 SLOWEST_FIRST = ("proof", "e2e", "component")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run modules, and the tests of each, in random order")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The slowest kinds first, where several workers share them."""
-    if config.getoption("numprocesses", None) or "PYTEST_XDIST_WORKER" in os.environ:
+    """The slowest kinds first, where several workers share them; or at random, the same for every worker."""
+    if (seed := config.getoption("shuffle")) is not None:
+        # Modules stay together: their fixtures are made once.
+        drawn = random.Random(seed)
+        items.sort(key=lambda item: item.nodeid)
+        drawn.shuffle(items)
+        modules = {item.path: drawn.random() for item in items}
+        items.sort(key=lambda item: modules[item.path])
+    elif config.getoption("numprocesses", None) or "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in SLOWEST_FIRST])
 
 
