@@ -80,9 +80,10 @@ def main() -> int:
                 for clients in CLIENTS:
                     print(f"{clients} clients, {size} rows per request", file=sys.stderr, flush=True)
                     path = f"/v1/models/{name}:predict"
+                    asked = [(plain, path), (shadow, path)]
                     # Long turns: the canary answers a little later than the served version.
                     for which, (load, cpu) in enumerate(
-                        in_turns((plain, shadow), path, bodies, clients, options.seconds, size, turn_seconds=5.0)
+                        in_turns(asked, bodies, clients, options.seconds, size, turn_seconds=5.0)
                     ):
                         levels.append(
                             Level(

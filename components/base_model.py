@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.common import resolver
 
-from components.champion import MODEL_BLESSING_KEY, MODEL_KEY, blessed, require_channels
+from components.resolvers import MODEL_BLESSING_KEY, MODEL_KEY, blessed, require_channels
 from components.span_example_gen import request
 
 if TYPE_CHECKING:
@@ -29,13 +29,9 @@ _BASE_MODEL_KEY = "base_model"
 
 @dataclasses.dataclass(frozen=True)
 class Ingested:
-    """What some examples are made from.
+    """What some examples are made from: spans, ascending, none where the store does not tell.
 
-    Attributes:
-        train: the spans of the training split, ascending; empty if the store does not tell.
-        evaluation: the spans of the evaluation split.
-        quarantined: the spans that were left out because they are in quarantine.
-        identity: the same for the same files and the same split.
+    `identity` is the same for the same files and the same split.
     """
 
     train: tuple[int, ...]
@@ -61,14 +57,10 @@ class BaseModelStrategy(resolver.ResolverStrategy):
     def resolve_artifacts(
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]]:
-        """Returns the base model and the blessing that made it eligible.
-
-        Returns:
-            The same keys: `examples` as given, `model` and `model_blessing` with one artifact each, or both empty
-            when there is no such model and training begins anew.
+        """Returns `examples` as given, and the base model with its blessing; both are empty if training begins anew.
 
         Raises:
-            ValueError: If the channels are not named as above.
+            ValueError: If the channels are not `examples`, `model` and `model_blessing`.
         """
         require_channels(type(self), input_dict, EXAMPLES_KEY, MODEL_KEY, MODEL_BLESSING_KEY)
         now = _ingested(store, input_dict[EXAMPLES_KEY][0].mlmd_artifact)
@@ -103,7 +95,7 @@ def _history(store: mlmd.MetadataStore, model_id: int | None) -> Iterator[Ingest
 
 def _ingested(store: mlmd.MetadataStore, examples: metadata_store_pb2.Artifact) -> Ingested:
     """What SpanExampleGen wrote about some examples."""
-    facts = _texts(examples.custom_properties)
+    facts = {name: value.string_value for name, value in examples.custom_properties.items()}
     spans = sorted(json.loads(facts.get(request.SPANS, "[]")))
     ingestion = _maker(store, examples.id)
     held_out = 0
@@ -117,19 +109,13 @@ def _ingested(store: mlmd.MetadataStore, examples: metadata_store_pb2.Artifact) 
     return Ingested(tuple(train), tuple(evaluation), tuple(quarantined), (files, json.dumps(train)))
 
 
-def _texts(properties: Mapping[str, metadata_store_pb2.Value]) -> dict[str, str]:
-    return {name: value.string_value for name, value in properties.items() if value.HasField("string_value")}
-
-
 def _inputs(store: mlmd.MetadataStore, execution_id: int) -> dict[str, int]:
     """The artifacts that an execution read: key -> id, of each key the first."""
-    found: dict[str, int] = {}
+    inputs: dict[str, int] = {}
     for event in store.get_events_by_execution_ids([execution_id]):
         if event.type == metadata_store_pb2.Event.INPUT:
-            for step in event.path.steps:
-                if step.WhichOneof("value") == "key":
-                    found.setdefault(step.key, event.artifact_id)
-    return found
+            inputs.setdefault(event.path.steps[0].key, event.artifact_id)
+    return inputs
 
 
 def _maker(store: mlmd.MetadataStore, artifact_id: int) -> int | None:

@@ -10,38 +10,28 @@ from pathlib import Path
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types.standard_artifacts import Schema
 
+from components.annotations import OutputArtifact, Parameter
 from errors import FlightdeckError
 
 
 @component
 def CuratedSchema(  # noqa: N802  (a component is used like a class)
-    schema_file: Parameter[str],  # pyright: ignore[reportInvalidTypeArguments]
-    digest: Parameter[str],  # pyright: ignore[reportInvalidTypeArguments]
-    schema: OutputArtifact[Schema],  # pyright: ignore[reportInvalidTypeArguments]
+    schema_file: Parameter[str],
+    digest: Parameter[str],
+    schema: OutputArtifact[Schema],
 ) -> None:
-    """Copies a curated schema into an artifact.
+    """Copies a curated schema, a text-format ``tensorflow.metadata.v0.Schema``, into an artifact.
 
-    Args:
-        schema_file: text-format ``tensorflow.metadata.v0.Schema``, on any file system that TFX can read. A relative
-            path begins at the folder above this package, so that it means the same in a checkout and in an image.
-        digest: the first hexadecimal digits of the SHA-256 of the file's bytes.
-        schema: the output.
+    It lies on any file system that TFX can read; a relative path begins at the folder above this package, so that it
+    means the same in a checkout and in an image. `digest` begins the SHA-256 of its bytes.
 
     Raises:
         FlightdeckError: the file's content has another digest, or is not a schema.
     """
-    # Plain text at run time; the annotations say `Parameter` because TFX reads them.
-    content = _read_checked(str(schema_file), str(digest))
-    with fileio.open(f"{schema.uri}/schema.pbtxt", "wb") as target:
-        target.write(content)
-
-
-def _read_checked(schema_file: str, digest: str) -> bytes:
     located = schema_file if "://" in schema_file else str(Path(__file__).resolve().parents[1] / schema_file)
     with fileio.open(located, "rb") as source:
         content = source.read()
@@ -53,4 +43,5 @@ def _read_checked(schema_file: str, digest: str) -> bytes:
         text_format.Parse(content.decode(), schema_pb2.Schema())
     except (UnicodeDecodeError, text_format.ParseError) as error:
         raise FlightdeckError(f"The schema {schema_file} cannot be parsed: {error}") from error
-    return content
+    with fileio.open(f"{schema.uri}/schema.pbtxt", "wb") as target:
+        target.write(content)

@@ -1,9 +1,8 @@
 """The data contract: what every raw column means and when its value becomes known.
 
 A value that exists in history but not yet at prediction time makes a feature infeasible, however well it
-predicts. The contract therefore declares the stages of the process behind the data, those before a prediction and
-those after it, states for every column at which one it becomes known, and refuses infeasible features where they
-are declared instead of letting them reach a model. Nothing here knows the use case: another dataset needs another
+predicts. The contract therefore declares the stages of the process behind the data, states for every column at
+which one it becomes known, and refuses infeasible features where they are declared. Another dataset needs another
 YAML file only.
 """
 
@@ -36,12 +35,9 @@ class InfeasibleFeatureError(ContractError):
 
 
 class Stage(BaseModel):
-    """A moment, or a stretch of time, at which values become known.
+    """A moment, or a stretch of time, at which values become known, such as ``after_delivery``.
 
-    Attributes:
-        name: What the columns call it: lower-case words with underscores, such as ``after_delivery``.
-        feasible: Whether a value of this stage exists when a prediction is made.
-        meaning: When that is, for a reader who does not know the process behind the data.
+    It is `feasible` if its values exist when a prediction is made; `meaning` says when that is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -60,7 +56,6 @@ class Column(BaseModel):
     """One raw column.
 
     Attributes:
-        name: Column name in the Parquet files.
         type: Storage type: ``int64``, ``float32``, ``string`` or ``timestamp`` (UTC, microseconds).
         unit: Unit of the values; ``None`` for names and categories.
         known: The stage of the contract at which the value becomes known.
@@ -68,7 +63,6 @@ class Column(BaseModel):
         meaning: One or two sentences for a reader who does not know the source.
         values: Category values; exclusive with ``range``.
         range: Smallest and largest possible value, both inclusive; exclusive with ``values``.
-        nullable: Whether the value may be missing.
         open: Whether categories outside ``values`` may appear.
     """
 
@@ -118,11 +112,9 @@ class Contract(BaseModel):
     """All columns of a dataset, in file order, and the moment a prediction is made.
 
     Attributes:
-        dataset: Name of the dataset.
         label: Name of the column to predict.
         prediction_time: When a prediction is made, as a phrase ("two hours before ...").
         stages: When values become known, in the order of time; those that are feasible come first.
-        columns: The columns in the order in which the files hold them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -175,11 +167,7 @@ class Contract(BaseModel):
 
     @classmethod
     def load(cls, path: Path | str) -> Contract:
-        """Reads and validates a contract.
-
-        Raises:
-            ContractError: If the file cannot be read, is not YAML, or contradicts itself.
-        """
+        """Reads a contract, or raises a ContractError if it cannot be read, is not YAML, or contradicts itself."""
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
@@ -195,11 +183,7 @@ class Contract(BaseModel):
             raise ContractError(f"The contract {path} is not valid: {_first_problem(error, content)}.") from error
 
     def column(self, name: str) -> Column:
-        """Returns the column of that name.
-
-        Raises:
-            ContractError: If the contract does not list it.
-        """
+        """Returns the column of that name, or raises a ContractError if the contract does not list it."""
         for column in self.columns:
             if column.name == name:
                 return column

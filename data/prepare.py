@@ -34,62 +34,40 @@ class PreparationError(FlightdeckError):
 
 
 @dataclass(frozen=True)
-class SpanCount:
-    """What one span holds and what was left out of it.
+class SpanCount(span_files.WrittenSpan):
+    """What one span, a month of local scheduled dates, holds and what was left out of it.
 
     Attributes:
-        span: Number of the span: the month of the local scheduled date.
-        path: Its Parquet file.
-        scheduled: Flights in the timetable.
         cancelled: Flights that never left; not in the file.
         diverted: Flights that left and did not arrive where planned; not in the file.
         labelled: Flights with an arrival delay: the rows of the file.
         late_rate: Share of the labelled flights that arrived late.
-        sha256: Digest of the file.
     """
 
-    span: int
-    path: Path
     scheduled: int
     cancelled: int
     diverted: int
     labelled: int
     late_rate: float
-    sha256: str
 
 
 @dataclass(frozen=True)
-class Preparation:
-    """What a preparation wrote, or found already written.
+class Preparation(span_files.Preparation):
+    """What a preparation of the flights wrote, or found already written.
 
     Attributes:
-        path: The folder of spans.
-        source: Name and version of the package the flights come from.
-        fingerprint: SHA-256 digest of all that decides the content: package version, CSVs, code, contract.
-        spans: One entry per span, in order.
         discarded_readings: Number of impossible weather readings per column that became missing.
-        skipped: Whether everything was already in place and nothing was written.
     """
 
-    path: Path
-    source: str
-    fingerprint: str
     spans: tuple[SpanCount, ...]
     discarded_readings: dict[str, int]
-    skipped: bool
-
-    @property
-    def labelled(self) -> int:
-        """Rows in all spans."""
-        return sum(span.labelled for span in self.spans)
 
 
 def prepare(destination: Path, *, progress: Callable[[str], None] | None = None) -> Preparation:
     """Writes the monthly spans ``span-001`` to ``span-012``, unless they are already there and whole.
 
     Cancelled and diverted flights have no arrival delay, so no label: they are counted, not written. An
-    interrupted preparation leaves complete spans only; the next one completes the set. Damaged or missing
-    files are noticed by their digest and written again.
+    interrupted preparation leaves complete spans only; the next one completes the set, and writes damaged files again.
 
     Returns:
         The counts per span, which are also in ``<destination>/preparation.json``.
@@ -116,15 +94,12 @@ def prepare(destination: Path, *, progress: Callable[[str], None] | None = None)
 def slice_spans(
     source: Path, destination: Path, rows_per_span: int, spans: Sequence[int], seed: int = 0
 ) -> tuple[Path, ...]:
-    """Writes small copies of prepared spans, for tests and labs.
+    """Writes small copies of prepared spans, for tests and labs: rows drawn at random, in their original order.
 
-    Each copy holds rows drawn at random over the whole span without replacement, in their original order; a
-    span with fewer rows is copied whole. The same seed always draws the same rows of a span, whichever other
-    spans are copied.
+    The same seed always draws the same rows of a span; a span with fewer rows is copied whole.
 
     Raises:
-        SpanError: If a span is missing or damaged, both folders are the same, or the destination cannot be
-            written.
+        SpanError: If a span is missing or damaged, both folders are the same, or the destination cannot be written.
     """
     import numpy as np
 
@@ -144,11 +119,8 @@ def slice_spans(
 
 
 def _locate_source() -> tuple[Path, str]:
-    """Returns the folder of CSVs and the version of the package.
-
-    The package is found but never imported: importing it needs setuptools' pkg_resources, which is gone, and
-    reads all five tables.
-    """
+    """Returns the folder of CSVs and the version of the package."""
+    # Found but never imported: that needs setuptools' pkg_resources, which is gone, and reads all five tables.
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise PreparationError(f"The package {PACKAGE} with the flights is not installed; run `make setup`.")

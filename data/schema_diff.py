@@ -1,12 +1,11 @@
 """Compares the curated schema with an inferred one: what a person decided with what the data shows.
 
-The curated schema is what validation uses. SchemaGen still infers one on every run, and a difference is a
-question for the person who owns the curated one: has the data changed, or was the decision wrong?
+A difference is a question for the person who owns the curated one: has the data changed, or was the decision wrong?
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,13 +26,9 @@ class SchemaError(FlightdeckError):
 
 @dataclass(frozen=True)
 class SchemaDifference:
-    """One thing on which the two schemas disagree about one column.
+    """One thing on which the two schemas disagree about one column, with what each says.
 
-    Attributes:
-        column: Name of the column.
-        what: ``column`` (only one of them has it), ``type``, ``presence``, ``values`` or ``range``.
-        curated: What the curated schema says; for ``values``, the values that only it lists.
-        inferred: What the inferred schema says; for ``values``, the values that only it lists.
+    `what` is ``column`` (only one has it), ``type``, ``presence``, ``values`` (those only one lists) or ``range``.
     """
 
     column: str
@@ -49,13 +44,13 @@ def diff(curated_path: Path | str, inferred_path: Path | str) -> list[SchemaDiff
     The thresholds for drift and skew are not compared: data does not show them.
 
     Args:
-        curated_path: A schema in text format, or a folder that holds it as ``schema.pbtxt``.
-        inferred_path: Likewise; the folder of SchemaGen's artifact will do.
+        curated_path: A schema in text format, or a folder that holds it as ``schema.pbtxt``, as SchemaGen's artifact.
+        inferred_path: Likewise.
 
     Raises:
         SchemaError: If a file is missing or is not a schema.
     """
-    curated, inferred = _read(Path(curated_path)), _read(Path(inferred_path))
+    curated, inferred = read(Path(curated_path)), read(Path(inferred_path))
     ours = {feature.name: feature for feature in curated.feature}
     theirs = {feature.name: feature for feature in inferred.feature}
     differences = []
@@ -69,7 +64,8 @@ def diff(curated_path: Path | str, inferred_path: Path | str) -> list[SchemaDiff
     return differences
 
 
-def _read(path: Path) -> schema_pb2.Schema:
+def read(path: Path) -> schema_pb2.Schema:
+    """Returns a schema in text format; raises a SchemaError if the file is missing or is not one."""
     from google.protobuf import text_format
     from tensorflow_metadata.proto.v0 import schema_pb2
 
@@ -90,9 +86,9 @@ def _compare(
     theirs: schema_pb2.Feature,
 ) -> Iterator[SchemaDifference]:
     statements = (
-        ("type", _type(ours), _type(theirs)),
+        ("type", type_name(ours), type_name(theirs)),
         ("presence", _presence(ours), _presence(theirs)),
-        ("values", *_values(curated, ours, inferred, theirs)),
+        ("values", *_values(domain(curated, ours), domain(inferred, theirs))),
         ("range", _range(ours), _range(theirs)),
     )
     for what, left, right in statements:
@@ -100,7 +96,8 @@ def _compare(
             yield SchemaDifference(ours.name, what, left, right)
 
 
-def _type(feature: schema_pb2.Feature) -> str:
+def type_name(feature: schema_pb2.Feature) -> str:
+    """Returns ``INT``, ``FLOAT`` or ``BYTES``."""
     from tensorflow_metadata.proto.v0 import schema_pb2
 
     return schema_pb2.FeatureType.Name(feature.type)
@@ -110,33 +107,28 @@ def _presence(feature: schema_pb2.Feature) -> str:
     return "required" if feature.presence.min_fraction >= 1.0 else "optional"
 
 
-def _values(
-    curated: schema_pb2.Schema,
-    ours: schema_pb2.Feature,
-    inferred: schema_pb2.Schema,
-    theirs: schema_pb2.Feature,
-) -> tuple[str, str]:
+def _values(ours: Sequence[str] | None, theirs: Sequence[str] | None) -> tuple[str, str]:
     """Returns the values only one of them lists, or how many there are where the other lists none at all."""
-    left, right = _domain(curated, ours), _domain(inferred, theirs)
-    if left is None or right is None:
-        return _length(left), _length(right)
-    return _listing(left - right), _listing(right - left)
+    if ours is None or theirs is None:
+        return _length(ours), _length(theirs)
+    return _listing({*ours} - {*theirs}), _listing({*theirs} - {*ours})
 
 
-def _domain(schema: schema_pb2.Schema, feature: schema_pb2.Feature) -> set[str] | None:
-    if feature.HasField("string_domain"):
-        return set(feature.string_domain.value)
-    if not feature.HasField("domain"):
-        return None
-    return {value for domain in schema.string_domain if domain.name == feature.domain for value in domain.value}
-
-
-def _length(domain: set[str] | None) -> str:
-    return _NO_DOMAIN if domain is None else f"{len(domain)} values"
+def _length(values: Sequence[str] | None) -> str:
+    return _NO_DOMAIN if values is None else f"{len(values)} values"
 
 
 def _listing(values: set[str]) -> str:
     return ", ".join(sorted(values)) or "none"
+
+
+def domain(schema: schema_pb2.Schema, feature: schema_pb2.Feature) -> tuple[str, ...] | None:
+    """Returns the values that a feature may have, in the order of the schema; None if it may have any."""
+    if feature.HasField("string_domain"):
+        return tuple(feature.string_domain.value)
+    if not feature.HasField("domain"):
+        return None
+    return next((tuple(shared.value) for shared in schema.string_domain if shared.name == feature.domain), ())
 
 
 def _range(feature: schema_pb2.Feature) -> str:

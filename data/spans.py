@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,8 +31,35 @@ class SpanError(FlightdeckError):
     """Spans that cannot be read or written where the user asked."""
 
 
+@dataclass(frozen=True)
+class WrittenSpan:
+    """One span as it was written: its number, its Parquet file and the SHA-256 digest of that."""
+
+    span: int
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a preparation wrote, or found already written.
+
+    Attributes:
+        path: The folder of spans.
+        source: What the rows were made from.
+        fingerprint: SHA-256 digest of all that decides the content: the source, the code, the contract.
+        skipped: Whether everything was already in place and nothing was written.
+    """
+
+    path: Path
+    source: str
+    fingerprint: str
+    spans: tuple[Any, ...]
+    skipped: bool
+
+
 def span_file(folder: Path, span: int, name: str = FILE_NAME) -> Path:
-    """Returns where the file of a span lies, e.g. ``<folder>/span-001/flights.parquet``."""
+    """Returns e.g. ``<folder>/span-001/flights.parquet``."""
     return folder / f"span-{span:03d}" / name
 
 
@@ -50,12 +77,7 @@ def arrow_schema(contract: Contract) -> pa.Schema:
 
 
 def require_conformity(table: pa.Table, contract: Contract, where: str) -> None:
-    """Refuses a table that breaks the contract.
-
-    Raises:
-        ContractError: At the first column with a missing value that may not be, a value outside its range, or
-            a category outside a closed list.
-    """
+    """Raises a ContractError at the first column with a value that is missing, out of range or unlisted against it."""
     for column in contract.columns:
         values = table.column(column.name)
         problem = _missing(values, column) or _outside(values, column) or _unlisted(values, column)
@@ -90,10 +112,9 @@ def _unlisted(values: pa.ChunkedArray, column: Column) -> str | None:
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[Path]:
-    """Opens a folder of spans for writing: creates it, locks it, and yields a staging folder inside it.
+    """Creates and locks a folder of spans, and yields a staging folder inside it, from which publishing is one rename.
 
-    The staging folder lies on the same file system, so that publishing is one rename. It is removed at the
-    end, as are the remains of a writer that was killed.
+    It is removed at the end, as are the remains of a writer that was killed.
 
     Raises:
         SpanError: If the folder cannot be written, or another process is writing there.
@@ -119,11 +140,7 @@ def writing(folder: Path) -> Iterator[Path]:
 
 
 def read(folder: Path, span: int) -> pa.Table:
-    """Reads the Parquet files of a span, in the order of their names.
-
-    Raises:
-        SpanError: If it is missing or damaged, or its files have different columns.
-    """
+    """Reads the Parquet files of a span, by name; a SpanError says if it is missing or damaged, or columns differ."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -143,12 +160,9 @@ def read(folder: Path, span: int) -> pa.Table:
 
 
 def publish(table: pa.Table, folder: Path, span: int, staging: Path, name: str = FILE_NAME) -> str:
-    """Writes a span and puts it in place in one step: a reader sees the old file or the new, never a part.
+    """Writes a span in one step, and returns its SHA-256 digest: the same table always gives the same bytes.
 
     A file that already has the same bytes is left alone, so that caches keyed on its age stay valid.
-
-    Returns:
-        The SHA-256 digest of the file. The same table always gives the same bytes.
     """
     import pyarrow.parquet as pq
 
@@ -159,7 +173,9 @@ def publish(table: pa.Table, folder: Path, span: int, staging: Path, name: str =
     digest = file_digest(staged)
     if target.is_file() and file_digest(target) == digest:
         return digest
-    _flush(staged)
+    # Without it a power cut after the rename may leave the new name with no content.
+    with staged.open("rb") as file:
+        os.fsync(file.fileno())
     if target.parent.is_dir():
         staged.replace(target)
     else:
@@ -182,8 +198,8 @@ def recorded(kind: Callable[..., Kind], span: Callable[..., Any], destination: P
         return None
 
 
-def record(preparation: Any, destination: Path, staging: Path) -> None:
-    """Writes the record of a preparation into the folder of its spans, whole or not at all."""
+def record(preparation: Preparation, destination: Path, staging: Path) -> None:
+    """Writes the record of a preparation into the folder of its spans."""
     content: dict[str, Any] = asdict(preparation)
     del content["path"], content["skipped"]
     for entry in content["spans"]:
@@ -212,7 +228,7 @@ def retire(destination: Path, kept: set[Path]) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """Returns the SHA-256 digest of a file, as hexadecimal digits."""
+    """Returns the SHA-256 digest, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -226,12 +242,6 @@ def _lock(handle: int, folder: Path) -> None:
         raise SpanError(message) from error
     except OSError as error:
         raise _unwritable(folder, error) from error
-
-
-def _flush(path: Path) -> None:
-    # Without it a power cut after the rename may leave the new name with no content.
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _unwritable(folder: Path, error: OSError) -> SpanError:

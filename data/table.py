@@ -52,49 +52,29 @@ class TableError(FlightdeckError):
 
 
 @dataclass(frozen=True)
-class SpanRows:
-    """What one span holds.
+class SpanRows(span_files.WrittenSpan):
+    """How many rows one span holds, and the share of those whose label is 1."""
 
-    Attributes:
-        span: Number of the span.
-        path: Its Parquet file.
-        rows: Rows of it.
-        positive_rate: Share of the rows whose label is 1.
-        sha256: Digest of the file.
-    """
-
-    span: int
-    path: Path
     rows: int
     positive_rate: float
-    sha256: str
 
 
 @dataclass(frozen=True)
-class Preparation:
-    """What a preparation wrote, or found already written.
+class Preparation(span_files.Preparation):
+    """What a preparation of a table wrote, or found already written.
 
     Attributes:
-        path: The folder of spans.
-        source: Name of the table's file.
-        fingerprint: SHA-256 digest of all that decides the content: the table, the code, the contract.
-        spans: One entry per span, in order.
         unlabelled: Rows that were left out because nobody knows their label.
-        skipped: Whether everything was already in place and nothing was written.
     """
 
-    path: Path
-    source: str
-    fingerprint: str
     spans: tuple[SpanRows, ...]
     unlabelled: int
-    skipped: bool
 
 
 def read(path: Path) -> pd.DataFrame:
     """Reads a table; the columns of a CSV are text, so that no value is guessed into another one.
 
-    Blanks around a value of a CSV are no part of it. A named index of a frame that wrote Parquet is a column.
+    A named index of a frame that wrote Parquet is a column.
 
     Raises:
         TableError: If it is missing, is neither CSV nor Parquet, or has no row.
@@ -115,8 +95,8 @@ def read(path: Path) -> pd.DataFrame:
         reason = " ".join(str(error).split()).rstrip(".") or "it is damaged"
         raise TableError(_header_problem(path) or f"The table {path} cannot be read: {reason}.") from error
     # With another separator than commas each row is one field, if no number has a comma.
-    if len(frame.columns) == 1 and (told := _header_problem(path)):
-        raise TableError(told)
+    if len(frame.columns) == 1 and (problem := _header_problem(path)):
+        raise TableError(problem)
     if frame.empty:
         raise TableError(f"The table {path} has no row.")
     frame.columns = [str(name).strip() for name in frame.columns]
@@ -182,8 +162,7 @@ def _header_problem(path: Path) -> str:
 def _first_line(path: Path) -> tuple[str, str]:
     """The first line of a CSV, and the character that ends its lines.
 
-    That is a line feed, before which Windows writes a carriage return; or a carriage return alone, as old programs for
-    the Macintosh write it. In a file with line feeds, one alone is part of a text.
+    That is a carriage return, as old programs for the Macintosh write it, only in a file without line feeds.
     """
     import pandas as pd
 
@@ -195,7 +174,6 @@ def _first_line(path: Path) -> tuple[str, str]:
 
 
 def _of_csv(path: Path) -> tuple[str, list[str]]:
-    """The first line, and the names in it."""
     line, _ = _first_line(path)
     return line, [name.strip() for name in next(csv.reader([line], skipinitialspace=True))]
 
@@ -207,11 +185,7 @@ def _of_parquet(path: Path) -> list[str]:
 
 
 def column(frame: pd.DataFrame, name: str) -> Any:
-    """Returns the column of that name, a Series.
-
-    Raises:
-        TableError: If there is none.
-    """
+    """Returns a column, a Series, or raises a TableError that names those that there are."""
     if name not in frame.columns:
         raise TableError(f"The rows have no column '{name}'; they have {', '.join(frame.columns)}.")
     return frame[name]
@@ -302,11 +276,7 @@ def _naive(text: str) -> datetime.datetime | None:
 
 
 def require_near(values: pd.Series, name: str) -> None:
-    """Refuses moments that cannot put rows in order: what no row is from, such as 9999-12-31 for "never".
-
-    Raises:
-        TableError: If there is one.
-    """
+    """Raises a TableError for a moment that cannot put rows in order, such as 9999-12-31 for "never"."""
     known: Any = values.dropna()
     if (far := ~known.dt.year.between(FIRST_YEAR, LAST_YEAR)).any():
         raise TableError(
@@ -316,11 +286,7 @@ def require_near(values: pd.Series, name: str) -> None:
 
 
 def label(values: pd.Series, positive: str, negative: str) -> pd.Series:
-    """Returns 1 where the value is the positive one and 0 where it is the negative one; missing stays missing.
-
-    Raises:
-        TableError: If there is a third value.
-    """
+    """Returns 1 for the positive value, 0 for the negative one, and missing; raises a TableError at a third one."""
     import pandas as pd
 
     text = plain(values)
@@ -350,18 +316,20 @@ def plain(values: pd.Series) -> pd.Series:
 
 
 def content(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
-    """Returns a name per row made from its values, the same in any file and any order; equal rows have the same one.
-
-    16 hexadecimal digits of the SHA-256 of the values as text.
+    """Returns a name per row: 16 hexadecimal digits of the SHA-256 of its values as text, in any file and order.
 
     Raises:
         TableError: If the frame lacks one of the columns.
     """
     for name in columns:
         column(frame, name)
-    text: Any = frame[list(columns)].apply(plain).fillna("")
-    joined = text.agg("\x1f".join, axis=1)
-    return joined.map(lambda row: hashlib.sha256(row.encode()).hexdigest()[:16])
+    return digests(frame, columns).map(lambda digest: digest.hex()[:16])
+
+
+def digests(frame: pd.DataFrame, columns: Sequence[str]) -> Any:
+    """Returns the SHA-256 of each row's values as text, a Series of bytes."""
+    text: Any = frame[list(columns)].apply(plain).fillna("").agg("\x1f".join, axis=1)
+    return text.map(lambda row: hashlib.sha256(row.encode()).digest())
 
 
 def counted(names: pd.Series) -> pd.Series:
@@ -380,7 +348,7 @@ def prepare(
     code: Sequence[Path],
     progress: Callable[[str], None] | None = None,
 ) -> Preparation:
-    """Writes the spans of a table, unless they are already there and whole.
+    """Writes the spans of a table, and ``preparation.json``, unless they are already there and whole.
 
     Args:
         source: The table.
@@ -390,9 +358,6 @@ def prepare(
         spans: Says to which span a row belongs: whole numbers from 1 on.
         code: The files that decide the content besides this module.
         progress: Called with one line per step.
-
-    Returns:
-        The counts per span, which are also in ``<destination>/preparation.json``.
 
     Raises:
         TableError: If the table is missing or damaged, or cannot be made into the columns of the contract.
@@ -404,12 +369,11 @@ def prepare(
     if not source.is_file():
         raise TableError(f"There is no table {source}; put it there, and repeat the command.")
     files = (source, contract, *code, *(Path(__file__).with_name(name) for name in ("table.py", "spans.py")))
-    digests = [span_files.file_digest(path) for path in files]
-    fingerprint = hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    found = span_files.recorded(Preparation, SpanRows, destination, fingerprint)
-    if found is not None:
-        tell(f"{len(found.spans)} spans are already in {destination}")
-        return found
+    fingerprint = hashlib.sha256("\n".join(map(span_files.file_digest, files)).encode()).hexdigest()
+    stored = span_files.recorded(Preparation, SpanRows, destination, fingerprint)
+    if stored is not None:
+        tell(f"{len(stored.spans)} spans are already in {destination}")
+        return stored
     agreed = Contract.load(contract)
     tell(f"Reading {source.name}")
     frame = rows(read(source))
@@ -427,7 +391,7 @@ def prepare(
         for span, part in parts.items():
             counts.append(_write(part, agreed.label, destination, span, staging))
             tell(f"Wrote span {span}: {counts[-1].rows:,} rows, {counts[-1].positive_rate:.1%} positive")
-        done = Preparation(destination, source.name, fingerprint, tuple(counts), int((~known).sum()), skipped=False)
+        done = Preparation(destination, source.name, fingerprint, tuple(counts), False, int((~known).sum()))
         span_files.retire(destination, {span.path for span in counts})
         span_files.record(done, destination, staging)
     if done.unlabelled:
@@ -466,9 +430,8 @@ def _array(values: pd.Series, declared: Column, kind: pa.DataType) -> pa.Array:
         raise TableError(f"Column '{declared.name}' holds {reaches}.")
     if declared.type == "int64" and (np.mod(converted, 1) > 0).any():
         raise TableError(f"Column '{declared.name}' is whole numbers by its contract, and has fractions here.")
-    if declared.type == "int64":
-        return pa.array(converted.astype("Int64"), type=kind, from_pandas=True)
-    return pa.array(converted.astype("float32"), type=kind, from_pandas=True)
+    stored = converted.astype({"int64": "Int64", "float32": "float32"}[declared.type])
+    return pa.array(stored, type=kind, from_pandas=True)
 
 
 def _checked(part: pd.DataFrame, contract: Contract, span: int) -> pa.Table:
@@ -482,4 +445,4 @@ def _write(rows: pa.Table, label: str, destination: Path, span: int, staging: Pa
 
     digest = span_files.publish(rows, destination, span, staging, FILE_NAME)
     rate = round(float(pc.mean(rows.column(label)).as_py()), 6)
-    return SpanRows(span, span_files.span_file(destination, span, FILE_NAME), len(rows), rate, digest)
+    return SpanRows(span, span_files.span_file(destination, span, FILE_NAME), digest, len(rows), rate)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from data.table import TableError, column, moments, numbers, plain, require_near
+from data.table import TableError, column, digests, moments, numbers, require_near
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,16 +80,10 @@ class Parts:
 
 @dataclass(frozen=True)
 class Hashed:
-    """Parts by chance, for data without time: by a hash of what identifies a row.
+    """Parts by chance, for data without time: by a hash of the columns that identify a row or a group of rows.
 
-    The last part then tells how the model does on other rows of the same population; not on later ones, which nothing
-    in such data can tell. A hash, and no random draw or place in the file: the same row is in the same part wherever it
-    is in the file and whatever is added to it, and all rows with equal values of these columns are in the same one, so
-    that none of them is trained on and evaluated on at once.
-
-    Attributes:
-        columns: That identify a row or a group of rows.
-        parts: How many.
+    The last part then tells how the model does on other rows of the same population, not on later ones. With a hash,
+    the same row is in the same part whatever is added to the file, and no group is trained on and evaluated on at once.
     """
 
     columns: Sequence[str]
@@ -98,8 +91,7 @@ class Hashed:
 
     def __call__(self, frame: pd.DataFrame) -> pd.Series:
         """Returns the number of each row's span."""
-        text: Any = frame[list(self.columns)].apply(plain).fillna("").agg("\x1f".join, axis=1)
-        return text.map(lambda row: int.from_bytes(hashlib.sha256(row.encode()).digest()[:8]) % self.parts + 1)
+        return digests(frame, self.columns).map(lambda digest: int.from_bytes(digest[:8]) % self.parts + 1)
 
 
 def _require(values: pd.Series, column: str) -> None:

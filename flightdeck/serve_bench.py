@@ -91,7 +91,7 @@ def _show(measured: Bench, plans: list[CapacityPlan], margin: float, cores_per_n
     costs = [level.cost_of_checks for level in measured.levels if level.cost_of_checks is not None]
     if costs:
         print(
-            f"\nUnchecked: calls/s of a service that does not check requests by the contract. The checks cost"
+            f"\nUnchecked: calls/s when requests are not checked by the contract. The checks cost"
             f" {statistics.mean(costs) * 100:.1f} % of the calls/s in the mean ({min(costs) * 100:.1f} to"
             f" {max(costs) * 100:.1f} %)."
         )

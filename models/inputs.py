@@ -31,15 +31,11 @@ class Rows:
     labels: tf.Tensor
 
     def __len__(self) -> int:
-        """Returns the number of rows."""
+        """Counts the rows."""
         return int(tf.size(self.labels).numpy())
 
     def split(self, newest: float) -> tuple[Rows, Rows]:
-        """Returns the older rows and the given fraction of newest rows, at least one row each.
-
-        Raises:
-            InputError: If there are fewer than two rows.
-        """
+        """Returns the older rows and the given fraction of newest rows, at least one each, or raises an InputError."""
         if len(self) < 2:
             raise InputError(f"{len(self)} rows cannot be split into older and newest ones; ingest more")
         cut = min(max(round(len(self) * (1 - newest)), 1), len(self) - 1)
@@ -78,7 +74,7 @@ def read(patterns: Sequence[str], transform: tft.TFTransformOutput, inputs: Sequ
         InputError: If no file matches, there is no row, a row has no label, or a column is not in the schema.
         tf.errors.InvalidArgumentError: If an example lacks a required column.
     """
-    files = sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
+    files = matching(patterns)
     if not files:
         raise InputError(f"no file matches {', '.join(patterns)}; has the ingestion written this split?")
     batches = list(_transformed(files, transform, inputs, label))
@@ -95,12 +91,20 @@ def read(patterns: Sequence[str], transform: tft.TFTransformOutput, inputs: Sequ
     return Rows(features, labels)
 
 
-def raw_columns(transform: tft.TFTransformOutput, names: Sequence[str]) -> dict:
-    """Returns the parsing specification of some raw columns, in the given order.
+def matching(patterns: Sequence[str]) -> list[str]:
+    """Returns the files that match any of the patterns, by name."""
+    return sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
 
-    Raises:
-        InputError: If one is not in the schema that Transform saw.
-    """
+
+def records(files: Sequence[str]) -> tf.data.Dataset:
+    """Returns the serialised examples of TFRecord files."""
+    compression = "GZIP" if files and files[0].endswith(".gz") else ""
+    names = tf.constant(files, tf.string)
+    return tf.data.TFRecordDataset(names, compression_type=compression, buffer_size=_READ_BYTES)
+
+
+def raw_columns(transform: tft.TFTransformOutput, names: Sequence[str]) -> dict:
+    """Returns how to parse some raw columns; raises an InputError if one is not in the schema that Transform saw."""
     known = transform.raw_feature_spec()
     absent = [name for name in names if name not in known]
     if absent:
@@ -120,6 +124,6 @@ def _transformed(
         labels = labels.values if isinstance(labels, tf.SparseTensor) else labels
         return apply(raw), tf.cast(tf.reshape(labels, [-1, 1]), tf.float32)  # pyright: ignore[reportArgumentType]
 
-    compression = "GZIP" if files[0].endswith(".gz") else ""
-    examples = tf.data.TFRecordDataset(files, compression_type=compression, buffer_size=_READ_BYTES)
-    return examples.batch(_READ_ROWS).map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    return (
+        records(files).batch(_READ_ROWS).map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    )

@@ -21,13 +21,9 @@ PROBABILITY = "probability"
 
 @dataclass(frozen=True)
 class TransformedFeatures:
-    """The shape of the transformed features.
+    """The shape of the transformed features: widths, 0 if there are none, and columns and buckets of text.
 
-    Attributes:
-        numbers: Width of ``numeric_xf``; 0 if there is none.
-        categories: Width of ``categorical_xf``; 0 if there is none.
-        rows: Rows of the embedding table that ``categorical_xf`` points into.
-        text: Columns and buckets of ``text_xf``; None if there is none.
+    `rows` is the size of the embedding table that the categories point into.
     """
 
     numbers: int

@@ -147,11 +147,10 @@ def _categories(inputs: Mapping[str, RawColumn], settings: FeatureSettings) -> t
 
 
 def _words(values: tf.Tensor, buckets: int) -> tf.Tensor:
-    """Returns which words a text has, as a unit vector over hash buckets, float32 [batch, buckets].
+    """Returns which words a text has, as a unit vector over hash buckets, float32 [batch, buckets]; no word is zeros.
 
-    Hashing needs no vocabulary to be counted, kept and served, and a word that training never saw is no special case
-    (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML 2009). Case, punctuation, order and
-    repetition are dropped. A missing text, or one without a word, is a row of zeros.
+    Hashing needs no vocabulary to be counted, kept and served (Weinberger et al., "Feature Hashing for Large Scale
+    Multitask Learning", ICML 2009). Case, punctuation, order and repetition are dropped.
     """
     cleaned = tf.strings.regex_replace(tf.strings.lower(values, encoding="utf-8"), r"[^\pL\pN]+", " ")
     words = tf.strings.split(cleaned)

@@ -26,23 +26,14 @@ class AcceleratorError(FlightdeckError):
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how a training computes.
-
-    Attributes:
-        strategy: Places variables and steps: one device, or a copy on each of several.
-        dtype: Keras dtype policy of the network during training.
-    """
+    """Where and how a training computes: on one device or on several, and by which Keras dtype policy."""
 
     strategy: tf.distribute.Strategy
     dtype: str
 
 
 def devices_for(accelerator: str) -> tuple[str, ...]:
-    """Returns the names of the devices to train on.
-
-    Raises:
-        AcceleratorError: If a GPU is required and there is none.
-    """
+    """Returns the names of the devices to train on; raises an AcceleratorError if a required GPU is missing."""
     gpus = tuple(f"GPU:{index}" for index, _ in enumerate(tf.config.list_logical_devices("GPU")))
     if accelerator == "required" and not gpus:
         raise AcceleratorError(

@@ -19,11 +19,7 @@ class Scorer(tf.Module):
     """Scores raw columns: the transform graph, then the network without dropout."""
 
     def __init__(self, network: keras.Model, transform: tft.TFTransformOutput, inputs: Sequence[str]) -> None:
-        """Initialises the scorer.
-
-        Raises:
-            InputError: If an input is not in the schema that Transform saw.
-        """
+        """Raises an InputError if an input is not in the schema that Transform saw."""
         super().__init__()
         self._columns = raw_columns(transform, inputs)
         self._transform = transform.transform_features_layer()

@@ -16,7 +16,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from errors import FlightdeckError
-from models import example_row, inputs, network, runtime, serving_contract, signatures, warm_start
+from models import assets, inputs, network, runtime, signatures, warm_start
 from models.features import FeatureSettings
 from models.settings import ModelSettings
 
@@ -36,12 +36,10 @@ class DivergenceError(FlightdeckError):
 def run_fn(fn_args: FnArgs) -> None:
     """Trains the network and exports it, as TFX's Trainer asks for.
 
-    Reads ``train_files``, ``eval_files``, ``transform_graph_path``, ``custom_config`` (``features``, ``model`` and
-    ``label``), ``hyperparameters``, which take precedence over the settings of the model, ``base_model``, whose weights
-    the training begins with if there is one, and ``schema_path``. Writes the SavedModel, with the contract that the
-    schema makes and a row of the evaluation split as an example, into ``serving_model_dir``; TensorBoard logs and
-    ``training.json`` into ``model_run_dir``. A base model whose weights cannot be read is passed over, and the record
-    says why.
+    ``custom_config`` holds ``features``, ``model`` and ``label``; ``hyperparameters`` take precedence over the settings
+    of the model. Writes the SavedModel, with the contract that ``schema_path`` makes and a row of the evaluation split
+    as an example, into ``serving_model_dir``; TensorBoard logs and ``training.json`` into ``model_run_dir``. Training
+    begins with the weights of ``base_model``; if they cannot be read it begins anew, and the record says why.
 
     Raises:
         AcceleratorError: At once, before any data is read, if a GPU is required and there is none.
@@ -73,8 +71,8 @@ def run_fn(fn_args: FnArgs) -> None:
     signatures.export(exported_network, transform, features.inputs, fn_args.serving_model_dir)
     warm_start.describe(exported_network, beginning.layout, fn_args.serving_model_dir)
     if fn_args.schema_path:
-        serving_contract.write(fn_args.schema_path, features.inputs, fn_args.serving_model_dir)
-    example_row.write(fn_args.eval_files, features.inputs, fn_args.serving_model_dir)
+        assets.write_contract(fn_args.schema_path, features.inputs, fn_args.serving_model_dir)
+    assets.write_example(fn_args.eval_files, features.inputs, fn_args.serving_model_dir)
     exported = time.monotonic()
     record = {
         "settings": settings.model_dump(mode="json"),
@@ -125,7 +123,7 @@ class _Beginning:
 
 
 def tuned_values(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values by name of a keras-tuner HyperParameters config, which is what the Tuner hands over."""
+    """Returns the values of a keras-tuner HyperParameters config, which is what the Tuner hands over."""
     import keras_tuner
 
     return keras_tuner.HyperParameters.from_config(dict(hyperparameters)).values
@@ -143,21 +141,21 @@ def fit(
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     """Builds and fits the network with AdamW (Loshchilov and Hutter, ICLR 2019) and a half-cosine learning rate.
 
-    On the evaluation rows each epoch is only measured: nothing is chosen by them.
-
     Returns:
-        The fitted model, and per metric (``loss``, ``auc``, ``val_loss``, ``val_auc``) one value per epoch.
+        The fitted model, and per metric (``loss``, ``auc``, ``val_loss``, ``val_auc``) one value per epoch. Nothing is
+        chosen by the evaluation rows.
 
     Raises:
         DivergenceError: At the end of the first epoch whose loss is not a number.
     """
     steps = -(-len(train) // settings.batch_size) * settings.epochs
+    schedule: Any = keras.optimizers.schedules.CosineDecay(settings.learning_rate, decay_steps=steps)
     with where.strategy.scope():
         model = network.build(settings, shape, where.dtype, beginning.layout.rescaling if beginning else None)
         if beginning:
             beginning(model)
         model.compile(
-            optimizer=_optimizer(settings, steps),
+            optimizer=keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay),
             loss=keras.losses.BinaryCrossentropy(),
             metrics=[keras.metrics.AUC(name="auc")],
             jit_compile=settings.xla,  # pyright: ignore[reportArgumentType]
@@ -186,11 +184,6 @@ def inference(
     copy = network.build(settings, shape, rescaling=rescaling)
     copy.set_weights(trained.get_weights())
     return copy
-
-
-def _optimizer(settings: ModelSettings, steps: int) -> keras.optimizers.Optimizer:
-    schedule: Any = keras.optimizers.schedules.CosineDecay(settings.learning_rate, decay_steps=steps)
-    return keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
 
 
 class _Progress(keras.callbacks.Callback):

@@ -37,14 +37,10 @@ class Search(keras_tuner.Tuner):
         directory: str,
         logs: str | None = None,
     ) -> None:
-        """Initialises the search.
+        """Prepares a search, whose state is kept in `directory` in place of an earlier search's.
 
-        Args:
-            oracle: Proposes hyperparameters.
-            train: Trains with the given hyperparameters, writes TensorBoard logs into the given folder if there is
-                one, and returns metrics by name, the objective among them.
-            directory: Where keras-tuner keeps its state; what an earlier search left there is removed.
-            logs: The trials' folders of logs, each named by its trial's id, are made in here; none without it.
+        `train` takes hyperparameters and, if there are `logs`, the folder of the trial's TensorBoard logs, and returns
+        metrics by name, the objective among them.
         """
         # keras-tuner takes a model to build; here a trial is a whole training, so there is none to give.
         super().__init__(oracle=oracle, directory=directory, project_name="search", overwrite=True)
@@ -52,11 +48,7 @@ class Search(keras_tuner.Tuner):
         self._logs = logs
 
     def run_trial(self, trial: keras_tuner.engine.trial.Trial) -> dict[str, float]:
-        """Runs one trial.
-
-        Raises:
-            TrialError: If the training failed or its score is not a number.
-        """
+        """Runs one trial, or raises a TrialError if the training fails or its score is not a number."""
         values = dict(trial.hyperparameters.values)
         name = self.oracle.objective.name
         logs = None if self._logs is None else os.path.join(self._logs, trial.trial_id)
@@ -70,11 +62,7 @@ class Search(keras_tuner.Tuner):
         return metrics
 
     def on_search_end(self) -> None:
-        """Checks that the search has a result.
-
-        Raises:
-            TrialError: If there was no trial or one did not complete.
-        """
+        """Raises a TrialError if there was no trial or one did not complete."""
         trials = list(self.oracle.trials.values())
         incomplete = [trial.trial_id for trial in trials if trial.status != "COMPLETED" or trial.score is None]
         if not trials or incomplete:
@@ -82,13 +70,10 @@ class Search(keras_tuner.Tuner):
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """Prepares the search that TFX's Tuner runs.
+    """Prepares the search that TFX's Tuner, or a sweep, runs.
 
-    Reads ``train_files``, ``transform_graph_path``, ``working_dir`` and ``custom_config`` (``features``, ``model``,
-    ``label`` and, if the trials' TensorBoard logs shall stay, their folder ``logs``). Trials learn from the older
-    training rows and are scored on the newest ones.
-
-    A sweep calls this too: it asks the search's oracle for trials and has the search run them.
+    ``custom_config`` holds ``features``, ``model``, ``label`` and, if the trials' TensorBoard logs shall stay, their
+    folder ``logs``. Trials learn from the older training rows and are scored on the newest ones.
 
     Raises:
         AcceleratorError: At once, before any data is read, if a GPU is required and there is none.

@@ -15,8 +15,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import tensorflow as tf
 
 from errors import FlightdeckError
+from models import assets
+from models.inputs import matching, records
 from models.network import Rescaling, sources
 from models.preprocessing import NUMERIC, VOCABULARY, number_names
 
@@ -27,8 +30,7 @@ if TYPE_CHECKING:
     from models.features import FeatureSettings
     from models.settings import ModelSettings
 
-# In the folder for what servers pass over; see SavedModel's README in TensorFlow.
-DESCRIPTION = os.path.join("assets.extra", "network.json")
+DESCRIPTION = os.path.join(assets.FOLDER, "network.json")
 EMBEDDING = "embedding/embeddings"
 # By how much two ways to the same number may differ and still be the same: float32 through a difference and a quotient.
 _TOLERANCE = 1e-3
@@ -48,11 +50,9 @@ class Layout:
     Attributes:
         numbers: What each number is, from `number_names`.
         clip: The scaled numbers are clipped to plus or minus so many.
-        categories: The categorical columns.
         vocabulary: The categories as ``column=value``, in the order of their rows in the embedding table.
         layers: The layers that hold weights, each with those that it reads.
         rescaling: The units in which the layers expect the numbers, if not those of Transform.
-        text: The columns of free text.
     """
 
     numbers: tuple[str, ...]
@@ -99,8 +99,7 @@ class Taken:
     """What a network took from its base model.
 
     Attributes:
-        layers: Those whose weights are the base model's.
-        anew: Those that begin anew, because their shape, or what they read, is another.
+        anew: The layers that begin anew, because their shape, or what they read, is another.
         terms: How many categories have the embedding that they had.
         unseen: The categories that the base model did not know; they begin as what it took them for.
         gone: How many categories of the base model are no longer in the vocabulary.
@@ -137,38 +136,26 @@ class Base:
 
 def describe(network: keras.Model, layout: Layout, path: str) -> None:
     """Writes beside an exported network what another one needs to begin with its weights."""
-    import tensorflow as tf
-
-    file = os.path.join(path, DESCRIPTION)
-    tf.io.gfile.makedirs(os.path.dirname(file))
-    with tf.io.gfile.GFile(file, "w") as stream:
-        stream.write(
-            json.dumps({"weights": [variable.path for variable in network.weights], **asdict(layout)}, indent=1)
-        )
+    weights = [variable.path for variable in network.weights]
+    assets.write(path, os.path.basename(DESCRIPTION), {"weights": weights, **asdict(layout)})
 
 
 def read(path: str) -> Base:
-    """Reads a base model.
-
-    Raises:
-        BaseModelError: If it does not say what its weights mean, or lacks one.
-    """
-    import tensorflow as tf
-
+    """Reads a base model, or raises a BaseModelError if it does not say what its weights mean, or lacks one."""
     try:
         with tf.io.gfile.GFile(os.path.join(path, DESCRIPTION)) as stream:
-            told = json.loads(stream.read())
+            described = json.loads(stream.read())
     except tf.errors.NotFoundError:
         raise BaseModelError(f"the model in {path} has no {DESCRIPTION}: an older version exported it") from None
     reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
     try:
         weights = {
             name: reader.get_tensor(f"_weights/{at}/.ATTRIBUTES/VARIABLE_VALUE")
-            for at, name in enumerate(told.pop("weights"))
+            for at, name in enumerate(described.pop("weights"))
         }
-        rescaling = told.pop("rescaling")
-        layers = {name: tuple(before) for name, before in told.pop("layers").items()}
-        others: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in told.items()}
+        rescaling = described.pop("rescaling")
+        layers = {name: tuple(before) for name, before in described.pop("layers").items()}
+        others: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in described.items()}
         layout = Layout(**others, layers=layers, rescaling=None if rescaling is None else Rescaling(**rescaling))
     except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
         raise BaseModelError(f"the model in {path} is not described by its {DESCRIPTION}: {error}") from None
@@ -178,24 +165,13 @@ def read(path: str) -> Base:
 def rescaling_for(
     base: Base, layout: Layout, patterns: Sequence[str], transform: tft.TFTransformOutput, columns: Mapping[str, Any]
 ) -> Rescaling | None:
-    """How numbers of the new Transform become what the layers of the base model expect.
+    """How numbers of the new Transform become what the layers of the base model expect, found on the same rows.
 
-    Both Transforms are applied to the same rows: the one of the base model by its signature ``transform_features``.
-
-    Returns:
-        None if no number needs it, or if the numbers are not the same ones and cannot be taken anyway.
+    None if no number needs it, or if the numbers are not the same ones and cannot be taken anyway.
     """
-    import tensorflow as tf
-
     if layout.numbers != base.layout.numbers or not layout.numbers:
         return None
-    files = sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
-    compression = "GZIP" if files[0].endswith(".gz") else ""
-    examples = [
-        row
-        for file in files
-        for row in tf.data.TFRecordDataset(file, compression_type=compression).take(_SAMPLE).as_numpy_iterator()
-    ]
+    examples = [row for file in matching(patterns) for row in records([file]).take(_SAMPLE).as_numpy_iterator()]
     model = tf.saved_model.load(base.path)
     old = model.signatures["transform_features"](examples=tf.constant(examples))[NUMERIC].numpy()  # pyright: ignore
     new = transform.transform_features_layer()(tf.io.parse_example(tf.constant(examples), dict(columns)))[NUMERIC]
@@ -204,16 +180,11 @@ def rescaling_for(
 
 
 def fitted(old: np.ndarray, new: np.ndarray, clip: float) -> Rescaling:
-    """The scale and offset by which each column of one array becomes the same column of another.
+    """The scale and offset by which each column of `new` becomes that of `old`, both float32 [rows, numbers].
 
     Two rows tell: the outermost ones that neither array has clipped or, being missing, set to 0. Where all such rows
-    are the same, as of a column that nearly always has one value, they tell the offset alone. A column of which they do
-    not tell the truth about the other rows stays as it is.
-
-    Args:
-        old: float32 [rows, numbers].
-        new: The same rows as the other Transform has them.
-        clip: The largest absolute value that is not clipped.
+    are the same, they tell the offset alone. A column of which they do not tell the truth about the other rows stays
+    as it is.
     """
     scales, offsets = np.ones(new.shape[1]), np.zeros(new.shape[1])
     for at in range(new.shape[1]):

@@ -29,11 +29,10 @@ from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components.base_model import BaseModelStrategy
-from components.champion import ChampionStrategy
-from components.chosen_model import ChosenModelStrategy
 from components.curated_schema import CuratedSchema
 from components.data_gate.component import DataGate
 from components.infra_validator.component import InfraValidator
+from components.resolvers import ChampionStrategy, ChosenModelStrategy
 from components.scores.component import Scores
 from components.span_example_gen.component import SpanExampleGen
 from pipeline import evaluation, fingerprint
@@ -52,7 +51,7 @@ class _Data:
     nodes: list[BaseNode]
     examples: Channel
     schema: Channel
-    gate: DataGate
+    gate: BaseNode
 
 
 def _data(settings: Settings) -> _Data:

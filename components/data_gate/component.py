@@ -1,13 +1,23 @@
-"""The TFX component DataGate."""
+"""The TFX component DataGate: reads the anomalies of all splits, writes the report, and fails if the gate is closed."""
 
-from __future__ import annotations
+import os
 
-from tfx import types
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import artifact, component_spec, standard_artifacts
+from absl import logging
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.components.example_validator import executor as example_validator
+from tfx.components.statistics_gen import stats_artifact_utils
+from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.io import fileio
+from tfx.types import artifact, artifact_utils
+from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema
+from tfx.utils import io_utils
 
-from components.data_gate import executor
-from components.data_gate.report import ERROR, SETTINGS
+from components.annotations import InputArtifact, OutputArtifact, Parameter
+from components.data_gate import findings
+from components.data_gate.report import ERROR, SETTINGS, WARNING, Report
+
+REPORT_JSON = "report.json"
+REPORT_TEXT = "report.txt"
 
 
 class DataGateReport(artifact.Artifact):
@@ -20,49 +30,47 @@ class DataGateReport(artifact.Artifact):
     }
 
 
-class DataGateSpec(component_spec.ComponentSpec):
-    """Parameters, inputs and outputs of DataGate."""
-
-    PARAMETERS = {"severity": component_spec.ExecutionParameter(type=str)}  # noqa: RUF012
-    INPUTS = {  # noqa: RUF012
-        "statistics": component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
-        "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
-        "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
-    }
-    OUTPUTS = {"report": component_spec.ChannelParameter(type=DataGateReport)}  # noqa: RUF012
-
-
-class DataGate(base_component.BaseComponent):
+@component
+def DataGate(  # noqa: N802 (a component is used like a class)
+    statistics: InputArtifact[ExampleStatistics],
+    schema: InputArtifact[Schema],
+    anomalies: InputArtifact[ExampleAnomalies],
+    report: OutputArtifact[DataGateReport],
+    severity: Parameter[str] = ERROR,
+) -> None:
     """Stops the run when the data breaks its schema.
 
     TFX's ExampleValidator records anomalies and lets the run go on. This component, after it, fails with a
-    report that names the split, the column, the rule and what was found. Put it in the way of the training
-    nodes with `node.add_upstream_node(gate)`.
+    report that names the split, the column, the rule and what was found, from `severity` on: `error`, `warning` (both)
+    or `never`. Put it in the way of the training nodes with `node.add_upstream_node(gate)`.
+
+    Raises:
+        ValueError: If the severity is none of these, or the anomalies of a split are missing.
+        DataGateError: If there are anomalies of that severity. The text carries the whole report, because TFX
+            removes the outputs of a failed execution.
     """
+    if severity not in SETTINGS:
+        raise ValueError(f"The severity of DataGate must be one of {', '.join(SETTINGS)}, not {severity!r}.")
+    rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
+    splits, breaches = {}, []
+    for split in artifact_utils.decode_split_names(anomalies.split_names):
+        measured = stats_artifact_utils.load_statistics(statistics, split).proto()
+        splits[split] = findings.examined(measured)
+        breaches.extend(findings.find(split, _read_anomalies(anomalies, split), measured, rules))
+    result = Report.of(severity, splits, breaches)
+    result.require_open()
+    io_utils.write_string_file(os.path.join(report.uri, REPORT_JSON), result.json())
+    io_utils.write_string_file(os.path.join(report.uri, REPORT_TEXT), result.text() + "\n")
+    report.errors = result.count(ERROR)
+    report.warnings = result.count(WARNING)
+    logging.info(result.text())
 
-    SPEC_CLASS = DataGateSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.DataGateExecutor)
 
-    def __init__(
-        self,
-        statistics: types.BaseChannel,
-        schema: types.BaseChannel,
-        anomalies: types.BaseChannel,
-        severity: str = ERROR,
-    ):
-        """Takes what TFX's nodes made, and from which severity on to stop: `error`, `warning` (both) or `never`.
-
-        Raises:
-            ValueError: If the severity is none of these.
-        """
-        if severity not in SETTINGS:
-            raise ValueError(f"The severity of DataGate must be one of {', '.join(SETTINGS)}, not {severity!r}.")
-        super().__init__(
-            DataGateSpec(
-                statistics=statistics,
-                schema=schema,
-                anomalies=anomalies,
-                severity=severity,
-                report=types.Channel(type=DataGateReport),
-            )
+def _read_anomalies(anomalies: ExampleAnomalies, split: str) -> anomalies_pb2.Anomalies:
+    path = os.path.join(artifact_utils.get_split_uri([anomalies], split), example_validator.DEFAULT_FILE_NAME)
+    if not fileio.exists(path):
+        raise ValueError(
+            f"The anomalies of the split {split!r} are missing at {path}; "
+            "run ExampleValidator again, for data that was not validated cannot pass."
         )
+    return anomalies_pb2.Anomalies.FromString(io_utils.read_bytes_file(path))

@@ -31,7 +31,7 @@ class Evidence:
 
 
 def examined(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Examined:
-    """Returns the numbers of examples and columns."""
+    """Returns the size of a split."""
     dataset = _dataset(statistics)
     return Examined(examples=int(dataset.num_examples), columns=len(dataset.features))
 
@@ -55,15 +55,10 @@ def find(
     yield from _unflagged_drift(split, anomalies)
 
 
-def _dataset(
-    statistics: statistics_pb2.DatasetFeatureStatisticsList,
-) -> statistics_pb2.DatasetFeatureStatistics:
+def _dataset(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> statistics_pb2.DatasetFeatureStatistics:
     """Returns the statistics of all examples; there may be others, of slices."""
-    datasets = list(statistics.datasets)
-    return next(
-        (dataset for dataset in datasets if dataset.name in ("All Examples", "")),
-        datasets[0] if datasets else statistics_pb2.DatasetFeatureStatistics(),
-    )
+    datasets = list(statistics.datasets) or [statistics_pb2.DatasetFeatureStatistics()]
+    return next((dataset for dataset in datasets if dataset.name in ("All Examples", "")), datasets[0])
 
 
 def _findings(split: str, column: str, info: anomalies_pb2.AnomalyInfo, evidence: Evidence) -> Iterator[Finding]:
@@ -73,8 +68,8 @@ def _findings(split: str, column: str, info: anomalies_pb2.AnomalyInfo, evidence
         yield Finding(severity, split, column, info.short_description or "Anomaly", _sentence(info.description))
     for reason in info.reason:
         explain = _EXPLANATIONS.get(reason.type)
-        found = (explain(evidence) if explain else None) or _sentence(reason.description or info.description)
-        yield Finding(severity, split, column, reason.short_description or "Anomaly", found)
+        text = (explain(evidence) if explain else None) or _sentence(reason.description or info.description)
+        yield Finding(severity, split, column, reason.short_description or "Anomaly", text)
 
 
 def _evidence(
@@ -93,7 +88,6 @@ def _evidence(
 
 
 def _unexpected_values(evidence: Evidence) -> str | None:
-    """Returns the most frequent values outside the domain, with their counts."""
     statistics, allowed = evidence.statistics, _allowed_values(evidence)
     if statistics is None or not allowed:
         return None
@@ -120,7 +114,6 @@ def _allowed_values(evidence: Evidence) -> list[str]:
 
 
 def _range(evidence: Evidence) -> str | None:
-    """Returns the range that was seen and the one allowed."""
     statistics, feature = evidence.statistics, evidence.feature
     if statistics is None or feature is None or not statistics.HasField("num_stats"):
         return None
@@ -132,20 +125,19 @@ def _range(evidence: Evidence) -> str | None:
 
 
 def _missing(evidence: Evidence) -> str | None:
-    """Returns the share of examples without a value, and the share allowed."""
     if evidence.statistics is None:
         return f"missing in all {evidence.examples:,} examples"
     common = _common(evidence.statistics)
     missing, total = int(common.num_missing), int(common.num_missing + common.num_non_missing)
     if not total:
         return f"missing in all {evidence.examples:,} examples"
-    found = f"missing in {missing / total:.2%} of the examples ({missing:,} of {total:,})"
+    text = f"missing in {missing / total:.2%} of the examples ({missing:,} of {total:,})"
     presence = evidence.feature.presence if evidence.feature is not None else schema_pb2.FeaturePresence()
     if presence.min_fraction:
-        found += f"; allowed is {1 - presence.min_fraction:.2%}"
+        text += f"; allowed is {1 - presence.min_fraction:.2%}"
     if presence.min_count > total - missing:
-        found += f"; at least {presence.min_count:,} values are required"
-    return found
+        text += f"; at least {presence.min_count:,} values are required"
+    return text
 
 
 def _common(statistics: statistics_pb2.FeatureNameStatistics) -> statistics_pb2.CommonStatistics:
@@ -171,12 +163,12 @@ def _type(evidence: Evidence) -> str | None:
 
 def _number_of_examples(evidence: Evidence) -> str | None:
     constraints = evidence.schema.dataset_constraints
-    found = f"{evidence.examples:,} examples"
+    text = f"{evidence.examples:,} examples"
     if constraints.min_examples_count:
-        found += f"; at least {constraints.min_examples_count:,} are required"
+        text += f"; at least {constraints.min_examples_count:,} are required"
     if constraints.max_examples_count:
-        found += f"; at most {constraints.max_examples_count:,} are allowed"
-    return found
+        text += f"; at most {constraints.max_examples_count:,} are allowed"
+    return text
 
 
 def _measured_drift(evidence: Evidence) -> str | None:

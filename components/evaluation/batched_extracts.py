@@ -4,12 +4,9 @@ Use: `Evaluator(..., module_path="components.evaluation.batched_extracts")`; TFX
 
 TFMA's stock extractors unbatch to rows (every feature of every row becomes a Python object) and put a list of
 slice keys on each row. Here the two last stages are replaced by one that keeps the batch and emits, for each
-slice found in it, one extract with the vectors of labels, predictions and weights of the rows in that slice.
-Features are dropped. TFMA's combiners for binary classification read a vector as many rows, so the results
-are the same.
-
-That holds only for metrics that work row by row. For any other configuration (see `why_not_batched`) the
-stock extractors are returned, with a warning in the log that names the reason: slower, never wrong.
+slice found in it, one extract with the vectors of labels, predictions and weights. TFMA's combiners for binary
+classification read a vector as many rows, so the results are the same; for any configuration where they are not
+(see `why_not_batched`) the stock extractors are returned, with a warning in the log: slower, never wrong.
 
 One difference is intended. TFMA slices on a transformed feature when there is one of that name, so a slice of
 a raw column can become a slice of vocabulary indices; here the raw feature wins.
@@ -17,6 +14,7 @@ a raw column can become a slice of vocabulary indices; here the raw feature wins
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +24,6 @@ import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
 from absl import logging
-from apache_beam import pvalue
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.api import types
 from tensorflow_model_analysis.extractors import slice_key_extractor, unbatch_extractor
@@ -63,12 +60,7 @@ def custom_extractors(
     eval_config: config_pb2.EvalConfig,
     tensor_adapter_config: Any = None,
 ) -> list[tfma.extractors.Extractor]:
-    """Returns the extractors for TFX's Evaluator: batched where the results are the same, else stock.
-
-    Returns:
-        The extractors in order. The last one is named like TFMA's slice key extractor, because TFMA's
-        evaluators run after the stage of that name.
-    """
+    """Returns the extractors for TFX's Evaluator, in order: batched where the results are the same, else stock."""
     stock = tfma.default_extractors(
         eval_shared_model=eval_shared_model,
         eval_config=eval_config,
@@ -78,11 +70,14 @@ def custom_extractors(
     if reasons:
         logging.warning("Evaluating row by row, which is several times slower: %s", " ".join(reasons))
         return stock
+    specs = [_SliceSpec(spec) for spec in eval_config.slicing_specs or [config_pb2.SlicingSpec()]]
+    names = [spec.name for spec in eval_config.model_specs]
     return [
         *(extractor for extractor in stock if extractor.stage_name not in _REPLACED_STAGES),
+        # Named like TFMA's own, because its evaluators run after the stage of that name.
         tfma.extractors.Extractor(
             stage_name=slice_key_extractor.SLICE_KEY_EXTRACTOR_STAGE_NAME,
-            ptransform=_ExtractBatchPerSlice(eval_config),
+            ptransform=beam.FlatMap(_batch_per_slice, specs, names if len(names) > 1 else []),
         ),
     ]
 
@@ -130,30 +125,13 @@ def _is_row_wise(metric: config_pb2.MetricConfig) -> bool:
     settings = json.loads(metric.config or "{}")
     if any(settings.get(key) is not None for key in ("class_id", "top_k")):
         return False
-    found = metric_types.registered_metrics().get(metric.class_name)
-    if found is None and metric.module:
-        found = getattr(importlib.import_module(metric.module), metric.class_name)
-    return found is not None and (issubclass(found, _ROW_WISE_METRICS) or getattr(found, "row_wise", False))
-
-
-class _ExtractBatchPerSlice(beam.PTransform):
-    """Turns batches of extracts into one extract per batch and slice."""
-
-    def __init__(self, eval_config: config_pb2.EvalConfig):
-        super().__init__()
-        self._specs = [_SliceSpec(spec) for spec in eval_config.slicing_specs or [config_pb2.SlicingSpec()]]
-        names = [spec.name for spec in eval_config.model_specs]
-        self._model_names = names if len(names) > 1 else []
-
-    def expand(self, input_or_inputs: pvalue.PCollection) -> pvalue.PValue:
-        return input_or_inputs | "ExtractBatchPerSlice" >> beam.FlatMap(
-            _batch_per_slice, self._specs, self._model_names
-        )
+    kind = metric_types.registered_metrics().get(metric.class_name)
+    if kind is None and metric.module:
+        kind = getattr(importlib.import_module(metric.module), metric.class_name)
+    return kind is not None and (issubclass(kind, _ROW_WISE_METRICS) or getattr(kind, "row_wise", False))
 
 
 class _SliceSpec:
-    """A slicing spec with the names of the features that decide it."""
-
     def __init__(self, spec: config_pb2.SlicingSpec):
         self.features = sorted({*spec.feature_keys, *spec.feature_values})
         self.single = slicer_lib.SingleSliceSpec(spec=spec)
@@ -162,16 +140,10 @@ class _SliceSpec:
 def _batch_per_slice(
     batch: types.Extracts, specs: Sequence[_SliceSpec], model_names: Sequence[str]
 ) -> Iterator[types.Extracts]:
-    """Yields one extract per slice found in the batch.
+    """Yields one extract per slice found in the batch: vectors of shape [rows of the slice], and that slice key.
 
-    Args:
-        batch: Extracts of N rows: features, labels, predictions and perhaps weights, each an array of shape
-            [N] or [N, 1], or a dict of such arrays by model name.
-        specs: The slices to make.
-        model_names: The names of the models if there are several.
-
-    Yields:
-        Extracts with vectors of shape [rows of the slice], and that one slice key.
+    The batch holds features, labels, predictions and perhaps weights, each of shape [N] or [N, 1], or a dict of such
+    arrays by the name of the model if there are several.
     """
     columns = {
         key: _one_per_row(batch[key], key)
@@ -208,17 +180,18 @@ def _one_per_row(value: Any, key: str) -> Any:
 
 
 def _number_of_rows(columns: Mapping[str, Any]) -> int:
-    def sizes(value: Any) -> Iterator[int]:
-        if isinstance(value, Mapping):
-            for part in value.values():
-                yield from sizes(part)
-        else:
-            yield len(value)
+    sizes = set(_sizes(columns))
+    if len(sizes) != 1:
+        raise FlightdeckError(f"Labels, predictions and weights of one batch have different sizes: {sorted(sizes)}.")
+    return sizes.pop()
 
-    found = {size for column in columns.values() for size in sizes(column)}
-    if len(found) != 1:
-        raise FlightdeckError(f"Labels, predictions and weights of one batch have different sizes: {sorted(found)}.")
-    return found.pop()
+
+def _sizes(value: Any) -> Iterator[int]:
+    if isinstance(value, Mapping):
+        for part in value.values():
+            yield from _sizes(part)
+    else:
+        yield len(value)
 
 
 def _take(value: Any, rows: np.ndarray) -> Any:
@@ -231,21 +204,19 @@ def _rows_by_slice(
     batch: types.Extracts, specs: Sequence[_SliceSpec], model_names: Sequence[str], size: int
 ) -> dict[slicer_lib.SliceKeyType, np.ndarray]:
     """Returns the row numbers of each slice, each row once, by however many specs it gets there."""
-    cache: dict[str, _Column | None] = {}
 
+    @functools.cache
     def column(name: str) -> _Column | None:
-        if name not in cache:
-            values = _feature(batch, name, model_names)
-            cache[name] = None if values is None else _Column(values, size)
-        return cache[name]
+        values = _feature(batch, name, model_names)
+        return None if values is None else _Column(values, size)
 
-    found: dict[slicer_lib.SliceKeyType, list[np.ndarray]] = {}
+    by_slice: dict[slicer_lib.SliceKeyType, list[np.ndarray]] = {}
     for spec in specs:
         for slice_key, rows in _rows_of_spec(spec, column, size):
-            found.setdefault(slice_key, []).append(rows)
+            by_slice.setdefault(slice_key, []).append(rows)
     return {
         slice_key: parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
-        for slice_key, parts in found.items()
+        for slice_key, parts in by_slice.items()
     }
 
 
@@ -256,17 +227,17 @@ def _rows_of_spec(
     if not spec.features:
         yield (), np.arange(size)
         return
-    columns = {name: found for name in spec.features if (found := column(name)) is not None}
+    columns = {name: values for name in spec.features if (values := column(name)) is not None}
     if len(columns) < len(spec.features):
         return
-    codes = np.stack([found.codes for found in columns.values()], axis=1)
+    codes = np.stack([values.codes for values in columns.values()], axis=1)
     combinations, inverse = np.unique(codes, axis=0, return_inverse=True)
     inverse = inverse.reshape(-1)
     order = np.argsort(inverse, kind="stable")
     rows_of_combination = np.split(order, np.cumsum(np.bincount(inverse))[:-1])
     for combination, rows in zip(combinations, rows_of_combination, strict=True):
         features = {
-            name: found.values_of(code) for (name, found), code in zip(columns.items(), combination, strict=True)
+            name: values.values_of(code) for (name, values), code in zip(columns.items(), combination, strict=True)
         }
         for slice_key in slicer_lib.get_slices_for_features_dicts([], features, [spec.single]):
             yield slice_key, rows

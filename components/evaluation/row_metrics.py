@@ -1,9 +1,8 @@
 """Metrics that count rows, not extracts, so that they are the same for single rows and for batches of rows.
 
-TFMA's own `ExampleCount` counts extracts, and its cross entropies average within an extract first. These two
-take the same extracts, one row or many, and give the same value. Name them in an EvalConfig with
-`MetricConfig(class_name="RowCount", module="components.evaluation.row_metrics")`. (They need names of their
-own: TFMA prefers a registered class over the module given.)
+TFMA's own `ExampleCount` counts extracts, and its cross entropies average within an extract first. Name these in an
+EvalConfig with `MetricConfig(class_name="RowCount", module="components.evaluation.row_metrics")`; TFMA prefers a
+registered class of the same name.
 """
 
 from __future__ import annotations
@@ -44,7 +43,6 @@ class RowCount(metric_types.Metric):
     row_wise = True
 
     def __init__(self, name: str = "example_count"):
-        """Names the metric."""
         super().__init__(metric_util.merge_per_key_computations(_computations(_RowCountCombiner)), name=name)
 
     @property
@@ -63,7 +61,6 @@ class LogLoss(metric_types.Metric):
     row_wise = True
 
     def __init__(self, name: str = "log_loss"):
-        """Names the metric."""
         super().__init__(metric_util.merge_per_key_computations(_computations(_LogLossCombiner)), name=name)
 
 

@@ -26,14 +26,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.infra_validator.probe import SERVING_SIGNATURE
+from components.infra_validator.probe import SERVING_SIGNATURE, one_value, only, require_signatures
 from components.infra_validator.serving_process import (
     Child,
     Served,
     ServingFailureError,
     StartupFailureError,
     TimeLimits,
-    attempted,
     child_process,
 )
 
@@ -42,51 +41,38 @@ _REFUSED = 2
 _DTYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
 
 
-def serve(server: str, model: str, examples: list[bytes], raw_signature: str, limits: TimeLimits) -> Served:
-    """Lets a fresh server load the model and answer all examples at once, then each one alone.
+def serve(
+    served: Served, server: str, model: str, examples: list[bytes], raw_signature: str, limits: TimeLimits
+) -> None:
+    """As `serving_process.serve`, by a server, given by its Python module.
 
-    Args:
-        server: The Python module of the server.
-        model: The folder of the SavedModel.
-        examples: Serialised tf.Examples.
-        raw_signature: The name of the signature that takes named raw values.
-        limits: Time limits; the server tells only when it has started and loaded the model, so those two count
-            together.
+    It tells only when it has started and loaded the model, so the limits of the two count together.
 
     Raises:
-        ServingFailureError: If the server crashed, was killed, hung or refused the model or a request. A crash before
-            the first answer is tried twice.
+        ServingFailureError: If the server crashed, was killed, hung or refused the model or a request.
+        RefusedModelError: If the model cannot be asked.
     """
     if not tf.io.gfile.exists(os.path.join(model, "saved_model.pb")):
         raise ServingFailureError(f"The model could not serve: {model} holds no saved_model.pb.")
-    with _numbered(model) as models:
-        return attempted(lambda served: _serve_once(served, server, models, examples, raw_signature, limits))
-
-
-def _serve_once(
-    served: Served, server: str, models: str, examples: list[bytes], raw_signature: str, limits: TimeLimits
-) -> None:
     options = ["--host", "127.0.0.1", "--port", "0", "--grpc-port", "0", "--stop-on-eof"]
-    with child_process("-m", server, "--models", models, "--name", _NAME, *options) as child:
+    with (
+        _numbered(model) as models,
+        child_process("-m", server, "--models", models, "--name", _NAME, *options) as child,
+    ):
         started = time.monotonic()
-        served.server = server
         url = _wait_until_it_serves(child, limits)
-        served.load_seconds = time.monotonic() - started
+        served.facts = {"server": server, "load_seconds": round(time.monotonic() - started, 3)}
         client = _Client(child, url, limits.answer)
         signatures = client.signatures()
-        missing = [name for name in (SERVING_SIGNATURE, raw_signature) if name not in signatures]
-        if missing:
-            raise ServingFailureError(
-                f"The model has no signature {' and no signature '.join(missing)}; "
-                f"it has {', '.join(sorted(signatures)) or 'none'}."
-            )
+        require_signatures({name: signature["outputs"] for name, signature in signatures.items()}, raw_signature)
         inputs = signatures[raw_signature]["inputs"]
         parsed = [tf.train.Example.FromString(example) for example in examples]
         everything = range(len(examples))
         for rows in [list(everything), *([row] for row in everything)]:
             chosen = [parsed[row] for row in rows]
             for signature, instances in (
-                (SERVING_SIGNATURE, [_serialised(example, inputs) for example in chosen]),
+                # What is no raw input, such as the label, is not known when it serves.
+                (SERVING_SIGNATURE, [_base64(only(example, inputs)) for example in chosen]),
                 (raw_signature, [{name: _raw(example, name) for name in inputs} for example in chosen]),
             ):
                 served.answers.append(client.predict(signature, instances, rows, signatures[signature]["outputs"]))
@@ -146,11 +132,6 @@ class _Client:
         self, signature: str, instances: Sequence[Any], rows: Sequence[int], outputs: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The answer to a request, in the form of the probe's event."""
-        if len(outputs) != 1:
-            raise ServingFailureError(
-                f"The signature {signature} has {len(outputs)} outputs ({', '.join(sorted(outputs))}); "
-                "exactly one is needed."
-            )
         self._answers += 1
         body = json.dumps({"signature_name": signature, "instances": instances})
         started = time.perf_counter()
@@ -184,27 +165,16 @@ class _Client:
         return document
 
 
-def _serialised(example: Any, inputs: Mapping[str, Any]) -> dict[str, str]:
-    """An example as a row of serving_default; what is no raw input, such as the label, is not known when it serves."""
-    bare = tf.train.Example()
-    for name in set(example.features.feature) & set(inputs):
-        bare.features.feature[name].CopyFrom(example.features.feature[name])
-    return {"b64": base64.b64encode(bare.SerializeToString()).decode()}
-
-
 def _raw(example: Any, name: str) -> Any:
     """A value as a client writes it; None if it is missing."""
-    features = example.features.feature
-    kind = features[name].WhichOneof("kind") if name in features else None
-    values = getattr(features[name], kind).value if kind else []
-    if len(values) > 1:
-        raise ServingFailureError(f"The raw input {name} takes one value, but an example has {len(values)}.")
-    if not values:
-        return None
-    (value,) = values
+    value = one_value(example, name)
     if isinstance(value, bytes):
         try:
             return value.decode()
         except UnicodeDecodeError:
-            return {"b64": base64.b64encode(value).decode()}
+            return _base64(value)
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _base64(value: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(value).decode()}

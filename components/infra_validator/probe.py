@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 from errors import FlightdeckError
@@ -85,19 +86,10 @@ def _in_one_line(error: Exception) -> str:
 
 
 def _signatures(model: Any, raw_signature: str) -> tuple[Any, Any]:
-    missing = [name for name in (SERVING_SIGNATURE, raw_signature) if name not in model.signatures]
-    if missing:
-        raise RefusedModelError(
-            f"The model has no signature {' and no signature '.join(missing)}; "
-            f"it has {', '.join(sorted(model.signatures)) or 'none'}."
-        )
+    require_signatures(
+        {name: signature.structured_outputs for name, signature in model.signatures.items()}, raw_signature
+    )
     serving, raw = model.signatures[SERVING_SIGNATURE], model.signatures[raw_signature]
-    for name, signature in ((SERVING_SIGNATURE, serving), (raw_signature, raw)):
-        outputs = sorted(signature.structured_outputs)
-        if len(outputs) != 1:
-            raise RefusedModelError(
-                f"The signature {name} has {len(outputs)} outputs ({', '.join(outputs)}); exactly one is needed."
-            )
     if len(_inputs(serving)) != 1:
         raise RefusedModelError(
             f"The signature {SERVING_SIGNATURE} must have one input, serialised tf.Examples; "
@@ -106,18 +98,33 @@ def _signatures(model: Any, raw_signature: str) -> tuple[Any, Any]:
     return serving, raw
 
 
+def require_signatures(outputs: Mapping[str, Iterable[str]], raw_signature: str) -> None:
+    """Raises a RefusedModelError if the model, given by the outputs of its signatures, lacks one that is asked."""
+    asked = (SERVING_SIGNATURE, raw_signature)
+    missing = [name for name in asked if name not in outputs]
+    if missing:
+        raise RefusedModelError(
+            f"The model has no signature {' and no signature '.join(missing)}; "
+            f"it has {', '.join(sorted(outputs)) or 'none'}."
+        )
+    for name in asked:
+        names = sorted(outputs[name])
+        if len(names) != 1:
+            raise RefusedModelError(
+                f"The signature {name} has {len(names)} outputs ({', '.join(names)}); exactly one is needed."
+            )
+
+
 def _inputs(signature: Any) -> dict[str, Any]:
-    """Returns the input specs of a signature, by name."""
     return signature.structured_input_signature[1]
 
 
 def _answer_all(events: IO[str], serving: Any, raw: Any, raw_signature: str, examples: list[bytes]) -> None:
-    """Asks both signatures for all examples at once, then for each one alone."""
     import tensorflow as tf
 
     parsed = [tf.train.Example.FromString(example) for example in examples]
     # What is no input of the raw signature, such as the label, is not known when the model serves.
-    bare = [_without(example, set(_inputs(raw))).SerializeToString() for example in parsed]
+    bare = [only(example, _inputs(raw)) for example in parsed]
     (serving_input,) = _inputs(serving)
     everything = list(range(len(examples)))
     for rows in [everything, *([row] for row in everything)]:
@@ -151,35 +158,40 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int | float | bool) else str(value)
 
 
-def _without(example: Any, kept: set[str]) -> Any:
-    for name in set(example.features.feature) - kept:
-        del example.features.feature[name]
-    return example
+def only(example: Any, names: Iterable[str]) -> bytes:
+    """Returns an example with these features alone, serialised."""
+    bare = type(example)()
+    for name in set(example.features.feature).intersection(names):
+        bare.features.feature[name].CopyFrom(example.features.feature[name])
+    return bare.SerializeToString()
 
 
-def _raw_values(name: str, examples: list[Any], spec: Any) -> list[Any]:
-    """Returns one value per example in the shape of the input: [rows, 1] or [rows].
+def one_value(example: Any, name: str) -> Any:
+    """Returns the value of a feature, None if it is missing.
 
-    A missing value is what the signature takes for one: "" for a string, NaN for a float, and the smallest
-    int64 for an integer.
+    Raises:
+        RefusedModelError: If there are several.
     """
-    rank = spec.shape.rank
-    if rank not in (1, 2):
-        raise RefusedModelError(f"The raw input {name} has the shape {spec.shape}; [rows, 1] is needed.")
-    values = [_raw_value(example.features.feature, name, spec.dtype) for example in examples]
-    return values if rank == 1 else [[value] for value in values]
-
-
-def _raw_value(features: Any, name: str, dtype: Any) -> Any:
+    features = example.features.feature
     kind = features[name].WhichOneof("kind") if name in features else None
     values = getattr(features[name], kind).value if kind else []
     if len(values) > 1:
         raise RefusedModelError(f"The raw input {name} takes one value, but an example has {len(values)}.")
-    if dtype.is_floating:
-        return float(values[0]) if values else float("nan")
-    if dtype.is_integer:
-        return int(values[0]) if values else dtype.min
-    return values[0] if values else b""
+    return values[0] if values else None
+
+
+def _raw_values(name: str, examples: list[Any], spec: Any) -> list[Any]:
+    """Returns one value per example, in the shape of the input and with what the signature takes for a missing one."""
+    rank = spec.shape.rank
+    if rank not in (1, 2):
+        raise RefusedModelError(f"The raw input {name} has the shape {spec.shape}; [rows, 1] is needed.")
+    if spec.dtype.is_floating:
+        kind, missing = float, float("nan")
+    else:
+        kind, missing = (int, spec.dtype.min) if spec.dtype.is_integer else (bytes, b"")
+    known = [one_value(example, name) for example in examples]
+    values = [missing if value is None else kind(value) for value in known]
+    return values if rank == 1 else [[value] for value in values]
 
 
 if __name__ == "__main__":

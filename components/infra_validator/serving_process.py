@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 # The folder that holds the package `components`, wherever it is installed.
 _IMPORT_ROOT = Path(__file__).resolve().parents[2]
-_ATTEMPTS = 2
 
 
 class ServingFailureError(RuntimeError):
@@ -32,9 +31,8 @@ class StartupFailureError(ServingFailureError):
     """The process did not get as far as TensorFlow: no fault of the model, and worth a second try."""
 
 
-@dataclass(frozen=True)
-class TimeLimits:
-    """How long each step may take, in seconds."""
+class TimeLimits(NamedTuple):
+    """How long each step may take, in seconds; `answer` is for each request."""
 
     startup: float
     load: float
@@ -43,48 +41,30 @@ class TimeLimits:
 
 @dataclass
 class Served:
-    """What the child process did."""
+    """What the child process did: its answers, as the probe's events, and what is to be recorded of it."""
 
+    attempts: int
     answers: list[dict[str, Any]] = field(default_factory=list)
-    server: str = ""
-    tensorflow: str = ""
-    tfx_imported: bool = False
-    attempts: int = 1
-    startup_seconds: float = 0.0
-    load_seconds: float = 0.0
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
-def serve(model: str, examples: list[bytes], raw_signature: str, limits: TimeLimits) -> Served:
-    """Lets a fresh process load the model and answer all examples at once, then each one alone.
+def attempted(serve: Callable[[Served], None]) -> Served:
+    """Returns what a process did; one that fails before the model could be at fault is started a second time."""
+    served = Served(attempts=1)
+    try:
+        serve(served)
+    except StartupFailureError:
+        served = Served(attempts=2)
+        serve(served)
+    return served
 
-    Args:
-        model: The folder of the SavedModel.
-        examples: Serialised tf.Examples.
-        raw_signature: The name of the signature that takes named raw values.
-        limits: Time limits; `answer` is for each request.
+
+def serve(served: Served, model: str, examples: list[bytes], raw_signature: str, limits: TimeLimits) -> None:
+    """Lets a fresh process load a SavedModel and answer all serialised examples at once, then each one alone.
 
     Raises:
-        ServingFailureError: If the process crashed, was killed, hung or refused the model. The start alone is
-            tried twice.
+        ServingFailureError: If the process crashed, was killed, hung or refused the model.
     """
-    return attempted(lambda served: _serve_once(served, model, examples, raw_signature, limits))
-
-
-def attempted(serve_once: Callable[[Served], None]) -> Served:
-    """Returns what a process did; one that fails before the model could be at fault is started a second time."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        served = Served(attempts=attempt)
-        try:
-            serve_once(served)
-        except StartupFailureError:
-            if attempt == _ATTEMPTS:
-                raise
-        else:
-            return served
-    raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _serve_once(served: Served, model: str, examples: list[bytes], raw_signature: str, limits: TimeLimits) -> None:
     with child_process("-m", "components.infra_validator.probe") as child:
         started = time.monotonic()
         child.send(
@@ -95,11 +75,14 @@ def _serve_once(served: Served, model: str, examples: list[bytes], raw_signature
             }
         )
         event = child.next_event(limits.startup, "start", StartupFailureError)
-        served.tensorflow, served.tfx_imported = event["tensorflow"], event["tfx_imported"]
-        served.startup_seconds = time.monotonic() - started
-        started = time.monotonic()
+        ready = time.monotonic()
         child.next_event(limits.load, "load the model")
-        served.load_seconds = time.monotonic() - started
+        served.facts = {
+            "startup_seconds": round(ready - started, 3),
+            "load_seconds": round(time.monotonic() - ready, 3),
+            "tensorflow": event["tensorflow"],
+            "tfx_imported": event["tfx_imported"],
+        }
         while (event := child.next_event(limits.answer, f"answer request {len(served.answers) + 1}"))[
             "event"
         ] == "answer":
@@ -182,11 +165,7 @@ class Child:
     def next_event(
         self, seconds: float, step: str, failure: type[ServingFailureError] = ServingFailureError
     ) -> dict[str, Any]:
-        """Returns the next event of the probe.
-
-        Raises:
-            ServingFailureError: If none comes in time, the process ended, or it refused the model.
-        """
+        """Returns the next event of the probe; it fails if none comes in time, or if the model is refused."""
         line = self.next_line(seconds, step, failure)
         if line is None:
             raise failure(self.how_it_ended(step))
@@ -229,14 +208,12 @@ class Child:
             hint = ", perhaps out of memory" if code == -signal.SIGKILL else ""
             name = signal.Signals(-code).name
             return f"The serving process was killed by {name}{hint}, before it could {step}."
-        return f"The serving process ended with exit code {code} before it could {step}{self._last_words()}."
+        last = self.last_line()[:300].rstrip(".")
+        words = f"; its last words: {last}" if last else ""
+        return f"The serving process ended with exit code {code} before it could {step}{words}."
 
     def last_line(self) -> str:
-        """Returns the last line of the standard error; empty if there is none."""
+        """Returns the last line of the standard error, if there is one."""
         self._errors.seek(0)
         lines = self._errors.read()[-4000:].decode(errors="replace").strip().splitlines()
         return lines[-1].strip() if lines else ""
-
-    def _last_words(self) -> str:
-        last = self.last_line()
-        return f"; its last words: {last[:300].rstrip('.')}" if last else ""

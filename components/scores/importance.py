@@ -25,14 +25,13 @@ class Sample:
     """A random sample, without replacement, of rows that come in batches: those with the smallest random numbers."""
 
     def __init__(self, size: int, seed: int):
-        """Starts empty; `size` is the largest number of rows that are kept."""
         self._size = size
         self._random = np.random.default_rng(seed)
         self._priorities = np.zeros(0)
         self._rows: list[tuple[bytes, float]] = []
 
     def add(self, examples: Sequence[bytes], labels: np.ndarray) -> None:
-        """Considers a batch of rows."""
+        """Adds a batch of rows; of all that were added, `size` are kept."""
         if not self._size:
             return
         priorities = np.concatenate([self._priorities, self._random.random(len(examples))])
@@ -55,10 +54,8 @@ def measure(model: SavedModel, sample: Sample, label: str, repeats: int, seed: i
     """Measures the importance of each raw column but the label on some rows; each shuffle has a seed of its own.
 
     Returns:
-        The content of `importance.json`: `rows`, `repeats`, `seed`, `through` (`raw signature` or `examples`), `auc`
-        and `log_loss` of the rows as they are, and `features`, the most important first: `feature`, `auc_drop`,
-        `auc_drop_std`, `log_loss_rise`, `log_loss_rise_std`; the mean over the repeats, and their standard deviation.
-        Where all labels are equal or an answer is no number, a value is null.
+        The content of `importance.json`: `features` come the most important first, with the mean and the standard
+        deviation over the repeats. Where all labels are equal or an answer is no number, a value is null.
     """
     labels = sample.labels
     through, as_they_are, shuffled = _by_raw(model, sample) if model.raw_inputs else _by_examples(model, sample, label)
@@ -147,7 +144,6 @@ def _by_examples(model: SavedModel, sample: Sample, label: str) -> tuple[str, np
 
 
 def _feature(example: Any, name: str) -> bytes:
-    """Returns an example with one feature alone, or none if it is missing, serialised."""
     alone = tf.train.Example()
     if name in example.features.feature:
         alone.features.feature[name].CopyFrom(example.features.feature[name])

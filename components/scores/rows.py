@@ -27,10 +27,9 @@ def read(files: Sequence[str], batch_rows: int) -> Iterator[list[bytes]]:
 
 
 class Decoded:
-    """A batch of examples, feature by feature."""
+    """A batch of serialised tf.Examples, feature by feature."""
 
     def __init__(self, examples: Sequence[bytes]):
-        """Decodes serialised tf.Examples."""
         self._batch = example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(list(examples))
 
     @property
@@ -53,22 +52,18 @@ class Decoded:
         return pc.list_element(pc.if_else(pc.equal(pc.list_value_length(lists), 0), None, lists), 0)
 
     def labels(self, name: str) -> np.ndarray:
-        """Returns the labels, float64 [rows].
-
-        Raises:
-            ScoresError: If a row has none, or one that is no number.
-        """
+        """Returns the labels, float64 [rows]; raises a ScoresError if a row has none, or one that is no number."""
         column = self.column(name)
         if column.null_count:
             raise ScoresError(f"{column.null_count} rows have no label {name}; score labelled rows only.")
-        if pa.types.is_large_binary(column.type) or pa.types.is_binary(column.type):
+        if _is_text(column):
             raise ScoresError(f"The label {name} is text; a number is needed.")
         return column.to_numpy(zero_copy_only=False).astype(np.float64)
 
     def readable(self, name: str) -> pa.Array:
         """Returns the values of a feature as for `column`, with text instead of bytes where they are UTF-8."""
         column = self.column(name)
-        if not (pa.types.is_large_binary(column.type) or pa.types.is_binary(column.type)):
+        if not _is_text(column):
             return column
         try:
             return column.cast(pa.string())
@@ -76,11 +71,9 @@ class Decoded:
             return pa.array([None if value is None else value.hex() for value in column.to_pylist()], pa.string())
 
     def tensor(self, name: str, spec: Any) -> np.ndarray:
-        """Returns the values of a feature in the form of an input of a signature.
+        """Returns the values of a feature in the type and shape of an input of a signature.
 
-        Returns:
-            An array of that type and shape; "" for missing text, NaN for a missing float, and the smallest integer
-            for a missing one.
+        What is missing is "", NaN or the smallest integer.
 
         Raises:
             ScoresError: If the input has another shape, or the feature another type.
@@ -88,8 +81,7 @@ class Decoded:
         if spec.shape.rank not in (1, 2):
             raise ScoresError(f"The raw input {name} has the shape {spec.shape}; [rows, 1] is needed.")
         column = self.column(name)
-        text = pa.types.is_large_binary(column.type) or pa.types.is_binary(column.type)
-        if not pa.types.is_null(column.type) and text != (spec.dtype == tf.string):
+        if not pa.types.is_null(column.type) and _is_text(column) != (spec.dtype == tf.string):
             raise ScoresError(f"The raw input {name} is {spec.dtype.name}, but in the examples it is {column.type}.")
         if spec.dtype == tf.string:
             values = np.array([b"" if value is None else value for value in column.to_pylist()], object)
@@ -99,3 +91,7 @@ class Decoded:
             values = pc.fill_null(column.cast(pa.int64()), spec.dtype.min).to_numpy(zero_copy_only=False)
             values = values.astype(spec.dtype.as_numpy_dtype)
         return values if spec.shape.rank == 1 else values.reshape(-1, 1)
+
+
+def _is_text(column: pa.Array) -> bool:
+    return pa.types.is_large_binary(column.type) or pa.types.is_binary(column.type)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,7 @@ class SavedModel:
     """
 
     def __init__(self, path: str, batch_rows: int, raw_signature: str):
-        """Loads the model.
-
-        Raises:
-            ScoresError: If `serving_default` is missing or not of the form that Scores needs.
-        """
+        """Raises a ScoresError if `serving_default` is missing or not of the form that Scores needs."""
         # Kept, because the signatures do not keep their variables alive.
         self._model: Any = tf.saved_model.load(path)
         self._batch_rows = batch_rows
@@ -58,11 +54,10 @@ class SavedModel:
         Raises:
             ScoresError: If the answer is not one number per row.
         """
-        answers = [
-            _one_per_row(self._serving(**{self._serving_input: tf.constant(examples[rows], tf.string)}), rows)
-            for rows in self._batches(len(examples))
-        ]
-        return np.concatenate(answers) if answers else np.zeros(0)
+        return self._answers(
+            len(examples),
+            lambda rows: self._serving(**{self._serving_input: tf.constant(examples[rows], tf.string)}),
+        )
 
     def score_raw(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """Returns what the raw signature answers to values in the shape and type of its inputs, float64 [rows].
@@ -71,25 +66,20 @@ class SavedModel:
             ScoresError: If the answer is not one number per row.
         """
         assert self._raw is not None, "only asked if there are raw_inputs"
-        total = len(next(iter(columns.values())))
-        answers = [
-            _one_per_row(
-                self._raw(
-                    **{name: tf.constant(values[rows], self.raw_inputs[name].dtype) for name, values in columns.items()}
-                ),
-                rows,
-            )
-            for rows in self._batches(total)
-        ]
-        return np.concatenate(answers)
+        kinds = {name: spec.dtype for name, spec in self.raw_inputs.items()}
+        return self._answers(
+            len(next(iter(columns.values()))),
+            lambda rows: self._raw(
+                **{name: tf.constant(values[rows], kinds[name]) for name, values in columns.items()}
+            ),
+        )
 
-    def _batches(self, total: int) -> Iterator[slice]:
-        for start in range(0, total, self._batch_rows):
-            yield slice(start, min(start + self._batch_rows, total))
+    def _answers(self, total: int, answer: Callable[[slice], Mapping[str, Any]]) -> np.ndarray:
+        batches = [slice(start, min(start + self._batch_rows, total)) for start in range(0, total, self._batch_rows)]
+        return np.concatenate([np.zeros(0), *(_one_per_row(answer(rows), rows) for rows in batches)])
 
 
 def _inputs(signature: Any) -> dict[str, Any]:
-    """Returns the input specs of a signature, by name."""
     return dict(signature.structured_input_signature[1])
 
 

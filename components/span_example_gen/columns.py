@@ -8,25 +8,21 @@ import pyarrow.compute as pc
 
 from components.span_example_gen.errors import SpanError
 
-_INT64 = "int64"
-_FLOAT32 = "float32"
-_STRING = "string"
-
-_FEATURE_TYPES = {_INT64: pa.int64(), _FLOAT32: pa.float32(), _STRING: pa.large_binary()}
+_FEATURE_TYPES = {"int64": pa.int64(), "float32": pa.float32(), "string": pa.large_binary()}
 
 # Only what fits without changing a value, and float64, which is what most tools write for want of a choice.
 _ACCEPTED = {
-    _INT64: {
+    "int64": {
         pa.int64(), pa.int32(), pa.int16(), pa.int8(), pa.uint32(), pa.uint16(), pa.uint8(), pa.bool_(),
         pa.null(),
     },
-    _FLOAT32: {
+    "float32": {
         pa.float32(), pa.float64(), pa.float16(), pa.int16(), pa.int8(), pa.uint16(), pa.uint8(), pa.null(),
     },
-    _STRING: {pa.string(), pa.large_string(), pa.binary(), pa.large_binary(), pa.null()},
+    "string": {pa.string(), pa.large_string(), pa.binary(), pa.large_binary(), pa.null()},
 }  # fmt: skip
 
-_CSV_TYPES = {_INT64: pa.int64(), _FLOAT32: pa.float32(), _STRING: pa.string()}
+_CSV_TYPES = {"int64": pa.int64(), "float32": pa.float32(), "string": pa.string()}
 
 
 def check_declared(columns: Mapping[str, str], ignored: tuple[str, ...] = ()) -> None:
@@ -57,15 +53,11 @@ def csv_types(columns: Mapping[str, str]) -> dict[str, pa.DataType]:
 
 
 def feature_lists(batch: pa.RecordBatch, columns: Mapping[str, str]) -> pa.RecordBatch:
-    """Turns plain columns into the list columns that the tf.Example encoder reads.
+    """Returns the declared columns, in their order, as the large lists that the tf.Example encoder reads.
 
     A missing value becomes a null list, which is encoded as a feature without a kind: what TFX's own example
     generators write and what TFDV counts as missing. NaN means missing too: a float column from pandas has no
     other way to say so, and one NaN would otherwise poison every sum over the column.
-
-    Returns:
-        The declared columns, in their order, as large lists of int64, float32 or large_binary with no or one
-        value.
     """
     lists = [_lists(_values(batch.column(name), declared)) for name, declared in columns.items()]
     return pa.record_batch(lists, names=list(columns))
@@ -76,7 +68,7 @@ def _values(column: pa.Array, declared: str) -> pa.Array:
         column = column.dictionary_decode()
     # Unsafe only in letting float64 lose precision; the accepted integer types all fit.
     values = column.cast(_FEATURE_TYPES[declared], safe=False)
-    if declared == _FLOAT32:
+    if declared == "float32":
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float32()), values)
     return values
 

@@ -8,9 +8,7 @@ from tfx.orchestration import data_types
 from tfx.types import channel, component_spec, standard_artifacts
 
 from components.span_example_gen import request
-from components.span_example_gen.columns import check_declared
 from components.span_example_gen.driver import SpanDriver
-from components.span_example_gen.errors import SpanError
 from components.span_example_gen.executor import SpanExecutor
 from components.span_example_gen.window import Window
 
@@ -43,14 +41,11 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
     groups; its output is the same to the byte on every run and every runner.
 
     int64, float32 and string columns become int64, float and bytes features with one value. A missing value
-    (null, NaN, an empty CSV field) is a feature without a value.
+    (null, NaN, an empty CSV field) is a feature without a value. A span whose folder holds a file `_QUARANTINE` is
+    left out of every window, and `newest` means the newest other one.
 
-    A span whose folder holds a file `_QUARANTINE` is left out of every window, and `newest` means the newest
-    other one.
-
-    Output artifact `examples`, with the custom properties `span` (the newest one), `spans` (JSON list),
-    `quarantined` (JSON list of what was left out, if anything was), `window`, `input_fingerprint` and
-    `row_counts` (JSON, rows per split).
+    The custom properties of the output `examples` are `span` (the newest one), `spans` (JSON list), `quarantined`
+    (JSON list, if anything was left out), `window`, `input_fingerprint` and `row_counts` (JSON, rows per split).
     """
 
     SPEC_CLASS = SpanExampleGenSpec
@@ -78,11 +73,9 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
         Raises:
             SpanError: If the columns, the window or eval_spans make no sense by themselves.
         """
-        check_declared(columns, tuple(ignored))
+        request.Request(str(input_base), columns, str(window), eval_spans, tuple(ignored))
         if isinstance(window, str):
             Window.parse(window)
-        if eval_spans < 0:
-            raise SpanError(f"eval_spans is {eval_spans}; it must be 0 (one split) or more.")
         spec = SpanExampleGenSpec(
             input_base=input_base,
             columns=json.dumps(dict(columns)),

@@ -27,7 +27,6 @@ class SpanDriver(legacy_driver.BaseDriver, base_driver.BaseDriver):
     """
 
     def __init__(self, mlmd_connection: metadata.Metadata) -> None:
-        """Keeps the connection for marking a failed execution."""
         legacy_driver.BaseDriver.__init__(self, mlmd_connection)
         base_driver.BaseDriver.__init__(self, mlmd_connection)
 
@@ -35,8 +34,7 @@ class SpanDriver(legacy_driver.BaseDriver, base_driver.BaseDriver):
         """Adds `span`, `spans` and `input_fingerprint` to the execution and to the output artifact.
 
         Raises:
-            SpanError: If the window or one of its files cannot be ingested. The execution is then marked as
-                failed.
+            SpanError: If the window or one of its files cannot be ingested; the execution is marked as failed.
         """
         try:
             facts = _facts(Request.from_properties(execution_info.exec_properties))

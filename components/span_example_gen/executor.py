@@ -17,7 +17,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.span_example_gen import request
 from components.span_example_gen.errors import SpanError, refuse
 from components.span_example_gen.request import Request, Resolution, all_null
-from components.span_example_gen.shards import Shard, Tally, WriteShard, plan_shards
+from components.span_example_gen.shards import TALLY_JSON, Shard, Tally, WriteShard, plan_shards
 from components.span_example_gen.storage import fingerprint
 
 _STAGING = ".staging"
@@ -36,8 +36,7 @@ class SpanExecutor(base_beam_executor.BaseBeamExecutor):
         """Ingests the window into the output artifact `examples`.
 
         Raises:
-            SpanError: If the rows of a file cannot be read, a column has no value in a span, or the files
-                changed after the driver fingerprinted them.
+            SpanError: If rows cannot be read, a column has no value in a span, or the files have changed meanwhile.
             RuntimeError: If the Beam runner did not do all the work it was given.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -68,15 +67,15 @@ class SpanExecutor(base_beam_executor.BaseBeamExecutor):
                 | "Tally" >> beam.CombineGlobally(Tally.merged)
                 | "WriteTally" >> beam.Map(_write_tally, tally_uri)
             )
-        with fileio.open(tally_uri, "r") as file:
-            tally = Tally.from_json(file.read())
+        with fileio.open(tally_uri, "rb") as file:
+            tally = TALLY_JSON.validate_json(file.read())
         fileio.rmtree(staging_uri)
         return tally
 
 
 def _write_tally(tally: Tally, uri: str) -> None:
-    with fileio.open(uri, "w") as file:
-        file.write(tally.to_json())
+    with fileio.open(uri, "wb") as file:
+        file.write(TALLY_JSON.dump_json(tally))
 
 
 def _check_unchanged(resolution: Resolution, exec_properties: dict[str, Any], where: str) -> None:

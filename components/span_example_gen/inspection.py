@@ -18,11 +18,9 @@ class FileSummary:
     """One data file without its rows.
 
     Attributes:
-        file: The file.
         types: The Arrow type by column name; None where the file does not say (CSV).
         repeated: Names that more than one column has.
-        row_groups: Rows per Parquet row group; a CSV file with rows is one group of unknown size, written as
-            None.
+        row_groups: Rows per Parquet row group; a CSV file with rows is one group of unknown size, None.
         nulls: Missing values by column, for the columns whose count the file tells (Parquet statistics).
     """
 
@@ -77,10 +75,7 @@ def column_problems(summary: FileSummary, columns: Mapping[str, str], ignored: S
 
 
 def all_null_columns(summaries: Iterable[FileSummary], columns: Iterable[str]) -> list[str]:
-    """Returns the columns of one span that hold no value at all, as far as the files' own statistics tell.
-
-    A column whose count any file withholds is not returned; its values are counted when they are read.
-    """
+    """Returns the columns of a span that hold no value, as far as all of its files' own statistics tell."""
     summaries = list(summaries)
     rows = sum(rows or 0 for summary in summaries for rows in summary.row_groups)
     return [

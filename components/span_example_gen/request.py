@@ -35,7 +35,11 @@ ROW_COUNTS = "row_counts"
 
 @dataclass(frozen=True)
 class Request:
-    """The component's parameters."""
+    """The component's parameters.
+
+    Raises:
+        SpanError: If the declared columns or the number of evaluation spans make no sense.
+    """
 
     input_base: str
     columns: Mapping[str, str]
@@ -43,24 +47,17 @@ class Request:
     eval_spans: int
     ignored: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        """Checks what can be checked without the files."""
+        check_declared(self.columns, self.ignored)
+        if self.eval_spans < 0:
+            raise SpanError(f"eval_spans is {self.eval_spans}; it must be 0 (one split) or more.")
+
     @classmethod
     def from_properties(cls, properties: Mapping[str, Any]) -> "Request":
-        """Reads the parameters from the execution properties of TFX.
-
-        Raises:
-            SpanError: If the declared columns or the number of evaluation spans make no sense.
-        """
-        request = cls(
-            input_base=properties[INPUT_BASE],
-            columns=json.loads(properties[COLUMNS]),
-            window=properties[WINDOW],
-            eval_spans=properties[EVAL_SPANS],
-            ignored=tuple(json.loads(properties[IGNORED])),
-        )
-        check_declared(request.columns, request.ignored)
-        if request.eval_spans < 0:
-            raise SpanError(f"eval_spans is {request.eval_spans}; it must be 0 (one split) or more.")
-        return request
+        """Reads the parameters from the execution properties of TFX."""
+        columns, ignored = (json.loads(properties[name]) for name in (COLUMNS, IGNORED))
+        return cls(properties[INPUT_BASE], columns, properties[WINDOW], properties[EVAL_SPANS], tuple(ignored))
 
     @property
     def where(self) -> str:
@@ -69,11 +66,7 @@ class Request:
 
     @property
     def refuses_all_null(self) -> bool:
-        """Whether a column without any value is an error.
-
-        It is when a model is to learn from the rows. A small batch for inference may well lack, for every one
-        of its rows, a value that is allowed to be missing.
-        """
+        """Whether a column without any value is an error: all rows of a small batch for inference may lack one."""
         return self.eval_spans > 0
 
     def resolve(self) -> "Resolution":
@@ -115,12 +108,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Resolution:
-    """The window as it is on disk.
+    """The window as it is on disk: ascending span numbers per split, and all files by span and name.
 
-    Attributes:
-        splits: The ascending span numbers per split.
-        summaries: All files of the window, by span and name.
-        quarantined: The spans in quarantine that are newer than the window's oldest: what it leaves out.
+    `quarantined` are the spans in quarantine that are newer than the window's oldest: what it leaves out.
     """
 
     splits: Mapping[str, list[int]]
@@ -134,7 +124,7 @@ class Resolution:
 
     @property
     def files(self) -> list[SpanFile]:
-        """All files of the window, by span and name."""
+        """All files, by span and name."""
         return [summary.file for summary in self.summaries]
 
 

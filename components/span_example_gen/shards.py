@@ -1,6 +1,5 @@
 """Shards: one row group in, one TFRecord file of tf.Examples out, with the same name and bytes every time."""
 
-import json
 import os
 import uuid
 from collections import Counter
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import tensorflow as tf
+from pydantic import TypeAdapter
 from tfx.dsl.io import fileio
 from tfx_bsl.coders import example_coder
 
@@ -28,14 +28,9 @@ _GZIP = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
 
 @dataclass(frozen=True)
 class Shard:
-    """The unit of work, and of retry.
+    """The unit of work, and of retry: a Parquet row group, or a whole CSV file (`row_group` is None).
 
-    Attributes:
-        split: The split it belongs to.
-        index: Its number within the split, in the order of spans, files and row groups.
-        count: How many shards the split has.
-        file: The data file.
-        row_group: The Parquet row group; None is a whole CSV file.
+    It is number `index` of `count` within its split, in the order of spans, files and row groups.
     """
 
     split: str
@@ -77,17 +72,9 @@ class Tally:
             problems += tally.problems
         return cls(rows=rows, values=values, problems=tuple(sorted(problems)))
 
-    def to_json(self) -> str:
-        """Returns the tally as JSON, which is how it leaves the Beam workers."""
-        values = {str(span): dict(counts) for span, counts in self.values.items()}
-        return json.dumps({"rows": dict(self.rows), "values": values, "problems": self.problems})
 
-    @classmethod
-    def from_json(cls, text: str) -> "Tally":
-        """Reads what `to_json` wrote."""
-        raw = json.loads(text)
-        values = {int(span): counts for span, counts in raw["values"].items()}
-        return cls(rows=raw["rows"], values=values, problems=tuple(raw["problems"]))
+# How a tally leaves the Beam workers.
+TALLY_JSON = TypeAdapter(Tally)
 
 
 def plan_shards(splits: Mapping[str, list[int]], summaries: Iterable[FileSummary]) -> list[Shard]:
@@ -112,14 +99,14 @@ class WriteShard(beam.DoFn):
     """
 
     def __init__(self, columns: Mapping[str, str], output_uri: str, staging_uri: str) -> None:
-        """Stores plain values only, since the function travels to other processes."""
         super().__init__()
+        # Plain values only, since the function travels to other processes.
         self._columns = dict(columns)
         self._output_uri = output_uri
         self._staging_uri = staging_uri
 
     def process(self, element: Shard) -> Iterator[Tally]:
-        """Reads, encodes and writes one shard."""
+        """Reads, encodes and writes a shard."""
         staged = os.path.join(self._staging_uri, uuid.uuid4().hex)
         try:
             rows, values = self._write(element, staged)

@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,13 +23,7 @@ _READ_BUFFER_BYTES = 1 << 20
 
 @dataclass(frozen=True, order=True)
 class SpanFile:
-    """One data file of a span.
-
-    Attributes:
-        span: The span number.
-        name: The path below the base folder, with forward slashes; what messages and fingerprints use.
-        uri: Where to open it.
-    """
+    """One data file of a span; messages and fingerprints use its `name`, the path below the base folder with "/"."""
 
     span: int
     name: str
@@ -88,17 +82,14 @@ def list_files(base: str, span: int, folder: str) -> tuple[list[SpanFile], list[
 
 
 def fingerprint(files: Iterable[SpanFile]) -> str:
-    """Returns one digest of names, sizes and contents.
-
-    The base folder and modification times are left out: a fresh checkout of the same bytes has the same
-    fingerprint, a changed row has another one.
-    """
+    """Returns one digest of names, sizes and contents, wherever the folder is and whenever the files were written."""
     total = hashlib.sha256()
     for file in sorted(files):
         content, size = hashlib.sha256(), 0
-        for block in _blocks(file):
-            content.update(block)
-            size += len(block)
+        with open_file(file) as stream:
+            while block := stream.read(_HASH_BYTES):
+                content.update(block)
+                size += len(block)
         total.update(f"{file.name}\t{size}\t{content.hexdigest()}\n".encode())
     return f"sha256:{total.hexdigest()}"
 
@@ -144,9 +135,3 @@ class _GFileReader(io.RawIOBase):
 def _entries(folder: str) -> list[str]:
     # Object stores list folders with a trailing slash.
     return sorted(entry.rstrip("/") for entry in cast("list[str]", fileio.listdir(folder)))
-
-
-def _blocks(file: SpanFile) -> Iterator[bytes]:
-    with open_file(file) as stream:
-        while block := stream.read(_HASH_BYTES):
-            yield block

@@ -16,37 +16,12 @@ _EDGE = re.compile(r"(?P<number>[0-9]+)|(?P<oldest>oldest)|newest(?:-(?P<back>[0
 
 
 @dataclass(frozen=True)
-class Edge:
-    """One side of a window.
-
-    Attributes:
-        anchor: `number`, `oldest` or `newest`.
-        value: The span number, or how many spans before the newest one.
-    """
-
-    anchor: str
-    value: int = 0
-
-    def span(self, usable: Sequence[int], left_out: Collection[int] = ()) -> int:
-        """Returns the span number meant; counting back from the newest passes over `left_out`, those in quarantine."""
-        if self.anchor == "number":
-            return self.value
-        if self.anchor == "oldest":
-            return usable[0]
-        span, back = usable[-1], self.value
-        while back:
-            span -= 1
-            back -= span not in left_out
-        return span
-
-
-@dataclass(frozen=True)
 class Window:
     """An inclusive range of spans, `FIRST:LAST`; `text` is as the user wrote it."""
 
     text: str
-    first: Edge
-    last: Edge
+    first: re.Match[str]
+    last: re.Match[str]
 
     @classmethod
     def parse(cls, text: str) -> "Window":
@@ -55,19 +30,16 @@ class Window:
         Raises:
             SpanError: If the text is anything else.
         """
-        sides = [_EDGE.fullmatch(side.strip()) for side in text.split(":")]
-        if len(sides) != 2 or not all(sides):
+        sides = [side for part in text.split(":") if (side := _EDGE.fullmatch(part.strip()))]
+        if len(sides) != 2 or text.count(":") != 1:
             raise SpanError(
                 f"The window {text!r} is not of the form FIRST:LAST; write each side as a span number, "
                 "oldest, newest or newest-K, for example 1:12 or newest-5:newest."
             )
-        first, last = (_edge(side) for side in sides if side)
-        return cls(text=text, first=first, last=last)
+        return cls(text, *sides)
 
     def resolve(self, available: Sequence[int], base: str, left_out: Collection[int] = ()) -> list[int]:
-        """Returns the ascending span numbers of the window, without a gap but for the spans in quarantine (`left_out`).
-
-        `oldest` and `newest` mean spans that are not in quarantine.
+        """Returns the ascending span numbers of the window, without those in quarantine (`left_out`).
 
         Raises:
             SpanError: If there are no spans, the window runs backwards, reaches beyond what is there, has a gap,
@@ -80,7 +52,7 @@ class Window:
             raise SpanError(
                 f"Every span in {base} is in quarantine; release one with: flightdeck data quarantine --release SPAN"
             )
-        first, last = self.first.span(usable, left_out), self.last.span(usable, left_out)
+        first, last = (_edge(side, usable, left_out) for side in (self.first, self.last))
         oldest, newest = available[0], available[-1]
         problems = []
         if first > last:
@@ -105,12 +77,9 @@ class Window:
 
 
 def split_spans(spans: Sequence[int], eval_spans: int, window: str) -> dict[str, list[int]]:
-    """Assigns whole spans to splits by time: never at random, which would leak the future into training.
+    """Returns the ascending span numbers per split: by time, for a random split would leak the future into training.
 
     With `eval_spans` 0 all spans are in one split, `all`.
-
-    Returns:
-        The ascending span numbers per split, older splits first.
 
     Raises:
         SpanError: If no span is left for training.
@@ -125,12 +94,17 @@ def split_spans(spans: Sequence[int], eval_spans: int, window: str) -> dict[str,
     return {TRAIN_SPLIT: list(spans[:-eval_spans]), EVAL_SPLIT: list(spans[-eval_spans:])}
 
 
-def _edge(side: re.Match[str]) -> Edge:
+def _edge(side: re.Match[str], usable: Sequence[int], left_out: Collection[int]) -> int:
+    """Returns the span that is meant; counting back from the newest passes over those in quarantine."""
     if side["number"]:
-        return Edge("number", int(side["number"]))
+        return int(side["number"])
     if side["oldest"]:
-        return Edge("oldest")
-    return Edge("newest", int(side["back"] or 0))
+        return usable[0]
+    span, back = usable[-1], int(side["back"] or 0)
+    while back:
+        span -= 1
+        back -= span not in left_out
+    return span
 
 
 def _listed(spans: Sequence[int]) -> str:

@@ -57,11 +57,10 @@ print({name: round(value, 3) for name, value in first["metrics"].items()})
 # %%
 metadata = small_pipeline.metadata(WORKSPACE)
 executions = executions_of_run(metadata, first["run_id"])
-made_by = {
-    artifact.artifact_id: (node, key)
-    for node, outputs in outputs_of_run(metadata, first["run_id"]).items()
-    for key, artifact in outputs.items()
-}
+made_by: dict[int, tuple[str, str]] = {}
+for node, outputs in outputs_of_run(metadata, first["run_id"]).items():
+    for key, artifact in outputs.items():
+        made_by.setdefault(artifact.artifact_id, (node, key))  # a later node may pass it on, as Champion does
 inputs: dict[str, set[str]] = {node: set() for node in executions}
 for node, execution in executions.items():
     for event in metadata.get_events_by_execution_ids([execution.id]):

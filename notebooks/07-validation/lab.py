@@ -272,7 +272,7 @@ print("model 9 is compared with", champion(history, 9), "and model 7, once more,
 
 # %% [markdown]
 # TFX's own resolver returns the newest blessed model, which on a repeated run is the candidate itself. That is why
-# Flightdeck has one of its own: `components/champion.py`.
+# Flightdeck has one of its own: `components/resolvers.py`.
 #
 # ## Check
 #

@@ -21,7 +21,7 @@ def end(store: ml_metadata.MetadataStore, run: Run) -> list[str]:
     if run.state not in FINISHED or run.state == "SUCCEEDED":
         return []
     recorder = Recorder(store)
-    ended = [each.run_id for each in recorder.running() if each.run_id.startswith(f"{run.run_id}-")]
+    ended = [record.run_id for record in recorder.running() if record.run_id.startswith(f"{run.run_id}-")]
     known = store.get_context_by_type_and_name(RUN, run.run_id) is not None
     if known and recorder.read(run.run_id).outcome == "running":
         ended.append(run.run_id)

@@ -101,7 +101,7 @@ def same_packages(project: Path, checkout: Path) -> bool:
     return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
 
 
-def markdown(found: Comparison, directions: Mapping[str, str], packages_differ: bool) -> str:
+def markdown(comparison: Comparison, directions: Mapping[str, str], packages_differ: bool) -> str:
     """The comparison as a comment on a pull request.
 
     The first run is main's, the second one the branch's; `directions` says of metrics whether ``higher`` or ``lower``
@@ -110,35 +110,38 @@ def markdown(found: Comparison, directions: Mapping[str, str], packages_differ: 
     lines = [
         "### Metrics of this branch against main",
         "",
-        f"Trained on a small window, evaluated on {_plain(evaluation_data(found.second))}. "
-        f"Main: {_commit(found.first)}, {_plain(found.first.outcome)}. "
-        f"This branch: {_commit(found.second)}, {_plain(found.second.outcome)}.",
+        f"Trained on a small window, evaluated on {_plain(evaluation_data(comparison.second))}. "
+        f"Main: {_commit(comparison.first)}, {_plain(comparison.first.outcome)}. "
+        f"This branch: {_commit(comparison.second)}, {_plain(comparison.second.outcome)}.",
         "",
         "| metric | better is | main | this branch | change | 95 % interval | this branch is |",
         "|---|---|---:|---:|---:|---|---|",
     ]
-    changes = {change.name: change for change in found.metrics}
-    names = {*found.first.metrics, *found.second.metrics}
-    for name in sorted(names, key=lambda name: (name != found.main_metric, name)):
-        value = number(found.second.metrics.get(name))
+    changes = {change.name: change for change in comparison.metrics}
+    names = {*comparison.first.metrics, *comparison.second.metrics}
+    for name in sorted(names, key=lambda name: (name != comparison.main_metric, name)):
+        value = number(comparison.second.metrics.get(name))
         cells = _change(changes[name]) if name in changes else (value, value, "0", "-", "the same")
         lines.append(f"| {' | '.join((_plain(name), directions.get(name, '-'), *cells))} |")
     lines.append("")
-    if not found.metrics:
+    if not comparison.metrics:
         lines += ["No metric differs.", ""]
-    if found.why_not:
-        lines += [f"No change was tested: {_plain(found.why_not)}", ""]
-    elif noise := next((change.noise for change in found.metrics if change.noise), None):
+    if comparison.why_not:
+        lines += [f"No change was tested: {_plain(comparison.why_not)}", ""]
+    elif noise := next((change.noise for change in comparison.metrics if change.noise), None):
         lines += [
             f"The same {noise.rows:,} rows in both, so the intervals are of the change itself (DeLong's test for AUC, "
             "a paired bootstrap for others). Intervals hold the noise of sampling, not that of training.",
             "",
         ]
-    if worse := [part for part in found.slices if part.metric.verdict == "worse"]:
-        lines += [f"Slices that are worse beyond noise, corrected for how many there are ({len(found.slices)}):", ""]
+    if worse := [part for part in comparison.slices if part.metric.verdict == "worse"]:
+        lines += [
+            f"Slices that are worse beyond noise, corrected for how many there are ({len(comparison.slices)}):",
+            "",
+        ]
         lines += [f"- {_code(part.slice)}: {signed(part.metric.delta)}" for part in worse[:10]]
         lines += [f"- and {len(worse) - 10} more"] * (len(worse) > 10) + [""]
-    if differing := [name for name, changed in found.sections.items() if changed and name != "outcome"]:
+    if differing := [name for name, changed in comparison.sections.items() if changed and name != "outcome"]:
         lines += [f"What differs between the runs: {_plain(', '.join(differing))}.", ""]
     if packages_differ:
         lines += ["The lock files differ; main's code was run with the packages of this branch.", ""]

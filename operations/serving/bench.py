@@ -8,11 +8,11 @@ so what a service reaches on a machine of its own is rather more; the processor 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,15 +27,19 @@ from errors import FlightdeckError
 from operations.inference import contract
 from operations.serving import child
 from operations.serving.load import Answered, Load, drive, joined
+from operations.serving.versions import Versions, numbers
 
 if TYPE_CHECKING:
-    from operations.inference.settings import Validation
+    import aiohttp
+
     from operations.serving.settings import Serving, Settings
 
 HOURS_PER_MONTH = 8760 / 12
 _DISTINCT_BODIES = 32
 _WARM_UP_SECONDS = 1.0
 _BARE_SECONDS = 2.0
+_LOAD_SECONDS = 60.0
+_POLL_SECONDS = 0.1
 # How long one of two services that are compared is asked before it is the other one's turn: shorter than most of what
 # else disturbs a machine, so that it meets both.
 _TURN_SECONDS = 0.25
@@ -53,8 +57,8 @@ class Level:
         cpu_ms: CPU time of the service per request.
         of_bare: the calls per second as a share of those of the bare signature with as many rows.
         errors: the first few failures, in words.
-        unchecked_per_second: requests answered by a service that does not check them by the contract, asked in turn
-            with this one; None if there is nothing to check, or the settings check nothing.
+        unchecked_per_second: requests answered when they are not checked by the contract; None if there is nothing to
+            check, or the settings check nothing.
     """
 
     rows: int
@@ -175,8 +179,9 @@ def measure(
     """Measures the newest version that the settings serve.
 
     The payload log is written, as in production, but into a folder that is removed in the end: what is measured here
-    must not be taken for demand. If the version carries a contract, a second service runs that does not check requests
-    by it. The two are asked in turns, so that both see the same machine.
+    must not be taken for demand. If requests are checked by a contract, the service serves a copy of the version
+    without it, too. The two are asked in turns, so that they differ in nothing else: two processes with the same
+    settings are up to 10 % apart.
 
     Rows are repeated if there are too few, and columns that the model does not take are left out. Each number of
     clients is measured with each batch size, for `seconds`.
@@ -187,41 +192,34 @@ def measure(
     """
     if not rows:
         raise BenchError("There are no rows to ask with.")
-    name, models = settings.use_case.name, Path(settings.pushed)
+    name, models, chosen = settings.use_case.name, Path(settings.pushed), settings.serving
+    Versions(models, chosen).require_any()
+    folder = models / str(numbers(models)[0])
     with tempfile.TemporaryDirectory() as temporary:
         note("Starting the service")
-        with contextlib.ExitStack() as running:
-
-            def serving(validation: Validation, log: str) -> child.Child:
-                chosen = settings.serving.model_copy(update={"validation": validation})
-                place = Path(temporary, log)
-                place.mkdir()
-                payloads = place / "payloads" if chosen.payloads.enabled else None
-                return running.enter_context(child.serving(name, models, chosen, payloads, place / "log"))
-
-            service = serving(settings.serving.validation, "service")
-            folder = models / str(service.version)
-            checked = settings.serving.validation != "off" and (folder / contract.FILE).is_file()
-            unchecked = serving("off", "unchecked") if checked else None
-            inputs = asyncio.run(_inputs(f"{service.url}/v1/models/{name}/metadata"))
+        served, payloads = Path(temporary, "versions"), Path(temporary, "payloads")
+        versions = _serve(folder, served, unchecked=chosen.validation != "off")
+        chosen = chosen.model_copy(update={"keep_versions": len(versions)})
+        with child.serving(name, served, chosen, payloads if chosen.payloads.enabled else None, None) as service:
+            model = f"{service.url}/v1/models/{name}"
+            inputs = asyncio.run(_inputs(model, versions))
             asked = _batches(rows, inputs, batches)
             note("Calling the bare signature")
             before = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
-            services = [service] if unchecked is None else [service, unchecked]
             measured: list[tuple[int, list[tuple[Load, float]]]] = []
-            path = f"/v1/models/{name}/versions/{service.version}:predict"
+            turns = [(service, f"/v1/models/{name}/versions/{version}:predict") for version in versions]
             for size, groups in asked.items():
                 bodies = [orjson.dumps({"instances": group}, option=orjson.OPT_SERIALIZE_NUMPY) for group in groups]
                 for count in clients:
                     note(f"{count} clients, {size} rows per request")
-                    measured.append((size, in_turns(services, path, bodies, count, seconds, size)))
+                    measured.append((size, in_turns(turns, bodies, count, seconds, size)))
             memory = service.memory_bytes() / 1e6
-            note("Calling the bare signature again")
-            after = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
+        note("Calling the bare signature again")
+        after = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
     bare = tuple(_combined(size, before[size], after[size]) for size in asked)
     rates = {signature.rows: signature.calls_per_second for signature in bare}
     levels = tuple(_level(size, loads, rates[size]) for size, loads in measured)
-    return Bench(service.version, os.cpu_count() or 1, memory, bare, levels)
+    return Bench(versions[0], os.cpu_count() or 1, memory, bare, levels)
 
 
 def plan(
@@ -316,25 +314,46 @@ def _batches(rows: Sequence[Mapping[str, Any]], inputs: Sequence[str], sizes: Se
     }
 
 
-async def _inputs(url: str) -> list[str]:
+def _serve(version: Path, folder: Path, unchecked: bool) -> list[int]:
+    """Puts a version into a folder to serve, and a copy without its contract if there is one; returns their numbers."""
+    number = int(version.name)
+    shutil.copytree(version, folder / version.name)
+    if not (unchecked and (version / contract.FILE).is_file()):
+        return [number]
+    shutil.copytree(version, folder / str(number + 1))
+    (folder / str(number + 1) / contract.FILE).unlink()
+    return [number, number + 1]
+
+
+async def _inputs(model: str, versions: Sequence[int]) -> list[str]:
+    """The columns that a model takes, as soon as all versions of it are loaded."""
     import aiohttp
 
-    async with aiohttp.ClientSession() as session, session.get(url) as response:
-        response.raise_for_status()
-        document = await response.json()
+    async with aiohttp.ClientSession() as session:
+        for version in versions:
+            async with asyncio.timeout(_LOAD_SECONDS):
+                while not await _available(session, f"{model}/versions/{version}"):
+                    await asyncio.sleep(_POLL_SECONDS)
+        async with session.get(f"{model}/metadata") as response:
+            response.raise_for_status()
+            document = await response.json()
     return list(document["metadata"]["signature_def"]["signature_def"]["predict_raw"]["inputs"])
 
 
+async def _available(session: aiohttp.ClientSession, url: str) -> bool:
+    async with session.get(url) as response:
+        return response.status == 200 and b'"AVAILABLE"' in await response.read()
+
+
 def in_turns(
-    services: Sequence[child.Child],
-    path: str,
+    asked: Sequence[tuple[child.Child, str]],
     bodies: Sequence[bytes],
     clients: int,
     seconds: float,
     size: int,
     turn_seconds: float = _TURN_SECONDS,
 ) -> list[tuple[Load, float]]:
-    """Asks services the same for `seconds` each; returns what the clients saw of each, and its CPU seconds.
+    """Asks services, each at a path, the same for `seconds`; returns what clients saw of each, and its CPU seconds.
 
     After a warm-up they take turns, so that noise meets all of them. A service whose work goes on after its answers, as
     that of a canary does, needs longer turns.
@@ -344,21 +363,22 @@ def in_turns(
         predictions = orjson.loads(answer.content).get("predictions", ())
         return None if len(predictions) == size else f"{len(predictions)} predictions for {size} rows"
 
-    def ask(service: child.Child, seconds: float) -> Load:
+    def ask(service: child.Child, path: str, seconds: float) -> Load:
         return asyncio.run(drive(service.url + path, bodies, clients, seconds, check))
 
-    for service in services:
-        ask(service, min(_WARM_UP_SECONDS, seconds))
-    loads: dict[child.Child, list[Load]] = {service: [] for service in services}
-    cpu = dict.fromkeys(services, 0.0)
+    for service, path in asked:
+        ask(service, path, min(_WARM_UP_SECONDS, seconds))
+    loads: list[list[Load]] = [[] for _ in asked]
+    cpu = [0.0 for _ in asked]
     # Each is first in half of the rounds: what the other one has left to do, such as its log, slows the second.
-    rounds = 1 if len(services) == 1 else 2 * max(1, round(seconds / (2 * turn_seconds)))
+    rounds = 1 if len(asked) == 1 else 2 * max(1, round(seconds / (2 * turn_seconds)))
     for number in range(rounds):
-        for service in services if number % 2 == 0 else reversed(services):
+        order = list(enumerate(asked))
+        for index, (service, path) in order if number % 2 == 0 else reversed(order):
             started = service.cpu_seconds()
-            loads[service].append(ask(service, seconds / rounds))
-            cpu[service] += service.cpu_seconds() - started
-    return [(joined(loads[service]), cpu[service]) for service in services]
+            loads[index].append(ask(service, path, seconds / rounds))
+            cpu[index] += service.cpu_seconds() - started
+    return [(joined(of_one), used) for of_one, used in zip(loads, cpu, strict=True)]
 
 
 def _bare(

@@ -1,6 +1,5 @@
 """The life of a model on the node: the pipeline's tasks, the loop, and an answer through the Service."""
 
-import dataclasses
 import json
 import re
 import subprocess
@@ -20,14 +19,6 @@ pytestmark = pytest.mark.cluster
 WINDOW = "1:2"
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A run of the compiled pipeline, to its end, and what the ledger knows of it."""
-
-    run_id: str  # as Kubeflow Pipelines calls it
-    record: dict
-
-
 @pytest.fixture(scope="module")
 def desk(cluster, image, applied) -> Iterator[Desk]:
     # Only the rounds that a test starts.
@@ -41,8 +32,8 @@ def desk(cluster, image, applied) -> Iterator[Desk]:
 
 
 @pytest.fixture(scope="module")
-def run(cluster, image, desk, small_spans, tmp_path_factory) -> Run:
-    """The pipeline, run to its end: by Kubeflow Pipelines where the cluster has it, else task by task."""
+def run(cluster, image, desk, small_spans, tmp_path_factory) -> dict:
+    """What the ledger knows of a run to its end: by Kubeflow Pipelines where the cluster has it, else task by task."""
     for span in (1, 2):
         desk.run("mkdir", "-p", "/workspace/spans")
         desk.copy(small_spans / f"span-{span:03}", f"/workspace/spans/span-{span:03}")
@@ -52,7 +43,7 @@ def run(cluster, image, desk, small_spans, tmp_path_factory) -> Run:
         run_id = by_kubeflow(cluster, compiled)
     else:
         run_id = task_by_task(cluster, compiled)
-    return Run(run_id, json.loads(desk.flightdeck("runs", "show", run_id, "--json")))
+    return json.loads(desk.flightdeck("runs", "show", run_id, "--json"))
 
 
 def wait_until_ready(cluster: Cluster, pod: str) -> None:
@@ -87,15 +78,14 @@ def by_kubeflow(cluster: Cluster, compiled) -> str:
 
 
 def test_every_task_runs_its_nodes_against_the_database_of_the_cluster(run):
-    assert run.record["run_id"] == run.run_id
-    assert run.record["outcome"] == "pushed"
-    assert run.record["runner"] == "kubeflow"
-    assert {node["state"] for node in run.record["nodes"]} == {"done"}
-    assert {"SpanExampleGen", "Trainer", "Evaluator", "Pusher"} <= {node["node_id"] for node in run.record["nodes"]}
+    assert run["outcome"] == "pushed"
+    assert run["runner"] == "kubeflow"
+    assert {node["state"] for node in run["nodes"]} == {"done"}
+    assert {"SpanExampleGen", "Trainer", "Evaluator", "Pusher"} <= {node["node_id"] for node in run["nodes"]}
 
 
 def test_the_run_pushed_a_version_into_the_claim(desk, run, project):
-    assert "saved_model.pb" in desk.run("ls", f"/workspace/models/{project.model}/{run.record['version']}").split()
+    assert "saved_model.pb" in desk.run("ls", f"/workspace/models/{project.model}/{run['version']}").split()
 
 
 @pytest.fixture(scope="module")

@@ -47,5 +47,9 @@ class Workspace:
 
     def executions(self, type_name: str = "") -> list[metadata_store_pb2.Execution]:
         """Those of a type whose name ends so, in order."""
-        found = [execution for execution in self.store.get_executions() if execution.type.endswith(type_name)]
-        return sorted(found, key=lambda execution: execution.id)
+        of_type = [execution for execution in self.store.get_executions() if execution.type.endswith(type_name)]
+        return sorted(of_type, key=lambda execution: execution.id)
+
+    def states(self) -> list[str]:
+        name = metadata_store_pb2.Execution.State.Name
+        return [name(execution.last_known_state) for execution in self.executions()]

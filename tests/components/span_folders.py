@@ -35,7 +35,6 @@ def write_span(base: Path, span: int, table: pa.Table | None = None, name: str =
 
 
 def write_spans(base: Path, spans: Sequence[int], tables: Mapping[int, pa.Table] | None = None) -> Path:
-    """Writes several spans and returns their folder."""
     for span in spans:
         write_span(base, span, (tables or {}).get(span))
     return base

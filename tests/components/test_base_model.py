@@ -20,19 +20,17 @@ class Store:
         config = metadata_store_pb2.ConnectionConfig()
         config.fake_database.SetInParent()
         self.store = ml_metadata.MetadataStore(config)
-        self._types = {
-            name: self.store.put_artifact_type(metadata_store_pb2.ArtifactType(name=name))
-            for name in ("Examples", "Model")
-        }
-        self._executions = {
-            name: self.store.put_execution_type(metadata_store_pb2.ExecutionType(name=name))
-            for name in ("Ingest", "Train")
-        }
         self._blessings = 0
+
+    def _artifact(self, kind):
+        return metadata_store_pb2.Artifact(
+            type_id=self.store.put_artifact_type(metadata_store_pb2.ArtifactType(name=kind))
+        )
 
     def _execution(self, kind, inputs, output, **facts):
         """An execution that read artifacts and made one."""
-        execution = metadata_store_pb2.Execution(type_id=self._executions[kind])
+        kind_id = self.store.put_execution_type(metadata_store_pb2.ExecutionType(name=kind))
+        execution = metadata_store_pb2.Execution(type_id=kind_id)
         for name, value in facts.items():
             execution.custom_properties[name].int_value = value
         (execution_id,) = self.store.put_executions([execution])
@@ -46,7 +44,7 @@ class Store:
 
     def examples(self, *spans, content="as they were", quarantined=()):
         """Ingested spans, the newest for evaluation: the artifact."""
-        artifact = metadata_store_pb2.Artifact(type_id=self._types["Examples"])
+        artifact = self._artifact("Examples")
         artifact.custom_properties[request.SPANS].string_value = json.dumps(spans)
         artifact.custom_properties[request.INPUT_FINGERPRINT].string_value = f"{spans} {content}"
         if quarantined:
@@ -58,8 +56,7 @@ class Store:
         return made
 
     def model(self, examples, base=None):
-        """A model trained on examples."""
-        (model_id,) = self.store.put_artifacts([metadata_store_pb2.Artifact(type_id=self._types["Model"])])
+        (model_id,) = self.store.put_artifacts([self._artifact("Model")])
         inputs = {"examples": examples.id} | ({"base_model": base.id} if base else {})
         self._execution("Train", inputs, model_id)
         model = standard_artifacts.Model()
@@ -75,11 +72,11 @@ class Store:
         return blessing
 
     def resolve(self, examples, *blessings, models):
-        found = BaseModelStrategy().resolve_artifacts(
+        resolved = BaseModelStrategy().resolve_artifacts(
             self.store, {"examples": [examples], "model": list(models), "model_blessing": list(blessings)}
         )
-        assert found["examples"] == [examples]
-        return found["model"][0] if found["model"] else None
+        assert resolved["examples"] == [examples]
+        return resolved["model"][0] if resolved["model"] else None
 
 
 @pytest.fixture
@@ -133,7 +130,7 @@ def test_a_model_that_began_with_such_a_one_is_passed_over_too(store):
 def test_a_model_that_has_learned_from_a_span_in_quarantine_is_passed_over(store):
     clean, poisoned = store.model(store.examples(1, 2, 3)), store.model(store.examples(1, 2, 3, 4))
     later = store.model(store.examples(1, 2, 4, 5), poisoned)
-    blessings = [store.blessing(each) for each in (clean, poisoned, later)]
+    blessings = [store.blessing(model) for model in (clean, poisoned, later)]
     now = store.examples(1, 2, 4, 5, 6, quarantined=(3,))
 
     assert store.resolve(now, *blessings, models=[clean, poisoned, later]) is clean

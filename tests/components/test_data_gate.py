@@ -10,12 +10,12 @@ from google.protobuf import text_format
 from tensorflow_data_validation.anomalies.proto import custom_validation_config_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx.components.example_validator import executor as example_validator
-from tfx.types import Channel, standard_artifacts
+from tfx.types import standard_artifacts
 
 from components.data_gate import findings
 from components.data_gate.component import DataGate, DataGateReport
-from components.data_gate.executor import DataGateExecutor
 from components.data_gate.report import DataGateError, Examined, Finding, Report
+from tests.components.scorers import artifact
 
 pytestmark = pytest.mark.component
 
@@ -38,8 +38,8 @@ class Case:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.report = DataGateReport()
-        self.report.uri = str(folder / "report")
+        self.report = artifact(DataGateReport, folder / "report")
+        self.inputs = {}
 
     def run(
         self,
@@ -49,24 +49,24 @@ class Case:
         custom_validation_config=None,
         **splits,
     ):
-        statistics, anomalies = standard_artifacts.ExampleStatistics(), standard_artifacts.ExampleAnomalies()
-        statistics.uri, anomalies.uri = str(self.folder / "statistics"), str(self.folder / "anomalies")
-        statistics.split_names = json.dumps(sorted(splits))
+        names = json.dumps(sorted(splits))
+        statistics = artifact(standard_artifacts.ExampleStatistics, self.folder / "statistics", split_names=names)
         statistics.span = 0
         for split, frame in splits.items():
             stats = tfdv.generate_statistics_from_dataframe(frame)
             path = self.folder / "statistics" / f"Split-{split}" / "FeatureStats.pb"
             path.parent.mkdir(parents=True)
             path.write_bytes(stats.SerializeToString())
-        schema_artifact = standard_artifacts.Schema()
-        schema_artifact.uri = str(self.folder / "schema")
-        Path(schema_artifact.uri).mkdir()
-        Path(schema_artifact.uri, "schema.pbtxt").write_text(schema)
-        inputs = {"statistics": [statistics], "schema": [schema_artifact]}
-        example_validator.Executor().Do(inputs, {"anomalies": [anomalies]}, {})
+        self.inputs = {"statistics": statistics, "schema": artifact(standard_artifacts.Schema, self.folder / "schema")}
+        (self.folder / "schema" / "schema.pbtxt").write_text(schema)
+        anomalies = artifact(standard_artifacts.ExampleAnomalies, self.folder / "anomalies")
+        example_validator.Executor().Do(
+            {name: [given] for name, given in self.inputs.items()}, {"anomalies": [anomalies]}, {}
+        )
+        self.inputs["anomalies"] = anomalies
         if previous_statistics or custom_validation_config:
             self._validate(stats, schema, previous_statistics, custom_validation_config)
-        DataGateExecutor().Do({**inputs, "anomalies": [anomalies]}, {"report": [self.report]}, {"severity": severity})
+        DataGate.test_call(**self.inputs, report=self.report, severity=severity)
         return json.loads(Path(self.report.uri, "report.json").read_text())
 
     def _validate(self, stats, schema: str, previous_statistics, custom_validation_config) -> None:
@@ -83,7 +83,7 @@ class Case:
     def error(self, *arguments, **splits) -> str:
         with pytest.raises(DataGateError) as caught:
             self.run(*arguments, **splits)
-        assert not Path(self.report.uri).exists()
+        assert not list(Path(self.report.uri).iterdir())
         return str(caught.value)
 
 
@@ -108,42 +108,53 @@ def test_good_data_pass_and_the_report_says_what_was_examined(case):
     assert (case.report.errors, case.report.warnings) == (0, 0)
 
 
-def test_unexpected_values_are_shown_with_their_counts(case):
-    bad = GOOD.assign(shop=["A", "B", "ZZ", "Q"] * 40 + ["ZZ"] * 39 + ["X" * 60])
-    error = case.error(train=GOOD, eval=bad)
-    assert "1 error, 0 warnings" in error
-    assert (
-        f"  error: eval: shop: Unexpected string values: 'ZZ' 79 times, 'Q' 40 times, '{'X' * 39}…' 1 times; "
-        "allowed are 'A', 'B', 'C'" in error
-    )
+EVIDENCE = {
+    "unexpected values with their counts": (
+        {"eval": GOOD.assign(shop=["A", "B", "ZZ", "Q"] * 40 + ["ZZ"] * 39 + ["X" * 60])},
+        [
+            "1 error, 0 warnings",
+            f"  error: eval: shop: Unexpected string values: 'ZZ' 79 times, 'Q' 40 times, '{'X' * 39}…' 1 times; "
+            "allowed are 'A', 'B', 'C'",
+        ],
+    ),
+    "the observed and the allowed range": (
+        {"train": GOOD.assign(floor=[-3, 3, 12, 4] * 50, size=[0.1, 0.5, 2.5, 0.0] * 50)},
+        [
+            "train: floor: ",
+            "values from -3 to 12; allowed are 0 to 9",
+            "train: size: Out-of-range values: values from 0 to 2.5; allowed are 0 to 1",
+        ],
+    ),
+    "the share that is missing and the one allowed": (
+        {"train": GOOD.assign(size=[None, None, 1.0, 0.5] * 50)},
+        ["train: size: ", "missing in 50.00% of the examples (100 of 200); allowed is 20.00%"],
+    ),
+    "missing and new columns and wrong types": (
+        {"train": GOOD.drop(columns="shop").assign(colour="red", floor="three")},
+        [
+            "train: shop: Column dropped: missing in all 200 examples",
+            "train: colour: New column: STRING with 200 values is in the data but not in the schema",
+            "train: floor: ",
+            "the data is STRING, the schema says INT",
+        ],
+    ),
+    "a column without a value": (
+        {"train": GOOD.assign(size=pd.Series([None] * 200, dtype="float64"))},
+        ["train: size: Column dropped: missing in 100.00% of the examples (200 of 200); allowed is 20.00%"],
+    ),
+    "a split without data": (
+        {"eval": GOOD[:0]},
+        ["error: eval: (whole split): No data: there are no examples at all"],
+    ),
+}
+
+
+@pytest.mark.parametrize("evidence", EVIDENCE)
+def test_what_is_wrong_is_shown_with_its_evidence(case, evidence):
+    splits, sentences = EVIDENCE[evidence]
+    error = case.error(**{"train": GOOD, **splits})
+    assert [sentence for sentence in sentences if sentence not in error] == []
     assert error.endswith("Correct the data; or, if the data is right, change the schema.")
-
-
-def test_values_out_of_range_are_shown_with_the_observed_and_the_allowed_range(case):
-    error = case.error(train=GOOD.assign(floor=[-3, 3, 12, 4] * 50, size=[0.1, 0.5, 2.5, 0.0] * 50))
-    assert "train: floor: " in error
-    assert "values from -3 to 12; allowed are 0 to 9" in error
-    assert "train: size: Out-of-range values: values from 0 to 2.5; allowed are 0 to 1" in error
-
-
-def test_missing_values_are_shown_with_the_share_found_and_allowed(case):
-    error = case.error(train=GOOD.assign(size=[None, None, 1.0, 0.5] * 50))
-    assert "train: size: " in error
-    assert "missing in 50.00% of the examples (100 of 200); allowed is 20.00%" in error
-
-
-def test_missing_and_new_columns_and_wrong_types_are_named(case):
-    error = case.error(train=GOOD.drop(columns="shop").assign(colour="red", floor="three"))
-    assert "train: shop: Column dropped: missing in all 200 examples" in error
-    assert "train: colour: New column: STRING with 200 values is in the data but not in the schema" in error
-    assert "train: floor: " in error
-    assert "the data is STRING, the schema says INT" in error
-
-
-def test_all_null_column_is_refused(case):
-    error = case.error(train=GOOD.assign(size=pd.Series([None] * 200, dtype="float64")))
-    assert "train: size: " in error
-    assert "missing in all 200 examples" in error or "missing in 100.00% of the examples" in error
 
 
 def test_too_few_examples_are_a_finding_of_the_whole_split(case):
@@ -152,11 +163,6 @@ def test_too_few_examples_are_a_finding_of_the_whole_split(case):
     assert "error: eval: (whole split): " in error
     assert "40 examples; at least 100 are required" in error
     assert "train: (whole split)" not in error
-
-
-def test_split_without_data_is_refused(case):
-    error = case.error(train=GOOD, eval=GOOD[:0])
-    assert "error: eval: (whole split): No data: there are no examples at all" in error
 
 
 def test_drift_is_shown_with_the_measured_distance(case):
@@ -180,40 +186,43 @@ def test_drift_that_is_measured_but_not_flagged_is_found():
     assert finding == Finding("error", "train", "shop", "High skew", "skew (l infty) of 0.3; allowed is 0.1")
 
 
-@pytest.mark.parametrize(("severity", "passes"), [("never", True), ("error", False), ("warning", False)])
-def test_errors_close_the_gate_unless_it_only_reports(case, severity, passes):
-    bad = GOOD.assign(shop="ZZ")
-    if passes:
-        report = case.run(severity=severity, train=bad)
-        assert report["errors"] == case.report.errors == 1
-        assert report["findings"][0]["column"] == "shop"
-        assert "error: train: shop: " in Path(case.report.uri, "report.txt").read_text()
-    else:
-        assert "'ZZ' 200 times" in case.error(severity=severity, train=bad)
+WARNING_RULE = """
+    feature_validations {
+      feature_path { step: "floor" }
+      validations {
+        sql_expression: "feature.num_stats.max < 5"
+        severity: WARNING
+        description: "Nobody goes above the fourth floor."
+      }
+    }
+"""
+# What is wrong, and the settings at which it stops the run.
+WRONG = {
+    "error": ({"train": GOOD.assign(shop="ZZ")}, ("error", "warning"), "'ZZ' 200 times"),
+    "warning": (
+        {
+            "train": GOOD,
+            "custom_validation_config": text_format.Parse(
+                WARNING_RULE, custom_validation_config_pb2.CustomValidationConfig()
+            ),
+        },
+        ("warning",),
+        "Nobody goes above the fourth floor",
+    ),
+}
 
 
-@pytest.mark.parametrize(("severity", "passes"), [("never", True), ("error", True), ("warning", False)])
-def test_warnings_close_the_gate_only_if_it_is_told_so(case, severity, passes):
-    rule = text_format.Parse(
-        """
-        feature_validations {
-          feature_path { step: "floor" }
-          validations {
-            sql_expression: "feature.num_stats.max < 5"
-            severity: WARNING
-            description: "Nobody goes above the fourth floor."
-          }
-        }
-        """,
-        custom_validation_config_pb2.CustomValidationConfig(),
-    )
-    if passes:
-        report = case.run(severity=severity, custom_validation_config=rule, train=GOOD)
-        assert (report["errors"], report["warnings"]) == (0, 1)
-        assert "Nobody goes above the fourth floor" in report["findings"][0]["rule"]
-    else:
-        error = case.error(severity=severity, custom_validation_config=rule, train=GOOD)
-        assert "0 errors, 1 warning" in error
+@pytest.mark.parametrize("severity", ["never", "error", "warning"])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_the_gate_closes_from_its_severity_on(case, wrong, severity):
+    data, closing, sentence = WRONG[wrong]
+    if severity in closing:
+        assert sentence in case.error(severity=severity, **data)
+        return
+    report = case.run(severity=severity, **data)
+    assert (report["errors"], report["warnings"]) == (wrong == "error", wrong == "warning")
+    assert (case.report.errors, case.report.warnings) == (report["errors"], report["warnings"])
+    assert sentence in Path(case.report.uri, "report.txt").read_text()
 
 
 def test_long_report_is_cut_after_twenty_lines_errors_first():
@@ -234,29 +243,10 @@ def test_missing_anomalies_do_not_let_the_data_pass(case):
     case.run(train=GOOD)
     (path,) = (case.folder / "anomalies").glob("Split-*/SchemaDiff.pb")
     path.unlink()
-    inputs = {}
-    for key, kind in (
-        ("statistics", standard_artifacts.ExampleStatistics),
-        ("schema", standard_artifacts.Schema),
-        ("anomalies", standard_artifacts.ExampleAnomalies),
-    ):
-        artifact = kind()
-        artifact.uri = str(case.folder / key)
-        inputs[key] = [artifact]
-    inputs["statistics"][0].split_names = inputs["anomalies"][0].split_names = '["train"]'
     with pytest.raises(ValueError, match="The anomalies of the split 'train' are missing"):
-        DataGateExecutor().Do(inputs, {"report": [case.report]}, {"severity": "error"})
+        DataGate.test_call(**case.inputs, report=case.report)
 
 
-def test_component_refuses_an_unknown_severity():
-    channels = [
-        Channel(type=kind)
-        for kind in (
-            standard_artifacts.ExampleStatistics,
-            standard_artifacts.Schema,
-            standard_artifacts.ExampleAnomalies,
-        )
-    ]
-    assert DataGate(*channels).outputs["report"].type is DataGateReport
+def test_an_unknown_severity_is_refused(case):
     with pytest.raises(ValueError, match="one of error, warning, never, not 'fatal'"):
-        DataGate(*channels, severity="fatal")
+        case.run(severity="fatal", train=GOOD)

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import apache_beam as beam
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,16 +12,12 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
-from tfx.components import Evaluator
-from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
-from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.components.common.resolver import Resolver
-from tfx.types import Channel, standard_artifacts
 from tfx_bsl.tfxio import tensor_adapter, tf_example_record
 
-from components.champion import ChampionStrategy
 from components.evaluation import batched_extracts
-from tests.components.local_runs import IN_MEMORY, Workspace
+from tests.components.local_runs import IN_MEMORY
+from tests.components.scorers import EXAMPLES
+from tests.examples import example
 
 pytestmark = pytest.mark.component
 
@@ -65,18 +60,18 @@ SCHEMA = text_format.Parse(
 
 
 class Scorer(tf.Module):
-    """A Keras model of `size` behind a signature of serialised examples, with a transform signature."""
+    """Scores `size` behind a signature of serialised examples, with a transform signature."""
 
-    def __init__(self, network: keras.Model):
+    def __init__(self, seed: int, outputs: int):
         super().__init__()
-        self.network = network
+        self.weights = tf.Variable(np.random.default_rng(seed).normal(size=[1, outputs]), dtype=tf.float32)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(input_signature=EXAMPLES)
     def serve(self, examples):
         size = tf.io.parse_example(examples, {"size": tf.io.FixedLenFeature([1], tf.float32)})["size"]
-        return {"probability": self.network(size)}
+        return {"probability": tf.sigmoid(size * self.weights)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(input_signature=EXAMPLES)
     def transform(self, examples):
         shop = tf.io.parse_example(examples, {"shop": tf.io.FixedLenFeature([1], tf.string, "")})["shop"]
         index = tf.strings.to_hash_bucket_fast(shop, 3)
@@ -84,15 +79,7 @@ class Scorer(tf.Module):
 
 
 def export_scorer(folder: Path, seed: int, outputs: int = 1) -> str:
-    keras.utils.set_random_seed(seed)
-    network = keras.Sequential(
-        [
-            keras.Input([1]),
-            keras.layers.Dense(4, activation="tanh"),
-            keras.layers.Dense(outputs, activation="sigmoid"),
-        ]
-    )
-    scorer = Scorer(network)
+    scorer = Scorer(seed, outputs)
     signatures = {"serving_default": scorer.serve, "transform_features": scorer.transform}
     tf.saved_model.save(scorer, str(folder), signatures=signatures)
     return str(folder)
@@ -113,21 +100,8 @@ def write_examples(path: Path, rows: int = ROWS) -> str:
             if draw.uniform() > 0.1:
                 features["floor"] = [int(draw.integers(-1, 4))]
             features["tags"] = list(draw.choice([b"new", b"sale", b"red"], draw.integers(0, 4)))
-            writer.write(example_of(features).SerializeToString())
+            writer.write(example(features).SerializeToString())
     return str(path)
-
-
-def example_of(features: dict) -> tf.train.Example:
-    example = tf.train.Example()
-    for name, values in features.items():
-        feature = example.features.feature[name]
-        if values and isinstance(values[0], int):
-            feature.int64_list.value.extend(values)
-        elif values and isinstance(values[0], float):
-            feature.float_list.value.extend(values)
-        else:
-            feature.bytes_list.value.extend(map(bytes, values))
-    return example
 
 
 def eval_config(*metrics: config_pb2.MetricConfig, slices=FEW_SLICES, **model_spec: str) -> config_pb2.EvalConfig:
@@ -143,15 +117,10 @@ def row_metric(name: str, **fields) -> config_pb2.MetricConfig:
 
 
 ROC = config_pb2.MetricConfig(class_name="ConfusionMatrixAtThresholds", config='{"thresholds": [0.25, 0.5]}')
-BATCHED_METRICS = [
-    *(config_pb2.MetricConfig(class_name=m) for m in METRICS),
-    ROC,
-    row_metric("RowCount"),
-    row_metric("LogLoss"),
-]
+SHARED_METRICS = [*(config_pb2.MetricConfig(class_name=name) for name in METRICS), ROC]
+BATCHED_METRICS = [*SHARED_METRICS, row_metric("RowCount"), row_metric("LogLoss")]
 STOCK_METRICS = [
-    *(config_pb2.MetricConfig(class_name=m) for m in METRICS),
-    ROC,
+    *SHARED_METRICS,
     config_pb2.MetricConfig(class_name="ExampleCount"),
     config_pb2.MetricConfig(class_name="BinaryCrossEntropy", config=json.dumps({"name": "log_loss"})),
 ]
@@ -214,7 +183,6 @@ def slice_of(record) -> tuple:
 
 
 def assert_same(batched: str, stock: str, count_tolerance: float = 0) -> dict[tuple, float]:
-    """Compares all values of all slices and returns them."""
     ours, theirs = metrics_of(batched), metrics_of(stock)
     assert ours.keys() == theirs.keys()
     assert len({key[0] for key in ours}) >= 5
@@ -249,26 +217,14 @@ def scorers(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stock(examples, scorers, tmp_path_factory):
-    return evaluate(
-        examples,
-        scorers[:1],
-        eval_config(*STOCK_METRICS, slices=SLICES),
-        tmp_path_factory.mktemp("stock"),
-        False,
-        SCHEMA,
-    )
+    config = eval_config(*STOCK_METRICS, slices=SLICES)
+    return evaluate(examples, scorers[:1], config, tmp_path_factory.mktemp("stock"), False, SCHEMA)
 
 
 @pytest.mark.parametrize("schema", [None, SCHEMA], ids=["without schema", "with schema"])
 def test_one_model_gets_the_values_of_stock_tfma(examples, scorers, stock, schema, tmp_path):
-    batched = evaluate(
-        examples,
-        scorers[:1],
-        eval_config(*BATCHED_METRICS, slices=SLICES),
-        tmp_path / "batched",
-        True,
-        schema,
-    )
+    config = eval_config(*BATCHED_METRICS, slices=SLICES)
+    batched = evaluate(examples, scorers[:1], config, tmp_path / "batched", True, schema)
     values = assert_same(batched, stock)
     assert values[(), "", "example_count", False] == ROWS
     assert len({key[0] for key in values}) > 30
@@ -298,7 +254,7 @@ def test_example_weights_weigh_rows_as_in_stock_tfma(examples, scorers, tmp_path
 @pytest.mark.parametrize("allowed_change", [-1.0, 1.0], ids=["accepted", "refused"])
 def test_challenger_and_champion_are_compared_as_in_stock_tfma(examples, scorers, allowed_change, tmp_path):
     auc = config_pb2.MetricConfig(class_name="AUC", **bound(0.05, change=allowed_change))
-    count = row_metric("RowCount", **bound(100, "shop"))
+    count = row_metric("RowCount", **bound(100, "shop"))  # of rows: in each shop there are fewer extracts
     batched = evaluate(examples, scorers, eval_config(auc, count), tmp_path / "batched", True)
     verdict = tfma.load_validation_result(batched)
     assert verdict.validation_ok == (allowed_change < 0)
@@ -308,18 +264,8 @@ def test_challenger_and_champion_are_compared_as_in_stock_tfma(examples, scorers
     stock = evaluate(examples, scorers, eval_config(auc, count), tmp_path / "stock", False)
     assert assert_same(batched, stock)[(), "candidate", "auc", True] != 0
     verdicts = [verdict, tfma.load_validation_result(stock)]
-    failures = [{slice_of(record) for record in each.metric_validations_per_slice} for each in verdicts]
+    failures = [{slice_of(record) for record in result.metric_validations_per_slice} for result in verdicts]
     assert failures[0] == failures[1] == {()}
-
-
-def test_threshold_on_the_size_of_a_slice_counts_rows(examples, scorers, tmp_path):
-    config = eval_config(row_metric("RowCount", **bound(480, "shop")))
-    verdict = tfma.load_validation_result(evaluate(examples, scorers[:1], config, tmp_path / "batched", True))
-    sizes = {key[0]: value for key, value in metrics_of(str(tmp_path / "batched")).items()}
-    refused = {slice_of(record) for record in verdict.metric_validations_per_slice}
-    shops = {key for key in sizes if len(key) == 1 and key[0][0] == "shop"}
-    assert refused == {shop for shop in shops if sizes[shop] < 480}
-    assert shops > refused > set()
 
 
 def test_slices_are_of_the_raw_feature_where_a_transformed_one_has_its_name(examples, scorers, tmp_path):
@@ -358,56 +304,3 @@ def test_unfit_configurations_are_named_and_evaluated_row_by_row(scorers):
     assert "query_key" in reason(spec={"query_key": "shop"})
     assert "min_slice_size" in reason(options=config_pb2.Options(min_slice_size={"value": 5}))
     assert "onfidence" in reason(options=config_pb2.Options(compute_confidence_intervals={"value": True}))
-
-
-@component
-def Ingest(examples: OutputArtifact[standard_artifacts.Examples]):  # noqa: N802
-    """Writes examples as an ExampleGen does."""
-    folder = Path(examples.uri) / "Split-eval"
-    folder.mkdir(parents=True)
-    write_examples(folder / "data.gz", rows=300)
-    examples.split_names = '["eval"]'
-
-
-@component
-def Train(seed: Parameter[int], model: OutputArtifact[standard_artifacts.Model]):  # noqa: N802
-    """Exports a model as TFX's Trainer does."""
-    export_scorer(Path(model.uri) / "Format-Serving", seed)
-
-
-def test_evaluator_uses_the_module_and_meets_the_champion_only_once_there_is_one(tmp_path):
-    workspace = Workspace(tmp_path)
-
-    def run(seed: int) -> list[Path]:
-        ingest, train = Ingest(), Train(seed=seed)
-        champion = Resolver(
-            strategy_class=ChampionStrategy,
-            candidate=train.outputs["model"],
-            model=Channel(type=standard_artifacts.Model),
-            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-        ).with_id("champion")
-        config = eval_config(row_metric("RowCount", **bound(300)), config_pb2.MetricConfig(class_name="AUC"))
-        evaluator = Evaluator(
-            examples=ingest.outputs["examples"],
-            model=train.outputs["model"],
-            baseline_model=champion.outputs["model"],
-            eval_config=config,
-            module_path="components.evaluation.batched_extracts",
-        )
-        workspace.run(ingest, train, champion, evaluator, name="sales", beam_args=IN_MEMORY)
-        return sorted((tmp_path / "artifacts/sales/Evaluator/evaluation").iterdir(), key=lambda path: int(path.name))
-
-    def counts(evaluation: Path) -> dict[str, float]:
-        return {
-            key[1]: value
-            for key, value in metrics_of(str(evaluation)).items()
-            if key[0] == () and key[2] == "example_count" and not key[3]
-        }
-
-    assert counts(run(seed=1)[-1]) == {"": 300}
-    assert len(list((tmp_path / "artifacts/sales/Evaluator/blessing").glob("*/BLESSED"))) == 1
-    assert len(run(seed=1)) == 1, "a rerun with nothing changed must be cached"
-    evaluations = run(seed=2)
-    assert len(evaluations) == 2
-    assert counts(evaluations[-1]) == {"candidate": 300, "baseline": 300}
-    assert len(run(seed=2)) == 2, "a rerun with nothing changed must be cached"

@@ -9,8 +9,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.types import Channel, standard_artifacts
 
-from components.champion import ChampionStrategy
-from components.chosen_model import ChosenModelStrategy
+from components.resolvers import ChampionStrategy, ChosenModelStrategy
 from tests.components.local_runs import Train, Workspace
 
 pytestmark = pytest.mark.component
@@ -32,13 +31,8 @@ def Compare(  # noqa: N802
 class Comparisons(Workspace):
     """Trains models and compares each with the champion."""
 
-    def compare(self, recipe: str, verdict: int = 1, name: str = "rides") -> tuple[str, str | None, bool]:
-        """Runs the pipeline once.
-
-        Returns:
-            The recipe of the candidate, that of the champion (None if there is none), and whether the
-            comparison was taken from the cache.
-        """
+    def compare(self, recipe: str, verdict: int = 1, name: str = "rides") -> tuple[str | None, bool]:
+        """Runs the pipeline once: the recipe of the champion, if any, and whether the comparison was cached."""
         train = Train(recipe=recipe)
         champion = Resolver(
             strategy_class=ChampionStrategy,
@@ -52,7 +46,7 @@ class Comparisons(Workspace):
         self.run(compare, champion, train, name=name)
         comparisons = self.executions("Compare")
         assert len(comparisons) == before + 1
-        return recipe, self._champion(), comparisons[-1].last_known_state == metadata_store_pb2.Execution.CACHED
+        return self._champion(), comparisons[-1].last_known_state == metadata_store_pb2.Execution.CACHED
 
     def _champion(self) -> str | None:
         resolved = self.executions("tfx.dsl.components.common.resolver.Resolver")[-1]
@@ -67,48 +61,47 @@ def workspace(tmp_path):
     return Comparisons(tmp_path)
 
 
-def test_first_model_meets_no_champion_and_a_rerun_is_cached(workspace):
-    assert workspace.compare("A") == ("A", None, False)
-    # A is blessed by now. TFX's own strategy would resolve A itself here and compare again.
-    assert workspace.compare("A") == ("A", None, True)
+# Each run: the candidate, whether it is blessed, the champion that it meets, and whether it is cached.
+HISTORIES = {
+    # A is blessed by the second run. TFX's own strategy would resolve A itself there and compare again.
+    "a first model, and a rerun": [("A", 1, None, False), ("A", 1, None, True)],
+    "challengers, and a rerun": [
+        ("A", 1, None, False),
+        ("B", 1, "A", False),
+        ("B", 1, "A", True),
+        ("C", 1, "B", False),
+    ],
+    "a refused model": [("A", 1, None, False), ("B", 0, "A", False), ("C", 1, "A", False)],
+    # The third run blesses A again, after B: A was pushed last, so it is A that the next challenger must beat.
+    "a reused older model": [("A", 1, None, False), ("B", 1, "A", False), ("A", 1, "B", False), ("C", 1, "A", False)],
+    "one that is refused": [("A", 1, None, False), ("B", 1, "A", False), ("A", 0, "B", False), ("C", 1, "B", False)],
+}
 
 
-def test_challenger_meets_the_blessed_model_and_a_rerun_is_cached(workspace):
-    workspace.compare("A")
-    assert workspace.compare("B") == ("B", "A", False)
-    assert workspace.compare("B") == ("B", "A", True)
-    assert workspace.compare("C") == ("C", "B", False)
-
-
-def test_refused_model_never_becomes_champion(workspace):
-    workspace.compare("A")
-    workspace.compare("B", verdict=0)
-    assert workspace.compare("C") == ("C", "A", False)
-
-
-def test_reused_older_candidate_meets_the_newer_champion(workspace):
-    workspace.compare("A")
-    workspace.compare("B")
-    assert workspace.compare("A") == ("A", "B", False)
-    # That run blessed A again, after B: A was pushed last, so it is A that the next challenger must beat.
-    assert workspace.compare("C") == ("C", "A", False)
-
-
-def test_reused_older_candidate_that_is_refused_leaves_the_champion(workspace):
-    workspace.compare("A")
-    workspace.compare("B")
-    assert workspace.compare("A", verdict=0) == ("A", "B", False)
-    assert workspace.compare("C") == ("C", "B", False)
+@pytest.mark.parametrize("history", HISTORIES)
+def test_a_challenger_meets_the_model_that_was_blessed_last(workspace, history):
+    for candidate, verdict, champion, cached in HISTORIES[history]:
+        assert workspace.compare(candidate, verdict) == (champion, cached)
 
 
 def test_models_of_another_pipeline_in_the_same_store_are_not_considered(workspace):
     workspace.compare("A", name="boats")
-    assert workspace.compare("B") == ("B", None, False)
+    assert workspace.compare("B") == (None, False)
 
 
-def test_misnamed_channel_is_refused_in_one_sentence():
-    with pytest.raises(ValueError, match="candidate, model, model_blessing, but the Resolver was given challenger"):
-        ChampionStrategy().resolve_artifacts(None, {"challenger": [standard_artifacts.Model()]})
+@pytest.mark.parametrize(
+    ("strategy", "sentence"),
+    [
+        (
+            ChampionStrategy(),
+            "exactly the channels candidate, model, model_blessing, but the Resolver was given models",
+        ),
+        (ChosenModelStrategy(1), "exactly the channels model, but the Resolver was given models"),
+    ],
+)
+def test_misnamed_channels_are_refused_in_one_sentence(strategy, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        strategy.resolve_artifacts(None, {"models": []})
 
 
 @component
@@ -153,8 +146,3 @@ def test_a_model_that_is_not_of_this_pipeline_stops_it(chosen):
         chosen.served(12_345)
     with pytest.raises(Exception, match=r"chosen|input"):
         chosen.served(chosen.models()[0], name="another")
-
-
-def test_a_channel_of_another_name_is_refused():
-    with pytest.raises(ValueError, match="exactly the channels model"):
-        ChosenModelStrategy(1).resolve_artifacts(None, {"models": []})  # pyright: ignore[reportArgumentType]

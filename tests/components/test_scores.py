@@ -11,49 +11,16 @@ import pytest
 import tensorflow as tf
 from sklearn import inspection, metrics
 from sklearn.base import BaseEstimator, ClassifierMixin
-from tfx.types import Channel, standard_artifacts
+from tfx.types import standard_artifacts
 
 from components.scores.component import Scores, ScoresArtifact
-from components.scores.executor import ScoresExecutor
 from components.scores.rows import ScoresError
+from tests.components.scorers import ExamplesOnly, Scorer, artifact, examples_artifact, model_artifact
+from tests.examples import example
 
 pytestmark = pytest.mark.component
 
-MISSING_INT = np.iinfo(np.int64).min
-COLUMNS = {"shop": (tf.string, ""), "floor": (tf.int64, int(MISSING_INT)), "size": (tf.float32, float("nan"))}
-RAW = [tf.TensorSpec([None, 1], kind, name=name) for name, (kind, _) in COLUMNS.items()]
-
-
-class Scorer(tf.Module):
-    """Reads size much, floor a little and the shop not at all; tells missing values from others."""
-
-    def score(self, shop, floor, size):
-        size = tf.where(tf.math.is_nan(size), -1.0, size)
-        floor = tf.where(floor == MISSING_INT, 2.0, tf.cast(tf.maximum(floor, -9), tf.float32))
-        return tf.sigmoid(3.0 * size + 0.3 * floor - 2.0)
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
-    def serve(self, examples):
-        parsed = tf.io.parse_example(examples, {name: tf.io.VarLenFeature(kind) for name, (kind, _) in COLUMNS.items()})
-        dense = {
-            name: tf.sparse.to_dense(tf.sparse.reset_shape(parsed[name], [tf.size(examples), 1]), missing)
-            for name, (_, missing) in COLUMNS.items()
-        }
-        return {"probability": self.score(**dense)}
-
-    @tf.function(input_signature=RAW)
-    def raw(self, shop, floor, size):
-        return {"probability": self.score(shop, floor, size)}
-
-    def signatures(self) -> dict[str, Any]:
-        return {"serving_default": self.serve, "predict_raw": self.raw}
-
-
-class ExamplesOnly(Scorer):
-    """Without the raw signature."""
-
-    def signatures(self):
-        return {"serving_default": self.serve}
+DEFAULTS = {"label": "sold", "columns": [], "batch_rows": 128}
 
 
 class RawOnly(Scorer):
@@ -93,62 +60,27 @@ def rows(count: int = 600, seed: int = 0) -> list[dict[str, Any]]:
     return made
 
 
-def example(row: dict[str, Any]) -> bytes:
-    """A row as SpanExampleGen writes it: a missing value is a feature without values, or none."""
-    message = tf.train.Example()
-    for name in sorted(row):
-        feature, value = message.features.feature[name], row[name]
-        values = [] if value is None else value if isinstance(value, list) else [value]
-        if name == "shop":
-            feature.bytes_list.value.extend(values)
-        elif values and isinstance(values[0], float):
-            feature.float_list.value.extend(values)
-        else:
-            feature.int64_list.value.extend(values)
-    return message.SerializeToString(deterministic=True)
-
-
 class Case:
     """A model, examples, and a run of the component's executor on them."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._runs = 0
-
-    def model(self, scorer: Scorer) -> standard_artifacts.Model:
-        artifact = standard_artifacts.Model()
-        artifact.uri = str(self.folder / type(scorer).__name__)
-        if not Path(artifact.uri).exists():
-            tf.saved_model.save(scorer, f"{artifact.uri}/Format-Serving", signatures=scorer.signatures())
-        return artifact
+        self._models = {}
 
     def run(self, scorer: Scorer, data: Sequence[dict[str, Any]], shards: int = 2, **parameters: Any) -> Path:
-        """Scores the rows, and returns the folder of the output."""
         self._runs += 1
-        examples = standard_artifacts.Examples()
-        examples.uri = str(self.folder / f"examples-{self._runs}")
-        examples.split_names = '["train", "eval"]'
-        (Path(examples.uri) / "Split-eval").mkdir(parents=True)
-        for shard, part in enumerate(np.array_split(np.arange(len(data)), shards)):
-            path = f"{examples.uri}/Split-eval/data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
-            with tf.io.TFRecordWriter(path, "GZIP") as writer:
-                for index in part:
-                    writer.write(example(data[index]))
-        component = Scores(
-            model=Channel(type=standard_artifacts.Model),
-            examples=Channel(type=standard_artifacts.Examples),
-            label="sold",
-            **{"batch_rows": 128, **parameters},
+        folder, kind = self.folder / str(self._runs), type(scorer)
+        if kind not in self._models:
+            self._models[kind] = model_artifact(self.folder / kind.__name__, scorer)
+        self.output = artifact(ScoresArtifact, folder / "scores")
+        Scores.test_call(
+            model=self._models[kind],
+            examples=examples_artifact(folder / "examples", [example(row) for row in data], shards),
+            scores=self.output,
+            **DEFAULTS | parameters,
         )
-        self.output = ScoresArtifact()
-        self.output.uri = str(self.folder / f"scores-{self._runs}")
-        Path(self.output.uri).mkdir()
-        ScoresExecutor().Do(
-            {"model": [self.model(scorer)], "examples": [examples]},
-            {"scores": [self.output]},
-            dict(component.spec.exec_properties),
-        )
-        return Path(self.output.uri)
+        return folder / "scores"
 
     def importance(self, *arguments: Any, **parameters: Any) -> dict[str, Any]:
         return json.loads((self.run(*arguments, **parameters) / "importance.json").read_text())
@@ -169,8 +101,10 @@ def expected(data: Sequence[dict[str, Any]]) -> np.ndarray:
 def test_each_row_has_its_label_and_what_the_model_said_in_the_order_of_the_files(case):
     data = rows()
 
-    table = pq.read_table(case.run(Scorer(), data, shards=3, importance_rows=0) / "scores.parquet")
+    folder = case.run(Scorer(), data, shards=3, importance_rows=0)
+    table = pq.read_table(folder / "scores.parquet")
 
+    assert [file.name for file in folder.iterdir()] == ["scores.parquet"]
     assert table.column_names == ["row", "label", "probability"]
     assert [str(field.type) for field in table.schema] == ["int64", "int8", "double"]
     assert table.column("row").to_pylist() == list(range(len(data)))
@@ -204,7 +138,7 @@ def test_the_fingerprint_is_that_of_the_rows_and_of_nothing_else(case):
     changed[150]["size"] = 0.123
     relabelled = [dict(row) for row in data]
     relabelled[0]["sold"] = 1 - relabelled[0]["sold"]
-    others = [fingerprint(each) for each in (changed, relabelled, data[::-1], data[:-1])]
+    others = [fingerprint(table) for table in (changed, relabelled, data[::-1], data[:-1])]
     assert len({same, *others}) == 5
 
 
@@ -232,17 +166,17 @@ def test_importance_is_what_scikit_learn_measures(case):
         Same(), table[:, [0, 1, 2, 3]], labels, scoring="roc_auc", n_repeats=30, random_state=0
     )
 
-    found = case.importance(Scorer(), data, importance_repeats=30)
+    measured = case.importance(Scorer(), data, importance_repeats=30)
 
-    by_name = {each["feature"]: each for each in found["features"]}
-    assert [each["feature"] for each in found["features"]] == ["size", "floor", "shop"]
+    by_name = {column["feature"]: column for column in measured["features"]}
+    assert list(by_name) == ["size", "floor", "shop"]
     assert by_name["size"]["auc_drop"] == pytest.approx(reference.importances_mean[3], abs=0.005)
     assert by_name["size"]["auc_drop_std"] == pytest.approx(reference.importances_std[3], rel=0.6)
     assert by_name["floor"]["auc_drop"] > 0.005
     assert (by_name["shop"]["auc_drop"], by_name["shop"]["log_loss_rise"]) == (0.0, 0.0)
-    assert found["auc"] == pytest.approx(metrics.roc_auc_score(labels, expected(data)), abs=1e-6)
-    assert found["log_loss"] == pytest.approx(metrics.log_loss(labels, expected(data)), abs=1e-6)
-    assert (found["rows"], found["repeats"], found["through"]) == (2000, 30, "raw signature")
+    assert measured["auc"] == pytest.approx(metrics.roc_auc_score(labels, expected(data)), abs=1e-6)
+    assert measured["log_loss"] == pytest.approx(metrics.log_loss(labels, expected(data)), abs=1e-6)
+    assert (measured["rows"], measured["repeats"], measured["through"]) == (2000, 30, "raw signature")
 
 
 def test_importance_through_examples_is_that_through_raw_values(case):
@@ -270,17 +204,13 @@ def test_importance_is_the_same_on_every_run_and_measured_on_a_sample(case):
     assert once["features"] != other["features"]
 
 
-def test_no_importance_is_measured_on_no_rows(case):
-    assert [file.name for file in case.run(Scorer(), rows(100), importance_rows=0).iterdir()] == ["scores.parquet"]
-
-
 def test_answers_that_are_no_numbers_are_kept_and_have_no_importance(case):
     folder = case.run(NotANumber(), rows(100))
 
     assert np.isnan(pq.read_table(folder / "scores.parquet").column("probability").to_numpy()).all()
-    found = json.loads((folder / "importance.json").read_text())
-    assert found["auc"] is None
-    assert all(each["auc_drop"] is None for each in found["features"])
+    measured = json.loads((folder / "importance.json").read_text())
+    assert measured["auc"] is None
+    assert all(column["auc_drop"] is None for column in measured["features"])
 
 
 def test_labels_that_are_neither_0_nor_1_are_kept_as_they_are(case):
@@ -291,46 +221,24 @@ def test_labels_that_are_neither_0_nor_1_are_kept_as_they_are(case):
     assert table.column("label").to_pylist() == [row["sold"] for row in data]
 
 
-def test_a_row_without_a_label_is_refused(case):
-    data = rows(300)
-    data[200]["sold"] = None
-
-    with pytest.raises(ScoresError, match="1 rows have no label sold"):
-        case.run(Scorer(), data)
-
-
-def test_no_examples_are_refused(case):
-    with pytest.raises(ScoresError, match="has no rows"):
-        case.run(Scorer(), [], shards=1)
-    with pytest.raises(ScoresError, match="no examples of the split 'test'"):
-        case.run(Scorer(), rows(10), split="test")
-
-
-def test_several_values_in_a_kept_column_are_refused(case):
-    data = rows(20)
-    data[3]["tags"] = [1, 2]
-
-    with pytest.raises(ScoresError, match="tags has several values"):
-        case.run(Scorer(), data, columns=["tags"])
-
-
 @pytest.mark.parametrize(
-    ("scorer", "said"),
-    [(RawOnly, "has no signature serving_default; it has predict_raw"), (OneForAll, "one number per row is needed")],
+    ("scorer", "data", "parameters", "sentence"),
+    [
+        (Scorer, [*rows(200), rows(1)[0] | {"sold": None}], {}, "1 rows have no label sold"),
+        (Scorer, [], {}, "has no rows"),
+        (Scorer, rows(10), {"split": "test"}, "no examples of the split 'test'"),
+        (Scorer, [*rows(20), rows(1)[0] | {"tags": [1, 2]}], {"columns": ["tags"]}, "tags has several values"),
+        (RawOnly, rows(20), {}, "has no signature serving_default; it has predict_raw"),
+        (OneForAll, rows(20), {}, "one number per row is needed"),
+    ],
 )
-def test_a_model_that_does_not_answer_per_row_is_refused(case, scorer, said):
-    with pytest.raises(ScoresError, match=said):
-        case.run(scorer(), rows(20))
+def test_what_cannot_be_scored_is_refused(case, scorer, data, parameters, sentence):
+    with pytest.raises(ScoresError, match=sentence):
+        case.run(scorer(), data, **parameters)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"batch_rows": 0}, {"importance_rows": -1}, {"importance_repeats": 0}], ids=lambda each: next(iter(each))
-)
-def test_numbers_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ScoresError, match=f"{next(iter(wrong))} of at least"):
-        Scores(
-            model=Channel(type=standard_artifacts.Model),
-            examples=Channel(type=standard_artifacts.Examples),
-            label="sold",
-            **wrong,
-        )
+@pytest.mark.parametrize(("name", "number"), [("batch_rows", 0), ("importance_rows", -1), ("importance_repeats", 0)])
+def test_numbers_that_make_no_sense_are_refused(name, number):
+    nothing = {"model": standard_artifacts.Model(), "examples": standard_artifacts.Examples()}
+    with pytest.raises(ScoresError, match=f"{name} of at least"):
+        Scores.test_call(**nothing, scores=ScoresArtifact(), **DEFAULTS | {name: number})

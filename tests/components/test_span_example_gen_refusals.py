@@ -6,7 +6,8 @@ import shutil
 import pyarrow as pa
 import pytest
 
-from components.span_example_gen.columns import check_declared, feature_lists
+from components.span_example_gen.columns import feature_lists
+from components.span_example_gen.component import SpanExampleGen
 from components.span_example_gen.errors import MOST_LISTED, SpanError
 from components.span_example_gen.request import Request
 from components.span_example_gen.storage import fingerprint
@@ -15,8 +16,13 @@ from tests.components.span_folders import COLUMNS, parcels, write_span, write_sp
 pytestmark = pytest.mark.unit
 
 
-def resolve(base, columns=None, window="oldest:newest", eval_spans=1, ignored=()):
-    return Request(str(base), columns or COLUMNS, window, eval_spans, tuple(ignored)).resolve()
+@pytest.fixture
+def base(tmp_path):
+    return write_spans(tmp_path, [1, 2])
+
+
+def resolve(base, window="oldest:newest", eval_spans=1, ignored=()):
+    return Request(str(base), COLUMNS, window, eval_spans, tuple(ignored)).resolve()
 
 
 def replaced(span, column, values):
@@ -46,54 +52,35 @@ def test_folders_with_other_numbers_of_digits_and_other_names_are_told_apart(tmp
     assert resolve(tmp_path).spans == [9, 10]
 
 
-def test_two_folders_for_the_same_span_are_refused(tmp_path):
+def test_two_folders_for_the_same_span_and_a_base_that_is_not_there_are_refused(tmp_path):
     write_spans(tmp_path, [1, 2])
     shutil.copytree(tmp_path / "span-002", tmp_path / "span-2")
     with pytest.raises(SpanError, match=r"span-002 and span-2 in .* are the same span"):
         resolve(tmp_path)
-
-
-def test_a_base_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(SpanError, match=r"The folder of spans .*nowhere does not exist"):
         resolve(tmp_path / "nowhere")
 
 
-def test_a_gap_in_the_window_is_refused(tmp_path):
-    write_spans(tmp_path, [1, 2, 4])
-    with pytest.raises(SpanError, match="span 3 is missing between 2 and 4"):
-        resolve(tmp_path)
-    assert resolve(tmp_path, window="1:2").spans == [1, 2]
-
-
-def test_a_span_without_a_data_file_is_refused_and_hidden_files_do_not_count(tmp_path):
-    write_spans(tmp_path, [1, 2])
-    (tmp_path / "span-003").mkdir()
-    (tmp_path / "span-003" / "_SUCCESS").touch()
-    (tmp_path / "span-003" / ".parcels.parquet.crc").touch()
+def test_a_span_without_a_data_file_is_refused_and_hidden_files_do_not_count(base):
+    (base / "span-003").mkdir()
+    (base / "span-003" / "_SUCCESS").touch()
+    (base / "span-003" / ".parcels.parquet.crc").touch()
     with pytest.raises(SpanError, match="span-003 holds no Parquet or CSV file"):
-        resolve(tmp_path)
+        resolve(base)
 
 
 @pytest.mark.parametrize("name", ["readme.txt", "parcels.csv.gz"])
-def test_a_file_of_another_kind_is_refused(tmp_path, name):
-    write_spans(tmp_path, [1, 2])
-    (tmp_path / "span-002" / name).touch()
+def test_a_file_of_another_kind_is_refused(base, name):
+    (base / "span-002" / name).touch()
     with pytest.raises(SpanError, match=f"span-002/{name} is neither Parquet nor CSV"):
-        resolve(tmp_path)
+        resolve(base)
 
 
-def test_an_empty_file_beside_one_with_rows_is_fine(tmp_path):
-    write_spans(tmp_path, [1, 2])
-    write_span(tmp_path, 2, parcels(2, rows=0), name="late.csv")
-    assert len(resolve(tmp_path).files) == 3
-
-
-def test_a_truncated_parquet_file_is_refused(tmp_path):
-    write_spans(tmp_path, [1, 2])
-    path = write_span(tmp_path, 3)
+def test_a_truncated_parquet_file_is_refused(base):
+    path = write_span(base, 3)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(SpanError, match=r"span-003/parcels\.parquet cannot be read as Parquet: .*; write it again"):
-        resolve(tmp_path)
+        resolve(base)
 
 
 DAMAGED = {
@@ -113,16 +100,15 @@ DAMAGED = {
 
 @pytest.mark.parametrize("name", ["parcels.parquet", "parcels.csv"])
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_a_damaged_file_is_refused(tmp_path, damage, name):
+def test_a_damaged_file_is_refused(base, damage, name):
     table, sentence = DAMAGED[damage]
-    write_spans(tmp_path, [1, 2])
-    path = write_span(tmp_path, 3, table, name=name)
+    path = write_span(base, 3, table, name=name)
     if table is None:
         path.write_bytes(b"")
     with pytest.raises(SpanError, match=sentence.format(name)):
-        resolve(tmp_path)
+        resolve(base)
     if damage == "with another column":
-        assert resolve(tmp_path, ignored=["damaged", "absent"]).spans == [1, 2, 3]
+        assert resolve(base, ignored=["damaged", "absent"]).spans == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -138,28 +124,20 @@ def test_a_damaged_file_is_refused(tmp_path, damage, name):
         ("depot", pa.array([["a"], ["b"], [], ["c"]]), "list<element: string>"),
     ],
 )
-def test_a_column_of_the_wrong_type_is_refused_with_what_was_found_and_expected(tmp_path, column, values, found):
-    write_spans(tmp_path, [1, 2])
-    write_span(tmp_path, 3, replaced(3, column, values))
+def test_a_column_of_the_wrong_type_is_refused_with_what_was_found_and_expected(base, column, values, found):
+    write_span(base, 3, replaced(3, column, values))
     with pytest.raises(SpanError) as caught:
-        resolve(tmp_path)
+        resolve(base)
     assert f"the column {column!r} of span-003/parcels.parquet is {found}" in str(caught.value)
     assert f", expected {COLUMNS[column]}" in str(caught.value)
 
 
 @pytest.mark.parametrize("nothing", [pa.nulls(4, pa.float32()), pa.nulls(4)])
-def test_a_column_without_a_value_in_a_span_is_refused_for_training_and_allowed_for_inference(tmp_path, nothing):
-    write_spans(tmp_path, [1, 2])
-    write_span(tmp_path, 3, replaced(3, "weight", nothing))
+def test_a_column_without_a_value_in_a_span_is_refused_for_training_and_allowed_for_inference(base, nothing):
+    write_span(base, 3, replaced(3, "weight", nothing))
     with pytest.raises(SpanError, match="the column 'weight' holds no value in all of span-003"):
-        resolve(tmp_path)
-    assert resolve(tmp_path, eval_spans=0).splits == {"all": [1, 2, 3]}
-
-
-def test_a_column_empty_in_one_file_but_not_in_the_whole_span_is_fine(tmp_path):
-    write_spans(tmp_path, [1, 2])
-    write_span(tmp_path, 2, replaced(2, "weight", pa.nulls(4, pa.float32())), name="late.parquet")
-    assert resolve(tmp_path).spans == [1, 2]
+        resolve(base)
+    assert resolve(base, eval_spans=0).splits == {"all": [1, 2, 3]}
 
 
 def test_all_problems_of_a_window_are_in_one_error(tmp_path):
@@ -183,19 +161,27 @@ def test_a_long_list_of_problems_is_cut_and_counted(tmp_path):
     assert str(caught.value).count("lacks the column") == MOST_LISTED
 
 
-def test_spans_outside_the_window_are_not_looked_at(tmp_path):
-    write_spans(tmp_path, [2, 3])
-    write_span(tmp_path, 1).write_bytes(b"broken")
-    assert resolve(tmp_path, window="2:newest").spans == [2, 3]
+def test_an_empty_file_or_column_beside_one_with_values_and_a_broken_span_outside_the_window_are_fine(base):
+    write_span(base, 2, parcels(2, rows=0), name="empty.csv")
+    write_span(base, 2, replaced(2, "weight", pa.nulls(4, pa.float32())), name="late.parquet")
+    write_span(base, 3)
+    write_span(base, 1).write_bytes(b"broken")
+    assert resolve(base, window="2:newest").spans == [2, 3]
 
 
-def test_the_declaration_itself_is_checked():
-    with pytest.raises(SpanError, match="'when' is declared as 'timestamp'"):
-        check_declared({"when": "timestamp"})
-    with pytest.raises(SpanError, match="no column to ingest"):
-        check_declared({})
-    with pytest.raises(SpanError, match="'depot' is declared both"):
-        check_declared(COLUMNS, ("depot",))
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"window": "all"}, "is not of the form FIRST:LAST"),
+        ({"eval_spans": -1}, "eval_spans is -1"),
+        ({"ignored": ["depot"]}, "'depot' is declared both as ingested and as ignored"),
+        ({"columns": {"when": "timestamp"}}, "'when' is declared as 'timestamp'"),
+        ({"columns": {}}, "no column to ingest"),
+    ],
+)
+def test_a_declaration_that_cannot_work_is_refused_before_any_run(parameters, message):
+    with pytest.raises(SpanError, match=message):
+        SpanExampleGen(**{"input_base": "spans", "columns": COLUMNS, **parameters})
 
 
 def test_the_fingerprint_follows_contents_and_names_but_not_times_or_the_place(tmp_path):

@@ -12,17 +12,14 @@ from data.prepare import CONTRACT, Preparation, prepare
 
 @pytest.fixture(scope="session")
 def year(prepared: Path) -> Preparation:
-    """All twelve spans."""
     return prepare(prepared)
 
 
 @pytest.fixture(scope="session")
 def contract() -> Contract:
-    """The contract of the flights."""
     return Contract.load(CONTRACT)
 
 
 @pytest.fixture(scope="session")
 def schema_path() -> Path:
-    """The curated schema of the flights."""
     return CONTRACT.with_name("schema.pbtxt")

@@ -17,26 +17,19 @@ ROWS = pa.table(
 
 
 @pytest.mark.parametrize(
-    ("fault", "column"),
+    ("fault", "column", "first"),
     [
-        (faults.celsius, "temp"),
-        (faults.renamed_carrier, "carrier"),
-        (faults.poisoned_labels, "arrived_late"),
+        (faults.celsius, "temp", [0.0, 100.0, None]),
+        (faults.renamed_carrier, "carrier", ["U2", "AA", "B6"]),
+        (faults.poisoned_labels, "arrived_late", None),
     ],
 )
-def test_a_fault_changes_its_column_alone(fault, column):
+def test_a_fault_changes_its_column_alone(fault, column, first):
     faulty = fault(ROWS, 7)
     assert faulty.schema == ROWS.schema
     assert [name for name in ROWS.column_names if not faulty[name].equals(ROWS[name])] == [column]
     assert faulty.equals(fault(ROWS, 7))
-
-
-def test_the_sensor_reports_celsius():
-    assert faults.celsius(ROWS, 7)["temp"].to_pylist()[:3] == [0.0, 100.0, None]
-
-
-def test_one_airline_has_another_code():
-    assert faults.renamed_carrier(ROWS, 7)["carrier"].to_pylist()[:3] == ["U2", "AA", "B6"]
+    assert first in (None, faulty[column].to_pylist()[:3])
 
 
 def test_half_of_the_labels_are_turned_round():

@@ -65,4 +65,4 @@ def test_a_disagreement_is_named(contract: Contract, schema_path: Path, tmp_path
     changed = tmp_path / "schema.pbtxt"
     changed.write_text(text.replace(old, new, 1))
 
-    assert any(each.startswith(sentence) for each in disagreements(contract, changed))
+    assert any(text.startswith(sentence) for text in disagreements(contract, changed))

@@ -1,16 +1,27 @@
 """A small trained model on real flights, shared by the tests of the models."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
 
+from benchmarks import quality
+from data import prepare, spans
+from data.contract import Contract
+from models import inputs
+from models.flights import FlightFeatures
+from models.settings import ModelSettings
+from models.training import run_fn
 from tests.once import once
 from tests.world import ROOT
 
@@ -35,38 +46,58 @@ class SmallJob:
 
     def arguments(self, destination: Path, **model: Any) -> Any:
         """Returns arguments of `run_fn` that write below a folder, with some settings of the model."""
-        from benchmarks import quality
-        from models.flights import FlightFeatures
-        from models.settings import ModelSettings
-
         settings = ModelSettings.model_validate({"batch_size": 256, "epochs": 2} | model)
         return quality.trainer_arguments(
             self.folder, self.folder / "transform", destination, FlightFeatures(), settings, "arrived_late"
         )
 
-    def examples(self) -> list[bytes]:
-        """Returns the serialised examples of the newest span."""
-        import tensorflow as tf
+    @property
+    def transform(self) -> tft.TFTransformOutput:
+        return tft.TFTransformOutput(str(self.folder / "transform"))
 
-        files = [str(file) for file in sorted((self.folder / "Split-eval").iterdir())]
-        return list(tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator())
+    def rows(self, split: str) -> inputs.Rows:
+        """Returns the rows of a split as the network reads them."""
+        pattern = str(self.folder / f"Split-{split}" / "*")
+        return inputs.read([pattern], self.transform, FlightFeatures().inputs, "arrived_late")
+
+    def examples(self) -> list[bytes]:
+        return list(inputs.records(inputs.matching([str(self.folder / "Split-eval" / "*")])).as_numpy_iterator())
+
+
+def signature(folder: Path, name: str = "serving_default") -> Any:
+    return tf.saved_model.load(str(folder / "serving")).signatures[name]
+
+
+def probabilities(folder: Path, job: SmallJob) -> np.ndarray:
+    """Returns what an exported model answers for the newest span, [rows, 1]."""
+    return signature(folder)(examples=tf.constant(job.examples()))["probability"].numpy()
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    reader = tf.train.load_checkpoint(str(folder / "serving" / "variables" / "variables"))
+    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def record(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "run" / "training.json").read_text(encoding="utf-8"))
+
+
+def ingest(source: Path, training: Sequence[int], folder: Path) -> None:
+    """Writes the examples of some spans and of the newest one, and their transform graph."""
+    columns = Contract.load(quality.CONTRACT).ingested()
+    for split, numbers in (("train", training), ("eval", [EVAL_SPAN])):
+        quality.write_examples([spans.read(source, span) for span in numbers], columns, folder / f"Split-{split}")
+    quality.analyse(str(folder / "Split-train" / "*"), quality.SCHEMA, FlightFeatures(), folder / "transform")
 
 
 @pytest.fixture(scope="session")
 def ingested(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallJob:
     """The small job, up to the transform graph."""
-    from benchmarks import quality
-    from data import prepare, spans
-    from data.contract import Contract
-    from models.flights import FlightFeatures
 
     def make(folder: Path) -> None:
         prepare.slice_spans(prepared, folder / "spans", ROWS, [*TRAIN_SPANS, EVAL_SPAN])
-        columns = Contract.load(quality.CONTRACT).ingested()
-        for split, numbers in (("train", TRAIN_SPANS), ("eval", [EVAL_SPAN])):
-            tables = [spans.read(folder / "spans", span) for span in numbers]
-            quality.write_examples(tables, columns, folder / f"Split-{split}")
-        quality.analyse(str(folder / "Split-train" / "*"), quality.SCHEMA, FlightFeatures(), folder / "transform")
+        ingest(folder / "spans", TRAIN_SPANS, folder)
 
     folder = once(tmp_path_factory, "small-job", make)
     train = pa.concat_tables(spans.read(folder / "spans", span) for span in TRAIN_SPANS)
@@ -75,9 +106,6 @@ def ingested(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallJ
 
 @pytest.fixture(scope="session")
 def trained(ingested: SmallJob, tmp_path_factory: pytest.TempPathFactory) -> SmallJob:
-    """The small job with its model."""
-    from models.training import run_fn
-
     def make(folder: Path) -> None:
         for part in ingested.folder.iterdir():
             (folder / part.name).symlink_to(part)
@@ -88,17 +116,14 @@ def trained(ingested: SmallJob, tmp_path_factory: pytest.TempPathFactory) -> Sma
     return dataclasses.replace(ingested, folder=once(tmp_path_factory, "small-job-trained", make))
 
 
-@pytest.fixture
-def fresh_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
-    """Runs a script in another Python process, in an empty folder, and returns what it did."""
-
-    def run(script: str, *arguments: object, path: Path | None = None) -> subprocess.CompletedProcess:
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        if path is not None:
-            environment["PYTHONPATH"] = str(path)
-        command = [sys.executable, "-c", script, *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
-
-    return run
+def fresh_python(folder: Path, script: str, *arguments: object, path: Path | None = None) -> str:
+    """Runs a script in another Python process, in a folder, and returns the last line that it printed."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return (done.stdout.splitlines() or [""])[-1]

@@ -8,6 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
+
+from tests.models.conftest import signature
 
 pytestmark = pytest.mark.component
 
@@ -21,10 +24,8 @@ Score = Callable[[pd.DataFrame], np.ndarray]
 @pytest.fixture(scope="module")
 def score(trained) -> Score:
     """Scores flights through `predict_raw`, as a client would."""
-    import tensorflow as tf
-
-    signature = tf.saved_model.load(str(trained.folder / "serving")).signatures["predict_raw"]
-    dtypes = {name: spec.dtype.as_numpy_dtype for name, spec in signature.structured_input_signature[1].items()}
+    predict = signature(trained.folder, "predict_raw")
+    dtypes = {name: spec.dtype.as_numpy_dtype for name, spec in predict.structured_input_signature[1].items()}
 
     def probabilities(flights: pd.DataFrame) -> np.ndarray:
         columns = {}
@@ -33,7 +34,7 @@ def score(trained) -> Score:
             missing = MISSING[np.dtype(dtype).kind]
             filled = np.where(pd.isna(values), np.array([missing], object), values)
             columns[name] = tf.constant(filled.astype(dtype).reshape(-1, 1))
-        return signature(**columns)["probability"].numpy()[:, 0]
+        return predict(**columns)["probability"].numpy()[:, 0]
 
     return probabilities
 

@@ -3,19 +3,14 @@
 import numpy as np
 import pytest
 
+from models.inputs import InputError, read
+
 pytestmark = pytest.mark.component
 
 
 @pytest.fixture(scope="module")
 def rows(ingested):
-    import tensorflow_transform as tft
-
-    from models import inputs
-    from models.flights import FlightFeatures
-
-    transform = tft.TFTransformOutput(str(ingested.folder / "transform"))
-    pattern = str(ingested.folder / "Split-train" / "*")
-    return inputs.read([pattern], transform, FlightFeatures().inputs, "arrived_late")
+    return ingested.rows("train")
 
 
 def test_every_row_is_read_in_the_order_of_time(rows, ingested) -> None:
@@ -56,13 +51,8 @@ def test_the_newest_rows_are_split_off(rows) -> None:
     ],
 )
 def test_unusable_input_is_refused(ingested, pattern: str, label: str, message: str) -> None:
-    import tensorflow_transform as tft
-
-    from models import inputs
-
-    transform = tft.TFTransformOutput(str(ingested.folder / "transform"))
-    with pytest.raises(inputs.InputError, match=message):
-        inputs.read([str(ingested.folder / pattern)], transform, ["carrier"], label)
+    with pytest.raises(InputError, match=message):
+        read([str(ingested.folder / pattern)], ingested.transform, ["carrier"], label)
 
 
 def _keys(rows: np.ndarray) -> np.ndarray:

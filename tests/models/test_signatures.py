@@ -5,6 +5,14 @@ import pickle
 
 import numpy as np
 import pytest
+import tensorflow as tf
+
+from data.contract import Contract
+from models.flights import FlightFeatures
+from operations.inference import model
+from operations.inference.columns import from_rows
+from tests.examples import example
+from tests.models.conftest import fresh_python, probabilities, signature, weights
 
 pytestmark = pytest.mark.component
 
@@ -27,27 +35,12 @@ print(json.dumps(sorted(module for module in ("tfx", "tensorflow_transform", "ke
 
 
 def _example(row: dict) -> bytes:
-    """Returns a tf.Example as an example generator writes it: missing values are left out."""
-    import tensorflow as tf
-
-    features = {}
-    for name, value in row.items():
-        if value is None:
-            continue
-        if isinstance(value, str):
-            features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
-        elif isinstance(value, int):
-            features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-        else:
-            features[name] = tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    """Returns a tf.Example without the values that are missing."""
+    return example({name: value for name, value in row.items() if value is not None}).SerializeToString()
 
 
 @pytest.fixture(scope="module")
 def columns() -> dict[str, str]:
-    from data.contract import Contract
-    from models.flights import FlightFeatures
-
     types = Contract.load("data/contract.yaml").ingested(labelled=False)
     return {name: types[name] for name in FlightFeatures().inputs}
 
@@ -55,27 +48,16 @@ def columns() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def rows(trained, columns) -> list[dict]:
     """Real flights of the newest span; then all that may be missing is missing, or nothing was ever seen."""
-    from data.contract import Contract
-
     real = trained.evaluation.select(list(columns)).slice(0, 200).to_pylist()
     contract = Contract.load("data/contract.yaml")
     sparse = {name: None if contract.column(name).nullable else value for name, value in real[0].items()}
-    unseen = real[0] | {
-        "carrier": "XX",
-        "origin": "XXX",
-        "dest": "",
-        "plane_engine": "Warp",
-        "day_of_week": 9,
-    }
+    unseen = real[0] | {"carrier": "XX", "origin": "XXX", "dest": "", "plane_engine": "Warp", "day_of_week": 9}
     assert any(None in row.values() for row in real)
     return [*real, sparse, unseen]
 
 
 @pytest.fixture(scope="module")
 def answers(trained, columns, rows, tmp_path_factory) -> dict[str, dict[str, np.ndarray]]:
-    import subprocess
-    import sys
-
     dtypes = {"int64": np.int64, "float32": np.float32, "string": object}
     raw = {
         name: np.array([[MISSING[kind] if row[name] is None else row[name]] for row in rows], dtypes[kind])
@@ -91,18 +73,9 @@ def answers(trained, columns, rows, tmp_path_factory) -> dict[str, dict[str, np.
     }
     folder = tmp_path_factory.mktemp("serve")
     (folder / "requests").write_bytes(pickle.dumps(requests))
-    command = [
-        sys.executable,
-        "-c",
-        SERVE,
-        trained.folder / "serving",
-        folder / "requests",
-        folder / "answers",
-    ]
     # Run elsewhere, so that the project's own packages are not at hand.
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == []
+    imported = fresh_python(folder, SERVE, trained.folder / "serving", folder / "requests", folder / "answers")
+    assert json.loads(imported) == []
     return pickle.loads((folder / "answers").read_bytes())
 
 
@@ -122,71 +95,47 @@ def test_one_row_scores_as_it_does_among_others_and_no_row_is_no_error(answers) 
 
 
 def test_serving_agrees_with_training_on_the_same_rows(trained, answers, rows) -> None:
-    import tensorflow as tf
-    import tensorflow_transform as tft
-
-    from models import inputs
-    from models.flights import FlightFeatures
-
-    transform = tft.TFTransformOutput(str(trained.folder / "transform"))
-    pattern = str(trained.folder / "Split-eval" / "*")
-    read = inputs.read([pattern], transform, FlightFeatures().inputs, "arrived_late")
+    read = trained.rows("eval")
     for name, values in answers["transform_features"].items():
         np.testing.assert_allclose(values[:200], read.features[name][:200], atol=1e-6)
-    score = tf.saved_model.load(str(trained.folder / "serving")).signatures["serving_default"]
-    stored = score(examples=tf.constant(trained.examples()[:200]))["probability"]
+    stored = probabilities(trained.folder, trained)[:200]
     np.testing.assert_allclose(stored, answers["predict_raw"]["probability"][:200], atol=1e-6)
 
 
-def test_transformed_features_have_names_of_their_own(answers, columns) -> None:
+def test_named_columns_are_the_inputs_of_the_model_and_transformed_ones_have_other_names(
+    trained, answers, columns
+) -> None:
     assert set(answers["transform_features"]) == {"numeric_xf", "categorical_xf"}
     assert not set(answers["transform_features"]) & set(columns)
-
-
-def test_named_columns_are_exactly_the_inputs_of_the_model_with_their_types(trained, columns) -> None:
-    import tensorflow as tf
-
-    signature = tf.saved_model.load(str(trained.folder / "serving")).signatures["predict_raw"]
-    specs = signature.structured_input_signature[1]
+    specs = signature(trained.folder, "predict_raw").structured_input_signature[1]
     assert {name: spec.dtype.name for name, spec in specs.items()} == columns
     assert {tuple(spec.shape) for spec in specs.values()} == {(None, 1)}
 
 
 def test_a_required_column_left_out_of_an_example_is_refused_by_name(trained, rows) -> None:
-    import tensorflow as tf
-
-    score = tf.saved_model.load(str(trained.folder / "serving")).signatures["serving_default"]
     incomplete = _example({name: value for name, value in rows[0].items() if name != "distance"})
     with pytest.raises(tf.errors.InvalidArgumentError, match="distance"):
-        score(examples=tf.constant([incomplete]))
+        signature(trained.folder)(examples=tf.constant([incomplete]))
 
 
 def test_only_what_inference_needs_is_exported(trained) -> None:
-    import tensorflow as tf
-
-    reader = tf.train.load_checkpoint(str(trained.folder / "serving" / "variables" / "variables"))
-    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
-    assert len(names) == len(set(names)) == 9  # embedding; kernel and bias of cross, two deep and output layers
+    assert len(weights(trained.folder)) == 9  # embedding; kernel and bias of cross, two deep and output layers
 
 
 def test_loaders_that_restore_by_the_graph_alone_give_the_same_answers(trained, answers) -> None:
     """TensorFlow Serving and Beam's RunInference do; Python's loader also reads the object graph and forgives more."""
-    import tensorflow as tf
-
     examples = trained.examples()[:200]
     with tf.compat.v1.Session(graph=tf.compat.v1.Graph()) as session:
         loaded = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(trained.folder / "serving"))
-        signature = loaded.signature_def["serving_default"]
-        stored = session.run(signature.outputs["probability"].name, {signature.inputs["examples"].name: examples})
+        serving = loaded.signature_def["serving_default"]
+        stored = session.run(serving.outputs["probability"].name, {serving.inputs["examples"].name: examples})
     np.testing.assert_allclose(stored, answers["predict_raw"]["probability"][:200], atol=1e-6)
 
 
 def test_the_prediction_service_gives_the_same_answers_for_plain_rows_and_for_examples(trained, answers, rows) -> None:
-    from operations.inference import columns, model
-
     served = model.load(trained.folder / "serving", 1)
     served.warm_up()
-    plain = served.predict(columns.from_rows(rows, served.inputs))["probability"]
+    plain = served.predict(from_rows(rows, served.inputs))["probability"]
     np.testing.assert_allclose(plain, answers["predict_raw"]["probability"], atol=1e-6)
     by_example = served.predict({"examples": columns.objects([_example(row) for row in rows])}, model.EXAMPLES)[
         "probability"

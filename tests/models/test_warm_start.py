@@ -1,11 +1,17 @@
 """Warm start: what a new network takes from a base model, and that it then answers as the base model does."""
 
 import dataclasses
-import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from models import warm_start
+from models.network import Rescaling
+from models.training import run_fn
+from models.warm_start import DESCRIPTION, composed, fitted
+from tests.models.conftest import TRAIN_SPANS, ingest, probabilities, record, weights
 
 OLD = ("carrier=AA", "carrier=UA", "origin=JFK")
 LAYERS = {
@@ -18,12 +24,10 @@ SHAPES = {"cross_0": (6, 6), "deep_0": (6, 4), "deep_1": (4, 3), "probability": 
 
 
 def layout(vocabulary=OLD, categories=("carrier", "origin"), numbers=("temp", "humid"), layers=LAYERS, **further):
-    from models.warm_start import Layout
-
-    return Layout(numbers, 5.0, categories, vocabulary, layers, **further)
+    return warm_start.Layout(numbers, 5.0, categories, vocabulary, layers, **further)
 
 
-def weights(of, value: float, shapes=SHAPES, dimension: int = 2) -> dict[str, np.ndarray]:
+def full(of, value: float, shapes=SHAPES, dimension: int = 2) -> dict[str, np.ndarray]:
     """Each layer full of one value; the embedding of row r is value + r."""
     table = np.arange(len(of.rows()), dtype=np.float32)[:, None] + np.full((1, dimension), value, np.float32)
     kernels = {f"{name}/kernel": np.full(shape, value, np.float32) for name, shape in shapes.items()}
@@ -33,10 +37,8 @@ def weights(of, value: float, shapes=SHAPES, dimension: int = 2) -> dict[str, np
 
 def started(new, old, shapes=SHAPES, dimension: int = 2):
     """Starts a network full of -1000 from one full of 100: its weights, and what was taken."""
-    from models import warm_start
-
-    base = warm_start.Base("", old, weights(old, 100))
-    return warm_start.start(weights(new, -1000, shapes, dimension), new, base)
+    base = warm_start.Base("", old, full(old, 100))
+    return warm_start.start(full(new, -1000, shapes, dimension), new, base)
 
 
 @pytest.mark.unit
@@ -92,24 +94,20 @@ def test_embeddings_are_taken_by_category_even_if_no_layer_can_be():
 
 @pytest.mark.unit
 def test_scales_are_found_from_rows_that_are_neither_clipped_nor_missing():
-    from models.warm_start import fitted
-
     raw = np.array([[10.0, 25.0], [20.0, 25.0], [35.0, 25.0], [1000.0, 25.0], [np.nan, 25.0]])
     old, new = (
         np.nan_to_num(np.clip((raw - mean) / deviation, -5, 5), nan=0.0) for mean, deviation in ((20, 10), (30, 5))
     )
-    found = fitted(old.astype(np.float32), new.astype(np.float32), 5.0)
+    scaled = fitted(old.astype(np.float32), new.astype(np.float32), 5.0)
 
-    assert found.scale[0] == pytest.approx(0.5, abs=1e-6)  # a deviation of 5 in units of 10
-    assert found.offset[0] == pytest.approx(1.0, abs=1e-6)  # (30 - 20) / 10
+    assert scaled.scale[0] == pytest.approx(0.5, abs=1e-6)  # a deviation of 5 in units of 10
+    assert scaled.offset[0] == pytest.approx(1.0, abs=1e-6)  # (30 - 20) / 10
     # One value only: nobody can tell the scale, but how it moves.
-    assert (found.scale[1], found.offset[1]) == (1, 1.5)  # from (25 - 30) / 5 to (25 - 20) / 10
+    assert (scaled.scale[1], scaled.offset[1]) == (1, 1.5)  # from (25 - 30) / 5 to (25 - 20) / 10
 
 
 @pytest.mark.unit
 def test_a_number_that_is_another_function_of_the_column_stays_as_it_is():
-    from models.warm_start import fitted
-
     x = np.linspace(0.1, 2, 20, dtype=np.float32)[:, None]
 
     assert fitted(np.sqrt(x), x, 5.0).scale == [1.0]
@@ -117,9 +115,6 @@ def test_a_number_that_is_another_function_of_the_column_stays_as_it_is():
 
 @pytest.mark.unit
 def test_rescalings_of_generations_become_one():
-    from models.network import Rescaling
-    from models.warm_start import composed
-
     assert composed(Rescaling([2.0], [1.0]), Rescaling([3.0], [0.5])) == Rescaling([6.0], [3.5])
     assert composed(Rescaling([1.0], [0.0]), None) is None
     assert composed(Rescaling([0.5], [1.0]), Rescaling([2.0], [-2.0])) is None
@@ -128,44 +123,24 @@ def test_rescalings_of_generations_become_one():
 @pytest.fixture(scope="module")
 def newer(trained, tmp_path_factory):
     """Examples of the later spans of the small job, with a Transform of their own: other scales and categories."""
-    from benchmarks import quality
-    from data import spans
-    from data.contract import Contract
-    from models.flights import FlightFeatures
-    from tests.models.conftest import EVAL_SPAN, TRAIN_SPANS
-
     folder = tmp_path_factory.mktemp("newer-job")
-    columns = Contract.load(quality.CONTRACT).ingested()
-    later = [spans.read(trained.folder / "spans", span) for span in list(TRAIN_SPANS)[2:]]
-    newest = spans.read(trained.folder / "spans", EVAL_SPAN)
-    quality.write_examples(later, columns, folder / "Split-train")
-    quality.write_examples([newest], columns, folder / "Split-eval")
     # Fewer categories are frequent enough in fewer rows.
-    quality.analyse(str(folder / "Split-train" / "*"), quality.SCHEMA, FlightFeatures(), folder / "transform")
+    ingest(trained.folder / "spans", TRAIN_SPANS[2:], folder)
     return dataclasses.replace(trained, folder=folder)
 
 
 def warm(newer, trained, destination: Path, **model):
     """Trains on the newer job, beginning with the model of the small one: the record."""
-    from models.training import run_fn
-
     arguments = newer.arguments(destination, **model)
     arguments.base_model = str(trained.folder / "serving")
     run_fn(arguments)
-    return json.loads((destination / "run" / "training.json").read_text(encoding="utf-8"))["warm_start"]
-
-
-def answers(folder: Path, job) -> np.ndarray:
-    import tensorflow as tf
-
-    score = tf.saved_model.load(str(folder / "serving")).signatures["serving_default"]
-    return score(examples=tf.constant(job.examples()))["probability"].numpy()[:, 0]
+    return record(destination)["warm_start"]
 
 
 @pytest.mark.component
 def test_before_it_learns_anything_the_new_network_answers_as_its_base_model(trained, newer, tmp_path):
     taken = warm(newer, trained, tmp_path, epochs=1, learning_rate=1e-12)
-    base, new = answers(trained.folder, newer), answers(tmp_path, newer)
+    base, new = probabilities(trained.folder, newer), probabilities(tmp_path, newer)
 
     assert taken["anew"] == []
     assert taken["rescaled"] == 15  # every scaled number, and neither an indicator nor a wave
@@ -176,16 +151,11 @@ def test_before_it_learns_anything_the_new_network_answers_as_its_base_model(tra
 
 @pytest.mark.component
 def test_it_learns_sooner_than_a_network_that_begins_anew(trained, newer, tmp_path):
-    from models.training import run_fn
-
     warm(newer, trained, tmp_path / "warm", epochs=1)
     run_fn(newer.arguments(tmp_path / "anew", epochs=1))
-    first = {
-        name: json.loads((tmp_path / name / "run" / "training.json").read_text())["history"]["loss"][0]
-        for name in ("warm", "anew")
-    }
+    warm_loss, anew_loss = (record(tmp_path / name)["history"]["loss"][0] for name in ("warm", "anew"))
 
-    assert first["warm"] < first["anew"]
+    assert warm_loss < anew_loss
 
 
 @pytest.mark.component
@@ -195,30 +165,19 @@ def test_a_model_of_the_third_generation_still_starts_where_the_second_ended(tra
     taken = warm(trained, second, tmp_path / "third", epochs=1, learning_rate=1e-12)
 
     assert taken["anew"] == []
-    assert np.mean(np.abs(answers(second.folder, newer) - answers(tmp_path / "third", newer)) < 1e-4) > 0.8
+    difference = probabilities(second.folder, newer) - probabilities(tmp_path / "third", newer)
+    assert np.mean(np.abs(difference) < 1e-4) > 0.8
 
 
 @pytest.mark.component
 def test_the_same_base_model_gives_the_same_weights(trained, newer, tmp_path):
-    import tensorflow as tf
-
     for name in ("first", "second"):
         warm(newer, trained, tmp_path / name, epochs=1)
-    readers = [
-        tf.train.load_checkpoint(str(tmp_path / name / "serving" / "variables" / "variables"))
-        for name in ("first", "second")
-    ]
-    for name in readers[0].get_variable_to_shape_map():
-        if "OBJECT_GRAPH" not in name:
-            np.testing.assert_array_equal(*(each.get_tensor(name) for each in readers))
+    np.testing.assert_equal(*(weights(tmp_path / name) for name in ("first", "second")))
 
 
 @pytest.mark.component
 def test_a_base_model_without_a_description_is_passed_over_and_the_record_says_so(trained, newer, tmp_path):
-    import shutil
-
-    from models.warm_start import DESCRIPTION
-
     bare = dataclasses.replace(trained, folder=tmp_path / "bare")
     shutil.copytree(trained.folder / "serving", bare.folder / "serving")
     (bare.folder / "serving" / DESCRIPTION).unlink()

@@ -254,7 +254,7 @@ def test_no_password_and_nothing_of_this_machine_is_in_what_is_compiled(either):
 
     # So these bytes are searchable text.
     assert b"/workspace/spans" in visible
-    assert b"components.data_gate.executor" in visible
+    assert b"components.data_gate.component" in visible
     for secret in (CANARY, f"{ROOT}/", f"{Path.home()}/", f"{sys.prefix}/"):
         assert secret.encode() not in visible
 

@@ -186,7 +186,7 @@ def refuse_overrides(overrides: Sequence[str]) -> None:
             )
 
 
-def settings_again(found: Original, here: Settings) -> Settings:
+def settings_again(original: Original, here: Settings) -> Settings:
     """The settings with which a run is made again.
 
     Everything is as recorded, the hyperparameters as the Trainer used them, and the window is the spans that it turned
@@ -195,13 +195,15 @@ def settings_again(found: Original, here: Settings) -> Settings:
     Raises:
         SettingsError: the recorded ones mean nothing to this code.
     """
-    document = settings_here(found.settings, found.record.hyperparameters, here, ("workspace", "metadata", "beam"))
+    document = settings_here(
+        original.settings, original.record.hyperparameters, here, ("workspace", "metadata", "beam")
+    )
     document["kubeflow"] = None
     document["data"] |= {
-        "window": f"{found.spans[0]}:{found.spans[-1]}",
-        "eval_spans": len(found.record.spans["eval"]),
+        "window": f"{original.spans[0]}:{original.spans[-1]}",
+        "eval_spans": len(original.record.spans["eval"]),
     }
-    document["push"] = {**found.settings.get("push", {}), "enabled": False}
+    document["push"] = {**original.settings.get("push", {}), "enabled": False}
     document["cache"] = False
     return settings_file.from_document(document)
 
@@ -231,7 +233,7 @@ def pins(lock: Path) -> dict[str, str] | None:
     return pinned
 
 
-def data_differences(found: Original, folder: str) -> list[Difference]:
+def data_differences(original: Original, folder: str) -> list[Difference]:
     """The data files that differ, each with its span.
 
     Raises:
@@ -244,16 +246,20 @@ def data_differences(found: Original, folder: str) -> list[Difference]:
         names = storage.list_spans(folder)
     except SpanError as error:
         raise ReproductionError(
-            f"{error} The data of run {found.record.run_id} is needed; say where it is with --set data.spans=FOLDER"
+            f"{error} The data of run {original.record.run_id} is needed; say where it is with --set data.spans=FOLDER"
         ) from None
-    files = [file for span in found.spans if span in names for file in storage.list_files(folder, span, names[span])[0]]
-    gone = [Difference("data", f"span-{span:03}", "there", None, span) for span in found.spans if span not in names]
-    if found.files is None:
+    files = [
+        file for span in original.spans if span in names for file in storage.list_files(folder, span, names[span])[0]
+    ]
+    gone = [Difference("data", f"span-{span:03}", "there", None, span) for span in original.spans if span not in names]
+    if original.files is None:
         now = storage.fingerprint(files)
-        changed = Difference("data", f"the content of spans {found.spans[0]}-{found.spans[-1]}", found.record.data, now)
-        return gone or ([] if now == found.record.data else [changed])
-    recorded = {file["name"]: _content(file["bytes"], file["sha256"]) for file in found.files}
-    spans = {file.name: file.span for file in files} | {file["name"]: file["span"] for file in found.files}
+        changed = Difference(
+            "data", f"the content of spans {original.spans[0]}-{original.spans[-1]}", original.record.data, now
+        )
+        return gone or ([] if now == original.record.data else [changed])
+    recorded = {file["name"]: _content(file["bytes"], file["sha256"]) for file in original.files}
+    spans = {file.name: file.span for file in files} | {file["name"]: file["span"] for file in original.files}
     now = {}
     for file in files:
         with storage.open_file(file) as stream:
@@ -262,10 +268,10 @@ def data_differences(found: Original, folder: str) -> list[Difference]:
     return [Difference("data", name, before, after, spans[name]) for name, before, after in changes(recorded, now)]
 
 
-def setting_differences(found: Original, here: Settings) -> list[Difference]:
+def setting_differences(original: Original, here: Settings) -> list[Difference]:
     """What this machine's settings would do otherwise than the run's; a list is one setting."""
-    model = with_dotted(found.settings["model"], found.record.hyperparameters)
-    before = flattened({**found.settings, "model": model}, lists=False)
+    model = with_dotted(original.settings["model"], original.record.hyperparameters)
+    before = flattened({**original.settings, "model": model}, lists=False)
     now = flattened(here.document(), lists=False)
     return [
         Difference("settings", name, None if name not in before else repr(old), None if name not in now else repr(new))
@@ -300,16 +306,16 @@ class Circumstances:
     notes: tuple[str, ...]
 
 
-def compare(found: Original, here: Settings) -> Circumstances:
+def compare(original: Original, here: Settings) -> Circumstances:
     """Compares everything that a run depended on with what is here.
 
     Raises:
         ReproductionError: the data is nowhere to be found.
     """
-    record = found.record
-    code = differences("code", found.sources, stamp.sources_of(here))
-    notes = [] if code else _other_commits(found, here)
-    packages = differences("packages", found.packages, stamp.packages())
+    record = original.record
+    code = differences("code", original.sources, stamp.sources_of(here))
+    notes = [] if code else _other_commits(original, here)
+    packages = differences("packages", original.packages, stamp.packages())
     if (locked := pins(stamp.PROJECT / stamp.LOCK)) is not None:
         # What else is installed, such as a linter, takes no part in a run.
         if others := [difference for difference in packages if difference.name not in locked]:
@@ -318,25 +324,25 @@ def compare(found: Original, here: Settings) -> Circumstances:
     lock = stamp.lock_digest()
     if record.lock and lock != record.lock:
         packages.insert(0, Difference("packages", LOCK_FILE, record.lock, lock))
-    data = data_differences(found, spans_folder(found.settings, here))
-    if found.trained_by:
-        notes.append(f"Run {record.run_id} took its model from the cache: it was trained by run {found.trained_by}.")
-    if settings := setting_differences(found, here):
+    data = data_differences(original, spans_folder(original.settings, here))
+    if original.trained_by:
+        notes.append(f"Run {record.run_id} took its model from the cache: it was trained by run {original.trained_by}.")
+    if settings := setting_differences(original, here):
         notes.append(
             f"The settings here are others, and the recorded ones are used: {_listed(settings, Difference.briefly)}."
         )
     return Circumstances((*code, *packages, *data), tuple(notes))
 
 
-def _other_commits(found: Original, here: Settings) -> list[str]:
+def _other_commits(original: Original, here: Settings) -> list[str]:
     """Sentences on code of another commit, for when the files that make a model are the same."""
-    record, running = found.record, stamp.code()
+    record, running = original.record, stamp.code()
     differing = []
     if record.platform is not None:
         own = stamp.code_of(here)
         if record.code.commit and (own.commit, own.dirty) != (record.code.commit, record.code.dirty):
             differing.append(("code", record.code, own))
-    if record.commit and (running.commit, running.diff) != (record.commit, found.diff):
+    if record.commit and (running.commit, running.diff) != (record.commit, original.diff):
         differing.append(("code" if record.platform is None else "Flightdeck", record, running))
 
     def described(code: RunRecord | stamp.Revision) -> str:

@@ -62,7 +62,7 @@ class Worktree:
 
 
 @contextlib.contextmanager
-def checked_out(project: Path, revision: str, below: Path, keep: bool, found: Original) -> Iterator[Worktree]:
+def checked_out(project: Path, revision: str, below: Path, keep: bool, original: Original) -> Iterator[Worktree]:
     """Checks a commit out into a folder of its own; the checkout at `project` stays as it is.
 
     Args:
@@ -70,7 +70,7 @@ def checked_out(project: Path, revision: str, below: Path, keep: bool, found: Or
         revision: the commit, or a name for it.
         below: the folder that will hold the new one.
         keep: leave it there afterwards. One that was left for the same commit earlier is used again, and stays.
-        found: the run that will be made again. If it had changes on top of this very commit, they are applied.
+        original: the run that will be made again. If it had changes on top of this very commit, they are applied.
 
     Raises:
         ReproductionError: there is no such repository or commit, or the commit cannot reproduce runs.
@@ -93,10 +93,10 @@ def checked_out(project: Path, revision: str, below: Path, keep: bool, found: Or
         if not reused:
             add(project, commit, folder)
         # The content of untracked files is not on record; whether it matters is seen when the sources are compared.
-        only_untracked = (found.diff or "").startswith("untracked ")
-        changed = bool(found.record.dirty) and found.record.commit == commit and not only_untracked
+        only_untracked = (original.diff or "").startswith("untracked ")
+        changed = bool(original.record.dirty) and original.record.commit == commit and not only_untracked
         if changed and not _git(folder, "status", "--porcelain", "--untracked-files=no").strip():
-            _apply(folder, found)
+            _apply(folder, original)
         yield Worktree(folder, commit, stays, changed)
     except ReproductionError:
         stays = reused
@@ -106,16 +106,25 @@ def checked_out(project: Path, revision: str, below: Path, keep: bool, found: Or
             _remove(project, folder)
 
 
-def make_again(tree: Worktree, found: Original, here: Settings, options: Sequence[str]) -> int:
+def make_again(tree: Worktree, original: Original, here: Settings, options: Sequence[str]) -> int:
     """Runs ``flightdeck runs reproduce`` of another checkout, on the same data, workspace and metadata store.
 
     Returns:
         Its exit code; 1 if it was killed.
     """
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", dir=tree.folder.parent, encoding="utf-8") as config:
-        json.dump(_config(tree.folder, found, here), config)  # JSON is YAML
+        json.dump(_config(tree.folder, original, here), config)  # JSON is YAML
         config.flush()
-        command = [tree.python, "-m", "flightdeck", "runs", "reproduce", found.record.run_id, "--config", config.name]
+        command = [
+            tree.python,
+            "-m",
+            "flightdeck",
+            "runs",
+            "reproduce",
+            original.record.run_id,
+            "--config",
+            config.name,
+        ]
         # A group of its own, so that what a terminal sends arrives once, from here.
         process = subprocess.Popen(
             [*command, *options], cwd=tree.folder, env=environment_of(tree.folder), process_group=0
@@ -125,19 +134,19 @@ def make_again(tree: Worktree, found: Original, here: Settings, options: Sequenc
     return code if code >= 0 else 1  # negative: a signal ended it
 
 
-def _config(folder: Path, found: Original, here: Settings) -> dict[str, Any]:
+def _config(folder: Path, original: Original, here: Settings) -> dict[str, Any]:
     """Settings that the code there understands, because they are the run's; only the places are this machine's."""
     places = here.document()
     # Settings that are newer than the commit would be refused there.
     known = {
-        name: {key: value for key, value in places[name].items() if key in found.settings.get(name, {})}
+        name: {key: value for key, value in places[name].items() if key in original.settings.get(name, {})}
         for name in ("metadata", "beam")
     }
-    document = {**found.settings, **known, "workspace": here.workspace}
-    document["data"] = {**found.settings["data"], "spans": spans_folder(found.settings, here)}
+    document = {**original.settings, **known, "workspace": here.workspace}
+    document["data"] = {**original.settings["data"], "spans": spans_folder(original.settings, here)}
     document["use_case"] = {
         name: str(folder / value) if isinstance(value, str) and (folder / value).is_file() else value
-        for name, value in found.settings["use_case"].items()
+        for name, value in original.settings["use_case"].items()
     }
     return document
 
@@ -178,19 +187,19 @@ def has_commit(project: Path, commit: str) -> bool:
     return _succeeds(project, "cat-file", "-e", f"{commit}:{_COMMAND}")
 
 
-def _apply(folder: Path, found: Original) -> None:
+def _apply(folder: Path, original: Original) -> None:
     """Applies the changes that a run had on top of its commit, as far as they are on record."""
-    text = found.diff
+    text = original.diff
     if not text or not text.startswith("diff --git"):
         raise ReproductionError(
-            f"Run {found.record.run_id} had changes on top of commit {str(found.record.commit)[:12]}, and only their "
-            f"digest is on record: {(text or 'none')[:100]}"
+            f"Run {original.record.run_id} had changes on top of commit {str(original.record.commit)[:12]}, and only "
+            f"their digest is on record: {(text or 'none')[:100]}"
         )
     patch = text.partition("\nuntracked ")[0].removesuffix("\n")
     done = git(folder, "apply", "--whitespace=nowarn", "-", given=f"{patch}\n")
     if done.returncode:
         raise ReproductionError(
-            f"The changes that run {found.record.run_id} had on top of its commit cannot be applied: "
+            f"The changes that run {original.record.run_id} had on top of its commit cannot be applied: "
             f"{' '.join(done.stderr.split())[:300]}"
         )
 

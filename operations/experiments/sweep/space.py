@@ -43,7 +43,7 @@ def read_space(path: Path, model: BaseModel) -> dict[str, Any]:
     space: dict[str, Any] = {}
     for key, value in raw.items():
         if key == _SECTION and isinstance(value, Mapping):
-            space |= {str(name): each for name, each in value.items()}
+            space |= {str(name): candidates for name, candidates in value.items()}
         elif str(key).startswith(f"{_SECTION}."):
             space[str(key).removeprefix(f"{_SECTION}.")] = value
         else:

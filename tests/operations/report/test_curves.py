@@ -36,12 +36,9 @@ def test_curves_of_both_kinds_of_rows(tmp_path):
     ]
 
 
-def test_a_file_cut_short_gives_what_is_whole(tmp_path):
+def test_a_file_cut_short_gives_what_is_whole_and_none_gives_nothing(tmp_path):
+    assert curves.read(tmp_path) == []
     file = tmp_path / "train" / "events.out.tfevents.1"
     write(file, [scalar("epoch_loss", 0, 0.5), scalar("epoch_loss", 1, 0.25)])
     file.write_bytes(file.read_bytes()[:-5])
     assert curves.read(tmp_path) == [curves.Curve("loss", "train", ((1, 0.5),))]
-
-
-def test_no_events_are_no_curves(tmp_path):
-    assert curves.read(tmp_path) == []

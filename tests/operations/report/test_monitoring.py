@@ -35,7 +35,7 @@ def test_what_was_kept_of_another_pipeline_is_not_on_the_page(seeds, history):
 
 def test_every_decision_verdict_change_and_alert_is_in_the_timeline(history):
     points = values(page(history)["events"])
-    lanes = [each["lane"] for each in points]
+    lanes = [point["lane"] for point in points]
 
     assert {lane: lanes.count(lane) for lane in set(lanes)} == {
         "versions": 3,
@@ -43,17 +43,17 @@ def test_every_decision_verdict_change_and_alert_is_in_the_timeline(history):
         "decisions": len(histories.MONTHS),
         "alerts": 1,
     }
-    assert {each["what"] for each in points if each["lane"] == "versions"} == {"pushed", "promoted", "rolled back"}
-    assert any("it restores version 1, by ada: worse" in each["words"] for each in points)
+    assert {point["what"] for point in points if point["lane"] == "versions"} == {"pushed", "promoted", "rolled back"}
+    assert any("it restores version 1, by ada: worse" in point["words"] for point in points)
 
 
 def test_quality_has_its_interval_its_threshold_and_a_colour_for_each_version(history):
     (auc,) = page(history)["quality"]
     points = values(auc)
 
-    assert [each["at"][:7] for each in points] == [f"2013-{month:02d}" for month in histories.MONTHS[:-1]]
-    assert {each["group"] for each in points} == {"version 1", "version 2"}
-    assert all(each["low"] < each["value"] < each["high"] and each["threshold"] == 0.65 for each in points)
+    assert [point["at"][:7] for point in points] == [f"2013-{month:02d}" for month in histories.MONTHS[:-1]]
+    assert {point["group"] for point in points} == {"version 1", "version 2"}
+    assert all(point["low"] < point["value"] < point["high"] and point["threshold"] == 0.65 for point in points)
     assert "In the latest: 0.7070 (95 % from 0.6970 to 0.7170)" in auc.words
 
 
@@ -62,11 +62,11 @@ def test_the_grid_shows_how_near_each_signal_came_and_which_was_beyond(history):
     cells = values(content["grid"])
 
     assert content["choices"][0] == "drift: size"
-    assert {each["row"] for each in cells} == {"drift: size", "missing: colour", "quality: auc"}
-    beyond = [each for each in cells if each["state"] == "exceeded"]
-    assert [(each["row"], each["at"], each["share"]) for each in beyond] == [("drift: size", "2013-07", 2.0)]
+    assert {point["row"] for point in cells} == {"drift: size", "missing: colour", "quality: auc"}
+    beyond = [point for point in cells if point["state"] == "exceeded"]
+    assert [(point["row"], point["at"], point["share"]) for point in beyond] == [("drift: size", "2013-07", 2.0)]
     # An area under the curve above its threshold is within it, and nearer the lower it is.
-    assert all(each["share"] < 1 for each in cells if each["row"] == "quality: auc")
+    assert all(point["share"] < 1 for point in cells if point["row"] == "quality: auc")
     assert "Exceeded at least once: drift: size." in content["grid"].words
 
 
@@ -74,7 +74,7 @@ def test_two_versions_of_one_window_are_two_columns_of_the_grid(history):
     other = histories.window(histories.FAULTY).model_copy(update={"version": "9"})
     cells = values(page(dataclasses.replace(history, windows=(*history.windows, other)))["grid"])
 
-    assert [each["of"] for each in cells if each["at"] == "2013-07 (2)"] == ["version 9"] * 3
+    assert [point["of"] for point in cells if point["at"] == "2013-07 (2)"] == ["version 9"] * 3
 
 
 def test_every_number_stands_there_in_words_and_nothing_that_was_written_is_html(seeds, history, tmp_path):

@@ -45,7 +45,7 @@ def test_runs_within_a_minute_stand_at_whole_times_and_equal_ones_at_their_value
     times, value = labels(history(0.7, 0.7, 0.7).spec)
 
     assert times
-    assert all(re.fullmatch(r"\d\d:\d\d(:\d\d)?", each) for each in times)
+    assert all(re.fullmatch(r"\d\d:\d\d(:\d\d)?", time) for time in times)
     assert value == ["0.7"]
 
 

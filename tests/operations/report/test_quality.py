@@ -50,21 +50,17 @@ def test_calibration_groups_hold_all_rows_and_find_what_is_wrong():
     truth = random.uniform(0.05, 0.95, 50_000)
     labels = random.random(len(truth)) < truth
     honest, shy = quality.assess(labels, truth, 0.5), quality.assess(labels, truth / 2, 0.5)
-    assert sum(each.rows for each in honest.groups) == len(truth)
+    assert sum(group.rows for group in honest.groups) == len(truth)
     assert honest.calibration_error < 0.01
     assert shy.calibration_error == pytest.approx(truth.mean() / 2, abs=0.01)
-    assert all(each.low <= each.observed <= each.high for each in honest.groups)
+    assert all(group.low <= group.observed <= group.high for group in honest.groups)
 
 
-def test_rows_without_a_label_are_left_out():
-    found = quality.assess(np.array([1.0, 0.0, np.nan]), np.array([0.9, 0.1, 0.5]), 0.5)
-    assert (found.rows, found.auc) == (2, 1.0)
-
-
-def test_equal_labels_have_no_curves():
-    found = quality.assess(np.zeros(10), np.linspace(0, 1, 10), 0.5)
-    assert (found.auc, found.average_precision, found.roc) == (None, None, [])
-    assert found.chosen.recall is None
+def test_rows_without_a_label_are_left_out_and_equal_labels_have_no_curves():
+    labelled = quality.assess(np.array([1.0, 0.0, np.nan]), np.array([0.9, 0.1, 0.5]), 0.5)
+    assert (labelled.rows, labelled.auc) == (2, 1.0)
+    equal = quality.assess(np.zeros(10), np.linspace(0, 1, 10), 0.5)
+    assert (equal.auc, equal.average_precision, equal.roc, equal.chosen.recall) == (None, None, [], None)
 
 
 def test_no_rows_are_refused():

@@ -56,9 +56,9 @@ def test_every_replay_of_a_workspace_has_a_page_with_its_figures_and_nothing_wri
 
 
 def test_a_month_without_a_figure_is_a_gap_and_no_zero():
-    plots = {each.name: each for each in replays.page(histories.replay())["figures"]}
+    plots = {plot.name: plot for plot in replays.page(histories.replay())["figures"]}
 
-    assert {each["at"] for each in values(plots["calibration"])} == {
+    assert {point["at"] for point in values(plots["calibration"])} == {
         f"2013-{month:02d}" for month in histories.MONTHS[:-1]
     }
 
@@ -75,5 +75,5 @@ def test_a_document_that_cannot_be_read_is_named_and_the_others_stay(tmp_path):
     (tmp_path / "replay" / "half" / FILE).write_text('{"name": "half"')
     played, unreadable = replays.read_all(tmp_path)
 
-    assert [each.name for each in played] == ["clean"]
+    assert [result.name for result in played] == ["clean"]
     assert unreadable[0].startswith("half: ")

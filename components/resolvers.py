@@ -1,9 +1,8 @@
-"""The resolver strategy that picks the champion a challenger is compared with.
+"""The resolver strategies that pick a model: the champion that a challenger is compared with, or a certain one.
 
-TFX's own `LatestBlessedModelStrategy` returns the newest blessed model, which is the candidate itself as soon
-as the candidate has been blessed: on the next run, with nothing changed, the challenger would be compared
-with itself and the evaluation, whose inputs have changed, would run again. This strategy is told the
-candidate and leaves it out.
+TFX's own `LatestBlessedModelStrategy` returns the newest blessed model, which is the candidate itself as soon as that
+has been blessed: on the next run, with nothing changed, the challenger would be compared with itself. And after a
+rollback the model in production is not the newest one.
 """
 
 from __future__ import annotations
@@ -27,35 +26,49 @@ _BLESSED = "blessed"
 
 
 class ChampionStrategy(resolver.ResolverStrategy):
-    """Resolves the model that was blessed last, other than the candidate.
+    """Resolves the model that was blessed last, other than the candidate, which it is told.
 
-    "Last" is the order of the blessings, not of the models: a re-used (cached) older model that was blessed
-    again is the one that was pushed last. A blessing is never taken back: a model that is refused later, on
-    newer data, has been pushed nevertheless and stays the one to beat until another model is blessed. The
-    channels without a producer are scoped to the pipeline by its name, so models of other pipelines in the
-    same store are not considered.
+    A blessing is never taken back: a model that is refused later, on newer data, has been pushed nevertheless and
+    stays the one to beat until another model is blessed. The channels without a producer are scoped to the pipeline
+    by its name, so models of other pipelines in the same store are not considered.
     """
 
     def resolve_artifacts(
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]]:
-        """Returns the champion and the blessing that made it so.
-
-        Returns:
-            The same keys: `candidate` as given, `model` and `model_blessing` with one artifact each, or both
-            empty when no other model has been blessed.
+        """Returns `candidate` as given, and the champion with its blessing; both are empty if there is none.
 
         Raises:
-            ValueError: If the channels are not named as above.
+            ValueError: If the channels are not `candidate`, `model` and `model_blessing`.
         """
         del store
         require_channels(type(self), input_dict, CANDIDATE_KEY, MODEL_KEY, MODEL_BLESSING_KEY)
         candidates = {candidate.id for candidate in input_dict[CANDIDATE_KEY]}
         others = [model for model in input_dict[MODEL_KEY] if model.id not in candidates]
-        result = {CANDIDATE_KEY: list(input_dict[CANDIDATE_KEY]), MODEL_KEY: [], MODEL_BLESSING_KEY: []}
         for champion, blessing in blessed(others, input_dict[MODEL_BLESSING_KEY]):
-            return {**result, MODEL_KEY: [champion], MODEL_BLESSING_KEY: [blessing]}
-        return result
+            return {**input_dict, MODEL_KEY: [champion], MODEL_BLESSING_KEY: [blessing]}
+        return {**input_dict, MODEL_KEY: [], MODEL_BLESSING_KEY: []}
+
+
+class ChosenModelStrategy(resolver.ResolverStrategy):
+    """Resolves the model with a given artifact id, in the pipeline of that name only."""
+
+    def __init__(self, model_id: int) -> None:
+        super().__init__()
+        self._model_id = model_id
+
+    def resolve_artifacts(
+        self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
+    ) -> dict[str, list[types.Artifact]] | None:
+        """Returns the model, or None if there is none with that id, which stops the pipeline.
+
+        Raises:
+            ValueError: If the channel is not `model`.
+        """
+        del store
+        require_channels(type(self), input_dict, MODEL_KEY)
+        chosen = [model for model in input_dict[MODEL_KEY] if model.id == self._model_id]
+        return {MODEL_KEY: chosen} if chosen else None
 
 
 def blessed(

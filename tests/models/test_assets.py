@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from models import serving_contract
+from models import assets
 
 pytestmark = pytest.mark.unit
 
@@ -32,7 +32,7 @@ def test_a_schema_becomes_the_rules_that_hold_for_every_row(tmp_path):
     (tmp_path / "schema.pbtxt").write_text(SCHEMA)
     inputs = ["colour", "size", "town", "shade", "count", "weight", "note"]
 
-    serving_contract.write(str(tmp_path / "schema.pbtxt"), inputs, str(tmp_path / "model"))
+    assets.write_contract(str(tmp_path / "schema.pbtxt"), inputs, str(tmp_path / "model"))
 
     written = json.loads((tmp_path / "model" / "assets.extra" / "contract.json").read_text())
     assert written["columns"] == [

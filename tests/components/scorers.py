@@ -1,0 +1,94 @@
+"""A model of shops that tells missing values from others, and what a component reads: a Model, Examples."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tfx.types import standard_artifacts
+
+MISSING_INT = np.iinfo(np.int64).min
+COLUMNS = {"shop": (tf.string, ""), "floor": (tf.int64, int(MISSING_INT)), "size": (tf.float32, float("nan"))}
+RAW = [tf.TensorSpec([None, 1], kind, name=name) for name, (kind, _) in COLUMNS.items()]
+EXAMPLES = [tf.TensorSpec([None], tf.string, name="examples")]
+
+
+def parse(examples: tf.Tensor) -> list[tf.Tensor]:
+    """Parses the columns to [rows, 1]; FixedLenFeature would refuse an empty list."""
+    parsed = tf.io.parse_example(examples, {name: tf.io.VarLenFeature(kind) for name, (kind, _) in COLUMNS.items()})
+    return [
+        tf.ensure_shape(
+            tf.sparse.to_dense(tf.sparse.reset_shape(parsed[name], [tf.size(examples), 1]), missing), [None, 1]
+        )
+        for name, (_, missing) in COLUMNS.items()
+    ]
+
+
+class Scorer(tf.Module):
+    """Reads size much, floor a little, and of the shop the length of its name as much as it is told to."""
+
+    def __init__(self, shop: float = 0.0):
+        super().__init__()
+        self.weights = tf.Variable([[shop], [0.3], [3.0]])
+
+    def columns(self, shop, floor, size):
+        """All values as numbers, float32 [rows, 3]."""
+        return tf.concat(
+            [
+                tf.where(shop == "", -1.0, tf.cast(tf.strings.length(shop), tf.float32)),
+                tf.where(floor == MISSING_INT, 2.0, tf.cast(tf.maximum(floor, -9), tf.float32)),
+                tf.where(tf.math.is_nan(size), -1.0, size),
+            ],
+            axis=1,
+        )
+
+    def score(self, shop, floor, size):
+        return tf.sigmoid(self.columns(shop, floor, size) @ self.weights - 2.0)
+
+    @tf.function(input_signature=EXAMPLES)
+    def serve(self, examples):
+        return {"probability": self.score(*parse(examples))}
+
+    @tf.function(input_signature=RAW)
+    def raw(self, shop, floor, size):
+        return {"probability": self.score(shop, floor, size)}
+
+    def signatures(self) -> dict[str, Any]:
+        return {"serving_default": self.serve, "predict_raw": self.raw}
+
+
+class ExamplesOnly(Scorer):
+    """Without the raw signature."""
+
+    def signatures(self):
+        return {"serving_default": self.serve}
+
+
+def artifact(kind: type, folder: Path, **properties: Any) -> Any:
+    made = kind()
+    folder.mkdir(parents=True, exist_ok=True)
+    made.uri = str(folder)
+    for name, value in properties.items():
+        setattr(made, name, value)
+    return made
+
+
+def model_artifact(folder: Path, scorer: Scorer | None) -> standard_artifacts.Model:
+    made = artifact(standard_artifacts.Model, folder, id=1)
+    (folder / "Format-Serving").mkdir()
+    if scorer is not None:
+        tf.saved_model.save(scorer, str(folder / "Format-Serving"), signatures=scorer.signatures())
+    return made
+
+
+def examples_artifact(folder: Path, messages: Sequence[Any], shards: int = 2) -> standard_artifacts.Examples:
+    """Examples of which the split `eval` holds some messages, those of each file one after another."""
+    made = artifact(standard_artifacts.Examples, folder, split_names='["train", "eval"]')
+    (folder / "Split-eval").mkdir()
+    for shard, part in enumerate(np.array_split(np.arange(len(messages)), shards)):
+        path = folder / "Split-eval" / f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
+        with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+            for index in part:
+                writer.write(messages[index].SerializeToString(deterministic=True))
+    return made
