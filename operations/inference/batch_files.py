@@ -32,12 +32,7 @@ class InputError(FlightdeckError):
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file of rows.
-
-    Attributes:
-        columns: the names of its columns, with Arrow types; None where the file does not say (CSV).
-        span: of the dataset that it belongs to, if any.
-    """
+    """A file of rows, perhaps of a span of the dataset. Its columns have Arrow types, or None in CSV."""
 
     path: Path
     columns: Mapping[str, pa.DataType | None]
@@ -48,9 +43,7 @@ class InputFile:
 def of_window(spans: str, window: str) -> list[tuple[Path, int]]:
     """The files of a window, FIRST:LAST, of a folder of spans, each with its span.
 
-    Raises:
-        InputError: there are none.
-        SpanError: the window makes no sense.
+    Raises InputError if there are none, and SpanError for a window that makes no sense.
     """
     from components.span_example_gen.window import Window
 
@@ -72,11 +65,7 @@ def of_window(spans: str, window: str) -> list[tuple[Path, int]]:
 
 
 def inspect(path: Path, span: int | None = None) -> InputFile:
-    """Looks at a file, of a span or of none, without reading its values.
-
-    Raises:
-        InputError: it is not there, or neither Parquet nor CSV.
-    """
+    """Looks at a file without reading its values; raises InputError if it is not there, or neither Parquet nor CSV."""
     import pyarrow as pa
     import pyarrow.csv as pa_csv
     import pyarrow.parquet as pq
@@ -244,10 +233,7 @@ def check(
     """Checks that files have what a model takes. Other columns are ignored.
 
     The contract of the dataset says which columns are keys, and which values may be missing unless the version carries
-    a contract of its own.
-
-    Raises:
-        InputError: a column is missing or of another type.
+    a contract of its own. Raises InputError for a column that is missing or of another type.
     """
     import pyarrow as pa
 

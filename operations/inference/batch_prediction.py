@@ -56,12 +56,7 @@ class Prediction:
 
 
 def prepare(files: Sequence[InputFile], version: Version, settings: Settings) -> tuple[LoadedModel, Inputs]:
-    """Loads the model of a version, and checks that files have what it takes.
-
-    Raises:
-        LoadError: the model is damaged.
-        InputError: a column is missing or of another type.
-    """
+    """Loads the model of a version, and checks that files have what it takes; raises LoadError or InputError."""
     model = models.load(version.folder, version.number)
     validation = settings.serving.validation
     contract = None if validation == "off" else model.contract
@@ -155,9 +150,7 @@ def collect(
     records: Records,
     seconds: float,
 ) -> Prediction:
-    """Puts what BulkInferrer wrote into order, with the ids of the rows, as `in_process` writes it.
-
-    `seconds` is what the pipeline took.
+    """Puts what BulkInferrer wrote in so many seconds into order, with the ids of the rows, as `in_process` does.
 
     Raises:
         PredictionError: a row has no answer or two, or the output cannot be written.

@@ -22,11 +22,7 @@ Columns = dict[str, np.ndarray]
 
 
 class Stacked(Columns):
-    """Columns that are the rows of one array per type, so that all columns of a type can be compared at once.
-
-    Attributes:
-        blocks: type -> the names of its columns, and their values [columns, rows].
-    """
+    """Columns of which all of a type can be compared at once: `blocks` has their names and values [columns, rows]."""
 
     def __init__(self, columns: Columns, blocks: Mapping[str, tuple[tuple[str, ...], np.ndarray]]) -> None:
         super().__init__(columns)
@@ -107,12 +103,9 @@ class Inputs:
 
 
 def from_rows(rows: Sequence[Any], inputs: Inputs) -> Columns:
-    """Returns the arrays for rows of plain JSON values.
+    """Returns the arrays for rows of plain JSON values: per column [rows, 1], or [rows] if the signature takes that.
 
     A value may be wrapped in a list of one. A column that a row does not name, and a null, are missing values.
-
-    Returns:
-        Per column an array [rows, 1], or [rows] if the signature takes that.
 
     Raises:
         UnprocessableError: naming the first column, and row, that is wrong.
@@ -128,7 +121,7 @@ def from_rows(rows: Sequence[Any], inputs: Inputs) -> Columns:
         for index, row in enumerate(rows):
             if not isinstance(row, dict):
                 raise UnprocessableError(
-                    f"Row {index} is {_kind(row)}; an object of column names and values is needed."
+                    f"Row {index} is {kind_of(row)}; an object of column names and values is needed."
                 )
             if not row.keys() <= known:
                 raise _unknown(next(name for name in row if name not in known), names)
@@ -147,18 +140,14 @@ def from_columns(columns: Mapping[str, Any], inputs: Inputs) -> Columns:
         if name not in inputs.columns:
             raise _unknown(name, inputs.names)
         if not isinstance(values, list | tuple):
-            raise UnprocessableError(f"`{name}` is {_kind(values)}; a list with one value per row is needed.", name)
+            raise UnprocessableError(f"`{name}` is {kind_of(values)}; a list with one value per row is needed.", name)
     count = _one_length({name: len(values) for name, values in columns.items()})
     absent = (None,) * count
     return _arrays({name: columns.get(name, absent) for name in inputs.names}, inputs)
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], inputs: Inputs) -> Columns:
-    """Returns the arrays for tensors [rows] or [rows, 1]: numbers of any width, text as str or bytes in UTF-8.
-
-    Raises:
-        UnprocessableError: naming the first column that is wrong.
-    """
+    """Returns the arrays for tensors [rows] or [rows, 1]; see `from_columns`. Text may be str, or bytes in UTF-8."""
     for name, array in arrays.items():
         if name not in inputs.columns:
             raise _unknown(name, inputs.names)
@@ -259,7 +248,7 @@ def _array(column: Column, values: Sequence[Any]) -> np.ndarray:
         allowed = _REAL
     for row, value in enumerate(values):
         if type(value) not in allowed:
-            raise _wrong(column, _kind(value), row)
+            raise _wrong(column, kind_of(value), row)
     if column.dtype == "int64":
         values = [_whole(column, value, row) for row, value in enumerate(values)]
     block = _block(column.dtype, [values])
@@ -302,7 +291,8 @@ def _one_length(lengths: Mapping[str, int]) -> int:
     return count
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Returns what a plain value is, in words."""
     return _NOT_A_TYPE.get(type(value), f"of the type {type(value).__name__}")
 
 

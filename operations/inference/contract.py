@@ -63,7 +63,7 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """A value that breaks the contract: its row in the request, from 0; None if it is missing; and what is allowed."""
+    """A value that breaks the contract, None if it is missing; its row in the request, from 0; and what is allowed."""
 
     column: str
     row: int
@@ -78,13 +78,7 @@ class Fault:
 
 @dataclasses.dataclass(frozen=True)
 class Faults:
-    """All that is wrong with the rows of a request.
-
-    Attributes:
-        first: the first faults, by row.
-        by_column: how many there are in each column that has any.
-        by_row: row -> its columns at fault.
-    """
+    """All that is wrong with a request: the first faults, how many each column has, and the columns at fault by row."""
 
     first: tuple[Fault, ...]
     by_column: Mapping[str, int]
@@ -92,7 +86,7 @@ class Faults:
 
     @property
     def sentence(self) -> str:
-        """The faults in words: the first ones, and how many more there are."""
+        """The first faults in words, and how many more there are."""
         more = sum(self.by_column.values()) - len(self.first)
         return "; ".join([*map(str, self.first), *([f"and {more:,} more"] if more else [])])
 
@@ -119,11 +113,7 @@ class ContractError(RequestError):
 
 
 class Contract:
-    """The rules for the columns that a model takes, prepared for checking many rows at once.
-
-    Attributes:
-        rules: by column.
-    """
+    """The rules for the columns that a model takes, prepared for checking many rows at once."""
 
     def __init__(self, rules: Mapping[str, Rule], types: Mapping[str, str]) -> None:
         """Prepares the rules of the columns that the model takes, whose types are int64, float32 or string."""

@@ -90,10 +90,8 @@ class LoadedModel:
     def predict(self, columns: Columns, signature: str = RAW) -> Columns:
         """Returns the outputs for some rows. May be called from several threads at once.
 
-        Args:
-            columns: per input of the signature an array as `columns.from_rows` makes it; serialised tf.Examples as
-                objects (bytes) [rows].
-            signature: the name of the signature.
+        Per input of the signature it takes an array as `columns.from_rows` makes it, or serialised tf.Examples as
+        objects (bytes) [rows].
 
         Raises:
             UnprocessableError: the graph refuses the values, such as an example without a required column.
@@ -112,8 +110,7 @@ class LoadedModel:
     def warm_up(self) -> None:
         """Asks every signature once per usual size: the first call of each optimises the graph, and takes long.
 
-        Raises:
-            LoadError: the model does not answer, or not once per row.
+        Raises LoadError if the model does not answer, or not once per row.
         """
         import tensorflow as tf
 

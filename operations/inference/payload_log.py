@@ -65,10 +65,7 @@ class PayloadLog:
         self._thread.start()
 
     def offer(self, payload: Payload, sample: bool = True) -> bool:
-        """Takes a payload in, unless the sample leaves it out or too much waits, and returns at once whether it did.
-
-        `sample` is false for one that belongs to another that was taken in.
-        """
+        """Takes a payload in, unless it is not in the sample or too much waits; returns at once whether it did."""
         if self._closed or not payload.rows or (sample and random.random() >= self._settings.sample):
             return False
         with self._lock:
@@ -89,6 +86,7 @@ class PayloadLog:
         self._thread.join()
 
     def _work(self) -> None:
+        self._attempt(self._files.remove_stale)
         gathered: list[Payload] = []
         rows, since = 0, time.monotonic()
         # Not longer than a file may be open, either: rows of one hour must not end up in the next one's file.
@@ -141,7 +139,6 @@ class _Files:
         self._opened = 0.0
         self._rows = 0
         self._number = 0
-        self._cleaned = False
 
     def write(self, payloads: Sequence[Payload]) -> None:
         """Writes payloads of any versions, in their order, to as many files as needed."""
@@ -188,7 +185,6 @@ class _Files:
     def _open(self, schema: pa.Schema, hour: datetime.datetime) -> pq.ParquetWriter:
         import pyarrow.parquet as pq
 
-        self._remove_stale()
         now = datetime.datetime.now(datetime.UTC)
         self._number += 1
         name = f"{now:%Y%m%dT%H%M%SZ}-{socket.gethostname()}-{os.getpid()}-{self._number:04d}.parquet"
@@ -199,11 +195,8 @@ class _Files:
         self._schema, self._hour, self._opened, self._rows = schema, hour, time.monotonic(), 0
         return self._writer
 
-    def _remove_stale(self) -> None:
+    def remove_stale(self) -> None:
         """Removes what processes left that were killed; without its end a Parquet file cannot be read."""
-        if self._cleaned:
-            return
-        self._cleaned = True
         for file in self._folder.glob("*/.*.parquet.part"):
             with contextlib.suppress(OSError):
                 if time.time() - file.stat().st_mtime > _STALE_SECONDS:
@@ -213,10 +206,8 @@ class _Files:
 def write(folder: Path, table: pa.Table, name: str) -> Path:
     """Writes rows of any time as one file, atomically and idempotently, and returns it.
 
-    Args:
-        folder: of the log.
-        table: in the form of `payload_table.schema`, with at least one row; the file goes to the day of the first row.
-        name: of the file, without its ending; one that the service does not give, such as ``replay-2013-07``.
+    The table has the form of `payload_table.schema` and at least one row; the file goes to the day of the first one.
+    The service gives no such names as ``replay-2013-07``.
     """
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

@@ -94,13 +94,14 @@ def as_table(payload: Payload, exclude: Collection[str] = ()) -> pa.Table:
     form = schema(payload.inputs, outputs, exclude)
     refused = np.broadcast_to(np.asarray(payload.refused, bool), payload.rows)
     times = np.broadcast_to(np.asarray(payload.times) * 1e6, payload.rows).astype(np.int64)
+    nothing = pa.nulls(payload.rows)
     values: dict[str, Any] = {
         ID: list(payload.prediction_ids),
         TIME: pa.array(times).cast(pa.timestamp("us", tz="UTC")),
         VERSION: np.full(payload.rows, payload.version, np.int64),
         SHADOW: np.full(payload.rows, payload.shadow),
-        SECONDS: None if payload.seconds is None else np.broadcast_to(payload.seconds, payload.rows),
-        FAULTS: payload.faults,
+        SECONDS: nothing if payload.seconds is None else np.broadcast_to(payload.seconds, payload.rows),
+        FAULTS: nothing if payload.faults is None else payload.faults,
         REFUSED: refused,
         CALLER: [caller or None for caller in _each_row(payload.caller, payload.rows)],
     }
@@ -112,15 +113,7 @@ def as_table(payload: Payload, exclude: Collection[str] = ()) -> pa.Table:
             whole = not pa.types.is_list(field.type)
             answers = array.reshape(-1) if whole else array.reshape(payload.rows, -1).tolist()
             values[field.name] = pa.array(answers, field.type, mask=refused if refused.any() else None)
-    return pa.table(
-        [
-            pa.nulls(payload.rows, field.type)
-            if values[field.name] is None
-            else pa.array(values[field.name], field.type)
-            for field in form
-        ],
-        schema=form,
-    )
+    return pa.table(values, schema=form)
 
 
 def kind(payload: Payload) -> tuple:

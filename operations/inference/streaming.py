@@ -309,11 +309,7 @@ def message(received: Any) -> Raw:
 
 
 def job(version: Version, settings: Any, dead_letters: Path) -> Job:
-    """What a stream needs to know, from the settings and the version that answers.
-
-    Raises:
-        LoadError: the model, or the contract that it carries, is damaged.
-    """
+    """What a stream needs to know; raises LoadError for a version whose model or contract is damaged."""
     loaded = models.load(version.folder, version.number)
     types = loaded.inputs.types
     loaded.close()
@@ -345,10 +341,9 @@ def from_subscription(job: Job, subscription: str, arguments: Sequence[str]) -> 
 
 @dataclass
 class Directory:
-    """A directory of arriving files, and which of them are done.
+    """A directory of arriving files, and which of them are done, as remembered in the folder of the dead letters.
 
-    A file counts as arrived when its size and time did not change between two looks; hidden ones, and those named
-    .part or .tmp, are being written. What is done is remembered in the folder of the dead letters.
+    A file counts as arrived when its size and time did not change between two looks; a hidden one is being written.
     """
 
     folder: Path
@@ -386,10 +381,7 @@ class Directory:
         ]
 
     def answer(self, names: Sequence[str]) -> Tally:
-        """Predicts the rows of files, remembers that, and returns what they held.
-
-        If the pipeline fails, the files will be tried again.
-        """
+        """Predicts the rows of files, and returns what they held. If the pipeline fails, they will be tried again."""
         states = {name: self._seen[name] for name in names}
         pipeline = beam.Pipeline(options=PipelineOptions(list(self.arguments)))
         counted = (
@@ -418,15 +410,9 @@ class Directory:
         idle_seconds: float | None,
         on_files: Callable[[Tally], None] = lambda tally: None,
     ) -> Tally:
-        """Answers files as they arrive.
+        """Answers files as they arrive, tells `on_files` what each group held, and returns what all held.
 
-        Args:
-            poll_seconds: how often to look.
-            idle_seconds: ends after so long without a file; 0: at once, when all that is there is done; None: never.
-            on_files: is told what each group of files held.
-
-        Returns:
-            What all of them held.
+        It ends after `idle_seconds` without a file; 0: at once, when all that is there is done; None: never.
         """
         last = time.monotonic()
         while True:

@@ -53,13 +53,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Push:
-    """A record that a version was made.
-
-    Attributes:
-        version: its folder is the one that was recorded.
-        finished: whether the record was completed.
-        replaced: for a change by the registry, the version that was served before.
-    """
+    """The record of a version: whether it was completed, and which version was served before; with its folder then."""
 
     version: Version
     execution_id: int
@@ -71,12 +65,7 @@ class Records:
     """The metadata store, from the registry's point of view: one pipeline of it."""
 
     def __init__(self, settings: Settings) -> None:
-        """Opens the store of the settings.
-
-        Raises:
-            LedgerError: there is none, or it cannot be reached.
-            SettingsError: a variable of the environment is missing.
-        """
+        """Opens the store; raises LedgerError if there is none, or it cannot be reached."""
         self._store = open_writable(store.connection(settings))
         self._pipeline = settings.use_case.name
         self._types = {kind.name for kind in self._store.get_artifact_types()}
@@ -142,12 +131,9 @@ class Records:
     def begin(
         self, change: str, model_id: int | None, number: int, folder: Path, notes: Mapping[str, int | str]
     ) -> int:
-        """Records that the registry is about to make a version, by ROLLBACK or PROMOTE.
+        """Records that the registry is about to make a version, by ROLLBACK or PROMOTE; returns the execution's id.
 
         Before, and not afterwards: a process that is killed in between then leaves no version without a record.
-
-        Returns:
-            The id of the execution, for `finish`.
         """
         kind = mlmd.ArtifactType(name="PushedModel", base_type=mlmd.ArtifactType.MODEL)  # as TFX defines it
         pushed = mlmd.Artifact(
@@ -171,15 +157,10 @@ class Records:
         self._store.put_execution(execution, [(artifact, None)], [])
 
     def predicted(self, inputs: Sequence[tuple[str, int]], output: Path, notes: Mapping[str, int | str]) -> int:
-        """Records that a model answered, and where the answers are.
+        """Records that a model answered into a file of predictions; returns the id of its artifact.
 
-        Args:
-            inputs: pairs of a key and the id of an artifact: the model, the pushed version and what they were given.
-            output: the file of predictions.
-            notes: rows, version and so on; who and when are added.
-
-        Returns:
-            The id of the artifact of the predictions.
+        The inputs are pairs of a key and the id of an artifact: the model, the pushed version and what they were given.
+        To the notes, who and when are added.
         """
         kind = mlmd.ArtifactType(name=PREDICTIONS, properties={"rows": mlmd.INT, "model_version": mlmd.INT})
         predictions = mlmd.Artifact(

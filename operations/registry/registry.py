@@ -177,12 +177,9 @@ class Registry:
             return self._push(ROLLBACK, source, earlier.model_id, served.number, notes)
 
     def promote(self, what: str, reason: str = "", force: bool = False) -> Change:
-        """Pushes a model that was blessed and is not served.
+        """Pushes a model, of a run or the number of its artifact, that was blessed and is not served.
 
-        Args:
-            what: the id of a run, or the number of a model's artifact.
-            reason: why, for the record.
-            force: push it though it was not blessed; needs a reason.
+        With `force` and a reason, also one that was not blessed.
 
         Raises:
             RegistryError: there is no such model, it is not blessed, or it is served already.
@@ -209,13 +206,10 @@ class Registry:
             return self._push(PROMOTE, model.saved_model, model.model_id, number, notes)
 
     def prunable(self, keep: int) -> list[Version]:
-        """The versions that `prune` would remove, oldest first.
+        """The versions that `prune` would remove, oldest first; raises RegistryError if `keep` is below 1.
 
         Never the newest `keep`, the served one, the champion's, or the one that a rollback would bring back. Of the
         canaries, all but the newest: it has overtaken them.
-
-        Raises:
-            RegistryError: `keep` is below 1.
         """
         if keep < 1:
             raise RegistryError("At least one version must be kept.")
@@ -312,11 +306,9 @@ class Registry:
         return trained[-1]
 
     def details(self, version: Version) -> dict[str, Any]:
-        """What else is known about a version: its size, its model, and how it was judged.
+        """What else is known about a version: its size (None if it is gone), its model, and how it was judged.
 
-        Returns:
-            bytes and files of the folder (None if it is gone), uri of the model, metrics of the run's evaluation by
-            name (empty if it is not recorded).
+        The metrics are those of the run's evaluation by name, empty if it is not recorded.
         """
         files = [path for path in version.folder.rglob("*") if path.is_file()] if version.present else []
         model = self._records.models().get(version.model_id or 0)

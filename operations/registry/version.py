@@ -79,11 +79,7 @@ def is_about(recorded: Version, folder: Path, present: Container[int]) -> bool:
 
 
 def present_in(folder: Path) -> dict[int, Path]:
-    """The versions in a folder that are complete, by number.
-
-    Raises:
-        RegistryError: it cannot be read.
-    """
+    """The versions in a folder that are complete, by number; raises RegistryError if it cannot be read."""
     # The Pusher copies the file of the model last.
     return {
         int(entry.name): entry for entry in entries(folder) if entry.name.isdigit() and (entry / MODEL_FILE).is_file()
@@ -91,11 +87,7 @@ def present_in(folder: Path) -> dict[int, Path]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Whatever lies in a folder of versions; nothing if it is not there yet.
-
-    Raises:
-        RegistryError: it cannot be read.
-    """
+    """Whatever lies in a folder of versions, nothing if there is none yet; raises RegistryError if unreadable."""
     try:
         return sorted(folder.iterdir())
     except FileNotFoundError:

@@ -44,13 +44,10 @@ class Batcher:
         queue_rows: int,
         on_batch: Callable[[LoadedModel, int, Columns], None] = lambda model, rows, outputs: None,
     ) -> None:
-        """Starts the thread.
+        """Starts the thread, in which `on_batch` is told of every call.
 
-        Args:
-            max_rows: of requests that are joined.
-            delay_seconds: how long the first of a batch may wait for others.
-            queue_rows: that may wait; a request beyond is refused, unless nothing else waits.
-            on_batch: is told, in the thread, the model, the rows and the outputs of every call.
+        The first of a batch waits for others for `delay_seconds`. A request that lets more than `queue_rows` wait is
+        refused, unless nothing else waits.
         """
         self._max_rows = max_rows
         self._delay = delay_seconds
@@ -135,15 +132,13 @@ class Batcher:
         loop.call_soon_threadsafe(self._deliver, sum(job.rows for job in jobs), wanted, answers)
 
     def _together(self, jobs: Sequence[_Job]) -> list[Columns]:
-        model, signature = jobs[0].model, jobs[0].signature
-        rows = sum(job.rows for job in jobs)
+        model, signature, columns = jobs[0].model, jobs[0].signature, jobs[0].columns
+        if len(jobs) > 1:
+            columns = {name: np.concatenate([job.columns[name] for job in jobs]) for name in columns}
+        outputs = model.predict(columns, signature)
+        self._on_batch(model, sum(job.rows for job in jobs), outputs)
         if len(jobs) == 1:
-            outputs = model.predict(jobs[0].columns, signature)
-            self._on_batch(model, rows, outputs)
             return [outputs]
-        joined = {name: np.concatenate([job.columns[name] for job in jobs]) for name in jobs[0].columns}
-        outputs = model.predict(joined, signature)
-        self._on_batch(model, rows, outputs)
         parts, start = [], 0
         for job in jobs:
             parts.append({name: values[start : start + job.rows] for name, values in outputs.items()})

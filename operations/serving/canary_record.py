@@ -27,9 +27,8 @@ class CanaryRecord:
     """Counts of one service, or of several together.
 
     Attributes:
-        answered: requests that the version answered.
         failed: requests that it failed to answer, or not in time, though the served version could.
-        failure: the last time, in words.
+        failure: the last one in words.
         dropped_rows: rows that it was not given, because too many waited.
         does_not_load: why it could not be loaded; empty if it could.
     """
@@ -42,11 +41,7 @@ class CanaryRecord:
 
 
 def write(log: Path, version: int, record: CanaryRecord) -> None:
-    """Replaces what this process has recorded of a version in the folder of the payload log.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
+    """Replaces what this process has recorded of a version in the folder of the payload log; may raise OSError."""
     folder = log / _FOLDER / str(version)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{socket.gethostname()}-{os.getpid()}.json"
@@ -54,11 +49,7 @@ def write(log: Path, version: int, record: CanaryRecord) -> None:
 
 
 def read(log: Path, version: int) -> CanaryRecord:
-    """What all services have recorded of a version, together; nothing if there is no record.
-
-    Raises:
-        CanaryRecordError: a record is there and cannot be read.
-    """
+    """What all services have recorded of a version, together; raises CanaryRecordError for a damaged record."""
     together = CanaryRecord()
     for file in sorted((log / _FOLDER / str(version)).glob("[!.]*.json"), key=lambda path: path.stat().st_mtime):
         try:

@@ -114,31 +114,34 @@ class CanaryVersion:
     ) -> tuple[LoadedModel, Columns]:
         """Lets the canary answer a request, or the served version by `otherwise` if the canary does not.
 
-        Returns:
-            The version that answered, and its outputs.
-
-        Raises:
-            RequestError: of `otherwise`; a request that no version can answer is not counted against the canary.
+        Returns the version that answered and its outputs, or raises the error of `otherwise`: a request that no version
+        can answer is not counted against the canary.
         """
-        version, reason = None, ""
-        try:
-            with self._versions.using() as model:
-                version = model.version
-                outputs = await self._ask(model, served, signature, columns, rows)
-                self._record(version).answered += 1
-                self._in_a_row[version] = 0
-                return model, outputs
-        except NotReadyError:
-            # It has just been removed, or too many wait for it.
-            if version is not None:
-                self._dropped(version, rows)
-                version = None
-        except Exception as error:
-            reason = one_line(error)
+        tried = await self._tried(served, signature, columns, rows)
+        if tried is not None and not isinstance(tried[1], str):
+            return tried[0], tried[1]
         outputs = await otherwise()
-        if version is not None:
-            self._failed(version, reason)
+        if tried is not None:
+            self._failed(tried[0].version, str(tried[1]))
         return served, outputs
+
+    async def _tried(
+        self, served: LoadedModel, signature: str, columns: Columns, rows: int
+    ) -> tuple[LoadedModel, Columns | str] | None:
+        """The canary, and its outputs or why it failed; None if it was just removed, or too many rows wait for it."""
+        with contextlib.suppress(NotReadyError), self._versions.using() as model:
+            try:
+                outputs = await self._ask(model, served, signature, columns, rows)
+            except NotReadyError:
+                self._record(model.version).dropped_rows += rows
+                self._metrics.canary_requests.labels(model.version, "dropped").inc()
+                return None
+            except Exception as error:
+                return model, one_line(error)
+            self._record(model.version).answered += 1
+            self._in_a_row[model.version] = 0
+            return model, outputs
+        return None
 
     def _failed(self, version: int, reason: str) -> None:
         """Counts a request that the version could not answer, and the served one could."""
@@ -150,11 +153,6 @@ class CanaryVersion:
             self._spared_until[version] = time.monotonic() + _SPARED_SECONDS
         self._metrics.canary_requests.labels(version, "failed").inc()
 
-    def _dropped(self, version: int, rows: int) -> None:
-        """Counts a request that the version was not given."""
-        self._record(version).dropped_rows += rows
-        self._metrics.canary_requests.labels(version, "dropped").inc()
-
     async def _shadow(
         self, payload: Payload, served: LoadedModel, signature: str, log: Callable[[Payload], object]
     ) -> None:
@@ -162,21 +160,16 @@ class CanaryVersion:
         if columns is None:
             columns = {"": objects(payload.examples or ())}
         try:
-            with self._versions.using() as model:
-                try:
-                    outputs = await self._ask(model, served, signature, columns, payload.rows)
-                except NotReadyError:
-                    self._dropped(model.version, payload.rows)
-                    return
-                except Exception as error:
-                    self._failed(model.version, one_line(error))
-                    return
-                self._record(model.version).answered += 1
-                # Without what was asked, which is in the row of the same id already; and how long it took says nothing.
-                answer = dataclasses.replace(payload, version=model.version, outputs=outputs, shadow=True, seconds=None)
-                log(dataclasses.replace(answer, inputs={}, columns={}, examples=None))
-        except NotReadyError:
-            return  # It has just been removed.
+            tried = await self._tried(served, signature, columns, payload.rows)
+            if tried is None:
+                return
+            model, outputs = tried
+            if isinstance(outputs, str):
+                self._failed(model.version, outputs)
+                return
+            # Without what was asked, which is in the row of the same id already; and how long it took says nothing.
+            answer = dataclasses.replace(payload, version=model.version, outputs=outputs, shadow=True, seconds=None)
+            log(dataclasses.replace(answer, inputs={}, columns={}, examples=None))
         except Exception:
             # Whatever goes wrong here, nobody waits for it.
             _log.exception("A shadow request failed inside the service")
@@ -184,12 +177,7 @@ class CanaryVersion:
     async def _ask(
         self, model: LoadedModel, served: LoadedModel, signature: str, columns: Columns, rows: int
     ) -> Columns:
-        """The outputs of a canary.
-
-        Raises:
-            NotReadyError: too many rows wait for it.
-            Exception: it cannot be asked this, or does not answer, or not in time.
-        """
+        """Raises NotReadyError if too many rows wait, and other errors if it cannot answer this, or not in time."""
         assert self._batcher is not None
         if unfit := self._why_unfit(model, served):
             raise ValueError(unfit)
@@ -210,7 +198,7 @@ class CanaryVersion:
         return outputs
 
     def _why_unfit(self, model: LoadedModel, served: LoadedModel) -> str:
-        """Why a version cannot answer the requests that another one is asked; empty if it can."""
+        """Why the canary cannot answer the requests that another version is asked; empty if it can."""
         key = model.version, served.version
         if key not in self._unfit:
             # Also if it fits: it may have stood beside another version before.
@@ -257,8 +245,8 @@ class CanaryVersion:
 def falls_to(prediction_id: str, version: int, share: float) -> bool:
     """Whether a request is one of those that a canary answers.
 
-    The same id always finds the same canary, on every server. For the next one the dice are
-    cast anew, or always the same clients would have to try.
+    The same id always finds the same canary, on every server. For the next one the dice are cast anew, or always the
+    same clients would have to try.
     """
     digest = hashlib.blake2b(prediction_id.encode(), digest_size=8, salt=str(version).encode()[-16:]).digest()
     return int.from_bytes(digest) < share * 2**64

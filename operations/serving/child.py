@@ -47,12 +47,9 @@ class Child:
 def serving(
     name: str, models: Path, settings: Serving, payloads: Path | None, log: Path | None, *more: str
 ) -> Iterator[Child]:
-    """Runs the service on free ports of this machine, and ends it gracefully.
+    """Runs the service on free ports of this machine, and ends it gracefully, or raises ServingError.
 
     Its log is appended to `log`, and `more` are arguments of ``python -m operations.serving``.
-
-    Raises:
-        ServingError: it did not start, or did not end well.
     """
     chosen = settings.model_dump(mode="json", exclude={"host", "port", "grpc_port"})
     command = [sys.executable, "-m", "operations.serving", "--models", str(models), "--name", name]

@@ -88,11 +88,8 @@ _MESSAGES = {
         *bytes bytes_contents 8""",
 }
 
-# Method -> request and response.
-METHODS = {
-    name: (f"{name}Request", f"{name}Response")
-    for name in ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer")
-}
+# Each takes a message of its name with `Request`, and answers with one with `Response`.
+METHODS = ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer")
 
 _Field = descriptor_pb2.FieldDescriptorProto
 
@@ -107,8 +104,9 @@ def _build() -> descriptor_pool.DescriptorPool:
         for line in filter(None, map(str.strip, fields.splitlines())):
             _add_field(message, f".{PACKAGE}.{name}", *line.split())
     service = file.service.add(name=SERVICE.rpartition(".")[2])
-    for name, (request, response) in METHODS.items():
-        service.method.add(name=name, input_type=f".{PACKAGE}.{request}", output_type=f".{PACKAGE}.{response}")
+    for name in METHODS:
+        kind = f".{PACKAGE}.{name}"
+        service.method.add(name=name, input_type=f"{kind}Request", output_type=f"{kind}Response")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return pool

@@ -19,7 +19,7 @@ from operations.inference.contract import Faults
 from operations.inference.errors import BadRequestError, RequestError, ServingError
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
-from operations.serving.grpc_messages import METHODS, SERVICE, message
+from operations.serving.grpc_messages import SERVICE, message
 from operations.serving.service import Service, caller_of
 
 _CODES = {
@@ -54,11 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 def server(service: Service, host: str, port: int) -> tuple[grpc.aio.Server, int]:
-    """A server that is bound to an address and not started yet, and its port; 0 takes a free one.
-
-    Raises:
-        ServingError: the address is taken, or not this machine's.
-    """
+    """A server that is not started yet, and its port; raises ServingError for an address that is not to be had."""
     made = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", service.settings.max_body_bytes),
@@ -71,10 +67,10 @@ def server(service: Service, host: str, port: int) -> tuple[grpc.aio.Server, int
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
             # Messages are parsed in the handler, so that one that cannot be is the client's error and not ours.
-            methods.counted(name, getattr(methods, _ROUTES[name])),
-            response_serializer=message(response).SerializeToString,
+            methods.counted(name, route, getattr(methods, route)),
+            response_serializer=message(f"{name}Response").SerializeToString,
         )
-        for name, (_, response) in METHODS.items()
+        for name, route in _ROUTES.items()
     }
     made.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     address = f"[{host}]" if ":" in host else host
@@ -95,10 +91,10 @@ class _Methods:
         self._service = service
 
     def counted(
-        self, name: str, method: Callable[[Any, Any], Awaitable[Any]]
+        self, name: str, route: str, method: Callable[[Any, Any], Awaitable[Any]]
     ) -> Callable[[bytes, Any], Awaitable[Any]]:
         """A handler that parses a request, counts the answer, and whose errors have gRPC's codes."""
-        request_class, route = message(METHODS[name][0]), _ROUTES[name]
+        request_class = message(f"{name}Request")
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> Any:
             started = time.perf_counter()
@@ -107,7 +103,7 @@ class _Methods:
                 try:
                     request = request_class.FromString(raw)  # pyright: ignore[reportAttributeAccessIssue]
                 except DecodeError:
-                    raise BadRequestError(f"The bytes are no {METHODS[name][0]}.") from None
+                    raise BadRequestError(f"The bytes are no {name}Request.") from None
                 return await method(request, context)
             except RequestError as error:
                 code = _CODES.get(error.status, grpc.StatusCode.UNKNOWN)
@@ -130,13 +126,11 @@ class _Methods:
         return message("ServerReadyResponse")(ready=self._service.ready)
 
     async def model_ready(self, request: Any, context: Any) -> Any:
-        version = self._version(request.name, request.version)
-        return message("ModelReadyResponse")(ready=self._service.ready_for(version))
+        ready = self._service.ready_for(self._version(request.name, request.version))
+        return message("ModelReadyResponse")(ready=ready)
 
     async def server_metadata(self, request: Any, context: Any) -> Any:
-        return message("ServerMetadataResponse")(
-            name=v2.SERVER_NAME, version=v2.SERVER_VERSION, extensions=v2.EXTENSIONS
-        )
+        return message("ServerMetadataResponse")(**v2.SERVER)
 
     async def model_metadata(self, request: Any, context: Any) -> Any:
         versions = self._service.versions
@@ -174,7 +168,7 @@ def _read(request: Any) -> v2.InferRequest:
             raise BadRequestError(f"`{name}` has contents, which raw_input_contents leave no place for.", name)
         inputs.append(v2.from_raw(name, tensor.datatype, shape, raw[index]))
     v2.check_names(inputs)
-    outputs = tuple(v2.RequestedOutput(output.name, bool(raw)) for output in request.outputs)
+    outputs = tuple((output.name, bool(raw)) for output in request.outputs)
     return v2.InferRequest(request.id, tuple(inputs), outputs, bool(raw))
 
 
@@ -211,13 +205,12 @@ def _within_header(text: str) -> str:
 def _answer(
     asked: v2.InferRequest, name: str, version: int, request_id: str, outputs: Any, faults: Faults | None
 ) -> Any:
-    """The message of an answer; raw if the request was."""
     answer = message("ModelInferResponse")(model_name=name, model_version=str(version), id=request_id)
     for key, text in (v2.marks(faults) if faults is not None else {}).items():
         answer.parameters[key].string_param = text
-    for wanted, values in v2.chosen(asked, outputs):
+    for output, _, values in v2.chosen(asked, outputs):
         datatype = v2.datatype_of(values)
-        tensor = answer.outputs.add(name=wanted.name, datatype=datatype, shape=values.shape)
+        tensor = answer.outputs.add(name=output, datatype=datatype, shape=values.shape)
         if asked.binary:
             answer.raw_output_contents.append(v2.to_raw(values))
         elif datatype == v2.BYTES:

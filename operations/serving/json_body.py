@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from operations.inference.columns import kind_of
 from operations.inference.errors import BadRequestError
 
 # TensorFlow Serving reads and writes these, which JSON itself does not have.
@@ -28,7 +29,7 @@ def parse(body: bytes | bytearray | memoryview) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         document = _with_words(bytes(body), error)
     if not isinstance(document, dict):
-        raise BadRequestError(f"The body must be a JSON object, not {_kind(document)}.")
+        raise BadRequestError(f"The body must be a JSON object, not {kind_of(document)}.")
     return document
 
 
@@ -70,9 +71,3 @@ def _nests_deeper_than(body: bytes, limit: int) -> bool:
         if deepest > limit:
             return True
     return False
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, list):
-        return "a list"
-    return {str: "a string", bool: "true or false", type(None): "null"}.get(type(value), "a number")

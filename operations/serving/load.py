@@ -19,13 +19,7 @@ _JSON = {"Content-Type": "application/json"}
 
 @dataclasses.dataclass(frozen=True)
 class Answered:
-    """One request with the status 200.
-
-    Attributes:
-        client: the number of the client.
-        body: the index of the body that was posted.
-        asked: when it was sent, on the clock of `time.perf_counter`, as `answered` is.
-    """
+    """One request with the status 200: the numbers of its client and its body; times of `time.perf_counter`."""
 
     client: int
     body: int
@@ -37,11 +31,9 @@ class Answered:
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """What clients saw.
+    """What clients saw, which asked at the same time, each over a connection of its own.
 
     Attributes:
-        clients: how many asked at the same time, each over one connection that it kept.
-        seconds: how long they asked.
         milliseconds: of each answered request.
         errors: the first few failures, in words.
     """
@@ -80,12 +72,10 @@ async def drive(
     seconds: float,
     check: Callable[[Answered], str | None],
 ) -> Load:
-    """Lets clients post bodies, each the next one as soon as the one before is answered.
+    """Lets clients post bodies, each the next one as soon as the one before is answered, and returns what they saw.
 
-    The JSON documents are taken in turn; `check` says what is wrong with an answer, if anything is.
-
-    Returns:
-        What they saw; no error is raised for a request that fails.
+    The JSON documents are taken in turn; `check` says what is wrong with an answer, if anything is. No error is raised
+    for a request that fails.
     """
     taken: list[float] = []
     errors: list[str] = []

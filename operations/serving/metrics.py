@@ -65,11 +65,7 @@ class PredictionHistogram(Collector):
 
 
 class Metrics:
-    """The metrics of one service, in a registry of their own.
-
-    Attributes:
-        registry: holds all of them.
-    """
+    """The metrics of one service, in a registry of their own."""
 
     def __init__(self, prediction_buckets: Sequence[float] = ()) -> None:
         """Makes metrics that are all zero."""
@@ -95,9 +91,7 @@ class Metrics:
         self.loaded = Gauge("version_loaded", "Versions that can be asked for; 1 each.", ["version"], **own)
         self.load_seconds = Gauge("version_load_seconds", "How long the last version took to load.", **own)
         self.loads = Counter("version_loads", "Versions that were loaded.", **own)
-        self.load_failures = Counter(
-            "version_load_failures", "Versions that were refused. Alert on any increase.", **own
-        )
+        self.load_failures = Counter("version_load_failures", "Refused versions. Alert on any increase.", **own)
         self.canary = Gauge("canary_version", "The canary; 0 for none.", **own)
         self.canary_requests = Counter(
             "canary_requests",

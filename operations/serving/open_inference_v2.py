@@ -34,9 +34,7 @@ from operations.serving.tfserving_v1 import as_bytes, row_ids
 if TYPE_CHECKING:
     from operations.serving.service import Answer, Service
 
-SERVER_NAME = "flightdeck"
-SERVER_VERSION = "0.1.0"
-EXTENSIONS = ("binary_tensor_data",)
+SERVER = {"name": "flightdeck", "version": "0.1.0", "extensions": ["binary_tensor_data"]}
 PLATFORM = "tensorflow_savedmodel"
 BYTES = "BYTES"
 
@@ -62,13 +60,7 @@ LONGEST_ID = 200
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """An input of a request.
-
-    Attributes:
-        name: of the model's input.
-        shape: as the client said; its product is the number of the data.
-        data: plain JSON values in a flat list, or a flat array: numbers, or objects (bytes).
-    """
+    """An input of a request; the data are plain JSON values, or an array of numbers or objects (bytes), always flat."""
 
     name: str
     shape: tuple[int, ...]
@@ -81,41 +73,28 @@ class Tensor:
 
 
 @dataclasses.dataclass(frozen=True)
-class RequestedOutput:
-    """An output that a request asks for, and whether it is wanted as bytes."""
-
-    name: str
-    binary: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
 class InferRequest:
     """A request for predictions.
 
     Attributes:
         id: what the client calls it; empty if it does not.
-        inputs: the tensors.
-        outputs: those that are asked for; empty for all.
-        binary: whether outputs are wanted as bytes that are not asked for one by one.
+        outputs: the names of those that are asked for, and whether as bytes; empty for all.
+        binary: whether outputs that are not asked for one by one are wanted as bytes.
     """
 
     id: str
     inputs: tuple[Tensor, ...]
-    outputs: tuple[RequestedOutput, ...] = ()
+    outputs: tuple[tuple[str, bool], ...] = ()
     binary: bool = False
 
     @property
     def rows(self) -> int:
-        """The number of rows."""
+        """The number of rows of its longest tensor."""
         return max(tensor.rows for tensor in self.inputs)
 
 
 def parse(body: bytes | bytearray, header_length: int | None = None) -> InferRequest:
-    """Reads the body of ``infer``.
-
-    Args:
-        body: JSON, and the bytes of the binary tensors behind it.
-        header_length: how much of it is JSON; None for all.
+    """Reads the body of ``infer``: JSON of that length, or all of it, and the bytes of binary tensors behind it.
 
     Raises:
         BadRequestError: it is not of the protocol's form; the field is named.
@@ -151,11 +130,7 @@ def check_names(inputs: Sequence[Tensor]) -> None:
 
 
 def check_tensor(name: str, datatype: str, shape: Sequence[Any]) -> tuple[int, ...]:
-    """Checks what is said of a tensor; returns its shape.
-
-    Raises:
-        BadRequestError: the datatype is none of the protocol's, or the shape none of a tensor.
-    """
+    """Returns the shape, or raises BadRequestError if it or the datatype is none of the protocol's."""
     if datatype != BYTES and datatype not in NUMBERS:
         known = ", ".join([*NUMBERS, BYTES])
         raise BadRequestError(f"`{name}` has the datatype {datatype[:40]!r}; those known are {known}.", name)
@@ -169,8 +144,7 @@ def check_tensor(name: str, datatype: str, shape: Sequence[Any]) -> tuple[int, .
 def from_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> Tensor:
     """A tensor from its bytes: little-endian numbers, or texts with four bytes of length before each.
 
-    Raises:
-        BadRequestError: the bytes are not as many as the shape says.
+    Raises BadRequestError if they are not as many as the shape says.
     """
     count = math.prod(shape)
     if datatype == BYTES:
@@ -184,15 +158,11 @@ def from_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memo
 
 
 def arrays(request: InferRequest, model: LoadedModel) -> tuple[str, Columns]:
-    """The signature that a request is for, and the arrays that it holds.
-
-    Raises:
-        UnprocessableError: a value, a shape or a name is wrong; the input is named.
-    """
-    for wanted in request.outputs:
-        if wanted.name not in model.outputs:
+    """The signature and the arrays of a request; raises UnprocessableError, which names the wrong input."""
+    for name, _ in request.outputs:
+        if name not in model.outputs:
             known = ", ".join(model.outputs)
-            raise UnprocessableError(f"The model has no output `{wanted.name}`; it has {known}.", wanted.name)
+            raise UnprocessableError(f"The model has no output `{name}`; it has {known}.", name)
     if examples := _examples(request, model):
         return EXAMPLES, examples
     for tensor in request.inputs:
@@ -216,23 +186,15 @@ def arrays(request: InferRequest, model: LoadedModel) -> tuple[str, Columns]:
 
 
 async def infer(service: Service, request: InferRequest, version: int | None, request_id: str, caller: str) -> Answer:
-    """Lets a version, or the newest one, answer a request.
-
-    Raises:
-        RequestError: of `arrays`, `Versions.using` and `Service.predict`.
-    """
+    """Lets a version, or the newest one, answer; raises the errors of `arrays` and `Service.predict`."""
     with service.versions.using(version) as model:
         signature, values = arrays(request, model)
         ids = row_ids(request_id, columns.row_count(values))
-        return await service.predict(model, values, signature, ids, version is not None, caller)
+        return await service.predict(model, values, ids, signature, version is not None, caller)
 
 
 def version_asked(served: str, name: str, version: str | None) -> int | None:
-    """Returns the number of the version that a request names, if any.
-
-    Raises:
-        UnknownModelError: the model is not the one that is served, or the version no number.
-    """
+    """The number of the version that a request names, if any; UnknownModelError for another model, or no number."""
     if name != served:
         raise UnknownModelError(f"There is no model `{name[:100]}`; `{served}` is served.", "name")
     if not version:
@@ -242,10 +204,10 @@ def version_asked(served: str, name: str, version: str | None) -> int | None:
     return int(version)
 
 
-def chosen(request: InferRequest, outputs: Mapping[str, np.ndarray]) -> list[tuple[RequestedOutput, np.ndarray]]:
-    """The outputs that a request wants, in its order."""
-    wanted = request.outputs or tuple(RequestedOutput(name, request.binary) for name in outputs)
-    return [(output, outputs[output.name]) for output in wanted]
+def chosen(request: InferRequest, outputs: Mapping[str, np.ndarray]) -> list[tuple[str, bool, np.ndarray]]:
+    """The outputs that a request wants, in its order, and whether as bytes."""
+    wanted = request.outputs or [(name, request.binary) for name in outputs]
+    return [(name, binary, outputs[name]) for name, binary in wanted]
 
 
 def answer(
@@ -258,9 +220,9 @@ def answer(
 ) -> tuple[bytes, int | None]:
     """The body of an answer, and how much of it is JSON: None if all is."""
     tensors, tail = [], []
-    for wanted, values in chosen(request, outputs):
-        tensor: dict[str, Any] = {"name": wanted.name, "datatype": datatype_of(values), "shape": list(values.shape)}
-        if wanted.binary:
+    for output, binary, values in chosen(request, outputs):
+        tensor: dict[str, Any] = {"name": output, "datatype": datatype_of(values), "shape": list(values.shape)}
+        if binary:
             raw = to_raw(values)
             tensor["parameters"] = {"binary_data_size": len(raw)}
             tail.append(raw)
@@ -287,16 +249,11 @@ def datatype_of(values: np.ndarray) -> str:
 
 
 def to_raw(values: np.ndarray) -> bytes:
-    """The bytes of a tensor, as `from_raw` reads them."""
+    """The inverse of `from_raw`."""
     if values.dtype.kind not in "OSU":
         return np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
     texts = map(as_bytes, values.reshape(-1).tolist())
     return b"".join(struct.pack("<I", len(text)) + text for text in texts)
-
-
-def server_metadata() -> dict[str, Any]:
-    """The body of the server's metadata."""
-    return {"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": list(EXTENSIONS)}
 
 
 def model_metadata(name: str, model: LoadedModel, versions: Sequence[int]) -> dict[str, Any]:
@@ -311,7 +268,7 @@ def model_metadata(name: str, model: LoadedModel, versions: Sequence[int]) -> di
 
 
 class _Rest:
-    """The bytes behind the JSON, which the tensors take one after the other."""
+    """The bytes behind the JSON, which the tensors take in turn."""
 
     def __init__(self, view: memoryview) -> None:
         self.view = view
@@ -409,11 +366,11 @@ def _examples(request: InferRequest, model: LoadedModel) -> Columns | None:
     return {tensor.name: columns.objects(list(map(as_bytes, values)))}
 
 
-def _outputs(document: dict[str, Any]) -> tuple[RequestedOutput, ...]:
+def _outputs(document: dict[str, Any]) -> tuple[tuple[str, bool], ...]:
     outputs = []
     for index, output in enumerate(_objects(document, "outputs")):
         name = _text(output, "name", None, f"outputs[{index}].")[:200]
-        outputs.append(RequestedOutput(name, _parameters(output, name).get("binary_data") is True))
+        outputs.append((name, _parameters(output, name).get("binary_data") is True))
     return tuple(outputs)
 
 

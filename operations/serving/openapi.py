@@ -14,7 +14,8 @@ from operations.serving import tfserving_v1 as v1
 Schema = dict[str, Any]
 
 _TEXT: Schema = {"type": "string"}
-_TEXTS: Schema = {"type": "array", "items": _TEXT}
+_FLAG: Schema = {"type": "boolean"}
+_ANY: Schema = {"type": "object"}
 _ROW_NUMBER: Schema = {"type": "integer", "minimum": 0}
 _ID: Schema = {"type": "string", "minLength": 1, "maxLength": 200}
 _HEADERS = {
@@ -24,18 +25,6 @@ _HEADERS = {
         "schema": _TEXT,
     },
 }
-_REQUEST_ID = {
-    "name": "x-request-id",
-    "in": "header",
-    "required": False,
-    "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
-}
-_VERSION = {
-    "name": "version",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string", "pattern": "^[0-9]{1,19}$"},
-}
 _STATES = ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
 _ASKED = ("404", "400", "408", "413", "415", "503")
 
@@ -43,18 +32,16 @@ _ASKED = ("404", "400", "408", "413", "415", "503")
 def document(name: str, model: LoadedModel, max_rows: int, refuses: bool = True) -> dict[str, Any]:
     """The document with the columns of a version; with its contract if rows that break it are refused."""
     paths = _server_paths()
-    for suffix, kind, version in (("", "", []), ("/versions/{version}", "_version", [_VERSION])):
-        parameters = [
-            {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": [name]}},
-            *version,
-        ]
+    named = _parameter("name", "path", {"type": "string", "enum": [name]})
+    numbered = _parameter("version", "path", {"type": "string", "pattern": "^[0-9]{1,19}$"})
+    for suffix, kind, parameters in (("", "", [named]), ("/versions/{version}", "_version", [named, numbered])):
         paths |= _v1_paths(f"/v1/models/{{name}}{suffix}", kind, parameters)
         paths |= _v2_paths(f"/v2/models/{{name}}{suffix}", kind, parameters)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": f"Predictions of {name}",
-            "version": v2.SERVER_VERSION,
+            "version": v2.SERVER["version"],
             "description": "TensorFlow Serving's REST protocol (v1) and the Open Inference Protocol (v2).",
         },
         "paths": paths,
@@ -63,49 +50,46 @@ def document(name: str, model: LoadedModel, max_rows: int, refuses: bool = True)
 
 
 def _server_paths() -> dict[str, Any]:
-    ready = _object({"ready": {"type": "boolean"}})
+    live, ready = _object({"live": _FLAG}), _object({"ready": _FLAG})
     metrics = {
         "operationId": "metrics",
         "summary": "Metrics for Prometheus.",
         "responses": {"200": {"description": "Prometheus' text.", "content": {"text/plain": {}}}},
     }
-    live = _object({"live": {"type": "boolean"}})
     return {
         "/healthz": {"get": _operation("health", "Whether the process answers.", _object({"status": _TEXT}))},
         "/metrics": {"get": metrics},
-        "/openapi.json": {"get": _operation("openapi", "This document.", {"type": "object"}, _errors(["503"]))},
+        "/openapi.json": {"get": _operation("openapi", "This document.", _ANY, _errors(["503"]))},
         "/v2": {"get": _operation("v2_server", "What this server is.", _ref("ServerMetadata"))},
         "/v2/health/live": {"get": _operation("v2_live", "Whether it answers.", live)},
         "/v2/health/ready": {
-            "get": _operation("v2_ready", "Whether requests should be sent here.", ready, {"503": _not_now(ready)})
+            "get": _operation("v2_ready", "Whether requests should be sent here.", ready, _not_now(ready))
         },
     }
 
 
-def _v1_paths(base: str, kind: str, parameters: list[Any]) -> dict[str, Any]:
-    predict = _prediction(f"v1_predict{kind}", "Predictions, by row or by column.", "Predict", _errors(_ASKED, "V1"))
-    metadata = _operation(
-        f"v1_metadata{kind}", "The model's signatures.", {"type": "object"}, _errors(["404", "503"], "V1")
+def _v1_paths(base: str, kind: str, at: list[Any]) -> dict[str, Any]:
+    refused, unknown = _errors(["404", "503"], "V1"), _errors(["404"], "V1")
+    predict = _prediction(
+        f"v1_predict{kind}", "Predictions, by row or by column.", "Predict", _errors(_ASKED, "V1"), at
     )
-    status = _operation(f"v1_status{kind}", "The states of versions.", _ref("ModelStatus"), _errors(["404"], "V1"))
     return {
-        f"{base}:predict": {"post": {**predict, "parameters": [*parameters, _REQUEST_ID]}},
-        f"{base}/metadata": {"get": {**metadata, "parameters": parameters}},
-        base: {"get": {**status, "parameters": parameters}},
+        f"{base}:predict": {"post": predict},
+        f"{base}/metadata": {"get": _operation(f"v1_metadata{kind}", "The model's signatures.", _ANY, refused, at)},
+        base: {"get": _operation(f"v1_status{kind}", "The states of versions.", _ref("ModelStatus"), unknown, at)},
     }
 
 
-def _v2_paths(base: str, kind: str, parameters: list[Any]) -> dict[str, Any]:
-    infer = _prediction(f"v2_infer{kind}", "Predictions, as tensors.", "Infer", _errors([*_ASKED, "422"]))
-    answer = _object({"name": _TEXT, "ready": {"type": "boolean"}})
-    ready = _operation(
-        f"v2_model_ready{kind}", "Whether it can be asked.", answer, {**_errors(["404"]), "503": _not_now(answer)}
-    )
-    metadata = _operation(f"v2_model{kind}", "Inputs and outputs.", _ref("ModelMetadata"), _errors(["404", "503"]))
+def _v2_paths(base: str, kind: str, at: list[Any]) -> dict[str, Any]:
+    answer = _object({"name": _TEXT, "ready": _FLAG})
+    refused, not_ready = _errors(["404", "503"]), _errors(["404"]) | _not_now(answer)
+    infer = _prediction(f"v2_infer{kind}", "Predictions, as tensors.", "Infer", _errors([*_ASKED, "422"]), at)
     return {
-        f"{base}/infer": {"post": {**infer, "parameters": [*parameters, _REQUEST_ID]}},
-        f"{base}/ready": {"get": {**ready, "parameters": parameters}},
-        base: {"get": {**metadata, "parameters": parameters}},
+        f"{base}/infer": {"post": infer},
+        f"{base}/ready": {
+            "get": _operation(f"v2_model_ready{kind}", "Whether it can be asked.", answer, not_ready, at)
+        },
+        base: {"get": _operation(f"v2_model{kind}", "Inputs and outputs.", _ref("ModelMetadata"), refused, at)},
     }
 
 
@@ -115,34 +99,30 @@ def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> di
     values = {column.name: _kept(_value(column), rules.get(column.name)) for column in columns}
     required = [name for name in values if name in rules and rules[name].required]
     row = _object(values, required, description="One row. What is left out, or null, is missing.")
+    most = {"minItems": 1, "maxItems": max_rows}
     by_column = _object(
-        {name: _list(value, max_rows) for name, value in values.items()},
+        {name: _list(value, **most) for name, value in values.items()},
         required,
         description="Lists of the same length.",
         minProperties=1,
     )
-    ids = {"anyOf": [_list(_ID, max_rows), {"type": "boolean"}]}
-    forms = [_form("instances", _list(row, max_rows), RAW, ids), _form("inputs", by_column, RAW, ids)]
+    ids = {"anyOf": [_list(_ID, **most), _FLAG]}
+    forms = [_form("instances", _list(row, **most), RAW, ids), _form("inputs", by_column, RAW, ids)]
     if EXAMPLES in model.signatures:
         encoded = {v1.B64: {"type": "string", "contentEncoding": "base64"}}
         example = _object(encoded, description="A serialised tf.Example.")
-        forms += [_form(key, _list(example, max_rows), EXAMPLES, ids) for key in ("instances", "inputs")]
-    faults = {
-        "description": "The first values that break the contract.",
-        "type": "array",
-        "items": _object(
+        forms += [_form(key, _list(example, **most), EXAMPLES, ids) for key in ("instances", "inputs")]
+    faults = _list(
+        _object(
             {"column": _TEXT, "row": _ROW_NUMBER, "value": {"type": ["string", "number", "null"]}, "allowed": _TEXT}
         ),
-    }
+        description="The first values that break the contract.",
+    )
     predictions = {
         "predictions": {"type": "array"},
         "outputs": {},
-        "prediction_ids": {"type": "array", "items": _ID},
-        "flagged_rows": {
-            "description": "Rows that break the contract of the version.",
-            "type": "array",
-            "items": _ROW_NUMBER,
-        },
+        "prediction_ids": _list(_ID),
+        "flagged_rows": _list(_ROW_NUMBER, description="Rows that break the contract of the version."),
         "faults": faults,
     }
     status = _object(
@@ -155,9 +135,9 @@ def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> di
     described = {
         "name": _TEXT,
         "datatype": {"enum": [*v2.NUMBERS, v2.BYTES]},
-        "shape": {"type": "array", "items": {"type": "integer", "minimum": -1}},
+        "shape": _list({"type": "integer", "minimum": -1}),
     }
-    tensors = {"type": "array", "items": _open(described)}
+    tensors = _list(_open(described))
     example_rows = [] if model.example is None else [model.example]
     return {
         "Error": _object({"error": _TEXT, "field": _TEXT, "faults": faults}, ["error"]),
@@ -169,10 +149,10 @@ def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> di
             "oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}],
             "additionalProperties": False,
         },
-        "ModelStatus": _object({"model_version_status": {"type": "array", "items": status}}),
-        "ServerMetadata": _open({"name": _TEXT, "version": _TEXT, "extensions": _TEXTS}),
+        "ModelStatus": _object({"model_version_status": _list(status)}),
+        "ServerMetadata": _open({"name": _TEXT, "version": _TEXT, "extensions": _list(_TEXT)}),
         "ModelMetadata": _open(
-            {"name": _TEXT, "versions": _TEXTS, "platform": _TEXT, "inputs": tensors, "outputs": tensors},
+            {"name": _TEXT, "versions": _list(_TEXT), "platform": _TEXT, "inputs": tensors, "outputs": tensors},
             ["name", "platform", "inputs", "outputs"],
         ),
         "InferRequest": {
@@ -189,10 +169,7 @@ def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> di
                     "type": "object",
                     "properties": {"flagged_rows": _TEXT, "faults": _TEXT},
                 },
-                "outputs": {
-                    "type": "array",
-                    "items": _open({**described, "data": {"type": "array"}}, list(described)),
-                },
+                "outputs": _list(_open({**described, "data": {"type": "array"}}, list(described))),
             },
             ["model_name", "outputs"],
         ),
@@ -201,22 +178,14 @@ def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> di
 
 def _infer_request(model: LoadedModel, values: Mapping[str, Schema], required: list[str]) -> Schema:
     columns = model.inputs.columns.values()
-    inputs = {
-        "type": "array",
-        "minItems": max(1, len(required)),
-        "description": f"Needed are {', '.join(required)}." if required else "One tensor per column.",
-        "items": {"anyOf": [tensor for column in columns for tensor in _tensors(column, values[column.name])]},
-    }
-    output = _open({"name": {"enum": list(model.outputs)}, "parameters": {"type": "object"}}, ["name"])
-    return _open(
-        {
-            "id": {"type": "string", "maxLength": v2.LONGEST_ID},
-            "parameters": {"type": "object"},
-            "inputs": inputs,
-            "outputs": {"type": "array", "items": output},
-        },
-        ["inputs"],
+    inputs = _list(
+        {"anyOf": [tensor for column in columns for tensor in _tensors(column, values[column.name])]},
+        minItems=max(1, len(required)),
+        description=f"Needed are {', '.join(required)}." if required else "One tensor per column.",
     )
+    output = _open({"name": {"enum": list(model.outputs)}, "parameters": _ANY}, ["name"])
+    name = {"type": "string", "maxLength": v2.LONGEST_ID}
+    return _open({"id": name, "parameters": _ANY, "inputs": inputs, "outputs": _list(output)}, ["inputs"])
 
 
 def _infer_example(model: LoadedModel, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,7 +221,7 @@ def _tensor(name: str, datatypes: list[str], value: Schema) -> Schema:
         "minItems": 1,
         "maxItems": 2,
     }
-    data = {"type": "array", "minItems": 1, "items": value}
+    data = _list(value, minItems=1)
     return _open({"name": {"const": name}, "datatype": {"enum": datatypes}, "shape": shape, "data": data})
 
 
@@ -282,16 +251,23 @@ def _kept(value: Schema, rule: Rule | None) -> Schema:
     return value | {name: bound for name, bound in bounds.items() if bound is not None}
 
 
-def _prediction(identity: str, summary: str, schema: str, errors: dict[str, Any]) -> dict[str, Any]:
+def _prediction(identity: str, summary: str, schema: str, errors: dict[str, Any], at: list[Any]) -> dict[str, Any]:
     """A POST whose request and answer have schemas of one name."""
-    operation = _operation(identity, summary, _ref(f"{schema}Response"), errors)
+    request_id = _parameter("x-request-id", "header", {"type": "string", "pattern": "^[!-~]{1,200}$"})
+    operation = _operation(identity, summary, _ref(f"{schema}Response"), errors, [*at, request_id])
     operation["responses"]["200"]["headers"] = _HEADERS
     return {**operation, "requestBody": {"required": True, "content": _json(_ref(f"{schema}Request"))}}
 
 
-def _operation(identity: str, summary: str, schema: Schema, others: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _operation(
+    identity: str, summary: str, schema: Schema, others: Mapping[str, Any] | None = None, at: list[Any] | None = None
+) -> dict[str, Any]:
     responses = {"200": {"description": "Done.", "content": _json(schema)}, **(others or {})}
-    return {"operationId": identity, "summary": summary, "responses": responses}
+    return {"operationId": identity, "summary": summary, "responses": responses, **({"parameters": at} if at else {})}
+
+
+def _parameter(name: str, place: str, schema: Schema) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": place == "path", "schema": schema}
 
 
 def _errors(statuses: Iterable[str], protocol: str = "") -> dict[str, Any]:
@@ -299,7 +275,7 @@ def _errors(statuses: Iterable[str], protocol: str = "") -> dict[str, Any]:
 
 
 def _not_now(schema: Schema) -> dict[str, Any]:
-    return {"description": "Not now.", "content": _json(schema)}
+    return {"503": {"description": "Not now.", "content": _json(schema)}}
 
 
 def _json(schema: Schema) -> dict[str, Any]:
@@ -324,5 +300,5 @@ def _object(properties: Mapping[str, Schema], required: list[str] | None = None,
     return {**_open(properties, required), "additionalProperties": False, **more}
 
 
-def _list(items: Schema, most: int) -> Schema:
-    return {"type": "array", "items": items, "minItems": 1, "maxItems": most}
+def _list(items: Schema, **more: Any) -> Schema:
+    return {"type": "array", "items": items, **more}

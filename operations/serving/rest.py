@@ -43,6 +43,22 @@ HEADER_LENGTH = "inference-header-content-length"
 
 # What curl says when it is told no type, and nothing at all: the examples of TensorFlow Serving's page send these.
 _READ_AS_JSON = ("", JSON, "application/x-www-form-urlencoded")
+# Method, path, and the protocol and name by which metrics know it; MODEL is a model, or a version of it. They are tried
+# in turn, so what is asked most comes first.
+_ROUTES = (
+    ("POST", "/v1/MODEL:predict", "v1", "predict"),
+    ("POST", "/v2/MODEL/infer", "v2", "infer"),
+    ("GET", "/healthz", "http", "health"),
+    ("GET", "/metrics", "http", "metrics"),
+    ("GET", "/openapi.json", "http", "openapi"),
+    ("GET", "/v1/MODEL/metadata", "v1", "metadata"),
+    ("GET", "/v1/MODEL", "v1", "status"),
+    ("GET", "/v2/MODEL/ready", "v2", "model_ready"),
+    ("GET", "/v2/MODEL", "v2", "model_metadata"),
+    ("GET", "/v2/health/live", "v2", "live"),
+    ("GET", "/v2/health/ready", "v2", "ready"),
+    ("GET", "/v2", "v2", "server_metadata"),
+)
 _BODY_SECONDS = 30.0
 _LINGER_SECONDS = 1.0
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
@@ -69,32 +85,15 @@ class _SlowBodyError(RequestError):
 def application(service: Service) -> Starlette:
     """The HTTP application of a service, which is started and stopped elsewhere."""
     api = _Api(service)
-
-    def route(path: str, method: str, protocol: str, name: str, handler: Handler) -> Route:
-        return Route(path, api.counted(protocol, name, handler), methods=[method])
-
     routes = [
-        route("/healthz", "GET", "http", "health", api.health),
-        route("/metrics", "GET", "http", "metrics", api.metrics),
-        route("/openapi.json", "GET", "http", "openapi", api.openapi),
-    ]
-    for version in ("", "/versions/{version}"):
-        model = "/v1/models/{name:model}" + version
-        routes += [
-            route(f"{model}:predict", "POST", "v1", "predict", api.v1_predict),
-            route(f"{model}/metadata", "GET", "v1", "metadata", api.v1_metadata),
-            route(model, "GET", "v1", "status", api.v1_status),
-        ]
-        model = "/v2/models/{name:model}" + version
-        routes += [
-            route(f"{model}/infer", "POST", "v2", "infer", api.v2_infer),
-            route(f"{model}/ready", "GET", "v2", "model_ready", api.v2_model_ready),
-            route(model, "GET", "v2", "model_metadata", api.v2_model_metadata),
-        ]
-    routes += [
-        route("/v2/health/live", "GET", "v2", "live", api.v2_live),
-        route("/v2/health/ready", "GET", "v2", "ready", api.v2_ready),
-        route("/v2", "GET", "v2", "server_metadata", api.v2_server_metadata),
+        Route(
+            path.replace("MODEL", "models/{name:model}" + version),
+            api.counted(protocol, name, getattr(api, f"{protocol}_{name}")),
+            methods=[method],
+        )
+        for method, path, protocol, name in _ROUTES
+        for version in ("", "/versions/{version}")
+        if not version or "MODEL" in path
     ]
     http = Starlette(routes=routes, exception_handlers={HTTPException: api.no_route})
     http.router.redirect_slashes = False
@@ -102,7 +101,7 @@ def application(service: Service) -> Starlette:
 
 
 class _Api:
-    """What each route does."""
+    """What each route does: PROTOCOL_NAME."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -141,14 +140,14 @@ class _Api:
             text = f"{what} is not served; this address takes {(error.headers or {}).get('Allow', 'another method')}."
         return _json({"error": text}, error.status_code, error.headers)
 
-    async def health(self, request: Request) -> Response:
+    async def http_health(self, request: Request) -> Response:
         return _json({"status": "ok"})
 
-    async def metrics(self, request: Request) -> Response:
+    async def http_metrics(self, request: Request) -> Response:
         body, content_type = self._service.metrics.exposition()
         return Response(body, headers={"content-type": content_type})
 
-    async def openapi(self, request: Request) -> Response:
+    async def http_openapi(self, request: Request) -> Response:
         with self._service.versions.using() as model:
             settings = self._service.settings
             refuses = settings.validation == "refuse"
@@ -165,9 +164,9 @@ class _Api:
                 signature, columns = v1.arrays(asked, model)
                 ids = v1.ids_for(asked, request_id, row_count(columns))
                 pinned, caller = version is not None, _caller(request)
-                answer = await self._service.predict(model, columns, signature, ids, pinned, caller)
+                answer = await self._service.predict(model, columns, ids, signature, pinned, caller)
         except UnknownModelError as error:
-            raise _with_detail(v1.not_found(name, version), error) from None
+            raise v1.not_found(name, version, error) from None
         body = v1.answer(asked, answer.outputs, answer.prediction_ids, answer.faults)
         return _answer(body, answer.version, request_id)
 
@@ -186,10 +185,10 @@ class _Api:
             with self._service.versions.using(version) as model:
                 return _json(v1.metadata(name, model))
         except UnknownModelError as error:
-            raise _with_detail(v1.not_found(name, version), error) from None
+            raise v1.not_found(name, version, error) from None
 
     async def v2_server_metadata(self, request: Request) -> Response:
-        return _json(v2.server_metadata())
+        return _json(v2.SERVER)
 
     async def v2_live(self, request: Request) -> Response:
         return _json({"live": True})
@@ -223,11 +222,7 @@ class _Api:
         return response
 
     def _named(self, request: Request) -> tuple[str, int | None]:
-        """The model and the version in the address.
-
-        Raises:
-            UnknownModelError: the model is not the one that is served, or the version no number.
-        """
+        """The model and the version in the address; raises UnknownModelError as `version_asked` does."""
         name, path = request.path_params["name"], request.scope["path"]
         if name != self._service.name and path.startswith("/v1/"):
             if request.method == "GET" and not path.endswith("/metadata"):
@@ -239,10 +234,7 @@ class _Api:
 async def _body(request: Request, limit: int) -> bytes | bytearray:
     """Reads and unpacks the body, and never holds more than `limit` bytes of it.
 
-    Raises:
-        TooLargeError: it is longer, packed or unpacked.
-        BadRequestError: it says that it is gzip, and is not.
-        _SlowBodyError: it does not arrive in time.
+    Raises TooLargeError, also for what is unpacked, BadRequestError for what is no gzip, or _SlowBodyError.
     """
     body = bytearray()
     too_large = TooLargeError(f"The body has more than {limit} bytes; send fewer rows at once.", "content-length")
@@ -321,10 +313,6 @@ def _request_id(request: Request) -> str:
     if not _ID.fullmatch(given):
         raise BadRequestError("`x-request-id` must be 1 to 200 visible ASCII characters.", REQUEST_ID)
     return given
-
-
-def _with_detail(error: UnknownModelError, detail: UnknownModelError) -> UnknownModelError:
-    return UnknownModelError(f"{error} ({detail})", detail.field)
 
 
 def _refusal(error: RequestError, flat: bool) -> Response:

@@ -28,11 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Running:
-    """What a server tells when it answers; `port` is that of HTTP.
-
-    Attributes:
-        row: a real row that the model can be asked with; None if the version carries none.
-    """
+    """What a server tells when it answers; `row` is a real one that the model can be asked with, if it carries any."""
 
     name: str
     version: int
@@ -88,12 +84,17 @@ async def _serve(service: Service, started: Callable[[Running], None], stop_on_e
             serving = asyncio.create_task(http.serve(sockets=[listening]), name="http")
             await grpc_server.start()
             try:
-                await _start(service, stop)
+                loading = asyncio.create_task(service.start())
+                if not await _ended(loading, stop):
+                    loading.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await loading
                 if not stop.is_set():
                     with service.versions.using() as model:
                         port = listening.getsockname()[1]
                         started(Running(service.name, model.version, settings.host, port, grpc_port, model.example))
-                    await _until(stop, serving)
+                    if await _ended(serving, stop):
+                        raise RuntimeError("The HTTP server ended by itself.")
                     service.refuse()
                     _log.info("Stopping: open requests are answered, new ones belong elsewhere.")
                     await asyncio.sleep(settings.drain_seconds)
@@ -105,28 +106,14 @@ async def _serve(service: Service, started: Callable[[Running], None], stop_on_e
                 await service.stop()
 
 
-async def _start(service: Service, stop: asyncio.Event) -> None:
-    """Loads the model, unless the process is told to end meanwhile."""
-    loading = asyncio.create_task(service.start())
+async def _ended(task: asyncio.Task[None], stop: asyncio.Event) -> bool:
+    """Waits for the end of a task, or to be told to stop; whether the task has ended. Raises its error."""
     stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([loading, stopped], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
-    if not loading.done():
-        loading.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await loading
-        return
-    await loading
-
-
-async def _until(stop: asyncio.Event, serving: asyncio.Task[None]) -> None:
-    """Waits for the end: that which is asked for, or one of HTTP by itself, which is an error."""
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([stopped, serving], return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if serving.done():
-        await serving
-        raise RuntimeError("The HTTP server ended by itself.")
+    if task.done():
+        await task
+    return task.done()
 
 
 class _Http(uvicorn.Server):

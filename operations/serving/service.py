@@ -4,7 +4,7 @@ The modules of the protocols parse a request, ask here, and format the answer:
 
     with service.versions.using(version) as model:
         arrays = columns.from_rows(rows, model.inputs)
-        answer = await service.predict(model, arrays)
+        answer = await service.predict(model, arrays, prediction_ids)
 
 The model stays loaded, and its inputs are the same, until the block is left, whatever is pushed meanwhile.
 """
@@ -15,7 +15,6 @@ import asyncio
 import dataclasses
 import functools
 import gc
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -41,10 +40,7 @@ _LONGEST_CALLER = 200
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What the model of a version said: outputs, arrays [rows, …], and ids, one per row.
-
-    `faults` are those of rows that break the contract and were answered nevertheless; None if there are none.
-    """
+    """What a version said: outputs [rows, …], ids of rows, and the faults of those that were answered nevertheless."""
 
     version: int
     outputs: Columns
@@ -62,6 +58,7 @@ class Service:
         settings: the section ``serving``.
         versions: those that are loaded.
         metrics: what Prometheus is told. Protocols call `metrics.answered` once per request.
+        stopping: whether `refuse` or `stop` was called.
     """
 
     def __init__(
@@ -80,13 +77,10 @@ class Service:
             name: of the model, in addresses.
             folder: holds the numbered versions.
             settings: the section ``serving``.
-            payloads: the folder of the payload log; None keeps no log.
+            payloads: the folder of the payload log; None keeps no log, without which there can be no canary.
             refused: is told, in the thread of the event loop, the number of a version that does not load, and why.
             canaries: the folder of canaries.
             canary: the section ``canary``; None, or the mode ``off``, loads none.
-
-        Raises:
-            ServingError: there is to be a canary without a payload log.
         """
         self.name = name
         self.settings = settings
@@ -94,10 +88,9 @@ class Service:
         self._payload_folder = payloads if settings.payloads.enabled else None
         self._payloads: PayloadLog | None = None
         self._batcher: Batcher | None = None
-        self._refusing = False
+        self.stopping = False
         self._refused = refused
         self.versions = Versions(folder, settings, Events(self._has_loaded, self._has_failed, self._has_unloaded))
-        self._random = random.Random()
         self._canary: CanaryVersion | None = None
         if canary is not None and canaries is not None and canary.mode != "off":
             if self._payload_folder is None:
@@ -109,9 +102,7 @@ class Service:
     async def start(self) -> None:
         """Loads and warms up the newest version that can be served, then watches the folder.
 
-        Raises:
-            ServingError: there is no folder, no version in it, or none that loads; a column that the payload log is
-                to leave out does not exist.
+        Raises ServingError if there is none, or a column that the payload log is to leave out does not exist.
         """
         self.versions.require_any()
         await asyncio.to_thread(_prepare_process)
@@ -132,11 +123,11 @@ class Service:
 
     def refuse(self) -> None:
         """Makes `ready` false, for a load balancer to see; requests are still answered. The first step of an end."""
-        self._refusing = True
+        self.stopping = True
 
     async def stop(self) -> None:
         """Answers what was asked before, writes the payloads that wait, unloads everything. May be called twice."""
-        self._refusing = True
+        self.stopping = True
         if self._batcher is not None:
             await self._batcher.stop()
         # The answers of the last batch are delivered to their requests before the log is closed.
@@ -150,12 +141,7 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether requests should be sent here: a version is loaded and the service is not stopping."""
-        return not self._refusing and self._batcher is not None and self.versions.current is not None
-
-    @property
-    def stopping(self) -> bool:
-        """Whether `refuse` or `stop` was called."""
-        return self._refusing
+        return not self.stopping and self._batcher is not None and self.versions.current is not None
 
     def ready_for(self, version: int | None) -> bool:
         """Returns `ready`, or raises UnknownModelError for a version that is not loaded."""
@@ -168,8 +154,8 @@ class Service:
         self,
         model: LoadedModel,
         columns: Columns,
+        prediction_ids: Sequence[str],
         signature: str = RAW,
-        prediction_ids: Sequence[str] | None = None,
         pinned: bool = False,
         caller: str = "",
     ) -> Answer:
@@ -182,8 +168,8 @@ class Service:
             model: from `versions.using`.
             columns: arrays of the module `columns`; for the signature `serving_default`, its one input with serialised
                 tf.Examples (objects, bytes) [rows].
+            prediction_ids: one per row.
             signature: its name.
-            prediction_ids: one per row, given by the client; None makes some.
             pinned: whether the client asked for this version and no other.
             caller: who asks, for the payload log.
 
@@ -197,20 +183,19 @@ class Service:
         self.check_rows(rows)
         if not rows:
             raise UnprocessableError("The request has no rows.")
-        if prediction_ids is not None and len(prediction_ids) != rows:
+        if len(prediction_ids) != rows:
             raise UnprocessableError(
                 f"There are {len(prediction_ids)} prediction ids for {rows} rows.", "prediction_ids"
             )
         if self._batcher is None:
             raise NotReadyError("The service has not started yet.")
         started = time.perf_counter()
-        ids = prediction_ids or self._new_ids(rows)
         faults = self._faults(model, columns, signature)
 
         def payload(by: int, outputs: Columns, refused: bool = False) -> Payload:
             raw = signature == RAW
             return Payload(
-                ids,
+                prediction_ids,
                 time.time(),
                 by,
                 model.inputs.columns,
@@ -231,7 +216,7 @@ class Service:
         canary = None if pinned or model.version != self.versions.current else self._canary
         answering = model
         ask = functools.partial(self._batcher.run, model, signature, columns, rows)
-        if canary is not None and canary.takes(ids[0]):
+        if canary is not None and canary.takes(prediction_ids[0]):
             answering, outputs = await canary.answer(model, signature, columns, rows, ask)
         else:
             outputs = await ask()
@@ -239,7 +224,7 @@ class Service:
             answered = payload(answering.version, outputs)
             if self._payloads.offer(answered) and canary is not None:
                 canary.shadow(answered, answering, signature, functools.partial(self._payloads.offer, sample=False))
-        return Answer(answering.version, outputs, ids, faults)
+        return Answer(answering.version, outputs, prediction_ids, faults)
 
     def _faults(self, model: LoadedModel, columns: Columns, signature: str) -> Faults | None:
         """The faults, counted; None if there are none, or nothing is checked."""
@@ -273,11 +258,6 @@ class Service:
                     f"serving.payloads.exclude names `{name}`, which the model neither takes nor gives; it has"
                     f" {', '.join(sorted(known))}."
                 )
-
-    def _new_ids(self, rows: int) -> list[str]:
-        # One random number per request: 64 of them would take as long as the model.
-        request = f"{self._random.getrandbits(96):024x}"
-        return [f"{request}-{row}" for row in range(rows)]
 
     def _has_run(self, model: LoadedModel, rows: int, outputs: Columns) -> None:
         self.metrics.rows.inc(rows)

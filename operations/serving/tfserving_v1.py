@@ -46,8 +46,7 @@ class PredictRequest:
     """A request for predictions in the words of its body.
 
     Attributes:
-        by_row: whether it came as ``instances``, and not as ``inputs``.
-        values: the value of that key.
+        by_row: whether `values` came as ``instances``, and not as ``inputs``.
         signature: the signature to ask; None if the body does not say.
         encoded: whether there may be values that are bytes in base64.
         prediction_ids: one per row if the client gave some; True if it wants to know them; None otherwise.
@@ -61,7 +60,7 @@ class PredictRequest:
 
     @property
     def rows(self) -> int:
-        """How many rows it has, as far as that can be told before they are read."""
+        """The number of rows, as far as that can be told before they are read."""
         if self.by_row:
             return len(self.values)
         columns = self.values.values() if isinstance(self.values, dict) else [self.values]
@@ -69,11 +68,7 @@ class PredictRequest:
 
 
 def parse(body: bytes | bytearray) -> PredictRequest:
-    """Reads the body of ``:predict``.
-
-    Raises:
-        BadRequestError: it is no JSON or not of the protocol's form; the field is named.
-    """
+    """Reads the body of ``:predict``, or raises BadRequestError, which names the field."""
     document = json_body.parse(body)
     by_row = "instances" in document
     if by_row and "inputs" in document:
@@ -98,9 +93,8 @@ def parse(body: bytes | bytearray) -> PredictRequest:
 def arrays(request: PredictRequest, model: LoadedModel) -> tuple[str, Columns]:
     """The signature that a request is for, and the arrays that it holds.
 
-    Raises:
-        BadRequestError: the model has no such signature; the signature takes something else.
-        UnprocessableError: a value is wrong; its column is named.
+    Raises BadRequestError for a signature that the model lacks or that takes something else, and UnprocessableError for
+    a wrong value, whose column is named.
     """
     try:
         signature = model.signature(request.signature or _usual_signature(request, model))
@@ -148,7 +142,7 @@ def answer(
 
 
 def ids_for(request: PredictRequest, request_id: str, rows: int) -> list[str]:
-    """The name of each row: what the client said, or the name of the request with the row's number."""
+    """The prediction id of each row: the client's, or one from `row_ids`."""
     if isinstance(request.prediction_ids, list):
         return request.prediction_ids
     return row_ids(request_id, rows)
@@ -190,10 +184,11 @@ def metadata(name: str, model: LoadedModel) -> dict[str, Any]:
     }
 
 
-def not_found(name: str, version: int | None) -> UnknownModelError:
-    """The error for a model or version that cannot be asked, in TensorFlow Serving's words."""
+def not_found(name: str, version: int | None, detail: UnknownModelError | None = None) -> UnknownModelError:
+    """The error for a model or version that cannot be asked, in TensorFlow Serving's words, and perhaps in ours."""
     which = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-    return UnknownModelError(f"Servable not found for request: {which}", "version" if version is not None else "name")
+    more = f" ({detail})" if detail else ""
+    return UnknownModelError(f"Servable not found for request: {which}{more}", detail.field if detail else "name")
 
 
 def _usual_signature(request: PredictRequest, model: LoadedModel) -> str:
@@ -218,7 +213,7 @@ def _prediction_ids(value: Any) -> list[str] | bool | None:
 
 
 def _decoded(values: list[Any] | dict[str, Any], key: str, as_text: bool) -> Any:
-    """The values with every {"b64": text} below them as bytes, or as the text that those are."""
+    """Replaces every {"b64": text} by its bytes, or by the text that those are."""
     if isinstance(values, dict):
         return {name: _value(value, name, as_text) for name, value in values.items()}
     return [_value(value, key, as_text) for value in values]
@@ -285,7 +280,6 @@ def _typed(signature: Signature, values: list[Any]) -> Columns:
 
 
 def _plain(name: str, values: np.ndarray) -> Any:
-    """Something that orjson writes: numbers as an array, text and bytes as lists."""
     if values.dtype.kind not in "OSU":
         return np.ascontiguousarray(values)
     return _text(values.tolist(), name.endswith("_bytes"))

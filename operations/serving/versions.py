@@ -28,34 +28,32 @@ _Fingerprint = tuple[tuple[str, int, int], ...]
 _log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(eq=False)
 class VersionStatus:
-    """The state of a version in the words of TensorFlow Serving.
+    """A version that was seen in the folder; its states are TensorFlow Serving's.
 
     Attributes:
-        state: START and LOADING before it can answer, AVAILABLE, UNLOADING, and END after it or after a failure.
-        error: why it could not be loaded; empty if it could.
+        error: why it could not be loaded, which is an END, too; empty if it could.
+        files: what they looked like when it was tried last, or since a time, while they are not complete.
+        users: how many blocks of `using` ask its model.
     """
 
     version: int
-    state: State
+    state: State = "START"
     error: str = ""
-
-
-@dataclasses.dataclass(eq=False)
-class _Loaded:
-    model: LoadedModel
+    files: _Fingerprint | None = None
+    since: float = 0.0
+    model: LoadedModel | None = None
     users: int = 0
-    retired: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Events:
     """Callbacks in the thread of the event loop: a version is loaded (in so many seconds), refused, or unloaded."""
 
-    loaded: Callable[[LoadedModel, float], None]
-    failed: Callable[[int, str], None]
-    unloaded: Callable[[int], None]
+    loaded: Callable[[LoadedModel, float], None] = lambda model, seconds: None
+    failed: Callable[[int, str], None] = lambda version, reason: None
+    unloaded: Callable[[int], None] = lambda version: None
 
 
 class Versions:
@@ -68,7 +66,7 @@ class Versions:
     All methods are for the thread of one event loop; files are read, and models loaded, in another one.
     """
 
-    def __init__(self, folder: Path, settings: Serving, events: Events, canary: bool = False) -> None:
+    def __init__(self, folder: Path, settings: Serving, events: Events | None = None, canary: bool = False) -> None:
         """Loads nothing before `start`.
 
         Of canaries there may be none, then nothing is kept; and only the newest counts, even if it does not load.
@@ -76,13 +74,10 @@ class Versions:
         self._folder = folder
         self._settings = settings
         self._keep = 1 if canary else settings.keep_versions
-        self._events = events
+        self._events = events or Events()
         self._canary = canary
         self._loader = ThreadPoolExecutor(1, "loader")
-        self._loaded: dict[int, _Loaded] = {}
-        self._status: dict[int, VersionStatus] = {}
-        self._refused: dict[int, _Fingerprint] = {}
-        self._incomplete: dict[int, tuple[_Fingerprint, float]] = {}
+        self._seen: dict[int, VersionStatus] = {}
         self._first: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._unreadable = False
@@ -90,22 +85,22 @@ class Versions:
     @property
     def current(self) -> int | None:
         """The number of the newest version that answers."""
-        return max((number for number, loaded in self._loaded.items() if not loaded.retired), default=None)
+        return max((number for number, seen in self._seen.items() if seen.state == "AVAILABLE"), default=None)
 
     @property
     def available(self) -> list[int]:
         """The versions that can be asked, newest first."""
-        return sorted((number for number, loaded in self._loaded.items() if not loaded.retired), reverse=True)
+        return [status.version for status in self.states if status.state == "AVAILABLE"]
 
     @property
     def states(self) -> list[VersionStatus]:
-        """What is known of each version, newest first."""
-        return [self._status[number] for number in sorted(self._status, reverse=True)]
+        """The states of all versions that were seen, newest first."""
+        return [self._seen[number] for number in sorted(self._seen, reverse=True)]
 
     def status(self, version: int) -> VersionStatus:
-        """Returns what is known of one, or raises UnknownModelError."""
+        """Returns the state of one version, or raises UnknownModelError."""
         try:
-            return self._status[version]
+            return self._seen[version]
         except KeyError:
             raise UnknownModelError(f"There is no version {version}; {self._choice()}", "version") from None
 
@@ -139,8 +134,8 @@ class Versions:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-        for number in list(self._loaded):
-            await self._unload(number)
+        for number in self.available:
+            self._unload(number)
         self._loader.shutdown(wait=False)
 
     @contextmanager
@@ -154,16 +149,16 @@ class Versions:
         number = self.current if version is None else version
         if number is None:
             raise NotReadyError("No version of the model is loaded.")
-        loaded = self._loaded.get(number)
-        if loaded is None or loaded.retired:
+        seen = self._seen.get(number)
+        if seen is None or seen.model is None or seen.state != "AVAILABLE":
             raise UnknownModelError(f"Version {number} is not loaded; {self._choice()}", "version")
-        loaded.users += 1
+        seen.users += 1
         try:
-            yield loaded.model
+            yield seen.model
         finally:
-            loaded.users -= 1
-            if loaded.retired and not loaded.users:
-                self._close(loaded)
+            seen.users -= 1
+            if seen.state == "UNLOADING" and not seen.users:
+                self._close(seen)
 
     def _choice(self) -> str:
         return f"loaded are {', '.join(map(str, self.available))}." if self.available else "none is loaded."
@@ -187,7 +182,7 @@ class Versions:
         try:
             present = await self._present()
         except OSError as error:
-            if self._loaded and not self._unreadable:
+            if self._held and not self._unreadable:
                 _log.error("%s cannot be read (%s); what is loaded stays loaded.", self._folder, error.strerror)
             self._unreadable = True
             return
@@ -196,15 +191,18 @@ class Versions:
         for number in present:
             if len(wanted) == self._keep:
                 break
-            if number in self._loaded or await self._try(number):
+            if number in self._held or await self._try(number):
                 wanted.append(number)
-        for number in sorted(set(self._loaded) - set(wanted)):
-            if self._canary or any(version in self._loaded for version in wanted) or number != self.current:
-                await self._unload(number)
-        for number in set(self._status) - set(present) - set(self._loaded):
-            del self._status[number]
-            self._refused.pop(number, None)
-            self._incomplete.pop(number, None)
+        for number in sorted(set(self.available) - set(wanted)):
+            if self._canary or wanted or number != self.current:
+                self._unload(number)
+        for number in set(self._seen) - set(present) - self._held:
+            del self._seen[number]
+
+    @property
+    def _held(self) -> set[int]:
+        """The versions in memory; one that is being unloaded may still be asked something."""
+        return {number for number, seen in self._seen.items() if seen.model is not None}
 
     async def _present(self) -> list[int]:
         """The versions that may be loaded, newest first."""
@@ -217,28 +215,24 @@ class Versions:
     async def _try(self, number: int) -> bool:
         """Loads a version unless that is known to fail; returns whether it is loaded."""
         folder = self._folder / str(number)
-        fingerprint = await self._in_thread(_fingerprint, folder)
-        if self._refused.get(number) == fingerprint:
+        files = await self._in_thread(_fingerprint, folder)
+        seen = self._seen.setdefault(number, VersionStatus(number))
+        if seen.error and seen.files == files:
             return False
-        if not any(path == "saved_model.pb" for path, _, _ in fingerprint):
-            known, since = self._incomplete.get(number, (None, 0.0))
-            now = time.monotonic()
-            if known != fingerprint:
-                self._incomplete[number] = fingerprint, now
-                self._status[number] = VersionStatus(number, "START")
-            elif now - since >= self._settings.settle_seconds:
-                self._refuse(number, fingerprint, f"{folder} holds no saved_model.pb.")
-            return False
-        self._status[number] = VersionStatus(number, "LOADING")
         started = time.monotonic()
+        if not any(path == "saved_model.pb" for path, _, _ in files):
+            if seen.state != "START" or seen.files != files:
+                seen.state, seen.error, seen.files, seen.since = "START", "", files, started
+            elif started - seen.since >= self._settings.settle_seconds:
+                self._refuse(seen, f"{folder} holds no saved_model.pb.")
+            return False
+        seen.state, seen.error, seen.files = "LOADING", "", files
         try:
             model = await self._in_thread(_load_and_warm_up, folder, number, self._settings.threads)
         except LoadError as error:
-            self._refuse(number, fingerprint, str(error))
+            self._refuse(seen, str(error))
             return False
-        self._loaded[number] = _Loaded(model)
-        self._status[number] = VersionStatus(number, "AVAILABLE")
-        self._refused.pop(number, None)
+        seen.model, seen.state = model, "AVAILABLE"
         seconds = time.monotonic() - started
         _log.info("Version %d is %s; loading took %.2f s.", number, "a canary" if self._canary else "served", seconds)
         self._events.loaded(model, seconds)
@@ -246,33 +240,27 @@ class Versions:
             self._first.set_result(None)
         return True
 
-    def _refuse(self, number: int, fingerprint: _Fingerprint, reason: str) -> None:
-        self._refused[number] = fingerprint
-        self._incomplete.pop(number, None)
-        self._status[number] = VersionStatus(number, "END", reason)
+    def _refuse(self, seen: VersionStatus, reason: str) -> None:
+        seen.state, seen.error = "END", reason
         serving = f"version {self.current} goes on" if self.current is not None else "no version is served"
-        _log.error("Version %d is refused, and %s: %s", number, serving, reason)
-        self._events.failed(number, reason)
+        _log.error("Version %d is refused, and %s: %s", seen.version, serving, reason)
+        self._events.failed(seen.version, reason)
 
-    async def _unload(self, number: int) -> None:
-        loaded = self._loaded[number]
-        if loaded.retired:
-            return
-        loaded.retired = True
-        self._status[number] = VersionStatus(number, "UNLOADING")
-        if not loaded.users:
-            self._close(loaded)
+    def _unload(self, number: int) -> None:
+        seen = self._seen[number]
+        seen.state = "UNLOADING"
+        if not seen.users:
+            self._close(seen)
 
-    def _close(self, loaded: _Loaded) -> None:
-        number = loaded.model.version
-        self._loaded.pop(number, None)
-        self._status[number] = VersionStatus(number, "END")
-        _log.info("Version %d is unloaded.", number)
-        self._events.unloaded(number)
+    def _close(self, seen: VersionStatus) -> None:
+        model, seen.model, seen.state = seen.model, None, "END"
+        assert model is not None
+        _log.info("Version %d is unloaded.", seen.version)
+        self._events.unloaded(seen.version)
         try:
-            self._loader.submit(loaded.model.close)
+            self._loader.submit(model.close)
         except RuntimeError:  # The loader has ended: the process is about to.
-            loaded.model.close()
+            model.close()
 
     def _nothing_to_serve(self) -> str:
         reasons = [status.error for status in self.states if status.error]

@@ -15,7 +15,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from flightdeck.settings import Settings, read_settings
 from ledger.recorder import Recorder
-from operations.registry import Registry, RegistryError
+from operations.registry import Registry, RegistryError, Version
+from tests.flightdeck.conftest import imports_none_of, refused
 from tests.ledger.seeding import sqlite
 
 pytestmark = pytest.mark.unit
@@ -34,8 +35,8 @@ class Factory:
         self.pipeline = self._context("pipeline", self.settings.use_case.name)
 
     def _context(self, kind: str, name: str) -> mlmd.Context:
-        if found := self.store.get_context_by_type_and_name(kind, name):
-            return found
+        if context := self.store.get_context_by_type_and_name(kind, name):
+            return context
         type_id = self.store.put_context_type(mlmd.ContextType(name=kind))
         (context_id,) = self.store.put_contexts([mlmd.Context(type_id=type_id, name=name)])
         return self.store.get_contexts_by_id([context_id])[0]
@@ -64,10 +65,7 @@ class Factory:
             definition.base_type = base
         made = mlmd.Artifact(type_id=self.store.put_artifact_type(definition), uri=uri, state=mlmd.Artifact.LIVE)
         for name, value in custom.items():
-            if isinstance(value, int):
-                made.custom_properties[name].int_value = value
-            else:
-                made.custom_properties[name].string_value = value
+            setattr(made.custom_properties[name], "int_value" if isinstance(value, int) else "string_value", value)
         return made
 
     def train(self, run: str, blessed: bool = True, infra: bool = True) -> int:
@@ -88,8 +86,8 @@ class Factory:
         """What the Pusher of a run does."""
         folder = Path(self.settings.canaries if canary else self.settings.pushed) / str(version)
         self.write_model(folder, run)
-        told = {"pushed": 1, "pushed_version": str(version), "pushed_destination": str(folder)}
-        pushed = self.artifact("PushedModel", "", mlmd.ArtifactType.MODEL, **told)
+        recorded = {"pushed": 1, "pushed_version": str(version), "pushed_destination": str(folder)}
+        pushed = self.artifact("PushedModel", "", mlmd.ArtifactType.MODEL, **recorded)
         self.execute("Pusher", run, {"model": model}, {"pushed_model": pushed})
         return folder
 
@@ -121,17 +119,21 @@ def three_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     factory = Factory(tmp_path_factory.mktemp("three") / "workspace")
     for number, run in enumerate(("one", "two", "three"), start=1):
         factory.push(run, factory.train(run), number)
-    kept = factory.workspace.with_name("kept")
+    copied = factory.workspace.with_name("copied")
     # The artifacts stay where the records say they are.
-    shutil.copytree(factory.workspace, kept)
+    shutil.copytree(factory.workspace, copied)
     shutil.rmtree(factory.workspace / "models")
-    return kept
+    return copied
 
 
 @pytest.fixture
 def three(three_runs: Path, tmp_path: Path) -> Factory:
     """A copy of it, because each commit of SQLite waits for the disk. A workspace can be moved."""
     return Factory(Path(shutil.copytree(three_runs, tmp_path / "workspace")))
+
+
+def numbers(versions: list[Version]) -> list[int]:
+    return [version.number for version in versions]
 
 
 def served_content(factory: Factory) -> str:
@@ -141,25 +143,25 @@ def served_content(factory: Factory) -> str:
 def test_versions_tell_their_run_and_which_is_served_and_the_champion(three: Factory) -> None:
     unpushed = three.train("four")  # blessed last, so it is what the next run compares with
     versions = three.registry().versions()
-    assert [each.number for each in versions] == [3, 2, 1]
-    assert [each.run_id for each in versions] == ["three", "two", "one"]
-    assert [each.served for each in versions] == [True, False, False]
-    assert not any(each.champion for each in versions)
+    assert [(version.number, version.run_id, version.served) for version in versions] == [
+        (3, "three", True),
+        (2, "two", False),
+        (1, "one", False),
+    ]
+    assert not any(version.champion for version in versions)
     change = three.registry().promote("four")
     assert change.version.champion
     assert change.version.model_id == unpushed
-    assert all(each.blessed and each.present for each in three.registry().versions())
+    assert all(version.blessed and version.present for version in three.registry().versions())
 
 
 def test_rollback_serves_the_model_before_as_a_new_version_and_history_stays(three: Factory) -> None:
     change = three.registry().rollback(reason="late in March")
-    assert change.replaced == 3
+    assert (change.replaced, change.version.restores, change.version.reason) == (3, 2, "late in March")
     assert change.version.number > 3
-    assert change.version.restores == 2
-    assert change.version.reason == "late in March"
     assert served_content(three) == "two"
     assert (change.version.folder / "variables" / "variables.data-00000-of-00001").read_text() == "two" * 1000
-    assert [each.number for each in three.registry().versions()][1:] == [3, 2, 1]
+    assert numbers(three.registry().versions())[1:] == [3, 2, 1]
     assert three.registry().version(3).rolled_back_by == change.version.number
     assert change.seconds < 10
 
@@ -182,18 +184,10 @@ def test_rollback_skips_versions_with_the_same_model_and_unblessed_ones(factory:
 
 def test_rollback_to_a_version_whose_folder_was_pruned_takes_the_models_artifact(three: Factory) -> None:
     registry = three.registry()
-    assert [each.number for each in registry.prunable(1)] == [1]
-    assert [each.number for each in registry.prune(1)] == [1]
+    assert numbers(registry.prunable(1)) == numbers(registry.prune(1)) == [1]
     assert not registry.version(1).present
     registry.rollback(to=1)
     assert served_content(three) == "one"
-
-
-def test_what_cannot_be_rolled_back_to_is_refused_in_a_sentence(three: Factory) -> None:
-    for number, message in ((3, "is served, and has the model"), (9, "no version 9")):
-        with pytest.raises(RegistryError, match=message):
-            three.registry().rollback(to=number)
-    assert served_content(three) == "three"
 
 
 def test_rollback_is_an_execution_with_the_model_as_input_and_the_pushed_version_as_output(three: Factory) -> None:
@@ -228,11 +222,21 @@ def test_promote_refuses_an_unblessed_model_unless_forced_with_a_reason(three: F
     assert served_content(three) == "weak"
 
 
-def test_promote_refuses_a_model_that_cannot_serve_is_unknown_or_is_served(three: Factory) -> None:
+@pytest.mark.parametrize(
+    ("change", "asked", "message"),
+    [
+        (Registry.rollback, 3, "is served, and has the model"),
+        (Registry.rollback, 9, "no version 9"),
+        (Registry.promote, "broken", "cannot serve"),
+        (Registry.promote, "nobody", "no model nobody"),
+        (Registry.promote, "three", "served already"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_in_a_sentence(three: Factory, change, asked, message) -> None:
     three.train("broken", infra=False)
-    for what, message in (("broken", "cannot serve"), ("nobody", "no model nobody"), ("three", "served already")):
-        with pytest.raises(RegistryError, match=message):
-            three.registry().promote(what)
+    with pytest.raises(RegistryError, match=message):
+        change(three.registry(), asked)
+    assert served_content(three) == "three"
 
 
 def test_the_first_version_can_be_promoted(factory: Factory) -> None:
@@ -247,7 +251,7 @@ def test_models_of_another_pipeline_in_the_same_store_are_not_ours(three: Factor
     other = Factory(tmp_path / "other")
     other.store, other.pipeline = three.store, three._context("pipeline", "another")
     other.push("foreign", other.train("foreign"), 7)
-    assert [each.number for each in three.registry().versions()] == [3, 2, 1]
+    assert numbers(three.registry().versions()) == [3, 2, 1]
     with pytest.raises(RegistryError, match="no model foreign"):
         three.registry().promote("foreign")
 
@@ -257,10 +261,9 @@ def test_prune_never_removes_the_served_version_the_champion_or_the_one_to_go_ba
         factory.push(f"run-{number}", factory.train(f"run-{number}"), number)
     registry = factory.registry()
     registry.rollback(to=2)  # serves 2's model; 6 is the champion's; a rollback would bring back 1
-    assert [each.number for each in registry.prunable(1)] == [2, 3, 4, 5]
-    assert [each.number for each in registry.prune(1)] == [2, 3, 4, 5]
-    present = [each for each in registry.versions() if each.present]
-    assert [each.number for each in present][1:] == [6, 1]
+    assert numbers(registry.prunable(1)) == numbers(registry.prune(1)) == [2, 3, 4, 5]
+    present = [version for version in registry.versions() if version.present]
+    assert numbers(present)[1:] == [6, 1]
     assert present[0].served
     assert registry.prune(1) == []
     assert registry.rollback().version.restores == 1
@@ -284,6 +287,7 @@ from pathlib import Path
 from operations.registry import Registry
 from operations.registry.records import Records
 from flightdeck.settings import Settings, read_settings
+from tests.flightdeck.conftest import imports_none_of, refused
 from tests.ledger.seeding import sqlite
 
 def die(*arguments, **named):
@@ -302,12 +306,12 @@ Registry(read_settings(Path({str(CONFIG)!r}), ["workspace={factory.workspace}"])
 
 def test_a_rollback_killed_while_copying_leaves_no_version_and_can_be_repeated(three: Factory) -> None:
     _killed(three, "copying")
-    assert [each.number for each in three.registry().versions()] == [3, 2, 1]
+    assert numbers(three.registry().versions()) == [3, 2, 1]
     assert served_content(three) == "three"
     three.registry().rollback()
     assert served_content(three) == "two"
-    assert not [each for each in os.listdir(three.settings.pushed) if not each.isdigit()]
-    states = {each.last_known_state for each in three.store.get_executions_by_type("flightdeck.Rollback")}
+    assert all(name.isdigit() for name in os.listdir(three.settings.pushed))
+    states = {rollback.last_known_state for rollback in three.store.get_executions_by_type("flightdeck.Rollback")}
     assert states == {mlmd.Execution.FAILED, mlmd.Execution.COMPLETE}
 
 
@@ -354,39 +358,30 @@ def test_a_folder_elsewhere_is_refused(factory: Factory) -> None:
 
 
 def test_the_command_line_needs_no_tensorflow(three: Factory) -> None:
-    script = (
-        "import sys; from flightdeck.__main__ import app; app(sys.argv[1:], standalone_mode=False); "
-        "assert not {'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)"
-    )
     arguments = ["models", "rollback", "--reason", "drill", "--json", "--set", f"workspace={three.workspace}"]
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    change = json.loads(done.stdout)
+    change = json.loads(imports_none_of({"tensorflow", "tfx", "apache_beam"}, *arguments).stdout)
     assert (change["replaced"], change["restores"], change["reason"]) == (3, 2, "drill")
 
 
-def test_the_command_line_tells_what_there_is_and_refuses_in_a_sentence(three: Factory) -> None:
-    from typer.testing import CliRunner
-
-    from flightdeck.__main__ import app
+def test_the_command_line_tells_what_there_is_and_refuses_in_a_sentence(three: Factory, flightdeck) -> None:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        return flightdeck("models", *arguments, "--set", f"workspace={three.workspace}")
 
     def models(*arguments: str) -> str:
-        done = CliRunner().invoke(app, ["models", *arguments, "--set", f"workspace={three.workspace}"])
-        if done.exception is not None:
-            raise done.exception
-        return done.output
+        code, out, err = run(*arguments)
+        assert code == 0, err
+        return out
 
     change = json.loads(models("rollback", "--to", "1", "--json"))
-    assert [each["number"] for each in json.loads(models("list", "--json"))] == [change["number"], 3, 2, 1]
+    assert [version["number"] for version in json.loads(models("list", "--json"))] == [change["number"], 3, 2, 1]
     assert "rolled back" in models("list")
     assert "rollback to 1" in models("show")
     assert json.loads(models("show", "3", "--json"))["rolled_back_by"] == change["number"]
     assert json.loads(models("prune", "--keep", "1", "--dry-run", "--json"))["removed"] == [1, 2]
     assert "Removed 1, 2" in models("prune", "--keep", "1")
     assert "instead of" in models("promote", "two")
-    for wrong in (["promote", "nobody"], ["prune"], ["show", "four"], ["rollback", "--to", "9"]):
-        with pytest.raises(RegistryError):
-            models(*wrong)
+    refused(run("prune"), "How many versions to keep is not said")
+    refused(run("show", "four"), "four is not a version")
 
 
 def test_the_metrics_of_a_version_are_those_of_the_ledger_wherever_its_run_was(three: Factory) -> None:
@@ -407,11 +402,11 @@ def test_a_canary_is_no_served_version_and_the_newest_is_the_one_under_test(thre
     three.push("five", five, 50, canary=True)
 
     registry = three.registry()
-    found = registry.canary()
-    assert found is not None
-    assert (found.number, found.model_id, found.run_id, found.blessed) == (50, five, "five", True)
+    canary = registry.canary()
+    assert canary is not None
+    assert (canary.number, canary.model_id, canary.run_id, canary.blessed) == (50, five, "five", True)
     assert registry.served().number == 3
-    assert [each.number for each in registry.versions()] == [3, 2, 1]
+    assert numbers(registry.versions()) == [3, 2, 1]
     assert registry.previous().number == 2
 
 
@@ -433,15 +428,12 @@ def test_a_promoted_canary_is_a_new_version_and_its_test_ends(three: Factory) ->
 def test_retiring_a_canary_retires_those_before_it_and_none_after(three: Factory) -> None:
     for number, run in ((40, "four"), (50, "five"), (60, "six")):
         three.push(run, three.train(run), number, canary=True)
-    assert [each.number for each in three.registry().prunable(9)] == [40, 50]
+    assert numbers(three.registry().prunable(9)) == [40, 50]
     half = Path(three.settings.canaries) / ".removing-30"
     half.mkdir()
 
     three.registry().retire(50)
 
-    assert [each.name for each in Path(three.settings.canaries).iterdir()] == ["60"]
-    assert [(each.number, each.present) for each in three.registry().canaries()] == [
-        (60, True),
-        (50, False),
-        (40, False),
-    ]
+    assert os.listdir(three.settings.canaries) == ["60"]
+    assert numbers(three.registry().canaries()) == [60, 50, 40]
+    assert three.registry().canary_numbers() == {60, 50, 40}

@@ -123,15 +123,15 @@ def test_a_file_with_rows_that_break_the_contract_is_refused_with_all_of_them(tm
     given = []
     with pytest.raises(InputError) as caught:
         given += guarded("refuse", path).batches()
-    told = str(caught.value)
-    assert told.startswith(f"{path} is refused, because 3 of its rows break the contract")
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{path} is refused, because 3 of its rows break the contract")
     for fault in (
         "`amount` in row 1 is missing (allowed: a number from 0 to 100)",
         "`colour` in row 2 is 'blue' (allowed: one of red)",
         "`amount` in row 3 is 101.0 (allowed: a number from 0 to 100)",
     ):
-        assert fault in told
-    assert "\n" not in told
+        assert fault in sentence
+    assert "\n" not in sentence
     # None of what comes after the first fault is predicted in vain.
     assert given == []
 
@@ -170,8 +170,8 @@ def test_the_files_of_a_window_are_those_of_its_spans_in_order(tmp_path):
         folder.mkdir()
         for name in ("b.csv", "a.parquet", "_ignored.csv"):
             (folder / name).touch()
-    found = files.of_window(str(tmp_path), "newest:newest")
-    assert found == [(tmp_path / "span-010" / name, 10) for name in ("a.parquet", "b.csv")]
+    window = files.of_window(str(tmp_path), "newest:newest")
+    assert window == [(tmp_path / "span-010" / name, 10) for name in ("a.parquet", "b.csv")]
     assert len(files.of_window(str(tmp_path), "1:2")) == 4
     with pytest.raises(ValueError, match="missing between"):
         files.of_window(str(tmp_path), "1:10")
@@ -201,28 +201,17 @@ def test_rows_are_staged_in_the_spans_that_they_come_from(tmp_path, case):
 
     staged = sorted(folder.glob("*/*"))
     assert [str(file.relative_to(folder)) for file in staged] == [
-        f"{span}/rows-{place}.parquet" for span, _, place in (each.partition("/") for each in expected)
+        f"{span}/rows-{place}.parquet" for span, _, place in (place.partition("/") for place in expected)
     ]
     numbers = [number for file in staged for number in pq.read_table(file)[prediction.ROW].to_pylist()]
     assert numbers == list(range(sum(rows for _, rows in given)))
 
 
 def test_arrays_say_what_is_missing_as_the_signature_does():
-    from operations.inference.batch_files import to_arrays
-
-    batch = pa.record_batch(
-        {
-            "amount": pa.array([1.0, None], pa.float32()),
-            "count": pa.array([None, 2], pa.int64()),
-            "colour": pa.array(["red", None]),
-        }
-    )
-    arrays = to_arrays(batch)
-    assert {name: (values.shape, values.dtype.kind) for name, values in arrays.items()} == {
-        "amount": ((2, 1), "f"),
-        "count": ((2, 1), "i"),
-        "colour": ((2, 1), "O"),
-    }
+    columns = {"amount": pa.array([1.0, None], pa.float32()), "count": pa.array([None, 2]), "colour": ["red", None]}
+    arrays = files.to_arrays(pa.record_batch(columns))
+    assert {values.shape for values in arrays.values()} == {(2, 1)}
+    assert [values.dtype for values in arrays.values()] == [np.float32, np.int64, object]
     assert np.isnan(arrays["amount"][1, 0])
     assert arrays["count"].tolist() == [[-(2**63)], [2]]
     assert arrays["colour"].tolist() == [["red"], [""]]

@@ -64,19 +64,19 @@ def test_rows_that_keep_it_are_no_fault_whatever_is_missing_that_may_be(rules):
     ],
 )
 def test_a_value_that_breaks_it_is_told_with_what_is_allowed(rules, change, value, allowed):
-    found = check(rules, GOOD, {**GOOD, **change})
+    faults = check(rules, GOOD, {**GOOD, **change})
     (column,) = change
-    assert found.first == (Fault(column, 1, value, allowed),)
-    assert (found.by_column, found.by_row) == ({column: 1}, {1: (column,)})
+    assert faults.first == (Fault(column, 1, value, allowed),)
+    assert (faults.by_column, faults.by_row) == ({column: 1}, {1: (column,)})
 
 
 def test_all_faults_are_told_at_once_by_row_and_in_the_order_of_the_contract(rules):
-    found = check(rules, {}, GOOD, {**GOOD, "colour": "blue", "count": -7})
-    assert [(each.row, each.column) for each in found.first] == [
+    faults = check(rules, {}, GOOD, {**GOOD, "colour": "blue", "count": -7})
+    assert [(fault.row, fault.column) for fault in faults.first] == [
         (0, "amount"), (0, "shop"), (2, "count"), (2, "colour"),
     ]  # fmt: skip
-    assert found.of_rows(3) == ["amount, shop", None, "count, colour"]
-    error = ContractError(found, 7)
+    assert faults.of_rows(3) == ["amount, shop", None, "count, colour"]
+    error = ContractError(faults, 7)
     assert (error.status, error.field) == (400, "amount")
     assert str(error) == (
         "The request breaks the contract of version 7:"
@@ -85,19 +85,21 @@ def test_all_faults_are_told_at_once_by_row_and_in_the_order_of_the_contract(rul
         " `count` in row 2 is -7 (allowed: a number from 0 on);"
         " `colour` in row 2 is 'blue' (allowed: one of red, green)."
     )
-    json.dumps(found.documents())
+    json.dumps(faults.documents())
 
 
 def test_a_request_of_nothing_but_faults_has_a_short_error_and_exact_counts(rules):
-    found = check(rules, *[{**GOOD, "colour": "x" * 10_000, "amount": -1}] * 5000)
-    assert (len(found.first), found.by_column) == (20, {"amount": 5000, "colour": 5000})
-    assert len(found.by_row) == 5000
-    assert found.sentence.endswith("; and 9,980 more")
-    assert len(found.sentence) < 6000
-    many = {"columns": [{"name": "colour", "required": False, "values": [f"colour {each}" for each in range(5000)]}]}
-    found = check(contract.of_document(many, TYPES), GOOD)
-    assert len(found.sentence) < 400
-    assert "others (5,000 in all)" in found.sentence
+    faults = check(rules, *[{**GOOD, "colour": "x" * 10_000, "amount": -1}] * 5000)
+    assert (len(faults.first), faults.by_column) == (20, {"amount": 5000, "colour": 5000})
+    assert len(faults.by_row) == 5000
+    assert faults.sentence.endswith("; and 9,980 more")
+    assert len(faults.sentence) < 6000
+    many = {
+        "columns": [{"name": "colour", "required": False, "values": [f"colour {number}" for number in range(5000)]}]
+    }
+    faults = check(contract.of_document(many, TYPES), GOOD)
+    assert len(faults.sentence) < 400
+    assert "others (5,000 in all)" in faults.sentence
 
 
 def test_a_column_of_rows_without_a_second_dimension_is_checked_alike(rules):

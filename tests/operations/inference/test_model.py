@@ -63,13 +63,6 @@ def test_rows_are_answered_as_the_formula_and_plain_tensorflow_answer_them(loade
     np.testing.assert_array_equal(served, expected)
 
 
-def test_examples_are_answered_like_rows(loaded: model.LoadedModel) -> None:
-    rows = [row for row in ROWS if row["amount"] is not None]
-    examples = columns.objects([small_model.example(row) for row in rows])
-    served = loaded.predict({"examples": examples}, model.EXAMPLES)["probability"]
-    np.testing.assert_allclose(served.ravel(), [small_model.probability(1.0, row) for row in rows], rtol=1e-5)
-
-
 def test_examples_that_the_graph_refuses_are_a_mistake_of_the_request(loaded: model.LoadedModel) -> None:
     for example in (b"no example", small_model.example({"count": 3})):
         with pytest.raises(UnprocessableError, match=r"The model refuses the request: \w+") as refused:

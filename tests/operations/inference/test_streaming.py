@@ -16,7 +16,6 @@ from apache_beam.testing.test_stream import TestStream as Stream
 from apache_beam.transforms.window import TimestampedValue
 
 from operations.inference import payload_table, streaming
-from operations.inference.columns import Column
 from tests.operations.serving import small_model
 
 pytestmark = pytest.mark.component
@@ -32,6 +31,13 @@ ROWS = [
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_model.write(tmp_path_factory.mktemp("model") / "7", bias=0.25)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where files arrive."""
+    (tmp_path / "in").mkdir()
+    return tmp_path / "in"
 
 
 @pytest.fixture
@@ -65,8 +71,8 @@ def expect_scores(rows: list[dict]) -> None:
 
 def test_messages_of_an_endless_source_are_logged_as_time_goes_on_and_bad_ones_are_dead_letters(job):
     def received(number: int, content: bytes, **attributes: str) -> TimestampedValue:
-        told = PubsubMessage(content, attributes, message_id=f"m{number}")
-        return TimestampedValue(told, 100 + number)
+        message = PubsubMessage(content, attributes, message_id=f"m{number}")
+        return TimestampedValue(message, 100 + number)
 
     good = [json.dumps(row).encode() for row in ROWS]
     source = (
@@ -95,20 +101,15 @@ def test_messages_of_an_endless_source_are_logged_as_time_goes_on_and_bad_ones_a
     assert set(reasons) == {"m2", "m3", "m22", "m23"}
 
 
-def test_the_log_has_the_columns_of_the_services_log(job, tmp_path):
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.jsonl").write_text(json.dumps(ROWS[0]))
-    streaming.Directory(tmp_path / "in", job, LOCAL).watch(0.01, idle_seconds=0)
+def test_the_log_has_the_columns_of_the_services_log(job, folder):
+    (folder / "a.jsonl").write_text(json.dumps(ROWS[0]))
+    streaming.Directory(folder, job, LOCAL).watch(0.01, idle_seconds=0)
     (file,) = Path(job.log).glob("*/*.parquet")
-    inputs = {name: Column(name, kind, (None, 1)) for name, kind in small_model.COLUMNS.items()}
-    outputs = {"probability": Column("probability", "float32", (None, 1))}
-    assert pq.read_schema(file).equals(payload_table.schema(inputs, outputs))
+    assert pq.read_schema(file).equals(payload_table.schema(small_model.INPUTS.columns, small_model.OUTPUTS))
     assert logged(job)[0]["model_version"] == 7
 
 
-def test_files_of_each_kind_are_answered_alike_and_a_damaged_one_is_a_dead_letter(job, tmp_path):
-    folder = tmp_path / "in"
-    folder.mkdir()
+def test_files_of_each_kind_are_answered_alike_and_a_damaged_one_is_a_dead_letter(job, folder):
     named = [{"order": f"o{number}", **row, "late": 1} for number, row in enumerate(ROWS)]
     table = pa.Table.from_pylist(named)
     pq.write_table(table, folder / "a.parquet")
@@ -138,16 +139,15 @@ BAD = [
 
 def answered(job: streaming.Job, folder: Path, **changes) -> tuple[streaming.Tally, dict[str, dict]]:
     """What becomes of BAD when the version carries a contract."""
-    guarded = small_model.push(Path(job.model), folder / "models", 7, small_model.CONTRACT)
-    (folder / "in").mkdir()
-    (folder / "in" / "a.jsonl").write_text("\n".join(map(json.dumps, BAD)))
+    guarded = small_model.push(Path(job.model), folder.with_name("models"), 7, small_model.CONTRACT)
+    (folder / "a.jsonl").write_text("\n".join(map(json.dumps, BAD)))
     job = dataclasses.replace(job, model=str(guarded), **changes)
-    tally = streaming.Directory(folder / "in", job, LOCAL).watch(0.01, idle_seconds=0)
+    tally = streaming.Directory(folder, job, LOCAL).watch(0.01, idle_seconds=0)
     return tally, {row[streaming.ID]: row for row in logged(job)}
 
 
-def test_rows_that_break_the_contract_are_dead_letters_and_logged_unanswered(job, tmp_path):
-    tally, rows = answered(job, tmp_path)
+def test_rows_that_break_the_contract_are_dead_letters_and_logged_unanswered(job, folder):
+    tally, rows = answered(job, folder)
 
     assert (tally.rows, tally.dead) == (1, 2)
     one, three = dead(job)
@@ -163,8 +163,8 @@ def test_rows_that_break_the_contract_are_dead_letters_and_logged_unanswered(job
     assert {row["request_caller"] for row in rows.values()} == {"stream"}
 
 
-def test_rows_that_break_the_contract_are_answered_and_marked_where_they_are_flagged(job, tmp_path):
-    tally, rows = answered(job, tmp_path, validation="flag")
+def test_rows_that_break_the_contract_are_answered_and_marked_where_they_are_flagged(job, folder):
+    tally, rows = answered(job, folder, validation="flag")
 
     assert (tally.rows, tally.dead) == (3, 0)
     assert {name: row["contract_faults"] for name, row in rows.items()} == {
@@ -173,9 +173,7 @@ def test_rows_that_break_the_contract_are_answered_and_marked_where_they_are_fla
     expect_scores(list(rows.values()))
 
 
-def test_files_arrive_later_and_none_is_answered_twice_also_after_a_restart(job, tmp_path):
-    folder = tmp_path / "in"
-    folder.mkdir()
+def test_files_arrive_later_and_none_is_answered_twice_also_after_a_restart(job, folder):
     (folder / "1.jsonl").write_text(json.dumps(ROWS[0]))
     watched = streaming.Directory(folder, job, LOCAL)
     groups = []
@@ -192,9 +190,7 @@ def test_files_arrive_later_and_none_is_answered_twice_also_after_a_restart(job,
     assert [row[streaming.ID] for row in logged(job)] == ["1.jsonl:0", "2.jsonl:0", "2.jsonl:1"]
 
 
-def test_a_file_that_grows_is_left_until_it_is_complete(job, tmp_path):
-    folder = tmp_path / "in"
-    folder.mkdir()
+def test_a_file_that_grows_is_left_until_it_is_complete(job, folder):
     file = folder / "1.jsonl"
     file.write_text("{")
     watched = streaming.Directory(folder, job, LOCAL)

@@ -3,30 +3,42 @@
 import contextlib
 import json
 import signal
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
+from operations.serving.grpc_messages import SERVICE, message
 from tests import forked
 
 
 class LiveServer:
     """A server that answers, and the process it runs in."""
 
-    def __init__(self, process: forked.Forked, told: dict, log: Path) -> None:
+    def __init__(self, process: forked.Forked, started: dict, log: Path) -> None:
         self.process = process
-        self.told = told
-        self.url = told["url"]
+        self.url = started["url"]
+        self.grpc_target = f"127.0.0.1:{started['grpc_port']}"
         self.log = log
-
-    @property
-    def grpc_target(self) -> str:
-        return f"127.0.0.1:{self.told['grpc_port']}"
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=30)
+
+    def call(self, method: str, metadata: Any = (), /, **fields: Any) -> Any:
+        """The answer of gRPC to a request of some fields."""
+        request, response = message(f"{method}Request"), message(f"{method}Response")
+        with grpc.insecure_channel(self.grpc_target) as channel:
+            stub = channel.unary_unary(
+                f"/{SERVICE}/{method}",
+                request_serializer=request.SerializeToString,
+                response_deserializer=response.FromString,
+            )
+            return stub(request(**fields), timeout=30, metadata=metadata)
 
     def end(self) -> int:
         """Asks it to end, and returns the exit code."""
@@ -53,6 +65,20 @@ def serving(models: Path, name: str, log: Path, *arguments: str, **settings: obj
         finally:
             process.kill()
             process.stdout.close()
+
+
+def texts(*values: bytes) -> bytes:
+    """Texts as the bytes of a tensor."""
+    return b"".join(struct.pack("<I", len(value)) + value for value in values)
+
+
+def samples(exposition: str) -> dict[tuple[str, ...], float]:
+    """What Prometheus reads: (name, sorted values of the labels) -> value."""
+    return {
+        (sample.name.removeprefix("flightdeck_serving_"), *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(exposition)
+        for sample in family.samples
+    }
 
 
 def wait_for(condition, seconds: float = 90):

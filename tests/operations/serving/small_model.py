@@ -5,7 +5,11 @@ import math
 import shutil
 from pathlib import Path
 
+from operations.inference.columns import Column, Inputs
+
 COLUMNS = {"amount": "float32", "count": "int64", "colour": "string"}
+INPUTS = Inputs({name: Column(name, dtype, (None, 1)) for name, dtype in COLUMNS.items()})
+OUTPUTS = {"probability": Column("probability", "float32", (None, 1))}
 EXAMPLE = {"amount": 0.1, "count": 3, "colour": "red"}
 COLOURS = {"red": 0.5, "green": -0.5}
 MISSING_COUNT = -(2**63)
@@ -91,15 +95,11 @@ def example(row: dict) -> bytes:
     import tensorflow as tf
 
     features = tf.train.Features()
+    lists = {"string": "bytes_list", "int64": "int64_list", "float32": "float_list"}
     for name, value in row.items():
-        if value is None:
-            continue
-        if COLUMNS[name] == "string":
-            features.feature[name].bytes_list.value.append(value.encode())
-        elif COLUMNS[name] == "int64":
-            features.feature[name].int64_list.value.append(value)
-        else:
-            features.feature[name].float_list.value.append(value)
+        if value is not None:
+            plain = value.encode() if isinstance(value, str) else value
+            getattr(features.feature[name], lists[COLUMNS[name]]).value.append(plain)
     return tf.train.Example(features=features).SerializeToString()
 
 

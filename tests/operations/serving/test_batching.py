@@ -45,6 +45,13 @@ async def held(batcher: Batcher, model: Doubling) -> asyncio.Task:
     return task
 
 
+async def released(model: Doubling, tasks: list[asyncio.Task]) -> list[Any]:
+    """The answers to what waits, and the errors, once the model goes on."""
+    await asyncio.sleep(0)
+    model.go.set()
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def test_what_waits_is_answered_by_one_call_and_each_gets_its_own_rows() -> None:
     model = Doubling()
     seen: list[int] = []
@@ -52,8 +59,7 @@ async def test_what_waits_is_answered_by_one_call_and_each_gets_its_own_rows() -
     tasks = [await held(batcher, model), ask(batcher, model, 1, 2), ask(batcher, model, 3), ask(batcher, model, 4)]
     await asyncio.sleep(0)
     assert batcher.waiting_rows == 5
-    model.go.set()
-    answers = await asyncio.gather(*tasks)
+    answers = await released(model, tasks)
     assert [answer["y"].ravel().tolist() for answer in answers] == [[0], [2, 4], [6], [8]]
     assert model.calls == seen == [1, 4]
     assert batcher.waiting_rows == 0
@@ -64,9 +70,7 @@ async def test_a_batch_is_no_larger_than_allowed_and_a_large_request_goes_alone(
     model = Doubling()
     batcher = Batcher(4, 0, 1000)
     tasks = [await held(batcher, model), *(ask(batcher, model, *range(rows)) for rows in (3, 1, 2, 9, 1))]
-    await asyncio.sleep(0)
-    model.go.set()
-    answers = await asyncio.gather(*tasks)
+    answers = await released(model, tasks)
     assert [len(answer["y"]) for answer in answers] == [1, 3, 1, 2, 9, 1]
     assert model.calls == [1, 4, 2, 9, 1]
     await batcher.stop()
@@ -77,9 +81,7 @@ async def test_different_models_and_signatures_are_not_joined() -> None:
     batcher = Batcher(100, 0, 1000)
     tasks = [await held(batcher, model), ask(batcher, model, 1), ask(batcher, other, 2)]
     tasks += [ask(batcher, other, 3, signature="examples"), ask(batcher, other, 4, signature="examples")]
-    await asyncio.sleep(0)
-    model.go.set()
-    await asyncio.gather(*tasks)
+    await released(model, tasks)
     assert (model.calls, other.calls) == ([1, 1], [1, 2])
     await batcher.stop()
 
@@ -96,12 +98,9 @@ async def test_a_delay_lets_a_request_wait_for_company() -> None:
 
 
 async def test_a_request_that_the_model_refuses_does_not_spoil_its_neighbours() -> None:
-    model = Doubling()
-    batcher = Batcher(100, 0, 1000)
+    model, batcher = Doubling(), Batcher(100, 0, 1000)
     tasks = [await held(batcher, model), ask(batcher, model, 1), ask(batcher, model, -1), ask(batcher, model, 2)]
-    await asyncio.sleep(0)
-    model.go.set()
-    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    answers = await released(model, tasks)
     assert isinstance(answers[2], UnprocessableError)
     assert [answers[index]["y"].item() for index in (0, 1, 3)] == [0, 2, 4]
     await batcher.stop()
@@ -127,8 +126,7 @@ async def test_more_than_may_wait_is_refused_and_one_who_hangs_up_is_not_compute
 
 
 async def test_the_end_answers_what_was_asked_before_and_nothing_after() -> None:
-    model = Doubling()
-    batcher = Batcher(100, 0, 1000)
+    model, batcher = Doubling(), Batcher(100, 0, 1000)
     tasks = [await held(batcher, model), ask(batcher, model, 1)]
     await asyncio.sleep(0)
     stopping = asyncio.ensure_future(batcher.stop())

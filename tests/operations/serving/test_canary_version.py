@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,8 +19,9 @@ from operations.serving.canary_version import falls_to
 from operations.serving.service import Answer, Service
 from operations.serving.settings import Canary, Serving
 from tests.operations.serving import half_plus_three, small_model
+from tests.operations.serving.live_server import samples
 from tests.operations.serving.small_model import push
-from tests.operations.serving.test_service import ROW, columns_of_examples, metric, running, until
+from tests.operations.serving.test_service import ROW, asking, columns_of_examples, metric, running, until
 
 pytestmark = [pytest.mark.component, pytest.mark.anyio]
 SERVED, CANARY = 3, 50
@@ -29,7 +31,7 @@ GREEN = {**ROW, "colour": "green"}
 @pytest.fixture(scope="session")
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("troubled")
-    return {each: small_model.write(folder / each, 1.0, each) for each in ("green", "slow")}
+    return {trouble: small_model.write(folder / trouble, 1.0, trouble) for trouble in ("green", "slow")}
 
 
 @contextlib.asynccontextmanager
@@ -50,7 +52,7 @@ async def trying(
 async def ask(service: Service, name: str, row: dict = ROW, version: int | None = None) -> Answer:
     with service.versions.using(version) as model:
         arrays = columns.from_rows([row], model.inputs)
-        return await service.predict(model, arrays, prediction_ids=[name], pinned=version is not None)
+        return await service.predict(model, arrays, [name], pinned=version is not None)
 
 
 def logged(folder: Path) -> list[dict]:
@@ -58,11 +60,9 @@ def logged(folder: Path) -> list[dict]:
 
 
 def outcomes(service: Service) -> dict[str, float]:
-    found = {}
-    for outcome in ("answered", "failed", "dropped"):
-        with contextlib.suppress(AssertionError):
-            found[outcome] = metric(service, "canary_requests_total", version=str(CANARY), outcome=outcome)
-    return found
+    seen = samples(service.metrics.exposition()[0].decode())
+    keys = {outcome: ("canary_requests_total", str(CANARY), outcome) for outcome in ("answered", "failed", "dropped")}
+    return {outcome: seen[key] for outcome, key in keys.items() if key in seen}
 
 
 async def test_a_shadow_answers_the_same_requests_and_only_the_log_sees_it(models, tmp_path) -> None:
@@ -70,13 +70,13 @@ async def test_a_shadow_answers_the_same_requests_and_only_the_log_sees_it(model
         answers = await asyncio.gather(*(ask(service, f"r{number}") for number in range(20)))
         with service.versions.using() as model:
             examples = columns_of_examples([ROW, GREEN])
-            answers.append(await service.predict(model, examples, EXAMPLES, ["e0", "e1"]))
-        assert {each.version for each in answers} == {SERVED}
+            answers.append(await service.predict(model, examples, ["e0", "e1"], EXAMPLES))
+        assert {answer.version for answer in answers} == {SERVED}
         await ask(service, "pinned", version=SERVED)
         await until(lambda: outcomes(service) == {"answered": 21})
     rows = logged(tmp_path)
-    seen = {each["prediction_id"]: each for each in rows if not each["shadow"]}
-    shadows = {each["prediction_id"]: each for each in rows if each["shadow"]}
+    seen = {row["prediction_id"]: row for row in rows if not row["shadow"]}
+    shadows = {row["prediction_id"]: row for row in rows if row["shadow"]}
     assert set(seen) == set(shadows) | {"pinned"}
     assert len(shadows) == 22
     for name, shadow in shadows.items():
@@ -84,7 +84,7 @@ async def test_a_shadow_answers_the_same_requests_and_only_the_log_sees_it(model
         assert (own["model_version"], shadow["model_version"]) == (SERVED, CANARY)
         assert shadow["time"] == own["time"]
         # What was asked is not written twice.
-        assert {shadow[each] for each in small_model.COLUMNS} == {None}
+        assert {shadow[name] for name in small_model.COLUMNS} == {None}
         assert shadow["probability"] == pytest.approx(small_model.probability(1.0, own), rel=1e-5)
         assert own["probability"] == pytest.approx(small_model.probability(0.0, own), rel=1e-5)
         assert own["seconds"] > 0
@@ -116,7 +116,7 @@ async def test_what_a_canary_refuses_fails_no_request_and_is_counted(mode, model
     # In a split, clients are spared what has failed three times in a row.
     assert record.failed == (10 if mode == "shadow" else 3)
     assert "not green" in record.failure
-    assert [each["model_version"] for each in logged(tmp_path)] == [SERVED] * 10
+    assert [row["model_version"] for row in logged(tmp_path)] == [SERVED] * 10
 
 
 async def test_clients_of_a_split_are_spared_for_a_while_only_or_it_would_never_be_judged(
@@ -172,28 +172,13 @@ async def test_a_canary_that_does_not_load_or_fit_is_recorded_and_nobody_else_no
 @pytest.mark.parametrize("mode", ["shadow", "split"])
 async def test_a_promotion_while_requests_come_drops_none_and_ends_the_canary(mode, models, tmp_path) -> None:
     async with trying(tmp_path, models[0.0], models[1.0], mode, share=0.5) as service:
-        seen: list[int] = []
-        done = False
-
-        async def client(which: int) -> None:
-            number = 0
-            while not done:
-                answer = await ask(service, f"{which}-{number}")
-                bias = 0.0 if answer.version == SERVED else 1.0
-                expected = small_model.probability(bias, ROW)
-                assert answer.outputs["probability"].item() == pytest.approx(expected, rel=1e-5)
-                seen.append(answer.version)
-                number += 1
-
-        clients = [asyncio.ensure_future(client(which)) for which in range(4)]
-        await until(lambda: len(seen) > 50)
-        push(models[1.0], tmp_path / "models", 60)
-        shutil.rmtree(tmp_path / "models-canary" / str(CANARY))
-        await until(lambda: seen[-1:] == [60] and metric(service, "canary_version") == 0)
-        count = len(seen)
-        await until(lambda: len(seen) > count + 50)
-        done = True
-        await asyncio.gather(*clients)
+        async with asking(functools.partial(ask, service), {SERVED: 0.0, CANARY: 1.0, 60: 1.0}) as seen:
+            await until(lambda: len(seen) > 50)
+            push(models[1.0], tmp_path / "models", 60)
+            shutil.rmtree(tmp_path / "models-canary" / str(CANARY))
+            await until(lambda: seen[-1:] == [60] and metric(service, "canary_version") == 0)
+            count = len(seen)
+            await until(lambda: len(seen) > count + 50)
         assert set(seen[count:]) == {60}
         assert service.versions.current == 60
 
@@ -217,8 +202,8 @@ def test_without_a_payload_log_there_is_no_canary(tmp_path) -> None:
 
 def test_which_ids_fall_to_a_version_is_the_same_on_every_server_and_cast_anew_for_the_next() -> None:
     names = [f"client-{number}" for number in range(10_000)]
-    taken = {share: {each for each in names if falls_to(each, CANARY, share)} for share in (0.0, 0.1, 0.5, 1.0)}
-    assert [len(each) for each in taken.values()] == [
+    taken = {share: {name for name in names if falls_to(name, CANARY, share)} for share in (0.0, 0.1, 0.5, 1.0)}
+    assert [len(ids) for ids in taken.values()] == [
         0,
         pytest.approx(1000, abs=100),
         pytest.approx(5000, abs=200),
@@ -227,5 +212,5 @@ def test_which_ids_fall_to_a_version_is_the_same_on_every_server_and_cast_anew_f
     assert taken[0.1] < taken[0.5]
     # The hash itself, which no start of a process may change.
     assert sorted(taken[0.1])[:3] == ["client-1001", "client-101", "client-1022"]
-    again = {each for each in names if falls_to(each, CANARY + 1, 0.5)}
+    again = {name for name in names if falls_to(name, CANARY + 1, 0.5)}
     assert len(again & taken[0.5]) == pytest.approx(2500, abs=200)

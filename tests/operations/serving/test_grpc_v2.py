@@ -4,42 +4,25 @@ import grpc
 import numpy as np
 import pytest
 
-from operations.serving.grpc_messages import METHODS, SERVICE, message
-from tests.operations.serving import small_model
+from operations.serving.grpc_messages import SERVICE, message
+from tests.operations.serving.tensors import DESCRIBED, RAW, bare, expected, tensor
 
 pytestmark = pytest.mark.component
-
-ROWS = [{"amount": 20.0, "count": 300, "colour": "red"}, {"amount": None, "count": -5, "colour": ""}]
 
 
 @pytest.fixture(scope="module")
 def ask(shop):
     """Calls a method with the fields of its request."""
-    with grpc.insecure_channel(shop.grpc_target) as channel:
-
-        def call(method: str, /, **fields):
-            request, response = map(message, METHODS[method])
-            stub = channel.unary_unary(
-                f"/{SERVICE}/{method}",
-                request_serializer=request.SerializeToString,
-                response_deserializer=response.FromString,
-            )
-            return stub(request(**fields), timeout=30)
-
-        call.channel = channel
-        yield call
+    return shop.call
 
 
 def inputs():
-    return [
-        {"name": "amount", "datatype": "FP32", "shape": [2, 1], "contents": {"fp32_contents": [20.0, float("nan")]}},
-        {"name": "count", "datatype": "INT64", "shape": [2, 1], "contents": {"int64_contents": [300, -5]}},
-        {"name": "colour", "datatype": "BYTES", "shape": [2, 1], "contents": {"bytes_contents": [b"red", b""]}},
-    ]
-
-
-def expected():
-    return [pytest.approx(small_model.probability(0.0, row), abs=1e-6) for row in ROWS]
+    contents = (
+        {"fp32_contents": [20.0, float("nan")]},
+        {"int64_contents": [300, -5]},
+        {"bytes_contents": [b"red", b""]},
+    )
+    return [{**empty, "contents": values} for empty, values in zip(bare(), contents, strict=True)]
 
 
 def refused(call, code: grpc.StatusCode, word: str) -> None:
@@ -56,11 +39,7 @@ def test_server_and_model_describe_themselves(ask):
     assert ask("ModelReady", name="shop", version="7").ready
     model = ask("ModelMetadata", name="shop")
     assert (model.name, list(model.versions)) == ("shop", ["7"])
-    assert {each.name: (each.datatype, list(each.shape)) for each in model.inputs} == {
-        "amount": ("FP32", [-1, 1]),
-        "count": ("INT64", [-1, 1]),
-        "colour": ("BYTES", [-1, 1]),
-    }
+    assert {column.name: (column.datatype, list(column.shape)) for column in model.inputs} == DESCRIBED
     refused(lambda: ask("ModelReady", name="other"), grpc.StatusCode.NOT_FOUND, "`other`")
     refused(lambda: ask("ModelReady", name="shop", version="8"), grpc.StatusCode.NOT_FOUND, "Version 8")
 
@@ -76,22 +55,15 @@ def test_typed_contents_are_answered_with_typed_contents(ask):
 
 
 def test_raw_contents_are_answered_with_raw_contents(ask):
-    raw = [
-        np.array([20, np.nan], "<f4").tobytes(),
-        np.array([300, -5], "<i8").tobytes(),
-        b"\x03\x00\x00\x00red\x00\x00\x00\x00",
-    ]
-    bare = [{key: value for key, value in each.items() if key != "contents"} for each in inputs()]
-
-    answer = ask("ModelInfer", model_name="shop", inputs=bare, raw_input_contents=raw)
+    answer = ask("ModelInfer", model_name="shop", inputs=bare(), raw_input_contents=RAW)
 
     assert answer.id
     assert not answer.outputs[0].HasField("contents")
     assert np.frombuffer(answer.raw_output_contents[0], "<f4").tolist() == expected()
 
 
-AMOUNT = {"name": "amount", "datatype": "FP32", "shape": [1], "contents": {"fp32_contents": [1.0]}}
-BARE = {"name": "amount", "datatype": "FP32", "shape": [1]}
+BARE = tensor("amount", "FP32", [1])
+AMOUNT = {**BARE, "contents": {"fp32_contents": [1.0]}}
 
 
 @pytest.mark.parametrize(
@@ -117,23 +89,16 @@ def test_wrong_request_is_an_invalid_argument_that_names_the_field(ask, fields, 
     refused(lambda: ask("ModelInfer", model_name="shop", **fields), grpc.StatusCode.INVALID_ARGUMENT, word)
 
 
-def test_limits_and_bytes_that_are_no_message(ask):
-    many = {**BARE, "shape": [1001]}
-    refused(
-        lambda: ask("ModelInfer", model_name="shop", inputs=[many], raw_input_contents=[bytes(4004)]),
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        "1001 rows",
-    )
-    refused(
-        lambda: ask("ModelInfer", model_name="shop", inputs=[many], raw_input_contents=[bytes(300_000)]),
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        "larger than max",
-    )
-    refused(
-        lambda: ask.channel.unary_unary(f"/{SERVICE}/ModelInfer")(b"\xff\xff\xff"),
-        grpc.StatusCode.INVALID_ARGUMENT,
-        "no ModelInferRequest",
-    )
+@pytest.mark.parametrize(("size", "word"), [(4004, "1001 rows"), (300_000, "larger than max")])
+def test_limits(ask, size, word):
+    fields = {"inputs": [{**BARE, "shape": [1001]}], "raw_input_contents": [bytes(size)]}
+    refused(lambda: ask("ModelInfer", model_name="shop", **fields), grpc.StatusCode.RESOURCE_EXHAUSTED, word)
+
+
+def test_bytes_that_are_no_message(shop):
+    with grpc.insecure_channel(shop.grpc_target) as channel:
+        call = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        refused(lambda: call(b"\xff\xff\xff"), grpc.StatusCode.INVALID_ARGUMENT, "no ModelInferRequest")
 
 
 def test_bytes_on_the_wire_are_those_of_the_protocol():
@@ -151,6 +116,6 @@ def test_bytes_on_the_wire_are_those_of_the_protocol():
     (read,) = request.inputs
     assert (read.name, read.datatype, list(read.shape)) == ("a", "FP32", [1])
     assert list(read.contents.fp32_contents) == [1.0]
-    assert [each.name for each in request.outputs] == ["o"]
+    assert [output.name for output in request.outputs] == ["o"]
     assert list(request.raw_input_contents) == [b"r"]
     assert request.SerializeToString(deterministic=True) == wire

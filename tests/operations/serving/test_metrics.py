@@ -2,20 +2,15 @@
 
 import numpy as np
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from operations.serving.metrics import Metrics
+from tests.operations.serving import live_server
 
 pytestmark = pytest.mark.unit
 
 
-def samples(metrics: Metrics) -> dict[tuple, float]:
-    text = metrics.exposition()[0].decode()
-    return {
-        (sample.name.removeprefix("flightdeck_serving_"), *sorted(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
+def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    return live_server.samples(metrics.exposition()[0].decode())
 
 
 def test_requests_are_counted_by_protocol_route_and_status() -> None:

@@ -34,7 +34,7 @@ OPERATIONS = [
 
 
 # Of these, schemathesis can make wrong requests: they have parameters or a body.
-VARIED = [each for each in OPERATIONS if "{" in each[1]]
+VARIED = [operation for operation in OPERATIONS if "{" in operation[1]]
 POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 
 
@@ -56,7 +56,7 @@ def test_the_example_is_the_row_that_the_version_carries(api):
 
     assert schemas["PredictRequest"]["examples"] == [{"instances": [small_model.EXAMPLE]}]
     (example,) = schemas["InferRequest"]["examples"]
-    assert {each["name"]: each["data"] for each in example["inputs"]} == {
+    assert {tensor["name"]: tensor["data"] for tensor in example["inputs"]} == {
         name: [value] for name, value in small_model.EXAMPLE.items()
     }
 
@@ -78,8 +78,8 @@ def consistent(body) -> bool:
 
 @pytest.mark.parametrize(
     ("method", "path", "mode"),
-    [*((*each, POSITIVE) for each in OPERATIONS), *((*each, NEGATIVE) for each in VARIED)],
-    ids=lambda each: getattr(each, "value", each),
+    [*((*operation, POSITIVE) for operation in OPERATIONS), *((*operation, NEGATIVE) for operation in VARIED)],
+    ids=lambda part: getattr(part, "value", part),
 )
 def test_every_answer_is_one_that_is_documented(api, method, path, mode):
     accepted = []

@@ -1,31 +1,26 @@
 """The Open Inference Protocol over REST against a live server."""
 
 import json
-import struct
 
 import numpy as np
 import pytest
 
-from tests.operations.serving import small_model
+from tests.operations.serving import small_model, tensors
+from tests.operations.serving.live_server import texts
+from tests.operations.serving.tensors import DESCRIBED, RAW, ROWS, bare, expected
 
 pytestmark = pytest.mark.component
 
 INFER = "/v2/models/shop/infer"
-ROWS = [{"amount": 20.0, "count": 300, "colour": "red"}, {"amount": None, "count": -5, "colour": ""}]
 HEADER = "inference-header-content-length"
 
 
 def tensor(name, datatype, data, shape=None, **more):
-    return {"name": name, "datatype": datatype, "shape": shape or [len(data), 1], "data": data, **more}
+    return tensors.tensor(name, datatype, shape or [len(data), 1], data=data, **more)
 
 
-def inputs(rows=ROWS):
-    types = {"amount": "FP32", "count": "INT64", "colour": "BYTES"}
-    return [tensor(name, datatype, [row[name] for row in rows]) for name, datatype in types.items()]
-
-
-def expected(rows=ROWS):
-    return [pytest.approx(small_model.probability(0.0, row), abs=1e-6) for row in rows]
+def inputs():
+    return [{**empty, "data": [row[empty["name"]] for row in ROWS]} for empty in bare()]
 
 
 def post(client, head, data, length=None, **headers):
@@ -35,11 +30,7 @@ def post(client, head, data, length=None, **headers):
 
 
 def binary(name, datatype, shape, size):
-    return {"name": name, "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": size}}
-
-
-def texts(*values: bytes) -> bytes:
-    return b"".join(struct.pack("<I", len(value)) + value for value in values)
+    return tensors.tensor(name, datatype, shape, parameters={"binary_data_size": size})
 
 
 def test_server_and_model_describe_themselves(client):
@@ -48,11 +39,7 @@ def test_server_and_model_describe_themselves(client):
 
     assert server["extensions"] == ["binary_tensor_data"]
     assert (model["name"], model["versions"], model["platform"]) == ("shop", ["7"], "tensorflow_savedmodel")
-    assert sorted((each["name"], each["datatype"], *each["shape"]) for each in model["inputs"]) == [
-        ("amount", "FP32", -1, 1),
-        ("colour", "BYTES", -1, 1),
-        ("count", "INT64", -1, 1),
-    ]
+    assert {column["name"]: (column["datatype"], column["shape"]) for column in model["inputs"]} == DESCRIBED
     assert model["outputs"] == [{"name": "probability", "datatype": "FP32", "shape": [-1, 1]}]
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
@@ -85,14 +72,10 @@ def test_nested_data_other_widths_and_left_out_inputs_are_read(client):
 
 
 def test_binary_tensors_in_and_out(client):
-    raw = [np.array([20, np.nan], "<f4").tobytes(), np.array([300, -5], "<i8").tobytes(), texts(b"red", b"")]
-    tensors = [
-        binary(each["name"], each["datatype"], each["shape"], len(data))
-        for each, data in zip(inputs(), raw, strict=True)
-    ]
-    head = {"inputs": tensors, "outputs": [{"name": "probability", "parameters": {"binary_data": True}}]}
+    sized = [binary(**empty, size=len(data)) for empty, data in zip(bare(), RAW, strict=True)]
+    head = {"inputs": sized, "outputs": [{"name": "probability", "parameters": {"binary_data": True}}]}
 
-    answer = post(client, head, b"".join(raw), **{"content-type": "application/octet-stream"})
+    answer = post(client, head, b"".join(RAW), **{"content-type": "application/octet-stream"})
 
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/octet-stream"
@@ -101,8 +84,8 @@ def test_binary_tensors_in_and_out(client):
     assert output["parameters"] == {"binary_data_size": 8}
     assert np.frombuffer(answer.content[length:], "<f4").tolist() == expected()
     # Binary and JSON in one request, and all outputs as bytes.
-    mixed = {"inputs": [tensors[0], *inputs()[1:]], "parameters": {"binary_data_output": True}}
-    answer = post(client, mixed, raw[0])
+    mixed = {"inputs": [sized[0], *inputs()[1:]], "parameters": {"binary_data_output": True}}
+    answer = post(client, mixed, RAW[0])
     assert np.frombuffer(answer.content[int(answer.headers[HEADER]) :], "<f4").tolist() == expected()
 
 

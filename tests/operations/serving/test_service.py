@@ -3,27 +3,23 @@
 import asyncio
 import contextlib
 import logging
+import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from operations.inference import columns
-from operations.inference.errors import (
-    NotReadyError,
-    ServingError,
-    TooLargeError,
-    UnknownModelError,
-    UnprocessableError,
-)
+from operations.inference.errors import NotReadyError, ServingError, UnknownModelError
 from operations.inference.model import EXAMPLES
 from operations.inference.settings import Payloads
 from operations.serving.service import Answer, Service
 from operations.serving.settings import Canary, Serving
+from operations.serving.tfserving_v1 import row_ids
 from tests.operations.serving import small_model
+from tests.operations.serving.live_server import samples
 from tests.operations.serving.small_model import push
 
 pytestmark = [pytest.mark.component, pytest.mark.anyio]
@@ -49,7 +45,29 @@ async def running(
 
 async def ask(service: Service, version: int | None = None, rows: list[dict] | None = None) -> Answer:
     with service.versions.using(version) as model:
-        return await service.predict(model, columns.from_rows(rows or [ROW], model.inputs))
+        arrays = columns.from_rows(rows or [ROW], model.inputs)
+        return await service.predict(model, arrays, row_ids(secrets.token_hex(12), columns.row_count(arrays)))
+
+
+@contextlib.asynccontextmanager
+async def asking(ask_once: Callable[[str], Awaitable[Answer]], biases: dict[int, float]) -> AsyncIterator[list[int]]:
+    """Four clients that ask without a pause until the block ends; the versions that answered, as only they can."""
+    seen: list[int] = []
+    done = False
+
+    async def client(which: int) -> None:
+        number = 0
+        while not done:
+            answer = await ask_once(f"{which}-{number}")
+            expected = small_model.probability(biases[answer.version], ROW)
+            assert answer.outputs["probability"].item() == pytest.approx(expected, rel=1e-5)
+            seen.append(answer.version)
+            number += 1
+
+    clients = [asyncio.ensure_future(client(which)) for which in range(4)]
+    yield seen
+    done = True
+    await asyncio.gather(*clients)
 
 
 async def until(happened: Callable[[], bool]) -> None:
@@ -59,15 +77,11 @@ async def until(happened: Callable[[], bool]) -> None:
 
 
 def states(service: Service) -> dict[int, str]:
-    return {each.version: each.state for each in service.versions.states}
+    return {status.version: status.state for status in service.versions.states}
 
 
 def metric(service: Service, name: str, **labels: str) -> float:
-    for family in text_string_to_metric_families(service.metrics.exposition()[0].decode()):
-        for sample in family.samples:
-            if sample.name == f"flightdeck_serving_{name}" and labels.items() <= sample.labels.items():
-                return sample.value
-    raise AssertionError(f"no metric {name} {labels}")
+    return samples(service.metrics.exposition()[0].decode())[(name, *sorted(labels.values()))]
 
 
 async def test_the_newest_version_answers_and_the_one_before_it_can_be_asked_for(models, tmp_path) -> None:
@@ -96,22 +110,10 @@ async def test_a_pushed_version_takes_over_without_a_failed_request(models, tmp_
     biases = {1: -1.0, 2: 0.0, 3: 1.0, 4: -1.0}
     push(models[biases[1]], tmp_path, 1)
     async with running(tmp_path, keep_versions=1) as service:
-        seen: list[int] = []
-        done = False
-
-        async def client() -> None:
-            while not done:
-                answer = await ask(service)
-                expected = small_model.probability(biases[answer.version], ROW)
-                assert answer.outputs["probability"].item() == pytest.approx(expected, rel=1e-5)
-                seen.append(answer.version)
-
-        clients = [asyncio.ensure_future(client()) for _ in range(4)]
-        for version in (2, 3, 4):
-            push(models[biases[version]], tmp_path, version)
-            await until(lambda version=version: seen[-1:] == [version])
-        done = True
-        await asyncio.gather(*clients)
+        async with asking(lambda name: ask(service), biases) as seen:
+            for version in (2, 3, 4):
+                push(models[biases[version]], tmp_path, version)
+                await until(lambda version=version: seen[-1:] == [version])
         assert seen == sorted(seen)
         assert set(seen) == {1, 2, 3, 4}
         await until(lambda: states(service) == {4: "AVAILABLE", 3: "END", 2: "END", 1: "END"})
@@ -126,7 +128,7 @@ async def test_a_version_is_unloaded_only_when_nobody_uses_it(models, tmp_path) 
         with service.versions.using() as model:
             push(models[1.0], tmp_path, 2)
             await until(lambda: states(service) == {2: "AVAILABLE", 1: "UNLOADING"})
-            answer = await service.predict(model, columns.from_rows([ROW], model.inputs))
+            answer = await service.predict(model, columns.from_rows([ROW], model.inputs), ["a"])
             assert answer.version == 1
             assert (await ask(service)).version == 2
         assert states(service) == {2: "AVAILABLE", 1: "END"}
@@ -186,21 +188,6 @@ async def test_a_removed_version_gives_way_but_the_last_one_goes_on(models, tmp_
         assert (await ask(service)).version == 1
 
 
-async def test_without_a_version_that_loads_the_service_says_why(models, tmp_path) -> None:
-    async def starting(registry: Path) -> str:
-        with pytest.raises(ServingError) as refused:
-            async with running(registry, settle_seconds=0.0):
-                pass
-        return str(refused.value)
-
-    assert "There is no folder of models" in await starting(tmp_path / "nowhere")
-    (tmp_path / "empty").mkdir()
-    assert "There is no version of a model in" in await starting(tmp_path / "empty")
-    push(models[0.0], tmp_path / "bad", 1)
-    small_model.cut_short(tmp_path / "bad" / "1")
-    assert "No version of the model can be served. The newest: " in await starting(tmp_path / "bad")
-
-
 async def test_a_column_to_leave_out_of_the_log_that_does_not_exist_is_refused(models, tmp_path) -> None:
     push(models[0.0], tmp_path / "registry", 1)
     settings = Serving(payloads=Payloads(exclude=("amount", "color")))
@@ -218,24 +205,6 @@ async def test_an_older_version_is_served_when_the_newest_does_not_load_at_the_s
         assert (await ask(service)).version == 1
 
 
-async def test_what_is_too_large_empty_or_of_the_wrong_length_is_refused(models, tmp_path) -> None:
-    push(models[0.0], tmp_path, 1)
-    async with running(tmp_path, max_rows=10) as service:
-        with service.versions.using() as model:
-            rows = columns.from_rows([ROW] * 3, model.inputs)
-            with pytest.raises(TooLargeError, match="11 rows; 10 are allowed"):
-                await service.predict(model, columns.from_rows([ROW] * 11, model.inputs))
-            with pytest.raises(UnprocessableError, match="no rows"):
-                await service.predict(model, columns.from_rows([], model.inputs))
-            with pytest.raises(UnprocessableError, match="2 prediction ids for 3 rows") as refused:
-                await service.predict(model, rows, prediction_ids=["a", "b"])
-            assert refused.value.field == "prediction_ids"
-            answer = await service.predict(model, rows, prediction_ids=["a", "b", "c"])
-            assert answer.prediction_ids == ["a", "b", "c"]
-            ids = [each for _ in range(5) for each in (await service.predict(model, rows)).prediction_ids]
-            assert len(set(ids)) == 15
-
-
 async def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, tmp_path) -> None:
     push(models[0.0], tmp_path / "registry", 5)
     answered: list[tuple[str, float]] = []
@@ -244,11 +213,12 @@ async def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, t
         answers = await asyncio.gather(*(ask(service, rows=rows) for _ in range(20)))
         with service.versions.using() as model:
             examples = columns_of_examples(rows)
-            answers.append(await service.predict(model, examples, EXAMPLES))
+            answers.append(await service.predict(model, examples, ["a", "b", "c"], EXAMPLES))
         for answer in answers:
             answered += zip(answer.prediction_ids, answer.outputs["probability"].ravel().tolist(), strict=True)
     service.refuse()
     assert not service.ready
+    assert len(dict(answered)) == len(answered)
     assert metric(service, "payload_rows_total", outcome="written") == len(answered)
     assert metric(service, "rows_total") == len(answered)
     table = pq.read_table(tmp_path / "payloads")

@@ -8,11 +8,10 @@ import grpc
 import httpx
 import pyarrow.parquet as pq
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from operations.serving.grpc_messages import METHODS, SERVICE, message
 from tests.operations.serving import small_model
-from tests.operations.serving.live_server import LiveServer, serving, wait_for
+from tests.operations.serving.live_server import LiveServer, samples, serving, texts, wait_for
+from tests.operations.serving.tensors import bare
 
 pytestmark = pytest.mark.component
 
@@ -60,62 +59,36 @@ def _answers(live: LiveServer) -> dict:
     present = [{name: value for name, value in row.items() if value is not None} for row in ROWS]
     # The graph itself refuses an example without an amount, so this one has a NaN in its place.
     examples = [small_model.example(row if "amount" in row else {**row, "amount": float("nan")}) for row in present]
-    encoded = [{"b64": base64.b64encode(each).decode()} for each in examples]
-    types = {"amount": "FP32", "count": "INT64", "colour": "BYTES"}
-    tensors = [
-        {"name": name, "datatype": types[name], "shape": [3, 1], "data": values} for name, values in columns.items()
-    ]
+    encoded = [{"b64": base64.b64encode(example).decode()} for example in examples]
+    tensors = [{**empty, "data": columns[empty["name"]]} for empty in bare(3)]
     with live.client() as client:
         wait_for(lambda: client.get("/v2/models/shop/versions/6/ready").status_code == 200)
         predict, infer = "/v1/models/shop:predict", "/v2/models/shop/infer"
-        found = {
+        answers = {
             "rows": client.post(predict, json={"instances": present}, headers={"x-request-id": "a"}),
             "columns": client.post(predict, json={"inputs": columns}, headers={"x-caller": "web shop"}),
             "examples": client.post(predict, json={"instances": encoded}, headers={"user-agent": "till/2"}),
             "v2": client.post(infer, json={"id": "b", "inputs": tensors}),
             "good": client.post(predict, json={"instances": [GOOD]}),
-            "good v2": client.post(infer, json={"inputs": [{**each, "shape": [1], "data": [GOOD[each["name"]]]}
-                                                           for each in tensors]}),
+            "good v2": client.post(infer, json={"inputs": [{**empty, "data": [GOOD[empty["name"]]]}
+                                                           for empty in bare(1)]}),
             "unguarded": client.post("/v1/models/shop/versions/6:predict", json={"instances": present}),
         }  # fmt: skip
-        found["grpc"] = _infer(live)
-        found["metrics"] = client.get("/metrics").text
-        found["openapi"] = client.get("/openapi.json").json()
-    return found
+        answers["grpc"] = _infer(live)
+        answers["metrics"] = samples(client.get("/metrics").text)
+        answers["openapi"] = client.get("/openapi.json").json()
+    return answers
 
 
 def _infer(live: LiveServer):
     """The answer or the error of gRPC."""
-    request, response = map(message, METHODS["ModelInfer"])
-    raw = [
-        struct.pack("<3f", float("nan"), 20.0, 5.0),
-        struct.pack("<3q", small_model.MISSING_COUNT, 10, 101),
-        b"".join(struct.pack("<I", len(each)) + each for each in (b"blue", b"red", b"")),
-    ]
-    inputs = [
-        {"name": name, "datatype": datatype, "shape": [3, 1]}
-        for name, datatype in (("amount", "FP32"), ("count", "INT64"), ("colour", "BYTES"))
-    ]
-    with grpc.insecure_channel(live.grpc_target) as channel:
-        call = channel.unary_unary(
-            f"/{SERVICE}/ModelInfer",
-            request_serializer=request.SerializeToString,
-            response_deserializer=response.FromString,
-        )
-        try:
-            asked = request(model_name="shop", id="c", inputs=inputs, raw_input_contents=raw)
-            return call(asked, timeout=30, metadata=[("x-caller", "till 3")])
-        except grpc.RpcError as error:
-            return error
-
-
-def counted(text: str, name: str) -> dict[tuple[str, ...], float]:
-    return {
-        tuple(sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == f"flightdeck_serving_{name}"
-    }
+    numbers = struct.pack("<3f", float("nan"), 20.0, 5.0), struct.pack("<3q", small_model.MISSING_COUNT, 10, 101)
+    raw = [*numbers, texts(b"blue", b"red", b"")]
+    asked = {"model_name": "shop", "id": "c", "inputs": bare(3), "raw_input_contents": raw}
+    try:
+        return live.call("ModelInfer", [("x-caller", "till 3")], **asked)
+    except grpc.RpcError as error:
+        return error
 
 
 @pytest.mark.parametrize("way", ["rows", "columns", "examples", "v2"])
@@ -142,10 +115,10 @@ def test_good_rows_are_answered_without_a_mark_and_so_is_everything_by_a_version
 
 def test_faults_are_counted_by_column(refusing, flagging):
     for (answers, _), outcome in ((refusing, "refused"), (flagging, "flagged")):
-        found = counted(answers["metrics"], "contract_faults_total")
-        assert found == {(column, outcome): 5 for column in ("amount", "colour", "count")}
-    assert counted(refusing[0]["metrics"], "rows_total") == {(): 5}  # the good ones, and those of version 6
-    assert counted(flagging[0]["metrics"], "rows_total") == {(): 20}
+        faults = {key: count for key, count in answers["metrics"].items() if key[0] == "contract_faults_total"}
+        assert faults == {("contract_faults_total", column, outcome): 5 for column in ("amount", "colour", "count")}
+    assert refusing[0]["metrics"]["rows_total",] == 5  # the good ones, and those of version 6
+    assert flagging[0]["metrics"]["rows_total",] == 20
 
 
 def test_refused_rows_are_logged_unanswered_with_their_caller(refusing):
@@ -178,8 +151,8 @@ def test_flagged_rows_are_answered_and_marked(flagging, way):
 def test_flagged_rows_are_marked_in_the_parameters_of_the_open_inference_protocol(flagging):
     marks = {"flagged_rows": "0,2", "faults": SENTENCE}
     assert flagging[0]["v2"].json()["parameters"] == marks
-    told = flagging[0]["grpc"].parameters
-    assert {key: value.string_param for key, value in told.items()} == marks
+    parameters = flagging[0]["grpc"].parameters
+    assert {key: value.string_param for key, value in parameters.items()} == marks
 
 
 def test_flagged_rows_are_logged_with_their_answer_and_their_mark(flagging):
