@@ -99,11 +99,7 @@ class Comparison:
 def compare(
     store: ml_metadata.MetadataStore, first: str, second: str, seed: int = 0, resamples: int = significance.RESAMPLES
 ) -> Comparison:
-    """Compares two runs that `Runs.find` understands; `seed` and `resamples` are the bootstrap's.
-
-    Raises:
-        LedgerError: there is no such run, or both are the same.
-    """
+    """Compares two runs that `Runs.find` understands; raises a LedgerError if there is no such run, or both are one."""
     runs = Runs(store)
     one, other = runs.find(first), runs.find(second)
     if one.run_id == other.run_id:
@@ -273,8 +269,7 @@ def _metrics(
         # The Brier score needs no threshold and no clipping, and costs nothing once there are scores.
         names = list(dict.fromkeys((*names, _BRIER)))
         labels, (one, other) = rows[0].labels, (scored.probabilities for scored in rows)
-        tested = significance.compare(labels, one, other, names, seed, resamples)
-        tests = {test.metric: test for test in tested}
+        tests = {test.metric: test for test in significance.compare(labels, one, other, names, seed, resamples)}
     changes = []
     for name in names:
         test = tests.get(name)

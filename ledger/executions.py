@@ -28,14 +28,9 @@ class Executions:
         self._store, self._pipeline = store, pipeline
 
     def keep(self, kind: str, name: str, content: BaseModel, model_id: int | None = None, once: bool = False) -> bool:
-        """Keeps a document.
+        """Keeps a document in an execution of the type `kind`, below the Model artifact that it is about, if any.
 
-        Args:
-            kind: the type of the execution.
-            name: unique among those of its kind in this pipeline.
-            content: is read again by `get` and `all` as the same class.
-            model_id: of the Model artifact that it is about, whose descendant the execution then is.
-            once: leave one that is there already as it is; it is replaced otherwise.
+        With `once`, one that has this name already stays as it is; it is replaced otherwise.
 
         Returns:
             Whether it was kept: false if there was one already and `once` is true, or another process was faster.

@@ -67,17 +67,13 @@ class Condition:
 
 @dataclasses.dataclass(frozen=True)
 class Filter:
-    """Which runs are meant. Everything given must hold.
+    """Which runs are meant. Everything given must hold: all conditions and tags, and any of the outcomes and kinds.
 
     Attributes:
-        conditions: on metrics, hyperparameters and facts.
         window: FIRST:LAST, as it was asked for or as it turned out to be.
-        outcomes: any of them.
-        kinds: any of them.
         commit: the beginning of the commit, be it of the use case's code or of Flightdeck.
         since: not started before.
         until: not started at or after.
-        tags: all of them.
         parent: the run that it belongs to.
         note: what one of its notes must contain, in any case of letters.
     """
@@ -122,10 +118,7 @@ class Filter:
 def parse_moment(text: str, now: datetime | None = None, end_of_day: bool = False) -> datetime:
     """A time that a person wrote: 2013-07-01, 2013-07-01T09:30, ``today``, ``yesterday``, or an age such as 12h or 2w.
 
-    Args:
-        text: without an offset, in this machine's time zone.
-        now: default: the clock.
-        end_of_day: of a day alone, take its end and not its beginning.
+    Without an offset it is in this machine's time zone; of a day alone, the beginning or the end is meant.
 
     Returns:
         The moment, in UTC.

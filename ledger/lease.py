@@ -28,10 +28,8 @@ class Owner(BaseModel):
     """A process that holds a lease.
 
     Attributes:
-        host: the name of its machine.
         boot: the start of that machine's kernel; no other start, of any machine, has the same.
-        namespace: of process numbers on that machine: containers have their own.
-        pid: the process's number there.
+        namespace: of the process numbers `pid` on that machine: containers have their own.
         started: when it started, in seconds after the kernel; numbers are used again.
         lock: the file that locks the workspace in which it runs, as device and number of the file there.
     """
@@ -123,10 +121,7 @@ class Leases:
     def gone(self, token: str, owner: Owner, renewed: Callable[[], datetime | None]) -> bool:
         """Whether the owner of a trial is gone.
 
-        Args:
-            token: of the event with which it began the trial.
-            owner: the process.
-            renewed: reads when it renewed its lease last.
+        The token is of the event with which it began the trial; `renewed` reads when it renewed its lease last.
         """
         alive = owner.alive()
         if alive is not None:

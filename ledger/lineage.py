@@ -71,10 +71,8 @@ class Lineage:
     """A graph without cycles.
 
     Attributes:
-        asked: what was asked for.
         upstream_of: keys of the artifacts whose origin is in the graph.
         downstream_of: keys of the artifacts whose use is in the graph.
-        nodes: by key.
         edges: in the direction of time.
         compared: how often an artifact was what others were measured against; those comparisons are not in the graph.
     """
@@ -104,11 +102,8 @@ class Lineage:
 def trace(store: ml_metadata.MetadataStore, what: str, direction: Direction = "both") -> Lineage:
     """The lineage of a model, a run or a pushed version: where it came from, what came of it, or both.
 
-    Args:
-        store: an open store.
-        what: a pushed version; the id of a Model artifact; or a run, as `Runs.find` understands it. ``version:``,
-            ``model:`` or ``run:`` before it says which is meant.
-        direction: in which to go from there.
+    It is named by a pushed version; by the id of a Model artifact; or by a run, as `Runs.find` understands it.
+    ``version:``, ``model:`` or ``run:`` before it says which is meant.
 
     Raises:
         LedgerError: there is no such thing, or nothing is known of what it made.

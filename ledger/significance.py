@@ -10,10 +10,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
 LEVEL = 0.95
 RESAMPLES = 1000
@@ -87,8 +85,6 @@ def compare(
 
 def why_not(labels: np.ndarray, *scores: np.ndarray) -> str | None:
     """Why these rows cannot tell anything: the end of a sentence, None if they can."""
-    import numpy as np
-
     positives = int((labels > 0.5).sum())
     if not np.isin(labels, (0, 1)).all():
         return "their labels are not all 0 or 1"
@@ -105,8 +101,6 @@ def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Signifi
     DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988); in O(n log n) by midranks, Sun and Xu, IEEE Signal
     Processing Letters 21 (2014).
     """
-    import numpy as np
-
     areas, covariance = areas_under_roc(labels, np.stack([first, second]))
     difference = float(areas[1] - areas[0])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
@@ -128,8 +122,6 @@ def areas_under_roc(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray,
     Returns:
         The areas, [models], and the covariance matrix, [models, models].
     """
-    import numpy as np
-
     positive = labels > 0.5
     positives, negatives = int(positive.sum()), int((~positive).sum())
     areas, among_positives, among_negatives = [], [], []
@@ -158,8 +150,6 @@ def bootstrap(
     The interval is the percentile interval, the p-value what belongs to it: twice the smaller share of resamples on
     one side of zero, and at least 2 / (resamples + 1). Arguments as of `compare`; the metrics are names in `RESAMPLED`.
     """
-    import numpy as np
-
     if not metrics:
         return []
     rows = len(labels)
@@ -199,8 +189,6 @@ def bootstrap_of_two_samples(
         seed: of the drawing.
         resamples: how often to draw.
     """
-    import numpy as np
-
     random = np.random.default_rng(seed)
     one, other = RESAMPLED[metric](*first), RESAMPLED[metric](*second)
     rows, other_rows = len(first[0]), len(second[0])
@@ -213,16 +201,12 @@ def bootstrap_of_two_samples(
 
 def resample(random: np.random.Generator, rows: int) -> np.ndarray:
     """How often each row is drawn when as many are drawn with replacement, float64 [rows]."""
-    import numpy as np
-
     return np.bincount(random.integers(0, rows, rows), minlength=rows).astype(np.float64)
 
 
 def _by_percentiles(
     metric: str, first: float, second: float, differences: np.ndarray, test: str, rows: int
 ) -> SignificanceTest:
-    import numpy as np
-
     low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     side = min((differences <= 0).sum(), (differences >= 0).sum())
     p_value = min(1.0, 2 * (int(side) + 1) / (len(differences) + 1))
@@ -243,20 +227,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-_Measure = Callable[["np.ndarray"], float]
+_Measure = Callable[[np.ndarray], float]
 
 
 def _log_loss(labels: np.ndarray, scores: np.ndarray) -> _Measure:
-    import numpy as np
-
     clipped = np.clip(scores, _EPSILON, 1 - _EPSILON)
     return _ratio(-(labels * np.log(clipped) + (1 - labels) * np.log1p(-clipped)))
 
 
 def _average_precision(labels: np.ndarray, scores: np.ndarray) -> _Measure:
     """The area under the precision-recall curve as a step function; Keras's interpolates, and differs a little."""
-    import numpy as np
-
     order = np.argsort(-scores, kind="stable")
     # The last row of each run of equal scores: rows with the same score are called together.
     ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
@@ -292,8 +272,6 @@ def _called(scores: np.ndarray) -> np.ndarray:
 
 
 def _dot(one: np.ndarray, other: np.ndarray) -> float:
-    import numpy as np
-
     # Not `@`: the threads of BLAS take a hundred times longer than the product when the cores are busy.
     return float(np.einsum("i,i->", one, other))
 
@@ -313,8 +291,6 @@ RESAMPLED: Mapping[str, Callable[[np.ndarray, np.ndarray], _Measure]] = {
 
 def _midranks(values: np.ndarray) -> np.ndarray:
     """Ranks from 1; equal values share the mean of theirs."""
-    import numpy as np
-
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse.reshape(-1)]

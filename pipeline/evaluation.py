@@ -51,21 +51,17 @@ def results(uri: str) -> list[SliceMetrics]:
     return sorted(slices, key=lambda part: part.slice)
 
 
-def roc(uri: str) -> list[tuple[float, float, float]]:
-    """The challenger's receiver operating characteristic on the whole evaluation split.
-
-    Returns:
-        (threshold, false positive rate, true positive rate), thresholds ascending.
-    """
+def roc(uri: str) -> list[dict[str, float]]:
+    """The challenger's receiver operating characteristic on the whole evaluation split, thresholds ascending."""
     import tensorflow_model_analysis as tfma
 
     whole = next(record for record in tfma.load_metrics(uri) if not record.slice_key.single_slice_keys)
     return [
-        (
-            matrix.threshold,
-            matrix.false_positives / max(matrix.false_positives + matrix.true_negatives, 1.0),
-            matrix.true_positives / max(matrix.true_positives + matrix.false_negatives, 1.0),
-        )
+        {
+            "confidenceThreshold": matrix.threshold,
+            "falsePositiveRate": matrix.false_positives / max(matrix.false_positives + matrix.true_negatives, 1.0),
+            "recall": matrix.true_positives / max(matrix.true_positives + matrix.false_negatives, 1.0),
+        }
         for metric in whole.metric_keys_and_values
         if metric.key.model_name != "baseline"
         for matrix in metric.value.confusion_matrix_at_thresholds.matrices

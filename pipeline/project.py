@@ -37,11 +37,9 @@ def packages(project: Path, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def home(project: Path, names: Iterable[str]) -> Path:
-    """The folder in which a use case lives: the project, or this checkout if the project has no packages of its own.
+    """The folder in which a use case with these dotted paths lives: the project, or this checkout.
 
-    Args:
-        project: the folder of the settings, or the one above `config/`.
-        names: the dotted paths of the use case.
+    The project is the folder of the settings, or the one above `config/`; it counts if it has packages of its own.
 
     Raises:
         ProjectError: a package of the project cannot be imported, or one of that name comes from somewhere else.

@@ -51,16 +51,10 @@ def load(path: Path, overrides: Sequence[str] = (), kind: type[S] = Settings, ad
     """Reads settings from YAML, applies ``key=value`` overrides, and checks everything that can be checked early.
 
     A file may name another one beside it under ``extends``; it then says only what differs. Mappings are merged,
-    anything else is replaced.
+    anything else is replaced. Relative paths are relative to the project: the folder above ``config/``, or else the
+    folder of the file. The values of overrides are YAML. `kind` has all sections that the file may have.
 
-    Relative paths in the settings are relative to the project: the folder above ``config/``, or else the folder of
-    the file.
-
-    Args:
-        path: the YAML file.
-        overrides: such as ``model.epochs=2``; values are YAML.
-        kind: the settings with all sections that the file may have.
-        adopt: make the project's packages importable from now on, see `pipeline.project.adopt`.
+    With `adopt`, the project's packages are importable from now on, see `pipeline.project.adopt`.
 
     Raises:
         SettingsError: with one sentence per problem.
@@ -87,11 +81,8 @@ def load(path: Path, overrides: Sequence[str] = (), kind: type[S] = Settings, ad
 def from_document(document: Mapping[str, Any], kind: type[S] = Settings) -> S:
     """The settings that `Settings.document` made a document of, with the files of this checkout, or image.
 
-    A use case outside it is that of the project which this process, or the one that started it, was given.
-
-    Args:
-        document: sections that `kind` does not have are passed over; older runs recorded all of them.
-        kind: the settings that are wanted.
+    A use case outside it is that of the project which this process, or the one that started it, was given. Sections
+    that `kind` does not have are passed over; older runs recorded all of them.
 
     Raises:
         SettingsError: they mean nothing to this code, such as a setting that it no longer has.
@@ -176,11 +167,7 @@ def _are_mappings(*values: Any) -> bool:
 
 
 def put(raw: dict[str, Any], override: str) -> None:
-    """Puts a value into raw settings.
-
-    Args:
-        raw: as a settings file has them; changed.
-        override: such as ``model.epochs=2``; the value is YAML.
+    """Puts a value, such as ``model.epochs=2`` with the value in YAML, into settings as a file has them.
 
     Raises:
         SettingsError: it is not of that form, or the key leads through something that is not a section.

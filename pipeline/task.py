@@ -19,7 +19,7 @@ from ledger.opening import open_store
 from ledger.outputs import outputs_of_run
 from ledger.recorder import Recorder, RecordError, renewing
 from ledger.run_record import NodeOutcome, sweep_of
-from pipeline import node, results, settings_file, store, task_page
+from pipeline import evaluation, node, results, settings_file, store, task_page
 from pipeline.settings import Settings
 from pipeline.stamp import lease, stamp
 
@@ -127,7 +127,8 @@ def _show(
     _write(given.ids, task_page.metadata_ids(given.run_id, outcomes, ours))
     if judged := ours.get("Evaluator", {}).get("evaluation"):
         executor_input = json.loads(given.executor_input)
-        shown = {"metrics": task_page.metrics(judged.uri, settings.evaluation), "roc": task_page.roc(judged.uri)}
+        curve = {"confidenceMetrics": evaluation.roc(judged.uri)[::-1]}
+        shown = {"metrics": task_page.metrics(judged.uri, settings.evaluation), "roc": curve}
         _write(executor_input["outputs"]["outputFile"], task_page.executor_output(executor_input, shown))
 
 

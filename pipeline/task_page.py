@@ -65,16 +65,6 @@ def metrics(evaluation_uri: str, asked: Evaluation) -> dict[str, float]:
     return parts[0].challenger | champion | of_slices
 
 
-def roc(evaluation_uri: str) -> dict[str, Any]:
-    """The metadata of KFP's ClassificationMetrics."""
-    return {
-        "confidenceMetrics": [
-            {"confidenceThreshold": threshold, "falsePositiveRate": false_positive, "recall": true_positive}
-            for threshold, false_positive, true_positive in reversed(evaluation.roc(evaluation_uri))
-        ]
-    }
-
-
 def _statistics(uri: str) -> list[str]:
     """One table per split, from TFDV's statistics."""
     import tensorflow_data_validation as tfdv

@@ -38,16 +38,13 @@ _SECRET_KEYS = ("host", "port", "database", "username", "password")
 
 
 def compile_pipeline(settings: Settings, destination: Path, one_task_per_node: bool = False) -> None:
-    """Writes the KFP pipeline. The same settings and code give the same bytes.
+    """Writes the KFP pipeline into a YAML file, whole or not at all. The same settings and code give the same bytes.
 
-    Args:
-        settings: with a `kubeflow` section and a metadata store of the kind mysql.
-        destination: a YAML file; written whole or not at all.
-        one_task_per_node: ignore the groups; slower, since every container pays for its imports, but the picture in the
-            user interface shows every node.
+    With `one_task_per_node` the groups are ignored; that is slower, since every container pays for its imports, but the
+    picture in the user interface shows every node.
 
     Raises:
-        SettingsError: the settings do not fit a cluster.
+        SettingsError: the settings do not fit a cluster; they need a section `kubeflow`, and metadata of kind mysql.
         OSError: the file cannot be written.
     """
     cluster = require_kubeflow(settings)

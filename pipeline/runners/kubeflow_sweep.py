@@ -29,17 +29,12 @@ TRIALS = "trials"
 def compile_sweep(
     settings: Settings, destination: Path, program: Sequence[str], workers: int, trials: int, parent: str | None = None
 ) -> None:
-    """Writes the KFP pipeline of a sweep. The same arguments and code give the same bytes.
+    """Writes the KFP pipeline of a sweep, as `kubeflow.compile_pipeline` writes that of a run.
 
-    Args:
-        settings: of the trials, with a `kubeflow` section and a metadata store of the kind mysql; `model.tuning` says
-            what is searched, and how.
-        destination: a YAML file; written whole or not at all.
-        program: what the tasks of a sweep run. After the word `final` it takes the arguments of `pipeline.task`, after
-            `work` those of a worker.
-        workers: how many trials may run at the same time.
-        trials: how many there shall be; can be changed when submitting.
-        parent: the run around which is searched, if there is one.
+    The settings are those of the trials: `model.tuning` says what is searched, and how. As many trials run at a time as
+    there are workers; how many there are in all can be changed when submitting. The program is what the tasks of a
+    sweep run: after the word `final` it takes the arguments of `pipeline.task`, after `work` those of a worker. The
+    parent is the run around which is searched, if there is one.
 
     Raises:
         SettingsError: the settings do not fit a cluster.

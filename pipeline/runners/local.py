@@ -56,14 +56,8 @@ def run(
 
     Results of the nodes before a failure stay in the metadata store, so that the next run reuses them.
 
-    Args:
-        pipeline: from `pipeline.definition`, made of these settings.
-        run_id: unique in the metadata store.
-        settings: say where that is, too.
-        listener: is told of each node.
-        kind: what the run is for.
-        loading_seconds: wall seconds of the imports before; they count as the run's.
-        further: other fields of the record, such as the parent.
+    The pipeline is made of these settings, which say where the metadata store is, too. The wall seconds of the imports
+    before count as the run's. Further fields of the record can be given, such as the parent.
 
     Raises:
         SettingsError: Beam could not start its workers here; nothing is recorded.

@@ -62,20 +62,12 @@ def test_what_cannot_be_a_note_is_refused_and_no_run_is_made(seeder, run, name, 
     assert [record.run_id for record in Runs(reopened(seeder.connection)).all()] == [run]
 
 
-def test_a_note_that_meets_another_writer_waits_for_it(seeder, run):
-    store = open_writable(seeder.connection, patience=60)
-    with held(seeder.connection.sqlite.filename_uri, seconds=1, begin="IMMEDIATE"):
-        record = add_note(store, run, "after all")
+def test_a_note_that_meets_another_writer_waits_for_it_but_not_for_ever(seeder, run):
+    file = seeder.connection.sqlite.filename_uri
+    impatient, patient = (open_writable(seeder.connection, patience) for patience in (0.3, 60))
+    with held(file, begin="IMMEDIATE"), pytest.raises(LedgerError, match="is locked by another process"):
+        add_note(impatient, run, "too early")
+    with held(file, seconds=1, begin="IMMEDIATE"):
+        record = add_note(patient, run, "after all")
 
     assert [note.text for note in record.notes] == ["after all"]
-
-
-def test_a_writer_that_does_not_end_is_one_sentence_and_nothing_is_written(seeder, run):
-    store = open_writable(seeder.connection, patience=0.3)
-    with (
-        held(seeder.connection.sqlite.filename_uri, seconds=120, begin="IMMEDIATE"),
-        pytest.raises(LedgerError, match="is locked by another process"),
-    ):
-        add_note(store, run, "too early")
-
-    assert not Runs(reopened(seeder.connection)).find(run).notes

@@ -1,8 +1,4 @@
-"""A store with 1,000 runs and 20,000 artifacts: every question is answered, on SQLite and on MariaDB.
-
-How fast is measured by `benchmarks.ledger`, which says what the clock says; here it is that more runs do not mean more
-queries.
-"""
+"""A store with 1,000 runs and 20,000 artifacts answers every question; `benchmarks.ledger` measures how fast."""
 
 import functools
 import json

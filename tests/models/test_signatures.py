@@ -10,7 +10,7 @@ import tensorflow as tf
 from data.contract import Contract
 from models.flights import FlightFeatures
 from operations.inference import model
-from operations.inference.columns import from_rows
+from operations.inference.columns import from_rows, objects
 from tests.examples import example
 from tests.models.conftest import fresh_python, probabilities, signature, weights
 
@@ -137,7 +137,5 @@ def test_the_prediction_service_gives_the_same_answers_for_plain_rows_and_for_ex
     served.warm_up()
     plain = served.predict(from_rows(rows, served.inputs))["probability"]
     np.testing.assert_allclose(plain, answers["predict_raw"]["probability"], atol=1e-6)
-    by_example = served.predict({"examples": columns.objects([_example(row) for row in rows])}, model.EXAMPLES)[
-        "probability"
-    ]
+    by_example = served.predict({"examples": objects([_example(row) for row in rows])}, model.EXAMPLES)["probability"]
     np.testing.assert_allclose(by_example, answers["serving_default"]["probability"], atol=1e-6)

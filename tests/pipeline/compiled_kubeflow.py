@@ -65,7 +65,6 @@ def shipped(*overrides: str) -> Settings:
 
 
 def main() -> None:
-    """Compiles the shipped settings and writes the golden file."""
     from pipeline.runners import kubeflow
 
     with tempfile.TemporaryDirectory() as folder:

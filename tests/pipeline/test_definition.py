@@ -24,25 +24,21 @@ def nodes_of(ir) -> dict:
 
 @pytest.fixture(scope="module")
 def ir():
-    """The intermediate representation of the shipped settings."""
     return ir_of()
 
 
 @pytest.fixture(scope="module")
 def compiled(ir):
-    """Its nodes by id."""
     return nodes_of(ir)
 
 
 @pytest.fixture(scope="module")
 def reproduction():
-    """The intermediate representation of what makes its model again."""
     return ir_of("cache=false", factory=REPRODUCTION)
 
 
 @pytest.fixture(scope="module")
 def again(reproduction):
-    """Its nodes by id."""
     return nodes_of(reproduction)
 
 

@@ -85,12 +85,14 @@ def test_every_process_gives_the_same_bytes(grouped, tmp_path, seed):
     assert report == {"path": str(path), "tasks": sorted(GROUPED), "bytes": path.stat().st_size}
 
 
-def test_a_warm_start_costs_no_further_container(compile_to, grouped):
-    warm = compile_to(shipped("training.warm_start=true"))
+def test_a_warm_start_costs_no_further_container_and_without_a_pusher_there_is_no_parameter_for_it(compile_to, grouped):
+    changed = compile_to(shipped("training.warm_start=true", "push.enabled=false"))
 
-    assert set(warm.tasks) == set(grouped.tasks)
-    assert "BaseModel" in warm.nodes("data")
+    assert set(changed.tasks) == set(grouped.tasks)
+    assert "BaseModel" in changed.nodes("data")
     assert "BaseModel" not in grouped.nodes("data")
+    assert "push" not in changed.parameters
+    assert "Pusher" not in changed.nodes("release")
 
 
 def test_what_is_submitted_is_what_is_compiled(grouped):
@@ -245,13 +247,6 @@ def test_no_container_is_told_what_kfp_does_not_fill_in(either):
         value = task.inputs.parameters["run_id"].runtime_value
         assert value.constant.string_value == "{{$.pipeline_job_uuid}}"
     assert "run_id" not in either.parameters
-
-
-def test_without_a_pusher_there_is_no_parameter_for_it(compile_to):
-    compiled = compile_to(shipped("push.enabled=false"))
-
-    assert "push" not in compiled.parameters
-    assert "Pusher" not in compiled.nodes("release")
 
 
 def test_no_password_and_nothing_of_this_machine_is_in_what_is_compiled(either):
