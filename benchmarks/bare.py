@@ -55,7 +55,7 @@ class Transform:
         counts = pd.concat(
             [(f"{name}=" + train[name].dropna().astype(str)).value_counts() for name in features.categorical]
         )
-        self.vocabulary = list(counts[counts >= features.vocabulary_min_count].index)
+        self.vocabulary: list[str] = counts.index[counts >= features.vocabulary_min_count].tolist()
         self._rows = {category: row for row, category in enumerate(self.vocabulary)}
 
     def __call__(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
