@@ -203,10 +203,10 @@ def numbers(values: pd.Series) -> pd.Series:
     if isinstance(values.dtype, pd.StringDtype) or values.dtype == object:
         text: Any = plain(values)
         lowered = text.str.lower()
-        found = lowered.map(_TRUTH).astype("Float64").fillna(pd.to_numeric(lowered, errors="coerce"))
-        if (wrong := text.notna() & found.isna() & ~lowered.isin(NO_NUMBER)).any():
+        converted = lowered.map(_TRUTH).astype("Float64").fillna(pd.to_numeric(lowered, errors="coerce"))
+        if (wrong := text.notna() & converted.isna() & ~lowered.isin(NO_NUMBER)).any():
             raise TableError(f"Column '{values.name}' holds '{text[wrong].iloc[0]}', which is not a number.")
-        values = found
+        values = converted
     elif values.dtype.kind in "mM":
         what = "moments" if values.dtype.kind == "M" else "lengths of time"
         raise TableError(f"Column '{values.name}' holds {what}, which are not numbers.")
@@ -231,15 +231,15 @@ def moments(values: pd.Series, unit: str | None = None) -> pd.Series:
     known: Any
     if unit is not None:
         known = numbers(values)
-        found = pd.to_datetime(known, unit=unit, utc=True, errors="coerce")
+        instants = pd.to_datetime(known, unit=unit, utc=True, errors="coerce")
     else:
         known = plain(values)
-        found = parsed(known)
-    if (wrong := known.notna() & found.isna()).any():
+        instants = parsed(known)
+    if (wrong := known.notna() & instants.isna()).any():
         text: Any = plain(values)
         right = "in ISO 8601, such as 2024-01-05 or 2024-01-05 09:30:00" if unit is None else f"in {unit} since 1970"
         raise TableError(f"Column '{values.name}' holds '{text[wrong].iloc[0]}', which is not a moment {right}.")
-    return found
+    return instants
 
 
 def parsed(text: pd.Series) -> Any:
@@ -250,20 +250,20 @@ def parsed(text: pd.Series) -> Any:
     cleaned = text.astype("string").str.replace(_UTC, "Z", regex=True)
     # Apart, because pandas gives a moment without a zone the offset of the row before it.
     zoned = cleaned.str.contains(_ZONE, regex=True, na=False)
-    found, plainly = (
+    instants, plainly = (
         pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
         for texts in (cleaned.where(zoned), cleaned.mask(zoned))
     )
-    found: Any = found.fillna(plainly)
-    if not (left := cleaned.notna() & found.isna()).any():
-        return found
+    instants: Any = instants.fillna(plainly)
+    if not (left := cleaned.notna() & instants.isna()).any():
+        return instants
     # Nanoseconds reach from 1677 to 2262; the microseconds of the contract reach further.
     far = np.array([_naive(moment) for moment in cleaned[left]], "datetime64[us]")
     if np.isnat(far).all():
-        return found
-    found = found.dt.as_unit("us").copy()
-    found[left] = pd.Series(far).dt.tz_localize("UTC").array
-    return found
+        return instants
+    instants = instants.dt.as_unit("us").copy()
+    instants[left] = pd.Series(far).dt.tz_localize("UTC").array
+    return instants
 
 
 def _naive(text: str) -> datetime.datetime | None:

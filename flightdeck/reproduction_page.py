@@ -20,12 +20,12 @@ _MOST = 12
 _TITLES = {"code": "Code", "packages": "Packages", "data": "Data", "settings": "Settings"}
 
 
-def ways_out(original: Original, found: Circumstances, checkout: Path, project: Path) -> list[str]:
+def ways_out(original: Original, circumstances: Circumstances, checkout: Path, project: Path) -> list[str]:
     """What a person can do when a run cannot be made again as things are, one sentence each.
 
     Args:
         original: the run.
-        found: what is not as it was.
+        circumstances: what is not as it was.
         checkout: that this code runs from.
         project: where the use case lives, which may be the checkout.
     """
@@ -33,8 +33,8 @@ def ways_out(original: Original, found: Circumstances, checkout: Path, project: 
     from operations.experiments.reproduction.circumstances import LOCK_FILE
 
     record = original.record
-    aspects = {difference.aspect for difference in found.differences}
-    relocked = any(difference.name == LOCK_FILE for difference in found.differences)
+    aspects = {difference.aspect for difference in circumstances.differences}
+    relocked = any(difference.name == LOCK_FILE for difference in circumstances.differences)
     ways = []
     if "code" in aspects or relocked:
         if record.commit is None:
@@ -56,38 +56,38 @@ def ways_out(original: Original, found: Circumstances, checkout: Path, project: 
         ways.append("For the packages of the lock file: requirements/install.sh runtime")
     if "data" in aspects:
         ways.append("For the data: put the files back as they were, or name another copy: --set data.spans=FOLDER")
-    if found.differences:
+    if circumstances.differences:
         ways.append("To go on nevertheless, and see what it changes: --allow-different")
     return ways
 
 
-def refusal(original: Original, found: Circumstances, problem: str | None, ways: Sequence[str]) -> str:
+def refusal(original: Original, circumstances: Circumstances, problem: str | None, ways: Sequence[str]) -> str:
     """The text for a run that cannot be made again as things are."""
-    what = " and ".join(title.lower() for aspect, title in _TITLES.items() if _of(found, aspect))
+    what = " and ".join(title.lower() for aspect, title in _TITLES.items() if _of(circumstances, aspect))
     run = original.record.run_id
     lines = [f"Run {run} cannot be reproduced like this: its {what} {_is(what)} not what is here." if what else ""]
     for aspect, title in _TITLES.items():
-        different = _of(found, aspect)
+        different = _of(circumstances, aspect)
         lines += [f"{title}: {difference.sentence()}." for difference in different[:_MOST]]
         if len(different) > _MOST:
             lines.append(f"{title}: and {len(different) - _MOST} more; --json has all.")
-    lines += [problem or "", *found.notes, *ways]
+    lines += [problem or "", *circumstances.notes, *ways]
     return "\n".join(line for line in lines if line)
 
 
 def refusal_document(
-    original: Original, found: Circumstances, problem: str | None, ways: Sequence[str]
+    original: Original, circumstances: Circumstances, problem: str | None, ways: Sequence[str]
 ) -> dict[str, Any]:
     """The same for programs."""
     further = {"run_id": None, "reproducible": False, "identical": None, "problem": problem, "ways_out": ways}
-    return _circumstances(original, found) | further
+    return _circumstances(original, circumstances) | further
 
 
 def result_document(
-    original: Original, found: Circumstances, record: RunRecord, comparison: Comparison | None
+    original: Original, circumstances: Circumstances, record: RunRecord, comparison: Comparison | None
 ) -> dict[str, Any]:
     """What came of a reproduction, for programs."""
-    return _circumstances(original, found) | {
+    return _circumstances(original, circumstances) | {
         "run_id": record.run_id,
         "reproducible": True,
         "identical": comparison and comparison.identical,
@@ -99,26 +99,33 @@ def result_document(
     }
 
 
-def _circumstances(original: Original, found: Circumstances) -> dict[str, Any]:
-    differences = [difference.document() for difference in found.differences]
-    return {"original": original.record.run_id, "differences": differences, "notes": found.notes}
+def _circumstances(original: Original, circumstances: Circumstances) -> dict[str, Any]:
+    differences = [difference.document() for difference in circumstances.differences]
+    return {"original": original.record.run_id, "differences": differences, "notes": circumstances.notes}
 
 
-def print_circumstances(found: Circumstances, on: Console) -> None:
+def print_circumstances(circumstances: Circumstances, on: Console) -> None:
     """Says, before the run, how things compare with those of the original."""
-    same = [title.lower() for aspect, title in _TITLES.items() if aspect != "settings" and not _of(found, aspect)]
+    same = [
+        title.lower() for aspect, title in _TITLES.items() if aspect != "settings" and not _of(circumstances, aspect)
+    ]
     if same:
         on.print(f"The same     {', '.join(same)}", markup=False)
-    for difference in found.differences[:_MOST]:
+    for difference in circumstances.differences[:_MOST]:
         on.print(f"Different    {difference.sentence()}", markup=False)
-    if len(found.differences) > _MOST:
-        on.print(f"             and {len(found.differences) - _MOST} more")
-    for note in found.notes:
+    if len(circumstances.differences) > _MOST:
+        on.print(f"             and {len(circumstances.differences) - _MOST} more")
+    for note in circumstances.notes:
         on.print(f"Note         {note}", markup=False)
 
 
 def print_result(
-    original: Original, found: Circumstances, record: RunRecord, comparison: Comparison | None, log: Path, on: Console
+    original: Original,
+    circumstances: Circumstances,
+    record: RunRecord,
+    comparison: Comparison | None,
+    log: Path,
+    on: Console,
 ) -> None:
     """Prints what came of a reproduction."""
     on.print()
@@ -138,7 +145,7 @@ def print_result(
         for reason in record.reasons:
             on.print(f"             {reason}", markup=False)
         _print_different(comparison, on)
-        if not found.differences:
+        if not circumstances.differences:
             on.print(
                 f"Code, packages and data are the same, so it is the machine: the run was made on "
                 f"{original.record.host or 'an unknown one'}, and this is {record.host}. A GPU, another processor or "
@@ -176,8 +183,8 @@ def _is(what: str) -> str:
     return "are" if " and " in what or what.endswith("s") else "is"
 
 
-def _of(found: Circumstances, aspect: str) -> list[Difference]:
-    return [difference for difference in found.differences if difference.aspect == aspect]
+def _of(circumstances: Circumstances, aspect: str) -> list[Difference]:
+    return [difference for difference in circumstances.differences if difference.aspect == aspect]
 
 
 def _written(value: Any) -> str:

@@ -40,11 +40,11 @@ def check_declared(columns: Mapping[str, str], ignored: tuple[str, ...] = ()) ->
         raise SpanError(f"The column {both[0]!r} is declared both as ingested and as ignored; choose one.")
 
 
-def accepts(declared: str, found: pa.DataType) -> bool:
-    """Returns whether a column found with an Arrow type can be ingested as the declared type."""
-    if pa.types.is_dictionary(found):
-        found = found.value_type
-    return found in _ACCEPTED[declared]
+def accepts(declared: str, actual: pa.DataType) -> bool:
+    """Returns whether a column with an Arrow type can be ingested as the declared type."""
+    if pa.types.is_dictionary(actual):
+        actual = actual.value_type
+    return actual in _ACCEPTED[declared]
 
 
 def csv_types(columns: Mapping[str, str]) -> dict[str, pa.DataType]:

@@ -63,9 +63,9 @@ def column_problems(summary: FileSummary, columns: Mapping[str, str], ignored: S
         if column not in summary.types:
             problems.append(f"{name} lacks the column {column!r}")
             continue
-        found = summary.types[column]
-        if found is not None and not accepts(declared, found):
-            problems.append(f"the column {column!r} of {name} is {found}, expected {declared}")
+        actual = summary.types[column]
+        if actual is not None and not accepts(declared, actual):
+            problems.append(f"the column {column!r} of {name} is {actual}, expected {declared}")
     problems += [
         f"{name} has the column {column!r}, which is declared neither as ingested nor as ignored"
         for column in summary.types

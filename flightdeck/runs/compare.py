@@ -94,7 +94,7 @@ def _print(comparison: Comparison, longest: int | None) -> None:
 def _written(value: Any) -> str:
     from rich.markup import escape
 
-    text = fact([f"{key}: {fact(each)}" for key, each in value.items()] if isinstance(value, dict) else value)
+    text = fact([f"{key}: {fact(part)}" for key, part in value.items()] if isinstance(value, dict) else value)
     # Commits and digests, as far as a person compares them; --json has all of it.
     text = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b", r"\1", text)
     return escape(text if len(text) <= 200 else f"{text[:197]}...")

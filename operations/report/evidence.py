@@ -234,10 +234,10 @@ class EvidenceReader:
     def _curves(self, produced: _Produced, missing: dict[str, str]) -> list[curves.Curve]:
         runs = [artifacts["model_run"].uri for artifacts in produced.values() if "model_run" in artifacts]
         folder = _local(runs[0]) if runs else None
-        found = _attempt(lambda: curves.read(folder), missing, "training") if folder else None
-        if not found:
+        read = _attempt(lambda: curves.read(folder), missing, "training") if folder else None
+        if not read:
             missing.setdefault("training", _absent(produced, "log of the training", "Trainer"))
-        return found or []
+        return read or []
 
     def _slices(self, record: RunRecord, missing: dict[str, str]) -> tuple[SliceMetrics, ...]:
         slices = self._document(record, "slices")
