@@ -121,8 +121,8 @@ def test_the_page_about_beam_names_the_components_that_run_on_it():
     inference = definition.create_inference_pipeline(settings, 1, {"carrier": "string"}, ["probability"])
     components = [*definition.create_pipeline(settings).components, *inference.components]
 
-    told = (ROOT / "docs" / "beam.md").read_text().partition(" run on Beam")[0].splitlines()[-1]
-    assert set(re.findall(r"[A-Z]\w+", told)) == {made.id for made in components if isinstance(made, BaseBeamComponent)}
+    named = (ROOT / "docs" / "beam.md").read_text().partition(" run on Beam")[0].splitlines()[-1]
+    assert set(re.findall(r"[A-Z]\w+", named)) == {on.id for on in components if isinstance(on, BaseBeamComponent)}
 
 
 def test_a_reproduction_trains_and_measures_and_nothing_else_under_a_name_of_its_own(ir, reproduction, again):

@@ -70,6 +70,10 @@ def test_numbers_are_numbers(text, number):
         ),
         ("monitorin.window=day", "there is no setting `monitorin`; did you mean `monitoring`?"),
         ("canary.mood=off", "there is no setting `canary.mood`; did you mean `canary.mode`?"),
+        ("serving.keep_version=3", "did you mean `serving.keep_versions`"),
+        ("serving.keep_versions=0", "serving.keep_versions"),
+        ("serving.payloads.sample=1.5", "serving.payloads.sample"),
+        ("serving.port=70000", "serving.port"),
         ("data.eval_spans=many", '`data.eval_spans`: input should be a valid integer (got "many").'),
         ("model.epochs", "not of the form key=value"),
         ("=3", "not of the form key=value"),
@@ -120,6 +124,16 @@ def test_a_file_that_extends_another_says_only_what_differs():
     assert (cluster.evaluation, cluster.features) == (local.evaluation, local.features)
     assert cluster.model.epochs == local.model.epochs
     assert (cluster.model.accelerator, local.model.accelerator) == ("required", "auto")
+
+
+def test_the_service_is_for_this_machine_only_and_logs_into_the_workspace_unless_told_otherwise():
+    folder = "serving.payloads.folder"
+    settings, told = read_settings(LOCAL, ["workspace=elsewhere"]), read_settings(LOCAL, [f"{folder}=logs/asked"])
+
+    assert settings.serving.host == "127.0.0.1"
+    assert settings.payloads == str(LOCAL.parents[1] / "elsewhere" / "payloads")
+    assert told.payloads == str(LOCAL.parents[1] / "logs" / "asked")
+    assert read_settings(LOCAL, [f"{folder}=gs://bucket/asked"]).payloads == "gs://bucket/asked"
 
 
 def test_settings_cannot_be_changed_after_loading():

@@ -75,16 +75,6 @@ def test_rows_of_anything_are_answered_or_refused(client, rows):
         assert "b64" in str(rows) or by_column.status_code == by_row.status_code
 
 
-@given(document=st.fixed_dictionaries({}, optional=dict.fromkeys(
-    ("instances", "inputs", "signature_name", "prediction_ids", "id", "parameters", "outputs"), anything
-)))  # fmt: skip
-@seed(3)
-@quick
-def test_documents_of_anything_are_answered_or_refused(client, document):
-    post(client, "/v1/models/shop:predict", document)
-    post(client, "/v2/models/shop/infer", document)
-
-
 tensor = st.fixed_dictionaries(
     {
         "name": st.sampled_from([*small_model.COLUMNS, "examples", "other"]) | anything,

@@ -205,7 +205,9 @@ async def test_an_older_version_is_served_when_the_newest_does_not_load_at_the_s
         assert (await ask(service)).version == 1
 
 
-async def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, tmp_path) -> None:
+async def test_after_a_graceful_end_every_answer_is_in_the_payload_log_and_nothing_is_answered(
+    models, tmp_path
+) -> None:
     push(models[0.0], tmp_path / "registry", 5)
     answered: list[tuple[str, float]] = []
     async with running(tmp_path / "registry", tmp_path / "payloads") as service:
@@ -216,7 +218,9 @@ async def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, t
             answers.append(await service.predict(model, examples, ["a", "b", "c"], EXAMPLES))
         for answer in answers:
             answered += zip(answer.prediction_ids, answer.outputs["probability"].ravel().tolist(), strict=True)
-    service.refuse()
+    with pytest.raises(NotReadyError):
+        await ask(service)
+    await service.stop()
     assert not service.ready
     assert len(dict(answered)) == len(answered)
     assert metric(service, "payload_rows_total", outcome="written") == len(answered)
@@ -234,12 +238,3 @@ async def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, t
 
 def columns_of_examples(rows: list[dict]) -> columns.Columns:
     return {"examples": columns.objects([small_model.example(row) for row in rows])}
-
-
-async def test_after_the_end_nothing_is_answered(models, tmp_path) -> None:
-    push(models[0.0], tmp_path, 1)
-    async with running(tmp_path) as service:
-        pass
-    with pytest.raises(NotReadyError):
-        await ask(service)
-    await service.stop()

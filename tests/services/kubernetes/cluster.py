@@ -49,19 +49,11 @@ class Cluster:
         return True
 
     def apply(self, *manifests: Mapping[str, Any]) -> str:
-        """Applies manifests strictly: a field that the server does not know is an error.
-
-        Raises:
-            KubectlError: one was refused.
-        """
+        """Applies manifests strictly: a field that the server does not know is an error."""
         return self.kubectl("apply", "--validate=strict", "--filename=-", stdin=yaml.safe_dump_all(manifests))
 
     def get(self, kind: str, name: str = "", namespace: str = "default", labels: str = "") -> dict[str, Any]:
-        """An object, or without a name a list of them under ``items``.
-
-        Raises:
-            KubectlError: there is none of that name.
-        """
+        """An object, or without a name a list of them under ``items``."""
         chosen = [*filter(None, [name]), *([f"--selector={labels}"] if labels else [])]
         return json.loads(self.kubectl("get", kind, *chosen, f"--namespace={namespace}", "--output=json"))
 
