@@ -132,7 +132,7 @@ def test_only_what_differs_is_listed(parcels):
     two = {"model": changed, "evaluation": EVALUATION}
     packages = {"numpy": "2.4.1", "keras": "3.15.1", "scipy": "1.16"}
     documents = {**common, "settings": put(two), "packages": put(packages)}
-    verdict = {"outcome": "not blessed", "reasons": ("auc is too low",)}
+    verdict = {"outcome": "not blessed", "reasons": ("auc is low",)}
     further = {"documents": documents, "hyperparameters": changed, **verdict}
     parcels.run("two", parcels.scores(0.0, 2), commit="b" * 40, **further)
 
@@ -142,10 +142,7 @@ def test_only_what_differs_is_listed(parcels):
     assert changes(comparison, "hyperparameters") == {"epochs": (3, 5)}
     assert changes(comparison, "packages") == {"numpy": ("2.4.0", "2.4.1"), "scipy": (None, "1.16")}
     assert changes(comparison, "code") == {"commit": ("a" * 40, "b" * 40)}
-    assert changes(comparison, "outcome") == {
-        "outcome": ("pushed", "not blessed"),
-        "reasons": (None, ["auc is too low"]),
-    }
+    assert changes(comparison, "outcome") == {"outcome": ("pushed", "not blessed"), "reasons": (None, ["auc is low"])}
     assert changes(comparison, "data") == {}
     assert comparison.unknown == {"files": "run one and run two recorded no files"}
     assert comparison.same_in == ["data"]

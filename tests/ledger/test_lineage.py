@@ -215,7 +215,7 @@ def test_dot_is_read_by_pydot_with_every_node_and_edge(story):
 
 
 @pytest.mark.parametrize(
-    "name", ['a "quoted" name', "back\\slash", "two\nlines", "ends with \\", "日本 <b>&amp;", "a;b}"]
+    "name", ['a "quoted" name', "back\\slash", "two\nlines", "ends in \\", "日本 <b>&amp;", "a;b}"]
 )
 def test_dot_quotes_whatever_a_name_holds(seeder, name):
     executions = Executions(seeder.store)

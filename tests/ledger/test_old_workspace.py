@@ -52,9 +52,6 @@ def test_its_run_is_shown_with_its_documents(answer):
     assert "pushed" in page
     assert "0.7308" in page
     assert "worst slices" in page
-    assert shown["metrics"]["auc"] == 0.7307584597328177
-    assert shown["rows"] == {"train": 50009, "eval": 27902}
-    assert len(shown["nodes"]) == 13
     assert shown["contents"]["settings"]["use_case"]["name"] == "late-flights"
     assert {row["slice"] for row in shown["contents"]["slices"]} >= {"origin=EWR"}
 

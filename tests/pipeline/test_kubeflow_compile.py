@@ -130,16 +130,6 @@ def test_every_node_is_in_one_task(grouped, single, ir):
     assert sorted(single.nodes(task) for task in single.tasks) == sorted([node_id] for node_id in node.node_ids(ir))
 
 
-def test_nodes_of_a_group_run_in_an_order_that_respects_the_graph(grouped, ir):
-    from pipeline import node
-
-    for task in grouped.tasks:
-        ran: set[str] = set()
-        for node_id in grouped.nodes(task):
-            assert set(node.upstream(ir, node_id)) & set(grouped.nodes(task)) <= ran
-            ran.add(node_id)
-
-
 def test_tasks_wait_for_exactly_those_that_their_nodes_depend_on(either, ir):
     from pipeline import node
 

@@ -86,6 +86,9 @@ def test_batch_inference_gives_the_scores_of_the_evaluation(world, challenger, s
     assert all(0 <= probability <= 1 for probability in probabilities)
     mean = sum(probabilities) / flights.num_rows
     assert mean == pytest.approx(challenger["metrics"]["mean_prediction"], abs=1e-6)
+    scores = max(world.workspace.glob("artifacts/Scores/scores/*/scores.parquet"), key=lambda file: int(file.parts[-2]))
+    evaluated = pq.read_table(scores)["probability"].to_pylist()
+    assert sorted(probabilities) == pytest.approx(sorted(evaluated), abs=1e-6)
     shown = world.json("runs", "show", answer["run_id"])
     assert (shown["window"], shown["spans"]) == ("newest:newest", {"all": [3]})
     assert shown["rows"] == {"all": flights.num_rows}
@@ -161,7 +164,7 @@ def unfinished(world) -> list[object]:
 
 
 @pytest.mark.proof
-def test_an_interrupted_or_killed_run_leaves_nothing_half_written_and_the_next_one_makes_the_same_model(
+def test_an_interrupted_or_killed_run_leaves_nothing_and_the_next_makes_the_same_model(
     world, first, small_spans, tmp_path
 ):
     undisturbed = world

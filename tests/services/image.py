@@ -57,11 +57,9 @@ def _bootstrap(folder: Path) -> None:
 
 
 def _import(address: str, folder: Path) -> None:
-    left_out = [
-        f"--exclude=./{path}" for path in ("var/cache/apt/archives/*.deb", "var/lib/apt/lists/*", "debootstrap")
-    ]
+    skipped = [f"--exclude=./{path}" for path in ("var/cache/apt/archives/*.deb", "var/lib/apt/lists/*", "debootstrap")]
     with subprocess.Popen(
-        ["tar", "-C", folder, "--numeric-owner", *left_out, "-c", "."], stdout=subprocess.PIPE
+        ["tar", "-C", folder, "--numeric-owner", *skipped, "-c", "."], stdout=subprocess.PIPE
     ) as archive:
         done = subprocess.run(
             ["docker", "import", "--change", 'CMD ["bash"]', "-", BASE],

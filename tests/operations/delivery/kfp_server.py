@@ -429,11 +429,9 @@ def _nodes(run: dict[str, Any], states: dict[str, str], tasks: list[str]) -> Ite
 def _check(specification: dict[str, Any], body: dict[str, Any]) -> None:
     """Refuses what the real server would."""
     pipeline = _parsed(specification)
-    unknown = set(body["runtime_config"].get("parameters", {})) - set(pipeline.root.input_definitions.parameters)
-    if unknown:
-        raise _RefusedError(
-            400, 3, f"Invalid input error: parameter(s) provided are not required by pipeline: {unknown}"
-        )
+    extra = set(body["runtime_config"].get("parameters", {})) - set(pipeline.root.input_definitions.parameters)
+    if extra:
+        raise _RefusedError(400, 3, f"Invalid input error: parameter(s) provided are not required by pipeline: {extra}")
 
 
 def _parsed(specification: dict[str, Any]) -> pipeline_spec_pb2.PipelineSpec:

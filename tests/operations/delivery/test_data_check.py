@@ -32,9 +32,7 @@ def test_real_spans_fit(small_spans):
 
 
 def test_a_sensor_that_reports_another_unit_breaks_contract_and_schema_and_the_copy_does_not(small_spans, tmp_path):
-    spans = damaged(
-        small_spans, tmp_path, "pressure", lambda values: pc.multiply(values, pa.scalar(100.0, pa.float32()))
-    )
+    spans = damaged(small_spans, tmp_path, "pressure", lambda values: pc.multiply(values, pa.scalar(100, pa.float32())))
     outcome = checked(spans)
 
     assert not outcome.fits
@@ -64,9 +62,7 @@ def test_a_value_that_the_contract_allows_and_the_schema_does_not_know_is_found(
         ("distance", lambda values: values.cast(pa.string()), "distance is string, not"),
     ],
 )
-def test_a_span_of_another_form_is_named_and_the_others_are_still_examined(
-    small_spans, tmp_path, column, change, sentence
-):
+def test_a_span_of_another_form_is_named_and_the_others_are_examined(small_spans, tmp_path, column, change, sentence):
     outcome = checked(damaged(small_spans, tmp_path, column, change))
 
     assert not outcome.fits

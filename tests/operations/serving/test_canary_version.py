@@ -119,9 +119,7 @@ async def test_what_a_canary_refuses_fails_no_request_and_is_counted(mode, model
     assert [row["model_version"] for row in logged(tmp_path)] == [SERVED] * 10
 
 
-async def test_clients_of_a_split_are_spared_for_a_while_only_or_it_would_never_be_judged(
-    models, troubled, tmp_path, monkeypatch
-) -> None:
+async def test_clients_of_a_split_are_spared_for_a_while_only(models, troubled, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(canary_version, "_SPARED_SECONDS", 0.0)  # the while is over at once
     async with trying(tmp_path, models[0.0], troubled["green"], "split", share=0.99) as service:
         for number in range(5):

@@ -7,7 +7,6 @@ import json
 import shutil
 from pathlib import Path
 
-import apache_beam as beam
 import httpx
 import numpy as np
 import pyarrow as pa
@@ -129,48 +128,6 @@ def test_a_stream_of_files_gives_the_same_scores(world, settings, served, flight
     scores = dict(zip(log["prediction_id"].to_pylist(), log["probability"].to_pylist(), strict=True))
     assert log.num_rows == flights.num_rows
     expect_same(scores, in_process)
-
-
-def test_model_analysis_gives_the_same_scores(settings, served, flights, in_process, tmp_path):
-    """TFMA's own extractors, on the model and the configuration of the Evaluator, example by example."""
-    import tensorflow_model_analysis as tfma
-    from tensorflow_model_analysis import constants
-    from tensorflow_model_analysis.api import model_eval_lib
-    from tensorflow_model_analysis.utils import config_util
-    from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
-    from tfx_bsl.public import tfxio
-
-    from components.span_example_gen.columns import feature_lists
-    from pipeline import evaluation
-
-    contract = settings.contract()
-    columns = contract.ingested() | {"flight_id": "string"}
-    lists = feature_lists(flights.select(list(columns)).combine_chunks().to_batches()[0], columns)
-    examples = RecordBatchToExamplesEncoder().encode(lists)
-    config = evaluation.configuration(settings.evaluation, contract.label)
-    config = config_util.update_eval_config_with_defaults(config, rubber_stamp=True)
-    model = tfma.default_eval_shared_model(eval_saved_model_path=str(served.folder), eval_config=config)
-    model = model[0] if isinstance(model, list) else model
-    source = tfxio.TFExampleBeamRecord(
-        physical_format="inmemory", raw_record_column_name=constants.ARROW_INPUT_COLUMN, telemetry_descriptors=["test"]
-    )
-
-    def pairs(extracts: dict) -> list[str]:
-        ids = [str(flight, "utf-8") for flight in np.ravel(extracts["features"]["flight_id"]).tolist()]
-        return [json.dumps(pair) for pair in zip(ids, np.ravel(extracts["predictions"]).tolist(), strict=True)]
-
-    options = beam.options.pipeline_options.PipelineOptions(list(settings.beam.args))
-    with beam.Pipeline(options=options) as pipeline:
-        extracts = pipeline | beam.Create(examples) | source.BeamSource() | model_eval_lib.BatchedInputsToExtracts()
-        for extractor in (
-            tfma.extractors.FeaturesExtractor(config),
-            tfma.extractors.PredictionsExtractor(config, eval_shared_model=model),
-        ):
-            extracts = extracts | extractor.stage_name >> extractor.ptransform
-        _ = extracts | beam.FlatMap(pairs) | beam.io.WriteToText(str(tmp_path / "scores"))
-    lines = [json.loads(line) for file in tmp_path.glob("scores*") for line in file.read_text().splitlines()]
-    assert len(lines) == flights.num_rows
-    expect_same(dict(lines), in_process)
 
 
 def test_predictions_are_in_the_lineage_of_the_version(world, served, in_process):

@@ -126,10 +126,8 @@ def test_a_run_is_made_again_with_its_own_settings_on_its_spans_and_not_with_tho
 
 
 def test_the_settings_here_that_would_make_another_model_are_named_without_long_values(recorded, tmp_path):
-    others = ["model.epochs=2", f"workspace={tmp_path}", "push.enabled=false", "model.tuning.max_trials=2"]
-    differences = circumstances.setting_differences(
-        recorded(hyperparameters={"epochs": 9}), read_settings(LOCAL, others)
-    )
+    ours = ["model.epochs=2", f"workspace={tmp_path}", "push.enabled=false", "model.tuning.max_trials=2"]
+    differences = circumstances.setting_differences(recorded(hyperparameters={"epochs": 9}), read_settings(LOCAL, ours))
     epochs = next(difference for difference in differences if difference.name == "model.epochs")
 
     assert epochs.sentence() == epochs.briefly() == "model.epochs is 2, and was 9"

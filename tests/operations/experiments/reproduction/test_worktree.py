@@ -78,7 +78,7 @@ def original(here):
 
 
 @pytest.mark.parametrize(("revision", "code"), [("main~1", 1), ("main", 0)])
-def test_the_commits_own_command_runs_on_this_machines_places(
+def test_the_commits_own_command_runs_with_our_places(
     repository, checked_out, here, original, tmp_path, monkeypatch, revision, code
 ):
     monkeypatch.setenv("FLIGHTDECK_COMMIT", "of the image")
