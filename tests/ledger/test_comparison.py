@@ -124,17 +124,16 @@ def test_a_slice_that_changed_is_told_from_those_that_did_not(parcels):
 
 def test_only_what_differs_is_listed(parcels):
     put = parcels.seeder.recorder.put_document
-    common = {"packages": put({"numpy": "2.4.0", "keras": "3.15.1"}), "sources": put({"models/a.py": "aa"})}
-    model, changed = {"epochs": 3, "units": [8]}, {"epochs": 5, "units": [8]}
-    one = {"model": model, "evaluation": EVALUATION, "canary": {"mode": "off"}}
-    documents = {**common, "settings": put(one)}
-    parcels.run("one", parcels.scores(0.0, 1), commit="a" * 40, documents=documents, hyperparameters=model)
-    two = {"model": changed, "evaluation": EVALUATION}
-    packages = {"numpy": "2.4.1", "keras": "3.15.1", "scipy": "1.16"}
-    documents = {**common, "settings": put(two), "packages": put(packages)}
+
+    def run(name: str, model: dict, packages: dict, others: dict, **fields: Any) -> None:
+        settings = {"model": model, "evaluation": EVALUATION, **others}
+        documents = {"settings": put(settings), "packages": put(packages), "sources": put({"models/a.py": "aa"})}
+        parcels.run(name, parcels.scores(0.0, 1), documents=documents, hyperparameters=model, **fields)
+
+    model, packages = {"epochs": 3, "units": [8]}, {"numpy": "2.4.0", "keras": "3.15.1"}
+    run("one", model, packages, {"canary": {"mode": "off"}}, commit="a" * 40)
     verdict = {"outcome": "not blessed", "reasons": ("auc is low",)}
-    further = {"documents": documents, "hyperparameters": changed, **verdict}
-    parcels.run("two", parcels.scores(0.0, 2), commit="b" * 40, **further)
+    run("two", model | {"epochs": 5}, packages | {"numpy": "2.4.1", "scipy": "1.16"}, {}, commit="b" * 40, **verdict)
 
     comparison = parcels.compare("one", "two")
 

@@ -160,9 +160,8 @@ def test_rollback_is_an_execution_with_the_model_as_input_and_the_pushed_version
     assert execution.properties["who"].string_value
     assert execution.properties["when"].string_value.startswith("20")
     events = {event.type: event for event in three.store.get_events_by_execution_ids([execution.id])}
-    (model, pushed) = three.store.get_artifacts_by_id(
-        [events[mlmd.Event.INPUT].artifact_id, events[mlmd.Event.OUTPUT].artifact_id]
-    )
+    ends = [events[kind].artifact_id for kind in (mlmd.Event.INPUT, mlmd.Event.OUTPUT)]
+    model, pushed = three.store.get_artifacts_by_id(ends)
     assert (model.type, pushed.type) == ("Model", "PushedModel")
     assert model.id == three.registry().version(2).model_id
     assert pushed.custom_properties["pushed_version"].string_value == str(change.version.number)

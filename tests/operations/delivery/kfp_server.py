@@ -84,7 +84,6 @@ class KfpServer(ThreadingHTTPServer):
 
     @property
     def endpoint(self) -> str:
-        """Where it listens."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def paths(self, method: str) -> list[str]:

@@ -136,9 +136,8 @@ def test_predictions_are_in_the_lineage_of_the_version(world, served, in_process
     store = ml_metadata.MetadataStore(world.connection())
     execution = store.get_executions_by_type("flightdeck.Predict")[0]
     events = store.get_events_by_execution_ids([execution.id])
-    kinds = {
-        artifact.id: artifact.type for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])
-    }
+    artifacts = store.get_artifacts_by_id([event.artifact_id for event in events])
+    kinds = {artifact.id: artifact.type for artifact in artifacts}
     given = {kinds[event.artifact_id] for event in events if event.type == ml_metadata.proto.Event.INPUT}
     made = {kinds[event.artifact_id] for event in events if event.type == ml_metadata.proto.Event.OUTPUT}
     assert (given, made) == ({"Model", "PushedModel"}, {"flightdeck.Predictions"})

@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from tests.operations.serving import half_plus_three, small_model
+from tests.operations.serving import small_model
 from tests.operations.serving.live_server import samples, serving
 
 pytestmark = pytest.mark.component
@@ -16,9 +16,9 @@ CURL = "application/x-www-form-urlencoded"  # what curl -d says when it is told 
 
 
 @pytest.fixture(scope="module")
-def half(tmp_path_factory):
+def half(half_plus_three, tmp_path_factory):
     folder = tmp_path_factory.mktemp("half")
-    small_model.push(half_plus_three.write(folder / "model"), folder / "versions", 123)
+    small_model.push(half_plus_three, folder / "versions", 123)
     with serving(folder / "versions", "half_plus_three", folder / "log") as live, live.client() as client:
         yield client
 
