@@ -14,6 +14,8 @@ Event = metadata_store_pb2.Event
 
 
 class Executions:
+    """Writes executions of a pipeline into a store."""
+
     def __init__(self, store: ml_metadata.MetadataStore, pipeline: str = "a-pipeline") -> None:
         self._store, self._pipeline = store, pipeline
 
