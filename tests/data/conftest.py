@@ -1,7 +1,5 @@
 """The year, its contract and its schema."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

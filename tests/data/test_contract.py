@@ -1,7 +1,5 @@
 """The contract: what it accepts, what it refuses, and what it says about it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

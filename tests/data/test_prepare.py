@@ -1,7 +1,5 @@
 """The preparation: right rows, nothing from the future, the same bytes every time, whole files or none."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """The comparison of the curated schema with an inferred one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """A table as spans of its contract: what is kept, what is refused, and what a second preparation does."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

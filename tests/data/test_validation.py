@@ -4,8 +4,6 @@ Statistics are taken from tf.Examples, encoded and decoded by the code that a pi
 the form in which a pipeline validates.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Builds overlays with whatever Kustomize the machine has, and installs one where it has none."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

@@ -3,8 +3,6 @@
 Each check takes all manifests of one overlay and yields one sentence per problem.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -3,8 +3,6 @@
 Each check takes a folder of .tf files and returns one sentence per problem.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator

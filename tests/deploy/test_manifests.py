@@ -1,7 +1,5 @@
 """The Kubernetes manifests: every overlay is built, held against the schema, and searched for what a schema misses."""
 
-from __future__ import annotations
-
 import copy
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The Terraform configuration: parsed, and searched for names that nobody declared. No cloud account is used."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

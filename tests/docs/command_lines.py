@@ -1,7 +1,5 @@
 """Command lines in Markdown, and whether the command line understands them."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import shlex

@@ -1,5 +1,6 @@
 """`flightdeck runs list|show|best|note|tag` as a person types them, on a store that the recorder wrote."""
 
+import functools
 import json
 import math
 import re
@@ -16,7 +17,6 @@ from tests.ledger.seeding import BEGIN, Seeder, sqlite
 
 pytestmark = pytest.mark.unit
 HEARD = datetime(2013, 7, 1, 12, 34, tzinfo=UTC)
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -67,21 +67,11 @@ def workspace(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run_command(flightdeck) -> Command:
-    """Runs a command of `flightdeck runs`: exit code, standard output, standard error."""
+def runs(flightdeck, workspace: Path) -> Callable[..., str]:
+    """What a command of `flightdeck runs` that succeeds prints."""
 
-    def run(workspace: Path, *arguments: str) -> tuple[int, str, str]:
-        return flightdeck("runs", *arguments, "--set", f"workspace={workspace}")
-
-    return run
-
-
-@pytest.fixture
-def runs(run_command: Command, workspace: Path) -> Callable[..., str]:
-    """What a command that succeeds prints."""
-
-    def run(*arguments: str) -> str:
-        code, out, err = run_command(workspace, *arguments)
+    def run(*arguments: str, at: Path = workspace) -> str:
+        code, out, err = flightdeck("runs", *arguments, "--set", f"workspace={at}")
         assert code == 0, err
         return out
 
@@ -114,12 +104,12 @@ class TestList:
 
     def test_no_name_of_a_run_is_ever_broken(self, runs):
         asked = ("epochs>1", "optimizer.learning_rate>0", "loading_seconds>=0", "peak_mb>0", "user!=bob")
-        options = [part for each in asked for part in ("--where", each)]
+        options = [part for condition in asked for part in ("--where", condition)]
 
         assert listed(runs("list", *options, "--sort", "binary_crossentropy")) == ["20130701-0931-bbbb"]
 
     @pytest.mark.parametrize(
-        ("options", "found"),
+        ("options", "names"),
         [
             (["--metric", "auc>0.69"], ["bbbb"]),
             (["--metric", "auc>0.6", "--metric", "auc<0.7"], ["cccc", "aaaa"]),
@@ -134,8 +124,8 @@ class TestList:
             (["--sort", "auc", "--desc", "--limit", "2"], ["bbbb", "cccc"]),
         ],
     )
-    def test_options_narrow_and_order(self, runs, options, found):
-        assert [name[-4:] for name in listed(runs("list", *options))] == found
+    def test_options_narrow_and_order(self, runs, options, names):
+        assert [name[-4:] for name in listed(runs("list", *options))] == names
 
     def test_the_order_of_a_metric_says_that_the_data_differ(self, runs):
         said = "These values of auc cannot really be compared, because the runs were evaluated on different data"
@@ -156,19 +146,17 @@ class TestList:
         assert {"epochs", "binary_", "crossentropy"} <= {*header.split()}
         assert "0.2877" in row
 
-    def test_a_screenful_unless_more_is_wanted(self, run_command, tmp_path):
+    def test_a_screenful_unless_more_is_wanted(self, runs, tmp_path):
         seeder = Seeder(sqlite(tmp_path / "metadata.sqlite"))
         for index in range(23):
             seeder.run(f"2013-{index:02d}", 0.6)
 
-        _, short, _ = run_command(tmp_path, "list")
-        _, full, _ = run_command(tmp_path, "list", "--limit", "0")
-        _, document, _ = run_command(tmp_path, "list", "--json")
+        short = runs("list", at=tmp_path)
 
         assert len(listed(short)) == 20
         assert "20 of 23 runs; --limit 0 shows all." in short
-        assert len(listed(full)) == 23
-        assert len(json.loads(document)["runs"]) == 23
+        assert len(listed(runs("list", "--limit", "0", at=tmp_path))) == 23
+        assert len(json.loads(runs("list", "--json", at=tmp_path))["runs"]) == 23
 
     def test_json_is_the_whole_record(self, runs):
         answer = json.loads(runs("list", "--metric", "auc>0.69", "--json"))
@@ -180,33 +168,20 @@ class TestList:
         assert (answer["matching"], answer["all"], answer["unreadable"]) == (1, 7, ["unreadable"])
         assert answer["trials_left_out"] == 1
 
-    def test_a_metric_that_is_no_number_comes_last_and_is_null(self, run_command, tmp_path):
+    def test_a_metric_that_is_no_number_comes_last_and_is_null(self, runs, tmp_path):
         seeder = Seeder(sqlite(tmp_path / "metadata.sqlite"))
         for name, auc in (("2013-a", 0.6), ("2013-b", math.nan), ("2013-c", 0.5)):
             seeder.run(name, auc)
 
         for direction in ((), ("--desc",)):
-            assert listed(run_command(tmp_path, "list", "--sort", "auc", *direction)[1])[-1] == "2013-b"
-        answer = json.loads(run_command(tmp_path, "best", "--json")[1], parse_constant=pytest.fail)
+            assert listed(runs("list", "--sort", "auc", *direction, at=tmp_path))[-1] == "2013-b"
+        answer = json.loads(runs("best", "--json", at=tmp_path), parse_constant=pytest.fail)
         assert answer["run_id"] == "2013-a"
         assert answer["others"][-1]["value"] is None
 
     def test_theirs_are_told_apart(self, runs):
         assert re.search(r"^theirs .* not ours ", runs("list"), re.MULTILINE)
         assert json.loads(runs("list", "--outcome", "not ours", "--json"))["runs"][0]["recorded"] is False
-
-    @pytest.mark.parametrize(
-        ("options", "said"),
-        [
-            (["--metric", "acu>0.69"], "did you mean auc"),
-            (["--sort", "acu"], "did you mean auc"),
-            (["--desc"], "--desc needs --sort"),
-            (["--since", "soon"], "is not a time"),
-            (["--parent", "nobody"], "has no run nobody"),
-        ],
-    )
-    def test_mistakes_are_one_sentence(self, run_command, workspace, options, said):
-        refused(run_command(workspace, "list", *options), said)
 
     def test_nothing_found_is_said(self, runs):
         assert "None of the 7 runs meets this." in runs("list", "--metric", "auc>0.999")
@@ -223,24 +198,24 @@ class TestProject:
         seeder.of_a_project("2013-uncommitted", 0.5, commit=None)
         return tmp_path
 
-    def test_the_commit_of_a_run_is_that_of_the_project(self, run_command, project):
-        text = run_command(project, "list")[1]
+    def test_the_commit_of_a_run_is_that_of_the_project(self, runs, project):
+        text = runs("list", at=project)
         header, *lines = text.splitlines()
         commits = [line[header.index("commit") :].split()[0] for line in lines if line.startswith("2013")]
 
         assert commits == ["-", "b" * 8, "a" * 8]
-        assert f"code {'b' * 8} instead of {'a' * 8}" in run_command(project, "best")[1]
-        assert f", {'a' * 8}, evaluated on" in run_command(project, "compare", "2013-one", "2013-two")[1]
+        assert f"code {'b' * 8} instead of {'a' * 8}" in runs("best", at=project)
+        assert f", {'a' * 8}, evaluated on" in runs("compare", "2013-one", "2013-two", at=project)
 
-    def test_flightdeck_s_is_shown_as_its_own(self, run_command, project):
-        text = run_command(project, "show", "2013-one")[1]
+    def test_flightdeck_s_is_shown_as_its_own(self, runs, project):
+        text = runs("show", "2013-one", at=project)
 
         assert f"Code        {'a' * 40}, branch trunk, nothing changed\n" in text
         assert f"Flightdeck  {'f' * 40}, branch main, with changes that are not in it\n" in text
-        assert "Code        in no commit\n" in run_command(project, "show", "2013-uncommitted")[1]
+        assert "Code        in no commit\n" in runs("show", "2013-uncommitted", at=project)
 
-    def test_json_has_both(self, run_command, project, runs):
-        record = json.loads(run_command(project, "show", "2013-one", "--json")[1])
+    def test_json_has_both(self, runs, project):
+        record = json.loads(runs("show", "2013-one", "--json", at=project))
 
         assert (record["commit"], record["branch"], record["dirty"]) == ("a" * 40, "trunk", False)
         assert record["platform"] == {"commit": "f" * 40, "branch": "main", "dirty": True, "diff": None}
@@ -301,18 +276,6 @@ class TestShow:
         assert runs("show", "20130701-0931", "--document", "settings") == "model:\n  epochs: 9\n"
         assert json.loads(runs("show", "20130701-0931", "--document", "settings", "--json"))["model"]["epochs"] == 9
 
-    @pytest.mark.parametrize(
-        ("arguments", "said"),
-        [
-            (["2013"], "6 runs begin with 2013"),
-            (["nobody"], "has no run nobody"),
-            (["unreadable"], "cannot be read"),
-            (["20130701-0931", "--document", "setings"], "did you mean settings"),
-        ],
-    )
-    def test_mistakes_are_one_sentence(self, run_command, workspace, arguments, said):
-        refused(run_command(workspace, "show", *arguments), said)
-
 
 class TestLease:
     """Runs that have not ended, on this machine and on another one."""
@@ -330,8 +293,8 @@ class TestLease:
         return folder
 
     @pytest.fixture
-    def ask(self, run_command: Command, where: Path) -> Callable[..., str]:
-        return lambda *arguments: run_command(where, *arguments)[1]
+    def ask(self, runs: Callable[..., str], where: Path) -> Callable[..., str]:
+        return functools.partial(runs, at=where)
 
     def test_the_list_has_outcome_and_last_sign_of_life(self, ask):
         rows = {line.split()[0]: line for line in ask("list").splitlines() if line.strip()}
@@ -398,11 +361,6 @@ class TestBest:
         assert "Best run    20130701-0932-cccc" in text
         assert "binary_crossentropy 0.3100, the lowest of 2 runs" in text
 
-    def test_mistakes_are_one_sentence(self, run_command, workspace, tmp_path):
-        refused(run_command(workspace, "best", "--metric", "uac"), "did you mean auc")
-        refused(run_command(workspace, "best", "--better", "more"), "--better is higher or lower")
-        refused(run_command(tmp_path, "best"), "run the pipeline first")
-
 
 class TestNoteAndTag:
     """``flightdeck runs note`` and ``flightdeck runs tag``."""
@@ -412,26 +370,47 @@ class TestNoteAndTag:
         Seeder(sqlite(tmp_path / "metadata.sqlite")).run("a-run", 0.6)
         return tmp_path
 
-    def test_a_note_is_shown_and_found(self, run_command, own):
-        code, out, _ = run_command(own, "note", "a-run", "wider [bold] network")
+    def test_a_note_is_shown_and_found(self, runs, own):
+        said = runs("note", "a-run", "wider [bold] network", at=own)
 
-        assert (code, out) == (0, "Noted on run a-run, which has 1 note now.\n")
-        assert "Note        wider [bold] network" in run_command(own, "show", "a-run")[1]
-        found = json.loads(run_command(own, "list", "--note", "wider", "--json")[1])
-        assert [each["run_id"] for each in found["runs"]] == ["a-run"]
+        assert said == "Noted on run a-run, which has 1 note now.\n"
+        assert "Note        wider [bold] network" in runs("show", "a-run", at=own)
+        noted = json.loads(runs("list", "--note", "wider", "--json", at=own))
+        assert [run["run_id"] for run in noted["runs"]] == ["a-run"]
 
-    def test_a_tag_is_shown_found_and_taken_away(self, run_command, own):
-        document = json.loads(run_command(own, "tag", "a-run", "good", "--json")[1])
+    def test_a_tag_is_shown_found_and_taken_away(self, runs, own):
+        document = json.loads(runs("tag", "a-run", "good", "--json", at=own))
         assert document == {"run_id": "a-run", "tags": ["good"]}
-        assert "good" in run_command(own, "list", "--tag", "good")[1]
+        assert "good" in runs("list", "--tag", "good", at=own)
 
-        assert run_command(own, "tag", "a-run", "good", "--remove")[1] == "Tags of run a-run: none\n"
-        assert "None of the 1 runs meets this." in run_command(own, "list", "--tag", "good")[1]
+        assert runs("tag", "a-run", "good", "--remove", at=own) == "Tags of run a-run: none\n"
+        assert "None of the 1 runs meets this." in runs("list", "--tag", "good", at=own)
 
-    def test_nothing_is_made_by_a_mistake(self, run_command, tmp_path):
-        refused(run_command(tmp_path, "note", "a-run", "text"), "run the pipeline first")
-        refused(run_command(tmp_path, "tag", "a-run", "good"), "run the pipeline first")
-        assert list(tmp_path.iterdir()) == []
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["list", "--metric", "acu>0.69"], "did you mean auc"),
+        (["list", "--sort", "acu"], "did you mean auc"),
+        (["list", "--desc"], "--desc needs --sort"),
+        (["list", "--since", "soon"], "is not a time"),
+        (["list", "--parent", "nobody"], "has no run nobody"),
+        (["show", "2013"], "6 runs begin with 2013"),
+        (["show", "nobody"], "has no run nobody"),
+        (["show", "unreadable"], "cannot be read"),
+        (["show", "20130701-0931", "--document", "setings"], "did you mean settings"),
+        (["best", "--metric", "uac"], "did you mean auc"),
+        (["best", "--better", "more"], "--better is higher or lower"),
+    ],
+)
+def test_a_mistake_is_one_sentence(flightdeck, workspace, arguments, said):
+    refused(flightdeck("runs", *arguments, "--set", f"workspace={workspace}"), said)
+
+
+@pytest.mark.parametrize("arguments", [["best"], ["note", "a-run", "text"], ["tag", "a-run", "good"]])
+def test_without_a_store_nothing_is_answered_and_none_is_made(flightdeck, tmp_path, arguments):
+    refused(flightdeck("runs", *arguments, "--set", f"workspace={tmp_path}"), "run the pipeline first")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("question", ["list", "show best", "best"])
