@@ -23,9 +23,8 @@ class Store:
         self._blessings = 0
 
     def _artifact(self, kind):
-        return metadata_store_pb2.Artifact(
-            type_id=self.store.put_artifact_type(metadata_store_pb2.ArtifactType(name=kind))
-        )
+        type_id = self.store.put_artifact_type(metadata_store_pb2.ArtifactType(name=kind))
+        return metadata_store_pb2.Artifact(type_id=type_id)
 
     def _execution(self, kind, inputs, output, **facts):
         """An execution that read artifacts and made one."""

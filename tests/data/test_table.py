@@ -27,7 +27,6 @@ CSV = """id,day,income,cars,defaulted
 
 @pytest.fixture
 def loans(tmp_path: Path) -> Path:
-    """The loans as a CSV, with their contract beside it."""
     (tmp_path / "contract.yaml").write_text(yaml.safe_dump(TABLE))
     (tmp_path / "loans.csv").write_text(CSV)
     return tmp_path / "loans.csv"

@@ -69,7 +69,6 @@ def problems(anomalies: anomalies_pb2.Anomalies) -> dict[str, set[str]]:
 
 
 def replaced(table: pa.Table, name: str, change: Callable[[list], list], kind: Any = None) -> pa.Table:
-    """The table with the values of one column changed."""
     index = table.schema.get_field_index(name)
     kind = kind or table.schema.field(name).type
     return table.set_column(index, name, pa.array(change(table[name].to_pylist()), kind))

@@ -24,6 +24,7 @@ import pytest
 
 from tests import forked
 from tests.makefiles import make
+from tests.repository import git
 from tests.world import ROOT
 
 e2e = pytest.mark.e2e
@@ -211,13 +212,9 @@ class Project:
         return forked.run("flightdeck", *arguments, cwd=self.path, timeout=900)
 
     def make(self, target: str) -> str:
-        """What a target of its own Makefile prints."""
         done = make(target, self.path)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
-
-    def git(self, *arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=self.path, capture_output=True, text=True, check=True).stdout
 
 
 CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
@@ -253,7 +250,6 @@ def project_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Proj
 
 @pytest.fixture(params=CASES)
 def project(request: pytest.FixtureRequest, project_of: Callable[[str], Project]) -> Project:
-    """Both of them, one after the other."""
     return project_of(request.param)
 
 
@@ -282,7 +278,7 @@ def test_the_run_is_stamped_with_both_commits(project: Project):
     record = project.report["run"]
     shown = project.plain("runs", "show", record["run_id"]).stdout
 
-    assert record["commit"] == project.git("rev-parse", "HEAD").strip()
+    assert record["commit"] == git(project.path, "rev-parse", "HEAD")
     assert record["dirty"] is False
     assert record["platform"]["commit"] not in (None, record["commit"])
     assert re.search(rf"^Code        {record['commit']}, branch \w+, nothing changed$", shown, re.MULTILINE)

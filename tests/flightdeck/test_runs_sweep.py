@@ -52,7 +52,6 @@ def record(world: World, run_id: str) -> Any:
 
 
 def listed(world, *kinds: str) -> list[dict[str, Any]]:
-    """What ``flightdeck runs list`` says."""
     asked = [part for kind in kinds for part in ("--kind", kind)]
     return world.json("runs", "list", *asked)["runs"]
 

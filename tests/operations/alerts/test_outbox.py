@@ -38,7 +38,6 @@ def about(key: str) -> Alert:
 
 @pytest.fixture
 def clock():
-    """A clock that a test moves."""
     return SimpleNamespace(now=1_000_000.0)
 
 

@@ -65,7 +65,6 @@ class World:
         return self.factory.watched(**self.changes)
 
     def begin(self, alert=None) -> None:
-        """A new process."""
         self.attempts = Attempts(self.settings, self.store)
         self.rounds = Rounds(self.store, self.attempts, self.stage, alert or self.alerts.append, self.events.append)
 

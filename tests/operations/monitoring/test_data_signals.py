@@ -46,7 +46,6 @@ def rows(**changes: list) -> pd.DataFrame:
 
 
 def some(value: object, times: int, others: object) -> list:
-    """A column in which a value occurs so many times."""
     return [value] * times + [others] * (ROWS - times)
 
 
@@ -57,7 +56,6 @@ def unseen(table: pd.DataFrame, requests: np.ndarray | None = None) -> dict:
 
 
 def missing(table: pd.DataFrame, requests: np.ndarray | None = None, **trained: float) -> dict:
-    """As `unseen`."""
     came = np.arange(len(table)) if requests is None else requests
     return {each.subject: each for each in data_signals.missing(table, came, SCHEMA, SETTINGS, trained)}
 

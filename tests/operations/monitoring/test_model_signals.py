@@ -135,7 +135,6 @@ def told(labels, models, promised=0.9):
 
 
 def turned(labels: np.ndarray, share: float) -> np.ndarray:
-    """The labels, of which a share was turned round at random."""
     return np.where(np.random.default_rng(1).random(len(labels)) < share, 1 - labels, labels)
 
 

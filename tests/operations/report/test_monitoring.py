@@ -20,7 +20,6 @@ def history(seeds, tmp_path):
 
 
 def values(plot) -> list[dict]:
-    """The data of a plot."""
     spec = plot.spec
     layers = [spec, *spec.get("layer", [])]
     named = list(spec.get("datasets", {}).values())

@@ -23,7 +23,6 @@ HOSTILE = "<script>alert('x')</script>"
 
 
 def text(file: Path) -> str:
-    """The words of a page."""
     html = re.sub(r"(?s)<(script|style).*?</\1>", " ", file.read_text())
     return " ".join(re.sub(r"<[^>]*>", " ", html).replace("\xa0", " ").split())
 

@@ -22,7 +22,6 @@ def label(rows: int) -> pd.Series:
 
 
 def days(first: str, count: int, rows: int) -> pd.DataFrame:
-    """Rows spread evenly over so many days."""
     start = pd.Timestamp(first, tz="UTC")
     return pd.DataFrame({"t": [start + pd.Timedelta(days=number * count / rows) for number in range(rows)]})
 

@@ -81,7 +81,6 @@ class Live(Factory):
                     self.failures.append(answer.text)
 
     def labels_arrive(self, span: int) -> None:
-        """The truth about what was asked since the last time."""
         fresh = [name for name in list(self.rows) if name not in self.labelled]
         odds = [small_model.probability(0.0, self.rows[name]) for name in fresh]
         label(Path(self.settings.spans), span, fresh, (self.random.random(len(fresh)) < odds).astype(int))
