@@ -19,6 +19,8 @@ from tests.small_run import SMALL
 
 ROOT = forked.ROOT
 LOCAL = ROOT / "config" / "local.yaml"
+_FILES = {"contract": "data/contract.yaml", "schema_file": "data/schema.pbtxt", "model_card": "models/CARD.md"}
+USE_CASE = {name: str(ROOT / path) for name, path in _FILES.items()}  # for a settings file that lies elsewhere
 
 
 @dataclasses.dataclass(frozen=True)

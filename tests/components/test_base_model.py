@@ -1,5 +1,6 @@
 """BaseModelStrategy: which model a training may begin with, from a metadata store as TFX and SpanExampleGen fill it."""
 
+import itertools
 import json
 
 import ml_metadata
@@ -20,7 +21,7 @@ class Store:
         config = metadata_store_pb2.ConnectionConfig()
         config.fake_database.SetInParent()
         self.store = ml_metadata.MetadataStore(config)
-        self._blessings = 0
+        self._blessings = itertools.count(1000)
 
     def _artifact(self, kind):
         type_id = self.store.put_artifact_type(metadata_store_pb2.ArtifactType(name=kind))
@@ -63,9 +64,8 @@ class Store:
         return model
 
     def blessing(self, model, blessed=1):
-        self._blessings += 1
         blessing = standard_artifacts.ModelBlessing()
-        blessing.id = 1000 + self._blessings
+        blessing.id = next(self._blessings)
         blessing.set_int_custom_property("current_model_id", model.id)
         blessing.set_int_custom_property("blessed", blessed)
         return blessing

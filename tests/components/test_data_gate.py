@@ -59,9 +59,9 @@ class Case:
         )
         self.inputs["anomalies"] = anomalies
         if validated:
-            found = tfdv.validate_statistics(stats, text_format.Parse(schema, schema_pb2.Schema()), **validated)
+            flagged = tfdv.validate_statistics(stats, text_format.Parse(schema, schema_pb2.Schema()), **validated)
             (path,) = (self.folder / "anomalies").glob("Split-*/SchemaDiff.pb")
-            path.write_bytes(found.SerializeToString())
+            path.write_bytes(flagged.SerializeToString())
         DataGate.test_call(**self.inputs, report=self.report, severity=severity)
         return json.loads(Path(self.report.uri, "report.json").read_text())
 
@@ -203,9 +203,9 @@ def test_the_gate_closes_from_its_severity_on(case, wrong, severity):
 
 
 def test_long_report_is_cut_after_twenty_lines_errors_first():
-    found = [Finding("warning", "train", f"a{i:02}", "rule", "found") for i in range(10)]
-    found += [Finding("error", "train", f"b{i:02}", "rule", "found") for i in range(15)]
-    report = Report.of("error", {"train": Examined(5, 25)}, found + found)
+    listed = [Finding("warning", "train", f"a{i:02}", "rule", "found") for i in range(10)]
+    listed += [Finding("error", "train", f"b{i:02}", "rule", "found") for i in range(15)]
+    report = Report.of("error", {"train": Examined(5, 25)}, listed + listed)
     with pytest.raises(DataGateError) as caught:
         report.require_open()
     lines = str(caught.value).splitlines()

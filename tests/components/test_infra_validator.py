@@ -32,6 +32,7 @@ from tests.components.scorers import (
     parse,
 )
 from tests.examples import example
+from tests.operations.serving.live_server import wait_for
 from tests.world import ROOT
 
 pytestmark = pytest.mark.component
@@ -322,16 +323,6 @@ def children_of(parent: int, module: str) -> list[int]:
         if int(fields[1]) == parent and module.encode() in command.split(b"\0"):
             children.append(int(status.parent.name))
     return children
-
-
-def wait_for(condition, seconds: float = 60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        result = condition()
-        if result:
-            return result
-        time.sleep(0.1)
-    raise AssertionError("waited in vain")
 
 
 @pytest.mark.parametrize(

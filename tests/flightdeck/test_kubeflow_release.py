@@ -15,7 +15,7 @@ from tests.flightdeck.conftest import refused
 from tests.ledger.seeding import BEGIN, Seeder, sqlite
 from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import API, KfpServer, Trouble
-from tests.world import ROOT
+from tests.world import ROOT, USE_CASE
 
 pytestmark = pytest.mark.unit
 GOLDEN = ROOT / "tests" / "pipeline" / "golden" / "kubeflow.yaml"
@@ -36,10 +36,9 @@ def staging(tmp_path: Path) -> Path:
     file = tmp_path / "staging.yaml"
     workspace = tmp_path / "staging"
     workspace.mkdir()
-    files = {"contract": "data/contract.yaml", "schema_file": "data/schema.pbtxt", "model_card": "models/CARD.md"}
     changes = {
         "extends": str(ROOT / "config" / "staging.yaml"),
-        "use_case": {name: str(ROOT / path) for name, path in files.items()},
+        "use_case": USE_CASE,
         "workspace": str(workspace),
         "metadata": {"kind": "sqlite"},
     }
@@ -232,15 +231,6 @@ def test_a_run_that_was_not_good_enough_changes_nothing(server, old, ran, promot
     assert (code, out) == (1, "")
     assert "Not promoted: the run is FAILED" in err
     assert (server.recurring, server.versions) == (before, versions)
-
-
-def test_a_schedule_that_the_server_refuses_leaves_the_old_one(server, old, ran, promote):
-    before = dict(server.recurring)
-    ran()
-    server.troubles = [Trouble("POST", f"{API}/recurringruns", 500, '{"code": 13, "message": "no"}')]
-
-    refused(promote(), "")
-    assert server.recurring == before
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from operations.loop.replay.result import FILE
 from tests import forked
-from tests.flightdeck.conftest import imports_none_of
+from tests.flightdeck.conftest import imports_none_of, refused
 from tests.ledger.seeding import sqlite
 from tests.opened_pages import SCREENS, check_usable, opening
 from tests.operations.report import histories
@@ -105,10 +105,8 @@ def test_the_report_imports_no_tensorflow(world, tmp_path):
     assert "3 runs, 3 with pages" in done.stdout
 
 
-def test_no_store_is_one_sentence(tmp_path):
-    done = forked.run("flightdeck", "report", "--set", f"workspace={tmp_path}")
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
+def test_no_store_is_one_sentence(flightdeck, tmp_path):
+    refused(flightdeck("report", "--set", f"workspace={tmp_path}"), "run the pipeline first")
     assert not (tmp_path / "report").exists()
 
 

@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -15,19 +14,12 @@ import pytest
 
 from tests.flightdeck.conftest import refused
 from tests.operations.serving import small_model
+from tests.operations.serving.live_server import wait_for
 from tests.world import ROOT
 
 pytestmark = pytest.mark.e2e
 
 FLIGHTDECK = [sys.executable, "-m", "flightdeck"]
-
-
-def wait_for_alert(file: Path) -> dict:
-    deadline = time.monotonic() + 60
-    while not file.exists() or not file.read_text().endswith("\n"):
-        assert time.monotonic() < deadline, "nobody was told"
-        time.sleep(0.1)
-    return json.loads(file.read_text().splitlines()[0])
 
 
 @pytest.mark.parametrize(
@@ -69,7 +61,9 @@ def test_it_tells_its_addresses_and_a_request_that_works(tmp_path):
                 assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO ", line), line
             (tmp_path / "versions" / "5").mkdir()
             (tmp_path / "versions" / "5" / "saved_model.pb").write_bytes(b"not a model")
-            alert = wait_for_alert(tmp_path / "workspace" / "alerts" / "alerts.jsonl")
+            alerts = tmp_path / "workspace" / "alerts" / "alerts.jsonl"
+            wait_for(lambda: alerts.exists() and alerts.read_text().endswith("\n"))
+            alert = json.loads(alerts.read_text().splitlines()[0])
             assert (alert["severity"], alert["source"]) == ("critical", "serve")
             assert "version 5 cannot be served" in alert["title"]
             process.send_signal(signal.SIGINT)

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +17,9 @@ import pytest
 import yaml
 
 from tests import forked
+from tests.operations.serving.live_server import wait_for
 from tests.small_run import SMALL
-from tests.world import LOCAL, ROOT, World
+from tests.world import LOCAL, USE_CASE, World
 
 pytestmark = pytest.mark.proof
 PATIENCE_SECONDS = 420
@@ -62,7 +62,8 @@ class Deck(World):
     def reaches(self, began: dict[str, Any], node: str) -> None:
         """Waits until a run that the loop told of has come to a node."""
         log = self.workspace / "runs" / began["facts"]["run_id"] / "run.log"
-        until(lambda: log.exists() and f"[{node}] Resolved inputs" in log.read_text(errors="replace"))
+        reached = f"[{node}] Resolved inputs"
+        wait_for(lambda: log.exists() and reached in log.read_text(errors="replace"), PATIENCE_SECONDS)
 
     def runs(self) -> list[dict[str, Any]]:
         """Those that came to their end, oldest first."""
@@ -72,15 +73,6 @@ class Deck(World):
     def alerts(self) -> list[dict[str, Any]]:
         file = self.workspace / "alerts" / "alerts.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def until(what: Callable[[], Any]) -> Any:
-    """What a function returns, as soon as that is something."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (result := what()):
-        assert time.monotonic() < deadline, "it has not happened"
-        time.sleep(0.3)
-    return result
 
 
 def events(process: forked.Forked, last: Callable[[dict], bool]) -> Iterator[dict]:
@@ -101,10 +93,9 @@ def deck(prepared, tmp_path_factory):
     workspace = folder / "workspace"
     workspace.mkdir()
     made = Deck(workspace, workspace / "spans", prepared=folder / "small")
-    names = {"contract": "data/contract.yaml", "schema_file": "data/schema.pbtxt", "model_card": "models/CARD.md"}
     settings = {
         "extends": str(LOCAL),
-        "use_case": {name: str(ROOT / path) for name, path in names.items()},
+        "use_case": USE_CASE,
         "workspace": str(workspace),
         "evaluation": {"importance_rows": 0},
         "continuous": {"level": 2, "poll_seconds": 1, "settle_seconds": 0, "retry_seconds": 5},
@@ -196,7 +187,7 @@ def test_a_killed_loop_leaves_no_run_behind(deck, killed):
     run, said = killed
 
     assert [event["kind"] for event in said] == ["trigger", "trigger", "run"]
-    until(lambda: not run.is_running() or run.status() == psutil.STATUS_ZOMBIE)
+    wait_for(lambda: not run.is_running() or run.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_what_the_killed_loop_had_taken_is_handled_once(history):

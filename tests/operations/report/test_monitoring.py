@@ -27,11 +27,6 @@ def values(plot) -> list[dict]:
     return [row for rows in [*named, *inline] for row in rows]
 
 
-def test_what_was_kept_of_another_pipeline_is_not_on_the_page(seeds, history):
-    assert not history.empty
-    assert gather(seeds.store, "others").empty
-
-
 def test_every_decision_verdict_change_and_alert_is_in_the_timeline(history):
     points = values(page(history)["events"])
     lanes = [point["lane"] for point in points]

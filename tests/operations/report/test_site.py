@@ -16,10 +16,9 @@ from errors import FlightdeckError
 from ledger.lease import Owner
 from operations.report import site
 from tests.operations.report.conftest import node
+from tests.operations.report.histories import HOSTILE
 
 pytestmark = pytest.mark.unit
-
-HOSTILE = "<script>alert('x')</script>"
 
 
 def text(file: Path) -> str:

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture
 def written(tmp_path):
-    found = statistics_pb2.DatasetFeatureStatisticsList()
-    dataset = found.datasets.add(num_examples=10)
+    figures = statistics_pb2.DatasetFeatureStatisticsList()
+    dataset = figures.datasets.add(num_examples=10)
     number = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.FLOAT)
     number.path.step.append("size")
     number.num_stats.common_stats.num_non_missing = 8
@@ -35,14 +35,14 @@ def written(tmp_path):
     empty.path.step.append("never")
     empty.num_stats.common_stats.num_missing = 10
     file = tmp_path / "FeatureStats.pb"
-    file.write_bytes(found.SerializeToString())
+    file.write_bytes(figures.SerializeToString())
     return file
 
 
 def test_figures_are_those_of_the_file(written):
-    found = statistics.read(written)
-    size, colour, never = (found.columns[name] for name in ("size", "colour", "never"))
-    assert found.rows == 10
+    figures = statistics.read(written)
+    size, colour, never = (figures.columns[name] for name in ("size", "colour", "never"))
+    assert figures.rows == 10
     assert (size.kind, size.mean, size.maximum) == ("number", 2.5, 5.0)
     assert size.missing == pytest.approx(0.2)
     assert size.bins == ((0.0, 1.0, 4.0), (1.0, 2.0, 4.0))

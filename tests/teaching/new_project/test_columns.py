@@ -28,8 +28,8 @@ def column(name: str, values, **options):
     series = pd.Series(values if isinstance(values, pd.Categorical) else list(values), name=name)
     if series.map(lambda value: value is None or isinstance(value, str)).all() and series.dtype == object:
         series = series.astype("string")
-    found, dropped = infer(pd.DataFrame({name: series}), LABEL, "the label", options.pop("time", None), **options)
-    return (found[0] if found else None), dropped.get(name)
+    judged, dropped = infer(pd.DataFrame({name: series}), LABEL, "the label", options.pop("time", None), **options)
+    return (judged[0] if judged else None), dropped.get(name)
 
 
 def texts(few: int, words: int):
@@ -76,10 +76,10 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_column_is_what_its_values_and_its_name_say(case: str):
     name, values, kind, use = CASES[case]
-    found, dropped = column(name, values)
+    judged, dropped = column(name, values)
 
     assert dropped is None
-    assert (found.type, found.use, found.nullable) == (kind, use, False)
+    assert (judged.type, judged.use, judged.nullable) == (kind, use, False)
 
 
 @pytest.mark.parametrize(
@@ -110,25 +110,25 @@ def test_numbers_of_rows_are_known_as_such_when_rows_without_a_label_are_gone():
 
 
 def test_the_largest_numbers_that_can_be_stored_have_a_range_that_can_be_stored():
-    found, _ = column("huge", [1.7e36 * each for each in range(-ROWS // 2, ROWS // 2)])
+    judged, _ = column("huge", [1.7e36 * each for each in range(-ROWS // 2, ROWS // 2)])
 
-    assert found.range == (-float(np.finfo("float32").max), float(np.finfo("float32").max))
+    assert judged.range == (-float(np.finfo("float32").max), float(np.finfo("float32").max))
 
 
 @pytest.mark.parametrize("missing", ["n/a", "N/A", "NULL", "none", "None", "-", "\u2013"])
 def test_a_word_for_nothing_among_numbers_is_a_missing_number(missing: str):
-    found, _ = column("amount", [missing] + [f"{each / 4}" for each in range(1, ROWS)])
+    judged, _ = column("amount", [missing] + [f"{each / 4}" for each in range(1, ROWS)])
 
-    assert (found.type, found.use, found.nullable) == ("float32", "number", True)
-    assert found.note == f"'{missing}' is taken for a missing value."
-    assert not found.untidy
+    assert (judged.type, judged.use, judged.nullable) == ("float32", "number", True)
+    assert judged.note == f"'{missing}' is taken for a missing value."
+    assert not judged.untidy
 
 
 @pytest.mark.parametrize("words", [("none", "none"), ("none", "-"), ("-", "+"), ("none", "red")])
 def test_a_word_for_nothing_among_words_is_a_category(words):
-    found, _ = column("extras", [None] + [words[each % 2] for each in range(1, ROWS)])
+    judged, _ = column("extras", [None] + [words[each % 2] for each in range(1, ROWS)])
 
-    assert (found.use, found.nullable, set(found.values)) == ("category", True, {*words})
+    assert (judged.use, judged.nullable, set(judged.values)) == ("category", True, {*words})
 
 
 ALMOST = {
@@ -146,18 +146,18 @@ ALMOST = {
 @pytest.mark.parametrize("case", ALMOST)
 def test_almost_numbers_are_no_key_and_somebody_is_told(case: str):
     wrong, form, note = ALMOST[case]
-    found, _ = column("amount", [form.format(each) for each in range(ROWS - len(wrong))] + wrong)
+    judged, _ = column("amount", [form.format(each) for each in range(ROWS - len(wrong))] + wrong)
 
-    assert (found.type, found.use, found.untidy) == ("string", "category", True)
-    assert note in found.note
+    assert (judged.type, judged.use, judged.untidy) == ("string", "category", True)
+    assert note in judged.note
 
 
 @pytest.mark.parametrize("wrong", ["unknown", "None", "2024-13-01"])
 def test_almost_moments_are_no_key_and_somebody_is_told(wrong: str):
-    found, _ = column("signed", [wrong] + [str(each) for each in DAYS[1:]])
+    judged, _ = column("signed", [wrong] + [str(each) for each in DAYS[1:]])
 
-    assert (found.use, found.untidy) == ("category", True)
-    assert f"Almost all values are moments; '{wrong}' is not: " in found.note
+    assert (judged.use, judged.untidy) == ("category", True)
+    assert f"Almost all values are moments; '{wrong}' is not: " in judged.note
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def test_almost_moments_are_no_key_and_somebody_is_told(wrong: str):
     ],
 )
 def test_names_with_digits_are_still_a_key(name: str, values):
-    found, _ = column(name, values)
+    judged, _ = column(name, values)
 
-    assert (found.use, found.untidy, found.note) == ("key", False, "")
+    assert (judged.use, judged.untidy, judged.note) == ("key", False, "")
 
 
 def test_a_file_with_every_type_of_parquet_becomes_a_project_that_prepares_it(tmp_path: Path):
@@ -238,9 +238,9 @@ def test_names_in_any_script_become_names_that_tell_columns_apart():
 
 
 def test_a_value_that_is_constant_where_it_is_known_stays_because_its_absence_speaks():
-    found, _ = column("flag", ["yes", None] * (ROWS // 2))
+    judged, _ = column("flag", ["yes", None] * (ROWS // 2))
 
-    assert (found.use, found.nullable, found.values) == ("category", True, ("yes",))
+    assert (judged.use, judged.nullable, judged.values) == ("category", True, ("yes",))
 
 
 @pytest.mark.parametrize(
@@ -248,9 +248,9 @@ def test_a_value_that_is_constant_where_it_is_known_stays_because_its_absence_sp
     [([0, 10], (0, 20)), ([-5, 5], (-15, 15)), ([900, 1000], (0, 1500)), ([0, 1], (0, 1)), ([1.5, 2.25], (0, 3.4))],
 )
 def test_a_range_has_room_on_either_side_but_not_below_zero(values, expected):
-    found, _ = column("size", [values[each % 2] for each in range(ROWS)])
+    judged, _ = column("size", [values[each % 2] for each in range(ROWS)])
 
-    assert found.range == expected
+    assert judged.range == expected
 
 
 def test_a_category_is_closed_only_if_it_is_small_and_no_value_is_rare():
@@ -294,17 +294,17 @@ def leaking(share: float) -> list[str]:
     ],
 )
 def test_a_column_that_gives_the_label_away_is_set_aside_however_it_does_so(values, aside: bool):
-    found, _ = column("state", values)
+    judged, _ = column("state", values)
 
-    assert found.suspect == aside
-    assert (found.use == "outcome") == aside
-    assert ("Is it known at prediction time?" in found.note) == aside
+    assert judged.suspect == aside
+    assert (judged.use == "outcome") == aside
+    assert ("Is it known at prediction time?" in judged.note) == aside
 
 
 def test_a_category_of_one_row_each_does_not_seem_to_tell_the_label():
-    found, _ = column("house", [f"street {each}" for each in range(ROWS)])
+    judged, _ = column("house", [f"street {each}" for each in range(ROWS)])
 
-    assert not found.suspect
+    assert not judged.suspect
 
 
 def test_whoever_knows_when_a_column_is_known_has_the_last_word():
@@ -325,9 +325,9 @@ def test_whoever_knows_when_a_column_is_known_has_the_last_word():
     ],
 )
 def test_time_is_moments_seconds_or_whatever_grows(values, kind: str, unit):
-    found, _ = column("when", values, time="when")
+    judged, _ = column("when", values, time="when")
 
-    assert (found.type, found.use, found.unit) == (kind, "time", unit)
+    assert (judged.type, judged.use, judged.unit) == (kind, "time", unit)
 
 
 @pytest.mark.parametrize(

@@ -308,24 +308,6 @@ def test_a_later_table_that_lacks_a_column_is_refused_by_its_name(made_from: Cal
     prepared(project, fails=f"data.table.TableError: The rows have no column '{name}'; they have ")
 
 
-def test_blank_fields_are_missing_values(made_from: Callable[..., Path]):
-    project = made_from(
-        {
-            "charges": [" " if n % 50 == 0 else f" {n * 1.5}" for n in range(ROWS)],
-            "colour": [" ?" if n % 40 == 0 else f" {'red' if n % 3 else 'blue'}" for n in range(ROWS)],
-            "blank": [" " if n % 3 else "" for n in range(ROWS)],
-        }
-    )
-    contract = contract_of(project)
-
-    assert (contract.column("charges").type, contract.column("charges").nullable) == ("float32", True)
-    assert contract.column("colour").values == ("red", "blue")
-    assert contract.column("colour").nullable
-    assert "blank: it has no value" in (project / "usecase" / "contract.yaml").read_text()
-    rows = prepared(project)
-    assert (sum(row["charges"] is None for row in rows), sum(row["colour"] is None for row in rows)) == (12, 15)
-
-
 def test_few_kinds_of_rows_are_shared_out_one_by_one_and_everything_says_so(tmp_path: Path):
     """Of 2,000 rows twelve kinds, one of them more frequent than all others; some of no known label."""
     random = np.random.default_rng(3)
