@@ -1,6 +1,5 @@
 """What CI says of a change, as a person runs it: whether the data fits, and what becomes of the metrics."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, small_spans: Path) -> World:
 @pytest.fixture(scope="module")
 def ours(world: World) -> dict[str, Any]:
     """The run of a branch that learns faster."""
-    done = world.flightdeck("run", *SMALL_CONFIG, "--json", overrides=("model.learning_rate=0.02",))
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return world.json("run", *SMALL_CONFIG, overrides=("model.learning_rate=0.02",))
 
 
 def test_data_that_is_gone_in_part_does_not_fit_and_people_read_what(world, tmp_path):
@@ -39,13 +36,9 @@ def test_a_branch_is_compared_with_the_commit_where_it_left_main(world, ours, tm
     before = git(ROOT, "worktree", "list")
     comment = tmp_path / "ci" / "metrics.md"
 
-    done = world.flightdeck(
-        "runs", "against", "HEAD", *SMALL_CONFIG, "--output", str(comment), "--json",
-        overrides=("model.learning_rate=0.0005",),
-    )  # fmt: skip
+    against = ("runs", "against", "HEAD", *SMALL_CONFIG, "--output", str(comment))
+    comparison = world.json(*against, overrides=("model.learning_rate=0.0005",))
 
-    assert done.returncode == 0, done.stderr
-    comparison = json.loads(done.stdout)
     head = git(ROOT, "rev-parse", "HEAD")
     assert comparison["base"] == head
     assert comparison["branch"] == ours["run_id"]

@@ -30,11 +30,7 @@ def monitored(world: World, now: str = "2013-08-01T00:00:00") -> dict:
 
 
 def paste(world: World, *others: dict) -> tuple[str, datetime]:
-    """Serves, and runs the command that the screen shows; then asks with other rows by the same command.
-
-    Returns:
-        The answer to what the screen shows, and the day on which the service has logged it.
-    """
+    """Runs the command that a service shows, then asks with other rows by it: the first answer, and the day logged."""
     with world.serving() as (_, shown):
         answer = subprocess.run(shown, shell=True, capture_output=True, text=True, check=True).stdout
         for row in others:

@@ -22,6 +22,7 @@ import pytest
 from tests import forked
 from tests.makefiles import make
 from tests.repository import git
+from tests.teaching.new_project.projects import PERSON
 from tests.world import ROOT, World
 
 e2e = pytest.mark.e2e
@@ -58,10 +59,8 @@ LOANS = ("--label", "good?", "--time", "opened at", "--positive", "ja")
 def new(flightdeck, tmp_path: Path, monkeypatch) -> Callable[..., tuple[int, str, str]]:
     """Runs `flightdeck new` in an empty folder: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "T")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "t@example.org")
-
+    for name, value in PERSON.items():
+        monkeypatch.setenv(name, value)
     return functools.partial(flightdeck, "new")
 
 
@@ -212,10 +211,8 @@ def project_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Proj
     def made_of(name: str) -> Project:
         table, options = CASES[name]
         folder = tmp_path_factory.mktemp(name)
-        person = {"NAME": "T", "EMAIL": "t@example.org"}
-        known = {f"GIT_{role}_{fact}": value for role in ("AUTHOR", "COMMITTER") for fact, value in person.items()}
         command = ("new", name, "--from", str(table(folder)), *options, "--json")
-        made = forked.run("flightdeck", *command, cwd=folder, env={**os.environ, **known})
+        made = forked.run("flightdeck", *command, cwd=folder, env=os.environ | PERSON)
         assert made.returncode == 0, made.stderr
         workspace = folder / name / "workspace"
         project = Project(workspace, workspace / "spans", folder=folder / name, report=json.loads(made.stdout))

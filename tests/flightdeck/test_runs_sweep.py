@@ -4,10 +4,10 @@ import json
 import os
 import signal
 import time
-import urllib.request
 from collections import Counter
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.flightdeck.conftest import refused
@@ -170,13 +170,6 @@ def test_trials_that_fail_are_recorded_and_a_sweep_of_failures_fails(world, pare
     assert "all 2 trials failed" in sweep.reasons[0]
 
 
-def asked(url: str, **question: Any) -> Any:
-    body = json.dumps(question).encode() if question else None
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read())
-
-
 def test_tensorboard_shows_the_curves_and_the_sweep_s_hyperparameters(world, killed, resumed) -> None:
     final = resumed["final"]["run_id"]
     process = world.start("tensorboard", killed[0], final, "--port", "0", "--json")
@@ -186,14 +179,19 @@ def test_tensorboard_shows_the_curves_and_the_sweep_s_hyperparameters(world, kil
         assert url.startswith("http://127.0.0.1:")
         assert list(served["logs"]) == [killed[0], final]
         # It reads the logs in the background.
-        everything = {"allowedStatuses": [f"STATUS_{each}" for each in ("SUCCESS", "FAILURE", "RUNNING", "UNKNOWN")]}
+        statuses = [f"STATUS_{status}" for status in ("SUCCESS", "FAILURE", "RUNNING", "UNKNOWN")]
+        question = {
+            "experimentName": "",
+            "colParams": [],
+            "startIndex": 0,
+            "sliceSize": 50,
+            "allowedStatuses": statuses,
+        }
+        tensorboard = httpx.Client(base_url=url, timeout=60)
         groups: list[Any] = []
         for _ in range(60):
-            groups = asked(
-                f"{url}data/plugin/hparams/session_groups",
-                experimentName="", colParams=[], startIndex=0, sliceSize=50, **everything,
-            )["sessionGroups"]  # fmt: skip
-            if len(groups) == 5 and f"{final}/train" in asked(f"{url}data/runs"):
+            groups = tensorboard.post("data/plugin/hparams/session_groups", json=question).json()["sessionGroups"]
+            if len(groups) == 5 and f"{final}/train" in tensorboard.get("data/runs").json():
                 break
             time.sleep(1)
         shown = {group["name"]: group for group in groups}
@@ -205,7 +203,7 @@ def test_tensorboard_shows_the_curves_and_the_sweep_s_hyperparameters(world, kil
             values = {(each["name"]["group"], each["name"]["tag"]): each["value"] for each in group["metricValues"]}
             assert values["", "val_auc"] == pytest.approx(trial["score"], abs=1e-6)
             assert values["validation", "epoch_auc"] == pytest.approx(trial["score"], abs=1e-6)
-        assert f"{final}/train" in asked(f"{url}data/runs")
+        assert f"{final}/train" in tensorboard.get("data/runs").json()
     finally:
         process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0

@@ -9,6 +9,8 @@ from data.contract import Contract
 from data.schema_agreement import disagreements
 from tests.world import ROOT
 
+PERSON = {f"GIT_{role}_{fact}": "t@example.org" for role in ("AUTHOR", "COMMITTER") for fact in ("NAME", "EMAIL")}
+
 
 def contract_of(project: Path) -> Contract:
     """The contract of a project, with which its schema agrees."""

@@ -24,7 +24,7 @@ from teaching.new_project import creation, plan
 from teaching.new_project.plan import LabelError, two_values
 from tests.makefiles import make
 from tests.repository import git
-from tests.teaching.new_project.projects import contract_of, prepared
+from tests.teaching.new_project.projects import PERSON, contract_of, prepared
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
@@ -109,11 +109,6 @@ def test_it_is_a_repository_that_holds_no_data_and_no_place_of_this_machine(proj
     assert f"FLIGHTDECK := {ROOT}" in (project / "local.mk").read_text()
 
 
-def introduce_to_git(monkeypatch) -> None:
-    for name in ("AUTHOR_NAME", "COMMITTER_NAME", "AUTHOR_EMAIL", "COMMITTER_EMAIL"):
-        monkeypatch.setenv(f"GIT_{name}", "someone@example.org")
-
-
 def test_without_a_name_for_git_nothing_is_committed_and_the_project_is_whole(table: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     options = {"GLOBAL": "/dev/null", "NOSYSTEM": "1", "COUNT": "1", "KEY_0": "user.useConfigOnly", "VALUE_0": "true"}
@@ -129,8 +124,8 @@ def test_without_a_name_for_git_nothing_is_committed_and_the_project_is_whole(ta
         "git config --global user.name 'YOUR NAME'",
         "git config --global user.email YOU@HOST",
     )
-    introduce_to_git(monkeypatch)
-    done = subprocess.run(" && ".join(created.remedy[2:]), shell=True, capture_output=True, text=True)
+    command, known = " && ".join(created.remedy[2:]), os.environ | PERSON
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, env=known)
     assert done.returncode == 0, done.stderr
     assert git(tmp_path / "my shop", "status", "--short") == ""
 
@@ -154,9 +149,9 @@ def test_why_nothing_is_committed_is_said(table: Path, tmp_path: Path, monkeypat
 
 
 def test_the_repository_of_a_hook_that_runs_it_is_left_alone(table: Path, tmp_path: Path, monkeypatch):
-    for name, value in {"INDEX_FILE": "index", "WORK_TREE": "", "DIR": "theirs"}.items():
-        monkeypatch.setenv(f"GIT_{name}", str(tmp_path / value))
-    introduce_to_git(monkeypatch)
+    theirs = {"GIT_INDEX_FILE": "index", "GIT_WORK_TREE": "", "GIT_DIR": "theirs"}
+    for name, value in (PERSON | {name: str(tmp_path / path) for name, path in theirs.items()}).items():
+        monkeypatch.setenv(name, value)
 
     assert creation.create(plan.make(table, "bought?"), tmp_path / "shop").commit
     assert os.listdir(tmp_path) == ["shop"]
