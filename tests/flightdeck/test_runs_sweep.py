@@ -179,14 +179,8 @@ def test_tensorboard_shows_the_curves_and_the_sweep_s_hyperparameters(world, kil
         assert url.startswith("http://127.0.0.1:")
         assert list(served["logs"]) == [killed[0], final]
         # It reads the logs in the background.
-        statuses = [f"STATUS_{status}" for status in ("SUCCESS", "FAILURE", "RUNNING", "UNKNOWN")]
-        question = {
-            "experimentName": "",
-            "colParams": [],
-            "startIndex": 0,
-            "sliceSize": 50,
-            "allowedStatuses": statuses,
-        }
+        question: dict[str, Any] = {"experimentName": "", "colParams": [], "startIndex": 0, "sliceSize": 50}
+        question["allowedStatuses"] = [f"STATUS_{end}" for end in ("SUCCESS", "FAILURE", "RUNNING", "UNKNOWN")]
         tensorboard = httpx.Client(base_url=url, timeout=60)
         groups: list[Any] = []
         for _ in range(60):
@@ -228,6 +222,7 @@ def test_what_cannot_be_done_is_one_sentence(world, parent, arguments, sentence)
 
 
 def test_a_run_that_trained_nothing_has_no_curves(world, parent) -> None:
-    recorder(world).write("20130101-000000-0000", kind="run", outcome="failed")
+    run = "20130101-000000-0000"
+    recorder(world).write(run, kind="run", outcome="failed")
 
-    assert "Run 20130101-000000-0000 has no TensorBoard logs" in world.says("tensorboard", "20130101", expect=2)
+    assert f"Run {run} has no TensorBoard logs" in world.says("tensorboard", run, expect=2)
