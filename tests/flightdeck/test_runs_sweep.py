@@ -125,11 +125,11 @@ def test_its_report_is_that_of_the_chain(resumed, parent) -> None:
 def test_every_trial_is_in_the_ledger(world, killed, resumed, parent) -> None:
     sweep = record(world, killed[0])
     assert (sweep.kind, sweep.parent, sweep.outcome) == ("sweep", parent, "done")
-    for each in resumed["trials"]:
-        trial = record(world, each["run_id"])
+    for tried in resumed["trials"]:
+        trial = record(world, tried["run_id"])
         assert (trial.kind, trial.parent, trial.outcome) == ("trial", killed[0], "done")
-        assert trial.metrics["val_auc"] == each["score"]
-        assert trial.hyperparameters["learning_rate"] == each["hyperparameters"]["learning_rate"]
+        assert trial.metrics["val_auc"] == tried["score"]
+        assert trial.hyperparameters["learning_rate"] == tried["hyperparameters"]["learning_rate"]
         assert trial.hyperparameters["batch_size"] == 256  # as its parent's
         assert trial.window == "1:2"
         assert trial.commit == sweep.commit
@@ -193,8 +193,8 @@ def test_tensorboard_shows_the_curves_and_the_sweep_s_hyperparameters(world, kil
         for trial in resumed["trials"]:
             group = shown[trial["run_id"]]
             assert group["hparams"] == trial["hyperparameters"]
-            assert [each["status"] for each in group["sessions"]] == ["STATUS_SUCCESS"]
-            values = {(each["name"]["group"], each["name"]["tag"]): each["value"] for each in group["metricValues"]}
+            assert [session["status"] for session in group["sessions"]] == ["STATUS_SUCCESS"]
+            values = {(value["name"]["group"], value["name"]["tag"]): value["value"] for value in group["metricValues"]}
             assert values["", "val_auc"] == pytest.approx(trial["score"], abs=1e-6)
             assert values["validation", "epoch_auc"] == pytest.approx(trial["score"], abs=1e-6)
         assert f"{final}/train" in tensorboard.get("data/runs").json()

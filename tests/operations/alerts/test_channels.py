@@ -167,8 +167,8 @@ def test_secrets_come_from_the_environment_and_are_missed_early(tmp_path):
         channels(AlertSettings(webhook=True), log, {})
     with pytest.raises(FlightdeckError, match="FLIGHTDECK_ALERTS_SMTP_PASSWORD"):
         channels(AlertSettings(email=letter(25, username="deck")), log, {})
-    found = channels(AlertSettings(webhook=True), log, {"FLIGHTDECK_ALERTS_WEBHOOK": "https://example.org/hook"})
-    assert set(found) == {"log", "webhook"}
+    reached = channels(AlertSettings(webhook=True), log, {"FLIGHTDECK_ALERTS_WEBHOOK": "https://example.org/hook"})
+    assert set(reached) == {"log", "webhook"}
 
 
 def test_a_service_goes_on_while_its_alerts_are_delivered(listener, tmp_path):

@@ -52,17 +52,17 @@ def some(value: object, times: int, others: object) -> list:
 def unseen(table: pd.DataFrame, requests: np.ndarray | None = None) -> dict:
     """The signals by column; each row came with a request of its own unless it is said otherwise."""
     came = np.arange(len(table)) if requests is None else requests
-    return {each.subject: each for each in data_signals.unseen(table, came, SCHEMA, SETTINGS)}
+    return {signal.subject: signal for signal in data_signals.unseen(table, came, SCHEMA, SETTINGS)}
 
 
 def missing(table: pd.DataFrame, requests: np.ndarray | None = None, **trained: float) -> dict:
     came = np.arange(len(table)) if requests is None else requests
-    return {each.subject: each for each in data_signals.missing(table, came, SCHEMA, SETTINGS, trained)}
+    return {signal.subject: signal for signal in data_signals.missing(table, came, SCHEMA, SETTINGS, trained)}
 
 
 def test_values_that_the_schema_allows_are_fine():
-    assert not any(each.exceeded for each in unseen(rows()).values())
-    assert not any(each.exceeded for each in missing(rows()).values())
+    assert not any(signal.exceeded for signal in unseen(rows()).values())
+    assert not any(signal.exceeded for signal in missing(rows()).values())
 
 
 def test_an_unknown_word_is_named_with_its_share_and_count():
@@ -134,7 +134,7 @@ def drift(now: pd.DataFrame, before: pd.DataFrame, trained: dict | None = None) 
     """The signals by column, each row from a request of its own."""
     kept = (data_signals.without_extremes(of, np.arange(len(of)), trained or {}, SETTINGS) for of in (now, before))
     one, other = (data_signals.statistics(table, SCHEMA) for table in kept)
-    return {each.subject: each for each in data_signals.drift(one, other, SCHEMA, "the day before")}
+    return {signal.subject: signal for signal in data_signals.drift(one, other, SCHEMA, "the day before")}
 
 
 def heights(number: int, mean: float = 0.0, seed: int = 0) -> pd.DataFrame:

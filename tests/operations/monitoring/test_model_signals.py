@@ -72,17 +72,17 @@ def test_too_few_labels_say_nothing():
     measured = quality(labels, scores, {"auc": 0.99})
     one_sided = quality(np.zeros(2000), np.full(2000, 0.5), {"auc": 0.99})
 
-    for each in (*measured.values(), *one_sided.values()):
-        assert each.value is None
-        assert not each.exceeded
-        assert "cannot be told" in each.meaning
+    for signal in (*measured.values(), *one_sided.values()):
+        assert signal.value is None
+        assert not signal.exceeded
+        assert "cannot be told" in signal.meaning
 
 
 def test_slices_are_measured_and_not_judged():
     labels, scores = answers(4000, 8)
     half = np.arange(4000) < 2000
     measured = model_signals.quality(labels, scores, {"origin=A": half}, {"auc": 0.999}, SETTINGS)
-    (of_slice,) = [each for each in measured if each.subject == "origin=A" and each.name == "auc"]
+    (of_slice,) = [signal for signal in measured if signal.subject == "origin=A" and signal.name == "auc"]
 
     assert of_slice.value == pytest.approx(metrics.roc_auc_score(labels[half], scores[half]))
     assert of_slice.threshold is None

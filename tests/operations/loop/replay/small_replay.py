@@ -37,7 +37,7 @@ def settings(workspace: Path, spans: Path) -> Settings:
 
 
 def command(workspace: Path, spans: Path, *further: str) -> list[str]:
-    options = (part for each in overrides(workspace, spans) for part in ("--set", each))
+    options = (part for setting in overrides(workspace, spans) for part in ("--set", setting))
     return [sys.executable, "-m", "flightdeck", "replay", *options, *further]
 
 
