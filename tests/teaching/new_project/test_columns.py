@@ -165,7 +165,7 @@ def test_almost_moments_are_no_key_and_somebody_is_told(wrong: str):
     [
         ("order_id", [f"C{row}" if row % 20 == 0 else str(row) for row in range(ROWS)]),
         ("order", [f"A{row}" if row % 5 == 0 else str(row) for row in range(ROWS)]),
-        ("order", [f"{index:05d}" for row in range(ROWS - 1)] + ["A"]),
+        ("order", [f"{row:05d}" for row in range(ROWS - 1)] + ["A"]),
         ("version", [f"{row}.0.1" for row in range(ROWS)]),
         ("address", [f"10.0.0.{row}" for row in range(ROWS)]),
     ],
