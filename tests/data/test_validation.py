@@ -113,6 +113,7 @@ def test_requests_are_valid_without_the_label_and_training_data_is_not(schema, s
     [
         ("carrier", first("ZZ"), {"ENUM_TYPE_UNEXPECTED_STRING_VALUES"}),
         ("origin", first("EWR "), {"ENUM_TYPE_UNEXPECTED_STRING_VALUES"}),
+        ("departure_band", first("noon"), {"ENUM_TYPE_UNEXPECTED_STRING_VALUES"}),
         ("plane_engine", first("Warp"), {"ENUM_TYPE_UNEXPECTED_STRING_VALUES"}),
         ("sched_dep_minute", first(1440), {"INT_TYPE_BIG_INT"}),
         ("sched_arr_minute", first(-1), {"INT_TYPE_SMALL_INT"}),
