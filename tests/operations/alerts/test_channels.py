@@ -50,6 +50,9 @@ def listener():
                 self.send_response(answer)
                 self.end_headers()
 
+        def log_message(self, *_) -> None:
+            """Says nothing on standard error, which may be that of the next test by then."""
+
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/services/T0/secret-token"
