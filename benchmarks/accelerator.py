@@ -160,11 +160,11 @@ def main() -> int:
     arguments = parser.parse_args()
     prepare.prepare(arguments.spans)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = pool.submit(gpus).result()
-    print(f"GPU: {', '.join(found)}" if found else "TensorFlow sees no GPU: the processors alone are measured")
-    everything = compare(arguments.spans, arguments.first, arguments.newest, arguments.epochs, not found)
+        devices = pool.submit(gpus).result()
+    print(f"GPU: {', '.join(devices)}" if devices else "TensorFlow sees no GPU: the processors alone are measured")
+    everything = compare(arguments.spans, arguments.first, arguments.newest, arguments.epochs, not devices)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"gpus": found, "rows": [asdict(one) for one in everything]}, indent=2))
+        arguments.json.write_text(json.dumps({"gpus": devices, "rows": [asdict(one) for one in everything]}, indent=2))
     return int(any(one.failed for one in everything))
 
 

@@ -146,10 +146,10 @@ def _metrics(tfma: Any, output: str) -> dict[str, float]:
     from tensorflow_model_analysis.slicer import slicer_lib
 
     return {
-        f"{slicer_lib.deserialize_slice_key(record.slice_key)} {found.key.name}": value.double_value.value
+        f"{slicer_lib.deserialize_slice_key(record.slice_key)} {metric.key.name}": value.double_value.value
         for record in tfma.load_metrics(output)
-        for found in record.metric_keys_and_values
-        if (value := found.value).HasField("double_value")
+        for metric in record.metric_keys_and_values
+        if (value := metric.value).HasField("double_value")
     }
 
 

@@ -109,13 +109,13 @@ def thinned(table: pa.Table, rows: int) -> pa.Table:
     return table.take(pa.array(np.linspace(0, table.num_rows - 1, rows).astype(np.int64)))
 
 
-def declared_type(found: pa.DataType) -> str | None:
+def declared_type(arrow_type: pa.DataType) -> str | None:
     """Returns the type to declare for an Arrow type; None if a tf.Example cannot hold it."""
-    if pa.types.is_integer(found):
+    if pa.types.is_integer(arrow_type):
         return "int64"
-    if pa.types.is_floating(found):
+    if pa.types.is_floating(arrow_type):
         return "float32"
-    return "string" if pa.types.is_string(found) else None
+    return "string" if pa.types.is_string(arrow_type) else None
 
 
 def contend(contender: str, folder: Path) -> dict[str, float]:

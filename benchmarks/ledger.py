@@ -134,7 +134,7 @@ class Writer:
         started = BEGIN + timedelta(hours=index)
         run_id = f"{started:%Y%m%d-%H%M%S}-{index:04x}"
         keys = [(node, key) for node, (outputs, _) in GRAPH.items() for key in outputs]
-        place = {each: number for number, each in enumerate(keys)}
+        place = {key: number for number, key in enumerate(keys)}
         artifacts = [self._artifact(index, node, key) for node, key in keys]
         executions = [
             metadata_store_pb2.Execution(
@@ -147,7 +147,9 @@ class Writer:
         edges = []
         for number, (node, (outputs, inputs)) in enumerate(GRAPH.items()):
             edges += [(number, place[node, key], _event(metadata_store_pb2.Event.OUTPUT, key)) for key in outputs]
-            edges += [(number, place[each], _event(metadata_store_pb2.Event.INPUT, each[1])) for each in inputs]
+            edges += [
+                (number, place[producer, key], _event(metadata_store_pb2.Event.INPUT, key)) for producer, key in inputs
+            ]
         execution_ids, artifact_ids, _ = self._store.put_lineage_subgraph(
             executions,
             artifacts,
@@ -313,7 +315,9 @@ def without_records(question: str, connection: metadata_store_pb2.ConnectionConf
         print(described(run))
         return
     executions = store.get_executions_by_context(run.id)
-    waiting = [event.artifact_id for each in executions for event in store.get_events_by_execution_ids([each.id])]
+    waiting = [
+        event.artifact_id for execution in executions for event in store.get_events_by_execution_ids([execution.id])
+    ]
     seen = set(waiting)
     while waiting:
         artifact = waiting.pop()
@@ -361,15 +365,15 @@ def measured(command: Sequence[str], environment: dict[str, str], repeats: int) 
     Raises:
         RuntimeError: the command failed.
     """
-    found = []
+    seconds = []
     for _ in range(repeats):
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
         wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} failed: {done.stdout[-500:]}{done.stderr[-500:]}")
-        found.append(Seconds(wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime))
-    return found
+        seconds.append(Seconds(wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime))
+    return seconds
 
 
 def asked(place: Place, question: Sequence[str], repeats: int = 1) -> list[Seconds]:
@@ -414,7 +418,7 @@ def measure(place: Place, names: Sequence[str], repeats: int) -> list[tuple[str,
     from flightdeck.runs import app
 
     first, other = names[len(names) // 2], names[len(names) // 3]
-    commands = {each.name for each in app.registered_commands}
+    commands = {command.name for command in app.registered_commands}
     serialized = place.connection.SerializeToString().hex()
     rows = []
     for question, naive in (
@@ -460,9 +464,9 @@ def main() -> int:
             rows = measure(place, generate(place, options.runs), options.repeats)
         print(f"\n{place.name + ': seconds of whole processes':<50} median    max    CPU   without records")
         for question, ours, theirs in rows:
-            wall = [each.wall for each in ours]
-            beside = f"{statistics.median(each.wall for each in theirs):17.2f}" if theirs else ""
-            cpu = statistics.median(each.cpu for each in ours)
+            wall = [sample.wall for sample in ours]
+            beside = f"{statistics.median(sample.wall for sample in theirs):17.2f}" if theirs else ""
+            cpu = statistics.median(sample.cpu for sample in ours)
             print(f"  runs {question:<44} {statistics.median(wall):5.2f}  {max(wall):5.2f}  {cpu:5.2f} {beside}")
             slow = slow or statistics.median(wall) > LIMIT_SECONDS
         print()

@@ -51,19 +51,19 @@ def _spans(folder: Path) -> Path:
 
 
 def _compare(folder: Path, spans: Path, level: int) -> int:
-    told, wrong = [], []
+    records, wrong = [], []
     for which in ("undisturbed", "killed"):
         shared = small_replay.settings(folder / which, spans)
         settings = plan.level_settings(shared, plan.root_of(shared, "tried"), level)
         reader = open_readonly(store.connection(settings))
-        told.append(canonical.record(settings, reader))
-        wrong += [f"{which}: {each}" for each in canonical.problems(settings, reader)]
-    once, again = told
+        records.append(canonical.record(settings, reader))
+        wrong += [f"{which}: {problem}" for problem in canonical.problems(settings, reader)]
+    once, again = records
     different = [key for key in once if once[key] != again[key]]
     for key in different:
         print(f"level {level}: {key} differ:\n  {json.dumps(once[key])[:2000]}\n  {json.dumps(again[key])[:2000]}")
-    for each in wrong:
-        print(f"level {level}: {each}")
+    for problem in wrong:
+        print(f"level {level}: {problem}")
     counts = ", ".join(f"{len(value)} {key}" for key, value in once.items())
     print(f"level {level}: {'equal' if not different and not wrong else 'NOT EQUAL'} ({counts})")
     return int(bool(different or wrong))

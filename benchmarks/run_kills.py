@@ -73,18 +73,15 @@ def _judged(world: World, whole: dict[str, Any]) -> int:
     last = json.loads(world.flightdeck("runs", "show", "latest", "--json").stdout)
     equal = last["metrics"] == whole["metrics"]
     executions = open_readonly(world.connection()).get_executions()
-    states = Counter(metadata_store_pb2.Execution.State.Name(each.last_known_state) for each in executions)
-    unfinished = [
-        each.id
-        for each in executions
-        if each.last_known_state not in (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
-    ]
+    states = Counter(metadata_store_pb2.Execution.State.Name(execution.last_known_state) for execution in executions)
+    ended = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
+    unfinished = [execution.id for execution in executions if execution.last_known_state not in ended]
     artifacts = world.workspace / "artifacts"
     left = [path for number in unfinished for path in artifacts.rglob(str(number))]
     left += [path for name in (".temp_path", ".temp", "beam-temp*") for path in artifacts.rglob(name)]
     left += list(artifacts.glob("*/.system/stateful_working_dir/*"))
     print(f"metrics {'equal' if equal else 'NOT EQUAL'}: {last['metrics']}")
-    print(f"executions: {dict(states)}; left of those that did not end: {[str(each) for each in left] or 'nothing'}")
+    print(f"executions: {dict(states)}; left of those that did not end: {[str(path) for path in left] or 'nothing'}")
     return int(not equal or bool(left) or states["RUNNING"] > 0)
 
 

@@ -98,9 +98,9 @@ def main() -> int:
                             )
                         )
         record = canary_record.read(folder / "shadow", int(newest.name) + 1)
-    document = {"levels": [dataclasses.asdict(each) for each in levels], "canary": dataclasses.asdict(record)}
+    document = {"levels": [dataclasses.asdict(level) for level in levels], "canary": dataclasses.asdict(record)}
     print(json.dumps(document, indent=2) if options.as_json else _table(levels, record))
-    return int(bool(record.failed or record.does_not_load or any(each.failed for each in levels)))
+    return int(bool(record.failed or record.does_not_load or any(level.failed for level in levels)))
 
 
 async def _until_loaded(url: str) -> None:
@@ -121,9 +121,10 @@ async def _until_loaded(url: str) -> None:
 def _table(levels, record) -> str:
     lines = ["rows  clients  shadow  requests/s  p50 ms  p99 ms  CPU ms  failed"]
     lines += [
-        f"{each.rows:4d}  {each.clients:7d}  {'shadow' if each.shadow else '-':6s}  {each.requests_per_second:10,.0f}"
-        f"  {each.p50_ms:6.2f}  {each.p99_ms:6.2f}  {each.cpu_ms:6.2f}  {each.failed:6d}"
-        for each in levels
+        f"{level.rows:4d}  {level.clients:7d}  {'shadow' if level.shadow else '-':6s}"
+        f"  {level.requests_per_second:10,.0f}  {level.p50_ms:6.2f}  {level.p99_ms:6.2f}  {level.cpu_ms:6.2f}"
+        f"  {level.failed:6d}"
+        for level in levels
     ]
     counts = f"{record.answered:,} requests answered, {record.failed} failed, {record.dropped_rows:,} rows left out"
     return "\n".join([*lines, f"The canary: {counts}."])

@@ -136,10 +136,12 @@ def newest_version(registry: Path) -> Path:
     """
     from operations.inference.errors import ServingError
 
-    versions = [each for each in registry.glob("*") if each.name.isdigit() and (each / "saved_model.pb").is_file()]
+    versions = [
+        version for version in registry.glob("*") if version.name.isdigit() and (version / "saved_model.pb").is_file()
+    ]
     if not versions:
         raise ServingError(f"There is no version in {registry} to make variants of; train one with: flightdeck run")
-    return max(versions, key=lambda each: int(each.name))
+    return max(versions, key=lambda version: int(version.name))
 
 
 def soak(
@@ -181,7 +183,7 @@ def soak(
             load, memory = asyncio.run(_run(service, registry, watch, batches, seconds, every, swap_seconds, note))
             problems = _unrefused(service.url, registry)
         logged = _logged_rows(folder / "payloads")
-        problems += [f"Failed: {each}" for each in load.errors]
+        problems += [f"Failed: {error}" for error in load.errors]
         if load.failed:
             problems.append(f"{load.failed} requests failed.")
         if logged != watch.rows:
@@ -201,13 +203,13 @@ class _Registry:
     def push(self, kind: str) -> Push:
         """Puts the next version there, as a Pusher and a rollback do: under another name first."""
         version = len(self.pushes) + 1
-        good = [each for each in self.pushes if each.variant is not None]
+        good = [push for push in self.pushes if push.variant is not None]
         if kind == "rollback":
             # To the last one with other numbers than those that are served now.
-            earlier = [each.variant for each in good if each.variant != good[-1].variant] or [good[-1].variant]
+            earlier = [push.variant for push in good if push.variant != good[-1].variant] or [good[-1].variant]
             variant = earlier[-1]
         else:
-            variant = sum(each.kind == "good" for each in self.pushes) % len(self._variants)
+            variant = sum(push.kind == "good" for push in self.pushes) % len(self._variants)
         assert variant is not None
         temporary = self._folder / f".copying-{version}"
         if kind == "empty":
@@ -311,11 +313,11 @@ def _batches(model: Path, rows: Sequence[dict[str, Any]]) -> tuple[list[list[dic
     loaded = load(model, 0)
     names = [name for name in loaded.inputs.names if name in rows[0]]
     loaded.close()
-    kept = [{name: row[name] for name in names} for row in rows]
+    requests = [{name: row[name] for name in names} for row in rows]
     batches, start = [], 0
     for index in range(8 * len(ROWS)):
         size = ROWS[index % len(ROWS)]
-        batches.append([kept[(start + row) % len(kept)] for row in range(size)])
+        batches.append([requests[(start + row) % len(requests)] for row in range(size)])
         start += size
     return batches, names
 
@@ -328,8 +330,8 @@ def _variants(
 
     loaded = tf.saved_model.load(str(model))
     signature = loaded.signatures["predict_raw"]
-    weights = [each for each in signature.variables if each.dtype.is_floating]
-    original = [each.numpy() for each in weights]
+    weights = [variable for variable in signature.variables if variable.dtype.is_floating]
+    original = [variable.numpy() for variable in weights]
     specs = signature.structured_input_signature[1]
     requests = [
         {name: _tensor(spec, [row.get(name) for row in rows]) for name, spec in specs.items()} for rows in batches
@@ -365,8 +367,8 @@ def _unrefused(url: str, registry: _Registry) -> list[str]:
     deadline = time.monotonic() + 30
     while True:
         with urlopen(f"{url}/v1/models/soak") as response:
-            states = {int(each["version"]): each for each in json.load(response)["model_version_status"]}
-        newest = max(each.version for each in registry.pushes if each.variant is not None)
+            states = {int(status["version"]): status for status in json.load(response)["model_version_status"]}
+        newest = max(push.version for push in registry.pushes if push.variant is not None)
         problems = []
         for push in registry.pushes:
             state = states.get(push.version, {"state": "never seen", "status": {"error_code": "OK"}})
@@ -387,7 +389,7 @@ def _unrefused(url: str, registry: _Registry) -> list[str]:
 def _logged_rows(folder: Path) -> int:
     import pyarrow.parquet as pq
 
-    return sum(pq.read_metadata(each).num_rows for each in folder.rglob("*.parquet"))
+    return sum(pq.read_metadata(file).num_rows for file in folder.rglob("*.parquet"))
 
 
 def _result(
@@ -405,12 +407,12 @@ def _result(
     largest = max([size for at, size in memory if at > started + settled], default=base)
     if largest > base * (1 + GROWTH):
         problems.append(f"Memory grew from {base / 1e6:.0f} to {largest / 1e6:.0f} MB.")
-    later = [each for each in registry.pushes[1:] if each.variant is not None]
+    later = [push for push in registry.pushes[1:] if push.variant is not None]
     swaps = [push.seen - push.at for push in later if push.seen is not None]
     if max(swaps, default=0.0) > swap_seconds:
         problems.append(f"A version answered only {max(swaps):.1f} s after it was pushed.")
     # One that is followed soon may be passed over.
-    for push, following in zip(later, [*(each.at for each in later[1:]), ended], strict=True):
+    for push, following in zip(later, [*(push.at for push in later[1:]), ended], strict=True):
         if push.seen is None and following - push.at > swap_seconds:
             problems.append(f"Version {push.version} ({push.kind}) never answered.")
     return Result(
@@ -422,8 +424,8 @@ def _result(
         p99_ms=load.percentile(99),
         slowest_ms=load.percentile(100),
         pushes=len(later),
-        rollbacks=sum(each.kind == "rollback" for each in later),
-        corrupt=sum(each.variant is None for each in registry.pushes),
+        rollbacks=sum(push.kind == "rollback" for push in later),
+        corrupt=sum(push.variant is None for push in registry.pushes),
         swapped=len(swaps),
         slowest_swap_seconds=max(swaps, default=float("nan")),
         memory_mb=base / 1e6,

@@ -76,7 +76,7 @@ def ways(epochs: int) -> list[Way]:
 
 
 def run(
-    folder: Path, first: int, newest: int, compared: list[Way], base: dict[str, Any], kept: Path | None
+    folder: Path, first: int, newest: int, compared: list[Way], base: dict[str, Any], json_path: Path | None
 ) -> dict[str, Course]:
     """Trains along all ways; prints a line per training, and keeps the figures after each span."""
     from sklearn.metrics import roc_auc_score
@@ -124,11 +124,11 @@ def run(
                     flush=True,
                 )
             if not beginning:
-                report(courses, compared[0].name, kept)
+                report(courses, compared[0].name, json_path)
     return courses
 
 
-def report(courses: dict[str, Course], reference: str, kept: Path | None) -> None:
+def report(courses: dict[str, Course], reference: str, json_path: Path | None) -> None:
     """Prints the figures over all spans that have been judged so far, and writes them into a file."""
     figures = {}
     print(f"\n{'way':<22}{'log loss':>9}{'AUC':>8}{'CPU s':>8}   log loss against {reference}, 95 % interval")
@@ -145,8 +145,8 @@ def report(courses: dict[str, Course], reference: str, kept: Path | None) -> Non
             f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"
         )
     print(flush=True)
-    if kept is not None:
-        kept.write_text(json.dumps(figures, indent=2))
+    if json_path is not None:
+        json_path.write_text(json.dumps(figures, indent=2))
 
 
 def difference(course: Course, reference: Course, seed: int = 0) -> tuple[float, float, float]:

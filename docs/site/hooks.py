@@ -97,7 +97,7 @@ def reference() -> dict[str, str]:
 
 def mermaid() -> Path:
     """The script that draws diagrams, from mmdc's wheel; that of 0.7.0 is npm's mermaid 11.12.0 to the byte."""
-    found = importlib.util.find_spec("mmdc")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("mmdc")
+    if spec is None or spec.origin is None:
         raise PluginError("The package mmdc, which holds mermaid.js, is not installed; run make setup-dev.")
-    return Path(found.origin).parent / "assets" / "mermaid.js"
+    return Path(spec.origin).parent / "assets" / "mermaid.js"

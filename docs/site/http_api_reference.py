@@ -79,10 +79,10 @@ def _parameters(parameters: Any) -> Iterator[str]:
     yield ""
     yield "| parameter | in | required | values |"
     yield "|---|---|---|---|"
-    for each in parameters:
-        schema = each["schema"]
+    for parameter in parameters:
+        schema = parameter["schema"]
         values = ", ".join(schema["enum"]) if "enum" in schema else schema.get("pattern", schema["type"])
-        yield f"| `{each['name']}` | {each['in']} | {'yes' if each['required'] else 'no'} | `{values}` |"
+        yield f"| `{parameter['name']}` | {parameter['in']} | {'yes' if parameter['required'] else 'no'} | `{values}` |"
 
 
 def _schema(part: Mapping[str, Any]) -> str:

@@ -85,10 +85,10 @@ def target(origin: str, href: str) -> str | None:
     path = urlsplit(href).path
     if is_external(href) or not path:
         return None
-    found = posixpath.normpath(posixpath.join(posixpath.dirname(origin), path))
-    if found.startswith("..") or path.startswith("/"):
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(origin), path))
+    if target.startswith("..") or path.startswith("/"):
         raise LinkError(f"{origin} links to {href}, which is outside of the repository.")
-    return found
+    return target
 
 
 def page_of(path: str, pages: Container[str]) -> str:

@@ -45,14 +45,14 @@ def _classes_in(annotation: Any) -> Iterator[type[BaseModel]]:
         inside = [field.annotation for field in annotation.model_fields.values()]
     else:
         inside = get_args(annotation)
-    for each in inside:
-        yield from _classes_in(each)
+    for argument in inside:
+        yield from _classes_in(argument)
 
 
 class _Reference:
     def __init__(self, settings: type[BaseModel]) -> None:
         self._schema = settings.model_json_schema(by_alias=False)
-        self._classes = {each.__name__: each for each in _classes_in(settings)}
+        self._classes = {section.__name__: section for section in _classes_in(settings)}
         self._definitions: Mapping[str, Any] = self._schema.get("$defs", {})
         self._places: dict[str, str] = {}
 
@@ -115,7 +115,7 @@ class _Reference:
             yield f"Default of `{place + '.' if place else ''}{key}`:"
             yield ""
             yield "```yaml"
-            yield yaml.safe_dump(_said(value), sort_keys=False, width=100, default_flow_style=None).rstrip()
+            yield yaml.safe_dump(_without_nulls(value), sort_keys=False, width=100, default_flow_style=None).rstrip()
             yield "```"
 
     def _class_of(self, field: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -124,17 +124,17 @@ class _Reference:
             name = str(field["$ref"]).rpartition("/")[2]
             return ("", name) if "properties" in self._definitions[name] else None
         for option in field.get("anyOf", ()):
-            if found := self._class_of(option):
-                return found
+            if nested := self._class_of(option):
+                return nested
         for key, suffix in (("items", "[]"), ("additionalProperties", ".NAME")):
             inner = field.get(key)
-            if isinstance(inner, Mapping) and (found := self._class_of(inner)):
-                return suffix + found[0], found[1]
+            if isinstance(inner, Mapping) and (nested := self._class_of(inner)):
+                return suffix + nested[0], nested[1]
         return None
 
     def _description_of(self, field: Mapping[str, Any]) -> str:
-        found = self._class_of(field)
-        text = self._definitions[found[1]].get("description", "") if found else ""
+        nested = self._class_of(field)
+        text = self._definitions[nested[1]].get("description", "") if nested else ""
         return str(text).split("\n\n")[0].replace("\n", " ")
 
     def _type(self, field: Mapping[str, Any]) -> str:
@@ -153,7 +153,7 @@ class _Reference:
             return "null"
         if kind == "array":
             if "prefixItems" in field:
-                return "[" + ", ".join(self._type(each) for each in field["prefixItems"]) + "]"
+                return "[" + ", ".join(self._type(item) for item in field["prefixItems"]) + "]"
             inner = "anything" if "items" not in field else self._type(field["items"])
             return f"list of {inner}" + ("" if "minItems" not in field else f", at least {field['minItems']}")
         if kind == "object":
@@ -168,11 +168,11 @@ def _is_optional(field: Mapping[str, Any]) -> bool:
     return {"type": "null"} in field.get("anyOf", ())
 
 
-def _said(value: Any) -> Any:
+def _without_nulls(value: Any) -> Any:
     """A default as a person would write it: without what is null."""
     if isinstance(value, Mapping):
-        return {key: _said(each) for key, each in value.items() if each is not None}
-    return [_said(each) for each in value] if isinstance(value, list) else value
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _cell(text: str) -> str:

@@ -91,7 +91,7 @@ def layer(files: dict[str, bytes]) -> bytes:
 # %% tests="layer" points=2
 def _read(archive):
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
-        return {each.name: (opened.extractfile(each).read(), each.mode) for each in opened.getmembers()}
+        return {entry.name: (opened.extractfile(entry).read(), entry.mode) for entry in opened.getmembers()}
 
 
 _files = {"b.txt": b"two", "a/deep.txt": b"one" * 400, "c": b""}
@@ -110,9 +110,13 @@ finally:
     _time.time, os.getuid = _clock, _uid
 with tarfile.open(fileobj=io.BytesIO(_made)) as _opened:
     _entries = _opened.getmembers()
-assert all(each.mtime < 10**8 for each in _entries), "Built a day later or by another user, the archive is another one."
-assert len({(each.uid, each.gid, each.uname, each.gname) for each in _entries}) == 1, "The files have several owners."
-assert all(each.uid == 0 and each.uname in ("", "root") for each in _entries), (
+assert all(entry.mtime < 10**8 for entry in _entries), (
+    "Built a day later or by another user, the archive is another one."
+)
+assert len({(entry.uid, entry.gid, entry.uname, entry.gname) for entry in _entries}) == 1, (
+    "The files have several owners."
+)
+assert all(entry.uid == 0 and entry.uname in ("", "root") for entry in _entries), (
     "Built a day later or by another user, the archive is another one: its files are owned by somebody."
 )
 assert layer(dict(reversed(_files.items()))) == _made, "The order in which the files are given changes the archive."
@@ -141,12 +145,12 @@ def blob(folder: Path, content: bytes, kind: str) -> dict:
 
 def image(folder: Path, layers: list[bytes], tag: str) -> dict:
     """Writes an image layout and returns its manifest's descriptor."""
-    stored = [blob(folder, each, "layer.v1.tar") for each in layers]
+    stored = [blob(folder, archive, "layer.v1.tar") for archive in layers]
     config = {
         "architecture": "amd64",
         "os": "linux",
         "config": {"Cmd": ["python3", "app/main.py"], "User": "10001"},
-        "rootfs": {"type": "layers", "diff_ids": [each["digest"] for each in stored]},
+        "rootfs": {"type": "layers", "diff_ids": [descriptor["digest"] for descriptor in stored]},
     }
     manifest = {
         "schemaVersion": 2,
@@ -165,10 +169,10 @@ registry = Path(tempfile.mkdtemp())
 packages = layer({f"lib/package{number}.py": os.urandom(40_000) for number in range(50)})
 sizes = []
 for version, source in enumerate((b"print('hello')\n", b"print('hello again')\n"), start=1):
-    before = {each.name for each in registry.glob("blobs/sha256/*")}
+    before = {path.name for path in registry.glob("blobs/sha256/*")}
     described = image(registry, [packages, layer({"app/main.py": source})], tag="latest")
-    added = [each for each in registry.glob("blobs/sha256/*") if each.name not in before]
-    sizes.append(sum(each.stat().st_size for each in added))
+    added = [path for path in registry.glob("blobs/sha256/*") if path.name not in before]
+    sizes.append(sum(path.stat().st_size for path in added))
     print(f"version {version}: latest -> {described['digest'][:19]}..., {len(added)} new blobs, {sizes[-1]:,} bytes")
 
 # %% [markdown]
@@ -199,10 +203,10 @@ for line in dockerfile.splitlines():
 folder = ROOT / "deploy/kubernetes"
 paths = ["base/namespace.yaml", "base/quota.yaml", "base/server.yaml", "components/serving-tfserving/server.yaml"]
 paths += ["components/serving-tfserving/scaling.yaml"]
-documents = [each for path in paths for each in yaml.safe_load_all((folder / path).read_text())]
-for each in documents:
-    kubernetes_validate.validate(each, "1.30", strict=True)
-    print(f"{each['kind']:24} {each['metadata'].get('namespace', '-'):12} {each['metadata']['name']}")
+documents = [document for path in paths for document in yaml.safe_load_all((folder / path).read_text())]
+for document in documents:
+    kubernetes_validate.validate(document, "1.30", strict=True)
+    print(f"{document['kind']:24} {document['metadata'].get('namespace', '-'):12} {document['metadata']['name']}")
 
 # %% [markdown]
 # `kubernetes_validate` knows the schema of each kind, and all of them pass. What it does not know is whether they fit
@@ -231,7 +235,7 @@ def unreached(documents: list[dict]) -> list[str]:
     def reaches(service, deployment):
         template = deployment["spec"]["template"]
         labels = template["metadata"].get("labels", {})
-        ports = [port for each in template["spec"]["containers"] for port in each.get("ports", [])]
+        ports = [port for container in template["spec"]["containers"] for port in container.get("ports", [])]
         known = {port.get("name") for port in ports} | {port["containerPort"] for port in ports}
         return (
             namespace(service) == namespace(deployment)
@@ -239,17 +243,21 @@ def unreached(documents: list[dict]) -> list[str]:
             and all(port.get("targetPort", port["port"]) in known for port in service["spec"]["ports"])
         )
 
-    deployments = [each for each in documents if each["kind"] == "Deployment"]
-    services = [each for each in documents if each["kind"] == "Service"]
-    return sorted(each["metadata"]["name"] for each in services if not any(reaches(each, it) for it in deployments))
+    deployments = [document for document in documents if document["kind"] == "Deployment"]
+    services = [document for document in documents if document["kind"] == "Service"]
+    return sorted(
+        service["metadata"]["name"]
+        for service in services
+        if not any(reaches(service, deployment) for deployment in deployments)
+    )
     ### END SOLUTION
 
 
 # %% tests="unreached" points=2
 def _changed(change):
     changed = copy.deepcopy(documents)
-    service = next(each for each in changed if each["kind"] == "Service")
-    deployment = next(each for each in changed if each["kind"] == "Deployment")
+    service = next(document for document in changed if document["kind"] == "Service")
+    deployment = next(document for document in changed if document["kind"] == "Deployment")
     change(service, deployment)
     return unreached(changed)
 
@@ -415,7 +423,7 @@ trainer = kubeflow["resources"]["Trainer"]
 
 
 default = kubeflow["default"]
-gpu_only = [each["key"] for each in trainer["tolerations"]]
+gpu_only = [toleration["key"] for toleration in trainer["tolerations"]]
 pods = [
     pod("data", **default),
     pod("transform", **default),
@@ -442,11 +450,11 @@ for axis, resource, unit in zip(axes, ("cpu", "memory"), ("cores", "GiB"), stric
     names = [node["name"] for node in nodes]
     axis.barh(names, [node["allocatable"][resource] for node in nodes], color="0.9")
     left = dict.fromkeys(names, 0.0)
-    for each in pods:
-        where = placement[each["name"]]
+    for spec in pods:
+        where = placement[spec["name"]]
         if where:
-            axis.barh(where, each["requests"][resource], left=left[where], edgecolor="white", label=each["name"])
-            left[where] += each["requests"][resource]
+            axis.barh(where, spec["requests"][resource], left=left[where], edgecolor="white", label=spec["name"])
+            left[where] += spec["requests"][resource]
     axis.set_xlabel(f"{resource} requested, {unit}")
 axes[1].legend(fontsize=7)
 plt.tight_layout()

@@ -93,17 +93,17 @@ def asks(spec: dict, platform: dict) -> dict[str, dict]:
     ### BEGIN SOLUTION
     executors = spec["deploymentSpec"]["executors"]
     places = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    found = {}
+    requirements = {}
     for name, task in spec["root"]["dag"]["tasks"].items():
         label = spec["components"][task["componentRef"]["name"]]["executorLabel"]
         container = executors[label]["container"]
-        found[name] = {
+        requirements[name] = {
             "after": set(task.get("dependentTasks", ())),
             "image": container["image"],
             "gpus": int(container.get("resources", {}).get("accelerator", {}).get("resourceCount", 0)),
             "selector": places.get(label, {}).get("nodeSelector", {}).get("labels", {}),
         }
-    return found
+    return requirements
     ### END SOLUTION
 
 
@@ -191,7 +191,7 @@ _settings = read_settings(CONFIG, list(_overrides))
 _spec, _platform = compiled(*_overrides)
 _executors = _spec["deploymentSpec"]["executors"]
 _places = _platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-_with = [name for name, each in _executors.items() if "accelerator" in each["container"].get("resources", {})]
+_with = [name for name, executor in _executors.items() if "accelerator" in executor["container"].get("resources", {})]
 assert "exec-trainer" in _with, "The Trainer gets no GPU."
 ### BEGIN HIDDEN TESTS
 assert _with == ["exec-trainer"], "Not only the Trainer gets a GPU: the others would idle on it."
@@ -199,15 +199,19 @@ assert _executors["exec-trainer"]["container"]["resources"]["accelerator"]["reso
     "The Trainer does not get as many GPUs as were asked for."
 )
 _tolerated = _places["exec-trainer"].get("tolerations", [])
-_keys = [each.get("key") for each in _tolerated if each.get("operator") == "Exists" and not each.get("value")]
+_keys = [
+    toleration.get("key")
+    for toleration in _tolerated
+    if toleration.get("operator") == "Exists" and not toleration.get("value")
+]
 assert "example.com/dear" in _keys, (
     "The Trainer does not tolerate the taint, whatever its value: its pod would wait for ever."
 )
 assert _places["exec-trainer"].get("nodeSelector", {}).get("labels") == {"accelerator": "a100"}, (
     "The Trainer is not sent to the nodes of that pool."
 )
-_others = [each for name, each in _places.items() if name != "exec-trainer"]
-assert not any("nodeSelector" in each or "tolerations" in each for each in _others), (
+_others = [place for name, place in _places.items() if name != "exec-trainer"]
+assert not any("nodeSelector" in place or "tolerations" in place for place in _others), (
     "Other tasks than the Trainer's are sent to the GPU nodes."
 )
 _image = _executors["exec-trainer"]["container"]["image"]
@@ -247,7 +251,7 @@ def finished(after: dict[str, set[str]], seconds: dict[str, float], start: float
 
     def end(task: str) -> float:
         if task not in ended:
-            ended[task] = max((end(each) for each in after[task]), default=0.0) + start + seconds[task]
+            ended[task] = max((end(earlier) for earlier in after[task]), default=0.0) + start + seconds[task]
         return ended[task]
 
     return {task: end(task) for task in after}
@@ -282,18 +286,18 @@ measured = {
 
 def members(spec: dict) -> dict[str, list[str]]:
     """The nodes of each task: what its container is told to run."""
-    found = {}
+    nodes = {}
     for name, task in spec["root"]["dag"]["tasks"].items():
         label = spec["components"][task["componentRef"]["name"]]["executorLabel"]
         arguments = spec["deploymentSpec"]["executors"][label]["container"]["args"]
-        found[name] = arguments[arguments.index("--nodes") + 1 : arguments.index("--window")]
-    return found
+        nodes[name] = arguments[arguments.index("--nodes") + 1 : arguments.index("--window")]
+    return nodes
 
 
 figure, axes = plt.subplots(2, 1, figsize=(9, 5), sharex=True, height_ratios=[13, 4])
 ways = {"one container per node": compiled(one_task_per_node=True), "neighbours share one": (spec, platform)}
 for axis, (title, documents) in zip(axes, ways.items(), strict=True):
-    seconds = {name: sum(measured[each] for each in nodes) for name, nodes in members(documents[0]).items()}
+    seconds = {name: sum(measured[node] for node in nodes) for name, nodes in members(documents[0]).items()}
     ends = finished({name: asked["after"] for name, asked in asks(*documents).items()}, seconds, start=20.0)
     for name in sorted(ends, key=ends.get, reverse=True):
         begun = ends[name] - seconds[name] - 20
