@@ -14,14 +14,16 @@ Event = metadata_store_pb2.Event
 
 
 class Executions:
-    """Writes executions into a store."""
+    """Writes executions of a pipeline into a store."""
 
-    def __init__(self, store: ml_metadata.MetadataStore) -> None:
-        self._store = store
+    def __init__(self, store: ml_metadata.MetadataStore, pipeline: str = "a-pipeline") -> None:
+        self._store, self._pipeline = store, pipeline
 
     def artifact(self, type_name: str, uri: str = "", **properties: str | int) -> int:
         """An artifact that no execution made yet."""
-        made = metadata_store_pb2.ArtifactType(name=type_name)
+        # As TFX defines them.
+        base = metadata_store_pb2.ArtifactType.MODEL if type_name in ("Model", "PushedModel") else None
+        made = metadata_store_pb2.ArtifactType(name=type_name, base_type=base)
         type_id = self._store.put_artifact_type(made, can_add_fields=True, can_omit_fields=True)
         artifact = metadata_store_pb2.Artifact(type_id=type_id, uri=uri or f"/artifacts/{type_name}")
         _fill(artifact.custom_properties, properties)
@@ -50,7 +52,8 @@ class Executions:
                 event.path.steps.add().key = key
                 event.path.steps.add().index = 0
                 pairs.append((self._store.get_artifacts_by_id([artifact_id])[0], event))
-        contexts = [self._context(RUN, run_id), self._context("node", f"a-pipeline.{node}")]
+        names = {"pipeline": self._pipeline, RUN: run_id, "node": f"{self._pipeline}.{node}"}
+        contexts = [self._context(kind, name) for kind, name in names.items()]
         execution_id, _, _ = self._store.put_execution(execution, pairs, contexts)
         return execution_id
 

@@ -12,7 +12,7 @@ import ml_metadata
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.opening import open_readonly, open_store
+from ledger.opening import open_store
 from ledger.recorder import RUN, Recorder
 from tests.ledger.executions import Executions
 
@@ -109,11 +109,6 @@ def held(path: Path | str, seconds: float = 600, begin: str = "EXCLUSIVE") -> It
             yield holder
         finally:
             holder.kill()
-
-
-def reopened(connection: metadata_store_pb2.ConnectionConfig) -> ml_metadata.MetadataStore:
-    """The same store as another process sees it."""
-    return open_readonly(connection)
 
 
 def calls(monkeypatch: pytest.MonkeyPatch, store: ml_metadata.MetadataStore, question: Callable[[], Any]) -> list[str]:

@@ -3,9 +3,9 @@
 import pytest
 
 from ledger.annotations import add_note, set_tag
-from ledger.opening import LedgerError, open_writable
+from ledger.opening import LedgerError, open_readonly, open_writable
 from ledger.runs import Runs
-from tests.ledger.seeding import Seeder, held, reopened
+from tests.ledger.seeding import Seeder, held
 
 pytestmark = pytest.mark.unit
 
@@ -26,7 +26,7 @@ def test_notes_and_tags_are_kept_and_change_nothing_else(seeder, run):
 
     after = seeder.properties(run)
     assert {name: after[name] for name in before} == before
-    assert Runs(reopened(seeder.connection)).find(run) == record
+    assert Runs(open_readonly(seeder.connection)).find(run) == record
     assert [(note.text, note.who) for note in record.notes] == [("first", "ann"), (odd, "bob")]
     assert record.tags == ("good", "v1.2/best:so-far")
 
@@ -59,7 +59,7 @@ def test_what_cannot_be_a_tag(seeder, run, tag):
 def test_what_cannot_be_a_note_is_refused_and_no_run_is_made(seeder, run, name, text, said):
     with pytest.raises(LedgerError, match=said):
         add_note(open_writable(seeder.connection), name, text)
-    assert [record.run_id for record in Runs(reopened(seeder.connection)).all()] == [run]
+    assert [record.run_id for record in Runs(open_readonly(seeder.connection)).all()] == [run]
 
 
 def test_a_note_that_meets_another_writer_waits_for_it_but_not_for_ever(seeder, run):

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,10 @@ from sklearn import metrics as sklearn_metrics
 
 from ledger import significance
 from ledger.comparison import Comparison, MetricChange, compare, flattened
-from ledger.opening import LedgerError
+from ledger.opening import LedgerError, open_readonly
+from tests.flightdeck.conftest import imports_none_of
 from tests.ledger.executions import Executions
-from tests.ledger.seeding import EVALUATION, Seeder, reopened
-from tests.world import ROOT
+from tests.ledger.seeding import EVALUATION, Seeder
 
 pytestmark = pytest.mark.unit
 ROWS = 4000
@@ -66,7 +64,7 @@ class Parcels:
         return run_id
 
     def compare(self, first: str, second: str) -> Comparison:
-        return compare(reopened(self.seeder.connection), first, second)
+        return compare(open_readonly(self.seeder.connection), first, second)
 
 
 @pytest.fixture
@@ -74,12 +72,12 @@ def parcels(seeder: Seeder, tmp_path: Path) -> Parcels:
     return Parcels(seeder, tmp_path / "scores")
 
 
-def changes(found: Comparison, section: str) -> Mapping[str, tuple[Any, Any]]:
-    return {change.name: (change.first, change.second) for change in found.sections[section]}
+def changes(comparison: Comparison, section: str) -> Mapping[str, tuple[Any, Any]]:
+    return {change.name: (change.first, change.second) for change in comparison.sections[section]}
 
 
-def metrics(found: Comparison) -> dict[str, MetricChange]:
-    return {change.name: change for change in found.metrics}
+def metrics(comparison: Comparison) -> dict[str, MetricChange]:
+    return {change.name: change for change in comparison.metrics}
 
 
 def test_a_better_model_is_better_and_a_luckier_one_is_within_noise(parcels):
@@ -90,7 +88,7 @@ def test_a_better_model_is_better_and_a_luckier_one_is_within_noise(parcels):
     pairs = (("plain", "luckier"), ("plain", "better"), ("better", "plain"))
     lucky, good, bad = (metrics(parcels.compare(*pair)) for pair in pairs)
 
-    assert [found["auc"].verdict for found in (lucky, good, bad)] == ["within noise", "better", "worse"]
+    assert [metric["auc"].verdict for metric in (lucky, good, bad)] == ["within noise", "better", "worse"]
     assert good["brier"].verdict == "better"
     assert bad["auc"].delta == pytest.approx(-(good["auc"].delta or 0))
     # The settings say of neither direction of log_loss that it is better.
@@ -114,40 +112,39 @@ def test_a_slice_that_changed_is_told_from_those_that_did_not(parcels):
     parcels.run("one", parcels.scores(0.0, 1))
     parcels.run("two", parcels.scores(1.0, 2, where="south"))
 
-    found = parcels.compare("one", "two")
+    comparison = parcels.compare("one", "two")
 
-    verdicts = {change.slice: change.metric.verdict for change in found.slices}
-    assert found.slices[0].slice == "depot=south"
+    verdicts = {change.slice: change.metric.verdict for change in comparison.slices}
+    assert comparison.slices[0].slice == "depot=south"
     assert verdicts["depot=south"] == "better"
     assert verdicts["depot=north"] == verdicts["depot=west"] == "within noise"
-    south = found.slices[0].metric
+    south = comparison.slices[0].metric
     assert south.p_value > south.noise.p_value, "corrected for four slices"
 
 
 def test_only_what_differs_is_listed(parcels):
     put = parcels.seeder.recorder.put_document
-    common = {"packages": put({"numpy": "2.4.0", "keras": "3.15.1"}), "sources": put({"models/a.py": "aa"})}
-    model, changed = {"epochs": 3, "units": [8]}, {"epochs": 5, "units": [8]}
-    one = {"model": model, "evaluation": EVALUATION, "canary": {"mode": "off"}}
-    documents = {**common, "settings": put(one)}
-    parcels.run("one", parcels.scores(0.0, 1), commit="a" * 40, documents=documents, hyperparameters=model)
-    two = {"model": changed, "evaluation": EVALUATION}
-    packages = {"numpy": "2.4.1", "keras": "3.15.1", "scipy": "1.16"}
-    documents = {**common, "settings": put(two), "packages": put(packages)}
-    verdict = {"outcome": "not blessed", "reasons": ("auc is too low",)}
-    further = {"documents": documents, "hyperparameters": changed, **verdict}
-    parcels.run("two", parcels.scores(0.0, 2), commit="b" * 40, **further)
 
-    found = parcels.compare("one", "two")
+    def run(name: str, model: dict, packages: dict, others: dict, **fields: Any) -> None:
+        settings = {"model": model, "evaluation": EVALUATION, **others}
+        documents = {"settings": put(settings), "packages": put(packages), "sources": put({"models/a.py": "aa"})}
+        parcels.run(name, parcels.scores(0.0, 1), documents=documents, hyperparameters=model, **fields)
 
-    assert changes(found, "settings") == {"model.epochs": (3, 5)}
-    assert changes(found, "hyperparameters") == {"epochs": (3, 5)}
-    assert changes(found, "packages") == {"numpy": ("2.4.0", "2.4.1"), "scipy": (None, "1.16")}
-    assert changes(found, "code") == {"commit": ("a" * 40, "b" * 40)}
-    assert changes(found, "outcome") == {"outcome": ("pushed", "not blessed"), "reasons": (None, ["auc is too low"])}
-    assert changes(found, "data") == {}
-    assert found.unknown == {"files": "run one and run two recorded no files"}
-    assert found.same_in == ["data"]
+    model, packages = {"epochs": 3, "units": [8]}, {"numpy": "2.4.0", "keras": "3.15.1"}
+    run("one", model, packages, {"canary": {"mode": "off"}}, commit="a" * 40)
+    verdict = {"outcome": "not blessed", "reasons": ("auc is low",)}
+    run("two", model | {"epochs": 5}, packages | {"numpy": "2.4.1", "scipy": "1.16"}, {}, commit="b" * 40, **verdict)
+
+    comparison = parcels.compare("one", "two")
+
+    assert changes(comparison, "settings") == {"model.epochs": (3, 5)}
+    assert changes(comparison, "hyperparameters") == {"epochs": (3, 5)}
+    assert changes(comparison, "packages") == {"numpy": ("2.4.0", "2.4.1"), "scipy": (None, "1.16")}
+    assert changes(comparison, "code") == {"commit": ("a" * 40, "b" * 40)}
+    assert changes(comparison, "outcome") == {"outcome": ("pushed", "not blessed"), "reasons": (None, ["auc is low"])}
+    assert changes(comparison, "data") == {}
+    assert comparison.unknown == {"files": "run one and run two recorded no files"}
+    assert comparison.same_in == ["data"]
 
 
 def test_the_code_of_a_project_is_its_own_and_flightdeck_s_below_it(parcels):
@@ -167,9 +164,9 @@ def test_a_changed_file_is_named(parcels):
     parcels.run("one", parcels.scores(0, 1), documents={"files": put([file])}, data="sha256:1")
     parcels.run("two", parcels.scores(0, 2), documents={"files": put([file | {"sha256": "b" * 64}])}, data="sha256:2")
 
-    found = parcels.compare("one", "two")
+    comparison = parcels.compare("one", "two")
 
-    assert set(changes(found, "data")) == {"fingerprint", "span-001/parcels.parquet"}
+    assert set(changes(comparison, "data")) == {"fingerprint", "span-001/parcels.parquet"}
 
 
 @pytest.mark.parametrize(
@@ -189,11 +186,11 @@ def test_without_the_same_rows_it_says_why_it_cannot_tell(parcels, second, same_
     if second.get("folder") == "damaged":
         (parcels.folder / "damaged" / "scores.parquet").write_bytes(b"PAR1 and then nothing")
 
-    found = parcels.compare("one", "two")
+    comparison = parcels.compare("one", "two")
 
-    assert found.same_rows is same_rows
-    assert said in (found.why_not or "")
-    auc = metrics(found)["auc"]
+    assert comparison.same_rows is same_rows
+    assert said in (comparison.why_not or "")
+    auc = metrics(comparison)["auc"]
     assert auc.delta
     assert (auc.noise, auc.verdict) == (None, "unknown")
 
@@ -204,9 +201,9 @@ def test_runs_of_other_pipelines_and_running_ones_can_be_compared(parcels):
     parcels.seeder.run("running", outcome="running", documents={})
 
     assert changes(parcels.compare("one", "theirs"), "outcome")["outcome"] == ("pushed", "not ours")
-    found = parcels.compare("one", "running")
-    assert found.unknown["settings"] == "run running recorded no settings"
-    assert all(change.second is None for change in found.metrics)
+    comparison = parcels.compare("one", "running")
+    assert comparison.unknown["settings"] == "run running recorded no settings"
+    assert all(change.second is None for change in comparison.metrics)
     with pytest.raises(LedgerError, match="the same run, running"):
         parcels.compare("running", "latest")
 
@@ -250,14 +247,9 @@ def test_json_holds_every_difference_and_test(parcels, runs_command):
 def test_it_imports_neither_tensorflow_nor_pandas(parcels):
     parcels.run("one", parcels.scores(0, 1))
     parcels.run("two", parcels.scores(0, 2))
-    script = (
-        "import sys; from ledger.opening import open_readonly; from ledger.comparison import compare;"
-        "from tests.ledger.seeding import sqlite; from pathlib import Path;"
-        "found = compare(open_readonly(sqlite(Path(sys.argv[1]))), 'one', 'two'); assert found.why_not is None;"
-        "print({'tensorflow', 'tfx', 'pandas', 'scipy', 'sklearn'} & set(sys.modules))"
-    )
+    workspace = Path(parcels.seeder.connection.sqlite.filename_uri).parent
 
-    command = [sys.executable, "-c", script, parcels.seeder.connection.sqlite.filename_uri]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    heavy = {"tensorflow", "tfx", "pandas", "scipy", "sklearn"}
+    done = imports_none_of(heavy, "runs", "compare", "one", "two", "--set", f"workspace={workspace}")
 
-    assert done.stdout.strip() == "set()", done.stderr
+    assert "By auc the runs differ by no more than chance" in done.stdout

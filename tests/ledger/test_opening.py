@@ -111,8 +111,8 @@ def test_what_a_killed_writer_left_is_taken_back(path):
         database.execute("PRAGMA cache_size = 1")  # so that pages reach the file before the commit
         database.execute("BEGIN")
         database.execute("UPDATE Context SET name = name || 'x'")
-        for each in range(2000):
-            database.execute("INSERT INTO Context (type_id, name) VALUES (1, ?)", (f"half {{each}}" + "y" * 200,))
+        for number in range(2000):
+            database.execute("INSERT INTO Context (type_id, name) VALUES (1, ?)", (f"half {{number}}" + "y" * 200,))
         os.kill(os.getpid(), signal.SIGKILL)
     """)
     killed = subprocess.run([sys.executable, "-c", program], check=False)

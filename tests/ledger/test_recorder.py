@@ -1,8 +1,6 @@
 """The record of a run in ML Metadata: nothing that one writer says is lost by another."""
 
 import multiprocessing
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +9,6 @@ from ledger.opening import open_store
 from ledger.recorder import Recorder, RecordError
 from ledger.run_record import NodeOutcome, State
 from tests.ledger.seeding import sqlite
-from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -123,12 +120,3 @@ def test_runs_of_other_programs_are_read_as_far_as_they_go(seeder):
 
     assert (records["theirs"].outcome, records["theirs"].settings) == ("running", None)
     assert records["ours"].outcome == "pushed"
-
-
-def test_the_record_needs_neither_tensorflow_nor_tfx():
-    program = (
-        "import sys\nimport ledger.recorder, pipeline.stamp\n"
-        "heavy = {'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)\nassert not heavy, heavy"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr

@@ -49,13 +49,13 @@ def test_delong_is_what_the_printed_formulas_give_with_and_without_ties(decimals
 
     np.testing.assert_allclose(fast_areas, areas, rtol=1e-12)
     np.testing.assert_allclose(fast_covariance, covariance, rtol=1e-9)
-    found = significance.delong(labels, first, second)
-    assert (found.first, found.second, found.rows) == (*fast_areas, 150)
+    result = significance.delong(labels, first, second)
+    assert (result.first, result.second, result.rows) == (*fast_areas, 150)
     assert fast_areas == pytest.approx([sklearn_metrics.roc_auc_score(labels, of) for of in (first, second)], abs=1e-12)
     error = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(areas[1] - areas[0]) / error), rel=1e-9)
+    assert result.p_value == pytest.approx(2 * stats.norm.sf(abs(areas[1] - areas[0]) / error), rel=1e-9)
     low, high = stats.norm.interval(0.95, loc=areas[1] - areas[0], scale=error)
-    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
+    assert (result.low, result.high) == pytest.approx((low, high), rel=1e-9)
 
 
 def test_every_resampled_metric_is_that_of_scikit_learn_on_the_rows_and_on_a_resample():
@@ -84,12 +84,12 @@ def test_the_interval_of_a_mean_is_that_of_scipys_paired_bootstrap():
     differences = (second - labels) ** 2 - (first - labels) ** 2
     expected = stats.bootstrap((differences,), np.mean, n_resamples=4000, method="percentile", random_state=1)
 
-    (found,) = significance.bootstrap(labels, first, second, ["brier"], seed=0, resamples=4000)
+    (result,) = significance.bootstrap(labels, first, second, ["brier"], seed=0, resamples=4000)
 
     width = expected.confidence_interval.high - expected.confidence_interval.low
-    assert found.difference == pytest.approx(differences.mean())
-    assert found.low == pytest.approx(expected.confidence_interval.low, abs=0.05 * width)
-    assert found.high == pytest.approx(expected.confidence_interval.high, abs=0.05 * width)
+    assert result.difference == pytest.approx(differences.mean())
+    assert result.low == pytest.approx(expected.confidence_interval.low, abs=0.05 * width)
+    assert result.high == pytest.approx(expected.confidence_interval.high, abs=0.05 * width)
 
 
 def test_without_a_difference_one_in_twenty_is_called_one():

@@ -1,12 +1,11 @@
 """The registry on real folders and a real SQLite store, with records as TFX's own components make them."""
 
+import fcntl
 import json
 import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import ml_metadata
@@ -16,7 +15,9 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from flightdeck.settings import Settings, read_settings
 from ledger.recorder import Recorder
 from operations.registry import Registry, RegistryError, Version
+from operations.registry.records import Records
 from tests.flightdeck.conftest import imports_none_of, refused
+from tests.ledger.executions import Executions
 from tests.ledger.seeding import sqlite
 
 pytestmark = pytest.mark.unit
@@ -32,54 +33,18 @@ class Factory:
         self.settings = read_settings(CONFIG, [f"workspace={workspace}", *overrides])
         workspace.mkdir(exist_ok=True)
         self.store = ml_metadata.MetadataStore(sqlite(workspace / "metadata.sqlite"))
-        self.pipeline = self._context("pipeline", self.settings.use_case.name)
-
-    def _context(self, kind: str, name: str) -> mlmd.Context:
-        if context := self.store.get_context_by_type_and_name(kind, name):
-            return context
-        type_id = self.store.put_context_type(mlmd.ContextType(name=kind))
-        (context_id,) = self.store.put_contexts([mlmd.Context(type_id=type_id, name=name)])
-        return self.store.get_contexts_by_id([context_id])[0]
-
-    def execute(self, kind: str, run: str, inputs: dict[str, int], outputs: dict[str, mlmd.Artifact]) -> list[int]:
-        """One execution of a node; the ids of its outputs."""
-        type_id = self.store.put_execution_type(mlmd.ExecutionType(name=kind))
-
-        def event(key: str, direction: mlmd.Event.Type.ValueType) -> mlmd.Event:
-            return mlmd.Event(type=direction, path={"steps": [{"key": key}, {"index": 0}]})
-
-        given = {key: self.store.get_artifacts_by_id([artifact])[0] for key, artifact in inputs.items()}
-        _, ids, _ = self.store.put_execution(
-            mlmd.Execution(type_id=type_id, last_known_state=mlmd.Execution.COMPLETE),
-            [
-                *((given[key], event(key, mlmd.Event.INPUT)) for key in inputs),
-                *((artifact, event(key, mlmd.Event.OUTPUT)) for key, artifact in outputs.items()),
-            ],
-            [self.pipeline, self._context("pipeline_run", run)],
-        )
-        return ids[len(inputs) :]
-
-    def artifact(self, kind: str, uri: str = "", base: int | None = None, **custom: int | str) -> mlmd.Artifact:
-        definition = mlmd.ArtifactType(name=kind)
-        if base is not None:
-            definition.base_type = base
-        made = mlmd.Artifact(type_id=self.store.put_artifact_type(definition), uri=uri, state=mlmd.Artifact.LIVE)
-        for name, value in custom.items():
-            setattr(made.custom_properties[name], "int_value" if isinstance(value, int) else "string_value", value)
-        return made
+        self.executions = Executions(self.store, self.settings.use_case.name)
 
     def train(self, run: str, blessed: bool = True, infra: bool = True) -> int:
         """A run up to its Evaluator and InfraValidator: the id of the model."""
+        make, execute = self.executions.artifact, self.executions.execute
         uri = self.workspace / "artifacts" / "Trainer" / "model" / run
         self.write_model(uri / "Format-Serving", run)
-        (model,) = self.execute(
-            "Trainer", run, {}, {"model": self.artifact("Model", str(uri), mlmd.ArtifactType.MODEL)}
-        )
+        model = make("Model", str(uri))
         verdict = {"blessed": 1, "current_model_id": model} if blessed else {}
-        self.execute("Evaluator", run, {"model": model}, {"blessing": self.artifact("ModelBlessing", **verdict)})
-        self.execute(
-            "InfraValidator", run, {"model": model}, {"blessing": self.artifact("InfraBlessing", blessed=int(infra))}
-        )
+        execute(run, "Trainer", {}, {"model": model})
+        execute(run, "Evaluator", {"model": model}, {"blessing": make("ModelBlessing", **verdict)})
+        execute(run, "InfraValidator", {"model": model}, {"blessing": make("InfraBlessing", blessed=int(infra))})
         return model
 
     def push(self, run: str, model: int, version: int, canary: bool = False) -> Path:
@@ -87,8 +52,8 @@ class Factory:
         folder = Path(self.settings.canaries if canary else self.settings.pushed) / str(version)
         self.write_model(folder, run)
         recorded = {"pushed": 1, "pushed_version": str(version), "pushed_destination": str(folder)}
-        pushed = self.artifact("PushedModel", "", mlmd.ArtifactType.MODEL, **recorded)
-        self.execute("Pusher", run, {"model": model}, {"pushed_model": pushed})
+        pushed = self.executions.artifact("PushedModel", **recorded)
+        self.executions.execute(run, "Pusher", {"model": model}, {"pushed_model": pushed})
         return folder
 
     def write_model(self, folder: Path, run: str) -> None:
@@ -143,11 +108,8 @@ def served_content(factory: Factory) -> str:
 def test_versions_tell_their_run_and_which_is_served_and_the_champion(three: Factory) -> None:
     unpushed = three.train("four")  # blessed last, so it is what the next run compares with
     versions = three.registry().versions()
-    assert [(version.number, version.run_id, version.served) for version in versions] == [
-        (3, "three", True),
-        (2, "two", False),
-        (1, "one", False),
-    ]
+    assert [(version.number, version.run_id) for version in versions] == [(3, "three"), (2, "two"), (1, "one")]
+    assert [version.served for version in versions] == [True, False, False]
     assert not any(version.champion for version in versions)
     change = three.registry().promote("four")
     assert change.version.champion
@@ -198,9 +160,8 @@ def test_rollback_is_an_execution_with_the_model_as_input_and_the_pushed_version
     assert execution.properties["who"].string_value
     assert execution.properties["when"].string_value.startswith("20")
     events = {event.type: event for event in three.store.get_events_by_execution_ids([execution.id])}
-    (model, pushed) = three.store.get_artifacts_by_id(
-        [events[mlmd.Event.INPUT].artifact_id, events[mlmd.Event.OUTPUT].artifact_id]
-    )
+    ends = [events[kind].artifact_id for kind in (mlmd.Event.INPUT, mlmd.Event.OUTPUT)]
+    model, pushed = three.store.get_artifacts_by_id(ends)
     assert (model.type, pushed.type) == ("Model", "PushedModel")
     assert model.id == three.registry().version(2).model_id
     assert pushed.custom_properties["pushed_version"].string_value == str(change.version.number)
@@ -249,7 +210,7 @@ def test_the_first_version_can_be_promoted(factory: Factory) -> None:
 
 def test_models_of_another_pipeline_in_the_same_store_are_not_ours(three: Factory, tmp_path: Path) -> None:
     other = Factory(tmp_path / "other")
-    other.store, other.pipeline = three.store, three._context("pipeline", "another")
+    other.executions = Executions(three.store, "another")
     other.push("foreign", other.train("foreign"), 7)
     assert numbers(three.registry().versions()) == [3, 2, 1]
     with pytest.raises(RegistryError, match="no model foreign"):
@@ -279,29 +240,29 @@ def test_a_folder_without_a_record_is_listed_and_a_half_copied_one_is_no_version
     assert three.registry().rollback(to=1).version.number > 6
 
 
-def _killed(factory: Factory, at: str) -> None:
-    """Rolls back in a process that is killed at a point."""
-    script = f"""
-import os, shutil, signal, sys
-from pathlib import Path
-from operations.registry import Registry
-from operations.registry.records import Records
-from flightdeck.settings import Settings, read_settings
-from tests.flightdeck.conftest import imports_none_of, refused
-from tests.ledger.seeding import sqlite
-
-def die(*arguments, **named):
+def _die(*_: object, **__: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
-copy = shutil.copyfile
-if {at!r} == "copying":
-    shutil.copytree = lambda source, target: (target.mkdir(), copy(source / "saved_model.pb", target / "x"), die())
-else:
-    Records.finish = die
-Registry(read_settings(Path({str(CONFIG)!r}), ["workspace={factory.workspace}"])).rollback()
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+
+def _roll_back_and_die(workspace: Path, at: str) -> None:
+    def copy_half(source: Path, target: Path) -> None:
+        target.mkdir()
+        shutil.copyfile(source / "saved_model.pb", target / "x")
+        _die()
+
+    if at == "copying":
+        shutil.copytree = copy_half
+    else:
+        Records.finish = _die
+    Registry(read_settings(CONFIG, [f"workspace={workspace}"])).rollback()
+
+
+def _killed(factory: Factory, at: str) -> None:
+    """Rolls back in a process that is killed at a point."""
+    process = multiprocessing.get_context("spawn").Process(target=_roll_back_and_die, args=(factory.workspace, at))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
 
 
 def test_a_rollback_killed_while_copying_leaves_no_version_and_can_be_repeated(three: Factory) -> None:
@@ -325,27 +286,15 @@ def test_a_rollback_killed_before_its_record_was_complete_is_known_all_the_same(
     assert execution.last_known_state == mlmd.Execution.COMPLETE
 
 
-def _hold(folder: str, held: object, release: object) -> None:
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    held.set()  # pyright: ignore[reportAttributeAccessIssue]
-    release.wait(60)  # pyright: ignore[reportAttributeAccessIssue]
-
-
 def test_two_changes_at_a_time_are_refused_but_a_run_in_the_workspace_is_no_obstacle(three: Factory) -> None:
     from pipeline.workspace import exclusive
 
-    context = multiprocessing.get_context("spawn")
-    held, release = context.Event(), context.Event()
-    process = context.Process(target=_hold, args=(three.settings.pushed, held, release))
-    process.start()
-    assert held.wait(60)
+    # A lock belongs to the open folder, whichever process opened it.
+    other = os.open(three.settings.pushed, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
     with pytest.raises(RegistryError, match="Another process is changing the registry"):
         three.registry().rollback()
-    release.set()
-    process.join()
+    os.close(other)
     with exclusive(three.settings):
         three.registry().rollback()
     assert served_content(three) == "two"

@@ -23,23 +23,13 @@ def nodes_of(ir) -> dict:
 
 
 @pytest.fixture(scope="module")
-def ir():
-    return ir_of()
+def compiled():
+    return nodes_of(ir_of())
 
 
 @pytest.fixture(scope="module")
-def compiled(ir):
-    return nodes_of(ir)
-
-
-@pytest.fixture(scope="module")
-def reproduction():
-    return ir_of("cache=false", factory=REPRODUCTION)
-
-
-@pytest.fixture(scope="module")
-def again(reproduction):
-    return nodes_of(reproduction)
+def again():
+    return nodes_of(ir_of("cache=false", factory=REPRODUCTION))
 
 
 def ancestors(compiled, node_id: str) -> set[str]:
@@ -121,15 +111,16 @@ def test_the_page_about_beam_names_the_components_that_run_on_it():
     inference = definition.create_inference_pipeline(settings, 1, {"carrier": "string"}, ["probability"])
     components = [*definition.create_pipeline(settings).components, *inference.components]
 
-    told = (ROOT / "docs" / "beam.md").read_text().partition(" run on Beam")[0].splitlines()[-1]
-    assert set(re.findall(r"[A-Z]\w+", told)) == {made.id for made in components if isinstance(made, BaseBeamComponent)}
+    named = (ROOT / "docs" / "beam.md").read_text().partition(" run on Beam")[0].splitlines()[-1]
+    assert set(re.findall(r"[A-Z]\w+", named)) == {on.id for on in components if isinstance(on, BaseBeamComponent)}
 
 
-def test_a_reproduction_trains_and_measures_and_nothing_else_under_a_name_of_its_own(ir, reproduction, again):
+def test_a_reproduction_trains_and_measures_and_nothing_else_under_a_name_of_its_own(again):
     assert {"SpanExampleGen", "DataGate", "Transform", "Trainer", "Evaluator"} <= set(again)
     assert not {"Tuner", "Champion", "InfraValidator", "Pusher"} & set(again)
     # By its name TFX finds the models of other pipelines.
-    assert reproduction.pipeline_info.id == f"{ir.pipeline_info.id}-reproduction"
+    names = [ir_of("cache=false", factory=factory).pipeline_info.id for factory in ("create_pipeline", REPRODUCTION)]
+    assert names == ["late-flights", "late-flights-reproduction"]
 
 
 def test_nothing_is_asked_of_a_reproduced_model_so_that_nothing_can_be_blessed(again):

@@ -1,11 +1,11 @@
 """Runs that were killed: what is said of them, and what the next run of the workspace closes and removes."""
 
 import json
-import subprocess
-import sys
-import textwrap
+import multiprocessing
 import time
 from datetime import UTC, datetime, timedelta
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import ml_metadata
@@ -17,30 +17,13 @@ from ledger.lease import Owner
 from ledger.opening import open_readonly, open_store
 from ledger.recorder import RUN, Recorder, renewing
 from ledger.runs import Runs
-from pipeline import killed_runs, store
+from pipeline import killed_runs, stamp, store
 from pipeline.workspace import exclusive, lock_of
 from tests.ledger.executions import Executions
-from tests.world import LOCAL, ROOT
+from tests.world import LOCAL
 
 pytestmark = pytest.mark.unit
 RUNNING, FAILED, COMPLETE = mlmd.Execution.RUNNING, mlmd.Execution.FAILED, mlmd.Execution.COMPLETE
-# A process that holds the workspace and its run's lease until it is killed.
-HOLDER = textwrap.dedent("""
-    import sys, time
-    from pathlib import Path
-    from flightdeck.settings import read_settings
-    from pipeline import store
-    from ledger.opening import open_store
-    from ledger.recorder import Recorder
-    from pipeline.stamp import stamp
-    from pipeline.workspace import exclusive
-    settings = read_settings(Path(sys.argv[1]), ["workspace=" + sys.argv[2]])
-    with exclusive(settings):
-        recorder = Recorder(open_store(store.connection(settings)))
-        stamp(recorder, "killed", settings, kind="run", runner="local")
-        print("held", flush=True)
-        time.sleep(600)
-""")
 
 
 @pytest.fixture
@@ -48,16 +31,26 @@ def settings(tmp_path) -> Settings:
     return read_settings(LOCAL, [f"workspace={tmp_path / 'workspace'}"])
 
 
+def _hold(workspace: str, held: Event) -> None:
+    """Holds the workspace and its run's lease until it is killed."""
+    settings = read_settings(LOCAL, [f"workspace={workspace}"])
+    with exclusive(settings):
+        recorder = Recorder(open_store(store.connection(settings)))
+        stamp.stamp(recorder, "killed", settings, kind="run", runner="local")
+        held.set()
+        time.sleep(600)
+
+
 @pytest.fixture
 def holder(settings):
     """Another process, in the middle of its run."""
-    command = [sys.executable, "-c", HOLDER, str(LOCAL), settings.workspace]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
+    context = multiprocessing.get_context("spawn")
+    held = context.Event()
+    process = context.Process(target=_hold, args=(settings.workspace, held))
+    process.start()
+    assert held.wait(120)
     yield process
-    process.kill()
-    process.communicate()
+    kill(process)
 
 
 def execution(opened: ml_metadata.MetadataStore, settings: Settings, run_id: str, node: str, state: int) -> int:
@@ -84,9 +77,9 @@ def listed(settings: Settings) -> dict[str, str]:
     return {run.run_id: run.outcome for run in Runs(open_readonly(store.connection(settings))).all()}
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: BaseProcess) -> None:
     process.kill()
-    process.wait()
+    process.join()
 
 
 def test_a_killed_run_is_shown_as_killed_at_once_with_its_last_sign_of_life(settings, holder):

@@ -103,6 +103,7 @@ def test_what_is_submitted_is_what_is_compiled(grouped):
     assert answer["run_id"] == run["run_id"]
     assert run["runtime_config"]["parameters"] == {"epochs": 1, "submitted_by": getpass.getuser()}
     for task in GROUPED:
+        # The backend fills in what a run is only as the whole value of an input; a container would get the placeholder.
         arguments = server.container_arguments(run["run_id"], task)
         assert arguments[arguments.index("--run-id") + 1] == run["run_id"]
         assert arguments[arguments.index("model.epochs") + 1] == "1"
@@ -129,16 +130,6 @@ def test_every_node_is_in_one_task(grouped, single, ir):
     assert sorted(single.nodes(task) for task in single.tasks) == sorted([node_id] for node_id in node.node_ids(ir))
 
 
-def test_nodes_of_a_group_run_in_an_order_that_respects_the_graph(grouped, ir):
-    from pipeline import node
-
-    for task in grouped.tasks:
-        ran: set[str] = set()
-        for node_id in grouped.nodes(task):
-            assert set(node.upstream(ir, node_id)) & set(grouped.nodes(task)) <= ran
-            ran.add(node_id)
-
-
 def test_tasks_wait_for_exactly_those_that_their_nodes_depend_on(either, ir):
     from pipeline import node
 
@@ -147,45 +138,6 @@ def test_tasks_wait_for_exactly_those_that_their_nodes_depend_on(either, ir):
         above = {task_of[up] for node_id in either.nodes(name) for up in node.upstream(ir, node_id)}
         assert set(task.dependent_tasks) == above - {name}
     assert any(len(task.dependent_tasks) > 1 for task in either.tasks.values())
-
-
-def test_the_gpu_its_node_and_its_taint_are_the_trainers_alone(either):
-    for task in either.tasks:
-        accelerator = either.executors[f"exec-{task}"].container.resources.accelerator
-        on = either.kubernetes(task)
-        asked = (
-            (accelerator.resource_type, accelerator.resource_count),
-            dict(on.node_selector.labels),
-            [(taint.key, taint.operator, taint.value, taint.effect) for taint in on.tolerations],
-        )
-        if task == "trainer":
-            assert asked == (
-                ("nvidia.com/gpu", "1"),
-                {"flightdeck.dev/pool": "gpu"},
-                [("nvidia.com/gpu", "Equal", "present", "NoSchedule")],
-            )
-        else:
-            assert asked == (("", ""), {}, [])
-
-
-def test_every_task_reads_the_credentials_from_the_secret(either):
-    for task in either.tasks:
-        (secret,) = either.kubernetes(task).secret_as_env
-        assert secret.secret_name == "flightdeck-metadata"
-        assert {variable.secret_key: variable.env_var for variable in secret.key_to_env} == {
-            key: f"FLIGHTDECK_METADATA_{key.upper()}" for key in ("host", "port", "database", "username", "password")
-        }
-        assert not secret.optional
-
-
-def test_failed_tasks_are_tried_again_later_endless_ones_are_stopped_and_kfps_own_cache_is_off(either):
-    for name, task in either.tasks.items():
-        retries = task.retry_policy
-        assert (retries.max_retry_count, retries.backoff_factor) == (2, 2.0)
-        assert (retries.backoff_duration.seconds, retries.backoff_max_duration.seconds) == (30, 3600)
-        assert either.kubernetes(name).active_deadline_seconds == 4 * 3600
-        assert task.HasField("caching_options")
-        assert not task.caching_options.enable_cache
 
 
 def test_resources_are_settings_of_each_node_or_of_a_group_by_its_name(compile_to):
@@ -223,30 +175,6 @@ def test_names_are_such_that_kubernetes_accepts_them(either):
     for name in [*either.tasks, either.pipeline.pipeline_info.name]:
         assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name)
         assert len(name) <= 63
-
-
-def test_parameters_are_passed_on_to_every_task_and_the_push_to_the_pusher_alone(either):
-    for task in either.tasks:
-        arguments = list(either.executors[f"exec-{task}"].container.args)
-        assert "{{$.inputs.parameters['window']}}" in arguments
-        place = arguments.index("model.epochs")
-        assert arguments[place - 1 : place + 2] == ["--training", "model.epochs", "{{$.inputs.parameters['epochs']}}"]
-        assert ("--only-if" in arguments) == ("Pusher" in either.nodes(task))
-    shown = [name for name in either.parameters if name not in ("ir", "settings", "submitted_by")]
-    defaults = {name: json_format.MessageToDict(either.parameters[name].default_value) for name in shown}
-    model = shipped().model
-    changeable = {"epochs": model.epochs, "learning_rate": model.learning_rate, "push": True}
-    assert defaults == {"window": "oldest:newest", **changeable}
-
-
-def test_no_container_is_told_what_kfp_does_not_fill_in(either):
-    """The backend fills in what a run is only as the whole value of an input; a container would get the placeholder."""
-    for executor in either.executors.values():
-        assert not [argument for argument in executor.container.args if "{{$.pipeline_" in argument]
-    for task in either.tasks.values():
-        value = task.inputs.parameters["run_id"].runtime_value
-        assert value.constant.string_value == "{{$.pipeline_job_uuid}}"
-    assert "run_id" not in either.parameters
 
 
 def test_no_password_and_nothing_of_this_machine_is_in_what_is_compiled(either):

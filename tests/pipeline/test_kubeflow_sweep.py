@@ -53,10 +53,10 @@ def test_every_task_belongs_to_the_sweep_and_the_training_asks_for_its_best(comp
         assert list(container.command) == ["python", "-m", *program]
     worker = compiled.executors["exec-worker"].container
     assert [*worker.command, worker.args[0]] == ["python", "-m", "operations.experiments.sweep.cluster", "work"]
-    told = dict(zip(worker.args[1::2], worker.args[2::2], strict=True))
-    assert told["--run-id"] == "{{$.inputs.parameters['run_id']}}"
-    assert told["--trials"] == "{{$.inputs.parameters['trials']}}"
-    assert told["--around"] == PARENT
+    arguments = dict(zip(worker.args[1::2], worker.args[2::2], strict=True))
+    assert arguments["--run-id"] == "{{$.inputs.parameters['run_id']}}"
+    assert arguments["--trials"] == "{{$.inputs.parameters['trials']}}"
+    assert arguments["--around"] == PARENT
 
 
 def test_every_container_understands_its_arguments_and_knows_its_run(compiled) -> None:
@@ -69,12 +69,12 @@ def test_every_container_understands_its_arguments_and_knows_its_run(compiled) -
     }
     with kfp_server.serving() as server:
         run = KubeflowPipelines(server.endpoint).submit(Job(specification, "a sweep", "sweeps"))
-        told = {task: server.container_arguments(run.run_id, task) for task in compiled.tasks}
+        arguments = {task: server.container_arguments(run.run_id, task) for task in compiled.tasks}
 
-    assert not [argument for arguments in told.values() for argument in arguments if "{{$.pipeline_" in argument]
-    names = {name for name in told if name.startswith("worker")}
-    workers = [cluster._parser().parse_args(told[name][1:]) for name in names]
-    others = [task_program._parser().parse_args(told[name]) for name in told.keys() - names]
+    assert not [argument for of_task in arguments.values() for argument in of_task if "{{$.pipeline_" in argument]
+    names = {name for name in arguments if name.startswith("worker")}
+    workers = [cluster._parser().parse_args(arguments[name][1:]) for name in names]
+    others = [task_program._parser().parse_args(arguments[name]) for name in arguments.keys() - names]
     assert {given.run_id for given in (*workers, *others)} == {run.run_id}
     assert [given.trials for given in workers] == [8, 8, 8]
     assert all(given.in_sweep for given in others)

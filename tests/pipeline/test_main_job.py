@@ -2,11 +2,7 @@
 
 import hashlib
 import json
-import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +11,7 @@ from ml_metadata.proto.metadata_store_pb2 import Execution
 
 from ledger.opening import open_readonly
 from ledger.outputs import executions_of_run
+from tests.damaged_spans import damaged
 from tests.world import World
 
 pytestmark = pytest.mark.e2e
@@ -51,29 +48,6 @@ def challenger(world, not_blessed):
     return world.run("model.epochs=2")
 
 
-# What identifies a flight among the ingested columns: the weather and the traffic make it nearly unique.
-IDENTITY = ["carrier", "origin", "dest", "sched_dep_minute", "temp", "pressure", "weather_age", "origin_recent_delay"]
-
-
-def rows_of(span: Path) -> list[tuple]:
-    return [tuple(row.values()) for row in pq.read_table(span, columns=IDENTITY).select(IDENTITY).to_pylist()]
-
-
-def examples_of(world, split: str) -> list[tuple]:
-    import tensorflow as tf
-
-    def value(feature: tf.train.Feature) -> str | int | float | None:
-        values = getattr(feature, feature.WhichOneof("kind") or "bytes_list").value
-        return (values[0].decode() if isinstance(values[0], bytes) else values[0]) if values else None
-
-    # Of the first run; a later one may have ingested other spans.
-    made = min(world.workspace.glob("artifacts/SpanExampleGen/examples/*"), key=lambda execution: int(execution.name))
-    files = sorted(str(path) for path in made.glob(f"Split-{split}/*"))
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator()
-    parsed = (tf.train.Example.FromString(record).features.feature for record in records)
-    return [tuple(value(features[name]) for name in IDENTITY) for features in parsed]
-
-
 def test_the_first_run_pushes_a_model(first):
     assert first["outcome"] == "pushed"
     assert first["reasons"] == []
@@ -98,64 +72,24 @@ def test_every_row_of_every_span_arrives_at_every_node(world, first, small_spans
     assert first["metrics"]["example_count"] == expected["eval"]
 
 
-def test_no_flight_of_the_newest_span_is_trained_on(world, first, small_spans):
-    def span(number: int) -> list[tuple]:
-        return rows_of(small_spans / f"span-00{number}" / "flights.parquet")
-
-    trained = examples_of(world, "train")
-
-    assert sorted(trained, key=repr) == sorted(span(1) + span(2), key=repr)
-    assert not set(trained) & set(span(3))
-
-
-ASK = """
-import json, sys
-import tensorflow as tf
-model = tf.saved_model.load(sys.argv[1])
-flights = json.load(open(sys.argv[2]))
-dtypes = {name: spec.dtype for name, spec in model.signatures["predict_raw"].structured_input_signature[1].items()}
-missing = {tf.string: "", tf.float32: float("nan"), tf.int64: -2**63}
-columns = {
-    name: tf.constant([[missing[dtype] if flight[name] is None else flight[name]] for flight in flights], dtype)
-    for name, dtype in dtypes.items()
-}
-answer = model.signatures["predict_raw"](**columns)["probability"].numpy()[:, 0].tolist()
-assert not any(name.startswith(("tfx.", "tensorflow_transform")) for name in sys.modules)
-print(json.dumps(answer))
-"""
-
-
-@pytest.fixture(scope="module")
-def answers(world, first, small_spans, tmp_path_factory):
-    """What the pushed model says of the evaluation split, as plain values, in a process that knows TensorFlow only."""
-    flights = tmp_path_factory.mktemp("ask") / "flights.json"
-    rows = pq.read_table(small_spans / "span-003" / "flights.parquet").to_pylist()
-    flights.write_text(json.dumps(rows, default=str))
-    model = next((world.workspace / "models").glob(f"*/{first['version']}"))
-    done = subprocess.run([sys.executable, "-c", ASK, str(model), str(flights)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return {row["flight_id"]: answer for row, answer in zip(rows, json.loads(done.stdout), strict=True)}
-
-
-def test_the_pushed_model_answers_plain_values_with_the_scores_of_the_evaluation(first, answers):
-    """TFMA asked `serving_default` with tf.Examples; a client asks `predict_raw` with values."""
-    assert all(0 <= answer <= 1 for answer in answers.values())
-    assert len(set(answers.values())) > 100
-    assert sum(answers.values()) / len(answers) == pytest.approx(first["metrics"]["mean_prediction"], abs=1e-6)
-
-
-def test_batch_inference_gives_the_same_scores_as_serving(world, challenger, small_spans, tmp_path):
+def test_batch_inference_gives_the_scores_of_the_evaluation(world, challenger, small_spans, tmp_path):
+    """TFMA asked `serving_default` with tf.Examples."""
     output = tmp_path / "predictions.parquet"
-    told = world.json("predict", "--window", "newest:newest", "--output", str(output))
+    answer = world.json("predict", "--window", "newest:newest", "--output", str(output))
 
     predictions = pq.read_table(output)
 
     flights = pq.read_table(small_spans / "span-003" / "flights.parquet", columns=["flight_id"])
-    assert told["rows"] == flights.num_rows
+    assert answer["rows"] == flights.num_rows
     assert set(predictions["flight_id"].to_pylist()) == set(flights["flight_id"].to_pylist())
-    mean = sum(predictions["probability"].to_pylist()) / flights.num_rows
+    probabilities = predictions["probability"].to_pylist()
+    assert all(0 <= probability <= 1 for probability in probabilities)
+    mean = sum(probabilities) / flights.num_rows
     assert mean == pytest.approx(challenger["metrics"]["mean_prediction"], abs=1e-6)
-    shown = world.json("runs", "show", told["run_id"])
+    scores = max(world.workspace.glob("artifacts/Scores/scores/*/scores.parquet"), key=lambda file: int(file.parts[-2]))
+    evaluated = pq.read_table(scores)["probability"].to_pylist()
+    assert sorted(probabilities) == pytest.approx(sorted(evaluated), abs=1e-6)
+    shown = world.json("runs", "show", answer["run_id"])
     assert (shown["window"], shown["spans"]) == ("newest:newest", {"all": [3]})
     assert shown["rows"] == {"all": flights.num_rows}
 
@@ -191,14 +125,10 @@ def test_a_challenger_is_compared_with_the_champion_on_the_same_rows(world, firs
 
 
 def test_the_data_gate_stops_a_category_never_seen_and_the_next_run_goes_on(world, challenger, small_spans, tmp_path):
-    spans = tmp_path / "spans"
-    shutil.copytree(small_spans, spans)
-    file = spans / "span-003" / "flights.parquet"
-    table = pq.read_table(file)
-    carriers = ["ZZ", *table["carrier"].to_pylist()[1:]]
-    index = table.schema.get_field_index("carrier")
-    pq.write_table(table.set_column(index, table.schema.field(index), pa.array(carriers)), file)
-    broken = World(world.workspace, spans)
+    def one_unseen(carriers: pa.ChunkedArray) -> pa.ChunkedArray:
+        return pa.chunked_array([["ZZ", *carriers.to_pylist()[1:]]], carriers.type)
+
+    broken = World(world.workspace, damaged(small_spans, tmp_path / "spans", "carrier", one_unseen))
 
     failed = broken.run(expect=1)
 
@@ -234,7 +164,7 @@ def unfinished(world) -> list[object]:
 
 
 @pytest.mark.proof
-def test_an_interrupted_or_killed_run_leaves_nothing_half_written_and_the_next_one_makes_the_same_model(
+def test_an_interrupted_or_killed_run_leaves_nothing_and_the_next_makes_the_same_model(
     world, first, small_spans, tmp_path
 ):
     undisturbed = world

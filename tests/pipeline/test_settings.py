@@ -43,21 +43,14 @@ def test_the_shipped_settings_load_and_relative_paths_belong_to_the_project():
         ("workspace=/elsewhere", "/elsewhere"),
         ("cache=false", False),
         ("cache=True", True),
-        # YAML 1.1 would read off as false, and 1:6 as the number 66.
+        # YAML 1.1 would read 1e-3 as text, off as false, and 1:6 as the number 66.
+        *((f"model.learning_rate={text}", float(text)) for text in ("0.002", "1e-3", "2.5e-4", ".5")),
         *((f"serving.validation={word}", word) for word in ("off", "flag", "refuse")),
         *((f"data.window={window}", window) for window in ("1:6", "10:12", "newest-5:newest")),
     ],
 )
 def test_an_override_reaches_a_setting_with_its_type(override, expected):
     assert value(override) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "number"), [("3", 3), ("0.002", 0.002), ("1e-3", 0.001), ("2.5e-4", 0.00025), ("-0", 0), (".5", 0.5)]
-)
-def test_numbers_are_numbers(text, number):
-    (metric,) = value(f"evaluation.metrics=[{{name: AUC, at_least: {text}}}]")
-    assert metric.at_least == pytest.approx(number)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +63,10 @@ def test_numbers_are_numbers(text, number):
         ),
         ("monitorin.window=day", "there is no setting `monitorin`; did you mean `monitoring`?"),
         ("canary.mood=off", "there is no setting `canary.mood`; did you mean `canary.mode`?"),
+        ("serving.keep_version=3", "did you mean `serving.keep_versions`"),
+        ("serving.keep_versions=0", "serving.keep_versions"),
+        ("serving.payloads.sample=1.5", "serving.payloads.sample"),
+        ("serving.port=70000", "serving.port"),
         ("data.eval_spans=many", '`data.eval_spans`: input should be a valid integer (got "many").'),
         ("model.epochs", "not of the form key=value"),
         ("=3", "not of the form key=value"),
@@ -120,6 +117,16 @@ def test_a_file_that_extends_another_says_only_what_differs():
     assert (cluster.evaluation, cluster.features) == (local.evaluation, local.features)
     assert cluster.model.epochs == local.model.epochs
     assert (cluster.model.accelerator, local.model.accelerator) == ("required", "auto")
+
+
+def test_the_service_is_for_this_machine_only_and_logs_into_the_workspace_unless_told_otherwise():
+    folder = "serving.payloads.folder"
+    settings, told = read_settings(LOCAL, ["workspace=elsewhere"]), read_settings(LOCAL, [f"{folder}=logs/asked"])
+
+    assert settings.serving.host == "127.0.0.1"
+    assert settings.payloads == str(LOCAL.parents[1] / "elsewhere" / "payloads")
+    assert told.payloads == str(LOCAL.parents[1] / "logs" / "asked")
+    assert read_settings(LOCAL, [f"{folder}=gs://bucket/asked"]).payloads == "gs://bucket/asked"
 
 
 def test_settings_cannot_be_changed_after_loading():

@@ -27,22 +27,18 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def code(root: Path) -> Revision:
-    return stamp.code(root, {})
-
-
 def test_a_clean_checkout_is_its_commit_and_branch(checkout):
     commit = git(checkout, "rev-parse", "HEAD").strip()
 
-    assert code(checkout) == Revision(commit=commit, branch="trunk", dirty=False)
+    assert stamp.code(checkout, {}) == Revision(commit=commit, branch="trunk", dirty=False)
 
 
 def test_every_kind_of_difference_is_in_the_diff(checkout):
     (checkout / "code.py").write_text("x = 2\n")
     (checkout / "new.py").write_text("y = 1\n")
-    first = code(checkout)
+    first = stamp.code(checkout, {})
     (checkout / "new.py").write_text("y = 2\n")
-    second = code(checkout)
+    second = stamp.code(checkout, {})
 
     assert first.dirty
     assert "+x = 2" in first.diff
@@ -53,7 +49,7 @@ def test_every_kind_of_difference_is_in_the_diff(checkout):
 def test_a_long_difference_is_only_hashed(checkout):
     (checkout / "code.py").write_text("x = 1\n" * 100_000)
 
-    assert re.fullmatch(r"\d+ characters, sha256 [0-9a-f]{64}", code(checkout).diff)
+    assert re.fullmatch(r"\d+ characters, sha256 [0-9a-f]{64}", stamp.code(checkout, {}).diff)
 
 
 def test_a_project_of_its_own_is_stamped_with_its_code_also_before_its_first_commit(checkout, tmp_path_factory):
@@ -68,13 +64,13 @@ def test_a_project_of_its_own_is_stamped_with_its_code_also_before_its_first_com
 
     assert stamped(ROOT).platform is None
     own, nowhere = stamped(checkout), stamped(alone)
-    assert (own.code.commit, own.code.branch, own.code.dirty) == (code(checkout).commit, "trunk", False)
+    assert (own.code.commit, own.code.branch, own.code.dirty) == (stamp.code(checkout, {}).commit, "trunk", False)
     assert (nowhere.code.commit, nowhere.code.dirty) == (None, True)
     assert own.platform == nowhere.platform == stamped(ROOT).code
 
 
 def test_outside_git_nothing_is_made_up_and_an_image_knows_its_commit_from_its_build(tmp_path):
-    assert code(tmp_path) == Revision()
+    assert stamp.code(tmp_path, {}) == Revision()
     commit = "c" * 40
     assert stamp.code(ROOT, {"FLIGHTDECK_COMMIT": commit}) == Revision(commit=commit, dirty=False)
     dirty = stamp.code(ROOT, {"FLIGHTDECK_COMMIT": f"{commit}-dirty-12345678"})

@@ -16,11 +16,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 def program() -> str:
-    """The path of the browser, which is installed if there is none.
-
-    Raises:
-        ServiceError: none can be installed.
-    """
+    """The path of the browser, which is installed if there is none."""
     if not any(map(shutil.which, PROGRAMS)):
         install("browser")
     for path in filter(None, map(shutil.which, PROGRAMS)):

@@ -21,7 +21,7 @@ LONGEST_SOCKET_FOLDER = 64
 
 
 class ServiceError(RuntimeError):
-    """A service cannot be had; the text says why and what to do."""
+    """A service cannot be had, whichever function of these modules finds it out; the text says why and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +60,7 @@ class Daemon:
         return pid if self.program in command and not state.startswith("Z") else None
 
     def start(self, command: Sequence[str], ready: Callable[[], bool], seconds: float) -> None:
-        """Starts the server and returns when it answers.
-
-        Raises:
-            ServiceError: it ended, or did not answer in time; says what it printed last.
-        """
+        """Starts the server and returns when it answers."""
         for folder in (self.folder, self.sockets):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self.log.open("ab") as log:
@@ -104,11 +100,7 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def install(packages: str) -> None:
-    """Installs a group of packages of the distribution: ``docker``, ``mariadb``, ``cluster`` or ``browser``.
-
-    Raises:
-        ServiceError: that failed.
-    """
+    """Installs a group of packages of the distribution: ``docker``, ``mariadb``, ``cluster`` or ``browser``."""
     done = subprocess.run([ROOT / "requirements" / "system-packages.sh", packages], capture_output=True, text=True)
     if done.returncode:
         raise ServiceError(f"requirements/system-packages.sh {packages} failed: {done.stdout}{done.stderr}")

@@ -14,11 +14,7 @@ DAEMON = Daemon("docker", program="dockerd")
 
 
 def start() -> str:
-    """The address of an engine that answers, as DOCKER_HOST wants it.
-
-    Raises:
-        ServiceError: there is none, and none can be started.
-    """
+    """The address of an engine that answers, as DOCKER_HOST wants it."""
     if _client() is None:
         install("docker")
     for address in (_default_address(), _own_address()):
@@ -62,11 +58,7 @@ def answers(address: str) -> bool:
 
 
 def docker(address: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Runs the docker client against an engine.
-
-    Raises:
-        ServiceError: it failed, and ``check`` is set.
-    """
+    """Runs the docker client against an engine; with ``check``, a failure is a `ServiceError`."""
     done = subprocess.run(["docker", *arguments], env=environment(address), capture_output=True, text=True)
     if check and done.returncode:
         raise ServiceError(f"`docker {' '.join(arguments)}` failed: {done.stderr.strip()}")

@@ -9,7 +9,6 @@ from tests.services.daemon import one_at_a_time
 
 
 def main() -> int:
-    """Ends them."""
     with one_at_a_time():
         for name, stop in (("docker", docker_engine.stop), ("mariadb", mariadb.stop)):
             print(f"{name:<12} {'stopped' if stop() else 'was not running'}")

@@ -20,9 +20,6 @@ def ensure_base(address: str) -> str:
     """A minimal Debian 12 with Python 3.11, imported into the engine unless it is there already.
 
     It holds nothing of this machine: certificates that only this machine trusts are given to the build as a secret.
-
-    Raises:
-        ServiceError: it cannot be made.
     """
     if docker(address, "image", "inspect", BASE, check=False).returncode == 0:
         return BASE
@@ -38,11 +35,7 @@ def ensure_base(address: str) -> str:
 
 
 def build(address: str) -> str:
-    """Builds this checkout's image, target cpu, as a person does: returns its name and tag.
-
-    Raises:
-        ServiceError: the build failed; its output is on standard error.
-    """
+    """Builds this checkout's image, target cpu, as a person does: returns its name and tag."""
     command = ["-m", "flightdeck", "image", "build", "--base", BASE, "--network", "host", "--json"]
     done = subprocess.run(
         [sys.executable, *command], env=environment(address), cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -64,11 +57,9 @@ def _bootstrap(folder: Path) -> None:
 
 
 def _import(address: str, folder: Path) -> None:
-    left_out = [
-        f"--exclude=./{path}" for path in ("var/cache/apt/archives/*.deb", "var/lib/apt/lists/*", "debootstrap")
-    ]
+    skipped = [f"--exclude=./{path}" for path in ("var/cache/apt/archives/*.deb", "var/lib/apt/lists/*", "debootstrap")]
     with subprocess.Popen(
-        ["tar", "-C", folder, "--numeric-owner", *left_out, "-c", "."], stdout=subprocess.PIPE
+        ["tar", "-C", folder, "--numeric-owner", *skipped, "-c", "."], stdout=subprocess.PIPE
     ) as archive:
         done = subprocess.run(
             ["docker", "import", "--change", 'CMD ["bash"]', "-", BASE],

@@ -77,11 +77,7 @@ def running() -> Iterator[Server]:
 
 
 def start() -> Server:
-    """A server that answers: ours, if it runs already, or else a new one on the same data with a new password.
-
-    Raises:
-        ServiceError: none can be started.
-    """
+    """A server that answers: ours, if it runs already, or else a new one on the same data with a new password."""
     if (server := find()) is not None:
         return server
     if not all(shutil.which(program) for program in PROGRAMS):

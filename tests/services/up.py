@@ -37,11 +37,7 @@ def main() -> int:
 
 
 def up(services: list[str]) -> dict[str, Any]:
-    """Starts services: returns ``docker_host``, ``mysql`` (a `mariadb.Server`) and ``image``, as far as asked for.
-
-    Raises:
-        ServiceError: one of them cannot be had.
-    """
+    """Starts services: returns ``docker_host``, ``mysql`` (a `mariadb.Server`) and ``image``, as far as asked for."""
     reached: dict[str, Any] = {}
     with one_at_a_time():
         if {"docker", "image"} & set(services):

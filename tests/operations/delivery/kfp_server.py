@@ -84,7 +84,6 @@ class KfpServer(ThreadingHTTPServer):
 
     @property
     def endpoint(self) -> str:
-        """Where it listens."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def paths(self, method: str) -> list[str]:
@@ -99,23 +98,15 @@ class KfpServer(ThreadingHTTPServer):
         """Starts a run of a schedule, as its time has come, and returns the run's id."""
         schedule = self.recurring[schedule_id]
         assert schedule["status"] == "ENABLED"
-        inherited = {
-            "experiment_id",
-            "runtime_config",
-            "pipeline_spec",
-            "pipeline_version_reference",
-            "service_account",
-        }
-        run = {name: value for name, value in schedule.items() if name in inherited}
-        run |= {
-            "run_id": str(uuid.uuid4()),
+        of_the_schedule = ("trigger", "mode", "status", "max_concurrency", "no_catchup")
+        run_id = str(uuid.uuid4())
+        self.runs[run_id] = {name: value for name, value in schedule.items() if name not in of_the_schedule} | {
+            "run_id": run_id,
             "display_name": f"{schedule['display_name']}-{next(self.clock)}",
-            "recurring_run_id": schedule_id,
             "created_at": self.now(),
             "state": "RUNNING",
         }
-        self.runs[run["run_id"]] = run
-        return run["run_id"]
+        return run_id
 
     def specification(self, body: dict[str, Any]) -> dict[str, Any]:
         """What a run or a schedule runs: given in the request, or a version that is referred to."""
@@ -254,29 +245,29 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if parts[0] not in kinds or not path.startswith(f"{API}/"):
             raise _RefusedError(404, 5, "Not Found")
-        kept, key, plural = kinds[parts[0]]
+        entries, key, plural = kinds[parts[0]]
         parts[-1], _, verb = parts[-1].partition(":")
         if method == "GET" and len(parts) == 1:
-            return self._list(kept, query, plural)
+            return self._list(entries, query, plural)
         if method == "POST" and len(parts) == 1:
-            return self._create(parts[0], kept, key, body)
-        if parts[1] not in kept:
+            return self._create(parts[0], entries, key, body)
+        if parts[1] not in entries:
             raise _RefusedError(404, 5, f"Failed to get {parts[0]}: ResourceNotFoundError: {parts[1]} not found.")
         if method == "DELETE":
-            del kept[parts[1]]
+            del entries[parts[1]]
             # The workflow belongs to the schedule; the record of the run does not.
             of_it = [run for run in self.server.runs.values() if run.get("recurring_run_id") == parts[1]]
             self.server.killed |= {run["run_id"] for run in of_it if run["state"] == "RUNNING"}
             return {}
         if parts[0] == "recurringruns" and verb in ("enable", "disable"):
-            kept[parts[1]]["status"] = f"{verb.upper()}D"
+            entries[parts[1]]["status"] = f"{verb.upper()}D"
             return {}
-        return self._described(kept[parts[1]]) if parts[0] == "runs" else kept[parts[1]]
+        return self._described(entries[parts[1]]) if parts[0] == "runs" else entries[parts[1]]
 
-    def _list(self, kept: dict[str, dict[str, Any]], query: dict[str, str], plural: str) -> dict[str, Any]:
+    def _list(self, entries: dict[str, dict[str, Any]], query: dict[str, str], plural: str) -> dict[str, Any]:
         if self.server.multi_user and not query.get("namespace"):
             raise _RefusedError(400, 3, "Invalid input error: In multi-user mode, a namespace is needed.")
-        listed = list(kept.values())
+        listed = list(entries.values())
         for predicate in json.loads(query.get("filter", "{}")).get("predicates", []):
             equal = {1: True, 2: False}[predicate["operation"]]
             key, value = predicate["key"], predicate["stringValue"]
@@ -331,9 +322,9 @@ class _Handler(BaseHTTPRequestHandler):
         version = {"pipeline_id": query["pipelineid"], "name": name, "display_name": name, "pipeline_spec": document}
         return self._keep(self.server.versions, "pipeline_version_id", version)
 
-    def _create(self, kind: str, kept: dict[str, dict[str, Any]], key: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _create(self, kind: str, entries: dict[str, dict[str, Any]], key: str, body: dict[str, Any]) -> dict[str, Any]:
         if kind in ("experiments", "pipelines"):
-            if any(entry["display_name"] == body["display_name"] for entry in kept.values()):
+            if any(entry["display_name"] == body["display_name"] for entry in entries.values()):
                 raise _RefusedError(409, 6, "Already exist error: The name already exists. Please specify a new name.")
         else:
             if body["experiment_id"] not in self.server.experiments:
@@ -344,11 +335,11 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "recurringruns":
             body["status"] = "ENABLED" if body["mode"] == "ENABLE" else "DISABLED"
             body["max_concurrency"] = str(body["max_concurrency"])
-        return self._keep(kept, key, body)
+        return self._keep(entries, key, body)
 
-    def _keep(self, kept: dict[str, dict[str, Any]], key: str, fields: dict[str, Any]) -> dict[str, Any]:
+    def _keep(self, entries: dict[str, dict[str, Any]], key: str, fields: dict[str, Any]) -> dict[str, Any]:
         made = {**fields, key: str(uuid.uuid4()), "created_at": self.server.now()}
-        kept[made[key]] = made
+        entries[made[key]] = made
         return made
 
     def _described(self, run: dict[str, Any]) -> dict[str, Any]:
@@ -437,11 +428,9 @@ def _nodes(run: dict[str, Any], states: dict[str, str], tasks: list[str]) -> Ite
 def _check(specification: dict[str, Any], body: dict[str, Any]) -> None:
     """Refuses what the real server would."""
     pipeline = _parsed(specification)
-    unknown = set(body["runtime_config"].get("parameters", {})) - set(pipeline.root.input_definitions.parameters)
-    if unknown:
-        raise _RefusedError(
-            400, 3, f"Invalid input error: parameter(s) provided are not required by pipeline: {unknown}"
-        )
+    extra = set(body["runtime_config"].get("parameters", {})) - set(pipeline.root.input_definitions.parameters)
+    if extra:
+        raise _RefusedError(400, 3, f"Invalid input error: parameter(s) provided are not required by pipeline: {extra}")
 
 
 def _parsed(specification: dict[str, Any]) -> pipeline_spec_pb2.PipelineSpec:

@@ -21,27 +21,25 @@ def checked(spans: Path, *overrides: str) -> DataCheck:
 
 
 def test_real_spans_fit(small_spans):
-    found = checked(small_spans)
+    outcome = checked(small_spans)
 
-    assert found.fits
-    assert found.violations == found.report.findings == ()
-    assert found.spans == {"train": [1, 2], "eval": [3]}
-    assert found.report.splits["train"].examples == 3000
+    assert outcome.fits
+    assert outcome.violations == outcome.report.findings == ()
+    assert outcome.spans == {"train": [1, 2], "eval": [3]}
+    assert outcome.report.splits["train"].examples == 3000
     # What only a person knows is a difference and no failure.
-    assert SchemaDifference("distance", "range", "1 to 6000", "any number") in found.differences
+    assert SchemaDifference("distance", "range", "1 to 6000", "any number") in outcome.differences
 
 
 def test_a_sensor_that_reports_another_unit_breaks_contract_and_schema_and_the_copy_does_not(small_spans, tmp_path):
-    spans = damaged(
-        small_spans, tmp_path, "pressure", lambda values: pc.multiply(values, pa.scalar(100.0, pa.float32()))
-    )
-    found = checked(spans)
+    spans = damaged(small_spans, tmp_path, "pressure", lambda values: pc.multiply(values, pa.scalar(100, pa.float32())))
+    outcome = checked(spans)
 
-    assert not found.fits
-    (violation,) = found.violations
+    assert not outcome.fits
+    (violation,) = outcome.violations
     assert "pressure" in violation
     assert "span 2" in violation
-    assert {(finding.column, finding.split) for finding in found.report.findings} == {("pressure", "train")}
+    assert {(finding.column, finding.split) for finding in outcome.report.findings} == {("pressure", "train")}
     # Whatever the gate does with the schema, the contract stays in force.
     assert not checked(spans, "gate.severity=never").fits
     assert checked(damaged(small_spans, tmp_path / "again", "pressure", lambda values: values)).fits
@@ -51,10 +49,10 @@ def test_a_value_that_the_contract_allows_and_the_schema_does_not_know_is_found(
     def renamed(values: pa.ChunkedArray) -> pa.ChunkedArray:
         return pc.replace_substring_regex(values, "^EWR$", "NWK")
 
-    found = checked(damaged(small_spans, tmp_path, "origin", renamed))
+    outcome = checked(damaged(small_spans, tmp_path, "origin", renamed))
 
-    assert not found.fits
-    assert "NWK" in found.report.text() + " ".join(found.violations)
+    assert not outcome.fits
+    assert "NWK" in outcome.report.text() + " ".join(outcome.violations)
 
 
 @pytest.mark.parametrize(
@@ -64,14 +62,12 @@ def test_a_value_that_the_contract_allows_and_the_schema_does_not_know_is_found(
         ("distance", lambda values: values.cast(pa.string()), "distance is string, not"),
     ],
 )
-def test_a_span_of_another_form_is_named_and_the_others_are_still_examined(
-    small_spans, tmp_path, column, change, sentence
-):
-    found = checked(damaged(small_spans, tmp_path, column, change))
+def test_a_span_of_another_form_is_named_and_the_others_are_examined(small_spans, tmp_path, column, change, sentence):
+    outcome = checked(damaged(small_spans, tmp_path, column, change))
 
-    assert not found.fits
-    assert sentence in found.violations[0]
-    assert found.report.splits["train"].examples == 1500
+    assert not outcome.fits
+    assert sentence in outcome.violations[0]
+    assert outcome.report.splits["train"].examples == 1500
 
 
 def test_a_window_that_is_not_there_is_refused(small_spans):

@@ -49,19 +49,6 @@ def submit(client: KubeflowPipelines, compiled: CompiledPipeline, name: str = "a
     return client.submit(Job(compiled.specification, name, "late-flights", arguments, "flightdeck-runner"))
 
 
-def test_a_run_is_submitted_to_its_experiment_with_all_of_the_compiled_pipeline(server, client, compiled):
-    run = submit(client, compiled, epochs=5)
-
-    (kept,) = server.runs.values()
-    link = f"{server.endpoint}/#/runs/details/{run.run_id}"
-    assert (run.run_id, run.state, run.link) == (kept["run_id"], "PENDING", link)
-    assert [kept["experiment_id"]] == list(server.experiments)
-    sent = kept["pipeline_spec"]
-    assert set(sent["pipeline_spec"]["root"]["dag"]["tasks"]) == set(TASKS)
-    trainer = sent["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-trainer"]
-    assert trainer["nodeSelector"]["labels"] == {"flightdeck.dev/pool": "gpu"}
-
-
 def test_an_experiment_is_created_once_also_if_somebody_else_does_it_at_the_same_moment(server, client):
     theirs = client.experiment("a")
     server.troubles = [Trouble("GET", f"{API}/experiments", 200, "{}", times=1)]
@@ -141,22 +128,12 @@ def test_following_gives_up_on_a_connection_that_stays_broken(server, client, co
     assert 2 <= 100 - server.breaks <= 10
 
 
-@pytest.mark.parametrize(
-    ("states", "driver", "started"),
-    [
-        ({"root-driver": "FAILED"}, "root-driver", set()),
-        ({"data": "SUCCEEDED", "transform-driver": "FAILED"}, "transform-driver", {"data"}),
-    ],
-)
-def test_a_driver_that_failed_is_told_with_its_pod(server, client, compiled, states, driver, started):
-    server.states = [states]
+def test_a_driver_that_failed_is_told_with_its_pod(server, client, compiled):
+    server.states = [{"root-driver": "FAILED"}]
 
-    run = client.run(submit(client, compiled).run_id)
+    (driver,) = client.run(submit(client, compiled).run_id).failed_drivers
 
-    assert [(failed.name, failed.state, failed.pods) for failed in run.failed_drivers] == [
-        (driver, "FAILED", (driver_pod(driver),))
-    ]
-    assert {task.name for task in run.tasks if task.state != "NOT_STARTED"} == started
+    assert (driver.name, driver.state, driver.pods) == ("root-driver", "FAILED", (driver_pod("root-driver"),))
 
 
 def test_logs_that_the_server_does_not_have_are_asked_of_kubernetes(server, client, compiled):
@@ -203,11 +180,11 @@ def schedule(client: KubeflowPipelines, compiled: CompiledPipeline, cron: str = 
 def test_a_schedule_never_has_two_runs_at_a_time_and_does_not_catch_up(server, client, compiled):
     made = schedule(client, compiled)
 
-    (kept,) = server.recurring.values()
+    (stored,) = server.recurring.values()
     expected = {"max_concurrency": "1", "no_catchup": True, "mode": "ENABLE", "service_account": "flightdeck-runner"}
-    assert kept.items() >= expected.items()
-    assert kept["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * 1"}}
-    assert set(kept["pipeline_spec"]) == {"pipeline_spec", "platform_spec"}
+    assert stored.items() >= expected.items()
+    assert stored["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * 1"}}
+    assert set(stored["pipeline_spec"]) == {"pipeline_spec", "platform_spec"}
     assert client.schedules() == [made]
     assert (made.name, made.when, made.enabled, made.max_concurrency) == ("weekly", "0 0 3 * * 1", True, 1)
 
@@ -232,17 +209,12 @@ def test_schedules_are_deleted_by_name_or_id(client, compiled, attribute):
         client.delete_schedule("weekly")
 
 
-def test_a_schedule_whose_run_is_under_way_starts_no_more_and_is_deleted_when_the_run_has_ended(
-    server, client, compiled
-):
+def test_a_schedule_is_deleted_when_the_last_of_its_runs_has_ended(server, client, compiled):
     made = schedule(client, compiled)
     ended, under_way = server.fire(made.schedule_id), server.fire(made.schedule_id)
     server.runs[ended]["state"] = "FAILED"
 
-    retired = client.delete_schedule("weekly")
-
-    assert (retired.deleted, retired.kept) == ((), {made.schedule_id: (under_way,)})
-    assert [entry.enabled for entry in client.schedules()] == [False]
+    assert client.delete_schedule("weekly").kept == {made.schedule_id: (under_way,)}
 
     server.runs[under_way]["state"] = "SUCCEEDED"
     assert client.delete_schedule("weekly").deleted == (made.schedule_id,)

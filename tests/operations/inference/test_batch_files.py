@@ -12,10 +12,11 @@ from data.contract import Contract
 from operations.inference import batch_files as files
 from operations.inference import contract as contracts
 from operations.inference.batch_files import InputError
+from tests.operations.serving import small_model
 
 pytestmark = pytest.mark.unit
 
-TYPES = {"amount": "float32", "count": "int64", "colour": "string"}
+TYPES = small_model.COLUMNS
 
 
 def contract(*keys: str) -> Contract:
@@ -104,20 +105,14 @@ def test_a_bad_file_is_refused_by_its_name_and_column(tmp_path, name, content, m
 
 
 def guarded(mode, *paths: Path) -> files.Inputs:
-    rules = {
-        "columns": [
-            {"name": "amount", "required": True, "range": [0, 100]},
-            {"name": "colour", "required": False, "values": ["red"]},
-        ]
-    }
-    of_version = contracts.of_document(rules, TYPES)
+    of_version = contracts.of_document(small_model.CONTRACT, TYPES)
     return files.check([files.inspect(path) for path in paths], TYPES, contract("order"), of_version, mode)
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv"])
 def test_a_file_with_rows_that_break_the_contract_is_refused_with_all_of_them(tmp_path, monkeypatch, name):
     monkeypatch.setattr(files, "BATCH_ROWS", 2)
-    amounts, colours = [1.0, None, 3.0, 101.0], ["red", None, "blue", "red"]
+    amounts, colours = [1.0, None, 3.0, 1001.0], ["red", None, "blue", "red"]
     content = pa.table({"amount": amounts, "count": [1, 2, 3, 4], "colour": colours, "order": list("wxyz")})
     path = write(tmp_path / name, content)
     given = []
@@ -126,9 +121,9 @@ def test_a_file_with_rows_that_break_the_contract_is_refused_with_all_of_them(tm
     sentence = str(caught.value)
     assert sentence.startswith(f"{path} is refused, because 3 of its rows break the contract")
     for fault in (
-        "`amount` in row 1 is missing (allowed: a number from 0 to 100)",
-        "`colour` in row 2 is 'blue' (allowed: one of red)",
-        "`amount` in row 3 is 101.0 (allowed: a number from 0 to 100)",
+        "`amount` in row 1 is missing (allowed: a number from 0 to 1000)",
+        "`colour` in row 2 is 'blue' (allowed: one of red, green)",
+        "`amount` in row 3 is 1001.0 (allowed: a number from 0 to 1000)",
     ):
         assert fault in sentence
     assert "\n" not in sentence
@@ -147,9 +142,9 @@ def test_a_file_of_nothing_but_faults_is_refused_with_the_first_of_them(tmp_path
 
 
 def test_rows_that_break_the_contract_are_marked_beside_their_keys_where_they_are_flagged(tmp_path):
-    content = table(order=["x", "y", "z"], amount=[1.0, None, 101.0], colour=["red", "blue", None])
+    content = table(order=["x", "y", "z"], amount=[1.0, None, 1001.0], colour=["red", "blue", None])
     ((batch, ids),) = guarded("flag", write(tmp_path / "a.parquet", content)).batches()
-    assert batch["amount"].to_pylist() == [1.0, None, 101.0]
+    assert batch["amount"].to_pylist() == [1.0, None, 1001.0]
     assert ids.to_pydict() == {"order": ["x", "y", "z"], "contract_faults": [None, "amount, colour", "amount"]}
     good = write(tmp_path / "b.parquet", table(order=["x", "y", "z"]))
     ((_, ids),) = guarded("refuse", good).batches()

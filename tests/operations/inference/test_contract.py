@@ -94,9 +94,7 @@ def test_a_request_of_nothing_but_faults_has_a_short_error_and_exact_counts(rule
     assert len(faults.by_row) == 5000
     assert faults.sentence.endswith("; and 9,980 more")
     assert len(faults.sentence) < 6000
-    many = {
-        "columns": [{"name": "colour", "required": False, "values": [f"colour {number}" for number in range(5000)]}]
-    }
+    many = {"columns": [{"name": "colour", "required": False, "values": [f"hue {number}" for number in range(5000)]}]}
     faults = check(contract.of_document(many, TYPES), GOOD)
     assert len(faults.sentence) < 400
     assert "others (5,000 in all)" in faults.sentence

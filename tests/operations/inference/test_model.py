@@ -1,7 +1,7 @@
 """A SavedModel in memory answers as plain TensorFlow does, and what is no model is refused in a sentence."""
 
 import shutil
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -71,20 +71,14 @@ def test_examples_that_the_graph_refuses_are_a_mistake_of_the_request(loaded: mo
 
 
 def test_threads_that_ask_at_once_get_their_own_answers(loaded: model.LoadedModel) -> None:
-    wrong: list[float] = []
-
     def ask(amount: float) -> None:
         arrays = columns.from_rows([{"amount": amount}] * 3, loaded.inputs)
         for _ in range(50):
-            answer = loaded.predict(arrays)["probability"]
-            wrong.extend(answer[abs(answer - small_model.probability(1.0, {"amount": amount})) > 1e-5])
+            answer = loaded.predict(arrays)["probability"].ravel().tolist()
+            assert answer == pytest.approx([small_model.probability(1.0, {"amount": amount})] * 3, abs=1e-5)
 
-    threads = [threading.Thread(target=ask, args=(10.0 * number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    with ThreadPoolExecutor(4) as clients:
+        list(clients.map(ask, (0.0, 10.0, 20.0, 30.0)))
 
 
 def test_a_closed_model_says_so(models: dict[float, Path]) -> None:

@@ -17,6 +17,7 @@ from operations.inference import columns, payload_log, payload_table
 from operations.inference.payload_log import PayloadLog
 from operations.inference.payload_table import Payload
 from operations.inference.settings import Payloads
+from tests.operations.serving.live_server import wait_for
 from tests.operations.serving.small_model import INPUTS, OUTPUTS
 
 pytestmark = pytest.mark.unit
@@ -149,9 +150,7 @@ def test_rows_of_another_time_are_written_once_however_often(tmp_path: Path) -> 
 def test_a_file_is_closed_by_age_while_the_service_runs(tmp_path: Path) -> None:
     with log(tmp_path, rotate_seconds=0.2) as (writer, _):
         writer.offer(payload())
-        deadline = time.monotonic() + 30
-        while not files(tmp_path) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(lambda: files(tmp_path))
         assert [pq.read_metadata(file).num_rows for file in files(tmp_path)] == [2]
 
 
@@ -180,9 +179,7 @@ def test_a_folder_that_cannot_be_written_is_counted_and_the_log_recovers(tmp_pat
     folder.write_text("in the way")
     with log(folder, rotate_seconds=0.1) as (writer, counts):
         writer.offer(payload(1))
-        deadline = time.monotonic() + 30
-        while not counts["failed"] and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_for(lambda: counts["failed"])
         assert counts == {"failed": 2}
         folder.unlink()
         writer.offer(payload(2))

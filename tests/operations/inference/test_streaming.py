@@ -64,6 +64,11 @@ def dead(job: streaming.Job) -> list[dict]:
     return sorted(map(json.loads, lines), key=lambda letter: letter["origin"])
 
 
+def once(job: streaming.Job, folder: Path) -> streaming.Tally:
+    """Answers the files that have arrived."""
+    return streaming.Directory(folder, job, LOCAL).watch(0.01, idle_seconds=0)
+
+
 def expect_scores(rows: list[dict]) -> None:
     for row in rows:
         assert row["probability"] == pytest.approx(small_model.probability(0.25, row), abs=1e-6)
@@ -103,7 +108,7 @@ def test_messages_of_an_endless_source_are_logged_as_time_goes_on_and_bad_ones_a
 
 def test_the_log_has_the_columns_of_the_services_log(job, folder):
     (folder / "a.jsonl").write_text(json.dumps(ROWS[0]))
-    streaming.Directory(folder, job, LOCAL).watch(0.01, idle_seconds=0)
+    once(job, folder)
     (file,) = Path(job.log).glob("*/*.parquet")
     assert pq.read_schema(file).equals(payload_table.schema(small_model.INPUTS.columns, small_model.OUTPUTS))
     assert logged(job)[0]["model_version"] == 7
@@ -119,7 +124,7 @@ def test_files_of_each_kind_are_answered_alike_and_a_damaged_one_is_a_dead_lette
     (folder / "d.parquet").write_bytes(b"PAR1 and nothing else")
     (folder / ".e.jsonl").write_text("{}")  # still being written
 
-    tally = streaming.Directory(folder, job, LOCAL).watch(0.01, idle_seconds=0)
+    tally = once(job, folder)
 
     assert (tally.files, tally.rows, tally.dead) == (4, 9, 2)
     rows = logged(job)
@@ -136,14 +141,15 @@ BAD = [
     {"order": "o3", "amount": 5000.0, "count": 3, "colour": None},
 ]
 
+FAULTS = {"o1": "amount, colour", "o2": None, "o3": "amount"}
+
 
 def answered(job: streaming.Job, folder: Path, **changes) -> tuple[streaming.Tally, dict[str, dict]]:
     """What becomes of BAD when the version carries a contract."""
     guarded = small_model.push(Path(job.model), folder.with_name("models"), 7, small_model.CONTRACT)
     (folder / "a.jsonl").write_text("\n".join(map(json.dumps, BAD)))
     job = dataclasses.replace(job, model=str(guarded), **changes)
-    tally = streaming.Directory(folder, job, LOCAL).watch(0.01, idle_seconds=0)
-    return tally, {row[streaming.ID]: row for row in logged(job)}
+    return once(job, folder), {row[streaming.ID]: row for row in logged(job)}
 
 
 def test_rows_that_break_the_contract_are_dead_letters_and_logged_unanswered(job, folder):
@@ -155,9 +161,7 @@ def test_rows_that_break_the_contract_are_dead_letters_and_logged_unanswered(job
         assert fault in one["reason"]
     assert "`amount` in row 0 is 5000.0 (allowed: a number from 0 to 1000)" in three["reason"]
     assert {name: row["request_refused"] for name, row in rows.items()} == {"o1": True, "o2": False, "o3": True}
-    assert {name: row["contract_faults"] for name, row in rows.items()} == {
-        "o1": "amount, colour", "o2": None, "o3": "amount"
-    }  # fmt: skip
+    assert {name: row["contract_faults"] for name, row in rows.items()} == FAULTS
     assert [rows[name].get("probability") is None for name in ("o1", "o2", "o3")] == [True, False, True]
     assert (rows["o1"]["colour"], rows["o3"]["amount"]) == ("blue", 5000.0)
     assert {row["request_caller"] for row in rows.values()} == {"stream"}
@@ -167,15 +171,12 @@ def test_rows_that_break_the_contract_are_answered_and_marked_where_they_are_fla
     tally, rows = answered(job, folder, validation="flag")
 
     assert (tally.rows, tally.dead) == (3, 0)
-    assert {name: row["contract_faults"] for name, row in rows.items()} == {
-        "o1": "amount, colour", "o2": None, "o3": "amount"
-    }  # fmt: skip
+    assert {name: row["contract_faults"] for name, row in rows.items()} == FAULTS
     expect_scores(list(rows.values()))
 
 
 def test_files_arrive_later_and_none_is_answered_twice_also_after_a_restart(job, folder):
     (folder / "1.jsonl").write_text(json.dumps(ROWS[0]))
-    watched = streaming.Directory(folder, job, LOCAL)
     groups = []
 
     def arrive(tally: streaming.Tally) -> None:
@@ -183,10 +184,9 @@ def test_files_arrive_later_and_none_is_answered_twice_also_after_a_restart(job,
         if len(groups) == 1:
             (folder / "2.jsonl").write_text(json.dumps(ROWS[1]) + "\n" + json.dumps(ROWS[2]))
 
-    assert watched.watch(0.05, idle_seconds=1.0, on_files=arrive).rows == 3
+    assert streaming.Directory(folder, job, LOCAL).watch(0.05, idle_seconds=1.0, on_files=arrive).rows == 3
     assert groups == [1, 2]
-    again = streaming.Directory(folder, job, LOCAL)
-    assert again.watch(0.01, idle_seconds=0).files == 0
+    assert once(job, folder).files == 0
     assert [row[streaming.ID] for row in logged(job)] == ["1.jsonl:0", "2.jsonl:0", "2.jsonl:1"]
 
 

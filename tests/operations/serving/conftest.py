@@ -1,4 +1,4 @@
-"""A live server of a small real model, started once."""
+"""A live server of a small real model, started once; the toy model of TensorFlow Serving's documentation."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +14,19 @@ from tests.operations.serving.live_server import LiveServer, serving
 def anyio_backend() -> str:
     """Tests that are coroutines run on the event loop of the service."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def half_plus_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with one input: y = x / 2 + 3."""
+    import tensorflow as tf
+
+    module, folder = tf.Module(), tmp_path_factory.mktemp("half_plus_three")
+    module.a, module.b = tf.Variable(0.5), tf.Variable(3.0)
+    predict = tf.function(lambda x: {"y": module.a * x + module.b})
+    signature = predict.get_concrete_function(x=tf.TensorSpec([None], tf.float32, name="x"))
+    tf.saved_model.save(module, str(folder), signatures={"predict_raw": signature})
+    return folder
 
 
 @pytest.fixture(scope="session")

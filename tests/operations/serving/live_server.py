@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import signal
 import struct
 import time
 from collections.abc import Iterator
@@ -40,11 +39,6 @@ class LiveServer:
             )
             return stub(request(**fields), timeout=30, metadata=metadata)
 
-    def end(self) -> int:
-        """Asks it to end, and returns the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
-
 
 @contextlib.contextmanager
 def serving(models: Path, name: str, log: Path, *arguments: str, **settings: object) -> Iterator[LiveServer]:
@@ -58,8 +52,7 @@ def serving(models: Path, name: str, log: Path, *arguments: str, **settings: obj
         assert line, log.read_text()
         yield LiveServer(process, json.loads(line), log)
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
+        process.terminate()
         try:
             process.wait(timeout=60)
         finally:

@@ -124,7 +124,6 @@ def push(source: Path, registry: Path, version: int | str, contract: dict | None
     return temporary.rename(registry / str(version))
 
 
-def cut_short(version: Path) -> None:
-    """Truncates the variables of a SavedModel."""
-    (data,) = (version / "variables").glob("variables.data-*")
+def cut_short(saved_model: Path) -> None:
+    (data,) = (saved_model / "variables").glob("variables.data-*")
     data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])

@@ -5,11 +5,9 @@ A real run, the real command line, the real service; compared flight by flight.
 
 import json
 import shutil
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-import apache_beam as beam
+import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -41,15 +39,20 @@ def settings(world) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def flights(small_spans) -> pa.Table:
+def file(small_spans) -> str:
     """A month that the model has not seen."""
-    return pq.read_table(small_spans / "span-003" / "flights.parquet")
+    return str(small_spans / "span-003" / "flights.parquet")
+
+
+@pytest.fixture(scope="module")
+def flights(file) -> pa.Table:
+    return pq.read_table(file)
 
 
 def predicted(world, tmp_path: Path, *arguments: str) -> tuple[dict, pa.Table]:
     output = tmp_path / "out.parquet"
-    told = world.json("predict", *arguments, "--output", str(output))
-    return told, pq.read_table(output)
+    answer = world.json("predict", *arguments, "--output", str(output))
+    return answer, pq.read_table(output)
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +62,9 @@ def served(world, settings) -> Version:
 
 
 @pytest.fixture(scope="module")
-def in_process(world, served, small_spans, tmp_path_factory) -> dict[str, float]:
+def in_process(world, file, tmp_path_factory) -> dict[str, float]:
     """The scores of a batch in one process, by flight."""
-    file = small_spans / "span-003" / "flights.parquet"
-    _, table = predicted(world, tmp_path_factory.mktemp("process"), str(file))
+    _, table = predicted(world, tmp_path_factory.mktemp("process"), file)
     return by_flight(table)
 
 
@@ -79,19 +81,17 @@ def expect_same(scores: dict[str, float], expected: dict[str, float]) -> None:
     assert scores[worst] == pytest.approx(expected[worst], abs=CLOSE), worst
 
 
-def test_a_batch_is_complete_in_order_and_says_which_version_answered(world, settings, flights, small_spans, tmp_path):
-    served = Registry(settings).served()
-    file = small_spans / "span-003" / "flights.parquet"
-    told, table = predicted(world, tmp_path, str(file), str(file))
-    assert (told["through"], told["rows"], told["version"]) == ("process", 2 * flights.num_rows, served.number)
+def test_a_batch_is_complete_in_order_and_says_which_version_answered(world, served, flights, file, tmp_path):
+    answer, table = predicted(world, tmp_path, file, file)
+    assert (answer["through"], answer["rows"], answer["version"]) == ("process", 2 * flights.num_rows, served.number)
     assert table["flight_id"].to_pylist() == flights["flight_id"].to_pylist() * 2
     assert set(table["model_version"].to_pylist()) == {served.number}
     assert table["scheduled_departure"].slice(0, flights.num_rows).equals(flights["scheduled_departure"])
 
 
 def test_the_pipeline_gives_the_same_scores_in_the_same_order(world, flights, in_process, tmp_path):
-    told, table = predicted(world, tmp_path, "--window", SPAN)
-    assert told["through"] == "pipeline"
+    answer, table = predicted(world, tmp_path, "--window", SPAN)
+    assert answer["through"] == "pipeline"
     assert table["flight_id"].to_pylist() == flights["flight_id"].to_pylist()
     expect_same(by_flight(table), in_process)
 
@@ -100,90 +100,34 @@ def test_the_service_gives_the_same_scores(settings, flights, in_process):
     inputs = sorted(settings.features.inputs)
     rows = flights.select(inputs).to_pylist()
     with child.serving(settings.use_case.name, Path(settings.pushed), settings.serving, None, None) as service:
-        request = urllib.request.Request(
-            f"{service.url}/v1/models/{settings.use_case.name}:predict",
-            json.dumps({"instances": rows}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            predictions = json.load(answer)["predictions"]
-        refused = [_refused(f"{request.full_url}", row) for row in ({}, {**rows[0], "carrier": "ZZ", "temp": 99999})]
+        batches = rows, [{}], [{**rows[0], "carrier": "ZZ", "temp": 99999}]
+        url = f"{service.url}/v1/models/{settings.use_case.name}:predict"
+        answers = [httpx.post(url, json={"instances": batch}, timeout=120) for batch in batches]
+    assert [answer.status_code for answer in answers] == [200, 400, 400]
+    answered, *refused = (answer.json() for answer in answers)
     # The version carries the contract that it was trained with.
     assert {fault["column"] for fault in refused[0]["faults"]} >= {"carrier", "distance", "origin"}
     assert [(fault["column"], fault["value"]) for fault in refused[1]["faults"]] == [("carrier", "ZZ"), ("temp", 99999)]
     assert "one of 9E, AA" in refused[1]["error"]
     assert "a number from -40 to 130" in refused[1]["error"]
-    scores = np.ravel(predictions).tolist()
+    scores = np.ravel(answered["predictions"]).tolist()
     expect_same(dict(zip(flights["flight_id"].to_pylist(), scores, strict=True)), in_process)
 
 
-def _refused(url: str, row: dict) -> dict:
-    """The body of the error that a row is refused with."""
-    request = urllib.request.Request(url, json.dumps({"instances": [row]}).encode())
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=120)
-    assert caught.value.code == 400
-    return json.load(caught.value)
-
-
-def test_a_stream_of_files_gives_the_same_scores(world, settings, flights, in_process, tmp_path):
+def test_a_stream_of_files_gives_the_same_scores(world, settings, served, flights, in_process, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     pq.write_table(flights.slice(0, 700), folder / "a.parquet")
     pa_csv.write_csv(flights.slice(700, 400), folder / "b.csv")
     rows = flights.slice(1100).to_pylist()
     (folder / "c.jsonl").write_text("\n".join(json.dumps(row, default=str) for row in [*rows, {"distance": "far"}]))
-    told = world.json("stream", str(folder), "--once")
-    assert (told["files"], told["rows"], told["dead"]) == (3, flights.num_rows, 1)
+    tally = world.json("stream", str(folder), "--once")
+    assert (tally["files"], tally["rows"], tally["dead"]) == (3, flights.num_rows, 1)
     log = pa.concat_tables(pq.read_table(file) for file in Path(settings.payloads).glob("*/stream-*.parquet"))
-    assert set(log["model_version"].to_pylist()) == {Registry(settings).served().number}
+    assert set(log["model_version"].to_pylist()) == {served.number}
     scores = dict(zip(log["prediction_id"].to_pylist(), log["probability"].to_pylist(), strict=True))
     assert log.num_rows == flights.num_rows
     expect_same(scores, in_process)
-
-
-def test_model_analysis_gives_the_same_scores(settings, flights, in_process, tmp_path):
-    """TFMA's own extractors, on the model and the configuration of the Evaluator, example by example."""
-    import tensorflow_model_analysis as tfma
-    from tensorflow_model_analysis import constants
-    from tensorflow_model_analysis.api import model_eval_lib
-    from tensorflow_model_analysis.utils import config_util
-    from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
-    from tfx_bsl.public import tfxio
-
-    from components.span_example_gen.columns import feature_lists
-    from pipeline import evaluation
-
-    contract = settings.contract()
-    columns = contract.ingested() | {"flight_id": "string"}
-    lists = feature_lists(flights.select(list(columns)).combine_chunks().to_batches()[0], columns)
-    examples = RecordBatchToExamplesEncoder().encode(lists)
-    config = evaluation.configuration(settings.evaluation, contract.label)
-    config = config_util.update_eval_config_with_defaults(config, rubber_stamp=True)
-    model = tfma.default_eval_shared_model(
-        eval_saved_model_path=str(Registry(settings).served().folder), eval_config=config
-    )
-    model = model[0] if isinstance(model, list) else model
-    source = tfxio.TFExampleBeamRecord(
-        physical_format="inmemory", raw_record_column_name=constants.ARROW_INPUT_COLUMN, telemetry_descriptors=["test"]
-    )
-
-    def pairs(extracts: dict) -> list[str]:
-        ids = [str(flight, "utf-8") for flight in np.ravel(extracts["features"]["flight_id"]).tolist()]
-        return [json.dumps(pair) for pair in zip(ids, np.ravel(extracts["predictions"]).tolist(), strict=True)]
-
-    options = beam.options.pipeline_options.PipelineOptions(list(settings.beam.args))
-    with beam.Pipeline(options=options) as pipeline:
-        extracts = pipeline | beam.Create(examples) | source.BeamSource() | model_eval_lib.BatchedInputsToExtracts()
-        for extractor in (
-            tfma.extractors.FeaturesExtractor(config),
-            tfma.extractors.PredictionsExtractor(config, eval_shared_model=model),
-        ):
-            extracts = extracts | extractor.stage_name >> extractor.ptransform
-        _ = extracts | beam.FlatMap(pairs) | beam.io.WriteToText(str(tmp_path / "scores"))
-    lines = [json.loads(line) for file in tmp_path.glob("scores*") for line in file.read_text().splitlines()]
-    assert len(lines) == flights.num_rows
-    expect_same(dict(lines), in_process)
 
 
 def test_predictions_are_in_the_lineage_of_the_version(world, served, in_process):
@@ -192,9 +136,8 @@ def test_predictions_are_in_the_lineage_of_the_version(world, served, in_process
     store = ml_metadata.MetadataStore(world.connection())
     execution = store.get_executions_by_type("flightdeck.Predict")[0]
     events = store.get_events_by_execution_ids([execution.id])
-    kinds = {
-        artifact.id: artifact.type for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])
-    }
+    artifacts = store.get_artifacts_by_id([event.artifact_id for event in events])
+    kinds = {artifact.id: artifact.type for artifact in artifacts}
     given = {kinds[event.artifact_id] for event in events if event.type == ml_metadata.proto.Event.INPUT}
     made = {kinds[event.artifact_id] for event in events if event.type == ml_metadata.proto.Event.OUTPUT}
     assert (given, made) == ({"Model", "PushedModel"}, {"flightdeck.Predictions"})
@@ -206,35 +149,32 @@ def test_a_file_that_cannot_be_used_is_refused_and_nothing_is_written(world, fli
     table = flights.set_column(flights.schema.get_field_index("origin"), "origin", origins)
     pq.write_table(table, tmp_path / "renamed.parquet")
     output = tmp_path / "none.parquet"
-    said = world.says("predict", str(tmp_path / "renamed.parquet"), "--output", str(output), expect=2)
-    assert "renamed.parquet is refused, because 1 of its rows break the contract of the version" in said
-    assert "`origin` in row 0 is" in said
-    assert "Traceback" not in said
+    refusal = world.says("predict", str(tmp_path / "renamed.parquet"), "--output", str(output), expect=2)
+    assert "renamed.parquet is refused, because 1 of its rows break the contract of the version" in refusal
+    assert "`origin` in row 0 is" in refusal
+    assert "Traceback" not in refusal
     assert not output.exists()
 
 
-def test_after_a_rollback_every_way_asks_the_model_that_is_served(world, settings, in_process, small_spans, tmp_path):
+def test_after_a_rollback_every_way_asks_the_model_that_is_served(world, settings, served, in_process, file, tmp_path):
     """Trains and pushes another model, which is blessed, and goes back from it."""
-    before = Registry(settings).served()
     challenger = world.run('data.window="1:2"', "model.seed=7")
     assert challenger["outcome"] == "pushed"
-    file = small_spans / "span-003" / "flights.parquet"
-    _, table = predicted(world, tmp_path, str(file))
-    newest = by_flight(table)
+    newest = by_flight(predicted(world, tmp_path, file)[1])
     assert max(abs(newest[flight] - in_process[flight]) for flight in newest) > 0.001
 
     change = world.json("models", "rollback", "--reason", "test")
     assert change["seconds"] < 10
-    assert change["restores"] == before.number
+    assert change["restores"] == served.number
     carried = [
         (Path(settings.pushed) / str(number) / "assets.extra" / "contract.json").read_text()
-        for number in (before.number, change["number"])
+        for number in (served.number, change["number"])
     ]
     assert carried[0] == carried[1]
 
-    for way in ([str(file)], ["--window", SPAN]):
-        told, table = predicted(world, tmp_path, *way)
-        assert told["version"] == change["number"]
+    for way in ([file], ["--window", SPAN]):
+        answer, table = predicted(world, tmp_path, *way)
+        assert answer["version"] == change["number"]
         assert set(table["model_version"].to_pylist()) == {change["number"]}
         expect_same(by_flight(table), in_process)
     shutil.rmtree(tmp_path)

@@ -10,12 +10,6 @@ from tests.operations.serving.tensors import DESCRIBED, RAW, bare, expected, ten
 pytestmark = pytest.mark.component
 
 
-@pytest.fixture(scope="module")
-def ask(shop):
-    """Calls a method with the fields of its request."""
-    return shop.call
-
-
 def inputs():
     contents = (
         {"fp32_contents": [20.0, float("nan")]},
@@ -32,20 +26,20 @@ def refused(call, code: grpc.StatusCode, word: str) -> None:
     assert word in caught.value.details()
 
 
-def test_server_and_model_describe_themselves(ask):
-    assert ask("ServerLive").live
-    assert ask("ServerReady").ready
-    assert list(ask("ServerMetadata").extensions) == ["binary_tensor_data"]
-    assert ask("ModelReady", name="shop", version="7").ready
-    model = ask("ModelMetadata", name="shop")
+def test_server_and_model_describe_themselves(shop):
+    assert shop.call("ServerLive").live
+    assert shop.call("ServerReady").ready
+    assert list(shop.call("ServerMetadata").extensions) == ["binary_tensor_data"]
+    assert shop.call("ModelReady", name="shop", version="7").ready
+    model = shop.call("ModelMetadata", name="shop")
     assert (model.name, list(model.versions)) == ("shop", ["7"])
     assert {column.name: (column.datatype, list(column.shape)) for column in model.inputs} == DESCRIBED
-    refused(lambda: ask("ModelReady", name="other"), grpc.StatusCode.NOT_FOUND, "`other`")
-    refused(lambda: ask("ModelReady", name="shop", version="8"), grpc.StatusCode.NOT_FOUND, "Version 8")
+    refused(lambda: shop.call("ModelReady", name="other"), grpc.StatusCode.NOT_FOUND, "`other`")
+    refused(lambda: shop.call("ModelReady", name="shop", version="8"), grpc.StatusCode.NOT_FOUND, "Version 8")
 
 
-def test_typed_contents_are_answered_with_typed_contents(ask):
-    answer = ask("ModelInfer", model_name="shop", id="order 1", inputs=inputs())
+def test_typed_contents_are_answered_with_typed_contents(shop):
+    answer = shop.call("ModelInfer", model_name="shop", id="order 1", inputs=inputs())
 
     assert (answer.model_name, answer.model_version, answer.id) == ("shop", "7", "order 1")
     (output,) = answer.outputs
@@ -54,8 +48,8 @@ def test_typed_contents_are_answered_with_typed_contents(ask):
     assert not answer.raw_output_contents
 
 
-def test_raw_contents_are_answered_with_raw_contents(ask):
-    answer = ask("ModelInfer", model_name="shop", inputs=bare(), raw_input_contents=RAW)
+def test_raw_contents_are_answered_with_raw_contents(shop):
+    answer = shop.call("ModelInfer", model_name="shop", inputs=bare(), raw_input_contents=RAW)
 
     assert answer.id
     assert not answer.outputs[0].HasField("contents")
@@ -85,14 +79,14 @@ AMOUNT = {**BARE, "contents": {"fp32_contents": [1.0]}}
         ({"inputs": [AMOUNT], "id": "x" * 201}, "`id`"),
     ],
 )
-def test_wrong_request_is_an_invalid_argument_that_names_the_field(ask, fields, word):
-    refused(lambda: ask("ModelInfer", model_name="shop", **fields), grpc.StatusCode.INVALID_ARGUMENT, word)
+def test_wrong_request_is_an_invalid_argument_that_names_the_field(shop, fields, word):
+    refused(lambda: shop.call("ModelInfer", model_name="shop", **fields), grpc.StatusCode.INVALID_ARGUMENT, word)
 
 
 @pytest.mark.parametrize(("size", "word"), [(4004, "1001 rows"), (300_000, "larger than max")])
-def test_limits(ask, size, word):
+def test_limits(shop, size, word):
     fields = {"inputs": [{**BARE, "shape": [1001]}], "raw_input_contents": [bytes(size)]}
-    refused(lambda: ask("ModelInfer", model_name="shop", **fields), grpc.StatusCode.RESOURCE_EXHAUSTED, word)
+    refused(lambda: shop.call("ModelInfer", model_name="shop", **fields), grpc.StatusCode.RESOURCE_EXHAUSTED, word)
 
 
 def test_bytes_that_are_no_message(shop):

@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from tests.operations.serving import half_plus_three, small_model
+from tests.operations.serving import small_model
 from tests.operations.serving.live_server import samples, serving
 
 pytestmark = pytest.mark.component
@@ -16,9 +16,9 @@ CURL = "application/x-www-form-urlencoded"  # what curl -d says when it is told 
 
 
 @pytest.fixture(scope="module")
-def half(tmp_path_factory):
+def half(half_plus_three, tmp_path_factory):
     folder = tmp_path_factory.mktemp("half")
-    small_model.push(half_plus_three.write(folder / "model"), folder / "versions", 123)
+    small_model.push(half_plus_three, folder / "versions", 123)
     with serving(folder / "versions", "half_plus_three", folder / "log") as live, live.client() as client:
         yield client
 
@@ -70,14 +70,11 @@ BAD = [
     ('{"instances": []}', "`instances` is empty"),
     ('{"inputs": 1}', "`inputs` must be"),
     ('{"instances": ["one"]}', "`x` in row 0 is text"),
-    ('{"instances": [1, [[2]]]}', "`x` in row 1 is a nested list"),
-    ('{"instances": [true]}', "`x` in row 0 is a truth value"),
     ('{"instances": [{"y": 1}]}', "`x`"),
     ('{"inputs": {"y": [1]}}', "`y`"),
     ('{"instances": [1], "signature_name": "other"}', "`other`"),
     ('{"instances": [1], "signature_name": 1}', "`signature_name`"),
     ('{"instances": [Infinity]}', "`x` in row 0 does not fit"),
-    ('{"instances": [1e39]}', "`x` in row 0 does not fit"),
     ('{"instances": [1e999]}', "not valid JSON"),
     ('{"instances": [NaN, "\\ud800"]}', "not valid JSON"),
     ('{"instances": [1], "prediction_ids": ["a", "b"]}', "2 prediction ids for 1 rows"),

@@ -33,9 +33,7 @@ async def running(
     registry: Path, payloads: Path | None = None, canaries: Path | None = None, canary: Canary | None = None, **settings
 ) -> AsyncIterator[Service]:
     defaults = {"poll_seconds": 0.05, "settle_seconds": 0.2, "payloads": Payloads(rotate_seconds=3600)}
-    service = Service(
-        "small", registry, Serving(**{**defaults, **settings}), payloads, canaries=canaries, canary=canary
-    )
+    service = Service("small", registry, Serving(**(defaults | settings)), payloads, canaries=canaries, canary=canary)
     await service.start()
     try:
         yield service
@@ -134,9 +132,7 @@ async def test_a_version_is_unloaded_only_when_nobody_uses_it(models, tmp_path) 
         assert states(service) == {2: "AVAILABLE", 1: "END"}
 
 
-async def test_a_version_that_does_not_load_is_refused_once_and_again_only_when_it_changes(
-    models, tmp_path, caplog
-) -> None:
+async def test_a_version_that_does_not_load_is_refused_until_it_changes(models, tmp_path, caplog) -> None:
     caplog.set_level(logging.ERROR)
     registry = tmp_path / "registry"
     push(models[0.0], registry, 1)
@@ -158,9 +154,7 @@ async def test_a_version_that_does_not_load_is_refused_once_and_again_only_when_
     assert "Version 2 is refused, and version 1 goes on" in caplog.text
 
 
-async def test_a_folder_that_is_being_filled_is_waited_for_and_one_that_stays_empty_is_refused(
-    models, tmp_path
-) -> None:
+async def test_a_folder_that_is_being_filled_is_waited_for_and_an_empty_one_refused(models, tmp_path) -> None:
     push(models[0.0], tmp_path, 1)
     async with running(tmp_path, settle_seconds=0.5) as service:
         shutil.copytree(models[1.0], tmp_path / "2", ignore=shutil.ignore_patterns("saved_model.pb"))
@@ -205,7 +199,7 @@ async def test_an_older_version_is_served_when_the_newest_does_not_load_at_the_s
         assert (await ask(service)).version == 1
 
 
-async def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, tmp_path) -> None:
+async def test_after_a_graceful_end_every_answer_is_logged_and_nothing_is_answered(models, tmp_path) -> None:
     push(models[0.0], tmp_path / "registry", 5)
     answered: list[tuple[str, float]] = []
     async with running(tmp_path / "registry", tmp_path / "payloads") as service:
@@ -216,15 +210,16 @@ async def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, t
             answers.append(await service.predict(model, examples, ["a", "b", "c"], EXAMPLES))
         for answer in answers:
             answered += zip(answer.prediction_ids, answer.outputs["probability"].ravel().tolist(), strict=True)
-    service.refuse()
+    with pytest.raises(NotReadyError):
+        await ask(service)
+    await service.stop()
     assert not service.ready
     assert len(dict(answered)) == len(answered)
     assert metric(service, "payload_rows_total", outcome="written") == len(answered)
     assert metric(service, "rows_total") == len(answered)
     table = pq.read_table(tmp_path / "payloads")
-    assert dict(zip(table["prediction_id"].to_pylist(), table["probability"].to_pylist(), strict=True)) == dict(
-        answered
-    )
+    logged = zip(table["prediction_id"].to_pylist(), table["probability"].to_pylist(), strict=True)
+    assert dict(logged) == dict(answered)
     assert set(table["model_version"].to_pylist()) == {5}
     # Rows and examples are logged alike.
     assert table["amount"].to_pylist() == [20.0, 1.0, 2.0] * 21
@@ -234,12 +229,3 @@ async def test_every_answer_is_in_the_payload_log_after_a_graceful_end(models, t
 
 def columns_of_examples(rows: list[dict]) -> columns.Columns:
     return {"examples": columns.objects([small_model.example(row) for row in rows])}
-
-
-async def test_after_the_end_nothing_is_answered(models, tmp_path) -> None:
-    push(models[0.0], tmp_path, 1)
-    async with running(tmp_path) as service:
-        pass
-    with pytest.raises(NotReadyError):
-        await ask(service)
-    await service.stop()

@@ -29,6 +29,15 @@ def test_no_request_fails_while_versions_are_pushed_and_rolled_back(models: dict
     assert result.logged_rows > result.requests
 
 
+def watching(folder: Path, swap_seconds: float, *pushes: tuple):
+    """Watches models that answer 0.25 and 0.75, pushed as versions of a kind at some seconds."""
+    from benchmarks.soak import Push, _Registry, _Watch
+
+    registry = _Registry(folder / "versions", [])
+    registry.pushes = [Push(*push) for push in pushes]
+    return _Watch(registry, [[np.array([0.25])], [np.array([0.75])]], swap_seconds=swap_seconds)
+
+
 @pytest.mark.unit
 @pytest.mark.parametrize(
     ("version", "asked", "values", "says"),
@@ -43,11 +52,8 @@ def test_no_request_fails_while_versions_are_pushed_and_rolled_back(models: dict
     ],
 )
 def test_every_answer_is_judged(tmp_path, version, asked, values, says) -> None:
-    from benchmarks.soak import Push, _Registry, _Watch
-
-    registry = _Registry(tmp_path / "versions", [])
-    registry.pushes = [Push(1, "good", 0, 0.0), Push(2, "truncated", None, 5.0), Push(3, "rollback", 1, 10.0)]
-    watch = _Watch(registry, [[np.array([0.25])], [np.array([0.75])]], swap_seconds=5.0)
+    pushes = (1, "good", 0, 0.0), (2, "truncated", None, 5.0), (3, "rollback", 1, 10.0)
+    watch = watching(tmp_path, 5.0, *pushes)
     content = orjson.dumps({"predictions": [[value] for value in values]})
     judged = watch.judge(Answered(0, 0, asked, asked + 0.1, {"x-model-version": str(version)}, content))
     assert judged is None if says is None else says in (judged or "")
@@ -55,11 +61,7 @@ def test_every_answer_is_judged(tmp_path, version, asked, values, says) -> None:
 
 @pytest.mark.unit
 def test_a_client_must_not_go_back_to_an_older_version(tmp_path) -> None:
-    from benchmarks.soak import Push, _Registry, _Watch
-
-    registry = _Registry(tmp_path / "versions", [])
-    registry.pushes = [Push(1, "good", 0, 0.0), Push(2, "good", 0, 5.0)]
-    watch = _Watch(registry, [[np.array([0.25])]], swap_seconds=60.0)
+    watch = watching(tmp_path, 60.0, (1, "good", 0, 0.0), (2, "good", 0, 5.0))
 
     def judged(client: int, version: int) -> str | None:
         headers = {"x-model-version": str(version)}

@@ -39,7 +39,8 @@ def asked(models: dict[float, Path], folder: Path, **settings: object) -> tuple[
     log = folder / "payloads"
     with serving(folder / "versions", "shop", folder / "log", "--payloads", str(log), **settings) as live:
         answers = _answers(live)
-        assert live.end() == 0
+        live.process.terminate()
+        assert live.process.wait(timeout=60) == 0
     return answers, log
 
 

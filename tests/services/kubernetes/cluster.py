@@ -27,12 +27,7 @@ class Cluster:
     image: str  # of Flightdeck, which its nodes have
 
     def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 300) -> str:
-        """What kubectl prints on standard output.
-
-        Raises:
-            KubectlError: it failed.
-            subprocess.TimeoutExpired: it did not end in time.
-        """
+        """What kubectl prints on standard output; a `KubectlError` if it fails, `TimeoutExpired` if it takes longer."""
         done = subprocess.run(
             [*self.command, *arguments], input=stdin, capture_output=True, text=True, timeout=seconds, check=False
         )
@@ -49,19 +44,11 @@ class Cluster:
         return True
 
     def apply(self, *manifests: Mapping[str, Any]) -> str:
-        """Applies manifests strictly: a field that the server does not know is an error.
-
-        Raises:
-            KubectlError: one was refused.
-        """
+        """Applies manifests strictly: a field that the server does not know is an error."""
         return self.kubectl("apply", "--validate=strict", "--filename=-", stdin=yaml.safe_dump_all(manifests))
 
     def get(self, kind: str, name: str = "", namespace: str = "default", labels: str = "") -> dict[str, Any]:
-        """An object, or without a name a list of them under ``items``.
-
-        Raises:
-            KubectlError: there is none of that name.
-        """
+        """An object, or without a name a list of them under ``items``."""
         chosen = [*filter(None, [name]), *([f"--selector={labels}"] if labels else [])]
         return json.loads(self.kubectl("get", kind, *chosen, f"--namespace={namespace}", "--output=json"))
 
@@ -76,11 +63,7 @@ class Cluster:
         return True
 
     def job(self, name: str, namespace: str, seconds: float) -> str:
-        """Waits until a Job has ended, and returns what its pod printed.
-
-        Raises:
-            KubectlError: it failed or did not end in time; with what it printed and why it did not start.
-        """
+        """Waits until a Job has succeeded, and returns what its pod printed; else, a `KubectlError` says why."""
         ended = wait_for(lambda: self._ended(name, namespace), seconds)
         try:
             printed = self.kubectl("logs", f"job/{name}", f"--namespace={namespace}", "--tail=-1")

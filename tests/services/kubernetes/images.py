@@ -30,13 +30,7 @@ class Images:
 
 
 def build(flightdeck: str | None = None) -> Images:
-    """Builds them with a Docker engine, which is started if none runs.
-
-    Where ``flightdeck`` is an image that the engine has, this checkout's is not built.
-
-    Raises:
-        ServiceError: one cannot be built.
-    """
+    """Builds them with a Docker engine, which is started if none runs; ours is not built if it is named."""
     address = docker_engine.start()
     base = image.ensure_base(address)
     for target in TARGETS:

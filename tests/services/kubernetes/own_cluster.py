@@ -54,11 +54,7 @@ KERNEL_SETTINGS = {
 
 @contextlib.contextmanager
 def running(images: Images, database_image: str) -> Iterator[Cluster]:
-    """A cluster with one node that is ready and has images: MariaDB's under the name that the manifests ask for.
-
-    Raises:
-        ServiceError: it cannot be started here; says why.
-    """
+    """A cluster with one node that is ready and has images: MariaDB's under the name that the manifests ask for."""
     _require()
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / "lock").open("w") as lock:

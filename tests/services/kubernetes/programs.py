@@ -35,11 +35,7 @@ def kubernetes_version() -> str:
 
 
 def build() -> Path:
-    """The folder with `PROGRAMS` and ``coredns``, which are built unless they are there already.
-
-    Raises:
-        ServiceError: they cannot be built; says why.
-    """
+    """The folder with `PROGRAMS` and ``coredns``, which are built unless they are there already."""
     sources = b"".join(path.read_bytes() for path in sorted([*MODULE.rglob("go.*"), *MODULE.rglob("*.go")]))
     folder = SERVICES / "kubernetes" / f"programs-{hashlib.sha256(sources).hexdigest()[:12]}"
     if folder.is_dir():
@@ -63,11 +59,7 @@ def build() -> Path:
 
 
 def definitions() -> list[Path]:
-    """Files with the custom resource definitions of KServe and Argo Workflows.
-
-    Raises:
-        ServiceError: a module cannot be downloaded, or lacks them.
-    """
+    """Files with the custom resource definitions of KServe and Argo Workflows."""
     files = []
     for module, pattern in DEFINITIONS.items():
         folder = Path(json.loads(_go("mod", "download", "-json", module))["Dir"])

@@ -71,15 +71,15 @@ def compared(recorded, here, monkeypatch):
     return compare
 
 
-def sentences(found: circumstances.Circumstances, aspect: str) -> list[str]:
-    return [difference.sentence() for difference in found.differences if difference.aspect == aspect]
+def sentences(comparison: circumstances.Circumstances, aspect: str) -> list[str]:
+    return [difference.sentence() for difference in comparison.differences if difference.aspect == aspect]
 
 
 def test_each_source_file_that_differs_is_named(compared, monkeypatch):
     monkeypatch.setattr(stamp, "sources_of", lambda _: {"models/a.py": "1", "models/b.py": "9", "models/d.py": "4"})
-    found = compared({"sources": {"models/a.py": "1", "models/b.py": "2", "models/c.py": "3"}}, {}, None)
+    comparison = compared({"sources": {"models/a.py": "1", "models/b.py": "2", "models/c.py": "3"}}, {}, None)
 
-    assert sentences(found, "code") == ["models/b.py has changed", "models/c.py is missing", "models/d.py is new"]
+    assert sentences(comparison, "code") == ["models/b.py has changed", "models/c.py is missing", "models/d.py is new"]
 
 
 def test_packages_are_named_with_both_versions_and_those_outside_the_lock_if_there_is_one_take_no_part(compared):
@@ -87,10 +87,10 @@ def test_packages_are_named_with_both_versions_and_those_outside_the_lock_if_the
     now = {"keras": "3.1", "numpy": "2.4", "ruff": "0.2", "added": "5"}
     locked, ruff = {"keras": "3.1", "numpy": "2.4", "added": "5", "gone": "1"}, "ruff is 0.2, and was 0.1"
     differing = ["added is new: 5", "gone is missing, and was 1", "keras is 3.1, and was 3.0"]
-    found = compared({"packages": then}, now, locked)
+    comparison = compared({"packages": then}, now, locked)
 
-    assert sentences(found, "packages") == differing
-    assert f"Packages that are in no lock differ, and take no part: {ruff}." in found.notes
+    assert sentences(comparison, "packages") == differing
+    assert f"Packages that are in no lock differ, and take no part: {ruff}." in comparison.notes
     assert sentences(compared({"packages": then}, now, None, name="other"), "packages") == [*differing, ruff]
 
 
@@ -126,14 +126,14 @@ def test_a_run_is_made_again_with_its_own_settings_on_its_spans_and_not_with_tho
 
 
 def test_the_settings_here_that_would_make_another_model_are_named_without_long_values(recorded, tmp_path):
-    others = ["model.epochs=2", f"workspace={tmp_path}", "push.enabled=false", "model.tuning.max_trials=2"]
-    found = circumstances.setting_differences(recorded(hyperparameters={"epochs": 9}), read_settings(LOCAL, others))
-    epochs = next(difference for difference in found if difference.name == "model.epochs")
+    ours = ["model.epochs=2", f"workspace={tmp_path}", "push.enabled=false", "model.tuning.max_trials=2"]
+    differences = circumstances.setting_differences(recorded(hyperparameters={"epochs": 9}), read_settings(LOCAL, ours))
+    epochs = next(difference for difference in differences if difference.name == "model.epochs")
 
     assert epochs.sentence() == epochs.briefly() == "model.epochs is 2, and was 9"
     assert dataclasses.replace(epochs, recorded="9" * 40).briefly() == "model.epochs"
-    assert {difference.name.partition(".")[0] for difference in found} == {"model"}
-    assert not any("tuning" in difference.name for difference in found)
+    assert {difference.name.partition(".")[0] for difference in differences} == {"model"}
+    assert not any("tuning" in difference.name for difference in differences)
 
 
 @pytest.mark.parametrize("override", ["model.epochs=2", "data.window=1:3", "workspaces=x", "tuning.enabled=true"])

@@ -47,20 +47,20 @@ def test_the_same_files_in_another_folder_are_the_same_and_newer_spans_do_not_ma
 def test_one_changed_row_of_as_many_is_found_with_its_span(original, spans):
     pq.write_table(pa.table({"x": [2, 3, 8]}), spans / "span-002" / "rows.parquet")
 
-    (found,) = circumstances.data_differences(original, str(spans))
+    (difference,) = circumstances.data_differences(original, str(spans))
 
-    assert (found.name, found.span) == ("span-002/rows.parquet", 2)
-    assert None not in (found.recorded, found.now)
-    assert found.sentence().startswith("span-002/rows.parquet (span 2) is ")
+    assert (difference.name, difference.span) == ("span-002/rows.parquet", 2)
+    assert None not in (difference.recorded, difference.now)
+    assert difference.sentence().startswith("span-002/rows.parquet (span 2) is ")
 
 
 def test_files_that_came_or_went_are_named(original, spans):
     (spans / "span-001" / "rows.parquet").rename(spans / "span-001" / "other.parquet")
     shutil.rmtree(spans / "span-003")
 
-    found = circumstances.data_differences(original, str(spans))
+    differences = circumstances.data_differences(original, str(spans))
 
-    assert [difference.sentence() for difference in found] == [
+    assert [difference.sentence() for difference in differences] == [
         "span-001/other.parquet (span 1) is new",
         "span-001/rows.parquet (span 1) is missing",
         "span-003/rows.parquet (span 3) is missing",
@@ -72,12 +72,12 @@ def test_with_the_fingerprint_alone_a_change_is_found_too(original, spans):
     assert circumstances.data_differences(original, str(spans)) == []
 
     pq.write_table(pa.table({"x": [2, 3, 8]}), spans / "span-002" / "rows.parquet")
-    (found,) = circumstances.data_differences(original, str(spans))
-    assert found.name == "the content of spans 1-3"
+    (difference,) = circumstances.data_differences(original, str(spans))
+    assert difference.name == "the content of spans 1-3"
 
     shutil.rmtree(spans / "span-002")
-    (found,) = circumstances.data_differences(original, str(spans))
-    assert (found.name, found.now) == ("span-002", None)
+    (difference,) = circumstances.data_differences(original, str(spans))
+    assert (difference.name, difference.now) == ("span-002", None)
 
 
 def test_data_that_is_nowhere_is_one_sentence_with_what_to_do(original, tmp_path):

@@ -46,16 +46,14 @@ def test_the_smallest_change_of_one_number_or_of_its_sign_is_found_and_measured(
     count, values, different = models.compare_variables(export("one", before), export("two", after))
 
     assert (count, values) == (2, 3)
-    assert [dataclasses.astuple(variable) for variable in different] == [
-        ("weights", "float32[2]", "float32[2]", largest)
-    ]
+    assert [dataclasses.astuple(change) for change in different] == [("weights", "float32[2]", "float32[2]", largest)]
 
 
 def test_another_shape_and_a_variable_that_only_one_has_are_named(export):
     count, _, different = models.compare_variables(export("one", [1.0]), export("two", [1.0, 2.0], further=True))
 
     assert count == 3
-    assert [dataclasses.astuple(variable) for variable in different] == [
+    assert [dataclasses.astuple(change) for change in different] == [
         ("further", None, "float32[1]", None),
         ("weights", "float32[1]", "float32[2]", None),
     ]

@@ -1,8 +1,8 @@
 """A commit in a folder of its own: made, used and removed, in a real repository."""
 
 import json
+import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,7 +17,7 @@ from operations.experiments.reproduction.circumstances import Original, Reproduc
 from pipeline import stamp
 from tests.ledger.seeding import BEGIN
 from tests.repository import commit, git
-from tests.world import LOCAL, ROOT
+from tests.world import LOCAL
 
 pytestmark = pytest.mark.unit
 
@@ -61,8 +61,8 @@ def here(tmp_path):
 def checked_out(repository, original, tmp_path):
     """Checks a revision out below a folder `w`."""
 
-    def check_out(revision: str = "main", found: Original | None = None, keep: bool = False, project=repository):
-        return worktree.checked_out(project, revision, tmp_path / "w", keep, found or original())
+    def check_out(revision: str = "main", run: Original | None = None, keep: bool = False, project=repository):
+        return worktree.checked_out(project, revision, tmp_path / "w", keep, run or original())
 
     return check_out
 
@@ -78,20 +78,20 @@ def original(here):
 
 
 @pytest.mark.parametrize(("revision", "code"), [("main~1", 1), ("main", 0)])
-def test_the_commits_own_command_runs_on_this_machines_places(
+def test_the_commits_own_command_runs_with_our_places(
     repository, checked_out, here, original, tmp_path, monkeypatch, revision, code
 ):
     monkeypatch.setenv("FLIGHTDECK_COMMIT", "of the image")
     with checked_out(revision) as tree:
         assert worktree.make_again(tree, original(), here, ["--allow-different"]) == code
-        told = json.loads((tmp_path / "workspace" / "told.json").read_text())
+        given = json.loads((tmp_path / "workspace" / "told.json").read_text())
 
-        assert (told["folder"], told["commit"]) == (str(tree.folder), None)
-        assert Path(told["file"]).is_relative_to(tree.folder)
-        assert told["arguments"][:3] == ["runs", "reproduce", "20130701-0930-aaaa"]
-        assert told["arguments"][-1] == "--allow-different"
-        assert told["config"]["workspace"] == str(tmp_path / "workspace")
-        assert told["config"]["use_case"]["contract"] == str(tree.folder / "data/contract.yaml")
+        assert (given["folder"], given["commit"]) == (str(tree.folder), None)
+        assert Path(given["file"]).is_relative_to(tree.folder)
+        assert given["arguments"][:3] == ["runs", "reproduce", "20130701-0930-aaaa"]
+        assert given["arguments"][-1] == "--allow-different"
+        assert given["config"]["workspace"] == str(tmp_path / "workspace")
+        assert given["config"]["use_case"]["contract"] == str(tree.folder / "data/contract.yaml")
     assert not (tmp_path / "w").exists()
     assert git(repository, "worktree", "list").count("\n") == 0
     assert git(repository, "status", "--porcelain") == ""
@@ -180,28 +180,22 @@ def test_what_a_killed_process_left_behind_is_removed_by_the_next(repository, ch
     assert git(repository, "worktree", "list").count("\n") == 0
 
 
-def test_a_request_to_stop_reaches_the_command_and_the_worktree_goes(repository, here, tmp_path):
-    script = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-from pathlib import Path
-from operations.experiments.reproduction import worktree
-from operations.experiments.reproduction.circumstances import Original
-from flightdeck.settings import read_settings
-from ledger.run_record import RunRecord
-here = read_settings(Path({str(LOCAL)!r}), ["workspace={tmp_path / "workspace"}"])
-record = RunRecord(run_id="r", started="2013-07-01T09:30:00Z")
-run = Original(record, here.document(), {{}}, {{}}, None, [], None, "/model", None)
-with worktree.checked_out(Path({str(repository)!r}), "main", Path({str(tmp_path / "w")!r}), False, run) as tree:
-    code = worktree.make_again(tree, run, here, ["--json"])
-sys.exit(40 + code)
-"""
-    process = subprocess.Popen([sys.executable, "-c", script])
+def _make_again(repository: Path, worktrees: Path, run: Original, workspace: Path) -> None:
+    with worktree.checked_out(repository, "main", worktrees, False, run) as tree:
+        code = worktree.make_again(tree, run, read_settings(LOCAL, [f"workspace={workspace}"]), ["--json"])
+    sys.exit(40 + code)
+
+
+def test_a_request_to_stop_reaches_the_command_and_the_worktree_goes(repository, original, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_make_again, args=(repository, tmp_path / "w", original(), tmp_path / "workspace"))
+    process.start()
     deadline = time.monotonic() + 60
     while not (tmp_path / "workspace" / "told.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
+    process.terminate()
+    process.join(60)
 
-    assert process.wait(timeout=60) == 41
+    assert process.exitcode == 41
     assert not (tmp_path / "w").exists()

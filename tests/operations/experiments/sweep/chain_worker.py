@@ -1,9 +1,6 @@
-"""Adds events to a chain until it has added some.
+"""Adds COUNT events, each for a trial of its own, to the chain of the sweep `sweep`, and prints what it has added.
 
-Usage: ``python -m tests.operations.experiments.sweep.chain_worker COUNT [SQLITE]``
-
-Each is for a trial of its own, in the sweep `sweep`, in a SQLite file or the server that the environment names. Prints
-what it has added.
+Arguments: COUNT [SQLITE]; without a file, in the server that the environment names.
 """
 
 import json
@@ -18,7 +15,6 @@ from tests.ledger.seeding import sqlite
 
 
 def main(count: int, file: str | None = None) -> None:
-    """Adds so many events and prints trial and token of each."""
     connection = from_environment(retries=5) if file is None else sqlite(Path(file))
     chain, added = Chain(open_store(connection), "sweep"), []
     while len(added) < count:

@@ -33,9 +33,9 @@ def test_processes_that_add_at_once_get_a_place_each(store, tmp_path) -> None:
     workers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     reports = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
 
-    found = [[link.event.trial, link.event.token] for link in Chain(store, "sweep").refresh()]
-    assert sorted(added for report in reports for added in report) == found
-    assert [trial for trial, _ in found] == list(range(60))
+    events = [[link.event.trial, link.event.token] for link in Chain(store, "sweep").refresh()]
+    assert sorted(added for report in reports for added in report) == events
+    assert [trial for trial, _ in events] == list(range(60))
 
 
 def test_who_has_not_read_everything_adds_nothing(store) -> None:
