@@ -19,6 +19,8 @@ from tests.small_run import SMALL
 
 ROOT = forked.ROOT
 LOCAL = ROOT / "config" / "local.yaml"
+_FILES = {"contract": "data/contract.yaml", "schema_file": "data/schema.pbtxt", "model_card": "models/CARD.md"}
+USE_CASE = {name: str(ROOT / path) for name, path in _FILES.items()}  # for a settings file that lies elsewhere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,7 @@ class World:
     spans: Path
     overrides: tuple[str, ...] = ()
     variables: dict[str, str] = dataclasses.field(default_factory=dict)
+    folder: Path = ROOT  # where commands run, and find the code
 
     def options(self, *overrides: str) -> list[str]:
         settings = (f"workspace={self.workspace}", f"data.spans={self.spans}", *SMALL, *self.overrides, *overrides)
@@ -41,8 +44,9 @@ class World:
         command, environment = ("flightdeck", *arguments, *self.options(*overrides)), os.environ | self.variables
         if imports_anew:
             program = [sys.executable, "-m", *command]
-            return subprocess.run(program, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=600)
-        return forked.run(*command, env=environment)
+            where = {"cwd": self.folder, "env": environment, "timeout": 600}
+            return subprocess.run(program, capture_output=True, text=True, **where)
+        return forked.run(*command, cwd=self.folder, env=environment)
 
     def says(self, *arguments: str, expect: int = 0, overrides: tuple[str, ...] = ()) -> str:
         """What a command prints: on standard error, if an exit code other than 0 is expected."""
@@ -63,7 +67,8 @@ class World:
     def start(self, *arguments: str, stderr: int = subprocess.STDOUT) -> forked.Forked:
         """Starts a command."""
         environment = os.environ | self.variables
-        return forked.Forked("flightdeck", *arguments, *self.options(), stderr=stderr, env=environment)
+        command = ("flightdeck", *arguments, *self.options())
+        return forked.Forked(*command, cwd=self.folder, stderr=stderr, env=environment)
 
     def interrupt(self, after: str, by: int = signal.SIGINT) -> tuple[int, str]:
         """``flightdeck run``, to which a signal is sent two seconds after a node was reported: exit code and screen."""

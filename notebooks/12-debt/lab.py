@@ -62,17 +62,19 @@ sys.path.insert(0, str(DEBT.resolve()))
 import serve
 import train
 
-model, promised = train.main(MONTHS)
+model, reported = train.main(MONTHS)
 april = flights(4, rows=2000)
 answers = serve.answer_month(model, MONTHS, 4)
-kept = roc_auc_score(april.arrived_late, answers)
+achieved = roc_auc_score(april.arrived_late, answers)
 figure, axis = plt.subplots(figsize=(6, 1.8))
-axis.barh(["what serving achieves in April", "what training reports"], [kept, promised], color=["tab:red", "tab:blue"])
+axis.barh(
+    ["what serving achieves in April", "what training reports"], [achieved, reported], color=["tab:red", "tab:blue"]
+)
 axis.axvline(0.5, color="black", lw=0.8)
 axis.set_xlim(0.4, 1.02)
 axis.set_xlabel("AUC")
 plt.tight_layout()
-print(f"promised {promised:.3f}, kept {kept:.3f}")
+print(f"reported {reported:.3f}, achieved {achieved:.3f}")
 
 # %% [markdown]
 # ## 1. An honest number
@@ -125,8 +127,8 @@ def _months(seed=0):
 
 _frame, _watched = _months(), _Watched()
 _known = {"signal": "prediction_time", "dep_delay": "after_departure", "arr_delay": "after_arrival"}
-_told = honest(_frame, ["signal", "dep_delay", "arr_delay"], _known, _watched)
-assert 0 <= _told <= 1, "An AUC is between 0 and 1."
+_auc = honest(_frame, ["signal", "dep_delay", "arr_delay"], _known, _watched)
+assert 0 <= _auc <= 1, "An AUC is between 0 and 1."
 assert "dep_delay" not in _watched.learned, "The model learns from a departure delay, which nobody knows beforehand."
 ### BEGIN HIDDEN TESTS
 assert list(_watched.learned.columns) == ["signal"], (
@@ -138,7 +140,7 @@ assert set(_frame.loc[_watched.learned.index, "month"]) == {3, 4}, (
 assert set(_frame.loc[_watched.judged.index, "month"]) == {5}, "The model is not judged by the newest month alone."
 assert len(_watched.judged) == 50, "The model is not judged by all rows of the newest month."
 _newest = _frame[_frame.month == 5]
-assert abs(_told - roc_auc_score(_newest.arrived_late, _newest.signal)) < 1e-9, (
+assert abs(_auc - roc_auc_score(_newest.arrived_late, _newest.signal)) < 1e-9, (
     "The number is not the AUC of the newest month."
 )
 assert list(_watched.labels) == list(_frame.loc[_watched.learned.index, "arrived_late"]), (
@@ -332,7 +334,7 @@ shutil.rmtree(_folder)
 def findings(folder: Path) -> set[tuple[str, str]]:
     """What can be seen without running anything."""
     ### BEGIN SOLUTION
-    found, texts = set(), set()
+    problems, texts = set(), set()
 
     def is_text(node):
         return isinstance(node, ast.Constant) and isinstance(node.value, str)
@@ -344,21 +346,21 @@ def findings(folder: Path) -> set[tuple[str, str]]:
             if isinstance(node, ast.Assign) and is_text(node.value) and node.value.value:
                 names = [getattr(target, "id", getattr(target, "attr", "")) for target in node.targets]
                 if any(re.search("password|secret|token", name, re.IGNORECASE) for name in names):
-                    found.add((path.name, "secret"))
+                    problems.add((path.name, "secret"))
             if isinstance(node, ast.ExceptHandler):
                 everything = node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException")
-                if everything and not any(isinstance(each, ast.Raise) for each in ast.walk(node)):
-                    found.add((path.name, "silent"))
+                if everything and not any(isinstance(child, ast.Raise) for child in ast.walk(node)):
+                    problems.add((path.name, "silent"))
             writes = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("to_csv", "to_parquet")
             if writes and node.args and is_text(node.args[0]):
-                found.add((path.name, "undeclared"))
+                problems.add((path.name, "undeclared"))
     for line in (folder / "requirements.txt").read_text().splitlines():
         wanted = line.partition("#")[0].strip()
         if wanted and "==" not in wanted:
-            found.add(("requirements.txt", "unpinned"))
+            problems.add(("requirements.txt", "unpinned"))
     if yaml.safe_load((folder / "settings.yaml").read_text()).keys() - texts:
-        found.add(("settings.yaml", "dead setting"))
-    return found
+        problems.add(("settings.yaml", "dead setting"))
+    return problems
     ### END SOLUTION
 
 

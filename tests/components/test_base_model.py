@@ -1,5 +1,6 @@
 """BaseModelStrategy: which model a training may begin with, from a metadata store as TFX and SpanExampleGen fill it."""
 
+import itertools
 import json
 
 import ml_metadata
@@ -20,12 +21,11 @@ class Store:
         config = metadata_store_pb2.ConnectionConfig()
         config.fake_database.SetInParent()
         self.store = ml_metadata.MetadataStore(config)
-        self._blessings = 0
+        self._blessings = itertools.count(1000)
 
     def _artifact(self, kind):
-        return metadata_store_pb2.Artifact(
-            type_id=self.store.put_artifact_type(metadata_store_pb2.ArtifactType(name=kind))
-        )
+        type_id = self.store.put_artifact_type(metadata_store_pb2.ArtifactType(name=kind))
+        return metadata_store_pb2.Artifact(type_id=type_id)
 
     def _execution(self, kind, inputs, output, **facts):
         """An execution that read artifacts and made one."""
@@ -64,9 +64,8 @@ class Store:
         return model
 
     def blessing(self, model, blessed=1):
-        self._blessings += 1
         blessing = standard_artifacts.ModelBlessing()
-        blessing.id = 1000 + self._blessings
+        blessing.id = next(self._blessings)
         blessing.set_int_custom_property("current_model_id", model.id)
         blessing.set_int_custom_property("blessed", blessed)
         return blessing

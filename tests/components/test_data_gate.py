@@ -41,14 +41,8 @@ class Case:
         self.report = artifact(DataGateReport, folder / "report")
         self.inputs = {}
 
-    def run(
-        self,
-        schema: str = SCHEMA,
-        severity: str = "error",
-        previous_statistics=None,
-        custom_validation_config=None,
-        **splits,
-    ):
+    def run(self, schema: str = SCHEMA, severity: str = "error", validated: dict | None = None, **splits):
+        """The report; statistics are validated once more if there is what TFX's component cannot be given."""
         names = json.dumps(sorted(splits))
         statistics = artifact(standard_artifacts.ExampleStatistics, self.folder / "statistics", split_names=names)
         statistics.span = 0
@@ -64,21 +58,12 @@ class Case:
             {name: [given] for name, given in self.inputs.items()}, {"anomalies": [anomalies]}, {}
         )
         self.inputs["anomalies"] = anomalies
-        if previous_statistics or custom_validation_config:
-            self._validate(stats, schema, previous_statistics, custom_validation_config)
+        if validated:
+            flagged = tfdv.validate_statistics(stats, text_format.Parse(schema, schema_pb2.Schema()), **validated)
+            (path,) = (self.folder / "anomalies").glob("Split-*/SchemaDiff.pb")
+            path.write_bytes(flagged.SerializeToString())
         DataGate.test_call(**self.inputs, report=self.report, severity=severity)
         return json.loads(Path(self.report.uri, "report.json").read_text())
-
-    def _validate(self, stats, schema: str, previous_statistics, custom_validation_config) -> None:
-        """Validates again with what TFX's component cannot be given."""
-        found = tfdv.validate_statistics(
-            stats,
-            text_format.Parse(schema, schema_pb2.Schema()),
-            previous_statistics=previous_statistics,
-            custom_validation_config=custom_validation_config,
-        )
-        (path,) = (self.folder / "anomalies").glob("Split-*/SchemaDiff.pb")
-        path.write_bytes(found.SerializeToString())
 
     def error(self, *arguments, **splits) -> str:
         with pytest.raises(DataGateError) as caught:
@@ -94,13 +79,8 @@ def case(tmp_path):
 
 def test_good_data_pass_and_the_report_says_what_was_examined(case):
     report = case.run(train=GOOD, eval=GOOD[:40])
-    assert report == {
-        "severity": "error",
-        "errors": 0,
-        "warnings": 0,
-        "splits": {"eval": {"examples": 40, "columns": 3}, "train": {"examples": 200, "columns": 3}},
-        "findings": [],
-    }
+    splits = {"eval": {"examples": 40, "columns": 3}, "train": {"examples": 200, "columns": 3}}
+    assert report == {"severity": "error", "errors": 0, "warnings": 0, "splits": splits, "findings": []}
     text = Path(case.report.uri, "report.txt").read_text()
     assert text == (
         "The data conforms to its schema. Examined: eval 40 examples of 3 columns, train 200 examples of 3 columns.\n"
@@ -167,9 +147,8 @@ def test_too_few_examples_are_a_finding_of_the_whole_split(case):
 
 def test_drift_is_shown_with_the_measured_distance(case):
     schema = SCHEMA.replace('domain: "shops"', 'domain: "shops" drift_comparator { infinity_norm { threshold: 0.1 } }')
-    error = case.error(
-        schema, train=GOOD, previous_statistics=tfdv.generate_statistics_from_dataframe(GOOD.assign(shop="A"))
-    )
+    before = tfdv.generate_statistics_from_dataframe(GOOD.assign(shop="A"))
+    error = case.error(schema, train=GOOD, validated={"previous_statistics": before})
     assert (
         "train: shop: High Linfty distance between current and previous: "
         "drift (l infty) of 0.5; allowed is 0.1" in error
@@ -186,7 +165,8 @@ def test_drift_that_is_measured_but_not_flagged_is_found():
     assert finding == Finding("error", "train", "shop", "High skew", "skew (l infty) of 0.3; allowed is 0.1")
 
 
-WARNING_RULE = """
+WARNING_RULE = text_format.Parse(
+    """
     feature_validations {
       feature_path { step: "floor" }
       validations {
@@ -195,17 +175,14 @@ WARNING_RULE = """
         description: "Nobody goes above the fourth floor."
       }
     }
-"""
+    """,
+    custom_validation_config_pb2.CustomValidationConfig(),
+)
 # What is wrong, and the settings at which it stops the run.
 WRONG = {
     "error": ({"train": GOOD.assign(shop="ZZ")}, ("error", "warning"), "'ZZ' 200 times"),
     "warning": (
-        {
-            "train": GOOD,
-            "custom_validation_config": text_format.Parse(
-                WARNING_RULE, custom_validation_config_pb2.CustomValidationConfig()
-            ),
-        },
+        {"train": GOOD, "validated": {"custom_validation_config": WARNING_RULE}},
         ("warning",),
         "Nobody goes above the fourth floor",
     ),
@@ -226,9 +203,9 @@ def test_the_gate_closes_from_its_severity_on(case, wrong, severity):
 
 
 def test_long_report_is_cut_after_twenty_lines_errors_first():
-    found = [Finding("warning", "train", f"a{i:02}", "rule", "found") for i in range(10)]
-    found += [Finding("error", "train", f"b{i:02}", "rule", "found") for i in range(15)]
-    report = Report.of("error", {"train": Examined(5, 25)}, found + found)
+    listed = [Finding("warning", "train", f"a{i:02}", "rule", "found") for i in range(10)]
+    listed += [Finding("error", "train", f"b{i:02}", "rule", "found") for i in range(15)]
+    report = Report.of("error", {"train": Examined(5, 25)}, listed + listed)
     with pytest.raises(DataGateError) as caught:
         report.require_open()
     lines = str(caught.value).splitlines()

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -24,21 +25,11 @@ pytestmark = pytest.mark.component
 ROWS = 2_000
 ROW_METRICS = "components.evaluation.row_metrics"
 METRICS = (
-    "AUC",
-    "BinaryAccuracy",
-    "Precision",
-    "Recall",
-    "MeanLabel",
-    "MeanPrediction",
-    "Calibration",
-    "CalibrationPlot",
+    *("AUC", "BinaryAccuracy", "Precision", "Recall"),
+    *("MeanLabel", "MeanPrediction", "Calibration", "CalibrationPlot"),
 )
 SLICES = (
-    config_pb2.SlicingSpec(),
-    config_pb2.SlicingSpec(feature_keys=["shop"]),
-    config_pb2.SlicingSpec(feature_keys=["floor"]),
-    config_pb2.SlicingSpec(feature_keys=["shop", "floor"]),
-    config_pb2.SlicingSpec(feature_keys=["tags"]),
+    *(config_pb2.SlicingSpec(feature_keys=keys) for keys in ([], ["shop"], ["floor"], ["shop", "floor"], ["tags"])),
     config_pb2.SlicingSpec(feature_values={"shop": "B"}),
     config_pb2.SlicingSpec(feature_values={"floor": "2"}),
     config_pb2.SlicingSpec(feature_keys=["floor"], feature_values={"shop": "C"}),
@@ -104,7 +95,7 @@ def write_examples(path: Path, rows: int = ROWS) -> str:
     return str(path)
 
 
-def eval_config(*metrics: config_pb2.MetricConfig, slices=FEW_SLICES, **model_spec: str) -> config_pb2.EvalConfig:
+def eval_config(*metrics: config_pb2.MetricConfig, slices=FEW_SLICES, **model_spec: Any) -> config_pb2.EvalConfig:
     return config_pb2.EvalConfig(
         model_specs=[config_pb2.ModelSpec(signature_name="serving_default", label_key="sold", **model_spec)],
         slicing_specs=slices,
@@ -167,11 +158,11 @@ def metrics_of(output: str) -> dict[tuple, float]:
     """All values by (slice, model, metric, is a difference between models)."""
     values = {}
     for record in tfma.load_metrics(output):
-        for found in record.metric_keys_and_values:
-            key = (slice_of(record), found.key.model_name, found.key.name, found.key.is_diff)
-            if found.value.HasField("double_value"):
-                values[key] = found.value.double_value.value
-            for matrix in found.value.confusion_matrix_at_thresholds.matrices:
+        for metric in record.metric_keys_and_values:
+            key = (slice_of(record), metric.key.model_name, metric.key.name, metric.key.is_diff)
+            if metric.value.HasField("double_value"):
+                values[key] = metric.value.double_value.value
+            for matrix in metric.value.confusion_matrix_at_thresholds.matrices:
                 values[(*key, matrix.threshold, "TP")] = matrix.true_positives
                 values[(*key, matrix.threshold, "FP")] = matrix.false_positives
     return values
@@ -269,10 +260,9 @@ def test_challenger_and_champion_are_compared_as_in_stock_tfma(examples, scorers
 
 
 def test_slices_are_of_the_raw_feature_where_a_transformed_one_has_its_name(examples, scorers, tmp_path):
-    config = eval_config(row_metric("RowCount"), preprocessing_function_names=["transform_features"])
-    del config.slicing_specs[:]
-    config.slicing_specs.add(feature_keys=["shop"])
-    config.slicing_specs.add(feature_keys=["shop_index"])
+    slices = [config_pb2.SlicingSpec(feature_keys=[key]) for key in ("shop", "shop_index")]
+    transformed = {"preprocessing_function_names": ["transform_features"]}
+    config = eval_config(row_metric("RowCount"), slices=slices, **transformed)
     batched = metrics_of(evaluate(examples, scorers[:1], config, tmp_path / "batched", True))
     assert {key[0] for key in batched if key[0][0][0] == "shop"} == {(("shop", shop),) for shop in "ABCÜ"}
     assert sum(value for key, value in batched.items() if key[0][0][0] == "shop_index") == ROWS

@@ -32,6 +32,7 @@ from tests.components.scorers import (
     parse,
 )
 from tests.examples import example
+from tests.operations.serving.live_server import wait_for
 from tests.world import ROOT
 
 pytestmark = pytest.mark.component
@@ -141,7 +142,6 @@ def verdict(blessing: standard_artifacts.InfraBlessing) -> dict:
 
 
 def refusal(folder: Path, model: standard_artifacts.Model | GoodScorer | None, **properties) -> str:
-    """Validates a bad model and returns the reason."""
     _, blessing = validate(folder, model, **properties)
     assert blessing.get_int_custom_property("blessed") == 0
     assert sorted(path.name for path in Path(blessing.uri).iterdir()) == ["INFRA_NOT_BLESSED", "validation.json"]
@@ -153,7 +153,6 @@ def refusal(folder: Path, model: standard_artifacts.Model | GoodScorer | None, *
 
 
 def push(folder: Path, model, blessing) -> bool:
-    """Pushes with TFX's own Pusher and tells whether it did."""
     pushed = artifact(standard_artifacts.PushedModel, folder / "pushed")
     destination = pusher_pb2.PushDestination(filesystem={"base_directory": str(folder / "served")})
     pusher.Executor().Do(
@@ -165,20 +164,28 @@ def push(folder: Path, model, blessing) -> bool:
     return (folder / "served").exists()
 
 
-def test_good_model_is_blessed_measured_and_pushed_by_the_stock_pusher(tmp_path):
-    model, blessing = validate(tmp_path, GoodScorer())
+@pytest.fixture
+def others() -> list[int]:
+    """Servers that this process has started for other tests."""
+    return children_of(os.getpid(), SERVER)
+
+
+@pytest.mark.parametrize("server", ["", SERVER])
+def test_good_model_is_blessed_measured_and_pushed_by_the_stock_pusher(tmp_path, others, server):
+    model, blessing = validate(tmp_path, GoodScorer(), server=server)
     validation = verdict(blessing)
     assert validation["reason"] == ""
     assert blessing.get_int_custom_property("blessed") == 1
     assert Path(blessing.uri, "INFRA_BLESSED").exists()
     assert validation["answers"] == 2 * (1 + 8)
     assert validation["attempts"] == 1
-    assert validation["tfx_imported"] is False
+    assert validation.items() >= ({"server": server} if server else {"tfx_imported": False}).items()
     for latency in validation["latencies"].values():
         assert 0 < latency["single_median_ms"] <= latency["single_p95_ms"] <= latency["single_max_ms"]
         assert latency["first_ms"] > 0
     assert set(validation["latencies"]) == {"serving_default", "predict_raw"}
     assert push(tmp_path, model, blessing)
+    assert children_of(os.getpid(), SERVER) == others
 
 
 def test_probability_that_is_not_a_number_is_refused_and_not_pushed(tmp_path):
@@ -189,19 +196,25 @@ def test_probability_that_is_not_a_number_is_refused_and_not_pushed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("scorer", "reason"),
+    ("server", "scorer", "reason"),
     [
-        (OutOfRange, r"is not a probability: 1\.\d+ for example 0 is outside \[0, 1\]"),
-        (WrongShape, r"serving_default for 8 examples at once has the shape \[8\] instead of \[8, 1\]"),
-        (WrongType, "is float64 instead of float32"),
-        (Disagreeing, "The signatures disagree on example .*: serving_default says .*, predict_raw says"),
-        (NeedsLabel, r"could not serve: InvalidArgumentError: .*sold.*is required but could not be found"),
-        (ExamplesOnly, "The model has no signature predict_raw; it has serving_default"),
-        (TwoOutputs, r"The signature predict_raw has 2 outputs \(odds, probability\); exactly one is needed"),
+        ("", OutOfRange, r"is not a probability: 1\.\d+ for example 0 is outside \[0, 1\]"),
+        ("", WrongShape, r"serving_default for 8 examples at once has the shape \[8\] instead of \[8, 1\]"),
+        ("", WrongType, "is float64 instead of float32"),
+        ("", Disagreeing, "The signatures disagree on example .*: serving_default says .*, predict_raw says"),
+        ("", NeedsLabel, r"could not serve: InvalidArgumentError: .*sold.*is required but could not be found"),
+        ("", ExamplesOnly, "The model has no signature predict_raw; it has serving_default"),
+        ("", TwoOutputs, r"The signature predict_raw has 2 outputs \(odds, probability\); exactly one is needed"),
+        (SERVER, NotANumber, "serving_default for 8 examples at once is not finite: nan for example 2"),
+        (SERVER, NeedsLabel, "could not serve: The model refuses the request: .*sold.*is required but could not be"),
+        (SERVER, ExamplesOnly, "could not serve: .* has no signature predict_raw; it has serving_default"),
+        (SERVER, TwoOutputs, r"The signature predict_raw has 2 outputs \(odds, probability\); exactly one is needed"),
+        (SERVER, KerasTracked, "could not serve: .*Could not find variable"),
+        (SERVER, None, "could not serve: .* holds no saved_model.pb"),
     ],
 )
-def test_wrong_answers_and_signatures_are_refused_with_the_reason(scorer, reason, tmp_path):
-    assert re.search(reason, refusal(tmp_path, scorer()))
+def test_wrong_answers_and_signatures_are_refused_with_the_reason(server, scorer, reason, tmp_path):
+    assert re.search(reason, refusal(tmp_path, scorer and scorer(), server=server))
 
 
 def test_a_missing_model_and_damaged_variables_are_refused(tmp_path):
@@ -255,38 +268,6 @@ def test_missing_split_and_empty_split_stop_the_run(tmp_path):
         )
 
 
-@pytest.fixture
-def others() -> list[int]:
-    """Servers that this process has started for other tests."""
-    return children_of(os.getpid(), SERVER)
-
-
-def test_good_model_is_blessed_by_the_server_of_production(tmp_path, others):
-    model, blessing = validate(tmp_path, GoodScorer(), server=SERVER)
-    validation = verdict(blessing)
-    assert validation["reason"] == ""
-    assert validation["server"] == SERVER
-    assert validation["answers"] == 2 * (1 + 8)
-    assert set(validation["latencies"]) == {"serving_default", "predict_raw"}
-    assert push(tmp_path, model, blessing)
-    assert children_of(os.getpid(), SERVER) == others
-
-
-@pytest.mark.parametrize(
-    ("scorer", "reason"),
-    [
-        (NotANumber, "serving_default for 8 examples at once is not finite: nan for example 2"),
-        (NeedsLabel, "could not serve: The model refuses the request: .*sold.*is required but could not be found"),
-        (ExamplesOnly, "could not serve: .* has no signature predict_raw; it has serving_default"),
-        (TwoOutputs, r"The signature predict_raw has 2 outputs \(odds, probability\); exactly one is needed"),
-        (KerasTracked, "could not serve: .*Could not find variable"),
-        (None, "could not serve: .* holds no saved_model.pb"),
-    ],
-)
-def test_wrong_answers_are_refused_through_the_server_too(scorer, reason, tmp_path):
-    assert re.search(reason, refusal(tmp_path, scorer and scorer(), server=SERVER))
-
-
 def test_server_that_hangs_or_does_not_start_is_refused_and_ended(tmp_path, others):
     reason = refusal(tmp_path / "hanging", Hanging(), server=SERVER, startup_seconds=8.0, load_seconds=4.0)
     assert reason == "The serving process did not start and load the model within 12 s."
@@ -332,7 +313,6 @@ def test_child_ends_when_the_parent_is_ended(ending, server, tmp_path):
 
 
 def children_of(parent: int, module: str) -> list[int]:
-    """The processes that run a module and are children of a process."""
     children = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -343,16 +323,6 @@ def children_of(parent: int, module: str) -> list[int]:
         if int(fields[1]) == parent and module.encode() in command.split(b"\0"):
             children.append(int(status.parent.name))
     return children
-
-
-def wait_for(condition, seconds: float = 60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        result = condition()
-        if result:
-            return result
-        time.sleep(0.1)
-    raise AssertionError("waited in vain")
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,6 @@ def test_misnamed_channels_are_refused_in_one_sentence(strategy, sentence):
 
 @component
 def Serve(model: InputArtifact[standard_artifacts.Model], answer: Parameter[str]):  # noqa: N802
-    """Copies the recipe of the model that it was given."""
     Path(answer).write_text(Path(model.uri, "recipe").read_text())
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
@@ -82,6 +83,9 @@ class Case:
         )
         return folder / "scores"
 
+    def table(self, *arguments: Any, **parameters: Any) -> pa.Table:
+        return pq.read_table(self.run(*arguments, importance_rows=0, **parameters) / "scores.parquet")
+
     def importance(self, *arguments: Any, **parameters: Any) -> dict[str, Any]:
         return json.loads((self.run(*arguments, **parameters) / "importance.json").read_text())
 
@@ -116,9 +120,7 @@ def test_each_row_has_its_label_and_what_the_model_said_in_the_order_of_the_file
 def test_columns_are_kept_with_their_values_and_gaps(case):
     data = rows(300)
 
-    table = pq.read_table(
-        case.run(Scorer(), data, importance_rows=0, columns=["shop", "floor", "absent"]) / "scores.parquet"
-    )
+    table = case.table(Scorer(), data, columns=["shop", "floor", "absent"])
 
     assert table.column("shop").to_pylist() == [row["shop"].decode() for row in data]
     assert table.column("floor").to_pylist() == [row["floor"] for row in data]
@@ -162,9 +164,8 @@ def test_importance_is_what_scikit_learn_measures(case):
             return np.stack([1 - positive, positive], axis=1)
 
     labels = np.array([row["sold"] for row in data])
-    reference = inspection.permutation_importance(
-        Same(), table[:, [0, 1, 2, 3]], labels, scoring="roc_auc", n_repeats=30, random_state=0
-    )
+    options = {"scoring": "roc_auc", "n_repeats": 30, "random_state": 0}
+    reference = inspection.permutation_importance(Same(), table, labels, **options)
 
     measured = case.importance(Scorer(), data, importance_repeats=30)
 
@@ -216,7 +217,7 @@ def test_answers_that_are_no_numbers_are_kept_and_have_no_importance(case):
 def test_labels_that_are_neither_0_nor_1_are_kept_as_they_are(case):
     data = [row | {"sold": row["sold"] * 0.25} for row in rows(60)]
 
-    table = pq.read_table(case.run(Scorer(), data, importance_rows=0) / "scores.parquet")
+    table = case.table(Scorer(), data)
 
     assert table.column("label").to_pylist() == [row["sold"] for row in data]
 

@@ -96,11 +96,6 @@ def test_a_window_that_is_wrong_twice_names_both_reasons():
     assert "span 3 is missing" in str(caught.value)
 
 
-def test_a_window_of_an_empty_folder_says_what_should_be_there():
-    with pytest.raises(SpanError, match="no span in base; it should hold folders named span-001"):
-        Window.parse("oldest:newest").resolve([], "base")
-
-
 @pytest.mark.parametrize(
     ("eval_spans", "expected"),
     [
@@ -137,10 +132,11 @@ def test_spans_in_quarantine_are_passed_over(text, left_out, expected):
     ("text", "available", "left_out", "message"),
     [
         ("1:5", [1, 2, 4, 5], {4}, "span 3 is missing between 2 and 4"),
+        ("oldest:newest", [], set(), "no span in base; it should hold folders named span-001"),
         ("7:7", YEAR, {7}, "in quarantine"),
         ("oldest:newest", YEAR, set(YEAR), "in quarantine"),
     ],
 )
-def test_a_gap_and_nothing_but_quarantine_are_refused(text, available, left_out, message):
+def test_a_gap_nothing_at_all_and_nothing_but_quarantine_are_refused(text, available, left_out, message):
     with pytest.raises(SpanError, match=message):
         Window.parse(text).resolve(available, "base", left_out)

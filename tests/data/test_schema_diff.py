@@ -45,9 +45,11 @@ def test_type_presence_values_and_range_are_compared(schema_path: Path, curated:
     origins.value.remove("LGA")
     origins.value.extend(["PHL", "HPN"])
 
-    found = {(one.column, one.what): (one.curated, one.inferred) for one in compared(schema_path, curated, tmp_path)}
+    differences = {
+        (one.column, one.what): (one.curated, one.inferred) for one in compared(schema_path, curated, tmp_path)
+    }
 
-    assert found == {
+    assert differences == {
         ("origin", "values"): ("LGA", "HPN, PHL"),
         ("dest", "values"): ("104 values", "any text"),
         ("day_of_week", "range"): ("0 to 6", "0 to 7"),

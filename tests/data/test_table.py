@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from data import spans, table
-from data.contract import Contract, ContractError
+from data.contract import ContractError
 from data.table import Preparation, TableError
 from data.table_spans import Hashed, Parts, Periods
 from tests.data.loans import TABLE
@@ -27,7 +27,6 @@ CSV = """id,day,income,cars,defaulted
 
 @pytest.fixture
 def loans(tmp_path: Path) -> Path:
-    """The loans as a CSV, with their contract beside it."""
     (tmp_path / "contract.yaml").write_text(yaml.safe_dump(TABLE))
     (tmp_path / "loans.csv").write_text(CSV)
     return tmp_path / "loans.csv"
@@ -269,7 +268,3 @@ def test_parts_by_chance_keep_equal_rows_together_and_rows_where_they_are():
     assert parts.value_counts().min() > 320
     assert parts.groupby(frame["id"]).nunique().max() == 1
     assert rule(frame.iloc[::-1].head(100)).sort_index().equals(parts.tail(100))
-
-
-def test_the_contract_of_the_test_is_one():
-    assert Contract.model_validate(TABLE).row_key == ("id",)

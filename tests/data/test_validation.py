@@ -22,6 +22,7 @@ from data.prepare import Preparation, slice_spans
 from data.schema_diff import SchemaDifference, diff
 
 pytestmark = pytest.mark.component
+Statistics = statistics_pb2.DatasetFeatureStatisticsList
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def listed(table: pa.Table) -> pa.RecordBatch:
     return pa.record_batch(lists, names=table.column_names)
 
 
-def statistics(table: pa.Table, through_bytes: bool = True) -> statistics_pb2.DatasetFeatureStatisticsList:
+def statistics(table: pa.Table, through_bytes: bool = True) -> Statistics:
     """TFDV's statistics over the rows as tf.Examples; through bytes as in a pipeline, but not for a whole year."""
     batch = listed(table)
     if through_bytes:
@@ -60,16 +61,18 @@ def statistics(table: pa.Table, through_bytes: bool = True) -> statistics_pb2.Da
     return stats_impl.generate_statistics_in_memory(batch, tfdv.StatsOptions())
 
 
-def problems(anomalies: anomalies_pb2.Anomalies) -> dict[str, set[str]]:
+def problems(seen: Statistics, schema: schema_pb2.Schema, **options: Any) -> dict[str, set[str]]:
     """The names of the rules broken, by column; the data set as a whole under its own name."""
+    anomalies = tfdv.validate_statistics(seen, schema, **options)
     kinds = anomalies_pb2.AnomalyInfo.Type
-    found = {name: {kinds.Name(reason.type) for reason in info.reason} for name, info in anomalies.anomaly_info.items()}
-    whole = {kinds.Name(reason.type) for reason in anomalies.dataset_anomaly_info.reason}
-    return {**found, **({"(data set)": whole} if whole else {})}
+    broken = {
+        column: {kinds.Name(rule.type) for rule in info.reason} for column, info in anomalies.anomaly_info.items()
+    }
+    whole = {kinds.Name(rule.type) for rule in anomalies.dataset_anomaly_info.reason}
+    return {**broken, **({"(data set)": whole} if whole else {})}
 
 
 def replaced(table: pa.Table, name: str, change: Callable[[list], list], kind: Any = None) -> pa.Table:
-    """The table with the values of one column changed."""
     index = table.schema.get_field_index(name)
     kind = kind or table.schema.field(name).type
     return table.set_column(index, name, pa.array(change(table[name].to_pylist()), kind))
@@ -81,31 +84,28 @@ def first(value: Any) -> Callable[[list], list]:
 
 def test_every_span_and_the_year_split_for_training_are_valid(schema, span_tables):
     by_span = {span: statistics(table, through_bytes=False) for span, table in span_tables.items()}
-    for span, found in by_span.items():
-        assert problems(tfdv.validate_statistics(found, schema, environment="TRAINING")) == {}, span
+    for span, seen in by_span.items():
+        assert problems(seen, schema, environment="TRAINING") == {}, span
     older = statistics(pa.concat_tables([span_tables[span] for span in range(1, 12)]), through_bytes=False)
-    assert problems(tfdv.validate_statistics(older, schema, environment="TRAINING")) == {}
+    assert problems(older, schema, environment="TRAINING") == {}
     for span in range(2, 13):
-        anomalies = tfdv.validate_statistics(by_span[span], schema, previous_statistics=by_span[span - 1])
-        assert problems(anomalies) == {}, span
-    assert problems(tfdv.validate_statistics(by_span[12], schema, previous_statistics=older)) == {}
+        assert problems(by_span[span], schema, previous_statistics=by_span[span - 1]) == {}, span
+    assert problems(by_span[12], schema, previous_statistics=older) == {}
 
 
 @pytest.mark.parametrize("span", [1, 8, 12])
 def test_small_samples_of_a_span_are_valid(schema, year, contract, tmp_path, span):
     for seed in range(3):
         (path,) = slice_spans(year.path, tmp_path, 300, [span], seed=seed)
-        found = statistics(pq.read_table(path, columns=list(contract.ingested())))
-        assert problems(tfdv.validate_statistics(found, schema)) == {}
+        seen = statistics(pq.read_table(path, columns=list(contract.ingested())))
+        assert problems(seen, schema) == {}
 
 
 def test_requests_are_valid_without_the_label_and_training_data_is_not(schema, sample, contract):
-    found = statistics(sample.drop_columns([contract.label]))
+    seen = statistics(sample.drop_columns([contract.label]))
 
-    assert problems(tfdv.validate_statistics(found, schema, environment="SERVING")) == {}
-    assert problems(tfdv.validate_statistics(found, schema, environment="TRAINING")) == {
-        contract.label: {"SCHEMA_MISSING_COLUMN"}
-    }
+    assert problems(seen, schema, environment="SERVING") == {}
+    assert problems(seen, schema, environment="TRAINING") == {contract.label: {"SCHEMA_MISSING_COLUMN"}}
 
 
 @pytest.mark.parametrize(
@@ -133,17 +133,17 @@ def test_requests_are_valid_without_the_label_and_training_data_is_not(schema, s
     ],
 )
 def test_damage_to_one_column_is_an_anomaly_of_that_column(schema, sample, column, change, rules):
-    found = problems(tfdv.validate_statistics(statistics(replaced(sample, column, change)), schema))
+    seen = problems(statistics(replaced(sample, column, change)), schema)
 
-    assert set(found) == {column}
-    assert rules <= found[column]
+    assert set(seen) == {column}
+    assert rules <= seen[column]
 
 
 @pytest.mark.parametrize(("column", "new"), [("dest", "QQQ"), ("plane_manufacturer", "ACME")])
 def test_a_few_new_categories_are_tolerated_where_the_contract_is_open(schema, sample, column, new):
-    found = statistics(replaced(sample, column, lambda values: [new] * 10 + values[10:]))
+    seen = statistics(replaced(sample, column, lambda values: [new] * 10 + values[10:]))
 
-    assert problems(tfdv.validate_statistics(found, schema)) == {}
+    assert problems(seen, schema) == {}
 
 
 def test_a_missing_an_extra_and_a_mistyped_column_are_anomalies(schema: schema_pb2.Schema, sample: pa.Table):
@@ -151,22 +151,22 @@ def test_a_missing_an_extra_and_a_mistyped_column_are_anomalies(schema: schema_p
     extra = sample.append_column("gate", pa.array(["A1"] * len(sample)))
     mistyped = replaced(sample, "distance", lambda values: [str(value) for value in values], pa.string())
 
-    assert problems(tfdv.validate_statistics(statistics(missing), schema)) == {"humid": {"SCHEMA_MISSING_COLUMN"}}
-    assert problems(tfdv.validate_statistics(statistics(extra), schema)) == {"gate": {"SCHEMA_NEW_COLUMN"}}
-    assert set(problems(tfdv.validate_statistics(statistics(mistyped), schema))) == {"distance"}
+    assert problems(statistics(missing), schema) == {"humid": {"SCHEMA_MISSING_COLUMN"}}
+    assert problems(statistics(extra), schema) == {"gate": {"SCHEMA_NEW_COLUMN"}}
+    assert set(problems(statistics(mistyped), schema)) == {"distance"}
 
 
 def test_a_split_with_too_few_rows_is_an_anomaly(schema: schema_pb2.Schema, sample: pa.Table):
-    found = problems(tfdv.validate_statistics(statistics(sample.slice(0, 60)), schema))
+    seen = problems(statistics(sample.slice(0, 60)), schema)
 
-    assert found["(data set)"] == {"DATASET_LOW_NUM_EXAMPLES"}
+    assert seen["(data set)"] == {"DATASET_LOW_NUM_EXAMPLES"}
 
 
 def test_a_jump_larger_than_the_year_ever_showed_is_drift(schema: schema_pb2.Schema, span_tables: dict[int, pa.Table]):
     march, july = (statistics(span_tables[span]) for span in (3, 7))
     rerouted = replaced(span_tables[3], "origin", lambda values: ["JFK"] * 5000 + values[5000:])
-    warmer = problems(tfdv.validate_statistics(july, schema, previous_statistics=march))
-    moved = problems(tfdv.validate_statistics(statistics(rerouted), schema, previous_statistics=march))
+    warmer = problems(july, schema, previous_statistics=march)
+    moved = problems(statistics(rerouted), schema, previous_statistics=march)
 
     assert warmer["temp"] == {"COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH"}
     assert moved == {"origin": {"COMPARATOR_L_INFTY_HIGH"}}
@@ -179,8 +179,7 @@ def test_served_rows_are_compared_with_the_rows_trained_on(schema, span_tables, 
     celsius = replaced(served, "temp", lambda values: [(value - 32) / 1.8 for value in values])
 
     def skew(rows: pa.Table) -> dict[str, set[str]]:
-        found = tfdv.validate_statistics(trained, schema, environment="TRAINING", serving_statistics=statistics(rows))
-        return problems(found)
+        return problems(trained, schema, environment="TRAINING", serving_statistics=statistics(rows))
 
     assert skew(served) == {}
     assert skew(celsius) == {"temp": {"COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH"}}
@@ -190,10 +189,10 @@ def test_the_schema_tfdv_infers_differs_only_where_a_person_decided(schema_path,
     inferred = tfdv.infer_schema(statistics(span_tables[1], through_bytes=False), infer_feature_shape=True)
     tfdv.write_schema_text(inferred, str(tmp_path / "schema.pbtxt"))
 
-    found = diff(schema_path, tmp_path)
+    seen = diff(schema_path, tmp_path)
 
-    assert {one.what for one in found} == {"presence", "values", "range"}
+    assert {one.what for one in seen} == {"presence", "values", "range"}
     # January had every carrier and weather for every flight; the curated schema counts on the former only.
-    assert not [one for one in found if one.column == "carrier"]
-    assert SchemaDifference("temp", "presence", curated="optional", inferred="required") in found
-    assert all(one.inferred == "any number" for one in found if one.what == "range")
+    assert not [one for one in seen if one.column == "carrier"]
+    assert SchemaDifference("temp", "presence", curated="optional", inferred="required") in seen
+    assert all(one.inferred == "any number" for one in seen if one.what == "range")

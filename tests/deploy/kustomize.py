@@ -17,10 +17,7 @@ BUILT_HERE = ROOT / ".tools" / "kustomize" / "kustomize"
 
 
 def build(overlay: Path) -> list[dict[str, Any]]:
-    """The manifests that an overlay stands for.
-
-    Args:
-        overlay: folder with a kustomization.yaml.
+    """The manifests that an overlay's folder stands for.
 
     Raises:
         RuntimeError: Kustomize refused it; the text is what Kustomize said.

@@ -108,9 +108,8 @@ def references(manifests: list[Manifest]) -> Iterator[str]:
     for _, _, pod, owner in _pods(manifests):
         volumes = {volume["name"] for volume in pod.get("volumes", [])} | set(pod.get("claims", []))
         for container in pod.get("containers", []) + pod.get("initContainers", []):
-            for mount in container.get("volumeMounts", []):
-                if mount["name"] not in volumes:
-                    yield f"{owner} mounts volume {mount['name']}, which the pod does not have"
+            for name in {mount["name"] for mount in container.get("volumeMounts", [])} - volumes:
+                yield f"{owner} mounts volume {name}, which the pod does not have"
     for claim in _of_kind(manifests, "PersistentVolumeClaim"):
         for volume in _of_kind(manifests, "PersistentVolume"):
             if volume["metadata"]["name"] == claim["spec"].get("volumeName") and not _fit(claim, volume):
@@ -211,18 +210,8 @@ def custom_resources(manifests: list[Manifest]) -> Iterator[str]:
 
 
 ALL = (
-    namespaces,
-    selectors,
-    service_ports,
-    probes,
-    schedules,
-    references,
-    images,
-    resources,
-    security,
-    least_privilege,
-    network,
-    custom_resources,
+    *(namespaces, selectors, service_ports, probes, schedules, references, images, resources),
+    *(security, least_privilege, network, custom_resources),
 )
 
 
@@ -285,7 +274,6 @@ def _ports(container: Mapping[str, Any]) -> set[int | str]:
 
 
 def _named(manifests: list[Manifest]) -> Iterator[tuple[str, str, str, str]]:
-    """Everything that names an object: what that object's kind, namespace and name are."""
     for namespace, _, pod, owner in _pods(manifests):
         for kind, name in _named_within(pod):
             yield owner, kind, namespace, name

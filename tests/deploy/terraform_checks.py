@@ -66,7 +66,6 @@ def documentation(folder: Path) -> list[str]:
 
 
 def duplicates(folder: Path) -> list[str]:
-    """Nothing is declared twice, in one file or in two."""
     counts = Counter(name for _, block in blocks(folder) for name in declared(block))
     return [f"{name} is declared twice" for name, count in counts.items() if count > 1]
 
@@ -86,7 +85,6 @@ ALL = (references, unused, documentation, duplicates, formatting)
 
 
 def declared(block: BlockView) -> list[str]:
-    """The names that expressions may use of a block."""
     if block.block_type == "locals":
         return [f"local.{attribute.name}" for attribute in block.attributes()]
     if block.block_type not in PREFIXES:
@@ -100,7 +98,6 @@ def _parsed(text: str) -> DocumentView:
 
 
 def _named(block: BlockView) -> set[str]:
-    """The names that a block's expressions use."""
     return {name for node in block.find_all(GetAttrExprTermRule) if NAME.fullmatch(name := node.to_hcl())}
 
 

@@ -63,11 +63,11 @@ def planted(manifests: Manifests, where: str, value: Any) -> Manifests:
     return manifests
 
 
-def test_every_overlay_folder_is_tested() -> None:
+def test_every_overlay_folder_is_tested():
     assert {path.name for path in (MANIFESTS / "overlays").iterdir()} == set(OVERLAYS)
 
 
-def test_every_component_is_part_of_an_overlay() -> None:
+def test_every_component_is_part_of_an_overlay():
     used = [
         name
         for overlay in OVERLAYS
@@ -78,15 +78,13 @@ def test_every_component_is_part_of_an_overlay() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 @pytest.mark.parametrize("version", KUBERNETES)
-def test_manifests_satisfy_the_strict_schema_of_kubernetes(
-    built: dict[str, Manifests], overlay: str, version: str
-) -> None:
+def test_manifests_satisfy_the_strict_schema_of_kubernetes(built, overlay, version):
     for manifest in built[overlay]:
         if manifest["kind"] not in CUSTOM:
             kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_a_misspelt_field_fails_the_schema(built: dict[str, Manifests]) -> None:
+def test_a_misspelt_field_fails_the_schema(built):
     manifests = planted(built["local"], f"{CONTAINER}.resoures", {})
     with pytest.raises(kubernetes_validate.ValidationError, match="resoures"):
         kubernetes_validate.validate(find(manifests, "Deployment"), KUBERNETES[-1], strict=True)
@@ -94,7 +92,7 @@ def test_a_misspelt_field_fails_the_schema(built: dict[str, Manifests]) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 @pytest.mark.parametrize("check", checks.ALL, ids=lambda check: check.__name__)
-def test_overlays_pass_every_check(built: dict[str, Manifests], overlay: str, check: Callable) -> None:
+def test_overlays_pass_every_check(built, overlay, check):
     assert list(check(built[overlay])) == []
 
 
@@ -162,21 +160,19 @@ FAULTS: list[tuple[Callable, str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("check", "where", "value", "expected"), FAULTS)
-def test_checks_catch_a_planted_fault(
-    built: dict[str, Manifests], check: Callable, where: str, value: Any, expected: str
-) -> None:
+def test_checks_catch_a_planted_fault(built, check, where, value, expected):
     overlay = "gke-kserve" if where.startswith("InferenceService") else "local"
     assert expected in "\n".join(check(planted(built[overlay], where, value)))
 
 
-def test_an_overlay_that_cannot_be_built_is_an_error_that_says_why(tmp_path: Path) -> None:
+def test_an_overlay_that_cannot_be_built_is_an_error_that_says_why(tmp_path: Path):
     (tmp_path / "kustomization.yaml").write_text("resources: [missing.yaml]\n")
     with pytest.raises(RuntimeError, match=r"missing\.yaml"):
         build(tmp_path)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_model_is_named_by_the_settings_alone(copied: Path, overlay: str) -> None:
+def test_the_model_is_named_by_the_settings_alone(copied: Path, overlay):
     for settings in copied.glob("settings/*/settings.yaml"):
         settings.write_text(
             settings.read_text().replace("late-flights", "taxi-tips").replace("example-project", "mine")
@@ -188,7 +184,7 @@ def test_the_model_is_named_by_the_settings_alone(copied: Path, overlay: str) ->
 
 
 @pytest.mark.parametrize(("place", "overlays"), [("local", ["local"]), ("gke", ["gke", "gke-kserve"])])
-def test_every_setting_reaches_a_manifest(copied: Path, place: str, overlays: list[str]) -> None:
+def test_every_setting_reaches_a_manifest(copied, place, overlays):
     path = copied / "settings" / place / "settings.yaml"
     settings = yaml.safe_load(path.read_text())
     settings["data"] = {name: f"marker-of-{name.lower()}" for name in settings["data"]}
@@ -200,7 +196,7 @@ def test_every_setting_reaches_a_manifest(copied: Path, place: str, overlays: li
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_only_pipelines_and_the_loop_reach_the_metadata(built: dict[str, Manifests], overlay: str) -> None:
+def test_only_pipelines_and_the_loop_reach_the_metadata(built, overlay):
     open_to = [
         peer
         for policy in built[overlay]
@@ -211,16 +207,11 @@ def test_only_pipelines_and_the_loop_reach_the_metadata(built: dict[str, Manifes
     ]
     watched = any(manifest["kind"] == "CronJob" for manifest in built[overlay])
     labels = [{"pipelines.kubeflow.org/v2_component": "true"}, {"app.kubernetes.io/component": "watch"}]
-    assert open_to == [
-        {
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kubeflow"}},
-            "podSelector": {"matchLabels": label},
-        }
-        for label in labels[: 1 + watched]
-    ]
+    namespace = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kubeflow"}}}
+    assert open_to == [{**namespace, "podSelector": {"matchLabels": label}} for label in labels[: 1 + watched]]
 
 
-def test_the_loop_begins_with_settings_that_it_accepts(built: dict[str, Manifests]) -> None:
+def test_the_loop_begins_with_settings_that_it_accepts(built):
     from flightdeck.settings import read_settings
 
     job = find(built["local"], "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
@@ -242,7 +233,7 @@ def test_the_loop_begins_with_settings_that_it_accepts(built: dict[str, Manifest
     }  # fmt: skip
 
 
-def test_overlays_choose_one_way_of_serving_and_one_metadata_store(built: dict[str, Manifests]) -> None:
+def test_overlays_choose_one_way_of_serving_and_one_metadata_store(built):
     kinds = {overlay: {manifest["kind"] for manifest in manifests} for overlay, manifests in built.items()}
     assert "InferenceService" in kinds["gke-kserve"]
     assert "HorizontalPodAutoscaler" not in kinds["gke-kserve"]
@@ -252,7 +243,7 @@ def test_overlays_choose_one_way_of_serving_and_one_metadata_store(built: dict[s
     assert {overlay for overlay in OVERLAYS if "StatefulSet" in kinds[overlay]} == {"local"}
 
 
-def test_everything_that_is_created_elsewhere_is_in_the_guide() -> None:
+def test_everything_that_is_created_elsewhere_is_in_the_guide():
     guide = (ROOT / "docs" / "deploy-gke.md").read_text()
     readme = (MANIFESTS / "README.md").read_text()
     missing = {name for _, _, name in checks.EXTERNAL if name not in guide + readme}

@@ -36,7 +36,6 @@ def steps(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def make_targets(file: Path) -> list[str]:
-    """The targets that a workflow's scripts call."""
     lines = "\n".join(step.get("run", "") for step in steps(file))
     calls = re.findall(r"(?:^|[\s;&|])make ([^;&|\n]*)", lines)
     return [word for call in calls for word in call.split() if "=" not in word and not word.startswith("-")]

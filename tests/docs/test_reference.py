@@ -25,7 +25,6 @@ def settings():
 
 
 def keys(value, place=""):
-    """Every key of settings, as the reference writes it."""
     for name, inner in value.items():
         here = f"{place}.{name}" if place else name
         yield place, name

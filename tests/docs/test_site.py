@@ -24,7 +24,6 @@ PAGES = ("ideas", "reference/settings", "reference/components", "source/data/con
 
 
 def build(folder: Path, config: Path = ROOT / "mkdocs.yml") -> subprocess.CompletedProcess[str]:
-    """Builds the site strictly, as `make docs` does."""
     return subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", config, "--site-dir", folder],
         capture_output=True,

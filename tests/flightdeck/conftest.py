@@ -33,7 +33,6 @@ def refused(answer: tuple[int, str, str], sentence: str) -> None:
 
 @pytest.fixture
 def server() -> Iterator[KfpServer]:
-    """The server."""
     with kfp_server.serving() as running:
         yield running
 
@@ -44,5 +43,17 @@ def kubeflow(server: KfpServer, flightdeck) -> Callable[..., tuple[int, str, str
 
     def run(*arguments: str, endpoint: str = server.endpoint) -> tuple[int, str, str]:
         return flightdeck("kubeflow", *arguments, "--set", f"kubeflow.endpoint={endpoint}")
+
+    return run
+
+
+@pytest.fixture
+def done(kubeflow) -> Callable[..., str]:
+    """Runs a command of `flightdeck kubeflow` that succeeds: what it prints."""
+
+    def run(*arguments: str) -> str:
+        code, out, err = kubeflow(*arguments)
+        assert (code, err) == (0, "")
+        return out
 
     return run

@@ -1,13 +1,12 @@
 """What CI says of a change, as a person runs it: whether the data fits, and what becomes of the metrics."""
 
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.damaged_spans import damaged
+from tests.repository import git
 from tests.world import LOCAL, ROOT, World
 
 pytestmark = pytest.mark.e2e
@@ -22,43 +21,29 @@ def world(tmp_path_factory: pytest.TempPathFactory, small_spans: Path) -> World:
 @pytest.fixture(scope="module")
 def ours(world: World) -> dict[str, Any]:
     """The run of a branch that learns faster."""
-    done = world.flightdeck("run", *SMALL_CONFIG, "--json", overrides=("model.learning_rate=0.02",))
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return world.json("run", *SMALL_CONFIG, overrides=("model.learning_rate=0.02",))
 
 
-@pytest.fixture
-def without_a_column(world: World, tmp_path: Path) -> Path:
-    return damaged(world.spans, tmp_path, "carrier", None)
-
-
-def worktrees() -> str:
-    return subprocess.run(["git", "worktree", "list"], cwd=ROOT, capture_output=True, text=True).stdout
-
-
-def test_data_that_is_gone_in_part_does_not_fit_and_people_read_what(world, without_a_column):
-    done = World(world.workspace, without_a_column).flightdeck("data", "check", *SMALL_CONFIG)
+def test_data_that_is_gone_in_part_does_not_fit_and_people_read_what(world, tmp_path):
+    spans = damaged(world.spans, tmp_path, "carrier", None)
+    done = World(world.workspace, spans).flightdeck("data", "check", *SMALL_CONFIG)
 
     assert done.returncode == 1, done.stderr
     assert "span 2, columns of the contract are missing: carrier" in done.stdout
 
 
 def test_a_branch_is_compared_with_the_commit_where_it_left_main(world, ours, tmp_path):
-    before = worktrees()
+    before = git(ROOT, "worktree", "list")
     comment = tmp_path / "ci" / "metrics.md"
 
-    done = world.flightdeck(
-        "runs", "against", "HEAD", *SMALL_CONFIG, "--output", str(comment), "--json",
-        overrides=("model.learning_rate=0.0005",),
-    )  # fmt: skip
+    against = ("runs", "against", "HEAD", *SMALL_CONFIG, "--output", str(comment))
+    comparison = world.json(*against, overrides=("model.learning_rate=0.0005",))
 
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    assert found["base"] == head
-    assert found["branch"] == ours["run_id"]
-    assert found["main"] != ours["run_id"]
-    auc = found["metrics"]["auc"]
+    head = git(ROOT, "rev-parse", "HEAD")
+    assert comparison["base"] == head
+    assert comparison["branch"] == ours["run_id"]
+    assert comparison["main"] != ours["run_id"]
+    auc = comparison["metrics"]["auc"]
     assert auc["branch"] == pytest.approx(ours["metrics"]["auc"])
     assert auc["delta"] == pytest.approx(auc["branch"] - auc["main"])
     assert auc["verdict"] in ("better", "worse", "within noise")
@@ -67,7 +52,7 @@ def test_a_branch_is_compared_with_the_commit_where_it_left_main(world, ours, tm
     assert f"Main: `{head[:12]}" in text
     assert "The same 1,500 rows in both" in text
     # The worktree is gone.
-    assert worktrees() == before
+    assert git(ROOT, "worktree", "list") == before
 
 
 def test_older_code_that_cannot_be_run_is_told_in_the_comment(world, ours, tmp_path):

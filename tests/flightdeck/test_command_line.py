@@ -13,13 +13,8 @@ pytestmark = pytest.mark.unit
 
 
 def flightdeck(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "flightdeck", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=120,
-    )
+    command = [sys.executable, "-m", "flightdeck", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The image's commands: what docker is told, which tag a checkout gets, and what a person reads when it cannot work."""
 
+import functools
 import json
 import os
 import shutil
@@ -53,7 +54,7 @@ def test_every_difference_from_the_commit_has_a_revision_of_its_own(checkout):
 
     assert staged == revisions[1]
     assert len(set(revisions)) == len(revisions)
-    assert all(each.startswith(f"{revisions[0]}-dirty-") for each in revisions[1:])
+    assert all(revision.startswith(f"{revisions[0]}-dirty-") for revision in revisions[1:])
     (checkout / "newer.py").unlink()
     assert images.checkout_revision(checkout) == revisions[1]
     (checkout / "link").symlink_to("nowhere")
@@ -134,7 +135,6 @@ def test_certificates_and_index_are_secrets_and_never_build_arguments():
 
 @pytest.fixture
 def search_path(tmp_path: Path) -> Path:
-    """A folder of programs that holds git only."""
     folder = tmp_path / "programs"
     folder.mkdir()
     (folder / "git").symlink_to(shutil.which("git") or "git")
@@ -142,38 +142,28 @@ def search_path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def image(flightdeck, monkeypatch, search_path):
-    """Runs `flightdeck image` with a search path of one folder: exit code, standard output, standard error."""
-    monkeypatch.setenv("PATH", str(search_path))
-    for name in ("DOCKER_HOST", "PIP_CERT", "SSL_CERT_FILE"):
-        monkeypatch.delenv(name, raising=False)
+def docker(search_path):
+    """Puts a docker client among the programs: what a real one of that kind prints."""
 
-    def run(*arguments: str, **variables: str) -> tuple[int, str, str]:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        return flightdeck("image", *arguments)
+    def put(script: str) -> None:
+        (search_path / "docker").write_text(f"#!/bin/sh\n{script}\n")
+        (search_path / "docker").chmod(0o755)
 
-    return run
+    return put
 
 
 @pytest.fixture
-def process(search_path):
-    """The same in a process of its own, of which docker is a child that prints."""
+def image(search_path):
+    """Runs `flightdeck image` with a search path of one folder: exit code, standard output, standard error."""
+    here = {name: value for name, value in os.environ.items() if name not in ("PIP_CERT", "SSL_CERT_FILE")}
 
-    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "flightdeck", "image", *arguments],
-            env={**os.environ, "PATH": str(search_path), **variables}, cwd=ROOT, capture_output=True, text=True,
-        )  # fmt: skip
+    def run(*arguments: str, cwd: Path = ROOT, **variables: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-B", "-m", "flightdeck", "image", *arguments]
+        environment = {**here, "PATH": str(search_path), **variables}
+        done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
 
     return run
-
-
-def client(folder: Path, script: str) -> None:
-    """Puts a docker client into a folder: what a real one of that kind prints."""
-    program = folder / "docker"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
 
 
 WITHOUT_ENGINE = """
@@ -213,43 +203,32 @@ def test_without_git_that_is_said(image, tmp_path):
         ),
     ],
 )
-def test_what_cannot_work_is_refused_with_the_remedy(image, search_path, script, arguments, sentence):
+def test_what_cannot_work_is_refused_with_the_remedy(image, docker, script, arguments, sentence):
     if script:
-        client(search_path, script)
+        docker(script)
 
     refused(image(*arguments, DOCKER_HOST="unix:///nowhere/docker.sock"), sentence)
 
 
-def test_a_failed_build_shows_what_docker_printed(process, search_path, tmp_path):
-    client(search_path, WITH_ENGINE)
+def test_a_failed_build_shows_what_docker_printed(image, docker, tmp_path):
+    docker(WITH_ENGINE)
     index = "https://user:secret@index.example.org/simple"
 
-    done = process("build", "--json", RECORD=str(tmp_path / "record"), PIP_INDEX_URL=index)
+    code, out, err = image("build", "--json", RECORD=str(tmp_path / "record"), PIP_INDEX_URL=index)
 
-    assert done.returncode == 1
-    assert "no space left on device" in done.stderr
-    assert done.stdout == ""
+    assert (code, out) == (1, "")
+    assert "no space left on device" in err
     recorded = (tmp_path / "record").read_text()
     assert recorded.startswith("1 build --file")
     assert "--secret id=index,env=PIP_INDEX_URL" in recorded
-    assert "secret@" not in recorded + done.stderr
+    assert "secret@" not in recorded + err
 
 
-def test_a_dirty_checkout_is_not_pushed(checkout, search_path):
+def test_a_dirty_checkout_is_not_pushed(checkout, image, docker):
     """In a checkout of the command line alone, so that the state of this one does not matter."""
     shutil.copytree(ROOT / "flightdeck", checkout / "flightdeck", ignore=shutil.ignore_patterns("__pycache__"))
-    client(search_path, WITH_ENGINE)
-    program = (
-        f"import sys; sys.path.insert(0, {str(checkout)!r}); sys.dont_write_bytecode = True\n"
-        "from flightdeck.__main__ import main; main()"
-    )
-
-    def push(*arguments: str) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [sys.executable, "-c", program, "image", "push", "--repository", "host/n", *arguments],
-            env={**os.environ, "PATH": str(search_path)}, cwd=checkout, capture_output=True, text=True,
-        )  # fmt: skip
-        return done.returncode, done.stdout, done.stderr
+    docker(WITH_ENGINE)
+    push = functools.partial(image, "push", "--repository", "host/n", cwd=checkout)
 
     refused(push(), "changes that no commit holds")
     refused(push("--allow-dirty"), "There is no image host/n:")
@@ -258,17 +237,11 @@ def test_a_dirty_checkout_is_not_pushed(checkout, search_path):
     refused(push(), f"There is no image host/n:{git(checkout, 'rev-parse', 'HEAD')[:12]};")
 
 
-def test_the_report_of_a_build_is_one_json_document(process, search_path):
-    client(
-        search_path,
-        WITH_ENGINE.replace("image) exit 1", """image) echo '[{"Id": "sha256:1", "Size": 5}]'""").replace(
-            "exit 1 ;;\nesac", "exit 0 ;;\nesac"
-        ),
-    )
+def test_the_report_of_a_build_is_one_json_document(image, docker):
+    knowing = WITH_ENGINE.replace("image) exit 1", """image) echo '[{"Id": "sha256:1", "Size": 5}]'""")
+    docker(knowing.replace("exit 1 ;;\nesac", "exit 0 ;;\nesac"))
 
-    done = process("build", "--json", "--target", "gpu", RECORD="/dev/null")
-
-    report = json.loads(done.stdout)
+    report = json.loads(image("build", "--json", "--target", "gpu", RECORD="/dev/null")[1])
     assert report["image"].startswith("flightdeck:")
     assert report["image"].endswith("-gpu")
     assert (report["id"], report["bytes"], report["target"]) == ("sha256:1", 5, "gpu")

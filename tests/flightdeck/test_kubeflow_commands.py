@@ -17,15 +17,9 @@ TASKS = ("data", "transform", "trainer", "release")
 
 
 @pytest.fixture
-def submit(kubeflow):
+def submit(done):
     """Submits the reviewed pipeline, and returns the run as JSON."""
-
-    def run(*arguments: str) -> dict:
-        code, out, err = kubeflow("submit", "--file", PIPELINE, "--json", *arguments)
-        assert code == 0, err
-        return json.loads(out)
-
-    return run
+    return lambda *arguments: json.loads(done("submit", "--file", PIPELINE, "--json", *arguments))
 
 
 def test_submitting_needs_neither_tensorflow_nor_tfx_when_the_pipeline_is_compiled(server):
@@ -78,16 +72,15 @@ def test_a_wrong_parameter_is_refused_before_anything_is_sent(server, kubeflow, 
     assert server.paths("POST") == []
 
 
-def test_waiting_shows_each_task_as_it_goes_on(server, kubeflow):
+def test_waiting_shows_each_task_as_it_goes_on(server, done):
     server.states = [
         {"data": "RUNNING"},
         {"data": "SUCCEEDED", "transform": "RUNNING"},
         dict.fromkeys(TASKS, "SUCCEEDED"),
     ]
 
-    code, out, _ = kubeflow("submit", "--file", PIPELINE, "--wait", "--poll-seconds", "0.1")
+    out = done("submit", "--file", PIPELINE, "--wait", "--poll-seconds", "0.1")
 
-    assert code == 0
     lines = [line.split()[:2] for line in out.splitlines()[1:-1]]
     assert lines == [
         ["data", "RUNNING"], ["data", "SUCCEEDED"], ["transform", "RUNNING"],
@@ -108,35 +101,33 @@ def test_waiting_for_a_run_that_fails_is_exit_code_1(server, kubeflow):
     assert json.loads(out)["state"] == "FAILED"
 
 
-def test_status_shows_tasks_and_where_to_look_further(server, kubeflow, submit):
+def test_status_shows_tasks_and_where_to_look_further(server, done, submit):
     server.states = [{"data": "SUCCEEDED", "transform": "FAILED"}]
     run = submit("--name", "june")
 
-    code, out, err = kubeflow("status", "june")
+    out = done("status", "june")
 
-    assert (code, err) == (0, "")
     rows = {tuple(line.split()[:2]) for line in out.splitlines()}
     expected = {("data", "SUCCEEDED"), ("transform", "FAILED"), ("trainer", "NOT_STARTED"), ("release", "NOT_STARTED")}
     assert rows >= expected | {("june", "FAILED")}
     assert "the run: a task has failed" in out
     options = f"--task transform --set kubeflow.endpoint={server.endpoint}\n"
     assert f"The log of transform: flightdeck kubeflow logs {run['run_id']} {options}" in out
-    assert json.loads(kubeflow("status", run["run_id"], "--json")[1])["tasks"][0]["seconds"] == 90.0
+    assert json.loads(done("status", run["run_id"], "--json"))["tasks"][0]["seconds"] == 90.0
 
 
-def test_status_and_logs_say_that_a_driver_failed(server, kubeflow, submit):
+def test_status_and_logs_say_that_a_driver_failed(server, kubeflow, done, submit):
     server.states = [{"root-driver": "FAILED"}]
     run = submit()["run_id"]
     failed = "root-driver failed, the container with which Kubeflow prepares a run, so no task was started."
 
-    code, out, err = kubeflow("status", run)
+    out = done("status", run)
 
-    assert (code, err) == (0, "")
     assert f"{failed} Its log: flightdeck kubeflow logs {run} --set kubeflow.endpoint={server.endpoint}\n" in out
     assert {line.split()[1] for line in out.splitlines() if line.startswith(TASKS)} == {"NOT_STARTED"}
-    assert json.loads(kubeflow("status", run, "--json")[1])["failed_drivers"][0]["name"] == "root-driver"
+    assert json.loads(done("status", run, "--json"))["failed_drivers"][0]["name"] == "root-driver"
 
-    code, out, err = kubeflow("logs", run)
+    code, _, err = kubeflow("logs", run)
     assert code == 1
     assert failed in err
 
@@ -161,17 +152,15 @@ def many_users(server):
     return ["--set", "kubeflow.namespace=team-a"]
 
 
-def test_logs_are_those_of_all_tasks_or_of_one(server, kubeflow, submit, many_users):
+def test_logs_are_those_of_all_tasks_or_of_one(server, done, submit, many_users):
     server.states = [{"data": "SUCCEEDED", "transform": "FAILED"}]
     run = submit(*many_users)["run_id"]
     server.logs = {pod("data"): "DataGate: done\n", pod("transform", 0): "first", pod("transform", 1): "second"}
 
-    code, out, err = kubeflow("logs", run, *many_users)
-    assert (code, err) == (0, "")
+    out = done("logs", run, *many_users)
     assert out.index("DataGate: done") < out.index("first") < out.index("second")
 
-    code, out, _ = kubeflow("logs", run, "--task", "transform", *many_users)
-    assert code == 0
+    out = done("logs", run, "--task", "transform", *many_users)
     assert "DataGate" not in out
     assert f"== transform   {pod('transform', 1)}\nsecond\n" in out
 
@@ -208,23 +197,22 @@ def test_a_log_that_cannot_be_there_is_said_so(server, kubeflow, submit, states,
     refused(kubeflow("logs", run, *arguments), sentence)
 
 
-def test_a_schedule_is_set_listed_replaced_and_deleted(server, kubeflow):
-    code, out, err = kubeflow("schedule", "--cron", "0 3 * * 1", "--file", PIPELINE, "-p", "epochs=2")
-    assert (code, err) == (0, "")
+def test_a_schedule_is_set_listed_replaced_and_deleted(server, kubeflow, done):
+    out = done("schedule", "--cron", "0 3 * * 1", "--file", PIPELINE, "-p", "epochs=2")
     assert "Schedule late-flights: 0 0 3 * * 1" in out
     (kept,) = server.recurring.values()
     assert kept["max_concurrency"] == "1"
     assert kept["runtime_config"]["parameters"] == {"epochs": 2, "submitted_by": getpass.getuser()}
 
     refused(kubeflow("schedule", "--every", "6h", "--file", PIPELINE), "replace it with --replace")
-    assert kubeflow("schedule", "--every", "6h", "--file", PIPELINE, "--replace")[0] == 0
+    done("schedule", "--every", "6h", "--file", PIPELINE, "--replace")
 
-    (listed,) = json.loads(kubeflow("schedule", "list", "--json")[1])
+    (listed,) = json.loads(done("schedule", "list", "--json"))
     assert (listed["name"], listed["when"], listed["enabled"]) == ("late-flights", "every 21600 s", True)
-    assert "every 21600 s" in kubeflow("schedule", "list")[1]
+    assert "every 21600 s" in done("schedule", "list")
 
-    code, out, _ = kubeflow("schedule", "delete", "late-flights", "--json")
-    assert (code, json.loads(out)) == (0, {"deleted": [listed["schedule_id"]], "kept": {}})
+    deleted = json.loads(done("schedule", "delete", "late-flights", "--json"))
+    assert deleted == {"deleted": [listed["schedule_id"]], "kept": {}}
     assert server.recurring == {}
 
 
@@ -242,7 +230,7 @@ def test_a_schedule_with_a_run_under_way_is_not_deleted_and_that_is_said(server,
     code, out, _ = kubeflow("schedule", "--every", "7d", "--file", PIPELINE, "--replace")
     assert code == 0
     assert sentence in out
-    assert [each["status"] for each in server.recurring.values()] == ["DISABLED", "ENABLED"]
+    assert [schedule["status"] for schedule in server.recurring.values()] == ["DISABLED", "ENABLED"]
     assert server.killed == set()
 
     assert kubeflow("schedule", "delete", old, "--force")[:2] == (0, f"Deleted the schedule {old}.\n")

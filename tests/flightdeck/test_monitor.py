@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from tests import forked
+from tests.flightdeck.conftest import refused
 from tests.world import World
 
 pytestmark = pytest.mark.e2e
@@ -30,11 +30,7 @@ def monitored(world: World, now: str = "2013-08-01T00:00:00") -> dict:
 
 
 def paste(world: World, *others: dict) -> tuple[str, datetime]:
-    """Serves, and runs the command that the screen shows; then asks with other rows by the same command.
-
-    Returns:
-        The answer to what the screen shows, and the day on which the service has logged it.
-    """
+    """Runs the command that a service shows, then asks with other rows by it: the first answer, and the day logged."""
     with world.serving() as (_, shown):
         answer = subprocess.run(shown, shell=True, capture_output=True, text=True, check=True).stdout
         for row in others:
@@ -79,20 +75,20 @@ def labelled(deck, first, prepared):
     return monitored(deck)
 
 
-def exceeded(window: dict, *kinds: str) -> set[str]:
-    return {each["subject"] or each["name"] for each in window["signals"] if each["exceeded"] and each["kind"] in kinds}
+def exceeded(window: dict, kind: str) -> set[str]:
+    return {signal["subject"] for signal in window["signals"] if signal["exceeded"] and signal["kind"] == kind}
 
 
 def test_each_window_is_measured_with_all_its_requests(first, prepared):
-    assert [each["name"] for each in first["measured"]] == ["2013-07-01", "2013-07-02", "2013-07-03"]
+    assert [window["name"] for window in first["measured"]] == ["2013-07-01", "2013-07-02", "2013-07-03"]
     rows = [pq.read_metadata(next((prepared / f"span-{span:03d}").glob("*"))).num_rows for span in DAYS]
-    assert [each["rows"] for each in first["measured"]] == rows
-    assert [each["labelled"] for each in first["measured"]] == [0, 0, 0]
+    assert [window["rows"] for window in first["measured"]] == rows
+    assert [window["labelled"] for window in first["measured"]] == [0, 0, 0]
 
 
 def test_real_months_without_a_fault_raise_no_alarm_about_the_data(first):
     for window in first["measured"][:2]:
-        assert exceeded(window, "drift", "missing", "unseen") == set()
+        assert [exceeded(window, kind) for kind in ("drift", "missing", "unseen")] == [set()] * 3
 
 
 def test_a_sensor_that_reports_celsius_is_named_and_people_are_told(deck, first):
@@ -100,25 +96,24 @@ def test_a_sensor_that_reports_celsius_is_named_and_people_are_told(deck, first)
 
     assert "temp" in exceeded(broken, "drift")
     assert exceeded(broken, "missing") == set()
-    (sentence,) = [
-        each["meaning"] for each in broken["signals"] if each["subject"] == "temp" and each["kind"] == "drift"
-    ]
-    assert "temp: the Jensen-Shannon divergence" in sentence
-    told = [json.loads(line) for line in (deck.workspace / "alerts" / "alerts.jsonl").read_text().splitlines()]
-    assert any("temp" in each["title"] for each in told)
+    meanings = [signal["meaning"] for signal in broken["signals"] if signal["kind"] == "drift"]
+    assert [meaning for meaning in meanings if meaning.startswith("temp: the Jensen-Shannon divergence")]
+    alerts = [json.loads(line) for line in (deck.workspace / "alerts" / "alerts.jsonl").read_text().splitlines()]
+    assert any("temp" in alert["title"] for alert in alerts)
 
 
 def test_quality_is_measured_when_the_labels_arrive_and_decided_on_once_more(first, labelled, prepared):
     (window,) = labelled["measured"]
-    quality = {each["name"]: each for each in window["signals"] if each["kind"] == "quality" and not each["subject"]}
-    slices = {each["subject"] for each in window["signals"] if each["kind"] == "quality" and each["subject"]}
+    of_quality = [signal for signal in window["signals"] if signal["kind"] == "quality"]
+    quality = {signal["name"]: signal for signal in of_quality if not signal["subject"]}
+    slices = {signal["subject"] for signal in of_quality if signal["subject"]}
 
     assert window["name"] == "2013-07-01"
     assert window["labelled"] == window["rows"]
     assert 0.5 < quality["auc"]["low"] < quality["auc"]["value"] < quality["auc"]["high"] < 0.9
     assert quality["log_loss"]["low"] < quality["log_loss"]["value"] < quality["log_loss"]["high"]
     assert slices == {"origin=EWR", "origin=JFK", "origin=LGA"}
-    assert [each["window"] for each in labelled["decisions"]] == ["2013-07-01+labels"]
+    assert [decision["window"] for decision in labelled["decisions"]] == ["2013-07-01+labels"]
 
 
 def test_what_was_served_is_compared_with_what_was_ingested_of_the_same_rows(deck, labelled, prepared):
@@ -128,7 +123,7 @@ def test_what_was_served_is_compared_with_what_was_ingested_of_the_same_rows(dec
     (broken,) = monitored(deck)["measured"]
 
     assert exceeded(clean, "skew") == set()
-    assert any(each["kind"] == "skew" for each in clean["signals"])
+    assert any(signal["kind"] == "skew" for signal in clean["signals"])
     # The span has Fahrenheit, what was served had Celsius.
     assert exceeded(broken, "skew") == {"temp"}
 
@@ -161,7 +156,7 @@ def test_a_request_that_is_pasted_from_the_screen_decides_nothing(trained, prepa
     tried = trained.copy(tmp_path)
     (folder,) = (tried.workspace / "models").glob("*/*")
     columns = load(folder, int(folder.name)).inputs.columns.values()
-    others = [{each.name: MADE_UP[each.dtype] for each in columns}] if made_up else []
+    others = [{column.name: MADE_UP[column.dtype] for column in columns}] if made_up else []
     answer, day = paste(tried, *others)
     ((probability,),) = json.loads(answer)["predictions"]
     tried.answer(pd.read_parquet(prepared / "span-003").sample(4706, random_state=1), day)
@@ -171,13 +166,10 @@ def test_a_request_that_is_pasted_from_the_screen_decides_nothing(trained, prepa
     (window,) = seen["measured"]
     assert 0 < probability < 1
     assert window["rows"] >= 4706 + 1
-    assert {each["kind"] for each in window["signals"]} >= {"drift", "missing", "unseen"}
-    assert [each["meaning"] for each in window["signals"] if each["exceeded"]] == []
-    assert [each["action"] for each in seen["decisions"]] == ["none"]
+    assert {signal["kind"] for signal in window["signals"]} >= {"drift", "missing", "unseen"}
+    assert [signal["meaning"] for signal in window["signals"] if signal["exceeded"]] == []
+    assert [decision["action"] for decision in seen["decisions"]] == ["none"]
 
 
-def test_without_requests_there_is_nothing_to_say_and_without_a_store_one_sentence(tmp_path):
-    done = forked.run("flightdeck", "monitor", "--set", f"workspace={tmp_path}")
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "run the pipeline first" in done.stderr
+def test_without_a_store_there_is_one_sentence(flightdeck, tmp_path):
+    refused(flightdeck("monitor", "--set", f"workspace={tmp_path}"), "run the pipeline first")

@@ -12,19 +12,18 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import DEVNULL
 
 import pytest
 
 from tests import forked
 from tests.makefiles import make
-from tests.world import ROOT
+from tests.repository import git
+from tests.teaching.new_project.projects import PERSON
+from tests.world import ROOT, World
 
 e2e = pytest.mark.e2e
 unit = pytest.mark.unit
@@ -60,10 +59,8 @@ LOANS = ("--label", "good?", "--time", "opened at", "--positive", "ja")
 def new(flightdeck, tmp_path: Path, monkeypatch) -> Callable[..., tuple[int, str, str]]:
     """Runs `flightdeck new` in an empty folder: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "T")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "t@example.org")
-
+    for name, value in PERSON.items():
+        monkeypatch.setenv(name, value)
     return functools.partial(flightdeck, "new")
 
 
@@ -97,31 +94,22 @@ def test_the_command_that_is_shown_takes_in_all_that_was_set_aside(new, tmp_path
 
 
 @unit
-def test_numbers_that_are_not_written_as_such_are_named(new, tmp_path: Path):
+def test_each_step_has_a_line_and_numbers_that_are_not_written_as_such_are_named(new, tmp_path: Path):
     table = loans(tmp_path)
     lines = table.read_text().splitlines()
     table.write_text("\n".join(f"{line},{'income' if n == 0 else f'${7 * n % 11}.50'}" for n, line in enumerate(lines)))
-    _, out, _ = new("shop", "--from", str(table), *LOANS)
-    _, document, _ = new("other", "--from", str(table), *LOANS, "--json")
-
-    assert re.search(r"^untidy +income: All values are numbers but for signs and separators, as in ", out, re.MULTILINE)
-    assert list(json.loads(document)["untidy"]) == ["income"]
-
-
-@unit
-def test_each_step_has_a_line_before_it_is_done_and_a_document_has_none(new, tmp_path: Path):
-    table = loans(tmp_path)
     _, out, _ = new("shop", "--from", str(table), *LOANS)
     _, document, err = new("other", "--from", str(table), *LOANS, "--json")
 
     assert out.splitlines()[:4] == [
         f"Reading {table}",
-        "Looking at 5 columns of 400 rows",
+        "Looking at 6 columns of 400 rows",
         "Splitting the rows into spans",
         f"Writing {tmp_path / 'shop'}",
     ]
-    assert json.loads(document)["rows"] == 400
-    assert json.loads(document)["uncommitted"] is None
+    assert re.search(r"^untidy +income: All values are numbers but for signs and separators, as in ", out, re.MULTILINE)
+    report = json.loads(document)
+    assert (report["rows"], report["uncommitted"], list(report["untidy"])) == (400, None, ["income"])
     assert err == ""
 
 
@@ -195,29 +183,18 @@ def trips(folder: Path) -> Path:
 
 
 @dataclasses.dataclass(frozen=True)
-class Project:
+class Project(World):
     """A project as `flightdeck new` made it, and what it said."""
 
-    path: Path
-    report: dict
+    report: dict = dataclasses.field(default_factory=dict)
 
-    def flightdeck(self, *arguments: str, expect: int = 0) -> str:
-        options = [part for setting in SMALL for part in ("--set", setting)]
-        done = self.plain(*arguments, *options)
-        assert done.returncode == expect, f"{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def plain(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return forked.run("flightdeck", *arguments, cwd=self.path, timeout=900)
+    def options(self, *overrides: str) -> list[str]:
+        return [part for setting in overrides for part in ("--set", setting)]
 
     def make(self, target: str) -> str:
-        """What a target of its own Makefile prints."""
-        done = make(target, self.path)
+        done = make(target, self.folder)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
-
-    def git(self, *arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=self.path, capture_output=True, text=True, check=True).stdout
 
 
 CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
@@ -234,26 +211,23 @@ def project_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Proj
     def made_of(name: str) -> Project:
         table, options = CASES[name]
         folder = tmp_path_factory.mktemp(name)
-        person = {"NAME": "T", "EMAIL": "t@example.org"}
-        known = {f"GIT_{role}_{fact}": value for role in ("AUTHOR", "COMMITTER") for fact, value in person.items()}
         command = ("new", name, "--from", str(table(folder)), *options, "--json")
-        made = forked.run("flightdeck", *command, cwd=folder, env={**os.environ, **known})
+        made = forked.run("flightdeck", *command, cwd=folder, env=os.environ | PERSON)
         assert made.returncode == 0, made.stderr
-        project = Project(folder / name, json.loads(made.stdout))
+        workspace = folder / name / "workspace"
+        project = Project(workspace, workspace / "spans", folder=folder / name, report=json.loads(made.stdout))
         if name == "trips":
             assert "pushed as version" in project.make("demo")
         else:
-            project.flightdeck("data", "prepare", "--json")
-            project.flightdeck("run", "--json")
-        shown = json.loads(project.plain("runs", "show", "latest", "--json").stdout)
-        return dataclasses.replace(project, report=project.report | {"run": shown})
+            project.says("data", "prepare", overrides=SMALL)
+            project.run(*SMALL)
+        return dataclasses.replace(project, report=project.report | {"run": project.json("runs", "show", "latest")})
 
     return made_of
 
 
 @pytest.fixture(params=CASES)
 def project(request: pytest.FixtureRequest, project_of: Callable[[str], Project]) -> Project:
-    """Both of them, one after the other."""
     return project_of(request.param)
 
 
@@ -265,7 +239,7 @@ def test_time_words_gaps_and_what_is_known_too_late_are_found(project_of: Callab
     assert project.report["columns"]["text"] == ["company"]
     assert "payment_type" in project.report["columns"]["category"]
     assert project.report["suspects"].keys() == {"tips"}
-    assert "tips" not in (project.path / "config" / "local.yaml").read_text()
+    assert "tips" not in (project.folder / "config" / "local.yaml").read_text()
 
 
 @e2e
@@ -273,40 +247,30 @@ def test_the_model_is_pushed_and_better_than_chance(project: Project):
     run = project.report["run"]
 
     assert run["outcome"] == "pushed"
-    auc = {"tumours": 0.95, "trips": 0.8}[project.path.name]
+    auc = {"tumours": 0.95, "trips": 0.8}[project.folder.name]
     assert auc < run["metrics"]["auc"] < 1
 
 
 @e2e
 def test_the_run_is_stamped_with_both_commits(project: Project):
     record = project.report["run"]
-    shown = project.plain("runs", "show", record["run_id"]).stdout
+    shown = project.says("runs", "show", record["run_id"])
 
-    assert record["commit"] == project.git("rev-parse", "HEAD").strip()
+    assert record["commit"] == git(project.folder, "rev-parse", "HEAD")
     assert record["dirty"] is False
     assert record["platform"]["commit"] not in (None, record["commit"])
     assert re.search(rf"^Code        {record['commit']}, branch \w+, nothing changed$", shown, re.MULTILINE)
     assert re.search(rf"^Flightdeck  {record['platform']['commit']}, ", shown, re.MULTILINE)
-    assert f" {record['commit'][:8]}\n" in re.sub(r" +\n", "\n", project.plain("runs", "list").stdout)
+    assert f" {record['commit'][:8]}\n" in re.sub(r" +\n", "\n", project.says("runs", "list"))
 
 
 @e2e
 def test_a_request_is_answered(project: Project):
-    process = forked.Forked("flightdeck", "serve", "--port", "0", "--grpc-port", "0", cwd=project.path, stderr=DEVNULL)
-    try:
-        shown = "".join(iter(process.stdout.readline, "Ctrl+C ends it.\n"))
-        line = next(line for line in shown.splitlines() if line.strip().startswith("curl"))
-        _, _, body, url = shlex.split(line)
-        asked = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(asked, timeout=60) as answer:
-            ((probability,),) = json.load(answer)["predictions"]
-        assert 0 < probability < 1
-        assert re.match(r"Version \d+ of ", shown)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
-    finally:
-        process.kill()
-        process.wait()
+    with project.serving() as (screen, shown):
+        answer = subprocess.run(shown, shell=True, capture_output=True, text=True, check=True).stdout
+    ((probability,),) = json.loads(answer)["predictions"]
+    assert 0 < probability < 1
+    assert screen.startswith("Version ")
 
 
 @e2e
@@ -317,16 +281,15 @@ def test_its_own_tests_pass(project_of: Callable[[str], Project]):
 @e2e
 def test_the_run_is_made_again_to_the_last_bit_and_not_with_other_code(project_of: Callable[[str], Project]):
     project = project_of("tumours")
-    again = json.loads(project.plain("runs", "reproduce", "latest", "--json").stdout)
-    assert again["identical"] is True
+    assert project.json("runs", "reproduce", "latest")["identical"] is True
 
-    prepare = project.path / "usecase" / "prepare.py"
+    prepare = project.folder / "usecase" / "prepare.py"
     before = prepare.read_text()
     prepare.write_text(before + "\n# changed\n")
     run = project.report["run"]["run_id"]
-    refused = project.plain("runs", "reproduce", run)
-    other = project.plain("runs", "reproduce", run, "--at", "HEAD")
+    refused = project.flightdeck("runs", "reproduce", run)
+    other = project.flightdeck("runs", "reproduce", run, "--at", "HEAD")
     prepare.write_text(before)
     assert refused.returncode == other.returncode == 2
     assert "Code: usecase/prepare.py has changed." in refused.stderr
-    assert f"in {project.path}" in refused.stderr
+    assert f"in {project.folder}" in refused.stderr

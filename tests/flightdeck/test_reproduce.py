@@ -1,98 +1,65 @@
 """`flightdeck runs reproduce` as a person types it: in a checkout of its own, on a real run of the pipeline."""
 
+import dataclasses
 import json
 import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests import forked
+from tests.damaged_spans import damaged
 from tests.repository import git
 from tests.small_run import SMALL
-from tests.world import ROOT
+from tests.world import ROOT, World
 
 pytestmark = pytest.mark.proof
 
 
-class Checkout:
+class Checkout(World):
     """A git repository with this code in it, so that its files can be changed; a workspace; and spans."""
 
-    def __init__(self, folder: Path, spans: Path) -> None:
-        self.folder, self.workspace, self.spans = folder / "checkout", folder / "workspace", folder / "spans"
-        shutil.copytree(spans, self.spans)
-        listed = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
-        for name in filter(None, listed.split("\0")):
-            if (ROOT / name).is_file():
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, self.folder / name)
-        git(self.folder, "init", "--quiet", "--initial-branch=main")
-        git(self.folder, "add", "--all")
-        git(self.folder, "commit", "--quiet", "--message=the code")
-        self.commit = git(self.folder, "rev-parse", "HEAD")
+    def options(self, *overrides: str) -> list[str]:
+        settings = (f"workspace={self.workspace}", f"data.spans={self.spans}", *overrides)
+        return [part for setting in settings for part in ("--set", setting)]
 
-    def flightdeck(
-        self,
-        *arguments: str,
-        spans: Path | None = None,
-        overrides: tuple[str, ...] = (),
-        imports_anew: bool = False,
-    ) -> subprocess.CompletedProcess[str]:
-        settings = (f"workspace={self.workspace}", f"data.spans={spans or self.spans}", *overrides)
-        command = ["flightdeck", *arguments, *(part for setting in settings for part in ("--set", setting))]
-        environment = self._environment(PYTHONPATH=str(self.folder))
-        if imports_anew:
-            program = [sys.executable, "-m", *command]
-            return subprocess.run(
-                program, capture_output=True, text=True, cwd=self.folder, env=environment, timeout=600
-            )
-        return forked.run(*command, cwd=self.folder, env=environment)
-
-    def reproduce(self, *arguments: str, expect: int, **where: Any) -> subprocess.CompletedProcess[str]:
-        done = self.flightdeck("runs", "reproduce", *arguments, **where)
-        assert done.returncode == expect, f"{done.stdout}\n{done.stderr}\n{self._log()[-5000:]}"
+    def reproduce(self, *arguments: str, expect: int, imports_anew: bool = False) -> subprocess.CompletedProcess[str]:
+        done = self.flightdeck("runs", "reproduce", *arguments, imports_anew=imports_anew)
+        assert done.returncode == expect, f"{done.stdout}\n{done.stderr}\n{self.latest_log()[-5000:]}"
         assert "Traceback" not in done.stderr
         return done
 
     def record(self, run_id: str) -> dict[str, Any]:
-        done = self.flightdeck("runs", "show", run_id, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    def pushed(self) -> list[str]:
-        return sorted(path.name for path in (self.workspace / "models").glob("*/*"))
-
-    def store(self):
-        from ledger.opening import open_store
-        from tests.ledger.seeding import sqlite
-
-        return open_store(sqlite(self.workspace / "metadata.sqlite"))
-
-    def _log(self) -> str:
-        logs = sorted(self.workspace.glob("runs/*/run.log"))
-        return logs[-1].read_text(errors="replace") if logs else ""
-
-    @staticmethod
-    def _environment(**further: str) -> dict[str, str]:
-        # In a git hook, or in an image, these are about another checkout.
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "FLIGHTDECK_COMMIT"))}
-        return {**kept, **further}
+        return self.json("runs", "show", run_id)
 
 
 @pytest.fixture(scope="module")
-def checkout(small_spans, tmp_path_factory) -> Checkout:
-    return Checkout(tmp_path_factory.mktemp("reproduce"), small_spans)
+def checkout(small_spans, tmp_path_factory) -> Iterator[Checkout]:
+    place = tmp_path_factory.mktemp("reproduce")
+    folder = place / "checkout"
+    shutil.copytree(small_spans, place / "spans")
+    listed = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message=the code")
+    with pytest.MonkeyPatch.context() as patched:
+        # In a git hook, or in an image, these are about another checkout.
+        for name in [name for name in os.environ if name.startswith(("GIT_", "FLIGHTDECK_COMMIT"))]:
+            patched.delenv(name)
+        variables = {"PYTHONPATH": str(folder)}
+        yield Checkout(place / "workspace", place / "spans", variables=variables, folder=folder)
 
 
 @pytest.fixture(scope="module")
 def run_id(checkout) -> str:
     """A run with hyperparameters that are not those of the settings file."""
-    done = checkout.flightdeck("run", "--json", overrides=SMALL)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    summary = json.loads(done.stdout)
+    summary = checkout.run(*SMALL)
     assert summary["outcome"] == "pushed"
     return summary["run_id"]
 
@@ -103,21 +70,15 @@ def reproduction(checkout, run_id) -> dict[str, Any]:
 
 
 @pytest.fixture
-def changed_row(checkout, tmp_path) -> Path:
-    """The same spans, but for one number in one row."""
+def changed_row(checkout, tmp_path) -> Checkout:
+    """The same checkout and spans, but for one number in one row."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    shutil.copytree(checkout.spans, tmp_path / "spans")
-    file = tmp_path / "spans" / "span-002" / "flights.parquet"
-    table = pq.read_table(file)
-    field = table.schema.field("distance")
-    column = table.column("distance").to_pylist()
-    column[0] += 700
-    pq.write_table(
-        table.set_column(table.schema.get_field_index("distance"), field, pa.array(column, field.type)), file
-    )
-    return tmp_path / "spans"
+    def further(distances: pa.ChunkedArray) -> pa.ChunkedArray:
+        first, *others = distances.to_pylist()
+        return pa.chunked_array([pa.array([first + 700, *others], distances.type)])
+
+    return dataclasses.replace(checkout, spans=damaged(checkout.spans, tmp_path, "distance", further))
 
 
 def test_a_run_made_again_is_bit_identical_and_measures_the_same(reproduction):
@@ -137,9 +98,8 @@ def test_the_reproduction_is_a_run_of_its_own_that_links_to_the_original(checkou
     assert record["metrics"] == original["metrics"]
     assert record["model_id"] not in (None, original["model_id"])
     assert "cached" not in {node["state"] for node in record["nodes"]}
-    shown = checkout.flightdeck("runs", "show", record["run_id"], "--document", "verdict", "--json")
-    assert json.loads(shown.stdout)["identical"] is True
-    assert json.loads(shown.stdout)["original"] == run_id
+    verdict = checkout.json("runs", "show", record["run_id"], "--document", "verdict")
+    assert (verdict["identical"], verdict["original"]) == (True, run_id)
 
 
 def test_the_settings_file_is_another_by_now_and_the_recorded_settings_count(checkout, run_id, reproduction):
@@ -153,34 +113,35 @@ def test_the_settings_file_is_another_by_now_and_the_recorded_settings_count(che
 def test_a_reproduction_is_neither_blessed_nor_pushed_nor_seen_by_the_pipeline_that_looks_for_a_champion(
     checkout, run_id, reproduction
 ):
-    store = checkout.store()
-    model = checkout.record(reproduction["run_id"])["model_id"]
-    (pipeline,) = [each for each in store.get_contexts_by_type("pipeline") if each.name == "late-flights"]
+    from ledger.opening import open_store
 
-    assert len(checkout.pushed()) == 1
-    assert model not in {each.id for each in store.get_artifacts_by_context(pipeline.id)}
+    store = open_store(checkout.connection())
+    model = checkout.record(reproduction["run_id"])["model_id"]
+    pipeline = store.get_context_by_type_and_name("pipeline", "late-flights")
+
+    assert len(checkout.versions()) == 1
+    assert model not in {artifact.id for artifact in store.get_artifacts_by_context(pipeline.id)}
     blessed = [
-        each.custom_properties["current_model_id"].int_value
-        for each in store.get_artifacts_by_type("ModelBlessing")
-        if "blessed" in each.custom_properties
+        blessing.custom_properties["current_model_id"].int_value
+        for blessing in store.get_artifacts_by_type("ModelBlessing")
+        if "blessed" in blessing.custom_properties
     ]
     assert blessed == [checkout.record(run_id)["model_id"]]
 
 
-def test_a_changed_row_is_found_with_its_span_and_what_it_changes_is_shown_on_request(checkout, run_id, changed_row):
-    refused = json.loads(checkout.reproduce(run_id, "--json", expect=2, spans=changed_row).stdout)
+def test_a_changed_row_is_found_with_its_span_and_what_it_changes_is_shown_on_request(run_id, changed_row):
+    refused = json.loads(changed_row.reproduce(run_id, "--json", expect=2).stdout)
 
     assert not refused["reproducible"]
-    assert [(each["aspect"], each["name"], each["span"]) for each in refused["differences"]] == [
-        ("data", "span-002/flights.parquet", 2)
-    ]
+    (difference,) = refused["differences"]
+    assert (difference["aspect"], difference["name"], difference["span"]) == ("data", "span-002/flights.parquet", 2)
 
-    shown = checkout.reproduce(run_id, "--allow-different", expect=1, spans=changed_row).stdout
+    shown = changed_row.reproduce(run_id, "--allow-different", expect=1).stdout
     assert "Different    span-002/flights.parquet (span 2)" in shown
     assert "not identical" in shown
     assert "largest difference" in shown
     assert "auc" in shown
-    latest = checkout.record("latest")
+    latest = changed_row.record("latest")
     assert (latest["kind"], latest["outcome"]) == ("reproduction", "done")
     assert any("variables differ" in reason for reason in latest["reasons"])
 
@@ -188,9 +149,10 @@ def test_a_changed_row_is_found_with_its_span_and_what_it_changes_is_shown_on_re
 def test_a_changed_package_is_named_with_both_versions(checkout, run_id):
     from importlib.metadata import version
 
+    from ledger.opening import open_store
     from ledger.recorder import PREFIX, RUN, Recorder
 
-    store = checkout.store()
+    store = open_store(checkout.connection())
     recorder = Recorder(store)
     packages = recorder.document(recorder.read(run_id).documents["packages"])
     context = store.get_context_by_type_and_name(RUN, run_id)
@@ -209,18 +171,19 @@ def test_a_changed_package_is_named_with_both_versions(checkout, run_id):
 
 
 def test_changed_code_is_named_and_the_run_is_made_again_in_a_worktree_of_its_commit(checkout, run_id):
+    commit = git(checkout.folder, "rev-parse", "HEAD")
     network = checkout.folder / "models" / "network.py"
     before = network.read_text()
     network.write_text(before.replace("relu", "tanh") + "# changed\n")
     try:
         refused = checkout.reproduce(run_id, expect=2).stderr
         assert "Code: models/network.py has changed." in refused
-        assert f"flightdeck runs reproduce {run_id} --at {checkout.commit[:12]}" in refused
+        assert f"flightdeck runs reproduce {run_id} --at {commit[:12]}" in refused
 
-        shown = checkout.reproduce(run_id, "--at", checkout.commit[:12], expect=0).stdout
+        shown = checkout.reproduce(run_id, "--at", commit[:12], expect=0).stdout
         assert "identical" in shown
         record = checkout.record("latest")
-        assert (record["parent"], record["commit"], record["dirty"]) == (run_id, checkout.commit, False)
+        assert (record["parent"], record["commit"], record["dirty"]) == (run_id, commit, False)
         assert network.read_text() != before
         assert not (checkout.workspace / "worktrees").exists()
     finally:

@@ -79,7 +79,6 @@ def runs(flightdeck, workspace: Path) -> Callable[..., str]:
 
 
 def listed(text: str) -> list[str]:
-    """The names of the runs in a table."""
     return [line.split()[0] for line in text.splitlines() if line.startswith(("2013", "theirs"))]
 
 

@@ -28,12 +28,9 @@ class Happened:
         return self.world.json("runs", command, *arguments)
 
     def scores(self, run: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        uris = {
-            each["facts"]["uri"]
-            for each in self.ask("lineage", f"run:{run['run_id']}", "--downstream")["nodes"]
-            if (each["kind"], each["type"], each["run_id"]) == ("artifact", "Scores", run["run_id"])
-        }
-        (uri,) = uris
+        nodes = self.ask("lineage", f"run:{run['run_id']}", "--downstream")["nodes"]
+        made = [node for node in nodes if (node["type"], node["run_id"]) == ("Scores", run["run_id"])]
+        (uri,) = {node["facts"]["uri"] for node in made if node["kind"] == "artifact"}
         table = pq.read_table(f"{uri}/scores.parquet")
         return table.column("label").to_numpy(), table.column("probability").to_numpy()
 
@@ -54,27 +51,27 @@ def test_the_scores_are_those_that_the_evaluation_measured(happened):
 
 
 def test_runs_on_the_same_window_are_compared_row_by_row(happened):
-    found = happened.ask("compare", happened.first["run_id"], happened.second["run_id"])
+    compared = happened.ask("compare", happened.first["run_id"], happened.second["run_id"])
 
-    assert found["same_rows"] is True
-    assert found["why_not_tested"] is None
-    settings = {each["name"]: (each["first"], each["second"]) for each in found["differences"]["settings"]}
+    assert compared["same_rows"] is True
+    assert compared["why_not_tested"] is None
+    settings = {change["name"]: (change["first"], change["second"]) for change in compared["differences"]["settings"]}
     assert settings == {"model.epochs": (1, 3)}
-    assert found["differences"]["data"] == found["differences"]["packages"] == []
-    auc = next(each for each in found["metrics"] if each["name"] == "auc")
+    assert compared["differences"]["data"] == compared["differences"]["packages"] == []
+    auc = next(metric for metric in compared["metrics"] if metric["name"] == "auc")
     labels, first = happened.scores(happened.first)
     _, second = happened.scores(happened.second)
     by_scikit = metrics.roc_auc_score(labels, second) - metrics.roc_auc_score(labels, first)
     assert auc["noise"]["difference"] == pytest.approx(by_scikit, abs=1e-9)
     assert auc["noise"]["rows"] == len(labels)
     assert auc["verdict"] in ("better", "worse", "within noise")
-    assert any(each["metric"]["noise"] for each in found["slices"] if each["slice"].startswith("origin="))
+    assert any(part["metric"]["noise"] for part in compared["slices"] if part["slice"].startswith("origin="))
 
 
 def test_a_model_is_traced_to_the_bytes_of_its_files(happened):
-    found = happened.ask("lineage", happened.first["run_id"], "--upstream")
+    lineage = happened.ask("lineage", happened.first["run_id"], "--upstream")
 
-    files = {each["name"]: each["facts"] for each in found["nodes"] if each["kind"] == "file"}
+    files = {node["name"]: node["facts"] for node in lineage["nodes"] if node["kind"] == "file"}
     on_disk = {
         path.relative_to(happened.world.spans).as_posix(): path.read_bytes()
         for path in sorted(happened.world.spans.rglob("*.parquet"))
@@ -82,27 +79,27 @@ def test_a_model_is_traced_to_the_bytes_of_its_files(happened):
     assert {name: (facts["bytes"], facts["sha256"]) for name, facts in files.items()} == {
         name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in on_disk.items()
     }
-    assert {"code", "settings"} <= {each["kind"] for each in found["nodes"]}
+    assert {"code", "settings"} <= {node["kind"] for node in lineage["nodes"]}
 
 
 def test_what_came_of_the_predicting_model_is_the_prediction(happened):
     pushed = [run for run in (happened.first, happened.second) if run["outcome"] == "pushed"][-1]
     version = happened.ask("show", pushed["run_id"])["version"]
 
-    found = happened.ask("lineage", version)
+    lineage = happened.ask("lineage", version)
 
-    kinds = {(each["type"], each["name"].partition(" ")[0]) for each in found["nodes"]}
+    kinds = {(node["type"], node["name"].partition(" ")[0]) for node in lineage["nodes"]}
     assert ("Examples", "Predictions") in kinds
-    assert any(each["facts"].get("pushed_version") == version for each in found["nodes"])
+    assert any(node["facts"].get("pushed_version") == version for node in lineage["nodes"])
     dot = happened.world.says("runs", "lineage", version, "--dot", "-")
     (graph,) = pydot.graph_from_dot_data(dot) or [None]
     assert graph is not None
-    assert len(graph.get_edges()) == len(found["edges"])
+    assert len(graph.get_edges()) == len(lineage["edges"])
 
 
 def test_the_second_run_used_what_the_first_had_made(happened):
-    found = happened.ask("lineage", happened.second["run_id"], "--upstream")
+    lineage = happened.ask("lineage", happened.second["run_id"], "--upstream")
 
-    makers = {each["type"]: each["run_id"] for each in found["nodes"] if each["kind"] == "execution"}
+    makers = {node["type"]: node["run_id"] for node in lineage["nodes"] if node["kind"] == "execution"}
     assert makers["SpanExampleGen"] == makers["Transform"] == happened.first["run_id"]
     assert makers["Trainer"] == happened.second["run_id"]

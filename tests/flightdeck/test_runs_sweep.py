@@ -4,12 +4,13 @@ import json
 import os
 import signal
 import time
-import urllib.request
 from collections import Counter
 from typing import Any
 
+import httpx
 import pytest
 
+from tests.flightdeck.conftest import refused
 from tests.world import World
 
 pytestmark = pytest.mark.proof
@@ -44,15 +45,18 @@ def events(world: World, sweep: str) -> list[Any]:
     return [link.event for link in Chain(open_store(world.connection()), sweep).refresh()]
 
 
-def record(world: World, run_id: str) -> Any:
+def recorder(world: World) -> Any:
     from ledger.opening import open_store
     from ledger.recorder import Recorder
 
-    return Recorder(open_store(world.connection())).read(run_id)
+    return Recorder(open_store(world.connection()))
+
+
+def record(world: World, run_id: str) -> Any:
+    return recorder(world).read(run_id)
 
 
 def listed(world, *kinds: str) -> list[dict[str, Any]]:
-    """What ``flightdeck runs list`` says."""
     asked = [part for kind in kinds for part in ("--kind", kind)]
     return world.json("runs", "list", *asked)["runs"]
 
@@ -74,12 +78,12 @@ def killed(world, parent, space) -> tuple[str, list[Any]]:
     before: list[Any] = []
     for _ in range(60):
         before, known = events(world, sweep), len(before)
-        if not any(each.owner.alive() for each in before) and len(before) == known:
+        if not any(event.owner.alive() for event in before) and len(before) == known:
             break
         time.sleep(0.5)
-    assert not any(each.owner.alive() for each in before), "workers outlive their sweep"
-    outcomes = {each["run_id"]: each["outcome"] for each in listed(world, "sweep", "trial")}
-    under_way = {each.trial for each in before} - {each.trial for each in before if each.kind == "finished"}
+    assert not any(event.owner.alive() for event in before), "workers outlive their sweep"
+    outcomes = {run["run_id"]: run["outcome"] for run in listed(world, "sweep", "trial")}
+    under_way = {event.trial for event in before} - {event.trial for event in before if event.kind == "finished"}
     assert outcomes[sweep] == "killed"
     assert {outcomes[f"{sweep}-{trial:03d}"] for trial in under_way} == {"killed"}
     return sweep, before
@@ -95,37 +99,37 @@ def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(world, killed, res
     sweep, before = killed
     after = events(world, sweep)
 
-    finished_before = {each.trial for each in before if each.kind == "finished"}
+    finished_before = {event.trial for event in before if event.kind == "finished"}
     assert finished_before
     assert len(finished_before) < 5
     assert after[: len(before)] == before
-    assert not finished_before & {each.trial for each in after[len(before) :]}
-    ends = Counter(each.trial for each in after if each.kind == "finished")
+    assert not finished_before & {event.trial for event in after[len(before) :]}
+    ends = Counter(event.trial for event in after if event.kind == "finished")
     assert ends == dict.fromkeys(range(5), 1)
     # What was under way when it was killed is begun anew, with the same hyperparameters.
-    under_way = {each.trial for each in before if each.kind == "begun"} - finished_before
-    assert {each.trial for each in after if each.kind == "taken"} >= under_way
+    under_way = {event.trial for event in before if event.kind == "begun"} - finished_before
+    assert {event.trial for event in after if event.kind == "taken"} >= under_way
 
 
 def test_its_report_is_that_of_the_chain(resumed, parent) -> None:
     assert resumed["parent"] == parent
-    assert [each["state"] for each in resumed["trials"]] == ["done"] * 5
-    scores = {each["run_id"]: each["score"] for each in resumed["trials"]}
+    assert [trial["state"] for trial in resumed["trials"]] == ["done"] * 5
+    scores = {trial["run_id"]: trial["score"] for trial in resumed["trials"]}
     assert resumed["best"] == max(scores, key=scores.__getitem__)
     for trial in resumed["trials"]:
         assert 0.001 <= trial["hyperparameters"]["learning_rate"] <= 0.02
         assert trial["hyperparameters"]["hidden_units"] in ("16", "8-4")
-    assert len({json.dumps(each["hyperparameters"]) for each in resumed["trials"]}) == 5
+    assert len({json.dumps(trial["hyperparameters"]) for trial in resumed["trials"]}) == 5
 
 
 def test_every_trial_is_in_the_ledger(world, killed, resumed, parent) -> None:
     sweep = record(world, killed[0])
     assert (sweep.kind, sweep.parent, sweep.outcome) == ("sweep", parent, "done")
-    for each in resumed["trials"]:
-        trial = record(world, each["run_id"])
+    for tried in resumed["trials"]:
+        trial = record(world, tried["run_id"])
         assert (trial.kind, trial.parent, trial.outcome) == ("trial", killed[0], "done")
-        assert trial.metrics["val_auc"] == each["score"]
-        assert trial.hyperparameters["learning_rate"] == each["hyperparameters"]["learning_rate"]
+        assert trial.metrics["val_auc"] == tried["score"]
+        assert trial.hyperparameters["learning_rate"] == tried["hyperparameters"]["learning_rate"]
         assert trial.hyperparameters["batch_size"] == 256  # as its parent's
         assert trial.window == "1:2"
         assert trial.commit == sweep.commit
@@ -133,7 +137,7 @@ def test_every_trial_is_in_the_ledger(world, killed, resumed, parent) -> None:
 
 def test_a_full_run_with_the_winner_follows(world, killed, resumed) -> None:
     final = record(world, resumed["final"]["run_id"])
-    best = next(each for each in resumed["trials"] if each["run_id"] == resumed["best"])
+    best = next(trial for trial in resumed["trials"] if trial["run_id"] == resumed["best"])
 
     assert (final.kind, final.parent) == ("run", killed[0])
     assert final.outcome in ("pushed", "not blessed")
@@ -158,19 +162,12 @@ def test_trials_that_fail_are_recorded_and_a_sweep_of_failures_fails(world, pare
     assert done.returncode == 1, done.stderr
     report = json.loads(done.stdout)
     # There are only two different ones.
-    assert [each["state"] for each in report["trials"]] == ["failed", "failed"]
+    assert [trial["state"] for trial in report["trials"]] == ["failed", "failed"]
     assert (report["best"], report["final"]) == (None, None)
     trial, sweep = record(world, report["trials"][0]["run_id"]), record(world, report["sweep"])
     assert trial.outcome == sweep.outcome == "failed"
     assert "diverged" in trial.reasons[0]
     assert "all 2 trials failed" in sweep.reasons[0]
-
-
-def asked(url: str, **question: Any) -> Any:
-    body = json.dumps(question).encode() if question else None
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read())
 
 
 def test_tensorboard_shows_the_curves_and_the_sweep_s_hyperparameters(world, killed, resumed) -> None:
@@ -182,26 +179,25 @@ def test_tensorboard_shows_the_curves_and_the_sweep_s_hyperparameters(world, kil
         assert url.startswith("http://127.0.0.1:")
         assert list(served["logs"]) == [killed[0], final]
         # It reads the logs in the background.
-        everything = {"allowedStatuses": [f"STATUS_{each}" for each in ("SUCCESS", "FAILURE", "RUNNING", "UNKNOWN")]}
+        question: dict[str, Any] = {"experimentName": "", "colParams": [], "startIndex": 0, "sliceSize": 50}
+        question["allowedStatuses"] = [f"STATUS_{end}" for end in ("SUCCESS", "FAILURE", "RUNNING", "UNKNOWN")]
+        tensorboard = httpx.Client(base_url=url, timeout=60)
         groups: list[Any] = []
         for _ in range(60):
-            groups = asked(
-                f"{url}data/plugin/hparams/session_groups",
-                experimentName="", colParams=[], startIndex=0, sliceSize=50, **everything,
-            )["sessionGroups"]  # fmt: skip
-            if len(groups) == 5 and f"{final}/train" in asked(f"{url}data/runs"):
+            groups = tensorboard.post("data/plugin/hparams/session_groups", json=question).json()["sessionGroups"]
+            if len(groups) == 5 and f"{final}/train" in tensorboard.get("data/runs").json():
                 break
             time.sleep(1)
-        shown = {each["name"]: each for each in groups}
-        assert set(shown) == {each["run_id"] for each in resumed["trials"]}
+        shown = {group["name"]: group for group in groups}
+        assert set(shown) == {trial["run_id"] for trial in resumed["trials"]}
         for trial in resumed["trials"]:
             group = shown[trial["run_id"]]
             assert group["hparams"] == trial["hyperparameters"]
-            assert [each["status"] for each in group["sessions"]] == ["STATUS_SUCCESS"]
-            values = {(each["name"]["group"], each["name"]["tag"]): each["value"] for each in group["metricValues"]}
+            assert [session["status"] for session in group["sessions"]] == ["STATUS_SUCCESS"]
+            values = {(value["name"]["group"], value["name"]["tag"]): value["value"] for value in group["metricValues"]}
             assert values["", "val_auc"] == pytest.approx(trial["score"], abs=1e-6)
             assert values["validation", "epoch_auc"] == pytest.approx(trial["score"], abs=1e-6)
-        assert f"{final}/train" in asked(f"{url}data/runs")
+        assert f"{final}/train" in tensorboard.get("data/runs").json()
     finally:
         process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0
@@ -220,19 +216,13 @@ def test_tensorboard_shows_the_curves_and_the_sweep_s_hyperparameters(world, kil
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(world, parent, arguments, sentence) -> None:
-    done = world.flightdeck(*[parent if each == "PARENT" else each for each in arguments])
+    done = world.flightdeck(*[parent if word == "PARENT" else word for word in arguments])
 
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert sentence in done.stderr
-    assert done.stderr.count("\n") == 1
+    refused((done.returncode, done.stdout, done.stderr), sentence)
 
 
 def test_a_run_that_trained_nothing_has_no_curves(world, parent) -> None:
-    from ledger.opening import open_store
-    from ledger.recorder import Recorder
+    run = "20130101-000000-0000"
+    recorder(world).write(run, kind="run", outcome="failed")
 
-    Recorder(open_store(world.connection())).write("20130101-000000-0000", kind="run", outcome="failed")
-    done = world.flightdeck("tensorboard", "20130101-000000-0000")
-
-    assert done.returncode == 2
-    assert "Run 20130101-000000-0000 has no TensorBoard logs" in done.stderr
+    assert f"Run {run} has no TensorBoard logs" in world.says("tensorboard", run, expect=2)

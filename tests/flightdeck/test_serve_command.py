@@ -7,13 +7,14 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from tests.flightdeck.conftest import refused
 from tests.operations.serving import small_model
+from tests.operations.serving.live_server import wait_for
 from tests.world import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -21,33 +22,15 @@ pytestmark = pytest.mark.e2e
 FLIGHTDECK = [sys.executable, "-m", "flightdeck"]
 
 
-def refused(*arguments: str) -> str:
-    """The one sentence of a command that cannot start."""
-    done = subprocess.run([*FLIGHTDECK, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    (sentence,) = done.stderr.strip().splitlines()
-    return sentence
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [("workspace={}", "There is no folder of models"), ("push.destination={}", "There is no version of a model")],
+)
+def test_without_a_version_it_says_how_to_get_one(flightdeck, tmp_path, setting, sentence):
+    answer = flightdeck("serve", "--port", "0", "--grpc-port", "0", "--set", setting.format(tmp_path))
 
-
-def wait_for_alert(file: Path) -> dict:
-    """The first line of the log of alerts."""
-    deadline = time.monotonic() + 60
-    while not file.exists() or not file.read_text().endswith("\n"):
-        assert time.monotonic() < deadline, "nobody was told"
-        time.sleep(0.1)
-    return json.loads(file.read_text().splitlines()[0])
-
-
-def test_without_a_version_it_says_how_to_get_one(tmp_path):
-    nowhere = refused("serve", "--port", "0", "--grpc-port", "0", "--set", f"workspace={tmp_path}")
-    (tmp_path / "empty").mkdir()
-    empty = refused("serve", "--port", "0", "--grpc-port", "0", "--set", f"push.destination={tmp_path}/empty")
-
-    assert nowhere.startswith("There is no folder of models")
-    assert empty.startswith("There is no version of a model")
-    for sentence in (nowhere, empty):
-        assert sentence.endswith("flightdeck run")
+    refused(answer, sentence)
+    assert answer[2].rstrip().endswith("flightdeck run")
 
 
 def test_it_tells_its_addresses_and_a_request_that_works(tmp_path):
@@ -78,9 +61,11 @@ def test_it_tells_its_addresses_and_a_request_that_works(tmp_path):
                 assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO ", line), line
             (tmp_path / "versions" / "5").mkdir()
             (tmp_path / "versions" / "5" / "saved_model.pb").write_bytes(b"not a model")
-            told = wait_for_alert(tmp_path / "workspace" / "alerts" / "alerts.jsonl")
-            assert (told["severity"], told["source"]) == ("critical", "serve")
-            assert "version 5 cannot be served" in told["title"]
+            alerts = tmp_path / "workspace" / "alerts" / "alerts.jsonl"
+            wait_for(lambda: alerts.exists() and alerts.read_text().endswith("\n"))
+            alert = json.loads(alerts.read_text().splitlines()[0])
+            assert (alert["severity"], alert["source"]) == ("critical", "serve")
+            assert "version 5 cannot be served" in alert["title"]
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=60) == 0
         finally:

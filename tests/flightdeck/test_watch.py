@@ -6,8 +6,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,94 +17,65 @@ import pytest
 import yaml
 
 from tests import forked
+from tests.operations.serving.live_server import wait_for
 from tests.small_run import SMALL
-from tests.world import LOCAL, ROOT, World
+from tests.world import LOCAL, USE_CASE, World
 
 pytestmark = pytest.mark.proof
 PATIENCE_SECONDS = 420
 SERVED_ON = datetime(2013, 4, 1, tzinfo=UTC)
 
 
-class Deck:
+@dataclasses.dataclass(frozen=True)
+class Deck(World):
     """A workspace with a settings file of its own, and the commands on it."""
 
-    def __init__(self, folder: Path, prepared: Path) -> None:
-        self.workspace, self.prepared = folder / "workspace", prepared
-        self.file = folder / "settings.yaml"
-        self.settings: dict[str, Any] = {
-            "extends": str(LOCAL),
-            "use_case": {
-                name: str(ROOT / "data" / file)
-                for name, file in (
-                    ("contract", "contract.yaml"),
-                    ("schema_file", "schema.pbtxt"),
-                    ("model_card", "../models/CARD.md"),
-                )
-            },
-            "workspace": str(self.workspace),
-            "evaluation": {"importance_rows": 0},
-            "continuous": {"level": 2, "poll_seconds": 1, "settle_seconds": 0, "retry_seconds": 5},
-            "serving": {"payloads": {"rotate_seconds": 1}},
-        }
-        self.write()
+    prepared: Path = Path()
 
-    def write(self, **continuous: Any) -> None:
-        self.settings["continuous"] |= continuous
-        self.file.write_text(yaml.safe_dump(self.settings))
+    @property
+    def file(self) -> Path:
+        return self.workspace.with_name("settings.yaml")
+
+    def options(self, *overrides: str) -> list[str]:
+        return ["--config", str(self.file), *(part for setting in (*SMALL, *overrides) for part in ("--set", setting))]
+
+    def write(self, **changes: Any) -> None:
+        """Changes the settings file: sections get further settings."""
+        settings = yaml.safe_load(self.file.read_text())
+        for section, change in changes.items():
+            settings[section] = settings.get(section, {}) | change
+        self.file.write_text(yaml.safe_dump(settings))
 
     def arrive(self, span: int) -> None:
-        """A span appears whole, as one should."""
         name = f"span-{span:03d}"
         staged = self.workspace / f".{name}"
         shutil.copytree(self.prepared / name, staged)
-        (self.workspace / "spans").mkdir(exist_ok=True)
-        staged.rename(self.workspace / "spans" / name)
+        self.spans.mkdir(exist_ok=True)
+        staged.rename(self.spans / name)
 
-    def command(self, *arguments: str) -> list[str]:
-        options = [part for each in SMALL for part in ("--set", each)]
-        return ["flightdeck", *arguments, "--config", str(self.file), *options]
+    def watch(self, how: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.says("watch", how, "--json").splitlines()]
 
-    def __call__(self, *arguments: str) -> Any:
-        done = forked.run(*self.command(*arguments, "--json"))
-        assert done.returncode == 0, done.stdout + done.stderr
-        return (
-            [json.loads(line) for line in done.stdout.splitlines()]
-            if arguments[0] == "watch"
-            else json.loads(done.stdout)
-        )
-
-    def status(self) -> dict[str, Any]:
-        return self("watch", "--status")[0]
-
-    def watch(self) -> forked.Forked:
-        return forked.Forked(*self.command("watch", "--json"), stderr=subprocess.STDOUT)
+    def loop(self) -> forked.Forked:
+        return self.start("watch", "--json")
 
     def reaches(self, began: dict[str, Any], node: str) -> None:
         """Waits until a run that the loop told of has come to a node."""
         log = self.workspace / "runs" / began["facts"]["run_id"] / "run.log"
-        until(lambda: log.exists() and f"[{node}] Resolved inputs" in log.read_text(errors="replace"))
+        reached = f"[{node}] Resolved inputs"
+        wait_for(lambda: log.exists() and reached in log.read_text(errors="replace"), PATIENCE_SECONDS)
 
     def runs(self) -> list[dict[str, Any]]:
         """Those that came to their end, oldest first."""
-        ended = [each for each in self("runs", "list")["runs"] if each["outcome"] not in ("failed", "killed")]
-        return [self("runs", "show", each["run_id"]) for each in sorted(ended, key=lambda each: each["started"])]
+        ended = [run for run in self.json("runs", "list")["runs"] if run["outcome"] not in ("failed", "killed")]
+        return [self.json("runs", "show", run["run_id"]) for run in sorted(ended, key=lambda run: run["started"])]
 
     def alerts(self) -> list[dict[str, Any]]:
         file = self.workspace / "alerts" / "alerts.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def until(what: Callable[[], Any]) -> Any:
-    """What a function finds, as soon as it finds something."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it has not happened"
-        time.sleep(0.3)
-    return found
-
-
 def events(process: forked.Forked, last: Callable[[dict], bool]) -> Iterator[dict]:
-    """What a loop tells, up to an event."""
     for line in process.stdout:
         event = json.loads(line)
         yield event
@@ -115,18 +84,24 @@ def events(process: forked.Forked, last: Callable[[dict], bool]) -> Iterator[dic
     raise AssertionError("the loop has ended")
 
 
-def children(process: forked.Forked) -> list[psutil.Process]:
-    return psutil.Process(process.pid).children()
-
-
 @pytest.fixture(scope="module")
 def deck(prepared, tmp_path_factory):
     from data.prepare import slice_spans
 
     folder = tmp_path_factory.mktemp("watched")
     slice_spans(prepared, folder / "small", rows_per_span=1500, spans=(1, 2, 3, 4))
-    made = Deck(folder, folder / "small")
-    made.workspace.mkdir()
+    workspace = folder / "workspace"
+    workspace.mkdir()
+    made = Deck(workspace, workspace / "spans", prepared=folder / "small")
+    settings = {
+        "extends": str(LOCAL),
+        "use_case": USE_CASE,
+        "workspace": str(workspace),
+        "evaluation": {"importance_rows": 0},
+        "continuous": {"level": 2, "poll_seconds": 1, "settle_seconds": 0, "retry_seconds": 5},
+        "serving": {"payloads": {"rotate_seconds": 1}},
+    }
+    made.file.write_text(yaml.safe_dump(settings))
     made.arrive(1)
     made.arrive(2)
     return made
@@ -143,9 +118,9 @@ def pushed(event: dict) -> bool:
 @pytest.fixture(scope="module")
 def killed(deck):
     """A loop that is killed in the middle of a run: the run's process, and what the loop said."""
-    process = deck.watch()
+    process = deck.loop()
     said = list(events(process, begins))
-    (run,) = children(process)
+    (run,) = psutil.Process(process.pid).children()
     deck.reaches(said[-1], "SpanExampleGen")
     process.kill()
     process.wait()
@@ -170,14 +145,13 @@ class Told:
 @pytest.fixture(scope="module")
 def learned(deck, killed):
     """The next loop. While it trains a span comes and the settings change: it goes on until both are learned."""
-    process = deck.watch()
+    process = deck.loop()
     said = list(events(process, begins))
-    refused = forked.run(*deck.command("watch"))
+    refused = deck.flightdeck("watch")
     # The run has read its settings and its spans.
     deck.reaches(said[-1], "StatisticsGen")
     deck.arrive(3)
-    deck.settings["model"] = {"learning_rate": 0.004}
-    deck.write()
+    deck.write(model={"learning_rate": 0.004})
     said += events(process, pushed)
     said += events(process, pushed)
     os.kill(process.pid, signal.SIGTERM)
@@ -193,38 +167,36 @@ def history(learned):
 @pytest.fixture(scope="module")
 def quiet(deck, history):
     """Nothing has happened since: what a loop says, and the status."""
-    return deck("watch", "--once"), deck.status()
+    return deck.watch("--once"), *deck.watch("--status")
 
 
 @pytest.fixture(scope="module")
 def by_hand(deck, quiet):
-    """At level 0, the settings change."""
-    deck.settings["model"] = {"learning_rate": 0.003}
-    deck.write(level=0)
-    return Told.by(deck("watch", "--once"), deck)
+    deck.write(model={"learning_rate": 0.003}, continuous={"level": 0})
+    return Told.by(deck.watch("--once"), deck)
 
 
 @pytest.fixture(scope="module")
 def waiting(deck, by_hand):
     """At level 1, what has waited since level 0 is learned."""
-    deck.write(level=1)
-    return Told.by(deck("watch", "--once"), deck), deck("models", "show")["number"]
+    deck.write(continuous={"level": 1})
+    return Told.by(deck.watch("--once"), deck), deck.json("models", "show")["number"]
 
 
 def test_a_killed_loop_leaves_no_run_behind(deck, killed):
     run, said = killed
 
-    assert [each["kind"] for each in said] == ["trigger", "trigger", "run"]
-    until(lambda: not run.is_running() or run.status() == psutil.STATUS_ZOMBIE)
+    assert [event["kind"] for event in said] == ["trigger", "trigger", "run"]
+    wait_for(lambda: not run.is_running() or run.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_what_the_killed_loop_had_taken_is_handled_once(history):
     assert "killed" in history.said[0]["text"]
     runs = history.runs
 
-    assert [each["outcome"] for each in runs] == ["pushed", "pushed"]
-    assert [each["spans"] for each in runs] == [{"train": [1], "eval": [2]}, {"train": [1, 2], "eval": [3]}]
-    first = [key for each in runs for key in each["triggers"] if re.match("span:[12]:", key)]
+    assert [run["outcome"] for run in runs] == ["pushed", "pushed"]
+    assert [run["spans"] for run in runs] == [{"train": [1], "eval": [2]}, {"train": [1, 2], "eval": [3]}]
+    first = [key for run in runs for key in run["triggers"] if re.match("span:[12]:", key)]
     assert len(first) == 2
     assert first == list(runs[0]["triggers"])
 
@@ -251,7 +223,7 @@ def test_when_nothing_has_happened_nothing_is_said_or_done(quiet):
 
     assert said == []
     assert (status["waiting"], status["running"], status["watched_by"]) == ([], None, None)
-    assert [each["outcome"] for each in status["runs"]] == ["pushed", "pushed", "killed"]
+    assert [run["outcome"] for run in status["runs"]] == ["pushed", "pushed", "killed"]
 
 
 def test_at_level_one_a_person_deploys(deck, waiting):
@@ -262,26 +234,26 @@ def test_at_level_one_a_person_deploys(deck, waiting):
     assert served == int(told.runs[1]["version"])
     command = told.alerts[-1]["text"].partition("flightdeck ")[2].split()
     assert command == ["models", "promote", run["run_id"]]
-    assert deck(*command)["run_id"] == run["run_id"]
+    assert deck.json(*command)["run_id"] == run["run_id"]
 
 
 def test_a_span_with_broken_rows_is_kept_from_runs(deck, waiting):
     """Its rows were asked for with a temperature in Celsius, so they were served with a fault."""
-    deck.write(level=2)
+    deck.write(continuous={"level": 2})
     rows = pd.read_parquet(deck.prepared / "span-004")
     rows["temp"] = (rows["temp"] - 32) / 1.8
-    World(deck.workspace, deck.workspace / "spans").answer(rows, SERVED_ON)
+    deck.answer(rows, SERVED_ON)
     deck.arrive(4)
 
-    said = deck("watch", "--once")
+    said = deck.watch("--once")
 
-    decision = next(each for each in said if each["kind"] == "decision")
+    decision = next(event for event in said if event["kind"] == "decision")
     assert decision["facts"]["action"] == "quarantine"
     assert "temp" in decision["text"]
-    assert [each["facts"]["outcome"] for each in said if each["kind"] == "act"] == ["done"]
-    assert [each["kind"] for each in said if each["kind"] in ("trigger", "run")] == []
-    assert (deck.workspace / "spans" / "span-004" / "_QUARANTINE").is_file()
-    assert deck("watch", "--once") == []
+    assert [event["facts"]["outcome"] for event in said if event["kind"] == "act"] == ["done"]
+    assert {event["kind"] for event in said} & {"trigger", "run"} == set()
+    assert (deck.spans / "span-004" / "_QUARANTINE").is_file()
+    assert deck.watch("--once") == []
 
 
 def test_without_data_there_is_one_sentence_an_alert_and_exit_code_one(tmp_path):

@@ -56,7 +56,6 @@ class SmallJob:
         return tft.TFTransformOutput(str(self.folder / "transform"))
 
     def rows(self, split: str) -> inputs.Rows:
-        """Returns the rows of a split as the network reads them."""
         pattern = str(self.folder / f"Split-{split}" / "*")
         return inputs.read([pattern], self.transform, FlightFeatures().inputs, "arrived_late")
 
@@ -93,8 +92,6 @@ def ingest(source: Path, training: Sequence[int], folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def ingested(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallJob:
-    """The small job, up to the transform graph."""
-
     def make(folder: Path) -> None:
         prepare.slice_spans(prepared, folder / "spans", ROWS, [*TRAIN_SPANS, EVAL_SPAN])
         ingest(folder / "spans", TRAIN_SPANS, folder)

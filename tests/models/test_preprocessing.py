@@ -79,7 +79,6 @@ def _absent(row: dict) -> dict[str, list]:
 
 
 def _apply(transform: Any, row: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Transforms one row given as values; a column left out is missing."""
     raw = tf.io.parse_example([example(row).SerializeToString()], transform.raw_feature_spec())
     outputs = transform.transform_features_layer()(raw)
     return outputs["numeric_xf"].numpy()[0], outputs["categorical_xf"].numpy()[0]

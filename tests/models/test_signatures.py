@@ -35,7 +35,6 @@ print(json.dumps(sorted(module for module in ("tfx", "tensorflow_transform", "ke
 
 
 def _example(row: dict) -> bytes:
-    """Returns a tf.Example without the values that are missing."""
     return example({name: value for name, value in row.items() if value is not None}).SerializeToString()
 
 

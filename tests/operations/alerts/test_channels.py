@@ -1,4 +1,4 @@
-"""Alerts over a real local HTTP server and a real SMTP server, which fail, time out and recover."""
+"""Alerts over a real local HTTP server and a real SMTP server, which fail and time out."""
 
 import contextlib
 import json
@@ -50,6 +50,9 @@ def listener():
                 self.send_response(answer)
                 self.end_headers()
 
+        def log_message(self, *_) -> None:
+            """Says nothing on standard error, which may be that of the next test by then."""
+
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/services/T0/secret-token"
@@ -88,20 +91,6 @@ def test_a_webhook_that_does_not_take_it_is_an_error_without_the_secret(listener
 def test_a_webhook_that_nobody_listens_at_is_an_error():
     with pytest.raises(DeliveryError, match="did not answer"):
         Webhook("http://127.0.0.1:9/", 1).send("id1", ALERT, 0)
-
-
-def test_an_alert_arrives_once_the_server_has_recovered(listener, tmp_path):
-    now = [0.0]
-    listener.answers += [500, silence, 503]
-    outbox = Outbox(tmp_path / "outbox.sqlite", ["webhook"], 60, clock=lambda: now[0])
-    outbox.put(ALERT)
-
-    results = []
-    for _ in range(4):
-        results.append(outbox.deliver({"webhook": Webhook(listener.address, 0.3)}))
-        now[0] += 1000
-
-    assert results == [(0, 1), (0, 1), (0, 1), (1, 0)]
 
 
 class Mailbox:
@@ -181,8 +170,8 @@ def test_secrets_come_from_the_environment_and_are_missed_early(tmp_path):
         channels(AlertSettings(webhook=True), log, {})
     with pytest.raises(FlightdeckError, match="FLIGHTDECK_ALERTS_SMTP_PASSWORD"):
         channels(AlertSettings(email=letter(25, username="deck")), log, {})
-    found = channels(AlertSettings(webhook=True), log, {"FLIGHTDECK_ALERTS_WEBHOOK": "https://example.org/hook"})
-    assert set(found) == {"log", "webhook"}
+    reached = channels(AlertSettings(webhook=True), log, {"FLIGHTDECK_ALERTS_WEBHOOK": "https://example.org/hook"})
+    assert set(reached) == {"log", "webhook"}
 
 
 def test_a_service_goes_on_while_its_alerts_are_delivered(listener, tmp_path):

@@ -1,5 +1,6 @@
 """No alert is lost, none is sent twice without need, and a channel that is down costs nothing but time."""
 
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -11,15 +12,18 @@ import pytest
 
 from operations.alerts.alert import Alert
 from operations.alerts.outbox import LONGEST_BACKOFF_SECONDS, DeliveryError, Outbox, OutboxError, backoff
+from tests.operations.serving.live_server import wait_for
 
 pytestmark = pytest.mark.unit
 
 
+@dataclasses.dataclass
 class Paper:
     """A channel that writes lines into a file, and can be down."""
 
-    def __init__(self, file: Path, name: str = "paper", down: bool = False) -> None:
-        self.file, self.name, self.down = file, name, down
+    file: Path
+    name: str = "paper"
+    down: bool = False
 
     def send(self, alert_id: str, alert: Alert, repeated: int) -> None:
         if self.down:
@@ -38,7 +42,6 @@ def about(key: str) -> Alert:
 
 @pytest.fixture
 def clock():
-    """A clock that a test moves."""
     return SimpleNamespace(now=1_000_000.0)
 
 
@@ -133,9 +136,8 @@ def test_what_was_raised_survives_the_kill_of_the_process_that_raised_and_of_the
     context = multiprocessing.get_context("spawn")
     raising = context.Process(target=_raise_alerts, args=(file, "a", 20))
     raising.start()
-    outbox, deadline = Outbox(file, ["paper"], 0), time.monotonic() + 60
-    while time.monotonic() < deadline and len(outbox.kept()) < 20:
-        time.sleep(0.05)
+    outbox = Outbox(file, ["paper"], 0)
+    wait_for(lambda: len(outbox.kept()) == 20)
     os.kill(raising.pid, signal.SIGKILL)
     raising.join()
     for _ in range(3):

@@ -41,8 +41,8 @@ def waits(attempts: Attempts, *keys: str, runs: tuple[PastRun, ...] = (), settin
     return waiting(triggers(*keys), attempts.all(), runs, settings)
 
 
-def keys(found) -> list[str]:
-    return [each.trigger.key for each in found]
+def keys(waiting) -> list[str]:
+    return [waits.trigger.key for waits in waiting]
 
 
 @pytest.mark.parametrize(
@@ -71,20 +71,13 @@ def test_a_record_of_a_run_says_what_it_has_handled_whoever_keeps_the_attempts(a
     assert keys(waits(attempts, "a", runs=(run,))) == expected
 
 
-def test_what_comes_while_a_run_goes_on_is_for_the_next(attempts):
-    attempt = attempts.begin("one", triggers("a", "b"), NOW)
-    assert keys(waits(attempts, "a", "b", "c", "d")) == ["c", "d"]
-    attempts.end(attempt, "pushed", "", NOW)
-    assert keys(waits(attempts, "a", "b", "c", "d")) == ["c", "d"]
-
-
 def test_a_run_that_failed_is_tried_again_with_backoff_and_then_no_more(attempts):
     pauses, last = [], []
     for start in range(3):
         attempt = attempts.begin(f"run-{start}", triggers("a"), later(hours=start))
         last.append([trigger.key for trigger in given_up(attempt, attempts.all(), CONTINUOUS)])
         attempts.end(attempt, "failed", "a disk is full", later(hours=start))
-        pauses += [(each.due - later(hours=start)).total_seconds() for each in waits(attempts, "a")]
+        pauses += [(waiting.due - later(hours=start)).total_seconds() for waiting in waits(attempts, "a")]
 
     assert pauses == [60, 120]
     assert last == [[], [], ["a"]]
@@ -128,17 +121,6 @@ def test_another_workspace_of_the_same_store_has_attempts_of_its_own(attempts, t
     other = Attempts(read_settings(LOCAL, [f"workspace={tmp_path / 'other'}"]), open_store(connection))
 
     assert (other.open(), other.all()) == (None, [])
-
-
-def test_what_a_killed_process_began_is_known_to_the_next(attempts, tmp_path):
-    attempts.begin("run", triggers("a"), NOW)
-
-    others = opened(tmp_path)
-    left = others.open()
-    assert left is not None
-    assert (left.run_id, list(left.reasons)) == ("run", ["a"])
-    others.end(left, "killed", "its process was killed", NOW)
-    assert keys(waits(others, "a")) == ["a"]
 
 
 @pytest.mark.parametrize(("starts", "seconds"), [(1, 60), (2, 120), (3, 240), (20, 3600)])

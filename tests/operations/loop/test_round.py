@@ -65,7 +65,6 @@ class World:
         return self.factory.watched(**self.changes)
 
     def begin(self, alert=None) -> None:
-        """A new process."""
         self.attempts = Attempts(self.settings, self.store)
         self.rounds = Rounds(self.store, self.attempts, self.stage, alert or self.alerts.append, self.events.append)
 
@@ -83,7 +82,7 @@ class World:
         self.now += timedelta(seconds=after)
         before = len(self.events)
         self.rounds.one_round(self.settings, self.now)
-        return [each.kind for each in self.events[before:]]
+        return [event.kind for event in self.events[before:]]
 
     def learned(self, run_id: str, outcome: str = "pushed", spans: tuple[int, ...] = ()) -> None:
         """A run of now's settings and code is over; it saw these spans, or all that are there."""
@@ -111,7 +110,7 @@ class World:
         return happened
 
     def reasons(self) -> list[list[str]]:
-        return [list(each.reasons.values()) for each in self.stage.started]
+        return [list(attempt.reasons.values()) for attempt in self.stage.started]
 
 
 @pytest.fixture
@@ -150,7 +149,7 @@ def test_at_level_zero_people_are_told_once_and_nothing_runs(world):
     world.round()
 
     assert world.stage.started == []
-    assert [each.title for each in world.alerts] == ["late-flights: span 1 is new", "late-flights: span 2 is new"]
+    assert [alert.title for alert in world.alerts] == ["late-flights: span 1 is new", "late-flights: span 2 is new"]
     assert "flightdeck run" in world.alerts[0].text
 
 
@@ -202,7 +201,7 @@ def test_failed_runs_pause_longer_and_longer_and_end_with_an_alert(world):
     assert world.ends("failed", "the disk is full") == ["run"]
 
     assert world.round(after=10**6) == []
-    assert [each.severity for each in world.alerts] == ["critical"]
+    assert [alert.severity for alert in world.alerts] == ["critical"]
     assert "the disk is full" in world.alerts[0].text
     # Mended data are something new.
     world.span(2, "other rows")
@@ -217,7 +216,7 @@ def test_a_run_that_cannot_be_begun_is_a_failed_one(world):
     assert world.round() == ["trigger", "trigger", "problem"]
     assert world.round() == []
     assert world.round() == []
-    assert [each.severity for each in world.alerts].count("critical") == 1
+    assert [alert.severity for alert in world.alerts].count("critical") == 1
     assert world.waiting() == []
 
 
@@ -235,7 +234,7 @@ def test_stopping_gives_the_triggers_back(world):
     world.rounds.stop(world.settings, world.now)
     world.stage.ends = None
 
-    assert [each.starts for each in world.waiting()] == [0, 0]
+    assert [trigger.starts for trigger in world.waiting()] == [0, 0]
     world.begin()
     assert world.round() == ["run"]
 
@@ -332,7 +331,7 @@ def test_a_canary_is_judged_and_acted_on(world, level):
     # Nothing is served that it could be compared with.
     assert "canary" in world.round()
 
-    said = next(each for each in world.events if each.kind == "canary")
+    said = next(event for event in world.events if event.kind == "canary")
     served = world.factory.registry().served()
     assert (said.facts["action"], served.model_id, served.origin) == ("promote", model, "promote")
     assert said.text.startswith("Version 5: promote. Nothing is served yet")

@@ -46,34 +46,32 @@ def rows(**changes: list) -> pd.DataFrame:
 
 
 def some(value: object, times: int, others: object) -> list:
-    """A column in which a value occurs so many times."""
     return [value] * times + [others] * (ROWS - times)
 
 
 def unseen(table: pd.DataFrame, requests: np.ndarray | None = None) -> dict:
     """The signals by column; each row came with a request of its own unless it is said otherwise."""
     came = np.arange(len(table)) if requests is None else requests
-    return {each.subject: each for each in data_signals.unseen(table, came, SCHEMA, SETTINGS)}
+    return {signal.subject: signal for signal in data_signals.unseen(table, came, SCHEMA, SETTINGS)}
 
 
 def missing(table: pd.DataFrame, requests: np.ndarray | None = None, **trained: float) -> dict:
-    """As `unseen`."""
     came = np.arange(len(table)) if requests is None else requests
-    return {each.subject: each for each in data_signals.missing(table, came, SCHEMA, SETTINGS, trained)}
+    return {signal.subject: signal for signal in data_signals.missing(table, came, SCHEMA, SETTINGS, trained)}
 
 
 def test_values_that_the_schema_allows_are_fine():
-    assert not any(each.exceeded for each in unseen(rows()).values())
-    assert not any(each.exceeded for each in missing(rows()).values())
+    assert not any(signal.exceeded for signal in unseen(rows()).values())
+    assert not any(signal.exceeded for signal in missing(rows()).values())
 
 
 def test_an_unknown_word_is_named_with_its_share_and_count():
-    found = unseen(rows(colour=some("mauve", 60, "red")))["colour"]
+    measured = unseen(rows(colour=some("mauve", 60, "red")))["colour"]
 
-    assert found.exceeded
-    assert found.value == pytest.approx(0.15)
-    assert "60 of 400 values (15.00%, " in found.meaning
-    assert "mauve (60)" in found.meaning
+    assert measured.exceeded
+    assert measured.value == pytest.approx(0.15)
+    assert "60 of 400 values (15.00%, " in measured.meaning
+    assert "mauve (60)" in measured.meaning
 
 
 # 10 % are allowed. Of 400 rows, the 95 % interval of 13 % begins above that, and the one of 12 % does not.
@@ -109,24 +107,24 @@ def test_a_few_requests_decide_nothing_however_many_rows_they_have(requests, exc
     came = np.arange(ROWS)
     came[:100] = np.arange(100) % requests  # a hundred rows at fault, in so many requests
 
-    for found in (
+    for measured in (
         unseen(rows(colour=some("mauve", 100, "red")), came)["colour"],
         missing(rows(colour=some(None, 100, "red")), came)["colour"],
     ):
-        assert found.value == pytest.approx(0.25)
-        assert found.exceeded is exceeded
-        assert ("as fewer than 10 requests have one" in found.meaning) is not exceeded
+        assert measured.value == pytest.approx(0.25)
+        assert measured.exceeded is exceeded
+        assert ("as fewer than 10 requests have one" in measured.meaning) is not exceeded
 
 
 def test_one_value_among_thousands_is_shown_and_decides_nothing():
     table = pd.DataFrame({"colour": ["red"] * 4705 + ["text"]})
 
-    found = unseen(table)["colour"]
+    measured = unseen(table)["colour"]
 
-    assert not found.exceeded
-    assert found.low is not None
-    assert 0 < found.low < found.value < found.high
-    assert found.meaning == (
+    assert not measured.exceeded
+    assert measured.low is not None
+    assert 0 < measured.low < measured.value < measured.high
+    assert measured.meaning == (
         "colour: 1 of 4,706 values (0.02%, 95% interval 0.00% to 0.12%) is not allowed by the schema, most often text "
         "(1); not certainly more than 0.00%, as fewer than 10 requests have one"
     )
@@ -136,7 +134,7 @@ def drift(now: pd.DataFrame, before: pd.DataFrame, trained: dict | None = None) 
     """The signals by column, each row from a request of its own."""
     kept = (data_signals.without_extremes(of, np.arange(len(of)), trained or {}, SETTINGS) for of in (now, before))
     one, other = (data_signals.statistics(table, SCHEMA) for table in kept)
-    return {each.subject: each for each in data_signals.drift(one, other, SCHEMA, "the day before")}
+    return {signal.subject: signal for signal in data_signals.drift(one, other, SCHEMA, "the day before")}
 
 
 def heights(number: int, mean: float = 0.0, seed: int = 0) -> pd.DataFrame:
@@ -158,8 +156,8 @@ def test_the_interval_of_a_distance_holds_what_the_samples_were_drawn_from():
     random, holds = np.random.default_rng(5), 0
     for _ in range(20):
         one, other = (pd.DataFrame({"free": np.where(random.random(1000) < p, "x", "y")}) for p in (0.50, 0.58))
-        found = drift(one, other)["free"]
-        holds += found.low <= 0.08 <= found.high
+        measured = drift(one, other)["free"]
+        holds += measured.low <= 0.08 <= measured.high
     assert holds >= 18
 
 
@@ -175,10 +173,10 @@ def test_a_few_extreme_values_do_not_move_the_bins_of_all_others(extremes, excee
 def test_values_that_many_requests_have_count_though_training_had_none_like_them():
     now = heights(5000, mean=8.0)
 
-    found = drift(now, heights(5000, seed=1), {"height": (-5.0, 5.0)})["height"]
+    measured = drift(now, heights(5000, seed=1), {"height": (-5.0, 5.0)})["height"]
 
-    assert found.exceeded
-    assert found.value > 0.9
+    assert measured.exceeded
+    assert measured.value > 0.9
 
 
 def test_a_column_that_is_not_served_is_not_missed():

@@ -69,20 +69,20 @@ def test_what_chance_explains_is_no_reason():
 
 def test_too_few_labels_say_nothing():
     labels, scores = answers(SETTINGS.fewest_labels - 1, 7)
-    found = quality(labels, scores, {"auc": 0.99})
+    measured = quality(labels, scores, {"auc": 0.99})
     one_sided = quality(np.zeros(2000), np.full(2000, 0.5), {"auc": 0.99})
 
-    for each in (*found.values(), *one_sided.values()):
-        assert each.value is None
-        assert not each.exceeded
-        assert "cannot be told" in each.meaning
+    for signal in (*measured.values(), *one_sided.values()):
+        assert signal.value is None
+        assert not signal.exceeded
+        assert "cannot be told" in signal.meaning
 
 
 def test_slices_are_measured_and_not_judged():
     labels, scores = answers(4000, 8)
     half = np.arange(4000) < 2000
-    found = model_signals.quality(labels, scores, {"origin=A": half}, {"auc": 0.999}, SETTINGS)
-    (of_slice,) = [each for each in found if each.subject == "origin=A" and each.name == "auc"]
+    measured = model_signals.quality(labels, scores, {"origin=A": half}, {"auc": 0.999}, SETTINGS)
+    (of_slice,) = [signal for signal in measured if signal.subject == "origin=A" and signal.name == "auc"]
 
     assert of_slice.value == pytest.approx(metrics.roc_auc_score(labels[half], scores[half]))
     assert of_slice.threshold is None
@@ -119,11 +119,11 @@ def test_traffic_is_compared_with_the_windows_before(rows, before, exceeded):
 def test_the_slowest_answers_are_compared_with_what_is_asked_of_them(limit, exceeded):
     seconds = np.concatenate([np.full(9800, 0.01), np.full(200, 1.0), [np.nan]])
 
-    found = model_signals.latency(seconds, SETTINGS.model_copy(update={"latency_p99_seconds": limit}))
+    measured = model_signals.latency(seconds, SETTINGS.model_copy(update={"latency_p99_seconds": limit}))
 
-    assert found is not None
-    assert (found.kind, found.value, found.threshold) == ("latency", pytest.approx(1.0), limit)
-    assert found.exceeded is exceeded
+    assert measured is not None
+    assert (measured.kind, measured.value, measured.threshold) == ("latency", pytest.approx(1.0), limit)
+    assert measured.exceeded is exceeded
 
 
 def test_a_log_without_latencies_says_nothing_of_them():
@@ -135,7 +135,6 @@ def told(labels, models, promised=0.9):
 
 
 def turned(labels: np.ndarray, share: float) -> np.ndarray:
-    """The labels, of which a share was turned round at random."""
     return np.where(np.random.default_rng(1).random(len(labels)) < share, 1 - labels, labels)
 
 

@@ -37,7 +37,7 @@ def test_the_first_reason_stays(settings):
 
 def test_a_marker_that_a_person_made_counts(settings, tmp_path):
     (tmp_path / "spans" / "span-002" / QUARANTINE).write_text("looks odd\n")
-    assert [(each.span, each.reason) for each in listed(settings)] == [(2, "looks odd")]
+    assert [(marked.span, marked.reason) for marked in listed(settings)] == [(2, "looks odd")]
 
 
 @pytest.mark.parametrize(

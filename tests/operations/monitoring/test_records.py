@@ -48,14 +48,14 @@ def test_a_window_is_measured_again_when_its_labels_have_arrived(records):
     records.keep_window(window(2))
     records.keep_window(window(2, labelled=10))
 
-    assert [each.labelled for each in records.windows()] == [10]
+    assert [window.labelled for window in records.windows()] == [10]
 
 
 def test_a_window_is_decided_on_once(records):
     assert records.keep_decision(decision(2, "retrain"))
     assert not records.keep_decision(decision(2, "none"))
 
-    assert [each.action for each in records.decisions()] == ["retrain"]
+    assert [decision.action for decision in records.decisions()] == ["retrain"]
 
 
 def test_the_pipelines_of_one_store_do_not_mix(store, records):

@@ -28,24 +28,24 @@ def test_the_version_before_is_compared_on_the_same_rows(served_noise, previous_
     _, _, served, labels = world(4000, served_noise)
     _, _, previous, _ = world(4000, previous_noise)
 
-    found = compared(labels, served, previous, 6, SETTINGS.model_copy(update={"previous_may_win": may_win}))
+    result = compared(labels, served, previous, 6, SETTINGS.model_copy(update={"previous_may_win": may_win}))
 
-    assert (found.kind, found.subject, found.threshold) == ("previous", "log_loss", may_win)
-    assert found.exceeded is exceeded
-    assert found.low <= found.value <= found.high
-    assert "version 6" in found.meaning
+    assert (result.kind, result.subject, result.threshold) == ("previous", "log_loss", may_win)
+    assert result.exceeded is exceeded
+    assert result.low <= result.value <= result.high
+    assert "version 6" in result.meaning
 
 
 @pytest.mark.unit
 def test_too_few_labels_or_too_few_of_one_kind_tell_nothing():
     _, good, noisy, labels = world(1000, 0.8)
 
-    for found in (
+    for result in (
         compared(labels[:999], noisy[:999], good[:999], 6, SETTINGS),
         compared(0 * labels, noisy, good, 6, SETTINGS),
     ):
-        assert (found.value, found.exceeded) == (None, False)
-        assert "cannot be told" in found.meaning
+        assert (result.value, result.exceeded) == (None, False)
+        assert "cannot be told" in result.meaning
 
 
 @pytest.mark.component
@@ -54,9 +54,9 @@ def test_logged_requests_are_answered_as_they_were_when_they_came(tmp_path):
     rows = [{"amount": 20.0, "count": 10, "colour": "red"}, {"amount": None, "count": None, "colour": None}]
     logged = pd.DataFrame(rows).astype({"count": "Int64"})
 
-    found = rescoring.answers(model, logged, "probability")
+    result = rescoring.answers(model, logged, "probability")
 
-    np.testing.assert_allclose(found, [small_model.probability(0.5, row) for row in rows], rtol=1e-5)
+    np.testing.assert_allclose(result, [small_model.probability(0.5, row) for row in rows], rtol=1e-5)
     with pytest.raises(RescoringError, match="takes colour, which the payload log"):
         rescoring.answers(model, logged.drop(columns="colour"), "probability")
     with pytest.raises(RescoringError, match="gives no score"):

@@ -65,19 +65,19 @@ def ledger(settings):
 def test_the_next_round_tells_decides_and_keeps_what_a_killed_one_did_not(settings, ledger, survived):
     told = []
 
-    def alert(each) -> None:
+    def alert(about) -> None:
         if len(told) == survived:
             raise KeyboardInterrupt
-        told.append(each.facts["version"])
+        told.append(about.facts["version"])
 
     with pytest.raises(KeyboardInterrupt):
         rounds.monitor(settings, ledger, AUGUST, alert)
     told_again: list[str] = []
-    rounds.monitor(settings, ledger, AUGUST, lambda each: told_again.append(each.facts["version"]))
+    rounds.monitor(settings, ledger, AUGUST, lambda alert: told_again.append(alert.facts["version"]))
     records = MonitoringRecords(ledger, settings.use_case.name)
     assert sorted({*told, *told_again}) == list(VERSIONS)
-    assert [each.version for each in records.windows()] == list(VERSIONS)
-    assert sorted(each.version for each in records.decisions()) == list(VERSIONS)
+    assert [window.version for window in records.windows()] == list(VERSIONS)
+    assert sorted(decision.version for decision in records.decisions()) == list(VERSIONS)
 
 
 def test_what_is_settled_is_left_alone(settings, ledger):
@@ -106,8 +106,8 @@ def test_labels_that_come_little_by_little_repeat_no_alert(settings, ledger, mon
         monkeypatch.setattr(TwoVersions, "labelled", labelled)
         rounds.monitor(settings, ledger, AUGUST, told.append)
 
-    assert [each.facts["window"] for each in told] == [*["2013-07-01"] * 2, *["2013-07-01+labels"] * 2]
-    assert [each.labelled for each in MonitoringRecords(ledger, settings.use_case.name).windows()] == [4, 4]
+    assert [alert.facts["window"] for alert in told] == [*["2013-07-01"] * 2, *["2013-07-01+labels"] * 2]
+    assert [window.labelled for window in MonitoringRecords(ledger, settings.use_case.name).windows()] == [4, 4]
 
 
 def test_a_few_labels_do_not_use_up_the_decision_on_labels(settings, ledger, monkeypatch):
@@ -115,6 +115,6 @@ def test_a_few_labels_do_not_use_up_the_decision_on_labels(settings, ledger, mon
     decided = []
     for labelled in (0, 1, 4, 5):
         monkeypatch.setattr(TwoVersions, "labelled", labelled)
-        decided.append([each.window for each in rounds.monitor(settings, ledger, AUGUST, print).decisions])
+        decided.append([decision.window for decision in rounds.monitor(settings, ledger, AUGUST, print).decisions])
 
     assert decided == [["2013-07-01"] * 2, [], [], ["2013-07-01+labels"] * 2]

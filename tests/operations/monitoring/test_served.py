@@ -23,10 +23,10 @@ NIGHT = datetime(2013, 7, 1, 23, 59, 30, tzinfo=UTC)
 
 def keyed_by(*names: str) -> Contract:
     """The contract, with these keys of text that are never missing, and no others."""
-    text = {each.name for each in CONTRACT.columns if each.role == "key" and each.type == "string"}
+    text = {column.name for column in CONTRACT.columns if column.role == "key" and column.type == "string"}
     columns = [
-        each.model_copy(update={"nullable": each.name not in names}) if each.name in text else each
-        for each in CONTRACT.columns
+        column.model_copy(update={"nullable": column.name not in names}) if column.name in text else column
+        for column in CONTRACT.columns
     ]
     return CONTRACT.model_copy(update={"columns": tuple(columns)})
 
@@ -76,11 +76,11 @@ def test_windows_are_days_from_midnight_and_each_request_is_in_one(tmp_path):
     log(tmp_path, NIGHT, NIGHT + timedelta(minutes=1))
     log(tmp_path, NIGHT + timedelta(seconds=10))
 
-    found = periods(tmp_path, "day")
+    result = periods(tmp_path, "day")
 
-    assert [each.name for each in found] == ["2013-07-01", "2013-07-02"]
-    assert [len(served(tmp_path, each)) for each in found] == [2, 1]
-    assert period_of(found[1].begin, "day") == found[1]
+    assert [period.name for period in result] == ["2013-07-01", "2013-07-02"]
+    assert [len(served(tmp_path, period)) for period in result] == [2, 1]
+    assert period_of(result[1].begin, "day") == result[1]
 
 
 def test_a_log_that_is_not_there_yet_is_empty(tmp_path):
@@ -111,10 +111,10 @@ def test_a_row_knows_the_span_that_it_came_with(spans):
     (spans / "span-012").mkdir()
     other.to_parquet(spans / "span-012" / "rows.parquet")
 
-    found = arrived(spans, keyed_by("flight_id"))
+    result = arrived(spans, keyed_by("flight_id"))
 
-    assert found is not None
-    assert found[SPAN].to_dict() == {"x": 1, "y": 1, "a": 12, "b": 12}
+    assert result is not None
+    assert result[SPAN].to_dict() == {"x": 1, "y": 1, "a": 12, "b": 12}
 
 
 TODAY = period_of(NIGHT, "day")

@@ -18,7 +18,6 @@ def signal(kind: Any = "drift", subject: str = "a", value: float | None = 0.5, *
 
 
 def window(day: int, version: str = "7", signals: tuple[Signal, ...] = (), **fields: Any) -> Window:
-    """The window of a day, counted from `START`."""
     begin = START + day * DAY
     given = {"name": f"day-{day}", "begin": begin, "end": begin + DAY, "rows": 10, "labelled": 0, **fields}
     return Window(version=version, signals=signals, **given)

@@ -71,7 +71,6 @@ VERSIONS = (
 
 
 def keep(store, pipeline: str) -> None:
-    """Writes all of it as its owners do."""
     records = MonitoringRecords(store, pipeline)
     for month in MONTHS:
         records.keep_window(window(month))

@@ -20,17 +20,11 @@ def history(seeds, tmp_path):
 
 
 def values(plot) -> list[dict]:
-    """The data of a plot."""
     spec = plot.spec
     layers = [spec, *spec.get("layer", [])]
     named = list(spec.get("datasets", {}).values())
     inline = [layer["data"]["values"] for layer in layers if "values" in layer.get("data", {})]
     return [row for rows in [*named, *inline] for row in rows]
-
-
-def test_what_was_kept_of_another_pipeline_is_not_on_the_page(seeds, history):
-    assert not history.empty
-    assert gather(seeds.store, "others").empty
 
 
 def test_every_decision_verdict_change_and_alert_is_in_the_timeline(history):

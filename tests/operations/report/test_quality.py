@@ -20,29 +20,29 @@ def rows(request):
 
 def test_areas_are_those_of_scikit_learn(rows):
     labels, scores = rows
-    found = quality.assess(labels, scores, 0.5)
-    assert found.auc == pytest.approx(metrics.roc_auc_score(labels, scores), abs=1e-12)
-    assert found.average_precision == pytest.approx(metrics.average_precision_score(labels, scores), abs=1e-12)
+    assessed = quality.assess(labels, scores, 0.5)
+    assert assessed.auc == pytest.approx(metrics.roc_auc_score(labels, scores), abs=1e-12)
+    assert assessed.average_precision == pytest.approx(metrics.average_precision_score(labels, scores), abs=1e-12)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 1.0])
 def test_confusion_is_that_of_scikit_learn(rows, threshold):
     labels, scores = rows
-    found = quality.assess(labels, scores, threshold).chosen
-    counts = [found.true_negatives, found.false_positives, found.false_negatives, found.true_positives]
+    assessed = quality.assess(labels, scores, threshold).chosen
+    counts = [assessed.true_negatives, assessed.false_positives, assessed.false_negatives, assessed.true_positives]
     assert counts == metrics.confusion_matrix(labels, scores >= threshold, labels=[0, 1]).ravel().tolist()
 
 
 def test_thinned_curves_keep_their_area_and_ends(rows):
     labels, scores = rows
-    found = quality.assess(labels, scores, 0.5)
-    assert len(found.roc) <= 201
-    assert found.roc[0] == (0.0, 0.0)
-    assert found.roc[-1] == (1.0, 1.0)
-    x, y = np.array(found.roc).T
-    assert np.trapezoid(y, x) == pytest.approx(found.auc, abs=2e-3)
-    assert found.precision_recall[-1][0] == 1.0
-    assert found.precision_recall[-1][1] == pytest.approx(labels.mean(), abs=1e-5)
+    assessed = quality.assess(labels, scores, 0.5)
+    assert len(assessed.roc) <= 201
+    assert assessed.roc[0] == (0.0, 0.0)
+    assert assessed.roc[-1] == (1.0, 1.0)
+    x, y = np.array(assessed.roc).T
+    assert np.trapezoid(y, x) == pytest.approx(assessed.auc, abs=2e-3)
+    assert assessed.precision_recall[-1][0] == 1.0
+    assert assessed.precision_recall[-1][1] == pytest.approx(labels.mean(), abs=1e-5)
 
 
 def test_calibration_groups_hold_all_rows_and_find_what_is_wrong():

@@ -16,14 +16,12 @@ from errors import FlightdeckError
 from ledger.lease import Owner
 from operations.report import site
 from tests.operations.report.conftest import node
+from tests.operations.report.histories import HOSTILE
 
 pytestmark = pytest.mark.unit
 
-HOSTILE = "<script>alert('x')</script>"
-
 
 def text(file: Path) -> str:
-    """The words of a page."""
     html = re.sub(r"(?s)<(script|style).*?</\1>", " ", file.read_text())
     return " ".join(re.sub(r"<[^>]*>", " ", html).replace("\xa0", " ").split())
 

@@ -76,5 +76,4 @@ def write_lab(tmp_path: Path) -> Callable[..., Lab]:
 
 @pytest.fixture
 def lab(write_lab: Callable[..., Lab]) -> Lab:
-    """The lab as it is."""
     return write_lab()

@@ -17,7 +17,8 @@ def student(tmp_path):
     return StudentFolder(tmp_path / "student")
 
 
-def test_start_writes_the_notebook_and_the_files(lab, student):
+def test_start_writes_the_notebook_and_the_files_and_removes_the_remains_of_one_that_was_killed(lab, student):
+    (student.folder / ".starting-abc" / lab.name).mkdir(parents=True)
     lab.files.mkdir()
     (lab.files / "pipeline.py").write_text("x = 1\n")
     notebook = student.start(lab)
@@ -26,15 +27,6 @@ def test_start_writes_the_notebook_and_the_files(lab, student):
     nbformat.validate(nbformat.read(notebook, as_version=4))
     assert (notebook.parent / "pipeline.py").read_text() == "x = 1\n"
     assert sorted(path.name for path in student.folder.iterdir()) == ["07-numbers"]
-
-
-def test_start_never_overwrites(lab, student):
-    notebook = student.start(lab)
-    notebook.write_text("my work")
-    with pytest.raises(LabError, match="already exists and was left unchanged"):
-        student.start(lab)
-
-    assert notebook.read_text() == "my work"
 
 
 def test_whoever_has_looked_at_the_solution_first_can_still_start(lab, student):
@@ -50,38 +42,29 @@ def test_whoever_has_looked_at_the_solution_first_can_still_start(lab, student):
     assert "raise NotImplementedError" in notebook.read_text()
     assert solution.read_text() == "with my notes"
     assert [(notebook.parent / "debt" / name).read_text() for name in ("a.py", "b.py")] == ["mine\n", "theirs\n"]
-    with pytest.raises(LabError, match="already exists"):
-        student.start(lab)
     assert sorted(path.name for path in student.folder.iterdir()) == ["07-numbers"]
 
 
-def test_the_remains_of_a_start_that_was_killed_are_removed(lab, student):
-    (student.folder / ".starting-abc" / lab.name).mkdir(parents=True)
-    student.start(lab)
-
-    assert sorted(path.name for path in student.folder.iterdir()) == ["07-numbers"]
-
-
-def test_the_solution_lies_beside_and_is_not_overwritten(lab, student):
+def test_neither_work_nor_solution_is_overwritten(lab, student):
     notebook = student.start(lab)
-    mine = notebook.read_text()
+    notebook.write_text("my work")
     solution = student.show_solution(lab)
     solution.write_text("with my notes")
-    again = student.show_solution(lab)
+    with pytest.raises(LabError, match="already exists and was left unchanged"):
+        student.start(lab)
 
-    assert again == solution
+    assert student.show_solution(lab) == solution
     assert solution.read_text() == "with my notes"
-    assert notebook.read_text() == mine
+    assert notebook.read_text() == "my work"
 
 
 def test_progress_is_kept_for_each_exercise(lab, student):
+    assert student.progress() == {}
     student.record(lab, [Verdict("double", True), Verdict("above", False, "20 is not above 20.")])
     student.record(lab, [Verdict("double", True), Verdict("above", True)])
     record = student.progress()["07-numbers"]
 
-    assert record["above"]["passed"] is True
-    assert record["above"]["attempts"] == 2
-    assert record["above"]["reason"] == ""
+    assert record["above"].items() >= {"passed": True, "attempts": 2, "reason": ""}.items()
 
 
 def test_two_checks_at_once_lose_no_record(lab, student):
@@ -108,7 +91,3 @@ def test_a_folder_that_cannot_be_used(lab, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LabError, match="cannot be used"):
         StudentFolder(tmp_path / "file").start(lab)
-
-
-def test_a_fresh_folder_has_no_progress(student):
-    assert student.progress() == {}

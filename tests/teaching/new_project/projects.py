@@ -5,7 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+from data.contract import Contract
+from data.schema_agreement import disagreements
 from tests.world import ROOT
+
+PERSON = {f"GIT_{role}_{fact}": "t@example.org" for role in ("AUTHOR", "COMMITTER") for fact in ("NAME", "EMAIL")}
+
+
+def contract_of(project: Path) -> Contract:
+    """The contract of a project, with which its schema agrees."""
+    contract = Contract.load(project / "usecase" / "contract.yaml")
+    assert disagreements(contract, project / "usecase" / "schema.pbtxt") == []
+    return contract
 
 
 def prepared(project: Path, fails: str = "") -> list[dict]:

@@ -18,13 +18,13 @@ import pytest
 import yaml
 
 from data.contract import Contract
-from data.schema_agreement import disagreements
 from data.table import TableError
 from errors import FlightdeckError
 from teaching.new_project import creation, plan
 from teaching.new_project.plan import LabelError, two_values
 from tests.makefiles import make
-from tests.teaching.new_project.projects import prepared
+from tests.repository import git
+from tests.teaching.new_project.projects import PERSON, contract_of, prepared
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
@@ -57,14 +57,13 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def project(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project of that table."""
     folder = tmp_path_factory.mktemp("projects") / "shop"
     creation.create(plan.make(table, "bought?", "seen at"), folder)
     return folder
 
 
 def test_names_become_those_that_tensors_can_have_and_are_translated_in_the_preparation(project: Path):
-    contract = Contract.load(project / "usecase" / "contract.yaml")
+    contract = contract_of(project)
 
     assert contract.label == "bought"
     assert [column.name for column in contract.columns] == [
@@ -87,12 +86,6 @@ def test_what_gives_the_label_away_is_no_feature_and_its_comment_asks(project: P
     assert "currency: it has the same value in every row" in text
 
 
-def test_contract_and_schema_agree(project: Path):
-    contract = Contract.load(project / "usecase" / "contract.yaml")
-
-    assert disagreements(contract, project / "usecase" / "schema.pbtxt") == []
-
-
 def test_the_preparation_makes_every_row_of_the_table_a_row_of_the_contract(project: Path):
     assert len(prepared(project)) == ROWS
     assert len(list((project / "workspace" / "spans").glob("span-*"))) == 6
@@ -106,10 +99,9 @@ def test_the_code_that_is_written_is_clean(project: Path):
 
 
 def test_it_is_a_repository_that_holds_no_data_and_no_place_of_this_machine(project: Path):
-    tracked = subprocess.run(["git", "ls-files"], cwd=project, capture_output=True, text=True).stdout.split()
-    status = subprocess.run(["git", "status", "--short"], cwd=project, capture_output=True, text=True)
+    tracked = git(project, "ls-files").split()
 
-    assert status.stdout == ""
+    assert git(project, "status", "--short") == ""
     assert (project / "source" / "shop visits.csv").is_file()
     assert not [name for name in tracked if name.startswith(("source", "local.mk", "workspace"))]
     for name in tracked:
@@ -117,20 +109,7 @@ def test_it_is_a_repository_that_holds_no_data_and_no_place_of_this_machine(proj
     assert f"FLIGHTDECK := {ROOT}" in (project / "local.mk").read_text()
 
 
-@pytest.fixture
-def known_to_git(monkeypatch) -> Callable[[], None]:
-    """Tells git who somebody is."""
-
-    def tell() -> None:
-        for name in ("AUTHOR_NAME", "COMMITTER_NAME", "AUTHOR_EMAIL", "COMMITTER_EMAIL"):
-            monkeypatch.setenv(f"GIT_{name}", "someone@example.org")
-
-    return tell
-
-
-def test_without_a_name_for_git_nothing_is_committed_and_the_project_is_whole(
-    table: Path, tmp_path: Path, monkeypatch, known_to_git
-):
+def test_without_a_name_for_git_nothing_is_committed_and_the_project_is_whole(table: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     options = {"GLOBAL": "/dev/null", "NOSYSTEM": "1", "COUNT": "1", "KEY_0": "user.useConfigOnly", "VALUE_0": "true"}
     for name, value in options.items():
@@ -145,23 +124,22 @@ def test_without_a_name_for_git_nothing_is_committed_and_the_project_is_whole(
         "git config --global user.name 'YOUR NAME'",
         "git config --global user.email YOU@HOST",
     )
-    known_to_git()
-    done = subprocess.run(" && ".join(created.remedy[2:]), shell=True, capture_output=True, text=True)
+    command, known = " && ".join(created.remedy[2:]), os.environ | PERSON
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, env=known)
     assert done.returncode == 0, done.stderr
-    status = subprocess.run(["git", "status", "--short"], cwd=tmp_path / "my shop", capture_output=True, text=True)
-    assert (status.stdout, status.stderr) == ("", "")
+    assert git(tmp_path / "my shop", "status", "--short") == ""
 
 
 @pytest.mark.parametrize(
-    ("git", "reason"),
+    ("program", "reason"),
     [
         (None, "there is no git on this machine; install it first"),
         ("#!/bin/sh\necho 'fatal: no more disk' >&2\nexit 128\n", "git says: fatal: no more disk"),
     ],
 )
-def test_why_nothing_is_committed_is_said(table: Path, tmp_path: Path, monkeypatch, git, reason: str):
-    if git:
-        (tmp_path / "git").write_text(git)
+def test_why_nothing_is_committed_is_said(table: Path, tmp_path: Path, monkeypatch, program, reason: str):
+    if program:
+        (tmp_path / "git").write_text(program)
         (tmp_path / "git").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     created = creation.create(plan.make(table, "bought?"), tmp_path / "shop")
@@ -170,23 +148,23 @@ def test_why_nothing_is_committed_is_said(table: Path, tmp_path: Path, monkeypat
     assert created.remedy[0] == f"git -C {tmp_path / 'shop'} init --quiet --initial-branch main"
 
 
-def test_the_repository_of_a_hook_that_runs_it_is_left_alone(table: Path, tmp_path: Path, monkeypatch, known_to_git):
-    for name, value in {"INDEX_FILE": "index", "WORK_TREE": "", "DIR": "theirs"}.items():
-        monkeypatch.setenv(f"GIT_{name}", str(tmp_path / value))
-    known_to_git()
+def test_the_repository_of_a_hook_that_runs_it_is_left_alone(table: Path, tmp_path: Path, monkeypatch):
+    theirs = {"GIT_INDEX_FILE": "index", "GIT_WORK_TREE": "", "GIT_DIR": "theirs"}
+    for name, value in (PERSON | {name: str(tmp_path / path) for name, path in theirs.items()}).items():
+        monkeypatch.setenv(name, value)
 
     assert creation.create(plan.make(table, "bought?"), tmp_path / "shop").commit
     assert os.listdir(tmp_path) == ["shop"]
 
 
 def test_a_column_that_somebody_vouches_for_is_a_feature(table: Path):
-    found = plan.make(table, "bought?", known=["refund"], after=["price"])
+    planned = plan.make(table, "bought?", known=["refund"], after=["price"])
     as_in_the_contract = plan.make(table, "bought", "seen_at", known=["refund"], after=["grosse"])
 
-    assert [each.name for each in as_in_the_contract.of("outcome")] == ["grosse"]
-    assert [each.name for each in found.of("number")] == ["refund"]
-    assert [each.name for each in found.of("outcome")] == ["price"]
-    assert found.suspects == ()
+    assert [column.name for column in as_in_the_contract.of("outcome")] == ["grosse"]
+    assert [column.name for column in planned.of("number")] == ["refund"]
+    assert [column.name for column in planned.of("outcome")] == ["price"]
+    assert planned.suspects == ()
 
 
 @pytest.mark.parametrize(
@@ -220,7 +198,7 @@ def made_from(tmp_path: Path) -> Callable[..., Path]:
     """Makes a project from 600 rows: the given columns, a number and a label."""
 
     def make(columns: dict, name: str = "shop", values=("no", "yes"), label: str = "label") -> Path:
-        told = [values[each % 2] for each in range(ROWS)]
+        told = [values[row % 2] for row in range(ROWS)]
         frame = pd.DataFrame({**columns, "number": np.random.default_rng(1).normal(0, 1, ROWS), label: told})
         frame.to_csv(tmp_path / "rows.csv", index=False)
         return creation.create(plan.make(tmp_path / "rows.csv", label, positive=values[1]), tmp_path / name).path
@@ -232,23 +210,21 @@ def test_names_that_yaml_takes_for_something_else_stay_names(made_from: Callable
     names = ["NO", "yes", "on", "null", "True"]
     project = made_from({name: [f"v{n % 3}" for n in range(ROWS)] for name in names}, name="no", label="off")
     settings = yaml.safe_load((project / "config" / "local.yaml").read_text())
-    contract = Contract.load(project / "usecase" / "contract.yaml")
+    contract = contract_of(project)
 
     assert (settings["use_case"]["name"], contract.dataset, contract.label) == ("no", "no", "off")
     assert settings["features"]["categorical"] == names
     assert {name for (name,) in settings["evaluation"]["slices"]} <= {*names}
     assert [column.name for column in contract.columns] == ["row_id", *names, "number", "off"]
-    assert disagreements(contract, project / "usecase" / "schema.pbtxt") == []
 
 
 def test_any_character_in_names_and_values_comes_back_as_it_was(made_from: Callable[..., Path]):
     words = ["\U0001f600", "a\x92b", "c\x7f\u2028d", "\\N 'so' \"said\" #1"]
     project = made_from({"\U0001f697": [words[n // 2 % 4] for n in range(ROWS)]}, values=("\U0001f622", words[0]))
-    contract = Contract.load(project / "usecase" / "contract.yaml")
+    contract = contract_of(project)
 
     assert set(contract.column("column_1").values or ()) == {*words}
     assert contract.column("column_1").meaning.startswith("'\U0001f697' in the table.")
-    assert disagreements(contract, project / "usecase" / "schema.pbtxt") == []
     rows = prepared(project)
     assert {row["column_1"] for row in rows} == {*words}
     assert sum(row["label"] for row in rows) == ROWS // 2
@@ -275,7 +251,6 @@ def leaky(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def own_tests_pass(project: Path) -> None:
-    """Runs the tests of a project that take no run."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_usecase.py"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -328,40 +303,22 @@ def test_a_later_table_that_lacks_a_column_is_refused_by_its_name(made_from: Cal
     prepared(project, fails=f"data.table.TableError: The rows have no column '{name}'; they have ")
 
 
-def test_blank_fields_are_missing_values(made_from: Callable[..., Path]):
-    project = made_from(
-        {
-            "charges": [" " if n % 50 == 0 else f" {n * 1.5}" for n in range(ROWS)],
-            "colour": [" ?" if n % 40 == 0 else f" {'red' if n % 3 else 'blue'}" for n in range(ROWS)],
-            "blank": [" " if n % 3 else "" for n in range(ROWS)],
-        }
-    )
-    contract = Contract.load(project / "usecase" / "contract.yaml")
-
-    assert (contract.column("charges").type, contract.column("charges").nullable) == ("float32", True)
-    assert contract.column("colour").values == ("red", "blue")
-    assert contract.column("colour").nullable
-    assert "blank: it has no value" in (project / "usecase" / "contract.yaml").read_text()
-    rows = prepared(project)
-    assert (sum(row["charges"] is None for row in rows), sum(row["colour"] is None for row in rows)) == (12, 15)
-
-
 def test_few_kinds_of_rows_are_shared_out_one_by_one_and_everything_says_so(tmp_path: Path):
     """Of 2,000 rows twelve kinds, one of them more frequent than all others; some of no known label."""
     random = np.random.default_rng(3)
     kinds = np.where(random.random(2000) < 0.6, 0, random.integers(0, 12, 2000))
     told = np.where(random.random(2000) < 0.1, "", np.where(random.random(2000) < 0.4, "yes", "no"))
-    frame = pd.DataFrame({"class": [f"class {each % 4}" for each in kinds], "sex": kinds // 4 % 3, "y": told})
+    frame = pd.DataFrame({"class": [f"class {kind % 4}" for kind in kinds], "sex": kinds // 4 % 3, "y": told})
     frame.to_csv(tmp_path / "rows.csv", index=False)
-    found = plan.make(tmp_path / "rows.csv", "y")
-    project = creation.create(found, tmp_path / "shop").path
+    planned = plan.make(tmp_path / "rows.csv", "y")
+    project = creation.create(planned, tmp_path / "shop").path
     rows = prepared(project)
     sizes = [row["rows"] for row in json.loads((project / "workspace/spans/preparation.json").read_text())["spans"]]
 
-    assert "only 12 of the" in found.split.why
-    assert sizes == [int((found.split.numbers == span).sum()) for span in found.split.spans]
+    assert "only 12 of the" in planned.split.why
+    assert sizes == [int((planned.split.numbers == span).sum()) for span in planned.split.spans]
     assert min(sizes) > len(rows) / 5 * 0.8
-    assert len({row["row_id"] for row in rows}) == len(rows) == len(found.rows)
+    assert len({row["row_id"] for row in rows}) == len(rows) == len(planned.rows)
     assert max(map(len, (project / "usecase/prepare.py").read_text().splitlines())) <= 120
     for file in ("README.md", "usecase/prepare.py", "usecase/CARD.md", "usecase/contract.yaml"):
         said = " ".join((project / file).read_text().replace("#", " ").split())
@@ -431,19 +388,12 @@ def test_the_positive_value_is_the_one_that_says_so_or_that_somebody_names(value
             two_values(label, positive)
 
 
-def test_too_few_rows_are_refused(tmp_path: Path):
-    path = tmp_path / "few.csv"
-    path.write_text("a,b\n" + "1,0\n2,1\n" * 30)
-
-    with pytest.raises(LabelError, match="There are 60 rows with the label 'b'"):
-        plan.make(path, "b")
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("age;income;y\n" + "41,5;1000,7;0\n" * 9, "is separated by ';': write it with commas"),
         ("age\tincome\ty\n" + "41\t1000\t0\n" * 9, "is separated by tabs: write it with commas"),
+        ("a,y\n" + "1,0\n2,1\n" * 30, "There are 60 rows with the label 'y'"),
         ("y\n" + "0\n1\n" * 300, "has no column from which the label could be predicted"),
         ('"a;b;c",y\n' + "0,1\n" * 9, "The label 'y' has 1 value"),
         (",,y\n" + "1,2,0\n" * 9, "2 columns of the table .* have no name: name them in its first line"),

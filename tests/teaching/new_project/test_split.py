@@ -22,7 +22,6 @@ def label(rows: int) -> pd.Series:
 
 
 def days(first: str, count: int, rows: int) -> pd.DataFrame:
-    """Rows spread evenly over so many days."""
     start = pd.Timestamp(first, tz="UTC")
     return pd.DataFrame({"t": [start + pd.Timedelta(days=number * count / rows) for number in range(rows)]})
 
@@ -37,44 +36,44 @@ def days(first: str, count: int, rows: int) -> pd.DataFrame:
     ],
 )
 def test_time_gives_the_finest_period_of_the_calendar_that_has_enough_rows(frame, rule, spans: int):
-    found = choose(frame, label(len(frame)), MOMENT, [])
+    chosen = choose(frame, label(len(frame)), MOMENT, [])
 
-    assert found.rule == rule
-    assert found.spans == list(range(1, spans + 1))
-    assert found.smallest >= 100 or len(frame) < 1000
+    assert chosen.rule == rule
+    assert chosen.spans == list(range(1, spans + 1))
+    assert chosen.smallest >= 100 or len(frame) < 1000
 
 
 def test_a_few_days_are_shared_out_into_stretches_in_the_order_of_time():
     frame = days("2024-01-01", 10, 600)
-    found = choose(frame, label(600), MOMENT, [])
+    chosen = choose(frame, label(600), MOMENT, [])
 
-    assert isinstance(found.rule, Parts)
-    assert found.numbers.value_counts().to_dict() == dict.fromkeys(range(1, 7), 100)
-    assert found.numbers.is_monotonic_increasing
+    assert isinstance(chosen.rule, Parts)
+    assert chosen.numbers.value_counts().to_dict() == dict.fromkeys(range(1, 7), 100)
+    assert chosen.numbers.is_monotonic_increasing
 
 
 def test_rows_of_one_moment_are_never_torn_apart():
     frame = pd.DataFrame({"t": np.repeat([1990, 1991, 1992, 1993], [300, 200, 300, 200])})
-    found = choose(frame, label(1000), YEAR, [])
+    chosen = choose(frame, label(1000), YEAR, [])
 
-    assert found.numbers.groupby(frame["t"]).nunique().max() == 1
-    assert len(found.spans) >= 3
+    assert chosen.numbers.groupby(frame["t"]).nunique().max() == 1
+    assert len(chosen.spans) >= 3
 
 
 def test_of_numbers_nobody_says_that_the_calendar_was_asked():
-    found = choose(pd.DataFrame({"t": np.arange(600)}), label(600), YEAR, [])
+    chosen = choose(pd.DataFrame({"t": np.arange(600)}), label(600), YEAR, [])
 
-    assert found.why == (
+    assert chosen.why == (
         "6 stretches of 't' with about equally many rows: it is a number, and only moments have a calendar."
     )
 
 
 def test_without_time_chance_shares_them_out_and_says_what_that_cannot_tell():
     frame = pd.DataFrame({"id": [str(number) for number in range(700)]})
-    found = choose(frame, label(700), None, ["id"])
+    chosen = choose(frame, label(700), None, ["id"])
 
-    assert found.rule == Hashed(("id",), 5)
-    assert "nothing can tell how the model does later" in found.why
+    assert chosen.rule == Hashed(("id",), 5)
+    assert "nothing can tell how the model does later" in chosen.why
 
 
 def repeated(kinds: int, rows: int) -> pd.DataFrame:
@@ -85,21 +84,21 @@ def repeated(kinds: int, rows: int) -> pd.DataFrame:
 
 def test_rows_of_few_kinds_are_shared_out_one_by_one_so_that_the_parts_are_about_equal():
     frame = repeated(12, 2200)
-    found = choose(frame, label(2200), None, ["content"], "row_id")
+    chosen = choose(frame, label(2200), None, ["content"], "row_id")
 
-    assert found.rule == Hashed(("row_id",), 5)
-    assert found.smallest > 2200 / 5 * 0.8
-    assert "only 12 of the 2,200 rows are different" in found.why
-    assert "Equal rows are in several parts" in found.why
+    assert chosen.rule == Hashed(("row_id",), 5)
+    assert chosen.smallest > 2200 / 5 * 0.8
+    assert "only 12 of the 2,200 rows are different" in chosen.why
+    assert "Equal rows are in several parts" in chosen.why
 
 
 def test_rows_of_enough_kinds_stay_together_with_those_that_equal_them():
     frame = repeated(97, 2200)
     frame["content"] = [f"kind {number % 900}" for number in range(2200)]
-    found = choose(frame, label(2200), None, ["content"], "row_id")
+    chosen = choose(frame, label(2200), None, ["content"], "row_id")
 
-    assert found.rule == Hashed(("content",), 5)
-    assert found.numbers.groupby(frame["content"]).nunique().max() == 1
+    assert chosen.rule == Hashed(("content",), 5)
+    assert chosen.numbers.groupby(frame["content"]).nunique().max() == 1
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from errors import FlightdeckError
 from operations.loop.canary import act
 from operations.loop.canary.act import by_hand, first, look, verdicts
 from operations.registry import Registry, RegistryError
+from tests.flightdeck.conftest import refused
 from tests.operations.loop.canary.traffic import DAY, answer, label, world
 from tests.operations.test_registry import Factory
 
@@ -51,7 +52,7 @@ class Deck(Factory):
 
     @property
     def titles(self) -> list[str]:
-        return [each.title.partition(": ")[2] for each in self.told]
+        return [alert.title.partition(": ")[2] for alert in self.told]
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_at_level_2_a_good_one_takes_over_and_people_are_told(deck):
     assert deck.registry().canary() is None
     assert deck.registry().previous().number == SERVED
     assert deck.titles == [f"canary {CANARY}: promoted"]
-    assert [each.action for each in verdicts(deck.settings, deck.store)] == ["promote"]
+    assert [verdict.action for verdict in verdicts(deck.settings, deck.store)] == ["promote"]
 
 
 def test_at_level_2_a_worse_one_goes_and_the_served_one_stays(deck):
@@ -146,7 +147,7 @@ def test_an_act_that_was_killed_before_any_step_is_finished_by_the_next_look(noi
     assert served.model_id == deck.model if noise == 0 else served.number == SERVED
     assert deck.registry().canary() is None
     assert len(verdicts(deck.settings, deck.store)) == 1
-    assert [each.origin for each in deck.registry().versions()] == [*["promote"] * (noise == 0), "run"]
+    assert [version.origin for version in deck.registry().versions()] == [*["promote"] * (noise == 0), "run"]
 
 
 def test_what_was_promoted_and_then_rolled_back_is_not_promoted_again_by_finishing_the_act(deck, monkeypatch):
@@ -181,7 +182,7 @@ def test_a_promotion_that_cannot_be_may_be_rejected_instead(deck):
         by_hand(deck.settings, deck.store, "reject", "the model is gone", UNTIL)
 
     assert deck.registry().canary() is None
-    assert [each.action for each in verdicts(deck.settings, deck.store)] == ["reject"]
+    assert [verdict.action for verdict in verdicts(deck.settings, deck.store)] == ["reject"]
 
 
 def test_a_model_that_nobody_knows_cannot_be_promoted_by_hand_and_no_verdict_is_kept(deck):
@@ -195,25 +196,19 @@ def test_a_model_that_nobody_knows_cannot_be_promoted_by_hand_and_no_verdict_is_
     assert by_hand(deck.settings, deck.store, "reject", "whose is it?", UNTIL).action == "reject"
 
 
-def test_the_command_line_shows_and_decides(deck):
-    from typer.testing import CliRunner
-
-    from flightdeck.__main__ import app
-
+def test_the_command_line_shows_and_decides(deck, flightdeck):
     deck.traffic(noise=0.0)
-    options = [part for each in (f"workspace={deck.workspace}", *OVERRIDES) for part in ("--set", each)]
+    options = [part for setting in (f"workspace={deck.workspace}", *OVERRIDES) for part in ("--set", setting)]
 
-    def flightdeck(*arguments: str) -> str:
-        done = CliRunner().invoke(app, [*arguments, *options])
-        if done.exception is not None:
-            raise done.exception
-        return done.output
+    def says(*arguments: str) -> str:
+        code, out, err = flightdeck(*arguments, *options)
+        assert code == 0, err
+        return out
 
-    assert f"version {CANARY}, model {deck.model}" in flightdeck("canary", "show", "--now", UNTIL.isoformat()[:19])
-    assert "canary" in flightdeck("models", "list")
-    shown = json.loads(flightdeck("canary", "show", "--json"))
+    assert f"version {CANARY}, model {deck.model}" in says("canary", "show", "--now", UNTIL.isoformat()[:19])
+    assert "canary" in says("models", "list")
+    shown = json.loads(says("canary", "show", "--json"))
     assert (shown["verdict"]["action"], shown["canary"]["number"]) == ("promote", CANARY)
-    with pytest.raises(FlightdeckError, match="needs a --reason"):
-        flightdeck("canary", "reject")
-    assert "is served" in flightdeck("canary", "promote")
-    assert "There is no canary" in flightdeck("canary", "show")
+    refused(flightdeck("canary", "reject", *options), "needs a --reason")
+    assert "is served" in says("canary", "promote")
+    assert "There is no canary" in says("canary", "show")

@@ -55,15 +55,15 @@ class Live(Factory):
         canary = self.settings.canary.model_dump_json()
         log = self.workspace / "log"
         with serving(Path(self.settings.pushed), "small", log, *more, "--canary", canary, **limits) as server:
-            clients = [threading.Thread(target=self._ask_on, args=(server.url, each)) for each in range(4)]
-            for each in clients:
-                each.start()
+            clients = [threading.Thread(target=self._ask_on, args=(server.url, number)) for number in range(4)]
+            for client in clients:
+                client.start()
             try:
                 yield server
             finally:
                 self.done.set()
-                for each in clients:
-                    each.join()
+                for client in clients:
+                    client.join()
 
     def _ask_on(self, url: str, client: int) -> None:
         random, types = np.random.default_rng(client), {"amount": "FP32", "count": "INT64", "colour": "BYTES"}
@@ -81,7 +81,6 @@ class Live(Factory):
                     self.failures.append(answer.text)
 
     def labels_arrive(self, span: int) -> None:
-        """The truth about what was asked since the last time."""
         fresh = [name for name in list(self.rows) if name not in self.labelled]
         odds = [small_model.probability(0.0, self.rows[name]) for name in fresh]
         label(Path(self.settings.spans), span, fresh, (self.random.random(len(fresh)) < odds).astype(int))

@@ -29,23 +29,19 @@ OVERRIDES = (
 
 
 def overrides(workspace: Path, spans: Path) -> list[str]:
-    """What differs from the settings of `config/replay.yaml`."""
     return [f"workspace={workspace}", f"data.spans={spans}", *OVERRIDES]
 
 
 def settings(workspace: Path, spans: Path) -> Settings:
-    """The settings that `command` has."""
     return read_settings(ROOT / "config" / "replay.yaml", overrides(workspace, spans))
 
 
 def command(workspace: Path, spans: Path, *further: str) -> list[str]:
-    """``flightdeck replay``."""
-    options = (part for each in overrides(workspace, spans) for part in ("--set", each))
+    options = (part for setting in overrides(workspace, spans) for part in ("--set", setting))
     return [sys.executable, "-m", "flightdeck", "replay", *options, *further]
 
 
 def play(workspace: Path, spans: Path, *further: str) -> str:
-    """Plays to the end; what it printed."""
     done = subprocess.run(command(workspace, spans, *further), capture_output=True, text=True, cwd=ROOT, timeout=1800)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
