@@ -162,8 +162,8 @@ def infeasible(contract: Contract, columns: list[str]) -> list[str]:
 # %% tests="feasible" points=2
 assert infeasible(contract, LEAKY) == ["dep_delay"], "of the leaky model's columns, dep_delay alone is infeasible."
 ### BEGIN HIDDEN TESTS
-found = infeasible(contract, ["air_time", "temp", "arr_delay"])
-assert found == ["air_time", "arr_delay"], (
+refused = infeasible(contract, ["air_time", "temp", "arr_delay"])
+assert refused == ["air_time", "arr_delay"], (
     "air_time and arr_delay are known only after arrival, and temp before it: the list should have the first two, in "
     "the order given."
 )
@@ -188,9 +188,9 @@ columns:
 """
 Path("loans.yaml").write_text(text)
 loans = Contract.load(Path("loans.yaml"))
-found = infeasible(loans, ["dep_delay", "income", "reminders", "defaulted"])
-assert found == ["reminders", "defaulted"], (
-    f"of another contract's columns {found} are refused, where it should be reminders and defaulted: ask the contract, "
+refused = infeasible(loans, ["dep_delay", "income", "reminders", "defaulted"])
+assert refused == ["reminders", "defaulted"], (
+    f"of another contract's columns {refused} are refused, where it should be reminders and defaulted: ask the contract, "
     "not a list of names."
 )
 ### END HIDDEN TESTS
@@ -269,10 +269,10 @@ rows = pd.DataFrame({"origin": ["EWR"], "scheduled_departure": at("16:10")})
 assert known_weather(rows, weather).tolist() == [13.0], "predicted at 14:10, the newest complete hour began at 13:00."
 ### BEGIN HIDDEN TESTS
 rows = pd.DataFrame({"origin": ["EWR"] * 2, "scheduled_departure": at("15:59", "16:00")})
-found = known_weather(rows, weather).tolist()
-assert found == [12.0, 13.0], (
+temperatures = known_weather(rows, weather).tolist()
+assert temperatures == [12.0, 13.0], (
     "predicted at 14:00, the hour from 13:00 is just over and counts; one minute earlier it does not. "
-    f"The answer was {found} instead of [12.0, 13.0]."
+    f"The answer was {temperatures} instead of [12.0, 13.0]."
 )
 elsewhere = pd.concat([
     weather,
@@ -281,13 +281,13 @@ elsewhere = pd.concat([
 rows = pd.DataFrame({"origin": ["JFK", "EWR"], "scheduled_departure": at("15:10", "16:10")})
 assert known_weather(rows, elsewhere).tolist() == [51.0, 13.0], "a flight was given the weather of another airport."
 rows = pd.DataFrame({"origin": ["EWR", "EWR"], "scheduled_departure": at("23:00", "23:01")})
-found = known_weather(rows, weather)
-assert found[0] == 14.0, "an observation that became known exactly six hours ago still counts."
-assert found.isna()[1], "an observation that became known more than six hours ago was still used."
+temperatures = known_weather(rows, weather)
+assert temperatures[0] == 14.0, "an observation that became known exactly six hours ago still counts."
+assert temperatures.isna()[1], "an observation that became known more than six hours ago was still used."
 rows = pd.DataFrame({"origin": ["EWR"] * 3, "scheduled_departure": at("16:10", "14:10", "15:10")}).set_axis([7, 3, 5])
-found = known_weather(rows, weather.sample(frac=1, random_state=2))
-assert found.index.tolist() == [7, 3, 5], "the answer does not have the index of the rows."
-assert found.fillna(-1).tolist() == [13.0, -1.0, 12.0], (
+temperatures = known_weather(rows, weather.sample(frac=1, random_state=2))
+assert temperatures.index.tolist() == [7, 3, 5], "the answer does not have the index of the rows."
+assert temperatures.fillna(-1).tolist() == [13.0, -1.0, 12.0], (
     "the values are not in the order of the rows, which are not sorted by time (and neither are the observations)."
 )
 ### END HIDDEN TESTS
