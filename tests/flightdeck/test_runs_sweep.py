@@ -85,7 +85,8 @@ def killed(world, parent, space) -> tuple[str, list[Any]]:
     outcomes = {run["run_id"]: run["outcome"] for run in listed(world, "sweep", "trial")}
     under_way = {event.trial for event in before} - {event.trial for event in before if event.kind == "finished"}
     assert outcomes[sweep] == "killed"
-    assert {outcomes[f"{sweep}-{trial:03d}"] for trial in under_way} == {"killed"}
+    # A worker may have had the time to record that a trial is done, and not to add that to the chain.
+    assert {outcomes[f"{sweep}-{trial:03d}"] for trial in under_way} <= {"killed", "done"}
     return sweep, before
 
 

@@ -62,7 +62,7 @@ def test_a_model_of_level_1_is_served_a_month_late(undisturbed):
 
 def test_a_replay_that_was_killed_again_and_again_ends_like_one_that_was_not(undisturbed, spans, tmp_path):
     workspace, _ = undisturbed
-    killed = small_replay.play_killed(tmp_path, spans, KILLS, (12.0, 24.0), 6, "--level", "2", *OPTIONS[2:])
+    killed = small_replay.play_killed(tmp_path, spans, KILLS, (10.0, 18.0), 6, "--level", "2", *OPTIONS[2:])
     assert killed == KILLS
     once, again = (_told(each, spans, 2) for each in (workspace, tmp_path))
     for key in once:
