@@ -25,6 +25,12 @@ def resolve(base, window="oldest:newest", eval_spans=1, ignored=()):
     return Request(str(base), COLUMNS, window, eval_spans, tuple(ignored)).resolve()
 
 
+def refusal(base, **asked) -> str:
+    with pytest.raises(SpanError) as caught:
+        resolve(base, **asked)
+    return str(caught.value)
+
+
 def replaced(span, column, values):
     table = parcels(span)
     return table.set_column(table.schema.get_field_index(column), column, values)
@@ -57,23 +63,20 @@ def test_two_folders_for_the_same_span_and_a_base_that_is_not_there_are_refused(
     shutil.copytree(tmp_path / "span-002", tmp_path / "span-2")
     with pytest.raises(SpanError, match=r"span-002 and span-2 in .* are the same span"):
         resolve(tmp_path)
-    with pytest.raises(SpanError, match=r"The folder of spans .*nowhere does not exist"):
-        resolve(tmp_path / "nowhere")
+    assert f"The folder of spans {tmp_path / 'nowhere'} does not exist" in refusal(tmp_path / "nowhere")
 
 
 def test_a_span_without_a_data_file_is_refused_and_hidden_files_do_not_count(base):
     (base / "span-003").mkdir()
     (base / "span-003" / "_SUCCESS").touch()
     (base / "span-003" / ".parcels.parquet.crc").touch()
-    with pytest.raises(SpanError, match="span-003 holds no Parquet or CSV file"):
-        resolve(base)
+    assert "span-003 holds no Parquet or CSV file" in refusal(base)
 
 
 @pytest.mark.parametrize("name", ["readme.txt", "parcels.csv.gz"])
 def test_a_file_of_another_kind_is_refused(base, name):
     (base / "span-002" / name).touch()
-    with pytest.raises(SpanError, match=f"span-002/{name} is neither Parquet nor CSV"):
-        resolve(base)
+    assert f"span-002/{name} is neither Parquet nor CSV" in refusal(base)
 
 
 def test_a_truncated_parquet_file_is_refused(base):
@@ -105,8 +108,7 @@ def test_a_damaged_file_is_refused(base, damage, name):
     path = write_span(base, 3, table, name=name)
     if table is None:
         path.write_bytes(b"")
-    with pytest.raises(SpanError, match=sentence.format(name)):
-        resolve(base)
+    assert sentence.format(name) in refusal(base)
     if damage == "with another column":
         assert resolve(base, ignored=["damaged", "absent"]).spans == [1, 2, 3]
 
@@ -126,17 +128,15 @@ def test_a_damaged_file_is_refused(base, damage, name):
 )
 def test_a_column_of_the_wrong_type_is_refused_with_what_was_found_and_expected(base, column, values, found):
     write_span(base, 3, replaced(3, column, values))
-    with pytest.raises(SpanError) as caught:
-        resolve(base)
-    assert f"the column {column!r} of span-003/parcels.parquet is {found}" in str(caught.value)
-    assert f", expected {COLUMNS[column]}" in str(caught.value)
+    sentence = refusal(base)
+    assert f"the column {column!r} of span-003/parcels.parquet is {found}" in sentence
+    assert f", expected {COLUMNS[column]}" in sentence
 
 
 @pytest.mark.parametrize("nothing", [pa.nulls(4, pa.float32()), pa.nulls(4)])
 def test_a_column_without_a_value_in_a_span_is_refused_for_training_and_allowed_for_inference(base, nothing):
     write_span(base, 3, replaced(3, "weight", nothing))
-    with pytest.raises(SpanError, match="the column 'weight' holds no value in all of span-003"):
-        resolve(base)
+    assert "the column 'weight' holds no value in all of span-003" in refusal(base)
     assert resolve(base, eval_spans=0).splits == {"all": [1, 2, 3]}
 
 
@@ -144,9 +144,7 @@ def test_all_problems_of_a_window_are_in_one_error(tmp_path):
     write_span(tmp_path, 1, parcels(1).drop_columns(["depot"]))
     write_span(tmp_path, 2, replaced(2, "parcel", pa.array(["a", "b", "c", "d"])))
     write_span(tmp_path, 3).write_bytes(b"PAR1")
-    with pytest.raises(SpanError) as caught:
-        resolve(tmp_path)
-    message = str(caught.value)
+    message = refusal(tmp_path)
     assert message.startswith(f"The window oldest:newest of {tmp_path} cannot be ingested, for 3 reasons:\n")
     assert "lacks the column 'depot'" in message
     assert "is string, expected int64" in message
@@ -156,9 +154,9 @@ def test_all_problems_of_a_window_are_in_one_error(tmp_path):
 def test_a_long_list_of_problems_is_cut_and_counted(tmp_path):
     for span in range(1, 15):
         write_span(tmp_path, span, parcels(span).drop_columns(["depot"]))
-    with pytest.raises(SpanError, match="and 4 more") as caught:
-        resolve(tmp_path)
-    assert str(caught.value).count("lacks the column") == MOST_LISTED
+    message = refusal(tmp_path)
+    assert "and 4 more" in message
+    assert message.count("lacks the column") == MOST_LISTED
 
 
 def test_an_empty_file_or_column_beside_one_with_values_and_a_broken_span_outside_the_window_are_fine(base):

@@ -257,14 +257,11 @@ def own_tests_pass(project: Path) -> None:
     assert "4 passed" in done.stdout
 
 
-def test_the_tests_of_a_project_pass_and_are_those_of_its_own(leaky: Path):
-    own_tests_pass(leaky)
-
-
 def test_what_was_set_aside_becomes_a_feature_by_what_the_readme_says(leaky: Path, tmp_path: Path):
     """As a person follows it: by the lines that it shows, in the places that it names."""
     project = tmp_path / "loans"
     shutil.copytree(leaky, project)
+    own_tests_pass(project)
     readme = (project / "README.md").read_text()
     files = ("usecase/contract.yaml", "usecase/schema.pbtxt", "config/local.yaml")
     contract, schema, settings = (project / file for file in files)
