@@ -4,8 +4,6 @@ A server imports the libraries once, none of this project's packages, and forks 
 its own signals, exit code, folder, environment and streams, that reads the project's code from there, as it is then.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import gc

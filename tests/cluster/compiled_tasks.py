@@ -4,8 +4,6 @@ Stands in for its backend and its launcher: resolves placeholders as the backend
 compiled file says. The launcher's own work is left out: it uploads what a task shows to an object store.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import uuid

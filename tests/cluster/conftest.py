@@ -1,7 +1,5 @@
 """A real Kubernetes: the one that KUBECONFIG names, or one that the tests start; with the overlays applied to it."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import os

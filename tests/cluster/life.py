@@ -1,7 +1,5 @@
 """What the tests of a model's life on a cluster share: a pod with the workspace, and the API of Kubeflow Pipelines."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path

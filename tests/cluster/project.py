@@ -1,7 +1,5 @@
 """The manifests of a checkout, with settings of their own."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from pathlib import Path

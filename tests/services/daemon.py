@@ -1,7 +1,5 @@
 """A server process that outlives the command which started it: its folder, pid file and log."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import fcntl

@@ -1,7 +1,5 @@
 """A Docker engine: the one that answers already, or one of our own that leaves the machine's network alone."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

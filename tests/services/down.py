@@ -1,7 +1,5 @@
 """Ends the services that ``up.py`` started; those that ran before are left alone. Data and images stay."""
 
-from __future__ import annotations
-
 import sys
 
 from tests.services import docker_engine, mariadb

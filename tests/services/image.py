@@ -1,7 +1,5 @@
 """The real image, built on a base that needs no image registry."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """A MariaDB server on the loopback interface, with a user and database for ML Metadata."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import getpass

@@ -1,7 +1,5 @@
 """Starts the services that tests need, and says how to reach them: ``up.py docker mariadb image --json``."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

@@ -7,8 +7,6 @@ only on a server for several users, and what is wrong with one is told with stat
 error of the server's own; a schedule takes its runs along when it is deleted. It can also be told to misbehave.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import json

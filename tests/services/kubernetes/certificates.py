@@ -1,7 +1,5 @@
 """The certificates of a cluster: one authority, and one pair for each program."""
 
-from __future__ import annotations
-
 import datetime
 import ipaddress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A Kubernetes cluster as its administrator sees it: through kubectl."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import subprocess

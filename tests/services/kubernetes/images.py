@@ -1,7 +1,5 @@
 """The images of the tests' own cluster: Flightdeck's, and those in place of what no registry brings here."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 

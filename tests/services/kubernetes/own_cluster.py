@@ -4,8 +4,6 @@ A holder process owns the namespaces (network, mounts, processes). It ends when 
 process that started it, however that ends; and everything inside ends with the holder.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import hashlib

@@ -4,8 +4,6 @@ Sources come through Go's module proxy, whichever the machine is set to. go.mod 
 the name server, CoreDNS, has a module of its own (names/), because it wants other versions of what both use.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
