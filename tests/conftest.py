@@ -53,6 +53,15 @@ def small_spans(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     )
 
 
+@pytest.fixture
+def server() -> Iterator[Any]:
+    """Speaks the API of Kubeflow Pipelines."""
+    from tests.operations.delivery import kfp_server
+
+    with kfp_server.serving() as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A browser; Playwright's event loop must not run in modules that need one of their own."""

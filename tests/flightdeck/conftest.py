@@ -2,11 +2,10 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import KfpServer
 from tests.world import ROOT
 
@@ -29,12 +28,6 @@ def refused(answer: tuple[int, str, str], sentence: str) -> None:
     assert (code, out) == (2, ""), err
     assert sentence in err
     assert len(err.strip().splitlines()) == 1, err
-
-
-@pytest.fixture
-def server() -> Iterator[KfpServer]:
-    with kfp_server.serving() as running:
-        yield running
 
 
 @pytest.fixture

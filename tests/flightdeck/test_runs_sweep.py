@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.flightdeck.conftest import refused
+from tests.operations.serving.live_server import wait_for
 from tests.world import World
 
 pytestmark = pytest.mark.proof
@@ -183,13 +184,13 @@ def test_tensorboard_shows_the_curves_and_the_sweep_s_hyperparameters(world, kil
         question: dict[str, Any] = {"experimentName": "", "colParams": [], "startIndex": 0, "sliceSize": 50}
         question["allowedStatuses"] = [f"STATUS_{end}" for end in ("SUCCESS", "FAILURE", "RUNNING", "UNKNOWN")]
         tensorboard = httpx.Client(base_url=url, timeout=60)
-        groups: list[Any] = []
-        for _ in range(60):
+
+        def complete() -> list[Any] | None:
             groups = tensorboard.post("data/plugin/hparams/session_groups", json=question).json()["sessionGroups"]
-            if len(groups) == 5 and f"{final}/train" in tensorboard.get("data/runs").json():
-                break
-            time.sleep(1)
-        shown = {group["name"]: group for group in groups}
+            runs = tensorboard.get("data/runs").json()
+            return groups if len(groups) == 5 and f"{final}/train" in runs else None
+
+        shown = {group["name"]: group for group in wait_for(complete)}
         assert set(shown) == {trial["run_id"] for trial in resumed["trials"]}
         for trial in resumed["trials"]:
             group = shown[trial["run_id"]]

@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 
 import psutil
 import pytest
 
 from ledger.lease import LEASE_SECONDS, Leases, Owner
+from tests.operations.serving.live_server import wait_for
 
 pytestmark = pytest.mark.unit
 
@@ -35,11 +35,7 @@ def test_a_killed_process_is_gone_while_it_is_a_zombie_and_after():
         assert not owner.left("1:2", NOW)
 
         process.kill()
-        for _ in range(200):
-            if owner.alive() is False:
-                break
-            time.sleep(0.05)
-        assert owner.alive() is False  # nobody has waited for it yet
+        wait_for(lambda: owner.alive() is False)  # nobody has waited for it yet
 
     assert owner.alive() is False
     assert Leases().gone("token", owner, never)

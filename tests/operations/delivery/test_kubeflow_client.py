@@ -11,7 +11,6 @@ from operations.delivery import kubeflow, kubeflow_run
 from operations.delivery.compiled_pipeline import CompiledPipeline
 from operations.delivery.kubeflow import Job, KubeflowPipelines
 from operations.delivery.kubeflow_api import KubeflowError, LogError, NotFoundError, UnreachableError
-from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import API, KfpServer, Trouble, driver_pod, pod
 
 pytestmark = pytest.mark.unit
@@ -20,12 +19,6 @@ ANOTHER_SERVER = "it is not the API of Kubeflow Pipelines"
 NO_ADDRESSES = ("localhost:8888", "ftp://localhost", "http://", "")
 HTML = "<!doctype html><title>Something else</title>"
 TASKS = ("data", "release", "trainer", "transform")
-
-
-@pytest.fixture
-def server():
-    with kfp_server.serving() as running:
-        yield running
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from operations.loop.cluster import KubeflowRuns
 from operations.loop.triggers import Trigger
 from tests.ledger.executions import Executions
 from tests.ledger.seeding import sqlite
-from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import API, KfpServer, Trouble
 from tests.world import ROOT
 
@@ -28,12 +27,6 @@ ATTEMPT = Attempt(
     begun=NOW,
     triggers=(Trigger(kind="new span", key="span:3:ab", reason="span 3 is new", when=NOW),),
 )
-
-
-@pytest.fixture
-def server():
-    with kfp_server.serving() as running:
-        yield running
 
 
 @pytest.fixture

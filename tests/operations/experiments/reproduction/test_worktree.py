@@ -16,6 +16,7 @@ from operations.experiments.reproduction import worktree
 from operations.experiments.reproduction.circumstances import Original, ReproductionError
 from pipeline import stamp
 from tests.ledger.seeding import BEGIN
+from tests.operations.serving.live_server import wait_for
 from tests.repository import commit, git
 from tests.world import LOCAL
 
@@ -190,9 +191,7 @@ def test_a_request_to_stop_reaches_the_command_and_the_worktree_goes(repository,
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_make_again, args=(repository, tmp_path / "w", original(), tmp_path / "workspace"))
     process.start()
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "workspace" / "told.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for((tmp_path / "workspace" / "told.json").exists)
     time.sleep(0.5)
     process.terminate()
     process.join(60)
