@@ -74,7 +74,6 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """As `poll`, when it has ended."""
         if self.returncode is None:
             if not select.select([self._line], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
@@ -94,16 +93,13 @@ class Forked:
             self.wait()
 
     def send_signal(self, number: int) -> None:
-        """Sends it a signal, if it runs."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Asks it to end, if it runs."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kills it, if it runs."""
         self.send_signal(signal.SIGKILL)
 
 

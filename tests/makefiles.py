@@ -20,5 +20,4 @@ def make(target: str, folder: Path, timeout: float = 900) -> subprocess.Complete
 
 
 def targets() -> set[str]:
-    """The targets of this project."""
     return set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))

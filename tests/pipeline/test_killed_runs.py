@@ -74,7 +74,6 @@ def folders(settings: Settings, made: int, node: str) -> list[Path]:
 
 
 def listed(settings: Settings) -> dict[str, str]:
-    """What `flightdeck runs list` says."""
     return {run.run_id: run.outcome for run in Runs(open_readonly(store.connection(settings))).all()}
 
 
