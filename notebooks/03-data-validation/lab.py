@@ -51,7 +51,7 @@ def statistics(rows: pd.DataFrame):
     )
 
 
-found = {month: statistics(rows) for month, rows in months.items()}
+statistics_of = {month: statistics(rows) for month, rows in months.items()}
 print(f"{len(columns)} columns, from {len(months[2]):,} rows (February) to {len(months[8]):,} (August)")
 
 # %% [markdown]
@@ -60,7 +60,7 @@ print(f"{len(columns)} columns, from {len(months[2]):,} rows (February) to {len(
 # A schema says what each column may hold. A first one can be inferred from data:
 
 # %%
-inferred = tfdv.infer_schema(found[1])
+inferred = tfdv.infer_schema(statistics_of[1])
 tfdv.get_feature(inferred, "sched_dep_minute")
 
 # %%
@@ -90,8 +90,8 @@ damaged = {
 }
 for name, rows in damaged.items():
     anomalies = tfdv.validate_statistics(statistics(rows), schema, environment="TRAINING")
-    told = [f"{column}: {info.description}" for column, info in anomalies.anomaly_info.items()]
-    print(f"{name:32} {'; '.join(told) or 'fits'}")
+    descriptions = [f"{column}: {info.description}" for column, info in anomalies.anomaly_info.items()]
+    print(f"{name:32} {'; '.join(descriptions) or 'fits'}")
 
 # %% [markdown]
 # Five faults, four found. Celsius passed: minus 9 to 13 degrees are possible Fahrenheit temperatures in New York. A
@@ -178,8 +178,8 @@ assert "carrier" in seen(stranger, agreed), (
 )
 expected = copy.deepcopy(schema)
 tfdv.get_domain(expected, "carrier").value.append("XX")
-for each in (agreed, expected):  # wherever it was added
-    tfdv.get_domain(each, "carrier").value.sort()
+for changed in (agreed, expected):  # wherever it was added
+    tfdv.get_domain(changed, "carrier").value.sort()
 assert agreed == expected, "something else in the schema has changed, or the value was not added to the categories."
 twice = accept(copy.deepcopy(agreed), "carrier", "XX")
 assert list(tfdv.get_domain(twice, "carrier").value).count("XX") == 1, "a value that was listed already is there twice."
@@ -199,7 +199,9 @@ assert "B" in tfdv.get_domain(accept(copy.deepcopy(schema), "origin", "B"), "ori
 # %%
 def drift(before: int, now: int) -> dict[str, tuple[float, float]]:
     """Distance and threshold of each column."""
-    anomalies = tfdv.validate_statistics(found[now], schema, environment="TRAINING", previous_statistics=found[before])
+    anomalies = tfdv.validate_statistics(
+        statistics_of[now], schema, environment="TRAINING", previous_statistics=statistics_of[before]
+    )
     return {
         info.path.step[0]: (info.drift_measurements[0].value, info.drift_measurements[0].threshold)
         for info in anomalies.drift_skew_info
@@ -274,9 +276,9 @@ for column in ("carrier", "dest", "plane_manufacturer"):
 # %%
 def measured(kind: str, rows: pd.DataFrame) -> float:
     if kind == "drift":
-        anomalies = tfdv.validate_statistics(statistics(rows), schema, previous_statistics=found[1])
+        anomalies = tfdv.validate_statistics(statistics(rows), schema, previous_statistics=statistics_of[1])
         return next(i.drift_measurements[0].value for i in anomalies.drift_skew_info if i.path.step[0] == "temp")
-    anomalies = tfdv.validate_statistics(found[2], schema, serving_statistics=statistics(rows))
+    anomalies = tfdv.validate_statistics(statistics_of[2], schema, serving_statistics=statistics(rows))
     return next(i.skew_measurements[0].value for i in anomalies.drift_skew_info if i.path.step[0] == "temp")
 
 

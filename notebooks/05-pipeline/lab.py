@@ -97,34 +97,34 @@ INPUT, OUTPUT = metadata_store_pb2.Event.INPUT, metadata_store_pb2.Event.OUTPUT
 def ancestors(store: ml_metadata.MetadataStore, artifact_id: int) -> set[int]:
     """The ids of all artifacts that this one was made from."""
     ### BEGIN SOLUTION
-    found: set[int] = set()
+    reached: set[int] = set()
     waiting = [artifact_id]
     while waiting:
-        made = [each for each in store.get_events_by_artifact_ids([waiting.pop()]) if each.type == OUTPUT]
-        taken = store.get_events_by_execution_ids({each.execution_id for each in made}) if made else []
-        new = {each.artifact_id for each in taken if each.type == INPUT} - found
-        found |= new
+        made = [event for event in store.get_events_by_artifact_ids([waiting.pop()]) if event.type == OUTPUT]
+        taken = store.get_events_by_execution_ids({event.execution_id for event in made}) if made else []
+        new = {event.artifact_id for event in taken if event.type == INPUT} - reached
+        reached |= new
         waiting += new
-    return found - {artifact_id}
+    return reached - {artifact_id}
     ### END SOLUTION
 
 
 # %% tests="ancestors" points=2
-def _story():
+def _example_store():
     """A store in which two runs share their data: the second took it from the cache."""
     config = metadata_store_pb2.ConnectionConfig()
     config.fake_database.SetInParent()
-    told = ml_metadata.MetadataStore(config)
-    of_artifacts = told.put_artifact_type(metadata_store_pb2.ArtifactType(name="Thing"))
-    of_executions = told.put_execution_type(metadata_store_pb2.ExecutionType(name="Node"))
+    store = ml_metadata.MetadataStore(config)
+    of_artifacts = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Thing"))
+    of_executions = store.put_execution_type(metadata_store_pb2.ExecutionType(name="Node"))
 
     def artifact():
-        return told.put_artifacts([metadata_store_pb2.Artifact(type_id=of_artifacts)])[0]
+        return store.put_artifacts([metadata_store_pb2.Artifact(type_id=of_artifacts)])[0]
 
     def execution(taken, made):
-        (ran,) = told.put_executions([metadata_store_pb2.Execution(type_id=of_executions)])
-        kinds = [(each, INPUT) for each in taken] + [(each, OUTPUT) for each in made]
-        told.put_events([metadata_store_pb2.Event(artifact_id=a, execution_id=ran, type=kind) for a, kind in kinds])
+        (ran,) = store.put_executions([metadata_store_pb2.Execution(type_id=of_executions)])
+        kinds = [(taken_id, INPUT) for taken_id in taken] + [(made_id, OUTPUT) for made_id in made]
+        store.put_events([metadata_store_pb2.Event(artifact_id=a, execution_id=ran, type=kind) for a, kind in kinds])
 
     things = {name: artifact() for name in ("data", "schema", "statistics", "graph", "model", "other model", "score")}
     execution([], [things["data"]])
@@ -136,20 +136,20 @@ def _story():
     execution([things["data"], things["graph"]], [things["model"]])  # from the cache
     execution([things["data"], things["graph"]], [things["other model"]])
     execution([things["model"], things["data"]], [things["score"]])
-    return told, things
+    return store, things
 
 
-_told, _things = _story()
+_store, _things = _example_store()
 _names = {number: name for name, number in _things.items()}
-_found = {_names[each] for each in ancestors(_told, _things["model"])}
-assert "schema" in _found, "The schema is behind the model, through the transform graph: go on from what you find."
+_ancestors = {_names[number] for number in ancestors(_store, _things["model"])}
+assert "schema" in _ancestors, "The schema is behind the model, through the transform graph: go on from what you find."
 ### BEGIN HIDDEN TESTS
-assert "model" not in _found, "An artifact is not its own ancestor."
-assert not _found & {"statistics", "other model", "score"}, (
+assert "model" not in _ancestors, "An artifact is not its own ancestor."
+assert not _ancestors & {"statistics", "other model", "score"}, (
     "What was made of the same data, or out of the model, is not what the model was made of."
 )
-assert _found == {"data", "graph", "schema"}, "Not every ancestor was found."
-assert ancestors(_told, _things["data"]) == set(), "What no node made from anything has no ancestors."
+assert _ancestors == {"data", "graph", "schema"}, "Not every ancestor was found."
+assert ancestors(_store, _things["data"]) == set(), "What no node made from anything has no ancestors."
 assert ancestors(metadata, model) == {
     artifact
     for artifact, origin in made_by.items()
@@ -159,8 +159,8 @@ assert ancestors(metadata, model) == {
 ### END HIDDEN TESTS
 
 # %%
-for each in metadata.get_artifacts_by_id(sorted(ancestors(metadata, model))):
-    print(f"{each.id:3} {each.type:18} {each.uri.removeprefix(str(WORKSPACE))}")
+for artifact in metadata.get_artifacts_by_id(sorted(ancestors(metadata, model))):
+    print(f"{artifact.id:3} {artifact.type:18} {artifact.uri.removeprefix(str(WORKSPACE))}")
 
 # %% [markdown]
 # ## 3. The cache
@@ -204,7 +204,7 @@ assert key(**_asked) != key(**{**_asked, "settings": {"epochs": 3, "rate": 0.1}}
 assert key(**_asked) == key(**{**_asked, "settings": {"rate": 0.1, "epochs": 2}}), (
     "The order in which settings were written changes the key: nothing would ever come from the cache."
 )
-_deep, _turned = ({"model": dict(each)} for each in ([("a", 1), ("b", 2)], [("b", 2), ("a", 1)]))
+_deep, _turned = ({"model": dict(pairs)} for pairs in ([("a", 1), ("b", 2)], [("b", 2), ("a", 1)]))
 assert key(**{**_asked, "settings": _deep}) == key(**{**_asked, "settings": _turned}), (
     "The order of settings inside of a section changes the key: nothing would ever come from the cache."
 )

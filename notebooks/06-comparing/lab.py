@@ -137,10 +137,10 @@ low, high = interval(labels, one, other)
 difference = log_loss(labels, other) - log_loss(labels, one)
 print(f"log loss: second minus first is {difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}")
 figure, axis = plt.subplots(figsize=(8, 2))
-for place, found in enumerate(significance.compare(labels, one, other, ["auc", "log_loss", "brier"])):
-    axis.plot([found.low, found.high], [place, place], lw=3, color="tab:blue")
-    axis.plot(found.difference, place, "o", color="black")
-    axis.text(found.high, place, f"  {found.metric}", va="center")
+for place, comparison in enumerate(significance.compare(labels, one, other, ["auc", "log_loss", "brier"])):
+    axis.plot([comparison.low, comparison.high], [place, place], lw=3, color="tab:blue")
+    axis.plot(comparison.difference, place, "o", color="black")
+    axis.text(comparison.high, place, f"  {comparison.metric}", va="center")
 axis.axvline(0, color="0.6")
 axis.set_yticks([])
 axis.margins(x=0.25, y=0.3)
@@ -205,24 +205,24 @@ def search(space: dict, trials: int, seed: int, score: Callable[[dict], float]) 
     for _ in range(trials):
         values = {name: draw(candidates) for name, candidates in space.items()}
         tried.append((values, score(values)))
-    return sorted(tried, key=lambda each: (math.isnan(each[1]), -each[1]))
+    return sorted(tried, key=lambda trial: (math.isnan(trial[1]), -trial[1]))
     ### END SOLUTION
 
 
 # %% tests="search" points=2
-_found = search({"x": [1, 2, 3]}, 20, 0, lambda values: values["x"])
-assert len(_found) == 20, "Not as many trials as were asked for."
-assert _found[0] == ({"x": 3}, 3), "The best trial does not come first."
+_tried = search({"x": [1, 2, 3]}, 20, 0, lambda values: values["x"])
+assert len(_tried) == 20, "Not as many trials as were asked for."
+assert _tried[0] == ({"x": 3}, 3), "The best trial does not come first."
 ### BEGIN HIDDEN TESTS
 _drawn = [values["rate"] for values, _ in search({"rate": (1e-4, 1.0)}, 400, 1, lambda values: 0.0)]
-assert all(1e-4 <= each <= 1.0 for each in _drawn), "A value lies outside of its range."
-_small = sum(each < 1e-2 for each in _drawn) / len(_drawn)
+assert all(1e-4 <= rate <= 1.0 for rate in _drawn), "A value lies outside of its range."
+_small = sum(rate < 1e-2 for rate in _drawn) / len(_drawn)
 assert 0.4 < _small < 0.6, (
     f"Of a range from 0.0001 to 1, {_small:.0%} of the draws are below 0.01, and half should be: "
     "each factor of ten is equally likely."
 )
 _drawn = [values["rate"] for values, _ in search({"rate": (10.0, 1000.0)}, 400, 1, lambda values: 0.0)]
-assert all(10 <= each <= 1000 for each in _drawn), "A value lies outside of its range: the ends are in the space."
+assert all(10 <= rate <= 1000 for rate in _drawn), "A value lies outside of its range: the ends are in the space."
 np.random.seed(1)
 _space = {"rate": (1e-4, 1.0), "x": [1, 2, 3]}
 _once = search(_space, 5, 4, lambda values: values["rate"])
@@ -272,14 +272,14 @@ plt.tight_layout()
 def differences(one: dict, other: dict, prefix: str = "") -> dict[str, tuple]:
     """Dotted name -> value in the first, value in the second."""
     ### BEGIN SOLUTION
-    found = {}
+    changed = {}
     for name in sorted({*one, *other}):
         left, right = one.get(name), other.get(name)
         if {type(left), type(right)} in ({dict}, {dict, type(None)}):
-            found |= differences(left or {}, right or {}, f"{prefix}{name}.")
+            changed |= differences(left or {}, right or {}, f"{prefix}{name}.")
         elif left != right or isinstance(left, bool) != isinstance(right, bool):
-            found[f"{prefix}{name}"] = (left, right)
-    return found
+            changed[f"{prefix}{name}"] = (left, right)
+    return changed
     ### END SOLUTION
 
 
@@ -290,17 +290,17 @@ _changed = differences(_one, {**_one, "window": "1:4"})
 assert _changed == {"window": ("1:3", "1:4")}, "A changed value is not found as such."
 ### BEGIN HIDDEN TESTS
 _other = {"model": {"epochs": 2.0, "units": [4, 8], "on": 1}, "window": "1:3", "same": {"a": {"b": 2}}, "new": {"x": 0}}
-_found = differences(_one, _other)
-assert "same.a.b" in _found, "A value two levels down is not found under its dotted name."
-assert _found["same.a.b"] == (1, 2), "The values are not those of the first and the second, in that order."
-assert _found.get("new.x") == (None, 0), "What only the second document has is missing."
+_differences = differences(_one, _other)
+assert "same.a.b" in _differences, "A value two levels down is not found under its dotted name."
+assert _differences["same.a.b"] == (1, 2), "The values are not those of the first and the second, in that order."
+assert _differences.get("new.x") == (None, 0), "What only the second document has is missing."
 assert differences(_other, _one).get("new.x") == (0, None), "What only the first document has is missing."
-assert "model.epochs" not in _found, "1 and 1.0 are the same setting."
-assert _found.get("model.on") == (True, 1), "True and 1 are not the same setting."
-assert set(_found) == {"same.a.b", "new.x", "model.on", "model.units"}, (
+assert "model.epochs" not in _differences, "1 and 1.0 are the same setting."
+assert _differences.get("model.on") == (True, 1), "True and 1 are not the same setting."
+assert set(_differences) == {"same.a.b", "new.x", "model.on", "model.units"}, (
     "Something else than a value is listed: of a section, only the values in it."
 )
-assert _found.get("model.units") == ([8, 4], [4, 8]), "Lists are compared as a whole, order included."
+assert _differences.get("model.units") == ([8, 4], [4, 8]), "Lists are compared as a whole, order included."
 ### END HIDDEN TESTS
 
 # %%

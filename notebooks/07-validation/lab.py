@@ -65,8 +65,8 @@ ledger = Runs(metadata)
 
 def scored(summary: dict) -> pd.DataFrame:
     """The rows on which a run's model was evaluated: label, probability, and the columns that slices need."""
-    kept = scores.read(scores.find(metadata, ledger.find(summary["run_id"])))
-    return kept.columns.to_pandas().assign(label=kept.labels, probability=kept.probabilities)
+    evaluated = scores.read(scores.find(metadata, ledger.find(summary["run_id"])))
+    return evaluated.columns.to_pandas().assign(label=evaluated.labels, probability=evaluated.probabilities)
 
 
 rows = scored(good)
@@ -86,12 +86,12 @@ rows.head(3)
 def by_slice(rows: pd.DataFrame, columns: list[str], least: int) -> dict[tuple, tuple[int, float]]:
     """Slice -> number of rows and AUC."""
     ### BEGIN SOLUTION
-    found = {}
+    slices = {}
     for values, part in rows.groupby(columns, dropna=False, observed=True):
-        told = len(part) >= least and part["label"].nunique() == 2
-        auc = float(roc_auc_score(part["label"], part["probability"])) if told else math.nan
-        found[tuple(None if pd.isna(value) else value for value in values)] = (len(part), auc)
-    return found
+        measurable = len(part) >= least and part["label"].nunique() == 2
+        auc = float(roc_auc_score(part["label"], part["probability"])) if measurable else math.nan
+        slices[tuple(None if pd.isna(value) else value for value in values)] = (len(part), auc)
+    return slices
     ### END SOLUTION
 
 
@@ -104,16 +104,16 @@ _rows = pd.DataFrame(
         "probability": [0.1, 0.2, 0.9, 0.3, 0.8, 0.7, 0.1, 0.2, 0.9, 0.2, 0.8, 0.7, 0.4, 0.5, *np.linspace(0, 1, 6)],
     }
 )
-_found = by_slice(_rows, ["city"], 3)
-assert _found.get(("A",)) == (6, 1.0), "The slice A has 6 rows and an AUC of 1."
-assert _found.get(("B",)) == (6, 0.0), "The slice B has an AUC of its own: 0, the worst there is."
+_slices = by_slice(_rows, ["city"], 3)
+assert _slices.get(("A",)) == (6, 1.0), "The slice A has 6 rows and an AUC of 1."
+assert _slices.get(("B",)) == (6, 0.0), "The slice B has an AUC of its own: 0, the worst there is."
 ### BEGIN HIDDEN TESTS
-assert ("C",) in _found, (
+assert ("C",) in _slices, (
     "A slice that is too small to be measured is not listed, so nobody sees that it is not measured."
 )
-assert math.isnan(_found[("C",)][1]), "Two rows cannot tell an AUC."
-assert (None,) in _found, "Rows whose value is missing belong to no slice: they are judged by nobody."
-assert math.isnan(_found[(None,)][1]), "Where all labels are the same there is no AUC."
+assert math.isnan(_slices[("C",)][1]), "Two rows cannot tell an AUC."
+assert (None,) in _slices, "Rows whose value is missing belong to no slice: they are judged by nobody."
+assert math.isnan(_slices[(None,)][1]), "Where all labels are the same there is no AUC."
 assert by_slice(_rows, ["city"], 6)[("A",)] == (6, 1.0), "A slice of exactly `least` rows is large enough."
 _crossed = by_slice(_rows, ["city", "hour"], 2)
 assert _crossed.get(("A", 1)) == (3, 1.0), "Two columns make a slice of each combination of their values."
@@ -199,18 +199,18 @@ assert len(_refused(auc=0.5)) >= 1, "An AUC of 0.5 passes, although 0.6 is asked
 assert _refused(champion=None) == [], "The first model has no champion to lose to, and is refused."
 assert _refused(auc=0.5, champion=None), "The first model need not be any good: the absolute bound is not applied."
 assert _refused(loss=0.4, champion=(0.7, 0.5)) == [], "A lower loss is better, and it is refused."
-assert any("loss" in each for each in _refused(loss=0.6)), "A loss that has grown from 0.5 to 0.6 passes."
-assert any("loss" in each for each in _refused(loss=0.8, champion=None)), "A loss above its absolute bound passes."
-assert any("auc" in each for each in _refused(auc=0.68)), "An AUC that has fallen from 0.70 to 0.68 passes."
+assert any("loss" in reason for reason in _refused(loss=0.6)), "A loss that has grown from 0.5 to 0.6 passes."
+assert any("loss" in reason for reason in _refused(loss=0.8, champion=None)), "A loss above its absolute bound passes."
+assert any("auc" in reason for reason in _refused(auc=0.68)), "An AUC that has fallen from 0.70 to 0.68 passes."
 assert _refused(auc=0.695) == [], "It may lose 0.01, and is refused for losing half of that."
 assert _refused(auc=0.6, champion=None) == [], "Exactly the bound is enough."
-assert any("auc" in each for each in _refused(auc=math.nan, champion=None)), (
+assert any("auc" in reason for reason in _refused(auc=math.nan, champion=None)), (
     "An AUC that is NaN passes: every comparison with NaN is false, so ask for what must hold, not for what must not."
 )
-assert any("auc" in each for each in refusals({"loss": 0.5, "shown": 0.0}, None, _rules)), (
+assert any("auc" in reason for reason in refusals({"loss": 0.5, "shown": 0.0}, None, _rules)), (
     "A metric that is missing passes."
 )
-assert any("auc" in each for each in _refused(champion=(math.nan, 0.5))), (
+assert any("auc" in reason for reason in _refused(champion=(math.nan, 0.5))), (
     "The champion's AUC is NaN, so nobody knows what the challenger loses, and it passes."
 )
 ### END HIDDEN TESTS

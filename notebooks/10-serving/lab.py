@@ -95,8 +95,8 @@ left.axvline(measured[4].percentile(99), color="tab:red", label="p99")
 left.set_xlabel("ms, with 4 clients")
 left.set_ylabel("answers")
 left.legend()
-rates = [each.requests_per_second for each in measured.values()]
-right.plot(rates, [each.percentile(99) for each in measured.values()], "o-")
+rates = [level.requests_per_second for level in measured.values()]
+right.plot(rates, [level.percentile(99) for level in measured.values()], "o-")
 right.set_xlabel("answers per second")
 right.set_ylabel("p99, ms")
 plt.tight_layout()
@@ -126,7 +126,7 @@ def quantile(histograms: list[dict[float, int]], share: float) -> float:
     """The latency that a share of the answers of all replicas did not exceed."""
     ### BEGIN SOLUTION
     bounds = sorted(histograms[0])
-    counts = [sum(each[bound] for each in histograms) for bound in bounds]
+    counts = [sum(histogram[bound] for histogram in histograms) for bound in bounds]
     if not counts[-1]:
         return math.nan
     rank = share * counts[-1]
@@ -215,7 +215,7 @@ else:
 ### END HIDDEN TESTS
 
 # %%
-levels = [(each.requests_per_second, each.percentile(99)) for each in measured.values()]
+levels = [(level.requests_per_second, level.percentile(99)) for level in measured.values()]
 limit = 1.2 * min(p99 for _, p99 in levels)
 for wanted in (500, 2000, 10_000):
     count = replicas(wanted, levels, limit)
@@ -230,8 +230,9 @@ print(f"{cpu_ms:.1f} ms of processor time per request: a million takes {hours:.1
 # The load is not the same at night. Kubernetes' HorizontalPodAutoscaler looks at the mean utilisation of the pods:
 
 # %%
-manifests = (small_pipeline.ROOT / "deploy/kubernetes/components/serving-tfserving/scaling.yaml").read_text()
-scaler = next(each for each in yaml.safe_load_all(manifests) if each["kind"] == "HorizontalPodAutoscaler")["spec"]
+scaling = small_pipeline.ROOT / "deploy/kubernetes/components/serving-tfserving/scaling.yaml"
+manifests = yaml.safe_load_all(scaling.read_text())
+scaler = next(manifest for manifest in manifests if manifest["kind"] == "HorizontalPodAutoscaler")["spec"]
 print(yaml.safe_dump({key: scaler[key] for key in ("minReplicas", "maxReplicas", "metrics", "behavior")}))
 
 # %% [markdown]

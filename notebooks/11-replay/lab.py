@@ -63,7 +63,7 @@ SMALL = [
     *("canary.rows=300", "canary.labels=1000", "canary.prediction_distance=1.0"),
 ]
 command = [sys.executable, "-m", "flightdeck", "replay", "--level", "0,2", "--months", "3:5", "--fault", "renamed@4"]
-command += ["--name", "lab", *(part for each in SMALL for part in ("--set", each))]
+command += ["--name", "lab", *(part for setting in SMALL for part in ("--set", setting))]
 with Path("replay.log").open("w") as log:
     playing = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
 
@@ -86,10 +86,10 @@ with Path("replay.log").open("w") as log:
 def divergence(reference: Sequence[float], current: Sequence[float], bins: int = 20) -> float:
     """The Jensen-Shannon divergence, base 2, of the histograms of two samples."""
     ### BEGIN SOLUTION
-    one, other = (np.asarray(each, float) for each in (reference, current))
+    one, other = (np.asarray(sample, float) for sample in (reference, current))
     one, other = one[~np.isnan(one)], other[~np.isnan(other)]
     edges = np.linspace(one.min(), one.max(), bins + 1)
-    p, q = (np.histogram(np.clip(each, edges[0], edges[-1]), edges)[0] / len(each) for each in (one, other))
+    p, q = (np.histogram(np.clip(sample, edges[0], edges[-1]), edges)[0] / len(sample) for sample in (one, other))
     middle = (p + q) / 2
 
     def half(share):
@@ -112,7 +112,7 @@ assert _far > 0.2, "A sample that has moved by two deviations is far away."
 ### BEGIN HIDDEN TESTS
 def _known(one, other, bins):
     edges = np.linspace(min(one), max(one), bins + 1)
-    shares = [np.histogram(np.clip(each, edges[0], edges[-1]), edges)[0] / len(each) for each in (one, other)]
+    shares = [np.histogram(np.clip(sample, edges[0], edges[-1]), edges)[0] / len(sample) for sample in (one, other)]
     return float(jensenshannon(*shares, base=2) ** 2)
 
 
@@ -168,7 +168,7 @@ def actions(exceeded: Sequence[bool | None], n: int, m: int, quiet: int) -> list
     for place, latest in enumerate(exceeded):
         recent = exceeded[max(0, place - m + 1) : place + 1]
         resting = any(acted[max(0, place - quiet) : place])
-        acted.append(bool(latest) and sum(bool(each) for each in recent) >= n and not resting)
+        acted.append(bool(latest) and sum(bool(beyond) for beyond in recent) >= n and not resting)
     return acted
     ### END SOLUTION
 
@@ -200,7 +200,7 @@ figure, axis = plt.subplots(figsize=(9, 1.8))
 for place, (label, chosen) in enumerate(
     {"beyond": moved, "1 of 1": actions(moved, 1, 1, 0), "2 of 3, then quiet": actions(moved, 2, 3, 7)}.items()
 ):
-    axis.eventplot([day for day, each in enumerate(chosen) if each], lineoffsets=-place, linelengths=0.7)
+    axis.eventplot([day for day, marked in enumerate(chosen) if marked], lineoffsets=-place, linelengths=0.7)
     axis.text(-1, -place, label, ha="right", va="center")
 axis.axvspan(25, 40, color="0.93")
 axis.set_yticks([])
@@ -232,19 +232,19 @@ plt.tight_layout()
 def rolled_back(versions: list[dict]) -> list[dict]:
     """The versions after a rollback; the served one is that with the highest number."""
     ### BEGIN SOLUTION
-    by_number = {each["number"]: each for each in versions}
+    by_number = {version["number"]: version for version in versions}
     served = by_number[max(by_number)]
     place = served
     while place["restores"] is not None:
         place = by_number[place["restores"]]
     earlier = [
-        each
-        for each in versions
-        if each["number"] < place["number"] and each["blessed"] and each["model"] != served["model"]
+        version
+        for version in versions
+        if version["number"] < place["number"] and version["blessed"] and version["model"] != served["model"]
     ]
     if not earlier:
         raise LookupError("There is no earlier blessed model to go back to.")
-    chosen = max(earlier, key=lambda each: each["number"])
+    chosen = max(earlier, key=lambda version: version["number"])
     new = {"number": served["number"] + 1, "model": chosen["model"], "blessed": True, "restores": chosen["number"]}
     return [*versions, new]
     ### END SOLUTION
@@ -293,8 +293,8 @@ def version(number, model, blessed=True, restores=None):
     return {"number": number, "model": model, "blessed": blessed, "restores": restores}
 
 
-for each in rolled_back(rolled_back([version(1, "a"), version(2, "b"), version(3, "c")])):
-    print(each)
+for entry in rolled_back(rolled_back([version(1, "a"), version(2, "b"), version(3, "c")])):
+    print(entry)
 
 # %% [markdown]
 # ## 5. What was it worth?
@@ -323,17 +323,17 @@ figure, axis = plt.subplots(figsize=(7, 2.8))
 for level in played.levels:
     losses = [month.log_loss for month in level.months]
     places = np.arange(len(losses)) + 0.06 * level.level
-    spread = [[each.value - each.low for each in losses], [each.high - each.value for each in losses]]
-    axis.errorbar(places, [each.value for each in losses], spread, fmt="o-", capsize=3, label=f"level {level.level}")
+    spread = [[loss.value - loss.low for loss in losses], [loss.high - loss.value for loss in losses]]
+    axis.errorbar(places, [loss.value for loss in losses], spread, fmt="o-", capsize=3, label=f"level {level.level}")
 axis.set_xticks(range(len(losses)), [f"{month.month} {month.fault or ''}" for month in played.levels[0].months])
 axis.set_xlabel("month, and its fault")
 axis.set_ylabel("log loss")
 axis.legend()
 plt.tight_layout()
-for each in played.comparisons:
+for comparison in played.comparisons:
     print(
-        f"{each.metric}: level {each.level} minus level {each.against} is {each.difference:+.4f} "
-        f"({each.low:+.4f} to {each.high:+.4f}) on {each.rows:,} requests"
+        f"{comparison.metric}: level {comparison.level} minus level {comparison.against} is {comparison.difference:+.4f} "
+        f"({comparison.low:+.4f} to {comparison.high:+.4f}) on {comparison.rows:,} requests"
     )
 
 # %% [markdown]
