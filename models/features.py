@@ -52,10 +52,13 @@ class FeatureSettings(BaseModel):
             twice = [name for name, count in Counter(getattr(self, field)).items() if count > 1]
             if twice:
                 raise ValueError(f"column '{twice[0]}' is listed twice in {field}; remove one")
-        for field, allowed in (("heavy_tailed", self.numeric), ("missing_indicators", self.measured)):
+        for field, allowed_in, allowed in (
+            ("heavy_tailed", "numeric", self.numeric),
+            ("missing_indicators", "numeric or cyclic", self.measured),
+        ):
             unknown = [name for name in getattr(self, field) if name not in allowed]
             if unknown:
-                raise ValueError(f"column '{unknown[0]}' of {field} is not in numeric; add it there or remove it")
+                raise ValueError(f"column '{unknown[0]}' of {field} is not in {allowed_in}; add it there or remove it")
         both = [name for name in self.categorical if name in self.measured]
         if both:
             raise ValueError(f"column '{both[0]}' is both a number and a category; choose one")

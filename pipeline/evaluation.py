@@ -1,6 +1,6 @@
 """How a challenger is judged: TFMA's configuration from the settings, and TFMA's results in plain values.
 
-Reading the results imports TensorFlow Model Analysis, and happens inside the functions.
+Importing this module imports TensorFlow Model Analysis.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
 from ledger.run_view import SliceMetrics
@@ -37,8 +38,6 @@ def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
 
 def results(uri: str) -> list[SliceMetrics]:
     """The metrics of every slice, that of the whole evaluation split first."""
-    import tensorflow_model_analysis as tfma
-
     slices = []
     for record in tfma.load_metrics(uri):
         values: dict[str, dict[str, float]] = {"challenger": {}, "champion": {}}
@@ -53,8 +52,6 @@ def results(uri: str) -> list[SliceMetrics]:
 
 def roc(uri: str) -> list[dict[str, float]]:
     """The challenger's receiver operating characteristic on the whole evaluation split, thresholds ascending."""
-    import tensorflow_model_analysis as tfma
-
     whole = next(record for record in tfma.load_metrics(uri) if not record.slice_key.single_slice_keys)
     return [
         {
@@ -70,8 +67,6 @@ def roc(uri: str) -> list[dict[str, float]]:
 
 def failed_thresholds(uri: str) -> list[str]:
     """What kept the challenger from being blessed, one clause each; empty if nothing did."""
-    import tensorflow_model_analysis as tfma
-
     return [
         _failed_threshold(failure, _slice_name(per_slice.slice_key))
         for per_slice in tfma.load_validation_result(uri).metric_validations_per_slice

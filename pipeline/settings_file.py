@@ -74,7 +74,7 @@ def load(path: Path, overrides: Sequence[str] = (), kind: type[S] = Settings, ad
             f"{path}: there can be no `kubeflow` section, because an image for Kubeflow holds Flightdeck's checkout "
             f"alone, and the use case is in {settings.project}."
         )
-    _check_features(settings)
+    _check_early(settings)
     return settings
 
 
@@ -189,7 +189,7 @@ def put(raw: dict[str, Any], override: str) -> None:
     node[last] = value
 
 
-def _check_features(settings: Settings) -> None:
+def _check_early(settings: Settings) -> None:
     """Refuses what would fail, or mislead, only minutes into a run."""
     contract = settings.contract()
     try:

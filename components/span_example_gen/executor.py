@@ -25,7 +25,7 @@ _TALLY = "tally.json"
 
 
 class SpanExecutor(base_beam_executor.BaseBeamExecutor):
-    """Writes the splits of a window that the driver has resolved."""
+    """Writes the splits of a window; refuses one whose files have changed since the driver resolved it."""
 
     def Do(  # noqa: N802 - TFX's name
         self,
