@@ -1,4 +1,4 @@
-"""The pipeline's work as one script without TFX: what the same result costs when nobody has to operate it.
+"""The pipeline's work as one script without TFX and without operations: the least that the same model costs.
 
 Arrow reads the rows, TFDV counts, numpy transforms, Keras fits the network of `models.network`, scikit-learn measures
 it per slice. `benchmarks.pipeline` runs this beside a run of the pipeline:

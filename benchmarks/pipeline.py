@@ -66,6 +66,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write docs/performance.json, its page and its plot")
     parser.add_argument("--json", action="store_true", dest="as_json")
     options = parser.parse_args()
+    if options.write and set(options.sides) != set(SIDES):
+        parser.error("--write needs all sides: its page compares them")
     settings = read_settings(options.config, options.overrides)
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in options.sides}
     with tempfile.TemporaryDirectory() as temporary:

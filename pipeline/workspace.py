@@ -33,7 +33,7 @@ def holder(settings: Settings) -> str | None:
 
 
 def holder_of(file: Path) -> str | None:
-    """Who has `locked` a file now; None if nobody has."""
+    """Who holds the lock of a file; None if nobody does."""
     try:
         lock = os.open(file, os.O_RDONLY)
     except OSError:  # nobody ever has
@@ -77,7 +77,7 @@ def locked(file: Path) -> Iterator[None]:
 def lock_of(settings: Settings) -> str | None:
     """Which file locks the workspace, as device and inode: on one machine the same only for the same file.
 
-    None if nobody has held the workspace yet.
+    None if the workspace was never locked.
     """
     try:
         status = (Path(settings.workspace) / "lock").stat()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What a git command prints."""
     identity = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
     # In a git hook these are about another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

@@ -23,7 +23,6 @@ def refusal(*overrides: str, path: Path = LOCAL) -> str:
 
 
 def value(override: str) -> Any:
-    """What a setting is after an override."""
     return operator.attrgetter(override.partition("=")[0])(read_settings(LOCAL, [override]))
 
 

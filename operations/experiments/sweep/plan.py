@@ -35,7 +35,7 @@ class SweepPlan(BaseModel):
         source: the run whose data the trials learn from.
         settings: those of the trials, as a document; `model.tuning` says what is searched, and how.
         trials: how many there shall be.
-        examples: URI of the source's examples, of which the split `train` is learned from.
+        examples: URI of the source's examples; trials learn from the split `train`.
         transform_graph: URI of the source's transform graph.
         logs: folder, or URI, in which each trial has a folder of TensorBoard logs.
         data: fields of the record of each trial that say which data it learned from.

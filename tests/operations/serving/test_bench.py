@@ -167,6 +167,9 @@ def test_what_cannot_be_measured_is_one_sentence(workspace: Path, tmp_path: Path
     nothing = flightdeck(tmp_path)
     assert (nothing.returncode, nothing.stderr.count("\n")) == (2, 1)
     assert "There are no spans in" in nothing.stderr
+    push(workspace / "model", tmp_path, 1, {"columns": 3})
+    broken = flightdeck(workspace, "--set", f"push.destination={tmp_path}")
+    assert (broken.returncode, broken.stderr.count("cannot be measured:")) == (2, 1), broken.stderr
     unserved = flightdeck(workspace, "--set", f"push.destination={tmp_path}/none")
     assert unserved.returncode == 2
     assert "There is no folder of models" in unserved.stderr
