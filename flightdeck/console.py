@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
     from ledger.run_record import NodeOutcome
 
@@ -149,10 +151,12 @@ class Progress:
     def __init__(self, on: Console) -> None:
         """Shows progress on a console."""
         self._console = on
-        self._status = None
+        self._status: Bar | None = None
+        self._tasks: dict[str, TaskID] = {}
 
     def note(self, text: str) -> None:
-        """Shows what goes on when no node is running."""
+        """Shows what goes on when no node is running, until one does."""
+        self.close()
         self.started(text)
         if not self._console.is_terminal:
             self._console.print(text)
@@ -162,16 +166,18 @@ class Progress:
         from rich.progress import Progress as Bar
         from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        self.close()
-        if self._console.is_terminal:
+        if not self._console.is_terminal:
+            return
+        if self._status is None:
             columns = SpinnerColumn(), TextColumn("{task.description:<20}"), TimeElapsedColumn()
             self._status = Bar(*columns, console=self._console, transient=True)
-            self._status.add_task(node_id, total=None)
             self._status.start()
+        self._tasks[node_id] = self._status.add_task(node_id, total=None)
 
     def finished(self, outcome: NodeOutcome) -> None:
         """A node has ended, well or not."""
-        self.close()
+        if self._status is not None and outcome.node_id in self._tasks:
+            self._status.remove_task(self._tasks.pop(outcome.node_id))
         style = {"done": "green", "cached": "cyan", "skipped": "yellow", "failed": "bold red"}[outcome.state]
         self._console.print(
             f"  {outcome.node_id:<20} [{style}]{outcome.state:<8}[/] {outcome.seconds:7.1f} s", markup=True
@@ -182,3 +188,4 @@ class Progress:
         if self._status is not None:
             self._status.stop()
             self._status = None
+            self._tasks.clear()

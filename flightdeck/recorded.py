@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -49,21 +48,11 @@ class RecordedRun:
         Raises:
             FlightdeckError: the run cannot begin.
         """
-        started = time.monotonic()
-        with contextlib.closing(self.progress) as progress:
-            progress.note("Loading TensorFlow and TFX")
-            from pipeline import definition
-            from pipeline.runners import local
+        from pipeline.runners import local
 
-            pipeline = getattr(definition, factory)(self.settings, *arguments)
+        with contextlib.closing(self.progress) as progress:
             return local.run(
-                pipeline,
-                self.run_id,
-                self.settings,
-                progress,
-                kind=self.kind,
-                loading_seconds=time.monotonic() - started,
-                **self.further,
+                factory, self.run_id, self.settings, *arguments, listener=progress, kind=self.kind, **self.further
             )
 
 

@@ -31,9 +31,10 @@ class NodeOutcome:
     Attributes:
         state: ``cached`` if an earlier result was reused; ``skipped`` if TFX decided that there was nothing to do.
         seconds: wall time.
-        peak_mb: the largest resident size of this process so far, in MiB.
+        peak_mb: the largest resident size of its process so far, in MiB.
         error: what went wrong, for ``failed``.
         ended: when it was recorded.
+        cpu_seconds: of its process so far, and of the processes that this one started; None if it was not measured.
     """
 
     node_id: str
@@ -42,6 +43,7 @@ class NodeOutcome:
     peak_mb: float
     error: str | None = None
     ended: datetime | None = None
+    cpu_seconds: float | None = None
 
     @property
     def failure(self) -> str | None:

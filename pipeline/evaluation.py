@@ -1,15 +1,17 @@
 """How a challenger is judged: TFMA's configuration from the settings, and TFMA's results in plain values.
 
-Importing this module imports TensorFlow Model Analysis.
+Only TFMA's messages are used: to read its results, a run with nothing changed need not load TensorFlow.
 """
 
 from __future__ import annotations
 
 import json
+import struct
+from collections.abc import Iterator
 from typing import Any
 
-import tensorflow_model_analysis as tfma
-from tensorflow_model_analysis.proto import config_pb2
+from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
+from tfx.dsl.io import fileio
 
 from ledger.run_view import SliceMetrics
 from pipeline.settings import Evaluation, Metric
@@ -39,7 +41,7 @@ def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
 def results(uri: str) -> list[SliceMetrics]:
     """The metrics of every slice, that of the whole evaluation split first."""
     slices = []
-    for record in tfma.load_metrics(uri):
+    for record in _metrics(uri):
         values: dict[str, dict[str, float]] = {"challenger": {}, "champion": {}}
         for metric in record.metric_keys_and_values:
             if not metric.key.is_diff and metric.value.WhichOneof("type") == "double_value":
@@ -52,7 +54,7 @@ def results(uri: str) -> list[SliceMetrics]:
 
 def roc(uri: str) -> list[dict[str, float]]:
     """The challenger's receiver operating characteristic on the whole evaluation split, thresholds ascending."""
-    whole = next(record for record in tfma.load_metrics(uri) if not record.slice_key.single_slice_keys)
+    whole = next(record for record in _metrics(uri) if not record.slice_key.single_slice_keys)
     return [
         {
             "confidenceThreshold": matrix.threshold,
@@ -69,9 +71,24 @@ def failed_thresholds(uri: str) -> list[str]:
     """What kept the challenger from being blessed, one clause each; empty if nothing did."""
     return [
         _failed_threshold(failure, _slice_name(per_slice.slice_key))
-        for per_slice in tfma.load_validation_result(uri).metric_validations_per_slice
+        for record in _records(f"{uri}/validations.tfrecord")
+        for per_slice in validation_result_pb2.ValidationResult.FromString(record).metric_validations_per_slice
         for failure in per_slice.failures
     ]
+
+
+def _metrics(uri: str) -> Iterator[metrics_for_slice_pb2.MetricsForSlice]:
+    return map(metrics_for_slice_pb2.MetricsForSlice.FromString, _records(f"{uri}/metrics-*-of-*.tfrecord"))
+
+
+def _records(pattern: str) -> Iterator[bytes]:
+    """The records of TFRecord files: each has its length and two checksums about it, of 8 and 4 and 4 bytes."""
+    for file in sorted(fileio.glob(pattern)):
+        with fileio.open(file, "rb") as stream:
+            while header := stream.read(12):
+                (size,) = struct.unpack("<Q", header[:8])
+                yield stream.read(size)
+                stream.read(4)
 
 
 def _metric_config(

@@ -8,25 +8,27 @@ from __future__ import annotations
 import base64
 import gzip
 import logging
+import os
 import resource
 import time
 import zlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from google.protobuf.message import DecodeError
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import constants
-from tfx.dsl.compiler.compiler import Compiler
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
-from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
-from tfx.proto.orchestration import pipeline_pb2
-from tfx_bsl.coders import batch_util  # noqa: F401  (defines the flag)
+from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 from ledger.opening import RUN_PATIENCE_SECONDS, open_store
 from ledger.run_record import NodeOutcome, State
+
+if TYPE_CHECKING:
+    from tfx.orchestration.pipeline import Pipeline
 
 
 class PatientMetadata(metadata.Metadata):
@@ -49,6 +51,8 @@ class PatientMetadata(metadata.Metadata):
 
 def compile_pipeline(pipeline: Pipeline) -> pipeline_pb2.Pipeline:
     """The pipeline in TFX's intermediate representation, its parameters still open."""
+    from tfx.dsl.compiler.compiler import Compiler
+
     return Compiler().compile(pipeline)
 
 
@@ -112,30 +116,84 @@ def launch(
         What became of it. An exception of the component is an outcome, not raised; TFX has then recorded the failed
         execution and removed its outputs.
     """
+    from tfx_bsl.coders import batch_util  # noqa: F401  (defines the flag)
+
     # By default Beam sizes the batches of TFX's components by how fast they were just now, so that means and variances
     # are summed up in another order each time and no two runs train the same weights. Batches of so many bytes are the
     # same every time, and larger.
     flags.FLAGS.set_default("tfxio_use_byte_size_batching", True)
-    deployment = runner_utils.extract_local_deployment_config(ir)
     started = time.monotonic()
     state: State
     error = None
     try:
-        execution = launcher.Launcher(
-            pipeline_node=_node(ir, node_id),
-            mlmd_connection=PatientMetadata(store, patience),
-            pipeline_info=ir.pipeline_info,
-            pipeline_runtime_spec=ir.runtime_spec,
-            executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
-            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
-        ).launch()
+        execution = _launcher(ir, node_id, store, patience).launch()
         state, error = _recorded(PatientMetadata(store, patience), execution.execution_id if execution else None)
     except Exception as raised:
         # The component is user code, and may raise anything.
         logging.exception("Node %s failed.", node_id)
         state, error = "failed", _sentence(raised)
+    return _outcome(node_id, state, started, error)
+
+
+def reuse(
+    ir: pipeline_pb2.Pipeline,
+    node_id: str,
+    store: metadata_store_pb2.ConnectionConfig,
+    patience: float = RUN_PATIENCE_SECONDS,
+) -> NodeOutcome | None:
+    """Does all that `launch` does but running a component; needs neither TensorFlow nor Beam.
+
+    Returns:
+        What became of the node; None if its component has to run. Its execution waits for that, and `launch` goes on
+        with it.
+    """
+    started = time.monotonic()
+    operators = {
+        executable_spec_pb2.PythonClassExecutableSpec: _NoOperator,
+        executable_spec_pb2.BeamExecutableSpec: _NoOperator,
+    }
+    launched = _launcher(ir, node_id, store, patience, custom_executor_operators=operators)
+    if _node(ir, node_id).node_info.type.name in launcher._SYSTEM_NODE_HANDLERS:
+        execution = launched.launch()
+    else:
+        prepared = launched._prepare_execution()
+        if prepared.is_execution_needed:
+            return None
+        execution = prepared.execution_info
+    state, error = _recorded(PatientMetadata(store, patience), execution.execution_id if execution else None)
+    return _outcome(node_id, state, started, error)
+
+
+class _NoOperator:
+    """In place of one that runs a component, which would import it."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+
+def _launcher(
+    ir: pipeline_pb2.Pipeline,
+    node_id: str,
+    store: metadata_store_pb2.ConnectionConfig,
+    patience: float,
+    **further: Any,
+) -> launcher.Launcher:
+    deployment = runner_utils.extract_local_deployment_config(ir)
+    return launcher.Launcher(
+        pipeline_node=_node(ir, node_id),
+        mlmd_connection=PatientMetadata(store, patience),
+        pipeline_info=ir.pipeline_info,
+        pipeline_runtime_spec=ir.runtime_spec,
+        executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
+        custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
+        **further,
+    )
+
+
+def _outcome(node_id: str, state: State, started: float, error: str | None) -> NodeOutcome:
+    seconds, spent = time.monotonic() - started, os.times()
+    cpu_seconds = spent.user + spent.system + spent.children_user + spent.children_system
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return NodeOutcome(node_id, state, time.monotonic() - started, peak_mb, error)
+    return NodeOutcome(node_id, state, seconds, peak_mb, error, cpu_seconds=cpu_seconds)
 
 
 def _node(ir: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.PipelineNode:

@@ -5,6 +5,7 @@ Imports neither TensorFlow nor TFX.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import socket
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from packaging.utils import canonicalize_name
@@ -42,7 +44,7 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
     running = code()
     documents: dict[str, Any] = {
         "settings": settings.document(),
-        "packages": packages(),
+        "packages": dict(packages()),
         "sources": sources_of(settings),
         "diff": running.diff,
     }
@@ -135,7 +137,8 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
 
-def packages() -> dict[str, str]:
+@functools.cache
+def packages() -> Mapping[str, str]:
     """The packages of this environment: normalised name -> version.
 
     The same at any moment of a process: setuptools adds what it carries within itself to the path when it is imported.
@@ -143,10 +146,11 @@ def packages() -> dict[str, str]:
     path = [folder for folder in sys.path if Path(folder).name != "_vendor"]
     versions: dict[str, str] = {}
     for distribution in metadata.distributions(path=path):
-        if distribution.metadata["Name"]:
+        described = distribution.metadata  # is parsed each time
+        if described["Name"]:
             # What comes first on the path is what is imported.
-            versions.setdefault(canonicalize_name(distribution.metadata["Name"]), distribution.version)
-    return versions
+            versions.setdefault(canonicalize_name(described["Name"]), described["Version"])
+    return MappingProxyType(versions)
 
 
 def sources_of(settings: Settings) -> dict[str, str]:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from tfx.dsl.io import fileio
 
@@ -96,15 +96,19 @@ def fingerprint(files: Iterable[SpanFile]) -> str:
 
 def open_file(file: SpanFile) -> io.BufferedReader:
     """Opens a file for random access as a standard binary stream, which is what pyarrow asks for."""
-    return io.BufferedReader(_GFileReader(file.uri), buffer_size=_READ_BUFFER_BYTES)
+    handle = fileio.open(file.uri, "rb")
+    # Without TensorFlow, TFX opens files with Python alone.
+    if isinstance(handle, io.BufferedReader):
+        return handle
+    return io.BufferedReader(_GFileReader(handle), buffer_size=_READ_BUFFER_BYTES)
 
 
 class _GFileReader(io.RawIOBase):
     """A TFX file handle as a raw Python stream; the handle alone lacks `closed` and `readinto`."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, handle: Any) -> None:
         super().__init__()
-        self._handle = fileio.open(uri, "rb")
+        self._handle = handle
         self._size = cast("int", self._handle.size())
 
     def readable(self) -> bool:

@@ -15,7 +15,6 @@ WARM = ("training.warm_start=true", "push.enabled=false", "evaluation.importance
 @pytest.fixture(scope="module")
 def play(small_spans, tmp_path_factory):
     """Runs a pipeline in this process, since its imports take longer than the run: name, window -> its record."""
-    from pipeline import definition
     from pipeline.runners import local
 
     workspace = tmp_path_factory.mktemp("workspace")
@@ -23,8 +22,7 @@ def play(small_spans, tmp_path_factory):
     def played(run_id: str, window: str, *overrides: str, factory: str = "create_pipeline", given=()):
         places = (f"workspace={workspace}", f"data.spans={small_spans}", f"data.window={window}")
         settings = read_settings(LOCAL, [*SMALL, *WARM, *places, *overrides])
-        pipeline = getattr(definition, factory)(settings, *given)
-        record = local.run(pipeline, run_id, settings)
+        record = local.run(factory, run_id, settings, *given)
         assert record.outcome != "failed", record.reasons
         return record
 

@@ -27,13 +27,12 @@ def train(
     Raises:
         FlightdeckError: it was asked to stop.
     """
-    from pipeline import definition
     from pipeline.runners import local
 
     killed_runs.close(reader, settings)
     # Also of one that was interrupted: TFX goes on with the same executions, and so with their folders.
     killed_runs.remove_unfinished(reader, settings, run_id)
-    record = local.run(definition.create_pipeline(settings), run_id, settings, triggers=dict(triggers))
+    record = local.run("create_pipeline", run_id, settings, triggers=dict(triggers))
     if any(local.INTERRUPTED in reason for reason in record.reasons):
         raise FlightdeckError("The replay was asked to stop.")
     return {

@@ -1,0 +1,223 @@
+"""Processes that begin with TFX loaded: a server imports it once, and is forked for each job.
+
+There are two. FULL has TensorFlow and Beam, in which nodes run. LIGHT has TFX without them, which is there in a second:
+enough to look results up and to publish them.
+
+``python -m pipeline.runners.fork_server NAME FD`` is a server. Unlike the one of `multiprocessing`, it goes on
+importing what later jobs need while the first ones run, gives each job the output of whoever asked for it, and does not
+import the main module again for each job. It never uses what it imports: no thread and no TensorFlow operation is there
+to be forked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from errors import FlightdeckError
+from pipeline.lazy_packages import lazy
+from pipeline.project import CHECKOUT
+
+FULL, LIGHT = "full", "light"
+# What each imports before its first job; and while its first jobs run.
+_FIRST = {
+    FULL: ("pipeline.definition", "pipeline.node"),
+    LIGHT: ("pipeline.node", "pipeline.results", "components.span_example_gen.driver", "components.base_model"),
+}
+_LATER = {
+    FULL: (
+        "apache_beam.runners.portability.fn_api_runner",
+        "keras",
+        "tensorflow_transform.beam",
+        "scipy.stats",
+    ),
+    LIGHT: (),
+}
+_LENGTH = struct.Struct("!Q")
+_IDLE_SECONDS = 0.1
+
+
+class InterruptedRunError(Exception):
+    """A person, or the system, asked the run to stop.
+
+    An Exception and not a KeyboardInterrupt: TFX's launcher records a failed execution and removes its half-written
+    outputs for exceptions only.
+    """
+
+
+class LostJobError(FlightdeckError):
+    """The process of a job has gone without a result."""
+
+
+class Job:
+    """A function that is called in a process of its own."""
+
+    def __init__(self, server: str, function: Callable[..., Any], *arguments: Any) -> None:
+        """Starts it on FULL or LIGHT; function, arguments and result can be pickled."""
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            document = pickle.dumps((function, arguments, dict(os.environ), sys.path, logging.root.level))
+            _send(_server(server), document, [theirs.fileno(), 1, 2])
+
+    def fileno(self) -> int:
+        """Is readable when the function has returned, or its process has gone; for `select`."""
+        return self._channel.fileno()
+
+    def result(self) -> Any:
+        """Waits for what the function returns, or raises what it raised.
+
+        Raises:
+            LostJobError: the process was killed.
+        """
+        with self._channel, self._channel.makefile("rb") as stream:
+            try:
+                returned, value = pickle.load(stream)
+            except EOFError:
+                raise LostJobError("its process was killed; had the machine too little memory?") from None
+        if not returned:
+            raise value
+        return value
+
+    def stop(self) -> None:
+        """Raises an `InterruptedRunError` where the function is."""
+        with contextlib.suppress(OSError):
+            self._channel.send(b"\0")
+
+
+_servers: dict[str, tuple[socket.socket, subprocess.Popen[bytes]]] = {}
+
+
+def start(name: str) -> None:
+    """Has a server load what it needs before the first job is there."""
+    _server(name)
+
+
+def _server(name: str) -> socket.socket:
+    """A server of this process, which is started if it does not run. It ends when this process does."""
+    if name not in _servers or _servers[name][1].poll() is not None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            paths = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.runners.fork_server", name, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": paths},
+                pass_fds=[theirs.fileno()],
+                # A Ctrl-C is for the process that asks, which stops its jobs itself.
+                start_new_session=True,
+            )
+        _servers[name] = ours, process
+    return _servers[name][0]
+
+
+def _serve(name: str, requests: socket.socket) -> None:
+    if name == LIGHT:
+        # As if they were not installed: TFX then does without.
+        sys.modules.update(dict.fromkeys(("tensorflow", "apache_beam")))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        lazy("tensorflow_model_analysis")
+    lazy("tfx.components")
+    _import(_FIRST[name])
+    later = list(_LATER[name])
+    # Forked processes end by themselves.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        while later and not select.select([requests], [], [], _IDLE_SECONDS)[0]:
+            _import([later.pop(0)])
+        head, descriptors, *_ = socket.recv_fds(requests, _LENGTH.size, 3)
+        if not head:
+            return
+        document = _read(requests, _LENGTH.unpack(head)[0])
+        if os.fork() == 0:
+            requests.close()
+            _work(document, *descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _import(modules: Iterable[str]) -> None:
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError:  # whoever needs it says so
+            logging.exception("The module %s cannot be imported.", module)
+
+
+def _work(document: bytes, channel: int, output: int, errors: int) -> None:
+    """Does one job in this process, and ends it."""
+    code = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, _interrupt)
+        os.dup2(output, 1)
+        os.dup2(errors, 2)
+        asker = socket.socket(fileno=channel)
+        threading.Thread(target=_heed, args=(asker,), daemon=True).start()
+        function, arguments, environment, path, level = pickle.loads(document)
+        os.environ.update(environment)
+        sys.path[:] = path
+        logging.basicConfig(
+            level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
+        )
+        asker.sendall(_answer(function, arguments))
+        code = 0
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
+    try:
+        return pickle.dumps((True, function(*arguments)))
+    except Exception as error:
+        if not isinstance(error, FlightdeckError):
+            logging.exception("A job failed.")
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            error = RuntimeError(f"{type(error).__name__}: {error}")
+        return pickle.dumps((False, error))
+
+
+def _heed(asker: socket.socket) -> None:
+    """Waits until the process that asked says stop, or is gone: then this one goes, too."""
+    if asker.recv(1):
+        os.kill(os.getpid(), signal.SIGTERM)
+        asker.recv(1)
+    os._exit(1)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise InterruptedRunError("stopped")
+
+
+def _send(to: socket.socket, document: bytes, descriptors: list[int]) -> None:
+    socket.send_fds(to, [_LENGTH.pack(len(document))], descriptors)
+    to.sendall(document)
+
+
+def _read(stream: socket.socket, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size:
+        parts += stream.recv(size - len(parts))
+    return bytes(parts)
+
+
+if __name__ == "__main__":
+    # Not this module, which jobs know by its own name.
+    from pipeline.runners import fork_server
+
+    fork_server._serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))
