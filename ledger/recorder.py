@@ -49,8 +49,14 @@ class Recorder:
     def node(self, run_id: str, outcome: NodeOutcome) -> None:
         """Writes what became of one node."""
         ended = datetime.now(UTC)
-        rounded = {"seconds": round(outcome.seconds, 3), "peak_mb": round(outcome.peak_mb, 1)}
-        self.write(run_id, nodes=(dataclasses.replace(outcome, **rounded, ended=ended),), renewed=ended)
+        rounded = dataclasses.replace(
+            outcome,
+            seconds=round(outcome.seconds, 3),
+            peak_mb=round(outcome.peak_mb, 1),
+            cpu_seconds=None if outcome.cpu_seconds is None else round(outcome.cpu_seconds, 3),
+            ended=ended,
+        )
+        self.write(run_id, nodes=(rounded,), renewed=ended)
 
     def note(self, run_id: str, text: str, who: str | None = None) -> None:
         """Adds a note; one that another process adds at the same time is not lost."""

@@ -155,6 +155,31 @@ def _asked(line: socket.socket) -> dict[str, Any]:
     return asked
 
 
+class _RunServer:
+    """In place of a process that would import TensorFlow once more: that in which `pipeline.runners` runs nodes.
+
+    It is forked before the command can use TensorFlow, and waits until it is asked.
+    """
+
+    def __init__(self) -> None:
+        from pipeline.runners import fork_server
+
+        ours, theirs = socket.socketpair()
+        self._pid = os.fork()
+        if self._pid == 0:
+            ours.close()
+            os.setsid()
+            select.select([theirs], [], [])
+            fork_server.serve(fork_server.FULL, theirs)
+            os._exit(0)
+        theirs.close()
+        fork_server._servers[fork_server.FULL] = ours, self
+
+    def poll(self) -> int | None:
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        return status if pid else None
+
+
 if __name__ == "__main__":
     for _library in _LIBRARIES:
         importlib.import_module(_library)
@@ -168,4 +193,6 @@ if __name__ == "__main__":
     # The first entry is this folder, as it is the command's for `python -m`.
     sys.path[:1] = [_request["cwd"], *filter(None, _request["env"].get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv[1:] = _request["command"][1:]
+    with contextlib.suppress(ModuleNotFoundError):  # in an older commit
+        _RunServer()
     runpy.run_module(_request["command"][0], run_name="__main__", alter_sys=True)

@@ -109,20 +109,25 @@ def _server(name: str) -> socket.socket:
     if name not in _servers or _servers[name][1].poll() is not None:
         ours, theirs = socket.socketpair()
         with theirs:
-            paths = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
-            process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.runners.fork_server", name, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": paths},
-                pass_fds=[theirs.fileno()],
-                # A Ctrl-C is for the process that asks, which stops its jobs itself.
-                start_new_session=True,
-            )
-        _servers[name] = ours, process
+            _servers[name] = ours, _spawn(name, theirs.fileno())
     return _servers[name][0]
 
 
-def _serve(name: str, requests: socket.socket) -> None:
+def _spawn(name: str, requests: int) -> subprocess.Popen[bytes]:
+    """Starts a server, which is sent jobs through a socket."""
+    paths = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.runners.fork_server", name, str(requests)],
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": paths},
+        pass_fds=[requests],
+        # A Ctrl-C is for the process that asks, which stops its jobs itself.
+        start_new_session=True,
+    )
+
+
+def serve(name: str, requests: socket.socket) -> None:
+    """Loads TFX, then does jobs until whoever asks for them is gone."""
     if name == LIGHT:
         # As if they were not installed: TFX then does without.
         sys.modules.update(dict.fromkeys(("tensorflow", "apache_beam")))  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -220,4 +225,4 @@ if __name__ == "__main__":
     # Not this module, which jobs know by its own name.
     from pipeline.runners import fork_server
 
-    fork_server._serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))
+    fork_server.serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))

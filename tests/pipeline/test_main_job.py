@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import signal
 
 import pyarrow as pa
@@ -9,10 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from ml_metadata.proto.metadata_store_pb2 import Execution
 
+from flightdeck.settings import read_settings
 from ledger.opening import open_readonly
 from ledger.outputs import executions_of_run
+from pipeline.runners import compiled, jobs
+from pipeline.runners.fork_server import FULL, LIGHT, Job
 from tests.damaged_spans import damaged
-from tests.world import World
+from tests.world import LOCAL, World
 
 pytestmark = pytest.mark.e2e
 
@@ -101,6 +105,8 @@ def test_a_second_run_with_nothing_changed_reuses_every_node_as_the_metadata_sto
     assert cached == {node for node, state in states(second).items() if state == "cached"}
     assert cached == executions.keys() - {"Champion"}
     assert len(cached) == 12
+    # For which TensorFlow is not loaded.
+    assert "Loading" not in world.says("run")
     assert executions["Champion"].last_known_state == Execution.COMPLETE
     assert second["outcome"] == "pushed"
     assert (second["version"], second["metrics"]) == (first["version"], first["metrics"])
@@ -205,3 +211,45 @@ def test_the_tuner_searches_and_the_trainer_uses_what_it_found(small_spans, tmp_
     assert training["settings"]["embedding_dim"] == 3
     assert training["settings"]["learning_rate"] in (0.003, 0.004)
     assert not world.versions()
+
+
+# Each changes one thing; whether a node's earlier result may be reused then is for TFX to say.
+CHANGES = (
+    *("model.epochs=2", "model.epochs=3", "model.seed=1", "model.learning_rate=0.01", "model.hidden_units=[16, 8]"),
+    *("model.tuning.max_trials=3", "tuning.enabled=true", "training.warm_start=true", "cache=false"),
+    *("features.clip=5.0", "features.harmonics=1", "features.categorical=[carrier, origin]"),
+    *("data.window=1:2", "data.window=1:3", "data.eval_spans=2", "gate.severity=warning", "gate.severity=never"),
+    *("evaluation.slices=[[origin]]", "evaluation.gated_slices=[]", "evaluation.min_slice_size=60"),
+    *("evaluation.importance_rows=10", "evaluation.importance_rows=0", "evaluation.decision_threshold=0.4"),
+    *("evaluation.metrics=[{name: AUC, better: higher, at_least: 0.9}]", "infra_validation.requests=3"),
+    *("infra_validation.load_seconds=60.0", "push.enabled=false", "push.destination=elsewhere"),
+    *("beam.components={Transform: [--runner=FnApiRunner, --direct_running_mode=in_memory]}", "use_case.name=others"),
+)
+
+
+@pytest.fixture(scope="module")
+def known(world, challenger, tmp_path_factory):
+    """A copy of what the metadata store knows, in which runs can be begun."""
+    connection = world.connection()
+    copy = tmp_path_factory.mktemp("metadata") / "metadata.sqlite"
+    shutil.copy(connection.sqlite.filename_uri, copy)
+    connection.sqlite.filename_uri = str(copy)
+    return connection
+
+
+@pytest.mark.parametrize("change", ["model.epochs=2", *CHANGES], ids=range(len(CHANGES) + 1))
+def test_tfx_reuses_the_same_results_with_tensorflow_and_without(world, known, change):
+    settings = read_settings(LOCAL, [*world.options()[1::2], change])
+    pipeline = Job(FULL, jobs.compile_pipeline, "create_pipeline", settings.document(), ()).result()
+
+    answers = []
+    for server in (LIGHT, FULL):
+        plan = jobs.Plan(pipeline, f"{server} {change}", known)
+        answers.append([(node.node_id, node.state) for node in Job(server, jobs.reuse, plan).result()])
+
+    assert answers[0] == answers[1]
+    # The copy of a compiled pipeline is used for the same pipeline only.
+    compiled.keep(settings, "create_pipeline", name := compiled.key(settings, "create_pipeline", ()), pipeline)
+    assert compiled.kept(settings, "create_pipeline", name) == pipeline
+    unchanged = read_settings(LOCAL, world.options()[1::2])
+    assert compiled.kept(unchanged, "create_pipeline", compiled.key(unchanged, "create_pipeline", ())) is None
