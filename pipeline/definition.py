@@ -13,7 +13,6 @@ from tfx.components import (
     ExampleValidator,
     Pusher,
     SchemaGen,
-    StatisticsGen,
     Trainer,
     Transform,
     Tuner,
@@ -36,6 +35,7 @@ from components.resolvers import ChampionStrategy, ChosenModelStrategy
 from components.scores.component import Scores
 from components.span_example_gen.component import SpanExampleGen
 from components.span_example_gen.request import TF_EXAMPLE
+from components.statistics import statistics_gen
 from pipeline import evaluation, fingerprint
 from pipeline.settings import Evaluation, Settings, SettingsError, portable
 
@@ -69,7 +69,7 @@ def _data(settings: Settings) -> _Data:
         payload_format=TF_EXAMPLE,
     )
     # Describes each split: counts, missing values, distributions.
-    statistics = StatisticsGen(examples=examples.outputs["examples"])
+    statistics = statistics_gen(examples.outputs["examples"])
     # Infers a schema, only to compare the curated one with.
     inferred_schema = SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True)
     # Takes the schema that people review.
@@ -256,7 +256,7 @@ def create_inference_pipeline(
         payload_format=TF_EXAMPLE,  # BulkInferrer reads nothing else
     )
     # What was asked of the model, to be compared with what it learned from.
-    statistics = StatisticsGen(examples=examples.outputs["examples"])
+    statistics = statistics_gen(examples.outputs["examples"])
     model = Resolver(
         strategy_class=ChosenModelStrategy, config={"model_id": model_id}, model=Channel(type=Model)
     ).with_id("ServedModel")
