@@ -35,6 +35,7 @@ from components.infra_validator.component import InfraValidator
 from components.resolvers import ChampionStrategy, ChosenModelStrategy
 from components.scores.component import Scores
 from components.span_example_gen.component import SpanExampleGen
+from components.span_example_gen.request import TF_EXAMPLE
 from pipeline import evaluation, fingerprint
 from pipeline.settings import Evaluation, Settings, SettingsError, portable
 
@@ -65,6 +66,7 @@ def _data(settings: Settings) -> _Data:
         ignored=contract.ignored(),
         window=RuntimeParameter(WINDOW, str, settings.data.window),
         eval_spans=settings.data.eval_spans,
+        payload_format=TF_EXAMPLE,
     )
     # Describes each split: counts, missing values, distributions.
     statistics = StatisticsGen(examples=examples.outputs["examples"])
@@ -246,7 +248,13 @@ def create_inference_pipeline(
         columns: what the spans hold: name -> type.
         outputs: of the model's signature, to be written as columns of the same names.
     """
-    examples = SpanExampleGen(input_base=settings.spans, columns=columns, window=settings.data.window, eval_spans=0)
+    examples = SpanExampleGen(
+        input_base=settings.spans,
+        columns=columns,
+        window=settings.data.window,
+        eval_spans=0,
+        payload_format=TF_EXAMPLE,  # BulkInferrer reads nothing else
+    )
     # What was asked of the model, to be compared with what it learned from.
     statistics = StatisticsGen(examples=examples.outputs["examples"])
     model = Resolver(
