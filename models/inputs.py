@@ -1,6 +1,4 @@
-"""Training input, from Parquet or from TFRecords: rows go through the saved transform graph once, epochs are then fed
-from memory.
-"""
+"""Training input: rows of Parquet or TFRecord files go through the transform graph once; epochs come from memory."""
 
 from __future__ import annotations
 
@@ -203,7 +201,7 @@ def _dense(table: pa.Table, name: str, spec: FeatureSpec) -> tf.Tensor:
     if column.null_count and isinstance(spec, tf.io.FixedLenFeature):
         raise InputError(f"{column.null_count} rows have no '{name}', which the schema requires")
     if spec.dtype != tf.string:
-        values = pc.fill_null(column.cast(kind), MISSING[spec.dtype])
+        values = pc.fill_null(column.cast(kind), MISSING[spec.dtype])  # pyright: ignore[reportArgumentType]
         return tf.constant(values.to_numpy(zero_copy_only=False)[:, np.newaxis])
     # A string of TensorFlow costs a hundred times what a number does, so one is made per distinct text only.
     coded = column.dictionary_encode()
