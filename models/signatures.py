@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from models.inputs import raw_columns
+from models.inputs import as_parsed, raw_columns
 from models.network import PROBABILITY
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Scorer(tf.Module):
         return self._transform(tf.io.parse_example(examples, self._columns))
 
     def _score_raw(self, **columns: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._score({name: _as_parsed(columns[name], spec) for name, spec in self._columns.items()})
+        return self._score({name: as_parsed(columns[name], spec) for name, spec in self._columns.items()})
 
     def _score(self, raw: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         return {PROBABILITY: self._predict(self._transform(raw))}
@@ -68,12 +68,3 @@ def export(network: keras.Model, transform: tft.TFTransformOutput, inputs: Seque
     """
     scorer = Scorer(network, transform, inputs)
     tf.saved_model.save(scorer, path, signatures=scorer.signatures())
-
-
-def _as_parsed(column: tf.Tensor, spec: tf.io.FixedLenFeature | tf.io.VarLenFeature) -> tf.Tensor | tf.SparseTensor:
-    if isinstance(spec, tf.io.FixedLenFeature):
-        return tf.reshape(column, [-1, *tf.TensorShape(spec.shape).as_list()])
-    # Missing values stay in as they are: preprocessing knows them, so a sparse column need not be thinned out.
-    rows = tf.shape(column, out_type=tf.int64)[0]
-    indices = tf.stack([tf.range(rows), tf.zeros([rows], tf.int64)], axis=1)
-    return tf.SparseTensor(indices, tf.reshape(column, [-1]), tf.stack([rows, tf.constant(1, tf.int64)]))

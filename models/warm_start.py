@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from errors import FlightdeckError
 from models import assets
-from models.inputs import matching, records
+from models.inputs import matching, serialised
 from models.network import Rescaling, sources
 from models.preprocessing import NUMERIC, VOCABULARY, number_names
 
@@ -171,7 +171,7 @@ def rescaling_for(
     """
     if layout.numbers != base.layout.numbers or not layout.numbers:
         return None
-    examples = [row for file in matching(patterns) for row in records([file]).take(_SAMPLE).as_numpy_iterator()]
+    examples = [row for file in matching(patterns) for row in serialised(file, columns, _SAMPLE)]
     model = tf.saved_model.load(base.path)
     old = model.signatures["transform_features"](examples=tf.constant(examples))[NUMERIC].numpy()  # pyright: ignore
     new = transform.transform_features_layer()(tf.io.parse_example(tf.constant(examples), dict(columns)))[NUMERIC]
