@@ -59,7 +59,7 @@ def read(files: Sequence[str], columns: Sequence[str] | None = None, rows: int =
     Raises:
         ExamplesError: If an example has several values of a column.
     """
-    batches = _parquet(files, columns, rows) if files and files[0].endswith(PARQUET) else _records(files, columns, rows)
+    batches = _parquet(files, columns, rows) if files and files[0].endswith(PARQUET) else _decoded(files, columns, rows)
     for batch in batches:
         if columns is None:
             yield batch
@@ -68,6 +68,12 @@ def read(files: Sequence[str], columns: Sequence[str] | None = None, rows: int =
         known = set(batch.schema.names)
         arrays = [batch.column(name) if name in known else absent for name in columns]
         yield pa.record_batch(arrays, names=list(columns))
+
+
+def records(files: Sequence[str]) -> tf.data.Dataset:
+    """Returns the serialised tf.Examples of TFRecord files, in order."""
+    compression = "GZIP" if files and files[0].endswith(".gz") else ""
+    return tf.data.TFRecordDataset(list(files), compression_type=compression, buffer_size=1 << 20)
 
 
 def encode(batch: pa.RecordBatch) -> list[bytes]:
@@ -104,11 +110,9 @@ def _parquet(files: Sequence[str], columns: Sequence[str] | None, rows: int) -> 
         yield from parquet.iter_batches(rows, columns=chosen, use_threads=False)
 
 
-def _records(files: Sequence[str], columns: Sequence[str] | None, rows: int) -> Iterator[pa.RecordBatch]:
-    compression = "GZIP" if files and files[0].endswith(".gz") else ""
-    records = tf.data.TFRecordDataset(list(files), compression_type=compression, buffer_size=1 << 20)
+def _decoded(files: Sequence[str], columns: Sequence[str] | None, rows: int) -> Iterator[pa.RecordBatch]:
     decoder = example_coder.ExamplesToRecordBatchDecoder()
-    for serialised in records.batch(rows).prefetch(1).as_numpy_iterator():
+    for serialised in records(files).batch(rows).prefetch(1).as_numpy_iterator():
         batch = decoder.DecodeBatch(serialised.tolist())  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
         names = [name for name in batch.schema.names if columns is None or name in columns]
         yield pa.record_batch([_values(name, batch.column(name)) for name in names], names=names)
