@@ -66,7 +66,6 @@ def _data(settings: Settings) -> _Data:
         ignored=contract.ignored(),
         window=RuntimeParameter(WINDOW, str, settings.data.window),
         eval_spans=settings.data.eval_spans,
-        payload_format=TF_EXAMPLE,
     )
     # Describes each split: counts, missing values, distributions.
     statistics = statistics_gen(examples.outputs["examples"])
