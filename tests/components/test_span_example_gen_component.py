@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
+from components.examples import read
 from components.span_example_gen.component import SpanExampleGen
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.executor import _check_complete
@@ -266,6 +267,18 @@ def test_rows_that_cannot_be_ingested_are_refused_and_leave_nothing_behind(works
 def planned(base, payload_format=PARQUET):
     resolution = Request(str(base), COLUMNS, "1:3", 1, (), payload_format).resolve()
     return plan_shards(resolution.splits, resolution.summaries, payload_format == PARQUET)
+
+
+def test_a_large_row_group_is_written_and_read_in_parts(base, tmp_path):
+    write_span(base, 3, parcels(3, rows=40_000), row_group_size=40_000)
+    shard = planned(base)[-1]
+    (tmp_path / "Split-eval").mkdir()
+    list(WriteShard(COLUMNS, str(tmp_path), str(tmp_path)).process(shard))
+    batches = [batch.num_rows for batch in read([str(tmp_path / shard.name)])]
+    assert sum(batches) == 40_000
+    assert max(batches) < 20_000
+    written = pq.ParquetFile(tmp_path / shard.name).metadata
+    assert [written.row_group(index).num_rows for index in range(written.num_row_groups)] == batches
 
 
 @either_format
