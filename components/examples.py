@@ -101,6 +101,16 @@ def as_lists(values: pa.Array) -> pa.LargeListArray:
     return pa.LargeListArray.from_arrays(pa.array(offsets), values.drop_null(), mask=values.is_null())
 
 
+def single_values(name: str, lists: pa.Array) -> pa.Array:
+    """Returns the value of each list, null where there is none; raises an ExamplesError if a list has several."""
+    if pa.types.is_null(lists.type):
+        return lists
+    lengths = pc.list_value_length(lists)
+    if (pc.max(lengths).as_py() or 0) > 1:
+        raise ExamplesError(f"The feature {name} has several values in some rows; one at most is expected.")
+    return pc.list_element(pc.if_else(pc.equal(lengths, 0), None, lists), 0)
+
+
 def _parquet(files: Sequence[str], columns: Sequence[str] | None, rows: int) -> Iterator[pa.RecordBatch]:
     for file in files:
         with fileio.open(file, "rb") as stream:
@@ -115,16 +125,7 @@ def _decoded(files: Sequence[str], columns: Sequence[str] | None, rows: int) -> 
     for serialised in records(files).batch(rows).prefetch(1).as_numpy_iterator():
         batch = decoder.DecodeBatch(serialised.tolist())  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
         names = [name for name in batch.schema.names if columns is None or name in columns]
-        yield pa.record_batch([_values(name, batch.column(name)) for name in names], names=names)
-
-
-def _values(name: str, lists: pa.Array) -> pa.Array:
-    if pa.types.is_null(lists.type):
-        return lists
-    lengths = pc.list_value_length(lists)
-    if (pc.max(lengths).as_py() or 0) > 1:
-        raise ExamplesError(f"The feature {name} has several values in some rows; one at most is expected.")
-    return pc.list_element(pc.if_else(pc.equal(lengths, 0), None, lists), 0)
+        yield pa.record_batch([single_values(name, batch.column(name)) for name in names], names=names)
 
 
 def _entries(name: str, values: pa.Array) -> pa.Array:

@@ -139,19 +139,31 @@ def _training(settings: Settings, data: _Data, base_model: Channel | None) -> tu
     return nodes, trainer.outputs["model"]
 
 
-def _evaluator(
+def _evaluation(
     settings: Settings, data: _Data, asked: Evaluation, model: Channel, champion: Channel | None = None
-) -> Evaluator:
-    """Measures the model, and blesses it if it reaches what is asked."""
-    return Evaluator(
+) -> tuple[BaseNode, Evaluator]:
+    """From a model to a judgement, which compares it with the champion if there is one."""
+    label = settings.contract().label
+    # Asks both models once about each evaluated row, and keeps their answers: for the Evaluator, and so that two models
+    # can be compared beyond noise.
+    scores = Scores(
+        model=model,
+        baseline_model=champion,
         examples=data.examples,
+        label=label,
+        columns=sorted({column for crossed in asked.slices for column in crossed}),
+        importance_rows=asked.importance_rows,
+    )
+    # Blesses the model if it reaches the thresholds and is no worse than the champion on the same rows.
+    evaluator = Evaluator(
+        examples=scores.outputs["predictions"],
         example_splits=["eval"],
         model=model,
         baseline_model=champion,
-        eval_config=evaluation.configuration(asked, settings.contract().label),
+        eval_config=evaluation.configuration(asked, label),
         module_path="components.evaluation.batched_extracts",
-        schema=data.schema,
     )
+    return scores, evaluator
 
 
 def create_pipeline(settings: Settings) -> Pipeline:
@@ -180,19 +192,10 @@ def create_pipeline(settings: Settings) -> Pipeline:
         model=Channel(type=Model),
         model_blessing=Channel(type=ModelBlessing),
     ).with_id("Champion")
-    # Blesses the candidate if it reaches the thresholds and is no worse than the champion on the same rows.
-    evaluator = _evaluator(settings, data, settings.evaluation, candidate, champion.outputs["model"])
-    # Keeps the score of each evaluated row, so that two models can be compared beyond noise.
-    scores = Scores(
-        model=candidate,
-        examples=data.examples,
-        label=settings.contract().label,
-        columns=sorted({column for crossed in settings.evaluation.slices for column in crossed}),
-        importance_rows=settings.evaluation.importance_rows,
-    )
+    scores, evaluator = _evaluation(settings, data, settings.evaluation, candidate, champion.outputs["model"])
     # Starts a server with the candidate in a fresh process, and has it answer real requests.
     infra_validator = InfraValidator(model=candidate, examples=data.examples, **settings.infra_validation.model_dump())
-    nodes = [*data.nodes, *([base] if base else []), *training, champion, evaluator, scores, infra_validator]
+    nodes = [*data.nodes, *([base] if base else []), *training, champion, scores, evaluator, infra_validator]
     # Copies what both blessed into a numbered folder, which servers watch.
     if settings.push.enabled:
         nodes.append(
@@ -224,8 +227,8 @@ def create_reproduction_pipeline(settings: Settings, base_model: str | None = No
     # Not by a resolver: the models of other pipelines are out of its sight.
     base = Importer(source_uri=base_model, artifact_type=Model).with_id("BaseModel") if base_model else None
     training, model = _training(settings, data, base.outputs["result"] if base else None)
-    evaluator = _evaluator(settings, data, settings.evaluation.without_thresholds(), model)
-    nodes = [*data.nodes, *([base] if base else []), *training, evaluator]
+    measured = _evaluation(settings, data, settings.evaluation.metrics_only(), model)
+    nodes = [*data.nodes, *([base] if base else []), *training, *measured]
     return _pipeline(settings, f"{settings.use_case.name}-reproduction", nodes)
 
 

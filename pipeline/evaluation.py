@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.scores.component import BASELINE_KEY, CANDIDATE_KEY
 from ledger.run_view import SliceMetrics
 from pipeline.settings import Evaluation, Metric
 
@@ -30,7 +31,11 @@ def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
     )
     metrics = [*(_metric_config(metric, whole, gated) for metric in evaluation.metrics), confusion]
     return config_pb2.EvalConfig(
-        model_specs=[config_pb2.ModelSpec(signature_name="serving_default", label_key=label)],
+        # TFX names the models so; it drops the baseline where there is no champion.
+        model_specs=[
+            _model_spec(label, name=tfma.CANDIDATE_KEY, prediction_key=CANDIDATE_KEY),
+            _model_spec(label, name=tfma.BASELINE_KEY, prediction_key=BASELINE_KEY, is_baseline=True),
+        ],
         slicing_specs=[whole, *slices],
         metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
     )
@@ -72,6 +77,11 @@ def failed_thresholds(uri: str) -> list[str]:
         for per_slice in tfma.load_validation_result(uri).metric_validations_per_slice
         for failure in per_slice.failures
     ]
+
+
+def _model_spec(label: str, **fields: Any) -> config_pb2.ModelSpec:
+    """A model whose predictions are read from a column, where Scores wrote them, and not made again."""
+    return config_pb2.ModelSpec(model_type=tfma.constants.MATERIALIZED_PREDICTION, label_key=label, **fields)
 
 
 def _metric_config(
