@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
 import tensorflow_transform as tft
+from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from errors import FlightdeckError
@@ -56,12 +57,17 @@ class Rows:
 
         A seed gives each epoch an order of its own, the same ones each time; without, rows keep their order.
         """
-        positions = tf.data.Dataset.range(len(self))
+        count = len(self)
+        orders = tf.data.Dataset.from_tensors(tf.range(count))
         if shuffle_seed is not None:
-            # Positions are shuffled rather than rows: all of them fit a buffer, and a batch is then one gather.
-            positions = positions.shuffle(len(self), seed=shuffle_seed, reshuffle_each_iteration=True)
-        batches = positions.batch(batch_size)
-        return batches.map(self._at, num_parallel_calls=2, deterministic=True).prefetch(tf.data.AUTOTUNE)
+            # A permutation per epoch: a shuffle buffer would take the positions one by one.
+            seeds = tf.data.Dataset.random(shuffle_seed, rerandomize_each_iteration=True).batch(2).take(1)
+            orders = seeds.map(lambda seed: tf.random.experimental.stateless_shuffle(tf.range(count), seed))
+        starts = tf.data.Dataset.range(0, count, batch_size)
+        batches = orders.flat_map(lambda order: starts.map(lambda start: order[start : start + batch_size]))
+        batches = batches.map(self._at, num_parallel_calls=2, deterministic=True)
+        steps = tf.data.experimental.assert_cardinality(-(-count // batch_size))
+        return batches.apply(steps).prefetch(tf.data.AUTOTUNE)
 
     def _at(self, positions: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         features = {name: tf.gather(values, positions) for name, values in self.features.items()}
@@ -71,36 +77,52 @@ class Rows:
         return Rows({name: values[start:stop] for name, values in self.features.items()}, self.labels[start:stop])
 
 
-def read(patterns: Sequence[str], transform: tft.TFTransformOutput, inputs: Sequence[str], label: str) -> Rows:
+class TransformGraph:
+    """The saved transform graph, loaded and traced once for all that applies it.
+
+    Attributes:
+        columns: How to parse the raw columns that the model reads.
+        apply: From raw columns, as `tf.io.parse_example` returns them, to the transformed features, both by name.
+        resources: What a SavedModel must track to be saved with the graph: its tables and their vocabularies.
+    """
+
+    def __init__(self, transform: tft.TFTransformOutput, inputs: Sequence[str]) -> None:
+        """Raises an InputError if an input is not in the schema that Transform saw."""
+        self.columns = raw_columns(transform, inputs)
+        self.transform = transform
+        # What tf.Transform's Keras layer does, without autograph and without Keras 2, which take seconds.
+        loader = SavedModelLoader(transform.transform_savedmodel_dir)
+        self.resources = loader.__dict__
+        self.signature = {name: _tensor_spec(spec) for name, spec in self.columns.items()}
+        self.apply = tf.function(
+            loader.apply_transform_model, input_signature=[self.signature], autograph=False
+        ).get_concrete_function()
+
+
+def read(patterns: Sequence[str], graph: TransformGraph, label: str) -> Rows:
     """Reads and transforms labelled examples into memory (40 numbers and 6 categories: 300 bytes a row).
 
     Args:
         patterns: Patterns of Parquet or TFRecord files, on any filesystem TensorFlow knows.
-        transform: The output of Transform.
-        inputs: The raw columns the model reads; no others are parsed.
+        graph: The transform graph; no columns but its own and the label are read.
         label: The label column, 0 or 1.
 
     Raises:
-        InputError: If no file matches, there is no row, a row has no label, a column is not in the schema, or a row
+        InputError: If no file matches, there is no row, a row has no label, the label is not in the schema, or a row
             of a Parquet file lacks a required column.
         tf.errors.InvalidArgumentError: If a tf.Example lacks a required column.
     """
     files = matching(patterns)
     if not files:
         raise InputError(f"no file matches {', '.join(patterns)}; has the ingestion written this split?")
-    columns = raw_columns(transform, [*inputs, label])
-    columns[label] = tf.io.VarLenFeature(columns[label].dtype)  # whatever the schema says: rows without are counted
-    layer = transform.transform_features_layer()
-    apply = tf.function(
-        tf.autograph.experimental.do_not_convert(layer.call),
-        input_signature=[{name: _tensor_spec(columns[name]) for name in inputs}],
-    )
+    # Optional, whatever the schema says: rows without a label are counted.
+    optional = tf.io.VarLenFeature(raw_columns(graph.transform, [label])[label].dtype)
     features, labels = [], []
     # On the host: tf.data cannot gather from the memory of a GPU.
     with tf.device("/CPU:0"):
-        for raw in raw_batches(files, columns, _READ_ROWS):
+        for raw in raw_batches(files, graph.columns | {label: optional}, _READ_ROWS):
             labels.append(_known_labels(raw.pop(label)))
-            features.append(apply(raw))
+            features.append(graph.apply(raw))
         if not features:
             raise InputError(f"the files of {', '.join(patterns)} hold no example; ingest at least one row")
         rows = Rows(

@@ -10,7 +10,7 @@ from benchmarks import quality
 from data import spans
 from data.contract import Contract
 from models.flights import FlightFeatures
-from models.inputs import InputError, matching, read, serialised
+from models.inputs import InputError, TransformGraph, matching, read, serialised
 from tests.models.conftest import TRAIN_SPANS
 
 pytestmark = pytest.mark.component
@@ -64,7 +64,7 @@ def columnar(ingested, tmp_path_factory) -> list[str]:
 
 
 def test_parquet_gives_the_tensors_that_tfrecords_give(rows, columnar, ingested) -> None:
-    same = read(columnar, ingested.transform, FlightFeatures().inputs, "arrived_late")
+    same = read(columnar, ingested.graph, "arrived_late")
     assert same.features.keys() == rows.features.keys()
     for name, values in rows.features.items():
         np.testing.assert_array_equal(same.features[name], values)
@@ -101,15 +101,14 @@ def test_parquet_that_cannot_be_trained_on_is_refused(case, columnar, ingested, 
     change, message = UNREADABLE[case]
     for file in matching(columnar)[:2]:
         pq.write_table(change(pq.read_table(file)), tmp_path / file.rpartition("/")[2])
-    names = FlightFeatures().inputs
     if message is None:
-        changed = read([str(tmp_path / "*")], ingested.transform, names, "arrived_late")
-        before = read(matching(columnar)[:2], ingested.transform, names, "arrived_late")
+        changed = read([str(tmp_path / "*")], ingested.graph, "arrived_late")
+        before = read(matching(columnar)[:2], ingested.graph, "arrived_late")
         assert len(changed) == len(before)
         assert not np.array_equal(changed.features["numeric_xf"], before.features["numeric_xf"])
         return
     with pytest.raises(InputError, match=message):
-        read([str(tmp_path / "*")], ingested.transform, names, "arrived_late")
+        read([str(tmp_path / "*")], ingested.graph, "arrived_late")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +120,12 @@ def test_parquet_that_cannot_be_trained_on_is_refused(case, columnar, ingested, 
 )
 def test_unusable_input_is_refused(ingested, pattern: str, label: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read([str(ingested.folder / pattern)], ingested.transform, ["carrier"], label)
+        read([str(ingested.folder / pattern)], ingested.graph, label)
+
+
+def test_a_column_that_transform_did_not_see_is_refused(ingested) -> None:
+    with pytest.raises(InputError, match="'altitude' is not in the schema"):
+        TransformGraph(ingested.transform, ["carrier", "altitude"])
 
 
 def _keys(rows: np.ndarray) -> np.ndarray:
