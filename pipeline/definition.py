@@ -14,7 +14,6 @@ from tfx.components import (
     Pusher,
     SchemaGen,
     Trainer,
-    Transform,
     Tuner,
 )
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
@@ -23,7 +22,7 @@ from tfx.dsl.components.common.importer import Importer
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import bulk_inferrer_pb2, pusher_pb2, trainer_pb2, transform_pb2
+from tfx.proto import bulk_inferrer_pb2, pusher_pb2, trainer_pb2
 from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
@@ -36,6 +35,7 @@ from components.scores.component import Scores
 from components.span_example_gen.component import SpanExampleGen
 from components.span_example_gen.request import TF_EXAMPLE
 from components.statistics import statistics_gen
+from components.transform import transform
 from pipeline import evaluation, fingerprint
 from pipeline.settings import Evaluation, Settings, SettingsError, portable
 
@@ -94,8 +94,8 @@ def _training(settings: Settings, data: _Data, base_model: Channel | None) -> tu
     features = settings.features.model_dump(mode="json")
 
     # Learns vocabularies and scaling, as a graph that training, evaluation and serving share.
-    transform = Transform(
-        examples=data.examples,
+    graph = transform(
+        rows=data.examples,
         schema=data.schema,
         preprocessing_fn=use_case.preprocessing_fn,
         # What Transform depends on and nothing else, so that another learning rate does not analyse the data again.
@@ -104,19 +104,13 @@ def _training(settings: Settings, data: _Data, base_model: Channel | None) -> tu
             "label": label,
             "code": fingerprint.code_digest(use_case.preprocessing_fn),
         },
-        splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
-        # The Trainer applies the transform graph in its input pipeline: writing the transformed examples and
-        # computing their statistics costs more than all of the training.
-        materialize=False,
-        disable_statistics=True,
-        disable_analyzer_cache=True,
     )
     # No data that failed the gate is ever learned from.
-    transform.add_upstream_node(data.gate)
+    graph.add_upstream_node(data.gate)
 
     learning = {
         "examples": data.examples,
-        "transform_graph": transform.outputs["transform_graph"],
+        "transform_graph": graph.outputs["transform_graph"],
         "schema": data.schema,
         "train_args": trainer_pb2.TrainArgs(splits=["train"]),
         "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
@@ -140,7 +134,7 @@ def _training(settings: Settings, data: _Data, base_model: Channel | None) -> tu
         ),
         **learning,
     )
-    nodes = [transform, tuner, trainer] if tuner else [transform, trainer]
+    nodes = [graph, tuner, trainer] if tuner else [graph, trainer]
     return nodes, trainer.outputs["model"]
 
 
