@@ -149,10 +149,9 @@ docs-serve: setup-dev  ## Show the documentation while it is written
 	@$(MKDOCS) serve
 
 .PHONY: benchmark
-benchmark: setup-dev  ## Measure quality, ingestion and evaluation against their alternatives
+benchmark: setup-dev  ## Measure quality and ingestion against their alternatives
 	@$(PY) benchmarks/quality.py
 	@$(PY) benchmarks/ingestion.py
-	@$(PY) benchmarks/evaluation.py
 
 .PHONY: bench
 bench: setup-dev  ## Measure a run against stock TFX and a script without TFX; writes docs/performance.md

@@ -2,7 +2,9 @@
 
 Each training runs in a process of its own, `models.training.fit` on the same transformed rows: spans -> tf.Examples ->
 tf.Transform -> `models.inputs.read`. What a process pays once (libraries, kernels, tracing) and what an epoch costs are
-told apart: it fits one epoch, one again, and some more, and times each.
+told apart: it fits one epoch, one again, and some more, and times each. Then TensorFlow's profiler watches one more
+epoch of training: the device is busy while a kernel or a copy runs on a GPU, and the input is waited for while the step
+blocks in the iterator of the batches.
 
     python -m benchmarks.accelerator --spans workspace/spans
 
@@ -19,10 +21,11 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import quality
 from data import prepare, spans
@@ -30,6 +33,9 @@ from data.contract import Contract
 from models.features import FeatureSettings
 from models.flights import FlightFeatures
 from models.settings import ModelSettings
+
+if TYPE_CHECKING:
+    import keras
 
 _LARGE = {"hidden_units": (2048, 1024, 512), "batch_size": 8192}
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -56,6 +62,8 @@ class Measured:
         start: Seconds that a process pays once, before its first epoch and during it.
         epoch: Seconds of each later epoch, measuring on the evaluation rows included.
         loss: Log loss on the evaluation rows after all epochs.
+        busy: Share of an epoch's time in which the GPUs were at work; None without one.
+        waiting: Share of an epoch's time in which a step waited for its batch.
         failed: Why there are no figures.
     """
 
@@ -64,6 +72,8 @@ class Measured:
     start: float = 0.0
     epoch: float = 0.0
     loss: float = 0.0
+    busy: float | None = None
+    waiting: float = 0.0
     failed: str | None = None
 
 
@@ -85,24 +95,60 @@ def measure(folder: Path, name: str, settings: ModelSettings, label: str, featur
 
     devices = runtime.devices_for(settings.accelerator)
     transform = tft.TFTransformOutput(str(folder / "transform"))
+    graph = inputs.TransformGraph(transform, features.inputs)
     train, evaluation = (
-        inputs.read([str(folder / f"Split-{split}" / "*")], transform, features.inputs, label)
-        for split in ("train", "eval")
+        inputs.read([str(folder / f"Split-{split}" / "*")], graph, label) for split in ("train", "eval")
     )
     shape = network.TransformedFeatures.of(transform)
 
-    def timed(epochs: int) -> tuple[float, float]:
+    def timed(epochs: int) -> tuple[float, float, keras.Model]:
         tried = settings.model_copy(update={"epochs": epochs})
         with runtime.configured(tried, devices) as where:
             started = time.monotonic()
-            _, history = training.fit(tried, shape, where, train, evaluation)
-            return time.monotonic() - started, history["val_loss"][-1]
+            model, history = training.fit(tried, shape, where, train, evaluation)
+            return time.monotonic() - started, history["val_loss"][-1], model
 
-    cold, _ = timed(1)
-    warm, _ = timed(1)
-    whole, loss = timed(1 + settings.epochs)
+    cold, *_ = timed(1)
+    warm, *_ = timed(1)
+    whole, loss, model = timed(1 + settings.epochs)
     epoch = (whole - warm) / settings.epochs
-    return Measured(name, ", ".join(devices), start=max(0.0, cold - epoch), epoch=epoch, loss=loss)
+    with runtime.configured(settings, devices):
+        batches = train.batches(settings.batch_size, shuffle_seed=settings.seed)
+        busy, waiting = shares(lambda: model.fit(batches, shuffle=False, verbose=0))  # pyright: ignore
+    return Measured(name, ", ".join(devices), max(0.0, cold - epoch), epoch, loss, busy, waiting)
+
+
+def shares(run: Callable[[], Any]) -> tuple[float | None, float]:
+    """Returns the shares of a run's time in which GPUs were at work (None: there is none) and steps awaited batches."""
+    import tensorflow as tf
+    from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XSpace
+
+    with tempfile.TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        started = time.monotonic()
+        run()
+        seconds = time.monotonic() - started
+        tf.profiler.experimental.stop()
+        (profile,) = Path(folder).rglob("*.xplane.pb")
+        planes = XSpace.FromString(profile.read_bytes()).planes
+    gpus = [_covered(plane) for plane in planes if plane.name.startswith("/device:GPU:")]
+    waited = sum(_covered(plane, "IteratorGetNextOp::DoCompute") for plane in planes if plane.name == "/host:CPU")
+    return sum(gpus) / len(gpus) / seconds if gpus else None, waited / seconds
+
+
+def _covered(plane: Any, name: str | None = None) -> float:
+    """Returns the seconds in which at least one event of a plane was under way, or one of that name."""
+    spans_of_time = sorted(
+        (line.timestamp_ns + event.offset_ps / 1e3, line.timestamp_ns + (event.offset_ps + event.duration_ps) / 1e3)
+        for line in plane.lines
+        for event in line.events
+        if name is None or plane.event_metadata[event.metadata_id].name == name
+    )
+    covered, until = 0.0, 0.0
+    for begin, end in spans_of_time:
+        covered += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return covered / 1e9
 
 
 def measured_alone(folder: Path, name: str, settings: ModelSettings, label: str, features: FeatureSettings) -> Measured:
@@ -120,7 +166,11 @@ def line(one: Measured) -> str:
     """Returns a row of the table."""
     if one.failed:
         return f"{one.name:<34}{one.devices:<8}{one.failed}"
-    return f"{one.name:<34}{one.devices:<8}{one.start:>9.1f}{one.epoch:>10.2f}{one.loss:>10.4f}"
+    busy = "-" if one.busy is None else f"{one.busy:.0%}"
+    return (
+        f"{one.name:<34}{one.devices:<8}{one.start:>9.1f}{one.epoch:>10.2f}{one.loss:>10.4f}{busy:>10}"
+        f"{one.waiting:>14.0%}"
+    )
 
 
 def compare(folder: Path, first: int, newest: int, epochs: int, only_cpu: bool) -> list[Measured]:
@@ -137,7 +187,8 @@ def compare(folder: Path, first: int, newest: int, epochs: int, only_cpu: bool) 
         quality.analyse(str(here / "Split-train" / "*"), quality.SCHEMA, features, here / "transform")
         rows = sum(table.num_rows for table in train)
         print(f"{rows:,} rows; {os.cpu_count()} processors")
-        print(f"{'network':<34}{'on':<8}{'start, s':>9}{'epoch, s':>10}{'log loss':>10}")
+        head = f"{'network':<34}{'on':<8}{'start, s':>9}{'epoch, s':>10}{'log loss':>10}"
+        print(f"{head}{'GPU busy':>10}{'input-bound':>14}")
         plan = [(name, changes, "cpu") for name, changes in NETWORKS.items()]
         if not only_cpu:
             plan = [(name, changes, place) for name, changes, _ in plan for place in ("cpu", "required")]

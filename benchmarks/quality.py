@@ -42,18 +42,17 @@ _BEAM = ["--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_conta
 def write_examples(tables: Sequence[pa.Table], columns: dict[str, str], folder: Path) -> None:
     """Writes one gzipped TFRecord file of tf.Examples per table, in the given order."""
     import tensorflow as tf
-    from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-    from components.span_example_gen.columns import feature_lists
+    from components.examples import encode
+    from components.span_example_gen.columns import ingested
 
     folder.mkdir(parents=True, exist_ok=True)
-    encoder = RecordBatchToExamplesEncoder()
     options = tf.io.TFRecordOptions("GZIP", compression_level=1)
     for index, table in enumerate(tables):
         path = folder / f"data_tfrecord-{index:05d}-of-{len(tables):05d}.gz"
         with tf.io.TFRecordWriter(str(path), options) as writer:
             for batch in table.select(list(columns)).combine_chunks().to_batches():
-                for example in encoder.encode(feature_lists(batch, columns)):
+                for example in encode(ingested(batch, columns)):
                     writer.write(example)
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,10 @@ def _columns(schema: schema_pb2.Schema, inputs: Collection[str]) -> Iterator[dic
 
 
 def _rows(patterns: Sequence[str], inputs: Collection[str]) -> Iterator[dict[str, Any]]:
-    for record in examples.records(examples.matching(patterns)).take(_LOOKED_AT):
-        features = tf.train.Example.FromString(record.numpy()).features.feature
+    files = examples.matching(patterns)
+    records = chain.from_iterable(examples.serialised(file, inputs, _LOOKED_AT) for file in files)
+    for record in islice(records, _LOOKED_AT):
+        features = tf.train.Example.FromString(record).features.feature
         values = {name: _value(features[name]) for name in inputs if name in features}
         yield {name: value for name, value in values.items() if value is not None}
 

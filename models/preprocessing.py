@@ -8,7 +8,7 @@ and all categories share one, because each costs seconds however little data the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +59,7 @@ def preprocessing_fn(inputs: Mapping[str, RawColumn], custom_config: Mapping[str
     if settings.categorical:
         outputs[CATEGORICAL] = _categories(inputs, settings)
     if settings.text:
-        columns = [_words(_dense(inputs[name]), settings.text_buckets) for name in settings.text]
+        columns = [_words(tf.reshape(column, [-1]), settings.text_buckets) for column in _dense(inputs, settings.text)]
         outputs[TEXT] = tf.stack(columns, axis=1)
     return outputs
 
@@ -83,7 +83,7 @@ def number_names(settings: FeatureSettings) -> tuple[str, ...]:
 
 
 def _numbers(inputs: Mapping[str, RawColumn], settings: FeatureSettings) -> tf.Tensor:
-    raw = tf.stack([tf.cast(_dense(inputs[name]), tf.float32) for name in settings.measured], axis=1)
+    raw = tf.concat([tf.cast(column, tf.float32) for column in _dense(inputs, settings.measured)], axis=1)
     raw = tf.where(raw == tf.cast(MISSING[tf.int64], tf.float32), math.nan, raw)
     parts = []
     if settings.numeric:
@@ -130,7 +130,7 @@ def _harmonics(raw: tf.Tensor, settings: FeatureSettings) -> tf.Tensor:
 
 def _categories(inputs: Mapping[str, RawColumn], settings: FeatureSettings) -> tf.Tensor:
     columns = len(settings.categorical)
-    values = tf.stack([_text(_dense(inputs[name])) for name in settings.categorical], axis=1)
+    values = tf.concat([_text(column) for column in _dense(inputs, settings.categorical)], axis=1)
     # One vocabulary holds the categories of all columns, so equal texts of two columns need different names.
     names = tf.constant([f"{name}=" for name in settings.categorical]) + values
     missing = values == ""
@@ -166,10 +166,22 @@ def _text(values: tf.Tensor) -> tf.Tensor:
     return tf.where(values == MISSING[tf.int64], "", tf.strings.as_string(values))
 
 
-def _dense(column: RawColumn) -> tf.Tensor:
-    if not isinstance(column, tf.SparseTensor):
-        return tf.reshape(column, [-1])
+def _dense(inputs: Mapping[str, RawColumn], names: Sequence[str]) -> list[tf.Tensor]:
+    """Returns columns with a value, if only a missing one, in each row: each [batch, 1]."""
+    columns = [inputs[name] for name in names]
+    # The columns share what they can: ops cost most where the graph is traced, saved and loaded.
+    missing = {dtype: tf.constant(value, dtype) for dtype, value in MISSING.items()}
     # A batch without any value has the shape [batch, 0]: the width is known, so it is stated.
-    shape = tf.stack([column.dense_shape[0], 1])
-    padded = tf.SparseTensor(column.indices, column.values, shape)
-    return tf.reshape(tf.sparse.to_dense(padded, default_value=MISSING[column.dtype]), [-1])
+    sparse = next((column for column in columns if isinstance(column, tf.SparseTensor)), None)
+    shape = None if sparse is None else tf.stack([sparse.dense_shape[0], 1])
+    return [
+        tf.raw_ops.SparseToDense(
+            sparse_indices=column.indices,
+            output_shape=shape,
+            sparse_values=column.values,
+            default_value=missing[column.dtype],
+        )
+        if isinstance(column, tf.SparseTensor)
+        else tf.reshape(column, [-1, 1])
+        for column in columns
+    ]

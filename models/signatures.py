@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
 import keras
 import tensorflow as tf
 
-from models.inputs import raw_columns
+from models.inputs import TransformGraph, as_parsed
 from models.network import PROBABILITY
-
-if TYPE_CHECKING:
-    import tensorflow_transform as tft
 
 
 class Scorer(tf.Module):
     """Scores raw columns: the transform graph, then the network without dropout."""
 
-    def __init__(self, network: keras.Model, transform: tft.TFTransformOutput, inputs: Sequence[str]) -> None:
-        """Raises an InputError if an input is not in the schema that Transform saw."""
+    def __init__(self, network: keras.Model, graph: TransformGraph) -> None:
+        """The network is in float32 and has no optimizer."""
         super().__init__()
-        self._columns = raw_columns(transform, inputs)
-        self._transform = transform.transform_features_layer()
+        self._graph = graph
+        self._resources = graph.resources
         # TensorFlow's own variables, and not the Keras model around them: SavedModel would store each weight of a
         # tracked Keras 3 model twice and restore only one of the two. Python's loader mends that; the loaders that
         # restore by the graph alone, TensorFlow Serving's and Beam's, would find variables without a value.
@@ -37,43 +31,36 @@ class Scorer(tf.Module):
         ``predict_raw``: one input per raw column, named like it, [None, 1], int64, float32 or string ->
         ``probability``. A missing value is the smallest int64, a NaN, or an empty string.
         """
-        examples = tf.TensorSpec([None], tf.string, name="examples")
-        raw = {name: tf.TensorSpec([None, 1], spec.dtype, name=name) for name, spec in self._columns.items()}
+        graph = self._graph
+        examples = [tf.TensorSpec([None], tf.string, name="examples")]
+        raw = {name: tf.TensorSpec([None, 1], spec.dtype, name=name) for name, spec in graph.columns.items()}
+        # Traced once and called by two signatures.
+        score = tf.function(
+            lambda parsed: {PROBABILITY: self._predict(graph.apply(parsed))},
+            input_signature=[graph.signature],
+            autograph=False,
+        ).get_concrete_function()
+
+        def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            return score(tf.io.parse_example(examples, graph.columns))
+
+        def transform_features(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            return graph.apply(tf.io.parse_example(examples, graph.columns))
+
+        def predict_raw(**columns: tf.Tensor) -> dict[str, tf.Tensor]:
+            return score({name: as_parsed(columns[name], spec) for name, spec in graph.columns.items()})
+
         return {
-            "serving_default": tf.function(self._score_examples).get_concrete_function(examples=examples),
-            "transform_features": tf.function(self._transform_examples).get_concrete_function(examples=examples),
-            "predict_raw": tf.function(self._score_raw).get_concrete_function(**raw),
+            "serving_default": tf.function(serving_default, autograph=False).get_concrete_function(*examples),
+            "transform_features": tf.function(transform_features, autograph=False).get_concrete_function(*examples),
+            "predict_raw": tf.function(predict_raw, autograph=False).get_concrete_function(**raw),
         }
 
-    def _score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._score(tf.io.parse_example(examples, self._columns))
 
-    def _transform_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._transform(tf.io.parse_example(examples, self._columns))
-
-    def _score_raw(self, **columns: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._score({name: _as_parsed(columns[name], spec) for name, spec in self._columns.items()})
-
-    def _score(self, raw: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-        return {PROBABILITY: self._predict(self._transform(raw))}
-
-
-def export(network: keras.Model, transform: tft.TFTransformOutput, inputs: Sequence[str], path: str) -> None:
+def export(network: keras.Model, graph: TransformGraph, path: str) -> None:
     """Writes a SavedModel that plain TensorFlow can load and serve; nothing of this project is needed.
 
     The network is in float32 and has no optimizer: what is tracked is saved.
-
-    Raises:
-        InputError: If an input is not in the schema that Transform saw.
     """
-    scorer = Scorer(network, transform, inputs)
+    scorer = Scorer(network, graph)
     tf.saved_model.save(scorer, path, signatures=scorer.signatures())
-
-
-def _as_parsed(column: tf.Tensor, spec: tf.io.FixedLenFeature | tf.io.VarLenFeature) -> tf.Tensor | tf.SparseTensor:
-    if isinstance(spec, tf.io.FixedLenFeature):
-        return tf.reshape(column, [-1, *tf.TensorShape(spec.shape).as_list()])
-    # Missing values stay in as they are: preprocessing knows them, so a sparse column need not be thinned out.
-    rows = tf.shape(column, out_type=tf.int64)[0]
-    indices = tf.stack([tf.range(rows), tf.zeros([rows], tf.int64)], axis=1)
-    return tf.SparseTensor(indices, tf.reshape(column, [-1]), tf.stack([rows, tf.constant(1, tf.int64)]))

@@ -53,22 +53,22 @@ def run_fn(fn_args: FnArgs) -> None:
     devices = runtime.devices_for(settings.accelerator)
     started = time.monotonic()
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    graph = inputs.TransformGraph(transform, features.inputs)
     # Read before determinism is on: the order is fixed anyway, and determinism would keep it from being parallel.
     train, evaluation = (
-        inputs.read(files, transform, features.inputs, fn_args.custom_config["label"])
-        for files in (fn_args.train_files, fn_args.eval_files)
+        inputs.read(files, graph, fn_args.custom_config["label"]) for files in (fn_args.train_files, fn_args.eval_files)
     )
     _log.info("read %d training and %d evaluation rows", len(train), len(evaluation))
     read = time.monotonic()
     shape = network.TransformedFeatures.of(transform)
-    beginning = _Beginning(fn_args, warm_start.Layout.of(features, settings, transform), transform, features.inputs)
+    beginning = _Beginning(fn_args, warm_start.Layout.of(features, settings, transform), graph)
     with runtime.configured(settings, devices) as where:
         trained, history = fit(
             settings, shape, where, train, evaluation, log_dir=fn_args.model_run_dir, beginning=beginning
         )
     fitted = time.monotonic()
     exported_network = inference(trained, settings, shape, beginning.layout.rescaling)
-    signatures.export(exported_network, transform, features.inputs, fn_args.serving_model_dir)
+    signatures.export(exported_network, graph, fn_args.serving_model_dir)
     warm_start.describe(exported_network, beginning.layout, fn_args.serving_model_dir)
     if fn_args.schema_path:
         assets.write_contract(fn_args.schema_path, features.inputs, fn_args.serving_model_dir)
@@ -95,9 +95,7 @@ def run_fn(fn_args: FnArgs) -> None:
 class _Beginning:
     """What a network begins with: the weights of a base model, or those that it was initialised with."""
 
-    def __init__(
-        self, fn_args: FnArgs, layout: warm_start.Layout, transform: tft.TFTransformOutput, names: list[str]
-    ) -> None:
+    def __init__(self, fn_args: FnArgs, layout: warm_start.Layout, graph: inputs.TransformGraph) -> None:
         self.layout = layout
         # None: anew, as there is no base model. Else what was taken from it, or why it was passed over.
         self.record: dict[str, Any] | None = None
@@ -110,8 +108,7 @@ class _Beginning:
             _log.warning("training begins anew: %s", error)
             self.record = {"passed_over": str(error), "said": f"passed over: {error}"}
             return
-        columns = inputs.raw_columns(transform, names)
-        rescaling = warm_start.rescaling_for(self._base, layout, fn_args.train_files, transform, columns)
+        rescaling = warm_start.rescaling_for(self._base, layout, fn_args.train_files, graph)
         self.layout = replace(layout, rescaling=rescaling)
 
     def __call__(self, model: keras.Model) -> None:
@@ -160,6 +157,8 @@ def fit(
             metrics=[keras.metrics.AUC(name="auc")],
             jit_compile=settings.xla,  # pyright: ignore[reportArgumentType]
         )
+        # If a training step creates variables, Keras traces it a second time.
+        model.optimizer.build(model.trainable_variables)
     callbacks: list[keras.callbacks.Callback] = [_Progress(settings.epochs)]
     if log_dir:
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False, update_freq="epoch"))

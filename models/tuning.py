@@ -85,7 +85,9 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     settings = ModelSettings.model_validate(fn_args.custom_config["model"])
     devices = runtime.devices_for(settings.accelerator)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    rows = inputs.read(fn_args.train_files, transform, features.inputs, fn_args.custom_config["label"])
+    rows = inputs.read(
+        fn_args.train_files, inputs.TransformGraph(transform, features.inputs), fn_args.custom_config["label"]
+    )
     older, newest = rows.split(settings.tuning.holdout)
     shape = network.TransformedFeatures.of(transform)
 

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from errors import FlightdeckError
 from models import assets
-from models.inputs import matching, records
+from models.inputs import TransformGraph, matching, serialised
 from models.network import Rescaling, sources
 from models.preprocessing import NUMERIC, VOCABULARY, number_names
 
@@ -162,19 +162,17 @@ def read(path: str) -> Base:
     return Base(path, layout, weights)
 
 
-def rescaling_for(
-    base: Base, layout: Layout, patterns: Sequence[str], transform: tft.TFTransformOutput, columns: Mapping[str, Any]
-) -> Rescaling | None:
+def rescaling_for(base: Base, layout: Layout, patterns: Sequence[str], graph: TransformGraph) -> Rescaling | None:
     """How numbers of the new Transform become what the layers of the base model expect, found on the same rows.
 
     None if no number needs it, or if the numbers are not the same ones and cannot be taken anyway.
     """
     if layout.numbers != base.layout.numbers or not layout.numbers:
         return None
-    examples = [row for file in matching(patterns) for row in records([file]).take(_SAMPLE).as_numpy_iterator()]
+    examples = [row for file in matching(patterns) for row in serialised(file, graph.columns, _SAMPLE)]
     model = tf.saved_model.load(base.path)
     old = model.signatures["transform_features"](examples=tf.constant(examples))[NUMERIC].numpy()  # pyright: ignore
-    new = transform.transform_features_layer()(tf.io.parse_example(tf.constant(examples), dict(columns)))[NUMERIC]
+    new = graph.apply(tf.io.parse_example(tf.constant(examples), graph.columns))[NUMERIC]
     between = fitted(old, np.asarray(new), min(layout.clip, base.layout.clip))
     return composed(between, base.layout.rescaling)
 

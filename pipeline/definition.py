@@ -13,9 +13,7 @@ from tfx.components import (
     ExampleValidator,
     Pusher,
     SchemaGen,
-    StatisticsGen,
     Trainer,
-    Transform,
     Tuner,
 )
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
@@ -24,7 +22,7 @@ from tfx.dsl.components.common.importer import Importer
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import bulk_inferrer_pb2, pusher_pb2, trainer_pb2, transform_pb2
+from tfx.proto import bulk_inferrer_pb2, pusher_pb2, trainer_pb2
 from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
@@ -35,6 +33,9 @@ from components.infra_validator.component import InfraValidator
 from components.resolvers import ChampionStrategy, ChosenModelStrategy
 from components.scores.component import Scores
 from components.span_example_gen.component import SpanExampleGen
+from components.span_example_gen.request import TF_EXAMPLE
+from components.statistics import statistics_gen
+from components.transform import transform
 from pipeline import evaluation, fingerprint
 from pipeline.settings import Evaluation, Settings, SettingsError, portable
 
@@ -67,7 +68,7 @@ def _data(settings: Settings) -> _Data:
         eval_spans=settings.data.eval_spans,
     )
     # Describes each split: counts, missing values, distributions.
-    statistics = StatisticsGen(examples=examples.outputs["examples"])
+    statistics = statistics_gen(examples.outputs["examples"])
     # Infers a schema, only to compare the curated one with.
     inferred_schema = SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True)
     # Takes the schema that people review.
@@ -93,8 +94,8 @@ def _training(settings: Settings, data: _Data, base_model: Channel | None) -> tu
     features = settings.features.model_dump(mode="json")
 
     # Learns vocabularies and scaling, as a graph that training, evaluation and serving share.
-    transform = Transform(
-        examples=data.examples,
+    graph = transform(
+        rows=data.examples,
         schema=data.schema,
         preprocessing_fn=use_case.preprocessing_fn,
         # What Transform depends on and nothing else, so that another learning rate does not analyse the data again.
@@ -103,19 +104,13 @@ def _training(settings: Settings, data: _Data, base_model: Channel | None) -> tu
             "label": label,
             "code": fingerprint.code_digest(use_case.preprocessing_fn),
         },
-        splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
-        # The Trainer applies the transform graph in its input pipeline: writing the transformed examples and
-        # computing their statistics costs more than all of the training.
-        materialize=False,
-        disable_statistics=True,
-        disable_analyzer_cache=True,
     )
     # No data that failed the gate is ever learned from.
-    transform.add_upstream_node(data.gate)
+    graph.add_upstream_node(data.gate)
 
     learning = {
         "examples": data.examples,
-        "transform_graph": transform.outputs["transform_graph"],
+        "transform_graph": graph.outputs["transform_graph"],
         "schema": data.schema,
         "train_args": trainer_pb2.TrainArgs(splits=["train"]),
         "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
@@ -139,23 +134,35 @@ def _training(settings: Settings, data: _Data, base_model: Channel | None) -> tu
         ),
         **learning,
     )
-    nodes = [transform, tuner, trainer] if tuner else [transform, trainer]
+    nodes = [graph, tuner, trainer] if tuner else [graph, trainer]
     return nodes, trainer.outputs["model"]
 
 
-def _evaluator(
+def _evaluation(
     settings: Settings, data: _Data, asked: Evaluation, model: Channel, champion: Channel | None = None
-) -> Evaluator:
-    """Measures the model, and blesses it if it reaches what is asked."""
-    return Evaluator(
+) -> tuple[BaseNode, Evaluator]:
+    """From a model to a judgement, which compares it with the champion if there is one."""
+    label = settings.contract().label
+    # Asks both models once about each evaluated row, and keeps their answers: for the Evaluator, and so that two models
+    # can be compared beyond noise.
+    scores = Scores(
+        model=model,
+        baseline_model=champion,
         examples=data.examples,
+        label=label,
+        columns=sorted({column for crossed in asked.slices for column in crossed}),
+        importance_rows=asked.importance_rows,
+    )
+    # Blesses the model if it reaches the thresholds and is no worse than the champion on the same rows.
+    evaluator = Evaluator(
+        examples=scores.outputs["predictions"],
         example_splits=["eval"],
         model=model,
         baseline_model=champion,
-        eval_config=evaluation.configuration(asked, settings.contract().label),
+        eval_config=evaluation.configuration(asked, label),
         module_path="components.evaluation.batched_extracts",
-        schema=data.schema,
     )
+    return scores, evaluator
 
 
 def create_pipeline(settings: Settings) -> Pipeline:
@@ -184,19 +191,10 @@ def create_pipeline(settings: Settings) -> Pipeline:
         model=Channel(type=Model),
         model_blessing=Channel(type=ModelBlessing),
     ).with_id("Champion")
-    # Blesses the candidate if it reaches the thresholds and is no worse than the champion on the same rows.
-    evaluator = _evaluator(settings, data, settings.evaluation, candidate, champion.outputs["model"])
-    # Keeps the score of each evaluated row, so that two models can be compared beyond noise.
-    scores = Scores(
-        model=candidate,
-        examples=data.examples,
-        label=settings.contract().label,
-        columns=sorted({column for crossed in settings.evaluation.slices for column in crossed}),
-        importance_rows=settings.evaluation.importance_rows,
-    )
+    scores, evaluator = _evaluation(settings, data, settings.evaluation, candidate, champion.outputs["model"])
     # Starts a server with the candidate in a fresh process, and has it answer real requests.
     infra_validator = InfraValidator(model=candidate, examples=data.examples, **settings.infra_validation.model_dump())
-    nodes = [*data.nodes, *([base] if base else []), *training, champion, evaluator, scores, infra_validator]
+    nodes = [*data.nodes, *([base] if base else []), *training, champion, scores, evaluator, infra_validator]
     # Copies what both blessed into a numbered folder, which servers watch.
     if settings.push.enabled:
         nodes.append(
@@ -228,8 +226,8 @@ def create_reproduction_pipeline(settings: Settings, base_model: str | None = No
     # Not by a resolver: the models of other pipelines are out of its sight.
     base = Importer(source_uri=base_model, artifact_type=Model).with_id("BaseModel") if base_model else None
     training, model = _training(settings, data, base.outputs["result"] if base else None)
-    evaluator = _evaluator(settings, data, settings.evaluation.without_thresholds(), model)
-    nodes = [*data.nodes, *([base] if base else []), *training, evaluator]
+    measured = _evaluation(settings, data, settings.evaluation.metrics_only(), model)
+    nodes = [*data.nodes, *([base] if base else []), *training, *measured]
     return _pipeline(settings, f"{settings.use_case.name}-reproduction", nodes)
 
 
@@ -246,9 +244,15 @@ def create_inference_pipeline(
         columns: what the spans hold: name -> type.
         outputs: of the model's signature, to be written as columns of the same names.
     """
-    examples = SpanExampleGen(input_base=settings.spans, columns=columns, window=settings.data.window, eval_spans=0)
+    examples = SpanExampleGen(
+        input_base=settings.spans,
+        columns=columns,
+        window=settings.data.window,
+        eval_spans=0,
+        payload_format=TF_EXAMPLE,  # BulkInferrer reads nothing else
+    )
     # What was asked of the model, to be compared with what it learned from.
-    statistics = StatisticsGen(examples=examples.outputs["examples"])
+    statistics = statistics_gen(examples.outputs["examples"])
     model = Resolver(
         strategy_class=ChosenModelStrategy, config={"model_id": model_id}, model=Channel(type=Model)
     ).with_id("ServedModel")

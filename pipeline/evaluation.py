@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
+from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
 from tfx.dsl.io import fileio
 
@@ -22,6 +23,8 @@ ROC_THRESHOLDS = tuple(step / 40 for step in range(41))
 
 def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
     """What TFMA computes and what a challenger must reach, overall and per slice."""
+    from components.scores.component import BASELINE_KEY, CANDIDATE_KEY  # loads TensorFlow
+
     whole = config_pb2.SlicingSpec()
     slices, gated = (
         [config_pb2.SlicingSpec(feature_keys=columns) for columns in specified]
@@ -32,7 +35,11 @@ def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
     )
     metrics = [*(_metric_config(metric, whole, gated) for metric in evaluation.metrics), confusion]
     return config_pb2.EvalConfig(
-        model_specs=[config_pb2.ModelSpec(signature_name="serving_default", label_key=label)],
+        # TFX names the models so; it drops the baseline where there is no champion.
+        model_specs=[
+            _model_spec(label, name=constants.CANDIDATE_KEY, prediction_key=CANDIDATE_KEY),
+            _model_spec(label, name=constants.BASELINE_KEY, prediction_key=BASELINE_KEY, is_baseline=True),
+        ],
         slicing_specs=[whole, *slices],
         metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
     )
@@ -89,6 +96,11 @@ def _records(pattern: str) -> Iterator[bytes]:
                 (size,) = struct.unpack("<Q", header[:8])
                 yield stream.read(size)
                 stream.read(4)
+
+
+def _model_spec(label: str, **fields: Any) -> config_pb2.ModelSpec:
+    """A model whose predictions are read from a column, where Scores wrote them, and not made again."""
+    return config_pb2.ModelSpec(model_type=constants.MATERIALIZED_PREDICTION, label_key=label, **fields)
 
 
 def _metric_config(

@@ -155,10 +155,10 @@ class Evaluation(Section):
             raise ValueError(f"gated_slices {missing} are not among the slices")
         return self
 
-    def without_thresholds(self) -> Evaluation:
+    def metrics_only(self) -> Evaluation:
         """The same metrics on the same slices, with nothing asked of the model; TFX then writes no blessing."""
         metrics = tuple(metric.model_copy(update=dict.fromkeys(Metric.RULES)) for metric in self.metrics)
-        return self.model_copy(update={"gated_slices": (), "metrics": metrics})
+        return self.model_copy(update={"gated_slices": (), "metrics": metrics, "importance_rows": 0})
 
 
 class InfraValidation(Section):
@@ -296,7 +296,7 @@ class Kubeflow(Section):
                 "DataGate",
                 "BaseModel",
             ),
-            "release": ("Champion", "Evaluator", "Scores", "InfraValidator", "Pusher"),
+            "release": ("Champion", "Scores", "Evaluator", "InfraValidator", "Pusher"),
         },
         description="Neighbouring nodes that share a task, because every container pays for its own imports.",
     )

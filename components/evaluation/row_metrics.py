@@ -8,6 +8,7 @@ registered class of the same name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -18,7 +19,7 @@ from tensorflow_model_analysis.proto import config_pb2
 _EPSILON = 1e-7
 
 
-def _computations(combiner: type[_WeightedTotalCombiner]) -> Callable[..., metric_types.MetricComputations]:
+def _computations(combiner: type[SumCombiner]) -> Callable[..., metric_types.MetricComputations]:
     def computations(
         name: str,
         eval_config: config_pb2.EvalConfig | None = None,
@@ -64,20 +65,19 @@ class LogLoss(metric_types.Metric):
         super().__init__(metric_util.merge_per_key_computations(_computations(_LogLossCombiner)), name=name)
 
 
-class _WeightedTotalCombiner(beam.CombineFn):
-    """Sums up (weighted value, weight) over the rows of all extracts of a slice."""
+class SumCombiner(beam.CombineFn):
+    """Adds up what `totals` says of the rows of each extract of a slice."""
 
     def __init__(self, key: metric_types.MetricKey, eval_config: config_pb2.EvalConfig | None):
         self._key = key
         self._eval_config = eval_config
 
-    def create_accumulator(self) -> tuple[float, float]:
-        return 0.0, 0.0
+    def create_accumulator(self) -> np.ndarray:
+        """Returns zero."""
+        return np.zeros(())
 
-    def add_input(
-        self, accumulator: tuple[float, float], element: metric_types.StandardMetricInputs
-    ) -> tuple[float, float]:
-        total, weight_total = accumulator
+    def add_input(self, accumulator: np.ndarray, element: metric_types.StandardMetricInputs) -> np.ndarray:
+        """Returns the sum with the totals of an extract."""
         for label, prediction, weight in metric_util.to_label_prediction_example_weight(
             element,
             eval_config=self._eval_config,
@@ -88,32 +88,40 @@ class _WeightedTotalCombiner(beam.CombineFn):
         ):
             rows = label.astype(np.float64).ravel()
             weights = np.broadcast_to(weight.astype(np.float64).ravel(), rows.shape)
-            total += float(np.dot(self.values(rows, prediction.astype(np.float64).ravel()), weights))
-            weight_total += float(weights.sum())
-        return total, weight_total
+            accumulator = accumulator + self.totals(rows, prediction.astype(np.float64).ravel(), weights)
+        return accumulator
 
-    def merge_accumulators(self, accumulators: Iterable[tuple[float, float]]) -> tuple[float, float]:
-        totals = list(accumulators)
-        return sum(total for total, _ in totals), sum(weight for _, weight in totals)
+    def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:
+        """Returns the sum."""
+        return sum(accumulators, np.zeros(()))
 
-    def values(self, label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    def extract_output(self, accumulator: np.ndarray) -> dict[metric_types.MetricKey, Any]:
+        """Returns the metric by its key."""
+        return {self._key: self.value(accumulator)}
+
+    def totals(self, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Returns an array that may be added to those of other rows; all given are float64 [rows]."""
+        raise NotImplementedError
+
+    def value(self, totals: np.ndarray) -> Any:
+        """Returns what the metric is, given the totals of all rows."""
         raise NotImplementedError
 
 
-class _RowCountCombiner(_WeightedTotalCombiner):
-    def values(self, label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        del prediction
-        return np.zeros_like(label)
+class _RowCountCombiner(SumCombiner):
+    def totals(self, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return weights.sum()
 
-    def extract_output(self, accumulator: tuple[float, float]) -> dict[metric_types.MetricKey, float]:
-        return {self._key: accumulator[1]}
+    def value(self, totals: np.ndarray) -> float:
+        return float(totals)
 
 
-class _LogLossCombiner(_WeightedTotalCombiner):
-    def values(self, label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        probability = np.clip(prediction, _EPSILON, 1.0 - _EPSILON)
-        return -(label * np.log(probability) + (1.0 - label) * np.log1p(-probability))
+class _LogLossCombiner(SumCombiner):
+    def totals(self, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        probability = np.clip(predictions, _EPSILON, 1.0 - _EPSILON)
+        losses = -(labels * np.log(probability) + (1.0 - labels) * np.log1p(-probability))
+        return np.array([np.dot(losses, weights), weights.sum()])
 
-    def extract_output(self, accumulator: tuple[float, float]) -> dict[metric_types.MetricKey, float]:
-        total, weight = accumulator
-        return {self._key: total / weight if weight else float("nan")}
+    def value(self, totals: np.ndarray) -> float:
+        loss, weight = totals
+        return float(loss / weight) if weight else float("nan")

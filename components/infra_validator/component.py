@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import tensorflow as tf
 from absl import logging
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
@@ -15,6 +14,7 @@ from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 from tfx.utils import io_utils, path_utils
 
 from components.annotations import InputArtifact, OutputArtifact, Parameter
+from components.examples import PARQUET, encode, read, records
 from components.infra_validator import prediction_server, serving_process
 from components.infra_validator.judgement import Answer, first_fault, latencies
 from components.infra_validator.probe import RefusedModelError
@@ -99,7 +99,7 @@ def InfraValidator(  # noqa: N802 (a component is used like a class)
 def _read_examples(artifact: Examples, split: str, count: int) -> list[bytes]:
     """Returns the first examples of a split, taken from its files in turn."""
     folder = artifact_utils.get_split_uri([artifact], split)
-    readers = [_records(str(file)) for file in sorted(fileio.glob(io_utils.all_files_pattern(folder)))]
+    readers = [_records(str(file), count) for file in sorted(fileio.glob(io_utils.all_files_pattern(folder)))]
     in_turn = itertools.chain.from_iterable(itertools.zip_longest(*readers))
     examples = list(itertools.islice((record for record in in_turn if record is not None), count))
     if not examples:
@@ -110,10 +110,10 @@ def _read_examples(artifact: Examples, split: str, count: int) -> list[bytes]:
     return examples
 
 
-def _records(file: str) -> Iterator[bytes]:
-    compression = "GZIP" if file.endswith(".gz") else ""
-    records = tf.data.TFRecordDataset(file, compression_type=compression)
-    return records.as_numpy_iterator()  # pyright: ignore[reportReturnType]
+def _records(file: str, count: int) -> Iterator[bytes]:
+    if not file.endswith(PARQUET):
+        return records([file]).as_numpy_iterator()  # pyright: ignore[reportReturnType]
+    return (example for batch in read([file], rows=count) for example in encode(batch))
 
 
 def _validate(model: str, examples: list[bytes], raw_signature: str, server: str, limits: TimeLimits) -> dict[str, Any]:

@@ -7,14 +7,15 @@ Useful" (2019). A column that repeats what others say gets little, because the m
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 from scipy import stats
 
-from components.scores.rows import Decoded
+from components.scores import rows
 from components.scores.saved_model import SavedModel
 
 # The clipping of Keras's binary cross entropy (keras.config.epsilon()).
@@ -28,37 +29,35 @@ class Sample:
         self._size = size
         self._random = np.random.default_rng(seed)
         self._priorities = np.zeros(0)
-        self._rows: list[tuple[bytes, float]] = []
+        self._rows: list[pa.Table] = []
 
-    def add(self, examples: Sequence[bytes], labels: np.ndarray) -> None:
+    def add(self, batch: pa.RecordBatch) -> None:
         """Adds a batch of rows; of all that were added, `size` are kept."""
         if not self._size:
             return
-        priorities = np.concatenate([self._priorities, self._random.random(len(examples))])
-        rows = [*self._rows, *zip(examples, labels.tolist(), strict=True)]
+        priorities = np.concatenate([self._priorities, self._random.random(batch.num_rows)])
         kept = np.sort(np.argsort(priorities, kind="stable")[: self._size])
-        self._priorities, self._rows = priorities[kept], [rows[index] for index in kept]
+        # A column that has no value in some batches has the type that it has in the others.
+        rows = pa.concat_tables([*self._rows, pa.table(batch)], promote_options="permissive")
+        self._priorities, self._rows = priorities[kept], [rows.take(kept)]
 
-    @property
-    def examples(self) -> list[bytes]:
-        """The sampled examples, in the order in which they came."""
-        return [example for example, _ in self._rows]
-
-    @property
-    def labels(self) -> np.ndarray:
-        """Their labels, float64 [rows]."""
-        return np.array([label for _, label in self._rows], np.float64)
+    def batch(self) -> pa.RecordBatch:
+        """Returns the sampled rows, in the order in which they came."""
+        (rows,) = self._rows
+        (batch,) = rows.combine_chunks().to_batches()
+        return batch
 
 
-def measure(model: SavedModel, sample: Sample, label: str, repeats: int, seed: int) -> dict[str, Any]:
+def measure(model: SavedModel, batch: pa.RecordBatch, label: str, repeats: int, seed: int) -> dict[str, Any]:
     """Measures the importance of each raw column but the label on some rows; each shuffle has a seed of its own.
 
     Returns:
         The content of `importance.json`: `features` come the most important first, with the mean and the standard
         deviation over the repeats. Where all labels are equal or an answer is no number, a value is null.
     """
-    labels = sample.labels
-    through, as_they_are, shuffled = _by_raw(model, sample) if model.raw_inputs else _by_examples(model, sample, label)
+    labels = rows.labels(batch, label)
+    as_they_are = model.score(batch)
+    shuffled = _raw_inputs_shuffled(model, batch) if model.raw_inputs else _columns_shuffled(model, batch, label)
     auc, loss = area_under_roc(labels, as_they_are), log_loss(labels, as_they_are)
     features = []
     for name, score in shuffled:
@@ -85,7 +84,7 @@ def measure(model: SavedModel, sample: Sample, label: str, repeats: int, seed: i
         "rows": len(labels),
         "repeats": repeats,
         "seed": seed,
-        "through": through,
+        "through": "raw signature" if model.raw_inputs else "examples",
         "auc": _number(auc),
         "log_loss": _number(loss),
         "features": features,
@@ -108,52 +107,31 @@ def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(-np.mean(labels * np.log(clipped) + (1.0 - labels) * np.log1p(-clipped))) if len(labels) else np.nan
 
 
+# Per column a function from an order of its rows to scores.
 _Shuffled = Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]
 
 
-def _by_raw(model: SavedModel, sample: Sample) -> tuple[str, np.ndarray, _Shuffled]:
-    """Returns the way, the scores as they are, and per column a function from an order of its rows to scores."""
-    decoded = Decoded(sample.examples)
-    columns = {name: decoded.tensor(name, spec) for name, spec in model.raw_inputs.items()}
+def _raw_inputs_shuffled(model: SavedModel, batch: pa.RecordBatch) -> _Shuffled:
+    inputs = model.inputs(batch)
+    for name, values in inputs.items():
+        yield (
+            name,
+            lambda order, name=name, values=values: model.answer(
+                {**inputs, name: tf.gather(values, order)}, batch.num_rows
+            ),
+        )
 
-    def columns_shuffled() -> _Shuffled:
-        for name, values in columns.items():
-            yield name, lambda order, name=name, values=values: model.score_raw({**columns, name: values[order]})
 
-    return "raw signature", model.score_raw(columns), columns_shuffled()
-
-
-def _by_examples(model: SavedModel, sample: Sample, label: str) -> tuple[str, np.ndarray, _Shuffled]:
-    """As `_by_raw`, for a model that takes examples only; a column that it does not read loses nothing."""
-    names = sorted(set(Decoded(sample.examples).names) - {label})
-    parsed = [tf.train.Example.FromString(example) for example in sample.examples]
-
-    def columns_shuffled() -> _Shuffled:
-        for name in names:
-            values = [_feature(example, name) for example in parsed]
-            rest = [_without(example, name) for example in sample.examples]
+def _columns_shuffled(model: SavedModel, batch: pa.RecordBatch, label: str) -> _Shuffled:
+    """For a model that takes examples only; a column that it does not read loses nothing."""
+    for index, name in enumerate(batch.schema.names):
+        if name != label:
             yield (
                 name,
-                lambda order, values=values, rest=rest: model.score(
-                    # Serialised messages that are put together are merged, by the definition of protocol buffers.
-                    [example + values[donor] for example, donor in zip(rest, order, strict=True)]
+                lambda order, index=index, name=name: model.score(
+                    batch.set_column(index, name, batch.column(index).take(pa.array(order)))
                 ),
             )
-
-    return "examples", model.score(sample.examples), columns_shuffled()
-
-
-def _feature(example: Any, name: str) -> bytes:
-    alone = tf.train.Example()
-    if name in example.features.feature:
-        alone.features.feature[name].CopyFrom(example.features.feature[name])
-    return alone.SerializeToString()
-
-
-def _without(serialised: bytes, name: str) -> bytes:
-    example = tf.train.Example.FromString(serialised)
-    example.features.feature.pop(name, None)
-    return example.SerializeToString()
 
 
 def _deviation(values: np.ndarray) -> float:

@@ -1,15 +1,15 @@
-"""The rows to be scored: read from TFRecord files, with single features taken out of them."""
+"""Batches of rows to be scored: single columns as labels, text or tensors, and the fingerprint of all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
-from tfx_bsl.coders import example_coder
 
 from errors import FlightdeckError
 
@@ -18,80 +18,103 @@ class ScoresError(FlightdeckError):
     """The rows cannot be scored; the text is one sentence that says why."""
 
 
-def read(files: Sequence[str], batch_rows: int) -> Iterator[list[bytes]]:
-    """Yields serialised tf.Examples in the order of the files, in batches; `.gz` is decompressed."""
-    compression = "GZIP" if files and files[0].endswith(".gz") else ""
-    records = tf.data.TFRecordDataset(list(files), compression_type=compression, buffer_size=1 << 20)
-    for batch in records.batch(batch_rows).prefetch(1).as_numpy_iterator():
-        yield batch.tolist()  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+def column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """Returns a column: int64, float32 or large_binary; nulls if the batch does not have it."""
+    return batch.column(name) if name in batch.schema.names else pa.nulls(batch.num_rows)
 
 
-class Decoded:
-    """A batch of serialised tf.Examples, feature by feature."""
+def labels(batch: pa.RecordBatch, name: str) -> np.ndarray:
+    """Returns the labels, float64 [rows]; raises a ScoresError if a row has none, or one that is no number."""
+    values = column(batch, name)
+    if values.null_count:
+        raise ScoresError(f"{values.null_count} rows have no label {name}; score labelled rows only.")
+    if _is_text(values):
+        raise ScoresError(f"The label {name} is text; a number is needed.")
+    return values.to_numpy(zero_copy_only=False).astype(np.float64)
 
-    def __init__(self, examples: Sequence[bytes]):
-        self._batch = example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(list(examples))
 
-    @property
-    def names(self) -> list[str]:
-        """The features that any of the examples has."""
-        return list(self._batch.schema.names)
+def readable(values: pa.Array) -> pa.Array:
+    """Returns the values with text instead of bytes where they are UTF-8."""
+    if not _is_text(values):
+        return values
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([None if value is None else value.hex() for value in values.to_pylist()], pa.string())
 
-    def column(self, name: str) -> pa.Array:
-        """Returns the values of a feature, one per row: int64, float32 or large_binary; null where there is none.
 
-        Raises:
-            ScoresError: If a row has several.
-        """
-        index = self._batch.schema.get_field_index(name)
-        lists = None if index < 0 else self._batch.column(index)
-        if lists is None or pa.types.is_null(lists.type):
-            return pa.nulls(self._batch.num_rows)
-        if (pc.max(pc.list_value_length(lists)).as_py() or 0) > 1:
-            raise ScoresError(f"The feature {name} has several values in some rows; Scores takes one at most.")
-        return pc.list_element(pc.if_else(pc.equal(pc.list_value_length(lists), 0), None, lists), 0)
+def tensor(batch: pa.RecordBatch, name: str, spec: Any) -> tf.Tensor:
+    """Returns a column as an input of a signature; what is missing is "", NaN or the smallest integer.
 
-    def labels(self, name: str) -> np.ndarray:
-        """Returns the labels, float64 [rows]; raises a ScoresError if a row has none, or one that is no number."""
-        column = self.column(name)
-        if column.null_count:
-            raise ScoresError(f"{column.null_count} rows have no label {name}; score labelled rows only.")
-        if _is_text(column):
-            raise ScoresError(f"The label {name} is text; a number is needed.")
-        return column.to_numpy(zero_copy_only=False).astype(np.float64)
+    Raises:
+        ScoresError: If the input has another shape, or the column another type.
+    """
+    if spec.shape.rank not in (1, 2):
+        raise ScoresError(f"The raw input {name} has the shape {spec.shape}; [rows, 1] is needed.")
+    values = column(batch, name)
+    if not pa.types.is_null(values.type) and _is_text(values) != (spec.dtype == tf.string):
+        raise ScoresError(f"The raw input {name} is {spec.dtype.name}, but in the examples it is {values.type}.")
+    if spec.dtype == tf.string:
+        # Each distinct text becomes a Python object, not each row.
+        encoded = pc.fill_null(values.cast(pa.large_binary()), b"").dictionary_encode()
+        texts = tf.constant(encoded.dictionary.to_pylist(), tf.string, [len(encoded.dictionary)])
+        flat = tf.gather(texts, encoded.indices.to_numpy())
+    elif spec.dtype.is_floating:
+        flat = tf.constant(values.cast(pa.float64()).to_numpy(zero_copy_only=False), spec.dtype)
+    else:
+        flat = tf.constant(pc.fill_null(values.cast(pa.int64()), spec.dtype.min).to_numpy(), spec.dtype)
+    return flat if spec.shape.rank == 1 else flat[:, tf.newaxis]
 
-    def readable(self, name: str) -> pa.Array:
-        """Returns the values of a feature as for `column`, with text instead of bytes where they are UTF-8."""
-        column = self.column(name)
-        if not _is_text(column):
-            return column
-        try:
-            return column.cast(pa.string())
-        except pa.ArrowInvalid:
-            return pa.array([None if value is None else value.hex() for value in column.to_pylist()], pa.string())
 
-    def tensor(self, name: str, spec: Any) -> np.ndarray:
-        """Returns the values of a feature in the type and shape of an input of a signature.
+class Fingerprint:
+    """SHA-256 of rows in their order: the same whatever the batches, and for tf.Examples and Parquet alike.
 
-        What is missing is "", NaN or the smallest integer.
+    It is computed over the number of rows and, for each column that has a value, in the order of the names: the name,
+    the type, the size of each value in bytes (-1 where it is missing), and the bytes of the values.
+    """
 
-        Raises:
-            ScoresError: If the input has another shape, or the feature another type.
-        """
-        if spec.shape.rank not in (1, 2):
-            raise ScoresError(f"The raw input {name} has the shape {spec.shape}; [rows, 1] is needed.")
-        column = self.column(name)
-        if not pa.types.is_null(column.type) and _is_text(column) != (spec.dtype == tf.string):
-            raise ScoresError(f"The raw input {name} is {spec.dtype.name}, but in the examples it is {column.type}.")
-        if spec.dtype == tf.string:
-            values = np.array([b"" if value is None else value for value in column.to_pylist()], object)
-        elif spec.dtype.is_floating:
-            values = column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(spec.dtype.as_numpy_dtype)
+    def __init__(self) -> None:
+        self._rows = 0
+        self._columns: dict[str, _ColumnDigest] = {}
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Adds the rows of a batch."""
+        for name, values in zip(batch.schema.names, batch.columns, strict=True):
+            if values.null_count < len(values):
+                self._columns.setdefault(name, _ColumnDigest()).add(values, before=self._rows)
+        self._rows += batch.num_rows
+
+    def value(self) -> str:
+        """Returns the fingerprint of the rows so far."""
+        columns = [[name, *self._columns[name].digests(self._rows)] for name in sorted(self._columns)]
+        return f"sha256:{hashlib.sha256(json.dumps([self._rows, columns]).encode()).hexdigest()}"
+
+
+class _ColumnDigest:
+    def __init__(self) -> None:
+        self._type, self._rows = "", 0
+        self._sizes, self._bytes = hashlib.sha256(), hashlib.sha256()
+
+    def add(self, values: pa.Array, before: int) -> None:
+        self._missing_until(before)
+        self._rows += len(values)
+        if _is_text(values):
+            self._type, sizes = "bytes", pc.binary_length(values).cast(pa.int64())
+            self._bytes.update(b"".join(values.drop_null().to_pylist()))
         else:
-            values = pc.fill_null(column.cast(pa.int64()), spec.dtype.min).to_numpy(zero_copy_only=False)
-            values = values.astype(spec.dtype.as_numpy_dtype)
-        return values if spec.shape.rank == 1 else values.reshape(-1, 1)
+            self._type, width = str(values.type), values.type.bit_width // 8
+            sizes = pc.if_else(values.is_valid(), width, None)
+            self._bytes.update(values.drop_null().to_numpy().tobytes())
+        self._sizes.update(pc.fill_null(sizes, -1).to_numpy().tobytes())
+
+    def _missing_until(self, rows: int) -> None:
+        self._sizes.update(np.full(rows - self._rows, -1, np.int64).tobytes())
+        self._rows = rows
+
+    def digests(self, rows: int) -> list[str]:
+        self._missing_until(rows)
+        return [self._type, self._sizes.hexdigest(), self._bytes.hexdigest()]
 
 
-def _is_text(column: pa.Array) -> bool:
-    return pa.types.is_large_binary(column.type) or pa.types.is_binary(column.type)
+def _is_text(values: pa.Array) -> bool:
+    return pa.types.is_large_binary(values.type) or pa.types.is_binary(values.type)

@@ -1,1 +1,1 @@
-"""SpanExampleGen: columnar ingestion of a window of spans into tf.Example splits."""
+"""SpanExampleGen: columnar ingestion of a window of spans into splits of examples."""

@@ -1,8 +1,7 @@
-"""Typed columns: the Arrow types a declared column accepts, and Arrow columns as lists of feature values."""
+"""Typed columns: the Arrow types a declared column accepts, and the types in which it is ingested."""
 
 from collections.abc import Mapping
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -52,15 +51,19 @@ def csv_types(columns: Mapping[str, str]) -> dict[str, pa.DataType]:
     return {name: _CSV_TYPES[declared] for name, declared in columns.items()}
 
 
-def feature_lists(batch: pa.RecordBatch, columns: Mapping[str, str]) -> pa.RecordBatch:
-    """Returns the declared columns, in their order, as the large lists that the tf.Example encoder reads.
+def ingested_schema(columns: Mapping[str, str]) -> pa.Schema:
+    """Returns the declared columns as they are ingested: int64, float32 or large_binary, sorted by name."""
+    return pa.schema([(name, _FEATURE_TYPES[columns[name]]) for name in sorted(columns)])
 
-    A missing value becomes a null list, which is encoded as a feature without a kind: what TFX's own example
-    generators write and what TFDV counts as missing. NaN means missing too: a float column from pandas has no
-    other way to say so, and one NaN would otherwise poison every sum over the column.
+
+def ingested(batch: pa.RecordBatch, columns: Mapping[str, str]) -> pa.RecordBatch:
+    """Returns the declared columns in the types of `ingested_schema`.
+
+    NaN becomes null, a missing value: a float column from pandas has no other way to say so, and one NaN would
+    otherwise poison every sum over the column.
     """
-    lists = [_lists(_values(batch.column(name), declared)) for name, declared in columns.items()]
-    return pa.record_batch(lists, names=list(columns))
+    schema = ingested_schema(columns)
+    return pa.record_batch([_values(batch.column(name), columns[name]) for name in schema.names], schema=schema)
 
 
 def _values(column: pa.Array, declared: str) -> pa.Array:
@@ -71,9 +74,3 @@ def _values(column: pa.Array, declared: str) -> pa.Array:
     if declared == "float32":
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float32()), values)
     return values
-
-
-def _lists(values: pa.Array) -> pa.Array:
-    offsets = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(values.is_valid().to_numpy(zero_copy_only=False), out=offsets[1:])
-    return pa.LargeListArray.from_arrays(pa.array(offsets), values.drop_null(), mask=values.is_null())

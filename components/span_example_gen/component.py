@@ -22,6 +22,7 @@ class SpanExampleGenSpec(component_spec.ComponentSpec):
         request.WINDOW: component_spec.ExecutionParameter(type=str),
         request.EVAL_SPANS: component_spec.ExecutionParameter(type=int),
         request.IGNORED: component_spec.ExecutionParameter(type=str),
+        request.PAYLOAD_FORMAT: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {}  # noqa: RUF012
     OUTPUTS = {  # noqa: RUF012
@@ -30,7 +31,7 @@ class SpanExampleGenSpec(component_spec.ComponentSpec):
 
 
 class SpanExampleGen(base_beam_component.BaseBeamComponent):
-    """Ingests a window of spans, column by column, into gzipped TFRecord shards of tf.Example.
+    """Ingests a window of spans, column by column, into shards of Parquet or of tf.Examples.
 
     A span is a folder `<input_base>/span-NNN` of Parquet or CSV files, for example one month. The newest
     spans of the window become the split `eval`, the older ones `train`; the split is by time, never at
@@ -40,8 +41,9 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
     so that a run on the same bytes is answered from the cache. The executor is a Beam pipeline over row
     groups; its output is the same to the byte on every run and every runner.
 
-    int64, float32 and string columns become int64, float and bytes features with one value. A missing value
-    (null, NaN, an empty CSV field) is a feature without a value. A span whose folder holds a file `_QUARANTINE` is
+    As Parquet, columns are int64, float32 or large binary, and a missing value (null, NaN, an empty CSV field) is null.
+    As tf.Examples in gzipped TFRecords, they are int64, float and bytes features with one value, or none where it is
+    missing. A span whose folder holds a file `_QUARANTINE` is
     left out of every window, and `newest` means the newest other one.
 
     The custom properties of the output `examples` are `span` (the newest one), `spans` (JSON list), `quarantined`
@@ -59,6 +61,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
         window: str | data_types.RuntimeParameter = "oldest:newest",
         eval_spans: int = 1,
         ignored: Sequence[str] = (),
+        payload_format: str = request.PARQUET,
     ) -> None:
         """Declares the component.
 
@@ -69,11 +72,13 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
             eval_spans: How many of the newest spans of the window are for evaluation. With 0 all rows go into
                 one split, `all`, and a column without any value is allowed: that is for inference.
             ignored: Columns that may be in the files and are not read. Any other column is refused.
+            payload_format: `FORMAT_PARQUET`, or `FORMAT_TF_EXAMPLE` for components that read nothing else, such as
+                TFX's BulkInferrer.
 
         Raises:
-            SpanError: If the columns, the window or eval_spans make no sense by themselves.
+            SpanError: If a parameter makes no sense by itself.
         """
-        request.Request(str(input_base), columns, str(window), eval_spans, tuple(ignored))
+        request.Request(str(input_base), columns, str(window), eval_spans, tuple(ignored), payload_format)
         if isinstance(window, str):
             Window.parse(window)
         spec = SpanExampleGenSpec(
@@ -82,6 +87,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
             window=window,
             eval_spans=eval_spans,
             ignored=json.dumps(list(ignored)),
+            payload_format=payload_format,
             examples=channel.Channel(type=standard_artifacts.Examples),
         )
         super().__init__(spec=spec)

@@ -7,7 +7,6 @@ from typing import Any
 
 import apache_beam as beam
 from tfx import types
-from tfx.components.example_gen import write_split
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
@@ -22,6 +21,8 @@ from components.span_example_gen.storage import fingerprint
 
 _STAGING = ".staging"
 _TALLY = "tally.json"
+# As TFX reads them from the artifact.
+_FILE_FORMATS = {request.PARQUET: "FILE_FORMAT_PARQUET", request.TF_EXAMPLE: "tfrecords_gzip"}
 
 
 class SpanExecutor(base_beam_executor.BaseBeamExecutor):
@@ -44,13 +45,13 @@ class SpanExecutor(base_beam_executor.BaseBeamExecutor):
         asked = Request.from_properties(exec_properties)
         resolution = asked.resolve()
         _check_unchanged(resolution, exec_properties, asked.where)
-        shards = plan_shards(resolution.splits, resolution.summaries)
+        shards = plan_shards(resolution.splits, resolution.summaries, asked.columnar)
         tally = self._write(shards, asked, examples.uri)
         refuse(tally.problems, asked.where)
         _check_complete(shards, tally)
         if asked.refuses_all_null:
             refuse(_all_null_problems(resolution, tally), asked.where)
-        _describe(examples, resolution, shards, tally)
+        _describe(examples, resolution, shards, tally, asked.payload_format)
 
     def _write(self, shards: Sequence[Shard], asked: Request, output_uri: str) -> Tally:
         staging_uri = os.path.join(output_uri, _STAGING)
@@ -102,7 +103,9 @@ def _all_null_problems(resolution: Resolution, tally: Tally) -> list[str]:
     ]
 
 
-def _describe(examples: types.Artifact, resolution: Resolution, shards: Sequence[Shard], tally: Tally) -> None:
+def _describe(
+    examples: types.Artifact, resolution: Resolution, shards: Sequence[Shard], tally: Tally, payload: str
+) -> None:
     row_counts = dict.fromkeys(resolution.splits, 0)
     for shard in shards:
         row_counts[shard.split] += tally.rows[shard.name]
@@ -110,5 +113,5 @@ def _describe(examples: types.Artifact, resolution: Resolution, shards: Sequence
     examples.splits = list(resolution.splits)
     examples.span = resolution.spans[-1]
     examples.set_string_custom_property(request.ROW_COUNTS, json.dumps(row_counts))
-    examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
-    examples_utils.set_file_format(examples, write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP))
+    examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.Value(payload))
+    examples_utils.set_file_format(examples, _FILE_FORMATS[payload])

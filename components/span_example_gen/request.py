@@ -25,6 +25,7 @@ COLUMNS = "columns"
 WINDOW = "window"
 EVAL_SPANS = "eval_spans"
 IGNORED = "ignored"
+PAYLOAD_FORMAT = "payload_format"
 EXAMPLES = "examples"
 SPAN = "span"
 SPANS = "spans"
@@ -32,13 +33,17 @@ QUARANTINED = "quarantined"
 INPUT_FINGERPRINT = "input_fingerprint"
 ROW_COUNTS = "row_counts"
 
+# The values of `payload_format`, as TFX names them.
+PARQUET = "FORMAT_PARQUET"
+TF_EXAMPLE = "FORMAT_TF_EXAMPLE"
+
 
 @dataclass(frozen=True)
 class Request:
     """The component's parameters.
 
     Raises:
-        SpanError: If the declared columns or the number of evaluation spans make no sense.
+        SpanError: If the declared columns, the number of evaluation spans or the payload format make no sense.
     """
 
     input_base: str
@@ -46,23 +51,38 @@ class Request:
     window: str
     eval_spans: int
     ignored: tuple[str, ...]
+    payload_format: str
 
     def __post_init__(self) -> None:
         """Checks what can be checked without the files."""
         check_declared(self.columns, self.ignored)
         if self.eval_spans < 0:
             raise SpanError(f"eval_spans is {self.eval_spans}; it must be 0 (one split) or more.")
+        if self.payload_format not in (PARQUET, TF_EXAMPLE):
+            raise SpanError(f"The payload format {self.payload_format!r} is unknown; use {PARQUET} or {TF_EXAMPLE}.")
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, Any]) -> "Request":
         """Reads the parameters from the execution properties of TFX."""
         columns, ignored = (json.loads(properties[name]) for name in (COLUMNS, IGNORED))
-        return cls(properties[INPUT_BASE], columns, properties[WINDOW], properties[EVAL_SPANS], tuple(ignored))
+        return cls(
+            properties[INPUT_BASE],
+            columns,
+            properties[WINDOW],
+            properties[EVAL_SPANS],
+            tuple(ignored),
+            properties[PAYLOAD_FORMAT],
+        )
 
     @property
     def where(self) -> str:
         """The window and its folder, for messages."""
         return f"window {self.window} of {self.input_base}"
+
+    @property
+    def columnar(self) -> bool:
+        """Whether the rows are written in columns rather than as tf.Examples."""
+        return self.payload_format == PARQUET
 
     @property
     def refuses_all_null(self) -> bool:

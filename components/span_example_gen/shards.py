@@ -1,9 +1,10 @@
-"""Shards: one row group in, one TFRecord file of tf.Examples out, with the same name and bytes every time."""
+"""Shards: one row group in, one file of examples out, with the same name and bytes every time."""
 
+import contextlib
 import os
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import apache_beam as beam
@@ -13,11 +14,11 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from pydantic import TypeAdapter
 from tfx.dsl.io import fileio
-from tfx_bsl.coders import example_coder
 
-from components.span_example_gen.columns import csv_types, feature_lists
+from components import examples
+from components.span_example_gen.columns import csv_types, ingested, ingested_schema
 from components.span_example_gen.inspection import FileSummary, inspect, unreadable
-from components.span_example_gen.storage import SpanFile, open_file
+from components.span_example_gen.storage import SpanFile, create_file, open_file
 
 # Bounds memory: rows are about 1 KB when encoded, whatever the size of a row group.
 _BATCH_ROWS = 1 << 14
@@ -30,7 +31,8 @@ _GZIP = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
 class Shard:
     """The unit of work, and of retry: a Parquet row group, or a whole CSV file (`row_group` is None).
 
-    It is number `index` of `count` within its split, in the order of spans, files and row groups.
+    It is number `index` of `count` within its split, in the order of spans, files and row groups. It is written as
+    Parquet if `columnar`, else as a TFRecord file of tf.Examples.
     """
 
     split: str
@@ -38,11 +40,13 @@ class Shard:
     count: int
     file: SpanFile
     row_group: int | None
+    columnar: bool
 
     @property
     def name(self) -> str:
         """The path of the output file below the artifact."""
-        return f"Split-{self.split}/data_tfrecord-{self.index:05d}-of-{self.count:05d}.gz"
+        stem, suffix = ("data", examples.PARQUET) if self.columnar else ("data_tfrecord", ".gz")
+        return f"Split-{self.split}/{stem}-{self.index:05d}-of-{self.count:05d}{suffix}"
 
 
 @dataclass(frozen=True)
@@ -77,15 +81,14 @@ class Tally:
 TALLY_JSON = TypeAdapter(Tally)
 
 
-def plan_shards(splits: Mapping[str, list[int]], summaries: Iterable[FileSummary]) -> list[Shard]:
+def plan_shards(splits: Mapping[str, list[int]], summaries: Iterable[FileSummary], columnar: bool) -> list[Shard]:
     """Numbers the row groups of every split, so that output names depend on the input alone."""
     summaries = list(summaries)
     shards = []
     for split, spans in splits.items():
         units = [unit for summary in summaries if summary.file.span in spans for unit in _units(summary)]
         shards += [
-            Shard(split=split, index=index, count=len(units), file=file, row_group=row_group)
-            for index, (file, row_group) in enumerate(units)
+            Shard(split, index, len(units), file, row_group, columnar) for index, (file, row_group) in enumerate(units)
         ]
     return shards
 
@@ -106,7 +109,7 @@ class WriteShard(beam.DoFn):
         self._staging_uri = staging_uri
 
     def process(self, element: Shard) -> Iterator[Tally]:
-        """Reads, encodes and writes a shard."""
+        """Reads and writes a shard."""
         staged = os.path.join(self._staging_uri, uuid.uuid4().hex)
         try:
             rows, values = self._write(element, staged)
@@ -119,16 +122,34 @@ class WriteShard(beam.DoFn):
         yield Tally(rows={element.name: rows}, values={element.file.span: values})
 
     def _write(self, shard: Shard, path: str) -> tuple[int, dict[str, int]]:
-        encoder = example_coder.RecordBatchToExamplesEncoder()
         rows, values = 0, Counter(dict.fromkeys(self._columns, 0))
-        with tf.io.TFRecordWriter(path, _GZIP) as writer:
+        with _parquet_writer(path, self._columns) if shard.columnar else _record_writer(path) as write:
             for batch in read_batches(shard, self._columns):
-                lists = feature_lists(batch, self._columns)
-                rows += lists.num_rows
-                values.update({name: lists.num_rows - lists[name].null_count for name in self._columns})
-                for example in encoder.encode(lists):
-                    writer.write(_canonical(example))
+                batch = ingested(batch, self._columns)
+                rows += batch.num_rows
+                values.update({name: batch.num_rows - batch[name].null_count for name in self._columns})
+                write(batch)
         return rows, dict(values)
+
+
+@contextlib.contextmanager
+def _parquet_writer(path: str, columns: Mapping[str, str]) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    with (
+        create_file(path) as stream,
+        pq.ParquetWriter(stream, ingested_schema(columns), compression="snappy") as writer,
+    ):
+        yield writer.write_batch
+
+
+@contextlib.contextmanager
+def _record_writer(path: str) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    with tf.io.TFRecordWriter(path, _GZIP) as writer:
+
+        def write(batch: pa.RecordBatch) -> None:
+            for example in examples.encode(batch):
+                writer.write(example)
+
+        yield write
 
 
 def read_batches(shard: Shard, columns: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
@@ -160,11 +181,6 @@ def _open_csv(stream: object, columns: Mapping[str, str]) -> pa_csv.CSVStreaming
             quoted_strings_can_be_null=True,
         ),
     )
-
-
-def _canonical(example: bytes) -> bytes:
-    # The C++ encoder writes features in hash order, which differs from process to process.
-    return tf.train.Example.FromString(example).SerializeToString(deterministic=True)
 
 
 def _units(summary: FileSummary) -> list[tuple[SpanFile, int | None]]:

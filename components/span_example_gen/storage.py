@@ -18,7 +18,7 @@ CSV = ".csv"
 
 _SPAN_FOLDER = re.compile(r"span-([0-9]+)")
 _HASH_BYTES = 1 << 22
-_READ_BUFFER_BYTES = 1 << 20
+_BUFFER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, order=True)
@@ -100,7 +100,30 @@ def open_file(file: SpanFile) -> io.BufferedReader:
     # Without TensorFlow, TFX opens files with Python alone.
     if isinstance(handle, io.BufferedReader):
         return handle
-    return io.BufferedReader(_GFileReader(handle), buffer_size=_READ_BUFFER_BYTES)
+    return io.BufferedReader(_GFileReader(handle), buffer_size=_BUFFER_BYTES)
+
+
+def create_file(uri: str) -> io.BufferedWriter:
+    """Opens a file to be written as a standard binary stream."""
+    return io.BufferedWriter(_GFileWriter(uri), buffer_size=_BUFFER_BYTES)
+
+
+class _GFileWriter(io.RawIOBase):
+    def __init__(self, uri: str) -> None:
+        super().__init__()
+        self._handle = fileio.open(uri, "wb")
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self._handle.write(bytes(data))
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._handle.close()
+        super().close()
 
 
 class _GFileReader(io.RawIOBase):

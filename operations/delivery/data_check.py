@@ -117,12 +117,14 @@ def _statistics(tables: Sequence[pa.Table], contract: Contract) -> Any:
     import tensorflow_data_validation as tfdv
     from tensorflow_data_validation.statistics import stats_impl
 
-    from components.span_example_gen.columns import feature_lists
+    from components.examples import as_lists
+    from components.span_example_gen.columns import ingested
 
     columns = contract.ingested()
-    lists = [feature_lists(batch, columns) for table in tables for batch in table.to_batches()]
-    (batch,) = pa.Table.from_batches(lists).combine_chunks().to_batches()
-    return stats_impl.generate_statistics_in_memory(batch, tfdv.StatsOptions())
+    batches = [ingested(batch, columns) for table in tables for batch in table.to_batches()]
+    (batch,) = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    lists = pa.record_batch([as_lists(column) for column in batch.columns], names=batch.schema.names)
+    return stats_impl.generate_statistics_in_memory(lists, tfdv.StatsOptions())
 
 
 def _differences(curated: Path, statistics: Any) -> list[SchemaDifference]:

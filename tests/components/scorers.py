@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import tensorflow as tf
 from tfx.types import standard_artifacts
+
+from components.examples import read
 
 MISSING_INT = np.iinfo(np.int64).min
 COLUMNS = {"shop": (tf.string, ""), "floor": (tf.int64, int(MISSING_INT)), "size": (tf.float32, float("nan"))}
@@ -80,6 +84,14 @@ def model_artifact(folder: Path, scorer: Scorer | None) -> standard_artifacts.Mo
     if scorer is not None:
         tf.saved_model.save(scorer, str(folder / "Format-Serving"), signatures=scorer.signatures())
     return made
+
+
+def in_columns(examples: standard_artifacts.Examples) -> standard_artifacts.Examples:
+    """Replaces TFRecord files by Parquet files with the same rows."""
+    for path in sorted(Path(examples.uri).glob("Split-*/*.gz")):
+        pq.write_table(pa.Table.from_batches(read([str(path)])), path.with_suffix(".parquet"))
+        path.unlink()
+    return examples
 
 
 def examples_artifact(folder: Path, messages: Sequence[Any], shards: int = 2) -> standard_artifacts.Examples:

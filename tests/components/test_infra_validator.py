@@ -28,6 +28,7 @@ from tests.components.scorers import (
     Scorer,
     artifact,
     examples_artifact,
+    in_columns,
     model_artifact,
     parse,
 )
@@ -128,11 +129,13 @@ def message(row: int) -> tf.train.Example:
 PROPERTIES = {"requests": 8, "load_seconds": 60.0}
 
 
-def validate(folder: Path, model: standard_artifacts.Model | GoodScorer | None, **properties):
+def validate(folder: Path, model: standard_artifacts.Model | GoodScorer | None, columnar: bool = False, **properties):
     if not isinstance(model, standard_artifacts.Model):
         model = model_artifact(folder / "model", model)
     blessing = artifact(standard_artifacts.InfraBlessing, folder / "blessing")
     examples = examples_artifact(folder / "examples", [message(row) for row in range(40)])
+    if columnar:
+        in_columns(examples)
     InfraValidator.test_call(model=model, examples=examples, blessing=blessing, **{**PROPERTIES, **properties})
     return model, blessing
 
@@ -170,9 +173,9 @@ def others() -> list[int]:
     return children_of(os.getpid(), SERVER)
 
 
-@pytest.mark.parametrize("server", ["", SERVER])
-def test_good_model_is_blessed_measured_and_pushed_by_the_stock_pusher(tmp_path, others, server):
-    model, blessing = validate(tmp_path, GoodScorer(), server=server)
+@pytest.mark.parametrize(("server", "columnar"), [("", False), ("", True), (SERVER, False)])
+def test_good_model_is_blessed_measured_and_pushed_by_the_stock_pusher(tmp_path, others, server, columnar):
+    model, blessing = validate(tmp_path, GoodScorer(), columnar, server=server)
     validation = verdict(blessing)
     assert validation["reason"] == ""
     assert blessing.get_int_custom_property("blessed") == 1

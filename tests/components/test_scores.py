@@ -12,8 +12,10 @@ import pytest
 import tensorflow as tf
 from sklearn import inspection, metrics
 from sklearn.base import BaseEstimator, ClassifierMixin
+from tfx.components.util import examples_utils
 from tfx.types import standard_artifacts
 
+from components.examples import ExamplesError, split_files
 from components.scores.component import Scores, ScoresArtifact
 from components.scores.rows import ScoresError
 from tests.components.scorers import ExamplesOnly, Scorer, artifact, examples_artifact, model_artifact
@@ -75,11 +77,16 @@ class Case:
         if kind not in self._models:
             self._models[kind] = model_artifact(self.folder / kind.__name__, scorer)
         self.output = artifact(ScoresArtifact, folder / "scores")
+        self.predictions = artifact(standard_artifacts.Examples, folder / "predictions")
         Scores.test_call(
-            model=self._models[kind],
-            examples=examples_artifact(folder / "examples", [example(row) for row in data], shards),
-            scores=self.output,
-            **DEFAULTS | parameters,
+            **{
+                "model": self._models[kind],
+                "examples": examples_artifact(folder / "examples", [example(row) for row in data], shards),
+                "scores": self.output,
+                "predictions": self.predictions,
+            }
+            | DEFAULTS
+            | parameters
         )
         return folder / "scores"
 
@@ -142,6 +149,53 @@ def test_the_fingerprint_is_that_of_the_rows_and_of_nothing_else(case):
     relabelled[0]["sold"] = 1 - relabelled[0]["sold"]
     others = [fingerprint(table) for table in (changed, relabelled, data[::-1], data[:-1])]
     assert len({same, *others}) == 5
+
+
+def test_the_predictions_hold_what_both_models_said_in_the_form_of_tfx(case, tmp_path):
+    data = rows(300)
+    baseline = model_artifact(tmp_path / "baseline", Scorer(shop=0.5))
+
+    scores = case.table(Scorer(), data, columns=["shop", "floor", "absent"], baseline_model=baseline)
+
+    predictions = case.predictions
+    assert examples_utils.get_payload_format_string(predictions) == "FORMAT_PARQUET"
+    (file,) = split_files(predictions, "eval")
+    table = pq.read_table(file)
+    assert table.column_names == ["sold", "shop", "floor", "prediction/candidate", "prediction/baseline"]
+    assert table.column("sold").to_pylist() == [[row["sold"]] for row in data]
+    floors = [row["floor"] for row in data]
+    assert table.column("floor").to_pylist() == [floor if floor is None else [floor] for floor in floors]
+    candidate, champion = (
+        np.concatenate(table.column(f"prediction/{model}").to_pylist()) for model in ("candidate", "baseline")
+    )
+    assert candidate.tolist() == scores.column("probability").to_pylist()
+    alone = case.table(Scorer(), data, model=baseline)
+    assert champion.tolist() == alone.column("probability").to_pylist()
+    assert (champion > candidate).all()
+
+
+def test_parquet_and_tf_examples_and_both_signatures_give_the_same_scores_and_fingerprint(case, tmp_path):
+    data = rows(200)
+    tables = [case.table(scorer, data) for scorer in (Scorer(), ExamplesOnly())]
+    fingerprint = str(case.output.rows_fingerprint)
+    columns = {
+        "sold": pa.int64(),
+        "shop": pa.large_binary(),
+        "floor": pa.int64(),
+        "size": pa.float32(),
+        "closed": pa.int64(),
+    }
+    made = artifact(standard_artifacts.Examples, tmp_path, split_names='["train", "eval"]')
+    (tmp_path / "Split-eval").mkdir()
+    for shard, part in enumerate((data[:128], data[128:])):
+        table = pa.table({name: pa.array([row.get(name) for row in part], kind) for name, kind in columns.items()})
+        pq.write_table(table, tmp_path / "Split-eval" / f"data-{shard:05d}-of-00002.parquet")
+
+    tables += [case.table(scorer, data, examples=made) for scorer in (Scorer(), ExamplesOnly())]
+
+    assert str(case.output.rows_fingerprint) == fingerprint
+    for table in tables[1:]:
+        assert table.to_pylist() == tables[0].to_pylist()
 
 
 def test_importance_is_what_scikit_learn_measures(case):
@@ -234,7 +288,7 @@ def test_labels_that_are_neither_0_nor_1_are_kept_as_they_are(case):
     ],
 )
 def test_what_cannot_be_scored_is_refused(case, scorer, data, parameters, sentence):
-    with pytest.raises(ScoresError, match=sentence):
+    with pytest.raises((ScoresError, ExamplesError), match=sentence):
         case.run(scorer(), data, **parameters)
 
 
@@ -242,4 +296,6 @@ def test_what_cannot_be_scored_is_refused(case, scorer, data, parameters, senten
 def test_numbers_that_make_no_sense_are_refused(name, number):
     nothing = {"model": standard_artifacts.Model(), "examples": standard_artifacts.Examples()}
     with pytest.raises(ScoresError, match=f"{name} of at least"):
-        Scores.test_call(**nothing, scores=ScoresArtifact(), **DEFAULTS | {name: number})
+        Scores.test_call(
+            **nothing, scores=ScoresArtifact(), predictions=standard_artifacts.Examples(), **DEFAULTS | {name: number}
+        )

@@ -6,10 +6,10 @@ import shutil
 import pyarrow as pa
 import pytest
 
-from components.span_example_gen.columns import feature_lists
+from components.span_example_gen.columns import ingested
 from components.span_example_gen.component import SpanExampleGen
 from components.span_example_gen.errors import MOST_LISTED, SpanError
-from components.span_example_gen.request import Request
+from components.span_example_gen.request import PARQUET, Request
 from components.span_example_gen.storage import fingerprint
 from tests.components.span_folders import COLUMNS, parcels, write_span, write_spans
 
@@ -22,7 +22,7 @@ def base(tmp_path):
 
 
 def resolve(base, window="oldest:newest", eval_spans=1, ignored=()):
-    return Request(str(base), COLUMNS, window, eval_spans, tuple(ignored)).resolve()
+    return Request(str(base), COLUMNS, window, eval_spans, tuple(ignored), PARQUET).resolve()
 
 
 def refusal(base, **asked) -> str:
@@ -175,6 +175,7 @@ def test_an_empty_file_or_column_beside_one_with_values_and_a_broken_span_outsid
         ({"ignored": ["depot"]}, "'depot' is declared both as ingested and as ignored"),
         ({"columns": {"when": "timestamp"}}, "'when' is declared as 'timestamp'"),
         ({"columns": {}}, "no column to ingest"),
+        ({"payload_format": "FORMAT_PROTO"}, "'FORMAT_PROTO' is unknown; use FORMAT_PARQUET or FORMAT_TF_EXAMPLE"),
     ],
 )
 def test_a_declaration_that_cannot_work_is_refused_before_any_run(parameters, message):
@@ -199,24 +200,24 @@ def test_the_fingerprint_follows_contents_and_names_but_not_times_or_the_place(t
 @pytest.mark.parametrize(
     ("declared", "values", "expected"),
     [
-        ("int64", pa.array([1, None, 127], pa.int8()), [[1], None, [127]]),
-        ("int64", pa.array([0, 2**32 - 1], pa.uint32()), [[0], [2**32 - 1]]),
-        ("int64", pa.array([-(2**63), 2**63 - 1], pa.int64()), [[-(2**63)], [2**63 - 1]]),
-        ("int64", pa.array([True, False, None]), [[1], [0], None]),
-        ("float32", pa.array([1.5, float("nan"), None], pa.float64()), [[1.5], None, None]),
-        ("float32", pa.array([float("inf"), 0.1], pa.float64()), [[float("inf")], [0.10000000149011612]]),
-        ("float32", pa.array([3, None], pa.int16()), [[3.0], None]),
-        ("string", pa.array(["é", "", None]), [["é".encode()], [b""], None]),
-        ("string", pa.array(["a", None, "a"]).dictionary_encode(), [[b"a"], None, [b"a"]]),
-        ("string", pa.array(["a"], pa.large_string()), [[b"a"]]),
+        ("int64", pa.array([1, None, 127], pa.int8()), [1, None, 127]),
+        ("int64", pa.array([0, 2**32 - 1], pa.uint32()), [0, 2**32 - 1]),
+        ("int64", pa.array([-(2**63), 2**63 - 1], pa.int64()), [-(2**63), 2**63 - 1]),
+        ("int64", pa.array([True, False, None]), [1, 0, None]),
+        ("float32", pa.array([1.5, float("nan"), None], pa.float64()), [1.5, None, None]),
+        ("float32", pa.array([float("inf"), 0.1], pa.float64()), [float("inf"), 0.10000000149011612]),
+        ("float32", pa.array([3, None], pa.int16()), [3.0, None]),
+        ("string", pa.array(["é", "", None]), ["é".encode(), b"", None]),
+        ("string", pa.array(["a", None, "a"]).dictionary_encode(), [b"a", None, b"a"]),
+        ("string", pa.array(["a"], pa.large_string()), [b"a"]),
         ("float32", pa.nulls(2), [None, None]),
     ],
 )
-def test_columns_become_lists_with_one_value_or_none(declared, values, expected):
+def test_columns_get_the_type_in_which_they_are_ingested(declared, values, expected):
     batch = pa.record_batch([values], names=["column"])
-    assert feature_lists(batch, {"column": declared})["column"].to_pylist() == expected
+    assert ingested(batch, {"column": declared})["column"].to_pylist() == expected
 
 
-def test_only_declared_columns_are_kept_in_declared_order():
-    lists = feature_lists(parcels(1).to_batches()[0], {"depot": "string", "parcel": "int64"})
-    assert lists.schema.names == ["depot", "parcel"]
+def test_only_declared_columns_are_kept_sorted_by_name():
+    batch = ingested(parcels(1).to_batches()[0], {"parcel": "int64", "depot": "string"})
+    assert batch.schema.names == ["depot", "parcel"]

@@ -55,9 +55,13 @@ class SmallJob:
     def transform(self) -> tft.TFTransformOutput:
         return tft.TFTransformOutput(str(self.folder / "transform"))
 
+    @property
+    def graph(self) -> inputs.TransformGraph:
+        return inputs.TransformGraph(self.transform, FlightFeatures().inputs)
+
     def rows(self, split: str) -> inputs.Rows:
         pattern = str(self.folder / f"Split-{split}" / "*")
-        return inputs.read([pattern], self.transform, FlightFeatures().inputs, "arrived_late")
+        return inputs.read([pattern], self.graph, "arrived_late")
 
     def examples(self) -> list[bytes]:
         return list(inputs.records(inputs.matching([str(self.folder / "Split-eval" / "*")])).as_numpy_iterator())

@@ -42,15 +42,15 @@ from models.settings import ModelSettings
 arguments = pickle.load(open(sys.argv[1], "rb"))
 settings = ModelSettings.model_validate(arguments.custom_config["model"])
 transform = tft.TFTransformOutput(arguments.transform_graph_path)
-names = FlightFeatures().inputs
+graph = inputs.TransformGraph(transform, FlightFeatures().inputs)
 train, evaluation = (
-    inputs.read(files, transform, names, "arrived_late") for files in (arguments.train_files, arguments.eval_files)
+    inputs.read(files, graph, "arrived_late") for files in (arguments.train_files, arguments.eval_files)
 )
 shape = network.TransformedFeatures.of(transform)
 with runtime.configured(settings, ["CPU:0", "CPU:1"]) as where:
     model, history = training.fit(settings, shape, where, train, evaluation)
 copies = model.get_layer("probability").kernel.value.values
-signatures.export(training.inference(model, settings, shape), transform, names, arguments.serving_model_dir)
+signatures.export(training.inference(model, settings, shape), graph, arguments.serving_model_dir)
 print(json.dumps({
     "replicas": where.strategy.num_replicas_in_sync,
     "copies": len(copies),
@@ -179,7 +179,7 @@ def test_faster_arithmetic_is_applied_and_still_exports_a_float32_model(ingested
     assert model.get_layer("deep_0").compute_dtype == ("float16" if "mixed_precision" in faster else "float32")
     exported = training.inference(model, settings, shape)
     assert {layer.compute_dtype for layer in exported.layers} == {"float32"}
-    signatures.export(exported, transform, FlightFeatures().inputs, str(tmp_path / "serving"))
+    signatures.export(exported, ingested.graph, str(tmp_path / "serving"))
     served = probabilities(tmp_path, ingested)
     assert served.dtype == np.float32
     np.testing.assert_allclose(served, model.predict(rows.batches(1000), verbose=0), atol=5e-3)

@@ -45,7 +45,10 @@ def test_nothing_is_learned_before_the_gate(compiled):
 def test_a_push_waits_for_both_blessings_and_the_champion_is_resolved_knowing_the_candidate(compiled):
     assert {"Evaluator", "InfraValidator"} <= set(compiled["Pusher"].upstream_nodes)
     assert "Trainer" in compiled["Champion"].upstream_nodes
-    assert {"Trainer", "Champion"} <= set(compiled["Evaluator"].upstream_nodes)
+    for node in ("Scores", "Evaluator"):
+        assert {"Trainer", "Champion"} <= set(compiled[node].upstream_nodes)
+        assert compiled[node].inputs.inputs["baseline_model"].min_count == 0  # none on the first run
+    assert "Scores" in compiled["Evaluator"].upstream_nodes
 
 
 def test_tuner_and_pusher_are_there_only_when_asked_for(compiled):
