@@ -169,15 +169,19 @@ class _RunServer:
         if self._pid == 0:
             ours.close()
             os.setsid()
-            select.select([theirs], [], [])
-            fork_server.serve(fork_server.FULL, theirs)
+            if theirs.recv(1, socket.MSG_PEEK):
+                fork_server.serve(fork_server.FULL, theirs)
             os._exit(0)
         theirs.close()
-        fork_server._servers[fork_server.FULL] = ours, self
+        servers: dict[str, Any] = fork_server._servers
+        servers[fork_server.FULL] = ours, self
 
     def poll(self) -> int | None:
         pid, status = os.waitpid(self._pid, os.WNOHANG)
         return status if pid else None
+
+    def wait(self, timeout: float | None = None) -> None:
+        os.waitpid(self._pid, 0)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ to be forked.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import logging
@@ -47,6 +48,7 @@ _LATER = {
 }
 _LENGTH = struct.Struct("!Q")
 _IDLE_SECONDS = 0.1
+_CLOSING_SECONDS = 0.5
 
 
 class InterruptedRunError(Exception):
@@ -113,6 +115,19 @@ def _server(name: str) -> socket.socket:
     return _servers[name][0]
 
 
+@atexit.register
+def _close() -> None:
+    """Ends the servers, whose jobs have ended."""
+    for requests, process in _servers.values():
+        requests.close()
+        try:
+            process.wait(_CLOSING_SECONDS)
+        except subprocess.TimeoutExpired:  # it imports something that nobody needs any more
+            process.terminate()
+            process.wait()
+    _servers.clear()
+
+
 def _spawn(name: str, requests: int) -> subprocess.Popen[bytes]:
     """Starts a server, which is sent jobs through a socket."""
     paths = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -140,20 +155,26 @@ def serve(name: str, requests: socket.socket) -> None:
     for module in hidden:
         del sys.modules[module]
     later = list(_LATER[name])
-    # Forked processes end by themselves.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
+        _reap(os.WNOHANG)
         while later and not select.select([requests], [], [], _IDLE_SECONDS)[0]:
             _import([later.pop(0)])
         head, descriptors, *_ = socket.recv_fds(requests, _LENGTH.size, 3)
         if not head:
-            return
+            return _reap()
         document = _read(requests, _LENGTH.unpack(head)[0])
         if os.fork() == 0:
             requests.close()
             _work(document, *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _reap(options: int = 0) -> None:
+    """Takes note of processes that have ended, so that what they used counts as used by this one."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, options)[0]:
+            pass
 
 
 def _import(modules: Iterable[str]) -> None:
@@ -168,7 +189,6 @@ def _work(document: bytes, channel: int, output: int, errors: int) -> None:
     """Does one job in this process, and ends it."""
     code = 1
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, _interrupt)
         os.dup2(output, 1)
         os.dup2(errors, 2)
@@ -231,3 +251,4 @@ if __name__ == "__main__":
     from pipeline.runners import fork_server
 
     fork_server.serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))
+    os._exit(0)  # to take TensorFlow down takes a while
