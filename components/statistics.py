@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -100,8 +101,8 @@ def _generators() -> list[Any]:
     ]
 
 
-def _summarise(shard: _Shard) -> tuple[str, tuple[int, list[Any]]]:
-    """Returns where the statistics go, and what the shard contributes to them: one accumulator per generator."""
+def _summarise(shard: _Shard) -> tuple[str, tuple[int, list[bytes]]]:
+    """Returns where the statistics go, and what the shard contributes: one accumulator per generator, pickled."""
     generators = _generators()
     accumulators = [generator.create_accumulator() for generator in generators]
     for batch in examples.read([shard.file]):
@@ -112,7 +113,8 @@ def _summarise(shard: _Shard) -> tuple[str, tuple[int, list[Any]]]:
         ]
     return shard.output, (
         shard.index,
-        [generator.compact(part) for generator, part in zip(generators, accumulators, strict=True)],
+        # Of megabytes each, and a few percent of that when pickled.
+        [pickle.dumps(generator.compact(part)) for generator, part in zip(generators, accumulators, strict=True)],
     )
 
 
@@ -121,11 +123,14 @@ def _lists(column: pa.Array) -> pa.Array:
     return pa.nulls(len(column)) if column.null_count == len(column) else examples.as_lists(column)
 
 
-def _write(output: str, summaries: Iterable[tuple[int, list[Any]]]) -> None:
+def _write(output: str, summaries: Iterable[tuple[int, list[bytes]]]) -> None:
     # In the order of the shards, because sums of floats depend on it, and runners have none.
-    by_shard = [accumulators for _, accumulators in sorted(summaries, key=lambda summary: summary[0])]
+    by_shard = [accumulators for _, accumulators in sorted(summaries)]
     generators = _generators()
-    merged = [generator.merge_accumulators(parts) for generator, *parts in zip(generators, *by_shard, strict=True)]
+    merged = [
+        generator.merge_accumulators(map(pickle.loads, parts))
+        for generator, *parts in zip(generators, *by_shard, strict=True)
+    ]
     statistics = stats_impl.extract_statistics_output(merged, generators)
     fileio.makedirs(os.path.dirname(output))
     with fileio.open(output, "wb") as file:

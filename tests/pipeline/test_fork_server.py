@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -43,8 +44,10 @@ def killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def slept() -> str:
+def slept(begun: Path | None = None) -> str:
     try:
+        if begun:
+            begun.touch()
         time.sleep(600)
     except InterruptedRunError:
         return "cleaned up"
@@ -53,6 +56,12 @@ def slept() -> str:
 
 def relatives() -> tuple[int, int]:
     return os.getppid(), os.getpid()
+
+
+def worked() -> int:
+    while time.process_time() < 0.5:
+        pass
+    return os.getppid()
 
 
 def variable() -> str | None:
@@ -83,12 +92,20 @@ def test_what_a_job_raises_is_raised_where_its_result_is_awaited(function, error
         Job(LIGHT, function).result()
 
 
-def test_a_job_that_is_stopped_can_clean_up():
-    job = Job(LIGHT, slept)
-    time.sleep(0.5)
+def test_a_job_that_is_stopped_can_clean_up(tmp_path):
+    job = Job(LIGHT, slept, tmp_path / "begun")
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
     job.stop()
 
     assert job.result() == "cleaned up"
+
+
+def test_the_cpu_seconds_of_jobs_that_have_ended_are_those_of_the_server():
+    server = psutil.Process(Job(LIGHT, worked).result())
+    Job(LIGHT, worked).result()
+
+    assert server.cpu_times().children_user > 0.4
 
 
 def test_nothing_outlives_an_asker_that_was_killed():
