@@ -33,7 +33,6 @@ from typing import NamedTuple
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.opening import open_store
 from ledger.recorder import Recorder
 from ledger.run_record import NodeOutcome
 
@@ -344,7 +343,7 @@ class Seconds(NamedTuple):
 
 def generate(place: Place, runs: int) -> list[str]:
     """Fills a store, and returns the names of its runs."""
-    store = open_store(place.connection)
+    store = ml_metadata.MetadataStore(place.connection)
     writer = Writer(store)
     started = time.monotonic()
     names = []

@@ -169,7 +169,7 @@ class Contract(BaseModel):
     def load(cls, path: Path | str) -> Contract:
         """Reads a contract, or raises a ContractError if it cannot be read, is not YAML, or contradicts itself."""
         try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            content = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.CSafeLoader)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise ContractError(f"The contract {path} cannot be read: {reason}.") from error

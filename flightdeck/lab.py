@@ -11,11 +11,6 @@ import typer
 
 from flightdeck.console import answer, console, print_json, shown, table, typed, working
 from flightdeck.options import App, Json
-from teaching.labs.catalogue import LabError, find, labs
-from teaching.labs.check import check as grade
-from teaching.labs.course import make
-from teaching.labs.proof import prove as run
-from teaching.labs.student_folder import StudentFolder
 
 app = App(help="Labs: start one, check your answers, see the solution.", no_args_is_help=True)
 
@@ -33,6 +28,9 @@ def _command(name: str, lab: str, folder: Path) -> str:
 @app.command("list")
 def list_labs(folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
     """List the labs, and which of their exercises you have solved."""
+    from teaching.labs.catalogue import labs
+    from teaching.labs.student_folder import StudentFolder
+
     mine = StudentFolder(folder)
     progress = mine.progress()
     entries = [
@@ -59,6 +57,9 @@ def list_labs(folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
 @app.command()
 def start(name: Name, folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
     """Write the notebook of a lab into DIR/LAB. Existing files are never overwritten."""
+    from teaching.labs.catalogue import find
+    from teaching.labs.student_folder import StudentFolder
+
     lab = find(ROOT, name)
     notebook = StudentFolder(folder).start(lab)
     text = (
@@ -77,6 +78,10 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Run your notebook from top to bottom against all tests, hidden ones too. Exit code 1 if an answer fails."""
+    from teaching.labs.catalogue import LabError, find
+    from teaching.labs.check import check as grade
+    from teaching.labs.student_folder import StudentFolder
+
     lab, mine = find(ROOT, name), StudentFolder(folder)
     notebook = mine.notebook(lab)
     if not notebook.is_file():
@@ -100,6 +105,9 @@ def check(
 @app.command()
 def solution(name: Name, folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
     """Write the solution of a lab, with its hidden tests, beside your notebook."""
+    from teaching.labs.catalogue import find
+    from teaching.labs.student_folder import StudentFolder
+
     lab = find(ROOT, name)
     notebook = StudentFolder(folder).show_solution(lab)
     answer({"lab": lab.name, "solution": str(notebook)}, shown(notebook), as_json)
@@ -111,6 +119,9 @@ def course(
     as_json: Json = False,
 ) -> None:
     """Write a course folder for nbgrader, with the sources of all labs. For teachers."""
+    from teaching.labs.catalogue import labs
+    from teaching.labs.course import make
+
     notebooks = make(labs(ROOT), folder, (lambda text: None) if as_json else typer.echo)
     # nbgrader itself calls programs of its environment by name, so the environment has to be active.
     text = (
@@ -126,6 +137,9 @@ def prove(name: Name, as_json: Json = False) -> None:
 
     Exit code 1 if an answer passes that should fail, fails that should pass, or fails for another reason.
     """
+    from teaching.labs.catalogue import find
+    from teaching.labs.proof import prove as run
+
     lab = find(ROOT, name)
     with working(quiet=as_json) as progress:
         answers = run(lab, progress.note)

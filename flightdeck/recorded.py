@@ -39,8 +39,18 @@ class RecordedRun:
     progress: Progress
     further: dict[str, Any]
 
-    def execute(self, factory: str, *arguments: Any) -> RunRecord:
+    @property
+    def profiles(self) -> Path:
+        """The folder of the profiles of its nodes: a page NODE.html of each that ran, if they were wanted."""
+        return self.folder / "profile"
+
+    def execute(self, factory: str, *arguments: Any, profile: bool = False) -> RunRecord:
         """Makes a pipeline by a function of `pipeline.definition`, such as ``create_pipeline``, and runs it.
+
+        Args:
+            factory: the name of the function.
+            arguments: of it, beside the settings.
+            profile: whether to write profiles.
 
         Returns:
             The record, also of a run that failed.
@@ -52,7 +62,14 @@ class RecordedRun:
 
         with contextlib.closing(self.progress) as progress:
             return local.run(
-                factory, self.run_id, self.settings, *arguments, listener=progress, kind=self.kind, **self.further
+                factory,
+                self.run_id,
+                self.settings,
+                *arguments,
+                listener=progress,
+                kind=self.kind,
+                profiles=self.profiles if profile else None,
+                **self.further,
             )
 
 

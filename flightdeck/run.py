@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flightdeck.console import json_of, shown
+from flightdeck.console import json_of, plain, shown
 from flightdeck.options import Options
 from flightdeck.recorded import recorded_run, require_spans
 from flightdeck.run_page import print_summary
@@ -25,6 +25,13 @@ def run(
         typer.Option(help="Spans FIRST:LAST, such as 1:6 or newest-5:newest; short for data.window."),
     ] = None,
     cache: Annotated[bool, typer.Option(help="Reuse the results of unchanged nodes.")] = True,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Write WORKSPACE/runs/RUN/profile/NODE.html for each node that runs: where its time went.",
+        ),
+    ] = False,
     run_id: Annotated[str | None, typer.Option(hidden=True)] = None,
     because: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
     parent_process: Annotated[int | None, typer.Option(hidden=True)] = None,
@@ -45,7 +52,9 @@ def run(
 
     require_spans(settings)
     with recorded_run(settings, "run", quiet=options.as_json, resumed=run_id, **further) as run:
-        record = run.execute("create_pipeline")
+        if profile:
+            plain(run.output, f"Profiles, a page per node that runs: {shown(run.profiles)}")
+        record = run.execute("create_pipeline", profile=profile)
         if record.outcome == "pushed" and settings.push.keep:
             from operations.registry import Registry
 
@@ -72,7 +81,8 @@ def report(
     from pipeline import store, whole_file
 
     view = Runs(open_store(store.connection(run.settings))).view(record)
-    summary = json_of(view.summary())
+    profiles = {page.stem: str(page) for page in sorted(run.profiles.glob("*.html"))}
+    summary = json_of({**view.summary(), "profiles": profiles})
     whole_file.write(run.folder / "summary.json", summary)
     if as_json:
         run.screen.write(summary + "\n")

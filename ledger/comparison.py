@@ -13,7 +13,7 @@ from ledger import scores, significance
 from ledger.directions import directions
 from ledger.opening import LedgerError
 from ledger.recorder import read_document
-from ledger.run_facts import outcome, resolved_window
+from ledger.run_facts import flattened, outcome, resolved_window
 from ledger.run_record import RunRecord
 from ledger.run_view import SLICES
 from ledger.runs import Runs
@@ -196,22 +196,6 @@ def _code(record: RunRecord) -> dict[str, Any]:
 
 def _files(files: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {file["name"]: f"{file['bytes']:,} bytes, sha256 {file['sha256'][:12]}" for file in files}
-
-
-def flattened(document: Any, prefix: str = "", lists: bool = True) -> dict[str, Any]:
-    """Nested settings, or a part of them with that prefix, by dotted names.
-
-    With `lists`, a list of named things is taken apart by those names, too: ``metrics.AUC.at_least``.
-    """
-    if lists and isinstance(document, list) and all(isinstance(item, Mapping) and "name" in item for item in document):
-        named = [(item["name"], {key: value for key, value in item.items() if key != "name"}) for item in document]
-        document = dict(named) or document
-    if not isinstance(document, Mapping) or not document:
-        return {prefix: document} if prefix else {}
-    flat: dict[str, Any] = {}
-    for name, value in document.items():
-        flat |= flattened(value, f"{prefix}.{name}" if prefix else str(name), lists)
-    return flat
 
 
 def _directions(settings: tuple[Any, Any], one: RunRecord, other: RunRecord) -> dict[str, str]:

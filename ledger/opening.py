@@ -18,6 +18,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import quote
 
 import ml_metadata
@@ -101,6 +102,13 @@ class Store(ml_metadata.MetadataStore):
 
     def _connect(self) -> None:
         super().__init__(self._connection)
+
+    def put_lineage_subgraph(self, *_: object, **__: object) -> NoReturn:
+        """Is not there: TFX would write a run's context back as it had read it, and undo what others recorded since.
+
+        Without, TFX publishes with `put_execution`, and leaves the context as it is.
+        """
+        raise ml_metadata.errors.UnimplementedError("It would undo what was recorded meanwhile.")
 
     def _call_method(self, method_name: str, request: object, response: object) -> None:
         self._retry(functools.partial(super()._call_method, method_name, request, response), _CALL_FAILED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -94,3 +94,19 @@ def value_of(record: RunRecord, name: str) -> Any:
             return getattr(record.code, name)
         return outcome(record) if name == "outcome" else getattr(record, name)
     return next((value for key, value in record.hyperparameters.items() if key.rpartition(".")[2] == name), None)
+
+
+def flattened(document: Any, prefix: str = "", lists: bool = True) -> dict[str, Any]:
+    """Nested settings, or a part of them with that prefix, by dotted names.
+
+    With `lists`, a list of named things is taken apart by those names, too: ``metrics.AUC.at_least``.
+    """
+    if lists and isinstance(document, list) and all(isinstance(item, Mapping) and "name" in item for item in document):
+        named = [(item["name"], {key: value for key, value in item.items() if key != "name"}) for item in document]
+        document = dict(named) or document
+    if not isinstance(document, Mapping) or not document:
+        return {prefix: document} if prefix else {}
+    flat: dict[str, Any] = {}
+    for name, value in document.items():
+        flat |= flattened(value, f"{prefix}.{name}" if prefix else str(name), lists)
+    return flat

@@ -10,8 +10,8 @@ from typing import Any
 
 import ml_metadata
 
-from ledger.comparison import flattened
 from ledger.recorder import Recorder
+from ledger.run_facts import flattened
 from ledger.run_record import RunRecord
 from operations.loop.attempts import ENDED
 from operations.loop.settings import Settings

@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 
 from ledger.run_record import NodeOutcome, RunRecord
+from pipeline import whole_file
 from pipeline.settings_file import from_document
+
+_SAMPLE_SECONDS = 0.002
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +42,24 @@ def compile_pipeline(factory: str, settings: Mapping[str, Any], arguments: tuple
     return Compiled(node.encode(ir), {name: tuple(node.upstream(ir, name)) for name in node.node_ids(ir)})
 
 
-def launch(plan: Plan, node_id: str) -> NodeOutcome:
-    """Runs one node."""
+def launch(plan: Plan, node_id: str, profile: Path | None = None) -> NodeOutcome:
+    """Runs one node; where its main thread spent the time becomes a page `profile`, unless its result is reused."""
     from pipeline import node
 
-    return node.launch(_bound(plan), node_id, plan.connection)
+    if profile is None:
+        return node.launch(_bound(plan), node_id, plan.connection)
+    from pyinstrument import Profiler
+
+    outcome = None
+    profiler = Profiler(interval=_SAMPLE_SECONDS, async_mode="disabled")
+    try:
+        with profiler:
+            outcome = node.launch(_bound(plan), node_id, plan.connection)
+        return outcome
+    finally:
+        if outcome is None or outcome.state != "cached":
+            profile.parent.mkdir(parents=True, exist_ok=True)
+            whole_file.write(profile, profiler.output_html())
 
 
 def reuse(plan: Plan) -> list[NodeOutcome]:

@@ -18,7 +18,7 @@ from typing import Any
 from kfp import compiler, dsl, kubernetes
 from tfx.proto.orchestration import pipeline_pb2
 
-from ledger.comparison import flattened
+from ledger.run_facts import flattened
 from pipeline import node
 from pipeline import task as task_program
 from pipeline.definition import WINDOW, create_pipeline

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Protocol
 
 from ledger.opening import open_store
@@ -49,6 +50,7 @@ def run(
     *arguments: Any,
     listener: Listener | None = None,
     kind: Kind = "run",
+    profiles: Path | None = None,
     **further: Any,
 ) -> RunRecord:
     """Runs a pipeline, starting no more nodes when one has failed; its record is up to date at any moment.
@@ -58,7 +60,7 @@ def run(
 
     The pipeline is what a function of `pipeline.definition`, such as ``create_pipeline``, makes of the settings, which
     say where the metadata store is, too, and of further arguments. Further fields of the record can be given, such as
-    the parent.
+    the parent. Each node that is run writes a page into the folder `profiles`, if there is one.
 
     Raises:
         FlightdeckError: there can be no such pipeline, or Beam could not start its workers here; nothing is recorded.
@@ -81,7 +83,7 @@ def run(
     # To look for earlier results takes a second; to load all of TFX takes ten.
     reused = Job(LIGHT, jobs.reuse, plan) if known else None
     stamp(recorder, run_id, settings, kind=kind, runner="local", loading_seconds=loading_seconds, **further)
-    with renewing(connection, run_id), _Nodes(plan, recorder, listener) as nodes:
+    with renewing(connection, run_id), _Nodes(plan, recorder, listener, profiles) as nodes:
         for outcome in reused.result() if reused else ():
             nodes.ended(outcome)
         nodes.run()
@@ -114,10 +116,10 @@ class _Nodes:
         lost: whether the process of a node was killed.
     """
 
-    def __init__(self, plan: jobs.Plan, recorder: Recorder, listener: Listener | None) -> None:
+    def __init__(self, plan: jobs.Plan, recorder: Recorder, listener: Listener | None, profiles: Path | None) -> None:
         self.outcomes: list[NodeOutcome] = []
         self.launched = self.lost = False
-        self._plan, self._recorder, self._listener = plan, recorder, listener
+        self._plan, self._recorder, self._listener, self._profiles = plan, recorder, listener, profiles
         self._waiting = list(plan.pipeline.after)
         self._running: dict[Job, tuple[str, float]] = {}
         self._asked_to_stop = False
@@ -165,7 +167,7 @@ class _Nodes:
             self._waiting.remove(node_id)
             if self._listener:
                 self._listener.started(node_id)
-            job = Job(FULL, jobs.launch, self._plan, node_id)
+            job = Job(FULL, jobs.launch, self._plan, node_id, self._profiles and self._profiles / f"{node_id}.html")
             self._running[job] = node_id, time.monotonic()
             self.launched = True
             if self._asked_to_stop:

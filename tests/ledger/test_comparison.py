@@ -13,8 +13,9 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from ledger import significance
-from ledger.comparison import Comparison, MetricChange, compare, flattened
+from ledger.comparison import Comparison, MetricChange, compare
 from ledger.opening import LedgerError, open_readonly
+from ledger.run_facts import flattened
 from tests.flightdeck.conftest import imports_none_of
 from tests.ledger.executions import Executions
 from tests.ledger.seeding import EVALUATION, Seeder

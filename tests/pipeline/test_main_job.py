@@ -105,12 +105,20 @@ def test_a_second_run_with_nothing_changed_reuses_every_node_as_the_metadata_sto
     assert cached == {node for node, state in states(second).items() if state == "cached"}
     assert cached == executions.keys() - {"Champion"}
     assert len(cached) == 12
-    # For which TensorFlow is not loaded.
-    assert "Loading" not in world.says("run")
     assert executions["Champion"].last_known_state == Execution.COMPLETE
     assert second["outcome"] == "pushed"
     assert (second["version"], second["metrics"]) == (first["version"], first["metrics"])
     assert world.versions()[:1] == [first["version"]]
+
+
+def test_a_run_with_nothing_changed_since_the_last_one_does_not_load_tensorflow(world, challenger):
+    world.run()
+
+    screen = world.says("run")
+
+    assert "Loading" not in screen
+    assert screen.count(" cached ") == 12
+    assert "pushed" in screen
 
 
 def test_a_model_that_misses_a_threshold_is_not_pushed_and_the_reason_is_given(first, not_blessed):
@@ -217,7 +225,7 @@ def test_the_tuner_searches_and_the_trainer_uses_what_it_found(small_spans, tmp_
 CHANGES = (
     *("model.epochs=2", "model.epochs=3", "model.seed=1", "model.learning_rate=0.01", "model.hidden_units=[16, 8]"),
     *("model.tuning.max_trials=3", "tuning.enabled=true", "training.warm_start=true", "cache=false"),
-    *("features.clip=5.0", "features.harmonics=1", "features.categorical=[carrier, origin]"),
+    *("features.clip=3.0", "features.harmonics=1", "features.categorical=[carrier, origin]"),
     *("data.window=1:2", "data.window=1:3", "data.eval_spans=2", "gate.severity=warning", "gate.severity=never"),
     *("evaluation.slices=[[origin]]", "evaluation.gated_slices=[]", "evaluation.min_slice_size=60"),
     *("evaluation.importance_rows=10", "evaluation.importance_rows=0", "evaluation.decision_threshold=0.4"),

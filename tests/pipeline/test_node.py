@@ -35,3 +35,29 @@ def test_a_store_that_cannot_be_opened_fails_the_node_at_once_with_the_ledger_s_
     said = f"The metadata store {file} may not be opened by this user; look at the rights of file and folder."
     assert (outcome.state, outcome.error) == ("failed", said)
     assert time.monotonic() - started < 30
+
+
+def test_what_tfx_publishes_does_not_undo_what_is_recorded_of_the_run_meanwhile(tmp_path):
+    from tfx.orchestration.portable import execution_publish_utils
+
+    from flightdeck.settings import read_settings
+    from ledger.outputs import RUN
+    from ledger.recorder import Recorder
+    from pipeline import node
+    from pipeline.definition import create_pipeline
+
+    settings = read_settings(LOCAL, [f"workspace={tmp_path}"])
+    ir = node.compile_pipeline(create_pipeline(settings))
+    node.bind(ir, "a-run")
+    connection = sqlite(tmp_path / "metadata.sqlite")
+    recorder = Recorder(Store(connection, patience=1))
+    recorder.write("a-run", kind="run")
+    assert node.launch(ir, "CuratedSchema", connection).state == "done"
+    with node.PatientMetadata(connection, patience=1) as handle:
+        (execution,) = handle.store.get_executions()
+        contexts = handle.store.get_contexts_by_type(RUN)
+        recorder.write("a-run", window="1:3")  # another node's process, or the run's own
+
+        execution_publish_utils.publish_cached_executions(handle, contexts, [execution], [{}])
+
+    assert recorder.read("a-run").window == "1:3"

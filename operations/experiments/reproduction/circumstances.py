@@ -17,9 +17,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from errors import FlightdeckError
-from ledger.comparison import flattened
 from ledger.recorder import RUN
-from ledger.run_facts import is_ours
+from ledger.run_facts import flattened, is_ours
 from ledger.run_record import RunRecord
 from ledger.runs import Runs
 from operations.experiments.sweep.plan import settings_here, spans_folder, with_dotted
