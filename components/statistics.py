@@ -61,11 +61,18 @@ class StatisticsExecutor(base_beam_executor.BaseBeamExecutor):
         statistics: Any = artifact_utils.get_single_instance(output_dict["statistics"])
         statistics.split_names = rows.split_names
         statistics.span = rows.span
+        scratch = os.path.join(statistics.uri, ".scratch")
         shards = [
-            _Shard(file, os.path.join(statistics.uri, f"Split-{split}", DEFAULT_FILE_NAME), index)
+            _Shard(
+                file,
+                os.path.join(statistics.uri, f"Split-{split}", DEFAULT_FILE_NAME),
+                index,
+                os.path.join(scratch, f"{split}-{index}"),
+            )
             for split in artifact_utils.decode_split_names(rows.split_names)
             for index, file in enumerate(examples.split_files(rows, split))
         ]
+        fileio.makedirs(scratch)
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
@@ -75,12 +82,14 @@ class StatisticsExecutor(base_beam_executor.BaseBeamExecutor):
                 | "Gather" >> beam.GroupByKey()
                 | "Write" >> beam.MapTuple(_write)
             )
+        fileio.rmtree(scratch)
 
 
 class _Shard(NamedTuple):
     file: str
     output: str
     index: int
+    summary: str
 
 
 def _generators() -> list[Any]:
@@ -101,8 +110,11 @@ def _generators() -> list[Any]:
     ]
 
 
-def _summarise(shard: _Shard) -> tuple[str, tuple[int, list[bytes]]]:
-    """Returns where the statistics go, and what the shard contributes: one accumulator per generator, pickled."""
+def _summarise(shard: _Shard) -> tuple[str, _Shard]:
+    """Writes what the shard contributes, an accumulator per generator; returns where the statistics go, and the shard.
+
+    Into a file, because Beam would hold those of all shards, which are megabytes each, in memory.
+    """
     generators = _generators()
     accumulators = [generator.create_accumulator() for generator in generators]
     for batch in examples.read([shard.file]):
@@ -111,11 +123,9 @@ def _summarise(shard: _Shard) -> tuple[str, tuple[int, list[bytes]]]:
             generator.add_input(accumulator, lists)
             for generator, accumulator in zip(generators, accumulators, strict=True)
         ]
-    return shard.output, (
-        shard.index,
-        # Of megabytes each, and a few percent of that when pickled.
-        [pickle.dumps(generator.compact(part)) for generator, part in zip(generators, accumulators, strict=True)],
-    )
+    with fileio.open(shard.summary, "wb") as file:
+        pickle.dump([generator.compact(part) for generator, part in zip(generators, accumulators, strict=True)], file)
+    return shard.output, shard
 
 
 def _lists(column: pa.Array) -> pa.Array:
@@ -123,14 +133,21 @@ def _lists(column: pa.Array) -> pa.Array:
     return pa.nulls(len(column)) if column.null_count == len(column) else examples.as_lists(column)
 
 
-def _write(output: str, summaries: Iterable[tuple[int, list[bytes]]]) -> None:
-    # In the order of the shards, because sums of floats depend on it, and runners have none.
-    by_shard = [accumulators for _, accumulators in sorted(summaries)]
+def _summary(name: str) -> list[Any]:
+    with fileio.open(name, "rb") as file:
+        return pickle.load(file)
+
+
+def _write(output: str, shards: Iterable[_Shard]) -> None:
     generators = _generators()
-    merged = [
-        generator.merge_accumulators(map(pickle.loads, parts))
-        for generator, *parts in zip(generators, *by_shard, strict=True)
-    ]
+    # In the order of the shards, because sums of floats depend on it, and runners have none.
+    ordered = [shard.summary for shard in sorted(shards, key=lambda shard: shard.index)]
+    merged = _summary(ordered[0])
+    for name in ordered[1:]:
+        merged = [
+            generator.merge_accumulators(pair)
+            for generator, *pair in zip(generators, merged, _summary(name), strict=True)
+        ]
     statistics = stats_impl.extract_statistics_output(merged, generators)
     fileio.makedirs(os.path.dirname(output))
     with fileio.open(output, "wb") as file:
