@@ -147,8 +147,8 @@ def serve(name: str, requests: socket.socket) -> None:
     for module in hidden:
         del sys.modules[module]
     later = list(_LATER[name])
-    # Forked processes end by themselves.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # Not ignored, because the system then forgets what CPU and memory the forked processes used.
+    signal.signal(signal.SIGCHLD, _reap)
     while True:
         while later and not select.select([requests], [], [], _IDLE_SECONDS)[0]:
             _import([later.pop(0)])
@@ -161,6 +161,12 @@ def serve(name: str, requests: socket.socket) -> None:
             _work(document, *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _reap(_number: int, _frame: object) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _import(modules: Iterable[str]) -> None:

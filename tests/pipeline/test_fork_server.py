@@ -61,6 +61,12 @@ def relatives() -> tuple[int, int]:
     return os.getppid(), os.getpid()
 
 
+def worked() -> int:
+    while time.process_time() < 0.5:
+        pass
+    return os.getppid()
+
+
 def variable() -> str | None:
     return os.environ.get("FLIGHTDECK_TEST")
 
@@ -123,6 +129,13 @@ def test_a_server_ends_if_its_asker_dies_in_the_middle_of_a_request():
 
     with server, pytest.raises(SystemExit):
         fork_server._read(server, 8)
+
+
+def test_the_cpu_seconds_of_jobs_that_have_ended_are_those_of_the_server():
+    server = psutil.Process(Job(LIGHT, worked).result())
+    Job(LIGHT, worked).result()
+
+    assert server.cpu_times().children_user > 0.4
 
 
 def test_nothing_outlives_an_asker_that_was_killed():
