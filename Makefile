@@ -158,6 +158,11 @@ bench: setup-dev  ## Measure a run against stock TFX and a script without TFX; w
 	@$(FLIGHTDECK) data prepare
 	@$(PY) -m benchmarks.pipeline --repeat 3 --write
 
+.PHONY: growth
+growth: setup-dev  ## Measure runs on up to sixteen times the flights; adds them to docs/performance.md
+	@$(FLIGHTDECK) data prepare
+	@$(PY) -m benchmarks.growth --write
+
 .PHONY: benchmark-gpu
 benchmark-gpu: setup-dev  ## Train on a GPU and on the processors of the same machine, small networks and large ones
 	@$(PY) -m benchmarks.accelerator

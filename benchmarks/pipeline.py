@@ -28,6 +28,8 @@ from typing import Any
 
 import psutil
 
+from benchmarks import growth_page
+from benchmarks.processes import measure
 from flightdeck.settings import Settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,29 +112,23 @@ def _write_rows(settings: Settings, folder: Path) -> None:
 def _run(side: str, options: argparse.Namespace, rows: Path, out: Path) -> dict[str, Any]:
     """Runs one side in a process of its own; returns what it did and what it took."""
     out.mkdir()
-    chosen = [f"--config={options.config}", *(f"--set={override}" for override in options.overrides)]
     if side == "flightdeck":
-        places = [
-            f"--set=workspace={out}",
-            f"--set=data.spans={read_settings(options.config, options.overrides).spans}",
-        ]
-        command = [sys.executable, "-m", "flightdeck", "run", "--json", *chosen, *places]
+        command = flightdeck_command(options, out, Path(read_settings(options.config, options.overrides).spans))
     else:
-        command = [sys.executable, "-m", f"benchmarks.{side}", *chosen, f"--data={rows}", f"--out={out}"]
-    with (out / "stdout").open("wb") as stdout, (out / "stderr").open("wb") as stderr:
-        began = time.monotonic()
-        process = subprocess.Popen(command, stdout=stdout, stderr=stderr, cwd=ROOT)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - began
-    if status:
-        raise SystemExit(f"{side} failed:\n{(out / 'stderr').read_text(errors='replace')[-2000:]}")
+        command = [sys.executable, "-m", f"benchmarks.{side}", *_chosen(options), f"--data={rows}", f"--out={out}"]
+    taken = measure(command, ROOT, out)
     work = _flightdeck(options.config, out) if side == "flightdeck" else json.loads((out / "result.json").read_text())
-    return {
-        "seconds": seconds,
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "peak_mb": usage.ru_maxrss / 1024,
-        **work,
-    }
+    return {**taken, **work}
+
+
+def _chosen(options: argparse.Namespace) -> list[str]:
+    return [f"--config={options.config}", *(f"--set={override}" for override in options.overrides)]
+
+
+def flightdeck_command(options: argparse.Namespace, workspace: Path, spans: Path) -> list[str]:
+    """A run of the pipeline that prints its summary."""
+    places = [f"--set=workspace={workspace}", f"--set=data.spans={spans}"]
+    return [sys.executable, "-m", "flightdeck", "run", "--json", *_chosen(options), *places]
 
 
 def _flightdeck(config: Path, workspace: Path) -> dict[str, Any]:
@@ -196,8 +192,18 @@ def _processor() -> str:
 def write(document: Mapping[str, Any], folder: Path) -> None:
     """Writes the figures, the page that shows them and its plot."""
     (folder / "performance.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    (folder / "performance.md").write_text(page(document), encoding="utf-8")
     plot(document).save(folder / "assets" / "performance.svg")
+    write_page(folder)
+
+
+def write_page(folder: Path) -> None:
+    """Writes the page of the figures in a folder: of those of this benchmark and, if there are any, of `growth`."""
+    if not (folder / "performance.json").exists():
+        return
+    growth = folder / "growth.json"
+    document = json.loads((folder / "performance.json").read_text(encoding="utf-8"))
+    section = growth_page.section(json.loads(growth.read_text(encoding="utf-8"))) if growth.exists() else ""
+    (folder / "performance.md").write_text(page(document) + section, encoding="utf-8")
 
 
 def page(document: Mapping[str, Any]) -> str:

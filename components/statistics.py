@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -60,11 +61,18 @@ class StatisticsExecutor(base_beam_executor.BaseBeamExecutor):
         statistics: Any = artifact_utils.get_single_instance(output_dict["statistics"])
         statistics.split_names = rows.split_names
         statistics.span = rows.span
+        scratch = os.path.join(statistics.uri, ".scratch")
         shards = [
-            _Shard(file, os.path.join(statistics.uri, f"Split-{split}", DEFAULT_FILE_NAME), index)
+            _Shard(
+                file,
+                os.path.join(statistics.uri, f"Split-{split}", DEFAULT_FILE_NAME),
+                index,
+                os.path.join(scratch, f"{split}-{index}"),
+            )
             for split in artifact_utils.decode_split_names(rows.split_names)
             for index, file in enumerate(examples.split_files(rows, split))
         ]
+        fileio.makedirs(scratch)
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
@@ -74,12 +82,14 @@ class StatisticsExecutor(base_beam_executor.BaseBeamExecutor):
                 | "Gather" >> beam.GroupByKey()
                 | "Write" >> beam.MapTuple(_write)
             )
+        fileio.rmtree(scratch)
 
 
 class _Shard(NamedTuple):
     file: str
     output: str
     index: int
+    summary: str
 
 
 def _generators() -> list[Any]:
@@ -100,8 +110,11 @@ def _generators() -> list[Any]:
     ]
 
 
-def _summarise(shard: _Shard) -> tuple[str, tuple[int, list[Any]]]:
-    """Returns where the statistics go, and what the shard contributes to them: one accumulator per generator."""
+def _summarise(shard: _Shard) -> tuple[str, _Shard]:
+    """Writes what the shard contributes, an accumulator per generator; returns where the statistics go, and the shard.
+
+    Into a file, because Beam would hold those of all shards, which are megabytes each, in memory.
+    """
     generators = _generators()
     accumulators = [generator.create_accumulator() for generator in generators]
     for batch in examples.read([shard.file]):
@@ -110,10 +123,9 @@ def _summarise(shard: _Shard) -> tuple[str, tuple[int, list[Any]]]:
             generator.add_input(accumulator, lists)
             for generator, accumulator in zip(generators, accumulators, strict=True)
         ]
-    return shard.output, (
-        shard.index,
-        [generator.compact(part) for generator, part in zip(generators, accumulators, strict=True)],
-    )
+    with fileio.open(shard.summary, "wb") as file:
+        pickle.dump([generator.compact(part) for generator, part in zip(generators, accumulators, strict=True)], file)
+    return shard.output, shard
 
 
 def _lists(column: pa.Array) -> pa.Array:
@@ -121,11 +133,21 @@ def _lists(column: pa.Array) -> pa.Array:
     return pa.nulls(len(column)) if column.null_count == len(column) else examples.as_lists(column)
 
 
-def _write(output: str, summaries: Iterable[tuple[int, list[Any]]]) -> None:
-    # In the order of the shards, because sums of floats depend on it, and runners have none.
-    by_shard = [accumulators for _, accumulators in sorted(summaries, key=lambda summary: summary[0])]
+def _summary(name: str) -> list[Any]:
+    with fileio.open(name, "rb") as file:
+        return pickle.load(file)
+
+
+def _write(output: str, shards: Iterable[_Shard]) -> None:
     generators = _generators()
-    merged = [generator.merge_accumulators(parts) for generator, *parts in zip(generators, *by_shard, strict=True)]
+    # In the order of the shards, because sums of floats depend on it, and runners have none.
+    ordered = [shard.summary for shard in sorted(shards, key=lambda shard: shard.index)]
+    merged = _summary(ordered[0])
+    for name in ordered[1:]:
+        merged = [
+            generator.merge_accumulators(pair)
+            for generator, *pair in zip(generators, merged, _summary(name), strict=True)
+        ]
     statistics = stats_impl.extract_statistics_output(merged, generators)
     fileio.makedirs(os.path.dirname(output))
     with fileio.open(output, "wb") as file:

@@ -216,7 +216,7 @@ class Metadata(Section):
 
 
 class Beam(Section):
-    """Where the data-parallel components run; by default in this process."""
+    """Where the data-parallel components run; by default in the process of their node."""
 
     args: tuple[str, ...] = Field(
         # Not DirectRunner: it tries to download another runner in every component. In memory: threads cost 45 % more

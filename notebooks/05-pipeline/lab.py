@@ -38,7 +38,7 @@ WORKSPACE = Path("workspace").resolve()
 # %% [markdown]
 # ## 1. A run
 #
-# The pipeline is defined once, in `pipeline/definition.py`. `flightdeck run` walks its nodes in order: read the
+# The pipeline is defined once, in `pipeline/definition.py`. `flightdeck run` runs each node when those it waits for have ended: read the
 # months, compute statistics, validate, transform, train, evaluate, try to serve, push. Three months of 2,000 flights
 # each, so that it takes a minute: January and February to learn from, March to be judged on.
 

@@ -39,7 +39,7 @@ from pipeline.runners.kubeflow import compile_pipeline  # loads TensorFlow and T
 # %% [markdown]
 # ## 1. One definition, compiled
 #
-# `pipeline/definition.py` builds the pipeline once. On your machine TFX's local runner walks its nodes. For a cluster
+# `pipeline/definition.py` builds the pipeline once. On your machine each node runs in a process of its own. For a cluster
 # it is *compiled*: to TFX's intermediate representation, which says everything about the nodes, and to a Kubeflow
 # pipeline around it, which says what the cluster has to know: which containers, in which order, with what. Kubeflow
 # schedules, and inside each container TFX launches its nodes as it does everywhere. `flightdeck kubeflow compile` does

@@ -68,10 +68,14 @@ class Job:
 
     def __init__(self, server: str, function: Callable[..., Any], *arguments: Any) -> None:
         """Starts it on FULL or LIGHT; function, arguments and result can be pickled."""
+        document = pickle.dumps((function, arguments, dict(os.environ), sys.path, logging.root.level))
         self._channel, theirs = socket.socketpair()
-        with theirs:
-            document = pickle.dumps((function, arguments, dict(os.environ), sys.path, logging.root.level))
-            _send(_server(server), document, [theirs.fileno(), 1, 2])
+        with theirs, _asking:
+            try:
+                _send(_server(server), document, [theirs.fileno(), 1, 2])
+            except ConnectionError:  # it has just died
+                del _servers[server]
+                _send(_server(server), document, [theirs.fileno(), 1, 2])
 
     def fileno(self) -> int:
         """Is readable when the function has returned, or its process has gone; for `select`."""
@@ -99,11 +103,14 @@ class Job:
 
 
 _servers: dict[str, tuple[socket.socket, subprocess.Popen[bytes]]] = {}
+# One thread at a time.
+_asking = threading.Lock()
 
 
 def start(name: str) -> None:
     """Has a server load what it needs before the first job is there."""
-    _server(name)
+    with _asking:
+        _server(name)
 
 
 def _server(name: str) -> socket.socket:
@@ -187,29 +194,29 @@ def _import(modules: Iterable[str]) -> None:
 
 def _work(document: bytes, channel: int, output: int, errors: int) -> None:
     """Does one job in this process, and ends it."""
-    code = 1
     try:
         signal.signal(signal.SIGTERM, _interrupt)
         os.dup2(output, 1)
         os.dup2(errors, 2)
         asker = socket.socket(fileno=channel)
         threading.Thread(target=_heed, args=(asker,), daemon=True).start()
+        answer = _answer(document)
+        # First, because who asked may end this process when it has the answer.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        asker.sendall(answer)
+    finally:
+        os._exit(0)
+
+
+def _answer(document: bytes) -> bytes:
+    try:
         function, arguments, environment, path, level = pickle.loads(document)
         os.environ.update(environment)
         sys.path[:] = path
         logging.basicConfig(
             level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
         )
-        asker.sendall(_answer(function, arguments))
-        code = 0
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
-    try:
         return pickle.dumps((True, function(*arguments)))
     except Exception as error:
         if not isinstance(error, FlightdeckError):
@@ -223,10 +230,13 @@ def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
 
 def _heed(asker: socket.socket) -> None:
     """Waits until the process that asked says stop, or is gone: then this one goes, too."""
-    if asker.recv(1):
-        os.kill(os.getpid(), signal.SIGTERM)
-        asker.recv(1)
-    os._exit(1)
+    try:
+        if asker.recv(1):
+            os.kill(os.getpid(), signal.SIGTERM)
+            while asker.recv(1):  # it may say so twice
+                pass
+    finally:
+        os._exit(1)
 
 
 def _interrupt(_number: int, _frame: object) -> None:
@@ -240,10 +250,13 @@ def _send(to: socket.socket, document: bytes, descriptors: list[int]) -> None:
 
 
 def _read(stream: socket.socket, size: int) -> bytes:
-    parts = bytearray()
-    while len(parts) < size:
-        parts += stream.recv(size - len(parts))
-    return bytes(parts)
+    document = bytearray()
+    while len(document) < size:
+        part = stream.recv(size - len(document))
+        if not part:  # whoever asks is gone
+            sys.exit()
+        document += part
+    return bytes(document)
 
 
 if __name__ == "__main__":

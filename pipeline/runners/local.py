@@ -22,7 +22,7 @@ from ledger.recorder import Recorder, renewing
 from ledger.run_record import Kind, NodeOutcome, RunRecord
 from pipeline import killed_runs, store
 from pipeline.runners import compiled, jobs
-from pipeline.runners.fork_server import FULL, LIGHT, Job, LostJobError, start
+from pipeline.runners.fork_server import FULL, LIGHT, InterruptedRunError, Job, LostJobError, start
 from pipeline.settings import Settings, SettingsError
 from pipeline.stamp import stamp
 
@@ -113,7 +113,7 @@ class _Nodes:
     Attributes:
         outcomes: in the order in which they ended.
         launched: whether a node had to be run.
-        lost: whether the process of a node was killed.
+        lost: whether the process of a node was killed, or ended outside its component.
     """
 
     def __init__(self, plan: jobs.Plan, recorder: Recorder, listener: Listener | None, profiles: Path | None) -> None:
@@ -178,7 +178,7 @@ class _Nodes:
         node_id, started = self._running[job]
         try:
             return job.result()
-        except LostJobError as error:
+        except (LostJobError, InterruptedRunError) as error:  # the latter just before or after the component
             self.lost = True
             return NodeOutcome(node_id, "failed", time.monotonic() - started, 0.0, str(error))
         finally:

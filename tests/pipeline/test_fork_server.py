@@ -2,14 +2,18 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
 import pytest
 
 from errors import FlightdeckError
+from pipeline.runners import fork_server
 from pipeline.runners.fork_server import LIGHT, InterruptedRunError, Job, LostJobError
 from tests.world import ROOT
 
@@ -25,7 +29,7 @@ time.sleep(600)
 
 
 def loaded() -> list[str]:
-    print("a job writes where its asker does", flush=True)
+    print("a job writes where its asker does")
     return [
         name for name in ("tensorflow", "apache_beam", "tfx.orchestration.portable.launcher") if sys.modules.get(name)
     ]
@@ -43,8 +47,10 @@ def killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def slept() -> str:
+def slept(begun: Path | None = None) -> str:
     try:
+        if begun:
+            begun.touch()
         time.sleep(600)
     except InterruptedRunError:
         return "cleaned up"
@@ -53,6 +59,12 @@ def slept() -> str:
 
 def relatives() -> tuple[int, int]:
     return os.getppid(), os.getpid()
+
+
+def worked() -> int:
+    while time.process_time() < 0.5:
+        pass
+    return os.getppid()
 
 
 def variable() -> str | None:
@@ -83,12 +95,47 @@ def test_what_a_job_raises_is_raised_where_its_result_is_awaited(function, error
         Job(LIGHT, function).result()
 
 
-def test_a_job_that_is_stopped_can_clean_up():
-    job = Job(LIGHT, slept)
-    time.sleep(0.5)
-    job.stop()
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_job_that_is_stopped_can_clean_up(times, tmp_path):
+    job = Job(LIGHT, slept, tmp_path / "begun")
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    for _ in range(times):
+        job.stop()
 
     assert job.result() == "cleaned up"
+
+
+def test_a_server_that_died_is_replaced():
+    server, _ = Job(LIGHT, relatives).result()
+    os.kill(server, signal.SIGKILL)
+    fork_server._servers[LIGHT][1].wait(timeout=30)
+
+    assert Job(LIGHT, relatives).result()[0] != server
+
+
+def test_threads_may_ask_at_once():
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: Job(LIGHT, relatives).result(), range(32)))
+
+    assert len(set(answers)) == 32
+    assert len({server for server, _ in answers}) == 1
+
+
+def test_a_server_ends_if_its_asker_dies_in_the_middle_of_a_request():
+    asker, server = socket.socketpair()
+    asker.send(b"half")
+    asker.close()
+
+    with server, pytest.raises(SystemExit):
+        fork_server._read(server, 8)
+
+
+def test_the_cpu_seconds_of_jobs_that_have_ended_are_those_of_the_server():
+    server = psutil.Process(Job(LIGHT, worked).result())
+    Job(LIGHT, worked).result()
+
+    assert server.cpu_times().children_user > 0.4
 
 
 def test_nothing_outlives_an_asker_that_was_killed():
