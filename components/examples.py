@@ -24,7 +24,7 @@ PARQUET = ".parquet"
 
 
 class ExamplesError(FlightdeckError):
-    """There are no such examples, or they do not have one value per row; the text is one sentence that says why."""
+    """Examples that are missing, or that have several values of a column in one row."""
 
 
 def split_files(examples: Examples, split: str) -> list[str]:
