@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import quality
 from data import prepare, spans
-from data.contract import Contract
+from data.contract import Contract, Target
 from models.features import FeatureSettings
 from models.flights import FlightFeatures
 from models.settings import ModelSettings
@@ -87,17 +87,17 @@ def gpus() -> list[str]:
     ]
 
 
-def measure(folder: Path, name: str, settings: ModelSettings, label: str, features: FeatureSettings) -> Measured:
+def measure(folder: Path, name: str, settings: ModelSettings, target: Target, features: FeatureSettings) -> Measured:
     """Trains thrice in this process, the last time for all epochs, and returns what that cost."""
     import tensorflow_transform as tft
 
-    from models import inputs, network, runtime, training
+    from models import inputs, network, runtime, tasks, training
 
     devices = runtime.devices_for(settings.accelerator)
     transform = tft.TFTransformOutput(str(folder / "transform"))
     graph = inputs.TransformGraph(transform, features.inputs)
     train, evaluation = (
-        inputs.read([str(folder / f"Split-{split}" / "*")], graph, label) for split in ("train", "eval")
+        inputs.read([str(folder / f"Split-{split}" / "*")], graph, target.label) for split in ("train", "eval")
     )
     shape = network.TransformedFeatures.of(transform)
 
@@ -105,7 +105,7 @@ def measure(folder: Path, name: str, settings: ModelSettings, label: str, featur
         tried = settings.model_copy(update={"epochs": epochs})
         with runtime.configured(tried, devices) as where:
             started = time.monotonic()
-            model, history = training.fit(tried, shape, where, train, evaluation)
+            model, history = training.fit(tried, shape, tasks.head(target), where, train, evaluation)
             return time.monotonic() - started, history["val_loss"][-1], model
 
     cold, *_ = timed(1)
@@ -151,11 +151,13 @@ def _covered(plane: Any, name: str | None = None) -> float:
     return covered / 1e9
 
 
-def measured_alone(folder: Path, name: str, settings: ModelSettings, label: str, features: FeatureSettings) -> Measured:
+def measured_alone(
+    folder: Path, name: str, settings: ModelSettings, target: Target, features: FeatureSettings
+) -> Measured:
     """Measures in a process of its own, so that each pays for its own start; a failure is a line of the table."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
-            return pool.submit(measure, folder, name, settings, label, features).result()
+            return pool.submit(measure, folder, name, settings, target, features).result()
         # Whatever stops one training, the others are still worth measuring.
         except Exception as error:
             device = "CPU:0" if settings.accelerator == "cpu" else "GPU"
@@ -195,7 +197,7 @@ def compare(folder: Path, first: int, newest: int, epochs: int, only_cpu: bool) 
             plan += [(name, changes, "required") for name, changes in GPU_ONLY.items()]
         for name, changes, accelerator in plan:
             settings = ModelSettings.model_validate(changes | {"epochs": epochs, "accelerator": accelerator})
-            everything.append(measured_alone(here, name, settings, contract.label, features))
+            everything.append(measured_alone(here, name, settings, contract.target, features))
             print(line(everything[-1]), flush=True)
     return everything
 

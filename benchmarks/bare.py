@@ -23,7 +23,7 @@ import tensorflow_data_validation as tfdv
 from sklearn import metrics
 
 from flightdeck.settings import read_settings
-from models import network
+from models import network, tasks
 from models.features import FeatureSettings
 from models.preprocessing import CATEGORICAL, NUMERIC, category_rows
 from models.settings import ModelSettings
@@ -123,9 +123,8 @@ def main() -> None:
 
     keras.utils.set_random_seed(model.seed)
     rows = category_rows(len(features.categorical), len(transform.vocabulary))
-    net: Any = network.build(
-        model, network.TransformedFeatures(inputs[NUMERIC].shape[1], inputs[CATEGORICAL].shape[1], rows)
-    )
+    shape = network.TransformedFeatures(inputs[NUMERIC].shape[1], inputs[CATEGORICAL].shape[1], rows)
+    net: Any = network.build(model, shape, tasks.head(settings.contract().target))
     steps = -(-len(train) // model.batch_size) * model.epochs
     rate: Any = keras.optimizers.schedules.CosineDecay(model.learning_rate, decay_steps=steps)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=model.weight_decay)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data import prepare, spans
-from data.contract import Contract
+from data.contract import Contract, Target
 from models.features import FeatureSettings
 from models.flights import FlightFeatures
 from models.settings import ModelSettings
@@ -93,7 +93,7 @@ def trainer_arguments(
     destination: Path,
     features: FeatureSettings,
     model: ModelSettings,
-    label: str,
+    target: Target,
 ) -> FnArgs:
     """Returns what TFX's Trainer would hand to `run_fn`: a model in ``destination/serving``, logs in ``run``."""
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -107,7 +107,7 @@ def trainer_arguments(
         "custom_config": {
             "features": features.model_dump(mode="json"),
             "model": model.model_dump(mode="json"),
-            "label": label,
+            "target": target.model_dump(mode="json"),
         },
     }
     return FnArgs(**values)
@@ -139,7 +139,7 @@ def network_probabilities(
         write_examples([newest], columns, folder / "Split-eval")
         analyse(str(folder / "Split-train" / "*"), SCHEMA, features, folder / "transform")
         started = time.monotonic()
-        run_fn(trainer_arguments(folder, folder / "transform", folder, features, model, contract.label))
+        run_fn(trainer_arguments(folder, folder / "transform", folder, features, model, contract.target))
         seconds = time.monotonic() - started
         return serve(folder / "serving", sorted((folder / "Split-eval").iterdir())), seconds
 

@@ -49,6 +49,7 @@ _METADATA = "metadata.sqlite"
 def create_pipeline(settings: Settings, data: Path, folder: Path) -> Pipeline:
     """The same nodes as in `pipeline.definition`, as far as TFX has them."""
     use_case, label = settings.use_case, settings.contract().label
+    target = settings.contract().target.model_dump(mode="json")
     features = FeatureSettings.model_validate(settings.features.model_dump()).model_dump(mode="json")
     split = example_gen_pb2.Input.Split
     examples = CsvExampleGen(
@@ -71,7 +72,7 @@ def create_pipeline(settings: Settings, data: Path, folder: Path) -> Pipeline:
         examples=examples.outputs["examples"],
         transform_graph=transform.outputs["transform_graph"],
         schema=schema.outputs["schema"],
-        custom_config={"features": features, "model": settings.model.model_dump(mode="json"), "label": label},
+        custom_config={"features": features, "model": settings.model.model_dump(mode="json"), "target": target},
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
     )

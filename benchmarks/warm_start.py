@@ -101,7 +101,7 @@ def run(
                 destination = here / f"way-{at}"
                 settings = ModelSettings.model_validate(base | way.model)
                 arguments = quality.trainer_arguments(
-                    here, here / "transform", destination, features, settings, contract.label
+                    here, here / "transform", destination, features, settings, contract.target
                 )
                 if way.warm and course.newest is not None:
                     arguments.base_model = str(course.newest)

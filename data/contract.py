@@ -22,6 +22,7 @@ from errors import FlightdeckError
 
 ColumnType = Literal["int64", "float32", "string", "timestamp"]
 Role = Literal["feature", "slice", "key", "label", "outcome"]
+Task = Literal["binary", "multiclass", "regression"]
 
 INGESTED: tuple[Role, ...] = ("feature", "slice")
 
@@ -108,11 +109,32 @@ class Column(BaseModel):
         return self
 
 
+class Target(BaseModel):
+    """What a model predicts.
+
+    Attributes:
+        label: The column that holds the truth.
+        task: Whether it is one of two classes, one of several, or a number.
+        classes: Of a multiclass task: the name of class 0, of class 1, and so on. Empty for other tasks.
+        unit: Of a regression: the unit of the label, if it has one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: str
+    task: Task = "binary"
+    classes: tuple[str, ...] = ()
+    unit: str | None = None
+
+
 class Contract(BaseModel):
     """All columns of a dataset, in file order, and the moment a prediction is made.
 
     Attributes:
         label: Name of the column to predict.
+        task: ``binary``: the label is 0 or 1, int64. ``multiclass``: the number of one of the classes, int64.
+            ``regression``: a number, int64 or float32.
+        classes: Of a multiclass task: the names of the label's values 0, 1, and so on.
         prediction_time: When a prediction is made, as a phrase ("two hours before ...").
         stages: When values become known, in the order of time; those that are feasible come first.
     """
@@ -121,6 +143,8 @@ class Contract(BaseModel):
 
     dataset: str = Field(min_length=1)
     label: str
+    task: Task = "binary"
+    classes: tuple[str, ...] = ()
     prediction_time: str = Field(min_length=1)
     stages: tuple[Stage, ...] = Field(min_length=1)
     columns: tuple[Column, ...] = Field(min_length=1)
@@ -137,7 +161,19 @@ class Contract(BaseModel):
             raise ValueError(f"the label is '{self.label}', but the columns with the role label are {labels or 'none'}")
         if not any(column.role == "feature" for column in self.columns):
             raise ValueError("no column has the role feature")
+        self._check_target()
         return self
+
+    def _check_target(self) -> None:
+        kind = self.column(self.label).type
+        allowed = ("int64", "float32") if self.task == "regression" else ("int64",)
+        if kind not in allowed:
+            raise ValueError(f"the label '{self.label}' is {kind}; the task {self.task} needs {' or '.join(allowed)}")
+        if self.task != "multiclass":
+            if self.classes:
+                raise ValueError(f"classes are listed, which only the task multiclass has, and the task is {self.task}")
+        elif len(self.classes) < 3 or len(set(self.classes)) < len(self.classes):
+            raise ValueError("the task multiclass needs at least three classes, each listed once")
 
     def _check_stages(self) -> None:
         stages = {stage.name: stage for stage in self.stages}
@@ -188,6 +224,12 @@ class Contract(BaseModel):
             if column.name == name:
                 return column
         raise ContractError(f"Column '{name}' is not in the contract of {self.dataset}{self._hint(name)}.")
+
+    @property
+    def target(self) -> Target:
+        """What is predicted."""
+        unit = self.column(self.label).unit if self.task == "regression" else None
+        return Target(label=self.label, task=self.task, classes=self.classes, unit=unit)
 
     @property
     def feasible(self) -> tuple[str, ...]:

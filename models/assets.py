@@ -14,6 +14,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from data.contract import Target
 from models import inputs as examples
 
 # Servers copy this folder of a SavedModel and never read it; see SavedModel's README in TensorFlow.
@@ -30,11 +31,11 @@ def write(path: str, name: str, document: Any) -> None:
         stream.write(json.dumps(document, indent=1))
 
 
-def write_contract(schema_path: str, inputs: Collection[str], path: str) -> None:
-    """Writes beside an exported model what the curated schema says of the columns that it reads."""
+def write_contract(schema_path: str, inputs: Collection[str], target: Target, path: str) -> None:
+    """Writes beside an exported model what it predicts, and what the curated schema says of the columns it reads."""
     with tf.io.gfile.GFile(schema_path) as stream:
         schema = text_format.Parse(stream.read(), schema_pb2.Schema())
-    write(path, CONTRACT, {"columns": list(_columns(schema, inputs))})
+    write(path, CONTRACT, {"target": target.model_dump(), "columns": list(_columns(schema, inputs))})
 
 
 def write_example(patterns: Sequence[str], inputs: Collection[str], path: str) -> None:

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     import tensorflow_transform as tft
 
     from models.settings import ModelSettings
-
-PROBABILITY = "probability"
+    from models.tasks import Head
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,11 @@ class Rescaling:
 
 
 def build(
-    settings: ModelSettings, features: TransformedFeatures, dtype: str = "float32", rescaling: Rescaling | None = None
+    settings: ModelSettings,
+    features: TransformedFeatures,
+    head: Head,
+    dtype: str = "float32",
+    rescaling: Rescaling | None = None,
 ) -> keras.Model:
     """Builds the network without compiling it.
 
@@ -60,13 +63,13 @@ def build(
     Args:
         settings: Sizes and dropout.
         features: The shape of the inputs.
+        head: The last layer.
         dtype: Keras dtype policy of all layers but the last, e.g. ``mixed_float16``. Variables are float32.
         rescaling: The units in which the layers expect the numbers, if not those of Transform: after a warm start.
 
     Returns:
         A model from ``{"numeric_xf": float32 [None, numbers], "categorical_xf": int64 [None, categories],
-        "text_xf": float32 [None, text columns, buckets]}`` (only those that exist) to the probability of the label
-        being 1, float32 [None, 1].
+        "text_xf": float32 [None, text columns, buckets]}`` (only those that exist) to the output of the head.
     """
     inputs, parts = {}, []
     if features.numbers:
@@ -95,9 +98,7 @@ def build(
     if settings.hidden_units:
         towers.append(_deep(joined, settings, dtype))
     merged = keras.layers.Concatenate(name="towers", dtype=dtype)(towers) if len(towers) > 1 else towers[0]
-    # Sigmoid in float32: float16 cannot tell probabilities near 1 apart.
-    output = keras.layers.Dense(1, activation="sigmoid", name=PROBABILITY, dtype="float32")(merged)
-    return keras.Model(inputs, output, name="flightdeck")
+    return keras.Model(inputs, head.layer(merged), name="flightdeck")
 
 
 def _embedded_words(words: keras.KerasTensor, shape: tuple[int, int], size: int, dtype: str) -> keras.KerasTensor:
@@ -106,10 +107,10 @@ def _embedded_words(words: keras.KerasTensor, shape: tuple[int, int], size: int,
     return keras.layers.Flatten(name="text", dtype=dtype)(project(words))
 
 
-def sources(settings: ModelSettings, text: bool = False) -> dict[str, tuple[str, ...]]:
-    """Returns the layers that hold weights, each with those that it reads.
+def sources(settings: ModelSettings, head: Head, text: bool = False) -> dict[str, tuple[str, ...]]:
+    """Returns the layers that hold weights, each with what it reads: those before it.
 
-    ``numbers``, ``embedding`` and, if there is any, ``text`` are inputs.
+    ``numbers``, ``embedding`` and, if there is any, ``text`` are inputs; the last layer may depend on the ``classes``.
     """
     read: dict[str, tuple[str, ...]] = {"words": ("text",)} if text else {}
     towers = []
@@ -119,7 +120,7 @@ def sources(settings: ModelSettings, text: bool = False) -> dict[str, tuple[str,
             read[f"{name}_{layer}"] = before
             before = (f"{name}_{layer}",)
         towers += before if layers else ()
-    return {**read, PROBABILITY: tuple(towers)}
+    return {**read, head.output: (*towers, *head.reads)}
 
 
 def _rescaled(numbers: keras.KerasTensor, rescaling: Rescaling) -> keras.KerasTensor:

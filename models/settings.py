@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from errors import FlightdeckError
+
+if TYPE_CHECKING:
+    from data.contract import Contract
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -18,6 +21,8 @@ Layers = tuple[Units, ...]
 _HYPERBAND_EPOCHS = 3
 # Settings of the machine, or of the search itself, that say nothing about the network.
 _NO_HYPERPARAMETERS = ("accelerator", "tuning")
+# What training measures besides the loss, by task; `models.tasks` does it.
+_MEASURED = {"binary": "val_auc", "multiclass": "val_accuracy", "regression": "val_rmse"}
 
 
 class Dimension(BaseModel):
@@ -96,7 +101,8 @@ class TuningSettings(BaseModel):
         holdout: Fraction of the training rows, the newest ones, on which trials are scored. The evaluation split
             is never used, so that it still tells the truth about the tuned model.
         seed: Seed of the search; default: the model's.
-        objective: What the newest rows decide by: ``val_auc``, or ``val_loss``, the cross-entropy.
+        objective: What the newest rows decide by: ``val_loss``, what training minimises, or the metric of the task:
+            ``val_auc`` (binary), ``val_accuracy`` (multiclass), ``val_rmse`` (regression).
         search: By hyperparameter, the values that are tried. A list is its candidates; ``{min: 0.0001, max: 0.01,
             sampling: log}`` is a range.
     """
@@ -108,7 +114,7 @@ class TuningSettings(BaseModel):
     epochs: int = Field(default=2, ge=1)
     holdout: float = Field(default=0.1, gt=0, lt=1)
     seed: int | None = Field(default=None, ge=0, lt=2**31)
-    objective: Literal["val_auc", "val_loss"] = "val_auc"
+    objective: Literal["val_auc", "val_accuracy", "val_rmse", "val_loss"] = "val_auc"
     search: dict[str, Dimension] = _SEARCH
 
     @model_validator(mode="after")
@@ -191,6 +197,15 @@ class ModelSettings(BaseModel):
     @classmethod
     def _hyperparameters(cls) -> list[str]:
         return [name for name in cls.model_fields if name not in _NO_HYPERPARAMETERS]
+
+    def check(self, contract: Contract) -> None:
+        """Refuses an objective of another task than the contract's with a FlightdeckError."""
+        measured = _MEASURED[contract.task]
+        if self.tuning.objective not in ("val_loss", measured):
+            raise FlightdeckError(
+                f"tuning.objective: {self.tuning.objective} is not measured for the task {contract.task}; "
+                f"choose {measured} or val_loss"
+            )
 
     def with_hyperparameters(self, values: Mapping[str, Any]) -> ModelSettings:
         """Returns these settings with tuned values in place of their own.

@@ -6,13 +6,13 @@ import keras
 import tensorflow as tf
 
 from models.inputs import TransformGraph, as_parsed
-from models.network import PROBABILITY
+from models.tasks import Head
 
 
 class Scorer(tf.Module):
     """Scores raw columns: the transform graph, then the network without dropout."""
 
-    def __init__(self, network: keras.Model, graph: TransformGraph) -> None:
+    def __init__(self, network: keras.Model, head: Head, graph: TransformGraph) -> None:
         """The network is in float32 and has no optimizer."""
         super().__init__()
         self._graph = graph
@@ -21,22 +21,23 @@ class Scorer(tf.Module):
         # tracked Keras 3 model twice and restore only one of the two. Python's loader mends that; the loaders that
         # restore by the graph alone, TensorFlow Serving's and Beam's, would find variables without a value.
         self._weights = [variable.value for variable in network.weights]
-        self._predict = lambda features: network(features, training=False)
+        self._answer = lambda features: {head.output: network(features, training=False)}
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """Returns the serving signatures by name.
 
-        ``serving_default``: ``examples``, serialised tf.Examples, string [None] -> ``probability``, float32 [None, 1].
+        ``serving_default``: ``examples``, serialised tf.Examples, string [None] -> what the head answers, under its
+        name, float32 [None, width].
         ``transform_features``: ``examples`` -> the transformed features by name.
-        ``predict_raw``: one input per raw column, named like it, [None, 1], int64, float32 or string ->
-        ``probability``. A missing value is the smallest int64, a NaN, or an empty string.
+        ``predict_raw``: one input per raw column, named like it, [None, 1], int64, float32 or string -> the same. A
+        missing value is the smallest int64, a NaN, or an empty string.
         """
         graph = self._graph
         examples = [tf.TensorSpec([None], tf.string, name="examples")]
         raw = {name: tf.TensorSpec([None, 1], spec.dtype, name=name) for name, spec in graph.columns.items()}
         # Traced once and called by two signatures.
         score = tf.function(
-            lambda parsed: {PROBABILITY: self._predict(graph.apply(parsed))},
+            lambda parsed: self._answer(graph.apply(parsed)),
             input_signature=[graph.signature],
             autograph=False,
         ).get_concrete_function()
@@ -57,10 +58,10 @@ class Scorer(tf.Module):
         }
 
 
-def export(network: keras.Model, graph: TransformGraph, path: str) -> None:
+def export(network: keras.Model, head: Head, graph: TransformGraph, path: str) -> None:
     """Writes a SavedModel that plain TensorFlow can load and serve; nothing of this project is needed.
 
     The network is in float32 and has no optimizer: what is tracked is saved.
     """
-    scorer = Scorer(network, graph)
+    scorer = Scorer(network, head, graph)
     tf.saved_model.save(scorer, path, signatures=scorer.signatures())

@@ -15,8 +15,9 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from data.contract import Target
 from errors import FlightdeckError
-from models import assets, inputs, network, runtime, signatures, warm_start
+from models import assets, inputs, network, runtime, signatures, tasks, warm_start
 from models.features import FeatureSettings
 from models.settings import ModelSettings
 
@@ -36,10 +37,11 @@ class DivergenceError(FlightdeckError):
 def run_fn(fn_args: FnArgs) -> None:
     """Trains the network and exports it, as TFX's Trainer asks for.
 
-    ``custom_config`` holds ``features``, ``model`` and ``label``; ``hyperparameters`` take precedence over the settings
-    of the model. Writes the SavedModel, with the contract that ``schema_path`` makes and a row of the evaluation split
-    as an example, into ``serving_model_dir``; TensorBoard logs and ``training.json`` into ``model_run_dir``. Training
-    begins with the weights of ``base_model``; if they cannot be read it begins anew, and the record says why.
+    ``custom_config`` holds ``features``, ``model`` and ``target``; ``hyperparameters`` take precedence over the
+    settings of the model. Writes the SavedModel, with the contract that ``schema_path`` and the target make and a row
+    of the evaluation split as an example, into ``serving_model_dir``; TensorBoard logs and ``training.json`` into
+    ``model_run_dir``. Training begins with the weights of ``base_model``; if they cannot be read it begins anew, and
+    the record says why.
 
     Raises:
         AcceleratorError: At once, before any data is read, if a GPU is required and there is none.
@@ -55,23 +57,30 @@ def run_fn(fn_args: FnArgs) -> None:
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     graph = inputs.TransformGraph(transform, features.inputs)
     # Read before determinism is on: the order is fixed anyway, and determinism would keep it from being parallel.
-    train, evaluation = (
-        inputs.read(files, graph, fn_args.custom_config["label"]) for files in (fn_args.train_files, fn_args.eval_files)
-    )
+    target = Target.model_validate(fn_args.custom_config["target"])
+    train, evaluation = (inputs.read(files, graph, target.label) for files in (fn_args.train_files, fn_args.eval_files))
     _log.info("read %d training and %d evaluation rows", len(train), len(evaluation))
     read = time.monotonic()
     shape = network.TransformedFeatures.of(transform)
-    beginning = _Beginning(fn_args, warm_start.Layout.of(features, settings, transform), graph)
+    head = tasks.head(target).fitted(train.labels)
+    beginning = _Beginning(fn_args, head, warm_start.Layout.of(features, settings, head, transform), graph)
     with runtime.configured(settings, devices) as where:
         trained, history = fit(
-            settings, shape, where, train, evaluation, log_dir=fn_args.model_run_dir, beginning=beginning
+            settings,
+            shape,
+            beginning.head,
+            where,
+            train,
+            evaluation,
+            log_dir=fn_args.model_run_dir,
+            beginning=beginning,
         )
     fitted = time.monotonic()
-    exported_network = inference(trained, settings, shape, beginning.layout.rescaling)
-    signatures.export(exported_network, graph, fn_args.serving_model_dir)
+    exported_network = inference(trained, settings, shape, beginning.head, beginning.layout.rescaling)
+    signatures.export(exported_network, beginning.head, graph, fn_args.serving_model_dir)
     warm_start.describe(exported_network, beginning.layout, fn_args.serving_model_dir)
     if fn_args.schema_path:
-        assets.write_contract(fn_args.schema_path, features.inputs, fn_args.serving_model_dir)
+        assets.write_contract(fn_args.schema_path, features.inputs, target, fn_args.serving_model_dir)
     assets.write_example(fn_args.eval_files, features.inputs, fn_args.serving_model_dir)
     exported = time.monotonic()
     record = {
@@ -95,8 +104,10 @@ def run_fn(fn_args: FnArgs) -> None:
 class _Beginning:
     """What a network begins with: the weights of a base model, or those that it was initialised with."""
 
-    def __init__(self, fn_args: FnArgs, layout: warm_start.Layout, graph: inputs.TransformGraph) -> None:
-        self.layout = layout
+    def __init__(
+        self, fn_args: FnArgs, head: tasks.Head, layout: warm_start.Layout, graph: inputs.TransformGraph
+    ) -> None:
+        self.head, self.layout = head, layout
         # None: anew, as there is no base model. Else what was taken from it, or why it was passed over.
         self.record: dict[str, Any] | None = None
         self._base: warm_start.Base | None = None
@@ -109,7 +120,9 @@ class _Beginning:
             self.record = {"passed_over": str(error), "said": f"passed over: {error}"}
             return
         rescaling = warm_start.rescaling_for(self._base, layout, fn_args.train_files, graph)
-        self.layout = replace(layout, rescaling=rescaling)
+        # Its last layer answers with the scale of the labels that it learned from.
+        self.head = replace(head, scale=self._base.layout.label_scale or head.scale)
+        self.layout = replace(layout, rescaling=rescaling, label_scale=self.head.scale)
 
     def __call__(self, model: keras.Model) -> None:
         """Gives a network its first weights."""
@@ -129,6 +142,7 @@ def tuned_values(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
 def fit(
     settings: ModelSettings,
     shape: network.TransformedFeatures,
+    head: tasks.Head,
     where: runtime.Runtime,
     train: inputs.Rows,
     evaluation: inputs.Rows,
@@ -139,8 +153,8 @@ def fit(
     """Builds and fits the network with AdamW (Loshchilov and Hutter, ICLR 2019) and a half-cosine learning rate.
 
     Returns:
-        The fitted model, and per metric (``loss``, ``auc``, ``val_loss``, ``val_auc``) one value per epoch. Nothing is
-        chosen by the evaluation rows.
+        The fitted model, and one value per epoch of ``loss``, the head's metric, and both with ``val_`` before them, on
+        the evaluation rows. Nothing is chosen by those.
 
     Raises:
         DivergenceError: At the end of the first epoch whose loss is not a number.
@@ -148,18 +162,18 @@ def fit(
     steps = -(-len(train) // settings.batch_size) * settings.epochs
     schedule: Any = keras.optimizers.schedules.CosineDecay(settings.learning_rate, decay_steps=steps)
     with where.strategy.scope():
-        model = network.build(settings, shape, where.dtype, beginning.layout.rescaling if beginning else None)
+        model = network.build(settings, shape, head, where.dtype, beginning.layout.rescaling if beginning else None)
         if beginning:
             beginning(model)
         model.compile(
             optimizer=keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay),
-            loss=keras.losses.BinaryCrossentropy(),
-            metrics=[keras.metrics.AUC(name="auc")],
+            loss=head.loss(),
+            metrics=[head.measured()],
             jit_compile=settings.xla,  # pyright: ignore[reportArgumentType]
         )
         # If a training step creates variables, Keras traces it a second time.
         model.optimizer.build(model.trainable_variables)
-    callbacks: list[keras.callbacks.Callback] = [_Progress(settings.epochs)]
+    callbacks: list[keras.callbacks.Callback] = [_Progress(settings.epochs, head.metric)]
     if log_dir:
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False, update_freq="epoch"))
     history = model.fit(
@@ -177,10 +191,11 @@ def inference(
     trained: keras.Model,
     settings: ModelSettings,
     shape: network.TransformedFeatures,
+    head: tasks.Head,
     rescaling: network.Rescaling | None = None,
 ) -> keras.Model:
     """Returns a copy for inference: float32 on one device, without optimizer, whatever it was trained with."""
-    copy = network.build(settings, shape, rescaling=rescaling)
+    copy = network.build(settings, shape, head, rescaling=rescaling)
     copy.set_weights(trained.get_weights())
     return copy
 
@@ -188,9 +203,9 @@ def inference(
 class _Progress(keras.callbacks.Callback):
     """One log line per epoch, and an end to a training that has diverged."""
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, metric: str) -> None:
         super().__init__()
-        self._epochs = epochs
+        self._epochs, self._metric = epochs, metric
         self._started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -199,12 +214,13 @@ class _Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
         _log.info(
-            "epoch %d of %d: loss %.4f, evaluation loss %.4f, evaluation AUC %.4f, %.1f s",
+            "epoch %d of %d: loss %.4f, evaluation loss %.4f, evaluation %s %.4f, %.1f s",
             epoch + 1,
             self._epochs,
             logs["loss"],
             logs["val_loss"],
-            logs["val_auc"],
+            self._metric,
+            logs[f"val_{self._metric}"],
             time.monotonic() - self._started,
         )
         if not math.isfinite(logs["loss"] + logs["val_loss"]):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import keras_tuner
 import tensorflow_transform as tft
 
+from data.contract import Target
 from errors import FlightdeckError
-from models import inputs, network, runtime, training
+from models import inputs, network, runtime, tasks, training
 from models.features import FeatureSettings
 from models.settings import Dimension, ModelSettings
 
@@ -72,7 +73,7 @@ class Search(keras_tuner.Tuner):
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """Prepares the search that TFX's Tuner, or a sweep, runs.
 
-    ``custom_config`` holds ``features``, ``model``, ``label`` and, if the trials' TensorBoard logs shall stay, their
+    ``custom_config`` holds ``features``, ``model``, ``target`` and, if the trials' TensorBoard logs shall stay, their
     folder ``logs``. Trials learn from the older training rows and are scored on the newest ones.
 
     Raises:
@@ -85,10 +86,10 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     settings = ModelSettings.model_validate(fn_args.custom_config["model"])
     devices = runtime.devices_for(settings.accelerator)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    rows = inputs.read(
-        fn_args.train_files, inputs.TransformGraph(transform, features.inputs), fn_args.custom_config["label"]
-    )
+    target = Target.model_validate(fn_args.custom_config["target"])
+    rows = inputs.read(fn_args.train_files, inputs.TransformGraph(transform, features.inputs), target.label)
     older, newest = rows.split(settings.tuning.holdout)
+    head = tasks.head(target).fitted(older.labels)
     shape = network.TransformedFeatures.of(transform)
 
     def train(values: Mapping[str, Any], logs: str | None) -> dict[str, float]:
@@ -97,20 +98,21 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
         epochs = values.get("tuner/epochs", values.get("epochs", settings.tuning.epochs))
         tried = settings.with_hyperparameters(values).model_copy(update={"epochs": epochs})
         with runtime.configured(tried, devices) as where:
-            _, history = training.fit(tried, shape, where, older, newest, log_dir=logs)
+            _, history = training.fit(tried, shape, head, where, older, newest, log_dir=logs)
         return {name: per_epoch[-1] for name, per_epoch in history.items()}
 
-    oracle = _oracle(settings, seed=settings.seed if settings.tuning.seed is None else settings.tuning.seed)
+    oracle = _oracle(settings, head, seed=settings.seed if settings.tuning.seed is None else settings.tuning.seed)
     search = Search(oracle, train, fn_args.working_dir, fn_args.custom_config.get("logs"))
     return TunerFnResult(tuner=search, fit_kwargs={})
 
 
-def _oracle(settings: ModelSettings, seed: int) -> keras_tuner.Oracle:
+def _oracle(settings: ModelSettings, head: tasks.Head, seed: int) -> keras_tuner.Oracle:
     tuning = settings.tuning
     space = keras_tuner.HyperParameters()
     for name, dimension in tuning.searched().items():
         _declare(space, name, dimension, whole=isinstance(getattr(settings, name), int))
-    objective = keras_tuner.Objective(tuning.objective, direction="min" if tuning.objective == "val_loss" else "max")
+    direction = "min" if tuning.objective == "val_loss" else head.direction
+    objective = keras_tuner.Objective(tuning.objective, direction=direction)
     # keras-tuner takes the seed 0 for none and draws one.
     shared = {"objective": objective, "hyperparameters": space, "allow_new_entries": False, "seed": seed + 1}
     if tuning.algorithm == "hyperband":

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from models.features import FeatureSettings
     from models.settings import ModelSettings
+    from models.tasks import Head
 
 DESCRIPTION = os.path.join(assets.FOLDER, "network.json")
 EMBEDDING = "embedding/embeddings"
@@ -53,6 +54,8 @@ class Layout:
         vocabulary: The categories as ``column=value``, in the order of their rows in the embedding table.
         layers: The layers that hold weights, each with those that it reads.
         rescaling: The units in which the layers expect the numbers, if not those of Transform.
+        classes: What the last layer tells apart, if they are several.
+        label_scale: The mean and the deviation of labels with which the network answers, if it does.
     """
 
     numbers: tuple[str, ...]
@@ -62,22 +65,28 @@ class Layout:
     layers: Mapping[str, tuple[str, ...]]
     rescaling: Rescaling | None = None
     text: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    label_scale: tuple[float, float] | None = None
 
     @classmethod
     def of(
-        cls,
-        features: FeatureSettings,
-        settings: ModelSettings,
-        transform: tft.TFTransformOutput,
-        rescaling: Rescaling | None = None,
+        cls, features: FeatureSettings, settings: ModelSettings, head: Head, transform: tft.TFTransformOutput
     ) -> Layout:
         """The layout of a network behind a Transform."""
         # Whatever bytes there are, as JSON can hold them.
         terms = transform.vocabulary_by_name(VOCABULARY) if features.categorical else []
         vocabulary = tuple(term.decode("utf-8", "surrogateescape") for term in terms)
         numbers = number_names(features)
-        layers = sources(settings, bool(features.text))
-        return cls(numbers, features.clip, features.categorical, vocabulary, layers, rescaling, features.text)
+        return cls(
+            numbers,
+            features.clip,
+            features.categorical,
+            vocabulary,
+            sources(settings, head, bool(features.text)),
+            text=features.text,
+            classes=head.target.classes,
+            label_scale=head.scale,
+        )
 
     def rows(self) -> dict[str, int]:
         """The row of the embedding table of each category, and of what is missing or unseen in each column."""
@@ -242,6 +251,7 @@ def start(fresh: Weights, layout: Layout, base: Base) -> tuple[dict[str, np.ndar
     taken = {
         "numbers": layout.numbers == base.layout.numbers,
         "text": layout.text == base.layout.text,
+        "classes": layout.classes == base.layout.classes,
         "embedding": layout.categories == base.layout.categories and (widths_agree or EMBEDDING not in fresh),
     }
     for layer, before in layout.layers.items():

@@ -90,7 +90,7 @@ def _data(settings: Settings) -> _Data:
 
 def _training(settings: Settings, data: _Data, base_model: Channel | None) -> tuple[list[BaseNode], Channel]:
     """From examples to a trained model, which begins with the weights of `base_model` if there is one."""
-    use_case, label = settings.use_case, settings.contract().label
+    use_case, target = settings.use_case, settings.contract().target
     features = settings.features.model_dump(mode="json")
 
     # Learns vocabularies and scaling, as a graph that training, evaluation and serving share.
@@ -101,7 +101,7 @@ def _training(settings: Settings, data: _Data, base_model: Channel | None) -> tu
         # What Transform depends on and nothing else, so that another learning rate does not analyse the data again.
         custom_config={
             "features": features,
-            "label": label,
+            "label": target.label,
             "code": fingerprint.code_digest(use_case.preprocessing_fn),
         },
     )
@@ -115,7 +115,11 @@ def _training(settings: Settings, data: _Data, base_model: Channel | None) -> tu
         "train_args": trainer_pb2.TrainArgs(splits=["train"]),
         "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
     }
-    config = {"features": features, "model": settings.model.model_dump(mode="json"), "label": label}
+    config = {
+        "features": features,
+        "model": settings.model.model_dump(mode="json"),
+        "target": target.model_dump(mode="json"),
+    }
     # Searches hyperparameters, if asked to.
     tuner = None
     if settings.tuning.enabled:

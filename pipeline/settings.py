@@ -61,7 +61,9 @@ class UseCase(Section):
     features: DottedPath = Field(
         description="Settings class of the `features` section; its `check(contract)` refuses wrong ones."
     )
-    model: DottedPath = Field(description="Settings class of the `model` section.")
+    model: DottedPath = Field(
+        description="Settings class of the `model` section; its `check(contract)` refuses wrong ones."
+    )
     preprocessing_fn: DottedPath = Field(description="Transform's preprocessing function.")
     run_fn: DottedPath = Field(description="The Trainer's function.")
     tuner_fn: DottedPath = Field(description="The Tuner's function.")

@@ -192,10 +192,11 @@ def put(raw: dict[str, Any], override: str) -> None:
 def _check_early(settings: Settings) -> None:
     """Refuses what would fail, or mislead, only minutes into a run."""
     contract = settings.contract()
-    try:
-        settings.features.check(contract)
-    except ValueError as error:
-        raise SettingsError(f"features: {error}") from error
+    for section in ("features", "model"):
+        try:
+            getattr(settings, section).check(contract)
+        except ValueError as error:
+            raise SettingsError(f"{section}: {error}") from error
     known = contract.ingested(labelled=False)
     for column in sorted({column for crossed in settings.evaluation.slices for column in crossed} - set(known)):
         raise SettingsError(

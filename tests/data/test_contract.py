@@ -6,7 +6,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from data.contract import Contract, ContractError, InfeasibleFeatureError
+from data.contract import Contract, ContractError, InfeasibleFeatureError, Target
 from tests.data.loans import LOANS
 
 pytestmark = pytest.mark.unit
@@ -54,6 +54,42 @@ def test_a_column_that_cannot_be_a_feature_is_named_with_the_reason(name: str, r
 
     assert f"'{name}'" in str(caught.value)
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("label", "declared", "target"),
+    [
+        ({}, {}, Target(label="defaulted")),
+        (
+            {"range": [0, 2]},
+            {"task": "multiclass", "classes": ["paid", "late", "lost"]},
+            Target(label="defaulted", task="multiclass", classes=("paid", "late", "lost")),
+        ),
+        (
+            {"type": "float32", "unit": "euro"},
+            {"task": "regression"},
+            Target(label="defaulted", task="regression", unit="euro"),
+        ),
+    ],
+)
+def test_a_contract_says_what_is_predicted(label: dict, declared: dict, target: Target):
+    assert Contract.model_validate({**loans(defaulted=label), **declared}).target == target
+
+
+@pytest.mark.parametrize(
+    ("label", "declared", "message"),
+    [
+        ({"type": "float32"}, {}, "the label 'defaulted' is float32; the task binary needs int64"),
+        ({"type": "float32"}, {"task": "multiclass"}, "the task multiclass needs int64"),
+        ({"type": "string", "range": None}, {"task": "regression"}, "the task regression needs int64 or float32"),
+        ({}, {"task": "multiclass"}, "the task multiclass needs at least three classes, each listed once"),
+        ({}, {"task": "multiclass", "classes": ["a", "b", "b"]}, "at least three classes, each listed once"),
+        ({}, {"classes": ["a", "b", "c"]}, "classes are listed, which only the task multiclass has"),
+        ({}, {"task": "ranking"}, "task: Input should be 'binary', 'multiclass' or 'regression'"),
+    ],
+)
+def test_a_target_that_makes_no_sense_is_refused_in_one_sentence(tmp_path, label: dict, declared: dict, message: str):
+    assert message in refusal(tmp_path, {**loans(defaulted=label), **declared})
 
 
 @pytest.mark.parametrize(

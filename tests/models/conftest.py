@@ -17,7 +17,7 @@ import tensorflow_transform as tft
 
 from benchmarks import quality
 from data import prepare, spans
-from data.contract import Contract
+from data.contract import Contract, Target
 from models import inputs
 from models.flights import FlightFeatures
 from models.settings import ModelSettings
@@ -28,6 +28,7 @@ from tests.world import ROOT
 TRAIN_SPANS = range(4, 8)
 EVAL_SPAN = 8
 ROWS = 4000
+LATE = Target(label="arrived_late")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ class SmallJob:
         """Returns arguments of `run_fn` that write below a folder, with some settings of the model."""
         settings = ModelSettings.model_validate({"batch_size": 256, "epochs": 2} | model)
         return quality.trainer_arguments(
-            self.folder, self.folder / "transform", destination, FlightFeatures(), settings, "arrived_late"
+            self.folder, self.folder / "transform", destination, FlightFeatures(), settings, LATE
         )
 
     @property

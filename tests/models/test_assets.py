@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from data.contract import Target
 from models import assets
 
 pytestmark = pytest.mark.unit
@@ -32,9 +33,10 @@ def test_a_schema_becomes_the_rules_that_hold_for_every_row(tmp_path):
     (tmp_path / "schema.pbtxt").write_text(SCHEMA)
     inputs = ["colour", "size", "town", "shade", "count", "weight", "note"]
 
-    assets.write_contract(str(tmp_path / "schema.pbtxt"), inputs, str(tmp_path / "model"))
+    assets.write_contract(str(tmp_path / "schema.pbtxt"), inputs, Target(label="label"), str(tmp_path / "model"))
 
     written = json.loads((tmp_path / "model" / "assets.extra" / "contract.json").read_text())
+    assert written["target"] == {"label": "label", "task": "binary", "classes": [], "unit": None}
     assert written["columns"] == [
         {"name": "colour", "required": True, "values": ["red", "blue"]},
         {"name": "size", "required": False, "values": ["S", "L"]},

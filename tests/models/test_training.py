@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorflow.python.framework import config
 
-from models import network, runtime, signatures, training
+from models import network, runtime, signatures, tasks, training
 from models.flights import FlightFeatures
 from models.runtime import AcceleratorError
 from models.settings import ModelSettings
@@ -20,7 +20,7 @@ from models.training import DivergenceError, run_fn
 from models.tuning import tuner_fn
 from operations.inference import contract
 from operations.inference.batch_files import to_arrays
-from tests.models.conftest import fresh_python, probabilities, record, weights
+from tests.models.conftest import LATE, fresh_python, probabilities, record, weights
 
 pytestmark = pytest.mark.component
 
@@ -36,7 +36,8 @@ import numpy as np, tensorflow as tf, tensorflow_transform as tft
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-from models import inputs, network, runtime, signatures, training
+from data.contract import Target
+from models import inputs, network, runtime, signatures, tasks, training
 from models.flights import FlightFeatures
 from models.settings import ModelSettings
 arguments = pickle.load(open(sys.argv[1], "rb"))
@@ -46,11 +47,11 @@ graph = inputs.TransformGraph(transform, FlightFeatures().inputs)
 train, evaluation = (
     inputs.read(files, graph, "arrived_late") for files in (arguments.train_files, arguments.eval_files)
 )
-shape = network.TransformedFeatures.of(transform)
+shape, head = network.TransformedFeatures.of(transform), tasks.head(Target(label="arrived_late"))
 with runtime.configured(settings, ["CPU:0", "CPU:1"]) as where:
-    model, history = training.fit(settings, shape, where, train, evaluation)
+    model, history = training.fit(settings, shape, head, where, train, evaluation)
 copies = model.get_layer("probability").kernel.value.values
-signatures.export(training.inference(model, settings, shape), graph, arguments.serving_model_dir)
+signatures.export(training.inference(model, settings, shape, head), head, graph, arguments.serving_model_dir)
 print(json.dumps({
     "replicas": where.strategy.num_replicas_in_sync,
     "copies": len(copies),
@@ -171,15 +172,15 @@ def test_two_devices_train_one_model(ingested, tmp_path) -> None:
 def test_faster_arithmetic_is_applied_and_still_exports_a_float32_model(ingested, tmp_path, faster: dict) -> None:
     transform, rows = ingested.transform, ingested.rows("eval")
     settings = ModelSettings(batch_size=500, epochs=1, **faster)
-    shape = network.TransformedFeatures.of(transform)
+    shape, head = network.TransformedFeatures.of(transform), tasks.head(LATE)
     with runtime.configured(settings, ["CPU:0"]) as where:
-        model, history = training.fit(settings, shape, where, rows, rows)
+        model, history = training.fit(settings, shape, head, where, rows, rows)
     assert np.isfinite(history["loss"]).all()
     assert model.jit_compile == ("xla" in faster)
     assert model.get_layer("deep_0").compute_dtype == ("float16" if "mixed_precision" in faster else "float32")
-    exported = training.inference(model, settings, shape)
+    exported = training.inference(model, settings, shape, head)
     assert {layer.compute_dtype for layer in exported.layers} == {"float32"}
-    signatures.export(exported, ingested.graph, str(tmp_path / "serving"))
+    signatures.export(exported, head, ingested.graph, str(tmp_path / "serving"))
     served = probabilities(tmp_path, ingested)
     assert served.dtype == np.float32
     np.testing.assert_allclose(served, model.predict(rows.batches(1000), verbose=0), atol=5e-3)

@@ -306,7 +306,7 @@ def tuner_of(sweep: SweepPlan, working_dir: str) -> keras_tuner.Tuner:
         "custom_config": {
             "features": settings.features.model_dump(mode="json"),
             "model": settings.model.model_dump(mode="json"),
-            "label": settings.contract().label,
+            "target": settings.contract().target.model_dump(mode="json"),
             "logs": sweep.logs,
         },
     }
