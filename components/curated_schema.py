@@ -28,8 +28,8 @@ def CuratedSchema(  # noqa: N802  (a component is used like a class)
     """Brings a curated schema, a text-format ``tensorflow.metadata.v0.Schema``, into an artifact.
 
     It lies on any file system that TFX can read; a relative path begins at the folder above this package, so that it
-    means the same in a checkout and in an image. `digest` begins the SHA-256 of its bytes. The columns `ignored` are left
-    out: one file may serve pipelines that read different columns of the same data.
+    means the same in a checkout and in an image. `digest` begins the SHA-256 of its bytes. The columns that are
+    `ignored` are left out: one file may serve pipelines that read different columns of the same data.
 
     Raises:
         FlightdeckError: the file's content has another digest, or is not a schema.
