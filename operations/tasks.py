@@ -19,7 +19,6 @@ from ledger.significance import FEWEST_PER_LABEL
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
     from ledger.measures import Measures
 
 PROBABILITY, PROBABILITIES, VALUE = "probability", "probabilities", "value"
@@ -422,7 +421,7 @@ _TASKS: dict[str, type[Task]] = {
 
 
 def task_of(target: Target | None, quantiles: Sequence[float] = ()) -> Task:
-    """Returns the strategy for what is predicted; a version of before there were tasks does not say: one probability."""
+    """Returns the strategy for what is predicted; a version of before there were tasks says none: one probability."""
     target = target or Target(label="")
     return _TASKS[target.task](target, tuple(quantiles))
 

@@ -73,7 +73,9 @@ def _data(settings: Settings) -> _Data:
     inferred_schema = SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True)
     # Takes the schema that people review.
     schema = CuratedSchema(
-        schema_file=portable(use_case.schema_file), digest=fingerprint.file_digest(use_case.schema_file)
+        schema_file=portable(use_case.schema_file),
+        digest=fingerprint.file_digest(use_case.schema_file),
+        ignored=list(contract.ignored()),
     )
     # Records where the statistics break the schema.
     anomalies = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
