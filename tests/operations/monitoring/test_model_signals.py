@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from data.contract import Target
 from operations.monitoring import model_signals
 from operations.monitoring.settings import Monitoring
+from operations.tasks import task_of
 
 pytestmark = pytest.mark.unit
 SETTINGS = Monitoring()
+BINARY = task_of(Target(label="late"))
 
 
 def answers(rows: int, seed: int, slope: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +23,7 @@ def answers(rows: int, seed: int, slope: float = 3.0) -> tuple[np.ndarray, np.nd
 
 
 def quality(labels, scores, expected):
-    return {signal.name: signal for signal in model_signals.quality(labels, scores, {}, expected, SETTINGS)}
+    return {signal.name: signal for signal in model_signals.quality(BINARY, labels, scores, {}, expected, SETTINGS)}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +84,7 @@ def test_too_few_labels_say_nothing():
 def test_slices_are_measured_and_not_judged():
     labels, scores = answers(4000, 8)
     half = np.arange(4000) < 2000
-    measured = model_signals.quality(labels, scores, {"origin=A": half}, {"auc": 0.999}, SETTINGS)
+    measured = model_signals.quality(BINARY, labels, scores, {"origin=A": half}, {"auc": 0.999}, SETTINGS)
     (of_slice,) = [signal for signal in measured if signal.subject == "origin=A" and signal.name == "auc"]
 
     assert of_slice.value == pytest.approx(metrics.roc_auc_score(labels[half], scores[half]))
@@ -92,8 +95,8 @@ def test_slices_are_measured_and_not_judged():
 def test_predictions_of_another_shape_are_a_distance():
     random = np.random.default_rng(9)
     reference = random.beta(2, 5, 20_000)
-    same = model_signals.prediction_drift(random.beta(2, 5, 5000), reference, SETTINGS)
-    other = model_signals.prediction_drift(random.beta(5, 2, 5000), reference, SETTINGS)
+    same = model_signals.prediction_drift(BINARY, random.beta(2, 5, 5000), reference, SETTINGS)
+    other = model_signals.prediction_drift(BINARY, random.beta(5, 2, 5000), reference, SETTINGS)
 
     assert same.value < 0.01
     assert not same.exceeded
@@ -131,7 +134,7 @@ def test_a_log_without_latencies_says_nothing_of_them():
 
 
 def told(labels, models, promised=0.9):
-    return model_signals.label_reliability("late", labels, models, {"auc": promised}, SETTINGS)
+    return model_signals.label_reliability(BINARY, labels, models, promised, SETTINGS)
 
 
 def turned(labels: np.ndarray, share: float) -> np.ndarray:

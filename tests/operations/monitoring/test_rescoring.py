@@ -4,14 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data.contract import Target
 from operations.inference.model import load
 from operations.monitoring import rescoring
 from operations.monitoring.rescoring import RescoringError, compared
 from operations.monitoring.settings import Monitoring
+from operations.tasks import task_of
 from tests.operations.loop.canary.traffic import world
 from tests.operations.serving import small_model
 
 SETTINGS = Monitoring(fewest_labels=1000)
+BINARY = task_of(Target(label="late"))
 
 
 @pytest.mark.unit
@@ -28,7 +31,7 @@ def test_the_version_before_is_compared_on_the_same_rows(served_noise, previous_
     _, _, served, labels = world(4000, served_noise)
     _, _, previous, _ = world(4000, previous_noise)
 
-    result = compared(labels, served, previous, 6, SETTINGS.model_copy(update={"previous_may_win": may_win}))
+    result = compared(BINARY, labels, served, previous, 6, SETTINGS.model_copy(update={"previous_may_win": may_win}))
 
     assert (result.kind, result.subject, result.threshold) == ("previous", "log_loss", may_win)
     assert result.exceeded is exceeded
@@ -41,8 +44,8 @@ def test_too_few_labels_or_too_few_of_one_kind_tell_nothing():
     _, good, noisy, labels = world(1000, 0.8)
 
     for result in (
-        compared(labels[:999], noisy[:999], good[:999], 6, SETTINGS),
-        compared(0 * labels, noisy, good, 6, SETTINGS),
+        compared(BINARY, labels[:999], noisy[:999], good[:999], 6, SETTINGS),
+        compared(BINARY, 0 * labels, noisy, good, 6, SETTINGS),
     ):
         assert (result.value, result.exceeded) == (None, False)
         assert "cannot be told" in result.meaning
@@ -54,10 +57,10 @@ def test_logged_requests_are_answered_as_they_were_when_they_came(tmp_path):
     rows = [{"amount": 20.0, "count": 10, "colour": "red"}, {"amount": None, "count": None, "colour": None}]
     logged = pd.DataFrame(rows).astype({"count": "Int64"})
 
-    result = rescoring.answers(model, logged, "probability")
+    result = rescoring.answers(BINARY, model, logged)
 
     np.testing.assert_allclose(result, [small_model.probability(0.5, row) for row in rows], rtol=1e-5)
     with pytest.raises(RescoringError, match="takes colour, which the payload log"):
-        rescoring.answers(model, logged.drop(columns="colour"), "probability")
-    with pytest.raises(RescoringError, match="gives no score"):
-        rescoring.answers(model, logged, "score")
+        rescoring.answers(BINARY, model, logged.drop(columns="colour"))
+    with pytest.raises(RescoringError, match="gives no value"):
+        rescoring.answers(task_of(Target(label="price", task="regression")), model, logged)

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from data.contract import Target
 from operations.loop.canary.evidence import Answers, Evidence
 from operations.loop.canary.judgement import judge
 from operations.registry import Version
 from operations.serving.canary_record import CanaryRecord
 from operations.serving.settings import Canary
+from operations.tasks import task_of
 
 pytestmark = pytest.mark.unit
 SETTINGS = Canary(mode="shadow", rows=2000, labels=1000, may_lose=0.005, may_fail=0.001, prediction_distance=0.1)
@@ -38,6 +40,7 @@ def evidence(
         by_served=Answers(rows, served[:rows], labels[:rows]),
         left_out=0,
         counts=CanaryRecord(**{"answered": rows, **(counts or {})}),
+        task=task_of(Target(label="late")),
     )
     return dataclasses.replace(seen, **changes)
 
@@ -46,7 +49,7 @@ def split(noise: float = 0.0) -> Evidence:
     """Each answered half of the rows."""
     both, half = evidence(noise=noise), ROWS // 2
     halves = (slice(None, half), both.by_canary), (slice(half, None), both.by_served)
-    ours, theirs = (Answers(half, of.probabilities[which], of.labels[which]) for which, of in halves)
+    ours, theirs = (Answers(half, of.predictions[which], of.labels[which]) for which, of in halves)
     return dataclasses.replace(both, paired=False, by_canary=ours, by_served=theirs)
 
 
@@ -93,7 +96,7 @@ def test_what_becomes_of_a_canary(seen, changes, action, says):
 
 def test_an_answer_that_is_no_number_is_a_reason_to_reject():
     seen = evidence()
-    seen.by_canary.probabilities[3] = np.nan
+    seen.by_canary.predictions[3] = np.nan
 
     assert judge(seen, SETTINGS).text == "1 of its answers are not numbers."
 
