@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.contract import Target
 from operations.loop.canary.evidence import Answers, Evidence
 from operations.loop.canary.judgement import judge
 from operations.registry import Version
 from operations.serving.canary_record import CanaryRecord
 from operations.serving.settings import Canary
-from operations.tasks import task_of
+from tests.operations.monitoring import worlds
 
 pytestmark = pytest.mark.unit
 SETTINGS = Canary(mode="shadow", rows=2000, labels=1000, may_lose=0.005, may_fail=0.001, prediction_distance=0.1)
@@ -40,7 +39,7 @@ def evidence(
         by_served=Answers(rows, served[:rows], labels[:rows]),
         left_out=0,
         counts=CanaryRecord(**{"answered": rows, **(counts or {})}),
-        task=task_of(Target(label="late")),
+        task=worlds.TASKS["binary"],
     )
     return dataclasses.replace(seen, **changes)
 
@@ -92,6 +91,61 @@ def test_what_becomes_of_a_canary(seen, changes, action, says):
 
     assert (verdict.action, verdict.canary, verdict.when) == (action, 50, seen.until)
     assert says in verdict.text
+
+
+def of_task(task: str, noise: float = 0.0, shift: float = 0.0, paired: bool = True) -> Evidence:
+    """As `evidence`, of any task; the canary has noise, and the world has changed by a shift that it knows of."""
+    of = worlds.world(task, ROWS, noise, shift=shift)
+    unaware = worlds.world(task, ROWS).good if shift else of.good
+    ours, theirs = Answers(ROWS, of.noisy, of.labels), Answers(ROWS, unaware, of.labels)
+    if not paired:
+        other = worlds.world(task, ROWS, seed=2)
+        theirs = Answers(ROWS, other.good, other.labels)
+    return evidence(by_canary=ours, by_served=theirs, paired=paired, task=of.task)
+
+
+LENIENT = SETTINGS.model_copy(update={"prediction_distance": 1.0})
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("task", worlds.TASKS)
+def test_a_canary_of_any_task_is_rejected_if_it_is_worse_and_only_then(task, paired):
+    loss = worlds.TASKS[task].loss
+    good, worse = (judge(of_task(task, noise, paired=paired), LENIENT) for noise in (0.0, 1.5))
+
+    assert (good.action, worse.action) == ("promote", "reject")
+    assert "not certainly beyond" in good.text
+    assert f"Its {loss.title} is " in worse.text
+    assert "all of it beyond" in worse.text
+    assert worse.numbers[f"{loss.name}_difference_low"] > 0
+    tolerant = LENIENT.model_copy(update={"may_lose": 9.0, "rmse_may_grow": 9.0})
+    assert judge(of_task(task, 1.5, paired=paired), tolerant).action == "promote"
+
+
+@pytest.mark.parametrize("task", worlds.TASKS)
+def test_a_canary_of_any_task_is_rejected_if_its_answers_are_others_or_no_numbers(task):
+    broken = of_task(task)
+    broken.by_canary.predictions.reshape(ROWS, -1)[[3, 5], 0] = np.nan, np.inf
+    constant = of_task(task)
+    constant.by_canary.predictions[:] = constant.by_canary.predictions[:1]
+
+    assert judge(of_task(task, shift=2.0), SETTINGS).text.startswith("Its answers (")
+    assert judge(of_task(task, shift=2.0), SETTINGS).action == "reject"
+    assert judge(of_task(task, shift=2.0), LENIENT).action == "promote"
+    assert judge(broken, SETTINGS).text == "2 of its answers are not numbers."
+    assert judge(constant, SETTINGS).action == "reject"
+
+
+def test_the_error_of_a_canary_may_grow_by_a_share_of_that_of_the_served_version():
+    seen = of_task("regression", noise=0.2)
+    ours, theirs = (Answers(ROWS, 1000 * of.predictions, 1000 * of.labels) for of in (seen.by_canary, seen.by_served))
+    seen = dataclasses.replace(seen, by_canary=ours, by_served=theirs)
+
+    verdict = judge(seen, LENIENT)
+
+    assert verdict.numbers["rmse_difference"] > 100
+    assert verdict.action == "promote"
+    assert judge(seen, LENIENT.model_copy(update={"rmse_may_grow": 0.0})).action == "reject"
 
 
 def test_an_answer_that_is_no_number_is_a_reason_to_reject():
