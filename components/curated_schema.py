@@ -23,11 +23,13 @@ def CuratedSchema(  # noqa: N802  (a component is used like a class)
     schema_file: Parameter[str],
     digest: Parameter[str],
     schema: OutputArtifact[Schema],
+    ignored: Parameter[list[str]] = (),  # pyright: ignore[reportArgumentType]
 ) -> None:
-    """Copies a curated schema, a text-format ``tensorflow.metadata.v0.Schema``, into an artifact.
+    """Brings a curated schema, a text-format ``tensorflow.metadata.v0.Schema``, into an artifact.
 
     It lies on any file system that TFX can read; a relative path begins at the folder above this package, so that it
-    means the same in a checkout and in an image. `digest` begins the SHA-256 of its bytes.
+    means the same in a checkout and in an image. `digest` begins the SHA-256 of its bytes. The columns that are
+    `ignored` are left out: one file may serve pipelines that read different columns of the same data.
 
     Raises:
         FlightdeckError: the file's content has another digest, or is not a schema.
@@ -40,8 +42,14 @@ def CuratedSchema(  # noqa: N802  (a component is used like a class)
             f"The schema {schema_file} is not the one this pipeline was defined with (digest {digest})."
         )
     try:
-        text_format.Parse(content.decode(), schema_pb2.Schema())
+        curated = text_format.Parse(content.decode(), schema_pb2.Schema())
     except (UnicodeDecodeError, text_format.ParseError) as error:
         raise FlightdeckError(f"The schema {schema_file} cannot be parsed: {error}") from error
+    left_out = set(ignored).intersection(feature.name for feature in curated.feature)
+    if left_out:
+        kept = [feature for feature in curated.feature if feature.name not in left_out]
+        del curated.feature[:]
+        curated.feature.extend(kept)
+        content = text_format.MessageToString(curated, as_utf8=True).encode()
     with fileio.open(f"{schema.uri}/schema.pbtxt", "wb") as target:
         target.write(content)

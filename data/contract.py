@@ -9,11 +9,12 @@ YAML file only.
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -203,16 +204,12 @@ class Contract(BaseModel):
 
     @classmethod
     def load(cls, path: Path | str) -> Contract:
-        """Reads a contract, or raises a ContractError if it cannot be read, is not YAML, or contradicts itself."""
-        try:
-            content = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.CSafeLoader)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise ContractError(f"The contract {path} cannot be read: {reason}.") from error
-        except yaml.YAMLError as error:
-            where = getattr(error, "problem_mark", None)
-            line = f" near line {where.line + 1}" if where else ""
-            raise ContractError(f"The contract {path} is not valid YAML{line}; correct its syntax.") from error
+        """Reads a contract, or raises a ContractError if it cannot be read, is not YAML, or contradicts itself.
+
+        A file may name another one beside it under ``extends``; it then says only what differs, of columns too.
+        """
+        base, *extensions = [content for _, content in _files(Path(path))]
+        content = functools.reduce(_extended, extensions, base)
         try:
             return cls.model_validate(content)
         except ValidationError as error:
@@ -288,6 +285,40 @@ class Contract(BaseModel):
     def _hint(self, name: str) -> str:
         near = difflib.get_close_matches(name, [column.name for column in self.columns], n=1)
         return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def files(path: Path) -> list[Path]:
+    """Returns the files that a contract is made of: those that it extends, and itself; raises a ContractError."""
+    return [file for file, _ in _files(path)]
+
+
+def _files(path: Path, above: tuple[Path, ...] = ()) -> list[tuple[Path, Any]]:
+    """The files of a contract and what they hold, the one that extends none first."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ContractError(f"The contract {path} cannot be read: {reason}.") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" near line {where.line + 1}" if where else ""
+        raise ContractError(f"The contract {path} is not valid YAML{line}; correct its syntax.") from error
+    base = content.pop("extends", None) if isinstance(content, dict) else None
+    if base is None:
+        return [(path, content)]
+    if not isinstance(base, str) or path in above:
+        raise ContractError(f"The contract {path} cannot extend {base!r}.")
+    return [*_files(path.parent / base, (*above, path)), (path, content)]
+
+
+def _extended(base: Any, changes: dict[str, Any]) -> Any:
+    """A contract with changes: of its own fields, and of those of columns by their names."""
+    try:
+        changed = {column["name"]: column for column in changes.get("columns", [])}
+        columns = [{**column, **changed.pop(column["name"], {})} for column in base["columns"]]
+        return {**base, **changes, "columns": [*columns, *changed.values()]}
+    except (KeyError, TypeError):  # The validation says what is wrong.
+        return changes
 
 
 def _first_problem(error: ValidationError, content: object) -> str:

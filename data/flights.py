@@ -31,6 +31,7 @@ The source rounds report times down to the hour and keeps the maximum of the hou
 
 MAX_OBSERVATION_AGE = timedelta(hours=6)
 LATE_MINUTES = 15
+VERY_LATE_MINUTES = 60
 
 _READINGS = [
     "temp",
@@ -86,6 +87,7 @@ def join(source: Source, contract: Contract) -> tuple[pd.DataFrame, dict[str, in
     planes = source.planes.rename(columns=_AIRCRAFT)
     rows = rows.merge(planes, on="tailnum", how="left", validate="many_to_one")
     rows["arrived_late"] = (rows["arr_delay"] >= LATE_MINUTES).astype("int64")
+    rows["lateness"] = rows["arrived_late"] + (rows["arr_delay"] >= VERY_LATE_MINUTES)
     rows = rows.sort_values(["scheduled_departure", "flight_id"], ignore_index=True)
     return rows, discarded
 

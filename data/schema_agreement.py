@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 def disagreements(contract: Contract, schema_file: Path) -> list[str]:
     """Returns what the two say differently, one sentence each; none if they agree.
 
+    The schema may have columns that the contract ignores: another contract may ingest them.
+
     Raises:
         SchemaError: If the file cannot be read, or is no schema.
     """
-    schema = schema_diff.read(schema_file)
+    schema = schema_diff.curated(schema_file, contract)
     features = {feature.name: feature for feature in schema.feature}
     ingested = contract.ingested()
     sentences = [f"'{name}' is ingested, and the schema lacks it." for name in ingested if name not in features]

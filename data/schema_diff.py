@@ -5,7 +5,7 @@ A difference is a question for the person who owns the curated one: has the data
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,8 @@ from errors import FlightdeckError
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
+
+    from data.contract import Contract
 
 FILE_NAME = "schema.pbtxt"
 _NO_DOMAIN = "any text"
@@ -37,7 +39,7 @@ class SchemaDifference:
     inferred: str
 
 
-def diff(curated_path: Path | str, inferred_path: Path | str) -> list[SchemaDifference]:
+def diff(curated_path: Path | str, inferred_path: Path | str, ignored: Collection[str] = ()) -> list[SchemaDifference]:
     """Returns the differences between two schemas, by column in the order of the curated one.
 
     Presence is compared as required or optional, because an inferred schema never states a share in between.
@@ -46,12 +48,13 @@ def diff(curated_path: Path | str, inferred_path: Path | str) -> list[SchemaDiff
     Args:
         curated_path: A schema in text format, or a folder that holds it as ``schema.pbtxt``, as SchemaGen's artifact.
         inferred_path: Likewise.
+        ignored: Columns that need not be in the inferred one.
 
     Raises:
         SchemaError: If a file is missing or is not a schema.
     """
     curated, inferred = read(Path(curated_path)), read(Path(inferred_path))
-    ours = {feature.name: feature for feature in curated.feature}
+    ours = {feature.name: feature for feature in curated.feature if feature.name not in ignored}
     theirs = {feature.name: feature for feature in inferred.feature}
     differences = []
     for name in [*ours, *(name for name in theirs if name not in ours)]:
@@ -77,6 +80,16 @@ def read(path: Path) -> schema_pb2.Schema:
         raise SchemaError(f"The schema {file} cannot be read: {reason}.") from error
     except text_format.ParseError as error:
         raise SchemaError(f"{file} is not a schema in text format: {error}.") from error
+
+
+def curated(path: Path, contract: Contract) -> schema_pb2.Schema:
+    """Returns a curated schema without the columns that the contract ignores, such as the label of another task."""
+    schema = read(path)
+    ignored = contract.ignored()
+    kept = [feature for feature in schema.feature if feature.name not in ignored]
+    del schema.feature[:]
+    schema.feature.extend(kept)
+    return schema
 
 
 def _compare(

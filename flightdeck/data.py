@@ -41,7 +41,8 @@ def schema_diff(options: Options) -> None:
     inferred = outputs.latest(options.ledger(), "SchemaGen", "schema")
     if inferred is None:
         raise LedgerError("No run has inferred a schema yet: run the pipeline first.")
-    differences = comparison.diff(options.settings.use_case.schema_file, Path(inferred.uri) / "schema.pbtxt")
+    settings = options.settings
+    differences = comparison.diff(settings.use_case.schema_file, Path(inferred.uri), settings.contract().ignored())
     if options.as_json:
         print_json(differences)
     elif not differences:

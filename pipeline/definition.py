@@ -73,7 +73,9 @@ def _data(settings: Settings) -> _Data:
     inferred_schema = SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True)
     # Takes the schema that people review.
     schema = CuratedSchema(
-        schema_file=portable(use_case.schema_file), digest=fingerprint.file_digest(use_case.schema_file)
+        schema_file=portable(use_case.schema_file),
+        digest=fingerprint.file_digest(use_case.schema_file),
+        ignored=list(contract.ignored()),
     )
     # Records where the statistics break the schema.
     anomalies = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
@@ -246,7 +248,8 @@ def create_inference_pipeline(
         settings: `data` says where the spans are, and which.
         model_id: of the Model artifact, such as that of the served version. After a rollback, this is not the newest.
         columns: what the spans hold: name -> type.
-        outputs: of the model's signature, to be written as columns of the same names.
+        outputs: of the model's signature, to be written as columns of the same names; with `predicted_` before one that
+            an ingested column has.
     """
     examples = SpanExampleGen(
         input_base=settings.spans,
@@ -260,7 +263,8 @@ def create_inference_pipeline(
     model = Resolver(
         strategy_class=ChosenModelStrategy, config={"model_id": model_id}, model=Channel(type=Model)
     ).with_id("ServedModel")
-    written = [{"output_key": name, "output_column": name} for name in outputs]
+    columns_of = {name: f"predicted_{name}" if name in columns else name for name in outputs}
+    written = [{"output_key": name, "output_column": column} for name, column in columns_of.items()]
     inferrer = BulkInferrer(
         examples=examples.outputs["examples"],
         model=model.outputs["model"],

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.span_example_gen.window import Window, split_spans
-from data import spans
+from data import schema_diff, spans
 from data.contract import Contract, ContractError
 from data.schema_diff import SchemaDifference, diff
 
@@ -65,7 +65,7 @@ def check(settings: Settings, progress: Callable[[str], None] | None = None) -> 
     folder = Path(settings.spans)
     contract = Contract.load(settings.use_case.contract)
     curated = settings.use_case.schema_file
-    schema = tfdv.load_schema_text(str(curated))
+    schema = schema_diff.curated(curated, contract)
     window = Window.parse(settings.data.window)
     available = sorted(int(span.name.partition("-")[2]) for span in folder.glob("span-[0-9]*"))
     chosen = split_spans(window.resolve(available, str(folder)), settings.data.eval_spans, window.text)
@@ -97,7 +97,7 @@ def check(settings: Settings, progress: Callable[[str], None] | None = None) -> 
         spans=chosen,
         violations=tuple(violations),
         report=Report.of(settings.gate.severity, examined, anomalies),
-        differences=tuple(_differences(curated, first)) if first is not None else (),
+        differences=tuple(_differences(curated, first, contract.ignored())) if first is not None else (),
     )
 
 
@@ -127,10 +127,10 @@ def _statistics(tables: Sequence[pa.Table], contract: Contract) -> Any:
     return stats_impl.generate_statistics_in_memory(lists, tfdv.StatsOptions())
 
 
-def _differences(curated: Path, statistics: Any) -> list[SchemaDifference]:
+def _differences(curated: Path, statistics: Any, ignored: Sequence[str]) -> list[SchemaDifference]:
     import tensorflow_data_validation as tfdv
 
     with tempfile.TemporaryDirectory() as folder:
         inferred = Path(folder) / "schema.pbtxt"
         tfdv.write_schema_text(tfdv.infer_schema(statistics, infer_feature_shape=True), str(inferred))
-        return diff(curated, inferred)
+        return diff(curated, inferred, ignored)

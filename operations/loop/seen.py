@@ -10,6 +10,7 @@ from typing import Any
 
 import ml_metadata
 
+from data.contract import files as contract_files
 from ledger.recorder import Recorder
 from ledger.run_facts import flattened
 from ledger.run_record import RunRecord
@@ -99,7 +100,7 @@ def _code_of(settings: Settings) -> dict[str, str]:
     functions = [use_case.preprocessing_fn, use_case.run_fn, *([use_case.tuner_fn] if settings.tuning.enabled else [])]
     modules = {name for function in functions for name in fingerprint.sources(function.rpartition(".")[0])}
     paths = [f"{name.replace('.', '/')}{end}" for name in modules for end in (".py", "/__init__.py")]
-    paths += [portable(file) for file in (use_case.contract, use_case.schema_file)]
+    paths += [portable(file) for file in (*contract_files(use_case.contract), use_case.schema_file)]
     return {
         path: fingerprint.file_digest(stamp.PROJECT / path)
         for path in sorted(paths)

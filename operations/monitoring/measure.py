@@ -13,6 +13,7 @@ import ml_metadata
 import numpy as np
 import pandas as pd
 
+from data import schema_diff
 from operations.inference import model
 from operations.inference.errors import LoadError
 from operations.inference.payload_table import SECONDS, TIME
@@ -24,7 +25,7 @@ from operations.monitoring.signals import Signal, Window
 from operations.registry import Registry, Version
 
 if TYPE_CHECKING:
-    from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+    from tensorflow_metadata.proto.v0 import statistics_pb2
 
     from operations.inference.model import LoadedModel
 
@@ -49,12 +50,11 @@ class Monitor:
     """Measures windows of one workspace; caches what it has read of models and labels."""
 
     def __init__(self, settings: Settings, reader: ml_metadata.MetadataStore) -> None:
-        import tensorflow_data_validation as tfdv
-
         self._settings, self._reader = settings, reader
         self._monitoring, self._payloads = settings.monitoring, Path(settings.payloads)
-        self._label = settings.contract().label
-        self._schema: schema_pb2.Schema = tfdv.load_schema_text(str(settings.use_case.schema_file))
+        contract = settings.contract()
+        self._label = contract.label
+        self._schema = schema_diff.curated(settings.use_case.schema_file, contract)
         self._references: dict[int, Reference] = {}
         self._earlier_model: LoadedModel | None = None
 

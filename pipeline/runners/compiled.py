@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from data.contract import files as contract_files
 from pipeline import stamp, whole_file
 from pipeline.fingerprint import file_digest
 from pipeline.runners.jobs import Compiled
@@ -27,7 +28,7 @@ def key(settings: Settings, factory: str, arguments: tuple[Any, ...]) -> str:
         "settings": settings.document(),
         "project": settings.project,
         "code": stamp.sources_of(settings),
-        "files": {str(file): file_digest(Path(file)) for file in (use_case.contract, use_case.schema_file)},
+        "files": {str(file): file_digest(file) for file in (*contract_files(use_case.contract), use_case.schema_file)},
         "packages": dict(stamp.packages()),
         "python": (sys.version, sys.prefix),
     }

@@ -1,9 +1,12 @@
 """CuratedSchema: what people reviewed is what the pipeline uses, also after an edit."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.curated_schema import CuratedSchema
 from tests.components.local_runs import Workspace
@@ -20,9 +23,9 @@ class Workbench(Workspace):
         self.file = folder / "schema.pbtxt"
         self.file.write_text(SCHEMA)
 
-    def curate(self, digest: str | None = None) -> None:
+    def curate(self, digest: str | None = None, ignored: Sequence[str] = ()) -> None:
         digest = digest or hashlib.sha256(self.file.read_bytes()).hexdigest()[:16]
-        self.run(CuratedSchema(schema_file=str(self.file), digest=digest))
+        self.run(CuratedSchema(schema_file=str(self.file), digest=digest, ignored=list(ignored)))
 
     def copies(self) -> list[str]:
         return [path.read_text() for path in sorted(self.folder.glob("artifacts/*/*/schema/*/schema.pbtxt"))]
@@ -42,6 +45,14 @@ def test_the_schema_arrives_as_it_was_written_and_is_copied_again_after_an_edit_
 
     assert workbench.states() == ["COMPLETE", "CACHED", "COMPLETE"]
     assert len(workbench.copies()) == 2
+
+
+def test_columns_that_the_pipeline_does_not_read_are_left_out(workbench):
+    workbench.file.write_text(SCHEMA + 'feature { name: "label" type: INT }\nfeature { name: "other label" type: INT }')
+    workbench.curate(ignored=["other label", "nowhere"])
+
+    (copy,) = workbench.copies()
+    assert [feature.name for feature in text_format.Parse(copy, schema_pb2.Schema()).feature] == ["size", "label"]
 
 
 def test_another_version_and_a_file_that_is_no_schema_are_refused(workbench):

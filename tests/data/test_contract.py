@@ -6,7 +6,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from data.contract import Contract, ContractError, InfeasibleFeatureError, Target
+from data.contract import Contract, ContractError, InfeasibleFeatureError, Target, files
 from tests.data.loans import LOANS
 
 pytestmark = pytest.mark.unit
@@ -158,6 +158,44 @@ def test_no_moment_after_prediction_ever_passes_as_feasible(stage: dict):
 def test_the_flights_ingest_nothing_that_is_known_only_later(contract: Contract):
     late = {column.name for column in contract.columns if column.known in ("after_departure", "after_arrival")}
 
-    assert late == {"dep_delay", "arr_delay", "air_time", "arrived_late"}
+    assert late == {"dep_delay", "arr_delay", "air_time", "arrived_late", "lateness"}
     assert late & set(contract.ingested(labelled=False)) == set()
     assert contract.label == "arrived_late"
+
+
+def test_a_contract_extends_another_one_and_says_only_what_differs(tmp_path: Path):
+    (tmp_path / "loans.yaml").write_text(yaml.safe_dump(LOANS))
+    changes = {
+        "extends": "loans.yaml",
+        "task": "regression",
+        "label": "arrears",
+        "columns": [
+            {"name": "arrears", "role": "label"},
+            {"name": "defaulted", "role": "outcome"},
+            {"name": "rate", "type": "float32", "known": "application", "role": "feature", "meaning": "Of interest."},
+        ],
+    }
+    (tmp_path / "arrears.yaml").write_text(yaml.safe_dump(changes))
+
+    contract, base = Contract.load(tmp_path / "arrears.yaml"), Contract.model_validate(LOANS)
+
+    assert contract.target == Target(label="arrears", task="regression")
+    assert [column.name for column in contract.columns] == [*(column.name for column in base.columns), "rate"]
+    assert contract.column("income") == base.column("income")
+    assert contract.column("arrears").meaning == base.column("arrears").meaning
+    assert files(tmp_path / "arrears.yaml") == [tmp_path / "loans.yaml", tmp_path / "arrears.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"extends": "other.yaml"}, "other.yaml cannot be read"),
+        ({"extends": "contract.yaml"}, "cannot extend 'contract.yaml'"),
+        ({"extends": 3}, "cannot extend 3"),
+        ({"extends": "loans.yaml", "columns": ["income"]}, "is not valid"),
+        ({"extends": "loans.yaml", "columns": [{"name": "income", "role": "label"}]}, "the label is 'defaulted'"),
+    ],
+)
+def test_an_extension_that_makes_no_sense_is_refused_in_one_sentence(tmp_path: Path, changes: dict, message: str):
+    (tmp_path / "loans.yaml").write_text(yaml.safe_dump(LOANS))
+    assert message in refusal(tmp_path, changes)

@@ -74,7 +74,8 @@ def test_a_known_flight_has_the_values_worked_out_by_hand(rows: pd.DataFrame):
     assert flight["scheduled_departure"] == pd.Timestamp("2013-01-01 10:15", tz="UTC")
     assert (flight["day_of_week"], flight["sched_dep_minute"], flight["sched_arr_minute"]) == (1, 315, 499)
     assert flight["departure_band"] == "night"
-    assert (flight["dep_delay"], flight["arr_delay"], flight["arrived_late"]) == (2, 11, 0)
+    assert (flight["dep_delay"], flight["arr_delay"]) == (2, 11)
+    assert (flight["arrived_late"], flight["lateness"]) == (0, 0)
     # Registry: N14228. Predicted at 8:15 UTC, when the hour that began at 7:00 was the latest complete one.
     assert (flight["plane_year"], flight["plane_manufacturer"]) == (1999, "BOEING")
     assert flight["temp"] == pytest.approx(39.02)
@@ -83,6 +84,15 @@ def test_a_known_flight_has_the_values_worked_out_by_hand(rows: pd.DataFrame):
     # The first flight of the year: nothing had left before it.
     assert flight["origin_recent_departures"] == 0
     assert pd.isna(flight["origin_recent_delay"])
+
+
+def test_a_flight_is_late_from_15_minutes_on_and_very_late_from_60_minutes_on(rows: pd.DataFrame):
+    bounds = rows.groupby("lateness")["arr_delay"].agg(["min", "max"])
+
+    assert bounds.loc[0, "max"] == 14
+    assert tuple(bounds.loc[1]) == (15, 59)
+    assert bounds.loc[2, "min"] == 60
+    assert ((rows["lateness"] > 0) == rows["arrived_late"]).all()
 
 
 def test_the_weather_is_the_latest_observation_complete_at_prediction_time(drawn, tables):

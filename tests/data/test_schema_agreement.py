@@ -3,21 +3,21 @@
 from pathlib import Path
 
 import pytest
-from google.protobuf import text_format
-from tensorflow_metadata.proto.v0 import schema_pb2
 
 from data.contract import Contract
 from data.schema_agreement import disagreements
+from data.schema_diff import curated
 
 pytestmark = pytest.mark.unit
 
 
-def test_those_of_the_flights_agree(contract: Contract, schema_path: Path):
-    assert disagreements(contract, schema_path) == []
+@pytest.mark.parametrize("name", ["contract", "delay", "lateness"])
+def test_those_of_the_flights_agree_whatever_is_predicted(schema_path: Path, name: str):
+    assert disagreements(Contract.load(schema_path.with_name(f"{name}.yaml")), schema_path) == []
 
 
 def test_the_schema_states_the_rest_of_what_the_contract_implies(contract: Contract, schema_path: Path):
-    schema = text_format.Parse(schema_path.read_text(), schema_pb2.Schema())
+    schema = curated(schema_path, contract)
     assert list(schema.default_environment) == ["TRAINING", "SERVING"]
     absent = {feature.name for feature in schema.feature if feature.not_in_environment}
     assert absent == {contract.label}
