@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from data.contract import Target
-from ledger.significance import FEWEST_PER_LABEL
+from ledger import measures
+from ledger.measures import FEWEST_PER_LABEL
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from ledger.measures import Measures
 
 PROBABILITY, PROBABILITIES, VALUE = "probability", "probabilities", "value"
 CLASS = "class"
@@ -152,10 +151,8 @@ class Task(ABC):
         return self.target.model_copy(update={"label": ""}) == other.target.model_copy(update={"label": ""})
 
     @cached_property
-    def measures(self) -> Measures:
+    def measures(self) -> measures.Measures:
         """The metrics as functions of labels and predictions."""
-        from ledger import measures
-
         return measures.of(self.target.model_dump())
 
     def answered(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray | None:
