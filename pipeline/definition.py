@@ -253,7 +253,8 @@ def create_inference_pipeline(
         settings: `data` says where the spans are, and which.
         model_id: of the Model artifact, such as that of the served version. After a rollback, this is not the newest.
         columns: what the spans hold: name -> type.
-        outputs: of the model's signature, to be written as columns of the same names.
+        outputs: of the model's signature, to be written as columns of the same names; with `predicted_` before one that
+            an ingested column has.
     """
     examples = SpanExampleGen(
         input_base=settings.spans,
@@ -267,7 +268,8 @@ def create_inference_pipeline(
     model = Resolver(
         strategy_class=ChosenModelStrategy, config={"model_id": model_id}, model=Channel(type=Model)
     ).with_id("ServedModel")
-    written = [{"output_key": name, "output_column": name} for name in outputs]
+    columns_of = {name: f"predicted_{name}" if name in columns else name for name in outputs}
+    written = [{"output_key": name, "output_column": column} for name, column in columns_of.items()]
     inferrer = BulkInferrer(
         examples=examples.outputs["examples"],
         model=model.outputs["model"],
