@@ -234,7 +234,7 @@ def test_three_sorts_of_wine_are_classes_in_every_file(project: Callable[..., Pa
     assert (accuracy["name"], accuracy["at_least"]) == ("Accuracy", 0.43)  # 71 of 178 are the largest class.
     assert "Predicts `target`, one of 3 classes, from the columns" in (wine / "README.md").read_text()
     card = (wine / "usecase" / "CARD.md").read_text()
-    assert "178 labelled rows; 33.1 % are class\\_0, 39.9 % are class\\_1, 27.0 % are class\\_2 |" in card
+    assert "178 labelled rows; 33.1 % are class_0, 39.9 % are class_1, 27.0 % are class_2 |" in card
     rows = prepared(wine)
     assert np.bincount([row["target"] for row in rows]).tolist() == [59, 71, 48]
     spans = json.loads((wine / "workspace/spans/preparation.json").read_text())["spans"]
