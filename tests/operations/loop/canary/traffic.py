@@ -45,13 +45,15 @@ def write_log(log: Path, rows: Mapping[str, Any], name: str) -> None:
     payload_log.write(log, table, name)
 
 
-def label(spans: Path, span: int, names: list[str], labels: np.ndarray) -> Path:
+def label(
+    spans: Path, span: int, names: list[str], labels: np.ndarray, contract: Contract = CONTRACT, **columns
+) -> Path:
     """The labels of requests arrive with a span."""
     folder = spans / f"span-{span:03d}"
     folder.mkdir(parents=True)
-    rows = {name: np.zeros(len(names)) for name in CONTRACT.ingested()}
-    (key,) = CONTRACT.row_key
-    pd.DataFrame({**rows, key: names, CONTRACT.label: labels}).to_parquet(folder / "rows.parquet")
+    rows = {name: np.zeros(len(names)) for name in contract.ingested()}
+    (key,) = contract.row_key
+    pd.DataFrame({**rows, **columns, key: names, contract.label: labels}).to_parquet(folder / "rows.parquet")
     return folder
 
 
