@@ -21,10 +21,11 @@ def answer(
     log: Path,
     version: int,
     names: list[str],
-    probabilities: np.ndarray,
+    predictions: np.ndarray,
     day: datetime = DAY,
     shadow: bool = False,
     seconds: float = 0.01,
+    output: str = "probability",
 ) -> None:
     """A version answers requests of these names, a second apart from each other, from the beginning of a day."""
     rows = {
@@ -33,7 +34,7 @@ def answer(
         payload_table.VERSION: np.full(len(names), version),
         payload_table.SHADOW: np.full(len(names), shadow),
         payload_table.SECONDS: np.full(len(names), seconds, np.float32),
-        "probability": np.asarray(probabilities, np.float32),
+        output: list(np.asarray(predictions, np.float32)),
     }
     write_log(log, rows, f"{version}-{day:%Y%m%d}-{'shadow' if shadow else 'served'}")
 
