@@ -132,6 +132,6 @@ def test_the_script_of_the_diagrams_is_brought_along():
 
 @pytest.mark.component
 def test_the_output_is_called_as_the_model_calls_it():
-    from models.network import PROBABILITY
+    from models.tasks import PROBABILITY
 
     assert http_api_reference.OUTPUT == PROBABILITY
