@@ -44,12 +44,12 @@ def new(
     tell = (lambda line: None) if as_json else typer.echo
     made = plan.make(source, label, time, positive, known or (), after or (), progress=tell)
     tell(f"Writing {os.path.abspath(destination)}")
-    created = creation.create(made, destination)
+    options = {"--label": [label], "--time": [time], "--positive": [positive], "--known": known, "--after": after}
+    given = [part for name, values in options.items() for value in values or () if value for part in (name, value)]
+    created = creation.create(made, destination, given)
     if as_json:
         _document(made, created)
         return
-    options = {"--label": [label], "--time": [time], "--positive": [positive], "--known": known, "--after": after}
-    given = [part for name, values in options.items() for value in values or () if value for part in (name, value)]
     # Whole paths, because the next step is into another folder.
     again = ["flightdeck", "new", str(created.path), "--from", os.path.abspath(source), *given]
     _report(made, created, again)
