@@ -63,8 +63,8 @@ def build(
     """Build the image of this checkout, or, in a project, that of the project: a layer on Flightdeck's.
 
     Flightdeck's is built first where the engine does not hold it and none is named. What has not changed is taken from
-    the engine's cache. A package index named by PIP_INDEX_URL is used and not kept in the image. DOCKER_HOST selects the
-    engine.
+    the engine's cache. A package index named by PIP_INDEX_URL is used and not kept in the image. DOCKER_HOST selects
+    the engine.
     """
     from operations.delivery import images
 
