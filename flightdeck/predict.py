@@ -116,7 +116,7 @@ def _through_pipeline(
             prediction.stage(inputs, staged)
         started = time.monotonic()
         types = {prediction.ROW: "int64", **inputs.types}
-        record = run.execute("create_inference_pipeline", model_id, types, list(model.outputs))
+        record = run.execute("create_inference_pipeline", model_id, types, list(model.computed))
         seconds = time.monotonic() - started
         if record.outcome == "failed":
             run.screen.write("".join(f"{reason}\n" for reason in record.reasons))

@@ -31,11 +31,17 @@ def write(path: str, name: str, document: Any) -> None:
         stream.write(json.dumps(document, indent=1))
 
 
-def write_contract(schema_path: str, inputs: Collection[str], target: Target, path: str) -> None:
-    """Writes beside an exported model what it predicts, and what the curated schema says of the columns it reads."""
+def write_contract(
+    schema_path: str, inputs: Collection[str], target: Target, path: str, quantiles: Sequence[float] = ()
+) -> None:
+    """Writes beside an exported model what it predicts, and what the curated schema says of the columns it reads.
+
+    The quantiles are those of the training labels, if they are known.
+    """
     with tf.io.gfile.GFile(schema_path) as stream:
         schema = text_format.Parse(stream.read(), schema_pb2.Schema())
-    write(path, CONTRACT, {"target": target.model_dump(), "columns": list(_columns(schema, inputs))})
+    labels = {"label_quantiles": list(map(_shortest, quantiles))} if quantiles else {}
+    write(path, CONTRACT, {"target": target.model_dump(), **labels, "columns": list(_columns(schema, inputs))})
 
 
 def write_example(patterns: Sequence[str], inputs: Collection[str], path: str) -> None:

@@ -16,6 +16,7 @@ import tensorflow as tf
 from data.contract import Target
 
 PROBABILITY, PROBABILITIES, VALUE = "probability", "probabilities", "value"
+_QUANTILES = 21
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Head(ABC):
     Attributes:
         target: What is predicted.
         scale: Mean and deviation of the training labels, for a network that answers in their unit; else None.
+        quantiles: Of the training labels of such a network, from the smallest to the largest, without repetition.
         output: The name of the last layer with weights, and of the output of the network.
         metric: What is measured besides the loss after each epoch.
         direction: Whether the largest (max) or the smallest (min) value of the metric is the best.
@@ -33,6 +35,7 @@ class Head(ABC):
 
     target: Target
     scale: tuple[float, float] | None = None
+    quantiles: tuple[float, ...] = ()
 
     output: ClassVar[str]
     metric: ClassVar[str]
@@ -103,7 +106,8 @@ class RegressionHead(Head):
     def fitted(self, labels: tf.Tensor) -> Head:
         """Returns the head whose last layer need not learn the mean and the deviation of these labels."""
         mean, deviation = float(np.mean(labels, dtype=np.float64)), float(np.std(labels, dtype=np.float64))
-        return replace(self, scale=(mean, deviation or 1.0))
+        quantiles = np.unique(np.quantile(labels, np.linspace(0, 1, _QUANTILES)))
+        return replace(self, scale=(mean, deviation or 1.0), quantiles=tuple(quantiles.tolist()))
 
     def layer(self, hidden: keras.KerasTensor) -> keras.KerasTensor:
         """Adds a linear unit, and brings it to the scale of the labels."""

@@ -80,7 +80,7 @@ def run_fn(fn_args: FnArgs) -> None:
     signatures.export(exported_network, beginning.head, graph, fn_args.serving_model_dir)
     warm_start.describe(exported_network, beginning.layout, fn_args.serving_model_dir)
     if fn_args.schema_path:
-        assets.write_contract(fn_args.schema_path, features.inputs, target, fn_args.serving_model_dir)
+        assets.write_contract(fn_args.schema_path, features.inputs, target, fn_args.serving_model_dir, head.quantiles)
     assets.write_example(fn_args.eval_files, features.inputs, fn_args.serving_model_dir)
     exported = time.monotonic()
     record = {

@@ -148,14 +148,14 @@ def _evaluation(
     settings: Settings, data: _Data, asked: Evaluation, model: Channel, champion: Channel | None = None
 ) -> tuple[BaseNode, Evaluator]:
     """From a model to a judgement, which compares it with the champion if there is one."""
-    label = settings.contract().label
+    task = settings.task()
     # Asks both models once about each evaluated row, and keeps their answers: for the Evaluator, and so that two models
     # can be compared beyond noise.
     scores = Scores(
         model=model,
         baseline_model=champion,
         examples=data.examples,
-        label=label,
+        target=settings.contract().target.model_dump_json(),
         columns=sorted({column for crossed in asked.slices for column in crossed}),
         importance_rows=asked.importance_rows,
     )
@@ -165,7 +165,7 @@ def _evaluation(
         example_splits=["eval"],
         model=model,
         baseline_model=champion,
-        eval_config=evaluation.configuration(asked, label),
+        eval_config=evaluation.configuration(asked, task),
         module_path="components.evaluation.batched_extracts",
     )
     return scores, evaluator
@@ -199,7 +199,12 @@ def create_pipeline(settings: Settings) -> Pipeline:
     ).with_id("Champion")
     scores, evaluator = _evaluation(settings, data, settings.evaluation, candidate, champion.outputs["model"])
     # Starts a server with the candidate in a fresh process, and has it answer real requests.
-    infra_validator = InfraValidator(model=candidate, examples=data.examples, **settings.infra_validation.model_dump())
+    infra_validator = InfraValidator(
+        model=candidate,
+        examples=data.examples,
+        target=settings.contract().target.model_dump_json(),
+        **settings.infra_validation.model_dump(),
+    )
     nodes = [*data.nodes, *([base] if base else []), *training, champion, scores, evaluator, infra_validator]
     # Copies what both blessed into a numbered folder, which servers watch.
     if settings.push.enabled:
@@ -248,7 +253,8 @@ def create_inference_pipeline(
         settings: `data` says where the spans are, and which.
         model_id: of the Model artifact, such as that of the served version. After a rollback, this is not the newest.
         columns: what the spans hold: name -> type.
-        outputs: of the model's signature, to be written as columns of the same names.
+        outputs: of the model's signature, to be written as columns of the same names; with `predicted_` before one that
+            an ingested column has.
     """
     examples = SpanExampleGen(
         input_base=settings.spans,
@@ -262,7 +268,8 @@ def create_inference_pipeline(
     model = Resolver(
         strategy_class=ChosenModelStrategy, config={"model_id": model_id}, model=Channel(type=Model)
     ).with_id("ServedModel")
-    written = [{"output_key": name, "output_column": name} for name in outputs]
+    columns_of = {name: f"predicted_{name}" if name in columns else name for name in outputs}
+    written = [{"output_key": name, "output_column": column} for name, column in columns_of.items()]
     inferrer = BulkInferrer(
         examples=examples.outputs["examples"],
         model=model.outputs["model"],

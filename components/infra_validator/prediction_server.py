@@ -124,9 +124,19 @@ class _Client:
         self._answers = 0
 
     def signatures(self) -> dict[str, Any]:
-        """The signatures of the model by name, as TensorFlow Serving shows them."""
+        """The signatures of the model by name, as TensorFlow Serving shows them, but with numeric outputs alone.
+
+        A server may add texts to what the graph gives, such as the name of a class.
+        """
         document = self._ask("GET", f"/v1/models/{_NAME}/metadata", None, "tell its signatures")
-        return document["metadata"]["signature_def"]["signature_def"]
+        signatures = document["metadata"]["signature_def"]["signature_def"]
+        return {
+            name: {
+                **signature,
+                "outputs": {key: info for key, info in signature["outputs"].items() if info["dtype"] != "DT_STRING"},
+            }
+            for name, signature in signatures.items()
+        }
 
     def predict(
         self, signature: str, instances: Sequence[Any], rows: Sequence[int], outputs: Mapping[str, Any]
@@ -137,9 +147,10 @@ class _Client:
         started = time.perf_counter()
         document = self._ask("POST", f"/v1/models/{_NAME}:predict", body, f"answer request {self._answers}")
         milliseconds = (time.perf_counter() - started) * 1000
+        ((name, output),) = outputs.items()
+        rows_answered = [row[name] if isinstance(row, dict) else row for row in document["predictions"]]
         # JSON has no NaN: a server may write null for one.
-        values = np.array(document["predictions"], dtype=object)
-        ((_, output),) = outputs.items()
+        values = np.array(rows_answered, dtype=object)
         return {
             "signature": signature,
             "rows": list(rows),

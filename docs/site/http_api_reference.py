@@ -8,11 +8,10 @@ from typing import Any
 
 from flightdeck.settings import Settings
 from operations.inference.columns import Column, Inputs
+from operations.inference.contract import Contract
 from operations.inference.model import EXAMPLES, RAW, LoadedModel, Signature
 from operations.serving import openapi
-
-# `models.network.PROBABILITY`, whose module would load TensorFlow; a test compares them.
-OUTPUT = "probability"
+from operations.tasks import task_of
 
 
 def document(settings: Settings) -> dict[str, Any]:
@@ -23,14 +22,16 @@ def document(settings: Settings) -> dict[str, Any]:
     """
     types = settings.contract().ingested(labelled=False)
     columns = {name: Column(name, types[name], (None, 1)) for name in settings.features.inputs}
-    outputs = {OUTPUT: Column(OUTPUT, "float32", (None, 1))}
+    target = settings.contract().target
+    task = task_of(target)
+    outputs = {task.output: Column(task.output, "float32", (None, task.width))}
     examples = Inputs({"examples": Column("examples", "string", (None,))})
     signatures = {
         RAW: Signature(RAW, Inputs(columns), outputs),
         EXAMPLES: Signature(EXAMPLES, examples, outputs),
     }
     # The document asks a model for its signatures only; no graph is loaded, and none could answer.
-    described = LoadedModel(1, None, signatures, {})
+    described = LoadedModel(1, None, signatures, {}, Contract({}, {}, target))
     return openapi.document(settings.use_case.name, described, settings.serving.max_rows)
 
 

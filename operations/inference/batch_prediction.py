@@ -12,7 +12,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ import numpy as np
 
 from errors import FlightdeckError
 from ledger.outputs import Output
+from operations import tasks
 from operations.inference import batch_files
 from operations.inference import model as models
 from operations.inference.batch_files import InputError, InputFile, Inputs, to_arrays
@@ -73,7 +74,8 @@ def in_process(
 ) -> Prediction:
     """Predicts batch by batch in this process, and records that; `on_rows` is told how many rows are done.
 
-    The output is a Parquet file with the ids, the outputs of the model, and `model_version`.
+    The output is a Parquet file with the ids, the outputs of the model (several numbers as a list), and
+    `model_version`.
 
     Raises:
         InputError: a file has a value that cannot be used, or there is no row; then there is no output.
@@ -156,7 +158,7 @@ def collect(
         PredictionError: a row has no answer or two, or the output cannot be written.
     """
     started = time.monotonic()
-    outputs = _inferred(Path(examples.uri), inputs.rows, model.outputs)
+    outputs = model.task.named(_inferred(Path(examples.uri), inputs.rows, model.computed, inputs.types))
 
     def collected(batch: pa.RecordBatch, row: int) -> Columns:
         return {name: values[row : row + batch.num_rows] for name, values in outputs.items()}
@@ -193,15 +195,15 @@ def _written(
     return Prediction(output, row, version.number, through, time.monotonic() - started, run_id, artifact_id)
 
 
-def _inferred(folder: Path, rows: int, outputs: Mapping[str, Column]) -> dict[str, np.ndarray]:
-    """The outputs in the order of the row numbers. They fit into memory, unlike the inputs."""
+def _inferred(folder: Path, rows: int, outputs: Mapping[str, Column], inputs: Collection[str]) -> dict[str, np.ndarray]:
+    """The outputs of a model with these inputs, in the order of the rows. They fit into memory, unlike the inputs."""
     import tensorflow as tf
 
     kinds = {"f": tf.float32, "i": tf.int64, "s": tf.string}
     features: dict[str, Any] = {ROW: tf.io.FixedLenFeature([], tf.int64)}
     for name, column in outputs.items():
         size = math.prod(size or 1 for size in column.shape[1:])
-        features[name] = tf.io.FixedLenFeature([size], kinds[column.dtype[0]])
+        features[tasks.column_of(name, inputs)] = tf.io.FixedLenFeature([size], kinds[column.dtype[0]])
     parts: dict[str, list[np.ndarray]] = {name: [] for name in features}
     files = sorted(str(file) for file in folder.glob("Split-*/*"))
     for batch in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(8192):
@@ -214,7 +216,7 @@ def _inferred(folder: Path, rows: int, outputs: Mapping[str, Column]) -> dict[st
             f"The pipeline gave {len(numbers)} answers, for {len(np.unique(numbers))} of {rows} rows; "
             "use another runner for BulkInferrer (beam.components)."
         )
-    return {name: np.concatenate(values)[order] for name, values in parts.items()}
+    return {name: np.concatenate(parts[tasks.column_of(name, inputs)])[order] for name in outputs}
 
 
 @contextlib.contextmanager
@@ -230,8 +232,9 @@ def _writing(output: Path, version: Version) -> Iterator[Callable[[pa.RecordBatc
         nonlocal writer
         columns: dict[str, Any] = dict(zip(ids.schema.names, ids.columns, strict=True))
         for name, values in sorted(outputs.items()):
-            flat = values.reshape(-1) if values.size == ids.num_rows else list(values)
-            columns[name if name not in columns else f"predicted_{name}"] = pa.array(flat)
+            flat, width = pa.array(values.reshape(-1)), math.prod(values.shape[1:])
+            answers = flat if width == 1 else pa.FixedSizeListArray.from_arrays(flat, width)
+            columns[tasks.column_of(name, columns)] = answers
         columns[MODEL_VERSION] = pa.array(np.full(ids.num_rows, version.number, np.int64))
         table = pa.table(columns)
         if writer is None:

@@ -1,4 +1,4 @@
-"""The contract that a version carries: which rows it may be asked with, checked column by column.
+"""The contract that a version carries: what it predicts, and which rows it may be asked with, checked by column.
 
 A model answers anything: an empty row, a category that it never saw, a temperature of 99,999. The contract that it was
 trained with lies in its folder, and says which columns are never missing, which categories and numbers are possible.
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from data.contract import Target
 from operations.inference.columns import MISSING, Columns, Stacked
 from operations.inference.errors import LoadError, RequestError
 
@@ -113,10 +114,23 @@ class ContractError(RequestError):
 
 
 class Contract:
-    """The rules for the columns that a model takes, prepared for checking many rows at once."""
+    """What a model predicts, and the rules for the columns that it takes, prepared for checking many rows at once.
 
-    def __init__(self, rules: Mapping[str, Rule], types: Mapping[str, str]) -> None:
+    Attributes:
+        target: what is predicted; None if the version does not say, as those of before do not.
+        quantiles: of the labels that the model was trained on; empty if the version does not say.
+        rules: by column.
+    """
+
+    def __init__(
+        self,
+        rules: Mapping[str, Rule],
+        types: Mapping[str, str],
+        target: Target | None = None,
+        quantiles: Sequence[float] = (),
+    ) -> None:
         """Prepares the rules of the columns that the model takes, whose types are int64, float32 or string."""
+        self.target, self.quantiles = target, tuple(quantiles)
         self.rules = {name: rule for name, rule in rules.items() if name in types}
         numeric = {name: self.rules.get(name) or Rule(name, False) for name in types}
         self._ranges = [
@@ -254,7 +268,10 @@ def read(folder: Path, types: Mapping[str, str]) -> Contract | None:
 
 
 def of_document(document: Any, types: Mapping[str, str]) -> Contract:
-    """Returns the contract of a document: `columns`, each with `name`, `required` and maybe `values` or `range`.
+    """Returns the contract of a document.
+
+    It has `columns`, each with `name`, `required` and maybe `values` or `range`; and maybe `target`, as
+    `data.contract.Target` is written, and `label_quantiles`.
 
     Raises:
         KeyError, TypeError, ValueError, OverflowError, AttributeError: it is no contract of these columns.
@@ -268,7 +285,8 @@ def of_document(document: Any, types: Mapping[str, str]) -> Contract:
         if rule.name in types and ((values is not None and not text) or (text and (low, high) != (None, None))):
             raise ValueError(f"{rule.name} is {types[rule.name]}")
         rules[rule.name] = rule
-    return Contract(rules, types)
+    target = Target.model_validate(document["target"]) if "target" in document else None
+    return Contract(rules, types, target, tuple(map(float, document.get("label_quantiles", ()))))
 
 
 def _json_value(value: Any) -> str | int | float | None:

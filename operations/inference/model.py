@@ -12,7 +12,8 @@ import gc
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from operations.inference.columns import Column, Columns, Inputs, objects
 from operations.inference.contract import Contract
 from operations.inference.errors import LoadError, NotReadyError, UnknownModelError, UnprocessableError
 from operations.inference.tensorflow_import import devices, tensorflow
+from operations.tasks import task_of
 
 RAW = "predict_raw"
 EXAMPLES = "serving_default"
@@ -34,11 +36,17 @@ _LONGEST_REASON = 400
 
 @dataclass(frozen=True)
 class Signature:
-    """One way to ask a model, such as ``predict_raw``: what it takes, and what it gives, by name."""
+    """One way to ask a model, such as ``predict_raw``: what it takes, what its graph computes, and what is added."""
 
     name: str
     inputs: Inputs
-    outputs: Mapping[str, Column]
+    computed: Mapping[str, Column]
+    added: Mapping[str, Column] = field(default_factory=dict)
+
+    @cached_property
+    def outputs(self) -> Mapping[str, Column]:
+        """What the model gives, by name."""
+        return {**self.computed, **self.added}
 
 
 class LoadedModel:
@@ -46,6 +54,7 @@ class LoadedModel:
 
     Attributes:
         signatures: the ways to ask it for predictions, by name.
+        task: what follows from what it predicts.
         contract: what its rows must keep, as it was trained; None if it carries none. `predict` does not look at it.
         example: a real row that it can be asked with; None if it carries none.
     """
@@ -60,7 +69,9 @@ class LoadedModel:
         example: dict[str, Any] | None = None,
     ) -> None:
         self.version = version
-        self.signatures = signatures
+        self.task = task_of(None) if contract is None else task_of(contract.target, contract.quantiles)
+        added = {name: Column(name, dtype, (None,)) for name, dtype in self.task.added.items()}
+        self.signatures = {name: replace(signature, added=added) for name, signature in signatures.items()}
         self.contract = contract
         self.example = example
         self._session = session
@@ -78,6 +89,11 @@ class LoadedModel:
     def outputs(self) -> Mapping[str, Column]:
         """What `predict` gives, by name."""
         return self.signatures[RAW].outputs
+
+    @property
+    def computed(self) -> Mapping[str, Column]:
+        """What of that its graph gives."""
+        return self.signatures[RAW].computed
 
     def signature(self, name: str) -> Signature:
         """Returns the signature of that name, or raises UnknownModelError."""
@@ -105,7 +121,7 @@ class LoadedModel:
                 values = self._calls[signature](*[columns[name] for name in asked.inputs.names])
             except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, UnicodeEncodeError) as error:
                 raise UnprocessableError(f"The model refuses the request: {one_line(error)}") from None
-        return dict(zip(asked.outputs, values, strict=True))
+        return self.task.named(dict(zip(asked.computed, values, strict=True)))
 
     def warm_up(self) -> None:
         """Asks every signature once per usual size: the first call of each optimises the graph, and takes long.
@@ -163,7 +179,8 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
             process loads decides.
 
     Raises:
-        LoadError: it is no SavedModel, is damaged, or has no signature for named columns; or its contract is damaged.
+        LoadError: it is no SavedModel, is damaged, or has no signature for named columns; or its contract is damaged,
+            or is not that of this model.
     """
     tf = tensorflow()
     if not (folder / "saved_model.pb").is_file():
@@ -186,6 +203,10 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
             known = sorted(name for name in meta_graph.signature_def if not name.startswith("__"))
             raise LoadError(f"{folder} has no signature {RAW}; it has {', '.join(known) or 'none'}.")
         contract = contracts.read(folder, signatures[RAW].inputs.types)
+        loaded = LoadedModel(
+            version, session, signatures, calls, contract, example_row.read(folder, signatures[RAW].inputs)
+        )
+        _check_outputs(folder, loaded)
     except LoadError:
         session.close()
         raise
@@ -194,8 +215,7 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
         # model is refused, and the service goes on with the one it has.
         session.close()
         raise LoadError(f"{folder} cannot be loaded: {one_line(error)}") from error
-    example = example_row.read(folder, signatures[RAW].inputs)
-    return LoadedModel(version, session, signatures, calls, contract, example)
+    return loaded
 
 
 # Loading changes TensorFlow's current graph, which is a state of the thread, and its variable scopes, which are not.
@@ -207,6 +227,20 @@ def one_line(error: BaseException) -> str:
     lines = [_GRAPH_NOISE.sub("", line).strip() for line in str(error).splitlines()]
     telling = [line for line in lines if line and not line.startswith(_GRAPH_HEADERS)]
     return (telling[0] if telling else type(error).__name__)[:_LONGEST_REASON]
+
+
+def _check_outputs(folder: Path, model: LoadedModel) -> None:
+    """Raises a LoadError if the model does not give what its contract says: its answers would have wrong names."""
+    task = model.task
+    for signature in model.signatures.values():
+        given = signature.computed.get(task.output)
+        if model.contract is None or model.contract.target is None or (given and given.shape[1:] == (task.width,)):
+            continue
+        shapes = ", ".join(f"{name} {list(column.shape)}" for name, column in signature.computed.items())
+        raise LoadError(
+            f"{folder} predicts {task.phrase} by its contract, so {signature.name} must give {task.output} "
+            f"{[None, task.width]}; it gives {shapes}."
+        )
 
 
 def _callable(session: Any, name: str, definition: Any) -> tuple[Signature, Any]:

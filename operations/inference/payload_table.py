@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from operations import tasks
 from operations.inference.columns import MISSING, Column, Columns
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Payload:
         times: of the answer, seconds since the epoch; one, or one per row.
         inputs: what the model takes: name -> column.
         columns: the arrays that were asked with, or None if serialised `examples` were.
-        outputs: the arrays that were answered.
+        outputs: the arrays that were answered, by the names that `tasks.column_of` gives them.
         shadow: whether nobody but the log saw the answer: that of a canary. Its id and its times are those
             of the answer that was given.
         seconds: from the request to its answer; one, or one per row. None if that was not measured.
@@ -49,6 +50,12 @@ class Payload:
     faults: Sequence[str | None] | None = None
     refused: bool | np.ndarray = False
     caller: str | Sequence[str] = ""
+
+    def __post_init__(self) -> None:
+        """Names the outputs."""
+        if not self.outputs.keys().isdisjoint(self.inputs):
+            named = {tasks.column_of(name, self.inputs): values for name, values in self.outputs.items()}
+            object.__setattr__(self, "outputs", named)
 
     @property
     def rows(self) -> int:
@@ -76,8 +83,8 @@ def schema(inputs: Mapping[str, Column], outputs: Mapping[str, Column], exclude:
     if CALLER not in exclude:
         fields.append(pa.field(CALLER, pa.string()))
     fields += [pa.field(name, _type(column)) for name, column in sorted(inputs.items()) if name not in exclude]
-    for name, column in sorted(outputs.items()):
-        if name not in exclude:
+    for output, column in sorted(outputs.items()):
+        if (name := tasks.column_of(output, inputs)) not in exclude:
             single = len(column.shape) == 1 or column.shape[1:] == (1,)
             fields.append(pa.field(name, _type(column) if single else pa.list_(_type(column))))
     return pa.schema(fields)

@@ -142,11 +142,11 @@ class SavedModelHandler(ModelHandler[Row, PredictionResult, LoadedModel]):
     def run_inference(
         self, batch: Sequence[Row], model: LoadedModel, inference_args: dict[str, Any] | None = None
     ) -> Iterable[PredictionResult]:
-        """Returns one result per row: its outputs by name, as arrays."""
+        """Returns one result per row: its outputs by name, as arrays [1, ...]."""
         del inference_args
         outputs = model.predict(from_rows([row.values for row in batch], model.inputs))
         for index, row in enumerate(batch):
-            answer = {name: values[index] for name, values in outputs.items()}
+            answer = {name: values[index : index + 1] for name, values in outputs.items()}
             yield PredictionResult(row, answer, model_id=str(self._version))
 
     def get_metrics_namespace(self) -> str:
@@ -225,7 +225,7 @@ def _write_log(
 ) -> Iterator[int]:
     """Yields how many."""
     results: list[Any] = sorted(group[1], key=lambda result: result.example.prediction_id)
-    outputs = {name: np.stack([result.inference[name] for result in results]) for name in results[0].inference}
+    outputs = {name: np.concatenate([result.inference[name] for result in results]) for name in results[0].inference}
     _log(job, [result.example for result in results], outputs, window)
     yield len(results)
 

@@ -227,7 +227,7 @@ class CanaryVersion:
                 self._written[version] = now
 
     def _has_run(self, model: LoadedModel, rows: int, outputs: Columns) -> None:
-        self._metrics.predictions.observe(model.version, outputs)
+        self._metrics.predictions.observe(model.version, model.task, outputs)
 
     def _has_loaded(self, model: LoadedModel, seconds: float) -> None:
         self._record(model.version).does_not_load = ""
@@ -259,4 +259,6 @@ def _compared(model: LoadedModel, served: LoadedModel) -> str:
     missing = [name for name in served.outputs if name not in model.outputs]
     if missing:
         return f"It does not give {', '.join(missing)}, as version {served.version} does."
+    if not model.task.like(served.task):
+        return f"It predicts {model.task.phrase}, and version {served.version} {served.task.phrase}."
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import string
@@ -135,7 +136,14 @@ class _Methods:
     async def model_metadata(self, request: Any, context: Any) -> Any:
         versions = self._service.versions
         with versions.using(self._version(request.name, request.version)) as model:
-            return message("ModelMetadataResponse")(**v2.model_metadata(request.name, model, versions.available))
+            document = v2.model_metadata(request.name, model, versions.available)
+            # The protocol's outputs have no parameters; KServe's properties of a model are texts.
+            properties = {
+                name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                for output in document["outputs"]
+                for name, value in output.pop("parameters", {}).items()
+            }
+            return message("ModelMetadataResponse")(**document, properties=properties)
 
     async def infer(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
         version = self._version(request.model_name, request.model_version)

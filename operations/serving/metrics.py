@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, exposition
@@ -12,6 +12,9 @@ from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from operations.inference.columns import Columns
+
+if TYPE_CHECKING:
+    from operations.tasks import Task
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
@@ -23,32 +26,37 @@ class PredictionHistogram(Collector):
     prometheus_client observes one value per call, which for 64 rows takes as long as the model does.
     """
 
-    def __init__(self, name: str, documentation: str, buckets: Sequence[float]) -> None:
-        """Makes an empty histogram with upper bounds, the infinite one not among them."""
+    def __init__(self, name: str, documentation: str, buckets: Sequence[float] | None) -> None:
+        """Makes an empty histogram with upper bounds, the infinite one not among them; None: those of each task."""
         self._name = name
         self._documentation = documentation
-        self._bounds = np.array(sorted(buckets), float)
-        self._names = [*map(str, self._bounds.tolist()), "+Inf"]
+        self._buckets = buckets
         self._lock = threading.Lock()
+        self._bounds: dict[int, np.ndarray] = {}
         self._counts: dict[tuple[str, int], np.ndarray] = {}
         self._sums: dict[tuple[str, int], float] = {}
 
-    def observe(self, version: int, outputs: Columns) -> None:
+    def observe(self, version: int, task: Task, outputs: Columns) -> None:
         """Counts the numbers among the outputs of a version; NaN is in the last bucket and in no sum."""
-        for name, values in outputs.items():
+        bounds = self._bounds.get(version)
+        if bounds is None:
+            bounds = np.array(sorted(task.buckets if self._buckets is None else self._buckets), float)
+        for name, values in task.observed(outputs).items():
             if values.dtype.kind not in "fiu":
                 continue
             flat = values.reshape(-1)
-            counts = np.bincount(np.searchsorted(self._bounds, flat), minlength=len(self._names))
+            counts = np.bincount(np.searchsorted(bounds, flat), minlength=len(bounds) + 1)
             total = float(np.nansum(flat, dtype=float))
             with self._lock:
                 key = name, version
+                self._bounds[version] = bounds
                 self._counts[key] = self._counts[key] + counts if key in self._counts else counts
                 self._sums[key] = self._sums.get(key, 0.0) + total
 
     def forget(self, version: int) -> None:
         """Leaves out a version that is not loaded any more."""
         with self._lock:
+            self._bounds.pop(version, None)
             for key in [key for key in self._counts if key[1] == version]:
                 del self._counts[key], self._sums[key]
 
@@ -56,18 +64,19 @@ class PredictionHistogram(Collector):
         """Gives the histogram to a registry."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=["output", "version"])
         with self._lock:
-            items = [(key, counts.cumsum().tolist(), self._sums[key]) for key, counts in self._counts.items()]
-        for (output, version), cumulative, total in items:
-            family.add_metric(
-                [output, str(version)], list(zip(self._names, map(float, cumulative), strict=True)), total
-            )
+            items = [
+                (key, [*map(str, self._bounds[key[1]].tolist()), "+Inf"], counts.cumsum().tolist(), self._sums[key])
+                for key, counts in self._counts.items()
+            ]
+        for (output, version), names, cumulative, total in items:
+            family.add_metric([output, str(version)], list(zip(names, map(float, cumulative), strict=True)), total)
         yield family
 
 
 class Metrics:
     """The metrics of one service, in a registry of their own."""
 
-    def __init__(self, prediction_buckets: Sequence[float] = ()) -> None:
+    def __init__(self, prediction_buckets: Sequence[float] | None = None) -> None:
         """Makes metrics that are all zero."""
         self.registry = CollectorRegistry()
         own: dict[str, Any] = {"namespace": "flightdeck_serving", "registry": self.registry}

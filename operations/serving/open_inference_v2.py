@@ -6,7 +6,9 @@ https://github.com/kserve/open-inference-protocol, and the tensors as bytes behi
 
 An input that a request does not hold, and a null among JSON data, is a missing value: the protocol has no word for one.
 The ``id`` of a request names its prediction in the payload log; the rows of a larger one are ``ID-0``, ``ID-1`` and so
-on.
+on. A model that tells classes apart answers with the name of the most probable one, too, as the output ``class``. Which
+class each probability is of, and the unit of a number, stand in the metadata: over REST in the ``parameters`` of the
+output, as MLServer has them; over gRPC, whose outputs have none, in KServe's ``properties`` of the model.
 """
 
 from __future__ import annotations
@@ -258,12 +260,16 @@ def to_raw(values: np.ndarray) -> bytes:
 
 def model_metadata(name: str, model: LoadedModel, versions: Sequence[int]) -> dict[str, Any]:
     """The body of a model's metadata."""
+    meaning = model.task.parameters
     return {
         "name": name,
         "versions": [str(version) for version in versions],
         "platform": PLATFORM,
-        "inputs": [_tensor_metadata(column) for column in model.inputs.columns.values()],
-        "outputs": [_tensor_metadata(column) for column in model.outputs.values()],
+        "inputs": [tensor_metadata(column) for column in model.inputs.columns.values()],
+        "outputs": [
+            {**tensor_metadata(column), **({"parameters": meaning[name]} if name in meaning else {})}
+            for name, column in model.outputs.items()
+        ],
     }
 
 
@@ -395,7 +401,8 @@ def _text(document: dict[str, Any], key: str, default: str | None, where: str = 
     return value
 
 
-def _tensor_metadata(column: Column) -> dict[str, Any]:
+def tensor_metadata(column: Column) -> dict[str, Any]:
+    """What metadata say of an input or an output."""
     return {
         "name": column.name,
         "datatype": _NAMES.get(column.dtype, column.dtype.upper()),

@@ -10,12 +10,14 @@ from operations.inference.contract import Contract, Rule
 from operations.inference.model import EXAMPLES, RAW, LoadedModel
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
+from operations.tasks import Task
 
 Schema = dict[str, Any]
 
 _TEXT: Schema = {"type": "string"}
 _FLAG: Schema = {"type": "boolean"}
 _ANY: Schema = {"type": "object"}
+_SIZE: Schema = {"type": "integer", "minimum": 1}
 _ROW_NUMBER: Schema = {"type": "integer", "minimum": 0}
 _ID: Schema = {"type": "string", "minLength": 1, "maxLength": 200}
 _HEADERS = {
@@ -119,8 +121,7 @@ def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> di
         description="The first values that break the contract.",
     )
     predictions = {
-        "predictions": {"type": "array"},
-        "outputs": {},
+        **_predictions(model),
         "prediction_ids": _list(_ID),
         "flagged_rows": _list(_ROW_NUMBER, description="Rows that break the contract of the version."),
         "faults": faults,
@@ -138,6 +139,7 @@ def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> di
         "shape": _list({"type": "integer", "minimum": -1}),
     }
     tensors = _list(_open(described))
+    answered = _tensors_answered(model) or _open({**described, "data": {"type": "array"}}, list(described))
     example_rows = [] if model.example is None else [model.example]
     return {
         "Error": _object({"error": _TEXT, "field": _TEXT, "faults": faults}, ["error"]),
@@ -152,7 +154,13 @@ def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> di
         "ModelStatus": _object({"model_version_status": _list(status)}),
         "ServerMetadata": _open({"name": _TEXT, "version": _TEXT, "extensions": _list(_TEXT)}),
         "ModelMetadata": _open(
-            {"name": _TEXT, "versions": _list(_TEXT), "platform": _TEXT, "inputs": tensors, "outputs": tensors},
+            {
+                "name": _TEXT,
+                "versions": _list(_TEXT),
+                "platform": _TEXT,
+                "inputs": tensors,
+                "outputs": _list(_open({**described, **_meaning(model)}, list(described))),
+            },
             ["name", "platform", "inputs", "outputs"],
         ),
         "InferRequest": {
@@ -169,11 +177,54 @@ def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> di
                     "type": "object",
                     "properties": {"flagged_rows": _TEXT, "faults": _TEXT},
                 },
-                "outputs": _list(_open({**described, "data": {"type": "array"}}, list(described))),
+                "outputs": _list(answered),
             },
             ["model_name", "outputs"],
         ),
     }
+
+
+def _predictions(model: LoadedModel) -> dict[str, Schema]:
+    """What is answered by row, ``predictions``, or by column, ``outputs``, as far as the task says what that may be."""
+    if not model.task.elements:
+        return {"predictions": {"type": "array"}, "outputs": {}}
+    rows = {name: _row_of(column, model.task) for name, column in model.outputs.items()}
+    columns = {name: _list(row) for name, row in rows.items()}
+    if len(rows) == 1:
+        return {"predictions": _list(*rows.values()), "outputs": next(iter(columns.values()))}
+    return {"predictions": _list(_object(rows)), "outputs": _object(columns)}
+
+
+def _row_of(column: Column, task: Task) -> Schema:
+    """What an output may be for one row: a list of so many values, or one."""
+    element = task.elements.get(column.name, {})
+    if len(column.shape) == 1:
+        return element
+    size = {"minItems": column.shape[1], "maxItems": column.shape[1]} if len(column.shape) == 2 else {}
+    meaning = "; ".join(f"{name}: {value}" for name, value in task.parameters.get(column.name, {}).items())
+    return _list(element, **size, **({"description": meaning} if meaning else {}))
+
+
+def _tensors_answered(model: LoadedModel) -> Schema:
+    """What a tensor of an answer may look like; empty if the task does not say."""
+    if not model.task.elements:
+        return {}
+    tensors = []
+    for column in model.outputs.values():
+        datatype = v2.tensor_metadata(column)["datatype"]
+        size = [_SIZE, *({"const": size} if size else _SIZE for size in column.shape[1:])]
+        shape = {"type": "array", "prefixItems": size, "minItems": len(size), "maxItems": len(size)}
+        data = _list(model.task.elements.get(column.name, {}))
+        tensors.append(
+            _open({"name": {"const": column.name}, "datatype": {"const": datatype}, "shape": shape, "data": data})
+        )
+    return {"anyOf": tensors}
+
+
+def _meaning(model: LoadedModel) -> dict[str, Schema]:
+    """What the metadata of an output may say beside its type and shape."""
+    meaning = [{"const": parameters} for parameters in model.task.parameters.values()]
+    return {"parameters": {"anyOf": meaning}} if meaning else {}
 
 
 def _infer_request(model: LoadedModel, values: Mapping[str, Schema], required: list[str]) -> Schema:

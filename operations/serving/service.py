@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from operations import tasks
 from operations.inference.columns import Columns, row_count
 from operations.inference.contract import ContractError, Faults
 from operations.inference.errors import NotReadyError, ServingError, TooLargeError, UnprocessableError
@@ -250,7 +251,8 @@ class Service:
     async def _check_exclusions(self) -> None:
         """Refuses a column to leave out that does not exist: what it was to protect would be logged."""
         with self.versions.using() as model:
-            known = [*model.inputs.names, *model.outputs, CALLER]
+            names = model.inputs.names
+            known = [*names, *(tasks.column_of(output, names) for output in model.outputs), CALLER]
         for name in self.settings.payloads.exclude:
             if name not in known:
                 await self.stop()
@@ -262,7 +264,7 @@ class Service:
     def _has_run(self, model: LoadedModel, rows: int, outputs: Columns) -> None:
         self.metrics.rows.inc(rows)
         self.metrics.batch_rows.observe(rows)
-        self.metrics.predictions.observe(model.version, outputs)
+        self.metrics.predictions.observe(model.version, model.task, outputs)
 
     def _has_loaded(self, model: LoadedModel, seconds: float) -> None:
         self.metrics.loads.inc()

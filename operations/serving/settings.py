@@ -38,9 +38,10 @@ class Serving(inference.Answering):
     drain_seconds: float = Field(
         default=0.0, ge=0, description="How long to be alive but not ready before shutdown, for load balancers to see."
     )
-    prediction_buckets: tuple[float, ...] = Field(
-        default=tuple(bound / 20 for bound in range(1, 21)),
-        description="Upper bounds of the histogram of predictions. The default suits probabilities.",
+    prediction_buckets: tuple[float, ...] | None = Field(
+        default=None,
+        description="Upper bounds of the histogram of predictions. Default: 0.05, 0.1 ... 1 for probabilities; for a "
+        "number, the quantiles of the labels that the version was trained on.",
     )
 
 
@@ -73,6 +74,11 @@ class Canary(Section):
         default=0.005,
         ge=0,
         description="By how much its log loss may exceed that of the served version; its confidence interval decides.",
+    )
+    rmse_may_grow: float = Field(
+        default=0.02,
+        ge=0,
+        description="Of a regression: by how much its RMSE may exceed that of the served version, as a share of it.",
     )
     prediction_distance: float = Field(
         default=0.1,

@@ -11,6 +11,7 @@ TensorFlow Serving takes:
   which are ``{"b64": …}``, for ``serving_default``.
 - Rows that break the contract of the version are refused with ``"faults"`` beside ``"error"``, or answered with
   ``"flagged_rows"`` and ``"faults"``.
+- A model that tells classes apart answers with the name of the most probable one, too, under ``"class"``.
 
 Errors of content have the status 400, as TensorFlow Serving's have.
 """
@@ -129,8 +130,7 @@ def answer(
     if len(plain) == 1:
         (result,) = plain.values()
     elif request.by_row:
-        lists = [values.tolist() if isinstance(values, np.ndarray) else values for values in plain.values()]
-        result = [dict(zip(plain, row, strict=True)) for row in zip(*lists, strict=True)]
+        result = [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
     else:
         result = plain
     document = {"predictions" if request.by_row else "outputs": result}
@@ -168,7 +168,7 @@ def status(versions: Sequence[VersionStatus]) -> dict[str, Any]:
 
 
 def metadata(name: str, model: LoadedModel) -> dict[str, Any]:
-    """The body of a model's metadata: its signatures as TensorFlow Serving shows them."""
+    """The body of a model's metadata: its signatures as TensorFlow Serving shows them, and what the outputs mean."""
     signatures = {
         signature.name: {
             "inputs": {column.name: _tensor_info(column) for column in signature.inputs.columns.values()},
@@ -178,9 +178,10 @@ def metadata(name: str, model: LoadedModel) -> dict[str, Any]:
         }
         for signature in model.signatures.values()
     }
+    meaning = model.task.parameters
     return {
         "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},
-        "metadata": {"signature_def": {"signature_def": signatures}},
+        "metadata": {"signature_def": {"signature_def": signatures}, **({"outputs": meaning} if meaning else {})},
     }
 
 

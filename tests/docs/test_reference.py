@@ -128,10 +128,3 @@ def test_every_route_is_there_with_the_columns_of_the_settings(pages, settings):
 
 def test_the_script_of_the_diagrams_is_brought_along():
     assert "mermaid" in mermaid().read_text("utf-8")[:200]
-
-
-@pytest.mark.component
-def test_the_output_is_called_as_the_model_calls_it():
-    from models.network import PROBABILITY
-
-    assert http_api_reference.OUTPUT == PROBABILITY

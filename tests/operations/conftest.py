@@ -14,3 +14,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[float, Path]:
     """Three SavedModels by their bias, which decides what `small_model.probability` says they answer."""
     folder = tmp_path_factory.mktemp("small-models")
     return {bias: small_model.write(folder / str(index), bias) for index, bias in enumerate(BIASES)}
+
+
+@pytest.fixture(scope="session")
+def of_tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A SavedModel of each other task, with the bias 0."""
+    folder = tmp_path_factory.mktemp("models-of-tasks")
+    return {task: small_model.write(folder / task, task=task) for task in ("multiclass", "regression")}

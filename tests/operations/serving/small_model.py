@@ -1,10 +1,11 @@
-"""A small real SavedModel with the three signatures of the project's, made without training."""
+"""A small real SavedModel with the three signatures of the project's, made without training, for each task."""
 
 import json
 import math
 import shutil
 from pathlib import Path
 
+from data.contract import Target, Task
 from operations.inference.columns import Column, Inputs
 
 COLUMNS = {"amount": "float32", "count": "int64", "colour": "string"}
@@ -13,20 +14,58 @@ OUTPUTS = {"probability": Column("probability", "float32", (None, 1))}
 EXAMPLE = {"amount": 0.1, "count": 3, "colour": "red"}
 COLOURS = {"red": 0.5, "green": -0.5}
 MISSING_COUNT = -(2**63)
+# The names need care in JSON, in Prometheus and in a list of names.
+CLASSES = ("early, or on time", 'the "later" ones', "größte Verspätung")
+TARGETS: dict[Task, Target] = {
+    "binary": Target(label="late"),
+    "multiclass": Target(label="how_late", task="multiclass", classes=CLASSES),
+    "regression": Target(label="delay", task="regression", unit="minutes"),
+}
+
+
+def total(bias: float, row: dict) -> float:
+    """What the answer to a row of plain values depends on; a missing one counts as zero."""
+    number = bias + 0.01 * (row.get("amount") or 0.0) + 0.001 * (row.get("count") or 0)
+    return number + COLOURS.get(row.get("colour") or "", 0.0)
 
 
 def probability(bias: float, row: dict) -> float:
-    """What the model answers for a row of plain values; a missing one counts as zero."""
-    total = bias + 0.01 * (row.get("amount") or 0.0) + 0.001 * (row.get("count") or 0)
-    return 1 / (1 + math.exp(-(total + COLOURS.get(row.get("colour") or "", 0.0))))
+    """What the binary model answers."""
+    return 1 / (1 + math.exp(-total(bias, row)))
 
 
-def write(folder: Path, bias: float = 0.0, trouble: str = "") -> Path:
+def probabilities(bias: float, row: dict) -> list[float]:
+    """What the multiclass model answers."""
+    powers = [1.0, math.exp(total(bias, row)), math.exp(-2 * total(bias, row))]
+    return [power / sum(powers) for power in powers]
+
+
+def class_of(bias: float, row: dict) -> str:
+    """The name of the class that is the most probable."""
+    answer = probabilities(bias, row)
+    return CLASSES[answer.index(max(answer))]
+
+
+def value(bias: float, row: dict) -> float:
+    """What the regression answers."""
+    return 100 * total(bias, row)
+
+
+def write(folder: Path, bias: float = 0.0, trouble: str = "", task: Task = "binary") -> Path:
     """Writes the model; `amount` is required in examples, the other two may be missing.
 
-    With the trouble ``green`` it refuses that colour, and with ``slow`` it takes seconds for it.
+    With the trouble ``green`` it refuses that colour, and with ``slow`` it takes seconds for it. What it predicts is in
+    its contract, unless it is binary.
     """
     import tensorflow as tf
+
+    answers = {
+        "binary": lambda total: {"probability": tf.sigmoid(total)},
+        "multiclass": lambda total: {
+            "probabilities": tf.nn.softmax(tf.concat([tf.zeros_like(total), total, -2 * total], axis=1))
+        },
+        "regression": lambda total: {"value": 100 * total},
+    }
 
     class Model(tf.Module):
         def __init__(self) -> None:
@@ -60,7 +99,7 @@ def write(folder: Path, bias: float = 0.0, trouble: str = "") -> Path:
                     square = tf.linalg.matmul(square, square)
                 xf = {**xf, "amount_xf": xf["amount_xf"] + 0.0 * square[0, 0]}
             total = self.bias * tf.reduce_mean(self.weights) + 0.01 * xf["amount_xf"] + 0.001 * xf["count_xf"]
-            return {"probability": tf.sigmoid(total + xf["colour_xf"])}
+            return answers[task](total + xf["colour_xf"])
 
         def parsed(self, examples):
             return tf.io.parse_example(
@@ -87,7 +126,20 @@ def write(folder: Path, bias: float = 0.0, trouble: str = "") -> Path:
     tf.saved_model.save(model, str(folder), signatures=signatures)
     (folder / "assets.extra").mkdir()
     (folder / "assets.extra" / "example.json").write_text(json.dumps(EXAMPLE))
+    if task != "binary":
+        write_contract(folder, contract_of(task))
     return folder
+
+
+def contract_of(task: Task, **more: object) -> dict:
+    """A contract that says what is predicted, and has no rule."""
+    return {"target": TARGETS[task].model_dump(mode="json"), **more, "columns": []}
+
+
+def write_contract(folder: Path, contract: dict) -> None:
+    """Writes a contract, in the form in which versions carry it, beside a model."""
+    (folder / "assets.extra").mkdir(exist_ok=True)
+    (folder / "assets.extra" / "contract.json").write_text(json.dumps(contract))
 
 
 def example(row: dict) -> bytes:
@@ -119,8 +171,7 @@ def push(source: Path, registry: Path, version: int | str, contract: dict | None
     temporary = registry / f".copying-{version}"
     shutil.copytree(source, temporary)
     if contract is not None:
-        (temporary / "assets.extra").mkdir(exist_ok=True)
-        (temporary / "assets.extra" / "contract.json").write_text(json.dumps(contract))
+        write_contract(temporary, contract)
     return temporary.rename(registry / str(version))
 
 
