@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from ledger.measures import BINARY, FEWEST_PER_LABEL, Measures
 
+from ledger.measures import BINARY, FEWEST_PER_LABEL, Measures
 from ledger.significance import areas_under_roc, resample
 from operations.monitoring.settings import Monitoring
 from operations.monitoring.signals import Signal

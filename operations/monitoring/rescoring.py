@@ -33,15 +33,15 @@ def answers(task: Task, model: LoadedModel, rows: pd.DataFrame) -> np.ndarray:
     wanted = model.inputs.types
     if absent := [name for name in wanted if name not in rows.columns]:
         raise RescoringError(f"it takes {', '.join(absent)}, which the payload log does not have")
-    if task.output not in model.outputs:
-        raise RescoringError(f"it gives no {task.output}")
+    if not model.task.like(task):
+        raise RescoringError(f"it predicts {model.task.phrase}")
     kinds = {"int64": pa.int64(), "float32": pa.float32(), "string": pa.string()}
     batch = pa.record_batch(
         {name: pa.array(rows[name], from_pandas=True).cast(kinds[dtype]) for name, dtype in wanted.items()}
     )
     predictions = task.answered(model.predict(to_arrays(batch)))
     if predictions is None:
-        raise RescoringError(f"its {task.output} are of other classes")
+        raise RescoringError(f"it gives no {task.output}")
     return predictions
 
 

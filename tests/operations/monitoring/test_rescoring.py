@@ -9,7 +9,7 @@ from operations.monitoring import rescoring
 from operations.monitoring.model_signals import measured
 from operations.monitoring.rescoring import RescoringError, compared
 from operations.monitoring.settings import Monitoring
-from operations.tasks import METRICS
+from operations.tasks import METRICS, task_of
 from tests.operations.loop.canary.traffic import world
 from tests.operations.monitoring import worlds
 from tests.operations.serving import small_model
@@ -89,16 +89,30 @@ def test_an_error_in_a_unit_is_compared_by_a_share_of_it():
     assert (small.exceeded, large.exceeded) == (True, True)
 
 
+ROWS = [{"amount": 20.0, "count": 10, "colour": "red"}, {"amount": None, "count": None, "colour": None}]
+LOGGED = pd.DataFrame(ROWS).astype({"count": "Int64"})
+ANSWERS = {"binary": small_model.probability, "multiclass": small_model.probabilities, "regression": small_model.value}
+
+
 @pytest.mark.component
-def test_logged_requests_are_answered_as_they_were_when_they_came(tmp_path):
-    model = load(small_model.write(tmp_path / "model", 0.5), 6)
-    rows = [{"amount": 20.0, "count": 10, "colour": "red"}, {"amount": None, "count": None, "colour": None}]
-    logged = pd.DataFrame(rows).astype({"count": "Int64"})
+@pytest.mark.parametrize("task", ANSWERS)
+def test_logged_requests_are_answered_as_they_were_when_they_came(models, of_tasks, task):
+    model, asked = load({"binary": models[0.0], **of_tasks}[task], 6), task_of(small_model.TARGETS[task])
 
-    result = rescoring.answers(BINARY, model, logged)
+    result = rescoring.answers(asked, model, LOGGED)
 
-    np.testing.assert_allclose(result, [small_model.probability(0.5, row) for row in rows], rtol=1e-5)
+    np.testing.assert_allclose(result, [ANSWERS[task](0.0, row) for row in ROWS], rtol=1e-5)
     with pytest.raises(RescoringError, match="takes colour, which the payload log"):
-        rescoring.answers(BINARY, model, logged.drop(columns="colour"))
-    with pytest.raises(RescoringError, match="gives no value"):
-        rescoring.answers(worlds.TASKS["regression"], model, logged)
+        rescoring.answers(asked, model, LOGGED.drop(columns="colour"))
+    for other in ANSWERS.keys() - {task}:
+        with pytest.raises(RescoringError, match=f"it predicts {model.task.phrase}"):
+            rescoring.answers(task_of(small_model.TARGETS[other]), model, LOGGED)
+
+
+@pytest.mark.component
+def test_a_version_that_tells_other_classes_apart_is_not_compared(of_tasks):
+    model, target = load(of_tasks["multiclass"], 6), small_model.TARGETS["multiclass"]
+    turned = target.model_copy(update={"classes": target.classes[::-1]})
+
+    with pytest.raises(RescoringError, match="it predicts the probabilities of early"):
+        rescoring.answers(task_of(turned), model, LOGGED)
