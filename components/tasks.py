@@ -157,6 +157,7 @@ class MulticlassTask(Task):
     metrics: ClassVar = {
         _CLASS_METRICS: ("Accuracy", "LogLoss", "MacroF1", "ClassPrecision", "ClassRecall"),
         _ROW_METRICS: ("RowCount",),
+        "": ("SparseCategoricalAccuracy", "SparseCategoricalCrossentropy"),
     }
     pictures = ({"class_name": "ConfusionMatrix", "module": _CLASS_METRICS},)
 
@@ -218,7 +219,7 @@ class RegressionTask(Task):
     metrics: ClassVar = {
         _VALUE_METRICS: ("RMSE", "MAE", "R2", "DecileMAE"),
         _ROW_METRICS: ("RowCount",),
-        "": ("MeanLabel", "MeanPrediction", "Calibration"),
+        "": ("MeanLabel", "MeanPrediction", "Calibration", "MeanAbsoluteError", "RootMeanSquaredError"),
     }
 
     def labels(self, values: np.ndarray) -> pa.Array:

@@ -216,17 +216,19 @@ def test_weights_weigh_rows_of_classes_and_numbers_as_in_stock_tfma(grades, pric
             assert values[key] == pytest.approx(expected[key], rel=1e-5, abs=1e-5), key
 
 
-@pytest.mark.parametrize("row_by_row", [False, True], ids=["batched", "row by row"])
-def test_a_single_row_is_measured_as_many_are(grades, prices, row_by_row):
-    """With a metric of TFMA that counts extracts, everything is computed row by row, with the same results."""
-    further = [metric("ExampleCount", {"name": "extracts"})] if row_by_row else []
-    for world, target, evaluated in ((grades, GRADE, GRADES), (prices, PRICE, PRICES)):
+def test_beside_a_metric_of_keras_all_are_computed_row_by_row_with_the_same_results(grades, prices):
+    for world, target, evaluated, stock in (
+        (grades, GRADE, GRADES, {"SparseCategoricalAccuracy": "accuracy", "SparseCategoricalCrossentropy": "log_loss"}),
+        (prices, PRICE, PRICES, {"MeanAbsoluteError": "mae", "RootMeanSquaredError": "rmse"}),
+    ):
         made = config(target, evaluated, FEW_SLICES)
         batched = metrics_of(world.batched(made)[0])
-        made.metrics_specs[0].metrics.extend(further)
-        values = metrics_of(world.batched(made)[0])
+        made.metrics_specs[0].metrics.extend(metric(name, {"name": name}) for name in stock)
+        row_by_row = metrics_of(world.batched(made)[0])
         for key, value in batched.items():
-            assert values[key] == pytest.approx(value, rel=1e-9, nan_ok=True), key
+            assert row_by_row[key] == pytest.approx(value, rel=1e-9, nan_ok=True), key
+        for name, ours in stock.items():
+            assert row_by_row[(), "", name, False] == pytest.approx(batched[(), "", ours, False], abs=1e-6)
 
 
 @pytest.mark.parametrize(
