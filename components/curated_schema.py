@@ -22,8 +22,8 @@ from errors import FlightdeckError
 def CuratedSchema(  # noqa: N802  (a component is used like a class)
     schema_file: Parameter[str],
     digest: Parameter[str],
+    ignored: Parameter[list[str]],
     schema: OutputArtifact[Schema],
-    ignored: Parameter[list[str]] = (),  # pyright: ignore[reportArgumentType]
 ) -> None:
     """Brings a curated schema, a text-format ``tensorflow.metadata.v0.Schema``, into an artifact.
 

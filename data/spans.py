@@ -80,7 +80,10 @@ def require_conformity(table: pa.Table, contract: Contract, where: str) -> None:
     """Raises a ContractError at the first column with a value that is missing, out of range or unlisted against it."""
     for column in contract.columns:
         values = table.column(column.name)
-        problem = _missing(values, column) or _outside(values, column) or _unlisted(values, column)
+        bounds = column.range
+        if contract.classes and column.role == "label":
+            bounds = (0, len(contract.classes) - 1)
+        problem = _missing(values, column) or _outside(values, bounds) or _unlisted(values, column)
         if problem:
             remedy = "correct the data, or the contract if that is wrong"
             raise ContractError(f"Column '{column.name}' of {where} {problem}; {remedy}.")
@@ -92,15 +95,15 @@ def _missing(values: pa.ChunkedArray, column: Column) -> str | None:
     return f"has {values.null_count} missing values but may have none"
 
 
-def _outside(values: pa.ChunkedArray, column: Column) -> str | None:
+def _outside(values: pa.ChunkedArray, bounds: tuple[float, float] | None) -> str | None:
     import pyarrow.compute as pc
 
-    if column.range is None or values.null_count == len(values):
+    if bounds is None or values.null_count == len(values):
         return None
     low, high = pc.min(values).as_py(), pc.max(values).as_py()
-    if low >= column.range[0] and high <= column.range[1]:
+    if low >= bounds[0] and high <= bounds[1]:
         return None
-    return f"reaches from {low:g} to {high:g}, outside its range {column.range[0]:g} to {column.range[1]:g}"
+    return f"reaches from {low:g} to {high:g}, outside its range {bounds[0]:g} to {bounds[1]:g}"
 
 
 def _unlisted(values: pa.ChunkedArray, column: Column) -> str | None:

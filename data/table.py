@@ -12,13 +12,14 @@ import hashlib
 import re
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data import spans as span_files
-from data.contract import Column, Contract
+from data.contract import Column, Contract, Task, files
 from errors import FlightdeckError
 
 if TYPE_CHECKING:
@@ -52,11 +53,86 @@ class TableError(FlightdeckError):
 
 
 @dataclass(frozen=True)
-class SpanRows(span_files.WrittenSpan):
-    """How many rows one span holds, and the share of those whose label is 1."""
+class SpanRows(span_files.WrittenSpan, ABC):
+    """How many rows one span holds; `_SPAN_ROWS` has what is counted besides, which follows from the task."""
 
     rows: int
+
+    @classmethod
+    @abstractmethod
+    def counts(cls, labels: pa.ChunkedArray, classes: Sequence[str]) -> dict[str, Any]:
+        """Returns the further fields of a span with these labels."""
+
+    @property
+    @abstractmethod
+    def phrase(self) -> str:
+        """What a line of progress says of the labels."""
+
+
+@dataclass(frozen=True)
+class BinaryRows(SpanRows):
+    """With the share of rows whose label is 1."""
+
     positive_rate: float
+
+    @classmethod
+    def counts(cls, labels: pa.ChunkedArray, classes: Sequence[str]) -> dict[str, Any]:
+        """Returns the share."""
+        import pyarrow.compute as pc
+
+        return {"positive_rate": round(float(pc.mean(labels).as_py()), 6)}
+
+    @property
+    def phrase(self) -> str:
+        """The share."""
+        return f"{self.positive_rate:.1%} positive"
+
+
+@dataclass(frozen=True)
+class MulticlassRows(SpanRows):
+    """With the number of rows of each class, in the order of the contract."""
+
+    class_rows: dict[str, int]
+
+    @classmethod
+    def counts(cls, labels: pa.ChunkedArray, classes: Sequence[str]) -> dict[str, Any]:
+        """Returns the numbers."""
+        import numpy as np
+
+        counts = np.bincount(labels.to_numpy(), minlength=len(classes))
+        return {"class_rows": dict(zip(classes, counts.tolist(), strict=True))}
+
+    @property
+    def phrase(self) -> str:
+        """The class with most rows."""
+        largest = max(self.class_rows, key=self.class_rows.__getitem__)
+        return f"largest class {largest}, {self.class_rows[largest] / self.rows:.1%}"
+
+
+@dataclass(frozen=True)
+class RegressionRows(SpanRows):
+    """With the mean and the standard deviation of the label."""
+
+    label_mean: float
+    label_std: float
+
+    @classmethod
+    def counts(cls, labels: pa.ChunkedArray, classes: Sequence[str]) -> dict[str, Any]:
+        """Returns both."""
+        numbers = labels.to_numpy().astype("float64")
+        return {"label_mean": round(float(numbers.mean()), 6), "label_std": round(float(numbers.std()), 6)}
+
+    @property
+    def phrase(self) -> str:
+        """Both."""
+        return f"mean {self.label_mean:.4g}, std {self.label_std:.4g}"
+
+
+_SPAN_ROWS: dict[Task, type[SpanRows]] = {
+    "binary": BinaryRows,
+    "multiclass": MulticlassRows,
+    "regression": RegressionRows,
+}
 
 
 @dataclass(frozen=True)
@@ -296,6 +372,18 @@ def label(values: pd.Series, positive: str, negative: str) -> pd.Series:
     return pd.Series(text.map({positive: 1, negative: 0}), index=values.index, name=values.name).astype("Int64")
 
 
+def class_numbers(values: pd.Series, classes: Sequence[str]) -> pd.Series:
+    """Returns the number of each value's class, from 0 on, and missing; raises a TableError at one that is no class."""
+    import pandas as pd
+
+    text = plain(values)
+    if (other := text.notna() & ~text.isin(classes)).any():
+        known = ", ".join(classes)
+        raise TableError(f"The label '{values.name}' is '{text[other].iloc[0]}', which is none of the classes {known}.")
+    numbers = text.map({name: number for number, name in enumerate(classes)})
+    return pd.Series(numbers, index=values.index, name=values.name).astype("Int64")
+
+
 def plain(values: pd.Series) -> pd.Series:
     """Returns the values as text: whole numbers without a fraction, so that 1.0 is the same category as 1.
 
@@ -368,13 +456,14 @@ def prepare(
     tell = progress or (lambda line: None)
     if not source.is_file():
         raise TableError(f"There is no table {source}; put it there, and repeat the command.")
-    files = (source, contract, *code, *(Path(__file__).with_name(name) for name in ("table.py", "spans.py")))
-    fingerprint = hashlib.sha256("\n".join(map(span_files.file_digest, files)).encode()).hexdigest()
-    stored = span_files.recorded(Preparation, SpanRows, destination, fingerprint)
+    modules = (Path(__file__).with_name(name) for name in ("table.py", "spans.py"))
+    decisive = (source, *files(contract), *code, *modules)
+    fingerprint = hashlib.sha256("\n".join(map(span_files.file_digest, decisive)).encode()).hexdigest()
+    agreed = Contract.load(contract)
+    stored = span_files.recorded(Preparation, _SPAN_ROWS[agreed.task], destination, fingerprint)
     if stored is not None:
         tell(f"{len(stored.spans)} spans are already in {destination}")
         return stored
-    agreed = Contract.load(contract)
     tell(f"Reading {source.name}")
     frame = rows(read(source))
     known = column(frame, agreed.label).notna()
@@ -389,8 +478,8 @@ def prepare(
     counts = []
     with span_files.writing(destination) as staging:
         for span, part in parts.items():
-            counts.append(_write(part, agreed.label, destination, span, staging))
-            tell(f"Wrote span {span}: {counts[-1].rows:,} rows, {counts[-1].positive_rate:.1%} positive")
+            counts.append(_write(part, agreed, destination, span, staging))
+            tell(f"Wrote span {span}: {counts[-1].rows:,} rows, {counts[-1].phrase}")
         done = Preparation(destination, source.name, fingerprint, tuple(counts), False, int((~known).sum()))
         span_files.retire(destination, {span.path for span in counts})
         span_files.record(done, destination, staging)
@@ -440,9 +529,8 @@ def _checked(part: pd.DataFrame, contract: Contract, span: int) -> pa.Table:
     return rows
 
 
-def _write(rows: pa.Table, label: str, destination: Path, span: int, staging: Path) -> SpanRows:
-    import pyarrow.compute as pc
-
+def _write(rows: pa.Table, contract: Contract, destination: Path, span: int, staging: Path) -> SpanRows:
     digest = span_files.publish(rows, destination, span, staging, FILE_NAME)
-    rate = round(float(pc.mean(rows.column(label)).as_py()), 6)
-    return SpanRows(span, span_files.span_file(destination, span, FILE_NAME), digest, len(rows), rate)
+    counted = _SPAN_ROWS[contract.task]
+    file = span_files.span_file(destination, span, FILE_NAME)
+    return counted(span, file, digest, len(rows), **counted.counts(rows.column(contract.label), contract.classes))

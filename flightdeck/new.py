@@ -6,7 +6,7 @@ import itertools
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,13 +17,22 @@ if TYPE_CHECKING:
     from teaching.new_project.creation import Created
     from teaching.new_project.plan import ProjectPlan
 
+# As the contract has it, whose module would load pydantic for every command.
+Task = Literal["binary", "multiclass", "regression"]
+
 
 def new(
     path: Annotated[Path, typer.Argument(help="Folder of the project; it must not exist.")],
     source: Annotated[Path, typer.Option("--from", help="The table, CSV or Parquet.", dir_okay=False)],
-    label: Annotated[str, typer.Option(help="The column to predict, of two values.")],
+    label: Annotated[str, typer.Option(help="The column to predict.")],
     time: Annotated[str | None, typer.Option(help="The column that orders the rows.")] = None,
-    positive: Annotated[str | None, typer.Option(help="The value of the label to predict.")] = None,
+    task: Annotated[
+        Task | None,
+        typer.Option(
+            help="Whether the label is one of two values, one of several, or a number. Default: what its values say."
+        ),
+    ] = None,
+    positive: Annotated[str | None, typer.Option(help="Of two values of the label, the one to predict.")] = None,
     known: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Known at prediction time, however well it predicts the label."),
@@ -42,13 +51,14 @@ def new(
     destination = Path.cwd() / path
     creation.require_free(destination)
     tell = (lambda line: None) if as_json else typer.echo
-    made = plan.make(source, label, time, positive, known or (), after or (), progress=tell)
+    made = plan.make(source, label, time, positive, known or (), after or (), progress=tell, task=task)
     tell(f"Writing {os.path.abspath(destination)}")
     created = creation.create(made, destination)
     if as_json:
         _document(made, created)
         return
-    options = {"--label": [label], "--time": [time], "--positive": [positive], "--known": known, "--after": after}
+    options = {"--label": [label], "--time": [time], "--task": [task], "--positive": [positive]}
+    options |= {"--known": known, "--after": after}
     given = [part for name, values in options.items() for value in values or () if value for part in (name, value)]
     # Whole paths, because the next step is into another folder.
     again = ["flightdeck", "new", str(created.path), "--from", os.path.abspath(source), *given]
@@ -70,7 +80,7 @@ def _document(plan: ProjectPlan, created: Created) -> None:
         "files": list(created.files),
         "rows": len(plan.rows),
         "unlabelled": plan.unlabelled,
-        "positive_rate": round(float(plan.rows[plan.label].mean()), 6),
+        **plan.label.document,
         "spans": len(plan.split.spans),
         "columns": _groups(plan),
         "dropped": plan.dropped,
@@ -81,8 +91,7 @@ def _document(plan: ProjectPlan, created: Created) -> None:
 
 
 def _report(plan: ProjectPlan, created: Created, again: list[str]) -> None:
-    rate = float(plan.rows[plan.label].mean())
-    typer.echo(f"{len(plan.rows):,} rows, {rate:.1%} of them with {plan.label} = {plan.values[0]}")
+    typer.echo(f"{len(plan.rows):,} rows, {plan.label.summary}")
     if plan.unlabelled:
         typer.echo(f"{plan.unlabelled:,} rows without a label are left out")
     typer.echo(f"Spans: {plan.split.why}\n")
@@ -100,7 +109,7 @@ def _report(plan: ProjectPlan, created: Created, again: list[str]) -> None:
         )
         options = [["--known", plan.original(column.name)] for column in plan.suspects]
         for column, option in zip(plan.suspects, options, strict=True):
-            typer.echo(f"  {column.name:<28} AUC {column.alone:.3f}   if so: {shlex.join(option)}")
+            typer.echo(f"  {column.name:<28} {plan.label.told(column)}   if so: {shlex.join(option)}")
         if len(options) == 1:
             typer.echo("If it is, do in the project what its README.md says, or make it anew by:")
         else:

@@ -74,6 +74,8 @@ def print_reasons(view: RunView, on: Console) -> None:
 
 def print_metrics(view: RunView, on: Console) -> None:
     """Prints the metrics of a run and its worst slices, beside the champion's if there was one."""
+    from rich.markup import escape
+
     record, main = view.record, view.record.main_metric or ""
     champion = bool(record.champion_metrics)
     on.print()
@@ -81,7 +83,7 @@ def print_metrics(view: RunView, on: Console) -> None:
         ["metric", "challenger", *(["champion", "change"] if champion else []), "asked for"],
         [
             (
-                metric.name + (" *" if metric.name == main else ""),
+                escape(metric.name) + (" *" if metric.name == main else ""),
                 number(metric.value),
                 *((number(metric.champion), signed(metric.change)) if champion else ()),
                 metric.asked,
@@ -99,7 +101,7 @@ def print_metrics(view: RunView, on: Console) -> None:
             ["worst slices", "rows", main, *(["champion"] if champion else [])],
             [
                 (
-                    part.slice,
+                    escape(part.slice),
                     f"{part.rows:,}",
                     number(part.challenger[main]),
                     *([number(part.champion.get(main))] if champion else []),

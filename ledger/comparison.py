@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import ml_metadata
+import numpy as np
 
 from ledger import scores, significance
-from ledger.directions import directions
+from ledger.directions import directions, of_metric
 from ledger.opening import LedgerError
 from ledger.recorder import read_document
 from ledger.run_facts import flattened, outcome, resolved_window
@@ -20,9 +21,6 @@ from ledger.runs import Runs
 from ledger.significance import SignificanceTest
 
 Verdict = Literal["better", "worse", "higher", "lower", "within noise", "unknown"]
-# On which metrics slices are compared, by a test that is exact enough without resampling each of them.
-_TESTED_ON_SLICES = "auc"
-_BRIER = "brier"
 _FEW_ROWS = 100
 
 
@@ -95,6 +93,18 @@ class Comparison:
         """The sections in which nothing differs, as far as is known."""
         return [name for name, changes in self.sections.items() if not changes and name not in self.unknown]
 
+    @property
+    def tested(self) -> SignificanceTest | None:
+        """The test of the first metric that has one; None if nothing was tested."""
+        return next((change.noise for change in self.metrics if change.noise), None)
+
+    @property
+    def tested_by(self) -> str:
+        """How metrics were tested, in words."""
+        exact = [c.name for c in self.metrics if c.noise is not None and c.noise.test == significance.DELONG]
+        others = "a paired bootstrap"
+        return f"{exact[0]} by DeLong's test, others by {others}" if exact else f"all by {others}"
+
 
 def compare(
     store: ml_metadata.MetadataStore, first: str, second: str, seed: int = 0, resamples: int = significance.RESAMPLES
@@ -118,7 +128,7 @@ def compare(
     main = one.main_metric if one.main_metric == other.main_metric else None
     rows, same_rows, why_not = _same_rows(store, one, other)
     metrics = _metrics(one.metrics, other.metrics, rows, better, seed, resamples)
-    slices = _slices(documents("slices"), main, rows, better.get(main)) if main else []
+    slices = _slices(documents("slices"), main, rows, of_metric(better, main), seed) if main else []
     return Comparison(one, other, sections, unknown, main, metrics, slices, same_rows, why_not)
 
 
@@ -233,7 +243,9 @@ def _same_rows(
         first, second = map(scores.read, places)
     except scores.NoScoresError as reason:
         return None, True, f"{unknown}: {reason}."
-    if reason := significance.why_not(first.labels, first.probabilities, second.probabilities):
+    if first.measures != second.measures or not np.array_equal(first.labels, second.labels):
+        return None, True, f"{unknown}: the models predict different things of the same rows."
+    if reason := first.measures.why_not(first.labels, first.predictions, second.predictions):
         said = f"The rows are the same, but cannot tell whether the difference is more than chance: {reason}."
         return None, True, said
     return (first, second), True, None
@@ -249,19 +261,21 @@ def _metrics(
 ) -> list[MetricChange]:
     names = list(dict.fromkeys((*first, *second)))
     tests: dict[str, SignificanceTest] = {}
+    further: Mapping[str, str] = {}
     if rows is not None:
-        # The Brier score needs no threshold and no clipping, and costs nothing once there are scores.
-        names = list(dict.fromkeys((*names, _BRIER)))
-        labels, (one, other) = rows[0].labels, (scored.probabilities for scored in rows)
-        tests = {test.metric: test for test in significance.compare(labels, one, other, names, seed, resamples)}
+        further = rows[0].measures.further
+        names = list(dict.fromkeys((*names, *further)))
+        labels, measures, (one, other) = rows[0].labels, rows[0].measures, (scored.predictions for scored in rows)
+        compared = significance.compare(labels, one, other, names, seed, resamples, measures)
+        tests = {test.metric: test for test in compared}
     changes = []
     for name in names:
         test = tests.get(name)
         one, other = first.get(name), second.get(name)
-        if name == _BRIER and test is not None and one is None and other is None:
+        if name in further and test is not None and one is None and other is None:
             one, other = test.first, test.second
         if one != other:
-            direction = "lower" if name == _BRIER else better.get(name)
+            direction = further.get(name) or of_metric(better, name)
             changes.append(_change(name, one, other, test, None if test is None else test.p_value, direction))
     return changes
 
@@ -289,14 +303,16 @@ def _verdict(test: SignificanceTest | None, p_value: float | None, better: str |
     return "better" if rose == (better == "higher") else "worse"
 
 
-def _slices(documents: tuple[Any, Any], metric: str, rows: _Rows | None, better: str | None) -> list[SliceChange]:
+def _slices(
+    documents: tuple[Any, Any], metric: str, rows: _Rows | None, better: str | None, seed: int
+) -> list[SliceChange]:
     one, other = ({part.slice: part for part in SLICES.validate_python(document or ())} for document in documents)
     # Slice -> metric, of the slices of each run.
     first, second = ({name: part.challenger.get(metric) for name, part in run.items()} for run in (one, other))
     changed = [name for name in one | other if first.get(name) != second.get(name)]
     tests: dict[str, SignificanceTest] = {}
     for name in changed:
-        test = None if rows is None else _test_of_slice(rows, name, metric)
+        test = None if rows is None else _test_of_slice(rows, name, metric, seed)
         # A slice whose name was not understood as the Evaluator meant it would have other rows.
         if test is not None and {run[name].rows for run in (one, other) if name in run} == {test.rows}:
             tests[name] = test
@@ -320,10 +336,13 @@ def _importance(change: SliceChange) -> tuple[float, bool, float]:
     return 1.0 if p_value is None else p_value, few, 1.0 if delta is None else -abs(delta)
 
 
-def _test_of_slice(rows: _Rows, name: str, metric: str) -> SignificanceTest | None:
-    """DeLong's test on the rows of a slice; None if they are unknown or too few."""
-    chosen = rows[0].slice(name) if metric == _TESTED_ON_SLICES else None
+def _test_of_slice(rows: _Rows, name: str, metric: str, seed: int) -> SignificanceTest | None:
+    """The test on the rows of a slice; None if they are unknown or too few, or single rows cannot tell the metric."""
+    one, other = rows
+    chosen = one.slice(name)
     if chosen is None:
         return None
-    labels, first, second = rows[0].labels[chosen], rows[0].probabilities[chosen], rows[1].probabilities[chosen]
-    return None if significance.why_not(labels, first, second) else significance.delong(labels, first, second)
+    labels, first, second = one.labels[chosen], one.predictions[chosen], other.predictions[chosen]
+    if one.measures.why_not(labels, first, second):
+        return None
+    return significance.compare_one_of_many(labels, first, second, metric, one.measures, seed)

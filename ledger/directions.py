@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
+
+# Classes of metrics that have a value for each class, or decile: what these begin with -> the class as reported.
+_FAMILIES = {"precision/": "class_precision", "recall/": "class_recall", "mae/decile_": "decile_mae"}
 
 
 def reported(name: str) -> str:
     """The name under which TFMA reports a class of metric, such as AUCPrecisionRecall -> auc_precision_recall."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def of_metric(by_class: Mapping[str, Any], metric: str) -> Any:
+    """What is known of a metric, by its name or, such as ``recall/late``, by that of its class; None if nothing is."""
+    family = next((name for beginning, name in _FAMILIES.items() if metric.startswith(beginning)), metric)
+    return by_class.get(metric, by_class.get(family))
 
 
 def directions(settings: Any) -> dict[str, Any]:

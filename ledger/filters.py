@@ -23,7 +23,8 @@ _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_CONDITION = re.compile(r"\s*([^\s<>=!]+)\s*(>=|<=|!=|==|=|>|<)\s*(.+?)\s*$")
+# A name may have blanks and slashes in it, such as recall/very late.
+_CONDITION = re.compile(r"\s*([^\s<>=!](?:[^<>=!]*[^\s<>=!])?)\s*(>=|<=|!=|==|=|>|<)\s*(.+?)\s*$")
 _AGE = re.compile(r"(\d+)\s*(h|d|w)(?:\s+ago)?$")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from ledger.directions import of_metric
 from ledger.formats import spans
 from ledger.run_record import RunRecord
 
@@ -114,7 +115,7 @@ class RunView:
         """One metric, of the whole evaluation split or of a slice."""
         record = self.record
         challenger, champion = (record.metrics, record.champion_metrics) if of is None else (of.challenger, of.champion)
-        thresholds = record.thresholds.get(name, {})
+        thresholds = of_metric(record.thresholds, name) or {}
         if name == record.main_metric:
             better = record.main_better
         else:

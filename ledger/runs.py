@@ -15,7 +15,7 @@ from typing import Any, Literal
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
-from ledger.directions import directions
+from ledger.directions import directions, of_metric
 from ledger.filters import Filter, did_you_mean
 from ledger.opening import LedgerError
 from ledger.outputs import RUN, executions_in
@@ -202,9 +202,9 @@ class Runs:
             if run.main_metric == metric and run.main_better != "neither":
                 return run.main_better
             configured = directions(self.document(run, "settings")) if "settings" in run.documents else {}
-            if configured.get(metric) in ("higher", "lower"):
-                return configured[metric]
-            rules = run.thresholds.get(metric, {})
+            if (better := of_metric(configured, metric)) in ("higher", "lower"):
+                return better
+            rules = of_metric(run.thresholds, metric) or {}
             if "at_least" in rules or "at_most" in rules:
                 return "higher" if "at_least" in rules else "lower"
         raise LedgerError(f"No record says whether a higher or a lower {metric} is better: add --better.")

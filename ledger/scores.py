@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import ml_metadata
 
+from ledger.measures import BINARY, Measures
+from ledger.measures import of as measures_of
 from ledger.opening import LedgerError
 from ledger.outputs import executions_in, values
 from ledger.run_record import RunRecord
@@ -30,21 +34,31 @@ class ScoresOf:
     Attributes:
         uri: the folder of the artifact.
         fingerprint: the same for two runs if and only if they scored the same rows in the same order.
+        target: what is predicted: `label`, `task`, `classes` and `unit`; empty of old runs, whose task is binary.
     """
 
     run_id: str
     uri: str
     fingerprint: str
     rows: int
+    target: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
 class ScoredRows:
-    """Labels and probabilities, float64 [rows], and the columns that were kept beside them."""
+    """What was predicted for each row.
+
+    Attributes:
+        labels: float64 [rows]; of classes their numbers.
+        predictions: float64 [rows]; of classes [rows, classes], the probability of each.
+        columns: those that were kept beside them.
+        measures: of the task.
+    """
 
     labels: np.ndarray
-    probabilities: np.ndarray
+    predictions: np.ndarray
     columns: pa.Table
+    measures: Measures = BINARY
     _codes: dict[str, tuple[np.ndarray, dict[str, int]]] = dataclasses.field(default_factory=dict, repr=False)
 
     def slice(self, name: str) -> np.ndarray | None:
@@ -86,8 +100,14 @@ def find(store: ml_metadata.MetadataStore, record: RunRecord) -> ScoresOf:
     for artifact in sorted(artifacts, key=lambda artifact: artifact.id, reverse=True):
         facts = values(artifact.properties) | values(artifact.custom_properties)
         if artifact.type == ARTIFACT and facts.get("rows_fingerprint"):
-            return ScoresOf(record.run_id, artifact.uri, str(facts["rows_fingerprint"]), int(facts.get("rows", 0)))
+            fingerprint, rows = str(facts["rows_fingerprint"]), int(facts.get("rows", 0))
+            return ScoresOf(record.run_id, artifact.uri, fingerprint, rows, target_of(facts))
     raise NoScoresError(f"run {record.run_id} kept no scores of single rows")
+
+
+def target_of(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What is predicted, by the properties of an artifact with scores: see `ScoresOf`."""
+    return json.loads(properties.get("target") or "{}")
 
 
 def read(scores: ScoresOf) -> ScoredRows:
@@ -104,15 +124,25 @@ def read(scores: ScoresOf) -> ScoredRows:
         # Not `read_table`, which imports all that reading a folder of files could need.
         with system.open_input_file(path) as file:
             table = pq.ParquetFile(file).read()
-        labels, probabilities = (
-            _numbers(table.column(name).cast(pa.float64()).combine_chunks()) for name in ("label", "probability")
-        )
+        measures = measures_of(scores.target)
+        labels = _numbers(table.column("label").cast(pa.float64()).combine_chunks())
+        predictions = _predictions(table.column(measures.output).combine_chunks())
     except FileNotFoundError:
         raise NoScoresError(f"the scores of run {scores.run_id} are no longer at {scores.uri}") from None
-    except (OSError, KeyError, TypeError, pa.ArrowException) as error:
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         said = str(error).strip().splitlines()[0]
         raise NoScoresError(f"the scores of run {scores.run_id} at {scores.uri} cannot be read ({said})") from None
-    return ScoredRows(labels, probabilities, table.drop_columns(["row", "label", "probability"]))
+    further = [name for name in table.column_names if name not in ("row", "label", measures.output)]
+    return ScoredRows(labels, predictions, table.select(further), measures)
+
+
+def _predictions(column: pa.Array) -> np.ndarray:
+    """A column of numbers, float64 [rows], or of lists of equal lengths, float64 [rows, length]."""
+    import pyarrow as pa
+
+    if not pa.types.is_fixed_size_list(column.type):
+        return _numbers(column.cast(pa.float64()))
+    return _numbers(column.flatten().cast(pa.float64())).reshape(len(column), column.type.list_size)
 
 
 def _numbers(column: pa.Array) -> np.ndarray:

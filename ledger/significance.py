@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from ledger.measures import BINARY, FEWEST_PER_LABEL, RESAMPLED, Measures
+
+__all__ = ["FEWEST_PER_LABEL", "RESAMPLED"]  # until monitoring and the loop ask `ledger.measures` by task
+why_not = BINARY.why_not
 LEVEL = 0.95
 RESAMPLES = 1000
-# Of a slice or split; below, neither test is to be trusted.
-FEWEST_PER_LABEL = 10
 DELONG = "DeLong test"
 BOOTSTRAP = "paired bootstrap"
+BY_DEVIATION = "paired bootstrap, its standard deviation"
 UNPAIRED = "bootstrap of two samples"
-# The clipping of the metric LogLoss, Keras's (keras.config.epsilon()).
-_EPSILON = 1e-7
-_DECISION = 0.5
+# To know a standard deviation; a quantile in the tails needs many more.
+_FEW_RESAMPLES = 200
 _QUANTILE = 1.959963984540054  # of the standard normal distribution, at (1 + LEVEL) / 2
 
 
@@ -61,38 +63,48 @@ def compare(
     metrics: Sequence[str],
     seed: int = 0,
     resamples: int = RESAMPLES,
+    measures: Measures = BINARY,
 ) -> list[SignificanceTest]:
     """Compares two models on the same rows by several metrics.
 
     Args:
-        labels: 0 or 1, [rows].
-        first: the probabilities of the first model, [rows].
+        labels: as of the task, [rows].
+        first: the predictions of the first model, [rows] or [rows, classes].
         second: those of the second.
         metrics: names as in the records; those that cannot be computed from single rows are left out.
         seed: of the bootstrap, which draws the same rows for both models and all metrics.
         resamples: of the bootstrap.
+        measures: of the task.
 
     Returns:
         A difference per metric that is known here, in the given order: `auc` by DeLong's test, others by bootstrap.
     """
-    tests: dict[str, SignificanceTest] = {}
-    if "auc" in metrics:
-        tests["auc"] = delong(labels, first, second)
-    resampled = [name for name in metrics if name in RESAMPLED]
-    tests |= {test.metric: test for test in bootstrap(labels, first, second, resampled, seed, resamples)}
+    tests = {name: delong(labels, first, second) for name in metrics if name in measures.by_delong}
+    resampled = [name for name in metrics if name in measures.resampled]
+    tests |= {
+        test.metric: test for test in bootstrap(labels, first, second, resampled, seed, resamples, measures=measures)
+    }
     return [tests[name] for name in metrics if name in tests]
 
 
-def why_not(labels: np.ndarray, *scores: np.ndarray) -> str | None:
-    """Why these rows cannot tell anything: the end of a sentence, None if they can."""
-    positives = int((labels > 0.5).sum())
-    if not np.isin(labels, (0, 1)).all():
-        return "their labels are not all 0 or 1"
-    if min(positives, len(labels) - positives) < FEWEST_PER_LABEL:
-        return f"{positives} of the {len(labels)} rows are positive, and at least {FEWEST_PER_LABEL} of each are needed"
-    if not all(np.isfinite(of_model).all() for of_model in scores):
-        return "not all of the scores are numbers"
-    return None
+def compare_one_of_many(
+    labels: np.ndarray, first: np.ndarray, second: np.ndarray, metric: str, measures: Measures, seed: int = 0
+) -> SignificanceTest | None:
+    """The test of a slice among many, by its p-value small enough to be corrected for them; None for unknown metrics.
+
+    The bootstrap's p-value is no smaller than 2 / (resamples + 1). So if there is no exact test the difference is taken
+    to be normally distributed, with the standard deviation of the resamples (Efron and Tibshirani 1993, chapter 13).
+    """
+    if metric in measures.by_delong:
+        return delong(labels, first, second)
+    if metric not in measures.resampled:
+        return None
+    seen, drawn = _resampled(labels, first, second, [metric], seed, _FEW_RESAMPLES, measures)
+    drawn = drawn[np.isfinite(drawn)]
+    if len(drawn) < 2 or not np.isfinite(seen).all():
+        return None
+    ((one, other),) = seen.tolist()
+    return _by_deviation(metric, one, other, float(drawn.std(ddof=1)), BY_DEVIATION, len(labels))
 
 
 def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> SignificanceTest:
@@ -102,14 +114,10 @@ def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Signifi
     Processing Letters 21 (2014).
     """
     areas, covariance = areas_under_roc(labels, np.stack([first, second]))
-    difference = float(areas[1] - areas[0])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     # Scores in the same order have a variance of zero, or by rounding somewhat less or more.
     error = math.sqrt(variance) if variance > 1e-18 else 0.0
-    first_area, second_area = map(float, areas)
-    low, high = difference - _QUANTILE * error, difference + _QUANTILE * error
-    p_value = _two_sided(difference, error)
-    return SignificanceTest("auc", first_area, second_area, difference, low, high, p_value, DELONG, len(labels))
+    return _by_deviation("auc", float(areas[0]), float(areas[1]), error, DELONG, len(labels))
 
 
 def areas_under_roc(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -144,30 +152,50 @@ def bootstrap(
     metrics: Sequence[str],
     seed: int = 0,
     resamples: int = RESAMPLES,
+    measures: Measures = BINARY,
 ) -> list[SignificanceTest]:
     """The paired bootstrap: rows are drawn with replacement, the same for both models (Efron and Tibshirani 1993).
 
     The interval is the percentile interval, the p-value what belongs to it: twice the smaller share of resamples on
-    one side of zero, and at least 2 / (resamples + 1). Arguments as of `compare`; the metrics are names in `RESAMPLED`.
+    one side of zero, and at least 2 / (resamples + 1). Arguments as of `compare`; the metrics are names in `resampled`
+    of the measures.
     """
     if not metrics:
         return []
-    rows = len(labels)
-    measures = [(RESAMPLED[name](labels, first), RESAMPLED[name](labels, second)) for name in metrics]
-    everything = np.ones(rows)
-    seen = np.array([[one(everything), other(everything)] for one, other in measures])
-    random = np.random.default_rng(seed)
-    drawn = np.empty((resamples, len(metrics)))
-    for index in range(resamples):
-        weights = resample(random, rows)
-        drawn[index] = [other(weights) - one(weights) for one, other in measures]
+    seen, drawn = _resampled(labels, first, second, metrics, seed, resamples, measures)
     tests = []
     for index, name in enumerate(metrics):
         # A resample in which a metric is not defined, such as a precision without predictions, says nothing.
         differences = drawn[np.isfinite(drawn[:, index]), index]
         if len(differences) and np.isfinite(seen[index]).all():
-            tests.append(_by_percentiles(name, seen[index, 0], seen[index, 1], differences, BOOTSTRAP, rows))
+            tests.append(_by_percentiles(name, seen[index, 0], seen[index, 1], differences, BOOTSTRAP, len(labels)))
     return tests
+
+
+def _resampled(
+    labels: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    metrics: Sequence[str],
+    seed: int,
+    resamples: int,
+    measures: Measures,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The metrics of both models on the rows, [metrics, 2], and by how much they differ on each resample.
+
+    The differences, second - first, are [resamples, metrics].
+    """
+    rows = len(labels)
+    of = measures.resampled
+    pairs = [(of[name](labels, first), of[name](labels, second)) for name in metrics]
+    everything = np.ones(rows)
+    seen = np.array([[one(everything), other(everything)] for one, other in pairs])
+    random = np.random.default_rng(seed)
+    drawn = np.empty((resamples, len(metrics)))
+    for index in range(resamples):
+        weights = resample(random, rows)
+        drawn[index] = [other(weights) - one(weights) for one, other in pairs]
+    return seen, drawn
 
 
 def bootstrap_of_two_samples(
@@ -176,6 +204,7 @@ def bootstrap_of_two_samples(
     second: tuple[np.ndarray, np.ndarray],
     seed: int = 0,
     resamples: int = RESAMPLES,
+    measures: Measures = BINARY,
 ) -> SignificanceTest:
     """The two-sample bootstrap: the rows of each model are drawn with replacement by themselves.
 
@@ -183,14 +212,15 @@ def bootstrap_of_two_samples(
     the same models on the same rows, whose luck they share.
 
     Args:
-        metric: a name in `RESAMPLED`.
-        first: labels, 0 or 1, and probabilities of the first model, both [its rows].
+        metric: a name in `resampled` of the measures.
+        first: labels, [its rows], and predictions of the first model, [its rows] or [its rows, classes].
         second: those of the second.
         seed: of the drawing.
         resamples: how often to draw.
+        measures: of the task.
     """
     random = np.random.default_rng(seed)
-    one, other = RESAMPLED[metric](*first), RESAMPLED[metric](*second)
+    one, other = measures.resampled[metric](*first), measures.resampled[metric](*second)
     rows, other_rows = len(first[0]), len(second[0])
     differences = np.array(
         [other(resample(random, other_rows)) - one(resample(random, rows)) for _ in range(resamples)]
@@ -214,6 +244,17 @@ def _by_percentiles(
     return SignificanceTest(metric, first, second, second - first, low, high, p_value, test, rows)
 
 
+def _by_deviation(metric: str, first: float, second: float, deviation: float, test: str, rows: int) -> SignificanceTest:
+    """The test of a normally distributed difference with this standard deviation."""
+    difference = second - first
+    low, high = difference - _QUANTILE * deviation, difference + _QUANTILE * deviation
+    if deviation:
+        p_value = math.erfc(abs(difference) / deviation / math.sqrt(2))
+    else:
+        p_value = 1.0 if abs(difference) < 1e-12 else 0.0
+    return SignificanceTest(metric, first, second, difference, low, high, p_value, test, rows)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values corrected for asking many questions at once (Holm, Scandinavian Journal of Statistics 6, 1979).
 
@@ -227,77 +268,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-_Measure = Callable[[np.ndarray], float]
-
-
-def _log_loss(labels: np.ndarray, scores: np.ndarray) -> _Measure:
-    clipped = np.clip(scores, _EPSILON, 1 - _EPSILON)
-    return _ratio(-(labels * np.log(clipped) + (1 - labels) * np.log1p(-clipped)))
-
-
-def _average_precision(labels: np.ndarray, scores: np.ndarray) -> _Measure:
-    """The area under the precision-recall curve as a step function; Keras's interpolates, and differs a little."""
-    order = np.argsort(-scores, kind="stable")
-    # The last row of each run of equal scores: rows with the same score are called together.
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    positives = np.flatnonzero(labels[order] > 0.5)
-    end_of_positive = ends[np.searchsorted(ends, positives)]
-    last_positive = np.searchsorted(positives, end_of_positive, side="right") - 1
-    positive_rows = order[positives]
-
-    def measure(weights: np.ndarray) -> float:
-        called = np.cumsum(weights[order])[end_of_positive]
-        drawn = weights[positive_rows]
-        right = np.cumsum(drawn)
-        if not len(right) or not right[-1]:
-            return float("nan")
-        # The mean, over the positives, of the precision at the score of each.
-        return _dot(drawn, right[last_positive] / np.maximum(called, 1.0)) / float(right[-1])
-
-    return measure
-
-
-def _ratio(above: np.ndarray, below: np.ndarray | None = None) -> _Measure:
-    """The sum over the drawn rows by another one; without that, the mean."""
-
-    def measure(weights: np.ndarray) -> float:
-        total = len(above) if below is None else _dot(weights, below)
-        return _dot(weights, above) / total if total else float("nan")
-
-    return measure
-
-
-def _called(scores: np.ndarray) -> np.ndarray:
-    return (scores > _DECISION).astype(float)
-
-
-def _dot(one: np.ndarray, other: np.ndarray) -> float:
-    # Not `@`: the threads of BLAS take a hundred times longer than the product when the cores are busy.
-    return float(np.einsum("i,i->", one, other))
-
-
-# Metrics that the bootstrap knows, by the names that records have for them, and Keras's and TFMA's.
-RESAMPLED: Mapping[str, Callable[[np.ndarray, np.ndarray], _Measure]] = {
-    **dict.fromkeys(("log_loss", "binary_crossentropy", "binary_cross_entropy"), _log_loss),
-    **dict.fromkeys(("brier", "mean_squared_error"), lambda labels, scores: _ratio((scores - labels) ** 2)),
-    "calibration": lambda labels, scores: _ratio(scores, labels),  # mean prediction by mean label, as TFMA's
-    "mean_prediction": lambda labels, scores: _ratio(scores),
-    "auc_precision_recall": _average_precision,
-    "binary_accuracy": lambda labels, scores: _ratio((_called(scores) == (labels > 0.5)).astype(float)),
-    "precision": lambda labels, scores: _ratio(_called(scores) * labels, _called(scores)),
-    "recall": lambda labels, scores: _ratio(_called(scores) * labels, labels),
-}
-
-
 def _midranks(values: np.ndarray) -> np.ndarray:
     """Ranks from 1; equal values share the mean of theirs."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse.reshape(-1)]
-
-
-def _two_sided(difference: float, error: float) -> float:
-    """The p-value of a normally distributed difference with this standard error."""
-    if not error:
-        return 1.0 if abs(difference) < 1e-12 else 0.0
-    return math.erfc(abs(difference) / error / math.sqrt(2))

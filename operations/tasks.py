@@ -19,6 +19,7 @@ from ledger.significance import FEWEST_PER_LABEL
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
     from ledger.measures import Measures
 
 PROBABILITY, PROBABILITIES, VALUE = "probability", "probabilities", "value"

@@ -148,14 +148,14 @@ def _evaluation(
     settings: Settings, data: _Data, asked: Evaluation, model: Channel, champion: Channel | None = None
 ) -> tuple[BaseNode, Evaluator]:
     """From a model to a judgement, which compares it with the champion if there is one."""
-    label = settings.contract().label
+    task = settings.task()
     # Asks both models once about each evaluated row, and keeps their answers: for the Evaluator, and so that two models
     # can be compared beyond noise.
     scores = Scores(
         model=model,
         baseline_model=champion,
         examples=data.examples,
-        label=label,
+        target=settings.contract().target.model_dump_json(),
         columns=sorted({column for crossed in asked.slices for column in crossed}),
         importance_rows=asked.importance_rows,
     )
@@ -165,7 +165,7 @@ def _evaluation(
         example_splits=["eval"],
         model=model,
         baseline_model=champion,
-        eval_config=evaluation.configuration(asked, label),
+        eval_config=evaluation.configuration(asked, task),
         module_path="components.evaluation.batched_extracts",
     )
     return scores, evaluator
@@ -199,7 +199,12 @@ def create_pipeline(settings: Settings) -> Pipeline:
     ).with_id("Champion")
     scores, evaluator = _evaluation(settings, data, settings.evaluation, candidate, champion.outputs["model"])
     # Starts a server with the candidate in a fresh process, and has it answer real requests.
-    infra_validator = InfraValidator(model=candidate, examples=data.examples, **settings.infra_validation.model_dump())
+    infra_validator = InfraValidator(
+        model=candidate,
+        examples=data.examples,
+        target=settings.contract().target.model_dump_json(),
+        **settings.infra_validation.model_dump(),
+    )
     nodes = [*data.nodes, *([base] if base else []), *training, champion, scores, evaluator, infra_validator]
     # Copies what both blessed into a numbered folder, which servers watch.
     if settings.push.enabled:

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
 from tfx.dsl.io import fileio
 
+from components.tasks import Task
 from ledger.run_view import SliceMetrics
 from pipeline.settings import Evaluation, Metric
 
-# The thresholds at which the receiver operating characteristic is sampled for pictures.
-ROC_THRESHOLDS = tuple(step / 40 for step in range(41))
 
-
-def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
+def configuration(evaluation: Evaluation, task: Task) -> config_pb2.EvalConfig:
     """What TFMA computes and what a challenger must reach, overall and per slice."""
     from components.scores.component import BASELINE_KEY, CANDIDATE_KEY  # loads TensorFlow
 
@@ -30,15 +28,17 @@ def configuration(evaluation: Evaluation, label: str) -> config_pb2.EvalConfig:
         [config_pb2.SlicingSpec(feature_keys=columns) for columns in specified]
         for specified in (evaluation.slices, evaluation.gated_slices)
     )
-    confusion = config_pb2.MetricConfig(
-        class_name="ConfusionMatrixAtThresholds", config=json.dumps({"thresholds": ROC_THRESHOLDS})
-    )
-    metrics = [*(_metric_config(metric, whole, gated) for metric in evaluation.metrics), confusion]
+    metrics = [
+        _metric_config(metric, part, whole, gated)
+        for metric in evaluation.metrics
+        for part in metric.parts(task).values()
+    ]
+    metrics += [config_pb2.MetricConfig(**fields) for fields in task.pictures]
     return config_pb2.EvalConfig(
         # TFX names the models so; it drops the baseline where there is no champion.
         model_specs=[
-            _model_spec(label, name=constants.CANDIDATE_KEY, prediction_key=CANDIDATE_KEY),
-            _model_spec(label, name=constants.BASELINE_KEY, prediction_key=BASELINE_KEY, is_baseline=True),
+            _model_spec(task.label, name=constants.CANDIDATE_KEY, prediction_key=CANDIDATE_KEY),
+            _model_spec(task.label, name=constants.BASELINE_KEY, prediction_key=BASELINE_KEY, is_baseline=True),
         ],
         slicing_specs=[whole, *slices],
         metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
@@ -59,19 +59,15 @@ def results(uri: str) -> list[SliceMetrics]:
     return sorted(slices, key=lambda part: part.slice)
 
 
-def roc(uri: str) -> list[dict[str, float]]:
-    """The challenger's receiver operating characteristic on the whole evaluation split, thresholds ascending."""
+def picture(uri: str, task: Task) -> dict[str, Any]:
+    """The challenger's picture on the whole evaluation split, as KFP's ClassificationMetrics has it, by its name."""
     whole = next(record for record in _metrics(uri) if not record.slice_key.single_slice_keys)
-    return [
-        {
-            "confidenceThreshold": matrix.threshold,
-            "falsePositiveRate": matrix.false_positives / max(matrix.false_positives + matrix.true_negatives, 1.0),
-            "recall": matrix.true_positives / max(matrix.true_positives + matrix.false_negatives, 1.0),
-        }
+    values = [
+        metric.value
         for metric in whole.metric_keys_and_values
-        if metric.key.model_name != "baseline"
-        for matrix in metric.value.confusion_matrix_at_thresholds.matrices
+        if metric.key.model_name != "baseline" and not metric.key.is_diff
     ]
+    return {task.shown_as: task.shown(values)} if task.shown_as else {}
 
 
 def failed_thresholds(uri: str) -> list[str]:
@@ -104,8 +100,9 @@ def _model_spec(label: str, **fields: Any) -> config_pb2.ModelSpec:
 
 
 def _metric_config(
-    metric: Metric, whole: config_pb2.SlicingSpec, gated: list[config_pb2.SlicingSpec]
+    metric: Metric, part: Mapping[str, Any], whole: config_pb2.SlicingSpec, gated: list[config_pb2.SlicingSpec]
 ) -> config_pb2.MetricConfig:
+    """A metric, or a part of one, to which all thresholds of the metric apply."""
     # Not `config.threshold`: that one holds on every slice, and a slice of thirty rows would decide.
     thresholds = (
         ([whole], _threshold(metric, metric.at_least, metric.at_most, metric.may_lose)),
@@ -114,6 +111,7 @@ def _metric_config(
     return config_pb2.MetricConfig(
         class_name=metric.name,
         module=metric.module,
+        config=json.dumps(part) if part else "",
         per_slice_thresholds=[
             config_pb2.PerSliceMetricThreshold(slicing_specs=slices, threshold=threshold)
             for slices, threshold in thresholds

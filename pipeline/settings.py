@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
+from components import tasks
 from data.contract import Contract
 from errors import FlightdeckError
 from ledger.directions import reported
@@ -124,6 +125,10 @@ class Metric(Section):
     def reported(self) -> str:
         """Its name in the output of TFMA."""
         return reported(self.name)
+
+    def parts(self, task: tasks.Task) -> dict[str, dict[str, Any]]:
+        """The single metrics that it is, one or as many as there are classes: reported name -> TFMA's configuration."""
+        return task.parts(self.name) or {self.reported: {}}
 
     def bounds(self) -> dict[str, float]:
         """Its thresholds: rule -> bound."""
@@ -378,6 +383,10 @@ class Settings(Section):
             return Contract.load(self.use_case.contract)
         except (OSError, ValueError) as error:
             raise SettingsError(f"The contract {self.use_case.contract} cannot be used: {error}") from error
+
+    def task(self) -> tasks.Task:
+        """How the components treat what is predicted; raises a SettingsError as `contract` does."""
+        return tasks.of(self.contract().target.model_dump_json())
 
     def document(self) -> dict[str, Any]:
         """The pipeline's own settings as JSON has them, for `pipeline.settings_file.from_document` to read.

@@ -127,8 +127,8 @@ def _show(
     _write(given.ids, task_page.metadata_ids(given.run_id, outcomes, ours))
     if judged := ours.get("Evaluator", {}).get("evaluation"):
         executor_input = json.loads(given.executor_input)
-        curve = {"confidenceMetrics": evaluation.roc(judged.uri)[::-1]}
-        shown = {"metrics": task_page.metrics(judged.uri, settings.evaluation), "roc": curve}
+        shown = {"metrics": task_page.metrics(judged.uri, settings.evaluation)}
+        shown |= evaluation.picture(judged.uri, settings.task())
         _write(executor_input["outputs"]["outputFile"], task_page.executor_output(executor_input, shown))
 
 

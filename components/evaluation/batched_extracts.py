@@ -5,7 +5,8 @@ are in Parquet and hold the predictions, as the component Scores writes them, an
 
 TFMA's stock extractors unbatch to rows (every feature of every row becomes a Python object) and put a list of
 slice keys on each row. Here one stage takes the batch apart into an extract for each slice found in it, with the
-vectors of labels, predictions and weights. TFMA's combiners for binary classification read a vector as many rows, so
+vectors of labels, predictions and weights; of a model that answers with several numbers per row the predictions are a
+matrix. TFMA's combiners for binary classification, and ours for other tasks, read them as many rows, so
 the results are the same; for any configuration where they are not (see `why_not_batched`) the stock extractors are
 returned, with a warning in the log: slower, never wrong.
 """
@@ -129,7 +130,10 @@ class _SliceSpec:
 def _batch_per_slice(
     extracts: types.Extracts, slices: Sequence[_SliceSpec], models: Sequence[config_pb2.ModelSpec]
 ) -> Iterator[types.Extracts]:
-    """Yields one extract per slice found in the batch: vectors of shape [rows of the slice], and that slice key."""
+    """Yields one extract per slice found in the batch, and that slice key.
+
+    Labels and weights are of shape [rows of the slice]; predictions, too, or [rows of the slice, numbers per row].
+    """
     batch = extracts[constants.ARROW_RECORD_BATCH_KEY]
     fields = {
         constants.LABELS_KEY: "label_key",
@@ -150,10 +154,15 @@ def _batch_per_slice(
 
 
 def _vector(batch: pa.RecordBatch, name: str) -> np.ndarray:
-    values = _values(batch, name)
-    if values is None or values.null_count:
-        raise FlightdeckError(f"The column {name} of labels, predictions or weights must have a value in each row.")
-    return values.to_numpy(zero_copy_only=False)
+    """Returns a column that has a value in each row, [rows], or as many values in each row, [rows, width]."""
+    index = batch.schema.get_field_index(name)
+    lengths = pc.unique(pc.list_value_length(batch.column(index))).to_pylist() if index >= 0 else []
+    if len(lengths) != 1 or not lengths[0]:
+        raise FlightdeckError(
+            f"The column {name} of labels, predictions or weights must have a value in each row, and as many in all."
+        )
+    values = batch.column(index).flatten().to_numpy(zero_copy_only=False)
+    return values if lengths[0] == 1 else values.reshape(-1, lengths[0])
 
 
 def _values(batch: pa.RecordBatch, name: str) -> pa.Array | None:

@@ -13,6 +13,7 @@ from tfx.types import artifact_utils
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 from tfx.utils import io_utils, path_utils
 
+from components import tasks
 from components.annotations import InputArtifact, OutputArtifact, Parameter
 from components.examples import PARQUET, encode, read, records
 from components.infra_validator import prediction_server, serving_process
@@ -35,6 +36,7 @@ def InfraValidator(  # noqa: N802 (a component is used like a class)
     model: InputArtifact[Model],
     examples: InputArtifact[Examples],
     blessing: OutputArtifact[InfraBlessing],
+    target: Parameter[str],
     split: Parameter[str] = "eval",
     requests: Parameter[int] = 32,
     raw_signature: Parameter[str] = "predict_raw",
@@ -54,13 +56,15 @@ def InfraValidator(  # noqa: N802 (a component is used like a class)
 
     The model needs the signatures `serving_default` (one input, serialised tf.Examples) and `raw_signature`
     (one input of shape [None, 1] per raw column, named like it; a missing value is "" for strings, NaN for
-    floats and the smallest int64 for integers). Each has one output: float32 probabilities of shape [None,
-    1].
+    floats and the smallest int64 for integers). Each has one output, float32: of a binary target
+    probabilities of shape [None, 1]; of a multiclass one probabilities of shape [None, classes] that add up
+    to 1; of a regression numbers of any size, [None, 1].
 
     Args:
         model: The candidate.
         examples: The examples to take requests from.
         blessing: The output.
+        target: What is predicted, as JSON, see `components.tasks`.
         split: The split of the examples.
         requests: How many examples to ask for, at once and one by one, by each signature.
         raw_signature: The signature that takes named raw values.
@@ -82,7 +86,7 @@ def InfraValidator(  # noqa: N802 (a component is used like a class)
             raise ValueError(f"InfraValidator needs a positive {name}_seconds, not {seconds}.")
     asked = _read_examples(examples, split, requests)
     folder = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
-    validation = _validate(folder, asked, raw_signature, server, limits)
+    validation = _validate(folder, asked, raw_signature, server, limits, tasks.of(target))
     io_utils.write_string_file(
         os.path.join(blessing.uri, VALIDATION_FILE), json.dumps(validation, indent=2, sort_keys=True) + "\n"
     )
@@ -116,7 +120,9 @@ def _records(file: str, count: int) -> Iterator[bytes]:
     return (example for batch in read([file], rows=count) for example in encode(batch))
 
 
-def _validate(model: str, examples: list[bytes], raw_signature: str, server: str, limits: TimeLimits) -> dict[str, Any]:
+def _validate(
+    model: str, examples: list[bytes], raw_signature: str, server: str, limits: TimeLimits, task: tasks.Task
+) -> dict[str, Any]:
     """Returns the verdict and the facts behind it, as written to validation.json."""
     facts: dict[str, Any] = {"examples": len(examples), "raw_signature": raw_signature}
     request = (model, examples, raw_signature, limits)
@@ -132,7 +138,7 @@ def _validate(model: str, examples: list[bytes], raw_signature: str, server: str
     except (ServingFailureError, RefusedModelError) as failure:
         return {"blessed": False, "reason": str(failure), **facts}
     answers = [Answer.from_event(event) for event in served.answers]
-    fault = first_fault(answers, len(examples), raw_signature)
+    fault = first_fault(answers, len(examples), raw_signature, task)
     return {
         "blessed": fault is None,
         "reason": fault or "",

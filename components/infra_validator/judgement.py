@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 
 from components.infra_validator.probe import SERVING_SIGNATURE
+from components.tasks import Task
 
+# Of a number between -1 and 1; of a larger one, of its size.
 TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer of one signature to one request: `values` for the examples `rows`, after `milliseconds`."""
+    """The answer of one signature to one request: `values` for the examples `rows`, after `milliseconds`.
+
+    The values of an example come one after another.
+    """
 
     signature: str
     rows: tuple[int, ...]
@@ -44,11 +49,12 @@ class Answer:
         return f"{self.signature} for {rows}"
 
 
-def first_fault(answers: Sequence[Answer], examples: int, raw_signature: str) -> str | None:
+def first_fault(answers: Sequence[Answer], examples: int, raw_signature: str, task: Task) -> str | None:
     """Returns what is wrong with the answers in one sentence, or None if the candidate is fit to serve.
 
-    Both signatures must have answered all examples at once and each one alone, with one finite float32
-    probability per example, and must agree on the same request to within 1e-5.
+    Both signatures must have answered all examples at once and each one alone, with as many finite float32
+    numbers per example as the task has, which it finds no fault with, and must agree on the same request to
+    within 1e-5, or that share of a number larger than 1.
     """
     requests = [tuple(range(examples)), *((row,) for row in range(examples))]
     by_request = {(answer.signature, answer.rows): answer for answer in answers}
@@ -59,11 +65,11 @@ def first_fault(answers: Sequence[Answer], examples: int, raw_signature: str) ->
             if answer is None:
                 unanswered = sum((signature, rows) not in by_request for rows in requests)
                 return f"The signature {signature} left {unanswered} requests unanswered."
-            fault = _fault_of(answer)
+            fault = _fault_of(answer, task)
             if fault:
                 return fault
             pair.append(answer)
-        fault = _disagreement(*pair)
+        fault = _disagreement(*pair, task.width)
         if fault:
             return fault
     return None
@@ -86,30 +92,26 @@ def latencies(answers: Sequence[Answer], raw_signature: str) -> dict[str, dict[s
     return result
 
 
-def _fault_of(answer: Answer) -> str | None:
-    expected = (len(answer.rows), 1)
+def _fault_of(answer: Answer, task: Task) -> str | None:
+    expected = (len(answer.rows), task.width)
     if answer.shape != expected:
         return f"The answer of {answer.request} has the shape {list(answer.shape)} instead of {list(expected)}."
     if answer.dtype != "float32":
         return f"The answer of {answer.request} is {answer.dtype} instead of float32."
     if not np.isfinite(answer.values).all():
         at = int(np.flatnonzero(~np.isfinite(answer.values))[0])
-        return f"The answer of {answer.request} is not finite: {answer.values[at]} for example {answer.rows[at]}."
-    if ((answer.values < 0) | (answer.values > 1)).any():
-        at = int(np.flatnonzero((answer.values < 0) | (answer.values > 1))[0])
-        return (
-            f"The answer of {answer.request} is not a probability: "
-            f"{answer.values[at]:.6g} for example {answer.rows[at]} is outside [0, 1]."
-        )
-    return None
+        row = answer.rows[at // task.width]
+        return f"The answer of {answer.request} is not finite: {answer.values[at]} for example {row}."
+    fault = task.fault(answer.values.reshape(expected), answer.rows)
+    return fault and f"The answer of {answer.request} {fault}."
 
 
-def _disagreement(serving: Answer, raw: Answer) -> str | None:
-    difference = np.abs(serving.values - raw.values)
+def _disagreement(serving: Answer, raw: Answer, width: int) -> str | None:
+    difference = np.abs(serving.values - raw.values) / np.maximum(np.abs(serving.values), 1.0)
     at = int(difference.argmax())
     if difference[at] <= TOLERANCE:
         return None
     return (
-        f"The signatures disagree on example {serving.rows[at]}: {serving.signature} says "
+        f"The signatures disagree on example {serving.rows[at // width]}: {serving.signature} says "
         f"{serving.values[at]:.6g}, {raw.signature} says {raw.values[at]:.6g}."
     )

@@ -13,13 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-from scipy import stats
 
 from components.scores import rows
 from components.scores.saved_model import SavedModel
-
-# The clipping of Keras's binary cross entropy (keras.config.epsilon()).
-_EPSILON = 1e-7
+from components.tasks import Task
 
 
 class Sample:
@@ -48,17 +45,18 @@ class Sample:
         return batch
 
 
-def measure(model: SavedModel, batch: pa.RecordBatch, label: str, repeats: int, seed: int) -> dict[str, Any]:
+def measure(model: SavedModel, batch: pa.RecordBatch, task: Task, repeats: int, seed: int) -> dict[str, Any]:
     """Measures the importance of each raw column but the label on some rows; each shuffle has a seed of its own.
 
     Returns:
         The content of `importance.json`: `features` come the most important first, with the mean and the standard
-        deviation over the repeats. Where all labels are equal or an answer is no number, a value is null.
+        deviation over the repeats of what each measure of the task loses. Where all labels are equal or an answer is no
+        number, a value is null.
     """
-    labels = rows.labels(batch, label)
+    labels, measures = rows.labels(batch, task.label), task.measures()
     as_they_are = model.score(batch)
-    shuffled = _raw_inputs_shuffled(model, batch) if model.raw_inputs else _columns_shuffled(model, batch, label)
-    auc, loss = area_under_roc(labels, as_they_are), log_loss(labels, as_they_are)
+    shuffled = _raw_inputs_shuffled(model, batch) if model.raw_inputs else _columns_shuffled(model, batch, task.label)
+    before = {measure.name: measure.of(labels, as_they_are) for measure in measures}
     features = []
     for name, score in shuffled:
         orders = [
@@ -66,45 +64,20 @@ def measure(model: SavedModel, batch: pa.RecordBatch, label: str, repeats: int, 
             for repeat in range(repeats)
         ]
         answers = [score(order) for order in orders]
-        drops = np.array([auc - area_under_roc(labels, answer) for answer in answers])
-        rises = np.array([log_loss(labels, answer) - loss for answer in answers])
-        features.append(
-            {
-                "feature": name,
-                "auc_drop": _number(drops.mean()),
-                "auc_drop_std": _number(_deviation(drops)),
-                "log_loss_rise": _number(rises.mean()),
-                "log_loss_rise_std": _number(_deviation(rises)),
-            }
-        )
-    features.sort(
-        key=lambda feature: (-(feature["auc_drop"] or 0.0), -(feature["log_loss_rise"] or 0.0), feature["feature"])
-    )
+        lost: dict[str, float | None] = {}
+        for measure in measures:
+            losses = np.array([measure.lost(before[measure.name], measure.of(labels, answer)) for answer in answers])
+            lost |= {measure.loss: _number(losses.mean()), f"{measure.loss}_std": _number(_deviation(losses))}
+        features.append({"feature": name, **lost})
+    features.sort(key=lambda feature: (*(-(feature[measure.loss] or 0.0) for measure in measures), feature["feature"]))
     return {
         "rows": len(labels),
         "repeats": repeats,
         "seed": seed,
         "through": "raw signature" if model.raw_inputs else "examples",
-        "auc": _number(auc),
-        "log_loss": _number(loss),
+        **{name: _number(value) for name, value in before.items()},
         "features": features,
     }
-
-
-def area_under_roc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Returns the area under the ROC curve, a tie counting half (Mann and Whitney); NaN without both labels."""
-    positive = labels > 0.5
-    positives, negatives = int(positive.sum()), int((~positive).sum())
-    if not positives or not negatives or not np.isfinite(scores).all():
-        return float("nan")
-    ranks = stats.rankdata(scores)
-    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
-def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns the mean log loss in nats, probabilities clipped to [1e-7, 1 - 1e-7] like in Keras."""
-    clipped = np.clip(probabilities, _EPSILON, 1.0 - _EPSILON)
-    return float(-np.mean(labels * np.log(clipped) + (1.0 - labels) * np.log1p(-clipped))) if len(labels) else np.nan
 
 
 # Per column a function from an order of its rows to scores.

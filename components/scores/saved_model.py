@@ -22,8 +22,15 @@ class SavedModel:
         raw_inputs: Name -> tf.TensorSpec of the inputs of the raw signature; empty if the model has none.
     """
 
-    def __init__(self, path: str, raw_signature: str):
-        """Raises a ScoresError if `serving_default` is missing or not of the form that Scores needs."""
+    def __init__(self, path: str, raw_signature: str, width: int = 1):
+        """Raises a ScoresError if `serving_default` is missing or not of the form that Scores needs.
+
+        Args:
+            path: of the SavedModel.
+            raw_signature: the name of the signature that takes raw values by name.
+            width: how many numbers it answers per row.
+        """
+        self._width = width
         # Kept, because the signatures do not keep their variables alive.
         self._model: Any = tf.saved_model.load(path)
         signatures = self._model.signatures
@@ -50,10 +57,10 @@ class SavedModel:
         self.raw_inputs: dict[str, Any] = {} if raw is None else _inputs(raw)
 
     def score(self, batch: pa.RecordBatch) -> np.ndarray:
-        """Returns what the model answers to the rows, float64 [rows].
+        """Returns what the model answers to the rows, float64 [rows], or [rows, width] where that is more than 1.
 
         Raises:
-            ScoresError: If a column does not fit its input, or the answer is not one number per row.
+            ScoresError: If a column does not fit its input, or the answer does not have that width.
         """
         return self.answer(self.inputs(batch), batch.num_rows)
 
@@ -64,15 +71,15 @@ class SavedModel:
         return {self._serving_input: tf.constant(examples.encode(batch), tf.string)}
 
     def answer(self, inputs: Mapping[str, tf.Tensor], rows: int) -> np.ndarray:
-        """Returns what the signature answers, float64 [rows]; raises a ScoresError if that is not a number per row."""
+        """Returns what the signature answers, as `score` does; raises a ScoresError if it has another width."""
         (values,) = self._signature(**inputs).values()
         array = np.asarray(values.numpy())
-        if array.size != rows or array.ndim not in (1, 2):
+        if array.shape not in ([(rows,), (rows, 1)] if self._width == 1 else [(rows, self._width)]):
+            needed = "one number per row is" if self._width == 1 else f"{self._width} numbers per row are"
             raise ScoresError(
-                f"The model answered {rows} rows with an array of shape {list(array.shape)}; "
-                "one number per row is needed."
+                f"The model answered {rows} rows with an array of shape {list(array.shape)}; {needed} needed."
             )
-        return array.reshape(-1).astype(np.float64)
+        return array.reshape((rows,) if self._width == 1 else (rows, self._width)).astype(np.float64)
 
 
 def _inputs(signature: Any) -> dict[str, Any]:

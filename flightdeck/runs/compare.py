@@ -105,8 +105,10 @@ def _metrics(comparison: Comparison, on: Console) -> None:
         recorded = comparison.first.metrics or comparison.second.metrics
         on.print("\nNo metric differs." if recorded else "\nNo metrics recorded.")
         return
+    from rich.markup import escape
+
     main = comparison.main_metric
-    rows = [((change.name + " *" if change.name == main else change.name,), change) for change in comparison.metrics]
+    rows = [((escape(change.name) + " *" * (change.name == main),), change) for change in comparison.metrics]
     _changes(["metric", "A", "B", "change"], rows, on)
 
 
@@ -161,12 +163,11 @@ def _test(change: MetricChange) -> tuple[str, str, str]:
 
 
 def _conclusion(comparison: Comparison, on: Console) -> None:
-    rows = next((change.noise.rows for change in comparison.metrics if change.noise), None)
-    if rows is None:
+    if comparison.tested is None:
         return
     on.print(
-        f"\nThe same {rows:,} rows, so the intervals are of the change itself: auc by DeLong's test, others by a "
-        "paired bootstrap" + (", slices corrected for how many there are (Holm)" if comparison.slices else "") + ".",
+        f"\nThe same {comparison.tested.rows:,} rows, so the intervals are of the change itself: "
+        f"{comparison.tested_by}{', slices corrected for how many there are (Holm)' if comparison.slices else ''}.",
         markup=False,
         soft_wrap=True,
     )

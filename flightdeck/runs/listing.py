@@ -112,6 +112,8 @@ def _evaluated_on(records: list[RunRecord], sort: str | None) -> dict[str, int] 
 
 
 def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
+    from rich.markup import escape
+
     from ledger.run_facts import is_ours, last_sign_of_life, shown_outcome, shown_window, value_of
 
     if not records:
@@ -132,8 +134,8 @@ def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
         for name in dict.fromkeys([*main, *asked]):
             if name not in shown_anyway:
                 # A long name on several lines, so that it is not the header that makes a column wide.
-                heading = name if len(name) < 13 else re.sub(r"([_.])", r"\1\n", name)
-                row[heading] = (number if name in record.metrics else fact)(value_of(record, name))
+                heading = name if len(name) < 13 else re.sub(r"([_./])", r"\1\n", name)
+                row[escape(heading)] = (number if name in record.metrics else fact)(value_of(record, name))
         row["time"] = duration(record.seconds)
         if on.width >= NARROW:
             row["commit"] = record.code.short() or NOTHING

@@ -63,7 +63,7 @@ _ = terminal(f"flightdeck runs list --config '{small_pipeline.CONFIG}' --kind ru
 ledger = Runs(small_pipeline.metadata())
 records = [ledger.find(summary["run_id"]) for summary in (first, second)]
 rows = [scores.read(scores.find(small_pipeline.metadata(), record)) for record in records]
-labels, one, other = rows[0].labels, rows[0].probabilities, rows[1].probabilities
+labels, one, other = rows[0].labels, rows[0].predictions, rows[1].predictions
 print(f"log loss: first {log_loss(labels, one):.4f}, second {log_loss(labels, other):.4f}, on {len(labels):,} rows")
 
 # %% [markdown]

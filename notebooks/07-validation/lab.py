@@ -66,7 +66,7 @@ ledger = Runs(metadata)
 def scored(summary: dict) -> pd.DataFrame:
     """The rows on which a run's model was evaluated: label, probability, and the columns that slices need."""
     evaluated = scores.read(scores.find(metadata, ledger.find(summary["run_id"])))
-    return evaluated.columns.to_pandas().assign(label=evaluated.labels, probability=evaluated.probabilities)
+    return evaluated.columns.to_pandas().assign(label=evaluated.labels, probability=evaluated.predictions)
 
 
 rows = scored(good)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from errors import FlightdeckError
 from ledger.comparison import Comparison, MetricChange
+from ledger.directions import of_metric
 from ledger.formats import number, signed
 from ledger.run_facts import evaluation_data
 from ledger.run_record import RunRecord
@@ -122,16 +123,16 @@ def markdown(comparison: Comparison, directions: Mapping[str, str], packages_dif
     for name in sorted(names, key=lambda name: (name != comparison.main_metric, name)):
         value = number(comparison.second.metrics.get(name))
         cells = _change(changes[name]) if name in changes else (value, value, "0", "-", "the same")
-        lines.append(f"| {' | '.join((_plain(name), directions.get(name, '-'), *cells))} |")
+        lines.append(f"| {' | '.join((_plain(name), of_metric(directions, name) or '-', *cells))} |")
     lines.append("")
     if not comparison.metrics:
         lines += ["No metric differs.", ""]
     if comparison.why_not:
         lines += [f"No change was tested: {_plain(comparison.why_not)}", ""]
-    elif noise := next((change.noise for change in comparison.metrics if change.noise), None):
+    elif comparison.tested:
         lines += [
-            f"The same {noise.rows:,} rows in both, so the intervals are of the change itself (DeLong's test for AUC, "
-            "a paired bootstrap for others). Intervals hold the noise of sampling, not that of training.",
+            f"The same {comparison.tested.rows:,} rows in both, so the intervals are of the change itself "
+            f"({comparison.tested_by}). Intervals hold the noise of sampling, not that of training.",
             "",
         ]
     if worse := [part for part in comparison.slices if part.metric.verdict == "worse"]:

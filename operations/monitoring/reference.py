@@ -62,7 +62,7 @@ def reference(settings: Settings, reader: ml_metadata.MetadataStore, version: in
             raise FlightdeckError(f"The statistics of run {known.run_id} are not there any more ({file}).")
         splits[split] = tfdv.load_stats_binary(str(file))
     try:
-        predictions = scores.read(scores.find(reader, run)).probabilities
+        predictions = scores.read(scores.find(reader, run)).predictions
     except scores.NoScoresError:
         predictions = None
     return Reference(str(version), known.model_id, run, splits["train"], splits["eval"], predictions)

@@ -50,12 +50,12 @@ def compile_pipeline(settings: Settings, destination: Path, one_task_per_node: b
     cluster = require_kubeflow(settings)
     ir = node.compile_pipeline(create_pipeline(settings))
     tasks = tasks_of(ir, {} if one_task_per_node else cluster.groups)
-    parameters = changeable(settings, cluster)
+    parameters, picture = changeable(settings, cluster), settings.task().shown_as
 
     def body(given: Mapping[str, Any]) -> None:
         made: dict[str, Any] = {}
         for task, members in tasks.items():
-            component = task_component(task, members, cluster, parameters)
+            component = task_component(task, members, cluster, parameters, picture)
             made[task] = component(**RUN_ID, **{name: given[name] for name in (*CARRIED, *parameters)})
             wait_and_place(made, task, tasks, ir, cluster)
 
@@ -182,15 +182,20 @@ def task_component(
     members: Sequence[str],
     cluster: Kubeflow,
     parameters: Mapping[str, Any],
+    picture: str,
     program: Sequence[str] = PROGRAM,
     further: Sequence[str] = (),
 ) -> Callable[..., Any]:
-    """A container component whose program launches some nodes, with the artifacts that KFP's user interface shows."""
+    """A container component whose program launches some nodes, with the artifacts that KFP's user interface shows.
+
+    The picture is what the one of the evaluation is called; empty if there is none.
+    """
     inputs: dict[str, Any] = dict.fromkeys((*RUN_ID, *CARRIED), str)
     inputs |= {name: type(default) for name, default in parameters.items()}
     results: dict[str, Any] = {"page": dsl.Output[dsl.HTML], "ids": dsl.Output[dsl.Markdown]}
     if "Evaluator" in members:
-        results |= {"metrics": dsl.Output[dsl.Metrics], "roc": dsl.Output[dsl.ClassificationMetrics]}
+        results |= {"metrics": dsl.Output[dsl.Metrics]}
+        results |= {picture: dsl.Output[dsl.ClassificationMetrics]} if picture else {}
 
     def specification(given: Mapping[str, Any]) -> dsl.ContainerSpec:
         arguments = ["--ir", given["ir"], "--settings", given["settings"], "--submitted-by", given["submitted_by"]]

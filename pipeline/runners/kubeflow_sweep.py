@@ -53,6 +53,7 @@ def compile_sweep(
                 "between them."
             )
     parameters: dict[str, Any] = {WINDOW: settings.data.window}
+    picture = settings.task().shown_as
     if settings.push.enabled:
         parameters["push"] = True
 
@@ -65,7 +66,9 @@ def compile_sweep(
                     continue
                 # The task that trains asks the chain for the best trial; the others only belong to the sweep.
                 command = (*program, "final") if "Trainer" in members else kubeflow.PROGRAM
-                component = kubeflow.task_component(task, members, cluster, parameters, command, further=["--in-sweep"])
+                component = kubeflow.task_component(
+                    task, members, cluster, parameters, picture, command, further=["--in-sweep"]
+                )
                 made[task] = component(**RUN_ID, **{name: given[name] for name in (*CARRIED, *parameters)})
                 kubeflow.wait_and_place(made, task, tasks, ir, cluster)
                 if "Trainer" in members:

@@ -15,13 +15,15 @@ from teaching.new_project import leaks
 if TYPE_CHECKING:
     import pandas as pd
 
+    from teaching.new_project.tasks import Label
+
 Use = Literal["number", "category", "text", "key", "time", "outcome", "label"]
 
 MOST_LISTED = 50
 """A category with more values than this is not listed in the contract: nobody would review the list."""
 
 _TEXT_WORDS = 2.5
-_EXACT = 2**53  # From here on, float64 takes neighbouring whole numbers for the same one.
+EXACT = 2**53  # From here on, float64 takes neighbouring whole numbers for the same one.
 _LARGEST = LARGEST["float32"]  # How a number is stored.
 _FEW_UNIQUE = 0.5
 _ALMOST = 0.9
@@ -59,7 +61,8 @@ class Inferred:
         open: whether other values are likely to come.
         range: that is possible, with much room around what was seen.
         heavy_tailed: whether a few values are far larger than all others.
-        alone: how well this column alone tells the label, as the area under the ROC curve; None if it was not asked.
+        alone: how well this column alone tells the label, as the task measures it; None if it was not asked.
+        tells: the one class that `alone` is about, if it is not about all of them.
         note: what a person should know who reviews this, on one line; empty if it is plain.
         unit: of a moment that is stored as a number: ``s`` or ``ms`` since 1970.
         untidy: whether it is text only because its numbers or moments are not written as such; ``note`` has an example.
@@ -74,6 +77,7 @@ class Inferred:
     range: tuple[float, float] | None = None
     heavy_tailed: bool = False
     alone: float | None = None
+    tells: str = ""
     note: str = ""
     unit: str | None = None
     untidy: bool = False
@@ -86,8 +90,8 @@ class Inferred:
 
 def infer(
     frame: pd.DataFrame,
-    label: pd.Series,
-    name: str,
+    labels: pd.Series,
+    label: Label,
     time: str | None,
     known: Collection[str] = (),
     after: Collection[str] = (),
@@ -103,8 +107,8 @@ def infer(
     found, dropped = [], {}
     for column in frame.columns:
         values: Any = frame[column]
-        if column == name:
-            found.append(Inferred(column, "int64", "label", range=(0.0, 1.0)))
+        if column == label.name:
+            found.append(label.column)
         elif column == time:
             found.append(_time(values))
         elif not simple(values):
@@ -113,14 +117,14 @@ def infer(
             dropped[column] = "it has no value"
         elif values.nunique() == 1 and values.notna().all():
             dropped[column] = "it has the same value in every row"
-        elif (counted := _as_numbers(values)) is not None and (reason := _useless(counted, column)):
+        elif (counted := as_numbers(values)) is not None and (reason := _useless(counted, column)):
             dropped[column] = reason
         else:
             inferred = _column(values, counted)
             if column in after:
                 inferred = dataclasses.replace(inferred, use="outcome", note="Known only after the prediction.")
             elif column not in known:
-                inferred = _judged(inferred, values, label)
+                inferred = _judged(inferred, values, labels, label)
             found.append(inferred)
     return found, dropped
 
@@ -149,6 +153,11 @@ def _ascii(name: str) -> str:
     letters = "".join(letter for letter in apart if not unicodedata.combining(letter))
     new = re.sub(r"[^A-Za-z0-9_]+", "_", letters).strip("_")
     return f"c_{new}" if new[:1].isdigit() else new
+
+
+def is_code(name: str) -> bool:
+    """Whether a column of that name holds names, though they may be digits."""
+    return _CODE.search(name) is not None
 
 
 def simple(values: pd.Series) -> bool:
@@ -193,7 +202,7 @@ def _time(values: pd.Series) -> Inferred:
             f"The time '{values.name}' is missing in {int(values.isna().sum())} rows; fill it in or leave them out."
         )
     name = str(values.name)
-    if _are_moments(values):
+    if are_moments(values):
         try:
             require_near(moments(values), name)
         except TableError as error:
@@ -210,7 +219,7 @@ def _time(values: pd.Series) -> Inferred:
         note = f"It was {'milli' * (unit == 'ms')}seconds since 1970; usecase/prepare.py makes moments of it."
         return Inferred(name, "timestamp", "time", unit=unit, note=note)
     whole = bool((counted % 1 == 0).all())
-    return Inferred(name, "int64" if whole else "float32", "time", range=_range(counted))
+    return Inferred(name, "int64" if whole else "float32", "time", range=possible(counted))
 
 
 def _wrong_time(values: pd.Series) -> str:
@@ -226,7 +235,7 @@ def _wrong_time(values: pd.Series) -> str:
     finite = counted.abs() <= _LARGEST
     if finite.sum() > right.sum():
         right, what, such = finite, "number", str(text[finite].iloc[0])
-    wrong = _quotable(str(text[~right].iloc[0]))
+    wrong = quotable(str(text[~right].iloc[0]))
     return (
         f"The time '{values.name}' must be moments in ISO 8601 or numbers, and holds '{wrong}', which is not a {what} "
         f"such as {such}."
@@ -245,13 +254,14 @@ def _column(values: pd.Series, counted: pd.Series | None) -> Inferred:
     name, nullable = str(values.name), bool(values.isna().any())
     if counted is not None:
         return _number(counted, name, _taken_for_missing(values, counted))
-    if _are_moments(values):
+    if are_moments(values):
         note = "A moment cannot be a feature: derive a number from it in usecase/prepare.py, such as an hour or an age."
         return Inferred(name, "timestamp", "key", nullable=nullable, note=note)
     return _words(values, name, nullable)
 
 
-def _are_moments(values: pd.Series) -> bool:
+def are_moments(values: pd.Series) -> bool:
+    """Whether all are moments, or texts in ISO 8601."""
     if values.dtype.kind == "M":
         return True
     if values.dtype.kind in "iufb":
@@ -260,14 +270,14 @@ def _are_moments(values: pd.Series) -> bool:
     return not known.empty and bool(known.str.match(_MOMENT).all() and parsed(known).notna().all())
 
 
-def _as_numbers(values: pd.Series) -> pd.Series | None:
+def as_numbers(values: pd.Series) -> pd.Series | None:
     """The values as numbers, or None: digits with leading zeros are names, and so are more than a float64 can tell."""
     try:
         counted = numbers(values)
     except TableError:
         return None
     if values.dtype.kind in "iu":
-        return None if (counted.abs() >= _EXACT).any() else counted
+        return None if (counted.abs() >= EXACT).any() else counted
     if values.dtype.kind in "fb":
         return counted
     text = values.dropna().astype("string").str.strip()
@@ -280,42 +290,42 @@ def _as_numbers(values: pd.Series) -> pd.Series | None:
 def _taken_for_missing(values: pd.Series, counted: pd.Series) -> str:
     """A note if a word stands for nothing, or is infinite; empty if not."""
     taken: Any = values[values.notna() & counted.isna()]
-    return f"'{_quotable(str(taken.iloc[0]))}' is taken for a missing value." if len(taken) else ""
+    return f"'{quotable(str(taken.iloc[0]))}' is taken for a missing value." if len(taken) else ""
 
 
-def _untidy(known: Any, name: str) -> str:
-    """What a person should do about texts of which nearly all are moments or numbers; empty if that is not so."""
+def untidy(known: Any, name: str) -> tuple[str, str, str] | None:
+    """What a person should do about texts of which nearly all are moments or numbers; None if that is not so.
+
+    Returns:
+        What is wrong with them, how to correct it in the table, and how else in usecase/prepare.py.
+    """
     import pandas as pd
 
     shaped = known.str.match(_MOMENT)
     if shaped.mean() >= _ALMOST and (right := shaped & parsed(known).notna()).mean() >= _ALMOST:
-        return _correct(known[~right], "moments")
+        return _almost(known[~right], "moments")
     known = known[~known.str.lower().isin(NO_NUMBER)]
     counted: Any = pd.to_numeric(known, errors="coerce")
     named = known.str.match(_NAME)
     bare = counted.notna() & ~named
     right = bare | (known.str.match(_WRITTEN) & ~named)
     if known.empty or bare.all() or right.mean() < _ALMOST:
-        return ""
-    if _CODE.search(name) and known[right].str.match(_WHOLE).all():
-        return ""  # Names, of which most happen to be digits.
+        return None
+    if is_code(name) and known[right].str.match(_WHOLE).all():
+        return None  # Names, of which most happen to be digits.
     if not right.all():
-        return _correct(known[~right], "numbers")
-    example = _quotable(known[~bare].iloc[0])
-    return (
-        f"All values are numbers but for signs and separators, as in '{example}': take them away in the table, or in "
-        "usecase/prepare.py."
-    )
+        return _almost(known[~right], "numbers")
+    example = quotable(known[~bare].iloc[0])
+    wrong = f"All values are numbers but for signs and separators, as in '{example}'"
+    return wrong, "take them away in the table", "or"
 
 
-def _correct(wrong: Any, what: str) -> str:
-    return (
-        f"Almost all values are {what}; '{_quotable(wrong.iloc[0])}' is not: correct the table, or make {what} of them "
-        "in usecase/prepare.py."
-    )
+def _almost(wrong: Any, what: str) -> tuple[str, str, str]:
+    found = f"Almost all values are {what}; '{quotable(wrong.iloc[0])}' is not"
+    return found, "correct the table", f"or make {what} of them"
 
 
-def _quotable(text: str) -> str:
+def quotable(text: str) -> str:
     """On one line of a comment or message, and short."""
     shown = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return shown if len(shown) <= 40 else f"{shown[:39]}\u2026"
@@ -326,62 +336,59 @@ def _number(counted: pd.Series, name: str, note: str) -> Inferred:
 
     known = counted.dropna()
     nullable = len(known) < len(counted)
-    whole = bool((known % 1 == 0).all()) and float(known.abs().max()) < _EXACT
-    names_rows = _CODE.search(name) or (_INDEX.match(name) and not _QUANTITY.match(name))
+    whole = bool((known % 1 == 0).all()) and float(known.abs().max()) < EXACT
+    names_rows = is_code(name) or (_INDEX.match(name) and not _QUANTITY.match(name))
     if whole and not nullable and known.is_unique and names_rows:
         return Inferred(name, "string", "key")
-    if whole and _CODE.search(name) and set(known.unique()) != {0.0, 1.0}:
+    if whole and is_code(name) and set(known.unique()) != {0.0, 1.0}:
         note = f"Its name says that its numbers are names; if it is a quantity, list it under features.numeric. {note}"
-        return Inferred(name, "int64", "category", nullable=nullable, range=_range(known), note=note.strip())
+        return Inferred(name, "int64", "category", nullable=nullable, range=possible(known), note=note.strip())
     spread = float(known.std()) if len(known) > 1 else 0.0
     skewness = float(((known - known.mean()) ** 3).mean() / spread**3) if spread else 0.0
     heavy = bool(np.isfinite(skewness) and skewness > 3)
     kind: Any = "int64" if whole else "float32"
-    return Inferred(name, kind, "number", nullable=nullable, range=_range(known), heavy_tailed=heavy, note=note)
+    return Inferred(name, kind, "number", nullable=nullable, range=possible(known), heavy_tailed=heavy, note=note)
 
 
 def _words(values: pd.Series, name: str, nullable: bool) -> Inferred:
     known = plain(values).dropna()
     counts = known.value_counts()
     words = float(known.str.split().str.len().mean())
-    untidy = _untidy(known, name)
-    if not untidy and words < _TEXT_WORDS and len(counts) == len(known) == len(values):
+    problem = untidy(known, name)
+    remark = "{}: {}, {} in usecase/prepare.py.".format(*problem) if problem else ""
+    if not problem and words < _TEXT_WORDS and len(counts) == len(known) == len(values):
         return Inferred(name, "string", "key")
-    inferred = Inferred(name, "string", "category", nullable=nullable, note=untidy, untidy=bool(untidy))
+    inferred = Inferred(name, "string", "category", nullable=nullable, note=remark, untidy=bool(problem))
     if words >= _TEXT_WORDS and len(counts) > MOST_LISTED:
         note = "Free text: its words are hashed. It may name people: see whether the model should read that."
-        return dataclasses.replace(inferred, use="text", note=f"{untidy} {note}".strip())
+        return dataclasses.replace(inferred, use="text", note=f"{remark} {note}".strip())
     if len(counts) <= MOST_LISTED:
         closed = len(counts) <= 10 and counts.min() >= 10
         return dataclasses.replace(inferred, values=tuple(str(value) for value in counts.index), open=not closed)
     note = f"{len(counts):,} values, which are not listed; those too rare in training count as unseen."
-    if not untidy and len(counts) > _FEW_UNIQUE * len(known):
+    if not problem and len(counts) > _FEW_UNIQUE * len(known):
         note += " Most are rare: is it rather a key?"
-    return dataclasses.replace(inferred, note=f"{untidy} {note}".strip())
+    return dataclasses.replace(inferred, note=f"{remark} {note}".strip())
 
 
-def _judged(inferred: Inferred, values: pd.Series, label: pd.Series) -> Inferred:
+def _judged(inferred: Inferred, values: pd.Series, labels: pd.Series, label: Label) -> Inferred:
     """The same with its strength alone; what all but gives the label away is set aside until somebody objects."""
-    if inferred.use == "number":
-        alone = leaks.of_numbers(numbers(values), label)
-    elif inferred.use == "category":
-        alone = leaks.of_categories(plain(values), label)
-    elif inferred.use == "text":
-        alone = leaks.of_texts(plain(values), label)
-    else:
+    if inferred.use not in ("number", "category", "text"):
         return inferred
-    if alone >= leaks.STRONG:
-        note = f"Set aside: alone it almost gives the label away (AUC {alone:.3f}). Is it known at prediction time?"
-        if inferred.untidy:
-            note += f" {inferred.note}"
-        return dataclasses.replace(inferred, use="outcome", alone=alone, note=note)
-    return dataclasses.replace(inferred, alone=alone)
+    alone, tells = label.strength(inferred.use, values, labels)
+    inferred = dataclasses.replace(inferred, alone=alone, tells=tells)
+    if not inferred.suspect:
+        return inferred
+    note = f"Set aside: alone it almost gives the label away ({label.told(inferred)}). Is it known at prediction time?"
+    if inferred.untidy:
+        note += f" {inferred.note}"
+    return dataclasses.replace(inferred, use="outcome", note=note)
 
 
-def _range(known: pd.Series) -> tuple[float, float]:
-    """What was seen and as much again on either side, in round numbers; below zero only if that was seen.
+def possible(known: pd.Series) -> tuple[float, float]:
+    """The range of numbers: what was seen and as much again on either side, in round numbers.
 
-    And no further than a float32 reaches, which is what the schema has its bounds in.
+    Below zero only if that was seen, and no further than a float32 reaches: the schema has its bounds in them.
     """
     low, high = float(known.min()), float(known.max())
     width = max(high - low, abs(high) / 2, 1e-6)

@@ -47,6 +47,7 @@ def render(plan: ProjectPlan, name: str) -> dict[str, str]:
         "scalar": _scalar, "quoted": _quoted, "literal": _literal, "cell": _cell, "comment": _comment
     }  # fmt: skip
     facts = _facts(plan, name)
+    facts["words"] = environment.get_template(f"tasks/{plan.label.task}.j2").make_module(facts)
     text = environment.get_template(_CONTRACT_TEMPLATE).render(facts)
     contract = Contract.model_validate(yaml.safe_load(text))
     facts["taken_in"] = _taken_in(contract, plan)
@@ -128,7 +129,6 @@ def _facts(plan: ProjectPlan, name: str) -> dict[str, Any]:
         "arguments": _arguments(plan.split.rule),
         "spans": len(plan.split.spans),
         "rows": len(plan.rows),
-        "rate": float(plan.rows[plan.label].mean()),
         "train_rows": f"{len(plan.rows) - newest:,}",
         "numeric": _listed(numbers),
         "heavy_tailed": _listed([column for column in numbers if column.heavy_tailed]),
@@ -169,7 +169,7 @@ def _column(column: Inferred, plan: ProjectPlan) -> dict[str, Any]:
     values: Any = plan.rows[column.name]
     roles = {"number": "feature", "category": "feature", "text": "feature", "time": "key"}
     late = column.use in ("label", "outcome")
-    seen = column.range is not None and column.use != "label" and values.notna().any()
+    seen = column.range is not None and (column.use != "label" or plan.label.ranged) and values.notna().any()
     return {
         "name": column.name,
         "type": column.type,
@@ -187,7 +187,7 @@ def _column(column: Inferred, plan: ProjectPlan) -> dict[str, Any]:
 
 def _meaning(column: Inferred, plan: ProjectPlan) -> str:
     if column.use == "label":
-        return f"1 where the table says {plan.values[0]}, 0 where it says {plan.values[1]}. TO BE REVIEWED."
+        return plan.label.meaning
     original = plan.original(column.name)
     named = f"'{original}' in the table. " if original != column.name else ""
     return f"{named}TO BE REVIEWED."

@@ -9,34 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data import table
-from data.table import TableError, plain
+from data.contract import Task
+from data.table import TableError
 from data.table_spans import Hashed
-from errors import FlightdeckError
-from teaching.new_project import columns, split
+from teaching.new_project import columns, split, tasks
 from teaching.new_project.columns import Inferred
+from teaching.new_project.tasks import Label
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CONTENT, ROW_ID = "content", "row_id"
-FEWEST_ROWS = 100
-FEWEST_OF_A_CLASS = 20
-
-# What means yes and no where both stand together, in lower case.
-_PAIRS = (
-    ("1", "0"),
-    ("1.0", "0.0"),
-    ("true", "false"),
-    ("yes", "no"),
-    ("y", "n"),
-    ("t", "f"),
-    ("positive", "negative"),
-)
 _LEARNED = ("number", "category", "text")
-
-
-class LabelError(FlightdeckError):
-    """A label that this project's models cannot predict."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +28,7 @@ class ProjectPlan:
     """What the project will be.
 
     Attributes:
-        values: of the label: the positive one, the negative one.
+        label: what is predicted.
         renamed: columns whose names could not stay: name in the table -> name in the contract.
         columns: of the contract, in order, the generated key included.
         dropped: columns that are left out, each with the reason.
@@ -54,8 +38,7 @@ class ProjectPlan:
     """
 
     source: Path
-    label: str
-    values: tuple[str, str]
+    label: Label
     renamed: dict[str, str]
     columns: tuple[Inferred, ...]
     dropped: dict[str, str]
@@ -103,6 +86,7 @@ def make(
     known: Sequence[str] = (),
     after: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
+    task: Task | None = None,
 ) -> ProjectPlan:
     """Reads a table and decides.
 
@@ -114,6 +98,7 @@ def make(
         known: columns that are known at prediction time, however well they tell the label.
         after: columns that are not.
         progress: called with one line per step.
+        task: what the label is, unless its values say it.
 
     Raises:
         TableError: the table cannot be read, has no such column, holds in it what is no label and no time, or a column
@@ -143,21 +128,22 @@ def make(
             raise TableError(f"Column '{name}' holds neither numbers, texts nor moments.")
     if both := in_time & too_late:
         raise TableError(f"Column '{min(both)}' cannot be both --known and --after: it is in time, or it is not.")
-    values = two_values(whole[label], positive)
+    predicted = tasks.decide(table.column(whole, label), task, positive)
     whole = whole.rename(columns=renamed)
     label = renamed[label]
+    predicted = dataclasses.replace(predicted, name=label)
     time = None if time is None else renamed[time]
     for option, names in (("--known", in_time), ("--after", too_late)):
         for what, name in (("label", label), ("time", time)):
             if name in names:
                 raise TableError(f"Column '{name}' is the {what}, so {option} cannot name it.")
-    labels: Any = table.label(table.column(whole, label), *values)
+    labels: Any = predicted.prepared(table.column(whole, label))
     labelled = labels.notna()
     unlabelled = int((~labelled).sum())
     frame, labels = whole.loc[labelled].copy(), labels[labelled]
     frame[label] = labels
     tell(f"Looking at {len(frame.columns)} columns of {len(frame):,} rows")
-    inferred, dropped = columns.infer(frame, labels, label, time, in_time, too_late)
+    inferred, dropped = columns.infer(frame, labels, predicted, time, in_time, too_late)
     ordering = next((column for column in inferred if column.use == "time"), None)
     if ordering is not None and ordering.unit:
         whole[ordering.name] = table.moments(table.column(whole, ordering.name), ordering.unit)
@@ -175,7 +161,7 @@ def make(
         frame[CONTENT], frame[ROW_ID] = names[labelled], table.counted(names)[labelled]
         single = None if frame[CONTENT].is_unique else ROW_ID
         key = Inferred(ROW_ID, "string", "key")
-    chosen = split.choose(frame, labels, ordering, [CONTENT if content else key.name], single)
+    chosen = split.choose(frame, labels, predicted, ordering, [CONTENT if content else key.name], single)
     if content:
         note = "Made from the values of the row by usecase/prepare.py, because no column of the table names a row."
         if isinstance(chosen.rule, Hashed) and ROW_ID in chosen.rule.columns:
@@ -190,10 +176,14 @@ def make(
     if lost := sorted(in_time & dropped.keys()):
         raise TableError(f"Column '{lost[0]}' is left out, so --known cannot name it: {dropped[lost[0]]}.")
     if not any(column.use in _LEARNED for column in inferred):
-        raise TableError(f"The table {source} has no column from which the label could be predicted.")
+        aside = ", ".join(column.name for column in inferred if column.suspect)
+        hint = f" but those that almost give it away alone: name those known in time with --known ({aside})" * bool(
+            aside
+        )
+        raise TableError(f"The table {source} has no column from which the label could be predicted{hint}.")
     renamed = {old: new for old, new in renamed.items() if old != new}
     return ProjectPlan(
-        source, label, values, renamed, tuple(inferred), dropped, content, chosen, _typed(frame, inferred), unlabelled
+        source, predicted, renamed, tuple(inferred), dropped, content, chosen, _typed(frame, inferred), unlabelled
     )
 
 
@@ -202,42 +192,6 @@ def _typed(frame: pd.DataFrame, inferred: list[Inferred]) -> pd.DataFrame:
     return frame[[column.name for column in inferred]].assign(
         **{column.name: kinds.get(column.type, table.numbers)(table.column(frame, column.name)) for column in inferred}
     )
-
-
-def two_values(values: Any, positive: str | None) -> tuple[str, str]:
-    """The positive and the negative value of a label.
-
-    Raises:
-        LabelError: there are not exactly two values, neither is plainly the positive one and nobody said which it is,
-            there is no such value, or there are too few rows of one.
-    """
-    name = values.name
-    counts = plain(values).value_counts()
-    texts = [str(value) for value in counts.index]
-    if len(texts) != 2:
-        listed = f"{', '.join(texts[:5])}{', ...' if len(texts) > 5 else ''}"
-        raise LabelError(
-            f"The label '{name}' has {len(texts):,} value{'s' * (len(texts) != 1)} ({listed or 'all are missing'}), "
-            "and a label must have exactly two: make a column that says yes or no, and name that."
-        )
-    if positive is not None and positive not in texts:
-        raise LabelError(
-            f"--positive {positive} is not a value of the label '{name}', which is {texts[0]} or {texts[1]}."
-        )
-    lowered = {value.lower(): value for value in texts}
-    chosen = positive or next((lowered[yes] for yes, no in _PAIRS if set(lowered) == {yes, no}), None)
-    if chosen is None:
-        raise LabelError(
-            f"The label '{name}' is {texts[0]} or {texts[1]}: say which one is predicted, such as "
-            f"--positive {texts[1]}."
-        )
-    rarest = counts.min()
-    if counts.sum() < FEWEST_ROWS or rarest < FEWEST_OF_A_CLASS:
-        raise LabelError(
-            f"There are {counts.sum()} rows with the label '{name}', {rarest} of them {counts.idxmin()}: a pipeline "
-            f"that trains and evaluates needs {FEWEST_ROWS}, and {FEWEST_OF_A_CLASS} of either value."
-        )
-    return chosen, next(value for value in texts if value != chosen)
 
 
 def require_column(frame: Any, name: str, option: str) -> None:

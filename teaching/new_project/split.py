@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from teaching.new_project.columns import Inferred
+    from teaching.new_project.tasks import Label
 
 MOST_PERIODS = 36
 FEWEST_PERIODS = 3
@@ -53,13 +54,19 @@ class Split:
 
 
 def choose(
-    frame: pd.DataFrame, label: pd.Series, time: Inferred | None, identity: Sequence[str], single: str | None = None
+    frame: pd.DataFrame,
+    labels: pd.Series,
+    label: Label,
+    time: Inferred | None,
+    identity: Sequence[str],
+    single: str | None = None,
 ) -> Split:
-    """Chooses the finest rule by which every span has enough rows, of both classes.
+    """Chooses the finest rule by which every span has enough rows, of every class.
 
     Args:
         frame: rows of the contract.
-        label: 0 or 1 per row.
+        labels: per row.
+        label: what is predicted.
         time: the column that orders the rows, if there is one.
         identity: the columns that identify a row; only used without time.
         single: a column that names each row alone, if rows may be equal in those of their identity.
@@ -68,18 +75,18 @@ def choose(
         SplitError: there is no such rule.
     """
     fewest = min(FEWEST_ROWS, len(frame) // 10)
-    rules = _chances(frame, identity, single) if time is None else _times(frame, time)
+    rules = _chances(frame, identity, single) if time is None else _times(frame, time, label)
     problem = "most have the same value"
     for rule, why in rules:
         candidate = Split(rule, rule(frame), why)
-        counts = label.groupby(candidate.numbers).agg(["size", "sum"])
+        counts = labels.groupby(candidate.numbers).agg(["size", "nunique"])
         if isinstance(rule, Hashed) and single not in (None, *rule.columns) and _uneven(candidate, rule):
             continue
-        both = ((counts["sum"] > 0) & (counts["sum"] < counts["size"])).all()
-        if len(counts) >= FEWEST_PERIODS and counts["size"].min() >= fewest and both:
+        complete = (counts["nunique"] >= label.distinct).all()
+        if len(counts) >= FEWEST_PERIODS and counts["size"].min() >= fewest and complete:
             return candidate
-        problem = f"one has only {candidate.smallest:,}" if both else "some have rows of one label only"
-    raise SplitError(_refusal(frame, time, fewest, problem))
+        problem = f"one has only {candidate.smallest:,}" if complete else label.lacking
+    raise SplitError(_refusal(frame, label, time, fewest, problem))
 
 
 def _uneven(candidate: Split, rule: Hashed) -> bool:
@@ -87,10 +94,12 @@ def _uneven(candidate: Split, rule: Hashed) -> bool:
     return len(candidate.spans) < rule.parts or 2 * candidate.smallest * rule.parts < len(candidate.numbers)
 
 
-def _refusal(frame: pd.DataFrame, time: Inferred | None, fewest: int, problem: str) -> str:
+def _refusal(frame: pd.DataFrame, label: Label, time: Inferred | None, fewest: int, problem: str) -> str:
     rows = f"The {len(frame):,} rows cannot be split"
     if time is None:
-        return f"{rows} at random into {FEWEST_PERIODS} or more spans with rows of both labels each; provide more rows."
+        return (
+            f"{rows} at random into {FEWEST_PERIODS} or more spans with rows {label.each_span} each; provide more rows."
+        )
     values = _points(frame, time).nunique()
     help_ = "leave out --time, and they are split at random."
     if values < FEWEST_PERIODS:
@@ -99,7 +108,7 @@ def _refusal(frame: pd.DataFrame, time: Inferred | None, fewest: int, problem: s
             f"{FEWEST_PERIODS} spans or more; {help_}"
         )
     return (
-        f"{rows} by '{time.name}' into {FEWEST_PERIODS} spans or more that each have {fewest} rows, of both labels, "
+        f"{rows} by '{time.name}' into {FEWEST_PERIODS} spans or more that each have {fewest} rows, {label.each_span}, "
         f"because {problem}; {help_}"
     )
 
@@ -127,11 +136,11 @@ def _points(frame: pd.DataFrame, time: Inferred) -> Any:
     return (moments if time.type == "timestamp" else numbers)(column(frame, time.name))
 
 
-def _times(frame: pd.DataFrame, time: Inferred) -> Iterator[tuple[Periods | Parts, str]]:
+def _times(frame: pd.DataFrame, time: Inferred, label: Label) -> Iterator[tuple[Periods | Parts, str]]:
     when = _points(frame, time)
     reason = "it is a number, and only moments have a calendar."
     if time.type == "timestamp":
-        reason = "its months, quarters and years are too few, too many or too small, or lack a label."
+        reason = f"its months, quarters and years are too few, too many or too small{label.or_lack}."
         first = when.min()
         months = (when.dt.year - first.year) * 12 + when.dt.month - first.month
         for period, length in zip(_PERIODS, (1, 3, 12), strict=True):

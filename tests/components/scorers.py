@@ -1,5 +1,6 @@
 """A model of shops that tells missing values from others, and what a component reads: a Model, Examples."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,14 @@ MISSING_INT = np.iinfo(np.int64).min
 COLUMNS = {"shop": (tf.string, ""), "floor": (tf.int64, int(MISSING_INT)), "size": (tf.float32, float("nan"))}
 RAW = [tf.TensorSpec([None, 1], kind, name=name) for name, (kind, _) in COLUMNS.items()]
 EXAMPLES = [tf.TensorSpec([None], tf.string, name="examples")]
+
+
+def target(task: str, label: str = "sold", classes: Sequence[str] = ()) -> str:
+    """What is predicted, as components are told."""
+    return json.dumps({"label": label, "task": task, "classes": classes, "unit": None})
+
+
+SOLD = target("binary")
 
 
 def parse(examples: tf.Tensor) -> list[tf.Tensor]:

@@ -25,7 +25,7 @@ from components.evaluation import batched_extracts, vector_metrics
 from components.scores import component
 from components.scores.component import BASELINE_KEY, CANDIDATE_KEY, Scores, ScoresArtifact
 from tests.components.local_runs import IN_MEMORY
-from tests.components.scorers import ExamplesOnly, Scorer, artifact, examples_artifact, model_artifact
+from tests.components.scorers import SOLD, ExamplesOnly, Scorer, artifact, examples_artifact, model_artifact
 from tests.examples import example
 
 pytestmark = pytest.mark.component
@@ -114,7 +114,7 @@ class World:
             examples=self.examples,
             scores=artifact(ScoresArtifact, folder / "scores"),
             predictions=self.predictions,
-            label="sold",
+            target=SOLD,
             columns=["shop", "floor", "weight", "nowhere"],
             importance_rows=0,
         )

@@ -24,6 +24,7 @@ from components.infra_validator.component import InfraValidator
 from tests.components.scorers import (
     EXAMPLES,
     RAW,
+    SOLD,
     ExamplesOnly,
     Scorer,
     artifact,
@@ -126,7 +127,7 @@ def message(row: int) -> tf.train.Example:
     return made
 
 
-PROPERTIES = {"requests": 8, "load_seconds": 60.0}
+PROPERTIES = {"target": SOLD, "requests": 8, "load_seconds": 60.0}
 
 
 def validate(folder: Path, model: standard_artifacts.Model | GoodScorer | None, columnar: bool = False, **properties):
@@ -267,7 +268,10 @@ def test_missing_split_and_empty_split_stop_the_run(tmp_path):
     empty = examples_artifact(tmp_path / "empty", [])
     with pytest.raises(ValueError, match="no examples in the split 'eval'"):
         InfraValidator.test_call(
-            model=standard_artifacts.Model(), examples=empty, blessing=standard_artifacts.InfraBlessing()
+            model=standard_artifacts.Model(),
+            examples=empty,
+            blessing=standard_artifacts.InfraBlessing(),
+            target=SOLD,
         )
 
 
@@ -335,4 +339,4 @@ def children_of(parent: int, module: str) -> list[int]:
 def test_useless_settings_are_refused(properties, sentence):
     nothing = {"model": standard_artifacts.Model(), "examples": standard_artifacts.Examples()}
     with pytest.raises(ValueError, match=sentence):
-        InfraValidator.test_call(**nothing, blessing=standard_artifacts.InfraBlessing(), **properties)
+        InfraValidator.test_call(**nothing, blessing=standard_artifacts.InfraBlessing(), target=SOLD, **properties)

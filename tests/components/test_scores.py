@@ -18,12 +18,12 @@ from tfx.types import standard_artifacts
 from components.examples import ExamplesError, split_files
 from components.scores.component import Scores, ScoresArtifact
 from components.scores.rows import ScoresError
-from tests.components.scorers import ExamplesOnly, Scorer, artifact, examples_artifact, model_artifact
+from tests.components.scorers import SOLD, ExamplesOnly, Scorer, artifact, examples_artifact, model_artifact
 from tests.examples import example
 
 pytestmark = pytest.mark.component
 
-DEFAULTS = {"label": "sold", "columns": [], "batch_rows": 128}
+DEFAULTS = {"target": SOLD, "columns": [], "batch_rows": 128}
 
 
 class RawOnly(Scorer):

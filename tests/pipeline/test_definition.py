@@ -73,7 +73,7 @@ def test_the_shipped_evaluation_runs_in_batches_and_its_thresholds_spare_small_s
     from pipeline import evaluation
 
     settings = read_settings(LOCAL)
-    config = evaluation.configuration(settings.evaluation, settings.contract().label)
+    config = evaluation.configuration(settings.evaluation, settings.task())
 
     assert why_not_batched(config) == []
     auc = next(metric for spec in config.metrics_specs for metric in spec.metrics if metric.class_name == "AUC")

@@ -31,3 +31,11 @@ def prepared(project: Path, fails: str = "") -> list[dict]:
     assert bool(done.returncode) == bool(fails), done.stderr
     assert fails in done.stderr
     return [] if fails else json.loads(done.stdout)
+
+
+def own_tests_pass(project: Path) -> None:
+    """The tests of a project that need no run."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_usecase.py"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout

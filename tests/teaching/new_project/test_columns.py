@@ -12,6 +12,7 @@ import pytest
 
 from teaching.new_project import creation, plan
 from teaching.new_project.columns import infer, tensor_names
+from teaching.new_project.tasks import BinaryLabel
 from tests.teaching.new_project.projects import contract_of, prepared
 
 pytestmark = pytest.mark.unit
@@ -20,6 +21,7 @@ ROWS = 400
 DAYS = pd.date_range("2024-01-01", periods=ROWS, freq="D")
 RANDOM = np.random.default_rng(0)
 LABEL = pd.Series(RANDOM.integers(0, 2, ROWS)).astype("Int64")
+TOLD = BinaryLabel("the label", "1", "0", 0.5)
 WORDS = ["red", "green", "blue", "late", "early", "small", "large", "old", "new", "round"]
 
 
@@ -28,7 +30,7 @@ def column(name: str, values, **options):
     series = pd.Series(values if isinstance(values, pd.Categorical) else list(values), name=name)
     if series.map(lambda value: value is None or isinstance(value, str)).all() and series.dtype == object:
         series = series.astype("string")
-    judged, dropped = infer(pd.DataFrame({name: series}), LABEL, "the label", options.pop("time", None), **options)
+    judged, dropped = infer(pd.DataFrame({name: series}), LABEL, TOLD, options.pop("time", None), **options)
     return (judged[0] if judged else None), dropped.get(name)
 
 
@@ -104,9 +106,7 @@ def test_a_column_that_says_nothing_or_cannot_be_stored_is_left_out_with_the_rea
 def test_numbers_of_rows_are_known_as_such_when_rows_without_a_label_are_gone():
     frame = pd.DataFrame({"Unnamed: 0": range(1, 2 * ROWS + 1)}).iloc[::2]
 
-    assert infer(frame, LABEL.set_axis(frame.index), "the label", None)[1] == {
-        "Unnamed: 0": "it numbers the rows of the file"
-    }
+    assert infer(frame, LABEL.set_axis(frame.index), TOLD, None)[1] == {"Unnamed: 0": "it numbers the rows of the file"}
 
 
 def test_the_largest_numbers_that_can_be_stored_have_a_range_that_can_be_stored():

@@ -21,10 +21,9 @@ from data.contract import Contract
 from data.table import TableError
 from errors import FlightdeckError
 from teaching.new_project import creation, plan
-from teaching.new_project.plan import LabelError, two_values
 from tests.makefiles import make
 from tests.repository import git
-from tests.teaching.new_project.projects import PERSON, contract_of, prepared
+from tests.teaching.new_project.projects import PERSON, contract_of, own_tests_pass, prepared
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
@@ -182,8 +181,9 @@ def test_a_column_that_somebody_vouches_for_is_a_feature(table: Path):
         ({"time": "seen at", "after": ["seen_at"]}, "'seen_at' is the time, so --after cannot name it"),
         ({"known": ["currency"]}, "'currency' is left out, so --known cannot name it: it has the same value in every"),
         ({"time": "remark"}, "must be moments in ISO 8601 or numbers"),
-        ({"label": "größe"}, "has 3 values .* must have exactly two"),
-        ({"label": "currency"}, r"has 1 value \(EUR\)"),
+        ({"label": "größe", "task": "binary"}, r"has 3 values \(.*\), and the task binary needs exactly two"),
+        ({"label": "größe", "positive": "S"}, "--positive S says which of two values is predicted, and the label"),
+        ({"label": "currency"}, r"has 1 value \(EUR\), so there is nothing to predict"),
         ({"positive": "maybe"}, "--positive maybe is not a value of the label"),
     ],
 )
@@ -248,13 +248,6 @@ def leaky(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     frame.to_csv(folder / "rows.csv", index=False)
     return creation.create(plan.make(folder / "rows.csv", "label"), folder / "loans").path
-
-
-def own_tests_pass(project: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_usecase.py"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 passed" in done.stdout
 
 
 def test_what_was_set_aside_becomes_a_feature_by_what_the_readme_says(leaky: Path, tmp_path: Path):
@@ -362,27 +355,6 @@ def test_the_makefile_runs_a_flightdeck_whose_folder_has_any_name(made_from: Cal
     }.items():
         done = make(target, project)
         assert (done.stdout.splitlines(), done.stderr) == (said, "")
-
-
-@pytest.mark.parametrize(
-    ("values", "positive", "expected"),
-    [
-        (["0", "1"], None, "1"),
-        (["False", "True"], None, "True"),
-        (["n", "Y"], None, "Y"),
-        (["good", "bad"], "bad", "bad"),
-        (["1.0", "0.0"], None, "1.0"),
-        (["good", "bad"], None, "say which one is predicted"),
-        (["1", "2"], None, "say which one is predicted"),
-    ],
-)
-def test_the_positive_value_is_the_one_that_says_so_or_that_somebody_names(values, positive, expected: str):
-    label = pd.Series(values * 60, name="label", dtype="string")
-    if expected in values:
-        assert two_values(label, positive)[0] == expected
-    else:
-        with pytest.raises(LabelError, match=expected):
-            two_values(label, positive)
 
 
 @pytest.mark.parametrize(

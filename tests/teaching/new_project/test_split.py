@@ -7,14 +7,23 @@ import pandas as pd
 import pytest
 
 from data.table_spans import Hashed, Parts, Periods
+from teaching.new_project import split
 from teaching.new_project.columns import Inferred
-from teaching.new_project.split import SplitError, choose
+from teaching.new_project.split import SplitError
+from teaching.new_project.tasks import BinaryLabel, Label, MulticlassLabel, RegressionLabel
 
 pytestmark = pytest.mark.unit
 
 RANDOM = np.random.default_rng(0)
 MOMENT = Inferred("t", "timestamp", "time")
 YEAR = Inferred("t", "int64", "time")
+
+
+TOLD = BinaryLabel("y", "1", "0", 1 / 3)
+
+
+def choose(frame, labels, time, identity, single=None, label: Label = TOLD) -> split.Split:
+    return split.choose(frame, labels, label, time, identity, single)
 
 
 def label(rows: int) -> pd.Series:
@@ -132,3 +141,28 @@ def test_rows_that_no_rule_shares_out_well_are_refused_with_what_helps(frame, la
         choose(frame, labels, time, ["id"])
     assert re.search(sentence, str(caught.value).rstrip("."))
     assert ("more rows" in str(caught.value)) == (time is None)
+
+
+KINDS = MulticlassLabel("y", {"a": 400, "b": 100, "c": 100}, numeric=False)
+SIZE = RegressionLabel("y", whole=True, lowest=0, highest=5, mean=2.5, std=1.7, range=(0, 10))
+
+
+def test_every_span_has_rows_of_every_class_or_the_next_rule_is_tried():
+    """Two classes stop in the fifth month, and is in each of three stretches."""
+    frame = days("2024-01-01", 180, 1800)
+    kinds = pd.Series(np.arange(1800) % 3).where(frame["t"].dt.month < 5, 0)
+    chosen = choose(frame, kinds, MOMENT, [], label=KINDS)
+
+    assert isinstance(chosen.rule, Parts)
+    assert len(chosen.spans) == 3
+    assert kinds.groupby(chosen.numbers).nunique().tolist() == [3, 3, 3]
+    assert chosen.why.endswith("its months, quarters and years are too few, too many or too small, or lack a class.")
+
+
+def test_a_class_that_ended_is_said_and_that_all_labels_are_one_number():
+    frame = days("2024-01-01", 180, 1800)
+    with pytest.raises(SplitError, match="of every class, because some have no row of a class; leave out --time"):
+        choose(frame, pd.Series(np.arange(1800) // 600), MOMENT, [], label=KINDS)
+    with pytest.raises(SplitError, match="with different labels, because some have one label only; leave out --time"):
+        choose(frame, pd.Series(np.arange(1800) // 1700), MOMENT, [], label=SIZE)
+    assert choose(frame, pd.Series(np.arange(1800) % 6), MOMENT, [], label=SIZE).smallest > 200
