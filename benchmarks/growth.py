@@ -44,8 +44,10 @@ def main() -> int:
     settings = read_settings(options.config, options.overrides)
     source, contract = Path(settings.spans), settings.contract()
     sizes = {}
+    folder = pipeline.ROOT / "build"  # there is more room than in /tmp
+    folder.mkdir(exist_ok=True)
     for times in sorted(options.sizes):
-        with tempfile.TemporaryDirectory(dir=pipeline.ROOT / "build", prefix="growth-") as temporary:
+        with tempfile.TemporaryDirectory(dir=folder, prefix="growth-") as temporary:
             print(f"{times} times: resampling", file=sys.stderr, flush=True)
             resample(source, Path(temporary, "spans"), contract, times, options.seed)
             print(f"{times} times: running", file=sys.stderr, flush=True)

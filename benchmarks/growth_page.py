@@ -37,7 +37,7 @@ several processes share counts once. It is sampled four times per second.
 | memory of | grows with | bounded by |
 |---|---|---|
 | SpanExampleGen | nothing: it reads batches of 16,384 rows | - |
-| StatisticsGen | a shard, read whole | the row groups of the files |
+| StatisticsGen | a shard, read whole | the row groups of the files: a shard is about as large as one |
 | Transform | a shard, read whole; the vocabularies of all shards | the row groups of the files |
 | Trainer | the transformed rows of the window, which stay in memory for all epochs | `data.window` |
 | Scores, Evaluator | the rows of the evaluation split | `data.eval_spans` |

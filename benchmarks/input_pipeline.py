@@ -6,7 +6,7 @@ only parsing, without the transform graph and without a shuffle, so the comparis
 
     python -m benchmarks.input_pipeline --spans workspace/spans --write
 
-With `--write` the figures go into ``docs/input_pipeline.json``, with the machine.
+With `--write` the figures go into ``docs/input_pipeline.json``, with the machine, and into the page of performance.
 """
 
 from __future__ import annotations
@@ -98,6 +98,23 @@ def table(document: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"A later epoch is {document['times_row_by_row']:.0f} times as fast as row by row."])
 
 
+def section(document: dict[str, Any]) -> str:
+    """The section of the page of performance."""
+    on = document["machine"]
+    return f"""
+## Input of the Trainer
+
+Rows per second of the input pipeline alone, in batches of {document["batch_size"]:,} of {document["rows"]:,} rows. Row
+by row is `tf.io.parse_single_example`, without the transform graph and without a shuffle.
+
+{table(document)}
+
+Medians of {len(document["rows_per_second"]["later_epochs"])} passes each on {on["cores"]} cores ({on["processor"]}),
+commit `{on["commit"]}`, {on["date"]}. `python -m benchmarks.input_pipeline --write` measures again and writes
+[its figures](input_pipeline.json).
+"""
+
+
 def main() -> int:
     """Measures; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -112,6 +129,7 @@ def main() -> int:
     if options.write:
         path = pipeline.ROOT / "docs" / "input_pipeline.json"
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        pipeline.write_page(path.parent)
     print(table(document))
     return 0
 

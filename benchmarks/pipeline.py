@@ -2,7 +2,8 @@
 
 The three are run in turn, each in a fresh process and a fresh folder, with nothing cached. All must have done the same
 work: rows per split, columns, slices, and a ROC AUC within 0.005 of each other; else there is no result. With `--write`
-the figures go into ``docs/performance.json``, with the machine, and from there into the page and the plot beside it.
+the figures go into ``docs/performance.json``, with the machine, and from there into the page and the plot beside it,
+and into the rows about a run in the README and in the page of all figures.
 
     python -m benchmarks.pipeline --repeat 3 --write
 
@@ -36,6 +37,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SIDES = ("bare", "flightdeck", "stock")
 NAMES = {"bare": "bare script", "flightdeck": "`flightdeck run`", "stock": "stock TFX"}
 MOST_APART = 0.005
+# Where a row tells what a run takes, and how it begins.
+QUOTING = ("README.md", "docs/measured.md")
+QUOTED = "| `flightdeck run`, nothing cached |"
 OTHER = "other nodes"
 # What the parts of the three are called, in their order.
 PARTS = {
@@ -85,6 +89,8 @@ def main() -> int:
     document = {"machine": machine(), "config": options.config.name, "changed": options.overrides, "runs": runs}
     if options.write:
         write(document, ROOT / "docs")
+        for name in QUOTING:
+            quote(document, ROOT / name)
     print(json.dumps(document) if options.as_json else totals(document))
     return 0
 
@@ -196,14 +202,42 @@ def write(document: Mapping[str, Any], folder: Path) -> None:
     write_page(folder)
 
 
+def quote(document: Mapping[str, Any], page: Path) -> None:
+    """Puts the figures into the row of a page that tells what a run takes."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    told = [row(document, page) if line.startswith(QUOTED) else line for line in lines]
+    page.write_text("\n".join([*told, ""]), encoding="utf-8")
+
+
+def row(document: Mapping[str, Any], page: Path) -> str:
+    """What a run takes, as a row of a table of a page."""
+    wall, peak = (median(document, "flightdeck", what) for what in ("seconds", "peak_mb"))
+    slower, faster = ratio(document, "flightdeck", "bare")[0], ratio(document, "stock", "flightdeck")[0]
+    link = "performance.md" if page.parent.name == "docs" else "docs/performance.md"
+    return (
+        f"{QUOTED} {wall:.0f} s, peak memory {peak / 1024:.1f} GB | {slower:.1f} times a script without TFX that does "
+        f"the same, {faster:.1f} times as fast as TFX's stock wiring ([measured in turn]({link})) |"
+    )
+
+
+def ratio(document: Mapping[str, Any], side: str, other: str) -> tuple[float, float, float]:
+    """How many times as long as the other a side takes: the median over the turns, the least and the most."""
+    turns = zip(document["runs"][side], document["runs"][other], strict=True)
+    ratios = [run["seconds"] / other_run["seconds"] for run, other_run in turns]
+    return statistics.median(ratios), min(ratios), max(ratios)
+
+
 def write_page(folder: Path) -> None:
-    """Writes the page of the figures in a folder: of those of this benchmark and, if there are any, of `growth`."""
+    """Writes the page of the figures in a folder, also of those of `input_pipeline` and `growth` if there are any."""
     if not (folder / "performance.json").exists():
         return
-    growth = folder / "growth.json"
-    document = json.loads((folder / "performance.json").read_text(encoding="utf-8"))
-    section = growth_page.section(json.loads(growth.read_text(encoding="utf-8"))) if growth.exists() else ""
-    (folder / "performance.md").write_text(page(document) + section, encoding="utf-8")
+    from benchmarks import input_pipeline  # which imports this module
+
+    text = page(json.loads((folder / "performance.json").read_text(encoding="utf-8")))
+    for name, section in (("input_pipeline", input_pipeline.section), ("growth", growth_page.section)):
+        figures = folder / f"{name}.json"
+        text += section(json.loads(figures.read_text(encoding="utf-8"))) if figures.exists() else ""
+    (folder / "performance.md").write_text(text, encoding="utf-8")
 
 
 def page(document: Mapping[str, Any]) -> str:
@@ -212,6 +246,8 @@ def page(document: Mapping[str, Any]) -> str:
     first, times = runs[0][0], len(runs[0])
     rows, columns, slices = first["rows"], first["columns"][0], first["slices"]
     versions = ", ".join(f"{name} {version}" for name, version in on["versions"].items())
+    slower, least_slower, most_slower = ratio(document, "flightdeck", "bare")
+    faster, least_faster, most_faster = ratio(document, "stock", "flightdeck")
     return f"""# Performance
 
 The same work three times: a run of the pipeline, the same nodes in the stock wiring of TFX's documentation
@@ -221,6 +257,9 @@ The same work three times: a run of the pipeline, the same nodes in the stock wi
 run.
 
 {totals(document)}
+
+Turn by turn, a run takes {slower:.1f} times as long as the script ({least_slower:.1f} to {most_slower:.1f}), and
+stock TFX {faster:.1f} times as long as a run ({least_faster:.1f} to {most_faster:.1f}).
 
 {nodes(document)}
 
@@ -237,13 +276,12 @@ CPU seconds and memory include the processes that a run starts; the memory is th
 
 def totals(document: Mapping[str, Any]) -> str:
     """A table in Markdown of what each side took in all: medians, and the range of its wall seconds."""
-    rows = ["| | wall s | from, to | CPU s | peak MB | of the bare script |", "|---|---|---|---|---|---|"]
-    bare = median(document, "bare", "seconds") if "bare" in document["runs"] else float("nan")
+    rows = ["| | wall s | from, to | CPU s | peak MB |", "|---|---|---|---|---|"]
     for side, runs in document["runs"].items():
         wall, cpu, peak = (median(document, side, what) for what in ("seconds", "cpu_seconds", "peak_mb"))
         walls = [run["seconds"] for run in runs]
         spread = f"{min(walls):.1f}, {max(walls):.1f}"
-        rows.append(f"| {NAMES[side]} | {wall:.1f} | {spread} | {cpu:.1f} | {peak:,.0f} | {wall / bare:.1f} |")
+        rows.append(f"| {NAMES[side]} | {wall:.1f} | {spread} | {cpu:.1f} | {peak:,.0f} |")
     return "\n".join(rows)
 
 

@@ -33,6 +33,7 @@ def monitor(
     from operations.alerts.dispatcher import open_outbox
     from operations.monitoring.gauges import write
     from operations.monitoring.records import MonitoringRecords
+    from operations.tasks import task_of
 
     settings = options.settings
     outbox, channels = open_outbox(settings)
@@ -51,18 +52,20 @@ def monitor(
     if options.as_json:
         print_json({"measured": result.windows, "decisions": result.decisions, "gauges": gauges})
     else:
-        _print(windows[-last:], records.decisions(), every)
+        metrics = [metric.name for metric in task_of(settings.contract().target).quality]
+        _print(windows[-last:], metrics, records.decisions(), every)
 
 
-def _print(windows: list[Window], decisions: list[Decision], every: bool) -> None:
+def _print(windows: list[Window], metrics: list[str], decisions: list[Decision], every: bool) -> None:
     if not windows:
         typer.echo("No window has ended yet in which there were requests.")
         return
     actions: dict[tuple[str, str], list[str]] = {}
     for decision in decisions:
         actions.setdefault((decision.window_name, decision.version), []).append(decision.action)
+    measured = [metric.replace("_", " ") for metric in metrics]
     table(
-        ["window", "version", "rows", "refused", "labelled", "auc", "log loss", "calibration", "exceeded", "decided"],
+        ["window", "version", "rows", "refused", "labelled", *measured, "exceeded", "decided"],
         [
             (
                 window.name,
@@ -70,7 +73,7 @@ def _print(windows: list[Window], decisions: list[Decision], every: bool) -> Non
                 f"{window.rows:,}",
                 f"{window.refused:,}",
                 f"{window.labelled:,}",
-                *(_quality(window, name) for name in ("auc", "log_loss", "calibration")),
+                *(_quality(window, name) for name in metrics),
                 ", ".join(sorted({signal.subject or signal.name for signal in window.signals if signal.exceeded}))
                 or "none",
                 ", ".join(actions.get((window.name, window.version), ["nothing"])),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from operations.loop.replay.steps import Step
 
 _CONFIG = Path("config") / "replay.yaml"
+_HEADINGS = {"calibration": "calibr."}  # shorter than their names
 
 
 def replay(
@@ -78,18 +79,19 @@ def _tell(on: Console, level: int, step: Step) -> None:
 def _print(result: Result, on: Console) -> None:
     header = ["month"]
     for played in result.levels:
-        header += [f"{metric} {played.level}" for metric in ("auc", "log loss", "calibr.")]
+        header += [f"{_HEADINGS.get(metric) or metric.replace('_', ' ')} {played.level}" for metric in result.monthly]
     rows = []
     for months in zip(*(played.months for played in result.levels), strict=True):
-        values = [value.value for month in months for value in (month.auc, month.log_loss, month.calibration)]
+        values = [value.value for month in months for value in map(month.quality.get, result.monthly)]
         rows.append([months[0].month, *("-" if value is None else f"{value:.4f}" for value in values)])
     on.print()
     table(header, rows, on=on)
     on.print()
+    overall = [metric.replace("_", " ") for metric in result.overall]
     table(
-        ["level", "log loss", "auc", "trained", "refused", "deployed", "rolled back", "rejected", "alerts", "cpu s"],
+        ["level", *overall, "trained", "refused", "deployed", "rolled back", "rejected", "alerts", "cpu s"],
         [
-            [str(played.level), f"{played.log_loss:.4f}", f"{played.auc:.4f}"]
+            [str(played.level), *(f"{played.quality[metric]:.4f}" for metric in result.overall)]
             + [str(count) for count in (played.trainings, played.refused, played.deployments, played.rollbacks)]
             + [str(played.rejected), str(played.alerts), f"{sum(played.cpu_seconds.values()):.0f}"]
             for played in result.levels

@@ -13,10 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ledger.measures import BINARY, FEWEST_PER_LABEL, RESAMPLED, Measures
+from ledger.measures import BINARY, Measures
 
-__all__ = ["FEWEST_PER_LABEL", "RESAMPLED"]  # until monitoring and the loop ask `ledger.measures` by task
-why_not = BINARY.why_not
 LEVEL = 0.95
 RESAMPLES = 1000
 DELONG = "DeLong test"

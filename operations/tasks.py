@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from data.contract import Target
-from ledger.significance import FEWEST_PER_LABEL
+from ledger import measures
+from ledger.measures import FEWEST_PER_LABEL
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from ledger.measures import Measures
 
 PROBABILITY, PROBABILITIES, VALUE = "probability", "probabilities", "value"
 CLASS = "class"
@@ -42,6 +41,7 @@ class Metric:
             better, the lowest and the highest value.
         in_unit: whether it is in the unit of the label; by how much it may be worse is then a share of it.
         every_class: whether it takes enough rows of every class, and not of two.
+        formula: in words, where that is the better title of a plot.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Metric:
     setting: str
     in_unit: bool = False
     every_class: bool = False
+    formula: str = ""
 
     def allowance(self, of: float, setting: float) -> float:
         """By how much a value may be worse than another one."""
@@ -72,7 +73,7 @@ class Metric:
 
 AUC = Metric("auc", "AUC", "higher", "auc_may_lose")
 LOG_LOSS = Metric("log_loss", "log loss", "lower", "log_loss_may_lose")
-CALIBRATION = Metric("calibration", "mean prediction by mean label", "neither", "calibration")
+CALIBRATION = Metric("calibration", "calibration", "neither", "calibration", formula="mean prediction by mean label")
 ACCURACY = Metric("accuracy", "accuracy", "higher", "accuracy_may_lose")
 MACRO_F1 = Metric("macro_f1", "macro F1", "higher", "macro_f1_may_lose", every_class=True)
 R2 = Metric("r2", "R²", "higher", "r2_may_lose")
@@ -150,10 +151,8 @@ class Task(ABC):
         return self.target.model_copy(update={"label": ""}) == other.target.model_copy(update={"label": ""})
 
     @cached_property
-    def measures(self) -> Measures:
+    def measures(self) -> measures.Measures:
         """The metrics as functions of labels and predictions."""
-        from ledger import measures
-
         return measures.of(self.target.model_dump())
 
     def answered(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray | None:
@@ -163,10 +162,14 @@ class Task(ABC):
             return None
         return values.astype(float).reshape(-1 if self.width == 1 else values.shape)
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """The columns of a payload log that may hold the predictions: the second one, unless it has the first."""
+        return column_of(self.output, [self.output]), self.output
+
     def logged(self, columns: Collection[str]) -> str | None:
-        """The column of the payload log, with these columns, that has the predictions; None if none has."""
-        other = f"predicted_{self.output}"
-        return other if other in columns else self.output if self.output in columns else None
+        """The column of a payload log with these columns that holds the predictions; None if none does."""
+        return next((name for name in self.names if name in columns), None)
 
     def predictions(self, column: pa.Array | pa.ChunkedArray) -> np.ndarray | None:
         """Returns the predictions in a column of the payload log, nan where it is null; None if of another form."""

@@ -69,11 +69,6 @@ def load(path: Path, overrides: Sequence[str] = (), kind: type[S] = Settings, ad
     if adopt:
         projects.adopt(folder, names)
     settings = _validated(kind, raw, str(path), folder, projects.home(folder, names))
-    if settings.kubeflow is not None and settings.project != projects.CHECKOUT:
-        raise SettingsError(
-            f"{path}: there can be no `kubeflow` section, because an image for Kubeflow holds Flightdeck's checkout "
-            f"alone, and the use case is in {settings.project}."
-        )
     _check_early(settings)
     return settings
 

@@ -31,7 +31,7 @@ from pipeline.settings import Settings
 from pipeline.workspace import lock_of
 
 PROJECT = projects.CHECKOUT
-# Set in the image by its build: the commit, and -dirty- with a hash of the difference if there was one.
+# Set in Flightdeck's image by its build: the commit, and -dirty- with a hash of the difference if there was one.
 COMMIT_VARIABLE = "FLIGHTDECK_COMMIT"
 LOCK = Path("requirements/runtime.txt")
 # What makes a model; the command line and what happens after a run do not.
@@ -94,12 +94,14 @@ def lease(settings: Settings, runner: Runner) -> dict[str, Any]:
 
 def code_of(settings: Settings) -> Revision:
     """The code of a use case: of its own project, or of Flightdeck's checkout or image if it lives there."""
-    return code() if settings.project == PROJECT else code(settings.project, {})
+    return code() if settings.project == PROJECT else code(settings.project, variable=projects.COMMIT_VARIABLE)
 
 
-def code(root: Path = PROJECT, environment: Mapping[str, str] | None = None) -> Revision:
-    """The code of a checkout, or of the image that this process runs in."""
-    given = (os.environ if environment is None else environment).get(COMMIT_VARIABLE)
+def code(
+    root: Path = PROJECT, environment: Mapping[str, str] | None = None, variable: str = COMMIT_VARIABLE
+) -> Revision:
+    """The code of a checkout, or of the image that this process runs in, which says so by a variable."""
+    given = (os.environ if environment is None else environment).get(variable)
     if given and given != "unknown":
         commit, dirty, difference = given.partition("-dirty-")
         return Revision(commit=commit, dirty=bool(dirty), diff=difference or None)

@@ -321,7 +321,7 @@ for level in played.levels:
 # %%
 figure, axis = plt.subplots(figsize=(7, 2.8))
 for level in played.levels:
-    losses = [month.log_loss for month in level.months]
+    losses = [month.quality["log_loss"] for month in level.months]
     places = np.arange(len(losses)) + 0.06 * level.level
     spread = [[loss.value - loss.low for loss in losses], [loss.high - loss.value for loss in losses]]
     axis.errorbar(places, [loss.value for loss in losses], spread, fmt="o-", capsize=3, label=f"level {level.level}")

@@ -113,20 +113,21 @@ def drift(
 
 
 def label_drift(
-    labels: pd.DataFrame,
+    labels: statistics_pb2.DatasetFeatureStatisticsList,
     reference: statistics_pb2.DatasetFeatureStatisticsList,
     schema: schema_pb2.Schema,
+    name: str,
+    summary: str,
     than: str,
     steps: int = 1,
 ) -> list[Signal]:
-    """As `drift`, of the one column of labels that have arrived; no signal if the label has no drift comparator.
+    """As `drift`, of the labels that have arrived; no signal if their column, `name`, has no drift comparator.
 
     A class share that jumps between two windows rarely comes from the world: flipped labels, or labels that never
-    arrive for one class, look like that.
+    arrive for one class, look like that. `summary` is what the labels are, in a few words.
     """
-    (name,) = labels.columns
-    between = f"the labels (mean {labels[name].mean():.3f}) are from those of {than}"
-    signals = _distances("label", statistics(labels, schema), reference, schema, between, steps)
+    between = f"the labels ({summary}) are from those of {than}"
+    signals = _distances("label", labels, reference, schema, between, steps)
     return [signal for signal in signals if signal.subject == name]
 
 

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 
 from data import schema_diff
+from operations import tasks
 from operations.inference import model
 from operations.inference.errors import LoadError
 from operations.inference.payload_table import SECONDS, TIME
 from operations.monitoring import data_signals, model_signals, rescoring
 from operations.monitoring.reference import Reference, reference
-from operations.monitoring.served import ID, SPAN, VERSION, Period, arrived, callers, requests, served
+from operations.monitoring.served import ID, SPAN, VERSION, Period, answered, arrived, callers, requests, served
 from operations.monitoring.settings import Settings
 from operations.monitoring.signals import Signal, Window
 from operations.registry import Registry, Version
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from operations.inference.model import LoadedModel
 
-PROBABILITY = "probability"
 _EVALUATION = "the model's evaluation split"
 
 
@@ -53,7 +53,7 @@ class Monitor:
         self._settings, self._reader = settings, reader
         self._monitoring, self._payloads = settings.monitoring, Path(settings.payloads)
         contract = settings.contract()
-        self._label = contract.label
+        self._task, self._label = tasks.task_of(contract.target), contract.label
         self._schema = schema_diff.curated(settings.use_case.schema_file, contract)
         self._references: dict[int, Reference] = {}
         self._earlier_model: LoadedModel | None = None
@@ -180,23 +180,25 @@ class Monitor:
             by_service, by_span = (self._statistics(rows, which, to) for rows in (asked.loc[has], truth.loc[has]))
             yield from data_signals.skew(by_service, by_span, schema)
         if has.sum() >= monitoring.fewest_labels:
-            yield from self._label_drift(truth.loc[has], to, baseline)
+            yield from self._label_drift(asked.loc[has], truth.loc[has], to, baseline)
 
     def _answer_signals(self, asked: pd.DataFrame, to: Reference, truth: pd.DataFrame | None) -> Iterator[Signal]:
         """The signals of the answers of one version; arguments as of `_data_signals`."""
         monitoring = self._monitoring
         if SECONDS in asked and (latency := model_signals.latency(asked[SECONDS].to_numpy(dtype=float), monitoring)):
             yield latency
-        if self._enough(asked) and PROBABILITY in asked and to.predictions is not None:
-            answers = asked[PROBABILITY].to_numpy(dtype=float)
-            yield model_signals.prediction_drift(answers, to.predictions, monitoring)
+        task, metrics = self._task, to.run.metrics
+        answers = answered(asked, task)
+        if answers is None:
+            return
+        if self._enough(asked) and to.scored is not None:
+            yield model_signals.prediction_drift(task, answers, to.scored.predictions, monitoring)
         if truth is None:
             return
         has = truth[self._label].notna().to_numpy()
-        labels, asked = truth[self._label].to_numpy(dtype=float)[has], asked.loc[has]
-        answers = asked[PROBABILITY].to_numpy(dtype=float)
+        labels, asked, answers = truth[self._label].to_numpy(dtype=float)[has], asked.loc[has], answers[has]
         sliced = slices(asked, monitoring.slices or self._settings.evaluation.gated_slices)
-        yield from model_signals.quality(labels, answers, sliced, to.run.metrics, monitoring)
+        yield from model_signals.quality(task, labels, answers, sliced, metrics, monitoring)
         by_model = {f"version {to.version}": answers}
         served_version, earlier = self._rollback
         if earlier is not None and to.version == served_version and len(labels):
@@ -204,24 +206,28 @@ class Monitor:
             try:
                 theirs = self._answers_of(earlier, asked)
             except (rescoring.RescoringError, LoadError) as error:
-                yield rescoring.unknown(earlier.number, str(error), monitoring)
+                yield rescoring.unknown(task, earlier.number, str(error), monitoring)
             else:
                 by_model[f"version {earlier.number}"] = theirs
-                yield rescoring.compared(labels, answers, theirs, earlier.number, monitoring)
-        if signal := model_signals.label_reliability(self._label, labels, by_model, to.run.metrics, monitoring):
+                yield rescoring.compared(task, labels, answers, theirs, earlier.number, monitoring)
+        promised = metrics.get(tasks.AUC.name)
+        if promised is None and to.scored is not None:
+            separated = model_signals.separation(task, to.scored.labels, to.scored.predictions)
+            promised = None if separated is None else separated[0]
+        if signal := model_signals.label_reliability(task, labels, by_model, promised, monitoring):
             yield signal
 
     def _answers_of(self, earlier: Version, asked: pd.DataFrame) -> np.ndarray:
-        """What the version that a rollback would bring back answers to the same requests, float64 [rows].
+        """What the version that a rollback would bring back answers to the same requests.
 
         Raises:
-            RescoringError: the log lacks what the model takes.
+            RescoringError: the log lacks what the model takes, or the model predicts something else.
             LoadError: it cannot be loaded.
         """
         if self._earlier_model is None:
             source = Registry(self._settings).source(earlier)
             self._earlier_model = model.load(source or earlier.folder, earlier.number)
-        return rescoring.answers(self._earlier_model, asked, PROBABILITY)
+        return rescoring.answers(self._task, self._earlier_model, asked)
 
     @functools.cached_property
     def _rollback(self) -> tuple[str, Version | None]:
@@ -253,14 +259,24 @@ class Monitor:
         else:
             yield from data_signals.drift(now, to.newest, self._schema, _EVALUATION)
 
-    def _label_drift(self, truth: pd.DataFrame, to: Reference, baseline: Baseline | None) -> Iterator[Signal]:
+    def _label_drift(
+        self, asked: pd.DataFrame, truth: pd.DataFrame, to: Reference, baseline: Baseline | None
+    ) -> Iterator[Signal]:
         reference, than, steps = to.newest, _EVALUATION, 1
         if baseline is not None and self._arrived is not None:
-            before = self._arrived.reindex(served(self._payloads, baseline.period)[ID]).dropna(subset=[self._label])
-            if len(before) >= self._monitoring.fewest_labels:
-                reference = data_signals.statistics(before, self._schema)
+            before = served(self._payloads, baseline.period)
+            known = self._arrived.reindex(before[ID])[self._label].notna().to_numpy()
+            if known.sum() >= self._monitoring.fewest_labels:
+                reference = self._labels(before.loc[known], self._arrived.reindex(before.loc[known, ID]), to)
                 than, steps = baseline.in_words, baseline.steps
-        yield from data_signals.label_drift(truth.loc[:, [self._label]], reference, self._schema, than, steps)
+        labels, summary = self._labels(asked, truth, to), self._task.summary(truth[self._label].to_numpy(dtype=float))
+        yield from data_signals.label_drift(labels, reference, self._schema, self._label, summary, than, steps)
+
+    def _labels(
+        self, asked: pd.DataFrame, truth: pd.DataFrame, to: Reference
+    ) -> statistics_pb2.DatasetFeatureStatisticsList:
+        """Statistics of the labels that have arrived for requests."""
+        return self._statistics(truth.loc[:, [self._label]], requests(asked), to)
 
 
 def _with_callers(

@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ledger.significance import FEWEST_PER_LABEL, RESAMPLED, areas_under_roc, resample
+from ledger.measures import BINARY, FEWEST_PER_LABEL, Measures
+from ledger.significance import areas_under_roc, resample
 from operations.monitoring.settings import Monitoring
 from operations.monitoring.signals import Signal
+from operations.tasks import Metric, Task
 
-BINS = 20
 RESAMPLES = 200
 _QUANTILE = 1.959963984540054  # of the standard normal distribution, at 97.5 %
-QUALITY = ("auc", "log_loss", "calibration")
+_CHANCE = 0.5  # the AUC of who knows nothing
 
 
-def prediction_drift(served: np.ndarray, reference: np.ndarray, settings: Monitoring) -> Signal:
-    """The distance between the predictions of a window and those of the evaluation, probabilities [rows]."""
-    value, threshold = prediction_distance(served, reference), settings.prediction_distance
+def prediction_drift(task: Task, served: np.ndarray, reference: np.ndarray, settings: Monitoring) -> Signal:
+    """The distance between the predictions of a window and those of the evaluation: see `Task.distance`."""
+    value, threshold = task.distance(served, reference), settings.prediction_distance
     exceeded = value > threshold
     return Signal(
         kind="prediction",
@@ -26,65 +27,57 @@ def prediction_drift(served: np.ndarray, reference: np.ndarray, settings: Monito
         value=value,
         threshold=threshold,
         exceeded=exceeded,
-        meaning=f"the predictions (mean {served.mean():.3f}) are {value:.3f} from those of the evaluation (mean "
-        f"{reference.mean():.3f}) by Jensen-Shannon divergence, {'more than' if exceeded else 'within'} {threshold:g}",
+        meaning=f"the predictions ({task.summary(served)}) are {value:.3f} from those of the evaluation "
+        f"({task.summary(reference)}) by Jensen-Shannon divergence, {'more than' if exceeded else 'within'} "
+        f"{threshold:g}",
     )
 
 
-def prediction_distance(one: np.ndarray, other: np.ndarray) -> float:
-    """The Jensen-Shannon divergence of two histograms of equal widths; base 2, between 0 and 1.
-
-    Lin, "Divergence Measures Based on the Shannon Entropy", IEEE Trans. Inf. Theory 37 (1991). Takes probabilities,
-    [rows] and [other rows].
-    """
-    from scipy.spatial.distance import jensenshannon
-
-    counts = [np.histogram(values, bins=BINS, range=(0, 1))[0] for values in (one, other)]
-    return float(jensenshannon(*counts, base=2) ** 2)
-
-
 def quality(
+    task: Task,
     labels: np.ndarray,
-    scores: np.ndarray,
+    predictions: np.ndarray,
     slices: Mapping[str, np.ndarray],
     expected: Mapping[str, float],
     settings: Monitoring,
 ) -> list[Signal]:
-    """AUC, log loss and calibration with 95 % intervals, of the window and of its slices.
+    """The metrics of a task with 95 % intervals, of the window and of its slices.
 
     A number is exceeded when all of its interval is beyond the threshold. The interval of AUC is DeLong's (Biometrics
     44, 1988), the others' the percentiles of a bootstrap.
 
-    Labels are 0 or 1 [rows], scores probabilities [rows], slices name -> which rows, bool [rows]; expected are the
-    metrics of the served model's evaluation, by name.
+    Labels and predictions are those of the task, slices name -> which rows, bool [rows]; expected are the metrics of
+    the served model's evaluation, by name.
     """
     signals = []
     for subject, rows in {"": slice(None), **slices}.items():
-        signals += [_quality(name, subject, labels[rows], scores[rows], expected, settings) for name in QUALITY]
+        of_rows = labels[rows], predictions[rows]
+        signals += [_quality(task, metric, subject, *of_rows, expected, settings) for metric in task.quality]
     return signals
 
 
-def _judgeable(labels: np.ndarray, fewest: int) -> bool:
-    """Whether so many labels have arrived, and enough of each class."""
-    positives = int((labels > 0.5).sum())
-    return len(labels) >= fewest and FEWEST_PER_LABEL <= positives <= len(labels) - FEWEST_PER_LABEL
-
-
 def _quality(
-    name: str, subject: str, labels: np.ndarray, scores: np.ndarray, expected: Mapping[str, float], settings: Monitoring
+    task: Task,
+    metric: Metric,
+    subject: str,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    expected: Mapping[str, float],
+    settings: Monitoring,
 ) -> Signal:
-    where = f" on {subject}" if subject else ""
+    name, where = metric.name, f" on {subject}" if subject else ""
     rows = f"{len(labels):,} labelled requests"
-    lowest, highest = _bounds(name, expected, settings)
+    lowest, highest = metric.bounds(expected, settings)
     threshold = highest if lowest is None else lowest
-    if not _judgeable(labels, 2 * FEWEST_PER_LABEL if subject else settings.fewest_labels):
-        meaning = f"{name}{where} cannot be told from {rows}, {int((labels > 0.5).sum()):,} of them positive"
+    fewest = 2 * FEWEST_PER_LABEL if subject else settings.fewest_labels
+    if len(labels) < fewest or not task.judgeable(labels, metric):
+        meaning = f"{name}{where} cannot be told from {rows}{task.counted(labels)}"
         return Signal(kind="quality", name=name, subject=subject, value=None, threshold=threshold, meaning=meaning)
-    value, low, high = interval(name, labels, scores)
+    value, low, high = interval(name, labels, predictions, measures=task.measures)
     above = highest is not None and low > highest
     exceeded = above or (lowest is not None and high < lowest)
-    bounds = [f"at least {lowest:.3f}"] if lowest is not None else []
-    bounds += [f"at most {highest:.3f}"] if highest is not None else []
+    bounds = [f"at least {metric.number(lowest)}"] if lowest is not None else []
+    bounds += [f"at most {metric.number(highest)}"] if highest is not None else []
     asked = f", and {' and '.join(bounds)} is expected" if bounds and not subject else ""
     # Slices are shown, and not judged by the threshold of the whole: each has a level of its own.
     return Signal(
@@ -96,79 +89,89 @@ def _quality(
         high=high,
         threshold=None if subject else highest if above else threshold,
         exceeded=exceeded and not subject,
-        meaning=f"{name}{where} is {value:.3f} ({low:.3f} to {high:.3f}) on {rows}{asked}",
+        meaning=f"{name}{where} is {metric.number(value)}{task.unit(metric)} ({metric.number(low)} to "
+        f"{metric.number(high)}) on {rows}{asked}",
     )
 
 
-def _bounds(name: str, expected: Mapping[str, float], settings: Monitoring) -> tuple[float | None, float | None]:
-    """The lowest and the highest value that is accepted."""
-    if name == "auc" and "auc" in expected:
-        return expected["auc"] - settings.auc_may_lose, None
-    if name == "log_loss" and "log_loss" in expected:
-        return None, expected["log_loss"] + settings.log_loss_may_lose
-    if name == "calibration":
-        return settings.calibration
-    return None, None
+def measured(name: str, labels: np.ndarray, predictions: np.ndarray, measures: Measures) -> float:
+    """A metric of the task that the measures are of."""
+    if name in measures.by_delong:
+        return float(areas_under_roc(labels, predictions[None])[0][0])
+    return float(measures.resampled[name](labels, predictions)(np.ones(len(labels))))
 
 
-def interval(name: str, labels: np.ndarray, scores: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """A metric and its 95 % confidence interval: value, lower end, upper end.
-
-    The metric is ``auc`` or one of `ledger.significance.RESAMPLED`; labels are 0 or 1 [rows], scores probabilities
-    [rows].
-    """
-    if name == "auc":
-        areas, covariance = areas_under_roc(labels, scores[None])
+def interval(
+    name: str, labels: np.ndarray, predictions: np.ndarray, seed: int = 0, measures: Measures = BINARY
+) -> tuple[float, float, float]:
+    """A metric and its 95 % confidence interval: value, lower end, upper end; arguments as of `measured`."""
+    if name in measures.by_delong:
+        areas, covariance = areas_under_roc(labels, predictions[None])
         error = float(np.sqrt(max(float(covariance[0, 0]), 0.0)))
         value = float(areas[0])
         return value, max(0.0, value - _QUANTILE * error), min(1.0, value + _QUANTILE * error)
-    measure = RESAMPLED[name](labels, scores)
+    measure = measures.resampled[name](labels, predictions)
     random = np.random.default_rng(seed)
     drawn = [measure(resample(random, len(labels))) for _ in range(RESAMPLES)]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return float(measure(np.ones(len(labels)))), float(low), float(high)
 
 
+def separation(task: Task, labels: np.ndarray, predictions: np.ndarray) -> tuple[float, float, float] | None:
+    """How well predictions tell labels from each other: an AUC and its 95 % interval; None if no label is asked about.
+
+    Of several questions, such as one for each class, it is the mean. The mean of their intervals is not narrower than
+    the interval of that, whatever they have to do with each other.
+    """
+    answers = [interval("auc", *contrast) for contrast in task.contrasts(labels, predictions)]
+    if not answers:
+        return None
+    area, low, high = np.mean(answers, axis=0).tolist()
+    return area, low, high
+
+
 def label_reliability(
-    label: str,
+    task: Task,
     labels: np.ndarray,
     answers: Mapping[str, np.ndarray],
-    expected: Mapping[str, float],
+    promised: float | None,
     settings: Monitoring,
 ) -> Signal | None:
-    """Whether any model still separates the positive rows from the negative ones; if none does, the labels are doubted.
+    """Whether any model still tells the labels from each other; if none does, the labels are doubted.
 
     The world changes a model's quality gradually. When the served model and the one before it both fall to chance
     within a window, the labels are the likelier cause: flipped, joined to other rows, of another definition. The share
     of positive ones need not show it. Labels flipped at random with probability p leave 1 - 2p of the AUC above 0.5, at
     equal classes (Menon et al., "Learning from Corrupted Binary Labels via Class-Probability Estimation", ICML 2015).
 
-    Labels, 0 or 1 [rows], are of the column `label`; answers are model -> its probabilities [rows]; expected are the
-    metrics of the served model's evaluation, by name.
+    Labels are those of the window [rows]; answers are model -> its predictions [rows]; promised is the `separation` of
+    the served model's evaluation, None if that is not known.
 
     Returns:
         The AUC of the best model; exceeded when all of its interval is below the threshold. None if there are too few
         labels, or the model was never better than chance.
     """
-    promised = expected.get("auc", 0.5)
-    if promised <= 0.5 or not _judgeable(labels, settings.fewest_labels):
+    if promised is None or promised <= _CHANCE or len(labels) < settings.fewest_labels:
         return None
-    intervals = {model: interval("auc", labels, scores) for model, scores in answers.items()}
+    separations = {model: separation(task, labels, predictions) for model, predictions in answers.items()}
+    intervals = {model: of_model for model, of_model in separations.items() if of_model is not None}
+    if not intervals:
+        return None
     best = max(intervals, key=lambda model: intervals[model][0])
     value, low, high = intervals[best]
-    threshold = 0.5 + settings.auc_kept * (promised - 0.5)
+    threshold = _CHANCE + settings.auc_kept * (promised - _CHANCE)
     exceeded = high < threshold
     return Signal(
         kind="label",
         name="auc_kept",
-        subject=label,
+        subject=task.target.label,
         value=value,
         low=low,
         high=high,
         threshold=threshold,
         exceeded=exceeded,
-        meaning=f"{label}: {best} tells the labels from each other with an AUC of {value:.3f} ({low:.3f} to "
-        f"{high:.3f}), {'less than' if exceeded else 'and at least'} {threshold:.3f}"
+        meaning=f"{task.target.label}: {best} tells the labels from each other with an AUC of {value:.3f} ({low:.3f} "
+        f"to {high:.3f}), {'less than' if exceeded else 'and at least'} {threshold:.3f}"
         f"{', so they may mean nothing' if exceeded else ' is left'}; the evaluation promised {promised:.3f}",
     )
 

@@ -17,7 +17,6 @@ from operations.monitoring.settings import Settings
 from operations.registry import Registry
 
 if TYPE_CHECKING:
-    import numpy as np
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
 
@@ -29,7 +28,7 @@ class Reference:
         run: that trained it.
         training: statistics of the training split.
         newest: statistics of the evaluation split, the newest data that the run saw.
-        predictions: what the model answered for the evaluation split [rows]; None if the run did not keep them.
+        scored: the labels of the evaluation split, and what the model answered; None if the run did not keep them.
     """
 
     version: str
@@ -37,7 +36,7 @@ class Reference:
     run: RunRecord
     training: statistics_pb2.DatasetFeatureStatisticsList
     newest: statistics_pb2.DatasetFeatureStatisticsList
-    predictions: np.ndarray | None
+    scored: scores.ScoredRows | None
 
 
 def reference(settings: Settings, reader: ml_metadata.MetadataStore, version: int) -> Reference:
@@ -62,7 +61,7 @@ def reference(settings: Settings, reader: ml_metadata.MetadataStore, version: in
             raise FlightdeckError(f"The statistics of run {known.run_id} are not there any more ({file}).")
         splits[split] = tfdv.load_stats_binary(str(file))
     try:
-        predictions = scores.read(scores.find(reader, run)).predictions
+        scored = scores.read(scores.find(reader, run))
     except scores.NoScoresError:
-        predictions = None
-    return Reference(str(version), known.model_id, run, splits["train"], splits["eval"], predictions)
+        scored = None
+    return Reference(str(version), known.model_id, run, splits["train"], splits["eval"], scored)

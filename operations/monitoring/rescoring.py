@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from errors import FlightdeckError
-from ledger.significance import bootstrap, why_not
+from ledger.significance import bootstrap
 from operations.inference.batch_files import to_arrays
 from operations.monitoring.settings import Monitoring
 from operations.monitoring.signals import Signal
+from operations.tasks import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,70 +17,75 @@ if TYPE_CHECKING:
 
     from operations.inference.model import LoadedModel
 
-_METRIC = "log_loss"
-
 
 class RescoringError(FlightdeckError):
     """A model cannot answer logged requests; the text is the end of a sentence."""
 
 
-def answers(model: LoadedModel, rows: pd.DataFrame, output: str) -> np.ndarray:
-    """One output of a model for rows of the payload log, float64 [rows].
+def answers(task: Task, model: LoadedModel, rows: pd.DataFrame) -> np.ndarray:
+    """The predictions of a model for rows of the payload log.
 
     Raises:
-        RescoringError: the log lacks a column that the model takes, or the model has no such output.
+        RescoringError: the log lacks a column that the model takes, or the model predicts something else.
     """
     import pyarrow as pa
 
     wanted = model.inputs.types
     if absent := [name for name in wanted if name not in rows.columns]:
         raise RescoringError(f"it takes {', '.join(absent)}, which the payload log does not have")
-    if output not in model.outputs:
-        raise RescoringError(f"it gives no {output}")
+    if not model.task.like(task):
+        raise RescoringError(f"it predicts {model.task.phrase}")
     kinds = {"int64": pa.int64(), "float32": pa.float32(), "string": pa.string()}
     batch = pa.record_batch(
         {name: pa.array(rows[name], from_pandas=True).cast(kinds[dtype]) for name, dtype in wanted.items()}
     )
-    return model.predict(to_arrays(batch))[output].reshape(-1).astype(float)
+    predictions = task.answered(model.predict(to_arrays(batch)))
+    if predictions is None:
+        raise RescoringError(f"it gives no {task.output}")
+    return predictions
 
 
 def compared(
-    labels: np.ndarray, served: np.ndarray, previous: np.ndarray, version: int, settings: Monitoring
+    task: Task, labels: np.ndarray, served: np.ndarray, previous: np.ndarray, version: int, settings: Monitoring
 ) -> Signal:
-    """By how much the log loss of the served version exceeds that of the one before it, on the same rows.
+    """By how much the loss of the served version exceeds that of the one before it, on the same rows.
 
-    Labels are 0 or 1 [rows]; `served` are the probabilities that were answered, `previous` those that the version
-    before, of this number, would have answered [rows].
+    `served` are the predictions that were answered, `previous` those that the version before, of this number, would
+    have answered.
     """
-    reason = why_not(labels, served, previous)
+    reason = task.measures.why_not(labels, served, previous)
     if len(labels) < settings.fewest_labels:
         reason = f"{len(labels):,} labels have arrived, and {settings.fewest_labels:,} are needed"
     if reason is not None:
-        return unknown(version, reason, settings)
-    (test,) = bootstrap(labels, previous, served, [_METRIC])
-    exceeded = test.low > settings.previous_may_win
+        return unknown(task, version, reason, settings)
+    loss = task.loss
+    (test,) = bootstrap(labels, previous, served, [loss.name], measures=task.measures)
+    threshold = loss.allowance(test.first, getattr(settings, task.previous_setting))
+    exceeded = test.low > threshold
     return Signal(
         kind="previous",
-        name="log_loss_difference",
-        subject=_METRIC,
+        name=f"{loss.name}_difference",
+        subject=loss.name,
         value=test.difference,
         low=test.low,
         high=test.high,
-        threshold=settings.previous_may_win,
+        threshold=threshold,
         exceeded=exceeded,
-        meaning=f"the log loss is {test.second:.4f}, and that of version {version} on the same {test.rows:,} "
-        f"labelled requests would have been {test.first:.4f}: {test.difference:+.4f} ({test.low:+.4f} to "
-        f"{test.high:+.4f}), {'all of it' if exceeded else 'not certainly'} beyond {settings.previous_may_win:g}",
+        meaning=f"the {loss.title} is {loss.number(test.second, 4)}{task.unit(loss)}, and that of version {version} on "
+        f"the same {test.rows:,} labelled requests would have been {loss.number(test.first, 4)}: "
+        f"{loss.number(test.difference, 4, '+')} ({loss.number(test.low, 4, '+')} to "
+        f"{loss.number(test.high, 4, '+')}), {'all of it' if exceeded else 'not certainly'} beyond {threshold:g}",
     )
 
 
-def unknown(version: int, reason: str, settings: Monitoring) -> Signal:
+def unknown(task: Task, version: int, reason: str, settings: Monitoring) -> Signal:
     """The same, where it cannot be told: `reason` is the end of a sentence."""
+    loss = task.loss
     return Signal(
         kind="previous",
-        name="log_loss_difference",
-        subject=_METRIC,
+        name=f"{loss.name}_difference",
+        subject=loss.name,
         value=None,
-        threshold=settings.previous_may_win,
+        threshold=None if loss.in_unit else getattr(settings, task.previous_setting),
         meaning=f"it cannot be told whether version {version} would have been better: {reason}",
     )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from operations.tasks import Task
+
 # The column of `arrived` that has the number of a row's span; no column of a contract has such a name.
 SPAN = "(span)"
 
@@ -108,6 +110,14 @@ def served(
         return log.to_table(columns=names, filter=chosen).to_pandas(types_mapper=nullable.get)
     except (OSError, ValueError) as error:
         raise FlightdeckError(f"The payload log {folder} cannot be read: {error}") from None
+
+
+def answered(rows: pd.DataFrame, task: Task) -> np.ndarray | None:
+    """The predictions in rows of the payload log; None if they are of a model that predicts something else."""
+    import pyarrow as pa
+
+    column = task.logged(rows.columns)
+    return None if column is None else task.predictions(pa.Array.from_pandas(rows[column]))
 
 
 def requests(rows: pd.DataFrame) -> np.ndarray:

@@ -62,12 +62,22 @@ class Monitoring(Section):
     log_loss_may_lose: float = Field(
         default=0.05, ge=0, description="Max increase of log loss since the served model's evaluation."
     )
+    accuracy_may_lose: float = Field(default=0.03, ge=0, description="Of a multiclass task: max loss of accuracy.")
+    macro_f1_may_lose: float = Field(default=0.05, ge=0, description="Of a multiclass task: max loss of macro F1.")
+    r2_may_lose: float = Field(default=0.05, ge=0, description="Of a regression: max loss of R².")
+    rmse_may_grow: float = Field(
+        default=0.1, ge=0, description="Of a regression: max increase of RMSE, as a share of that in the evaluation."
+    )
+    mae_may_grow: float = Field(
+        default=0.1, ge=0, description="Of a regression: max increase of MAE, as a share of that in the evaluation."
+    )
     auc_kept: float = Field(
         default=0.4,
         ge=0,
         lt=1,
         description="Min share of the evaluation's AUC above 0.5 that the served or the previous version keeps. Below "
-        "it, the labels are suspected and not the model.",
+        "it, the labels are suspected and not the model. Of several classes, the mean AUC of each against the others; "
+        "of a regression, that of the labels above their median.",
     )
     calibration: tuple[float, float] = Field(
         default=(0.7, 1.4), description="Min and max ratio of mean prediction to mean label."
@@ -77,6 +87,11 @@ class Monitoring(Section):
         ge=0,
         description="By how much the log loss of the previous version may be lower on the same rows; its confidence "
         "interval decides.",
+    )
+    previous_rmse_may_win: float = Field(
+        default=0.01,
+        ge=0,
+        description="Of a regression: by how much the RMSE of the previous version may be lower, as a share of it.",
     )
     latency_p99_seconds: float | None = Field(
         default=None, gt=0, description="Max 99th percentile of the latency. Default: shown, not judged."
@@ -93,12 +108,7 @@ class Monitoring(Section):
         Rule(name="fault in the labels", kinds=("label",), action="quarantine"),
         Rule(name="worse than the previous version", kinds=("previous",), action="roll back"),
         Rule(name="changing data", kinds=("drift", "prediction"), windows=2, of=3, action="retrain"),
-        Rule(
-            name="worse than expected",
-            kinds=("quality",),
-            subjects=("auc", "log_loss", "calibration"),
-            action="retrain",
-        ),
+        Rule(name="worse than expected", kinds=("quality",), action="retrain"),
         Rule(name="traffic", kinds=("traffic", "latency"), windows=2, of=3, action="alert"),
     )
 

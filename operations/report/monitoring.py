@@ -24,10 +24,9 @@ from operations.report import series
 from operations.report.index import Tile
 from operations.report.plots import Plot
 from operations.report.series import Point
+from operations.tasks import METRICS
 
 FILE = "monitoring.html"
-# Measures of all of a window, each in a plot of its own.
-QUALITY = ("auc", "log_loss", "calibration")
 _ORIGINS = {"run": "pushed", "promote": "promoted", "rollback": "rolled back", "unknown": "appeared"}
 _LANES = ("versions", "canary", "decisions", "alerts")
 _DETAILED = 24  # windows whose every number is on the page, the newest
@@ -80,7 +79,7 @@ def page(history: ServingHistory) -> dict[str, Any]:
     return {
         "tiles": _tiles(history),
         "events": _events(history),
-        "quality": [plot for metric in QUALITY if (plot := _quality(history.windows, metric, versions)) is not None],
+        "quality": [plot for metric in METRICS if (plot := _quality(history.windows, metric, versions)) is not None],
         **_signals(history.windows, versions),
         "history": history,
         "actions": {(decision.window_name, decision.version): decision.action for decision in history.decisions},

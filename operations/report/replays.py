@@ -6,17 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ledger.formats import count, number, signed
+from operations import tasks
 from operations.loop.replay.result import FILE, Comparison, FalseAlarms, Result, read
 from operations.report import series
 from operations.report.index import Tile
 from operations.report.plots import Plot
 from operations.report.series import Point
 
-_METRICS = (
-    ("auc", "AUC", "higher is better"),
-    ("log_loss", "log loss", "lower is better"),
-    ("calibration", "mean prediction by mean label", "1 is right"),
-)
+_DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "neither": "1 is right"}
 _STEPS = ("serving", "monitoring", "training", "deploying")
 
 
@@ -39,11 +36,12 @@ def page(result: Result) -> dict[str, Any]:
         "lead": _lead(result),
         "tiles": _tiles(result),
         "sentences": [_sentence(comparison) for comparison in result.comparisons],
-        "figures": [plot for metric in _METRICS if (plot := _plot(result, *metric)) is not None],
+        "figures": [plot for metric in result.monthly if (plot := _plot(result, metric)) is not None],
         "steps": sorted({step for level in result.levels for step in level.cpu_seconds}, key=_step),
         "subjects": _subjects,
         "days": _days,
         "certain": _certain,
+        "title_of": _title,
     }
 
 
@@ -53,22 +51,31 @@ def _lead(result: Result) -> str:
 
 
 def _tiles(result: Result) -> list[Tile]:
-    best = min((level.log_loss for level in result.levels), default=None)
+    if not result.levels:
+        return []
+    loss, shown = result.overall
+    best = min(level.quality[loss] for level in result.levels)
     return [
         (
-            f"Log loss of level {level.level}",
-            number(level.log_loss),
-            f"AUC {number(level.auc)}; {count(level.trainings, 'training')}, {count(level.deployments, 'deployment')}",
-            "good" if level.log_loss == best and len(result.levels) > 1 else "",
+            f"{_title(loss)} of level {level.level}",
+            number(level.quality[loss]),
+            f"{_title(shown)} {number(level.quality[shown])}; {count(level.trainings, 'training')}, "
+            f"{count(level.deployments, 'deployment')}",
+            "good" if level.quality[loss] == best and len(result.levels) > 1 else "",
         )
         for level in result.levels
     ]
 
 
+def _title(metric: str) -> str:
+    """The title of a metric, as a heading begins."""
+    title = tasks.METRICS[metric].title
+    return title[:1].upper() + title[1:]
+
+
 def _sentence(compared: Comparison) -> str:
     """A difference in words: which level is better, by how much, and whether that is more than noise."""
-    lower_is_better = compared.metric == "log_loss"
-    name = "log loss" if lower_is_better else "AUC" if compared.metric == "auc" else compared.metric
+    name, lower_is_better = tasks.METRICS[compared.metric].title, tasks.METRICS[compared.metric].better == "lower"
     better = (compared.difference < 0) == lower_is_better
     verdict = (
         f"level {compared.level} is {'better' if better else 'worse'}, beyond noise"
@@ -82,11 +89,13 @@ def _sentence(compared: Comparison) -> str:
     )
 
 
-def _plot(result: Result, metric: str, title: str, direction: str) -> Plot | None:
+def _plot(result: Result, metric: str) -> Plot | None:
+    of_metric = tasks.METRICS[metric]
+    title, direction = of_metric.formula or of_metric.title, _DIRECTIONS[of_metric.better]
     points, ranges = [], []
     for level in result.levels:
         group = f"level {level.level}"
-        measured = [(month, of) for month in level.months if (of := getattr(month, metric)).value is not None]
+        measured = [(month, of) for month in level.months if (of := month.quality[metric]).value is not None]
         points += [
             Point(month.month, group, of.value, of.low, of.high, words=month.fault or "") for month, of in measured
         ]

@@ -75,6 +75,11 @@ class Canary(Section):
         ge=0,
         description="By how much its log loss may exceed that of the served version; its confidence interval decides.",
     )
+    rmse_may_grow: float = Field(
+        default=0.02,
+        ge=0,
+        description="Of a regression: by how much its RMSE may exceed that of the served version, as a share of it.",
+    )
     prediction_distance: float = Field(
         default=0.1,
         gt=0,

@@ -39,6 +39,9 @@ def schema(contract: Contract, frame: pd.DataFrame, spans: pd.Series) -> str:
     for name in contract.ingested():
         column = contract.column(name)
         made.feature.append(_feature(column, frame, spans))
+        if name == contract.label and contract.classes:
+            # So that statistics count the classes, and do not take their numbers for amounts.
+            made.feature[-1].int_domain.is_categorical = True
         if column.values is not None:
             made.string_domain.add(name=name, value=column.values)
     return f"{HEADER}\n{text_format.MessageToString(made, as_utf8=True)}"

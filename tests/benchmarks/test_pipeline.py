@@ -39,7 +39,8 @@ def changed(**values) -> dict:
 def document() -> dict:
     bare = [changed(seconds=seconds, nodes={"train": {"seconds": 3.0}}) for seconds in (4.0, 5.0, 8.0)]
     flightdeck = [changed(seconds=seconds, metrics={"auc": 0.702}) for seconds in (11.0, 10.0, 9.0)]
-    return {"machine": MACHINE, "runs": {"bare": bare, "flightdeck": flightdeck}}
+    stock = [changed(seconds=seconds) for seconds in (66.0, 50.0, 54.0)]
+    return {"machine": MACHINE, "runs": {"bare": bare, "flightdeck": flightdeck, "stock": stock}}
 
 
 @pytest.mark.parametrize(
@@ -58,19 +59,42 @@ def test_only_runs_of_the_same_work_are_compared(other, problem):
     assert said is None if problem is None else said is not None and said.startswith(problem)
 
 
-def test_totals_are_medians_with_their_range_and_the_ratio_to_the_bare_script(document):
+def test_totals_are_medians_with_their_range(document):
     _, _, *rows = pipeline.totals(document).splitlines()
     assert rows == [
-        "| bare script | 5.0 | 4.0, 8.0 | 15.0 | 1,000 | 1.0 |",
-        "| `flightdeck run` | 10.0 | 9.0, 11.0 | 15.0 | 1,000 | 2.0 |",
+        "| bare script | 5.0 | 4.0, 8.0 | 15.0 | 1,000 |",
+        "| `flightdeck run` | 10.0 | 9.0, 11.0 | 15.0 | 1,000 |",
+        "| stock TFX | 54.0 | 50.0, 66.0 | 15.0 | 1,000 |",
     ]
+
+
+def test_ratios_are_of_runs_of_the_same_turn(document):
+    assert pipeline.ratio(document, "flightdeck", "bare") == pytest.approx((2.0, 1.125, 2.75))
+    assert pipeline.ratio(document, "stock", "flightdeck") == pytest.approx((6.0, 5.0, 6.0))
+
+
+def test_a_page_quotes_the_figures(document, tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text("# Read me\n\n| `flightdeck run`, nothing cached | soon | never |\n| other | 1 | 2 |\n")
+    pipeline.quote(document, page)
+    _, _, quoted, *rest = page.read_text().splitlines()
+    assert "10 s, peak memory 1.0 GB | 2.0 times a script" in quoted
+    assert "6.0 times as fast as TFX's stock wiring ([measured in turn](docs/performance.md))" in quoted
+    assert rest == ["| other | 1 | 2 |"]
+
+
+@pytest.mark.parametrize("name", pipeline.QUOTING)
+def test_no_page_quotes_other_figures_than_those_that_were_measured(name):
+    page = pipeline.ROOT / name
+    measured = json.loads((pipeline.ROOT / "docs" / "performance.json").read_text())
+    assert pipeline.row(measured, page) in page.read_text().splitlines()
 
 
 def test_parts_of_the_same_work_stand_side_by_side(document):
     rows = pipeline.nodes(document).splitlines()
-    assert "| imports |  | 4.0 |" in rows
-    assert "| Trainer | 3.0 | 5.0 |" in rows
-    assert f"| {pipeline.OTHER} |  | 0.5 |" in rows
+    assert "| imports |  | 4.0 | 4.0 |" in rows
+    assert "| Trainer | 3.0 | 5.0 | 5.0 |" in rows
+    assert f"| {pipeline.OTHER} |  | 0.5 | 0.5 |" in rows
 
 
 def test_the_page_says_what_was_compared_and_where(document):
@@ -79,6 +103,8 @@ def test_the_page_says_what_was_compared_and_where(document):
         "900 rows and evaluate on 100",
         "26 columns and 38 slices",
         "0.0020 apart",
+        "2.0 times as long as the script (1.1 to 2.8)",
+        "6.0 times as long as a run (5.0 to 6.0)",
         "Medians of 3 runs",
         "`abc`",
     ):
@@ -96,3 +122,7 @@ def test_growth_is_on_the_page_once_it_was_measured(document, tmp_path):
     both = (tmp_path / "performance.md").read_text()
     assert alone == pipeline.page(document)
     assert both.startswith(f"{alone}\n## More flights")
+    measured = pipeline.ROOT / "docs" / "input_pipeline.json"
+    (tmp_path / measured.name).write_text(measured.read_text())
+    pipeline.write_page(tmp_path)
+    assert (tmp_path / "performance.md").read_text().startswith(f"{alone}\n## Input of the Trainer")

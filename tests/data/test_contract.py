@@ -189,13 +189,18 @@ def test_a_contract_extends_another_one_and_says_only_what_differs(tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"extends": "other.yaml"}, "other.yaml cannot be read"),
         ({"extends": "contract.yaml"}, "cannot extend 'contract.yaml'"),
         ({"extends": 3}, "cannot extend 3"),
         ({"extends": "loans.yaml", "columns": ["income"]}, "is not valid"),
-        ({"extends": "loans.yaml", "columns": [{"name": "income", "role": "label"}]}, "the label is 'defaulted'"),
+        ({"extends": "loans.yaml", "columns": [{"name": "income", "nullable": 3}]}, "column 'income': nullable"),
     ],
 )
 def test_an_extension_that_makes_no_sense_is_refused_in_one_sentence(tmp_path: Path, changes: dict, message: str):
     (tmp_path / "loans.yaml").write_text(yaml.safe_dump(LOANS))
     assert message in refusal(tmp_path, changes)
+
+
+def test_an_extension_of_a_file_that_is_not_there_names_that_file(tmp_path: Path):
+    (tmp_path / "contract.yaml").write_text("extends: other.yaml\n")
+    with pytest.raises(ContractError, match=r"other\.yaml cannot be read"):
+        Contract.load(tmp_path / "contract.yaml")

@@ -56,7 +56,11 @@ def test_the_schema_states_the_rest_of_what_the_contract_implies(contract: Contr
         ('domain: "carrier"', "", "'carrier' lists other values"),
         ('domain: "carrier"', "", "The schema's domain 'carrier' belongs to no column."),
         ("distribution_constraints { min_domain_mass: 0.97 }", "", "'dest' is open in the contract"),
-        ('not_in_environment: "SERVING"', "", "The label 'arrived_late' must be absent"),
+        (
+            'min: 0 max: 1 }\n  not_in_environment: "SERVING"',
+            "min: 0 max: 1 }",
+            "The label 'arrived_late' must be absent",
+        ),
     ],
 )
 def test_a_disagreement_is_named(contract: Contract, schema_path: Path, tmp_path: Path, old, new, sentence):

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from ledger import significance
+from ledger import measures, significance
 
 pytestmark = pytest.mark.unit
 
@@ -76,7 +76,7 @@ def test_every_resampled_metric_is_that_of_scikit_learn_on_the_rows_and_on_a_res
         }
         weights = np.bincount(rows, minlength=400).astype(float)
         for name, value in expected.items():
-            assert significance.RESAMPLED[name](labels, scores)(weights) == pytest.approx(value, abs=1e-9), name
+            assert measures.RESAMPLED[name](labels, scores)(weights) == pytest.approx(value, abs=1e-9), name
 
 
 def test_the_interval_of_a_mean_is_that_of_scipys_paired_bootstrap():
@@ -125,7 +125,7 @@ def test_more_rows_make_the_interval_narrower():
 def test_a_model_does_not_differ_from_itself_and_half_its_scores_only_in_losses():
     labels, scores, _ = two_models(300, seed=1, decimals=9)
 
-    for test in significance.compare(labels, scores, scores, ["auc", *significance.RESAMPLED]):
+    for test in significance.compare(labels, scores, scores, ["auc", *measures.RESAMPLED]):
         assert (test.difference, test.p_value, test.beyond_noise) == (0.0, 1.0, False), test.metric
     auc, loss = significance.compare(labels, scores, scores / 2, ["auc", "log_loss"])
     assert (auc.beyond_noise, loss.beyond_noise) == (False, True)
@@ -150,7 +150,7 @@ def test_the_same_seed_gives_the_same_answer_and_another_one_nearly_so():
     ],
 )
 def test_rows_that_cannot_tell_anything_say_why(labels, scores, said):
-    assert said in (significance.why_not(labels, scores) or "")
+    assert said in (measures.BINARY.why_not(labels, scores) or "")
 
 
 def test_holm_is_what_the_definition_says():

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from operations import tasks
 from operations.inference.payload_table import SECONDS
 from operations.loop.settings import Settings
 from operations.monitoring.model_signals import p99
 from operations.monitoring.policy import faulty
 from operations.monitoring.quarantine import listed
 from operations.monitoring.records import MonitoringRecords
-from operations.monitoring.served import ID, SPAN, TIME, Period, arrived, period_of, served
+from operations.monitoring.served import ID, SPAN, TIME, Period, answered, arrived, period_of, served
 from operations.monitoring.settings import WindowLength
 from operations.registry import Version
 from operations.serving import canary_record
 from operations.serving.canary_record import CanaryRecord
 
-PROBABILITY = "probability"
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -33,21 +33,21 @@ class Answers:
 
     Attributes:
         rows: how many there are.
-        probabilities: float64 [rows]; empty if the answers are not one number each.
-        labels: 0 or 1, nan where none has arrived, float64 [as probabilities].
+        predictions: float64 [rows] or [rows, classes]; empty if the answers are something else.
+        labels: as of the task, nan where none has arrived, float64 [as many as predictions].
         p99_seconds: the 99th percentile of the latency; None if it was not measured, as of shadows.
     """
 
     rows: int
-    probabilities: np.ndarray
+    predictions: np.ndarray
     labels: np.ndarray
     p99_seconds: float | None = None
 
     @property
     def labelled(self) -> tuple[np.ndarray, np.ndarray]:
-        """The labels that have arrived and the probabilities of their rows, both float64 [labelled]."""
+        """The labels that have arrived, float64 [labelled], and the predictions of their rows."""
         known = ~np.isnan(self.labels)
-        return self.labels[known], self.probabilities[known]
+        return self.labels[known], self.predictions[known]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Evidence:
         by_served: those of the served version; if not paired, of the same time.
         left_out: rows that do not count, because the data of their windows are at fault.
         counts: of the services: requests that were answered, failed or were left out.
+        task: what follows from what is predicted.
     """
 
     canary: Version
@@ -73,6 +74,7 @@ class Evidence:
     by_served: Answers
     left_out: int
     counts: CanaryRecord
+    task: tasks.Task
 
 
 def gather(
@@ -86,7 +88,8 @@ def gather(
     Raises:
         FlightdeckError: the log or the labels cannot be read.
     """
-    log, columns = Path(settings.payloads), (ID, TIME, SECONDS, PROBABILITY)
+    task = tasks.task_of(settings.contract().target)
+    log, columns = Path(settings.payloads), (ID, TIME, SECONDS, *task.names)
     counts = canary_record.read(log, canary.number)
     paired = settings.canary.mode != "split"
     ours = served(log, Period(_BEGINNING, until), paired, canary.number, columns)
@@ -104,8 +107,8 @@ def gather(
     if paired:
         sound, beside = _both(sound, beside)
     labels = _labels(settings) if len(sound) else None
-    by_canary, by_served = _answers(sound, labels), _answers(beside, labels)
-    return Evidence(canary, served_version, until, paired, by_canary, by_served, left_out, counts)
+    by_canary, by_served = (_answers(task, rows, labels) for rows in (sound, beside))
+    return Evidence(canary, served_version, until, paired, by_canary, by_served, left_out, counts, task)
 
 
 def _sound(rows: pd.DataFrame, at_fault: Collection[str], length: WindowLength) -> pd.DataFrame:
@@ -132,11 +135,11 @@ def _labels(settings: Settings) -> pd.Series | None:
     return rows.loc[~rows[SPAN].isin(bad), settings.contract().label]
 
 
-def _answers(rows: pd.DataFrame, labels: pd.Series | None) -> Answers:
+def _answers(task: tasks.Task, rows: pd.DataFrame, labels: pd.Series | None) -> Answers:
     latency = p99(rows[SECONDS].to_numpy(dtype=float)) if SECONDS in rows.columns else None
-    if PROBABILITY not in rows.columns or not pd.api.types.is_numeric_dtype(rows[PROBABILITY]):
+    predictions = answered(rows, task)
+    if predictions is None:
         return Answers(len(rows), np.empty(0), np.empty(0), latency)
-    probabilities = rows[PROBABILITY].to_numpy(dtype=float)
     none = pd.Series(dtype=float)
     of_rows = (none if labels is None else labels).reindex(rows[ID]).to_numpy(dtype=float, na_value=np.nan)
-    return Answers(len(rows), probabilities, of_rows, latency)
+    return Answers(len(rows), predictions, of_rows, latency)

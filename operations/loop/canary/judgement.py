@@ -12,12 +12,9 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel
 
-from ledger.significance import SignificanceTest, bootstrap, bootstrap_of_two_samples, why_not
+from ledger.significance import SignificanceTest, bootstrap, bootstrap_of_two_samples
 from operations.loop.canary.evidence import Evidence
-from operations.monitoring.model_signals import prediction_distance
 from operations.serving.settings import Canary
-
-_METRIC = "log_loss"
 
 
 class Verdict(BaseModel, frozen=True):
@@ -53,7 +50,7 @@ def judge(evidence: Evidence, settings: Canary) -> Verdict:
     Waits while too little was seen; promotes any other.
     """
     ours, theirs, counts, served = evidence.by_canary, evidence.by_served, evidence.counts, evidence.served
-    numbers = _counted(evidence)
+    task, numbers = evidence.task, _counted(evidence)
 
     def verdict(action: Literal["promote", "reject", "wait"], *reasons: str) -> Verdict:
         return Verdict(
@@ -80,38 +77,40 @@ def judge(evidence: Evidence, settings: Canary) -> Verdict:
         return verdict(
             "reject", f"It failed to answer {counts.failed:,} requests, and {allowed:,.0f} are allowed.{last}"
         )
-    if nonsense := int((~np.isfinite(ours.probabilities)).sum()):
+    if nonsense := _nonsense(ours.predictions):
         return verdict("reject", f"{nonsense:,} of its answers are not numbers.")
     if ours.rows < settings.rows:
         out = f", beside {evidence.left_out:,} of windows whose data are at fault" if evidence.left_out else ""
         return verdict("wait", f"It has answered {ours.rows:,} rows of the {settings.rows:,} that are needed{out}.")
     reasons = []
-    if len(ours.probabilities) and len(theirs.probabilities):
-        distance = prediction_distance(ours.probabilities, theirs.probabilities)
+    if len(ours.predictions) and len(theirs.predictions):
+        distance = task.distance(ours.predictions, theirs.predictions)
         numbers["prediction_distance"] = distance
         within = distance <= settings.prediction_distance
         reasons.append(
-            f"Its answers (mean {ours.probabilities.mean():.3f}) are {distance:.3f} from those of version "
-            f"{served.number} (mean {theirs.probabilities.mean():.3f}) by Jensen-Shannon divergence, "
+            f"Its answers ({task.summary(ours.predictions)}) are {distance:.3f} from those of version "
+            f"{served.number} ({task.summary(theirs.predictions)}) by Jensen-Shannon divergence, "
             f"{'within' if within else 'more than'} {settings.prediction_distance:g}."
         )
         if not within:
             return verdict("reject", *reasons)
     cannot = _cannot_compare(evidence, settings)
     if cannot is None:
-        test = _difference(evidence)
+        loss, test = task.loss, _difference(evidence)
         numbers |= {
-            "log_loss_served": test.first,
-            "log_loss_canary": test.second,
-            "log_loss_difference": test.difference,
-            "log_loss_difference_low": test.low,
-            "log_loss_difference_high": test.high,
+            f"{loss.name}_served": test.first,
+            f"{loss.name}_canary": test.second,
+            f"{loss.name}_difference": test.difference,
+            f"{loss.name}_difference_low": test.low,
+            f"{loss.name}_difference_high": test.high,
         }
-        worse = test.low > settings.may_lose
+        allowed_loss = loss.allowance(test.first, getattr(settings, task.canary_setting))
+        worse = test.low > allowed_loss
         sentence = (
-            f"Its log loss is {test.second:.4f}, that of version {served.number} {test.first:.4f}: a difference of "
-            f"{test.difference:+.4f} ({test.low:+.4f} to {test.high:+.4f}) on {numbers['labelled']:,} labelled rows, "
-            f"{'all of it beyond' if worse else 'not certainly beyond'} {settings.may_lose:g}."
+            f"Its {loss.title} is {loss.number(test.second, 4)}{task.unit(loss)}, that of version {served.number} "
+            f"{loss.number(test.first, 4)}: a difference of {loss.number(test.difference, 4, '+')} "
+            f"({loss.number(test.low, 4, '+')} to {loss.number(test.high, 4, '+')}) on {numbers['labelled']:,} "
+            f"labelled rows, {'all of it beyond' if worse else 'not certainly beyond'} {allowed_loss:g}."
         )
         return verdict("reject" if worse else "promote", sentence, *reasons)
     if settings.wait_for_labels:
@@ -132,21 +131,27 @@ def _counted(evidence: Evidence) -> dict[str, float]:
     return {name: number for name, number in numbers.items() if number is not None}
 
 
+def _nonsense(predictions: np.ndarray) -> int:
+    """How many predictions are not numbers, or have one that is not."""
+    return int((~np.isfinite(predictions).all(axis=tuple(range(1, predictions.ndim)))).sum())
+
+
 def _cannot_compare(evidence: Evidence, settings: Canary) -> str | None:
     """Why its quality cannot be compared; None if it can."""
-    labels, probabilities = evidence.by_canary.labelled
-    served_labels, served_probabilities = evidence.by_served.labelled
+    labels, predictions = evidence.by_canary.labelled
+    served_labels, served_predictions = evidence.by_served.labelled
+    why_not = evidence.task.measures.why_not
     if len(labels) < settings.labels:
         return f"{len(labels):,} labels have arrived of the {settings.labels:,} that are needed"
     if evidence.paired:
-        return why_not(labels, probabilities, served_probabilities)
-    return why_not(labels, probabilities) or why_not(served_labels, served_probabilities)
+        return why_not(labels, predictions, served_predictions)
+    return why_not(labels, predictions) or why_not(served_labels, served_predictions)
 
 
 def _difference(evidence: Evidence) -> SignificanceTest:
-    """How much the log loss of the canary exceeds that of the served version."""
-    ours, theirs = evidence.by_canary.labelled, evidence.by_served.labelled
+    """How much the loss of the canary exceeds that of the served version."""
+    ours, theirs, measures = evidence.by_canary.labelled, evidence.by_served.labelled, evidence.task.measures
     if not evidence.paired:
-        return bootstrap_of_two_samples(_METRIC, theirs, ours)
-    (test,) = bootstrap(ours[0], theirs[1], ours[1], [_METRIC])
+        return bootstrap_of_two_samples(evidence.task.loss.name, theirs, ours, measures=measures)
+    (test,) = bootstrap(ours[0], theirs[1], ours[1], [evidence.task.loss.name], measures=measures)
     return test

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ledger.opening import open_readonly
-from ledger.significance import RESAMPLED, areas_under_roc, compare, why_not
+from ledger.significance import compare
+from operations import tasks
 from operations.loop.replay import steps
 from operations.loop.replay.canonical import alerts
 from operations.loop.replay.plan import LEVELS, ReplayPlan, level_settings, month_of, of
@@ -22,27 +23,24 @@ from operations.loop.replay.recovery import outcome
 from operations.loop.replay.result import FILE, Comparison, Event, FalseAlarms, Interval, Level, Month, Result
 from operations.loop.replay.steps import Step
 from operations.loop.settings import Settings
-from operations.monitoring.model_signals import interval
+from operations.monitoring.model_signals import interval, measured
 from operations.monitoring.policy import Decision
 from operations.monitoring.records import MonitoringRecords
-from operations.monitoring.served import ID, SPAN, Period, arrived, served
+from operations.monitoring.served import ID, SPAN, Period, answered, arrived, served
 from operations.monitoring.signals import Window
 from pipeline import stamp, store, whole_file
-
-_PROBABILITY = "probability"
-_METRICS = ("log_loss", "auc")
 
 
 def result(settings: Settings, root: Path, plan: ReplayPlan) -> Result:
     """What came of a replay that has been played to its end."""
-    truth = _truth(settings, plan)
+    truth, task = _truth(settings, plan), tasks.task_of(settings.contract().target)
     levels, answers = [], {}
     for level in plan.levels:
         of_level = level_settings(settings, root, level)
         reader = open_readonly(store.connection(of_level))
-        by_span = {span: _answers(of_level, month_of(of(settings), span), truth[span]) for span in plan.spans}
+        by_span = {span: _answers(of_level, task, month_of(of(settings), span), truth[span]) for span in plan.spans}
         answers[level] = by_span
-        levels.append(_level(of_level, reader, plan, level, truth, by_span))
+        levels.append(_level(of_level, task, reader, plan, level, truth, by_span))
     labels = np.concatenate([truth[span].to_numpy() for span in plan.spans])
     return Result(
         name=plan.name,
@@ -56,7 +54,7 @@ def result(settings: Settings, root: Path, plan: ReplayPlan) -> Result:
         comparisons=tuple(
             comparison
             for lower, higher in itertools.combinations(plan.levels, 2)
-            for comparison in _compared(plan, labels, answers, higher, lower)
+            for comparison in _compared(task, plan, labels, answers, higher, lower)
         ),
     )
 
@@ -68,21 +66,24 @@ def save(result: Result, root: Path) -> Path:
 
 
 def _truth(settings: Settings, plan: ReplayPlan) -> dict[int, pd.Series]:
-    """The true labels by span: id -> 0 or 1."""
+    """The true labels by span: id -> label."""
     contract = settings.contract()
     rows = arrived(Path(settings.spans), contract)
     assert rows is not None, "requests are logged by their key"
     return {span: rows.loc[rows[SPAN] == span, contract.label].astype(float) for span in plan.spans}
 
 
-def _answers(settings: Settings, period: Period, truth: pd.Series) -> np.ndarray:
-    """What was answered to the requests of a month, in the order of their labels [rows]."""
-    rows = served(Path(settings.payloads), period)
-    return rows.set_index(ID)[_PROBABILITY].reindex(truth.index).to_numpy(dtype=float)
+def _answers(settings: Settings, task: tasks.Task, period: Period, truth: pd.Series) -> np.ndarray:
+    """What was answered to the requests of a month, in the order of their labels."""
+    rows = served(Path(settings.payloads), period).set_index(ID).reindex(truth.index)
+    answers = answered(rows, task)
+    assert answers is not None, "every level has served models that predict what the contract says"
+    return answers
 
 
 def _level(
     settings: Settings,
+    task: tasks.Task,
     reader: ml_metadata.MetadataStore,
     plan: ReplayPlan,
     level: int,
@@ -92,7 +93,9 @@ def _level(
     done = steps.read(reader, settings.use_case.name)
     records = MonitoringRecords(reader, settings.use_case.name)
     windows, decisions = records.windows(), records.decisions()
-    months = tuple(_month(settings, plan, span, truth[span].to_numpy(), answers[span], done) for span in plan.spans)
+    months = tuple(
+        _month(settings, task, plan, span, truth[span].to_numpy(), answers[span], done) for span in plan.spans
+    )
     labels = np.concatenate([truth[span].to_numpy() for span in plan.spans])
     scores = np.concatenate(list(answers.values()))
     trained = [step.facts for step in done if step.kind == "training"]
@@ -103,8 +106,7 @@ def _level(
         level=level,
         name=LEVELS[level],
         months=months,
-        log_loss=float(RESAMPLED["log_loss"](labels, scores)(np.ones(len(labels)))),
-        auc=float(areas_under_roc(labels, scores[None])[0][0]),
+        quality={metric: measured(metric, labels, scores, task.measures) for metric in _overall(task)},
         trainings=len(trained),
         refused=sum(run["outcome"] != "blessed" for run in trained),
         deployments=sum(step.name.endswith("/deploy") for step in done) + verdicts.count("promote"),
@@ -115,38 +117,54 @@ def _level(
         wall_seconds={kind: round(sum(s.wall_seconds for s in done if s.kind == kind), 1) for kind in kinds},
         cpu_seconds={kind: round(sum(s.cpu_seconds for s in done if s.kind == kind), 1) for kind in kinds},
         false_alarms=_false_alarms(settings, plan, windows),
-        fault=outcome(settings, plan, done, decisions, windows, months),
+        fault=outcome(settings, plan, done, decisions, windows, months, task.loss.name),
         events=tuple(sorted(_events(done, decisions), key=lambda event: event.when)),
     )
 
 
+def _overall(task: tasks.Task) -> tuple[str, str]:
+    """What levels are compared by: the loss, and the metric to show."""
+    return task.loss.name, task.quality[0].name
+
+
 def _month(
-    settings: Settings, plan: ReplayPlan, span: int, labels: np.ndarray, scores: np.ndarray, done: Sequence[Step]
+    settings: Settings,
+    task: tasks.Task,
+    plan: ReplayPlan,
+    span: int,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    done: Sequence[Step],
 ) -> Month:
     month = _name(settings, span)
-    answered = [step for step in done if step.kind == "serving" and step.name.startswith(f"{month}/")]
+    serving = [step for step in done if step.kind == "serving" and step.name.startswith(f"{month}/")]
     return Month(
         month=month,
         span=span,
         rows=len(labels),
-        versions=len({step.facts["version"] for step in answered if step.facts["rows"]}),
+        versions=len({step.facts["version"] for step in serving if step.facts["rows"]}),
         fault=plan.fault if span == plan.fault_span else None,
-        **{name: _interval(name, labels, scores) for name in ("auc", "log_loss", "calibration")},
+        quality={metric.name: _interval(task, metric.name, labels, scores) for metric in task.quality},
     )
 
 
-def _interval(metric: str, labels: np.ndarray, scores: np.ndarray) -> Interval:
-    if why_not(labels) is not None:
+def _interval(task: tasks.Task, metric: str, labels: np.ndarray, scores: np.ndarray) -> Interval:
+    if task.measures.why_not(labels) is not None:
         return Interval(value=None)
-    value, low, high = interval(metric, labels, scores)
+    value, low, high = interval(metric, labels, scores, measures=task.measures)
     return Interval(value=value, low=low, high=high)
 
 
 def _compared(
-    plan: ReplayPlan, labels: np.ndarray, answers: dict[int, dict[int, np.ndarray]], level: int, against: int
+    task: tasks.Task,
+    plan: ReplayPlan,
+    labels: np.ndarray,
+    answers: dict[int, dict[int, np.ndarray]],
+    level: int,
+    against: int,
 ) -> list[Comparison]:
     one, other = (np.concatenate([answers[which][span] for span in plan.spans]) for which in (against, level))
-    tests = compare(labels, one, other, _METRICS)
+    tests = compare(labels, one, other, _overall(task), measures=task.measures)
     return [Comparison(level=level, against=against, **dataclasses.asdict(test)) for test in tests]
 
 

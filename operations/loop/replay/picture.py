@@ -5,24 +5,25 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from operations import tasks
 from operations.loop.replay.result import Result
 
 FILE = "replay.svg"
-_METRICS = {"auc": "AUC", "log_loss": "log loss", "calibration": "mean prediction / mean label"}
 
 
 def draw(result: Result, root: Path) -> Path:
-    """Draws AUC, log loss and calibration by month and level, with 95 % intervals, into `FILE` of a folder."""
+    """Draws the metrics by month and level, with 95 % intervals, into `FILE` of a folder."""
     import altair as alt
 
     charts = []
-    for metric, title in _METRICS.items():
+    for metric in result.monthly:
+        title = (tasks.METRICS[metric].formula or tasks.METRICS[metric].title).replace(" by ", " / ")
         points = [
             {"month": month.month, "level": f"level {level.level}: {level.name}", "fault": month.fault or ""}
             | number.model_dump()
             for level in result.levels
             for month in level.months
-            if (number := getattr(month, metric)).value is not None
+            if (number := month.quality[metric]).value is not None
         ]
         base = alt.Chart(alt.Data(values=points)).encode(
             x=alt.X("month:O", title=None, axis=alt.Axis(labelAngle=0)),

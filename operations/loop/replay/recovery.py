@@ -23,8 +23,9 @@ def outcome(
     decisions: Sequence[Decision],
     windows: Sequence[Window],
     months: Sequence[Month],
+    loss: str,
 ) -> FaultOutcome | None:
-    """What became of the fault; None if none was injected."""
+    """What became of the fault; None if none was injected. `loss` is the metric of a month that says it."""
     if plan.fault is None or plan.fault_span is None:
         return None
     fault, period = of(settings).faults[plan.fault], month_of(of(settings), plan.fault_span)
@@ -37,6 +38,7 @@ def outcome(
         if window.name == period.name
         for signal in window.signals
     )
+    losses = {month.span: month.quality[loss].value for month in months}
     recovered = _recovered(plan, period, fault.requests, done)
     return FaultOutcome(
         fault=plan.fault,
@@ -47,7 +49,7 @@ def outcome(
         named=named and noticed is not None,
         action=None if noticed is None else noticed.action,
         recovered_after_days=None if recovered is None else _days(period, recovered),
-        log_loss_in_month=next((month.log_loss.value for month in months if month.span == plan.fault_span), None),
+        quality={f"{loss}_in_month": losses.get(plan.fault_span)},
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 FILE = "replay.json"
 
@@ -18,14 +19,31 @@ class Interval(BaseModel, frozen=True):
     high: float | None = None
 
 
-class Month(BaseModel, frozen=True):
+class _Measured(BaseModel, frozen=True):
+    """A part with metrics of the task in `quality`; in the document each of them has a key of its own."""
+
+    @model_serializer(mode="wrap")
+    def _spread(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = {}
+        for name, value in handler(self).items():
+            document |= value if name == "quality" else {name: value}
+        return document
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, document: Any) -> Any:
+        if not isinstance(document, dict) or "quality" in document:
+            return document
+        metrics = {name: value for name, value in document.items() if name not in cls.model_fields}
+        return {name: value for name, value in document.items() if name in cls.model_fields} | {"quality": metrics}
+
+
+class Month(_Measured, frozen=True):
     """What one level served in one month, judged by the true labels.
 
     Attributes:
         rows: requests that were answered, by so many versions.
-        auc: area under the ROC curve, DeLong's interval.
-        log_loss: mean, with a bootstrap interval.
-        calibration: mean prediction by mean label, with a bootstrap interval.
+        quality: the metrics of the task by name; DeLong's interval of the AUC, bootstrap intervals of others.
         fault: that was injected into the month.
     """
 
@@ -33,9 +51,7 @@ class Month(BaseModel, frozen=True):
     span: int
     rows: int
     versions: int
-    auc: Interval
-    log_loss: Interval
-    calibration: Interval
+    quality: dict[str, Interval]
     fault: str | None = None
 
 
@@ -68,7 +84,7 @@ class FalseAlarms(BaseModel, frozen=True):
     subjects: dict[str, int] = {}
 
 
-class FaultOutcome(BaseModel, frozen=True):
+class FaultOutcome(_Measured, frozen=True):
     """What a level made of the fault.
 
     Attributes:
@@ -79,7 +95,7 @@ class FaultOutcome(BaseModel, frozen=True):
         action: what the decision asked for.
         recovered_after_days: simulated days from its begin until neither the requests nor a served model had anything
             of it; None if that was never so again.
-        log_loss_in_month: of what was served in the month.
+        quality: the loss of what was served in the month: ``log_loss_in_month``, or another one.
     """
 
     fault: str
@@ -90,14 +106,14 @@ class FaultOutcome(BaseModel, frozen=True):
     named: bool
     action: str | None
     recovered_after_days: float | None
-    log_loss_in_month: float | None
+    quality: dict[str, float | None]
 
 
-class Level(BaseModel, frozen=True):
+class Level(_Measured, frozen=True):
     """One level of maturity.
 
     Attributes:
-        log_loss: over all rows of all months, as the AUC.
+        quality: over all rows of all months: the loss first, such as ``log_loss``, then the metric to show.
         trainings: runs of the pipeline, the first one included.
         refused: of those, how many gave no blessed model.
         deployments: how often another model was served, the first one included.
@@ -112,8 +128,7 @@ class Level(BaseModel, frozen=True):
     level: int
     name: str
     months: tuple[Month, ...]
-    log_loss: float
-    auc: float
+    quality: dict[str, float]
     trainings: int
     refused: int
     deployments: int
@@ -129,10 +144,10 @@ class Level(BaseModel, frozen=True):
 
 
 class Comparison(BaseModel, frozen=True):
-    """How much the log loss of one level exceeds that of another on the same requests of all months.
+    """How much a metric of one level exceeds that of another on the same requests of all months.
 
     Attributes:
-        difference: level - against; for the log loss, less than zero means that `level` is better.
+        difference: level - against; for a loss, less than zero means that `level` is better.
         low: lower end of the 95 % interval: paired bootstrap, or DeLong's for the AUC.
         high: upper end.
     """
@@ -166,6 +181,16 @@ class Result(BaseModel, frozen=True):
     commit: str | None
     levels: tuple[Level, ...]
     comparisons: tuple[Comparison, ...]
+
+    @property
+    def monthly(self) -> tuple[str, ...]:
+        """The metrics of the months."""
+        return tuple(dict.fromkeys(name for level in self.levels for month in level.months for name in month.quality))
+
+    @property
+    def overall(self) -> tuple[str, ...]:
+        """The metrics of all months together, the loss first."""
+        return tuple(dict.fromkeys(name for level in self.levels for name in level.quality))
 
 
 def read(file: Path) -> Result:

@@ -202,7 +202,9 @@ def labels(percent: int) -> pd.DataFrame:
 def test_labels_are_compared_by_their_own_comparator(positives, steps, exceeded, says):
     before = data_signals.statistics(labels(20), SCHEMA)
 
-    (signal,) = data_signals.label_drift(labels(positives), before, SCHEMA, "the week before", steps)
+    now, summary = data_signals.statistics(labels(positives), SCHEMA), f"mean {positives / 100:.3f}"
+
+    (signal,) = data_signals.label_drift(now, before, SCHEMA, "answer", summary, "the week before", steps)
 
     assert (signal.kind, signal.subject, signal.threshold) == ("label", "answer", pytest.approx(0.03 * steps))
     assert signal.exceeded is exceeded

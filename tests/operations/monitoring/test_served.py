@@ -1,5 +1,6 @@
 """Requests and labels find each other by the key of a row, by the same rule that names a streamed row."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 
 from data.contract import Contract
 from errors import FlightdeckError
+from operations.inference import payload_log, payload_table
 from operations.inference.columns import Column
 from operations.inference.payload_log import PayloadLog
 from operations.inference.payload_table import Payload
 from operations.inference.settings import Payloads
-from operations.monitoring.served import SPAN, arrived, callers, period_of, periods, requests, served
+from operations.monitoring.served import SPAN, answered, arrived, callers, period_of, periods, requests, served
+from tests.operations.monitoring.worlds import TASKS
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
@@ -173,3 +176,39 @@ def test_rows_of_one_request_are_told_from_those_of_others(tmp_path):
 
     by_request = rows.groupby(requests(rows))["prediction_id"].agg(" ".join)
     assert sorted(by_request) == ["a-0 a-1 a-2", "b", "c", "d", "e"]
+
+
+ANSWERS = {
+    "binary": {"probability": np.array([[0.25], [0.5], [0.75]], np.float32)},
+    "multiclass": {"probabilities": np.eye(3, dtype=np.float32), "class": np.array(["a", "b", "c"], object)},
+    "regression": {"value": np.array([[-1.5], [0.0], [1000.0]], np.float32)},
+}
+
+
+@pytest.mark.parametrize("column", ["price", "value"])
+@pytest.mark.parametrize("task", TASKS)
+def test_predictions_come_out_of_the_log_as_they_went_in(tmp_path, task, column):
+    """Also where a column of the requests has the name of an output, and where requests were refused."""
+    inputs = {column: Column(column, "float32", (None, 1))}
+    asked = {column: np.array([[7.0], [8.0], [9.0]], np.float32)}
+    payload = Payload(["x", "y", "z"], NIGHT.timestamp(), 1, inputs, asked, None, ANSWERS[task])
+    refused = dataclasses.replace(payload, refused=True)
+    for name, part in (("answered", payload), ("refused", refused)):
+        payload_log.write(tmp_path, payload_table.as_table(part), name)
+
+    rows = served(tmp_path, period_of(NIGHT, "day"))
+
+    expected = ANSWERS[task][TASKS[task].output]
+    np.testing.assert_array_equal(answered(rows, TASKS[task]), expected if task == "multiclass" else expected[:, 0])
+    missing = answered(served(tmp_path, period_of(NIGHT, "day"), refused=True), TASKS[task])
+    assert missing is None or np.isnan(missing).all()
+    if column != TASKS["regression"].output:
+        assert all(answered(rows, TASKS[other]) is None for other in TASKS if other != task)
+
+
+def test_probabilities_of_other_classes_are_no_predictions():
+    rows = pd.DataFrame({"probabilities": [np.array([0.5, 0.5]), None]})
+
+    assert answered(rows, TASKS["multiclass"]) is None
+    assert answered(rows.iloc[1:], TASKS["multiclass"]) is None
+    assert answered(rows.drop(columns="probabilities"), TASKS["multiclass"]) is None

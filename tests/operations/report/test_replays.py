@@ -25,6 +25,9 @@ def kept(folder, *results) -> None:
         ("auc", 0.01, 0.005, 0.02, "level 2 is better, beyond noise"),
         ("auc", -0.01, -0.02, -0.005, "level 2 is worse, beyond noise"),
         ("log_loss", -0.01, -0.02, 0.001, "includes zero"),
+        ("rmse", -0.5, -0.7, -0.3, "The RMSE of level 2 differs from that of level 1 by"),
+        ("rmse", -0.5, -0.7, -0.3, "level 2 is better, beyond noise"),
+        ("r2", 0.1, 0.05, 0.15, "level 2 is better, beyond noise"),
     ],
 )
 def test_a_difference_says_who_is_better_and_whether_that_is_noise(metric, difference, low, high, expected):

@@ -85,7 +85,7 @@ def test_without_a_file_the_space_of_the_settings_and_the_epochs_of_the_run(sett
     ("tuning", "sentence"),
     [
         ({"algorithm": "hyperband", "epochs": 2}, "hyperband needs epochs of at least 3"),
-        ({"objective": "val_f1"}, "objective: Input should be 'val_auc' or 'val_loss'"),
+        ({"objective": "val_f1"}, "objective: Input should be 'val_auc', 'val_accuracy', 'val_rmse' or 'val_loss'"),
     ],
 )
 def test_a_search_that_cannot_be_made_is_one_sentence(settings, tuning: dict, sentence: str) -> None:

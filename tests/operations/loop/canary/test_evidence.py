@@ -9,6 +9,7 @@ import pytest
 from flightdeck.settings import read_settings
 from ledger.opening import open_store
 from operations.loop.canary.evidence import Evidence, gather
+from operations.loop.canary.judgement import judge
 from operations.monitoring.quarantine import quarantine
 from operations.monitoring.records import MonitoringRecords
 from operations.registry import Version
@@ -16,7 +17,9 @@ from operations.serving import canary_record
 from operations.serving.canary_record import CanaryRecord
 from tests.ledger.seeding import sqlite
 from tests.operations.loop.canary.traffic import DAY, answer, label, world
+from tests.operations.monitoring import worlds
 from tests.operations.monitoring.windows import decision
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 SERVED, CANARY = 3, 50
@@ -26,8 +29,10 @@ NEXT_DAY = DAY + timedelta(days=1)
 class Workspace:
     """A workspace in which both versions have answered."""
 
-    def __init__(self, workspace: Path, mode: str = "shadow") -> None:
-        self.settings = read_settings(Path("config/local.yaml"), [f"workspace={workspace}", f"canary.mode={mode}"])
+    def __init__(self, workspace: Path, mode: str = "shadow", config: str = "local") -> None:
+        self.settings = read_settings(
+            ROOT / "config" / f"{config}.yaml", [f"workspace={workspace}", f"canary.mode={mode}"]
+        )
         self.log, self.spans = Path(self.settings.payloads), Path(self.settings.spans)
         self.store = open_store(sqlite(workspace / "metadata.sqlite"))
 
@@ -59,6 +64,41 @@ def test_rows_that_both_answered_are_paired_whatever_their_order(tmp_path):
     np.testing.assert_array_equal(labels_of_canary[order], labels[:60][expected])
     np.testing.assert_array_equal(labels_of_served, labels_of_canary)
     assert (seen.by_canary.p99_seconds, seen.by_served.p99_seconds) == (pytest.approx(0.2), pytest.approx(0.01))
+
+
+@pytest.mark.parametrize(("task", "config"), [("multiclass", "lateness"), ("regression", "delay")])
+def test_answers_of_every_task_are_paired_and_judged(tmp_path, task, config):
+    made, of = Workspace(tmp_path, config=config), worlds.world(task, 3000, noise=2.0)
+    names, output = [f"r{number}" for number in range(3000)], of.task.output
+    answer(made.log, SERVED, names, of.good, output=output)
+    answer(made.log, CANARY, names[:2500][::-1], of.noisy[:2500][::-1], shadow=True, output=output)
+    assert made.seen().by_canary.rows == 0  # other times
+    answer(made.log, CANARY, names[:2500], of.noisy[:2500], shadow=True, output=output)
+    label(made.spans, 4, names[:2400], of.labels[:2400], made.settings.contract())
+
+    seen = made.seen()
+
+    assert (seen.task, seen.by_canary.rows, labelled(seen)) == (of.task, 2500, 2400)
+    order = np.lexsort(seen.by_served.predictions.reshape(2500, -1).T)
+    expected = np.lexsort(of.good[:2500].astype(np.float32).reshape(2500, -1).T)
+    for answers, predictions in ((seen.by_served, of.good), (seen.by_canary, of.noisy)):
+        np.testing.assert_allclose(answers.predictions[order], predictions[:2500][expected], rtol=1e-6)
+        np.testing.assert_array_equal(
+            answers.labels[order][:10], np.where(expected < 2400, of.labels[expected], np.nan)[:10]
+        )
+    lenient = made.settings.canary.model_copy(update={"prediction_distance": 1.0})
+    assert judge(seen, lenient).action == "reject"
+    assert f"{of.task.loss.name}_difference" in judge(seen, lenient).numbers
+
+
+def test_answers_of_another_task_are_counted_and_not_compared(tmp_path):
+    made = Workspace(tmp_path, config="delay")
+    names, good, noisy, labels = world(100, noise=0.5)
+    answer(made.log, SERVED, names, good)
+    answer(made.log, CANARY, names, noisy, shadow=True)
+    label(made.spans, 4, names, labels, made.settings.contract())
+
+    assert (made.seen().by_canary.rows, labelled(made.seen())) == (100, 0)
 
 
 def labelled(seen: Evidence) -> int:

@@ -13,6 +13,7 @@ from operations.loop.canary.judgement import judge
 from operations.registry import Version
 from operations.serving.canary_record import CanaryRecord
 from operations.serving.settings import Canary
+from tests.operations.monitoring import worlds
 
 pytestmark = pytest.mark.unit
 SETTINGS = Canary(mode="shadow", rows=2000, labels=1000, may_lose=0.005, may_fail=0.001, prediction_distance=0.1)
@@ -38,6 +39,7 @@ def evidence(
         by_served=Answers(rows, served[:rows], labels[:rows]),
         left_out=0,
         counts=CanaryRecord(**{"answered": rows, **(counts or {})}),
+        task=worlds.TASKS["binary"],
     )
     return dataclasses.replace(seen, **changes)
 
@@ -46,7 +48,7 @@ def split(noise: float = 0.0) -> Evidence:
     """Each answered half of the rows."""
     both, half = evidence(noise=noise), ROWS // 2
     halves = (slice(None, half), both.by_canary), (slice(half, None), both.by_served)
-    ours, theirs = (Answers(half, of.probabilities[which], of.labels[which]) for which, of in halves)
+    ours, theirs = (Answers(half, of.predictions[which], of.labels[which]) for which, of in halves)
     return dataclasses.replace(both, paired=False, by_canary=ours, by_served=theirs)
 
 
@@ -91,9 +93,64 @@ def test_what_becomes_of_a_canary(seen, changes, action, says):
     assert says in verdict.text
 
 
+def of_task(task: str, noise: float = 0.0, shift: float = 0.0, paired: bool = True) -> Evidence:
+    """As `evidence`, of any task; the canary has noise, and the world has changed by a shift that it knows of."""
+    of = worlds.world(task, ROWS, noise, shift=shift)
+    unaware = worlds.world(task, ROWS).good if shift else of.good
+    ours, theirs = Answers(ROWS, of.noisy, of.labels), Answers(ROWS, unaware, of.labels)
+    if not paired:
+        other = worlds.world(task, ROWS, seed=2)
+        theirs = Answers(ROWS, other.good, other.labels)
+    return evidence(by_canary=ours, by_served=theirs, paired=paired, task=of.task)
+
+
+LENIENT = SETTINGS.model_copy(update={"prediction_distance": 1.0})
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("task", worlds.TASKS)
+def test_a_canary_of_any_task_is_rejected_if_it_is_worse_and_only_then(task, paired):
+    loss = worlds.TASKS[task].loss
+    good, worse = (judge(of_task(task, noise, paired=paired), LENIENT) for noise in (0.0, 1.5))
+
+    assert (good.action, worse.action) == ("promote", "reject")
+    assert "not certainly beyond" in good.text
+    assert f"Its {loss.title} is " in worse.text
+    assert "all of it beyond" in worse.text
+    assert worse.numbers[f"{loss.name}_difference_low"] > 0
+    tolerant = LENIENT.model_copy(update={"may_lose": 9.0, "rmse_may_grow": 9.0})
+    assert judge(of_task(task, 1.5, paired=paired), tolerant).action == "promote"
+
+
+@pytest.mark.parametrize("task", worlds.TASKS)
+def test_a_canary_of_any_task_is_rejected_if_its_answers_are_others_or_no_numbers(task):
+    broken = of_task(task)
+    broken.by_canary.predictions.reshape(ROWS, -1)[[3, 5], 0] = np.nan, np.inf
+    constant = of_task(task)
+    constant.by_canary.predictions[:] = constant.by_canary.predictions[:1]
+
+    assert judge(of_task(task, shift=2.0), SETTINGS).text.startswith("Its answers (")
+    assert judge(of_task(task, shift=2.0), SETTINGS).action == "reject"
+    assert judge(of_task(task, shift=2.0), LENIENT).action == "promote"
+    assert judge(broken, SETTINGS).text == "2 of its answers are not numbers."
+    assert judge(constant, SETTINGS).action == "reject"
+
+
+def test_the_error_of_a_canary_may_grow_by_a_share_of_that_of_the_served_version():
+    seen = of_task("regression", noise=0.2)
+    ours, theirs = (Answers(ROWS, 1000 * of.predictions, 1000 * of.labels) for of in (seen.by_canary, seen.by_served))
+    seen = dataclasses.replace(seen, by_canary=ours, by_served=theirs)
+
+    verdict = judge(seen, LENIENT)
+
+    assert verdict.numbers["rmse_difference"] > 100
+    assert verdict.action == "promote"
+    assert judge(seen, LENIENT.model_copy(update={"rmse_may_grow": 0.0})).action == "reject"
+
+
 def test_an_answer_that_is_no_number_is_a_reason_to_reject():
     seen = evidence()
-    seen.by_canary.probabilities[3] = np.nan
+    seen.by_canary.predictions[3] = np.nan
 
     assert judge(seen, SETTINGS).text == "1 of its answers are not numbers."
 

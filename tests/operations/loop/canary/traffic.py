@@ -21,10 +21,11 @@ def answer(
     log: Path,
     version: int,
     names: list[str],
-    probabilities: np.ndarray,
+    predictions: np.ndarray,
     day: datetime = DAY,
     shadow: bool = False,
     seconds: float = 0.01,
+    output: str = "probability",
 ) -> None:
     """A version answers requests of these names, a second apart from each other, from the beginning of a day."""
     rows = {
@@ -33,7 +34,7 @@ def answer(
         payload_table.VERSION: np.full(len(names), version),
         payload_table.SHADOW: np.full(len(names), shadow),
         payload_table.SECONDS: np.full(len(names), seconds, np.float32),
-        "probability": np.asarray(probabilities, np.float32),
+        output: list(np.asarray(predictions, np.float32)),
     }
     write_log(log, rows, f"{version}-{day:%Y%m%d}-{'shadow' if shadow else 'served'}")
 
@@ -45,13 +46,15 @@ def write_log(log: Path, rows: Mapping[str, Any], name: str) -> None:
     payload_log.write(log, table, name)
 
 
-def label(spans: Path, span: int, names: list[str], labels: np.ndarray) -> Path:
+def label(
+    spans: Path, span: int, names: list[str], labels: np.ndarray, contract: Contract = CONTRACT, **columns
+) -> Path:
     """The labels of requests arrive with a span."""
     folder = spans / f"span-{span:03d}"
     folder.mkdir(parents=True)
-    rows = {name: np.zeros(len(names)) for name in CONTRACT.ingested()}
-    (key,) = CONTRACT.row_key
-    pd.DataFrame({**rows, key: names, CONTRACT.label: labels}).to_parquet(folder / "rows.parquet")
+    rows = {name: np.zeros(len(names)) for name in contract.ingested()}
+    (key,) = contract.row_key
+    pd.DataFrame({**rows, **columns, key: names, contract.label: labels}).to_parquet(folder / "rows.parquet")
     return folder
 
 

@@ -34,12 +34,12 @@ def decision(action: str, subject: str, when: datetime = AUGUST, window: str = "
 def judged(settings, decisions, steps, fault="celsius@7"):
     made = plan.make(settings, "2", "3:9", fault, None)
     july = windows.window(0, signals=(windows.signal(subject="temp"),), name="2013-07-01")
-    return outcome(settings, made, steps, decisions, [july], [])
+    return outcome(settings, made, steps, decisions, [july], [], "log_loss")
 
 
 def test_without_a_fault_there_is_nothing_to_tell(settings):
     made = plan.make(settings, "2", "3:9", None, None)
-    assert outcome(settings, made, [], [], [], []) is None
+    assert outcome(settings, made, [], [], [], [], "log_loss") is None
 
 
 @pytest.mark.parametrize(

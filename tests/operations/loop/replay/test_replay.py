@@ -48,7 +48,7 @@ def test_what_is_measured_is_what_was_answered(undisturbed, spans):
     _, result = undisturbed
     for level in result.levels:
         assert [each.rows for each in level.months] == [small_replay.ROWS] * 3
-        assert all(each.auc.low <= each.auc.value <= each.auc.high for each in level.months)
+        assert all(auc.low <= auc.value <= auc.high for auc in (each.quality["auc"] for each in level.months))
     assert {(each.level, each.against) for each in result.comparisons} == {(2, 1)}
     assert {each.rows for each in result.comparisons} == {3 * small_replay.ROWS}
 
