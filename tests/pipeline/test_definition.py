@@ -139,6 +139,20 @@ def test_the_page_about_beam_names_the_components_that_run_on_it():
     assert set(re.findall(r"[A-Z]\w+", named)) == {on.id for on in components if isinstance(on, BaseBeamComponent)}
 
 
+def test_an_answer_is_written_beside_the_column_that_is_called_like_it():
+    from pipeline import definition
+
+    settings = read_settings(LOCAL)
+    columns = {"value": "float32", "carrier": "string"}
+    nodes = definition.create_inference_pipeline(settings, 1, columns, ["value", "leaf"]).components
+    (inferrer,) = [node for node in nodes if node.id == "BulkInferrer"]
+    written = json.loads(inferrer.spec.exec_properties["output_example_spec"])["output_columns_spec"][0]
+    assert written["predict_output"]["output_columns"] == [
+        {"output_key": "value", "output_column": "predicted_value"},
+        {"output_key": "leaf", "output_column": "leaf"},
+    ]
+
+
 def test_a_reproduction_trains_and_measures_and_nothing_else_under_a_name_of_its_own(again):
     assert {"SpanExampleGen", "DataGate", "Transform", "Trainer", "Evaluator"} <= set(again)
     assert not {"Tuner", "Champion", "InfraValidator", "Pusher"} & set(again)
