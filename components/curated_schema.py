@@ -6,6 +6,7 @@ file than the one the pipeline was compiled with fails.
 """
 
 import hashlib
+import sys
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -27,15 +28,15 @@ def CuratedSchema(  # noqa: N802  (a component is used like a class)
 ) -> None:
     """Brings a curated schema, a text-format ``tensorflow.metadata.v0.Schema``, into an artifact.
 
-    It lies on any file system that TFX can read; a relative path begins at the folder above this package, so that it
-    means the same in a checkout and in an image. `digest` begins the SHA-256 of its bytes. The columns that are
-    `ignored` are left out: one file may serve pipelines that read different columns of the same data.
+    It lies on any file system that TFX can read. A relative path, such as ``package/schema.pbtxt``, is looked up where
+    packages are, so that it means the same in a checkout, in a project of its own and in an image. `digest` begins the
+    SHA-256 of its bytes. The columns that are `ignored` are left out: one file may serve pipelines that read different
+    columns of the same data.
 
     Raises:
         FlightdeckError: the file's content has another digest, or is not a schema.
     """
-    located = schema_file if "://" in schema_file else str(Path(__file__).resolve().parents[1] / schema_file)
-    with fileio.open(located, "rb") as source:
+    with fileio.open(_located(schema_file), "rb") as source:
         content = source.read()
     if not hashlib.sha256(content).hexdigest().startswith(digest):
         raise FlightdeckError(
@@ -53,3 +54,10 @@ def CuratedSchema(  # noqa: N802  (a component is used like a class)
         content = text_format.MessageToString(curated, as_utf8=True).encode()
     with fileio.open(f"{schema.uri}/schema.pbtxt", "wb") as target:
         target.write(content)
+
+
+def _located(schema_file: str) -> str:
+    if "://" in schema_file:
+        return schema_file
+    places = [Path(folder) / schema_file for folder in (Path(__file__).resolve().parents[1], *sys.path)]
+    return str(next((place for place in places if place.is_file()), places[0]))

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from operations.delivery.compiled_pipeline import CompiledPipeline
     from operations.delivery.kubeflow import Job, KubeflowPipelines, Retired, Version
     from operations.delivery.kubeflow_run import Run
-    from pipeline.settings import Kubeflow, Settings
+    from operations.delivery.settings import Settings
+    from pipeline.settings import Kubeflow
 
 DEFAULT_CONFIG = Path("config") / "kubeflow.yaml"
 
@@ -68,9 +69,7 @@ def compile_(
     one_task_per_node: OneTaskPerNode = False,
 ) -> None:
     """Write the pipeline as a file for Kubeflow Pipelines. The same settings and code give the same bytes."""
-    from operations.delivery.submission import checkout_settings
-
-    settings = checkout_settings(load_settings, options.config, with_image(options, image))
+    settings = load_settings(options.config, with_image(options, image))
     print_compiled(_compile(settings, output, one_task_per_node, quiet=options.as_json), output, options)
 
 
@@ -291,6 +290,10 @@ def compiled_from(
 
 
 def _compile(settings: Settings, output: Path, one_task_per_node: bool, quiet: bool) -> CompiledPipeline:
+    from operations.delivery.own_project import require_its_flightdeck
+
+    require_its_flightdeck(settings)
+
     def write() -> None:
         from pipeline.runners import kubeflow
 

@@ -48,10 +48,12 @@ def sweep(
     is left. Parameters: window, trials, push.
     """
     from operations.delivery.kubeflow_api import KubeflowError
+    from operations.delivery.own_project import require_its_flightdeck
     from operations.delivery.submission import job, kubeflow_settings
     from operations.experiments.sweep.space import searching
 
     settings, cluster = kubeflow_settings(load_settings, options.config, kubeflow.with_image(options, image))
+    require_its_flightdeck(settings)
     parent = None
     if from_ is not None:
         run, settings = settings_around(from_, settings, options.overrides)

@@ -53,13 +53,13 @@ def new(
     tell = (lambda line: None) if as_json else typer.echo
     made = plan.make(source, label, time, positive, known or (), after or (), progress=tell, task=task)
     tell(f"Writing {os.path.abspath(destination)}")
-    created = creation.create(made, destination)
-    if as_json:
-        _document(made, created)
-        return
     options = {"--label": [label], "--time": [time], "--task": [task], "--positive": [positive]}
     options |= {"--known": known, "--after": after}
     given = [part for name, values in options.items() for value in values or () if value for part in (name, value)]
+    created = creation.create(made, destination, given)
+    if as_json:
+        _document(made, created)
+        return
     # Whole paths, because the next step is into another folder.
     again = ["flightdeck", "new", str(created.path), "--from", os.path.abspath(source), *given]
     _report(made, created, again)

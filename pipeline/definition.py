@@ -73,7 +73,7 @@ def _data(settings: Settings) -> _Data:
     inferred_schema = SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True)
     # Takes the schema that people review.
     schema = CuratedSchema(
-        schema_file=portable(use_case.schema_file),
+        schema_file=portable(use_case.schema_file, settings.project),
         digest=fingerprint.file_digest(use_case.schema_file),
         ignored=list(contract.ignored()),
     )

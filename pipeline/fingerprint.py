@@ -11,6 +11,9 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
+# Flightdeck's own ML code, which a project's own may call.
+_MODELS = "models"
+
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, 16 hexadecimal digits."""
@@ -30,11 +33,12 @@ def code_digest(function: str) -> str:
 
 
 def sources(module: str) -> dict[str, bytes]:
-    """The source of a module and of everything it imports, directly or not, from its own top-level package.
+    """The source of a module and of everything it imports, directly or not, from its own top-level package or `models`.
 
     Raises a ModuleNotFoundError if there is no such module.
     """
     package = module.partition(".")[0]
+    followed = {package, _MODELS}
     modules: dict[str, bytes] = {}
     pending = [module, package]
     while pending:
@@ -43,7 +47,7 @@ def sources(module: str) -> dict[str, bytes]:
         if name in modules or origin is None:
             continue
         modules[name] = origin.read_bytes()
-        pending.extend(imported for imported in _imports(modules[name], name) if imported.partition(".")[0] == package)
+        pending.extend(imported for imported in _imports(modules[name], name) if imported.partition(".")[0] in followed)
     if module not in modules:
         raise ModuleNotFoundError(f"There is no module {module}.")
     return modules

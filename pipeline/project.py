@@ -1,7 +1,8 @@
 """Where the use case lives: in this checkout, or in a project of its own that uses this one as a library.
 
 A project of its own has packages of its own, such as `usecase`, beside its `config/`. `adopt` makes them importable
-here and in every process that this one starts, behind everything else: a project can add packages and hide none.
+here and in every process that this one starts, behind everything else: a project can add packages and hide none. The
+image of a project says by the same variables where it holds the project, and which commit of it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from errors import FlightdeckError
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Set for the processes that this one starts, which are given settings without the file that they came from.
 VARIABLE = "FLIGHTDECK_PROJECT"
+# Set in a project's image by its build: the project's commit, as `FLIGHTDECK_COMMIT` is Flightdeck's.
+COMMIT_VARIABLE = "FLIGHTDECK_PROJECT_COMMIT"
 
 
 class ProjectError(FlightdeckError):
@@ -77,6 +80,9 @@ def adopt(project: Path, names: Iterable[str]) -> None:
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if str(project) not in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join([*paths, str(project)])
+    if os.environ.get(VARIABLE) != str(project):
+        # It is the commit of another project, which an image holds.
+        os.environ.pop(COMMIT_VARIABLE, None)
     os.environ[VARIABLE] = str(project)
 
 

@@ -31,7 +31,7 @@ from pipeline.settings import Settings
 from pipeline.workspace import lock_of
 
 PROJECT = projects.CHECKOUT
-# Set in the image by its build: the commit, and -dirty- with a hash of the difference if there was one.
+# Set in Flightdeck's image by its build: the commit, and -dirty- with a hash of the difference if there was one.
 COMMIT_VARIABLE = "FLIGHTDECK_COMMIT"
 LOCK = Path("requirements/runtime.txt")
 # What makes a model; the command line and what happens after a run do not.
@@ -60,7 +60,7 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
         }
         documents["use_case_diff"] = use_case.diff
     digests = {name: recorder.put_document(content) for name, content in documents.items() if content is not None}
-    metrics, task = settings.evaluation.metrics, settings.task()
+    metrics = settings.evaluation.metrics
     facts = {
         "kind": kind,
         "pipeline": settings.use_case.name,
@@ -78,7 +78,7 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
         "hyperparameters": hyperparameters(settings.model.model_dump(mode="json")),
         "main_metric": metrics[0].reported,
         "main_better": metrics[0].better,
-        "thresholds": {part: metric.bounds() for metric in metrics if metric.bounds() for part in metric.parts(task)},
+        "thresholds": {metric.reported: metric.bounds() for metric in metrics if metric.bounds()},
         "documents": digests,
         **of_use_case,
     }
@@ -94,12 +94,14 @@ def lease(settings: Settings, runner: Runner) -> dict[str, Any]:
 
 def code_of(settings: Settings) -> Revision:
     """The code of a use case: of its own project, or of Flightdeck's checkout or image if it lives there."""
-    return code() if settings.project == PROJECT else code(settings.project, {})
+    return code() if settings.project == PROJECT else code(settings.project, variable=projects.COMMIT_VARIABLE)
 
 
-def code(root: Path = PROJECT, environment: Mapping[str, str] | None = None) -> Revision:
-    """The code of a checkout, or of the image that this process runs in."""
-    given = (os.environ if environment is None else environment).get(COMMIT_VARIABLE)
+def code(
+    root: Path = PROJECT, environment: Mapping[str, str] | None = None, variable: str = COMMIT_VARIABLE
+) -> Revision:
+    """The code of a checkout, or of the image that this process runs in, which says so by a variable."""
+    given = (os.environ if environment is None else environment).get(variable)
     if given and given != "unknown":
         commit, dirty, difference = given.partition("-dirty-")
         return Revision(commit=commit, dirty=bool(dirty), diff=difference or None)

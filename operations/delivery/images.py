@@ -1,4 +1,4 @@
-"""The container image: the tag that a checkout gets, and what is asked of the docker command."""
+"""The container images, Flightdeck's and those of projects on top of it: their tags, and what is asked of docker."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from errors import FlightdeckError
 from pipeline import stamp
 
 DOCKERFILE = Path("deploy", "docker", "Dockerfile")
+PROJECT_DOCKERFILE = Path("Dockerfile")
+FLIGHTDECK = "flightdeck"
 DIRTY = "-dirty-"
 
 # Host and port, then path components, as in the distribution specification; the tag is ours.
@@ -43,6 +45,14 @@ def checkout_revision(root: Path) -> str:
     if code.diff is None:
         return code.commit
     return f"{code.commit}{DIRTY}{hashlib.sha256(code.diff.encode(errors='replace')).hexdigest()[:8]}"
+
+
+def layered(revision: str, below: str) -> str:
+    """The revision of a project on an image of Flightdeck with another one: dirty if either is."""
+    if DIRTY not in below:
+        return revision
+    commit, _, difference = revision.partition(DIRTY)
+    return f"{commit}{DIRTY}{hashlib.sha256(f'{difference}{below}'.encode()).hexdigest()[:8]}"
 
 
 def reference(repository: str, revision: str, target: Target) -> str:
@@ -75,7 +85,8 @@ def build_arguments(
 
     Certificates and the variable with the address of a package index, which may hold a password, are passed as secrets.
     """
-    options = [
+    return _build(
+        root,
         ("--file", str(root / DOCKERFILE)),
         ("--target", target),
         ("--platform", platform),
@@ -85,9 +96,27 @@ def build_arguments(
         ("--network", network),
         ("--secret", ca_file and f"id=ca,src={ca_file.resolve()}"),
         ("--secret", index_variable and f"id=index,env={index_variable}"),
-    ]
+    )
+
+
+def layer_arguments(
+    image: str, commit: str, root: Path, flightdeck: str, platform: str = "linux/amd64", network: str | None = None
+) -> list[str]:
+    """The same for the Dockerfile of a project, which is built on an image of Flightdeck."""
+    return _build(
+        root,
+        ("--file", str(root / PROJECT_DOCKERFILE)),
+        ("--platform", platform),
+        ("--tag", image),
+        ("--build-arg", f"COMMIT={commit}"),
+        ("--build-arg", f"FLIGHTDECK={flightdeck}"),
+        ("--network", network),
+    )
+
+
+def _build(context: Path, *options: tuple[str, str | None]) -> list[str]:
     given = [word for option, value in options if value for word in (option, value)]
-    return ["build", *given, str(root)]
+    return ["build", *given, str(context)]
 
 
 def builder_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -126,6 +155,12 @@ def inspect(image: str) -> dict[str, Any] | None:
     """What the engine knows of an image; None when it has no such image."""
     done = _docker("image", "inspect", image)
     return None if done.returncode else json.loads(done.stdout)[0]
+
+
+def flightdeck_of(inspected: Mapping[str, Any]) -> str | None:
+    """The revision of Flightdeck that an image holds, by what `inspect` knows of it; None if it does not say."""
+    variables = dict(variable.partition("=")[::2] for variable in (inspected.get("Config") or {}).get("Env") or ())
+    return variables.get(stamp.COMMIT_VARIABLE)
 
 
 def _docker(*arguments: str) -> subprocess.CompletedProcess[bytes]:

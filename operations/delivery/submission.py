@@ -9,35 +9,19 @@ from pathlib import Path
 import yaml
 
 from ledger.recorder import user
+from operations.delivery import settings as delivery
 from operations.delivery.compiled_pipeline import CompiledPipeline
 from operations.delivery.kubeflow import Job, KubeflowPipelines, Version
 from operations.delivery.kubeflow_api import KubeflowError
-from pipeline.project import CHECKOUT
 from pipeline.settings import Kubeflow, Settings, SettingsError
 
 # Reads a settings file with overrides.
-Load = Callable[[Path, Sequence[str]], Settings]
-
-
-def checkout_settings(load: Load, config: Path, overrides: Sequence[str]) -> Settings:
-    """The settings, if the use case is in the checkout, of which alone there are images.
-
-    Raises:
-        KubeflowError: the use case is in a separate project.
-        SettingsError: they cannot be used.
-    """
-    # Such a project has no settings for Kubeflow; that it is one is in those beside them.
-    beside = config.with_name("local.yaml")
-    if not config.is_file() and beside.is_file():
-        _require_checkout(load(beside, ()))
-    settings = load(config, overrides)
-    _require_checkout(settings)
-    return settings
+Load = Callable[[Path, Sequence[str]], delivery.Settings]
 
 
 def kubeflow_settings(
     load: Load, config: Path, overrides: Sequence[str], parameters: Sequence[str] = ()
-) -> tuple[Settings, Kubeflow]:
+) -> tuple[delivery.Settings, Kubeflow]:
     """The settings and their section for Kubeflow.
 
     A parameter stands for a setting, so its value is checked as one now, and not after twenty minutes on the cluster.
@@ -46,7 +30,7 @@ def kubeflow_settings(
         KubeflowError: there is no such section, or a parameter's value does not fit.
         SettingsError: the settings cannot be used.
     """
-    settings = checkout_settings(load, config, overrides)
+    settings = load(config, overrides)
     if settings.kubeflow is None:
         raise KubeflowError(f"{config} has no `kubeflow` section; use --config config/kubeflow.yaml.")
     meant = {"window": "data.window", "push": "push.enabled", **settings.kubeflow.parameters}
@@ -97,14 +81,6 @@ def job(
         compiled.submission(parameters, user() or "unknown"),
         settings.kubeflow.service_account,
     )
-
-
-def _require_checkout(settings: Settings) -> None:
-    if settings.project != CHECKOUT:
-        raise KubeflowError(
-            f"There is no Kubeflow for the project {settings.project}: an image for Kubeflow holds Flightdeck's "
-            "checkout alone, and not its use case. `flightdeck run` runs it on this machine."
-        )
 
 
 def _yaml(text: str) -> str:

@@ -12,6 +12,7 @@ from operations.delivery import kubeflow_ended
 from operations.delivery.compiled_pipeline import CompiledPipeline
 from operations.delivery.kubeflow import Job, KubeflowPipelines
 from operations.delivery.kubeflow_api import KubeflowError, NotFoundError, UnreachableError
+from operations.delivery.own_project import require_its_flightdeck
 from operations.loop.attempts import Attempt
 from operations.loop.runs import Result, pushes, result_of
 from operations.loop.seen import History
@@ -49,7 +50,9 @@ class KubeflowRuns:
         Raises:
             KubeflowError: the server refuses.
             SettingsError: the settings do not fit a cluster.
+            FlightdeckError: the use case is a project of its own, and for another commit of Flightdeck.
         """
+        require_its_flightdeck(settings)
         push = settings.push.model_copy(update={"enabled": pushes(settings)})
         compiled = _compiled(settings.model_copy(update={"push": push}))
         job = Job(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from operations.loop.round import Event, Rounds
 from operations.loop.runs import Result
 from operations.loop.settings import Settings
 from pipeline import workspace
+from pipeline.project import packages
 from pipeline.settings import SettingsError
 from pipeline.stamp import PROJECT
 
@@ -78,13 +79,15 @@ class Loop:
 
     def run(self) -> bool:
         """Makes rounds until it is interrupted, or, and then true, the code that it is made of has changed."""
-        began_with, code = self._load(), _code()
+        began_with = self._load()
+        own = [began_with.project / name for name in packages(began_with.project, began_with.use_case.dotted_paths())]
+        code = _code(own)
         with self._listening():
             while not self._asked_to_stop:
                 settings = self._settings(began_with)
                 if settings is not None:
                     self._rounds.one_round(settings, datetime.now(UTC))
-                if _code() != code and not self._rounds.goes_on():
+                if _code(own) != code and not self._rounds.goes_on():
                     return True
                 self._sleep((settings or began_with).continuous.poll_seconds)
             self._rounds.stop(began_with, datetime.now(UTC))
@@ -131,10 +134,11 @@ class Loop:
                 signal.signal(number, handler)
 
 
-def _code() -> frozenset[tuple[str, int, int]]:
-    """The files of this project's code, with size and time."""
+def _code(own: Iterable[Path] = ()) -> frozenset[tuple[str, int, int]]:
+    """The files of Flightdeck's code, and of the packages of a project of its own, with size and time."""
     files = set()
-    for path in (path for package in _PACKAGES for path in (PROJECT / package).rglob("*.py")):
+    folders = [*(PROJECT / package for package in _PACKAGES), *own]
+    for path in (path for folder in folders for path in folder.rglob("*.py")):
         with contextlib.suppress(FileNotFoundError):  # it is being written, or the lock of an editor
             status = path.stat()
             files.add((str(path), status.st_size, status.st_mtime_ns))

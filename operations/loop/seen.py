@@ -100,13 +100,11 @@ def _code_of(settings: Settings) -> dict[str, str]:
     functions = [use_case.preprocessing_fn, use_case.run_fn, *([use_case.tuner_fn] if settings.tuning.enabled else [])]
     modules = {name for function in functions for name in fingerprint.sources(function.rpartition(".")[0])}
     paths = [f"{name.replace('.', '/')}{end}" for name in modules for end in (".py", "/__init__.py")]
-    paths += [portable(file) for file in (*contract_files(use_case.contract), use_case.schema_file)]
-    return {
-        path: fingerprint.file_digest(stamp.PROJECT / path)
-        for path in sorted(paths)
-        # Others are no part of what a run is stamped with.
-        if path.partition("/")[0] in stamp.SOURCES and (stamp.PROJECT / path).is_file()
-    }
+    files = (*contract_files(use_case.contract), use_case.schema_file)
+    paths += [portable(file, settings.project) for file in files]
+    # Others are no part of what a run is stamped with.
+    stamped = stamp.sources_of(settings)
+    return {path: stamped[path] for path in sorted(paths) if path in stamped}
 
 
 def _settings_of(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from operations.delivery import settings as delivery
 from operations.monitoring import settings as monitoring
 from pipeline.settings import DottedPath, Section
 
@@ -63,7 +64,7 @@ class Replay(Section):
     faults: dict[str, Fault] = Field(default={}, description="Faults that can be injected: name -> fault.")
 
 
-class Settings(monitoring.Settings):
+class Settings(monitoring.Settings, delivery.Settings):
     """The settings of monitoring, with those of the loop."""
 
     continuous: Continuous = Continuous()

@@ -10,12 +10,13 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from errors import FlightdeckError
 from pipeline.project import CHECKOUT
 from teaching.new_project import files
+from teaching.new_project.delivery import Origin
 from teaching.new_project.plan import ProjectPlan
 
 _REPOSITORY = (("init", "--quiet", "--initial-branch", "main"), ("add", "."))
@@ -64,11 +65,13 @@ def require_free(destination: Path) -> str:
         raise FlightdeckError(
             f"The folder's name also names the models, and {destination.name} does not begin with a letter."
         )
+    if name == "flightdeck":
+        raise FlightdeckError("The folder's name also names the image, and flightdeck is that of Flightdeck's own.")
     return name
 
 
-def create(plan: ProjectPlan, destination: Path) -> Created:
-    """Writes a project beside its place, and moves it there when it is whole.
+def create(plan: ProjectPlan, destination: Path, options: Sequence[str] = ()) -> Created:
+    """Writes a project beside its place, and moves it there when it is whole; it keeps the options of its plan.
 
     Raises:
         FlightdeckError: it cannot be made there.
@@ -77,7 +80,7 @@ def create(plan: ProjectPlan, destination: Path) -> Created:
     name = require_free(destination)
     try:
         with _staging(destination) as staging:
-            made = files.render(plan, name)
+            made = files.render(plan, name, Origin.here(tuple(options)))
             for path, text in made.items():
                 _write(staging / path, text)
             (staging / "source").mkdir()

@@ -11,7 +11,7 @@ from typing import Any
 
 from data.contract import Contract
 from data.table_spans import Hashed, Parts, Periods
-from teaching.new_project import schema
+from teaching.new_project import delivery, schema
 from teaching.new_project.columns import Inferred
 from teaching.new_project.plan import ProjectPlan
 
@@ -30,7 +30,7 @@ _CONTRACT_TEMPLATE = "contract.yaml.j2"
 _SMALL = 20_000
 
 
-def render(plan: ProjectPlan, name: str) -> dict[str, str]:
+def render(plan: ProjectPlan, name: str, origin: delivery.Origin) -> dict[str, str]:
     """The files by their path in the project."""
     import jinja2
     import yaml
@@ -46,12 +46,13 @@ def render(plan: ProjectPlan, name: str) -> dict[str, str]:
     environment.filters |= {
         "scalar": _scalar, "quoted": _quoted, "literal": _literal, "cell": _cell, "comment": _comment
     }  # fmt: skip
-    facts = _facts(plan, name)
+    facts = _facts(plan, name) | delivery.facts(name, origin)
     facts["words"] = environment.get_template(f"tasks/{plan.label.task}.j2").make_module(facts)
     text = environment.get_template(_CONTRACT_TEMPLATE).render(facts)
     contract = Contract.model_validate(yaml.safe_load(text))
     facts["taken_in"] = _taken_in(contract, plan)
-    made = {path: environment.get_template(template).render(facts) for path, template in _TEMPLATES.items()}
+    templates = _TEMPLATES | delivery.TEMPLATES
+    made = {path: environment.get_template(template).render(facts) for path, template in templates.items()}
     made["usecase/contract.yaml"] = text
     made["usecase/schema.pbtxt"] = schema.schema(contract, plan.rows, plan.split.numbers)
     made["usecase/__init__.py"] = f'"""The use case: {name}."""\n'

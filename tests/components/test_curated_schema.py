@@ -1,6 +1,7 @@
 """CuratedSchema: what people reviewed is what the pipeline uses, also after an edit."""
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +46,20 @@ def test_the_schema_arrives_as_it_was_written_and_is_copied_again_after_an_edit_
 
     assert workbench.states() == ["COMPLETE", "CACHED", "COMPLETE"]
     assert len(workbench.copies()) == 2
+
+
+def test_a_file_of_a_package_is_found_wherever_that_can_be_imported(workbench, monkeypatch):
+    """A project of its own lies in another place on the laptop and in an image."""
+    digest = hashlib.sha256(SCHEMA.encode()).hexdigest()[:16]
+    for place in ("laptop", "image"):
+        (workbench.folder / place / "usecase").mkdir(parents=True)
+        (workbench.folder / place / "usecase" / "schema.pbtxt").write_text(SCHEMA)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "path", [*sys.path, str(workbench.folder / place)])
+            workbench.run(CuratedSchema(schema_file="usecase/schema.pbtxt", digest=digest, ignored=[]))
+
+    assert workbench.states() == ["COMPLETE", "CACHED"]
+    assert workbench.copies() == [SCHEMA]
 
 
 def test_columns_that_the_pipeline_does_not_read_are_left_out(workbench):

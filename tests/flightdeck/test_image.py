@@ -14,6 +14,7 @@ from errors import FlightdeckError
 from operations.delivery import images
 from tests.flightdeck.conftest import refused
 from tests.repository import git
+from tests.teaching.new_project import small_project
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
@@ -245,3 +246,122 @@ def test_the_report_of_a_build_is_one_json_document(image, docker):
     assert report["image"].startswith("flightdeck:")
     assert report["image"].endswith("-gpu")
     assert (report["id"], report["bytes"], report["target"]) == ("sha256:1", 5, "gpu")
+
+
+# As an engine does: knows an image once it was built, and which commit of Flightdeck is in it.
+ENGINE = """
+import json, os, sys
+from pathlib import Path
+state = Path(os.environ["STATE"])
+match sys.argv[1:]:
+    case ["--version"]:
+        print("Docker version 20.10.24, build 297e128")
+    case ["version", *_]:
+        print("20.10.24")
+    case ["image", "inspect", name]:
+        known = json.loads(state.read_text()) if state.exists() else {}
+        if name not in known:
+            sys.exit(1)
+        variable = f"FLIGHTDECK_COMMIT={known[name]}"
+        print(json.dumps([{"Id": "sha256:1", "Size": 5, "Config": {"Env": [variable]}}]))
+    case ["build", *options]:
+        known = json.loads(state.read_text()) if state.exists() else {}
+        given = dict(word.split("=", 1) for word in options if "=" in word)
+        known[options[options.index("--tag") + 1]] = known.get(given.get("FLIGHTDECK"), given["COMMIT"])
+        state.write_text(json.dumps(known))
+        with open(os.environ["RECORD"], "a") as record:
+            record.write(json.dumps(options) + chr(10))
+"""
+
+
+@pytest.fixture(scope="module")
+def loans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_project.new(tmp_path_factory.mktemp("projects"))
+
+
+@pytest.fixture
+def own_project(loans: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(loans, tmp_path / "loans"))
+
+
+@pytest.fixture
+def own_image(own_project: Path, image, search_path: Path, tmp_path: Path):
+    """Runs `flightdeck image` in the project, with an engine; what docker built is in `builds`."""
+    (search_path / "docker").write_text(f"#!{sys.executable}\n{ENGINE}")
+    (search_path / "docker").chmod(0o755)
+
+    def run(*arguments: str, **images: str) -> tuple[int, str, str]:
+        if images:
+            (tmp_path / "state").write_text(json.dumps(images))
+        variables = {"STATE": str(tmp_path / "state"), "RECORD": str(tmp_path / "builds")}
+        return image(*arguments, cwd=own_project, **variables)
+
+    return run
+
+
+def builds(folder: Path) -> list[list[str]]:
+    return [json.loads(line) for line in (folder / "builds").read_text().splitlines()]
+
+
+def test_the_image_of_a_project_is_a_layer_on_that_of_flightdeck_which_is_built_first(own_image, own_project, tmp_path):
+    code, out, err = own_image("build", "--json")
+    assert code == 0, err
+    report, head = json.loads(out), git(own_project, "rev-parse", "HEAD")
+    revision = images.checkout_revision(ROOT)
+    flightdeck = images.reference("flightdeck", revision, "cpu")
+
+    below, layer = builds(tmp_path)
+    assert below[below.index("--tag") + 1] == flightdeck
+    assert below[-1] == str(ROOT)
+    assert layer == images.layer_arguments(report["image"], head, own_project, flightdeck)[1:]
+    assert f"--build-arg COMMIT={head} --build-arg FLIGHTDECK={flightdeck}" in " ".join(layer)
+    assert report["image"] == images.reference("loans", images.layered(head, revision), "cpu")
+    assert (report["commit"], report["flightdeck"]) == (head, revision)
+    # And not once more.
+    own_image("build")
+    assert [build[-1] for build in builds(tmp_path)] == [str(ROOT), str(own_project), str(own_project)]
+
+
+def test_the_tag_is_the_commit_of_the_project_and_says_if_anything_is_dirty(own_image, own_project):
+    flightdeck, head = git(ROOT, "rev-parse", "HEAD"), git(own_project, "rev-parse", "HEAD")
+    named = ("build", "--json", "--repository", "host/loans", "--base")
+
+    def built(base: str, *more: str) -> str:
+        code, out, err = own_image(*named, base, *more, **{"clean": flightdeck, "dirty": f"{flightdeck}-dirty-1"})
+        assert code == 0, err
+        return json.loads(out)["image"]
+
+    tags = [built("clean"), built("clean", "--target", "gpu"), built("dirty")]
+    (own_project / "usecase" / "CARD.md").write_text("changed")
+    tags += [built("clean"), built("dirty")]
+
+    assert tags[:2] == [f"host/loans:{head[:12]}", f"host/loans:{head[:12]}-gpu"]
+    assert all(tag.startswith(f"host/loans:{head[:12]}-dirty-") for tag in tags[2:])
+    assert len(set(tags)) == len(tags)
+
+
+def test_an_image_of_another_flightdeck_or_of_none_is_refused_before_anything_is_built(own_image, tmp_path):
+    base = ("build", "--base", "host/flightdeck:1")
+
+    refused(own_image(*base), "does not hold the image host/flightdeck:1, on which that of the project would be built")
+    refused(own_image(*base, **{"host/flightdeck:1": "0" * 40}), "holds Flightdeck 000000000000, and")
+    assert not (tmp_path / "builds").exists()
+
+
+def test_a_project_for_another_flightdeck_and_one_without_a_dockerfile_are_refused(own_image, own_project, tmp_path):
+    settings = own_project / "config" / "kubeflow.yaml"
+    settings.write_text(settings.read_text().replace(git(ROOT, "rev-parse", "HEAD"), "0" * 40))
+
+    for command in (["build"], ["push", "--repository", "host/loans", "--allow-dirty"]):
+        refused(own_image(*command), "move the project to this one with: flightdeck upgrade")
+    (own_project / "Dockerfile").unlink()
+    refused(own_image("build"), "gets one by: flightdeck upgrade")
+    assert not (tmp_path / "builds").exists()
+
+
+def test_a_project_with_changes_that_no_commit_holds_is_not_pushed(own_image, own_project):
+    (own_project / "new.py").write_text("")
+    push = functools.partial(own_image, "push", "--repository", "host/loans")
+
+    refused(push(), "The project, or Flightdeck below it, has changes that no commit holds")
+    refused(push("--allow-dirty"), "There is no image host/loans:")

@@ -3,8 +3,11 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import types
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -30,8 +33,20 @@ settings = read(adopt=True)
 again = settings_file.from_document(settings.document())
 print(json.dumps({
     "project": str(settings.project), "again": str(again.project), "contract": str(again.use_case.contract),
-    "document": settings.document()["use_case"], "sources": sorted(stamp.sources_of(settings)),
+    "document": settings.document()["use_case"], "sources": stamp.sources_of(settings),
     "code": settings_file.resolve(settings.use_case.prepare).__code__.co_filename, "digest": settings.digest(),
+}))
+"""
+
+
+# Without files, as a task in a container.
+IN_AN_IMAGE = """
+from pipeline import settings_file, stamp
+settings = settings_file.from_document(json.loads(sys.argv[1]))
+print(json.dumps({
+    "digest": settings.digest(), "sources": stamp.sources_of(settings), "project": str(settings.project),
+    "contract": str(settings.use_case.contract), "own": stamp.code_of(settings).model_dump(),
+    "flightdeck": stamp.code().model_dump(),
 }))
 """
 
@@ -56,11 +71,17 @@ def project(folder: Path, package: str = "usecase") -> Path:
     return path
 
 
-def python(program: str, *arguments: Path | str, cwd: Path = ROOT, expect: int = 0) -> str:
+def python(
+    program: str,
+    *arguments: Path | str,
+    cwd: Path = ROOT,
+    expect: int = 0,
+    variables: Mapping[str, str] = types.MappingProxyType({}),
+) -> str:
     """What a program prints; on standard error, if it is expected to fail."""
     given = {name: value for name, value in os.environ.items() if name != "FLIGHTDECK_PROJECT"}
     command = [sys.executable, "-c", READ + program, *map(str, arguments)]
-    environment = {**given, "PYTHONPATH": str(ROOT)}
+    environment = {**given, "PYTHONPATH": str(ROOT), **variables}
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=60)
     assert done.returncode == expect, done.stderr
     return done.stderr if expect else done.stdout
@@ -107,13 +128,17 @@ def test_only_adopting_a_project_changes_the_process(tmp_path: Path):
         "try:\n    read(1)\nexcept ValueError as error:\n    print(error)\n"
         "print((sys.path, dict(os.environ)) == before)\nread(1, adopt=True)\n"
         "print(sys.path[-1], os.environ['PYTHONPATH'].split(os.pathsep)[-1], os.environ['FLIGHTDECK_PROJECT'])\n"
+        "print('FLIGHTDECK_PROJECT_COMMIT' in os.environ)\n"
     )
+    of_another = {"FLIGHTDECK_PROJECT": "/project", "FLIGHTDECK_PROJECT_COMMIT": "a" * 40}
 
-    refused, unchanged, adopted = python(program, project(tmp_path / "loans"), LOCAL).splitlines()
+    *said, commit_stays = python(program, project(tmp_path / "loans"), LOCAL, variables=of_another).splitlines()
+    refused, unchanged, adopted = said
 
     assert re.match("The package `usecase` of .* cannot be imported", refused)
     assert unchanged == "True"
     assert adopted == " ".join([str(tmp_path / "loans")] * 3)
+    assert commit_stays == "False"
 
 
 def test_a_project_hides_no_package_that_is_installed(tmp_path: Path):
@@ -133,18 +158,31 @@ def test_the_command_line_means_the_project_that_one_stands_in(tmp_path: Path):
     assert outside["use_case"]["contract"] == str(ROOT / "data" / "contract.yaml")
 
 
-@pytest.mark.parametrize(
-    ("section", "command", "sentence"),
-    [
-        ({"kubeflow": {"image": "flightdeck:1"}}, "config show", "an image for Kubeflow holds Flightdeck's checkout"),
-        ({}, "runs against main", "only branches of Flightdeck's checkout can be compared"),
-    ],
-)
-def test_what_works_in_the_checkout_only_is_refused_in_one_sentence(tmp_path: Path, section: dict, command, sentence):
-    config = project(tmp_path / "loans")
-    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | section))
+def test_what_works_in_the_checkout_only_is_refused_in_one_sentence(tmp_path: Path):
+    said = python(COMMAND, "runs", "against", "main", "-c", project(tmp_path / "loans"), cwd=tmp_path, expect=2)
 
-    said = python(COMMAND, *command.split(), "-c", config, cwd=tmp_path, expect=2)
-
-    assert sentence in said
+    assert "only branches of Flightdeck's checkout can be compared" in said
     assert said.count("\n") == 1
+
+
+def test_an_image_reads_the_settings_of_the_laptop_as_the_same_ones_and_says_both_commits(tmp_path: Path):
+    config = project(tmp_path / "loans")
+    config.write_text(config.read_text().replace("workspace: workspace", "workspace: /workspace"))
+    laptop = json.loads(python(DESCRIBE + "print(json.dumps(settings.document()))", config).splitlines()[1])
+    described = json.loads(python(DESCRIBE, config))
+    image = tmp_path / "image" / "project"
+    for name in ("config", "usecase"):  # as its Dockerfile copies them
+        shutil.copytree(tmp_path / "loans" / name, image / name)
+    own, flightdeck = "a" * 40, f"{'f' * 40}-dirty-12345678"
+    variables = {
+        "FLIGHTDECK_PROJECT": str(image), "PYTHONPATH": str(image),
+        "FLIGHTDECK_PROJECT_COMMIT": own, "FLIGHTDECK_COMMIT": flightdeck,
+    }  # fmt: skip
+    told = json.loads(python(IN_AN_IMAGE, json.dumps(laptop), cwd=image, variables=variables))
+
+    assert told["digest"] == described["digest"]
+    assert told["sources"] == described["sources"]
+    assert told["project"] == str(image)
+    assert told["contract"] == str(image / "usecase" / "contract.yaml")
+    assert told["own"] == {"commit": own, "branch": None, "dirty": False, "diff": None}
+    assert (told["flightdeck"]["commit"], told["flightdeck"]["dirty"]) == ("f" * 40, True)

@@ -1,0 +1,126 @@
+"""A project of its own on Kubeflow Pipelines: what is compiled there and sent to a server."""
+
+import base64
+import gzip
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import project as projects
+from tests import forked
+from tests.ledger.seeding import Seeder, sqlite
+from tests.makefiles import make
+from tests.operations.delivery.kfp_server import KfpServer
+from tests.repository import git
+from tests.teaching.new_project import small_project
+from tests.world import ROOT
+
+pytestmark = pytest.mark.component
+TASKS = ["data", "release", "trainer", "transform"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_project.new(tmp_path_factory.mktemp("own"))
+
+
+def says(project: Path, *arguments: str, expect: int = 0) -> str:
+    """What a command prints in a project: on standard error, if an exit code other than 0 is expected."""
+    done = forked.run("flightdeck", *arguments, cwd=project)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stderr if expect else done.stdout
+
+
+@pytest.fixture(scope="module")
+def compiled(project: Path) -> str:
+    """What `make compile` writes for production."""
+    done = make("compile", project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return (project / "build" / "production.yaml").read_text()
+
+
+def test_what_is_compiled_is_the_same_wherever_the_project_is_and_names_no_place(project, compiled, tmp_path):
+    head = git(project, "rev-parse", "--short=12", "HEAD")
+    elsewhere = shutil.copytree(project, tmp_path / "another place")
+    says(elsewhere, "kubeflow", "compile", "--image", f"loans:{head}", "--output", str(tmp_path / "p.yaml"))
+    embedded = [gzip.decompress(base64.b64decode(text)) for text in re.findall(r"defaultValue: (H4sI\S+)", compiled)]
+
+    assert (tmp_path / "p.yaml").read_text() == compiled
+    assert len(embedded) == 2
+    visible = compiled.encode() + b"".join(embedded)
+    assert b"usecase/schema.pbtxt" in visible
+    assert b"/workspace/loans/spans" in visible
+    for place in (f"{project.parent}/", f"{ROOT}/", f"{Path.home()}/", f"{sys.prefix}/"):
+        assert place.encode() not in visible
+    assert set(re.findall(r"image: (\S+)", compiled)) == {f"loans:{head}"}
+
+
+def test_staging_and_production_never_share_a_name_or_a_folder_for_models(project, compiled):
+    shown = [
+        json.loads(says(project, "config", "show", "--json", "--config", f"config/{name}.yaml"))
+        for name in ("staging", "kubeflow")
+    ]
+    staging = (project / "build" / "staging.yaml").read_text()
+
+    assert shown[0]["use_case"]["name"] != shown[1]["use_case"]["name"]
+    assert shown[0]["workspace"] != shown[1]["workspace"]
+    assert shown[0]["data"]["spans"] == f"{shown[1]['workspace']}/spans"
+    assert "name: loans-staging" in staging
+    assert "name: loans-staging" not in compiled
+
+
+def test_what_ran_in_staging_takes_over_in_production(project, compiled, server: KfpServer, tmp_path):
+    head = git(project, "rev-parse", "HEAD")
+    (tmp_path / "staging").mkdir()
+    ledger = {"extends": "staging.yaml", "workspace": str(tmp_path / "staging"), "metadata": {"kind": "sqlite"}}
+    staging = project / "config" / "staging-here.yaml"
+    staging.write_text(yaml.safe_dump(ledger))
+    there = ("--set", f"kubeflow.endpoint={server.endpoint}")
+    server.states = [dict.fromkeys(TASKS, "SUCCEEDED")] * 2
+    says(project, "kubeflow", "upload", *there, "--config", "config/staging.yaml", "--file", "build/staging.yaml")
+    version = ("--config", "config/staging.yaml", "--pipeline-version", head[:12])
+    run = json.loads(says(project, "kubeflow", "submit", *there, *version, "--name", "trial", "--json"))["run_id"]
+    seeder = Seeder(sqlite(tmp_path / "staging" / "metadata.sqlite"))
+    promote = [
+        *("kubeflow", "promote", "trial", "--cron", "0 3 * * 1", "--file", "build/production.yaml", *there),
+        *("--staging", str(staging), "--staging-endpoint", server.endpoint, "--json"),
+    ]
+
+    def promoted(expect: int = 0, **recorded: object) -> dict:
+        facts = {"outcome": "pushed", "commit": "f" * 40, "dirty": False, "use_case_dirty": False, **recorded}
+        seeder.run(run, auc=0.7, **facts)
+        done = forked.run("flightdeck", *promote, cwd=project)
+        assert done.returncode == expect, done.stderr
+        return json.loads(done.stdout)
+
+    assert "it ran aaaaaaaaaaaa, and" in promoted(1, use_case_commit="a" * 40)["reasons"][0]
+    assert "a Flightdeck with changes" in promoted(1, use_case_commit=head, dirty=True)["reasons"][0]
+    assert server.recurring == {}
+    assert promoted(use_case_commit=head)["version"] == head[:12]
+    assert len(server.recurring) == 1
+
+
+def test_a_sweep_is_submitted(project, server: KfpServer):
+    there = ("--set", f"kubeflow.endpoint={server.endpoint}", "--image", "host/loans:0123456789ab")
+    says(project, "kubeflow", "sweep", *there, "--trials", "3", "--parallel", "2", "--json")
+
+    (sent,) = server.runs.values()
+    assert sent["display_name"].startswith("loans sweep")
+    assert str(project.parent) not in json.dumps(sent["pipeline_spec"])
+
+
+def test_with_another_flightdeck_nothing_is_compiled_and_the_way_out_is_named(project, tmp_path):
+    moved = shutil.copytree(project, tmp_path / "moved")
+    settings = moved / "config" / "kubeflow.yaml"
+    settings.write_text(re.sub(r"flightdeck: \"[0-9a-f]{40}\"", f'flightdeck: "{"0" * 40}"', settings.read_text()))
+
+    for command in (["compile"], ["sweep", "--output", str(tmp_path / "sweep.yaml")]):
+        said = says(moved, "kubeflow", *command, expect=2)
+        assert f"is for Flightdeck 000000000000 (delivery.flightdeck), and {projects.CHECKOUT} is " in said
+        assert said.endswith("move the project to this one with: flightdeck upgrade\n")
+        assert said.count("\n") == 1
