@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from flightdeck.options import Options
 if TYPE_CHECKING:
     from operations.monitoring.policy import Decision
     from operations.monitoring.signals import Window
+    from operations.tasks import Metric
 
 
 def monitor(
@@ -52,18 +54,18 @@ def monitor(
     if options.as_json:
         print_json({"measured": result.windows, "decisions": result.decisions, "gauges": gauges})
     else:
-        metrics = [metric.name for metric in task_of(settings.contract().target).quality]
+        metrics = task_of(settings.contract().target).quality
         _print(windows[-last:], metrics, records.decisions(), every)
 
 
-def _print(windows: list[Window], metrics: list[str], decisions: list[Decision], every: bool) -> None:
+def _print(windows: list[Window], metrics: Sequence[Metric], decisions: list[Decision], every: bool) -> None:
     if not windows:
         typer.echo("No window has ended yet in which there were requests.")
         return
     actions: dict[tuple[str, str], list[str]] = {}
     for decision in decisions:
         actions.setdefault((decision.window_name, decision.version), []).append(decision.action)
-    measured = [metric.replace("_", " ") for metric in metrics]
+    measured = [metric.name.replace("_", " ") for metric in metrics]
     table(
         ["window", "version", "rows", "refused", "labelled", *measured, "exceeded", "decided"],
         [
@@ -73,7 +75,7 @@ def _print(windows: list[Window], metrics: list[str], decisions: list[Decision],
                 f"{window.rows:,}",
                 f"{window.refused:,}",
                 f"{window.labelled:,}",
-                *(_quality(window, name) for name in metrics),
+                *(_quality(window, metric) for metric in metrics),
                 ", ".join(sorted({signal.subject or signal.name for signal in window.signals if signal.exceeded}))
                 or "none",
                 ", ".join(actions.get((window.name, window.version), ["nothing"])),
@@ -93,7 +95,7 @@ def _print(windows: list[Window], metrics: list[str], decisions: list[Decision],
                 typer.echo(f"  {reason.action}: {reason.text}")
 
 
-def _quality(window: Window, name: str) -> str:
-    overall = ("quality", name, "")
+def _quality(window: Window, metric: Metric) -> str:
+    overall = ("quality", metric.name, "")
     value = next((found.value for found in window.signals if (found.kind, found.name, found.subject) == overall), None)
-    return "-" if value is None else f"{value:.4f}"
+    return "-" if value is None else metric.number(value, 4)

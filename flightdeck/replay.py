@@ -77,13 +77,15 @@ def _tell(on: Console, level: int, step: Step) -> None:
 
 
 def _print(result: Result, on: Console) -> None:
+    from operations.tasks import METRICS
+
     header = ["month"]
     for played in result.levels:
         header += [f"{_HEADINGS.get(metric) or metric.replace('_', ' ')} {played.level}" for metric in result.monthly]
     rows = []
     for months in zip(*(played.months for played in result.levels), strict=True):
-        values = [value.value for month in months for value in map(month.quality.get, result.monthly)]
-        rows.append([months[0].month, *("-" if value is None else f"{value:.4f}" for value in values)])
+        values = [(METRICS[metric], month.quality[metric].value) for month in months for metric in result.monthly]
+        rows.append([months[0].month, *("-" if value is None else metric.number(value, 4) for metric, value in values)])
     on.print()
     table(header, rows, on=on)
     on.print()
@@ -91,7 +93,7 @@ def _print(result: Result, on: Console) -> None:
     table(
         ["level", *overall, "trained", "refused", "deployed", "rolled back", "rejected", "alerts", "cpu s"],
         [
-            [str(played.level), *(f"{played.quality[metric]:.4f}" for metric in result.overall)]
+            [str(played.level), *(METRICS[metric].number(played.quality[metric], 4) for metric in result.overall)]
             + [str(count) for count in (played.trainings, played.refused, played.deployments, played.rollbacks)]
             + [str(played.rejected), str(played.alerts), f"{sum(played.cpu_seconds.values()):.0f}"]
             for played in result.levels
@@ -100,9 +102,12 @@ def _print(result: Result, on: Console) -> None:
     )
     on.print()
     for change in result.comparisons:
+        difference, low, high = (
+            METRICS[change.metric].number(value, 4, "+") for value in (change.difference, change.low, change.high)
+        )
         on.print(
-            f"{change.metric} of level {change.level} minus level {change.against}: {change.difference:+.4f} "
-            f"({change.low:+.4f} to {change.high:+.4f}) on {change.rows:,} requests"
+            f"{change.metric} of level {change.level} minus level {change.against}: {difference} ({low} to {high}) on "
+            f"{change.rows:,} requests"
         )
     for played in result.levels:
         alarms = ", ".join(

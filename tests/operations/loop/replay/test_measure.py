@@ -17,16 +17,15 @@ from tests.world import ROOT
 
 pytestmark = pytest.mark.component
 ROWS = 1500
-CONTRACTS = {"binary": "contract", "multiclass": "lateness", "regression": "delay"}
+CONFIGS = {"binary": "local.yaml", "multiclass": "lateness.yaml", "regression": "delay.yaml"}
+REPLAY = 'replay={begins: "2013-01", order: scheduled_departure}'
 
 
 @pytest.fixture(params=TASKS)
 def played(request, tmp_path) -> tuple[str, Settings, Path, plan.ReplayPlan]:
     """A replay of two months in which level 2 answered better than level 1."""
     task = request.param
-    contract = f"use_case.contract={ROOT / 'data' / CONTRACTS[task]}.yaml"
-    overrides = [f"workspace={tmp_path}", contract, "model.tuning.objective=val_loss"]
-    settings = read_settings(ROOT / "config" / "replay.yaml", overrides)
+    settings = read_settings(ROOT / "config" / CONFIGS[task], [f"workspace={tmp_path}", REPLAY])
     made = plan.make(settings, "1,2", "3:4", None, None)
     root = plan.root_of(settings, made.name)
     for span in made.spans:
