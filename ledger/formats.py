@@ -25,7 +25,9 @@ def signed(value: float | None) -> str:
     """A difference, with its sign."""
     if value is None:
         return NOTHING
-    return f"{value:+,.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:+.4f}"
+    if abs(value) >= 1000 or (float(value).is_integer() and abs(value) > 1):
+        return f"{value:+,.0f}"
+    return f"{value:+.4g}" if abs(value) > 1 else f"{value:+.4f}"
 
 
 def percent(share: float | None) -> str:

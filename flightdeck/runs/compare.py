@@ -9,7 +9,7 @@ import typer
 
 from flightdeck.console import console, plain, print_json, table
 from flightdeck.options import Options
-from ledger.formats import NOTHING, fact, local_moment, number, signed
+from ledger.formats import NOTHING, fact, interval, local_moment, number, signed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -156,7 +156,7 @@ def _test(change: MetricChange) -> tuple[str, str, str]:
     style = _STYLES.get(change.verdict)
     said = {"within noise": "no different: within noise", "unknown": "-"}.get(change.verdict, change.verdict)
     return (
-        f"{change.noise.low:+.4f} to {change.noise.high:+.4f}",
+        interval(change.noise, signed),
         "<0.001" if change.p_value < 0.001 else f"{change.p_value:.3f}",
         f"[{style}]{said}[/]" if style else said,
     )

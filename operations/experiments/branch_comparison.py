@@ -17,7 +17,7 @@ from pathlib import Path
 from errors import FlightdeckError
 from ledger.comparison import Comparison, MetricChange
 from ledger.directions import of_metric
-from ledger.formats import number, signed
+from ledger.formats import interval, number, signed
 from ledger.run_facts import evaluation_data
 from ledger.run_record import RunRecord
 from operations.experiments.reproduction.worktree import add, environment_of, git, remove
@@ -155,10 +155,9 @@ def unavailable(reason: str) -> str:
 
 
 def _change(change: MetricChange) -> tuple[str, ...]:
-    noise = change.noise
-    interval = f"{noise.low:+.4f} to {noise.high:+.4f}" if noise and change.p_value is not None else "-"
+    within = interval(change.noise, signed) if change.noise and change.p_value is not None else "-"
     verdict = _WORDS.get(change.verdict, change.verdict)
-    return number(change.first), number(change.second), signed(change.delta), interval, verdict
+    return number(change.first), number(change.second), signed(change.delta), within, verdict
 
 
 def _commit(record: RunRecord) -> str:

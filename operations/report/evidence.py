@@ -13,21 +13,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import ml_metadata
-import pyarrow.parquet as pq
 from ml_metadata.proto import metadata_store_pb2
 
+from ledger import scores
 from ledger.outputs import Output, executions_of_run, outputs
 from ledger.recorder import read_document
 from ledger.run_facts import is_ours, shown_outcome
 from ledger.run_record import RunRecord
 from ledger.run_view import ANOMALIES, SLICES, Anomaly, RunView, SliceMetrics, min_slice_rows
-from operations.report import curves, quality, statistics
+from operations.report import curves, statistics
+from operations.report.evaluation import assessors
+from operations.report.evaluation.assessor import Assessment, Assessor
+from operations.tasks import Task
 
 _Part = TypeVar("_Part")
 # Node -> key -> the artifact that the node made.
 _Produced = dict[str, dict[str, Output]]
 _Executions = dict[str, metadata_store_pb2.Execution]
-_DEFAULT_THRESHOLD = 0.5
 _STATISTICS = "FeatureStats.pb"
 # How many batch predictions are looked at for what a model was asked.
 _PREDICTIONS = 50
@@ -68,6 +70,8 @@ class Evidence:
         nodes: of the pipeline, upstream ones first.
         splits: name -> statistics: ``train``, ``eval`` and ``serving``, those that are known.
         serving_source: where the statistics of serving are from.
+        task: what is predicted.
+        assessment: how good the model is, by the scores of single rows.
         importance: the content of ``importance.json``.
         files: those that were ingested.
         predictions: batch predictions that this run's model answered, newest first.
@@ -80,7 +84,8 @@ class Evidence:
     splits: dict[str, statistics.Statistics]
     serving_source: str | None
     curves: list[curves.Curve]
-    quality: quality.Quality | None
+    task: Task
+    assessment: Assessment | None
     importance: Any
     files: list[dict[str, Any]]
     predictions: tuple[str, ...]
@@ -110,6 +115,7 @@ class EvidenceReader:
         produced = self._produced(executions)
         settings = self._document(record, "settings") or {}
         splits, source = self._splits(record, produced, missing)
+        assessor = assessors.of(_target(produced))
         slices, anomalies = self._slices(record, missing), self._anomalies(record, produced, missing)
         return Evidence(
             view=RunView(record, slices, anomalies, min_slice_rows(settings)),
@@ -118,7 +124,8 @@ class EvidenceReader:
             splits=splits,
             serving_source=source,
             curves=self._curves(produced, missing),
-            quality=_quality(produced, settings, missing),
+            task=assessor.task,
+            assessment=_assessment(record, assessor, produced, settings, missing),
             importance=_importance(produced, missing),
             files=self._document(record, "files") or [],
             predictions=tuple(run for run, used, _ in self._predictions if record.model_id in used),
@@ -257,18 +264,21 @@ class EvidenceReader:
             return None
 
 
-def _quality(produced: _Produced, settings: dict[str, Any], missing: dict[str, str]) -> quality.Quality | None:
-    folder = _artifact(produced, "scores.parquet")
+def _target(produced: _Produced) -> dict[str, Any]:
+    """What is predicted, as the run's scores have it; empty if it has none."""
+    outputs = [output.properties for keys in produced.values() for output in keys.values()]
+    return next((scores.target_of(properties) for properties in outputs if "rows_fingerprint" in properties), {})
+
+
+def _assessment(
+    record: RunRecord, assessor: Assessor, produced: _Produced, settings: dict[str, Any], missing: dict[str, str]
+) -> Assessment | None:
+    folder = _artifact(produced, scores.FILE)
     if folder is None:
         missing["quality"] = _absent(produced, "scores of the single rows", "Scores")
         return None
-    threshold = settings.get("evaluation", {}).get("decision_threshold", _DEFAULT_THRESHOLD)
-
-    def assessed() -> quality.Quality:
-        table = pq.read_table(folder / "scores.parquet", columns=["label", "probability"])
-        return quality.assess(table.column("label").to_numpy(), table.column("probability").to_numpy(), threshold)
-
-    return _attempt(assessed, missing, "quality")
+    kept = scores.ScoresOf(record.run_id, str(folder), "", 0, _target(produced))
+    return _attempt(lambda: assessor.assess(scores.read(kept), settings), missing, "quality")
 
 
 def _importance(produced: _Produced, missing: dict[str, str]) -> Any:
@@ -331,6 +341,6 @@ def _attempt(read: Callable[[], _Part], missing: dict[str, str], section: str) -
     """What can be read, or None and a sentence why not: a damaged file costs a section and not the page."""
     try:
         return read()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, scores.NoScoresError) as error:
         missing[section] = f"It cannot be read: {error}."
         return None

@@ -69,11 +69,14 @@ def page(records: Sequence[RunRecord], links: Mapping[str, str], unreadable: Seq
 
 
 def metrics_of(records: Sequence[RunRecord]) -> list[str]:
-    """The metrics that runs have, the main one first, then those with a threshold, then those that most runs have."""
+    """The metrics that runs have, the main one first, then those with a threshold, then those that most runs have.
+
+    Those of single classes or deciles come after the others.
+    """
     seen = Counter(name for record in records for name in record.metrics)
     mains = Counter(record.main_metric for record in records if record.main_metric in record.metrics)
     asked = {name for record in records for name in record.thresholds}
-    return sorted(seen, key=lambda name: (-mains[name], name not in asked, -seen[name], name))
+    return sorted(seen, key=lambda name: (-mains[name], name not in asked, "/" in name, -seen[name], name))
 
 
 def _best(measured: Sequence[RunRecord], metric: str, better: str) -> tuple[RunRecord | None, str]:

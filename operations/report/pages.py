@@ -14,7 +14,6 @@ from operations.report.card import Card
 from operations.report.drawing import Box, draw
 from operations.report.evidence import Evidence
 from operations.report.index import Tile, metrics_of
-from operations.report.quality import Quality
 
 _SECTIONS = {
     "summary": "Where it came from",
@@ -102,7 +101,7 @@ def _about(evidence: Evidence, missing: dict[str, str]) -> dict[str, Any]:
         "tiles": _tiles(evidence),
         "facts": _facts(evidence),
         "metrics": sorted(evidence.view.metrics, key=lambda metric: (metric.name != main, not metric.thresholds)),
-        "assessed": _assessed(evidence.quality),
+        "assessed": evidence.assessment,
         "sliced": _sliced(evidence.view),
     }
 
@@ -288,23 +287,6 @@ def _moved_by(shift: float | None, kind: str) -> str:
     return NOTHING if shift is None else percent(shift) if kind == "category" else f"{shift:.2f} std"
 
 
-def _assessed(quality: Quality | None) -> dict[str, Any] | None:
-    """The plots of the quality; `thresholds` are for the script that moves the threshold."""
-    if quality is None:
-        return None
-    return {
-        "quality": quality,
-        "roc": plots.roc(quality) if quality.roc else None,
-        "precision_recall": plots.precision_recall(quality) if quality.precision_recall else None,
-        "calibration": plots.calibration(quality),
-        "scores": plots.scores(quality),
-        "thresholds": [
-            [at.threshold, at.true_positives, at.false_positives, at.true_negatives, at.false_negatives]
-            for at in quality.thresholds
-        ],
-    }
-
-
 def _sliced(view: RunView) -> dict[str, Any]:
     """The slices, worst first by the metric `main`, None if that is not among the metrics that are shown."""
     record, main = view.record, view.record.main_metric or ""
@@ -338,9 +320,11 @@ def _importance(evidence: Evidence) -> tuple[plots.Plot | None, str | None]:
     document = evidence.importance
     if document is None:
         return None, None
-    measured = [feature for feature in document["features"] if feature["auc_drop"] is not None]
+    metric = evidence.task.quality[0]
+    drop = f"{metric.name}_drop"
+    measured = [feature for feature in document["features"] if feature[drop] is not None]
     features = [
-        {"feature": feature["feature"], "drop": feature["auc_drop"], "deviation": feature["auc_drop_std"] or 0.0}
+        {"feature": feature["feature"], "drop": feature[drop], "deviation": feature[f"{drop}_std"] or 0.0}
         for feature in measured[:_IMPORTANCES]
     ]
     rest = (
@@ -351,7 +335,7 @@ def _importance(evidence: Evidence) -> tuple[plots.Plot | None, str | None]:
         "split; the lines are one standard deviation of the shuffles. A column that repeats what others say gets "
         f"little.{rest}"
     )
-    return plots.importance(features), note
+    return plots.importance(features, metric.title), note
 
 
 def _lead(evidence: Evidence) -> str:
@@ -383,15 +367,8 @@ def _limits(evidence: Evidence) -> list[str]:
             f"It is weakest on {weakest[0].slice}: {main} {number(weakest[0].challenger[main])} on "
             f"{weakest[0].rows:,} rows, against {number(record.metrics.get(main))} overall."
         )
-    if evidence.quality is not None and evidence.quality.groups:
-        quality = evidence.quality
-        mean = sum(group.predicted * group.rows for group in quality.groups) / quality.rows
-        if abs(mean - quality.base_rate) > 0.02:
-            way = "low" if mean < quality.base_rate else "high"
-            limits.append(
-                f"Its predictions are too {way}: {percent(mean)} on average, where {percent(quality.base_rate)} of the "
-                "rows were positive."
-            )
+    if evidence.assessment is not None:
+        limits += evidence.assessment.limits
     if evidence.view.champion_saw:
         limits.append(evidence.view.champion_saw)
     for split, where in (("eval", "the evaluation split"), ("serving", "what it is asked in service")):

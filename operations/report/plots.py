@@ -18,14 +18,14 @@ from ledger.run_facts import evaluation_data, outcome, shown_window
 from ledger.run_record import RunRecord
 from ledger.run_view import SliceMetrics
 from operations.report.curves import Curve
-from operations.report.quality import Quality
+from operations.report.quality import Group, Quality
 from operations.report.statistics import Column
 
 # The order of colours in the style sheet.
 SPLITS = ("train", "eval", "serving")
 MODELS = ("this run", "champion")
 OUTCOMES = ("pushed", "blessed", "not blessed", "failed", "killed", "done", "running", "not ours")
-_HEIGHT = 260
+HEIGHT = 260
 _SMALL = 130
 _SLICES = 24  # shown at most
 _DISTINCT = 0.9  # of the rows: more different values than that are names
@@ -70,7 +70,7 @@ def colour_and_shape(field: str, domain: Sequence[str]) -> dict[str, Any]:
     return {"color": alt.Color(f"{field}:N", **options), "shape": alt.Shape(f"{field}:N", **options)}
 
 
-def _reference(**at: float) -> alt.Chart:
+def reference(**at: float) -> alt.Chart:
     """A line at a value of `x` or `y`."""
     return chart([at]).mark_rule(style="reference").encode(**{channel: f"{channel}:Q" for channel in at})
 
@@ -100,7 +100,7 @@ def history(records: Sequence[RunRecord], links: Mapping[str, str], metric: str,
     ]
     outcomes = {point["outcome"] for point in points}
     base = (
-        chart(points, _HEIGHT)
+        chart(points, HEIGHT)
         .transform_filter("datum.metric === metric")
         .encode(
             x=time_axis("started", [point["started"] for point in points], 16, labelFlush=True),
@@ -161,7 +161,7 @@ def roc(quality: Quality) -> Plot:
     point = {"x": chosen.false_positive_rate, "y": chosen.recall}
     return Plot(
         "roc",
-        _curve(quality.roc, point, "false positive rate", "true positive rate", _diagonal(1)),
+        _curve(quality.roc, point, "false positive rate", "true positive rate", diagonal(1)),
         f"Receiver operating characteristic: the area under the curve is {number(quality.auc)}. At the threshold "
         f"{chosen.threshold:g}, {percent(chosen.recall)} of the positives are found, and "
         f"{percent(chosen.false_positive_rate)} of the negatives are called positive.",
@@ -174,16 +174,16 @@ def precision_recall(quality: Quality) -> Plot:
     point = {"x": chosen.recall, "y": chosen.precision}
     return Plot(
         "precision-recall",
-        _curve(quality.precision_recall, point, "recall", "precision", _reference(y=quality.base_rate)),
+        _curve(quality.precision_recall, point, "recall", "precision", reference(y=quality.base_rate)),
         f"Precision over recall: the average precision is {number(quality.average_precision)}, against "
         f"{percent(quality.base_rate)} for guessing. At the threshold {chosen.threshold:g}, precision is "
         f"{percent(chosen.precision)} and recall is {percent(chosen.recall)}.",
     )
 
 
-def calibration(quality: Quality) -> Plot:
-    """The observed share of positives over the mean score, in tenths of the rows."""
-    points = [{name: round(value, 5) for name, value in dataclasses.asdict(group).items()} for group in quality.groups]
+def calibration(groups: Sequence[Group], error: float, what: str = "Calibration") -> Plot:
+    """The observed share over the mean score, in tenths of the rows; `error` is their mean distance."""
+    points = [{name: round(value, 5) for name, value in dataclasses.asdict(group).items()} for group in groups]
     top = min(1.0, max(point["high"] for point in points) * 1.08 + 0.02)
     top = round(max(top, min(1.0, max(point["predicted"] for point in points) * 1.05)), 3)
     options = {"scale": alt.Scale(domain=[0, top], nice=False), "axis": alt.Axis(format="%", tickCount=5)}
@@ -199,13 +199,13 @@ def calibration(quality: Quality) -> Plot:
             "rows:Q",
         ],
     )
-    low, high = quality.groups[0], quality.groups[-1]
+    low, high = groups[0], groups[-1]
     return Plot(
         "calibration",
-        alt.layer(_diagonal(top), ends, line).properties(height=_HEIGHT).to_dict(),
-        f"Calibration in tenths of the rows: in the lowest, {percent(low.predicted)} is predicted and "
+        alt.layer(diagonal(top), ends, line).properties(height=HEIGHT).to_dict(),
+        f"{what} in tenths of the rows: in the lowest, {percent(low.predicted)} is predicted and "
         f"{percent(low.observed)} observed; in the highest, {percent(high.predicted)} and {percent(high.observed)}. "
-        f"The mean distance is {percent(quality.calibration_error)}.",
+        f"The mean distance is {percent(error)}.",
     )
 
 
@@ -214,27 +214,38 @@ def scores(quality: Quality) -> Plot:
     negatives = max(quality.rows * (1 - quality.base_rate), 1)
     positives = max(quality.rows * quality.base_rate, 1)
     bars = [
-        {"low": low, "high": high, "label": label, "share": round(share, 6)}
+        (low, high, label, share)
         for low, high, yes, no in quality.histogram
         for label, share in (("negatives", no / negatives), ("positives", yes / positives))
     ]
-    drawn = (
-        chart(bars, _HEIGHT)
-        .mark_bar(opacity=0.55, binSpacing=0)
-        .encode(
-            x=alt.X("low:Q", title="prediction", bin=alt.BinParams(binned=True), axis=alt.Axis(tickCount=5)),
-            x2="high:Q",
-            y=alt.Y("share:Q", title="share of the rows", axis=alt.Axis(format="%", tickCount=5), stack=None),
-            color=alt.Color("label:N", scale=alt.Scale(domain=["negatives", "positives"]), title=None),
-            tooltip=["label:N", "low:Q", "high:Q", alt.Tooltip("share:Q", format=".1%")],
-        )
-    )
     return Plot(
         "scores",
-        (drawn + _reference(x=quality.chosen.threshold)).to_dict(),
+        histogram(bars, ("negatives", "positives"), "prediction", quality.chosen.threshold),
         f"Spread of the predictions: {percent(quality.chosen.called)} of {quality.rows:,} rows are at or above the "
         f"threshold {quality.chosen.threshold:g}; {percent(quality.base_rate)} are positive.",
     )
+
+
+def histogram(
+    bars: Sequence[tuple[float, float, str, float]], labels: Sequence[str], x: str, mark: float | None = None
+) -> dict[str, Any]:
+    """Bars from low to high, of a label, as high as a share of the rows; perhaps with a line at a value of `x`."""
+    legend = {"legend": None} if len(labels) == 1 else {}
+    drawn = (
+        chart(
+            [{"low": low, "high": high, "label": label, "share": round(share, 6)} for low, high, label, share in bars]
+        )
+        .mark_bar(opacity=0.55, binSpacing=0)
+        .encode(
+            x=alt.X("low:Q", title=x, bin=alt.BinParams(binned=True), axis=alt.Axis(tickCount=5)),
+            x2="high:Q",
+            y=alt.Y("share:Q", title="share of the rows", axis=alt.Axis(format="%", tickCount=5), stack=None),
+            color=alt.Color("label:N", scale=alt.Scale(domain=list(labels)), title=None, **legend),
+            tooltip=["label:N", "low:Q", "high:Q", alt.Tooltip("share:Q", format=".1%")],
+        )
+    )
+    layers = [drawn] if mark is None else [drawn, reference(x=mark)]
+    return alt.layer(*layers).properties(height=HEIGHT).to_dict()
 
 
 def slices(rows: Sequence[SliceMetrics], metric: str, overall: float | None) -> Plot | None:
@@ -258,7 +269,7 @@ def slices(rows: Sequence[SliceMetrics], metric: str, overall: float | None) -> 
         **colour_and_shape("model", [model for model in MODELS if model in models]),
         tooltip=["slice:N", "model:N", alt.Tooltip("value:Q", format=".4f"), alt.Tooltip("rows:Q", format=",")],
     )
-    layers = [span, dots] if overall is None else [_reference(x=overall), span, dots]
+    layers = [span, dots] if overall is None else [reference(x=overall), span, dots]
     worst, best = shown[0], shown[-1]
     words = (
         f"{metric} on {count(len(shown), 'slice')}, from {number(worst.challenger[metric])} on {worst.slice} to "
@@ -268,8 +279,8 @@ def slices(rows: Sequence[SliceMetrics], metric: str, overall: float | None) -> 
     return Plot("slices", alt.layer(*layers).to_dict(), words)
 
 
-def importance(features: Sequence[Mapping[str, Any]]) -> Plot | None:
-    """What the AUC loses when one feature is shuffled: feature, drop and its deviation, most important first."""
+def importance(features: Sequence[Mapping[str, Any]], metric: str) -> Plot | None:
+    """What a metric loses when one feature is shuffled: feature, drop and its deviation, most important first."""
     if not features:
         return None
     bars = [{**bar, "low": bar["drop"] - bar["deviation"], "high": bar["drop"] + bar["deviation"]} for bar in features]
@@ -277,7 +288,7 @@ def importance(features: Sequence[Mapping[str, Any]]) -> Plot | None:
         y=alt.Y("feature:N", sort=None, title=None, axis=alt.Axis(labelLimit=200)),
     )
     bar = base.mark_bar(height=13, cornerRadiusEnd=2).encode(
-        x=alt.X("drop:Q", title="loss of AUC", axis=alt.Axis(tickCount=5)),
+        x=alt.X("drop:Q", title=f"loss of {metric}", axis=alt.Axis(tickCount=5)),
         tooltip=["feature:N", alt.Tooltip("drop:Q", format=".4f"), alt.Tooltip("deviation:Q", format=".4f")],
     )
     whisker = base.mark_rule(style="interval").encode(x="low:Q", x2="high:Q")
@@ -285,7 +296,7 @@ def importance(features: Sequence[Mapping[str, Any]]) -> Plot | None:
     return Plot(
         "importance",
         (bar + whisker).to_dict(),
-        f"Loss of AUC when one of {count(len(features), 'feature')} is shuffled. The most important: {named}.",
+        f"Loss of {metric} when one of {count(len(features), 'feature')} is shuffled. The most important: {named}.",
     )
 
 
@@ -380,7 +391,7 @@ def _curve(
         # In a layer of its own, so that the page can move it when another threshold is tried.
         mark = alt.Chart(alt.NamedData("chosen")).mark_point(style="chosen", filled=True, size=130)
         layers.append(mark.encode(x="x:Q", y="y:Q"))
-    spec = alt.layer(*layers).properties(height=_HEIGHT).to_dict()
+    spec = alt.layer(*layers).properties(height=HEIGHT).to_dict()
     spec["datasets"] = {**spec.get("datasets", {}), "chosen": [chosen]}
     return spec
 
@@ -390,6 +401,7 @@ def _bars(rows: int) -> int:
     return 20 * rows + 80
 
 
-def _diagonal(end: float) -> alt.Chart:
+def diagonal(end: float) -> alt.Chart:
+    """A line on which both axes are the same, from zero."""
     ends = [{"predicted": 0, "same": 0}, {"predicted": end, "same": end}]
     return chart(ends).mark_line(style="reference").encode(x="predicted:Q", y="same:Q")

@@ -66,16 +66,29 @@ class Group:
 
 
 @dataclasses.dataclass(frozen=True)
-class Quality:
+class Ranking:
+    """How well scores put positives before negatives; None, or no points, if all labels are the same.
+
+    Attributes:
+        auc: area under the receiver operating characteristic.
+        average_precision: the step-wise area under precision over recall.
+        roc: (false positive rate, true positive rate), from (0, 0) to (1, 1).
+        precision_recall: (recall, precision), recall ascending.
+    """
+
+    auc: float | None
+    average_precision: float | None
+    roc: list[tuple[float, float]]
+    precision_recall: list[tuple[float, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Quality(Ranking):
     """What labels and scores tell.
 
     Attributes:
         rows: labelled rows.
         base_rate: the share of positives.
-        auc: area under the receiver operating characteristic; None if all labels are the same.
-        average_precision: the step-wise area under precision over recall.
-        roc: (false positive rate, true positive rate), from (0, 0) to (1, 1).
-        precision_recall: (recall, precision), recall ascending.
         groups: tenths of the rows by score.
         calibration_error: mean distance between predicted and observed over the groups, weighted by rows.
         histogram: (low, high, positives, negatives) of the scores.
@@ -85,15 +98,19 @@ class Quality:
 
     rows: int
     base_rate: float
-    auc: float | None
-    average_precision: float | None
-    roc: list[tuple[float, float]]
-    precision_recall: list[tuple[float, float]]
     groups: list[Group]
     calibration_error: float
     histogram: list[tuple[float, float, int, int]]
     chosen: Confusion
     thresholds: list[Confusion]
+
+    @property
+    def cells(self) -> list[list[float]]:
+        """The confusion at each threshold as the page's script takes it."""
+        return [
+            [at.threshold, at.true_positives, at.false_positives, at.true_negatives, at.false_negatives]
+            for at in self.thresholds
+        ]
 
 
 def assess(labels: Any, scores: Any, threshold: float) -> Quality:
@@ -113,31 +130,46 @@ def assess(labels: Any, scores: Any, threshold: float) -> Quality:
     rows, positives = len(labels), int(labels.sum())
     if not rows:
         raise ValueError("no row has both a label and a score")
-    # Cumulated from the highest score down, at the last row of each run of equal scores.
-    order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    hits = np.cumsum(labels[order])[ends]
-    false_alarms = ends + 1 - hits
-    both = 0 < positives < rows
-    tpr = np.append(0.0, hits / max(positives, 1))
-    fpr = np.append(0.0, false_alarms / max(rows - positives, 1))
-    precision = hits / (ends + 1)
-    groups = [_group(labels[part], scores[part]) for part in np.array_split(order[::-1], _GROUPS) if len(part)]
+    groups, error = calibrated(labels, scores)
     edges = np.linspace(0, 1, _BARS + 1)
     bars = (edges[:-1].round(4), edges[1:].round(4), *(np.histogram(scores[of], edges)[0] for of in (labels, ~labels)))
     return Quality(
+        **vars(ranked(labels, scores)),
         rows=rows,
         base_rate=positives / rows,
-        auc=float(np.trapezoid(tpr, fpr)) if both else None,
-        average_precision=float(np.sum(np.diff(tpr) * precision)) if both else None,
-        roc=_thinned(fpr, tpr) if both else [],
-        precision_recall=_thinned(tpr[1:], precision) if both else [],
         groups=groups,
-        calibration_error=sum(group.rows * abs(group.predicted - group.observed) for group in groups) / rows,
+        calibration_error=error,
         histogram=list(zip(*(column.tolist() for column in bars), strict=True)),
         chosen=_confusion(labels, scores, threshold),
         thresholds=[_confusion(labels, scores, step / 100) for step in range(101)],
     )
+
+
+def ranked(labels: Any, scores: Any) -> Ranking:
+    """Measures how well scores, [rows], put those before the others whose label, bool [rows], is true."""
+    rows, positives = len(labels), int(labels.sum())
+    if not 0 < positives < rows:
+        return Ranking(None, None, [], [])
+    # Cumulated from the highest score down, at the last row of each run of equal scores.
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    hits = np.cumsum(labels[order])[ends]
+    tpr = np.append(0.0, hits / positives)
+    fpr = np.append(0.0, (ends + 1 - hits) / (rows - positives))
+    precision = hits / (ends + 1)
+    return Ranking(
+        auc=float(np.trapezoid(tpr, fpr)),
+        average_precision=float(np.sum(np.diff(tpr) * precision)),
+        roc=_thinned(fpr, tpr),
+        precision_recall=_thinned(tpr[1:], precision),
+    )
+
+
+def calibrated(labels: Any, scores: Any) -> tuple[list[Group], float]:
+    """Tenths of the rows by score, whose labels are bool [rows]; and how far scores and labels are apart in these."""
+    order = np.argsort(-scores, kind="stable")
+    groups = [_group(labels[part], scores[part]) for part in np.array_split(order[::-1], _GROUPS) if len(part)]
+    return groups, sum(group.rows * abs(group.predicted - group.observed) for group in groups) / len(labels)
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -254,3 +254,147 @@ def test_it_imports_neither_tensorflow_nor_pandas(parcels):
     done = imports_none_of(heavy, "runs", "compare", "one", "two", "--set", f"workspace={workspace}")
 
     assert "By auc the runs differ by no more than chance" in done.stdout
+
+
+class Letters:
+    """Runs that sorted letters into classes, or estimated how long they take: with so much skill."""
+
+    def __init__(self, seeder: Seeder, folder: Path):
+        self.seeder, self.folder = seeder, folder
+        self.executions = Executions(seeder.store)
+        self.random = np.random.default_rng(11)
+        self.classes = self.random.choice(3, ROWS, p=(0.6, 0.3, 0.1))
+        self.days = self.random.gamma(2.0, 2.0, ROWS)
+        self.depots = np.array(DEPOTS)[self.random.integers(0, 3, ROWS)]
+
+    def classes_run(self, run_id: str, skill: float) -> str:
+        logits = np.random.default_rng(5).normal(size=(ROWS, 3)) + (1 + skill) * np.eye(3)[self.classes]
+        probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(probabilities.ravel()), 3)
+        called = probabilities.argmax(axis=1)
+
+        def measured(rows: np.ndarray) -> dict[str, float]:
+            recalls = sklearn_metrics.recall_score(self.classes[rows], called[rows], average=None)
+            names = ("recall/letter", "recall/big letter", "recall/parcel")
+            return {"accuracy": float((called == self.classes)[rows].mean()), **dict(zip(names, recalls, strict=True))}
+
+        target = {"label": "kind", "task": "multiclass", "classes": ["letter", "big letter", "parcel"], "unit": None}
+        asked = [{"name": "Accuracy", "better": "higher"}, {"name": "ClassRecall", "better": "higher"}]
+        return self._run(run_id, self.classes, {"probabilities": column}, target, measured, asked)
+
+    def days_run(self, run_id: str, error: float) -> str:
+        values = self.days + error * np.random.default_rng(5).normal(size=ROWS)
+
+        def measured(rows: np.ndarray) -> dict[str, float]:
+            errors = np.abs(values - self.days)
+            slowest = errors[rows][self.days[rows] > np.quantile(self.days[rows], 0.9)]
+            return {"mae": float(errors[rows].mean()), "mae/decile_10": float(slowest.mean())}
+
+        target = {"label": "days", "task": "regression", "classes": [], "unit": "days"}
+        asked = [{"name": "MAE", "better": "lower"}, {"name": "DecileMAE", "better": "lower"}]
+        return self._run(run_id, self.days, {"value": values}, target, measured, asked)
+
+    def _run(self, run_id: str, labels: Any, predictions: Any, target: Any, measured: Any, asked: Any) -> str:
+        put = self.seeder.recorder.put_document
+        slices = [
+            {"slice": f"depot={name}", "rows": int((self.depots == name).sum()), "challenger": measured(chosen)}
+            for name in DEPOTS
+            for chosen in [self.depots == name]
+        ]
+        documents = {"slices": put(slices), "settings": put({"evaluation": {"metrics": asked}})}
+        metrics = measured(np.ones(ROWS, bool)) | {"example_count": float(ROWS)}
+        main = {"main_metric": next(iter(metrics)), "main_better": asked[0]["better"]}
+        self.seeder.run(run_id, documents=documents, metrics=metrics, **main)
+        uri = self.folder / run_id
+        uri.mkdir(parents=True)
+        pq.write_table(
+            pa.table({"row": np.arange(ROWS), "label": labels, **predictions, "depot": self.depots}),
+            uri / "scores.parquet",
+        )
+        facts = {"rows": ROWS, "rows_fingerprint": "sha256:same", "target": json.dumps(target)}
+        self.executions.execute(run_id, "Scores", {}, {"scores": self.executions.artifact("Scores", str(uri), **facts)})
+        return run_id
+
+    def compare(self, first: str, second: str) -> Comparison:
+        return compare(open_readonly(self.seeder.connection), first, second)
+
+
+@pytest.fixture
+def letters(seeder: Seeder, tmp_path: Path) -> Letters:
+    return Letters(seeder, tmp_path / "scores")
+
+
+def test_a_better_model_of_classes_is_better_also_in_each_class_and_slice(letters):
+    letters.classes_run("plain", 0.0)
+    letters.classes_run("better", 0.7)
+
+    comparison = letters.compare("plain", "better")
+
+    found = metrics(comparison)
+    names = {"accuracy", "recall/letter", "recall/big letter", "recall/parcel"}
+    assert {name: change.verdict for name, change in found.items()} == dict.fromkeys(names, "better")
+    assert all(change.noise.difference == pytest.approx(change.delta) for change in found.values())
+    assert found["accuracy"].noise.test == significance.BOOTSTRAP
+    slices = {change.slice: change.metric for change in comparison.slices}
+    assert slices.keys() == {f"depot={name}" for name in DEPOTS}
+    assert {change.verdict for change in slices.values()} == {"better"}
+    assert all(change.noise.second == pytest.approx(change.second) for change in slices.values())
+    assert max(change.p_value for change in slices.values()) < 2 / (significance.RESAMPLES + 1), "not the bootstrap's"
+    assert comparison.tested_by == "all by a paired bootstrap"
+
+
+def test_a_smaller_error_of_numbers_is_better_also_where_they_are_largest(letters):
+    letters.days_run("plain", 2.0)
+    letters.days_run("better", 1.5)
+
+    found = metrics(letters.compare("plain", "better"))
+
+    assert {name: change.verdict for name, change in found.items()} == {"mae": "better", "mae/decile_10": "better"}
+    assert found["mae/decile_10"].noise.difference == pytest.approx(found["mae/decile_10"].delta, rel=1e-6)
+
+
+def test_runs_that_predict_different_things_are_not_tested(letters):
+    letters.classes_run("classes", 0.0)
+    letters.days_run("days", 1.0)
+
+    comparison = letters.compare("classes", "days")
+
+    assert (comparison.why_not or "").endswith("the runs predict different things, kind and days.")
+    assert {change.noise for change in comparison.metrics} == {None}
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (pa.array([[0.5, 0.5]] * ROWS, pa.list_(pa.float64(), 2)), "are probabilities of the 3 classes"),
+        (pa.array([["a"]] * ROWS), "cannot be read"),
+    ],
+    ids=["two classes", "text"],
+)
+def test_scores_that_do_not_fit_what_is_predicted_are_not_tested(letters, column, said):
+    letters.classes_run("one", 0.0)
+    letters.classes_run("two", 0.0)
+    file = letters.folder / "two" / "scores.parquet"
+    kept = pq.read_table(file).drop_columns(["probabilities"])
+    pq.write_table(kept.append_column("probabilities", column), file)
+
+    assert said in (letters.compare("one", "two").why_not or "")
+
+
+def test_the_commands_understand_metrics_of_classes(letters, runs_command):
+    letters.classes_run("plain", 0.0)
+    letters.classes_run("better", 0.7)
+
+    out = runs_command("compare", "plain", "better")[1]
+    assert "all by a paired bootstrap, slices corrected" in out
+    assert "By accuracy the runs differ by more than chance: B is better." in out
+    assert next(line for line in out.splitlines() if line.startswith("recall/big letter")).split()[-1] == "better"
+
+    bar = (letters.compare("plain", "better").metrics[2].first or 0) + 0.01
+    listed = json.loads(runs_command("list", "--metric", f"recall/big letter > {bar}", "--json")[1])
+    assert [run["run_id"] for run in listed["runs"]] == ["better"]
+    best = json.loads(runs_command("best", "--metric", "recall/big letter", "--json")[1])
+    assert (best["run_id"], best["better"]) == ("better", "higher")
+    assert "recall/big letter" in runs_command("show", "better")[1]
+    letters.days_run("days", 1.0)
+    assert json.loads(runs_command("best", "--metric", "mae/decile_10", "--json")[1])["better"] == "lower"

@@ -29,7 +29,7 @@ def test_numbers(value, text):
 def test_other_figures():
     assert formats.percent(0.1234) == "12.3\N{NO-BREAK SPACE}%"
     assert formats.signed(-0.01) == "-0.0100"
-    assert formats.signed(1500.0) == "+1,500"
+    assert [formats.signed(value) for value in (1500.0, 12345.678, -16.5215)] == ["+1,500", "+12,346", "-16.52"]
     assert formats.count(1, "run") == "1 run"
     assert formats.count(1000, "run") == "1,000 runs"
     assert [formats.duration(value) for value in (0.26, 42, 72, 7500)] == ["0.3 s", "42 s", "1 min 12 s", "2 h 05 min"]

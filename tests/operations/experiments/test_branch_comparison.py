@@ -11,7 +11,7 @@ import pytest
 from errors import FlightdeckError
 from ledger.comparison import Change, Comparison, MetricChange, SliceChange
 from ledger.run_record import RunRecord
-from ledger.significance import SignificanceTest
+from ledger.significance import BOOTSTRAP, SignificanceTest
 from operations.experiments import branch_comparison as branch
 from tests.repository import commit, git
 
@@ -61,6 +61,19 @@ def test_every_metric_is_a_row_the_main_one_first_and_what_is_the_same_says_so()
     assert "evaluated on span 3, 1,500 rows" in text
     assert "What differs between the runs: code." in text
     assert "lock files" not in text
+
+
+def test_metrics_of_classes_have_the_direction_of_their_kind():
+    name = "recall/very late"
+    change = MetricChange(name, 0.2, 0.3, 0.1, dataclasses.replace(NOISE, test=BOOTSTRAP), "better", 0.002)
+    comparison = dataclasses.replace(
+        COMPARISON, second=MAIN.model_copy(update={"metrics": {name: 0.3}}), metrics=[change]
+    )
+
+    text = branch.markdown(comparison, {"class_recall": "higher"}, False)
+
+    assert ["recall/very late", "higher", "0.2000", "0.3000", "+0.1000"] in [row[:5] for row in rows(text)]
+    assert "(all by a paired bootstrap)" in text
 
 
 def test_without_a_test_the_reason_stands_there():

@@ -15,6 +15,7 @@ import pytest
 from errors import FlightdeckError
 from ledger.lease import Owner
 from operations.report import site
+from tests.operations.report import scored
 from tests.operations.report.conftest import node
 from tests.operations.report.histories import HOSTILE
 
@@ -136,6 +137,39 @@ def test_scores_become_curves(seeds, tmp_path):
     assert f"{called / 500:.1%}".replace("%", " %") in words
     html = (written.index.parent / "runs" / run / "index.html").read_text()
     assert {f'id="plot-{name}"' in html for name in ("roc", "precision-recall", "calibration", "scores")} == {True}
+
+
+def test_a_run_of_classes_has_their_confusion_and_each_against_the_rest(seeds, tmp_path):
+    run, _ = scored.keep(seeds, tmp_path / "scores")
+    written = seeds.write(tmp_path / "site")
+    words = page(written, run)
+    labels, probabilities = scored.classified()
+    right = int(((probabilities.argmax(axis=1) == labels) & (labels == 1)).sum())
+    assert f"{right:,} {right / int((labels == 1).sum()):.1%}".replace("%", " %") in words
+    assert "called on time called late called very late" in words
+    assert "recall/very late 0.5000 at least 0.1" in words
+    assert "Loss of accuracy when one of 2 features is shuffled. The most important: size (0.2000)" in words
+    assert "Slice Rows accuracy log_loss macro_f1 origin=JFK 700 0.6650" in words
+    html = (written.index.parent / "runs" / run / "index.html").read_text()
+    assert {f'id="plot-{name}"' in html for name in ("roc", "precision-recall", "calibration", "confidence")} == {True}
+    assert "threshold" not in words
+    assert written.missing[run].keys() & {"quality", "importance", "slices"} == set()
+    assert "Calibration of the most probable class" in page(written, run, "card")
+
+
+def test_a_run_of_numbers_has_predicted_against_actual_in_cells_and_the_error_by_decile(seeds, tmp_path):
+    _, run = scored.keep(seeds, tmp_path / "scores")
+    written = seeds.write(tmp_path / "site")
+    words = page(written, run)
+    assert "Predicted against actual values of 2,000 rows" in words
+    assert "Error in tenths of the rows by label" in words
+    assert "Loss of R² when one of 2 features is shuffled" in words
+    assert "Slice Rows mae r2 rmse origin=EWR 700 14.91" in words
+    html = (written.index.parent / "runs" / run / "index.html").read_text()
+    assert {f'id="plot-{name}"' in html for name in ("predicted", "residuals", "deciles", "spread")} == {True}
+    assert len(html) < 200_000, "a cell for many rows, not a point for each"
+    assert "threshold" not in words
+    assert "Predicted against actual" in page(written, run, "card")
 
 
 def test_damaged_files_cost_a_section_and_are_told_from_files_that_are_gone_and_nodes_that_never_ran(seeds, tmp_path):
