@@ -106,7 +106,7 @@ class RegressionHead(Head):
     def fitted(self, labels: tf.Tensor) -> Head:
         """Returns the head whose last layer need not learn the mean and the deviation of these labels."""
         mean, deviation = float(np.mean(labels, dtype=np.float64)), float(np.std(labels, dtype=np.float64))
-        quantiles = np.unique(np.quantile(labels, np.linspace(0, 1, _QUANTILES)))
+        quantiles = np.unique(np.quantile(labels, np.linspace(0, 1, _QUANTILES), method="inverted_cdf"))
         return replace(self, scale=(mean, deviation or 1.0), quantiles=tuple(quantiles.tolist()))
 
     def layer(self, hidden: keras.KerasTensor) -> keras.KerasTensor:

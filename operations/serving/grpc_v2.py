@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import string
@@ -139,7 +138,7 @@ class _Methods:
             document = v2.model_metadata(request.name, model, versions.available)
             # The protocol's outputs have no parameters; KServe's properties of a model are texts.
             properties = {
-                name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                name: v2.as_text(value)
                 for output in document["outputs"]
                 for name, value in output.pop("parameters", {}).items()
             }

@@ -245,6 +245,11 @@ def marks(faults: Faults) -> dict[str, str]:
     return {"flagged_rows": ",".join(map(str, sorted(faults.by_row))), "faults": faults.sentence}
 
 
+def as_text(parameter: Any) -> str:
+    """Returns a parameter where there is a place for text only: as it is, or as JSON."""
+    return parameter if isinstance(parameter, str) else orjson.dumps(parameter).decode()
+
+
 def datatype_of(values: np.ndarray) -> str:
     """The protocol's name for the type of an array."""
     return _NAMES[values.dtype.name] if values.dtype.kind not in "SU" else BYTES

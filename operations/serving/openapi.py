@@ -201,7 +201,7 @@ def _row_of(column: Column, task: Task) -> Schema:
     if len(column.shape) == 1:
         return element
     size = {"minItems": column.shape[1], "maxItems": column.shape[1]} if len(column.shape) == 2 else {}
-    meaning = "; ".join(f"{name}: {value}" for name, value in task.parameters.get(column.name, {}).items())
+    meaning = "; ".join(f"{name}: {v2.as_text(value)}" for name, value in task.parameters.get(column.name, {}).items())
     return _list(element, **size, **({"description": meaning} if meaning else {}))
 
 
@@ -212,12 +212,12 @@ def _tensors_answered(model: LoadedModel) -> Schema:
     tensors = []
     for column in model.outputs.values():
         datatype = v2.tensor_metadata(column)["datatype"]
-        size = [_SIZE, *({"const": size} if size else _SIZE for size in column.shape[1:])]
-        shape = {"type": "array", "prefixItems": size, "minItems": len(size), "maxItems": len(size)}
+        rank = len(column.shape)
+        sizes = ", ".join(["rows", *(str(size or "any") for size in column.shape[1:])])
+        shape = _list(_SIZE, minItems=rank, maxItems=rank, description=f"[{sizes}]")
         data = _list(model.task.elements.get(column.name, {}))
-        tensors.append(
-            _open({"name": {"const": column.name}, "datatype": {"const": datatype}, "shape": shape, "data": data})
-        )
+        described = {"name": {"const": column.name}, "datatype": {"const": datatype}, "shape": shape}
+        tensors.append(_open({**described, "data": data}, list(described)))
     return {"anyOf": tensors}
 
 

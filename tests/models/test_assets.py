@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from data.contract import Target
@@ -46,3 +47,19 @@ def test_a_schema_becomes_the_rules_that_hold_for_every_row(tmp_path):
         {"name": "weight", "required": False, "range": [0.1, None]},
         {"name": "note", "required": False},
     ]
+
+
+def test_a_number_to_predict_comes_with_the_quantiles_of_its_labels(tmp_path):
+    from models.tasks import head
+
+    (tmp_path / "schema.pbtxt").write_text(SCHEMA)
+    target = Target(label="label", task="regression", unit="kg")
+    labels = np.repeat(np.float32([0.1, -3.0, 7.5]), [700, 200, 100]).reshape(-1, 1)
+
+    quantiles = head(target).fitted(labels).quantiles
+    assets.write_contract(str(tmp_path / "schema.pbtxt"), ["note"], target, str(tmp_path), quantiles)
+
+    written = json.loads((tmp_path / "assets.extra" / "contract.json").read_text())
+    assert written["target"] == {"label": "label", "task": "regression", "classes": [], "unit": "kg"}
+    assert written["label_quantiles"] == [-3.0, 0.1, 7.5]
+    assert head(Target(label="label")).fitted(labels).quantiles == ()

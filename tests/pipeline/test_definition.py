@@ -1,5 +1,6 @@
 """The definitions: what depends on what, and what making a model again leaves out, before anything runs."""
 
+import json
 import re
 
 import pytest
@@ -86,6 +87,26 @@ def test_the_shipped_evaluation_runs_in_batches_and_its_thresholds_spare_small_s
     assert bounded == {(): 0.65, ("origin",): 0.55, ("departure_band",): 0.55}
 
 
+def test_a_metric_of_each_class_has_its_thresholds_on_each():
+    from components.evaluation.batched_extracts import why_not_batched
+    from pipeline import evaluation
+
+    rules = "{name: ClassRecall, module: components.evaluation.class_metrics, at_least: 0.1, slices_at_least: 0.05}"
+    log_loss = "{name: LogLoss, module: components.evaluation.class_metrics, at_most: 1.0}"
+    settings = read_settings(LOCAL.with_name("lateness.yaml"), [f"evaluation.metrics=[{log_loss}, {rules}]"])
+    config = evaluation.configuration(settings.evaluation, settings.task())
+
+    assert why_not_batched(config) == []
+    metrics = [metric for spec in config.metrics_specs for metric in spec.metrics]
+    assert [metric.class_name for metric in metrics] == ["LogLoss", *["ClassRecall"] * 3, "ConfusionMatrix"]
+    assert [json.loads(metric.config) for metric in metrics[1:4]] == [
+        {"name": f"recall/{name}", "number": number} for number, name in enumerate(settings.task().classes)
+    ]
+    for metric in metrics[1:4]:
+        bounds = [bound.threshold.value_threshold.lower_bound.value for bound in metric.per_slice_thresholds]
+        assert bounds == [0.1, 0.05]
+
+
 def test_a_component_can_run_on_another_beam_runner_than_the_rest():
     from tfx.orchestration.local import runner_utils
 
@@ -116,6 +137,20 @@ def test_the_page_about_beam_names_the_components_that_run_on_it():
 
     named = (ROOT / "docs" / "beam.md").read_text().partition(" run on Beam")[0].splitlines()[-1]
     assert set(re.findall(r"[A-Z]\w+", named)) == {on.id for on in components if isinstance(on, BaseBeamComponent)}
+
+
+def test_an_answer_is_written_beside_the_column_that_is_called_like_it():
+    from pipeline import definition
+
+    settings = read_settings(LOCAL)
+    columns = {"value": "float32", "carrier": "string"}
+    nodes = definition.create_inference_pipeline(settings, 1, columns, ["value", "leaf"]).components
+    (inferrer,) = [node for node in nodes if node.id == "BulkInferrer"]
+    written = json.loads(inferrer.spec.exec_properties["output_example_spec"])["output_columns_spec"][0]
+    assert written["predict_output"]["output_columns"] == [
+        {"output_key": "value", "output_column": "predicted_value"},
+        {"output_key": "leaf", "output_column": "leaf"},
+    ]
 
 
 def test_a_reproduction_trains_and_measures_and_nothing_else_under_a_name_of_its_own(again):

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from operations.inference import columns, payload_log, payload_table
+from operations.inference.columns import Column
 from operations.inference.payload_log import PayloadLog
 from operations.inference.payload_table import Payload
 from operations.inference.settings import Payloads
@@ -121,6 +122,22 @@ def test_a_file_holds_one_hour_and_one_form(tmp_path: Path) -> None:
     assert [table["prediction_id"].to_pylist()[0] for table in tables] == ["0-0", "2-0", "3-0"]
     assert [table.num_rows for table in tables] == [4, 2, 2]
     np.testing.assert_allclose(tables[2]["probability"].to_pylist(), [[0.1, 0.9], [0.2, 0.8]], rtol=1e-6)
+
+
+def test_the_answer_gives_way_to_a_column_that_is_called_like_it(tmp_path: Path) -> None:
+    inputs = {**INPUTS.columns, "value": Column("value", "string", (None, 1))}
+    asked = {**payload(moment=NOON).columns, "value": columns.objects(["much", "little"])}
+    answered = dataclasses.replace(
+        payload(moment=NOON), inputs=inputs, columns=asked, outputs={"value": np.array([[1.5], [2.5]], np.float32)}
+    )
+    shadow = dataclasses.replace(answered, version=4, shadow=True, outputs={"value": np.ones((2, 1), np.float32)})
+    shadow = dataclasses.replace(shadow, inputs={}, columns={})
+    rows = [row for file in logged(tmp_path, answered, shadow) for row in pq.read_table(file).to_pylist()]
+    assert [(row.get("value"), row["predicted_value"]) for row in rows] == [
+        ("much", 1.5), ("little", 2.5), (None, 1.0), (None, 1.0),
+    ]  # fmt: skip
+    outputs = {"value": Column("value", "float32", (None, 1))}
+    assert payload_table.schema(inputs, outputs).names[-2:] == ["value", "predicted_value"]
 
 
 def test_shadows_and_latencies_are_rows_of_their_own(tmp_path: Path) -> None:

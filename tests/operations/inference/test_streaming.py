@@ -16,6 +16,7 @@ from apache_beam.testing.test_stream import TestStream as Stream
 from apache_beam.transforms.window import TimestampedValue
 
 from operations.inference import payload_table, streaming
+from operations.inference.model import load as model_of
 from tests.operations.serving import small_model
 
 pytestmark = pytest.mark.component
@@ -112,6 +113,23 @@ def test_the_log_has_the_columns_of_the_services_log(job, folder):
     (file,) = Path(job.log).glob("*/*.parquet")
     assert pq.read_schema(file).equals(payload_table.schema(small_model.INPUTS.columns, small_model.OUTPUTS))
     assert logged(job)[0]["model_version"] == 7
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_classes_and_numbers_are_logged_as_the_service_logs_them(job, folder, of_tasks, task):
+    (folder / "a.jsonl").write_text("\n".join(json.dumps(dict(row, order=f"o{n}")) for n, row in enumerate(ROWS)))
+    assert once(dataclasses.replace(job, model=str(of_tasks[task])), folder).rows == 3
+    rows = logged(job)
+    if task == "multiclass":
+        assert [row["class"] for row in rows] == [small_model.class_of(0.0, row) for row in ROWS]
+        for row, asked in zip(rows, ROWS, strict=True):
+            assert row["probabilities"] == pytest.approx(small_model.probabilities(0.0, asked), rel=1e-6)
+    else:
+        assert [row["value"] for row in rows] == pytest.approx([small_model.value(0.0, row) for row in ROWS], rel=1e-6)
+    loaded = model_of(of_tasks[task], 7)
+    (file,) = Path(job.log).glob("*/*.parquet")
+    assert pq.read_schema(file).equals(payload_table.schema(loaded.inputs.columns, loaded.outputs))
+    loaded.close()
 
 
 def test_files_of_each_kind_are_answered_alike_and_a_damaged_one_is_a_dead_letter(job, folder):

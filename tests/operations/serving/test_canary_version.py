@@ -166,6 +166,34 @@ async def test_a_canary_that_does_not_load_or_fit_is_only_recorded(models, half_
     assert "takes x, which requests do not have" in await scenario(tmp_path / "unfit", half_plus_three)
 
 
+async def test_a_canary_that_predicts_something_else_is_only_recorded(of_tasks, models, tmp_path) -> None:
+    async def scenario(folder: Path, served: Path, canary: Path) -> str:
+        async with trying(folder, served, canary, "split", share=0.99) as service:
+            assert (await ask(service, "r")).version == SERVED
+        return canary_record.read(folder / "payloads", CANARY).does_not_load
+
+    one, other, third = small_model.CLASSES
+    contract = small_model.contract_of("multiclass")
+    renamed = {**contract, "target": {**contract["target"], "classes": [other, one, third]}}
+    reordered = push(of_tasks["multiclass"], tmp_path, 1, renamed)
+    said = await scenario(tmp_path / "classes", of_tasks["multiclass"], reordered)
+    assert f"probabilities of {other}, {one}, {third}, and version {SERVED} the probabilities of {one}," in said
+    said = await scenario(tmp_path / "task", of_tasks["regression"], models[0.0])
+    assert said == f"It does not give value, as version {SERVED} does."
+
+
+async def test_a_shadow_is_logged_with_its_own_class(of_tasks, tmp_path) -> None:
+    surer = small_model.write(tmp_path / "model", 3.0, task="multiclass")
+    async with trying(tmp_path, of_tasks["multiclass"], surer, "shadow") as service:
+        await ask(service, "r", GREEN)
+        await until(lambda: outcomes(service).get("answered") == 1)
+    answers = {row["model_version"]: row for row in logged(tmp_path)}
+    for version, bias in ((SERVED, 0.0), (CANARY, 3.0)):
+        assert answers[version]["class"] == small_model.class_of(bias, GREEN)
+        assert answers[version]["probabilities"] == pytest.approx(small_model.probabilities(bias, GREEN), rel=1e-5)
+    assert answers[SERVED]["class"] != answers[CANARY]["class"]
+
+
 @pytest.mark.parametrize("mode", ["shadow", "split"])
 async def test_a_promotion_while_requests_come_drops_none_and_ends_the_canary(mode, models, tmp_path) -> None:
     async with trying(tmp_path, models[0.0], models[1.0], mode, share=0.5) as service:

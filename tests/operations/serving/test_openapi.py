@@ -8,6 +8,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.operations.serving import small_model
+from tests.operations.serving.live_server import LiveServer, serving
 
 pytestmark = pytest.mark.component
 
@@ -40,10 +41,14 @@ POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 
 @pytest.fixture(scope="module")
 def api(shop):
+    return described(shop)
+
+
+def described(server: LiveServer):
     # 413 is how a list that is too long is refused.
     refusals = ["400", "404", "405", "413", "415", "422"]
     config = SchemathesisConfig.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": refusals}}})
-    return schemathesis.openapi.from_url(f"{shop.url}/openapi.json", config=config)
+    return schemathesis.openapi.from_url(f"{server.url}/openapi.json", config=config)
 
 
 def test_document_describes_every_route(api):
@@ -82,6 +87,25 @@ def consistent(body) -> bool:
     ids=lambda part: getattr(part, "value", part),
 )
 def test_every_answer_is_one_that_is_documented(api, method, path, mode):
+    answered_as_documented(api, method, path, mode)
+
+
+@pytest.fixture(scope="module", params=["multiclass", "regression"])
+def api_of_task(request, of_tasks, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    # Without the column that is never missing, which the schema of tensors cannot ask for.
+    contract = {**small_model.contract_of(request.param), "columns": small_model.CONTRACT["columns"][1:]}
+    small_model.push(of_tasks[request.param], folder / "versions", 7, contract)
+    with serving(folder / "versions", "shop", folder / "log", max_body_bytes=200_000, max_rows=1000) as live:
+        yield described(live)
+
+
+@pytest.mark.parametrize("path", ["/v1/models/{name}:predict", "/v2/models/{name}/infer"])
+def test_every_answer_of_another_task_is_one_that_is_documented(api_of_task, path):
+    answered_as_documented(api_of_task, "POST", path, POSITIVE)
+
+
+def answered_as_documented(api, method, path, mode):
     accepted = []
 
     @given(case=api[path][method].as_strategy(generation_mode=mode))
