@@ -102,12 +102,10 @@ def _print(result: Result, on: Console) -> None:
     )
     on.print()
     for change in result.comparisons:
-        difference, low, high = (
-            METRICS[change.metric].number(value, 4, "+") for value in (change.difference, change.low, change.high)
-        )
+        difference = METRICS[change.metric].difference(change.difference, change.low, change.high)
         on.print(
-            f"{change.metric} of level {change.level} minus level {change.against}: {difference} ({low} to {high}) on "
-            f"{change.rows:,} requests"
+            f"{change.metric} of level {change.level} minus level {change.against}: {difference} on {change.rows:,} "
+            "requests"
         )
     for played in result.levels:
         alarms = ", ".join(

@@ -66,9 +66,16 @@ class Metric:
         allowance = self.allowance(promised, setting)
         return (promised - allowance, None) if self.better == "higher" else (None, promised + allowance)
 
-    def number(self, value: float, digits: int = 3, sign: str = "") -> str:
-        """A value in words: with so many digits behind the point; if it is in a unit, so many and one in all."""
-        return f"{value:{sign}.{digits + 1}g}" if self.in_unit else f"{value:{sign}.{digits}f}"
+    def number(self, value: float, digits: int = 3, signed: bool = False) -> str:
+        """A value in words: with so many digits behind the point; if it is in a unit, with one more in all."""
+        if self.in_unit:
+            return np.format_float_positional(value, digits + 1, fractional=False, trim="-", sign=signed)
+        return f"{value:{'+' if signed else ''}.{digits}f}"
+
+    def difference(self, value: float, low: float, high: float) -> str:
+        """A difference and its interval in words."""
+        middle, lowest, highest = (self.number(number, 4, signed=True) for number in (value, low, high))
+        return f"{middle} ({lowest} to {highest})"
 
 
 AUC = Metric("auc", "AUC", "higher", "auc_may_lose")

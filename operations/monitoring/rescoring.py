@@ -73,8 +73,8 @@ def compared(
         exceeded=exceeded,
         meaning=f"the {loss.title} is {loss.number(test.second, 4)}{task.unit(loss)}, and that of version {version} on "
         f"the same {test.rows:,} labelled requests would have been {loss.number(test.first, 4)}: "
-        f"{loss.number(test.difference, 4, '+')} ({loss.number(test.low, 4, '+')} to "
-        f"{loss.number(test.high, 4, '+')}), {'all of it' if exceeded else 'not certainly'} beyond {threshold:g}",
+        f"{loss.difference(test.difference, test.low, test.high)}, {'all of it' if exceeded else 'not certainly'} "
+        f"beyond {threshold:g}",
     )
 
 

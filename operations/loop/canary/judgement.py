@@ -108,9 +108,9 @@ def judge(evidence: Evidence, settings: Canary) -> Verdict:
         worse = test.low > allowed_loss
         sentence = (
             f"Its {loss.title} is {loss.number(test.second, 4)}{task.unit(loss)}, that of version {served.number} "
-            f"{loss.number(test.first, 4)}: a difference of {loss.number(test.difference, 4, '+')} "
-            f"({loss.number(test.low, 4, '+')} to {loss.number(test.high, 4, '+')}) on {numbers['labelled']:,} "
-            f"labelled rows, {'all of it beyond' if worse else 'not certainly beyond'} {allowed_loss:g}."
+            f"{loss.number(test.first, 4)}: a difference of {loss.difference(test.difference, test.low, test.high)} on "
+            f"{numbers['labelled']:,} labelled rows, {'all of it beyond' if worse else 'not certainly beyond'} "
+            f"{allowed_loss:g}."
         )
         return verdict("reject" if worse else "promote", sentence, *reasons)
     if settings.wait_for_labels:

@@ -27,22 +27,53 @@ OVERRIDES = (
     "canary.prediction_distance=1.0",
 )
 
+# The flights' other targets: more rows and a longer training, so that a model knows something, and the rules that all
+# projects have. The fault is in the label.
+_OTHER = (
+    "model.tuning.objective=val_loss",
+    "model.epochs=3",
+    "model.batch_size=256",
+    "model.hidden_units=[32]",
+    "monitoring.fewest_rows=2000",
+    "monitoring.fewest_labels=2000",
+    "canary.rows=1000",
+)
+OTHER_ROWS = 4000
 
-def overrides(workspace: Path, spans: Path) -> list[str]:
-    return [f"workspace={workspace}", f"data.spans={spans}", *OVERRIDES]
+
+def of_target(label: str, contract: str, module: str, *metrics: str) -> tuple[str, ...]:
+    """The settings of a replay of another target; its fault is called ``shuffled``."""
+    measured = ", ".join(f"{{name: {metric}, module: components.evaluation.{module}}}" for metric in metrics)
+    return (
+        *_OTHER,
+        f"use_case.contract={ROOT / 'data' / contract}",
+        f"evaluation.metrics=[{measured}, {{name: RowCount, module: components.evaluation.row_metrics}}]",
+        f"replay.faults={{shuffled: {{function: data.faults.shuffled_labels, column: {label}, requests: false}}}}",
+    )
+
+
+OTHER_TARGETS = {
+    "multiclass": of_target("lateness", "lateness.yaml", "class_metrics", "LogLoss", "Accuracy", "MacroF1"),
+    "regression": of_target("arr_delay", "delay.yaml", "value_metrics", "RMSE", "MAE", "R2"),
+}
+
+
+def overrides(workspace: Path, spans: Path, of: tuple[str, ...] = OVERRIDES) -> list[str]:
+    return [f"workspace={workspace}", f"data.spans={spans}", *of]
 
 
 def settings(workspace: Path, spans: Path) -> Settings:
     return read_settings(ROOT / "config" / "replay.yaml", overrides(workspace, spans))
 
 
-def command(workspace: Path, spans: Path, *further: str) -> list[str]:
-    options = (part for setting in overrides(workspace, spans) for part in ("--set", setting))
+def command(workspace: Path, spans: Path, *further: str, of: tuple[str, ...] = OVERRIDES) -> list[str]:
+    options = (part for setting in overrides(workspace, spans, of) for part in ("--set", setting))
     return [sys.executable, "-m", "flightdeck", "replay", *options, *further]
 
 
-def play(workspace: Path, spans: Path, *further: str) -> str:
-    done = subprocess.run(command(workspace, spans, *further), capture_output=True, text=True, cwd=ROOT, timeout=1800)
+def play(workspace: Path, spans: Path, *further: str, of: tuple[str, ...] = OVERRIDES) -> str:
+    asked = command(workspace, spans, *further, of=of)
+    done = subprocess.run(asked, capture_output=True, text=True, cwd=ROOT, timeout=1800)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 
