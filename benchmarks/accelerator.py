@@ -99,7 +99,7 @@ def measure(folder: Path, name: str, settings: ModelSettings, target: Target, fe
     train, evaluation = (
         inputs.read([str(folder / f"Split-{split}" / "*")], graph, target.label) for split in ("train", "eval")
     )
-    shape = network.TransformedFeatures.of(transform)
+    shape = network.TransformedFeatures.of(transform, features)
 
     def timed(epochs: int) -> tuple[float, float, keras.Model]:
         tried = settings.model_copy(update={"epochs": epochs})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.common import resolver
 
-from components.resolvers import MODEL_BLESSING_KEY, MODEL_KEY, blessed, require_channels
+from components.resolvers import MODEL_BLESSING_KEY, MODEL_KEY, blessed, maker, require_channels
 from components.span_example_gen import request
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def learned_spans(store: mlmd.MetadataStore, model_id: int) -> list[int]:
 def _history(store: mlmd.MetadataStore, model_id: int | None) -> Iterator[Ingested]:
     """What a model was trained on, then what the model was trained on that it began with, and so on."""
     while model_id is not None:
-        training = _maker(store, model_id)
+        training = maker(store, model_id)
         inputs = {} if training is None else _inputs(store, training)
         if EXAMPLES_KEY in inputs:
             (examples,) = store.get_artifacts_by_id([inputs[EXAMPLES_KEY]])
@@ -97,7 +97,7 @@ def _ingested(store: mlmd.MetadataStore, examples: metadata_store_pb2.Artifact) 
     """What SpanExampleGen wrote about some examples."""
     facts = {name: value.string_value for name, value in examples.custom_properties.items()}
     spans = sorted(json.loads(facts.get(request.SPANS, "[]")))
-    ingestion = _maker(store, examples.id)
+    ingestion = maker(store, examples.id)
     held_out = 0
     if ingestion is not None:
         (execution,) = store.get_executions_by_id([ingestion])
@@ -116,9 +116,3 @@ def _inputs(store: mlmd.MetadataStore, execution_id: int) -> dict[str, int]:
         if event.type == metadata_store_pb2.Event.INPUT:
             inputs.setdefault(event.path.steps[0].key, event.artifact_id)
     return inputs
-
-
-def _maker(store: mlmd.MetadataStore, artifact_id: int) -> int | None:
-    """The execution that made an artifact, which others may have reused from the cache."""
-    events = store.get_events_by_artifact_ids([artifact_id])
-    return min((event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT), default=None)

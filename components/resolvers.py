@@ -7,9 +7,11 @@ rollback the model in production is not the newest one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.common import resolver
 
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 CANDIDATE_KEY = "candidate"
 MODEL_KEY = "model"
 MODEL_BLESSING_KEY = "model_blessing"
+
+# The property of the Trainer's executions, and the target of models that were trained before there were others.
+_TRAINING_CONFIG = "custom_config"
+_BINARY: dict[str, Any] = {"task": "binary", "classes": [], "unit": None}
 
 # The custom properties that TFX's Evaluator writes on the ModelBlessing artifact.
 _CURRENT_MODEL_ID = "current_model_id"
@@ -30,7 +36,8 @@ class ChampionStrategy(resolver.ResolverStrategy):
 
     A blessing is never taken back: a model that is refused later, on newer data, has been pushed nevertheless and
     stays the one to beat until another model is blessed. The channels without a producer are scoped to the pipeline
-    by its name, so models of other pipelines in the same store are not considered.
+    by its name, so models of other pipelines in the same store are not considered. Nor are models that answer something
+    else than the candidate, because the target was another one when they were trained.
     """
 
     def resolve_artifacts(
@@ -41,12 +48,13 @@ class ChampionStrategy(resolver.ResolverStrategy):
         Raises:
             ValueError: If the channels are not `candidate`, `model` and `model_blessing`.
         """
-        del store
         require_channels(type(self), input_dict, CANDIDATE_KEY, MODEL_KEY, MODEL_BLESSING_KEY)
-        candidates = {candidate.id for candidate in input_dict[CANDIDATE_KEY]}
+        candidates = [candidate.id for candidate in input_dict[CANDIDATE_KEY]]
         others = [model for model in input_dict[MODEL_KEY] if model.id not in candidates]
+        answers = [_answers(store, candidate) for candidate in candidates]
         for champion, blessing in blessed(others, input_dict[MODEL_BLESSING_KEY]):
-            return {**input_dict, MODEL_KEY: [champion], MODEL_BLESSING_KEY: [blessing]}
+            if _answers(store, champion.id) in answers:
+                return {**input_dict, MODEL_KEY: [champion], MODEL_BLESSING_KEY: [blessing]}
         return {**input_dict, MODEL_KEY: [], MODEL_BLESSING_KEY: []}
 
 
@@ -84,6 +92,22 @@ def blessed(
         model = known.get(blessing.get_int_custom_property(_CURRENT_MODEL_ID))
         if model is not None and blessing.get_int_custom_property(_BLESSED) == 1:
             yield model, blessing
+
+
+def maker(store: mlmd.MetadataStore, artifact_id: int) -> int | None:
+    """The execution that made an artifact, which others may have reused from the cache."""
+    events = store.get_events_by_artifact_ids([artifact_id])
+    return min((event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT), default=None)
+
+
+def _answers(store: mlmd.MetadataStore, model_id: int) -> dict[str, Any]:
+    """What a model answers, by the `target` that its training was given, whatever the label is called there."""
+    training = maker(store, model_id)
+    if training is None:
+        return _BINARY
+    (execution,) = store.get_executions_by_id([training])
+    given = json.loads(execution.custom_properties[_TRAINING_CONFIG].string_value or "{}")
+    return {name: value for name, value in given.get("target", _BINARY).items() if name != "label"}
 
 
 def require_channels(strategy: type[resolver.ResolverStrategy], given: Collection[str], *expected: str) -> None:

@@ -57,7 +57,7 @@ class Task(ABC):
         classes: The names of the classes 0, 1, and so on, where there are more than two.
         name: Of the task.
         output: What a model's answer is called, as the output of a signature and as a column.
-        metrics: Module -> names of the metrics that an evaluation can have; those of no module are TFMA's or Keras's.
+        metrics: Module -> names of the metrics that an evaluation can have; those without one are TFMA's or Keras's.
         pictures: Metrics that are computed besides, for pictures: fields of TFMA's MetricConfig.
         shown_as: The name of KFP's artifact with the picture; empty if there is none.
         has_threshold: Whether a threshold makes a decision of an answer.
@@ -97,7 +97,7 @@ class Task(ABC):
 
     def fits(self, metric: str, module: str) -> bool:
         """Returns whether an evaluation can have a metric; one of somebody else's module always can."""
-        return metric in self.metrics.get(module, ()) or bool(module and module not in _MODULES)
+        return metric in self.metrics.get(module, ()) or module not in _MODULES
 
     def shown(self, values: Iterable[Any]) -> dict[str, Any]:
         """Returns the picture as KFP's ClassificationMetrics has it, from the MetricValues of TFMA."""
@@ -157,6 +157,7 @@ class MulticlassTask(Task):
     metrics: ClassVar = {
         _CLASS_METRICS: ("Accuracy", "LogLoss", "MacroF1", "ClassPrecision", "ClassRecall"),
         _ROW_METRICS: ("RowCount",),
+        "": ("SparseCategoricalAccuracy", "SparseCategoricalCrossentropy"),
     }
     pictures = ({"class_name": "ConfusionMatrix", "module": _CLASS_METRICS},)
 
@@ -218,7 +219,7 @@ class RegressionTask(Task):
     metrics: ClassVar = {
         _VALUE_METRICS: ("RMSE", "MAE", "R2", "DecileMAE"),
         _ROW_METRICS: ("RowCount",),
-        "": ("MeanLabel", "MeanPrediction", "Calibration"),
+        "": ("MeanLabel", "MeanPrediction", "Calibration", "MeanAbsoluteError", "RootMeanSquaredError"),
     }
 
     def labels(self, values: np.ndarray) -> pa.Array:

@@ -1,6 +1,6 @@
 """What can go wrong with the flights, for `flightdeck replay`: functions (table, seed) -> table.
 
-Each changes one column, keeps its type, and gives the same rows for the same seed.
+Each changes one column, or one label under all of its names, keeps its type, and gives the same rows for the same seed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 RENAMED = {"UA": "U2"}
 FLIPPED = 0.5
+LABELS = ("arrived_late", "lateness", "arr_delay")
 
 
 def celsius(rows: pa.Table, seed: int) -> pa.Table:
@@ -41,6 +42,17 @@ def poisoned_labels(rows: pa.Table, seed: int) -> pa.Table:
     labels = rows["arrived_late"].to_numpy()
     turned = np.random.default_rng([7, seed]).random(len(labels)) < FLIPPED
     return _replaced(rows, "arrived_late", pa.array(np.where(turned, 1 - labels, labels)))
+
+
+def shuffled_labels(rows: pa.Table, seed: int) -> pa.Table:
+    """The labels of other flights, whichever label a contract chooses: the two sides were joined by a wrong key."""
+    import numpy as np
+
+    others = np.random.default_rng([11, seed]).permutation(rows.num_rows)
+    for name in LABELS:
+        if name in rows.column_names:
+            rows = _replaced(rows, name, rows[name].take(others))
+    return rows
 
 
 def _replaced(rows: pa.Table, name: str, values: pa.Array) -> pa.Table:

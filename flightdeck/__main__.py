@@ -30,6 +30,7 @@ from flightdeck import (
     serve,
     stream,
     tensorboard,
+    upgrade,
     watch,
 )
 from flightdeck.console import activation
@@ -50,7 +51,7 @@ for group in (data, config, image, kubeflow, lab, alerts, runs, serve, models, c
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 for command in (
     *(new.new, run.run, predict.predict, stream.stream, monitor.monitor, watch.watch, replay.replay),
-    *(report.report, tensorboard.tensorboard),
+    *(report.report, tensorboard.tensorboard, upgrade.upgrade),
 ):
     app.command()(command)
 

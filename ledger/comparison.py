@@ -233,6 +233,9 @@ def _same_rows(
             missing.append(str(reason))
     if missing:
         return None, None, f"{unknown}: {' and '.join(missing)}."
+    predicted = [place.target["label"] for place in places if place.target]
+    if len(set(predicted)) > 1:
+        return None, None, f"{unknown}: the runs predict different things, {' and '.join(predicted)}."
     if places[0].fingerprint != places[1].fingerprint:
         rows = f"{places[0].rows:,} and {places[1].rows:,}"
         return None, False, (
@@ -244,7 +247,7 @@ def _same_rows(
     except scores.NoScoresError as reason:
         return None, True, f"{unknown}: {reason}."
     if first.measures != second.measures or not np.array_equal(first.labels, second.labels):
-        return None, True, f"{unknown}: the models predict different things of the same rows."
+        return None, True, f"{unknown}: the labels of the same rows are not the same, or not of the same classes."
     if reason := first.measures.why_not(first.labels, first.predictions, second.predictions):
         said = f"The rows are the same, but cannot tell whether the difference is more than chance: {reason}."
         return None, True, said

@@ -278,6 +278,7 @@ _OF_NUMBERS: Mapping[str, _Of] = {
     "mean_squared_error": lambda labels, values: _ratio((values - labels) ** 2),
     **dict.fromkeys(("rmse", "root_mean_squared_error"), _rmse),
     "r2": _r2,
+    "calibration": lambda labels, values: _ratio(values, labels),
     "mean_prediction": lambda labels, values: _ratio(values),
     **{f"mae/decile_{number}": functools.partial(_error_of_decile, number) for number in range(1, DECILES + 1)},
 }

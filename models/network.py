@@ -1,7 +1,8 @@
-"""The network: category embeddings and numbers through cross layers beside deep layers (DCN-v2, parallel)."""
+"""The network: embedded categories and numbers through cross layers beside deep layers (DCN-v2, parallel)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from models.preprocessing import CATEGORICAL, NUMERIC, TEXT, VOCABULARY, categor
 if TYPE_CHECKING:
     import tensorflow_transform as tft
 
+    from models.features import FeatureSettings
     from models.settings import ModelSettings
     from models.tasks import Head
 
@@ -22,22 +24,24 @@ if TYPE_CHECKING:
 class TransformedFeatures:
     """The shape of the transformed features: widths, 0 if there are none, and columns and buckets of text.
 
-    `rows` is the size of the embedding table that the categories point into.
+    `rows` is the size of the embedding table that the categories point into. The first `scaled` numbers are columns,
+    the others are indicators and waves.
     """
 
     numbers: int
     categories: int
     rows: int
     text: tuple[int, int] | None = None
+    scaled: int = 0
 
     @classmethod
-    def of(cls, transform: tft.TFTransformOutput) -> TransformedFeatures:
+    def of(cls, transform: tft.TFTransformOutput, settings: FeatureSettings) -> TransformedFeatures:
         """Reads the shape from the output of Transform."""
         spec: dict[str, Any] = transform.transformed_feature_spec()
         numbers, categories = (spec[name].shape[0] if name in spec else 0 for name in (NUMERIC, CATEGORICAL))
         rows = category_rows(categories, int(transform.vocabulary_size_by_name(VOCABULARY))) if categories else 0
         text = tuple(spec[TEXT].shape) if TEXT in spec else None
-        return cls(numbers, categories, rows, text)
+        return cls(numbers, categories, rows, text, scaled=len(settings.numeric))
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ def build(
         if rescaling is not None:
             numbers = _rescaled(numbers, rescaling)
         parts.append(numbers)
+        if features.scaled and settings.number_frequencies:
+            parts.append(_embedded_numbers(numbers[:, : features.scaled], settings, dtype))
     if features.categories:
         inputs[CATEGORICAL] = keras.Input((features.categories,), name=CATEGORICAL, dtype="int64")
         embed = keras.layers.Embedding(
@@ -101,21 +107,51 @@ def build(
     return keras.Model(inputs, head.layer(merged), name="flightdeck")
 
 
+def _embedded_numbers(numbers: keras.KerasTensor, settings: ModelSettings, dtype: str) -> keras.KerasTensor:
+    """Sines and cosines of each number, of frequencies that are learned, embedded: [None, columns * size].
+
+    So that a small difference of a number can make a large one, as between the leaves of a tree. Gorishniy, Rubachev
+    and Babenko, "On Embeddings for Numerical Features in Tabular Deep Learning", NeurIPS 2022: PLR, with one linear
+    layer for all columns ("lite").
+    """
+    columns, frequencies = numbers.shape[1], settings.number_frequencies
+    angles = keras.layers.EinsumDense(
+        "bn,nf->bnf",
+        (columns, frequencies),
+        kernel_initializer=keras.initializers.RandomNormal(stddev=2 * math.pi * settings.number_scale),
+        name="frequencies",
+        dtype="float32",  # as angles, float16 would tell few values apart
+    )(numbers)
+    waves: Any = keras.ops.concatenate([keras.ops.sin(angles), keras.ops.cos(angles)], axis=-1)
+    embed = keras.layers.EinsumDense(
+        "bnf,fe->bne",
+        (columns, settings.number_dim),
+        activation="relu",
+        bias_axes="ne",
+        name="number_embedding",
+        dtype=dtype,
+    )
+    return keras.layers.Flatten(name="embedded_numbers", dtype=dtype)(embed(waves))
+
+
 def _embedded_words(words: keras.KerasTensor, shape: tuple[int, int], size: int, dtype: str) -> keras.KerasTensor:
     """The sum of the embeddings of a text's words, per column: [None, columns * size]."""
     project = keras.layers.EinsumDense("bcw,cwe->bce", (shape[0], size), name="words", dtype=dtype)
     return keras.layers.Flatten(name="text", dtype=dtype)(project(words))
 
 
-def sources(settings: ModelSettings, head: Head, text: bool = False) -> dict[str, tuple[str, ...]]:
+def sources(settings: ModelSettings, features: FeatureSettings, head: Head) -> dict[str, tuple[str, ...]]:
     """Returns the layers that hold weights, each with what it reads: those before it.
 
     ``numbers``, ``embedding`` and, if there is any, ``text`` are inputs; the last layer may depend on the ``classes``.
     """
-    read: dict[str, tuple[str, ...]] = {"words": ("text",)} if text else {}
+    read: dict[str, tuple[str, ...]] = {"words": ("text",)} if features.text else {}
+    if features.numeric and settings.number_frequencies:
+        read |= {"frequencies": ("numbers",), "number_embedding": ("frequencies",)}
+    inputs = ("numbers", "embedding", *(name for name in ("number_embedding", "words") if name in read))
     towers = []
     for name, layers in (("cross", settings.cross_layers), ("deep", len(settings.hidden_units))):
-        before: tuple[str, ...] = ("numbers", "embedding", *(("words",) if text else ()))
+        before: tuple[str, ...] = inputs
         for layer in range(layers):
             read[f"{name}_{layer}"] = before
             before = (f"{name}_{layer}",)

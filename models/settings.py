@@ -136,6 +136,11 @@ class ModelSettings(BaseModel):
     Attributes:
         hidden_units: Units of the deep layers.
         embedding_dim: Size of a category's embedding.
+        number_frequencies: Learned frequencies per numeric column, whose sines and cosines are embedded beside the
+            number itself; 0 for none.
+        number_dim: Size of the embedding of a number.
+        number_scale: Standard deviation of the frequencies at the start, in cycles per standard deviation of the
+            column: larger for what depends on small differences.
         cross_layers: Number of DCN-v2 cross layers beside the deep ones.
         dropout: Dropout rate after each deep layer.
         learning_rate: Peak learning rate; it falls to zero along a half cosine over the whole training.
@@ -156,6 +161,9 @@ class ModelSettings(BaseModel):
 
     hidden_units: Layers = (256, 128)
     embedding_dim: Units = 8
+    number_frequencies: int = Field(default=0, ge=0)
+    number_dim: Units = 4
+    number_scale: Positive = 0.2
     cross_layers: int = Field(default=1, ge=0)
     dropout: Fraction = 0.2
     learning_rate: Positive = 0.002

@@ -61,7 +61,7 @@ def run_fn(fn_args: FnArgs) -> None:
     train, evaluation = (inputs.read(files, graph, target.label) for files in (fn_args.train_files, fn_args.eval_files))
     _log.info("read %d training and %d evaluation rows", len(train), len(evaluation))
     read = time.monotonic()
-    shape = network.TransformedFeatures.of(transform)
+    shape = network.TransformedFeatures.of(transform, features)
     head = tasks.head(target).fitted(train.labels)
     beginning = _Beginning(fn_args, head, warm_start.Layout.of(features, settings, head, transform), graph)
     with runtime.configured(settings, devices) as where:

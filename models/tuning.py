@@ -90,7 +90,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     rows = inputs.read(fn_args.train_files, inputs.TransformGraph(transform, features.inputs), target.label)
     older, newest = rows.split(settings.tuning.holdout)
     head = tasks.head(target).fitted(older.labels)
-    shape = network.TransformedFeatures.of(transform)
+    shape = network.TransformedFeatures.of(transform, features)
 
     def train(values: Mapping[str, Any], logs: str | None) -> dict[str, float]:
         # Hyperband's later rounds begin anew with more epochs rather than from an earlier round's weights: the learning

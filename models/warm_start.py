@@ -82,7 +82,7 @@ class Layout:
             features.clip,
             features.categorical,
             vocabulary,
-            sources(settings, head, bool(features.text)),
+            sources(settings, features, head),
             text=features.text,
             classes=head.target.classes,
             label_scale=head.scale,

@@ -145,7 +145,7 @@ class Evaluation(Section):
     metrics: tuple[Metric, ...] = Field(min_length=1)
     min_slice_size: int = Field(default=100, ge=1, description="Minimum rows of a slice to be shown among the worst.")
     decision_threshold: float = Field(
-        default=0.5, gt=0, lt=1, description="Minimum probability that reports count as positive."
+        default=0.5, gt=0, lt=1, description="Of the task binary: minimum probability that reports count as positive."
     )
     importance_rows: int = Field(
         default=5000,

@@ -17,7 +17,10 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 
 from components.span_example_gen.window import Window
 from pipeline import project as projects
-from pipeline.settings import DOTTED_PATH, Settings, SettingsError, UseCase
+from pipeline.settings import DOTTED_PATH, Evaluation, Settings, SettingsError, UseCase
+
+# Who has the metrics without a module.
+_STOCK = "TFMA or Keras"
 
 S = TypeVar("S", bound=Settings)
 
@@ -192,6 +195,7 @@ def _check_early(settings: Settings) -> None:
             getattr(settings, section).check(contract)
         except ValueError as error:
             raise SettingsError(f"{section}: {error}") from error
+    _check_metrics(settings)
     known = contract.ingested(labelled=False)
     for column in sorted({column for crossed in settings.evaluation.slices for column in crossed} - set(known)):
         raise SettingsError(
@@ -203,6 +207,30 @@ def _check_early(settings: Settings) -> None:
         raise SettingsError(f"data.window: {error}") from error
     if not settings.use_case.schema_file.is_file():
         raise SettingsError(f"use_case.schema_file: there is no file {settings.use_case.schema_file}.")
+
+
+def _check_metrics(settings: Settings) -> None:
+    task, evaluation = settings.task(), settings.evaluation
+    for metric in evaluation.metrics:
+        if not task.fits(metric.name, metric.module):
+            choice = "; ".join(f"{', '.join(names)} of {module or _STOCK}" for module, names in task.metrics.items())
+            raise SettingsError(
+                f"evaluation.metrics: {metric.name} of {metric.module or _STOCK} is no metric of the task {task.name}; "
+                f"choose among {choice}."
+            )
+    if parts := task.parts(evaluation.metrics[0].name):
+        raise SettingsError(
+            f"evaluation.metrics: the first one ranks runs, and {evaluation.metrics[0].name} has {len(parts)} values "
+            f"({', '.join(parts)}); put another one before it."
+        )
+    if (
+        evaluation.decision_threshold != Evaluation.model_fields["decision_threshold"].default
+        and not task.has_threshold
+    ):
+        raise SettingsError(
+            f"evaluation.decision_threshold: a model of the task {task.name} does not answer with a probability that "
+            "could be compared with it; leave it out."
+        )
 
 
 def _explain(error: ValidationError, model: type[BaseModel], source: str, prefix: tuple[str, ...] = ()) -> str:

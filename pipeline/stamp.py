@@ -60,7 +60,7 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
         }
         documents["use_case_diff"] = use_case.diff
     digests = {name: recorder.put_document(content) for name, content in documents.items() if content is not None}
-    metrics, task = settings.evaluation.metrics, settings.task()
+    metrics = settings.evaluation.metrics
     facts = {
         "kind": kind,
         "pipeline": settings.use_case.name,
@@ -78,7 +78,7 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
         "hyperparameters": hyperparameters(settings.model.model_dump(mode="json")),
         "main_metric": metrics[0].reported,
         "main_better": metrics[0].better,
-        "thresholds": {part: metric.bounds() for metric in metrics if metric.bounds() for part in metric.parts(task)},
+        "thresholds": {metric.reported: metric.bounds() for metric in metrics if metric.bounds()},
         "documents": digests,
         **of_use_case,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from tfx.dsl.io import fileio
@@ -62,7 +63,8 @@ def metrics(evaluation_uri: str, asked: Evaluation) -> dict[str, float]:
     champion = {f"champion_{name}": value for name, value in parts[0].champion.items()}
     slices = worst(parts, main.reported, main.better == "lower", asked.min_slice_size)
     of_slices = {f"{main.reported} on {part.slice}": part.challenger[main.reported] for part in slices}
-    return parts[0].challenger | champion | of_slices
+    # KFP reads JSON, which has no NaN.
+    return {name: value for name, value in (parts[0].challenger | champion | of_slices).items() if isfinite(value)}
 
 
 def _statistics(uri: str) -> list[str]:

@@ -143,8 +143,8 @@ class SumCombiner(beam.CombineFn):
             if not self.whole_answers:
                 if answers.shape[1] > 1:
                     raise FlightdeckError(
-                        f"The metric {self._key.name} is of one number per row, and the model answers with "
-                        f"{answers.shape[1]}: choose one of components.evaluation.class_metrics."
+                        f"A metric of one number per row was asked for, and the model answers with {answers.shape[1]}; "
+                        "choose those of components.evaluation.class_metrics."
                     )
                 answers = answers.ravel()
             accumulator = accumulator + self.totals(rows, answers, weights)

@@ -8,6 +8,8 @@ import numpy as np
 
 from components.evaluation.row_metrics import CombinedMetric, DerivedMetric, SumCombiner
 
+_DECILES = 10
+
 
 class MAE(CombinedMetric):
     """The mean absolute error, in the unit of the label."""
@@ -73,36 +75,37 @@ class _VarianceCombiner(_Listed):
         return float(1.0 - error / spread) if spread else float(not error)
 
 
-class _ErrorsByLabelCombiner(_Listed):
-    """Adds up weights, and absolute errors by weight, of each label: float64 [3, distinct labels], labels ascending."""
+class _DecilesCombiner(_Listed):
+    """The mean absolute error of each decile, float64 [10]."""
 
     def totals(self, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> Any:
-        return [_by_label(labels, weights, weights * np.abs(labels - predictions))]
+        return [_by_label(labels, np.ones_like(labels), weights, weights * np.abs(labels - predictions))]
 
     def value(self, totals: Any) -> np.ndarray:
-        return _by_label(*np.concatenate(totals, axis=1))
+        labels, rows, weights, errors = _by_label(*np.concatenate(totals, axis=1))
+        ends = np.quantile(np.repeat(labels, rows.astype(np.int64)), np.arange(1, _DECILES) / _DECILES)
+        decile = np.searchsorted(ends, labels, side="left")
+        weights, errors = (np.bincount(decile, of_label, _DECILES) for of_label in (weights, errors))
+        return np.divide(errors, weights, out=np.full(_DECILES, np.nan), where=weights > 0)
 
 
-def _by_label(labels: np.ndarray, weights: np.ndarray, errors: np.ndarray) -> np.ndarray:
+def _by_label(labels: np.ndarray, *values: np.ndarray) -> np.ndarray:
+    """Returns the distinct labels, ascending, and the sums of the values of each: [1 + values, distinct labels]."""
     distinct, which = np.unique(labels, return_inverse=True)
-    return np.stack([distinct, np.bincount(which, weights), np.bincount(which, errors)])
+    return np.stack([distinct, *(np.bincount(which, of_row) for of_row in values)])
 
 
 class DecileMAE(DerivedMetric):
-    """The mean absolute error of a tenth of a slice: of the rows with the smallest labels (1) to the largest (10).
+    """The mean absolute error of a tenth of the rows of a slice: of those with the smallest labels is decile 1.
 
-    Rows of equal labels between two deciles belong to both in proportion, so that each decile is a tenth of the weight.
+    Equal labels share a decile, so that one may be larger than others; of one without rows there is no error, NaN.
     """
 
-    combiner = _ErrorsByLabelCombiner
+    combiner = _DecilesCombiner
 
     def __init__(self, decile: int, name: str = "mae"):
         super().__init__(name, decile=decile)
 
     def derived(self, value: np.ndarray) -> float:
-        """Returns the error of the decile, by its weight."""
-        _, weights, errors = value
-        reached, decile = np.concatenate([[0.0], np.cumsum(weights)]), self.kwargs["decile"]
-        ends = np.array([decile - 1, decile]) * reached[-1] / 10
-        below = np.interp(ends, reached, np.concatenate([[0.0], np.cumsum(errors)]))
-        return float((below[1] - below[0]) / (ends[1] - ends[0])) if reached[-1] else float("nan")
+        """Returns the error of the decile."""
+        return float(value[self.kwargs["decile"] - 1])

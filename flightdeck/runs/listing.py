@@ -115,10 +115,13 @@ def _print(records: list[RunRecord], wanted: Filter, sort: str | None) -> None:
     from rich.markup import escape
 
     from ledger.run_facts import is_ours, last_sign_of_life, shown_outcome, shown_window, value_of
+    from ledger.runs import TRAINING
 
     if not records:
         return
-    main = [record.main_metric for record in records if record.main_metric][:1]
+    ranked = [record.main_metric for record in records if record.main_metric]
+    # Of different use cases: what each of them is ranked by.
+    main = ranked[:1] + [run.main_metric for run in records if run.main_metric and run.kind in TRAINING]
     asked = [condition.name for condition in wanted.conditions] + ([sort] if sort else [])
     shown_anyway = {"run_id", "started", "renewed", "outcome", "kind", "seconds", "commit"}
     on = console()

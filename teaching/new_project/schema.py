@@ -19,8 +19,8 @@ _OPEN_MASS = 0.9
 HEADER = """\
 # The curated schema: what validation accepts. It covers the columns a pipeline ingests, in file order.
 #
-# Inferred by `flightdeck new`, and yours from then on: nothing writes this file again. Types, ranges, categories and
-# which columns may be missing repeat usecase/contract.yaml, and a test keeps the two in agreement. To be reviewed:
+# Inferred by `flightdeck new`, and yours from then on; `flightdeck upgrade` merges into it. Types, ranges, categories
+# and which columns may be missing repeat usecase/contract.yaml, and a test keeps the two in agreement. To be reviewed:
 #
 # Presence. A column that may be missing must be there in half of the share that the poorest span has.
 # Open categories. A tenth of the rows may have a category that is not listed (min_domain_mass).

@@ -17,8 +17,10 @@ IN_MEMORY = ["--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_c
 
 
 @component
-def Train(recipe: Parameter[str], model: OutputArtifact[standard_artifacts.Model]):  # noqa: N802
-    """Writes a model that is a file with its recipe."""
+def Train(  # noqa: N802
+    recipe: Parameter[str], model: OutputArtifact[standard_artifacts.Model], custom_config: Parameter[str] = ""
+):
+    """Writes a model that is a file with its recipe; what else it is told is recorded, as of TFX's Trainer."""
     Path(model.uri, "recipe").write_text(recipe)
 
 

@@ -25,6 +25,8 @@ def target(task: str, label: str = "sold", classes: Sequence[str] = ()) -> str:
 
 
 SOLD = target("binary")
+GRADE = target("multiclass", "grade", ["poor", "fair", "very good"])
+PRICE = target("regression", "price")
 
 
 def parse(examples: tf.Tensor) -> list[tf.Tensor]:
@@ -41,6 +43,8 @@ def parse(examples: tf.Tensor) -> list[tf.Tensor]:
 class Scorer(tf.Module):
     """Reads size much, floor a little, and of the shop the length of its name as much as it is told to."""
 
+    output = "probability"
+
     def __init__(self, shop: float = 0.0):
         super().__init__()
         self.weights = tf.Variable([[shop], [0.3], [3.0]])
@@ -56,19 +60,42 @@ class Scorer(tf.Module):
             axis=1,
         )
 
+    def sum(self, shop, floor, size):
+        """The columns as they weigh, float32 [rows, 1]."""
+        return self.columns(shop, floor, size) @ self.weights
+
     def score(self, shop, floor, size):
-        return tf.sigmoid(self.columns(shop, floor, size) @ self.weights - 2.0)
+        return tf.sigmoid(self.sum(shop, floor, size) - 2.0)
 
     @tf.function(input_signature=EXAMPLES)
     def serve(self, examples):
-        return {"probability": self.score(*parse(examples))}
+        return {self.output: self.score(*parse(examples))}
 
     @tf.function(input_signature=RAW)
     def raw(self, shop, floor, size):
-        return {"probability": self.score(shop, floor, size)}
+        return {self.output: self.score(shop, floor, size)}
 
     def signatures(self) -> dict[str, Any]:
         return {"serving_default": self.serve, "predict_raw": self.raw}
+
+
+class Grader(Scorer):
+    """Answers with a probability of each of three grades."""
+
+    output = "probabilities"
+
+    def score(self, shop, floor, size):
+        total = self.sum(shop, floor, size)
+        return tf.nn.softmax(tf.concat([2.0 - total, 0.5 * total - 0.6, 2.0 * total - 4.0], axis=1))
+
+
+class Pricer(Scorer):
+    """Answers with a price, which may be far from zero."""
+
+    output = "value"
+
+    def score(self, shop, floor, size):
+        return 14.0 * self.sum(shop, floor, size) - 3.0
 
 
 class ExamplesOnly(Scorer):

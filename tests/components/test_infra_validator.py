@@ -23,9 +23,13 @@ from tfx.utils import proto_utils
 from components.infra_validator.component import InfraValidator
 from tests.components.scorers import (
     EXAMPLES,
+    GRADE,
+    PRICE,
     RAW,
     SOLD,
     ExamplesOnly,
+    Grader,
+    Pricer,
     Scorer,
     artifact,
     examples_artifact,
@@ -89,6 +93,46 @@ Hanging = functools.partial(
         score + tf.while_loop(lambda n: n > -1.0, lambda n: (n + 1.0) % 7.0, [tf.abs(size[0, 0]) * 0.0 + 1.0])[0]
     ),
 )
+
+
+class SumOfTwo(Grader):
+    """Answers with probabilities of classes that could all be true."""
+
+    def score(self, shop, floor, size):
+        return super().score(shop, floor, size) * tf.where(tf.math.is_nan(size), 2.0, 1.0) / 2.0
+
+
+class Overconfident(Grader):
+    """Answers with numbers that add up to 1."""
+
+    def score(self, shop, floor, size):
+        return super().score(shop, floor, size) + tf.constant([[0.0, 2.0, -2.0]])
+
+
+class Unsure(Grader):
+    """Forgets about a missing size in one class."""
+
+    def score(self, shop, floor, size):
+        return super().score(shop, floor, size) + 0.0 * tf.pad(size, [[0, 0], [1, 1]])
+
+
+class FarOff(Pricer):
+    """Answers with large numbers, negative ones too, that are known to six digits."""
+
+    def score(self, shop, floor, size):
+        return -1e6 * super().score(shop, floor, size)
+
+    @tf.function(input_signature=RAW)
+    def raw(self, shop, floor, size):
+        return {self.output: self.score(shop, floor, size) * (1.0 + 1e-6)}
+
+
+class Cheaper(Pricer):
+    """Its signatures differ by a thousandth."""
+
+    @tf.function(input_signature=RAW)
+    def raw(self, shop, floor, size):
+        return {self.output: self.score(shop, floor, size) * 0.999}
 
 
 class Disagreeing(GoodScorer):
@@ -219,6 +263,29 @@ def test_probability_that_is_not_a_number_is_refused_and_not_pushed(tmp_path):
 )
 def test_wrong_answers_and_signatures_are_refused_with_the_reason(server, scorer, reason, tmp_path):
     assert re.search(reason, refusal(tmp_path, scorer and scorer(), server=server))
+
+
+@pytest.mark.parametrize(("target", "scorer"), [(GRADE, Grader), (PRICE, Pricer), (PRICE, FarOff)])
+def test_a_good_model_of_another_task_is_blessed(tmp_path, target, scorer):
+    _, blessing = validate(tmp_path, scorer(), target=target)
+
+    assert verdict(blessing)["reason"] == ""
+    assert blessing.get_int_custom_property("blessed") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "scorer", "reason"),
+    [
+        (GRADE, SumOfTwo, r"for 8 examples at once does not add up to 1 over the classes, but to 0\.5 for example 0\."),
+        (GRADE, Overconfident, r"is not a probability: 2\.\d+ for example 0 is outside \[0, 1\]"),
+        (GRADE, Unsure, "for 8 examples at once is not finite: nan for example 2"),
+        (GRADE, GoodScorer, r"has the shape \[8, 1\] instead of \[8, 3\]"),
+        (PRICE, Grader, r"has the shape \[8, 3\] instead of \[8, 1\]"),
+        (PRICE, Cheaper, r"The signatures disagree on example \d: serving_default says .*, predict_raw says"),
+    ],
+)
+def test_answers_of_another_task_are_judged_by_it(tmp_path, target, scorer, reason):
+    assert re.search(reason, refusal(tmp_path, scorer(), target=target))
 
 
 def test_a_missing_model_and_damaged_variables_are_refused(tmp_path):

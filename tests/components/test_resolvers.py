@@ -1,5 +1,6 @@
 """ChampionStrategy and ChosenModelStrategy under the real local runner, with a real SQLite metadata store."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -31,9 +32,11 @@ def Compare(  # noqa: N802
 class Comparisons(Workspace):
     """Trains models and compares each with the champion."""
 
-    def compare(self, recipe: str, verdict: int = 1, name: str = "rides") -> tuple[str | None, bool]:
+    def compare(
+        self, recipe: str, verdict: int = 1, name: str = "rides", custom_config: str = ""
+    ) -> tuple[str | None, bool]:
         """Runs the pipeline once: the recipe of the champion, if any, and whether the comparison was cached."""
-        train = Train(recipe=recipe)
+        train = Train(recipe=recipe, custom_config=custom_config)
         champion = Resolver(
             strategy_class=ChampionStrategy,
             candidate=train.outputs["model"],
@@ -87,6 +90,22 @@ def test_a_challenger_meets_the_model_that_was_blessed_last(workspace, history):
 def test_models_of_another_pipeline_in_the_same_store_are_not_considered(workspace):
     workspace.compare("A", name="boats")
     assert workspace.compare("B") == (None, False)
+
+
+def test_models_that_answer_something_else_are_not_considered(workspace):
+    def told(label: str, **target: object) -> str:
+        whole = {"label": label, "task": "binary", "classes": [], "unit": None} | target
+        return json.dumps({"model": {}, "target": whole})
+
+    workspace.compare("as before there were others", custom_config=json.dumps({"label": "late"}))
+    binary, renamed = told("late"), told("too_late")
+    assert workspace.compare("A", custom_config=binary) == ("as before there were others", False)
+    assert workspace.compare("B", custom_config=renamed) == ("A", False)
+    classes = told("lateness", task="multiclass", classes=["no", "a bit", "much"])
+    assert workspace.compare("C", custom_config=classes) == (None, False)
+    assert workspace.compare("D", custom_config=classes.replace("much", "very")) == (None, False)
+    assert workspace.compare("E", custom_config=classes) == ("C", False)
+    assert workspace.compare("F", custom_config=binary) == ("B", False)
 
 
 @pytest.mark.parametrize(

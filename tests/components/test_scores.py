@@ -11,14 +11,27 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from sklearn import inspection, metrics
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from tfx.components.util import examples_utils
 from tfx.types import standard_artifacts
 
 from components.examples import ExamplesError, split_files
 from components.scores.component import Scores, ScoresArtifact
 from components.scores.rows import ScoresError
-from tests.components.scorers import SOLD, ExamplesOnly, Scorer, artifact, examples_artifact, model_artifact
+from components.tasks import TargetError
+from tests.components.scorers import (
+    GRADE,
+    MISSING_INT,
+    PRICE,
+    SOLD,
+    ExamplesOnly,
+    Grader,
+    Pricer,
+    Scorer,
+    artifact,
+    examples_artifact,
+    model_artifact,
+)
 from tests.examples import example
 
 pytestmark = pytest.mark.component
@@ -274,6 +287,137 @@ def test_labels_that_are_neither_0_nor_1_are_kept_as_they_are(case):
     table = case.table(Scorer(), data)
 
     assert table.column("label").to_pylist() == [row["sold"] for row in data]
+
+
+def graded(count: int) -> list[dict[str, Any]]:
+    """Sales with one of three grades and a price, which hang on the size."""
+    random = np.random.default_rng(3)
+    return [
+        row
+        | {
+            "grade": int(np.clip(3 * row.get("size", 0.5) + random.normal(0, 0.6), 0, 2)),
+            "price": float(40 * row.get("size", 0.5) + random.normal(0, 10)),
+        }
+        for row in rows(count)
+    ]
+
+
+def answered(scorer: Scorer, data: Sequence[dict[str, Any]]) -> np.ndarray:
+    """What a scorer says to some rows, by its function alone."""
+    size = [[float("nan") if row.get("size") is None else row["size"]] for row in data]
+    floor = [[int(MISSING_INT) if row["floor"] is None else row["floor"]] for row in data]
+    shop = tf.constant([[row["shop"]] for row in data])
+    return scorer.score(shop, tf.constant(floor, tf.int64), tf.constant(size, tf.float32)).numpy().astype(np.float64)
+
+
+@pytest.mark.parametrize(
+    ("target", "scorer", "kinds"),
+    [
+        (GRADE, Grader, ["int64", "int64", "fixed_size_list<element: double>[3]"]),
+        (PRICE, Pricer, ["int64", "double", "double"]),
+    ],
+)
+def test_each_task_has_labels_and_answers_of_its_own(case, tmp_path, target, scorer, kinds):
+    data, label = graded(300), json.loads(target)["label"]
+    baseline = model_artifact(tmp_path / "baseline", scorer(shop=0.5))
+
+    table = case.table(scorer(), data, shards=3, target=target, columns=["shop"], baseline_model=baseline)
+
+    assert table.column_names == ["row", "label", scorer.output, "shop"]
+    assert [str(field.type) for field in table.schema][:3] == kinds
+    assert table["label"].to_pylist() == pytest.approx([row[label] for row in data])
+    said = answered(scorer(), data)
+    np.testing.assert_allclose(np.reshape(table[scorer.output].to_pylist(), said.shape), said, rtol=1e-6)
+    assert case.output.target == target
+    (file,) = split_files(case.predictions, "eval")
+    predictions = pq.read_table(file)
+    assert (
+        predictions["prediction/candidate"].to_pylist()
+        == np.reshape(table[scorer.output].to_pylist(), said.shape).tolist()
+    )
+    champion = np.array(predictions["prediction/baseline"].to_pylist())
+    np.testing.assert_allclose(champion, answered(scorer(shop=0.5), data), rtol=1e-6)
+
+
+class SameGrades(ClassifierMixin, BaseEstimator):
+    """The scorer of grades for scikit-learn, of the columns of `numbers`."""
+
+    classes_ = np.arange(3)
+
+    def fit(self, x, y):
+        return self
+
+    def predict(self, x):
+        return Grader().score(*raw(x)).numpy().argmax(axis=1)
+
+
+class SamePrices(RegressorMixin, BaseEstimator):
+    """The same of prices."""
+
+    def fit(self, x, y):
+        return self
+
+    def predict(self, x):
+        return Pricer().score(*raw(x)).numpy().ravel()
+
+
+def raw(x: np.ndarray) -> tuple[Any, Any, Any]:
+    """Inputs of a scorer, from columns floor, whether that is missing, and size."""
+    floor = np.where(x[:, [1]] > 0, MISSING_INT, x[:, [0]].astype(np.int64))
+    return tf.fill([len(x), 1], "shop"), tf.constant(floor, tf.int64), tf.constant(x[:, [2]], tf.float32)
+
+
+@pytest.mark.parametrize(
+    ("target", "scorer", "same", "scoring", "keys"),
+    [
+        (GRADE, Grader, SameGrades, "accuracy", ("accuracy", "drop", "log_loss", "rise")),
+        (PRICE, Pricer, SamePrices, "r2", ("r2", "drop", "rmse", "rise")),
+    ],
+)
+def test_importance_of_other_tasks_is_what_scikit_learn_measures(case, target, scorer, same, scoring, keys):
+    data, label = graded(1500), json.loads(target)["label"]
+    table = np.array([[row["floor"] or 0, row["floor"] is None, row.get("size", np.nan)] for row in data], float)
+    labels = np.array([row[label] for row in data])
+    options = {"scoring": scoring, "n_repeats": 20, "random_state": 0}
+    reference = inspection.permutation_importance(same(), table, labels, **options)
+
+    measured = case.importance(scorer(), data, target=target, importance_repeats=20)
+
+    first, drop, second, rise = keys
+    by_name = {column["feature"]: column for column in measured["features"]}
+    assert list(by_name) == ["size", "floor", "shop"]
+    assert by_name["size"].keys() == {
+        "feature",
+        *(f"{first}_{drop}{end}" for end in ("", "_std")),
+        *(f"{second}_{rise}{end}" for end in ("", "_std")),
+    }
+    size = by_name["size"][f"{first}_{drop}"]
+    assert size == pytest.approx(reference.importances_mean[2], rel=0.05)
+    assert by_name["size"][f"{second}_{rise}"] > by_name["floor"][f"{second}_{rise}"] > 0
+    assert by_name["shop"][f"{first}_{drop}"] == by_name["shop"][f"{second}_{rise}"] == 0.0
+    said = answered(scorer(), data)
+    expected = {
+        GRADE: lambda: (metrics.accuracy_score(labels, said.argmax(axis=1)), metrics.log_loss(labels, said)),
+        PRICE: lambda: (metrics.r2_score(labels, said), metrics.root_mean_squared_error(labels, said)),
+    }[target]()
+    assert (measured[first], measured[second]) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("target", "scorer", "change", "sentence"),
+    [
+        (GRADE, Grader, {"grade": 3}, r"The label grade is 3 in some rows.* 0 \(poor\), 1 \(fair\), 2 \(very good\)\."),
+        (GRADE, Scorer, {}, r"with an array of shape \[21, 1\]; 3 numbers per row are needed"),
+        (PRICE, Pricer, {"price": float("nan")}, "The label price is not a finite number in some rows"),
+        (PRICE, Grader, {}, r"with an array of shape \[21, 3\]; one number per row is needed"),
+    ],
+)
+def test_labels_and_models_of_another_target_are_refused(case, target, scorer, change, sentence):
+    data = graded(21)
+    data[7] |= change
+
+    with pytest.raises((ScoresError, TargetError), match=sentence):
+        case.run(scorer(), data, target=target)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ ROWS = pa.table(
         "temp": pa.array([32.0, 212.0, None] * 400, pa.float32()),
         "carrier": ["UA", "AA", "B6"] * 400,
         "arrived_late": pa.array([0, 1, 0] * 400, pa.int64()),
+        "arr_delay": pa.array([-3.0, 40.0, 2.0] * 400, pa.float32()),
     }
 )
 
@@ -36,3 +37,15 @@ def test_half_of_the_labels_are_turned_round():
     before, after = (rows["arrived_late"].to_numpy() for rows in (ROWS, faults.poisoned_labels(ROWS, 7)))
     assert abs((before != after).mean() - faults.FLIPPED) < 0.05
     assert not (after == faults.poisoned_labels(ROWS, 8)["arrived_late"].to_numpy()).all()
+
+
+def test_shuffled_labels_are_those_of_other_flights_under_all_of_their_names():
+    faulty = faults.shuffled_labels(ROWS, 7)
+    assert faulty.schema == ROWS.schema
+    assert faulty.equals(faults.shuffled_labels(ROWS, 7))
+    assert not faulty["arr_delay"].equals(ROWS["arr_delay"])
+    assert sorted(faulty["arr_delay"].to_pylist()) == sorted(ROWS["arr_delay"].to_pylist())
+    assert [delay >= 15 for delay in faulty["arr_delay"].to_pylist()] == faulty["arrived_late"].cast(
+        pa.bool_()
+    ).to_pylist()
+    assert faulty["temp"].equals(ROWS["temp"])

@@ -21,6 +21,7 @@ from pipeline import store
 from tests import forked
 from tests.services.kubernetes.cluster import wait_for
 from tests.small_run import SMALL
+from tests.world import ROOT
 
 # No GPU here, and no image but one.
 ON_THIS_MACHINE = ("model.accelerator=cpu", "kubeflow.resources={}")
@@ -28,22 +29,49 @@ ON_THIS_MACHINE = ("model.accelerator=cpu", "kubeflow.resources={}")
 
 @dataclasses.dataclass
 class Cluster:
-    """One workspace and one database, seen by containers and by this process."""
+    """One workspace and one database, seen by containers and by this process.
+
+    Attributes:
+        folder: the checkout or project whose pipeline is compiled, with these settings of a small run.
+    """
 
     workspace: Path
     image: str
     environment: dict[str, str]
+    folder: Path = ROOT
+    settings: tuple[str, ...] = SMALL
+
+    @property
+    def options(self) -> list[str]:
+        """The options of a command that set all that is different from the settings file for a cluster."""
+        overrides = (*self.settings, *ON_THIS_MACHINE, f"kubeflow.image={self.image}")
+        return [part for setting in overrides for part in ("--set", setting)]
 
     def compile(self, destination: Path, *arguments: str, command: str = "compile") -> Path:
-        """``flightdeck kubeflow compile``, or another command that compiles, with the settings of a small run."""
-        overrides = (*SMALL, *ON_THIS_MACHINE, f"kubeflow.image={self.image}")
-        options = [part for setting in overrides for part in ("--set", setting)]
+        """``flightdeck kubeflow compile``, or another command that compiles."""
         done = forked.run(
-            *("flightdeck", "kubeflow", command, "--output", str(destination), *arguments, *options),
+            *("flightdeck", "kubeflow", command, "--output", str(destination), *arguments, *self.options),
+            cwd=self.folder,
             env={**os.environ, **self.environment},
         )
         assert done.returncode == 0, done.stderr
         return destination
+
+    @property
+    def confinement(self) -> dict[str, Any]:
+        """What a container may see and write to."""
+        workspace = Mount("/workspace", str(self.workspace), type="bind")
+        return {"mounts": [workspace], "network_mode": "host", "read_only": True, "tmpfs": {"/tmp": ""}}
+
+    def run(self, *command: str) -> tuple[int, str]:
+        """Runs a command in a container of the image, with workspace and database: exit code, and what it prints."""
+        container = docker.from_env().containers.run(
+            self.image, list(command), environment=self.environment, detach=True, **self.confinement
+        )
+        try:
+            return container.wait()["StatusCode"], container.logs(stderr=False).decode()
+        finally:
+            container.remove(force=True)
 
     def submit(self, pipeline: Path, retries: int = 1, **parameters: Any) -> str:
         """Executes a compiled pipeline, one real container per task, and returns everything that was printed.
@@ -70,13 +98,7 @@ class Cluster:
         from kfp.local import docker_task_handler, placeholder_utils
 
         local.init(
-            runner=local.DockerRunner(
-                environment=self.environment,
-                mounts=[Mount("/workspace", str(self.workspace), type="bind")],
-                network_mode="host",
-                read_only=True,
-                tmpfs={"/tmp": ""},
-            ),
+            runner=local.DockerRunner(environment=self.environment, **self.confinement),
             pipeline_root=str(self.workspace / "kfp"),
         )
         screen = io.StringIO()
@@ -164,10 +186,10 @@ def run_container(client: Any, image: str, command: list[str], volumes: dict[str
         container.remove(force=True)
 
 
-def open_cluster(services: dict[str, Any], spans: Path, workspace: Path) -> Cluster:
-    """A cluster with a copy of the spans, and a database that nobody has used."""
+def open_cluster(services: dict[str, Any], spans: Path, workspace: Path, below: str = "") -> Cluster:
+    """A cluster with a copy of the spans, in the workspace or below it, and a database that nobody has used."""
     os.environ["DOCKER_HOST"] = services["docker_host"]  # kfp.local asks the environment
-    shutil.copytree(spans, workspace / "spans")
+    shutil.copytree(spans, workspace / below / "spans")
     (workspace / "kfp").mkdir()
     # The containers run as another user.
     for path in (workspace, *workspace.rglob("*")):

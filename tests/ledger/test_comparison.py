@@ -359,7 +359,7 @@ def test_runs_that_predict_different_things_are_not_tested(letters):
 
     comparison = letters.compare("classes", "days")
 
-    assert (comparison.why_not or "").endswith("the models predict different things of the same rows.")
+    assert (comparison.why_not or "").endswith("the runs predict different things, kind and days.")
     assert {change.noise for change in comparison.metrics} == {None}
 
 

@@ -47,7 +47,7 @@ graph = inputs.TransformGraph(transform, FlightFeatures().inputs)
 train, evaluation = (
     inputs.read(files, graph, "arrived_late") for files in (arguments.train_files, arguments.eval_files)
 )
-shape, head = network.TransformedFeatures.of(transform), tasks.head(Target(label="arrived_late"))
+shape, head = network.TransformedFeatures.of(transform, FlightFeatures()), tasks.head(Target(label="arrived_late"))
 with runtime.configured(settings, ["CPU:0", "CPU:1"]) as where:
     model, history = training.fit(settings, shape, head, where, train, evaluation)
 copies = model.get_layer("probability").kernel.value.values
@@ -172,7 +172,7 @@ def test_two_devices_train_one_model(ingested, tmp_path) -> None:
 def test_faster_arithmetic_is_applied_and_still_exports_a_float32_model(ingested, tmp_path, faster: dict) -> None:
     transform, rows = ingested.transform, ingested.rows("eval")
     settings = ModelSettings(batch_size=500, epochs=1, **faster)
-    shape, head = network.TransformedFeatures.of(transform), tasks.head(LATE)
+    shape, head = network.TransformedFeatures.of(transform, FlightFeatures()), tasks.head(LATE)
     with runtime.configured(settings, ["CPU:0"]) as where:
         model, history = training.fit(settings, shape, head, where, rows, rows)
     assert np.isfinite(history["loss"]).all()

@@ -93,6 +93,20 @@ def test_embeddings_are_taken_by_category_even_if_no_layer_can_be():
 
 
 @pytest.mark.unit
+def test_the_last_layer_is_not_taken_for_other_classes():
+    layers = {**LAYERS, "probabilities": ("cross_0", "deep_1", "classes")}
+    del layers["probability"]
+    shapes = {"cross_0": (6, 6), "deep_0": (6, 4), "deep_1": (4, 3), "probabilities": (9, 3)}
+    base = layout(layers=layers, classes=("a", "b", "c"))
+    old = warm_start.Base("", base, full(base, 100, shapes))
+
+    for classes, expected in ((("a", "b", "c"), ()), (("b", "a", "c"), ("probabilities",))):
+        new = layout(layers=layers, classes=classes)
+        _, taken = warm_start.start(full(new, -1000, shapes), new, old)
+        assert taken.anew == expected
+
+
+@pytest.mark.unit
 def test_scales_are_found_from_rows_that_are_neither_clipped_nor_missing():
     raw = np.array([[10.0, 25.0], [20.0, 25.0], [35.0, 25.0], [1000.0, 25.0], [np.nan, 25.0]])
     old, new = (

@@ -87,6 +87,26 @@ def test_the_shipped_evaluation_runs_in_batches_and_its_thresholds_spare_small_s
     assert bounded == {(): 0.65, ("origin",): 0.55, ("departure_band",): 0.55}
 
 
+def test_a_metric_of_each_class_has_its_thresholds_on_each():
+    from components.evaluation.batched_extracts import why_not_batched
+    from pipeline import evaluation
+
+    rules = "{name: ClassRecall, module: components.evaluation.class_metrics, at_least: 0.1, slices_at_least: 0.05}"
+    log_loss = "{name: LogLoss, module: components.evaluation.class_metrics, at_most: 1.0}"
+    settings = read_settings(LOCAL.with_name("lateness.yaml"), [f"evaluation.metrics=[{log_loss}, {rules}]"])
+    config = evaluation.configuration(settings.evaluation, settings.task())
+
+    assert why_not_batched(config) == []
+    metrics = [metric for spec in config.metrics_specs for metric in spec.metrics]
+    assert [metric.class_name for metric in metrics] == ["LogLoss", *["ClassRecall"] * 3, "ConfusionMatrix"]
+    assert [json.loads(metric.config) for metric in metrics[1:4]] == [
+        {"name": f"recall/{name}", "number": number} for number, name in enumerate(settings.task().classes)
+    ]
+    for metric in metrics[1:4]:
+        bounds = [bound.threshold.value_threshold.lower_bound.value for bound in metric.per_slice_thresholds]
+        assert bounds == [0.1, 0.05]
+
+
 def test_a_component_can_run_on_another_beam_runner_than_the_rest():
     from tfx.orchestration.local import runner_utils
 

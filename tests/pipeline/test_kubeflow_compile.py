@@ -30,6 +30,15 @@ GROUPED = {
 }
 
 
+def target(contract: str, objective: str, metric: str) -> list[str]:
+    """Overrides with which something else is predicted."""
+    return [
+        f"use_case.contract=data/{contract}.yaml",
+        f"model.tuning.objective={objective}",
+        f"evaluation.metrics=[{metric % 'components.evaluation'}]",
+    ]
+
+
 @pytest.fixture(scope="module")
 def compile_to(tmp_path_factory):
     """Compiles settings, while the environment holds a password."""
@@ -158,6 +167,26 @@ def test_resources_are_settings_of_each_node_or_of_a_group_by_its_name(compile_t
     assert compiled.tasks["learn"].HasField("retry_policy")
     assert compiled.kubernetes("data-gate").active_deadline_seconds == 60
     assert compiled.kubernetes("data-gate").empty_dir_mounts[0].size_limit == "50Gi"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "pictures"),
+    [
+        ([], {"roc"}),
+        (
+            target("lateness", "val_accuracy", "{name: LogLoss, module: %s.class_metrics, at_most: 1}"),
+            {"confusion_matrix"},
+        ),
+        (target("delay", "val_rmse", "{name: RMSE, module: %s.value_metrics, at_most: 60}"), set()),
+    ],
+)
+def test_the_evaluation_shows_the_picture_that_its_task_has(compile_to, overrides, pictures):
+    compiled = compile_to(shipped(*overrides))
+
+    outputs = compiled.pipeline.components["comp-release"].output_definitions.artifacts
+    shown = {name for name, output in outputs.items() if "Classification" in output.artifact_type.schema_title}
+    assert shown == pictures
+    assert {"metrics", "page", "ids"} <= set(outputs)
 
 
 def test_the_workspace_is_mounted_where_the_settings_say_and_not_at_all_for_a_bucket(compile_to, either):

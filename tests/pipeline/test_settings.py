@@ -82,6 +82,50 @@ def test_a_wrong_setting_is_refused(override, sentence):
     assert sentence in refusal(override)
 
 
+@pytest.mark.parametrize(
+    ("config", "override", "sentence"),
+    [
+        (
+            "delay",
+            "[{name: AUC, at_least: 0.5}]",
+            "evaluation.metrics: AUC of TFMA or Keras is no metric of the task regression; choose among RMSE, MAE, R2, "
+            "DecileMAE of components.evaluation.value_metrics; RowCount of components.evaluation.row_metrics; Mean",
+        ),
+        (
+            "lateness",
+            "[{name: LogLoss, module: components.evaluation.row_metrics, at_most: 1.0}]",
+            "LogLoss of components.evaluation.row_metrics is no metric of the task multiclass; choose among Accuracy, "
+            "LogLoss,",
+        ),
+        (
+            "lateness",
+            "[{name: ClassRecall, module: components.evaluation.class_metrics, at_least: 0.1}]",
+            "the first one ranks runs, and ClassRecall has 3 values (recall/on time, recall/late, recall/very late); "
+            "put another one before it.",
+        ),
+        (
+            "local",
+            "[{name: R2, module: components.evaluation.value_metrics, at_least: 0.1}]",
+            "R2 of components.evaluation.value_metrics is no metric of the task binary; choose among RowCount, LogLoss",
+        ),
+    ],
+)
+def test_a_metric_of_another_task_is_refused_with_those_to_choose(config, override, sentence):
+    assert sentence in refusal(f"evaluation.metrics={override}", path=LOCAL.with_name(f"{config}.yaml"))
+
+
+def test_a_metric_of_a_module_of_ones_own_is_for_any_task():
+    metrics = "evaluation.metrics=[{name: Cost, module: mine.metrics, at_most: 9.0}]"
+
+    assert read_settings(LOCAL.with_name("delay.yaml"), [metrics]).evaluation.metrics[0].name == "Cost"
+
+
+def test_only_a_probability_has_a_decision_threshold():
+    said = refusal("evaluation.decision_threshold=0.4", path=LOCAL.with_name("lateness.yaml"))
+
+    assert said.startswith("evaluation.decision_threshold: a model of the task multiclass does not answer with a prob")
+
+
 def test_every_problem_is_reported_not_only_the_first():
     assert len(refusal("data.eval_spans=many", "modell=1", "cache=perhaps", "serving.port=x").splitlines()) == 4
 

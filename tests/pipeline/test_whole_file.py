@@ -7,11 +7,13 @@ from pipeline import whole_file
 pytestmark = pytest.mark.unit
 
 
-def test_a_file_is_made_and_replaced(tmp_path):
+def test_a_file_is_made_and_replaced_and_keeps_its_rights(tmp_path):
     file = tmp_path / "it.json"
     whole_file.write(file, "Grüße")
+    file.chmod(0o750)
     whole_file.write(file, "again")
     assert file.read_text("utf-8") == "again"
+    assert file.stat().st_mode & 0o777 == 0o750
     assert list(tmp_path.iterdir()) == [file]
 
 

@@ -30,7 +30,8 @@ def test_settings_image_ci_and_the_project_s_own_file_name_the_flightdeck_that_m
     made = read_yaml(project / "flightdeck.yaml")
     checkouts = [step["with"] for step in workflow(project)["steps"] if "checkout" in step.get("uses", "")]
 
-    assert made == {"flightdeck": commit, "table": "my loans.csv", "options": [*small_project.OPTIONS]}
+    options = [*small_project.OPTIONS]
+    assert made == {"flightdeck": commit, "name": "loans", "table": "my loans.csv", "options": options}
     assert read_yaml(project / "config" / "kubeflow.yaml")["delivery"] == {"flightdeck": commit}
     assert f"\nARG FLIGHTDECK=flightdeck:{commit[:12]}\nFROM ${{FLIGHTDECK}}\n" in (project / "Dockerfile").read_text()
     assert [given.get("ref") for given in checkouts] == [None, commit]
