@@ -138,7 +138,6 @@ class Contract:
             for kind in ("int64", "float32", "float64")
             if any(types[name] == kind for name in self.rules)
         ]
-        self._text_columns = tuple(name for name in types if types[name] == "string")
         self._lists = {
             name: frozenset(rule.values if rule.required else (*rule.values, MISSING["string"]))
             for name, rule in self.rules.items()
@@ -149,6 +148,8 @@ class Contract:
             for rule in self.rules.values()
             if types[rule.name] == "string" and rule.required and rule.values is None
         ]
+        texts = self._lists or self._required_texts
+        self._text_columns = tuple(name for name in types if types[name] == "string") if texts else ()
 
     def check(self, columns: Columns) -> Faults | None:
         """Returns what is wrong with rows, as arrays [rows] or [rows, 1] by column; None if nothing is."""

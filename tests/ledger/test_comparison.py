@@ -398,3 +398,5 @@ def test_the_commands_understand_metrics_of_classes(letters, runs_command):
     assert "recall/big letter" in runs_command("show", "better")[1]
     letters.days_run("days", 1.0)
     assert json.loads(runs_command("best", "--metric", "mae/decile_10", "--json")[1])["better"] == "lower"
+    heading = runs_command("list")[1].splitlines()[0].split()
+    assert heading[heading.index("window") + 1 : heading.index("time")] == ["mae", "accuracy"]

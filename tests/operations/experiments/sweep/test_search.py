@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from data.contract import Target
 from flightdeck.settings import read_settings
 from ledger.lease import Owner
 from ledger.opening import open_store
@@ -57,7 +58,7 @@ class Job:
 
     def worker(self, name: str = "one", dies_on: tuple[int, ...] = (), fails_on: tuple[int, ...] = ()) -> Any:
         """A worker that dies in, or fails in, the trainings of some trials. It looks dead as soon as it is."""
-        from models import tuning
+        from models import tasks, tuning
         from operations.experiments.sweep.search import Worker
 
         job = self
@@ -75,7 +76,8 @@ class Job:
             rate = -((math.log10(values["learning_rate"]) + 2) ** 2)
             return {"val_auc": 0.5 + 0.1 * rate + 0.01 * values.get("tuner/epochs", 9) - 0.1 * values["dropout"]}
 
-        search = Search(tuning._oracle(self.settings.model, seed=7), train, str(self.folder / name))
+        oracle = tuning._oracle(self.settings.model, tasks.head(Target(label="late")), seed=7)
+        search = Search(oracle, train, str(self.folder / name))
         worker = Worker(self.plan, self.connection, search, renew_seconds=0.05, pause_seconds=0.05)
         worker._me = Owner.me().model_copy(update={"pid": 2**30})
         return worker
