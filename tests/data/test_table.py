@@ -67,6 +67,74 @@ def test_a_second_preparation_writes_nothing_and_a_changed_table_is_prepared_aga
     assert [span.rows for span in prepare(loans).spans] == [2, 2, 1]
 
 
+CLASSES = {"task": "multiclass", "classes": ["no", "late", "yes"]}
+CLASSED = CSV.replace("1,no", "1,late").replace(",3,\n", ",3,no\n")
+
+
+def classed(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(defaulted=table.class_numbers(frame["defaulted"], CLASSES["classes"]))
+
+
+def test_rows_of_classes_are_counted_by_class_and_told_by_the_largest(loans: Path):
+    loans.with_name("contract.yaml").write_text(yaml.safe_dump(TABLE | CLASSES))
+    loans.write_text(CLASSED)
+    told: list[str] = []
+    done = prepare(loans, rows=classed, progress=told.append)
+
+    assert [span.class_rows for span in done.spans] == [
+        {"no": 0, "late": 1, "yes": 1},
+        {"no": 1, "late": 0, "yes": 1},
+        {"no": 1, "late": 0, "yes": 0},
+    ]
+    assert "Wrote span 3: 1 rows, largest class no, 100.0%" in told
+    assert [row["defaulted"] for row in spans.read(done.path, 1).to_pylist()] == [1, 2]
+    again = prepare(loans, rows=classed)
+    assert (again.skipped, again.spans) == (True, done.spans)
+
+
+def test_a_label_that_is_no_class_is_refused(loans: Path):
+    loans.with_name("contract.yaml").write_text(yaml.safe_dump(TABLE | CLASSES))
+    loans.write_text(CLASSED.replace("true,yes", "true,maybe"))
+    with pytest.raises(
+        TableError, match="The label 'defaulted' is 'maybe', which is none of the classes no, late, yes"
+    ):
+        prepare(loans, rows=classed)
+
+    def numbered(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(defaulted=frame["defaulted"].notna().astype(int) * 3)
+
+    with pytest.raises(ContractError, match="'defaulted' of span 1 reaches from 3 to 3, outside its range 0 to 2"):
+        prepare(loans, rows=numbered)
+    assert not list(loans.with_name("spans").glob("span-*"))
+
+
+def test_numbers_to_predict_are_told_by_mean_and_std(loans: Path):
+    loans.with_name("contract.yaml").write_text(
+        yaml.safe_dump(TABLE | {"task": "regression", "label": "cars", "columns": [
+            column | {"role": {"cars": "label", "defaulted": "outcome"}.get(column["name"], column["role"])}
+            for column in TABLE["columns"]
+        ]})
+    )  # fmt: skip
+    loans.write_text(CSV.replace(",3,\n", ",3,no\n"))
+    told: list[str] = []
+    done = prepare(loans, progress=told.append)
+
+    assert [(span.label_mean, span.label_std) for span in done.spans] == [(0.5, 0.5), (1.5, 0.5), (3.0, 0.0)]
+    assert "Wrote span 2: 2 rows, mean 1.5, std 0.5" in told
+    assert prepare(loans).spans == done.spans
+
+
+def test_a_contract_that_another_one_extends_is_part_of_what_decides(loans: Path):
+    base = loans.with_name("base.yaml")
+    base.write_text(yaml.safe_dump(TABLE))
+    loans.with_name("contract.yaml").write_text("extends: base.yaml\n")
+    prepare(loans)
+    assert prepare(loans).skipped
+
+    base.write_text(yaml.safe_dump(TABLE | {"prediction_time": "later"}))
+    assert not prepare(loans).skipped
+
+
 def test_a_span_that_is_no_longer_there_is_removed_but_not_what_somebody_else_put_there(loans: Path):
     loans.write_text(CSV.replace("800,3,", "800,3,yes"))
     folder = prepare(loans).path
