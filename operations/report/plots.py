@@ -230,7 +230,7 @@ def histogram(
     bars: Sequence[tuple[float, float, str, float]], labels: Sequence[str], x: str, mark: float | None = None
 ) -> dict[str, Any]:
     """Bars from low to high, of a label, as high as a share of the rows; perhaps with a line at a value of `x`."""
-    legend = {"legend": None} if len(labels) == 1 else {}
+    legend = None if len(labels) == 1 else alt.Undefined
     drawn = (
         chart(
             [{"low": low, "high": high, "label": label, "share": round(share, 6)} for low, high, label, share in bars]
@@ -240,7 +240,7 @@ def histogram(
             x=alt.X("low:Q", title=x, bin=alt.BinParams(binned=True), axis=alt.Axis(tickCount=5)),
             x2="high:Q",
             y=alt.Y("share:Q", title="share of the rows", axis=alt.Axis(format="%", tickCount=5), stack=None),
-            color=alt.Color("label:N", scale=alt.Scale(domain=list(labels)), title=None, **legend),
+            color=alt.Color("label:N", scale=alt.Scale(domain=list(labels)), title=None, legend=legend),
             tooltip=["label:N", "low:Q", "high:Q", alt.Tooltip("share:Q", format=".1%")],
         )
     )
