@@ -132,5 +132,5 @@ class ConfusionMatrix(_OfMatrix):
         return multi_class_confusion_matrix_metrics.Matrices({0.0: cells})
 
 
-def _share(part: float, whole: float) -> float:
+def _share(part: Any, whole: Any) -> float:
     return float(part / whole) if whole else 0.0

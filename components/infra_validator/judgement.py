@@ -69,7 +69,8 @@ def first_fault(answers: Sequence[Answer], examples: int, raw_signature: str, ta
             if fault:
                 return fault
             pair.append(answer)
-        fault = _disagreement(*pair, task.width)
+        serving, raw = pair
+        fault = _disagreement(serving, raw, task.width)
         if fault:
             return fault
     return None

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,8 +12,10 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import standard_artifacts
 
+from components import tasks
 from components.evaluation import batched_extracts
 from components.scores.component import CANDIDATE_KEY
+from pipeline import evaluation
 from tests.components.evaluations import ROWS, SLICES, Subject, assert_same, metric, slice_of, worlds
 from tests.components.scorers import SOLD, ExamplesOnly, Scorer, artifact
 
@@ -88,6 +91,24 @@ def test_plots_are_those_of_stock_tfma(world):
     ]
     assert buckets[0] == pytest.approx(buckets[1])
     assert sum(count for (name, _), count in buckets[0].items() if not name) == ROWS
+
+
+def test_the_picture_is_the_roc_of_the_challenger_alone(world):
+    ours, _ = world.ours(ROC, metric("RowCount", module=ROW_METRICS), champion=True)
+
+    table = world.rows()[()]
+    labels, scores = (np.array(table[name].to_pylist()).ravel() for name in ("sold", CANDIDATE_KEY))
+    expected = [
+        {
+            "confidenceThreshold": threshold,
+            "falsePositiveRate": (scores[labels == 0] > threshold).mean(),
+            "recall": (scores[labels == 1] > threshold).mean(),
+        }
+        for threshold in (0.5, 0.25, 0.1)
+    ]
+    (curve,) = evaluation.picture(ours, tasks.of(SOLD))["roc"].values()
+    for point, wanted in zip(sorted(curve, key=lambda point: -point["confidenceThreshold"]), expected, strict=True):
+        assert point == pytest.approx(wanted)
 
 
 def test_example_weights_weigh_rows_as_in_stock_tfma(world):

@@ -15,7 +15,7 @@ from components import tasks
 from components.evaluation import batched_extracts, row_metrics
 from components.scores.component import BASELINE_KEY, CANDIDATE_KEY
 from errors import FlightdeckError
-from pipeline import evaluation
+from pipeline import evaluation, task_page
 from pipeline.settings import Evaluation
 from tests.components.evaluations import (
     FEW_SLICES,
@@ -27,7 +27,7 @@ from tests.components.evaluations import (
     metrics_of,
     worlds,
 )
-from tests.components.scorers import GRADE, PRICE, Grader, Pricer
+from tests.components.scorers import GRADE, PRICE, Grader, Pricer, target
 
 pytestmark = pytest.mark.component
 
@@ -81,8 +81,8 @@ def prices(tmp_path_factory):
     yield from worlds(tmp_path_factory.mktemp("prices"), Subject(PRICE, Pricer(), Pricer(shop=0.7)))
 
 
-def config(target: str, evaluated: Evaluation, slices=SLICES) -> config_pb2.EvalConfig:
-    made = evaluation.configuration(evaluated, tasks.of(target))
+def config(predicted: str, evaluated: Evaluation, slices=SLICES) -> config_pb2.EvalConfig:
+    made = evaluation.configuration(evaluated, tasks.of(predicted))
     assert batched_extracts.why_not_batched(made) == []
     del made.slicing_specs[:]
     made.slicing_specs.extend(slices)
@@ -146,18 +146,38 @@ def test_metrics_of_classes_are_those_of_scikit_learn(grades):
             )
 
 
-def test_the_picture_of_classes_is_their_confusion_matrix_and_that_of_a_probability_its_roc(grades):
+def test_kubeflow_shows_the_confusion_matrix_of_the_challenger_and_its_numbers(grades):
     ours, _ = grades.batched(config(GRADE, GRADES), champion=True)
+
+    shown = {"metrics": task_page.metrics(ours, GRADES)} | evaluation.picture(ours, tasks.of(GRADE))
+    declared = {name: {"artifacts": [{"uri": name}]} for name in ("metrics", "confusion_matrix")}
+    written = json.loads(task_page.executor_output({"outputs": {"artifacts": declared}}, shown))["artifacts"]
 
     table = grades.rows()[()]
     expected = metrics.confusion_matrix(answers(table, "grade").ravel(), answers(table, CANDIDATE_KEY).argmax(axis=1))
-    assert evaluation.picture(ours, tasks.of(GRADE)) == {
-        "confusion_matrix": {
-            "confusionMatrix": {
-                "annotationSpecs": [{"displayName": name} for name in CLASSES],
-                "rows": [{"row": row} for row in expected.tolist()],
-            }
+    assert written["confusion_matrix"]["artifacts"][0]["metadata"] == {
+        "confusionMatrix": {
+            "annotationSpecs": [{"displayName": name} for name in CLASSES],
+            "rows": [{"row": row} for row in expected.tolist()],
         }
+    }
+    assert {"recall/fair", "champion_recall/fair"} < set(written["metrics"]["artifacts"][0]["metadata"])
+
+
+def test_equal_labels_share_a_decile_and_kubeflow_is_told_nothing_of_one_without_rows(tmp_path):
+    # Three distinct labels, so that most deciles have no rows.
+    numbers = target("regression", "grade")
+    (world,) = worlds(tmp_path, Subject(numbers, Pricer(), Pricer()))
+    ours, _ = world.batched(config(numbers, PRICES, FEW_SLICES[:1]))
+
+    (whole,) = evaluation.results(ours)
+    labels = answers(world.rows()[()], "grade").ravel()
+    assert len({*labels}) == 3
+    deciles = [whole.challenger[f"mae/decile_{number}"] for number in range(1, 11)]
+    assert np.isfinite(deciles).sum() == 3
+    assert evaluation.picture(ours, tasks.of(numbers)) == {}
+    assert task_page.metrics(ours, PRICES) == {
+        name: value for name, value in whole.challenger.items() if np.isfinite(value)
     }
 
 
@@ -200,11 +220,11 @@ def test_metrics_of_numbers_are_those_of_scikit_learn(prices):
 
 
 def test_weights_weigh_rows_of_classes_and_numbers_as_in_stock_tfma(grades, prices):
-    for world, target, evaluated, stock_metrics in (
+    for world, predicted, evaluated, stock_metrics in (
         (grades, GRADE, GRADES, STOCK_GRADES),
         (prices, PRICE, PRICES, STOCK_PRICES),
     ):
-        weighted = config(target, evaluated, FEW_SLICES)
+        weighted = config(predicted, evaluated, FEW_SLICES)
         for spec in weighted.model_specs:
             spec.example_weight_key = "weight"
         values = metrics_of(world.batched(weighted)[0])
@@ -217,11 +237,11 @@ def test_weights_weigh_rows_of_classes_and_numbers_as_in_stock_tfma(grades, pric
 
 
 def test_beside_a_metric_of_keras_all_are_computed_row_by_row_with_the_same_results(grades, prices):
-    for world, target, evaluated, stock in (
+    for world, predicted, evaluated, stock in (
         (grades, GRADE, GRADES, {"SparseCategoricalAccuracy": "accuracy", "SparseCategoricalCrossentropy": "log_loss"}),
         (prices, PRICE, PRICES, {"MeanAbsoluteError": "mae", "RootMeanSquaredError": "rmse"}),
     ):
-        made = config(target, evaluated, FEW_SLICES)
+        made = config(predicted, evaluated, FEW_SLICES)
         batched = metrics_of(world.batched(made)[0])
         made.metrics_specs[0].metrics.extend(metric(name, {"name": name}) for name in stock)
         row_by_row = metrics_of(world.batched(made)[0])
@@ -232,7 +252,7 @@ def test_beside_a_metric_of_keras_all_are_computed_row_by_row_with_the_same_resu
 
 
 @pytest.mark.parametrize(
-    ("world", "target", "rules", "reasons"),
+    ("world", "predicted", "rules", "reasons"),
     [
         ("grades", GRADE, {"name": "ClassRecall", "module": CLASS_METRICS, "at_least": 0.05}, []),
         (
@@ -262,11 +282,11 @@ def test_beside_a_metric_of_keras_all_are_computed_row_by_row_with_the_same_resu
         ),
     ],
 )
-def test_thresholds_of_a_class_or_decile_bless_and_refuse(request, world, target, rules, reasons):
-    first = {GRADE: GRADES, PRICE: PRICES}[target].metrics[0].model_dump()
+def test_thresholds_of_a_class_or_decile_bless_and_refuse(request, world, predicted, rules, reasons):
+    first = {GRADE: GRADES, PRICE: PRICES}[predicted].metrics[0].model_dump()
     evaluated = asked(first, rules, slices=[["shop"]], gated_slices=[["shop"]])
 
-    judged, blessing = request.getfixturevalue(world).batched(config(target, evaluated, SLICES[:2]), champion=True)
+    judged, blessing = request.getfixturevalue(world).batched(config(predicted, evaluated, SLICES[:2]), champion=True)
 
     failed = evaluation.failed_thresholds(judged)
     (file,) = [file.name for file in Path(blessing.uri).iterdir()]
