@@ -25,7 +25,7 @@ PROBABILITY, PROBABILITIES, VALUE = "probability", "probabilities", "value"
 CLASS = "class"
 
 _DECADES = tuple(step * 10.0**power for power in range(-1, 6) for step in (1, 2, 5))
-_BINS = 20
+BINS = 20
 _MOST_CLASSES = 3  # whose shares a sentence names
 
 
@@ -104,6 +104,8 @@ class Task(ABC):
         loss: what two versions are compared by.
         previous_setting: of the section ``monitoring``: by how much the version before may win.
         canary_setting: of the section ``canary``: by how much a canary may lose.
+        label_setting: of the section ``monitoring``: how far labels may be from earlier ones by `distance`; empty if
+            the schema says it, whose measure suits shares of classes, but no number with a few extremes.
     """
 
     target: Target
@@ -114,6 +116,7 @@ class Task(ABC):
     loss: ClassVar[Metric] = LOG_LOSS
     previous_setting: ClassVar[str] = "previous_may_win"
     canary_setting: ClassVar[str] = "may_lose"
+    label_setting: ClassVar[str] = ""
 
     @property
     def width(self) -> int:
@@ -367,6 +370,7 @@ class RegressionTask(Task):
     loss = RMSE
     previous_setting = "previous_rmse_may_win"
     canary_setting = "rmse_may_grow"
+    label_setting = "label_distance"
 
     @property
     def phrase(self) -> str:
@@ -389,11 +393,11 @@ class RegressionTask(Task):
         return self.quantiles or (*(-bound for bound in reversed(_DECADES)), 0.0, *_DECADES)
 
     def distance(self, predictions: np.ndarray, reference: np.ndarray) -> float:
-        """Compares histograms whose bins hold as many predictions of the reference each.
+        """Compares histograms whose bins hold as many values of the reference each, be they predictions or labels.
 
-        The values between two bins are a bin of their own: a model may give one of them again and again.
+        The values between two bins are a bin of their own: there may be many of one.
         """
-        ends = np.unique(np.quantile(reference, np.arange(1, _BINS) / _BINS))
+        ends = np.unique(np.quantile(reference, np.arange(1, BINS) / BINS))
         bins = [np.searchsorted(ends, of) + np.searchsorted(ends, of, "right") for of in (predictions, reference)]
         return _divergence(*(np.bincount(numbers, minlength=2 * len(ends) + 1) for numbers in bins))
 
@@ -413,7 +417,7 @@ class RegressionTask(Task):
 
 
 def _of_probabilities(predictions: np.ndarray, reference: np.ndarray) -> float:
-    return _divergence(*(np.histogram(values, bins=_BINS, range=(0, 1))[0] for values in (predictions, reference)))
+    return _divergence(*(np.histogram(values, bins=BINS, range=(0, 1))[0] for values in (predictions, reference)))
 
 
 def _divergence(one: np.ndarray, other: np.ndarray) -> float:

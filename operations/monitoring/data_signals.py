@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from operations import tasks
 from operations.monitoring.settings import Monitoring
 from operations.monitoring.signals import Signal
 
@@ -113,21 +114,21 @@ def drift(
 
 
 def label_drift(
-    labels: statistics_pb2.DatasetFeatureStatisticsList,
+    labels: pd.DataFrame,
     reference: statistics_pb2.DatasetFeatureStatisticsList,
     schema: schema_pb2.Schema,
-    name: str,
     summary: str,
     than: str,
     steps: int = 1,
 ) -> list[Signal]:
-    """As `drift`, of the labels that have arrived; no signal if their column, `name`, has no drift comparator.
+    """As `drift`, of the one column of labels that have arrived; no signal if the label has no drift comparator.
 
     A class share that jumps between two windows rarely comes from the world: flipped labels, or labels that never
     arrive for one class, look like that. `summary` is what the labels are, in a few words.
     """
+    (name,) = labels.columns
     between = f"the labels ({summary}) are from those of {than}"
-    signals = _distances("label", labels, reference, schema, between, steps)
+    signals = _distances("label", statistics(labels, schema), reference, schema, between, steps)
     return [signal for signal in signals if signal.subject == name]
 
 
@@ -150,27 +151,56 @@ def _distances(
         column = ".".join(info.path.step)
         for measured in info.skew_measurements if kind == "skew" else info.drift_measurements:
             name = type(measured).Type.Name(measured.type).lower()
-            words = "L-infinity distance" if name == "l_infty" else "Jensen-Shannon divergence"
-            value, threshold = measured.value, steps * measured.threshold
-            low, high = _interval(name, value, *[sample[column] for sample in features]) if features else (None, None)
-            exceeded = (value if low is None else low) > threshold
-            interval = "" if low is None else f" ({low:.3f} to {high:.3f})"
-            yield Signal(
-                kind=kind,
-                name=name,
-                subject=column,
-                value=value,
-                low=low,
-                high=high,
-                threshold=threshold,
-                exceeded=exceeded,
-                meaning=f"{column}: the {words} by which {between} is {value:.3f}{interval}, "
-                f"{_beside(value, threshold, exceeded)} {threshold:g}",
-            )
+            limits = None, None
+            if samples := [sample[column] for sample in features]:
+                by_rows = sum(1 / max(1, _common(sample).num_non_missing) for sample in samples)
+                limits = _interval(name, measured.value, by_rows, max(2, *map(_cells, samples)))
+            yield _distance(kind, name, column, measured.value, limits, steps * measured.threshold, between)
 
 
-def _interval(name: str, distance: float, one: Any, other: Any) -> tuple[float, float]:
+def number_drift(task: tasks.Task, labels: np.ndarray, reference: np.ndarray, than: str, threshold: float) -> Signal:
+    """As `label_drift`, of numbers, float64 [labels] and [reference], by the distance of the task.
+
+    TFDV divides the range of a number into bins of equal width. Of one with a few values far from the others, such as a
+    delay, nearly all are in one bin, and the distance is that of the extremes.
+    """
+    value = task.distance(labels, reference)
+    limits = _interval("jensen_shannon_divergence", value, 1 / len(labels) + 1 / len(reference), tasks.BINS)
+    between = f"the labels ({task.summary(labels)}) are from those of {than} ({task.summary(reference)})"
+    return _distance("label", "jensen_shannon_divergence", task.target.label, value, limits, threshold, between)
+
+
+def _distance(
+    kind: Literal["skew", "drift", "label"],
+    name: str,
+    column: str,
+    value: float,
+    limits: tuple[float, float] | tuple[None, None],
+    threshold: float,
+    between: str,
+) -> Signal:
+    low, high = limits
+    exceeded = (value if low is None else low) > threshold
+    words = "L-infinity distance" if name == "l_infty" else "Jensen-Shannon divergence"
+    interval = "" if low is None else f" ({low:.3f} to {high:.3f})"
+    return Signal(
+        kind=kind,
+        name=name,
+        subject=column,
+        value=value,
+        low=low,
+        high=high,
+        threshold=threshold,
+        exceeded=exceeded,
+        meaning=f"{column}: the {words} by which {between} is {value:.3f}{interval}, "
+        f"{_beside(value, threshold, exceeded)} {threshold:g}",
+    )
+
+
+def _interval(name: str, distance: float, by_rows: float, cells: int) -> tuple[float, float]:
     """The 95 % interval of the distance between the distributions that two samples were drawn from.
+
+    `by_rows` is 1 by the rows of one sample, and 1 by those of the other; `cells` are categories or bins.
 
     By the triangle inequality it differs from the distance of the samples by no more than each sample is from its
     distribution; the two errors are independent, and add up by their squares. The L-infinity distance is a metric, and
@@ -180,11 +210,9 @@ def _interval(name: str, distance: float, one: Any, other: Any) -> tuple[float, 
     """
     from scipy.stats import chi2
 
-    by_rows = sum(1 / max(1, _common(sample).num_non_missing) for sample in (one, other))
     if name == "l_infty":
         error = _ALL_SHARES * math.sqrt(by_rows)
         return max(0.0, distance - error), min(1.0, distance + error)
-    cells = max(2, _cells(one), _cells(other))
     error = math.sqrt(float(chi2.ppf(0.95, cells - 1)) * by_rows / (8 * math.log(2)))
     root = math.sqrt(max(0.0, distance))
     return max(0.0, root - error) ** 2, min(1.0, root + error) ** 2

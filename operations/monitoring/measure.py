@@ -180,7 +180,7 @@ class Monitor:
             by_service, by_span = (self._statistics(rows, which, to) for rows in (asked.loc[has], truth.loc[has]))
             yield from data_signals.skew(by_service, by_span, schema)
         if has.sum() >= monitoring.fewest_labels:
-            yield from self._label_drift(asked.loc[has], truth.loc[has], to, baseline)
+            yield from self._label_drift(truth.loc[has], to, baseline)
 
     def _answer_signals(self, asked: pd.DataFrame, to: Reference, truth: pd.DataFrame | None) -> Iterator[Signal]:
         """The signals of the answers of one version; arguments as of `_data_signals`."""
@@ -259,24 +259,24 @@ class Monitor:
         else:
             yield from data_signals.drift(now, to.newest, self._schema, _EVALUATION)
 
-    def _label_drift(
-        self, asked: pd.DataFrame, truth: pd.DataFrame, to: Reference, baseline: Baseline | None
-    ) -> Iterator[Signal]:
-        reference, than, steps = to.newest, _EVALUATION, 1
+    def _label_drift(self, truth: pd.DataFrame, to: Reference, baseline: Baseline | None) -> Iterator[Signal]:
+        labels, before, than, steps = truth.loc[:, [self._label]], None, _EVALUATION, 1
         if baseline is not None and self._arrived is not None:
-            before = served(self._payloads, baseline.period)
-            known = self._arrived.reindex(before[ID])[self._label].notna().to_numpy()
-            if known.sum() >= self._monitoring.fewest_labels:
-                reference = self._labels(before.loc[known], self._arrived.reindex(before.loc[known, ID]), to)
-                than, steps = baseline.in_words, baseline.steps
-        labels, summary = self._labels(asked, truth, to), self._task.summary(truth[self._label].to_numpy(dtype=float))
-        yield from data_signals.label_drift(labels, reference, self._schema, self._label, summary, than, steps)
-
-    def _labels(
-        self, asked: pd.DataFrame, truth: pd.DataFrame, to: Reference
-    ) -> statistics_pb2.DatasetFeatureStatisticsList:
-        """Statistics of the labels that have arrived for requests."""
-        return self._statistics(truth.loc[:, [self._label]], requests(asked), to)
+            arrived = self._arrived.reindex(served(self._payloads, baseline.period)[ID]).dropna(subset=[self._label])
+            if len(arrived) >= self._monitoring.fewest_labels:
+                before, than, steps = arrived.loc[:, [self._label]], baseline.in_words, baseline.steps
+        now = labels[self._label].to_numpy(dtype=float)
+        if self._task.label_setting:
+            threshold = steps * getattr(self._monitoring, self._task.label_setting)
+            earlier = None if before is None else before[self._label].to_numpy(dtype=float)
+            if earlier is None and to.scored is not None:
+                earlier = to.scored.labels
+            if earlier is not None:
+                yield data_signals.number_drift(self._task, now, earlier, than, threshold)
+            return
+        reference = to.newest if before is None else data_signals.statistics(before, self._schema)
+        summary = self._task.summary(now)
+        yield from data_signals.label_drift(labels, reference, self._schema, summary, than, steps)
 
 
 def _with_callers(

@@ -58,6 +58,11 @@ class Monitoring(Section):
     prediction_distance: float = Field(
         default=0.1, gt=0, description="Max Jensen-Shannon divergence of the predictions from those in the evaluation."
     )
+    label_distance: float = Field(
+        default=0.1,
+        gt=0,
+        description="Of a regression: max Jensen-Shannon divergence of the labels from those of the last good window.",
+    )
     auc_may_lose: float = Field(default=0.03, ge=0, description="Max loss of AUC since the served model's evaluation.")
     log_loss_may_lose: float = Field(
         default=0.05, ge=0, description="Max increase of log loss since the served model's evaluation."

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from data.contract import Column, Contract
+from operations.tasks import task_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,8 @@ HEADER = """\
 # Presence. A column that may be missing must be there in half of the share that the poorest span has.
 # Open categories. A tenth of the rows may have a category that is not listed (min_domain_mass).
 # Drift and skew. 1.5 times the largest distance between neighbouring spans, and at least 0.05: L-infinity for
-#   categories, Jensen-Shannon divergence for numbers. Text and categories without a list have none.
+#   categories, Jensen-Shannon divergence for numbers. Text and categories without a list have none, nor has a number to
+#   predict: monitoring.label_distance is for that.
 """
 
 
@@ -42,6 +44,8 @@ def schema(contract: Contract, frame: pd.DataFrame, spans: pd.Series) -> str:
         if name == contract.label and contract.classes:
             # So that statistics count the classes, and do not take their numbers for amounts.
             made.feature[-1].int_domain.is_categorical = True
+        if name == contract.label and task_of(contract.target).label_setting:
+            made.feature[-1].ClearField("drift_comparator")
         if column.values is not None:
             made.string_domain.add(name=name, value=column.values)
     return f"{HEADER}\n{text_format.MessageToString(made, as_utf8=True)}"

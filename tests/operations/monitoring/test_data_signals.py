@@ -8,6 +8,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from operations.monitoring import data_signals
 from operations.monitoring.settings import Monitoring
+from operations.tasks import RMSE
+from tests.operations.monitoring.worlds import TASKS
 
 pytestmark = pytest.mark.unit
 SCHEMA = text_format.Parse(
@@ -202,11 +204,36 @@ def labels(percent: int) -> pd.DataFrame:
 def test_labels_are_compared_by_their_own_comparator(positives, steps, exceeded, says):
     before = data_signals.statistics(labels(20), SCHEMA)
 
-    now, summary = data_signals.statistics(labels(positives), SCHEMA), f"mean {positives / 100:.3f}"
-
-    (signal,) = data_signals.label_drift(now, before, SCHEMA, "answer", summary, "the week before", steps)
+    summary = f"mean {positives / 100:.3f}"
+    (signal,) = data_signals.label_drift(labels(positives), before, SCHEMA, summary, "the week before", steps)
 
     assert (signal.kind, signal.subject, signal.threshold) == ("label", "answer", pytest.approx(0.03 * steps))
     assert signal.exceeded is exceeded
     assert f"mean {positives / 100:.3f}" in signal.meaning
     assert says in signal.meaning
+
+
+def delays(rows: int, seed: int, shift: float = 0.0, extremes: int = 0) -> np.ndarray:
+    """Minutes, most of them around zero, and a few far away."""
+    random = np.random.default_rng(seed)
+    return np.concatenate([random.normal(shift, 20, rows), random.uniform(500, 2000, extremes)])
+
+
+@pytest.mark.parametrize(
+    ("now", "exceeded"),
+    [
+        pytest.param(delays(3000, 2), False, id="the same"),
+        pytest.param(delays(3000, 2, extremes=8), False, id="some days have extremes"),
+        pytest.param(delays(3000, 2, shift=20.0), True, id="all later"),
+        pytest.param(60 * delays(3000, 2), True, id="seconds in place of minutes"),
+        pytest.param(np.abs(delays(3000, 2)), True, id="without the sign"),
+        pytest.param(np.zeros(3000), True, id="one value for all"),
+    ],
+)
+def test_numbers_are_compared_where_the_reference_has_them(now, exceeded):
+    signal = data_signals.number_drift(TASKS["regression"], now, delays(3000, 1, extremes=3), "the day before", 0.1)
+
+    assert (signal.kind, signal.subject, signal.exceeded) == ("label", "arr_delay", exceeded)
+    assert signal.low <= signal.value <= signal.high
+    assert f"the labels (mean {RMSE.number(now.mean())} minutes) are from those of the day before" in signal.meaning
+    assert "more than 0.1" in signal.meaning if exceeded else "within 0.1" in signal.meaning
