@@ -123,8 +123,9 @@ def main() -> None:
 
     keras.utils.set_random_seed(model.seed)
     rows = category_rows(len(features.categorical), len(transform.vocabulary))
-    widths = (inputs[name].shape[1] for name in (NUMERIC, CATEGORICAL))
-    shape = network.TransformedFeatures(*widths, rows, scaled=len(features.numeric))
+    shape = network.TransformedFeatures(
+        inputs[NUMERIC].shape[1], inputs[CATEGORICAL].shape[1], rows, scaled=len(features.numeric)
+    )
     net: Any = network.build(model, shape, tasks.head(settings.contract().target))
     steps = -(-len(train) // model.batch_size) * model.epochs
     rate: Any = keras.optimizers.schedules.CosineDecay(model.learning_rate, decay_steps=steps)

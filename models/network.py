@@ -78,7 +78,7 @@ def build(
     inputs, parts = {}, []
     if features.numbers:
         inputs[NUMERIC] = keras.Input((features.numbers,), name=NUMERIC, dtype="float32")
-        numbers = inputs[NUMERIC]
+        numbers: Any = inputs[NUMERIC]
         if rescaling is not None:
             numbers = _rescaled(numbers, rescaling)
         parts.append(numbers)
@@ -118,7 +118,9 @@ def _embedded_numbers(numbers: keras.KerasTensor, settings: ModelSettings, dtype
     angles = keras.layers.EinsumDense(
         "bn,nf->bnf",
         (columns, frequencies),
-        kernel_initializer=keras.initializers.RandomNormal(stddev=2 * math.pi * settings.number_scale),
+        kernel_initializer=keras.initializers.RandomNormal(  # pyright: ignore[reportArgumentType]
+            stddev=2 * math.pi * settings.number_scale
+        ),
         name="frequencies",
         dtype="float32",  # as angles, float16 would tell few values apart
     )(numbers)

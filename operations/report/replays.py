@@ -95,14 +95,15 @@ def _plot(result: Result, metric: str) -> Plot | None:
     points, ranges = [], []
     for level in result.levels:
         group = f"level {level.level}"
-        measured = [(month, of) for month in level.months if (of := month.quality[metric]).value is not None]
-        points += [
-            Point(month.month, group, of.value, of.low, of.high, words=month.fault or "") for month, of in measured
-        ]
+        measured = []
+        for month in level.months:
+            of = month.quality[metric]
+            if of.value is not None:
+                measured.append((of.value, month.month))
+                points.append(Point(month.month, group, of.value, of.low, of.high, words=month.fault or ""))
         if measured:
-            low, least = min(measured, key=lambda pair: pair[1].value)
-            high, most = max(measured, key=lambda pair: pair[1].value)
-            ranges.append(f"{group} from {number(least.value)} in {low.month} to {number(most.value)} in {high.month}")
+            (least, low), (most, high) = min(measured), max(measured)
+            ranges.append(f"{group} from {number(least)} in {low} to {number(most)} in {high}")
     if not points:
         return None
     words = f"{title[:1].upper()}{title[1:]} by month ({direction}): {'; '.join(ranges)}."
