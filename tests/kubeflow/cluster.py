@@ -113,12 +113,13 @@ class Cluster:
             (self.workspace / "screen.txt").write_text(screen.getvalue())
         return screen.getvalue()
 
-    def kill_when(self, word: str, seconds: float) -> threading.Thread:
-        """Kills the container that runs a node, some seconds after it has appeared."""
+    def kill_when(self, node: str) -> threading.Thread:
+        """Kills the container of a node as soon as the node runs there."""
 
         def kill() -> None:
-            container = running_container(word)
-            time.sleep(seconds)
+            container = running_container(node)
+            while self.latest_run()[1].get(node) != "RUNNING":
+                time.sleep(0.1)
             container.kill()
 
         thread = threading.Thread(target=kill, daemon=True)

@@ -173,7 +173,7 @@ def test_the_password_is_nowhere(cluster, compiled, first, local, local_run):
 def test_a_killed_container_costs_only_its_own_nodes(cluster_in, compiled, cluster, first):
     _, _, _, undisturbed = first
     disturbed = cluster_in()
-    killer = disturbed.kill_when("Trainer", seconds=8)
+    killer = disturbed.kill_when("Trainer")
 
     with pytest.raises(RuntimeError, match=r"(?i)trainer"):  # the message says which task
         disturbed.submit(compiled, retries=0, window="1:2")
