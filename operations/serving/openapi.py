@@ -272,7 +272,7 @@ def _tensor(name: str, datatypes: list[str], value: Schema) -> Schema:
         "minItems": 1,
         "maxItems": 2,
     }
-    data = _list(value, minItems=1)
+    data = _list(value, minItems=1, description="Values that the datatype can hold.")
     return _open({"name": {"const": name}, "datatype": {"enum": datatypes}, "shape": shape, "data": data})
 
 
