@@ -38,6 +38,7 @@ from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2
 from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
+from data.schema_diff import curated
 from flightdeck.settings import Settings, read_settings
 from ledger.outputs import RUN, executions_of_run, outputs_of_run
 from models.features import FeatureSettings
@@ -59,7 +60,10 @@ def create_pipeline(settings: Settings, data: Path, folder: Path) -> Pipeline:
         ),
     )
     statistics = StatisticsGen(examples=examples.outputs["examples"])
-    schema = ImportSchemaGen(schema_file=str(use_case.schema_file))
+    # Without the labels of other tasks on the same rows.
+    schema_file = str(folder / "schema.pbtxt")
+    tfdv.write_schema_text(curated(use_case.schema_file, settings.contract()), schema_file)
+    schema = ImportSchemaGen(schema_file=schema_file)
     validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
     transform = Transform(
         examples=examples.outputs["examples"],
