@@ -28,7 +28,7 @@ _SUM_TOLERANCE = 1e-4
 
 
 class TargetError(FlightdeckError):
-    """Labels that the task does not have; the text is one sentence that says which."""
+    """A label that the task cannot have, such as a class number without a class. The text is one sentence."""
 
 
 class Measure(NamedTuple):
