@@ -163,6 +163,10 @@ growth: setup-dev  ## Measure runs on up to sixteen times the flights; adds them
 	@$(FLIGHTDECK) data prepare
 	@$(PY) -m benchmarks.growth --write
 
+.PHONY: tables
+tables: setup-dev  ## Measure ten tables of packages beside trees and a linear model; writes docs/tables.md
+	@$(PY) -m benchmarks.tables --write
+
 .PHONY: benchmark-gpu
 benchmark-gpu: setup-dev  ## Train on a GPU and on the processors of the same machine, small networks and large ones
 	@$(PY) -m benchmarks.accelerator

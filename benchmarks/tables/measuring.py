@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import time
 from collections.abc import Callable
@@ -52,7 +51,10 @@ def measured(table: Table, folder: Path, tell: Callable[[str], None]) -> dict[st
         older, newest = project.rows(split)
         project.run(split)
         predictions = project.predictions(split)
-        told = {"labels": newest[contract.label].to_numpy(), "network": pair.answers(predictions[pair.column].to_numpy())}
+        told = {
+            "labels": newest[contract.label].to_numpy(),
+            "network": pair.answers(predictions[pair.column].to_numpy()),
+        }
         for kind in seconds:
             began = time.monotonic()
             told[kind] = rivals.answers_of(kind, contract.target, features, older, newest)
@@ -96,7 +98,7 @@ def compared(splits: list[dict[str, np.ndarray]], pair: type[rivals.Rivals]) -> 
 
 def _require_served(project: Project, pair: type[rivals.Rivals], row: pd.Series, predicted: pd.Series) -> None:
     """Refuses a service that answers something else for a row than what was predicted of it."""
-    instance = {name: value.item() if hasattr(value, "item") else value for name, value in row.dropna().items()}
+    instance = {str(name): value.item() if hasattr(value, "item") else value for name, value in row.dropna().items()}
     answer = project.answer(0, instance)
     answered = answer[pair.column] if isinstance(answer, dict) else answer
     if not np.allclose(np.asarray(answered, "float64").ravel(), np.asarray(predicted[pair.column]).ravel(), rtol=1e-3):

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tables.measuring import SPLITS
+from benchmarks.tables.measuring import FEWEST_TEST_ROWS, SPLITS
+from benchmarks.tables.rivals import COMPONENTS
 
 LEAST = -0.02
 FEWEST_PASSED = 8
@@ -32,7 +33,7 @@ def lacking(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def passed(result: Mapping[str, Any]) -> bool:
-    """Whether the network is not worse than the better of the other two by more than the margin, with 95 % certainty."""
+    """Whether the whole interval of the difference is above the margin."""
     return result["difference"]["low"] > LEAST
 
 
@@ -50,31 +51,33 @@ def page(document: Mapping[str, Any]) -> str:
     commits = ", ".join(f"`{commit}`" for commit in sorted({result["commit"] for result in results}))
     missing = lacking(results)
     covered = f"Not covered: {', '.join(missing)}." if missing else f"They cover {', '.join(PROPERTIES)}."
+    versions = ", ".join(f"{name} {version}" for name, version in on["versions"].items())
     return f"""# Ten tables
 
-`python -m benchmarks.tables` takes tables out of packages of the Python package index, and each from CSV to a served
-model: `flightdeck new`, `data prepare`, `run`, `predict`, `serve`, with the settings that `flightdeck new` wrote. Beside
-it, on the same rows and columns, scikit-learn's gradient boosting (HistGradientBoosting, default settings; texts as
-{50} components) and a linear model (logistic or ridge regression; one-hot categories, tf-idf of texts).
+`python -m benchmarks.tables` takes tables out of packages of the Python package index, and each from CSV to a
+served model: `flightdeck new`, `data prepare`, `run`, `predict`, `serve`, with the settings that `flightdeck new`
+wrote. Beside it, on the same rows and columns, scikit-learn's gradient boosting (HistGradientBoosting, default
+settings; texts as {COMPONENTS} components) and a linear model (logistic or ridge regression; one-hot categories, tf-idf
+of texts).
 {covered}
 
 {quality(results)}
 
 The network is compared with the better of the two. On {good} of {len(results)} tables the lower bound of the difference
-is above {LEAST} ({FEWEST_PASSED} of 10 are asked for). The interval has 95 %, by the paired bootstrap over the evaluated
-rows. A table with fewer than 2,000 of these is run {SPLITS} times, each time with another fifth of it evaluated and another
-seed; its score is the mean, and the bootstrap draws splits first and then rows in each.
+is above {LEAST}; {FEWEST_PASSED} of 10 are asked for. The interval has 95 %, by the paired bootstrap over the evaluated
+rows. A table with fewer than {FEWEST_TEST_ROWS:,} of these is run {SPLITS} times, each time with another fifth of it
+evaluated and another seed; its score is the mean, and the bootstrap draws splits first and then rows in each.
 
 {effort(results)}
 
-`new` is `flightdeck new`; `run` is all runs of the pipeline, evaluation and deployment gate included; `served` is from the
-start of the service to its first answer, which is that of the batch prediction. For the other two, fitting and
-predicting. Seconds were measured with other work on the machine, so they are upper bounds; quality does not depend on it.
-Changed lines are those that a person wrote into the project, by `git diff`; the options of `flightdeck new` are in
+`new` is `flightdeck new`; `run` is all runs of the pipeline, evaluation and deployment gate included; `served` is from
+the start of the service to its first answer, which is that of the batch prediction. For the other two, fitting and
+predicting. Seconds were measured with other work on the machine, so they are upper bounds; quality does not depend on
+it. Changed lines are those that a person wrote into the project, by `git diff`; the options of `flightdeck new` are in
 [the figures](tables.json).
 
 {on["cores"]} cores ({on["processor"]}) with {on["memory_gb"]:.0f} GB; {on["system"]}; commit {commits}, {on["date"]};
-{", ".join(f"{name} {version}" for name, version in on["versions"].items())}.
+{versions}.
 """
 
 

