@@ -149,8 +149,8 @@ docs-serve: setup-dev  ## Show the documentation while it is written
 	@$(MKDOCS) serve
 
 .PHONY: benchmark
-benchmark: setup-dev  ## Measure quality and ingestion against their alternatives
-	@$(PY) benchmarks/quality.py
+benchmark: setup-dev  ## Measure quality and ingestion against their alternatives; writes docs/quality.md
+	@$(PY) -m benchmarks.quality --write
 	@$(PY) benchmarks/ingestion.py
 
 .PHONY: bench
