@@ -149,8 +149,8 @@ docs-serve: setup-dev  ## Show the documentation while it is written
 	@$(MKDOCS) serve
 
 .PHONY: benchmark
-benchmark: setup-dev  ## Measure quality and ingestion against their alternatives
-	@$(PY) benchmarks/quality.py
+benchmark: setup-dev  ## Measure quality and ingestion against their alternatives; writes docs/quality.md
+	@$(PY) -m benchmarks.quality --write
 	@$(PY) benchmarks/ingestion.py
 
 .PHONY: bench
@@ -162,6 +162,10 @@ bench: setup-dev  ## Measure a run against stock TFX and a script without TFX; w
 growth: setup-dev  ## Measure runs on up to sixteen times the flights; adds them to docs/performance.md
 	@$(FLIGHTDECK) data prepare
 	@$(PY) -m benchmarks.growth --write
+
+.PHONY: tables
+tables: setup-dev  ## Measure ten tables of packages beside trees and a linear model; writes docs/tables.md
+	@$(PY) -m benchmarks.tables --write
 
 .PHONY: benchmark-gpu
 benchmark-gpu: setup-dev  ## Train on a GPU and on the processors of the same machine, small networks and large ones
