@@ -163,6 +163,10 @@ growth: setup-dev  ## Measure runs on up to sixteen times the flights; adds them
 	@$(FLIGHTDECK) data prepare
 	@$(PY) -m benchmarks.growth --write
 
+.PHONY: tables
+tables: setup-dev  ## Measure ten tables of packages beside trees and a linear model; writes docs/tables.md
+	@$(PY) -m benchmarks.tables --write
+
 .PHONY: benchmark-gpu
 benchmark-gpu: setup-dev  ## Train on a GPU and on the processors of the same machine, small networks and large ones
 	@$(PY) -m benchmarks.accelerator
@@ -171,6 +175,11 @@ benchmark-gpu: setup-dev  ## Train on a GPU and on the processors of the same ma
 replay: setup  ## Play the year month by month under each level of maturity, and measure what each is worth
 	@$(FLIGHTDECK) data prepare --config config/replay.yaml
 	@$(FLIGHTDECK) replay
+
+.PHONY: observe
+observe: setup  ## Start Prometheus with our alert rules, break the service, and show the alarms
+	@requirements/system-packages.sh prometheus
+	@$(FLIGHTDECK) observe
 
 .PHONY: soak
 soak: setup-dev  ## Ask the service for ten minutes while versions are pushed, some corrupt, and rolled back
