@@ -91,6 +91,7 @@ class Metrics:
             **own,
         )
         self.rows = Counter("rows", "Rows that were predicted.", **own)
+        self.explained_rows = Counter("explained_rows", "Rows whose answer was explained.", **own)
         self.batch_rows = Histogram("batch_rows", "Rows per call of the model.", buckets=_ROWS, **own)
         self.predictions = PredictionHistogram(
             "flightdeck_serving_prediction", "What the model predicted.", prediction_buckets
