@@ -149,8 +149,8 @@ docs-serve: setup-dev  ## Show the documentation while it is written
 	@$(MKDOCS) serve
 
 .PHONY: benchmark
-benchmark: setup-dev  ## Measure quality and ingestion against their alternatives
-	@$(PY) benchmarks/quality.py
+benchmark: setup-dev  ## Measure quality and ingestion against their alternatives; writes docs/quality.md
+	@$(PY) -m benchmarks.quality --write
 	@$(PY) benchmarks/ingestion.py
 
 .PHONY: bench
@@ -163,6 +163,10 @@ growth: setup-dev  ## Measure runs on up to sixteen times the flights; adds them
 	@$(FLIGHTDECK) data prepare
 	@$(PY) -m benchmarks.growth --write
 
+.PHONY: tables
+tables: setup-dev  ## Measure ten tables of packages beside trees and a linear model; writes docs/tables.md
+	@$(PY) -m benchmarks.tables --write
+
 .PHONY: benchmark-gpu
 benchmark-gpu: setup-dev  ## Train on a GPU and on the processors of the same machine, small networks and large ones
 	@$(PY) -m benchmarks.accelerator
@@ -171,6 +175,11 @@ benchmark-gpu: setup-dev  ## Train on a GPU and on the processors of the same ma
 replay: setup  ## Play the year month by month under each level of maturity, and measure what each is worth
 	@$(FLIGHTDECK) data prepare --config config/replay.yaml
 	@$(FLIGHTDECK) replay
+
+.PHONY: observe
+observe: setup  ## Start Prometheus with our alert rules, break the service, and show the alarms
+	@requirements/system-packages.sh prometheus
+	@$(FLIGHTDECK) observe
 
 .PHONY: soak
 soak: setup-dev  ## Ask the service for ten minutes while versions are pushed, some corrupt, and rolled back

@@ -90,7 +90,7 @@ def main() -> int:
     if options.write:
         write(document, ROOT / "docs")
         for name in QUOTING:
-            quote(document, ROOT / name)
+            quote(ROOT / name, QUOTED, row(document, ROOT / name))
     print(json.dumps(document) if options.as_json else totals(document))
     return 0
 
@@ -202,10 +202,10 @@ def write(document: Mapping[str, Any], folder: Path) -> None:
     write_page(folder)
 
 
-def quote(document: Mapping[str, Any], page: Path) -> None:
-    """Puts the figures into the row of a page that tells what a run takes."""
+def quote(page: Path, beginning: str, row: str) -> None:
+    """Puts a row of figures where a page has the row that begins like it."""
     lines = page.read_text(encoding="utf-8").splitlines()
-    told = [row(document, page) if line.startswith(QUOTED) else line for line in lines]
+    told = [row if line.startswith(beginning) else line for line in lines]
     page.write_text("\n".join([*told, ""]), encoding="utf-8")
 
 

@@ -27,7 +27,9 @@ _TEMPLATES = {
     "tests/test_run.py": "test_run.py.j2",
 }
 _CONTRACT_TEMPLATE = "contract.yaml.j2"
-_SMALL = 20_000
+_FEW, _MANY, _SMALL = 2_000, 10_000, 20_000  # rows to learn from
+_MOST_EMBEDDED = 50
+_TEXT_BYTES = 2**30
 
 
 def render(plan: ProjectPlan, name: str, origin: delivery.Origin) -> dict[str, str]:
@@ -139,20 +141,35 @@ def _facts(plan: ProjectPlan, name: str) -> dict[str, Any]:
         "slices": f"[{', '.join(f'[{_scalar(name)}]' for name in plan.slices)}]",
         "min_slice_size": max(20, min(200, newest // 10)),
         "fewest": min(1000, max(50, plan.split.smallest // 2)),
-        **_sizes(len(plan.rows) - newest),
+        **_sizes(len(plan.rows) - newest, len(numbers), len(plan.of("text"))),
     }
 
 
-def _sizes(rows: int) -> dict[str, Any]:
-    """Of the network and its training: about five hundred steps, and no more weights than so many rows can fix."""
-    batch = 2 ** min(11, max(4, round(math.log2(max(rows, 1) / 40))))
+def _sizes(rows: int, numbers: int, texts: int) -> dict[str, Any]:
+    """Of the network and its training, by the rows to learn from and the columns: found on those of docs/tables.md.
+
+    Epochs follow from a number of steps, because there is no early stopping: texts are learned by heart in few, and a
+    small difference of a number takes many.
+    """
+    small, embedded = rows < _FEW, rows >= _MANY and 0 < numbers <= _MOST_EMBEDDED
+    batch = 2 ** min(11, max(4, round(math.log2(max(rows, 1) / 64))))
+    batch = min(batch, 128) if texts else batch
+    steps = 600 if texts else 700 if small else 2400
     return {
-        "hidden_units": "[64, 32]" if rows < _SMALL else "[256, 128]",
+        "hidden_units": "[64]" if texts else "[64, 32]" if small else "[256, 128]",
         "embedding_dim": 4 if rows < _SMALL else 8,
+        "number_frequencies": 48 if embedded else 0,
+        "dropout": 0.3 if texts else 0.2 if small else 0.1,
         "batch_size": batch,
-        "epochs": max(3, min(20, round(500 * batch / max(rows, 1)))),
+        "epochs": max(3, min(80, round(steps * batch / max(rows, 1)))),
         "vocabulary_min_count": 2 if rows < 2000 else 5 if rows < _SMALL else 20,
+        "text_buckets": _buckets(rows, texts) if texts else None,
     }
+
+
+def _buckets(rows: int, texts: int) -> int:
+    """As many as words need, while the rows fit into a gigabyte."""
+    return 2 ** max(8, min(12, math.floor(math.log2(_TEXT_BYTES / (4 * texts * max(rows, 1))))))
 
 
 def _listed(columns: Any) -> str:

@@ -76,7 +76,7 @@ def test_ratios_are_of_runs_of_the_same_turn(document):
 def test_a_page_quotes_the_figures(document, tmp_path):
     page = tmp_path / "README.md"
     page.write_text("# Read me\n\n| `flightdeck run`, nothing cached | soon | never |\n| other | 1 | 2 |\n")
-    pipeline.quote(document, page)
+    pipeline.quote(page, pipeline.QUOTED, pipeline.row(document, page))
     _, _, quoted, *rest = page.read_text().splitlines()
     assert "10 s, peak memory 1.0 GB | 2.0 times a script" in quoted
     assert "6.0 times as fast as TFX's stock wiring ([measured in turn](docs/performance.md))" in quoted

@@ -20,6 +20,8 @@ import yaml
 from data.contract import Contract
 from data.table import TableError
 from errors import FlightdeckError
+from models.features import FeatureSettings
+from models.settings import ModelSettings
 from teaching.new_project import creation, plan
 from tests.makefiles import make
 from tests.repository import git
@@ -59,6 +61,31 @@ def project(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("projects") / "shop"
     creation.create(plan.make(table, "bought?", "seen at"), folder)
     return folder
+
+
+def training(rows: int, folder: Path, text: bool = False) -> dict:
+    """The settings of the network that learns from so many numbers, and perhaps texts."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": random.normal(size=rows), "bought": np.arange(rows) % 2})
+    if text:
+        frame["remark"] = [f"she said that it costs {number}" for number in range(rows)]
+    frame.to_parquet(folder / "table.parquet")
+    creation.create(plan.make(folder / "table.parquet", "bought"), folder / "shop")
+    settings = yaml.safe_load((folder / "shop" / "config" / "local.yaml").read_text())
+    FeatureSettings.model_validate(settings["features"])
+    return ModelSettings.model_validate(settings["model"]).model_dump() | settings["features"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "text", "steps", "embedded"),
+    [(200, False, 700, False), (5_000, False, 2400, False), (20_000, False, 2400, True), (5_000, True, 600, False)],
+)
+def test_training_takes_as_many_steps_as_rows_and_columns_need(rows, text, steps, embedded, tmp_path: Path):
+    settings = training(rows, tmp_path, text)
+
+    assert settings["epochs"] * 0.8 * rows / settings["batch_size"] == pytest.approx(steps, rel=0.2)
+    assert bool(settings["number_frequencies"]) == embedded
+    assert settings.get("text_buckets", 0) == (4096 if text else 0)
 
 
 def test_names_become_those_that_tensors_can_have_and_are_translated_in_the_preparation(project: Path):

@@ -43,7 +43,7 @@ def project(flightdeck: Flightdeck, tmp_path_factory: pytest.TempPathFactory) ->
     old = git(flightdeck.folder, "rev-parse", "HEAD")
     # Elsewhere than Flightdeck, in the very line, against it, and where Flightdeck makes nothing.
     edit(made / "README.md", "# loans\n", "# Loans of our bank\n")
-    edit(made / "config" / "local.yaml", "dropout: 0.2", "dropout: 0.3")
+    edit(made / "config" / "local.yaml", "learning_rate: 0.002", "learning_rate: 0.003")
     edit(made / "Dockerfile", f"flightdeck:{old[:12]}", f"host/flightdeck:{old[:12]}")
     edit(made / "config" / "staging.yaml", "newest-2:newest", "newest-1:newest")
     (made / "tests" / "test_run.py").unlink()
@@ -53,7 +53,7 @@ def project(flightdeck: Flightdeck, tmp_path_factory: pytest.TempPathFactory) ->
     git(made, "commit", "--quiet", "-m", "work")
 
     flightdeck.edit(f"{TEMPLATES}/README.md.j2", ("# answer requests", "# answer the requests"))
-    flightdeck.edit(f"{TEMPLATES}/local.yaml.j2", ("dropout: 0.2", "dropout: 0.1"))
+    flightdeck.edit(f"{TEMPLATES}/local.yaml.j2", ("learning_rate: 0.002", "learning_rate: 0.001"))
     flightdeck.edit(f"{TEMPLATES}/Makefile.j2", ("## Run the main job", "## Run the one job"))
     flightdeck.edit(f"{TEMPLATES}/test_run.py.j2", ('"""One small run', '"""A small run'))
     taken_away = (
@@ -147,8 +147,8 @@ def test_conflicts_are_named_and_left_to_the_person(upgraded):
 
     assert set(told["conflicts"]) == {"config/local.yaml", "tests/test_run.py", "NOTES.md"}
     first, _, second = settings.partition("=======")
-    assert "<<<<<<< yours\n  dropout: 0.3" in first
-    assert "dropout: 0.1\n" in second.partition(">>>>>>> Flightdeck")[0]
+    assert "<<<<<<< yours\n  learning_rate: 0.003" in first
+    assert "learning_rate: 0.001\n" in second.partition(">>>>>>> Flightdeck")[0]
     assert not (folder / "tests" / "test_run.py").exists()
     assert "ours\n" in (folder / "NOTES.md").read_text()
     assert "newest-1:newest" in (folder / "config" / "staging.yaml").read_text()
