@@ -89,8 +89,8 @@ class Explainer:
         }
         rows = tf.shape(next(iter(features.values())))[0]
 
-        def step(item: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            row, group = item // groups, item % groups
+        def step(item: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            row, group = item // groups, tf.math.floormod(item, groups)
             when = told[group]
             # Which columns are known after how many have been told: [orders, columns + 1, columns].
             known = when[:, tf.newaxis] < tf.range(columns + 1)[:, tf.newaxis]
@@ -122,7 +122,7 @@ def background(features: Features, answer: Callable[[Features], tf.Tensor]) -> F
         features: Transformed rows, by name; as many as there are, but at least one.
         answer: As that of `Explainer`.
     """
-    count = int(next(iter(features.values())).shape[0])
+    count = len(np.asarray(next(iter(features.values()))))
     candidates = np.unique(np.linspace(0, count - 1, min(count, _CANDIDATES)).round().astype(np.int64))
     sampled = {name: tf.gather(values, candidates) for name, values in features.items()}
     order = np.lexsort(np.asarray(answer(sampled)).T)

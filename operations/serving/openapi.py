@@ -225,10 +225,10 @@ def _explanations(model: LoadedModel) -> Schema:
         name: task.elements[name] if column.dtype == "string" else value for name, column in model.outputs.items()
     }
     by_row = {**answers, BASE_VALUE: {**value, "description": "The mean answer to some training rows."}}
-    meaning = {"description": "They add up to the answer - base value."}
-    row = _object({**by_row, "attributions": _object(dict.fromkeys(names, value), **meaning)})
+    meaning = "They add up to the answer - base value."
+    row = _object({**by_row, "attributions": _object(dict.fromkeys(names, value), description=meaning)})
     columns = {name: _list(schema) for name, schema in by_row.items()}
-    lists = _object(dict.fromkeys(names, _list(value)), **meaning)
+    lists = _object(dict.fromkeys(names, _list(value)), description=meaning)
     return {"oneOf": [_list(row), _object({**columns, "attributions": lists})]}
 
 

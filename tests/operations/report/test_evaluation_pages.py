@@ -67,15 +67,15 @@ def test_the_worst_mistakes_are_explained_by_the_columns_that_move_the_answer_mo
     assert rows.count() == 5, "a page of the table"
     row = rows.first
     assert row.locator("th").inner_text() == "1,000"
-    assert row.locator("> td").all_inner_texts()[:3] == ["on time", "late, 0.46", "0.2"]
+    assert row.locator("> td").all_inner_texts()[:3] == ["on time", "late, 0.4600", "0.2000"]
     reasons = row.locator("> td > .reasons li")
     told = [text.split("\n") for text in reasons.all_inner_texts()]
     assert told == [
-        ["column_2: 3", "-0.5"],
-        ["column_0: red & <b>green</b>", "+0.4"],
-        ["column_1: missing", "+0.3"],
-        ["column_3: 0.5", "+0.1"],
-        ["column_4: missing", "-0.05"],
+        ["column_2: 3", "-0.5000"],
+        ["column_0: red & <b>green</b>", "+0.4000"],
+        ["column_1: missing", "+0.3000"],
+        ["column_3: 0.5000", "+0.1000"],
+        ["column_4: missing", "-0.0500"],
     ]
     bars = reasons.locator(".moved").evaluate_all(
         "all => all.map(it => ['width', 'left', 'right'].map(of => parseFloat(getComputedStyle(it, '::after')[of]))"
