@@ -176,6 +176,11 @@ replay: setup  ## Play the year month by month under each level of maturity, and
 	@$(FLIGHTDECK) data prepare --config config/replay.yaml
 	@$(FLIGHTDECK) replay
 
+.PHONY: observe
+observe: setup  ## Start Prometheus with our alert rules, break the service, and show the alarms
+	@requirements/system-packages.sh prometheus
+	@$(FLIGHTDECK) observe
+
 .PHONY: soak
 soak: setup-dev  ## Ask the service for ten minutes while versions are pushed, some corrupt, and rolled back
 	@$(PY) -m benchmarks.soak

@@ -19,9 +19,11 @@ from flightdeck import (
     kubeflow_release,
     kubeflow_sweep,
     lab,
+    metrics,
     models,
     monitor,
     new,
+    observe,
     predict,
     replay,
     report,
@@ -50,7 +52,17 @@ kubeflow.app.command(name="promote")(kubeflow_release.promote)
 for group in (data, config, image, kubeflow, lab, alerts, runs, serve, models, canary):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 for command in (
-    *(new.new, run.run, predict.predict, stream.stream, monitor.monitor, watch.watch, replay.replay),
+    *(
+        new.new,
+        run.run,
+        predict.predict,
+        stream.stream,
+        monitor.monitor,
+        metrics.metrics,
+        observe.observe,
+        watch.watch,
+        replay.replay,
+    ),
     *(report.report, tensorboard.tensorboard, upgrade.upgrade),
 ):
     app.command()(command)

@@ -54,7 +54,7 @@ def watch(
         loop = Loop(rounds, lambda: load_settings(options.config, options.overrides), tell)
         if once:
             result = loop.once(wait=settings.continuous.runner == "local")
-            again, code = False, int(rounds.has_problems or (result is not None and not result.ended))
+            again, code = False, int(bool(rounds.problems) or (result is not None and not result.ended))
         else:
             if not options.as_json:
                 screen.write(f"Watching {settings.workspace} at level {settings.continuous.level}. Ctrl-C ends it.\n")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what no Python wheel brings, from the distribution:
-# system-packages.sh python|compiler|headers|build|docker|mariadb|kubernetes|cluster|browser
+# system-packages.sh python|compiler|headers|build|docker|mariadb|kubernetes|cluster|browser|prometheus
 set -euo pipefail
 
 case ${1:-} in
@@ -20,7 +20,8 @@ case ${1:-} in
         command -v runc >/dev/null || packages+=(runc)
         ;;
     browser) packages=(chromium fonts-dejavu-core) ;;
-    *) echo "usage: system-packages.sh python|compiler|headers|build|docker|mariadb|kubernetes|cluster|browser" >&2; exit 2 ;;
+    prometheus) packages=(prometheus) ;;  # unpacked into .tools/prometheus: installed, it would start by itself
+    *) echo "usage: system-packages.sh python|compiler|headers|build|docker|mariadb|kubernetes|cluster|browser|prometheus" >&2; exit 2 ;;
 esac
 
 install_kustomize() {
@@ -31,6 +32,24 @@ install_kustomize() {
 }
 if [[ $1 = kubernetes ]] && command -v go >/dev/null; then
     install_kustomize
+    exit 0
+fi
+
+unpack_prometheus() {
+    local tools folder
+    tools=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.tools
+    [[ -x $tools/prometheus/usr/bin/prometheus ]] && return
+    echo "Unpacking Prometheus into .tools/prometheus ..." >&2
+    mkdir -p "$tools"
+    folder=$(mktemp -d "$tools/prometheus.XXXXXX")
+    if [[ $(id -u) -eq 0 ]]; then apt-get update -qq; fi
+    (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb)
+    rm -rf "$tools/prometheus"
+    mv "$folder" "$tools/prometheus"
+}
+# It needs no rights of root.
+if [[ $1 = prometheus ]] && command -v apt-get dpkg-deb >/dev/null; then
+    unpack_prometheus
     exit 0
 fi
 

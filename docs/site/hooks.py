@@ -14,7 +14,14 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
-from docs.site import cli_reference, components_reference, http_api_reference, repository, settings_reference
+from docs.site import (
+    cli_reference,
+    components_reference,
+    http_api_reference,
+    metrics_reference,
+    repository,
+    settings_reference,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 MERMAID = "assets/javascripts/mermaid.js"
@@ -91,6 +98,7 @@ def reference() -> dict[str, str]:
         "reference/settings.md": settings_reference.page(type(settings)),
         "reference/cli.md": cli_reference.page(),
         "reference/components.md": components_reference.page(ROOT / "components"),
+        "reference/metrics.md": metrics_reference.page(),
         "reference/http-api.md": http_api_reference.page(settings),
     }
 

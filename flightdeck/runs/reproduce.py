@@ -11,7 +11,7 @@ import typer
 from flightdeck import reproduction_page
 from flightdeck.console import json_of, noise_into, print_json, shown
 from flightdeck.options import Options
-from flightdeck.recorded import recorded_run
+from flightdeck.prepared import prepared_run
 from flightdeck.runs.named import Run
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
             print_json(reproduction_page.refusal_document(original, compared, problem, ways))
             return IMPOSSIBLE
         raise ReproductionError(reproduction_page.refusal(original, compared, problem, ways))
-    with recorded_run(settings, "reproduction", quiet=as_json, parent=original.record.run_id) as run:
+    with prepared_run(settings, "reproduction", quiet=as_json, parent=original.record.run_id) as run:
         if not as_json:
             reproduction_page.print_circumstances(compared, run.output)
         record = run.execute("create_reproduction_pipeline", base)

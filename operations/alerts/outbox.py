@@ -214,6 +214,24 @@ class Outbox:
             database.close()
 
 
+def pending(file: Path) -> int:
+    """How many alerts of an outbox a channel has not taken yet; asking makes no file.
+
+    Raises:
+        OutboxError: it cannot be read.
+    """
+    if not file.is_file():
+        return 0
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+        ) as database:
+            (count,) = database.execute("SELECT COUNT(DISTINCT alert) FROM delivery WHERE delivered IS NULL").fetchone()
+            return count
+    except sqlite3.Error as error:
+        raise OutboxError(f"The outbox of alerts {file} cannot be used: {error}") from None
+
+
 def backoff(attempts: int) -> float:
     """Seconds until a delivery is retried: exponential backoff with jitter, at most a quarter of an hour.
 

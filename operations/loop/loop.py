@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from errors import FlightdeckError
+from operations.loop import heartbeat
 from operations.loop.round import Event, Rounds
 from operations.loop.runs import Result
 from operations.loop.settings import Settings
 from pipeline import workspace
-from pipeline.project import packages
+from pipeline.project import CHECKOUT, packages
 from pipeline.settings import SettingsError
-from pipeline.stamp import PROJECT
 
 _PACKAGES = ("components", "data", "flightdeck", "ledger", "models", "operations", "pipeline", "teaching")
 
@@ -69,7 +69,7 @@ class Loop:
         """Makes one round, and on request waits for the run that goes on; what came of the last one that ended."""
         settings = self._load()
         with self._listening():
-            result = self._rounds.one_round(settings, datetime.now(UTC))
+            result = self._one_round(settings)
             while wait and not self._asked_to_stop and self._rounds.goes_on():
                 self._sleep(min(1.0, settings.continuous.poll_seconds))
                 result = self._rounds.settle(settings, datetime.now(UTC)) or result
@@ -86,12 +86,20 @@ class Loop:
             while not self._asked_to_stop:
                 settings = self._settings(began_with)
                 if settings is not None:
-                    self._rounds.one_round(settings, datetime.now(UTC))
+                    self._one_round(settings)
                 if _code(own) != code and not self._rounds.goes_on():
                     return True
                 self._sleep((settings or began_with).continuous.poll_seconds)
             self._rounds.stop(began_with, datetime.now(UTC))
         return False
+
+    def _one_round(self, settings: Settings) -> Result | None:
+        now = datetime.now(UTC)
+        result = self._rounds.one_round(settings, now)
+        with contextlib.suppress(OSError):  # A disk that is full ends no loop; that nothing is written is an alarm.
+            beat = heartbeat.Heartbeat(when=now, problems=dict(self._rounds.problems))
+            heartbeat.write(folder_of(settings), beat)
+        return result
 
     def _settings(self, began_with: Settings) -> Settings | None:
         """The settings as they are now; None if no run could be begun with them."""
@@ -137,7 +145,7 @@ class Loop:
 def _code(own: Iterable[Path] = ()) -> frozenset[tuple[str, int, int]]:
     """The files of Flightdeck's code, and of the packages of a project of its own, with size and time."""
     files = set()
-    folders = [*(PROJECT / package for package in _PACKAGES), *own]
+    folders = [*(CHECKOUT / package for package in _PACKAGES), *own]
     for path in (path for folder in folders for path in folder.rglob("*.py")):
         with contextlib.suppress(FileNotFoundError):  # it is being written, or the lock of an editor
             status = path.stat()

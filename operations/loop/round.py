@@ -120,9 +120,9 @@ class Rounds:
         self._step("canary", settings, lambda: self._judge(settings, spans, now))
 
     @property
-    def has_problems(self) -> bool:
-        """Whether something could not be done in the last round."""
-        return bool(self._problems)
+    def problems(self) -> Mapping[str, str]:
+        """What could not be done in the last round: step -> sentence."""
+        return self._problems
 
     def goes_on(self) -> Attempt | None:
         """The run that has not been settled."""

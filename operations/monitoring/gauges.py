@@ -1,47 +1,44 @@
-"""The latest windows as Prometheus gauges: a file for node exporter's textfile collector."""
+"""The latest windows as Prometheus gauges: for the exporter, and as a file for node exporter's textfile collector."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
+from operations import metrics
 from operations.monitoring.signals import Window
 
 
+def put(windows: Iterable[Window], snapshot: metrics.Snapshot) -> None:
+    """Adds the signals of the latest window; versions that did not answer in it are left out."""
+    known = list(windows)
+    end_of_latest = max((window.end for window in known), default=None)
+    for window in (window for window in known if window.end == end_of_latest):
+        snapshot.put(metrics.WINDOW_ROWS, window.rows, window.version)
+        snapshot.put(metrics.WINDOW_REFUSED, window.refused, window.version)
+        snapshot.put(metrics.WINDOW_LABELLED, window.labelled, window.version)
+        snapshot.put(metrics.WINDOW_END, window.end.timestamp(), window.version)
+        for signal in window.signals:
+            if signal.value is None:
+                continue
+            names = (window.version, signal.kind, signal.name, signal.subject)
+            snapshot.put(metrics.SIGNAL, signal.value, *names)
+            snapshot.put(metrics.EXCEEDED, signal.exceeded, *names)
+            if signal.threshold is not None:
+                snapshot.put(metrics.THRESHOLD, signal.threshold, *names)
+
+
 def write(windows: Iterable[Window], file: Path) -> None:
-    """Writes the signals of the latest window, atomically; versions that did not answer in it are left out.
+    """Writes them to a file, atomically.
 
     Args:
         windows: of any time.
         file: as in ``--collector.textfile.directory``; its name must end in ``.prom``.
     """
-    from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+    from prometheus_client import CollectorRegistry, write_to_textfile
 
-    known = list(windows)
-    end_of_latest = max((window.end for window in known), default=None)
-    registry = CollectorRegistry()
-
-    def gauge(name: str, description: str, *labels: str) -> Gauge:
-        return Gauge(f"flightdeck_monitor_{name}", description, ("model_version", *labels), registry=registry)
-
-    by_signal = ("kind", "signal", "subject")
-    value = gauge("signal", "A signal of the latest window.", *by_signal)
-    threshold = gauge("threshold", "What the signal is compared with.", *by_signal)
-    exceeded = gauge("exceeded", "1 if the signal is beyond its threshold.", *by_signal)
-    rows = gauge("rows", "Requests in the latest window.")
-    labelled = gauge("labelled", "Of those, with a label.")
-    end = gauge("window_end", "End of the window, Unix time.")
-    for window in (window for window in known if window.end == end_of_latest):
-        rows.labels(window.version).set(window.rows)
-        labelled.labels(window.version).set(window.labelled)
-        end.labels(window.version).set(window.end.timestamp())
-        for signal in window.signals:
-            if signal.value is None:
-                continue
-            names = (window.version, signal.kind, signal.name, signal.subject)
-            value.labels(*names).set(signal.value)
-            exceeded.labels(*names).set(signal.exceeded)
-            if signal.threshold is not None:
-                threshold.labels(*names).set(signal.threshold)
+    snapshot, registry = metrics.Snapshot(), CollectorRegistry()
+    put(windows, snapshot)
+    registry.register(snapshot)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_to_textfile(str(file), registry)

@@ -75,7 +75,7 @@ def release(settings: Settings, span: int) -> Quarantined:
 
 def listed(settings: Settings) -> list[Quarantined]:
     """All spans in quarantine, by number; a FlightdeckError if the spans are not on a file system of this machine."""
-    marked = (_read(folder, span) for span, folder in sorted(_folders(settings).items()))
+    marked = (_read(folder, span) for span, folder in sorted(folders(settings).items()))
     return [quarantined for quarantined in marked if quarantined is not None]
 
 
@@ -94,14 +94,15 @@ def _read(folder: Path, span: int) -> Quarantined | None:
 
 
 def _folder(settings: Settings, span: int) -> Path:
-    folders = _folders(settings)
-    if span not in folders:
-        known = f"{min(folders)} to {max(folders)}" if folders else "none"
+    known_folders = folders(settings)
+    if span not in known_folders:
+        known = f"{min(known_folders)} to {max(known_folders)}" if known_folders else "none"
         raise FlightdeckError(f"There is no span {span} in {settings.spans}; there are: {known}.")
-    return folders[span]
+    return known_folders[span]
 
 
-def _folders(settings: Settings) -> dict[int, Path]:
+def folders(settings: Settings) -> dict[int, Path]:
+    """The folder of each span, by number; a FlightdeckError if they are not on a file system of this machine."""
     if "://" in settings.spans:
         raise FlightdeckError(
             f"Spans are marked in a local folder, and {settings.spans} is none: mount it, and name the mount with "

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, exposition
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, exposition
 from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from operations import metrics
 from operations.inference.columns import Columns
 
 if TYPE_CHECKING:
     from operations.tasks import Task
-
-_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 
 
 class PredictionHistogram(Collector):
@@ -26,10 +24,8 @@ class PredictionHistogram(Collector):
     prometheus_client observes one value per call, which for 64 rows takes as long as the model does.
     """
 
-    def __init__(self, name: str, documentation: str, buckets: Sequence[float] | None) -> None:
+    def __init__(self, buckets: Sequence[float] | None) -> None:
         """Makes an empty histogram with upper bounds, the infinite one not among them; None: those of each task."""
-        self._name = name
-        self._documentation = documentation
         self._buckets = buckets
         self._lock = threading.Lock()
         self._bounds: dict[int, np.ndarray] = {}
@@ -62,7 +58,8 @@ class PredictionHistogram(Collector):
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Gives the histogram to a registry."""
-        family = HistogramMetricFamily(self._name, self._documentation, labels=["output", "version"])
+        declared = metrics.PREDICTION
+        family = HistogramMetricFamily(declared.name, declared.help, labels=declared.labels)
         with self._lock:
             items = [
                 (key, [*map(str, self._bounds[key[1]].tolist()), "+Inf"], counts.cumsum().tolist(), self._sums[key])
@@ -79,52 +76,24 @@ class Metrics:
     def __init__(self, prediction_buckets: Sequence[float] | None = None) -> None:
         """Makes metrics that are all zero."""
         self.registry = CollectorRegistry()
-        own: dict[str, Any] = {"namespace": "flightdeck_serving", "registry": self.registry}
-        self._requests = Counter(
-            "requests", "Requests by protocol, route and HTTP status.", ["protocol", "route", "status"], **own
-        )
-        self._seconds = Histogram(
-            "request_seconds",
-            "Time from the first byte of a request to its answer.",
-            ["protocol", "route"],
-            buckets=_SECONDS,
-            **own,
-        )
-        self.rows = Counter("rows", "Rows that were predicted.", **own)
-        self.batch_rows = Histogram("batch_rows", "Rows per call of the model.", buckets=_ROWS, **own)
-        self.predictions = PredictionHistogram(
-            "flightdeck_serving_prediction", "What the model predicted.", prediction_buckets
-        )
+        self._requests = metrics.REQUESTS.counter(self.registry)
+        self._seconds = metrics.REQUEST_SECONDS.histogram(self.registry)
+        self.rows = metrics.ROWS.counter(self.registry)
+        self.batch_rows = metrics.BATCH_ROWS.histogram(self.registry)
+        self.predictions = PredictionHistogram(prediction_buckets)
         self.registry.register(self.predictions)
-        self.version = Gauge("model_version", "The newest version that is served.", **own)
-        self.loaded = Gauge("version_loaded", "Versions that can be asked for; 1 each.", ["version"], **own)
-        self.load_seconds = Gauge("version_load_seconds", "How long the last version took to load.", **own)
-        self.loads = Counter("version_loads", "Versions that were loaded.", **own)
-        self.load_failures = Counter("version_load_failures", "Refused versions. Alert on any increase.", **own)
-        self.canary = Gauge("canary_version", "The canary; 0 for none.", **own)
-        self.canary_requests = Counter(
-            "canary_requests",
-            "Requests that a canary answered, failed to answer, or was not given because too many waited.",
-            ["version", "outcome"],
-            **own,
-        )
-        self.canary_seconds = Histogram(
-            "canary_request_seconds", "Time until a canary answered.", ["version"], buckets=_SECONDS, **own
-        )
-        self.contract_faults = Counter(
-            "contract_faults",
-            "Values that break the contract of the version, by column; the requests were refused or flagged.",
-            ["column", "outcome"],
-            **own,
-        )
-        self.waiting_rows = Gauge("waiting_rows", "Rows that wait for the model.", **own)
-        self.payload_rows = Counter(
-            "payload_rows",
-            "Rows of the payload log: written, dropped because too many waited, or failed.",
-            ["outcome"],
-            **own,
-        )
-        for outcome in ("written", "dropped", "failed"):
+        self.version = metrics.MODEL_VERSION.gauge(self.registry)
+        self.loaded = metrics.VERSION_LOADED.gauge(self.registry)
+        self.load_seconds = metrics.VERSION_LOAD_SECONDS.gauge(self.registry)
+        self.loads = metrics.VERSION_LOADS.counter(self.registry)
+        self.load_failures = metrics.VERSION_LOAD_FAILURES.counter(self.registry)
+        self.canary = metrics.CANARY_VERSION.gauge(self.registry)
+        self.canary_requests = metrics.CANARY_REQUESTS.counter(self.registry)
+        self.canary_seconds = metrics.CANARY_REQUEST_SECONDS.histogram(self.registry)
+        self.contract_faults = metrics.CONTRACT_FAULTS.counter(self.registry)
+        self.waiting_rows = metrics.WAITING_ROWS.gauge(self.registry)
+        self.payload_rows = metrics.PAYLOAD_ROWS.counter(self.registry)
+        for outcome in metrics.PAYLOAD_OUTCOMES:
             self.payload_rows.labels(outcome)
         ProcessCollector(registry=self.registry)
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}

@@ -90,6 +90,7 @@ class Service:
         self._payloads: PayloadLog | None = None
         self._batcher: Batcher | None = None
         self.stopping = False
+        self._outcome = "refused" if settings.validation == "refuse" else "flagged"
         self._refused = refused
         self.versions = Versions(folder, settings, Events(self._has_loaded, self._has_failed, self._has_unloaded))
         self._canary: CanaryVersion | None = None
@@ -238,9 +239,8 @@ class Service:
             columns = examples
         faults = model.contract.check(columns)
         if faults is not None:
-            outcome = "refused" if self.settings.validation == "refuse" else "flagged"
             for column, count in faults.by_column.items():
-                self.metrics.contract_faults.labels(column, outcome).inc(count)
+                self.metrics.contract_faults.labels(column, self._outcome).inc(count)
         return faults
 
     def check_rows(self, rows: int) -> None:
@@ -271,6 +271,10 @@ class Service:
         self.metrics.load_seconds.set(seconds)
         self.metrics.loaded.labels(model.version).set(1)
         self.metrics.version.set(self.versions.current or model.version)
+        if model.contract is not None and self.settings.validation != "off":
+            # From zero on, or the first faults of a column would be no increase.
+            for column in model.contract.rules:
+                self.metrics.contract_faults.labels(column, self._outcome)
 
     def _has_failed(self, version: int, reason: str) -> None:
         self.metrics.load_failures.inc()

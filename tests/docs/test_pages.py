@@ -23,7 +23,7 @@ IDEAS = ROOT / "docs" / "ideas.md"
 OURS = r"(benchmarks|components|config|data|deploy|docs|flightdeck|models|operations|pipeline|requirements|tests)"
 # Files that a guide has its reader write, and pages that are made when the site is built.
 WRITTEN_BY_READERS = {"config/gke.yaml"}
-MADE = {f"docs/reference/{page}.md" for page in ("cli", "components", "http-api", "settings")}
+MADE = {f"docs/reference/{page}.md" for page in ("cli", "components", "http-api", "metrics", "settings")}
 
 
 def name(page: Path) -> str:

@@ -10,6 +10,7 @@ from docs.site.hooks import ROOT, mermaid, reference
 from flightdeck.__main__ import app
 from flightdeck.options import default_config
 from flightdeck.settings import read_settings
+from operations import metrics
 
 pytestmark = pytest.mark.unit
 
@@ -128,3 +129,11 @@ def test_every_route_is_there_with_the_columns_of_the_settings(pages, settings):
 
 def test_the_script_of_the_diagrams_is_brought_along():
     assert "mermaid" in mermaid().read_text("utf-8")[:200]
+
+
+def test_every_metric_is_there_with_its_labels_and_meaning(pages):
+    text = pages["reference/metrics.md"]
+    for metric in metrics.ALL:
+        (row,) = [line for line in text.splitlines() if f"`{metric.series[0]}`" in line]
+        assert metric.help in row
+        assert all(f"`{label}`" in row for label in (*metric.series, *metric.labels))

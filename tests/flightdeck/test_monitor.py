@@ -10,8 +10,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from flightdeck.settings import read_settings
+from operations.observability import dashboards, trial
 from tests.flightdeck.conftest import refused
-from tests.world import World
+from tests.services.prometheus import installed
+from tests.world import LOCAL, World
 
 pytestmark = pytest.mark.e2e
 # A month of flights is asked for in a day each.
@@ -137,6 +140,49 @@ def test_people_see_a_table_and_prometheus_its_gauges(deck, labelled):
     assert 'flightdeck_monitor_exceeded{kind="drift"' in gauges
     temp = [line for line in gauges.splitlines() if 'subject="temp"' in line and "exceeded" in line and "drift" in line]
     assert [line.rpartition(" ")[2] for line in temp] == ["1.0"]
+
+
+@pytest.fixture(scope="module")
+def rounded(deck, labelled, prepared, tmp_path_factory):
+    """The same, with labels for the latest window, a round of the loop, and a canary."""
+    made = deck.copy(tmp_path_factory.mktemp("rounded"))
+    for span in (4, 5):
+        name = f"span-{span:03d}"
+        shutil.copytree(prepared / name, made.spans / name, dirs_exist_ok=True)
+    monitored(made)
+    made.says("watch", "--once", overrides=("continuous.level=0",))
+    (version,) = (made.workspace / "models").glob("*/*")
+    shutil.copytree(version, version.parents[1] / f"{version.parent.name}-canary" / "2")
+    return made
+
+
+def test_prometheus_has_a_series_for_every_panel(rounded):
+    installed("prometheus")
+    settings = read_settings(LOCAL, [*rounded.options()[1::2], "canary.mode=shadow"])
+    with trial.running(settings) as tried:
+        assert tried.prometheus.wait_for_series("flightdeck_serving_canary_version > 0")
+        tried.break_contract()
+        queries = {
+            (board.title, panel.title, query.expression)
+            for board in dashboards.ALL
+            for panel in board.panels
+            for query in panel.queries
+        }
+        silent = {query for query in queries if not tried.prometheus.wait_for_series(query[-1], 20)}
+
+    assert not silent
+
+
+def test_operators_are_shown_the_alarms_of_faults_and_of_what_the_workspace_holds(rounded):
+    alarms = rounded.json("observe", "--once")
+
+    names = [alarm["labels"]["alertname"] for alarm in alarms]
+    assert names[:2] == ["FlightdeckRefusedRows", "FlightdeckServiceDown"]
+    assert all(alarm["state"] == "firing" and alarm["annotations"]["description"] for alarm in alarms)
+    # Its sensor reports Celsius.
+    assert {"temp"} <= {alarm["labels"].get("subject") for alarm in alarms if alarm["labels"].get("kind") == "drift"}
+    # What was sent is in no log that the monitor reads.
+    assert not list((rounded.workspace / "payloads").glob(f"{datetime.now(UTC):%Y-%m-%d}"))
 
 
 def test_a_window_that_has_not_ended_waits(deck, first):

@@ -98,7 +98,7 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def install(packages: str) -> None:
-    """Installs a group of packages of the distribution: ``docker``, ``mariadb``, ``cluster`` or ``browser``."""
+    """Installs a group of packages of the distribution, such as ``docker``, ``mariadb`` or ``prometheus``."""
     done = subprocess.run([ROOT / "requirements" / "system-packages.sh", packages], capture_output=True, text=True)
     if done.returncode:
         raise ServiceError(f"requirements/system-packages.sh {packages} failed: {done.stdout}{done.stderr}")

@@ -64,6 +64,7 @@ def _answers(live: LiveServer) -> dict:
     tensors = [{**empty, "data": columns[empty["name"]]} for empty in bare(3)]
     with live.client() as client:
         wait_for(lambda: client.get("/v2/models/shop/versions/6/ready").status_code == 200)
+        before = samples(client.get("/metrics").text)
         predict, infer = "/v1/models/shop:predict", "/v2/models/shop/infer"
         answers = {
             "rows": client.post(predict, json={"instances": present}, headers={"x-request-id": "a"}),
@@ -78,6 +79,7 @@ def _answers(live: LiveServer) -> dict:
         answers["grpc"] = _infer(live)
         answers["metrics"] = samples(client.get("/metrics").text)
         answers["openapi"] = client.get("/openapi.json").json()
+    answers["metrics before"] = before
     return answers
 
 
@@ -118,6 +120,8 @@ def test_faults_are_counted_by_column(refusing, flagging):
     for (answers, _), outcome in ((refusing, "refused"), (flagging, "flagged")):
         faults = {key: count for key, count in answers["metrics"].items() if key[0] == "contract_faults_total"}
         assert faults == {("contract_faults_total", column, outcome): 5 for column in ("amount", "colour", "count")}
+        # Prometheus sees no increase of a series that begins with its first fault.
+        assert {answers["metrics before"].get(key) for key in faults} == {0}
     assert refusing[0]["metrics"]["rows_total",] == 5  # the good ones, and those of version 6
     assert flagging[0]["metrics"]["rows_total",] == 20
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass
-class RecordedRun:
+class PreparedRun:
     """A run that has a name, a folder and a log, and has not begun.
 
     Attributes:
@@ -74,16 +74,16 @@ class RecordedRun:
 
 
 @contextlib.contextmanager
-def recorded_run(
-    settings: Settings, kind: Kind, quiet: bool, resumed: str | None = None, **further: Any
-) -> Iterator[RecordedRun]:
+def prepared_run(
+    settings: Settings, kind: Kind, quiet: bool, known: str | None = None, **further: Any
+) -> Iterator[PreparedRun]:
     """Holds the workspace for one run and gives it a name.
 
     Args:
         settings: of the run.
         kind: what it is for.
         quiet: print nothing but what the command itself prints.
-        resumed: the name of an earlier run that goes on, in place of a new one.
+        known: the name of a run that is on record already, in place of a new one.
         further: fields of the record that are known before, such as the parent.
 
     Raises:
@@ -94,15 +94,15 @@ def recorded_run(
 
     store.connection(settings)  # or a missing variable would be noticed only after the imports
     with exclusive(settings):
-        run_id = resumed or new_run_id()
+        run_id = known or new_run_id()
         folder = settings.runs / run_id
-        folder.mkdir(parents=True, exist_ok=bool(resumed))
+        folder.mkdir(parents=True, exist_ok=bool(known))
         log = folder / "run.log"
         with noise_into(log) as screen:
             output = console(screen, quiet)
             _close_killed_runs(settings, output)
             output.print(f"Run {run_id}   log: {shown(log)}")
-            yield RecordedRun(settings, kind, run_id, folder, log, output, screen, Progress(output), further)
+            yield PreparedRun(settings, kind, run_id, folder, log, output, screen, Progress(output), further)
 
 
 def _close_killed_runs(settings: Settings, output: Console) -> None:

@@ -1,0 +1,1 @@
+"""What operators look at: the exporter of the ledger, dashboards, alert rules, and a Prometheus to try them with."""
