@@ -48,6 +48,24 @@ class Measure(NamedTuple):
         return before - after if self.worse == "drop" else after - before
 
 
+class Outcome(NamedTuple):
+    """A number per row whose mean is compared between groups of rows.
+
+    Attributes:
+        measure: what the mean is called.
+        kind: `share` if the numbers are 0 and 1, else `mean`.
+        values: float64 [rows].
+        counts: which rows count, bool [rows].
+        of: the class that it is about, where there are several.
+    """
+
+    measure: str
+    kind: Literal["share", "mean"]
+    values: np.ndarray
+    counts: np.ndarray
+    of: str = ""
+
+
 @dataclass(frozen=True)
 class Task(ABC):
     """A kind of prediction.
@@ -61,6 +79,7 @@ class Task(ABC):
         pictures: Metrics that are computed besides, for pictures: fields of TFMA's MetricConfig.
         shown_as: The name of KFP's artifact with the picture; empty if there is none.
         has_threshold: Whether a threshold makes a decision of an answer.
+        disparities: What is compared between groups of people: the measures of `outcomes`.
     """
 
     label: str
@@ -72,6 +91,12 @@ class Task(ABC):
     pictures: ClassVar[Sequence[Mapping[str, str]]] = ()
     shown_as: ClassVar[str] = ""
     has_threshold: ClassVar[bool] = False
+    disparities: ClassVar[Sequence[str]] = ("selection_rate", "true_positive_rate")
+
+    @property
+    def target(self) -> str:
+        """What `of` makes the same task of."""
+        return json.dumps({"task": self.name, "label": self.label, "classes": self.classes})
 
     @property
     def width(self) -> int:
@@ -93,6 +118,16 @@ class Task(ABC):
     @abstractmethod
     def fault(self, answers: np.ndarray, rows: Sequence[int]) -> str | None:
         """Returns what is wrong with finite answers, float64 [rows, width]: the end of a sentence; else None."""
+
+    @abstractmethod
+    def outcomes(self, labels: np.ndarray, answers: np.ndarray, threshold: float) -> list[Outcome]:
+        """Returns what is compared between groups of rows.
+
+        Args:
+            labels: float64 [rows].
+            answers: float64 [rows, width].
+            threshold: the least probability that counts as positive, where there is one.
+        """
 
     def parts(self, metric: str) -> dict[str, dict[str, Any]]:
         """Returns the single metrics of one that has several values: reported name -> configuration; else nothing."""
@@ -135,6 +170,10 @@ class BinaryTask(Task):
     def fault(self, answers: np.ndarray, rows: Sequence[int]) -> str | None:
         """Returns which answer is no probability."""
         return _no_probability(answers, rows)
+
+    def outcomes(self, labels: np.ndarray, answers: np.ndarray, threshold: float) -> list[Outcome]:
+        """Returns whether a row was called positive, of all rows and of the positive ones."""
+        return _called("", answers[:, 0] >= threshold, labels > 0.5)
 
     def fits(self, metric: str, module: str) -> bool:
         """Returns whether it can: most of TFMA's metrics are for this task."""
@@ -207,6 +246,16 @@ class MulticlassTask(Task):
             return f"does not add up to 1 over the classes, but to {sums[wrong[0]]:.6g} for example {rows[wrong[0]]}"
         return None
 
+    def outcomes(self, labels: np.ndarray, answers: np.ndarray, threshold: float) -> list[Outcome]:
+        """Returns, for each class, whether it was the most probable one, of all rows and of those whose label it is."""
+        del threshold
+        called = answers.argmax(axis=1)
+        return [
+            outcome
+            for number, name in enumerate(self.classes)
+            for outcome in _called(name, called == number, labels == number)
+        ]
+
     def parts(self, metric: str) -> dict[str, dict[str, Any]]:
         """Returns the metrics of each class."""
         family = {"ClassPrecision": "precision", "ClassRecall": "recall"}.get(metric)
@@ -227,7 +276,7 @@ class MulticlassTask(Task):
 class RegressionTask(Task):
     """How much: a number in the unit of the label."""
 
-    name, output = "regression", "value"
+    name, output, disparities = "regression", "value", ("mean_error",)
     metrics: ClassVar = {
         _VALUE_METRICS: ("RMSE", "MAE", "R2", "DecileMAE"),
         _ROW_METRICS: ("RowCount",),
@@ -253,6 +302,12 @@ class RegressionTask(Task):
         """Returns None: any finite number can be right."""
         del answers, rows
 
+    def outcomes(self, labels: np.ndarray, answers: np.ndarray, threshold: float) -> list[Outcome]:
+        """Returns by how much the answer exceeds the label."""
+        del threshold
+        error = answers[:, 0] - labels
+        return [Outcome("mean_error", "mean", error, error == error)]
+
     def parts(self, metric: str) -> dict[str, dict[str, Any]]:
         """Returns the metrics of each decile."""
         deciles = _DECILES if metric == "DecileMAE" else ()
@@ -267,6 +322,15 @@ def of(target: str) -> Task:
     """Returns the task of a target, which is JSON: `task`, `label`, and `classes` where there are several."""
     document = json.loads(target)
     return _TASKS[document["task"]](document["label"], tuple(document["classes"]))
+
+
+def _called(of: str, called: np.ndarray, truth: np.ndarray) -> list[Outcome]:
+    """How often something was said, and how often of the rows of which it is true."""
+    said, everything = called.astype(float), truth | ~truth
+    return [
+        Outcome("selection_rate", "share", said, everything, of),
+        Outcome("true_positive_rate", "share", said, truth, of),
+    ]
 
 
 def _no_probability(answers: np.ndarray, rows: Sequence[int]) -> str | None:

@@ -33,7 +33,7 @@ class ContractError(FlightdeckError):
 
 
 class InfeasibleFeatureError(ContractError):
-    """A requested feature whose value does not exist at prediction time."""
+    """A requested feature whose value does not exist at prediction time, or that a model must not read."""
 
 
 class Stage(BaseModel):
@@ -66,6 +66,11 @@ class Column(BaseModel):
         values: Category values; exclusive with ``range``.
         range: Smallest and largest possible value, both inclusive; exclusive with ``values``.
         open: Whether categories outside ``values`` may appear.
+        sensitive: Whether it says something about people by which they must not be treated differently, such as their
+            sex or age. Quality is reported by it, and it is no feature: its role is ``slice``. ``feature`` says that
+            a model may read it all the same.
+        groups: Of a sensitive number: the bounds between the groups by which it is sliced, ascending. A value that
+            equals a bound is in the group above it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +85,24 @@ class Column(BaseModel):
     range: tuple[float, float] | None = None
     nullable: bool = False
     open: bool = False
+    sensitive: bool | Literal["feature"] = False
+    groups: tuple[float, ...] | None = None
+
+    @field_validator("sensitive", mode="before")
+    @classmethod
+    def _known_sensitivity(cls, sensitive: Any) -> Any:
+        if sensitive is not True and sensitive is not False and sensitive != "feature":
+            raise ValueError(f"it is true, false or feature, and not {sensitive!r}")
+        return sensitive
+
+    @field_validator("groups")
+    @classmethod
+    def _ascending_groups(cls, bounds: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if bounds is not None and not (
+            bounds and all(map(math.isfinite, bounds)) and list(bounds) == sorted({*bounds})
+        ):
+            raise ValueError("the groups must be one or more finite numbers, ascending")
+        return bounds
 
     @field_validator("values")
     @classmethod
@@ -107,7 +130,41 @@ class Column(BaseModel):
             raise ValueError(f"column '{self.name}' has the role {self.role}, which a timestamp cannot have")
         if self.role == "label" and (self.nullable or self.type == "timestamp"):
             raise ValueError(f"the label '{self.name}' must be a column that is never missing")
+        self._check_sensitive()
         return self
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The names of the groups of a number, such as ``under 30``, ``30 to under 50``, ``50 or more``."""
+        if self.groups is None:
+            return ()
+        # All digits: no two bounds may look alike.
+        bounds = [str(int(bound)) if bound.is_integer() else repr(bound) for bound in self.groups]
+        between = (f"{one} to under {other}" for one, other in pairwise(bounds))
+        return (f"under {bounds[0]}", *between, f"{bounds[-1]} or more")
+
+    def _check_sensitive(self) -> None:
+        numeric = self.type in ("int64", "float32")
+        if self.groups is not None and not (self.sensitive and numeric):
+            raise ValueError(f"column '{self.name}' has groups, which only a sensitive numeric column can")
+        if not self.sensitive:
+            return
+        if self.role not in INGESTED:
+            raise ValueError(
+                f"column '{self.name}' is sensitive, so quality must be reported by it, and a column with the role "
+                f"{self.role} never reaches an evaluation; give it the role slice, or do not mark it"
+            )
+        if (self.sensitive == "feature") != (self.role == "feature"):
+            raise ValueError(
+                f"column '{self.name}' is sensitive and has the role {self.role}; give it the role slice and "
+                "`sensitive: true`, or, if a model is to read it all the same, the role feature and "
+                "`sensitive: feature`"
+            )
+        if self.type == "float32" and self.groups is None:
+            raise ValueError(
+                f"column '{self.name}' is sensitive and holds decimal numbers, by which rows cannot be sliced; list "
+                "under groups the bounds between groups of them, such as [30, 50]"
+            )
 
 
 class Target(BaseModel):
@@ -246,6 +303,11 @@ class Contract(BaseModel):
             if column.role == "key" and column.type == "string" and not column.nullable
         )
 
+    @property
+    def sensitive(self) -> tuple[Column, ...]:
+        """The columns by which people must not be treated differently, in file order."""
+        return tuple(column for column in self.columns if column.sensitive)
+
     def ingested(self, labelled: bool = True) -> dict[str, str]:
         """Returns name and type, in file order, of the columns a pipeline reads from files, with labels or without."""
         roles = (*INGESTED, "label") if labelled else INGESTED
@@ -260,8 +322,8 @@ class Contract(BaseModel):
         """Refuses columns that cannot be features.
 
         Raises:
-            InfeasibleFeatureError: At the first name that is not in the contract, is the label or a key, or
-                becomes known only after the prediction is made.
+            InfeasibleFeatureError: At the first name that is not in the contract, is the label or a key, is sensitive
+                and not said to be a feature, or becomes known only after the prediction is made.
         """
         columns = {column.name: column for column in self.columns}
         phrases = {stage.name: stage.phrase for stage in self.stages}
@@ -274,6 +336,11 @@ class Contract(BaseModel):
                 reason = "it is the label"
             elif column.role == "key":
                 reason = "it is a key, which identifies a row and describes nothing"
+            elif column.sensitive is True:
+                reason = (
+                    "the contract marks it as sensitive, and `sensitive: feature` there would say that a model may "
+                    "read it all the same"
+                )
             elif name not in feasible:
                 reason = (
                     f"it becomes known only {phrases[column.known]}, and a prediction is made {self.prediction_time}"

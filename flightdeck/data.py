@@ -11,7 +11,7 @@ import typer
 
 from flightdeck.console import print_json, table, working
 from flightdeck.options import App, Options
-from flightdeck.recorded import require_spans
+from flightdeck.prepared import require_spans
 
 if TYPE_CHECKING:
     from data.schema_diff import SchemaDifference

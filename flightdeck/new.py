@@ -40,6 +40,10 @@ def new(
     after: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="Known only after the prediction, so never a feature.")
     ] = None,
+    not_sensitive: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="A model may read it, although its name suggests that it is sensitive."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a project from a table: contract, schema, settings, tests. Flightdeck itself serves as its library.
@@ -51,10 +55,10 @@ def new(
     destination = Path.cwd() / path
     creation.require_free(destination)
     tell = (lambda line: None) if as_json else typer.echo
-    made = plan.make(source, label, time, positive, known or (), after or (), progress=tell, task=task)
+    made = plan.make(source, label, time, positive, known or (), after or (), tell, task, not_sensitive or ())
     tell(f"Writing {os.path.abspath(destination)}")
     options = {"--label": [label], "--time": [time], "--task": [task], "--positive": [positive]}
-    options |= {"--known": known, "--after": after}
+    options |= {"--known": known, "--after": after, "--not-sensitive": not_sensitive}
     given = [part for name, values in options.items() for value in values or () if value for part in (name, value)]
     created = creation.create(made, destination, given)
     if as_json:
@@ -85,6 +89,7 @@ def _document(plan: ProjectPlan, created: Created) -> None:
         "columns": _groups(plan),
         "dropped": plan.dropped,
         "untidy": {column.name: column.note for column in plan.untidy},
+        "sensitive": [column.name for column in plan.sensitive],
         "suspects": {column.name: round(column.alone or 0.0, 4) for column in plan.suspects},
     }
     print_json(report)
@@ -117,6 +122,16 @@ def _report(plan: ProjectPlan, created: Created, again: list[str]) -> None:
                 "For those that are, do in the project what its README.md says, or make it anew by the following, "
                 "without the --known of those that are not:"
             )
+        typer.echo(f"  rm -rf {folder} && {shlex.join([*again, *itertools.chain(*options)])}")
+    if plan.sensitive:
+        typer.echo(
+            "\nMarked as sensitive, because of their names: no model reads them, and differences between their groups "
+            "are measured. May a model read them?"
+        )
+        options = [["--not-sensitive", plan.original(column.name)] for column in plan.sensitive]
+        for column, option in zip(plan.sensitive, options, strict=True):
+            typer.echo(f"  {column.name:<28} if so: {shlex.join(option)}")
+        typer.echo("If so, do in the project what its contract says at the column, or make it anew with these options:")
         typer.echo(f"  rm -rf {folder} && {shlex.join([*again, *itertools.chain(*options)])}")
     typer.echo(f"\nWrote {created.path}")
     if created.commit is None:

@@ -11,7 +11,7 @@ import typer
 
 from flightdeck.console import console, noise_into
 from flightdeck.options import Options, open_ledger
-from flightdeck.recorded import recorded_run
+from flightdeck.prepared import prepared_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +122,7 @@ def _through_pipeline(
     staged = prediction.staging(settings)
     data = settings.data.model_copy(update={"spans": str(staged), "window": "oldest:newest"})
     # On record is the window that was asked for, if any, and not that of the staged rows.
-    with recorded_run(settings.model_copy(update={"data": data}), "prediction", quiet, window=window) as run:
+    with prepared_run(settings.model_copy(update={"data": data}), "prediction", quiet, window=window) as run:
         with contextlib.closing(run.progress) as progress:
             progress.note("Checking and staging the rows")
             model, inputs = prediction.prepare(files, version, settings)

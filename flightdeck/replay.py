@@ -10,7 +10,7 @@ import typer
 
 from flightdeck.console import console, print_json, shown, table, working
 from flightdeck.options import Json, Overrides, config_option, load_settings
-from flightdeck.recorded import require_spans
+from flightdeck.prepared import require_spans
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,11 +9,11 @@ import typer
 
 from flightdeck.console import json_of, plain, shown
 from flightdeck.options import Options
-from flightdeck.recorded import recorded_run, require_spans
+from flightdeck.prepared import prepared_run, require_spans
 from flightdeck.run_page import print_summary
 
 if TYPE_CHECKING:
-    from flightdeck.recorded import RecordedRun
+    from flightdeck.prepared import PreparedRun
     from ledger.run_record import RunRecord
     from ledger.run_view import RunView
 
@@ -51,7 +51,7 @@ def run(
     further = {"triggers": dict(reason.split("=", 1) for reason in because)} if because else {}
 
     require_spans(settings)
-    with recorded_run(settings, "run", quiet=options.as_json, resumed=run_id, **further) as run:
+    with prepared_run(settings, "run", quiet=options.as_json, known=run_id, **further) as run:
         if profile:
             plain(run.output, f"Profiles, a page per node that runs: {shown(run.profiles)}")
         record = run.execute("create_pipeline", profile=profile)
@@ -73,7 +73,7 @@ def run(
 
 
 def report(
-    run: RecordedRun, record: RunRecord, as_json: bool, options: str | None = None, run_options: str = ""
+    run: PreparedRun, record: RunRecord, as_json: bool, options: str | None = None, run_options: str = ""
 ) -> RunView:
     """Saves what a run did beside its log, and shows it; for the options, see `print_summary`."""
     from ledger.opening import open_store

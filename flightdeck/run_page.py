@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flightdeck.console import plain, shown, table
-from ledger.formats import duration, number, signed, spans
+from ledger.formats import NOTHING, duration, number, signed, spans
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,6 +110,30 @@ def print_metrics(view: RunView, on: Console) -> None:
             ],
             on=on,
         )
+    if view.fairness:
+        _print_fairness(view, on)
+
+
+def _print_fairness(view: RunView, on: Console) -> None:
+    from rich.markup import escape
+
+    on.print()
+    pairs = [(column, measured, measured.largest) for column in view.fairness for measured in column.measures]
+    table(
+        ["sensitive", "measure", "difference", "95 % interval", "between", "asked for"],
+        [
+            (
+                escape(column.column),
+                measured.title + (f" of {escape(pair.of)}" if pair and pair.of else ""),
+                number(pair.difference if pair else None),
+                f"{number(pair.low)} to {number(pair.high)}" if pair else NOTHING,
+                escape(f"{pair.higher} and {pair.lower}") if pair else f"no two groups of {column.min_rows} rows",
+                measured.asked,
+            )
+            for column, measured, pair in pairs
+        ],
+        on=on,
+    )
 
 
 def _print_next_steps(view: RunView, on: Console, options: str, run_options: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from ledger.directions import of_metric
+from ledger.fairness import ColumnFairness
 from ledger.formats import spans
 from ledger.run_record import RunRecord
 
@@ -99,12 +100,14 @@ class RunView:
     Attributes:
         anomalies: what DataGate found; None if nobody looked.
         min_slice_rows: slices of fewer rows are not among the worst.
+        fairness: how differently the model treats the groups of each sensitive column of the contract.
     """
 
     record: RunRecord
     slices: tuple[SliceMetrics, ...] = ()
     anomalies: tuple[Anomaly, ...] | None = None
     min_slice_rows: int = FEW_ROWS
+    fairness: tuple[ColumnFairness, ...] = ()
 
     @property
     def metrics(self) -> list[MetricView]:
@@ -160,7 +163,8 @@ class RunView:
                 for part in (json.loads(part.model_dump_json()) for part in self.worst_slices)
             ],
         }
-        return {name: facts[name] for name in _SUMMARY}
+        sensitive = {"fairness": [column.model_dump() for column in self.fairness]} if self.fairness else {}
+        return {name: facts[name] for name in _SUMMARY} | sensitive
 
 
 _SUMMARY = (

@@ -16,6 +16,7 @@ import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
 from ledger.directions import directions, of_metric
+from ledger.fairness import FAIRNESS
 from ledger.filters import Filter, did_you_mean
 from ledger.opening import LedgerError
 from ledger.outputs import RUN, executions_in
@@ -117,13 +118,14 @@ class Runs:
 
     def view(self, record: RunRecord) -> RunView:
         """The run as people read it."""
-        names = ("settings", "slices", "anomalies")
+        names = ("settings", "slices", "anomalies", "fairness")
         documents = {name: self.document(record, name) for name in names if name in record.documents}
         return RunView(
             record,
             SLICES.validate_python(documents.get("slices", ())),
             ANOMALIES.validate_python(documents["anomalies"]) if "anomalies" in documents else None,
             min_slice_rows(documents.get("settings")),
+            FAIRNESS.validate_python(documents.get("fairness", ())),
         )
 
     def executions(self, record: RunRecord) -> dict[str, int]:

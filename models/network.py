@@ -142,7 +142,7 @@ def _embedded_words(words: keras.KerasTensor, shape: tuple[int, int], size: int,
     return keras.layers.Flatten(name="text", dtype=dtype)(project(words))
 
 
-def sources(settings: ModelSettings, features: FeatureSettings, head: Head) -> dict[str, tuple[str, ...]]:
+def layer_inputs(settings: ModelSettings, features: FeatureSettings, head: Head) -> dict[str, tuple[str, ...]]:
     """Returns the layers that hold weights, each with what it reads: those before it.
 
     ``numbers``, ``embedding`` and, if there is any, ``text`` are inputs; the last layer may depend on the ``classes``.

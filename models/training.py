@@ -64,23 +64,23 @@ def run_fn(fn_args: FnArgs) -> None:
     read = time.monotonic()
     shape = network.TransformedFeatures.of(transform, features)
     head = tasks.head(target).fitted(train.labels)
-    beginning = _Beginning(fn_args, head, warm_start.Layout.of(features, settings, head, transform), graph)
+    initial = _InitialWeights(fn_args, head, warm_start.Layout.of(features, settings, head, transform), graph)
     with runtime.configured(settings, devices) as where:
         trained, history = fit(
             settings,
             shape,
-            beginning.head,
+            initial.head,
             where,
             train,
             evaluation,
             log_dir=fn_args.model_run_dir,
-            beginning=beginning,
+            initial=initial,
         )
     fitted = time.monotonic()
-    exported_network = inference(trained, settings, shape, beginning.head, beginning.layout.rescaling)
+    exported_network = inference(trained, settings, shape, initial.head, initial.layout.rescaling)
     explainer = Explainer.of(exported_network, preprocessing.origins(features), train.features)
-    signatures.export(exported_network, beginning.head, graph, explainer, fn_args.serving_model_dir)
-    warm_start.describe(exported_network, beginning.layout, fn_args.serving_model_dir)
+    signatures.export(exported_network, initial.head, graph, explainer, fn_args.serving_model_dir)
+    warm_start.describe(exported_network, initial.layout, fn_args.serving_model_dir)
     if fn_args.schema_path:
         assets.write_contract(fn_args.schema_path, features.inputs, target, fn_args.serving_model_dir, head.quantiles)
     assets.write_example(fn_args.eval_files, features.inputs, fn_args.serving_model_dir)
@@ -88,7 +88,7 @@ def run_fn(fn_args: FnArgs) -> None:
     record = {
         "settings": settings.model_dump(mode="json"),
         "rows": {"train": len(train), "eval": len(evaluation)},
-        "warm_start": beginning.record,
+        "warm_start": initial.record,
         "history": history,
         "devices": list(devices),
         "seconds": {
@@ -103,7 +103,7 @@ def run_fn(fn_args: FnArgs) -> None:
         file.write(json.dumps(record, indent=2))
 
 
-class _Beginning:
+class _InitialWeights:
     """What a network begins with: the weights of a base model, or those that it was initialised with."""
 
     def __init__(
@@ -150,7 +150,7 @@ def fit(
     evaluation: inputs.Rows,
     *,
     log_dir: str | None = None,
-    beginning: _Beginning | None = None,
+    initial: _InitialWeights | None = None,
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     """Builds and fits the network with AdamW (Loshchilov and Hutter, ICLR 2019) and a half-cosine learning rate.
 
@@ -164,9 +164,9 @@ def fit(
     steps = -(-len(train) // settings.batch_size) * settings.epochs
     schedule: Any = keras.optimizers.schedules.CosineDecay(settings.learning_rate, decay_steps=steps)
     with where.strategy.scope():
-        model = network.build(settings, shape, head, where.dtype, beginning.layout.rescaling if beginning else None)
-        if beginning:
-            beginning(model)
+        model = network.build(settings, shape, head, where.dtype, initial.layout.rescaling if initial else None)
+        if initial:
+            initial(model)
         model.compile(
             optimizer=keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay),
             loss=head.loss(),

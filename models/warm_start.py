@@ -20,7 +20,7 @@ import tensorflow as tf
 from errors import FlightdeckError
 from models import assets
 from models.inputs import TransformGraph, matching, serialised
-from models.network import Rescaling, sources
+from models.network import Rescaling, layer_inputs
 from models.preprocessing import NUMERIC, VOCABULARY, number_names
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Layout:
             features.clip,
             features.categorical,
             vocabulary,
-            sources(settings, features, head),
+            layer_inputs(settings, features, head),
             text=features.text,
             classes=head.target.classes,
             label_scale=head.scale,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.stamp import PROJECT
+from pipeline.project import CHECKOUT
 
 
 def start(
@@ -29,7 +29,7 @@ def start(
         OSError: there is no process for it, or the log cannot be written to.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    paths = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    paths = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments, "--parent-process", str(os.getpid())],

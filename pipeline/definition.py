@@ -148,16 +148,19 @@ def _evaluation(
     settings: Settings, data: _Data, asked: Evaluation, model: Channel, champion: Channel | None = None
 ) -> tuple[BaseNode, Evaluator]:
     """From a model to a judgement, which compares it with the champion if there is one."""
-    task = settings.task()
+    contract, task = settings.contract(), settings.task()
+    slices = evaluation.slices(asked, contract.sensitive)
     # Asks both models once about each evaluated row, and keeps their answers: for the Evaluator, and so that two models
     # can be compared beyond noise.
     scores = Scores(
         model=model,
         baseline_model=champion,
         examples=data.examples,
-        target=settings.contract().target.model_dump_json(),
-        columns=sorted({column for crossed in asked.slices for column in crossed}),
+        target=contract.target.model_dump_json(),
+        columns=sorted({column for crossed in slices for column in crossed}),
         importance_rows=asked.importance_rows,
+        # Not passed where there are none, so that what was compiled before stays as it was.
+        **({"groups": json.dumps(groups)} if (groups := evaluation.groups(contract.sensitive)) else {}),
     )
     # Blesses the model if it reaches the thresholds and is no worse than the champion on the same rows.
     evaluator = Evaluator(
@@ -165,7 +168,7 @@ def _evaluation(
         example_splits=["eval"],
         model=model,
         baseline_model=champion,
-        eval_config=evaluation.configuration(asked, task),
+        eval_config=evaluation.configuration(asked, task, contract.sensitive),
         module_path="components.evaluation.batched_extracts",
     )
     return scores, evaluator

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tensorflow_model_analysis import constants
@@ -15,18 +15,31 @@ from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, v
 from tfx.dsl.io import fileio
 
 from components.tasks import Task
+from data.contract import Column
+from ledger.fairness import ColumnFairness
 from ledger.run_view import SliceMetrics
+from pipeline import fairness
 from pipeline.settings import Evaluation, Metric
 
 
-def configuration(evaluation: Evaluation, task: Task) -> config_pb2.EvalConfig:
-    """What TFMA computes and what a challenger must reach, overall and per slice."""
+def slices(evaluation: Evaluation, sensitive: Sequence[Column]) -> tuple[tuple[str, ...], ...]:
+    """By what quality is reported: the columns and crosses that the settings name, and each sensitive column."""
+    return tuple(dict.fromkeys((*evaluation.slices, *((column.name,) for column in sensitive))))
+
+
+def groups(sensitive: Sequence[Column]) -> dict[str, tuple[tuple[float, ...], tuple[str, ...]]]:
+    """The bounds and the names of the groups of sensitive numbers, by column."""
+    return {column.name: (column.groups, column.group_names) for column in sensitive if column.groups}
+
+
+def configuration(evaluation: Evaluation, task: Task, sensitive: Sequence[Column] = ()) -> config_pb2.EvalConfig:
+    """What TFMA computes and what a challenger must reach, overall and per slice, and by the sensitive columns."""
     from components.scores.component import BASELINE_KEY, CANDIDATE_KEY  # loads TensorFlow
 
     whole = config_pb2.SlicingSpec()
-    slices, gated = (
+    sliced, gated = (
         [config_pb2.SlicingSpec(feature_keys=columns) for columns in specified]
-        for specified in (evaluation.slices, evaluation.gated_slices)
+        for specified in (slices(evaluation, sensitive), evaluation.gated_slices)
     )
     metrics = [
         _metric_config(metric, part, whole, gated)
@@ -34,13 +47,14 @@ def configuration(evaluation: Evaluation, task: Task) -> config_pb2.EvalConfig:
         for part in metric.parts(task).values()
     ]
     metrics += [config_pb2.MetricConfig(**fields) for fields in task.pictures]
+    metrics += fairness.configuration(evaluation, task, sensitive, whole)
     return config_pb2.EvalConfig(
         # TFX names the models so; it drops the baseline where there is no champion.
         model_specs=[
             _model_spec(task.label, name=constants.CANDIDATE_KEY, prediction_key=CANDIDATE_KEY),
             _model_spec(task.label, name=constants.BASELINE_KEY, prediction_key=BASELINE_KEY, is_baseline=True),
         ],
-        slicing_specs=[whole, *slices],
+        slicing_specs=[whole, *sliced],
         metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
     )
 
@@ -51,12 +65,26 @@ def results(uri: str) -> list[SliceMetrics]:
     for record in _metrics(uri):
         values: dict[str, dict[str, float]] = {"challenger": {}, "champion": {}}
         for metric in record.metric_keys_and_values:
-            if not metric.key.is_diff and metric.value.WhichOneof("type") == "double_value":
+            if metric.key.is_diff or metric.key.name.startswith(fairness.PREFIX):
+                continue
+            if metric.value.WhichOneof("type") == "double_value":
                 model = "champion" if metric.key.model_name == "baseline" else "challenger"
                 values[model][metric.key.name] = metric.value.double_value.value
         rows = int(values["challenger"].get("example_count", 0))
         slices.append(SliceMetrics(slice=_slice_name(record.slice_key), rows=rows, **values))
     return sorted(slices, key=lambda part: part.slice)
+
+
+def differences(uri: str) -> list[ColumnFairness]:
+    """How differently the challenger treats the groups of each sensitive column; empty if there is no such column."""
+    whole = next(record for record in _metrics(uri) if not record.slice_key.single_slice_keys)
+    return [
+        ColumnFairness.model_validate_json(metric.value.bytes_value)
+        for metric in whole.metric_keys_and_values
+        if metric.key.name.startswith(fairness.PREFIX)
+        and metric.key.model_name != constants.BASELINE_KEY
+        and metric.value.WhichOneof("type") == "bytes_value"
+    ]
 
 
 def picture(uri: str, task: Task) -> dict[str, Any]:
@@ -72,8 +100,10 @@ def picture(uri: str, task: Task) -> dict[str, Any]:
 
 def failed_thresholds(uri: str) -> list[str]:
     """What kept the challenger from being blessed, one clause each; empty if nothing did."""
+    measured = {column.column: column for column in differences(uri)}
     return [
-        _failed_threshold(failure, _slice_name(per_slice.slice_key))
+        fairness.refusal(failure.metric_key.name, measured)
+        or _failed_threshold(failure, _slice_name(per_slice.slice_key))
         for record in _records(f"{uri}/validations.tfrecord")
         for per_slice in validation_result_pb2.ValidationResult.FromString(record).metric_validations_per_slice
         for failure in per_slice.failures

@@ -27,12 +27,12 @@ def code_digest(function: str) -> str:
     elsewhere are pinned by the lock files and not part of it.
     """
     digest = hashlib.sha256()
-    for name, source in sorted(sources(function.rpartition(".")[0]).items()):
+    for name, source in sorted(module_sources(function.rpartition(".")[0]).items()):
         digest.update(f"{name}\0".encode() + hashlib.sha256(source).digest())
     return digest.hexdigest()[:16]
 
 
-def sources(module: str) -> dict[str, bytes]:
+def module_sources(module: str) -> dict[str, bytes]:
     """The source of a module and of everything it imports, directly or not, from its own top-level package or `models`.
 
     Raises a ModuleNotFoundError if there is no such module.

@@ -84,6 +84,8 @@ def gather(
         whole, *slices = evaluation.results(judged.uri)
         fields |= {"metrics": whole.challenger, "champion_metrics": whole.champion}
         documents["slices"] = [part.model_dump() for part in slices]
+        if differences := evaluation.differences(judged.uri):
+            documents["fairness"] = [column.model_dump() for column in differences]
     base = outputs.get("BaseModel", {})
     if base_model := base.get("model") or base.get("result"):
         fields["base_model_id"] = base_model.artifact_id

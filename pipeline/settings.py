@@ -143,9 +143,19 @@ class Evaluation(Section):
         default=(), description="Slices to which the thresholds for slices apply."
     )
     metrics: tuple[Metric, ...] = Field(min_length=1)
-    min_slice_size: int = Field(default=100, ge=1, description="Minimum rows of a slice to be shown among the worst.")
+    min_slice_size: int = Field(
+        default=100,
+        ge=1,
+        description="Minimum rows of a slice to be shown among the worst, and of a group of people to be compared.",
+    )
     decision_threshold: float = Field(
         default=0.5, gt=0, lt=1, description="Of the task binary: minimum probability that reports count as positive."
+    )
+    fairness: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={},
+        description="Largest difference between the groups of a sensitive column with which a model is blessed, by "
+        "measure: `selection_rate` and `true_positive_rate`, or `mean_error` of numbers. A model is refused if all of "
+        "the 95 % interval of a difference is above it. Groups of fewer than `min_slice_size` rows are not compared.",
     )
     importance_rows: int = Field(
         default=5000,
@@ -165,7 +175,7 @@ class Evaluation(Section):
     def metrics_only(self) -> Evaluation:
         """The same metrics on the same slices, with nothing asked of the model; TFX then writes no blessing."""
         metrics = tuple(metric.model_copy(update=dict.fromkeys(Metric.RULES)) for metric in self.metrics)
-        return self.model_copy(update={"gated_slices": (), "metrics": metrics, "importance_rows": 0})
+        return self.model_copy(update={"gated_slices": (), "metrics": metrics, "fairness": {}, "importance_rows": 0})
 
 
 class InfraValidation(Section):

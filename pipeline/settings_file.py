@@ -231,6 +231,16 @@ def _check_metrics(settings: Settings) -> None:
             f"evaluation.decision_threshold: a model of the task {task.name} does not answer with a probability that "
             "could be compared with it; leave it out."
         )
+    if unknown := sorted(evaluation.fairness.keys() - {*task.disparities}):
+        raise SettingsError(
+            f"evaluation.fairness: {unknown[0]} is no difference that is measured of the task {task.name}; choose "
+            f"among {', '.join(task.disparities)}."
+        )
+    if evaluation.fairness and not settings.contract().sensitive:
+        raise SettingsError(
+            "evaluation.fairness: the contract marks no column as sensitive, so nothing could be refused; mark one, or "
+            "leave it out."
+        )
 
 
 def _explain(error: ValidationError, model: type[BaseModel], source: str, prefix: tuple[str, ...] = ()) -> str:

@@ -30,7 +30,6 @@ from pipeline.fingerprint import file_digest
 from pipeline.settings import Settings
 from pipeline.workspace import lock_of
 
-PROJECT = projects.CHECKOUT
 # Set in Flightdeck's image by its build: the commit, and -dirty- with a hash of the difference if there was one.
 COMMIT_VARIABLE = "FLIGHTDECK_COMMIT"
 LOCK = Path("requirements/runtime.txt")
@@ -51,7 +50,7 @@ def stamp(recorder: Recorder, run_id: str, settings: Settings, *, kind: Kind, ru
         "diff": running.diff,
     }
     of_use_case: dict[str, Any] = {}
-    if settings.project != PROJECT:
+    if settings.project != projects.CHECKOUT:
         use_case = code_of(settings)
         of_use_case = {
             "use_case_commit": use_case.commit,
@@ -94,11 +93,13 @@ def lease(settings: Settings, runner: Runner) -> dict[str, Any]:
 
 def code_of(settings: Settings) -> Revision:
     """The code of a use case: of its own project, or of Flightdeck's checkout or image if it lives there."""
-    return code() if settings.project == PROJECT else code(settings.project, variable=projects.COMMIT_VARIABLE)
+    return (
+        code() if settings.project == projects.CHECKOUT else code(settings.project, variable=projects.COMMIT_VARIABLE)
+    )
 
 
 def code(
-    root: Path = PROJECT, environment: Mapping[str, str] | None = None, variable: str = COMMIT_VARIABLE
+    root: Path = projects.CHECKOUT, environment: Mapping[str, str] | None = None, variable: str = COMMIT_VARIABLE
 ) -> Revision:
     """The code of a checkout, or of the image that this process runs in, which says so by a variable."""
     given = (os.environ if environment is None else environment).get(variable)
@@ -169,7 +170,7 @@ def sources_of(settings: Settings) -> dict[str, str]:
     return sources() | sources(settings.project, own)
 
 
-def sources(root: Path = PROJECT, packages: Iterable[str] = SOURCES) -> dict[str, str]:
+def sources(root: Path = projects.CHECKOUT, packages: Iterable[str] = SOURCES) -> dict[str, str]:
     """The files of packages of a project: path in the project -> 16 digits of its SHA-256."""
     return {
         path.relative_to(root).as_posix(): file_digest(path)
@@ -179,7 +180,7 @@ def sources(root: Path = PROJECT, packages: Iterable[str] = SOURCES) -> dict[str
     }
 
 
-def lock_digest(root: Path = PROJECT) -> str | None:
+def lock_digest(root: Path = projects.CHECKOUT) -> str | None:
     """12 digits of the SHA-256 of the lock file that the environment was made from."""
     lock = root / LOCK
     return hashlib.sha256(lock.read_bytes()).hexdigest()[:12] if lock.is_file() else None

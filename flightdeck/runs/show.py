@@ -43,7 +43,9 @@ def show(
         options.answer(content, content if is_text else yaml.safe_dump(content, sort_keys=False, width=110).rstrip())
     elif options.as_json:
         # With what a program would otherwise have to ask for one by one; the long texts stay documents.
-        contents = {name: runs.document(record, name) for name in ("settings", "slices") if name in record.documents}
+        contents = {
+            name: runs.document(record, name) for name in ("settings", "slices", "fairness") if name in record.documents
+        }
         print_json(whole(record) | {"recorded": is_ours(record), "contents": contents})
     else:
         _print(record, runs)

@@ -11,7 +11,7 @@ import typer
 
 from flightdeck.console import print_json
 from flightdeck.options import Options, open_ledger
-from flightdeck.recorded import recorded_run, require_spans
+from flightdeck.prepared import prepared_run, require_spans
 from flightdeck.runs import sweep_page
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _search(plan: SweepPlan, parallel: int, resumed: bool, as_json: bool) -> tup
     settings = plans.settings_of(plan)
     connection = store.connection(settings)
     name = plan.sweep_id
-    with recorded_run(settings, "sweep", quiet=as_json, resumed=name) as run:
+    with prepared_run(settings, "sweep", quiet=as_json, known=name) as run:
         begun = record.begin(connection, plan, settings, resumed)
         page = sweep_page.Page(plan, parallel, run.output)
         try:
@@ -178,6 +178,6 @@ def _final(plan: SweepPlan, best: Trial, window: str, as_json: bool) -> RunView:
     settings = plans.settings_of(plan, best.values)
     settings = settings.model_copy(update={"data": settings.data.model_copy(update={"window": window})})
     require_spans(settings)
-    with recorded_run(settings, "run", quiet=as_json, parent=plan.sweep_id) as run:
+    with prepared_run(settings, "run", quiet=as_json, parent=plan.sweep_id) as run:
         # Quiet, if JSON is wanted: it is one document.
         return report(run, run.execute("create_pipeline"), as_json=False)

@@ -15,9 +15,8 @@ from operations.loop.round import Event, Rounds
 from operations.loop.runs import Result
 from operations.loop.settings import Settings
 from pipeline import workspace
-from pipeline.project import packages
+from pipeline.project import CHECKOUT, packages
 from pipeline.settings import SettingsError
-from pipeline.stamp import PROJECT
 
 _PACKAGES = ("components", "data", "flightdeck", "ledger", "models", "operations", "pipeline", "teaching")
 
@@ -146,7 +145,7 @@ class Loop:
 def _code(own: Iterable[Path] = ()) -> frozenset[tuple[str, int, int]]:
     """The files of Flightdeck's code, and of the packages of a project of its own, with size and time."""
     files = set()
-    folders = [*(PROJECT / package for package in _PACKAGES), *own]
+    folders = [*(CHECKOUT / package for package in _PACKAGES), *own]
     for path in (path for folder in folders for path in folder.rglob("*.py")):
         with contextlib.suppress(FileNotFoundError):  # it is being written, or the lock of an editor
             status = path.stat()

@@ -98,7 +98,7 @@ def _code_of(settings: Settings) -> dict[str, str]:
     """The files that the model's functions, its contract and its schema are made of."""
     use_case = settings.use_case
     functions = [use_case.preprocessing_fn, use_case.run_fn, *([use_case.tuner_fn] if settings.tuning.enabled else [])]
-    modules = {name for function in functions for name in fingerprint.sources(function.rpartition(".")[0])}
+    modules = {name for function in functions for name in fingerprint.module_sources(function.rpartition(".")[0])}
     paths = [f"{name.replace('.', '/')}{end}" for name in modules for end in (".py", "/__init__.py")]
     files = (*contract_files(use_case.contract), use_case.schema_file)
     paths += [portable(file, settings.project) for file in files]

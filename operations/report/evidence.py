@@ -16,6 +16,7 @@ import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
 from ledger import scores
+from ledger.fairness import FAIRNESS
 from ledger.outputs import Output, executions_of_run, outputs
 from ledger.recorder import read_document
 from ledger.run_facts import is_ours, shown_outcome
@@ -118,8 +119,9 @@ class EvidenceReader:
         splits, source = self._splits(record, produced, missing)
         assessor = assessors.of(_target(produced))
         slices, anomalies = self._slices(record, missing), self._anomalies(record, produced, missing)
+        fairness = FAIRNESS.validate_python(self._document(record, "fairness") or ())
         return Evidence(
-            view=RunView(record, slices, anomalies, min_slice_rows(settings)),
+            view=RunView(record, slices, anomalies, min_slice_rows(settings), fairness),
             outcome=shown_outcome(record),
             nodes=list(self._nodes(record, executions)),
             splits=splits,

@@ -22,6 +22,7 @@ _SECTIONS = {
     "training": "Training",
     "evaluation": "Evaluation",
     "slices": "Slices",
+    "fairness": "Fairness",
     "importance": "Importance",
     "mistakes": "Worst mistakes",
     "lineage": "Lineage",
@@ -63,7 +64,7 @@ def run(
     importance, importance_note = _importance(evidence)
     return {
         **_about(evidence, {"lineage": "It is not recorded what this run ingested or made."}),
-        "sections": [(key, _SECTIONS[key]) for key in shown],
+        "sections": [(key, _SECTIONS[key]) for key in shown if key != "fairness" or evidence.view.fairness],
         "shown": shown,
         "unfinished": _unfinished(evidence),
         "features": features[:_FEATURES],
@@ -98,9 +99,12 @@ def card(evidence: Evidence, text: Card | None) -> dict[str, Any]:
 def _about(evidence: Evidence, missing: dict[str, str]) -> dict[str, Any]:
     """What both pages show; `missing` says of each section why it is not there."""
     main = evidence.record.main_metric
+    compared = "The contract of this run marks no column as sensitive, so no groups of people were compared."
+    if not evidence.record.metrics:
+        compared = "There are no metrics: the run was not evaluated."
     return {
         "evidence": evidence,
-        "missing": {**missing, **evidence.missing},
+        "missing": {"fairness": compared, **missing, **evidence.missing},
         "tiles": _tiles(evidence),
         "facts": _facts(evidence),
         "metrics": sorted(evidence.view.metrics, key=lambda metric: (metric.name != main, not metric.thresholds)),

@@ -34,6 +34,7 @@ from operations.serving import open_inference_v2 as v2
 from operations.serving import openapi
 from operations.serving import tfserving_v1 as v1
 from operations.serving.service import Service, caller_of
+from pipeline import tracing
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -114,15 +115,19 @@ class _Api:
 
         async def handle(request: Request) -> Response:
             started = time.perf_counter()
-            try:
-                response = await handler(request)
-            except RequestError as error:
-                response = _refusal(error, flat)
-            except ClientDisconnect:
-                response = Response(status_code=400)  # Nobody reads it.
-            except Exception:
-                _log.exception("%s %s failed", protocol, route)
-                response = _json({"error": "The request failed inside the service; its log says why."}, 500)
+            # What asks for nothing but a state, such as a probe, leaves no trace.
+            traced = tracing.request(f"{protocol} {route}", request.headers if request.method == "POST" else None)
+            with traced as span:
+                try:
+                    response = await handler(request)
+                except RequestError as error:
+                    response = _refusal(error, flat)
+                except ClientDisconnect:
+                    response = Response(status_code=400)  # Nobody reads it.
+                except Exception:
+                    _log.exception("%s %s failed", protocol, route)
+                    response = _json({"error": "The request failed inside the service; its log says why."}, 500)
+                tracing.answered(span, response.status_code)
             if self._service.stopping:
                 # The client should open its next connection elsewhere.
                 response.headers["connection"] = "close"

@@ -32,6 +32,7 @@ from operations.serving.batching import Batcher
 from operations.serving.canary_version import CanaryVersion
 from operations.serving.metrics import Metrics
 from operations.serving.versions import Events, Versions
+from pipeline import tracing
 
 if TYPE_CHECKING:
     from operations.serving.settings import Canary, Serving
@@ -202,7 +203,8 @@ class Service:
         if self._batcher is None:
             raise NotReadyError("The service has not started yet.")
         started = time.perf_counter()
-        faults = self._faults(model, columns, signature)
+        with tracing.span("validation", rows=rows):
+            faults = self._faults(model, columns, signature)
 
         def payload(by: int, outputs: Columns, refused: bool = False) -> Payload:
             raw = signature == RAW
@@ -234,7 +236,9 @@ class Service:
             outputs = await ask()
         if self._payloads is not None:
             answered = payload(answering.version, outputs)
-            if self._payloads.offer(answered) and canary is not None:
+            with tracing.span("payload log"):
+                logged = self._payloads.offer(answered)
+            if logged and canary is not None:
                 canary.shadow(answered, answering, signature, functools.partial(self._payloads.offer, sample=False))
         return Answer(answering.version, outputs, prediction_ids, faults)
 

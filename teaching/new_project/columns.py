@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sized
 from typing import TYPE_CHECKING, Any, Literal
 
 from data.table import LARGEST, NO_NUMBER, TableError, moments, numbers, parsed, plain, require_near
-from teaching.new_project import leaks
+from teaching.new_project import leaks, sensitive
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +66,8 @@ class Inferred:
         note: what a person should know who reviews this, on one line; empty if it is plain.
         unit: of a moment that is stored as a number: ``s`` or ``ms`` since 1970.
         untidy: whether it is text only because its numbers or moments are not written as such; ``note`` has an example.
+        sensitive: whether its name suggests that people must not be judged by it, so that no model reads it.
+        groups: of a sensitive number: the bounds between the groups in which it is looked at.
     """
 
     name: str
@@ -81,6 +83,8 @@ class Inferred:
     note: str = ""
     unit: str | None = None
     untidy: bool = False
+    sensitive: bool = False
+    groups: tuple[float, ...] = ()
 
     @property
     def suspect(self) -> bool:
@@ -95,8 +99,12 @@ def infer(
     time: str | None,
     known: Collection[str] = (),
     after: Collection[str] = (),
+    not_sensitive: Collection[str] = (),
 ) -> tuple[list[Inferred], dict[str, str]]:
-    """Says what the columns are; a person may have said which are known at prediction time, or only after it.
+    """Says what the columns are.
+
+    A person may have said which are known at prediction time, or only after it, and which are not sensitive, whatever
+    their names are.
 
     Returns:
         The columns in the order of the table, and the columns that are left out, each with the reason.
@@ -125,6 +133,8 @@ def infer(
                 inferred = dataclasses.replace(inferred, use="outcome", note="Known only after the prediction.")
             elif column not in known:
                 inferred = _judged(inferred, values, labels, label)
+            if column not in not_sensitive:
+                inferred = _marked(inferred, counted)
             found.append(inferred)
     return found, dropped
 
@@ -383,6 +393,20 @@ def _judged(inferred: Inferred, values: pd.Series, labels: pd.Series, label: Lab
     if inferred.untidy:
         note += f" {inferred.note}"
     return dataclasses.replace(inferred, use="outcome", note=note)
+
+
+def _marked(inferred: Inferred, counted: pd.Series | None) -> Inferred:
+    """The same as sensitive, if it could be learned from and its name suggests it."""
+    if inferred.use not in ("number", "category") or not sensitive.suggests(inferred.name):
+        return inferred
+    note = (
+        "Marked as sensitive because of its name. If a model is to read it all the same: `role: feature`, `sensitive: "
+        f"feature`, and name it under features in config/local.yaml. {inferred.note}"
+    )
+    groups = ()
+    if counted is not None and inferred.use == "number":
+        groups = sensitive.bounds(counted, inferred.type == "int64")
+    return dataclasses.replace(inferred, sensitive=True, groups=groups, note=note.strip())
 
 
 def possible(known: pd.Series) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import re
 import textwrap
 from typing import Any
 
+from components import tasks
 from data.contract import Contract
 from data.table_spans import Hashed, Parts, Periods
 from teaching.new_project import delivery, schema
@@ -53,6 +54,7 @@ def render(plan: ProjectPlan, name: str, origin: delivery.Origin) -> dict[str, s
     text = environment.get_template(_CONTRACT_TEMPLATE).render(facts)
     contract = Contract.model_validate(yaml.safe_load(text))
     facts["taken_in"] = _taken_in(contract, plan)
+    facts["disparities"] = tasks.of(contract.target.model_dump_json()).disparities
     templates = _TEMPLATES | delivery.TEMPLATES
     made = {path: environment.get_template(template).render(facts) for path, template in templates.items()}
     made["usecase/contract.yaml"] = text
@@ -192,7 +194,9 @@ def _column(column: Inferred, plan: ProjectPlan) -> dict[str, Any]:
         "name": column.name,
         "type": column.type,
         "known": "after_prediction" if late else "before" if column.use in ("key", "time") else "at_prediction",
-        "role": roles.get(column.use, column.use),
+        "role": "slice" if column.sensitive else roles.get(column.use, column.use),
+        "sensitive": column.sensitive,
+        "groups": [_plain(bound) for bound in column.groups],
         "nullable": column.nullable,
         "meaning": _meaning(column, plan),
         "range": [_plain(bound) for bound in column.range] if column.range and column.use != "outcome" else None,

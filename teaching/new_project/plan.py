@@ -63,9 +63,14 @@ class ProjectPlan:
         """The columns that would be numbers or moments if they were written as such."""
         return tuple(column for column in self.columns if column.untidy and not column.suspect)
 
+    @property
+    def sensitive(self) -> tuple[Inferred, ...]:
+        """The columns by which people must not be judged, as their names suggest; no model reads them."""
+        return tuple(column for column in self.columns if column.sensitive)
+
     def of(self, *uses: columns.Use) -> tuple[Inferred, ...]:
-        """The columns of some uses."""
-        return tuple(column for column in self.columns if column.use in uses)
+        """The columns of some uses, without the sensitive ones."""
+        return tuple(column for column in self.columns if column.use in uses and not column.sensitive)
 
     def original(self, name: str) -> str:
         """What the table calls a column of the contract."""
@@ -87,6 +92,7 @@ def make(
     after: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
     task: Task | None = None,
+    not_sensitive: Sequence[str] = (),
 ) -> ProjectPlan:
     """Reads a table and decides.
 
@@ -99,6 +105,7 @@ def make(
         after: columns that are not.
         progress: called with one line per step.
         task: what the label is, unless its values say it.
+        not_sensitive: columns that a model may read, whatever their names suggest.
 
     Raises:
         TableError: the table cannot be read, has no such column, holds in it what is no label and no time, or a column
@@ -121,6 +128,7 @@ def make(
     label, time = named("--label", label), None if time is None else named("--time", time)
     in_time = {renamed[named("--known", name)] for name in known}
     too_late = {renamed[named("--after", name)] for name in after}
+    harmless = {renamed[named("--not-sensitive", name)] for name in not_sensitive}
     if time == label:
         raise TableError(f"Column '{time}' cannot be both the label and the time.")
     for name in (label, time):
@@ -143,7 +151,7 @@ def make(
     frame, labels = whole.loc[labelled].copy(), labels[labelled]
     frame[label] = labels
     tell(f"Looking at {len(frame.columns)} columns of {len(frame):,} rows")
-    inferred, dropped = columns.infer(frame, labels, predicted, time, in_time, too_late)
+    inferred, dropped = columns.infer(frame, labels, predicted, time, in_time, too_late, harmless)
     ordering = next((column for column in inferred if column.use == "time"), None)
     if ordering is not None and ordering.unit:
         whole[ordering.name] = table.moments(table.column(whole, ordering.name), ordering.unit)
@@ -175,11 +183,13 @@ def make(
             inferred.remove(column)
     if lost := sorted(in_time & dropped.keys()):
         raise TableError(f"Column '{lost[0]}' is left out, so --known cannot name it: {dropped[lost[0]]}.")
-    if not any(column.use in _LEARNED for column in inferred):
+    if not any(column.use in _LEARNED and not column.sensitive for column in inferred):
         aside = ", ".join(column.name for column in inferred if column.suspect)
         hint = f" but those that almost give it away alone: name those known in time with --known ({aside})" * bool(
             aside
         )
+        if marked := ", ".join(column.name for column in inferred if column.sensitive):
+            hint += f" but sensitive ones: name those that a model may read with --not-sensitive ({marked})"
         raise TableError(f"The table {source} has no column from which the label could be predicted{hint}.")
     renamed = {old: new for old, new in renamed.items() if old != new}
     return ProjectPlan(

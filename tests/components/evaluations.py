@@ -78,7 +78,7 @@ class World:
 
     def __init__(self, folder: Path, subject: Subject):
         self.folder = folder
-        self.label = subject.label
+        self.target, self.label = subject.target, subject.label
         self._runs = itertools.count()
         self.candidate = model_artifact(folder / "candidate", subject.candidate)
         self.champion = model_artifact(folder / "champion", subject.champion)

@@ -204,3 +204,62 @@ def test_an_extension_of_a_file_that_is_not_there_names_that_file(tmp_path: Path
     (tmp_path / "contract.yaml").write_text("extends: other.yaml\n")
     with pytest.raises(ContractError, match=r"other\.yaml cannot be read"):
         Contract.load(tmp_path / "contract.yaml")
+
+
+SENSITIVE = {"role": "slice", "sensitive": True}
+
+
+def test_a_sensitive_column_reaches_the_examples_and_no_model():
+    contract = Contract.model_validate(loans(branch=SENSITIVE))
+
+    assert [column.name for column in contract.sensitive] == ["branch"]
+    assert "branch" in contract.ingested(labelled=False)
+    with pytest.raises(
+        InfeasibleFeatureError, match="'branch' cannot be a feature: the contract marks it as sensitive"
+    ):
+        contract.require_feasible(["income", "branch"])
+
+
+def test_a_model_may_read_a_sensitive_column_if_the_contract_says_so():
+    contract = Contract.model_validate(loans(branch={"role": "feature", "sensitive": "feature"}))
+
+    assert [column.name for column in contract.sensitive] == ["branch"]
+    contract.require_feasible(["income", "branch"])
+
+
+def test_no_column_is_sensitive_unless_marked():
+    assert Contract.model_validate(LOANS).sensitive == ()
+
+
+def test_a_sensitive_number_is_looked_at_in_named_groups():
+    contract = Contract.model_validate(
+        loans(income={**SENSITIVE, "groups": [1000, 2500.5]}, branch={"role": "feature"})
+    )
+
+    assert contract.column("income").group_names == ("under 1000", "1000 to under 2500.5", "2500.5 or more")
+    assert contract.column("branch").group_names == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        (
+            "branch",
+            {"role": "feature", "sensitive": True},
+            "give it the role slice and `sensitive: true`, or, if a model",
+        ),
+        ("branch", {"role": "slice", "sensitive": "feature"}, "is sensitive and has the role slice"),
+        ("id", {"sensitive": True}, "a column with the role key never reaches an evaluation"),
+        ("branch", {"role": "slice", "sensitive": "yes"}, "it is true, false or feature, and not 'yes'"),
+        ("income", SENSITIVE, "holds decimal numbers, by which rows cannot be sliced; list under groups"),
+        ("income", {**SENSITIVE, "groups": [2, 1]}, "the groups must be one or more finite numbers, ascending"),
+        ("income", {**SENSITIVE, "groups": []}, "the groups must be one or more finite numbers, ascending"),
+        ("income", {"groups": [1]}, "has groups, which only a sensitive numeric column can"),
+        ("branch", {**SENSITIVE, "groups": [1]}, "has groups, which only a sensitive numeric column can"),
+    ],
+)
+def test_a_sensitive_column_that_could_not_be_looked_at_is_refused(tmp_path: Path, name, changes, message: str):
+    said = refusal(tmp_path, loans(**{name: changes}))
+
+    assert message in said
+    assert f"'{name}'" in said

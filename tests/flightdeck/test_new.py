@@ -131,6 +131,29 @@ def test_classes_and_numbers_are_told_on_screen_and_in_the_document(new, tmp_pat
 
 
 @unit
+def test_columns_that_are_sensitive_by_name_are_asked_about_with_the_command_that_says_otherwise(new, tmp_path: Path):
+    import pandas as pd
+
+    table = loans(tmp_path)
+    frame = pd.read_csv(table).assign(**{"Sex": ["f", "m", "m", "f"] * 100, "age": range(400)})
+    frame.to_csv(table, index=False)
+    code, out, err = new("a b", "--from", str(table), *LOANS)
+    assert (code, err) == (0, "")
+    asked = out[out.index("Marked as sensitive") :]
+    assert "  Sex                          if so: --not-sensitive Sex\n" in asked
+    command = next(line for line in asked.splitlines() if "rm -rf" in line)
+    assert command.endswith("--not-sensitive Sex --not-sensitive age")
+
+    subprocess.run(command.split(" && ")[0], shell=True, check=True)
+    _, document, _ = new(*shlex.split(command.split(" && ")[1])[2:], "--json")
+    report = json.loads(document)
+    assert report["sensitive"] == []
+    assert report["columns"]["category"] == ["Sex"]
+    _, document, _ = new("other", "--from", str(table), *LOANS, "--json", "--not-sensitive", "age")
+    assert json.loads(document)["sensitive"] == ["Sex"]
+
+
+@unit
 def test_the_task_that_somebody_named_is_in_the_command_that_makes_it_anew(new, tmp_path: Path):
     import numpy as np
     import pandas as pd
@@ -270,6 +293,37 @@ def test_the_model_is_pushed_and_better_than_chance(project: Project):
     assert run["outcome"] == "pushed"
     metric, chance = CASES[project.folder.name][2]
     assert chance < run["metrics"][metric] < 1
+
+
+@e2e
+def test_people_in_the_table_are_compared_and_the_model_does_not_read_what_they_are(
+    project_of: Callable[[str], Project],
+):
+    project = project_of("diabetes")
+    assert project.report["sensitive"] == ["age", "sex"]
+
+    run = project.json("runs", "show", "latest")
+    age, sex = run["contents"]["fairness"]
+    (measured,) = sex["measures"]
+    assert (sex["column"], sex["feature"], measured["name"]) == ("sex", False, "mean_error")
+    assert len(sex["groups"]) == 2
+    assert len(age["groups"]) == 4
+    assert sum(group["rows"] for group in sex["groups"]) == run["rows"]["eval"]
+    pair = measured["largest"]
+    assert pair["low"] < pair["difference"] < pair["high"]
+    slices = {part["slice"]: part for part in run["contents"]["slices"]}
+    for group in (*age["groups"], *sex["groups"]):
+        column = "age" if group in age["groups"] else "sex"
+        assert slices[f"{column}={group['group']}"]["rows"] == group["rows"]
+    # The error of a slice is as large as its bias at least.
+    for group, error in measured["values"].items():
+        assert abs(error) <= slices[f"sex={group}"]["challenger"]["rmse"] + 1e-6
+    shown = " ".join(project.says("runs", "show", "latest").split())
+    assert "sensitive measure difference 95 % interval" in shown
+    assert "sex mean error" in shown
+    (served,) = (project.workspace / "models" / "diabetes").glob("[0-9]*")
+    columns = json.loads((served / "assets.extra" / "contract.json").read_text())["columns"]
+    assert not {"age", "sex"} & {column["name"] for column in columns}
 
 
 @e2e

@@ -1,5 +1,6 @@
 """What `flightdeck run` prints at its end: commands that can be pasted, and that mean the same settings."""
 
+import dataclasses
 import shlex
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +9,8 @@ import pytest
 
 from flightdeck.console import console
 from flightdeck.options import Options, default_config
-from flightdeck.run_page import print_summary
+from flightdeck.run_page import print_metrics, print_summary
+from ledger.fairness import ColumnFairness, Difference, Group, Measured
 from ledger.run_record import RunRecord
 from ledger.run_view import RunView
 
@@ -80,3 +82,21 @@ def test_settings_that_no_options_name_have_no_next_step(capsys):
     print_summary(view_of("pushed"), "run.log", console())
 
     assert "Next" not in capsys.readouterr().out
+
+
+def test_differences_between_groups_of_people_are_shown_with_their_intervals_and_gates(capsys):
+    pair = Difference(of="late", higher="m", lower="f", difference=0.25, low=0.12, high=0.38)
+    measured = {"values": {"f": 0.25, "m": 0.5}, "counted": {"f": 200, "m": 180}}
+    shown = Measured(name="selection_rate", **measured, largest=pair, surest=pair, allowed=0.1)
+    few = Measured(name="true_positive_rate", **measured, largest=None, surest=None, allowed=None)
+    groups = (Group(group="f", rows=200), Group(group="m", rows=180))
+    column = ColumnFairness(
+        column="sex", feature=False, min_rows=100, groups=groups, ungrouped=0, measures=(shown, few)
+    )
+    view = view_of("not blessed")
+    record = view.record.model_copy(update={"metrics": {"auc": 0.7}, "main_metric": "auc"})
+    print_metrics(dataclasses.replace(view, record=record, fairness=(column,)), console())
+
+    out = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "sex selection rate of late 0.2500 0.1200 to 0.3800 m and f not certainly above 0.1" in out
+    assert "sex true positive rate - - no two groups of 100 rows" in out

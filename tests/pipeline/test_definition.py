@@ -107,6 +107,51 @@ def test_a_metric_of_each_class_has_its_thresholds_on_each():
         assert bounds == [0.1, 0.05]
 
 
+def test_a_sensitive_column_is_sliced_by_and_its_gate_is_on_the_whole_split(tmp_path, compiled):
+    from pipeline import evaluation
+
+    contract = tmp_path / "contract.yaml"
+    marks = {"carrier": "sensitive: true", "plane_year": "sensitive: true, groups: [1995, 2005]"}
+    columns = "\n".join(f"  - {{name: {name}, role: slice, {mark}}}" for name, mark in marks.items())
+    contract.write_text(f"extends: {ROOT / 'data/contract.yaml'}\ncolumns:\n{columns}\n")
+    features = read_settings(LOCAL).features
+    overrides = [
+        f"use_case.contract={contract}",
+        *(
+            f"features.{field}=[{', '.join(name for name in getattr(features, field) if name not in marks)}]"
+            for field in ("numeric", "heavy_tailed", "missing_indicators", "categorical")
+        ),
+        "evaluation.fairness={selection_rate: 0.1}",
+    ]
+    settings = read_settings(LOCAL, overrides)
+    config = evaluation.configuration(settings.evaluation, settings.task(), settings.contract().sensitive)
+
+    sliced = [tuple(spec.feature_keys) for spec in config.slicing_specs]
+    assert sliced.count(("carrier",)) == 1
+    assert ("plane_year",) in sliced
+    metrics = [metric for metric in config.metrics_specs[0].metrics if metric.module.endswith("fairness_metrics")]
+    assert [json.loads(metric.config)["name"] for metric in metrics] == [
+        f"fairness/{name}{gate}" for name in ("carrier", "plane_year") for gate in ("", "/selection_rate")
+    ]
+    for metric in metrics:
+        gated = json.loads(metric.config)["name"].endswith("/selection_rate")
+        bounds = [
+            (
+                bound.threshold.value_threshold.upper_bound.value,
+                [list(spec.feature_keys) for spec in bound.slicing_specs],
+            )
+            for bound in metric.per_slice_thresholds
+        ]
+        assert bounds == ([(0.1, [[]])] if gated else [])
+    scores = nodes_of(ir_of(*overrides))["Scores"].parameters.parameters
+    assert "plane_year" in scores["columns"].field_value.string_value
+    assert json.loads(scores["groups"].field_value.string_value) == {
+        "plane_year": [[1995, 2005], ["under 1995", "1995 to under 2005", "2005 or more"]]
+    }
+    assert "groups" not in compiled["Scores"].parameters.parameters
+    assert evaluation.configuration(settings.evaluation.metrics_only(), settings.task(), settings.contract().sensitive)
+
+
 def test_a_component_can_run_on_another_beam_runner_than_the_rest():
     from tfx.orchestration.local import runner_utils
 

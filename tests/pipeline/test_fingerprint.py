@@ -46,5 +46,5 @@ def test_nothing_is_executed_and_a_missing_module_is_an_error(package):
 
 def test_the_network_does_not_touch_the_fingerprint_of_the_preprocessing():
     """Or every change of the network would analyse all the data again."""
-    assert "models.network" not in fingerprint.sources("models.preprocessing")
-    assert "models.network" in fingerprint.sources("models.training")
+    assert "models.network" not in fingerprint.module_sources("models.preprocessing")
+    assert "models.network" in fingerprint.module_sources("models.training")

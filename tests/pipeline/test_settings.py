@@ -11,7 +11,7 @@ from flightdeck.settings import Settings, read_settings
 from pipeline import settings_file
 from pipeline.settings import Settings as PipelineSettings
 from pipeline.settings import SettingsError
-from tests.world import LOCAL
+from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -140,6 +140,36 @@ def test_a_slice_on_an_unknown_column_is_refused():
     slices = ("evaluation.slices=[[nowhere]]", "evaluation.gated_slices=[]")
 
     assert "`nowhere` is not an ingested column" in refusal(*slices)
+
+
+def sensitive(tmp_path: Path) -> tuple[str, str]:
+    """Settings of a contract that extends that of the flights and marks the airport of departure as sensitive."""
+    contract = tmp_path / "contract.yaml"
+    contract.write_text(
+        f"extends: {ROOT / 'data/contract.yaml'}\ncolumns:\n  - {{name: origin, role: slice, sensitive: true}}\n"
+    )
+    columns = [name for name in read_settings(LOCAL).features.categorical if name != "origin"]
+    return f"use_case.contract={contract}", f"features.categorical=[{', '.join(columns)}]"
+
+
+def test_a_sensitive_column_is_no_feature_and_the_reason_is_said(tmp_path):
+    contract, features = sensitive(tmp_path)
+
+    assert "Column 'origin' cannot be a feature: the contract marks it as sensitive" in refusal(contract)
+    assert "origin" not in read_settings(LOCAL, [contract, features]).features.inputs
+
+
+def test_a_gate_of_fairness_names_a_difference_that_is_measured(tmp_path):
+    overrides = sensitive(tmp_path)
+    gate = "evaluation.fairness={true_positive_rate: 0.1}"
+
+    assert read_settings(LOCAL, [*overrides, gate]).evaluation.fairness == {"true_positive_rate": 0.1}
+    assert refusal(*overrides, "evaluation.fairness={mean_error: 1}") == (
+        "evaluation.fairness: mean_error is no difference that is measured of the task binary; choose among "
+        "selection_rate, true_positive_rate."
+    )
+    assert "greater than or equal to 0" in refusal(*overrides, "evaluation.fairness={selection_rate: -1}")
+    assert refusal(gate).startswith("evaluation.fairness: the contract marks no column as sensitive")
 
 
 def test_a_missing_file_and_a_file_that_is_not_yaml_are_one_sentence(tmp_path):

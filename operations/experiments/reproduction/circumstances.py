@@ -23,6 +23,7 @@ from ledger.run_record import RunRecord
 from ledger.runs import Runs
 from operations.experiments.sweep.plan import settings_here, spans_folder, with_dotted
 from pipeline import settings_file, stamp
+from pipeline.project import CHECKOUT
 from pipeline.settings import Settings
 
 Aspect = Literal["code", "packages", "data", "settings"]
@@ -315,7 +316,7 @@ def compare(original: Original, here: Settings) -> Circumstances:
     code = differences("code", original.sources, stamp.sources_of(here))
     notes = [] if code else _other_commits(original, here)
     packages = differences("packages", original.packages, stamp.packages())
-    if (locked := pins(stamp.PROJECT / stamp.LOCK)) is not None:
+    if (locked := pins(CHECKOUT / stamp.LOCK)) is not None:
         # What else is installed, such as a linter, takes no part in a run.
         if others := [difference for difference in packages if difference.name not in locked]:
             notes.append(f"Packages that are in no lock differ, and take no part: {_listed(others)}.")

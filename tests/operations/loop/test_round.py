@@ -346,7 +346,7 @@ def test_a_file_of_the_log_that_goes_away_meanwhile_is_no_problem(tmp_path):
 
 
 def test_a_source_file_that_goes_away_meanwhile_does_not_end_the_loop(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "PROJECT", tmp_path)
+    monkeypatch.setattr(loop, "CHECKOUT", tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "contract.py").write_text("")
     (tmp_path / "data" / ".#contract.py").symlink_to("nobody@nowhere")  # as an editor locks a file

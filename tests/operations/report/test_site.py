@@ -230,6 +230,40 @@ def test_card_joins_what_people_wrote_and_what_the_run_shows(seeds, tmp_path):
     assert "This model is not in use" in words
 
 
+def test_card_and_page_show_how_groups_of_people_are_treated(seeds, tmp_path):
+    pair = {"of": "", "higher": HOSTILE, "lower": "f", "difference": 0.25, "low": 0.12, "high": 0.38}
+    measured = {"values": {"f": 0.25, HOSTILE: 0.5}, "counted": {"f": 200, HOSTILE: 180}, "largest": pair}
+    column = {
+        "column": "sex",
+        "feature": False,
+        "min_rows": 190,
+        "groups": [{"group": "f", "rows": 200}, {"group": HOSTILE, "rows": 180}],
+        "ungrouped": 7,
+        "measures": [
+            {"name": "selection_rate", **measured, "surest": pair, "allowed": 0.1},
+            {"name": "true_positive_rate", **measured, "largest": None, "surest": None, "allowed": None},
+        ],
+    }
+    document = seeds.recorder.put_document([column])
+    seeds.run("judged", documents={"fairness": document}, outcome="not blessed", reasons=("selection rate differs",))
+    seeds.run("plain")
+    seeds.run("broken", metrics={}, outcome="failed")
+    written = seeds.write(tmp_path / "site")
+
+    for name in ("card", "index"):
+        words = page(written, "judged", name)
+        assert "The contract marks this column as sensitive: the model does not read it. 7 rows have no value" in words
+        assert "f 200 0.2500" in words
+        assert "few rows 180 0.5000" in words
+        assert "selection rate 0.2500 0.1200 to 0.3800" in words
+        assert "not certainly above 0.1 refused" in words
+        assert "true positive rate - - fewer than two groups have enough rows" in words
+    assert "Newcombe's (1998)" in page(written, "judged", "card")
+    assert "Fairness" not in page(written, "plain")
+    assert "marks no column as sensitive, so no groups of people were compared." in page(written, "plain", "card")
+    assert "marks no column" not in page(written, "broken", "card")
+
+
 def test_without_a_card_the_page_says_which_setting(seeds, tmp_path):
     run = seeds.run("plain")
     assert "use_case.model_card" in page(seeds.write(tmp_path / "site"), run, "card")

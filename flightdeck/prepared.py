@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass
-class RecordedRun:
+class PreparedRun:
     """A run that has a name, a folder and a log, and has not begun.
 
     Attributes:
@@ -58,10 +59,11 @@ class RecordedRun:
         Raises:
             FlightdeckError: the run cannot begin.
         """
+        from pipeline import tracing
         from pipeline.runners import local
 
         with contextlib.closing(self.progress) as progress:
-            return local.run(
+            record = local.run(
                 factory,
                 self.run_id,
                 self.settings,
@@ -71,19 +73,24 @@ class RecordedRun:
                 profiles=self.profiles if profile else None,
                 **self.further,
             )
+        # Afterwards, from what was recorded: the run forks, and threads that send spans would not survive that.
+        tracing.begin(os.environ, tracing.RUN)
+        tracing.run(record)
+        tracing.end()
+        return record
 
 
 @contextlib.contextmanager
-def recorded_run(
-    settings: Settings, kind: Kind, quiet: bool, resumed: str | None = None, **further: Any
-) -> Iterator[RecordedRun]:
+def prepared_run(
+    settings: Settings, kind: Kind, quiet: bool, known: str | None = None, **further: Any
+) -> Iterator[PreparedRun]:
     """Holds the workspace for one run and gives it a name.
 
     Args:
         settings: of the run.
         kind: what it is for.
         quiet: print nothing but what the command itself prints.
-        resumed: the name of an earlier run that goes on, in place of a new one.
+        known: the name of a run that is on record already, in place of a new one.
         further: fields of the record that are known before, such as the parent.
 
     Raises:
@@ -94,15 +101,15 @@ def recorded_run(
 
     store.connection(settings)  # or a missing variable would be noticed only after the imports
     with exclusive(settings):
-        run_id = resumed or new_run_id()
+        run_id = known or new_run_id()
         folder = settings.runs / run_id
-        folder.mkdir(parents=True, exist_ok=bool(resumed))
+        folder.mkdir(parents=True, exist_ok=bool(known))
         log = folder / "run.log"
         with noise_into(log) as screen:
             output = console(screen, quiet)
             _close_killed_runs(settings, output)
             output.print(f"Run {run_id}   log: {shown(log)}")
-            yield RecordedRun(settings, kind, run_id, folder, log, output, screen, Progress(output), further)
+            yield PreparedRun(settings, kind, run_id, folder, log, output, screen, Progress(output), further)
 
 
 def _close_killed_runs(settings: Settings, output: Console) -> None:
