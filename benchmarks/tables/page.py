@@ -73,10 +73,11 @@ evaluated and another seed; its score is the mean, and the bootstrap draws split
 `new` is `flightdeck new`; `run` is all runs of the pipeline, evaluation and deployment gate included; `served` is from
 the start of the service to its first answer, which is that of the batch prediction. For the other two, fitting and
 predicting. Seconds were measured with other work on the machine, so they are upper bounds; quality does not depend on
-it. How `flightdeck new` sizes a network was found by trying on some of these tables (wine, satellite, houses, diamonds,
-reviews, proteins), also on the rows that are evaluated here, so that their figures flatter it a little. Changed lines are
-those that a person wrote into the project, by `git diff`; the options of `flightdeck new` are in
+it. Changed lines are those that a person wrote into the project, by `git diff`; the options of `flightdeck new` are in
 [the figures](tables.json).
+
+How `flightdeck new` sizes a network was found by trying on some of these tables (wine, satellite, houses, diamonds,
+reviews, proteins), also on the rows that are evaluated here: their figures flatter it a little.
 
 {on["cores"]} cores ({on["processor"]}) with {on["memory_gb"]:.0f} GB; {on["system"]}; commit {commits}, {on["date"]};
 {versions}.

@@ -150,8 +150,8 @@ def _facts(plan: ProjectPlan, name: str) -> dict[str, Any]:
 def _sizes(rows: int, numbers: int, texts: int, rare: bool) -> dict[str, Any]:
     """Of the network and its training, by the rows to learn from and the columns: found on those of docs/tables.md.
 
-    Epochs follow from a number of steps, because there is no early stopping: texts are learned by heart in few, as are rare labels, and a
-    small difference of a number takes many.
+    Epochs follow from a number of steps, because there is no early stopping: texts and rare labels are learned by heart
+    in few, and a small difference of a number takes many.
     """
     small, embedded = rows < _FEW, rows >= _MANY and 0 < numbers <= _MOST_EMBEDDED
     batch = 2 ** min(11, max(4, round(math.log2(max(rows, 1) / 64))))
