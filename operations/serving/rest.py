@@ -49,6 +49,7 @@ _READ_AS_JSON = ("", JSON, "application/x-www-form-urlencoded")
 _ROUTES = (
     ("POST", "/v1/MODEL:predict", "v1", "predict"),
     ("POST", "/v2/MODEL/infer", "v2", "infer"),
+    ("POST", "/v1/MODEL:explain", "v1", "explain"),
     ("GET", "/healthz", "http", "health"),
     ("GET", "/metrics", "http", "metrics"),
     ("GET", "/openapi.json", "http", "openapi"),
@@ -156,7 +157,8 @@ class _Api:
         with self._service.versions.using() as model:
             settings = self._service.settings
             refuses = settings.validation == "refuse"
-            return _json(openapi.document(self._service.name, model, settings.max_rows, refuses))
+            limits = settings.max_rows, settings.explain_rows
+            return _json(openapi.document(self._service.name, model, limits, refuses))
 
     async def v1_predict(self, request: Request) -> Response:
         name, version = self._named(request)
@@ -174,6 +176,20 @@ class _Api:
             raise v1.not_found(name, version, error) from None
         body = v1.answer(asked, answer.outputs, answer.prediction_ids, answer.faults)
         return _answer(body, answer.version, request_id)
+
+    async def v1_explain(self, request: Request) -> Response:
+        name, version = self._named(request)
+        _check_media_type(request, _READ_AS_JSON)
+        request_id = _request_id(request)
+        asked = v1.parse(await _body(request, self._body_limit))
+        self._service.check_rows(asked.rows, explain=True)
+        try:
+            with self._service.versions.using(version) as model:
+                _, columns = v1.arrays(asked, model, explain=True)
+                answer = await self._service.explain(model, columns)
+        except UnknownModelError as error:
+            raise v1.not_found(name, version, error) from None
+        return _answer(v1.explanation(asked, answer.outputs, answer.faults), answer.version, request_id)
 
     async def v1_status(self, request: Request) -> Response:
         name, version = self._named(request)
