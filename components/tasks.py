@@ -111,6 +111,10 @@ class Task(ABC):
     def measures(self) -> Sequence[Measure]:
         """Returns by what the importance of columns is measured, that first by which they are sorted."""
 
+    def mistakes(self, labels: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """Returns how wrong each answer is, float64 [rows], by labels [rows] and answers [rows] or [rows, width]."""
+        return abs(labels - answers)
+
     @abstractmethod
     def fault(self, answers: np.ndarray, rows: Sequence[int]) -> str | None:
         """Returns what is wrong with finite answers, float64 [rows, width]: the end of a sentence; else None."""
@@ -222,6 +226,14 @@ class MulticlassTask(Task):
         from components.scores import measures
 
         return Measure("accuracy", "drop", measures.accuracy), Measure("log_loss", "rise", measures.cross_entropy)
+
+    def mistakes(self, labels: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """Returns the probability of the other classes; a label that is no class counts as right."""
+        import numpy as np
+
+        known = np.isin(labels, range(self.width))
+        of_label = answers[np.arange(len(labels)), np.where(known, labels, 0).astype(np.int64)]
+        return np.where(known, 1.0 - of_label, 0.0)
 
     def fault(self, answers: np.ndarray, rows: Sequence[int]) -> str | None:
         """Returns which answers are no probabilities, or do not add up to 1."""

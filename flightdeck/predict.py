@@ -41,11 +41,16 @@ def predict(
             help="Through BulkInferrer on Beam. Default: for a window, and for batch.pipeline_rows or more.",
         ),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Add by how much each column moves the answer; takes some milliseconds a row."),
+    ] = False,
 ) -> None:
     """Let the served version of the model answer for every row of files, or of a window of spans.
 
     Writes the keys of the rows, the prediction and the version that answered, in the order of the rows. Labels are not
-    needed.
+    needed. With --explain there are more columns: `base_value`, the mean answer to some training rows, and
+    `why_<column>`, which add up to the prediction - base value.
     """
     from operations.inference import batch_files
     from operations.registry import Registry
@@ -54,6 +59,8 @@ def predict(
     settings = options.settings
     if files and window:
         raise batch_files.InputError("Either files or a --window can be predicted, not both.")
+    if explain and pipeline:
+        raise batch_files.InputError("Answers are explained in one process: leave out --pipeline, or --explain.")
     version, records = Registry(settings).served(), Records(settings)
     if files:
         inputs = [batch_files.inspect(file) for file in files]
@@ -61,11 +68,11 @@ def predict(
         window = window or "newest:newest"
         inputs = [batch_files.inspect(file, span) for file, span in batch_files.of_window(settings.spans, window)]
     if pipeline is None:
-        pipeline = not files or sum(file.rows for file in inputs) >= settings.batch.pipeline_rows
+        pipeline = not explain and (not files or sum(file.rows for file in inputs) >= settings.batch.pipeline_rows)
     if pipeline and any(file.rows for file in inputs):
         done = _through_pipeline(settings, version, inputs, window, output, records, quiet=options.as_json)
     else:
-        done = _in_process(settings, version, inputs, output, records, quiet=options.as_json)
+        done = _in_process(settings, version, inputs, output, records, explain, quiet=options.as_json)
     options.answer(
         {**vars(done), "output": str(done.output), "seconds": round(done.seconds, 3)},
         f"{done.rows:,} predictions of version {done.version} in {output}, {done.seconds:.1f} s",
@@ -73,7 +80,13 @@ def predict(
 
 
 def _in_process(
-    settings: Settings, version: Version, files: Sequence[InputFile], output: Path, records: Records, quiet: bool
+    settings: Settings,
+    version: Version,
+    files: Sequence[InputFile],
+    output: Path,
+    records: Records,
+    explain: bool,
+    quiet: bool,
 ) -> Prediction:
     from rich.progress import Progress as Bar
 
@@ -89,7 +102,7 @@ def _in_process(
         with Bar(console=on, transient=True, disable=not on.is_terminal) as bar:
             task = bar.add_task("Predicting", total=inputs.rows)
             return prediction.in_process(
-                model, version, inputs, output, records, lambda rows: bar.update(task, completed=rows)
+                model, version, inputs, output, records, lambda rows: bar.update(task, completed=rows), explain
             )
 
 

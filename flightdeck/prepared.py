@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -58,10 +59,11 @@ class PreparedRun:
         Raises:
             FlightdeckError: the run cannot begin.
         """
+        from pipeline import tracing
         from pipeline.runners import local
 
         with contextlib.closing(self.progress) as progress:
-            return local.run(
+            record = local.run(
                 factory,
                 self.run_id,
                 self.settings,
@@ -71,6 +73,11 @@ class PreparedRun:
                 profiles=self.profiles if profile else None,
                 **self.further,
             )
+        # Afterwards, from what was recorded: the run forks, and threads that send spans would not survive that.
+        tracing.begin(os.environ, tracing.RUN)
+        tracing.run(record)
+        tracing.end()
+        return record
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shlex
 import threading
 from pathlib import Path
@@ -44,6 +45,7 @@ def serve(
     from operations.alerts.dispatcher import Dispatcher, open_outbox
     from operations.serving import server
     from operations.serving.service import Service
+    from pipeline import tracing
 
     settings = options.settings
     given = {"host": host, "port": port, "grpc_port": grpc_port}
@@ -80,8 +82,10 @@ def serve(
             Path(settings.canaries),
             settings.canary,
         )
+        tracing.begin(os.environ, tracing.SERVING)
         server.run(service, started)
     finally:
+        tracing.end()
         dispatcher.close()
 
 

@@ -82,6 +82,21 @@ def number_names(settings: FeatureSettings) -> tuple[str, ...]:
     return (*scaled, *missing, *waves)
 
 
+def origins(settings: FeatureSettings) -> dict[str, tuple[str, ...]]:
+    """Returns of each transformed feature which raw column its places depend on: each (axis 1) on one, and no other."""
+    indicated, waves = settings.missing_indicators, 2 * settings.harmonics
+    cyclic = (name for name, _ in settings.cycles for _ in range(waves))
+    return {
+        name: columns
+        for name, columns in (
+            (NUMERIC, (*settings.numeric, *indicated, *cyclic)),
+            (CATEGORICAL, settings.categorical),
+            (TEXT, settings.text),
+        )
+        if columns
+    }
+
+
 def _numbers(inputs: Mapping[str, RawColumn], settings: FeatureSettings) -> tf.Tensor:
     raw = tf.concat([tf.cast(column, tf.float32) for column in _dense(inputs, settings.measured)], axis=1)
     raw = tf.where(raw == tf.cast(MISSING[tf.int64], tf.float32), math.nan, raw)

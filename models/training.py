@@ -17,7 +17,8 @@ import tensorflow_transform as tft
 
 from data.contract import Target
 from errors import FlightdeckError
-from models import assets, inputs, network, runtime, signatures, tasks, warm_start
+from models import assets, inputs, network, preprocessing, runtime, signatures, tasks, warm_start
+from models.explanation import Explainer
 from models.features import FeatureSettings
 from models.settings import ModelSettings
 
@@ -77,7 +78,8 @@ def run_fn(fn_args: FnArgs) -> None:
         )
     fitted = time.monotonic()
     exported_network = inference(trained, settings, shape, initial.head, initial.layout.rescaling)
-    signatures.export(exported_network, initial.head, graph, fn_args.serving_model_dir)
+    explainer = Explainer.of(exported_network, preprocessing.origins(features), train.features)
+    signatures.export(exported_network, initial.head, graph, explainer, fn_args.serving_model_dir)
     warm_start.describe(exported_network, initial.layout, fn_args.serving_model_dir)
     if fn_args.schema_path:
         assets.write_contract(fn_args.schema_path, features.inputs, target, fn_args.serving_model_dir, head.quantiles)

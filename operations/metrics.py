@@ -115,6 +115,7 @@ REQUEST_SECONDS = _service(
     buckets=_SECONDS,
 )
 ROWS = _service("rows", "counter", "Rows that were predicted.", "rows")
+EXPLAINED_ROWS = _service("explained_rows", "counter", "Rows whose answer was explained.", "rows")
 BATCH_ROWS = _service("batch_rows", "histogram", "Rows per call of the model.", "rows", buckets=_ROWS)
 # Its buckets are those of the version's task.
 PREDICTION = _service("prediction", "histogram", "What the model predicted.", labels=("output", "version"))

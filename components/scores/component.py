@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +21,13 @@ from components import tasks
 from components.annotations import InputArtifact, OutputArtifact, Parameter
 from components.examples import as_lists, read, split_files
 from components.scores import importance, rows
+from components.scores.mistakes import Mistakes
 from components.scores.rows import ScoresError
 from components.scores.saved_model import SavedModel
 
 SCORES_FILE = "scores.parquet"
 IMPORTANCE_FILE = "importance.json"
+MISTAKES_FILE = "mistakes.json"
 # The columns of the predictions, for the `prediction_key` of TFMA's ModelSpecs.
 CANDIDATE_KEY, BASELINE_KEY = "prediction/candidate", "prediction/baseline"
 # The Evaluator reads as many rows at once.
@@ -32,7 +35,7 @@ ROW_GROUP = 1 << 16
 
 
 class ScoresArtifact(artifact.Artifact):
-    """The folder that holds `scores.parquet` and, if it was asked for, `importance.json`.
+    """The folder that holds `scores.parquet` and, if they could be made, `importance.json` and `mistakes.json`.
 
     Properties: `rows`, how many were scored; `rows_fingerprint`, the same for two artifacts if and only if they are
     about the same rows in the same order (see `components.scores.rows.Fingerprint`); `target`, what is predicted, as
@@ -76,13 +79,17 @@ def Scores(  # noqa: N802 (a component is used like a class)
         multiclass  label int64, the number of a class; `probabilities` float64 [classes]; accuracy, log loss
         regression  label float64; `value` float64; R², root of the mean squared error
 
+    If the model explains its answers, `mistakes.json` holds the rows that it answers most wrongly, with their values
+    and by how much each raw column moves the answer, see `components.scores.mistakes`.
+
     `predictions` are for TFX's Evaluator, which then need not ask the models again: examples in Parquet with the label,
     the `columns`, what the model said (`prediction/candidate`) and what the baseline said (`prediction/baseline`).
 
     A model needs the signature `serving_default`: one input, serialised tf.Examples; one output, of shape [None] or
     [None, 1], or [None, classes]. If it has `raw_signature` as well (one input of shape [None] or [None, 1] per raw
     column, a missing value being "", NaN or the smallest int64), that must answer the same, and is asked instead,
-    because it is faster.
+    because it is faster. It explains its answers if it also has the signature `explain`, with the same inputs: the
+    outputs are the answer, `base_value`, and for each input `why_` and its name, in the shape of the answer.
 
     Args:
         model: The model.
@@ -117,15 +124,17 @@ def Scores(  # noqa: N802 (a component is used like a class)
     asked = {CANDIDATE_KEY: model} | ({BASELINE_KEY: baseline_model} if baseline_model else {})
     task, named = tasks.of(target), json.loads(groups)
     models = {key: _load(asked_model, raw_signature, task.width) for key, asked_model in asked.items()}
-    sample, fingerprint = importance.Sample(importance_rows, seed), rows.Fingerprint()
+    sample, fingerprint, mistakes = importance.Sample(importance_rows, seed), rows.Fingerprint(), Mistakes(task)
     kept: list[pa.Table] = []
     for batch in read(split_files(examples, split), rows=batch_rows):
         fingerprint.add(batch)
         sample.add(batch)
-        answers = {key: _per_row(asked_model.score(batch)) for key, asked_model in models.items()}
+        answers = {key: asked_model.score(batch) for key, asked_model in models.items()}
+        mistakes.add(batch, answers[CANDIDATE_KEY])
+        told = {key: _per_row(numbers) for key, numbers in answers.items()}
         columns_kept = {name: rows.column(batch, name) for name in (task.label, *columns)}
         in_groups = {name: rows.grouped(columns_kept[name], *named[name]) for name in named if name in columns_kept}
-        kept.append(pa.table(columns_kept | in_groups | answers))
+        kept.append(pa.table(columns_kept | in_groups | told))
     if not kept:
         raise ScoresError(f"The split {split!r} has no rows, so there is nothing to score.")
     # A column that has no value in some batches has the type that it has in the others.
@@ -147,9 +156,14 @@ def Scores(  # noqa: N802 (a component is used like a class)
     logging.info("Scored %d rows.", len(truth))
     if importance_rows:
         measured = importance.measure(models[CANDIDATE_KEY], sample.batch(), task, importance_repeats, seed)
-        text = json.dumps(measured, indent=2, sort_keys=True, allow_nan=False) + "\n"
-        io_utils.write_string_file(os.path.join(scores.uri, IMPORTANCE_FILE), text)
+        _write_json(measured, os.path.join(scores.uri, IMPORTANCE_FILE))
         logging.info("Measured the importance of %d columns.", len(measured["features"]))
+    if models[CANDIDATE_KEY].explains:
+        _write_json(mistakes.explained(models[CANDIDATE_KEY]), os.path.join(scores.uri, MISTAKES_FILE))
+
+
+def _write_json(document: dict[str, Any], path: str) -> None:
+    io_utils.write_string_file(path, json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def _load(model: Model, raw_signature: str, width: int) -> SavedModel:

@@ -25,24 +25,16 @@ class Sample:
     def __init__(self, size: int, seed: int):
         self._size = size
         self._random = np.random.default_rng(seed)
-        self._priorities = np.zeros(0)
-        self._rows: list[pa.Table] = []
+        self._lowest = rows.Lowest(size)
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Adds a batch of rows; of all that were added, `size` are kept."""
-        if not self._size:
-            return
-        priorities = np.concatenate([self._priorities, self._random.random(batch.num_rows)])
-        kept = np.sort(np.argsort(priorities, kind="stable")[: self._size])
-        # A column that has no value in some batches has the type that it has in the others.
-        rows = pa.concat_tables([*self._rows, pa.table(batch)], promote_options="permissive")
-        self._priorities, self._rows = priorities[kept], [rows.take(kept)]
+        if self._size:
+            self._lowest.add(batch, self._random.random(batch.num_rows))
 
     def batch(self) -> pa.RecordBatch:
         """Returns the sampled rows, in the order in which they came."""
-        (rows,) = self._rows
-        (batch,) = rows.combine_chunks().to_batches()
-        return batch
+        return self._lowest.batch()
 
 
 def measure(model: SavedModel, batch: pa.RecordBatch, task: Task, repeats: int, seed: int) -> dict[str, Any]:

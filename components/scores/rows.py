@@ -24,6 +24,14 @@ def column(batch: pa.RecordBatch, name: str) -> pa.Array:
     return batch.column(name) if name in batch.schema.names else pa.nulls(batch.num_rows)
 
 
+def numbers(batch: pa.RecordBatch, name: str) -> np.ndarray | None:
+    """Returns a column as float64 [rows], NaN where it is missing; None if it holds text, or nothing at all."""
+    values = column(batch, name)
+    if _is_text(values) or pa.types.is_null(values.type):
+        return None
+    return values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+
 def labels(batch: pa.RecordBatch, name: str) -> np.ndarray:
     """Returns the labels, float64 [rows]; raises a ScoresError if a row has none, or one that is no number."""
     values = column(batch, name)
@@ -76,6 +84,41 @@ def tensor(batch: pa.RecordBatch, name: str, spec: Any) -> tf.Tensor:
     else:
         flat = tf.constant(pc.fill_null(values.cast(pa.int64()), spec.dtype.min).to_numpy(), spec.dtype)
     return flat if spec.shape.rank == 1 else flat[:, tf.newaxis]
+
+
+class Lowest:
+    """Of rows that come in batches, those with the lowest numbers; of equal ones the first.
+
+    Attributes:
+        positions: Of the kept rows among all that came, from 0, int64.
+    """
+
+    def __init__(self, size: int):
+        self._size = size
+        self._seen = 0
+        self._numbers, self.positions = np.zeros(0), np.zeros(0, np.int64)
+        self._rows: list[pa.Table] = []
+
+    def add(self, batch: pa.RecordBatch, numbers: np.ndarray) -> None:
+        """Adds a batch of rows with a number each, float64 [rows]; of all that were added, `size` are kept."""
+        positions = np.concatenate([self.positions, np.arange(self._seen, self._seen + batch.num_rows)])
+        numbers = np.concatenate([self._numbers, numbers])
+        self._seen += batch.num_rows
+        kept = np.sort(np.argsort(numbers, kind="stable")[: self._size])
+        # A column that has no value in some batches has the type that it has in the others.
+        rows = pa.concat_tables([*self._rows, pa.table(batch)], promote_options="permissive")
+        self._numbers, self.positions, self._rows = numbers[kept], positions[kept], [rows.take(kept)]
+
+    @property
+    def order(self) -> np.ndarray:
+        """Where the rows of `batch` are in the order of their numbers."""
+        return np.argsort(self._numbers, kind="stable")
+
+    def batch(self) -> pa.RecordBatch:
+        """Returns the rows, in the order in which they came."""
+        (rows,) = self._rows
+        (batch,) = rows.combine_chunks().to_batches()
+        return batch
 
 
 class Fingerprint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,18 @@ from components import examples
 from components.scores.rows import ScoresError, tensor
 
 SERVING_SIGNATURE = "serving_default"
+EXPLAINING_SIGNATURE, BASE_VALUE, WHY = "explain", "base_value", "why_"
+
+
+class Explanation(NamedTuple):
+    """What a model says about its answers, each float64 [rows], or [rows, width].
+
+    Answers - base values is the sum of the attributions, which are by column.
+    """
+
+    answers: np.ndarray
+    base_values: np.ndarray
+    attributions: dict[str, np.ndarray]
 
 
 class SavedModel:
@@ -20,6 +32,8 @@ class SavedModel:
 
     Attributes:
         raw_inputs: Name -> tf.TensorSpec of the inputs of the raw signature; empty if the model has none.
+        explains: Whether it has the signature `explain`: the inputs of the raw one -> its output, `base_value`, and
+            `why_<input>` for each input.
     """
 
     def __init__(self, path: str, raw_signature: str, width: int = 1):
@@ -55,6 +69,17 @@ class SavedModel:
                 )
         self._signature = serving if raw is None else raw
         self.raw_inputs: dict[str, Any] = {} if raw is None else _inputs(raw)
+        self._explain = signatures.get(EXPLAINING_SIGNATURE)
+        self.explains = (
+            self._explain is not None
+            and raw is not None
+            and set(self._explain.structured_outputs)
+            == {
+                *raw.structured_outputs,
+                BASE_VALUE,
+                *(f"{WHY}{name}" for name in self.raw_inputs),
+            }
+        )
 
     def score(self, batch: pa.RecordBatch) -> np.ndarray:
         """Returns what the model answers to the rows, float64 [rows], or [rows, width] where that is more than 1.
@@ -63,6 +88,17 @@ class SavedModel:
             ScoresError: If a column does not fit its input, or the answer does not have that width.
         """
         return self.answer(self.inputs(batch), batch.num_rows)
+
+    def explain(self, batch: pa.RecordBatch) -> Explanation:
+        """Returns what the model, if it explains, says about its answers to the rows; raises as `score` does."""
+        assert self._explain is not None
+        found = {
+            name: self._per_row(values, batch.num_rows) for name, values in self._explain(**self.inputs(batch)).items()
+        }
+        attributions = {name: found.pop(f"{WHY}{name}") for name in self.raw_inputs}
+        base_values = found.pop(BASE_VALUE)
+        (answers,) = found.values()
+        return Explanation(answers, base_values, attributions)
 
     def inputs(self, batch: pa.RecordBatch) -> dict[str, tf.Tensor]:
         """Returns the rows as the signature takes them, by the name of the input."""
@@ -73,6 +109,9 @@ class SavedModel:
     def answer(self, inputs: Mapping[str, tf.Tensor], rows: int) -> np.ndarray:
         """Returns what the signature answers, as `score` does; raises a ScoresError if it has another width."""
         (values,) = self._signature(**inputs).values()
+        return self._per_row(values, rows)
+
+    def _per_row(self, values: tf.Tensor, rows: int) -> np.ndarray:
         array = np.asarray(values.numpy())
         if array.shape not in ([(rows,), (rows, 1)] if self._width == 1 else [(rows, self._width)]):
             needed = "one number per row is" if self._width == 1 else f"{self._width} numbers per row are"

@@ -9,7 +9,7 @@ from typing import Any
 from flightdeck.settings import Settings
 from operations.inference.columns import Column, Inputs
 from operations.inference.contract import Contract
-from operations.inference.model import EXAMPLES, RAW, LoadedModel, Signature
+from operations.inference.model import EXAMPLES, EXPLAIN, RAW, LoadedModel, Signature
 from operations.serving import openapi
 from operations.tasks import task_of
 
@@ -29,10 +29,12 @@ def document(settings: Settings) -> dict[str, Any]:
     signatures = {
         RAW: Signature(RAW, Inputs(columns), outputs),
         EXAMPLES: Signature(EXAMPLES, examples, outputs),
+        EXPLAIN: Signature(EXPLAIN, Inputs(columns), outputs),
     }
     # The document asks a model for its signatures only; no graph is loaded, and none could answer.
     described = LoadedModel(1, None, signatures, {}, Contract({}, {}, target))
-    return openapi.document(settings.use_case.name, described, settings.serving.max_rows)
+    limits = settings.serving.max_rows, settings.serving.explain_rows
+    return openapi.document(settings.use_case.name, described, limits)
 
 
 def page(settings: Settings) -> str:

@@ -63,9 +63,9 @@ def _elsewhere(
 ) -> int:
     from operations.experiments.reproduction import worktree
     from operations.experiments.reproduction.circumstances import ReproductionError
-    from pipeline.stamp import PROJECT
+    from pipeline.project import CHECKOUT
 
-    if here.project != PROJECT:
+    if here.project != CHECKOUT:
         raise ReproductionError(
             f"--at checks out a commit of Flightdeck alone, and the use case is in {here.project}; check both out as "
             "they were (`flightdeck runs show` names the commits), and repeat the command without --at."
@@ -73,7 +73,7 @@ def _elsewhere(
     if "://" in here.workspace:
         raise ReproductionError(f"A worktree needs a local workspace, and {here.workspace} is not one.")
     below = Path(here.workspace) / "worktrees"
-    with worktree.checked_out(PROJECT, revision, below, keep, original) as tree:
+    with worktree.checked_out(CHECKOUT, revision, below, keep, original) as tree:
 
         def say(text: str) -> None:
             typer.echo(text, err=as_json)
@@ -94,8 +94,8 @@ def _elsewhere(
 def _here(original: Original, here: Settings, allow_different: bool, as_json: bool) -> int:
     from operations.experiments.reproduction import circumstances, models
     from operations.experiments.reproduction.circumstances import ReproductionError
+    from pipeline.project import CHECKOUT
     from pipeline.settings import SettingsError
-    from pipeline.stamp import PROJECT
 
     with noise_into(Path(os.devnull)) as screen:
         if not as_json:
@@ -120,7 +120,7 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
             "training cannot begin as it did."
         )
     if settings is None or model is None or (compared.differences and not allow_different):
-        ways = reproduction_page.ways_out(original, compared, PROJECT, here.project)
+        ways = reproduction_page.ways_out(original, compared, CHECKOUT, here.project)
         if as_json:
             print_json(reproduction_page.refusal_document(original, compared, problem, ways))
             return IMPOSSIBLE

@@ -25,8 +25,8 @@ from operations import tasks
 from operations.inference import batch_files
 from operations.inference import model as models
 from operations.inference.batch_files import InputError, InputFile, Inputs, to_arrays
-from operations.inference.columns import Column, Columns
-from operations.inference.model import LoadedModel
+from operations.inference.columns import Column, Columns, row_count
+from operations.inference.model import EXPLAIN, LoadedModel
 from operations.inference.settings import Settings
 from operations.registry import RegistryError, Version
 from operations.registry.records import Records
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MODEL_VERSION = "model_version"
+# How many rows are explained between two signs of life.
+_EXPLAINED = 256
 # The number of each row over all files, by which the answers of the pipeline are put into order again.
 ROW = "flightdeck_row"
 
@@ -71,24 +73,40 @@ def in_process(
     output: Path,
     records: Records,
     on_rows: Callable[[int], None] = lambda rows: None,
+    explain: bool = False,
 ) -> Prediction:
     """Predicts batch by batch in this process, and records that; `on_rows` is told how many rows are done.
 
     The output is a Parquet file with the ids, the outputs of the model (several numbers as a list), and
-    `model_version`.
+    `model_version`. With `explain` it has the `base_value`, too, and `why_<column>` for each column that the model
+    takes: by how much that moves the answer, of the type of the answer. They add up to the answer - base value.
 
     Raises:
         InputError: a file has a value that cannot be used, or there is no row; then there is no output.
         PredictionError: the output cannot be written.
+        UnknownModelError: the version cannot explain its answers.
     """
+    if explain:
+        model.signature(EXPLAIN)
 
     def predict(batch: pa.RecordBatch, row: int) -> Columns:
         on_rows(row)
-        return model.predict(to_arrays(batch))
+        columns = to_arrays(batch)
+        answers = model.predict(columns)
+        return {**_explained(model, columns, lambda rows: on_rows(row + rows)), **answers} if explain else answers
 
     prediction = _written(predict, version, inputs, output, records, "process")
     on_rows(prediction.rows)
     return prediction
+
+
+def _explained(model: LoadedModel, columns: Columns, on_rows: Callable[[int], None]) -> Columns:
+    parts = []
+    for first in range(0, row_count(columns), _EXPLAINED):
+        part = {name: values[first : first + _EXPLAINED] for name, values in columns.items()}
+        parts.append(model.predict(part, EXPLAIN))
+        on_rows(first + row_count(part))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def stage(inputs: Inputs, folder: Path) -> None:

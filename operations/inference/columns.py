@@ -265,6 +265,9 @@ def _whole(column: Column, value: Any, row: int) -> Any:
         return value
     if not value.is_integer():
         raise _wrong(column, "a fraction", row)
+    # -2**63 - 1 became the float -2**63, which would fit.
+    if value <= -(2**63):
+        raise _overflow(column, row)
     return int(value)
 
 

@@ -27,6 +27,10 @@ from operations.tasks import task_of
 
 RAW = "predict_raw"
 EXAMPLES = "serving_default"
+EXPLAIN = "explain"
+# What the signature of explanations gives beside the answer: the mean answer to some training rows, and of each column
+# by how much it moves the answer away from that; models/explanation.py says the same.
+BASE_VALUE, WHY = "base_value", "why_"
 
 _WARM_UP_ROWS = (1, 64)
 _GRAPH_NOISE = re.compile(r"\[\[\{\{.*?\}\}\]\]|\[Op:.*?\]|\{\{.*?\}\}")
@@ -53,7 +57,7 @@ class LoadedModel:
     """One version of a model in memory. Its methods may be called from any thread.
 
     Attributes:
-        signatures: the ways to ask it for predictions, by name.
+        signatures: the ways to ask it for predictions, by name, and for explanations of them.
         task: what follows from what it predicts.
         contract: what its rows must keep, as it was trained; None if it carries none. `predict` does not look at it.
         example: a real row that it can be asked with; None if it carries none.
@@ -100,6 +104,12 @@ class LoadedModel:
         try:
             return self.signatures[name]
         except KeyError:
+            if name == EXPLAIN:
+                raise UnknownModelError(
+                    f"Version {self.version} cannot explain its answers, because models could not yet when it was "
+                    "trained; train and push a new one with: flightdeck run",
+                    "signature_name",
+                ) from None
             known = ", ".join(sorted(self.signatures))
             raise UnknownModelError(f"The model has no signature `{name}`; it has {known}.", "signature_name") from None
 
@@ -196,7 +206,7 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
             meta_graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder))
         signatures: dict[str, Signature] = {}
         calls: dict[str, Any] = {}
-        for name in (RAW, EXAMPLES):
+        for name in (RAW, EXAMPLES, EXPLAIN):
             if name in meta_graph.signature_def:
                 signatures[name], calls[name] = _callable(session, name, meta_graph.signature_def[name])
         if RAW not in signatures:

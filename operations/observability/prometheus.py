@@ -18,9 +18,9 @@ from errors import FlightdeckError
 from operations.observability import rules
 from operations.observability.files import scraping
 from pipeline.child_process import last_line
-from pipeline.stamp import PROJECT
+from pipeline.project import CHECKOUT
 
-_UNPACKED = PROJECT / ".tools" / "prometheus" / "usr" / "bin"
+_UNPACKED = CHECKOUT / ".tools" / "prometheus" / "usr" / "bin"
 _START_SECONDS = 60.0
 
 

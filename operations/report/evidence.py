@@ -25,7 +25,6 @@ from ledger.run_view import ANOMALIES, SLICES, Anomaly, RunView, SliceMetrics, m
 from operations.report import curves, statistics
 from operations.report.evaluation import assessors
 from operations.report.evaluation.assessor import Assessment, Assessor
-from operations.tasks import Task
 
 _Part = TypeVar("_Part")
 # Node -> key -> the artifact that the node made.
@@ -71,9 +70,10 @@ class Evidence:
         nodes: of the pipeline, upstream ones first.
         splits: name -> statistics: ``train``, ``eval`` and ``serving``, those that are known.
         serving_source: where the statistics of serving are from.
-        task: what is predicted.
+        assessor: of what is predicted.
         assessment: how good the model is, by the scores of single rows.
         importance: the content of ``importance.json``.
+        mistakes: that of ``mistakes.json``.
         files: those that were ingested.
         predictions: batch predictions that this run's model answered, newest first.
         missing: section of the page -> why it is not there.
@@ -85,9 +85,10 @@ class Evidence:
     splits: dict[str, statistics.Statistics]
     serving_source: str | None
     curves: list[curves.Curve]
-    task: Task
+    assessor: Assessor
     assessment: Assessment | None
     importance: Any
+    mistakes: Any
     files: list[dict[str, Any]]
     predictions: tuple[str, ...]
     missing: dict[str, str]
@@ -126,9 +127,10 @@ class EvidenceReader:
             splits=splits,
             serving_source=source,
             curves=self._curves(produced, missing),
-            task=assessor.task,
+            assessor=assessor,
             assessment=_assessment(record, assessor, produced, settings, missing),
             importance=_importance(produced, missing),
+            mistakes=_mistakes(produced, missing),
             files=self._document(record, "files") or [],
             predictions=tuple(run for run, used, _ in self._predictions if record.model_id in used),
             missing=missing,
@@ -288,6 +290,16 @@ def _importance(produced: _Produced, missing: dict[str, str]) -> Any:
     if importance is None:
         missing.setdefault("importance", _absent(produced, "importance of the features", "Scores"))
     return importance
+
+
+def _mistakes(produced: _Produced, missing: dict[str, str]) -> Any:
+    mistakes = _read_json(produced, "mistakes.json", missing, "mistakes")
+    if mistakes is None:
+        absent = "The model does not explain its answers, as models did not at first."
+        if _artifact(produced, scores.FILE) is None:
+            absent = _absent(produced, "explained mistakes", "Scores")
+        missing.setdefault("mistakes", absent)
+    return mistakes
 
 
 def _read_json(produced: _Produced, name: str, missing: dict[str, str], section: str) -> Any:

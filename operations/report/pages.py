@@ -24,6 +24,7 @@ _SECTIONS = {
     "slices": "Slices",
     "fairness": "Fairness",
     "importance": "Importance",
+    "mistakes": "Worst mistakes",
     "lineage": "Lineage",
 }
 # A batch prediction neither trains nor evaluates.
@@ -31,6 +32,7 @@ _SECTIONS_OF_PREDICTIONS = ("summary", "pipeline", "data", "lineage")
 # Columns of metrics in the table of slices.
 _METRICS_OF_SLICES = 3
 _IMPORTANCES = 25
+_REASONS = 5  # of a mistake, the others are behind a click
 # Columns whose plots are open from the beginning.
 _FEATURES = 9
 _NUMBERS = {"mean": "mean", "std": "deviation", "min": "minimum", "median": "median", "max": "maximum"}
@@ -72,6 +74,7 @@ def run(
         "training": plots.training(evidence.curves),
         "importance": importance,
         "importance_note": importance_note,
+        "mistakes": _mistakes(evidence),
         "graph": _graph(evidence),
         "lineage": _picture(*lineage.picture(evidence, records)),
         "whole": _picture(*whole),
@@ -324,7 +327,7 @@ def _importance(evidence: Evidence) -> tuple[plots.Plot | None, str | None]:
     document = evidence.importance
     if document is None:
         return None, None
-    metric = evidence.task.quality[0]
+    metric = evidence.assessor.task.quality[0]
     drop = f"{metric.name}_drop"
     measured = [feature for feature in document["features"] if feature[drop] is not None]
     features = [
@@ -340,6 +343,41 @@ def _importance(evidence: Evidence) -> tuple[plots.Plot | None, str | None]:
         f"little.{rest}"
     )
     return plots.importance(features, metric.title), note
+
+
+def _mistakes(evidence: Evidence) -> list[dict[str, Any]]:
+    """The worst mistakes, each with the columns that move its answer, those that move it most first."""
+    rows = (evidence.mistakes or {"rows": []})["rows"]
+    explained = []
+    for row in rows:
+        answer = row["answer"]
+        # Of several numbers, that of the class that is the most probable.
+        at = answer.index(max(answer)) if isinstance(answer, list) else None
+        moved = [
+            (column["column"], _value(column["value"]), _number(column["attribution"], at)) for column in row["columns"]
+        ]
+        moved.sort(key=lambda reason: -abs(reason[2]))
+        label, answered = evidence.assessor.told(row["label"], answer)
+        explained.append(
+            {
+                "row": row["row"],
+                "label": label,
+                "answer": answered,
+                "base_value": _number(row["base_value"], at),
+                "reasons": moved[:_REASONS],
+                "further": moved[_REASONS:],
+            }
+        )
+    largest = max((abs(by) for row in explained for _, _, by in row["reasons"]), default=0.0) or 1.0
+    return [{**row, "largest": largest} for row in explained]
+
+
+def _number(numbers: Any, at: int | None) -> float:
+    return numbers if at is None else numbers[at]
+
+
+def _value(value: str | float | None) -> str:
+    return "missing" if value in (None, "") else number(value) if isinstance(value, float) else str(value)
 
 
 def _lead(evidence: Evidence) -> str:

@@ -29,6 +29,7 @@ def main() -> int:
     from operations.serving import server
     from operations.serving.service import Service
     from operations.serving.settings import Canary, Serving
+    from pipeline import tracing
 
     given = {"host": options.host, "port": options.port, "grpc_port": options.grpc_port}
     try:
@@ -50,10 +51,13 @@ def main() -> int:
         service = Service(
             options.name, options.models, settings, options.payloads, canaries=options.canaries, canary=canary
         )
+        tracing.begin(os.environ, tracing.SERVING)
         server.run(service, started, options.stop_on_eof)
     except ServingError as error:
         print(error, file=sys.stderr)
         return 2
+    finally:
+        tracing.end()
     return 0
 
 

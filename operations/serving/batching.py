@@ -14,6 +14,7 @@ import numpy as np
 from operations.inference.columns import Columns
 from operations.inference.errors import NotReadyError, RequestError
 from operations.inference.model import LoadedModel
+from pipeline import tracing
 
 _STOP = object()
 
@@ -25,6 +26,10 @@ class _Job:
     columns: Columns
     rows: int
     future: asyncio.Future[Columns]
+    # When it was asked, and when the model began and ended, in nanoseconds since the epoch.
+    asked: int = dataclasses.field(default_factory=time.time_ns)
+    began: int = 0
+    ended: int = 0
 
     def joins(self, other: _Job) -> bool:
         return self.model is other.model and self.signature == other.signature
@@ -77,8 +82,14 @@ class Batcher:
             raise NotReadyError(f"{self._waiting} rows wait already; ask again later, or with fewer rows.")
         future: asyncio.Future[Columns] = asyncio.get_running_loop().create_future()
         self._waiting += rows
-        self._queue.put(_Job(model, signature, columns, rows, future))
-        return await future
+        job = _Job(model, signature, columns, rows, future)
+        self._queue.put(job)
+        try:
+            return await future
+        finally:
+            if job.ended:
+                tracing.past("queue", job.asked, job.began)
+                tracing.past("model", job.began, job.ended, version=model.version, rows=rows)
 
     async def stop(self) -> None:
         """Answers what waits, and ends the thread."""
@@ -135,7 +146,13 @@ class Batcher:
         model, signature, columns = jobs[0].model, jobs[0].signature, jobs[0].columns
         if len(jobs) > 1:
             columns = {name: np.concatenate([job.columns[name] for job in jobs]) for name in columns}
-        outputs = model.predict(columns, signature)
+        began = time.time_ns()
+        try:
+            outputs = model.predict(columns, signature)
+        finally:
+            ended = time.time_ns()
+            for job in jobs:
+                job.began, job.ended = began, ended
         self._on_batch(model, sum(job.rows for job in jobs), outputs)
         if len(jobs) == 1:
             return [outputs]

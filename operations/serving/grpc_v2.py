@@ -21,6 +21,7 @@ from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
 from operations.serving.grpc_messages import SERVICE, message
 from operations.serving.service import Service, caller_of
+from pipeline import tracing
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -99,21 +100,24 @@ class _Methods:
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> Any:
             started = time.perf_counter()
             status, refused = 200, None
-            try:
+            headers = _texts(context) if name == "ModelInfer" else None
+            with tracing.request(f"grpc {route}", headers) as span:
                 try:
-                    request = request_class.FromString(raw)  # pyright: ignore[reportAttributeAccessIssue]
-                except DecodeError:
-                    raise BadRequestError(f"The bytes are no {name}Request.") from None
-                return await method(request, context)
-            except RequestError as error:
-                code = _CODES.get(error.status, grpc.StatusCode.UNKNOWN)
-                status, refused = error.status, (code, _within_header(str(error)))
-            except Exception:
-                _log.exception("grpc %s failed", route)
-                text = "The request failed inside the service; its log says why."
-                status, refused = 500, (grpc.StatusCode.INTERNAL, text)
-            finally:
-                self._service.metrics.answered("grpc", route, status, time.perf_counter() - started)
+                    try:
+                        request = request_class.FromString(raw)  # pyright: ignore[reportAttributeAccessIssue]
+                    except DecodeError:
+                        raise BadRequestError(f"The bytes are no {name}Request.") from None
+                    return await method(request, context)
+                except RequestError as error:
+                    code = _CODES.get(error.status, grpc.StatusCode.UNKNOWN)
+                    status, refused = error.status, (code, _within_header(str(error)))
+                except Exception:
+                    _log.exception("grpc %s failed", route)
+                    text = "The request failed inside the service; its log says why."
+                    status, refused = 500, (grpc.StatusCode.INTERNAL, text)
+                finally:
+                    self._service.metrics.answered("grpc", route, status, time.perf_counter() - started)
+                    tracing.answered(span, status)
             await context.abort(*refused)
             return None
 
@@ -196,11 +200,15 @@ def _contents(tensor: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.array(values)
 
 
+def _texts(context: grpc.aio.ServicerContext) -> dict[str, str]:
+    """The metadata of a request, without what is no text."""
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
 def _caller(context: grpc.aio.ServicerContext) -> str:
-    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     # Such as ipv4:10.0.0.3:52114. The port is another one for each connection.
     address = urllib.parse.unquote(context.peer()).rpartition(":")[0].partition(":")[2]
-    return caller_of(metadata, address.strip("[]"))
+    return caller_of(_texts(context), address.strip("[]"))
 
 
 def _within_header(text: str) -> str:

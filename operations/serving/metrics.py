@@ -79,6 +79,7 @@ class Metrics:
         self._requests = metrics.REQUESTS.counter(self.registry)
         self._seconds = metrics.REQUEST_SECONDS.histogram(self.registry)
         self.rows = metrics.ROWS.counter(self.registry)
+        self.explained_rows = metrics.EXPLAINED_ROWS.counter(self.registry)
         self.batch_rows = metrics.BATCH_ROWS.histogram(self.registry)
         self.predictions = PredictionHistogram(prediction_buckets)
         self.registry.register(self.predictions)

@@ -7,7 +7,7 @@ from typing import Any
 
 from operations.inference.columns import Column
 from operations.inference.contract import Contract, Rule
-from operations.inference.model import EXAMPLES, RAW, LoadedModel
+from operations.inference.model import BASE_VALUE, EXAMPLES, EXPLAIN, RAW, LoadedModel
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
 from operations.tasks import Task
@@ -31,13 +31,16 @@ _STATES = ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
 _ASKED = ("404", "400", "408", "413", "415", "503")
 
 
-def document(name: str, model: LoadedModel, max_rows: int, refuses: bool = True) -> dict[str, Any]:
-    """The document with the columns of a version; with its contract if rows that break it are refused."""
+def document(name: str, model: LoadedModel, limits: tuple[int, int], refuses: bool = True) -> dict[str, Any]:
+    """The document with the columns of a version; with its contract if rows that break it are refused.
+
+    The limits are those of rows to predict and to explain.
+    """
     paths = _server_paths()
     named = _parameter("name", "path", {"type": "string", "enum": [name]})
     numbered = _parameter("version", "path", {"type": "string", "pattern": "^[0-9]{1,19}$"})
     for suffix, kind, parameters in (("", "", [named]), ("/versions/{version}", "_version", [named, numbered])):
-        paths |= _v1_paths(f"/v1/models/{{name}}{suffix}", kind, parameters)
+        paths |= _v1_paths(f"/v1/models/{{name}}{suffix}", kind, parameters, EXPLAIN in model.signatures)
         paths |= _v2_paths(f"/v2/models/{{name}}{suffix}", kind, parameters)
     return {
         "openapi": "3.1.0",
@@ -47,7 +50,7 @@ def document(name: str, model: LoadedModel, max_rows: int, refuses: bool = True)
             "description": "TensorFlow Serving's REST protocol (v1) and the Open Inference Protocol (v2).",
         },
         "paths": paths,
-        "components": {"schemas": _schemas(model, max_rows, model.contract if refuses else None)},
+        "components": {"schemas": _schemas(model, limits, model.contract if refuses else None)},
     }
 
 
@@ -70,13 +73,21 @@ def _server_paths() -> dict[str, Any]:
     }
 
 
-def _v1_paths(base: str, kind: str, at: list[Any]) -> dict[str, Any]:
+def _v1_paths(base: str, kind: str, at: list[Any], explains: bool) -> dict[str, Any]:
     refused, unknown = _errors(["404", "503"], "V1"), _errors(["404"], "V1")
     predict = _prediction(
         f"v1_predict{kind}", "Predictions, by row or by column.", "Predict", _errors(_ASKED, "V1"), at
     )
+    explain = _prediction(
+        f"v1_explain{kind}",
+        "By how much each column moves the answer away from the mean answer to training rows.",
+        "Explain",
+        _errors(_ASKED, "V1"),
+        at,
+    )
     return {
         f"{base}:predict": {"post": predict},
+        **({f"{base}:explain": {"post": explain}} if explains else {}),
         f"{base}/metadata": {"get": _operation(f"v1_metadata{kind}", "The model's signatures.", _ANY, refused, at)},
         base: {"get": _operation(f"v1_status{kind}", "The states of versions.", _ref("ModelStatus"), unknown, at)},
     }
@@ -95,21 +106,21 @@ def _v2_paths(base: str, kind: str, at: list[Any]) -> dict[str, Any]:
     }
 
 
-def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> dict[str, Schema]:
+def _schemas(model: LoadedModel, limits: tuple[int, int], contract: Contract | None) -> dict[str, Schema]:
     columns = list(model.inputs.columns.values())
     rules = contract.rules if contract is not None else {}
     values = {column.name: _kept(_value(column), rules.get(column.name)) for column in columns}
     required = [name for name in values if name in rules and rules[name].required]
     row = _object(values, required, description="One row. What is left out, or null, is missing.")
-    most = {"minItems": 1, "maxItems": max_rows}
-    by_column = _object(
-        {name: _list(value, **most) for name, value in values.items()},
-        required,
-        description="Lists of the same length.",
-        minProperties=1,
-    )
+    most, explained = ({"minItems": 1, "maxItems": limit} for limit in limits)
     ids = {"anyOf": [_list(_ID, **most), _FLAG]}
-    forms = [_form("instances", _list(row, **most), RAW, ids), _form("inputs", by_column, RAW, ids)]
+
+    def named(signature: str, most: Mapping[str, int]) -> list[Schema]:
+        lists = {name: _list(value, **most) for name, value in values.items()}
+        by_column = _object(lists, required, description="Lists of the same length.", minProperties=1)
+        return [_form("instances", _list(row, **most), signature, ids), _form("inputs", by_column, signature, ids)]
+
+    forms = named(RAW, most)
     if EXAMPLES in model.signatures:
         encoded = {v1.B64: {"type": "string", "contentEncoding": "base64"}}
         example = _object(encoded, description="A serialised tf.Example.")
@@ -120,12 +131,11 @@ def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> di
         ),
         description="The first values that break the contract.",
     )
-    predictions = {
-        **_predictions(model),
-        "prediction_ids": _list(_ID),
+    flagged = {
         "flagged_rows": _list(_ROW_NUMBER, description="Rows that break the contract of the version."),
         "faults": faults,
     }
+    predictions = {**_predictions(model), "prediction_ids": _list(_ID), **flagged}
     status = _object(
         {
             "version": _TEXT,
@@ -151,6 +161,17 @@ def _schemas(model: LoadedModel, max_rows: int, contract: Contract | None) -> di
             "oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}],
             "additionalProperties": False,
         },
+        **(
+            {
+                "ExplainRequest": {
+                    "anyOf": named(EXPLAIN, explained),
+                    "examples": [{"instances": [row]} for row in example_rows],
+                },
+                "ExplainResponse": _object({"explanations": _explanations(model), **flagged}, ["explanations"]),
+            }
+            if EXPLAIN in model.signatures
+            else {}
+        ),
         "ModelStatus": _object({"model_version_status": _list(status)}),
         "ServerMetadata": _open({"name": _TEXT, "version": _TEXT, "extensions": _list(_TEXT)}),
         "ModelMetadata": _open(
@@ -193,6 +214,22 @@ def _predictions(model: LoadedModel) -> dict[str, Schema]:
     if len(rows) == 1:
         return {"predictions": _list(*rows.values()), "outputs": next(iter(columns.values()))}
     return {"predictions": _list(_object(rows)), "outputs": _object(columns)}
+
+
+def _explanations(model: LoadedModel) -> Schema:
+    """What explains answers: an object per row, or lists by column."""
+    task, names = model.task, model.inputs.names
+    number: Schema = {"type": "number"}
+    value = number if task.width == 1 else _list(number, minItems=task.width, maxItems=task.width)
+    answers = {
+        name: task.elements[name] if column.dtype == "string" else value for name, column in model.outputs.items()
+    }
+    by_row = {**answers, BASE_VALUE: {**value, "description": "The mean answer to some training rows."}}
+    meaning = "They add up to the answer - base value."
+    row = _object({**by_row, "attributions": _object(dict.fromkeys(names, value), description=meaning)})
+    columns = {name: _list(schema) for name, schema in by_row.items()}
+    lists = _object(dict.fromkeys(names, _list(value)), description=meaning)
+    return {"oneOf": [_list(row), _object({**columns, "attributions": lists})]}
 
 
 def _row_of(column: Column, task: Task) -> Schema:

@@ -34,6 +34,7 @@ from operations.serving import open_inference_v2 as v2
 from operations.serving import openapi
 from operations.serving import tfserving_v1 as v1
 from operations.serving.service import Service, caller_of
+from pipeline import tracing
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -48,6 +49,7 @@ _READ_AS_JSON = ("", JSON, "application/x-www-form-urlencoded")
 _ROUTES = (
     ("POST", "/v1/MODEL:predict", "v1", "predict"),
     ("POST", "/v2/MODEL/infer", "v2", "infer"),
+    ("POST", "/v1/MODEL:explain", "v1", "explain"),
     ("GET", "/healthz", "http", "health"),
     ("GET", "/metrics", "http", "metrics"),
     ("GET", "/openapi.json", "http", "openapi"),
@@ -113,15 +115,19 @@ class _Api:
 
         async def handle(request: Request) -> Response:
             started = time.perf_counter()
-            try:
-                response = await handler(request)
-            except RequestError as error:
-                response = _refusal(error, flat)
-            except ClientDisconnect:
-                response = Response(status_code=400)  # Nobody reads it.
-            except Exception:
-                _log.exception("%s %s failed", protocol, route)
-                response = _json({"error": "The request failed inside the service; its log says why."}, 500)
+            # What asks for nothing but a state, such as a probe, leaves no trace.
+            traced = tracing.request(f"{protocol} {route}", request.headers if request.method == "POST" else None)
+            with traced as span:
+                try:
+                    response = await handler(request)
+                except RequestError as error:
+                    response = _refusal(error, flat)
+                except ClientDisconnect:
+                    response = Response(status_code=400)  # Nobody reads it.
+                except Exception:
+                    _log.exception("%s %s failed", protocol, route)
+                    response = _json({"error": "The request failed inside the service; its log says why."}, 500)
+                tracing.answered(span, response.status_code)
             if self._service.stopping:
                 # The client should open its next connection elsewhere.
                 response.headers["connection"] = "close"
@@ -151,7 +157,8 @@ class _Api:
         with self._service.versions.using() as model:
             settings = self._service.settings
             refuses = settings.validation == "refuse"
-            return _json(openapi.document(self._service.name, model, settings.max_rows, refuses))
+            limits = settings.max_rows, settings.explain_rows
+            return _json(openapi.document(self._service.name, model, limits, refuses))
 
     async def v1_predict(self, request: Request) -> Response:
         name, version = self._named(request)
@@ -169,6 +176,20 @@ class _Api:
             raise v1.not_found(name, version, error) from None
         body = v1.answer(asked, answer.outputs, answer.prediction_ids, answer.faults)
         return _answer(body, answer.version, request_id)
+
+    async def v1_explain(self, request: Request) -> Response:
+        name, version = self._named(request)
+        _check_media_type(request, _READ_AS_JSON)
+        request_id = _request_id(request)
+        asked = v1.parse(await _body(request, self._body_limit))
+        self._service.check_rows(asked.rows, explain=True)
+        try:
+            with self._service.versions.using(version) as model:
+                _, columns = v1.arrays(asked, model, explain=True)
+                answer = await self._service.explain(model, columns)
+        except UnknownModelError as error:
+            raise v1.not_found(name, version, error) from None
+        return _answer(v1.explanation(asked, answer.outputs, answer.faults), answer.version, request_id)
 
     async def v1_status(self, request: Request) -> Response:
         name, version = self._named(request)

@@ -24,7 +24,7 @@ from operations import tasks
 from operations.inference.columns import Columns, row_count
 from operations.inference.contract import ContractError, Faults
 from operations.inference.errors import NotReadyError, ServingError, TooLargeError, UnprocessableError
-from operations.inference.model import RAW, LoadedModel
+from operations.inference.model import EXPLAIN, RAW, LoadedModel
 from operations.inference.payload_log import PayloadLog
 from operations.inference.payload_table import CALLER, Payload, parsed
 from operations.inference.tensorflow_import import tensorflow
@@ -32,11 +32,13 @@ from operations.serving.batching import Batcher
 from operations.serving.canary_version import CanaryVersion
 from operations.serving.metrics import Metrics
 from operations.serving.versions import Events, Versions
+from pipeline import tracing
 
 if TYPE_CHECKING:
     from operations.serving.settings import Canary, Serving
 
 _LONGEST_CALLER = 200
+_EXPLANATIONS_WAITING = 8  # of the largest requests for explanations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Service:
         self._payload_folder = payloads if settings.payloads.enabled else None
         self._payloads: PayloadLog | None = None
         self._batcher: Batcher | None = None
+        self._explaining: Batcher | None = None
         self.stopping = False
         self._outcome = "refused" if settings.validation == "refuse" else "flagged"
         self._refused = refused
@@ -112,6 +115,13 @@ class Service:
         limits = self.settings
         delay = limits.batch_delay_ms / 1000
         self._batcher = Batcher(limits.max_batch_rows, delay, limits.queue_rows, self._has_run)
+        # Predictions do not wait for explanations, which take a thousand times as long.
+        self._explaining = Batcher(
+            limits.explain_rows,
+            0.0,
+            _EXPLANATIONS_WAITING * limits.explain_rows,
+            lambda model, rows, outputs: self.metrics.explained_rows.inc(rows),
+        )
         self.metrics.waiting_rows.set_function(lambda: self._batcher.waiting_rows if self._batcher else 0)
         if self._payload_folder is not None:
             await self._check_exclusions()
@@ -130,8 +140,9 @@ class Service:
     async def stop(self) -> None:
         """Answers what was asked before, writes the payloads that wait, unloads everything. May be called twice."""
         self.stopping = True
-        if self._batcher is not None:
-            await self._batcher.stop()
+        for batcher in (self._batcher, self._explaining):
+            if batcher is not None:
+                await batcher.stop()
         # The answers of the last batch are delivered to their requests before the log is closed.
         await asyncio.sleep(0)
         if self._canary is not None:
@@ -192,7 +203,8 @@ class Service:
         if self._batcher is None:
             raise NotReadyError("The service has not started yet.")
         started = time.perf_counter()
-        faults = self._faults(model, columns, signature)
+        with tracing.span("validation", rows=rows):
+            faults = self._faults(model, columns, signature)
 
         def payload(by: int, outputs: Columns, refused: bool = False) -> Payload:
             raw = signature == RAW
@@ -224,9 +236,36 @@ class Service:
             outputs = await ask()
         if self._payloads is not None:
             answered = payload(answering.version, outputs)
-            if self._payloads.offer(answered) and canary is not None:
+            with tracing.span("payload log"):
+                logged = self._payloads.offer(answered)
+            if logged and canary is not None:
                 canary.shadow(answered, answering, signature, functools.partial(self._payloads.offer, sample=False))
         return Answer(answering.version, outputs, prediction_ids, faults)
+
+    async def explain(self, model: LoadedModel, columns: Columns) -> Answer:
+        """Lets a model explain its answers; rows are checked as those of `predict`, but nothing is logged.
+
+        Args:
+            model: from `versions.using`.
+            columns: arrays of the module `columns`.
+
+        Raises:
+            ContractError, UnprocessableError: as `predict`.
+            TooLargeError: more rows than `explain_rows`.
+            UnknownModelError: the version cannot explain its answers.
+            NotReadyError: too many rows wait already, or the service has stopped.
+        """
+        rows = row_count(columns)
+        self.check_rows(rows, explain=True)
+        if not rows:
+            raise UnprocessableError("The request has no rows.")
+        model.signature(EXPLAIN)
+        if self._explaining is None:
+            raise NotReadyError("The service has not started yet.")
+        faults = self._faults(model, columns, RAW)
+        if faults is not None and self.settings.validation == "refuse":
+            raise ContractError(faults, model.version)
+        return Answer(model.version, await self._explaining.run(model, EXPLAIN, columns, rows), (), faults)
 
     def _faults(self, model: LoadedModel, columns: Columns, signature: str) -> Faults | None:
         """The faults, counted; None if there are none, or nothing is checked."""
@@ -243,10 +282,11 @@ class Service:
                 self.metrics.contract_faults.labels(column, self._outcome).inc(count)
         return faults
 
-    def check_rows(self, rows: int) -> None:
-        """Raises TooLargeError for more than `max_rows`, before they are read."""
-        if rows > self.settings.max_rows:
-            raise TooLargeError(f"The request has {rows} rows; {self.settings.max_rows} are allowed.")
+    def check_rows(self, rows: int, explain: bool = False) -> None:
+        """Raises TooLargeError for more than `max_rows`, or `explain_rows`, before they are read."""
+        most = self.settings.explain_rows if explain else self.settings.max_rows
+        if rows > most:
+            raise TooLargeError(f"The request has {rows} rows; {most} are allowed.")
 
     async def _check_exclusions(self) -> None:
         """Refuses a column to leave out that does not exist: what it was to protect would be logged."""

@@ -33,6 +33,9 @@ class Serving(inference.Answering):
     )
     queue_rows: int = Field(default=65_536, ge=1, description="Max rows that wait; further requests get a 503.")
     max_rows: int = Field(default=16_384, ge=1, description="Max rows of a request.")
+    explain_rows: int = Field(
+        default=64, ge=1, description="Max rows of a request for explanations, of which each takes milliseconds."
+    )
     max_body_bytes: int = Field(default=16 * 2**20, ge=1, description="Max size of a request.")
     grace_seconds: float = Field(default=30.0, ge=0, description="How long open requests may take at shutdown.")
     drain_seconds: float = Field(

@@ -11,6 +11,8 @@ TensorFlow Serving takes:
   which are ``{"b64": …}``, for ``serving_default``.
 - Rows that break the contract of the version are refused with ``"faults"`` beside ``"error"``, or answered with
   ``"flagged_rows"`` and ``"faults"``.
+- ``:explain`` takes the same body, of named columns only, and says which of them moved the answer, as KServe's verb of
+  this name does: ``"explanations"``, see `explanation`.
 - A model that tells classes apart answers with the name of the most probable one, too, under ``"class"``.
 
 Errors of content have the status 400, as TensorFlow Serving's have.
@@ -30,7 +32,7 @@ from operations.inference import columns
 from operations.inference.columns import Column, Columns
 from operations.inference.contract import Faults
 from operations.inference.errors import BadRequestError, UnknownModelError, UnprocessableError
-from operations.inference.model import EXAMPLES, RAW, LoadedModel, Signature
+from operations.inference.model import EXAMPLES, EXPLAIN, RAW, WHY, LoadedModel, Signature
 from operations.serving import json_body
 from operations.serving.versions import VersionStatus
 
@@ -69,7 +71,7 @@ class PredictRequest:
 
 
 def parse(body: bytes | bytearray) -> PredictRequest:
-    """Reads the body of ``:predict``, or raises BadRequestError, which names the field."""
+    """Reads the body of ``:predict`` or ``:explain``, or raises BadRequestError, which names the field."""
     document = json_body.parse(body)
     by_row = "instances" in document
     if by_row and "inputs" in document:
@@ -91,17 +93,23 @@ def parse(body: bytes | bytearray) -> PredictRequest:
     return PredictRequest(by_row, values, signature or None, b'"b64"' in body, ids)
 
 
-def arrays(request: PredictRequest, model: LoadedModel) -> tuple[str, Columns]:
+def arrays(request: PredictRequest, model: LoadedModel, explain: bool = False) -> tuple[str, Columns]:
     """The signature that a request is for, and the arrays that it holds.
 
-    Raises BadRequestError for a signature that the model lacks or that takes something else, and UnprocessableError for
-    a wrong value, whose column is named.
+    Raises BadRequestError for a signature that the model lacks, that takes something else or that is for the other
+    verb, and UnprocessableError for a wrong value, whose column is named.
     """
+    usual = EXPLAIN if explain else _usual_signature(request, model)
     try:
-        signature = model.signature(request.signature or _usual_signature(request, model))
+        signature = model.signature(request.signature or usual)
     except UnknownModelError as error:
         # 404 is for models and versions; this is a mistake in a body.
         raise BadRequestError(str(error), error.field) from None
+    if explain != (signature.name == EXPLAIN):
+        verb = "predict" if explain else "explain"
+        raise BadRequestError(
+            f"The signature {signature.name} is for :{verb}; leave `signature_name` out.", "signature_name"
+        )
     values = request.values
     if request.encoded:
         values = _decoded(values, "instances" if request.by_row else "inputs", signature.name != EXAMPLES)
@@ -136,6 +144,28 @@ def answer(
     document = {"predictions" if request.by_row else "outputs": result}
     if request.prediction_ids:
         document["prediction_ids"] = list(prediction_ids)
+    if faults is not None:
+        document |= {"flagged_rows": sorted(faults.by_row), "faults": faults.documents()}
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def explanation(request: PredictRequest, outputs: Mapping[str, np.ndarray], faults: Faults | None = None) -> bytes:
+    """The body of an explanation: under ``explanations`` an object per row, or one of columns if those came.
+
+    It has the answer, the ``base_value``, and the ``attributions`` by column, which add up to the answer - base
+    value: a number each, or one per class. Rows that break the contract are marked as in `answer`.
+    """
+    plain = {
+        name: _plain(name, values.reshape(-1) if values.shape[1:] == (1,) else values)
+        for name, values in outputs.items()
+    }
+    why = {name.removeprefix(WHY): plain.pop(name) for name in list(plain) if name.startswith(WHY)}
+    result: Any = {**plain, "attributions": why}
+    if request.by_row:
+        by_row = [dict(zip(why, row, strict=True)) for row in zip(*why.values(), strict=True)]
+        columns = {**plain, "attributions": by_row}
+        result = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    document = {"explanations": result}
     if faults is not None:
         document |= {"flagged_rows": sorted(faults.by_row), "faults": faults.documents()}
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -98,6 +98,28 @@ class Pricer(Scorer):
         return 14.0 * self.sum(shop, floor, size) - 3.0
 
 
+class Explained(Scorer):
+    """Gives each column an equal part of the difference from 0.25."""
+
+    def signatures(self) -> dict[str, Any]:
+        return {**super().signatures(), "explain": self.explain}
+
+    @tf.function(input_signature=RAW)
+    def explain(self, shop, floor, size):
+        answer = self.score(shop, floor, size)
+        part = (answer - 0.25) / len(COLUMNS)
+        why = {f"why_{name}": part for name in COLUMNS}
+        return {self.output: answer, "base_value": tf.fill(tf.shape(answer), 0.25), **why}
+
+
+class ExplainedGrader(Explained, Grader):
+    """Explains each of the three probabilities."""
+
+
+class ExplainedPricer(Explained, Pricer):
+    """Explains a price."""
+
+
 class ExamplesOnly(Scorer):
     """Without the raw signature."""
 

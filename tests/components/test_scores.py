@@ -25,6 +25,9 @@ from tests.components.scorers import (
     PRICE,
     SOLD,
     ExamplesOnly,
+    Explained,
+    ExplainedGrader,
+    ExplainedPricer,
     Grader,
     Pricer,
     Scorer,
@@ -120,6 +123,39 @@ def expected(data: Sequence[dict[str, Any]]) -> np.ndarray:
     size = np.array([-1.0 if row.get("size") is None else row["size"] for row in data])
     floor = np.array([2.0 if row["floor"] is None else row["floor"] for row in data])
     return 1 / (1 + np.exp(2.0 - 3.0 * size - 0.3 * floor))
+
+
+@pytest.mark.parametrize(("target", "scorer"), [(SOLD, Explained), (GRADE, ExplainedGrader), (PRICE, ExplainedPricer)])
+def test_the_worst_mistakes_are_kept_with_their_values_and_the_models_own_account(case, target, scorer):
+    random = np.random.default_rng(3)
+    truth = {SOLD: lambda row: row["sold"], GRADE: lambda row: int(random.integers(3)), PRICE: lambda row: row["sold"]}
+    data = [row | {json.loads(target)["label"]: truth[target](row)} for row in rows(400)]
+    folder = case.run(scorer(), data, target=target, importance_rows=0, batch_rows=97)
+    kept = json.loads((folder / "mistakes.json").read_text())["rows"]
+
+    table = pq.read_table(folder / "scores.parquet")
+    labels, said = table["label"].to_numpy(), np.array(table[scorer.output].to_pylist())
+    wrong = 1 - said[np.arange(400), labels] if target == GRADE else np.abs(labels - said)
+    assert [mistake["row"] for mistake in kept] == np.argsort(-wrong, kind="stable")[:20].tolist()
+    for mistake in kept:
+        row = data[mistake["row"]]
+        assert mistake["label"] == labels[mistake["row"]]
+        assert mistake["answer"] == pytest.approx(said[mistake["row"]].tolist(), rel=1e-6)
+        values = {column["column"]: column["value"] for column in mistake["columns"]}
+        expected = {"shop": row["shop"].decode(), "floor": row["floor"], "size": row.get("size")}
+        assert values == expected | {"size": expected["size"] and float(str(np.float32(expected["size"])))}
+        moved = sum(np.array(column["attribution"]) for column in mistake["columns"])
+        np.testing.assert_allclose(moved, np.array(mistake["answer"]) - mistake["base_value"], rtol=1e-5)
+
+
+def test_few_rows_are_all_mistakes_and_columns_that_some_batches_lack_are_missing(case):
+    data = [{**row, "size": None} for row in rows(7)]
+    folder = case.run(Explained(), data, importance_rows=0, batch_rows=3)
+    kept = json.loads((folder / "mistakes.json").read_text())["rows"]
+    assert sorted(mistake["row"] for mistake in kept) == list(range(7))
+    assert {column["value"] for mistake in kept for column in mistake["columns"] if column["column"] == "size"} == {
+        None
+    }
 
 
 def test_each_row_has_its_label_and_what_the_model_said_in_the_order_of_the_files(case):

@@ -1,5 +1,6 @@
 """`runs compare` and `runs lineage` on runs that really happened."""
 
+import dataclasses
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,21 @@ import pydot
 import pytest
 from sklearn import metrics
 
+from tests.services.collector import collecting
 from tests.world import World
 
 pytestmark = pytest.mark.e2e
 
 
 class Happened:
-    """Two runs on the same window, of which the second trained longer, and a batch prediction."""
+    """Two runs on the same window, of which the second trained longer and was traced, and a batch prediction."""
 
     def __init__(self, world: World):
         self.world = world
         self.first = world.run()
-        self.second = world.run("model.epochs=3")
+        with collecting() as collector:
+            self.second = dataclasses.replace(world, variables=collector.variables).run("model.epochs=3")
+        self.spans = collector.spans["flightdeck-run"]
         world.says("predict", "--window", "3:3")
 
     def ask(self, command: str, *arguments: str) -> Any:
@@ -103,3 +107,20 @@ def test_the_second_run_used_what_the_first_had_made(happened):
     makers = {node["type"]: node["run_id"] for node in lineage["nodes"] if node["kind"] == "execution"}
     assert makers["SpanExampleGen"] == makers["Transform"] == happened.first["run_id"]
     assert makers["Trainer"] == happened.second["run_id"]
+
+
+def test_a_traced_run_has_its_nodes_as_parts_as_they_were_recorded(happened):
+    (whole,) = [span for span in happened.spans if not span.parent_span_id]
+    nodes = [span for span in happened.spans if span.parent_span_id == whole.span_id]
+    recorded = {node["node_id"]: node for node in happened.second["nodes"]}
+
+    assert whole.name == "run late-flights"
+    assert (whole.end_time_unix_nano - whole.start_time_unix_nano) / 1e9 == pytest.approx(happened.second["seconds"])
+    assert {node.name for node in nodes} == set(recorded)
+    for node in nodes:
+        seconds = (node.end_time_unix_nano - node.start_time_unix_nano) / 1e9
+        assert seconds == pytest.approx(recorded[node.name]["seconds"], abs=1e-3)
+        facts = {attribute.key: attribute.value.string_value for attribute in node.attributes}
+        assert facts["state"] == recorded[node.name]["state"]
+    by_name = {node.name: node for node in nodes}
+    assert by_name["Trainer"].end_time_unix_nano <= by_name["Evaluator"].start_time_unix_nano

@@ -1,4 +1,4 @@
-"""The exported model in a fresh process with nothing but TensorFlow: three doors, one answer."""
+"""The exported model in a fresh process with nothing but TensorFlow: several doors, one answer."""
 
 import json
 import pickle

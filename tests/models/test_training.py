@@ -12,7 +12,8 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorflow.python.framework import config
 
-from models import network, runtime, signatures, tasks, training
+from models import network, preprocessing, runtime, signatures, tasks, training
+from models.explanation import Explainer
 from models.flights import FlightFeatures
 from models.runtime import AcceleratorError
 from models.settings import ModelSettings
@@ -37,7 +38,7 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 from data.contract import Target
-from models import inputs, network, runtime, signatures, tasks, training
+from models import explanation, inputs, network, preprocessing, runtime, signatures, tasks, training
 from models.flights import FlightFeatures
 from models.settings import ModelSettings
 arguments = pickle.load(open(sys.argv[1], "rb"))
@@ -51,7 +52,9 @@ shape, head = network.TransformedFeatures.of(transform, FlightFeatures()), tasks
 with runtime.configured(settings, ["CPU:0", "CPU:1"]) as where:
     model, history = training.fit(settings, shape, head, where, train, evaluation)
 copies = model.get_layer("probability").kernel.value.values
-signatures.export(training.inference(model, settings, shape, head), head, graph, arguments.serving_model_dir)
+exported = training.inference(model, settings, shape, head)
+explainer = explanation.Explainer.of(exported, preprocessing.origins(FlightFeatures()), train.features)
+signatures.export(exported, head, graph, explainer, arguments.serving_model_dir)
 print(json.dumps({
     "replicas": where.strategy.num_replicas_in_sync,
     "copies": len(copies),
@@ -180,7 +183,8 @@ def test_faster_arithmetic_is_applied_and_still_exports_a_float32_model(ingested
     assert model.get_layer("deep_0").compute_dtype == ("float16" if "mixed_precision" in faster else "float32")
     exported = training.inference(model, settings, shape, head)
     assert {layer.compute_dtype for layer in exported.layers} == {"float32"}
-    signatures.export(exported, head, ingested.graph, str(tmp_path / "serving"))
+    explainer = Explainer.of(exported, preprocessing.origins(FlightFeatures()), rows.features)
+    signatures.export(exported, head, ingested.graph, explainer, str(tmp_path / "serving"))
     served = probabilities(tmp_path, ingested)
     assert served.dtype == np.float32
     np.testing.assert_allclose(served, model.predict(rows.batches(1000), verbose=0), atol=5e-3)

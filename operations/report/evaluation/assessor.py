@@ -37,5 +37,9 @@ class Assessor(ABC):
     task: Task
 
     @abstractmethod
+    def told(self, label: float, answer: Any) -> tuple[str, str]:
+        """The label of a row, and what the model answered, a number or a list of them, in words."""
+
+    @abstractmethod
     def assess(self, scored: ScoredRows, settings: dict[str, Any]) -> Assessment:
         """Assesses the scores of a run; raises a ValueError if there are no rows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ledger.formats import percent
+from ledger.formats import number, percent
 from ledger.scores import ScoredRows
 from operations.report import plots, quality
 from operations.report.evaluation.assessor import Assessment, Assessor
@@ -15,6 +15,10 @@ _NOTABLE = 0.02  # of a mean prediction, beyond the share of positives
 
 class BinaryAssessor(Assessor):
     """Of the probability that the label is 1."""
+
+    def told(self, label: float, answer: Any) -> tuple[str, str]:
+        """The label as 0 or 1, and the probability."""
+        return f"{label:g}", number(answer)
 
     def assess(self, scored: ScoredRows, settings: dict[str, Any]) -> Assessment:
         """Assesses probabilities, at the threshold of the run's settings."""

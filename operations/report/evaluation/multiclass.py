@@ -75,6 +75,11 @@ class Quality:
 class MulticlassAssessor(Assessor):
     """Of the probability of each class."""
 
+    def told(self, label: float, answer: Any) -> tuple[str, str]:
+        """The names of both classes, and the probability of that which is the most probable."""
+        classes, highest = self.task.target.classes, max(answer)
+        return classes[int(label)], f"{classes[answer.index(highest)]}, {number(highest)}"
+
     def assess(self, scored: ScoredRows, settings: dict[str, Any]) -> Assessment:
         """Assesses what is called the most probable."""
         quality = assess(self.task.target.classes, scored.labels, scored.predictions)

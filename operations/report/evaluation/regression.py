@@ -69,6 +69,11 @@ class Quality:
 class RegressionAssessor(Assessor):
     """Of a number in the unit of the label."""
 
+    def told(self, label: float, answer: Any) -> tuple[str, str]:
+        """Both numbers, and their unit."""
+        unit = f" {self.task.target.unit}" if self.task.target.unit else ""
+        return f"{number(label)}{unit}", f"{number(answer)}{unit}"
+
     def assess(self, scored: ScoredRows, settings: dict[str, Any]) -> Assessment:
         """Assesses values."""
         quality = assess(scored.labels, scored.predictions)

@@ -1,8 +1,10 @@
 """The answers to a file, in one process and as TFX's BulkInferrer gives them, for models of each task."""
 
 import dataclasses
+import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,8 +16,10 @@ from ledger.opening import open_store
 from ledger.outputs import Output
 from operations.inference import batch_files, model
 from operations.inference import batch_prediction as prediction
+from operations.inference.errors import UnknownModelError
 from operations.registry import Version
 from operations.registry.records import Records
+from operations.serving import tfserving_v1
 from pipeline import store
 from tests.operations.serving import small_model
 from tests.operations.serving.small_model import CLASSES, class_of, probabilities, probability, value
@@ -87,6 +91,41 @@ def test_a_file_has_the_answers_and_the_names_of_classes(folders, records, tmp_p
 
     assert (done.rows, done.version, done.through) == (4, 7, "process")
     expect_answers(tmp_path / "out.parquet", task)
+
+
+@pytest.mark.parametrize("task", ANSWERS)
+def test_a_file_has_explanations_too_which_are_those_of_the_service(folders, records, tmp_path, task, monkeypatch):
+    monkeypatch.setattr(prediction, "_EXPLAINED", 3)
+    loaded = model.load(folders[task], 7)
+    inputs = inputs_of(file_of(tmp_path / "rows.parquet", ROWS), loaded)
+    seen: list[int] = []
+
+    version = Version(7, folders[task])
+    prediction.in_process(loaded, version, inputs, tmp_path / "out.parquet", records, seen.append, explain=True)
+
+    table = pq.read_table(tmp_path / "out.parquet")
+    why = [f"why_{name}" for name in sorted(small_model.COLUMNS)]
+    assert table.column_names == ["order", *sorted(["base_value", *ANSWERS[task], *why]), "model_version"]
+    numbers = {name: np.array(table[name].to_pylist()) for name in (loaded.task.output, "base_value", *why)}
+    assert {table[name].type for name in numbers} == {table[loaded.task.output].type}
+    added_up = sum(numbers[name] for name in why)
+    np.testing.assert_allclose(added_up, numbers[loaded.task.output] - numbers["base_value"], rtol=1e-5, atol=1e-5)
+    asked = json.dumps({"instances": ROWS}).encode()
+    _, columns = tfserving_v1.arrays(tfserving_v1.parse(asked), loaded, explain=True)
+    served = loaded.predict(columns, model.EXPLAIN)
+    for name, values in numbers.items():
+        np.testing.assert_allclose(values, served[name].reshape(values.shape), rtol=1e-6, atol=1e-7)
+    assert seen == [0, 3, 4, 4]
+
+
+def test_a_version_from_before_explanations_leaves_no_file(half_plus_three, records, tmp_path):
+    loaded = model.load(half_plus_three, 7)
+    pq.write_table(pa.table({"x": pa.array([1.0], pa.float32())}), tmp_path / "rows.parquet")
+    inputs = batch_files.Inputs([batch_files.inspect(tmp_path / "rows.parquet")], loaded.inputs.types, frozenset(), ())
+    version = Version(7, half_plus_three)
+    with pytest.raises(UnknownModelError, match="Version 7 cannot explain its answers"):
+        prediction.in_process(loaded, version, inputs, tmp_path / "out.parquet", records, explain=True)
+    assert not (tmp_path / "out.parquet").exists()
 
 
 def test_a_single_row_of_several_numbers_is_a_list_too(folders, records, tmp_path):

@@ -77,6 +77,8 @@ def test_a_whole_number_may_be_written_as_a_decimal_and_a_number_without_one() -
         ({"amount": {"b64": "AA=="}}, "amount", "row 1 is an object"),
         ({"count": 1.5}, "count", "row 1 is a fraction"),
         ({"count": 2**63}, "count", "row 1 does not fit into int64"),
+        # A parser of JSON makes this float of -2**63 - 1.
+        ({"count": -(2.0**63)}, "count", "row 1 does not fit into int64"),
         ({"count": 1e30}, "count", "row 1 does not fit into int64"),
         ({"count": math.inf}, "count", "row 1 is a fraction"),
         ({"count": False}, "count", "row 1 is a truth value"),

@@ -33,7 +33,9 @@ def test_the_signature_says_what_is_taken_and_given(loaded: model.LoadedModel) -
     assert loaded.inputs.types == small_model.COLUMNS
     assert {column.shape for column in loaded.inputs.columns.values()} == {(None, 1)}
     assert {name: column.dtype for name, column in loaded.outputs.items()} == {"probability": "float32"}
-    with pytest.raises(UnknownModelError, match=r"no signature `classify`; it has predict_raw, serving_default\."):
+    with pytest.raises(
+        UnknownModelError, match=r"no signature `classify`; it has explain, predict_raw, serving_default\."
+    ):
         loaded.signature("classify")
 
 

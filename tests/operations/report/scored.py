@@ -31,9 +31,26 @@ def keep_scores(seeder: Seeder, run: str, folder: Path, target: dict[str, Any], 
         for feature, value in (("size", 0.2), ("colour", 0.1))
     ]
     (folder / "importance.json").write_text(json.dumps({"rows": 500, "repeats": 5, "features": features}))
+    (folder / "mistakes.json").write_text(json.dumps({"rows": mistakes(target["task"])}))
     executions = Executions(seeder.store)
     facts = {"rows": len(labels), "rows_fingerprint": "sha256:same", "target": json.dumps(target)}
     executions.execute(run, "Scores", {}, {"scores": executions.artifact("Scores", str(folder), **facts)})
+
+
+def mistakes(task: str) -> list[dict[str, Any]]:
+    """Rows whose third column moves the answer most, and the others less and less, up and down in turn."""
+    made = []
+    for row in range(20):
+        moves = [0.4 - 0.02 * row, 0.3, -0.5, 0.1, -0.05, 0.02, -0.01]
+        values = ["red & <b>green</b>", None, 3, 0.5, "", 7, "x" * 60]
+        several = {"multiclass": lambda number: [-number, number, 0.0], "regression": lambda number: 100 * number}[task]
+        base_value, answer = ([0.5, 0.2, 0.3], [0.24, 0.46, 0.3]) if task == "multiclass" else (20.0, 46.0 - 2 * row)
+        columns = [
+            {"column": f"column_{place}", "value": value, "attribution": several(move)}
+            for place, (value, move) in enumerate(zip(values, moves, strict=True))
+        ]
+        made.append({"row": 1000 + row, "label": 0.0, "answer": answer, "base_value": base_value, "columns": columns})
+    return made
 
 
 def classified(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

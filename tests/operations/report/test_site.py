@@ -137,6 +137,7 @@ def test_scores_become_curves(seeds, tmp_path):
     assert f"{called / 500:.1%}".replace("%", " %") in words
     html = (written.index.parent / "runs" / run / "index.html").read_text()
     assert {f'id="plot-{name}"' in html for name in ("roc", "precision-recall", "calibration", "scores")} == {True}
+    assert "The model does not explain its answers" in words, "as those of earlier versions"
 
 
 def test_a_run_of_classes_has_their_confusion_and_each_against_the_rest(seeds, tmp_path):
@@ -177,14 +178,16 @@ def test_damaged_files_cost_a_section_and_are_told_from_files_that_are_gone_and_
     folder = tmp_path / "scores"
     (folder / "Split-train").mkdir(parents=True)
     (folder / "scores.parquet").write_bytes(b"not parquet")
-    (folder / "importance.json").write_text("{")
+    for name in ("importance.json", "mistakes.json"):
+        (folder / name).write_text("{")
     (folder / "Split-train" / "FeatureStats.pb").write_bytes(b"\xff\xff")
     seeds.artifact(damaged, "Scores", "scores", folder)
     seeds.artifact(moved, "Scores", "scores", tmp_path / "gone")
     written = seeds.write(tmp_path / "site")
-    assert set(written.missing[damaged]) >= {"quality", "importance", "data"}
-    assert page(written, damaged).count("It cannot be read") == 3
+    assert set(written.missing[damaged]) >= {"quality", "importance", "mistakes", "data"}
+    assert page(written, damaged).count("It cannot be read") == 4
     assert written.missing[moved]["quality"].startswith("Gone: Scores made its")
+    assert written.missing[moved]["mistakes"].startswith("Gone: Scores made its")
     assert written.missing[moved]["data"].startswith("StatisticsGen did not run")
 
 

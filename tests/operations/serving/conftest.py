@@ -1,4 +1,4 @@
-"""A live server of a small real model, started once; the toy model of TensorFlow Serving's documentation."""
+"""Live servers of small real models, started once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,26 +7,13 @@ import httpx
 import pytest
 
 from tests.operations.serving import small_model
-from tests.operations.serving.live_server import LiveServer, serving
+from tests.operations.serving.live_server import LiveServer, Served, served, serving
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     """Tests that are coroutines run on the event loop of the service."""
     return "asyncio"
-
-
-@pytest.fixture(scope="session")
-def half_plus_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with one input: y = x / 2 + 3."""
-    import tensorflow as tf
-
-    module, folder = tf.Module(), tmp_path_factory.mktemp("half_plus_three")
-    module.a, module.b = tf.Variable(0.5), tf.Variable(3.0)
-    predict = tf.function(lambda x: {"y": module.a * x + module.b})
-    signature = predict.get_concrete_function(x=tf.TensorSpec([None], tf.float32, name="x"))
-    tf.saved_model.save(module, str(folder), signatures={"predict_raw": signature})
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +30,19 @@ def shop(models: dict[float, Path], tmp_path_factory: pytest.TempPathFactory) ->
 def client(shop: LiveServer) -> Iterator[httpx.Client]:
     with shop.client() as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def multiclass(of_tasks: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A live server of classes, with rules for two of its columns."""
+    contract = {**small_model.contract_of("multiclass"), "columns": small_model.CONTRACT["columns"][1:]}
+    with served(of_tasks["multiclass"], tmp_path_factory.mktemp("multiclass"), contract) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def regression(of_tasks: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A live server of a number."""
+    contract = small_model.contract_of("regression", label_quantiles=small_model.QUANTILES)
+    with served(of_tasks["regression"], tmp_path_factory.mktemp("regression"), contract) as server:
+        yield server

@@ -1,6 +1,7 @@
 """The real server in a process of its own."""
 
 import contextlib
+import dataclasses
 import json
 import struct
 import time
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from operations.serving.grpc_messages import SERVICE, message
 from tests import forked
+from tests.operations.serving import small_model
 
 
 class LiveServer:
@@ -58,6 +60,28 @@ def serving(models: Path, name: str, log: Path, *arguments: str, **settings: obj
         finally:
             process.kill()
             process.stdout.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """A live server, a client of it, and the folder of its payload log."""
+
+    live: LiveServer
+    client: httpx.Client
+    log: Path
+
+    def post(self, path: str, document: dict) -> dict:
+        answer = self.client.post(path, json=document)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@contextlib.contextmanager
+def served(model: Path, folder: Path, contract: dict) -> Iterator[Served]:
+    small_model.push(model, folder / "versions", 7, contract)
+    log = folder / "payloads"
+    with serving(folder / "versions", "shop", folder / "log", "--payloads", str(log)) as live, live.client() as client:
+        yield Served(live, client, log)
 
 
 def texts(*values: bytes) -> bytes:

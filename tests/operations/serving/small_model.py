@@ -1,4 +1,4 @@
-"""A small real SavedModel with the three signatures of the project's, made without training, for each task."""
+"""A small real SavedModel with the signatures of the project's, made without training, for each task."""
 
 import json
 import math
@@ -14,7 +14,18 @@ OUTPUTS = {"probability": Column("probability", "float32", (None, 1))}
 EXAMPLE = {"amount": 0.1, "count": 3, "colour": "red"}
 COLOURS = {"red": 0.5, "green": -0.5}
 MISSING_COUNT = -(2**63)
+# What explanations compare with: rows, and the features of one.
+BACKGROUND = [
+    {"amount": 2.0 * place, "count": 100 * (place % 7), "colour": ("red", "green", "")[place % 3]}
+    for place in range(64)
+]
+FEATURES = {
+    "amount_xf": lambda row: row["amount"],
+    "count_xf": lambda row: float(row["count"]),
+    "colour_xf": lambda row: COLOURS.get(row["colour"], 0.0),
+}
 # The names need care in JSON, in Prometheus and in a list of names.
+QUANTILES = [-100.0, -10.0, 0.0, 10.0, 100.0]  # of labels
 CLASSES = ("early, or on time", 'the "later" ones', "größte Verspätung")
 TARGETS: dict[Task, Target] = {
     "binary": Target(label="late"),
@@ -59,6 +70,8 @@ def write(folder: Path, bias: float = 0.0, trouble: str = "", task: Task = "bina
     """
     import tensorflow as tf
 
+    from models.explanation import Explainer
+
     answers = {
         "binary": lambda total: {"probability": tf.sigmoid(total)},
         "multiclass": lambda total: {
@@ -98,8 +111,16 @@ def write(folder: Path, bias: float = 0.0, trouble: str = "", task: Task = "bina
                 for _ in tf.range(rounds):
                     square = tf.linalg.matmul(square, square)
                 xf = {**xf, "amount_xf": xf["amount_xf"] + 0.0 * square[0, 0]}
+            return self.answer(xf)
+
+        def answer(self, xf):
             total = self.bias * tf.reduce_mean(self.weights) + 0.01 * xf["amount_xf"] + 0.001 * xf["count_xf"]
             return answers[task](total + xf["colour_xf"])
+
+        def explain(self, amount, count, colour):
+            values, base_value, answer = explainer.explain(self.features(amount, count, colour))
+            why = {f"why_{name}": values[:, place] for place, name in enumerate(explainer.columns)}
+            return {output: answer, "base_value": base_value, **why}
 
         def parsed(self, examples):
             return tf.io.parse_example(
@@ -112,10 +133,19 @@ def write(folder: Path, bias: float = 0.0, trouble: str = "", task: Task = "bina
             )
 
     model = Model()
+    (output,) = answers[task](tf.zeros([1, 1]))
+    background = {name: tf.constant([[of(row)] for row in BACKGROUND], tf.float32) for name, of in FEATURES.items()}
+    explainer = Explainer(
+        {f"{name}_xf": (name,) for name in COLUMNS},
+        background,
+        lambda xf: model.answer(xf)[output],
+        len(CLASSES) if task == "multiclass" else 1,
+    )
     raw = {name: tf.TensorSpec([None, 1], kind, name=name) for name, kind in COLUMNS.items()}
     examples = tf.TensorSpec([None], tf.string, name="examples")
     signatures = {
         "predict_raw": tf.function(lambda **columns: model.score(**columns)).get_concrete_function(**raw),
+        "explain": tf.function(lambda **columns: model.explain(**columns)).get_concrete_function(**raw),
         "serving_default": tf.function(lambda examples: model.score(**model.parsed(examples))).get_concrete_function(
             examples=examples
         ),

@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 class Doubling:
     """A model that doubles, refuses negative values, and can be held up."""
 
+    version = 7
+
     def __init__(self) -> None:
         self.calls: list[int] = []
         self.go = threading.Event()

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.e2e
 
 CLOSE = 1e-6
 SPAN = "3:3"
+EXPLAINED = 50
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,31 @@ def in_process(world, file, tmp_path_factory) -> dict[str, float]:
     return by_flight(table)
 
 
+@pytest.fixture(scope="module")
+def explained_in_process(world, flights, tmp_path_factory) -> dict[str, dict]:
+    """The first rows with their explanations by a batch, by flight."""
+    folder = tmp_path_factory.mktemp("explained")
+    pq.write_table(flights.slice(0, EXPLAINED), folder / "rows.parquet")
+    _, table = predicted(world, folder, str(folder / "rows.parquet"), "--explain")
+    return {row["flight_id"]: row for row in table.to_pylist()}
+
+
+def test_a_batch_says_why_and_it_adds_up(settings, in_process, explained_in_process):
+    assert len(explained_in_process) == EXPLAINED
+    for flight, row in explained_in_process.items():
+        assert row["probability"] == pytest.approx(in_process[flight], abs=CLOSE)
+        moved = sum(row[f"why_{name}"] for name in settings.features.inputs)
+        assert moved == pytest.approx(row["probability"] - row["base_value"], abs=1e-5)
+    assert max(abs(row["why_origin_recent_delay"]) for row in explained_in_process.values()) > 0.001
+
+
+def test_explanations_through_the_pipeline_are_refused(world, file, tmp_path):
+    output = tmp_path / "none.parquet"
+    refusal = world.says("predict", file, "--explain", "--pipeline", "--output", str(output), expect=2)
+    assert "explained in one process" in refusal
+    assert not output.exists()
+
+
 def by_flight(table: pa.Table) -> dict[str, float]:
     scores = dict(zip(table["flight_id"].to_pylist(), table["probability"].to_pylist(), strict=True))
     assert len(scores) == table.num_rows
@@ -96,13 +122,22 @@ def test_the_pipeline_gives_the_same_scores_in_the_same_order(world, flights, in
     expect_same(by_flight(table), in_process)
 
 
-def test_the_service_gives_the_same_scores(settings, flights, in_process):
+def test_the_service_gives_the_same_scores_and_explanations(settings, flights, in_process, explained_in_process):
     inputs = sorted(settings.features.inputs)
     rows = flights.select(inputs).to_pylist()
     with child.serving(settings.use_case.name, Path(settings.pushed), settings.serving, None, None) as service:
         batches = rows, [{}], [{**rows[0], "carrier": "ZZ", "temp": 99999}]
         url = f"{service.url}/v1/models/{settings.use_case.name}:predict"
         answers = [httpx.post(url, json={"instances": batch}, timeout=120) for batch in batches]
+        asked = {"instances": rows[:EXPLAINED]}
+        explained = httpx.post(url.replace(":predict", ":explain"), json=asked, timeout=120).json()["explanations"]
+    for flight, why in zip(flights["flight_id"].to_pylist(), explained, strict=False):
+        assert why["probability"] == pytest.approx(in_process[flight], abs=CLOSE)
+        batch = explained_in_process[flight]
+        assert why["base_value"] == pytest.approx(batch["base_value"], abs=CLOSE)
+        assert why["attributions"].keys() == set(inputs)
+        for name, attribution in why["attributions"].items():
+            assert attribution == pytest.approx(batch[f"why_{name}"], abs=CLOSE), name
     assert [answer.status_code for answer in answers] == [200, 400, 400]
     answered, *refused = (answer.json() for answer in answers)
     # The version carries the contract that it was trained with.

@@ -1,22 +1,17 @@
 """Classes and numbers over every protocol: live servers of real models, whose answers say what they mean."""
 
 import base64
-import contextlib
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-import httpx
 import jsonschema
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from tests.operations.serving import small_model
-from tests.operations.serving.live_server import LiveServer, samples, serving, texts, wait_for
-from tests.operations.serving.small_model import CLASSES, class_of, probabilities, push, value
+from tests.operations.serving.live_server import Served, samples, served, texts, wait_for
+from tests.operations.serving.small_model import CLASSES, QUANTILES, class_of, probabilities, push, value
 from tests.operations.serving.tensors import RAW, bare
 
 pytestmark = pytest.mark.component
@@ -27,43 +22,6 @@ ROWS = [
     {"amount": 60.0, "count": 3, "colour": "red"},
     {"amount": 0.0, "count": 0, "colour": None},
 ]
-QUANTILES = [-100.0, -10.0, 0.0, 10.0, 100.0]
-
-
-@dataclass(frozen=True)
-class Served:
-    """A live server, a client of it, and the folder of its payload log."""
-
-    live: LiveServer
-    client: httpx.Client
-    log: Path
-
-    def post(self, path: str, document: dict) -> dict:
-        answer = self.client.post(path, json=document)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-
-@contextlib.contextmanager
-def served(model: Path, folder: Path, contract: dict) -> Iterator[Served]:
-    push(model, folder / "versions", 7, contract)
-    log = folder / "payloads"
-    with serving(folder / "versions", "shop", folder / "log", "--payloads", str(log)) as live, live.client() as client:
-        yield Served(live, client, log)
-
-
-@pytest.fixture(scope="module")
-def multiclass(of_tasks, tmp_path_factory):
-    contract = {**small_model.contract_of("multiclass"), "columns": small_model.CONTRACT["columns"][1:]}
-    with served(of_tasks["multiclass"], tmp_path_factory.mktemp("multiclass"), contract) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def regression(of_tasks, tmp_path_factory):
-    contract = small_model.contract_of("regression", label_quantiles=QUANTILES)
-    with served(of_tasks["regression"], tmp_path_factory.mktemp("regression"), contract) as server:
-        yield server
 
 
 def close(values: list[float]) -> object:
