@@ -38,15 +38,21 @@ fi
 unpack_prometheus() {
     local tools folder
     tools=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.tools
-    [[ -x $tools/prometheus/usr/bin/prometheus ]] && return
-    echo "Unpacking Prometheus into .tools/prometheus ..." >&2
     mkdir -p "$tools"
+    exec 9>"$tools/prometheus.lock"
+    flock 9
+    if [[ -x $tools/prometheus/usr/bin/prometheus ]]; then return; fi
+    echo "Unpacking Prometheus into .tools/prometheus ..." >&2
     folder=$(mktemp -d "$tools/prometheus.XXXXXX")
-    if [[ $(id -u) -eq 0 ]]; then apt-get update -qq; fi
-    (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb)
+    cd "$folder"
+    # Lists of packages that are missing or old are made anew.
+    download || { apt-get update -qq && download; }
+    dpkg-deb --extract prometheus_*.deb .
+    rm prometheus_*.deb
     rm -rf "$tools/prometheus"
     mv "$folder" "$tools/prometheus"
 }
+download() { apt-get download -qq -o APT::Sandbox::User=root prometheus; }
 # It needs no rights of root.
 if [[ $1 = prometheus ]] && command -v apt-get dpkg-deb >/dev/null; then
     unpack_prometheus

@@ -76,7 +76,7 @@ GROUPS: dict[str, tuple[Rule, ...]] = {
             'sum by (column) (increase(flightdeck_serving_contract_faults_total{outcome="refused"}[10m])) > 10',
             "1m",
             "warning",
-            "{{ $value | humanize }} values of {{ $labels.column }} were refused in ten minutes.",
+            "About {{ $value | humanize }} values of {{ $labels.column }} were refused in ten minutes.",
             "A client sends what the model's contract does not allow. The payload log says who: `request_caller`.",
         ),
         Rule(

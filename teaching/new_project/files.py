@@ -143,20 +143,20 @@ def _facts(plan: ProjectPlan, name: str) -> dict[str, Any]:
         "slices": f"[{', '.join(f'[{_scalar(name)}]' for name in plan.slices)}]",
         "min_slice_size": max(20, min(200, newest // 10)),
         "fewest": min(1000, max(50, plan.split.smallest // 2)),
-        **_sizes(len(plan.rows) - newest, len(numbers), len(plan.of("text"))),
+        **_sizes(len(plan.rows) - newest, len(numbers), len(plan.of("text")), plan.label.rare),
     }
 
 
-def _sizes(rows: int, numbers: int, texts: int) -> dict[str, Any]:
+def _sizes(rows: int, numbers: int, texts: int, rare: bool) -> dict[str, Any]:
     """Of the network and its training, by the rows to learn from and the columns: found on those of docs/tables.md.
 
-    Epochs follow from a number of steps, because there is no early stopping: texts are learned by heart in few, and a
-    small difference of a number takes many.
+    Epochs follow from a number of steps, because there is no early stopping: texts and rare labels are learned by heart
+    in few, and a small difference of a number takes many.
     """
     small, embedded = rows < _FEW, rows >= _MANY and 0 < numbers <= _MOST_EMBEDDED
     batch = 2 ** min(11, max(4, round(math.log2(max(rows, 1) / 64))))
     batch = min(batch, 128) if texts else batch
-    steps = 600 if texts else 700 if small else 2400
+    steps = 500 if rare else 600 if texts else 700 if small else 2400
     return {
         "hidden_units": "[64]" if texts else "[64, 32]" if small else "[256, 128]",
         "embedding_dim": 4 if rows < _SMALL else 8,

@@ -44,6 +44,7 @@ _UNITS = (
     *("mm", "cm", "km", "mg", "g", "kg", "lb", "ms", "sec", "seconds", "min", "minutes", "hours", "days", "weeks"),
     *("months", "years", "usd", "eur", "gbp", "chf", "mpg", "kwh", "percent", "pct"),
 )
+_RARE = 0.03
 _GAIN = 0.05  # What a model must make good of what is missing to certainty where nothing is known.
 
 
@@ -158,6 +159,11 @@ class Label(ABC):
         return 2
 
     @property
+    def rare(self) -> bool:
+        """Whether one of its values is so rare that a network soon learns its rows by heart."""
+        return False
+
+    @property
     @abstractmethod
     def meaning(self) -> str:
         """Of the column in the contract."""
@@ -236,6 +242,11 @@ class BinaryLabel(Label):
     def column(self) -> Inferred:
         """0 or 1."""
         return Inferred(self.name, "int64", "label", range=(0.0, 1.0))
+
+    @property
+    def rare(self) -> bool:
+        """Below three in a hundred."""
+        return min(self.rate, 1 - self.rate) < _RARE
 
     @property
     def meaning(self) -> str:

@@ -63,10 +63,10 @@ def project(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def training(rows: int, folder: Path, text: bool = False) -> dict:
-    """The settings of the network that learns from so many numbers, and perhaps texts."""
+def training(rows: int, folder: Path, text: bool = False, every: int = 2) -> dict:
+    """The settings of the network that learns from so many numbers, and perhaps texts; one label in so many is 0."""
     random = np.random.default_rng(0)
-    frame = pd.DataFrame({"size": random.normal(size=rows), "bought": np.arange(rows) % 2})
+    frame = pd.DataFrame({"size": random.normal(size=rows), "bought": (np.arange(rows) % every > 0).astype(int)})
     if text:
         frame["remark"] = [f"she said that it costs {number}" for number in range(rows)]
     frame.to_parquet(folder / "table.parquet")
@@ -86,6 +86,12 @@ def test_training_takes_as_many_steps_as_rows_and_columns_need(rows, text, steps
     assert settings["epochs"] * 0.8 * rows / settings["batch_size"] == pytest.approx(steps, rel=0.2)
     assert bool(settings["number_frequencies"]) == embedded
     assert settings.get("text_buckets", 0) == (4096 if text else 0)
+
+
+def test_a_rare_label_is_trained_for_fewer_steps(tmp_path: Path):
+    settings = training(20_000, tmp_path, every=50)
+
+    assert settings["epochs"] * 0.8 * 20_000 / settings["batch_size"] == pytest.approx(500, rel=0.2)
 
 
 def test_names_become_those_that_tensors_can_have_and_are_translated_in_the_preparation(project: Path):
