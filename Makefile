@@ -105,11 +105,13 @@ compare-with-main: train-small  ## Train the same where this branch left main, a
 image: setup  ## Build the images of this commit
 	@$(FLIGHTDECK) image build --repository '$(IMAGE)'
 	@$(FLIGHTDECK) image build --repository '$(IMAGE)' --target gpu
+	@$(FLIGHTDECK) image build --repository '$(IMAGE)' --target serve
 
 .PHONY: image-push
 image-push: setup  ## Push them to IMAGE=HOST/FOLDER/flightdeck
 	@$(FLIGHTDECK) image push --repository '$(IMAGE)'
 	@$(FLIGHTDECK) image push --repository '$(IMAGE)' --target gpu
+	@$(FLIGHTDECK) image push --repository '$(IMAGE)' --target serve
 
 .PHONY: compile
 compile: setup  ## Compile the pipeline of this commit for staging and production, into build/ci

@@ -23,7 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 app = App(help="Build and push the container image.", no_args_is_help=True)
 
-Target = Annotated[Literal["cpu", "gpu"], typer.Option(help="`gpu` adds the CUDA libraries, and `-gpu` to the tag.")]
+Target = Annotated[
+    Literal["cpu", "gpu", "serve"],
+    typer.Option(help="`gpu` adds the CUDA libraries; `serve` is without TFX, for the service. The tag ends with it."),
+]
 
 
 @app.command()

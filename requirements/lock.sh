@@ -13,3 +13,4 @@ export_lock runtime
 export_lock dev --group dev
 export_lock labs --group labs
 export_lock gpu --extra gpu
+export_lock serve --only-group serve

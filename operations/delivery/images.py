@@ -24,7 +24,9 @@ REPOSITORY = re.compile(
     r"(?:[A-Za-z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
 )
 
-Target = Literal["cpu", "gpu"]
+Target = Literal["cpu", "gpu", "serve"]
+# What the tag of a target ends with.
+ENDINGS: dict[Target, str] = {"cpu": "", "gpu": "-gpu", "serve": "-serve"}
 
 
 def checkout_revision(root: Path) -> str:
@@ -56,7 +58,7 @@ def layered(revision: str, below: str) -> str:
 
 
 def reference(repository: str, revision: str, target: Target) -> str:
-    """The name of an image with its tag: 12 digits of the commit, whether the checkout was dirty, and ``-gpu``.
+    """The name of an image with its tag: 12 digits of the commit, whether the checkout was dirty, and an ending.
 
     Raises:
         FlightdeckError: the repository is not a name that an engine accepts.
@@ -67,7 +69,7 @@ def reference(repository: str, revision: str, target: Target) -> str:
             "without a tag."
         )
     commit, dirty, difference = revision.partition(DIRTY)
-    return f"{repository}:{commit[:12]}{dirty}{difference}{'-gpu' if target == 'gpu' else ''}"
+    return f"{repository}:{commit[:12]}{dirty}{difference}{ENDINGS[target]}"
 
 
 def build_arguments(

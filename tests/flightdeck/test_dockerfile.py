@@ -11,7 +11,7 @@ import pytest
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
-TARGETS = {"cpu": "runtime.txt", "gpu": "gpu.txt"}
+TARGETS = {"cpu": "runtime.txt", "gpu": "gpu.txt", "serve": "serve.txt"}
 
 Instruction = tuple[str, str]
 

@@ -76,6 +76,7 @@ def test_a_folder_without_a_commit_is_refused(tmp_path, is_repository):
     [
         (COMMIT, "cpu", "0123456789ab"),
         (COMMIT, "gpu", "0123456789ab-gpu"),
+        (COMMIT, "serve", "0123456789ab-serve"),
         (f"{COMMIT}-dirty-deadbeef", "cpu", "0123456789ab-dirty-deadbeef"),
         (f"{COMMIT}-dirty-deadbeef", "gpu", "0123456789ab-dirty-deadbeef-gpu"),
     ],

@@ -32,9 +32,9 @@ def ensure_base(address: str) -> str:
     return BASE
 
 
-def build(address: str) -> str:
-    """Builds this checkout's image, target cpu, as a person does: returns its name and tag."""
-    command = ["-m", "flightdeck", "image", "build", "--base", BASE, "--network", "host", "--json"]
+def build(address: str, target: str = "cpu") -> str:
+    """Builds an image of this checkout as a person does: returns its name and tag."""
+    command = ["-m", "flightdeck", "image", "build", "--target", target, "--base", BASE, "--network", "host", "--json"]
     done = subprocess.run(
         [sys.executable, *command], env=environment(address), cwd=ROOT, stdout=subprocess.PIPE, text=True
     )

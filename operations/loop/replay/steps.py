@@ -7,13 +7,13 @@ kill between the two costs time, and nothing else.
 from __future__ import annotations
 
 import json
-import resource
 import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import ml_metadata
+import psutil
 from pydantic import BaseModel
 
 from ledger.executions import Executions
@@ -57,14 +57,14 @@ class Steps:
         """
         if name in self._done:
             return self._done[name].facts
-        began, used = time.monotonic(), _cpu_seconds()
+        began, used = time.monotonic(), cpu_seconds()
         facts = work()
         step = Step(
             name=name,
             kind=kind,
             when=when,
             wall_seconds=round(time.monotonic() - began, 3),
-            cpu_seconds=round(_cpu_seconds() - used, 3),
+            cpu_seconds=round(cpu_seconds() - used, 3),
             facts=json.loads(json.dumps(facts)),
         )
         self._kept.keep(STEP, step.name, step, once=True)
@@ -78,6 +78,16 @@ def read(store: ml_metadata.MetadataStore, pipeline: str) -> list[Step]:
     return Executions(store, pipeline).all(STEP, Step)
 
 
-def _cpu_seconds() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+def cpu_seconds() -> float:
+    """What this process has used so far, and all that it started, whether they have ended or not."""
+    # The system counts a child once it was waited for; the servers of the local runner live as long as this process.
+    living = psutil.Process().children(recursive=True)
+    return sum(sum(_times(process)) for process in (psutil.Process(), *living))
+
+
+def _times(process: psutil.Process) -> tuple[float, ...]:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return ()
+    return times.user, times.system, times.children_user, times.children_system
