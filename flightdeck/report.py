@@ -61,7 +61,7 @@ def report(
             place=place,
             newest=runs,
             model_card=settings.use_case.model_card,
-            roles={contract.label: "label"},
+            roles={contract.label: "label"} | {column.name: "sensitive" for column in contract.sensitive},
             payloads=here and here / "payloads",
             history=monitoring.gather(
                 opened, settings.use_case.name, _versions(settings), here and outbox_file(settings)

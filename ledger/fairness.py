@@ -89,6 +89,8 @@ class ColumnFairness(BaseModel):
     Attributes:
         feature: whether the contract lets models read it.
         min_rows: groups of fewer rows are measured, and not compared.
+        groups: those that are listed: all, or if there are many those that are compared.
+        unlisted: how many groups there are besides.
         ungrouped: rows that have no value of it.
     """
 
@@ -98,6 +100,7 @@ class ColumnFairness(BaseModel):
     feature: bool
     min_rows: int
     groups: tuple[Group, ...]
+    unlisted: int = 0
     ungrouped: int
     measures: tuple[Measured, ...]
 

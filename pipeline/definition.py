@@ -149,7 +149,7 @@ def _evaluation(
 ) -> tuple[BaseNode, Evaluator]:
     """From a model to a judgement, which compares it with the champion if there is one."""
     contract, task = settings.contract(), settings.task()
-    slices = evaluation.slices(asked, contract.sensitive)
+    kept = {(column.name,) for column in contract.sensitive}.union(evaluation.slices(asked, contract.sensitive))
     # Asks both models once about each evaluated row, and keeps their answers: for the Evaluator, and so that two models
     # can be compared beyond noise.
     scores = Scores(
@@ -157,7 +157,7 @@ def _evaluation(
         baseline_model=champion,
         examples=data.examples,
         target=contract.target.model_dump_json(),
-        columns=sorted({column for crossed in slices for column in crossed}),
+        columns=sorted({column for crossed in kept for column in crossed}),
         importance_rows=asked.importance_rows,
         # Not passed where there are none, so that what was compiled before stays as it was.
         **({"groups": json.dumps(groups)} if (groups := evaluation.groups(contract.sensitive)) else {}),

@@ -23,8 +23,13 @@ from pipeline.settings import Evaluation, Metric
 
 
 def slices(evaluation: Evaluation, sensitive: Sequence[Column]) -> tuple[tuple[str, ...], ...]:
-    """By what quality is reported: the columns and crosses that the settings name, and each sensitive column."""
-    return tuple(dict.fromkeys((*evaluation.slices, *((column.name,) for column in sensitive))))
+    """By what quality is reported: the columns and crosses that the settings name, and each sensitive column.
+
+    A text whose values the contract does not list may have thousands of them. Its groups are compared, which costs
+    little, and are no slices unless the settings name it.
+    """
+    listed = (column for column in sensitive if column.type != "string" or column.values is not None)
+    return tuple(dict.fromkeys((*evaluation.slices, *((column.name,) for column in listed))))
 
 
 def groups(sensitive: Sequence[Column]) -> dict[str, tuple[tuple[float, ...], tuple[str, ...]]]:

@@ -27,14 +27,17 @@ class Differences(NamedTuple):
     high: np.ndarray
 
 
-def sums(outcomes: Sequence[Outcome], rows: np.ndarray) -> np.ndarray:
-    """What adds up over batches, of those rows that bool [rows] names: number, sum and sum of squares.
+def sums(outcomes: Sequence[Outcome], groups: np.ndarray, number: int) -> np.ndarray:
+    """What adds up over batches, of rows whose group is given by a number from 0 on, int [rows].
 
     Returns:
-        float64 [outcomes, 3]; the number is that of the rows that count for the outcome.
+        float64 [groups, outcomes, 3]: number, sum and sum of squares of the rows that count for the outcome.
     """
-    counted = [outcome.values[rows & outcome.counts] for outcome in outcomes]
-    return np.array([[len(values), values.sum(), np.square(values).sum()] for values in counted])
+    by_outcome = [
+        [np.bincount(groups[one.counts], of[one.counts], number) for of in (one.counts, one.values, one.values**2)]
+        for one in outcomes
+    ]
+    return np.moveaxis(np.array(by_outcome, float), 2, 0)
 
 
 def newcombe(totals: np.ndarray) -> Differences:

@@ -7,7 +7,7 @@ follows from the task, see `components.tasks`; how it is compared is in `compone
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -21,8 +21,8 @@ from tensorflow_model_analysis.proto import config_pb2
 from components import tasks
 from components.evaluation import disparities
 
-# Of the names under which they are reported; followed by the column.
-PREFIX = "fairness/"
+# Of more groups, such as those of postcodes, only the ones that are compared are listed.
+_MOST_LISTED = 100
 
 
 class _OfGroups(metric_types.Metric):
@@ -67,7 +67,8 @@ class _OfGroups(metric_types.Metric):
 class GroupRates(_OfGroups):
     """All that was measured, as JSON: `column`, `groups`, `measures`, and what the settings say besides.
 
-    `groups` are name and rows of each group, `ungrouped` is how many rows have no value of the column, and `measures`
+    `groups` are name and rows of each group, or if there are many of those that are compared; `unlisted` is how many
+    there are besides; `ungrouped` is how many rows have no value of the column, and `measures`
     are as `components.evaluation.disparities.report` returns them, each with what is `allowed`. Further settings:
     `feature`, whether the contract lets models read the column; `allowed`, the largest difference by measure, of those
     that decide about the blessing; `order`, of the groups, where they have one.
@@ -76,14 +77,24 @@ class GroupRates(_OfGroups):
     def derived(self, measured: dict[str, Any]) -> str:
         """Returns the document."""
         order = {name: place for place, name in enumerate(self.kwargs["order"])}
-        groups = sorted(measured["groups"], key=lambda group: (order.get(group["group"], len(order)), group["group"]))
-        allowed = self.kwargs["allowed"]
+        found = sorted(measured["groups"], key=lambda group: (order.get(group["group"], len(order)), group["group"]))
+        many = len(found) > _MOST_LISTED
+        groups = [group for group in found if not many or group["rows"] >= self.kwargs["min_rows"]]
+        names, allowed = [group["group"] for group in groups], self.kwargs["allowed"]
         return json.dumps(
             {
                 **{name: self.kwargs[name] for name in ("column", "feature", "min_rows")},
                 "groups": groups,
+                "unlisted": len(found) - len(groups),
                 "ungrouped": measured["ungrouped"],
-                "measures": [{**found, "allowed": allowed.get(found["name"])} for found in measured["measures"]],
+                "measures": [
+                    {
+                        **measure,
+                        **{field: {name: measure[field][name] for name in names} for field in ("values", "counted")},
+                        "allowed": allowed.get(measure["name"]),
+                    }
+                    for measure in measured["measures"]
+                ],
             },
             allow_nan=False,
         )
@@ -130,10 +141,12 @@ class _GroupsCombiner(beam.CombineFn):
             labels = label.astype(np.float64).ravel()
             answers = prediction.astype(np.float64).reshape(len(labels), -1)
             outcomes = self._task.outcomes(labels, answers, self._threshold)
-            for group, rows in _rows_by_group(named, len(labels)):
-                # The rows of a group are counted first: not each of them counts for each outcome.
-                own = np.vstack([[rows.sum(), 0, 0], disparities.sums(outcomes, rows)])
-                accumulator[group] = accumulator.get(group, 0) + own
+            names, groups = _groups(named, len(labels))
+            rows, totals = np.bincount(groups, minlength=len(names)), disparities.sums(outcomes, groups, len(names))
+            for place in np.flatnonzero(rows):
+                # The rows of a group come first: not each of them counts for each outcome.
+                own = np.vstack([[rows[place], 0, 0], totals[place]])
+                accumulator[names[place]] = accumulator.get(names[place], 0) + own
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[dict[str | None, np.ndarray]]) -> dict[str | None, np.ndarray]:
@@ -158,13 +171,11 @@ class _GroupsCombiner(beam.CombineFn):
         return {self._key: found}
 
 
-def _rows_by_group(values: Any, rows: int) -> Iterator[tuple[str | None, np.ndarray]]:
-    """The name of each group and which rows are in it, bool [rows]; the name None of those that have no value."""
+def _groups(values: Any, rows: int) -> tuple[list[str | None], np.ndarray]:
+    """The names of the groups, and the number of each row's, int [rows]; the last one, None, has no value."""
     named = np.asarray([] if values is None else values).ravel()
     # A row without a value has an empty array where rows come one by one.
     encoded = (pa.array(named, from_pandas=True) if len(named) == rows else pa.nulls(rows)).dictionary_encode()
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-    for code, value in enumerate(encoded.dictionary.drop_null().to_pylist()):
-        yield value.decode(errors="replace") if isinstance(value, bytes) else str(value), codes == code
-    if (missing := codes == -1).any():
-        yield None, missing
+    present = encoded.dictionary.drop_null().to_pylist()
+    names = [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in present]
+    return [*names, None], pc.fill_null(encoded.indices, len(names)).to_numpy(zero_copy_only=False)

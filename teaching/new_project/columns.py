@@ -404,7 +404,7 @@ def _marked(inferred: Inferred, counted: pd.Series | None) -> Inferred:
         f"feature`, and name it under features in config/local.yaml. {inferred.note}"
     )
     groups = ()
-    if counted is not None and inferred.use == "number":
+    if counted is not None:
         groups = sensitive.bounds(counted, inferred.type == "int64")
     return dataclasses.replace(inferred, sensitive=True, groups=groups, note=note.strip())
 

@@ -7,7 +7,7 @@ import pytest
 from tensorflow_model_analysis.proto import config_pb2
 
 from components import tasks
-from components.evaluation import batched_extracts
+from components.evaluation import batched_extracts, fairness_metrics
 from components.scores.component import BASELINE_KEY, CANDIDATE_KEY
 from data.contract import Column
 from pipeline import evaluation
@@ -25,9 +25,12 @@ SUBJECTS = {
 }
 SHOP, FLOOR = (
     Column.model_validate(
-        {"name": name, "type": kind, "known": "before", "role": "slice", "meaning": "Of people.", "sensitive": True}
+        {
+            **{"name": name, "type": kind, "known": "before", "role": "slice", "meaning": "Of people."},
+            **{"sensitive": True, "values": values},
+        }
     )
-    for name, kind in (("shop", "string"), ("floor", "int64"))
+    for name, kind, values in (("shop", "string", ["B", "A", "Ü", "C"]), ("floor", "int64", None))
 )
 
 
@@ -101,7 +104,7 @@ def test_groups_are_measured_as_the_rows_say(world):
             assert measured.values == pytest.approx(told[measured.name][measured.largest.of], abs=1e-6)
             assert measured.largest.low < measured.largest.difference < measured.largest.high
             assert measured.allowed is None
-    assert {group.group for group in shop.groups} == {"A", "B", "C", "Ü"}
+    assert [group.group for group in shop.groups] == ["B", "A", "Ü", "C"]  # as the contract lists them
     slices = {part.slice for part in evaluation.results(output)}
     assert {"", "shop=Ü", "floor=2"} <= slices
     assert all(not name.startswith("fairness") for part in evaluation.results(output) for name in part.challenger)
@@ -179,6 +182,18 @@ def test_a_gate_refuses_what_it_cannot_judge(world):
         f"{first.replace('_', ' ')} by shop cannot be judged: fewer than two groups have {ROWS} rows, and enough of "
         "them that count"
     )
+
+
+def test_of_many_groups_those_that_are_compared_are_listed(world, monkeypatch):
+    whole = evaluation.differences(world.batched(config(world))[0])[0]
+    monkeypatch.setattr(fairness_metrics, "_MOST_LISTED", 3)
+    rows = sorted(group.rows for group in whole.groups)
+    (few, _) = evaluation.differences(world.batched(config(world, min_rows=rows[2]))[0])
+
+    assert [group.rows >= rows[2] for group in few.groups] == [True] * len(few.groups)
+    assert (len(few.groups), few.unlisted) == (2, len(rows) - 2)
+    for measured in few.measures:
+        assert measured.values.keys() == measured.counted.keys() == {group.group for group in few.groups}
 
 
 def test_the_champion_is_measured_beside_and_does_not_decide(world):

@@ -148,6 +148,10 @@ def test_a_sensitive_column_is_sliced_by_and_its_gate_is_on_the_whole_split(tmp_
     assert json.loads(scores["groups"].field_value.string_value) == {
         "plane_year": [[1995, 2005], ["under 1995", "1995 to under 2005", "2005 or more"]]
     }
+    # A text may have thousands of values, unless the contract lists them.
+    unlisted = [column.model_copy(update={"values": None}) for column in settings.contract().sensitive]
+    bare = settings.evaluation.model_copy(update={"slices": ()})
+    assert evaluation.slices(bare, unlisted) == (("plane_year",),)
     assert "groups" not in compiled["Scores"].parameters.parameters
     assert evaluation.configuration(settings.evaluation.metrics_only(), settings.task(), settings.contract().sensitive)
 

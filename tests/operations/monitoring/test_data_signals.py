@@ -153,6 +153,17 @@ def test_a_distance_has_an_interval_that_narrows_with_the_rows():
     assert "more than 0.02" in large.meaning
 
 
+@pytest.mark.parametrize("column", ["height", "free"])
+def test_a_column_that_no_model_reads_is_in_no_request_and_the_monitor_does_not_mind(column):
+    examples = heights(500).assign(free=["x", "y"] * 250, weight=1.0)
+    asked = examples.drop(columns=column)
+
+    assert drift(examples, examples).keys() == {"height", "free"}
+    assert drift(asked, examples).keys() == {"height", "free"} - {column}
+    assert column not in missing(asked)
+    assert column not in unseen(asked)
+
+
 def test_the_interval_of_a_distance_holds_what_the_samples_were_drawn_from():
     """The shares of two categories in two populations: 0.50 and 0.58, so that the distance is 0.08."""
     random, holds = np.random.default_rng(5), 0
