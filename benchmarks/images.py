@@ -92,7 +92,7 @@ def _first_answer(address: str, name: str, versions: Path) -> float:
                 )
                 asked.raise_for_status()
                 return time.monotonic() - began
-            except httpx.TransportError:
+            except (httpx.TransportError, httpx.HTTPStatusError):  # it answers 503 until the version is loaded
                 if time.monotonic() - began > _SECONDS:
                     print(docker(address, "logs", container, check=False).stderr, file=sys.stderr)
                     raise

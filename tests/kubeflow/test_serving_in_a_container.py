@@ -58,7 +58,7 @@ def answered(url: str, seconds: float = 90.0) -> bytes:
         try:
             asked = httpx.post(f"{url}/v1/models/shop:predict", json={"instances": ROWS}, timeout=30)
             return asked.raise_for_status().content
-        except httpx.TransportError:
+        except (httpx.TransportError, httpx.HTTPStatusError):  # it answers 503 until the version is loaded
             assert time.monotonic() < deadline
             time.sleep(0.2)
 
