@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from models.tasks import Head
 
 
+NAME = "flightdeck"
+
+
 @dataclass(frozen=True)
 class TransformedFeatures:
     """The shape of the transformed features: widths, 0 if there are none, and columns and buckets of text.
@@ -58,6 +61,7 @@ def build(
     head: Head,
     dtype: str = "float32",
     rescaling: Rescaling | None = None,
+    name: str = NAME,
 ) -> keras.Model:
     """Builds the network without compiling it.
 
@@ -70,6 +74,7 @@ def build(
         head: The last layer.
         dtype: Keras dtype policy of all layers but the last, e.g. ``mixed_float16``. Variables are float32.
         rescaling: The units in which the layers expect the numbers, if not those of Transform: after a warm start.
+        name: Of the model.
 
     Returns:
         A model from ``{"numeric_xf": float32 [None, numbers], "categorical_xf": int64 [None, categories],
@@ -104,7 +109,21 @@ def build(
     if settings.hidden_units:
         towers.append(_deep(joined, settings, dtype))
     merged = keras.layers.Concatenate(name="towers", dtype=dtype)(towers) if len(towers) > 1 else towers[0]
-    return keras.Model(inputs, head.layer(merged), name="flightdeck")
+    return keras.Model(inputs, head.layer(merged), name=name)
+
+
+def averaged(networks: Sequence[keras.Model]) -> keras.Model:
+    """Returns a network that answers with the mean of the answers of others, whose names differ; a single one as it is.
+
+    Its weights are theirs, in their order. Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive
+    Uncertainty Estimation using Deep Ensembles", NIPS 2017.
+    """
+    if len(networks) == 1:
+        return networks[0]
+    asked: dict[str, Any] = networks[0].input
+    inputs = {name: keras.Input(tensor.shape[1:], name=name, dtype=tensor.dtype) for name, tensor in asked.items()}
+    answers = [network(inputs) for network in networks]
+    return keras.Model(inputs, keras.layers.Average(name="mean")(answers), name=NAME)
 
 
 def _embedded_numbers(numbers: keras.KerasTensor, settings: ModelSettings, dtype: str) -> keras.KerasTensor:

@@ -20,7 +20,7 @@ Layers = tuple[Units, ...]
 # keras-tuner keeps a third of the trials per round, and each round trains three times as long.
 _HYPERBAND_EPOCHS = 3
 # Settings of the machine, or of the search itself, that say nothing about the network.
-_NO_HYPERPARAMETERS = ("accelerator", "tuning")
+_NO_HYPERPARAMETERS = ("accelerator", "members", "tuning")
 # What training measures besides the loss, by task; `models.tasks` does it.
 _MEASURED = {"binary": "val_auc", "multiclass": "val_accuracy", "regression": "val_rmse"}
 
@@ -148,6 +148,8 @@ class ModelSettings(BaseModel):
         batch_size: Rows per step, over all devices together.
         epochs: Passes over the training rows. There is no early stopping: it would choose the model on the
             evaluation split, which must stay unseen.
+        members: Networks that are trained one after the other, from a seed each; the model answers with the mean of
+            their answers. Several are better where rows are few, and take as many times as long.
         seed: Seed of weights, dropout and row order.
         deterministic: Whether TensorFlow may use deterministic operations only, so that a rerun on the same kind
             of device gives bit-identical weights.
@@ -170,6 +172,7 @@ class ModelSettings(BaseModel):
     weight_decay: float = Field(default=0.0001, ge=0)
     batch_size: int = Field(default=2048, ge=1)
     epochs: int = Field(default=3, ge=1)
+    members: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
     deterministic: bool = True
     mixed_precision: bool = False

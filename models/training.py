@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -65,22 +66,21 @@ def run_fn(fn_args: FnArgs) -> None:
     shape = network.TransformedFeatures.of(transform, features)
     head = tasks.head(target).fitted(train.labels)
     initial = _InitialWeights(fn_args, head, warm_start.Layout.of(features, settings, head, transform), graph)
-    with runtime.configured(settings, devices) as where:
-        trained, history = fit(
-            settings,
-            shape,
-            initial.head,
-            where,
-            train,
-            evaluation,
-            log_dir=fn_args.model_run_dir,
-            initial=initial,
-        )
+    members, histories = [], []
+    for number, member in enumerate(_members(settings)):
+        log_dir = os.path.join(fn_args.model_run_dir, f"member_{number}") if number else fn_args.model_run_dir
+        with runtime.configured(member, devices) as where:
+            trained, history = fit(
+                member, shape, initial.head, where, train, evaluation, log_dir=log_dir, initial=initial
+            )
+        members.append(inference(trained, member, shape, initial.head, initial.layout.rescaling, number))
+        histories.append(history)
     fitted = time.monotonic()
-    exported_network = inference(trained, settings, shape, initial.head, initial.layout.rescaling)
+    exported_network = network.averaged(members)
     explainer = Explainer.of(exported_network, preprocessing.origins(features), train.features)
     signatures.export(exported_network, initial.head, graph, explainer, fn_args.serving_model_dir)
-    warm_start.describe(exported_network, initial.layout, fn_args.serving_model_dir)
+    # The first network's weights come first, and are what a warm start begins with.
+    warm_start.describe(members[0], initial.layout, fn_args.serving_model_dir)
     if fn_args.schema_path:
         assets.write_contract(fn_args.schema_path, features.inputs, target, fn_args.serving_model_dir, head.quantiles)
     assets.write_example(fn_args.eval_files, features.inputs, fn_args.serving_model_dir)
@@ -89,7 +89,7 @@ def run_fn(fn_args: FnArgs) -> None:
         "settings": settings.model_dump(mode="json"),
         "rows": {"train": len(train), "eval": len(evaluation)},
         "warm_start": initial.record,
-        "history": history,
+        "history": {name: np.mean([of[name] for of in histories], axis=0).tolist() for name in histories[0]},
         "devices": list(devices),
         "seconds": {
             "read": round(read - started, 3),
@@ -101,6 +101,12 @@ def run_fn(fn_args: FnArgs) -> None:
     }
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, RECORD), "w") as file:
         file.write(json.dumps(record, indent=2))
+
+
+def _members(settings: ModelSettings) -> list[ModelSettings]:
+    """The settings of each network of the model: with a seed of its own, which no other seed of the settings gives."""
+    count = settings.members
+    return [settings.model_copy(update={"seed": settings.seed * count + number}) for number in range(count)]
 
 
 class _InitialWeights:
@@ -195,9 +201,14 @@ def inference(
     shape: network.TransformedFeatures,
     head: tasks.Head,
     rescaling: network.Rescaling | None = None,
+    number: int = 0,
 ) -> keras.Model:
-    """Returns a copy for inference: float32 on one device, without optimizer, whatever it was trained with."""
-    copy = network.build(settings, shape, head, rescaling=rescaling)
+    """Returns a copy for inference: float32 on one device, without optimizer, whatever it was trained with.
+
+    The number tells those of one model apart.
+    """
+    name = f"{network.NAME}_{number}" if number else network.NAME
+    copy = network.build(settings, shape, head, rescaling=rescaling, name=name)
     copy.set_weights(trained.get_weights())
     return copy
 

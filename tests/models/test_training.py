@@ -137,6 +137,19 @@ def test_two_runs_in_one_process_and_one_in_another_give_identical_weights(inges
     assert any(not np.array_equal(first[name], seeded[name]) for name in first)
 
 
+def test_several_networks_answer_with_the_mean_of_theirs(ingested, tmp_path) -> None:
+    run_fn(ingested.arguments(tmp_path / "both", members=2, seed=3, epochs=1))
+    for seed in (6, 7):
+        run_fn(ingested.arguments(tmp_path / str(seed), seed=seed, epochs=1))
+    both, first, second = (probabilities(tmp_path / name, ingested) for name in ("both", "6", "7"))
+    histories = [record(tmp_path / name)["history"]["loss"] for name in ("both", "6", "7")]
+
+    np.testing.assert_allclose(both, (first + second) / 2, rtol=1e-6)
+    assert not np.allclose(first, second, atol=1e-3)
+    assert histories[0] == pytest.approx(np.mean(histories[1:], axis=0))
+    assert (tmp_path / "both" / "run" / "member_1" / "train").is_dir()
+
+
 def test_tuned_hyperparameters_take_precedence(ingested, tmp_path) -> None:
     space = keras_tuner.HyperParameters()
     space.Choice("hidden_units", ["24-12"])

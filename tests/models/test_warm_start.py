@@ -184,6 +184,16 @@ def test_a_model_of_the_third_generation_still_starts_where_the_second_ended(tra
 
 
 @pytest.mark.component
+def test_of_several_networks_the_first_is_begun_with(trained, newer, tmp_path):
+    run_fn(trained.arguments(tmp_path / "both", epochs=1, members=2))
+    run_fn(trained.arguments(tmp_path / "first", epochs=1))
+    for base in ("both", "first"):
+        warm(newer, dataclasses.replace(trained, folder=tmp_path / base), tmp_path / f"after-{base}", epochs=1)
+
+    np.testing.assert_equal(weights(tmp_path / "after-both"), weights(tmp_path / "after-first"))
+
+
+@pytest.mark.component
 def test_the_same_base_model_gives_the_same_weights(trained, newer, tmp_path):
     for name in ("first", "second"):
         warm(newer, trained, tmp_path / name, epochs=1)
