@@ -120,7 +120,7 @@ def averaged(networks: Sequence[keras.Model]) -> keras.Model:
     """
     if len(networks) == 1:
         return networks[0]
-    asked: dict[str, Any] = networks[0].input
+    asked: Any = networks[0].input  # by name
     inputs = {name: keras.Input(tensor.shape[1:], name=name, dtype=tensor.dtype) for name, tensor in asked.items()}
     answers = [network(inputs) for network in networks]
     return keras.Model(inputs, keras.layers.Average(name="mean")(answers), name=NAME)
