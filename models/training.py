@@ -8,7 +8,6 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -65,7 +64,7 @@ def run_fn(fn_args: FnArgs) -> None:
     read = time.monotonic()
     shape = network.TransformedFeatures.of(transform, features)
     head = tasks.head(target).fitted(train.labels)
-    initial = _InitialWeights(fn_args, head, warm_start.Layout.of(features, settings, head, transform), graph)
+    initial = warm_start.InitialWeights(fn_args, head, warm_start.Layout.of(features, settings, head, transform), graph)
     members, histories = [], []
     for number, member in enumerate(_members(settings)):
         log_dir = os.path.join(fn_args.model_run_dir, f"member_{number}") if number else fn_args.model_run_dir
@@ -109,37 +108,6 @@ def _members(settings: ModelSettings) -> list[ModelSettings]:
     return [settings.model_copy(update={"seed": settings.seed * count + number}) for number in range(count)]
 
 
-class _InitialWeights:
-    """What a network begins with: the weights of a base model, or those that it was initialised with."""
-
-    def __init__(
-        self, fn_args: FnArgs, head: tasks.Head, layout: warm_start.Layout, graph: inputs.TransformGraph
-    ) -> None:
-        self.head, self.layout = head, layout
-        # None: anew, as there is no base model. Else what was taken from it, or why it was passed over.
-        self.record: dict[str, Any] | None = None
-        self._base: warm_start.Base | None = None
-        if not fn_args.base_model:
-            return
-        try:
-            self._base = warm_start.read(fn_args.base_model)
-        except warm_start.BaseModelError as error:
-            _log.warning("training begins anew: %s", error)
-            self.record = {"passed_over": str(error), "said": f"passed over: {error}"}
-            return
-        rescaling = warm_start.rescaling_for(self._base, layout, fn_args.train_files, graph)
-        # Its last layer answers with the scale of the labels that it learned from.
-        self.head = replace(head, scale=self._base.layout.label_scale or head.scale)
-        self.layout = replace(layout, rescaling=rescaling, label_scale=self.head.scale)
-
-    def __call__(self, model: keras.Model) -> None:
-        """Gives a network its first weights."""
-        if self._base is not None:
-            taken = warm_start.begin(model, self.layout, self._base)
-            self.record = taken.document()
-            _log.info("of the base model, this training %s", taken.sentence())
-
-
 def tuned_values(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the values of a keras-tuner HyperParameters config, which is what the Tuner hands over."""
     import keras_tuner
@@ -156,7 +124,7 @@ def fit(
     evaluation: inputs.Rows,
     *,
     log_dir: str | None = None,
-    initial: _InitialWeights | None = None,
+    initial: warm_start.InitialWeights | None = None,
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     """Builds and fits the network with AdamW (Loshchilov and Hutter, ICLR 2019) and a half-cosine learning rate.
 

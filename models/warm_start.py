@@ -9,9 +9,10 @@ categories that have become too rare for the vocabulary.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from models.preprocessing import NUMERIC, VOCABULARY, number_names
 if TYPE_CHECKING:
     import keras
     import tensorflow_transform as tft
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
     from models.features import FeatureSettings
     from models.settings import ModelSettings
@@ -36,6 +38,8 @@ EMBEDDING = "embedding/embeddings"
 # By how much two ways to the same number may differ and still be the same: float32 through a difference and a quotient.
 _TOLERANCE = 1e-3
 _SAMPLE = 2048  # rows of each file
+
+_log = logging.getLogger(__name__)
 
 Weights = Mapping[str, np.ndarray]
 
@@ -141,6 +145,41 @@ class Base:
     path: str
     layout: Layout
     weights: Weights
+
+
+class InitialWeights:
+    """What a network begins with: the weights of a base model, or those that it was initialised with.
+
+    Attributes:
+        head: With the scale of the labels that the base model learned from, if there is one.
+        layout: With the units of its numbers.
+        record: What was taken from it, or why it was passed over; None if there is none.
+    """
+
+    def __init__(self, fn_args: FnArgs, head: Head, layout: Layout, graph: TransformGraph) -> None:
+        """Reads the base model, if the arguments name one."""
+        self.head, self.layout = head, layout
+        self.record: dict[str, Any] | None = None
+        self._base: Base | None = None
+        if not fn_args.base_model:
+            return
+        try:
+            self._base = read(fn_args.base_model)
+        except BaseModelError as error:
+            _log.warning("training begins anew: %s", error)
+            self.record = {"passed_over": str(error), "said": f"passed over: {error}"}
+            return
+        rescaling = rescaling_for(self._base, layout, fn_args.train_files, graph)
+        # Its last layer answers with the scale of the labels that it learned from.
+        self.head = replace(head, scale=self._base.layout.label_scale or head.scale)
+        self.layout = replace(layout, rescaling=rescaling, label_scale=self.head.scale)
+
+    def __call__(self, model: keras.Model) -> None:
+        """Gives a network its first weights."""
+        if self._base is not None:
+            taken = begin(model, self.layout, self._base)
+            self.record = taken.document()
+            _log.info("of the base model, this training %s", taken.sentence())
 
 
 def describe(network: keras.Model, layout: Layout, path: str) -> None:
