@@ -46,7 +46,7 @@ def test_each_month_begins_with_the_model_before(runs):
 
     assert (february.base_model_id, february.began_with) == (None, None)
     assert march.base_model_id == february.model_id
-    assert march.began_with.startswith("took cross_0, deep_0, probability and ")
+    assert march.began_with.startswith("took frequencies, number_embedding, cross_0, deep_0, probability and ")
 
 
 def test_a_run_with_nothing_changed_comes_from_the_cache_and_learns_nothing_twice(runs):

@@ -37,4 +37,5 @@ def test_a_table_is_taken_to_a_served_model_once_per_split_and_changed_lines_are
     assert all(len(scores) == 2 and min(scores) > 0.8 for scores in found["scores"].values())
     assert found["difference"]["low"] <= found["difference"]["mean"] <= found["difference"]["high"]
     assert found["changed_lines"] == 1
-    assert all(found["seconds"][step] > 0 for step in ("new", "prepare", "run", "served", "trees", "linear"))
+    assert all(found["seconds"][step] > 0 for step in ("new", "prepare", "run", "served"))
+    assert found["seconds"].keys() >= {"trees", "linear"}  # which may take less than a tenth of a second
