@@ -19,12 +19,14 @@ from operations.inference.contract import Faults
 from operations.inference.errors import BadRequestError, RequestError, ServingError
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
+from operations.serving.api_keys import OPEN_ROUTES, ApiKeys
 from operations.serving.grpc_messages import SERVICE, message
 from operations.serving.service import Service, caller_of
 from pipeline import tracing
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     422: grpc.StatusCode.INVALID_ARGUMENT,
@@ -96,6 +98,7 @@ class _Methods:
     ) -> Callable[[bytes, Any], Awaitable[Any]]:
         """A handler that parses a request, counts the answer, and whose errors have gRPC's codes."""
         request_class = message(f"{name}Request")
+        keys = ApiKeys() if route in OPEN_ROUTES else self._service.keys
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> Any:
             started = time.perf_counter()
@@ -103,6 +106,8 @@ class _Methods:
             headers = _texts(context) if name == "ModelInfer" else None
             with tracing.request(f"grpc {route}", headers) as span:
                 try:
+                    if keys:
+                        keys.check(_texts(context).get("authorization"))
                     try:
                         request = request_class.FromString(raw)  # pyright: ignore[reportAttributeAccessIssue]
                     except DecodeError:

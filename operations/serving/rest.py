@@ -28,11 +28,13 @@ from operations.inference.errors import (
     NotReadyError,
     RequestError,
     TooLargeError,
+    UnauthenticatedError,
     UnknownModelError,
 )
 from operations.serving import open_inference_v2 as v2
 from operations.serving import openapi
 from operations.serving import tfserving_v1 as v1
+from operations.serving.api_keys import OPEN_ROUTES, ApiKeys
 from operations.serving.service import Service, caller_of
 from pipeline import tracing
 
@@ -112,6 +114,7 @@ class _Api:
     def counted(self, protocol: str, route: str, handler: Handler) -> Handler:
         """A handler that counts what it answers, and whose errors are answers."""
         flat = protocol == "v1"
+        keys = ApiKeys() if route in OPEN_ROUTES else self._service.keys
 
         async def handle(request: Request) -> Response:
             started = time.perf_counter()
@@ -119,6 +122,7 @@ class _Api:
             traced = tracing.request(f"{protocol} {route}", request.headers if request.method == "POST" else None)
             with traced as span:
                 try:
+                    keys.check(request.headers.get("authorization"))
                     response = await handler(request)
                 except RequestError as error:
                     response = _refusal(error, flat)
@@ -158,7 +162,7 @@ class _Api:
             settings = self._service.settings
             refuses = settings.validation == "refuse"
             limits = settings.max_rows, settings.explain_rows
-            return _json(openapi.document(self._service.name, model, limits, refuses))
+            return _json(openapi.document(self._service.name, model, limits, refuses, bool(self._service.keys)))
 
     async def v1_predict(self, request: Request) -> Response:
         name, version = self._named(request)
@@ -347,6 +351,8 @@ def _refusal(error: RequestError, flat: bool) -> Response:
     headers = {}
     if isinstance(error, NotReadyError):
         headers["retry-after"] = "1"
+    if isinstance(error, UnauthenticatedError):
+        headers["www-authenticate"] = "Bearer"
     if isinstance(error, TooLargeError | _SlowBodyError):
         headers["connection"] = "close"  # What is left of the body is not read.
     return _json(document, status, headers)
