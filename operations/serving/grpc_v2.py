@@ -103,6 +103,7 @@ class _Methods:
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> Any:
             started = time.perf_counter()
             status, refused = 200, None
+            self._service.metrics.in_flight += 1
             headers = _texts(context) if name == "ModelInfer" else None
             with tracing.request(f"grpc {route}", headers) as span:
                 try:
@@ -121,6 +122,7 @@ class _Methods:
                     text = "The request failed inside the service; its log says why."
                     status, refused = 500, (grpc.StatusCode.INTERNAL, text)
                 finally:
+                    self._service.metrics.in_flight -= 1
                     self._service.metrics.answered("grpc", route, status, time.perf_counter() - started)
                     tracing.answered(span, status)
             await context.abort(*refused)

@@ -118,6 +118,7 @@ class _Api:
 
         async def handle(request: Request) -> Response:
             started = time.perf_counter()
+            self._service.metrics.in_flight += 1
             # What asks for nothing but a state, such as a probe, leaves no trace.
             traced = tracing.request(f"{protocol} {route}", request.headers if request.method == "POST" else None)
             with traced as span:
@@ -131,6 +132,8 @@ class _Api:
                 except Exception:
                     _log.exception("%s %s failed", protocol, route)
                     response = _json({"error": "The request failed inside the service; its log says why."}, 500)
+                finally:
+                    self._service.metrics.in_flight -= 1
                 tracing.answered(span, response.status_code)
             if self._service.stopping:
                 # The client should open its next connection elsewhere.
