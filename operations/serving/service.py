@@ -15,6 +15,7 @@ import asyncio
 import dataclasses
 import functools
 import gc
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -325,6 +326,14 @@ class Service:
         self.metrics.predictions.forget(version)
         if self.versions.current is not None:
             self.metrics.version.set(self.versions.current)
+
+
+def new_id() -> str:
+    """Returns a name for a request that has none: unique, but no secret.
+
+    The random numbers of `secrets` come from the kernel, and another thread takes the interpreter meanwhile.
+    """
+    return f"{random.getrandbits(96):024x}"
 
 
 def caller_of(headers: Mapping[str, str], address: str) -> str:
