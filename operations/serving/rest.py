@@ -185,10 +185,11 @@ class _Api:
         try:
             with self._service.versions.using(version) as model:
                 _, columns = v1.arrays(asked, model, explain=True)
+                ids = v1.ids_for(asked, request_id, row_count(columns))
                 answer = await self._service.explain(model, columns)
         except UnknownModelError as error:
             raise v1.not_found(name, version, error) from None
-        return _answer(v1.explanation(asked, answer.outputs, answer.faults), answer.version, request_id)
+        return _answer(v1.explanation(asked, answer.outputs, ids, answer.faults), answer.version, request_id)
 
     async def v1_status(self, request: Request) -> Response:
         name, version = self._named(request)
