@@ -122,7 +122,8 @@ class _Api:
             traced = tracing.request(f"{protocol} {route}", request.headers if request.method == "POST" else None)
             with traced as span:
                 try:
-                    keys.check(request.headers.get("authorization"))
+                    if keys:
+                        keys.check(request.headers.get("authorization"))
                     response = await handler(request)
                 except RequestError as error:
                     response = _refusal(error, flat)
