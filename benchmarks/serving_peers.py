@@ -170,7 +170,7 @@ def ask(server: Server, protocol: str, name: str, body: Body) -> tuple[np.ndarra
 
 
 def check_answers(servers: Sequence[Server], name: str, asked: Sequence[Body]) -> float:
-    """Returns by how much answers to the same rows differ at most, or raises PeersError if that is too much."""
+    """Returns by how much answers to the same rows differ at most; raises PeersError as `apart` does."""
     most = 0.0
     for body in asked:
         answers = [
@@ -179,9 +179,15 @@ def check_answers(servers: Sequence[Server], name: str, asked: Sequence[Body]) -
             for protocol in PROTOCOLS
             if protocol != "v1" or server.name == OURS
         ]
-        if {answer.shape for answer in answers} != {(body.rows,)}:
-            raise PeersError(f"Not all servers give one number for each of {body.rows} rows.")
-        most = max(most, float(np.ptp(answers, axis=0).max()))
+        most = max(most, apart(answers, body.rows))
+    return most
+
+
+def apart(answers: Sequence[np.ndarray], rows: int) -> float:
+    """Returns by how much answers differ at most; raises PeersError if they are not for so many rows, or not alike."""
+    if {answer.shape for answer in answers} != {(rows,)}:
+        raise PeersError(f"Not all servers give one number for each of {rows} rows.")
+    most = float(np.ptp(answers, axis=0).max())
     if not most <= _TOLERANCE:
         raise PeersError(f"The answers of the servers to the same rows are up to {most:g} apart.")
     return most
@@ -552,9 +558,9 @@ def page(document: Mapping[str, Any]) -> str:
         else "The service answers more requests per second than any peer, and has the shortest p99, in each row."
     )
     reached = "reaches" if per_second >= WANTED_PER_SECOND else "does not reach"
+    most = max(cell["connections"] for cell in document["cells"])
     bare = "; ".join(
-        f"{rows} row{'s' * (rows != '1')} {ways['signature']:,.0f} (by the session that the service runs the graph in: "
-        f"{ways['session']:,.0f})"
+        f"{rows} row{'s' * (rows != '1')} {ways['signature']:,.0f} by the signature, {ways['session']:,.0f} by the session"
         for rows, ways in document["bare"].items()
     )
     return f"""# The service beside KServe and MLServer
@@ -569,8 +575,8 @@ h2load asks from another one, each connection with one request at a time. Their 
 {told}
 
 - The peers run a model class as their users write it (`benchmarks/peers/`), quiet and without worker processes, which
-  is their fastest on one core; `MLServer, batching` waits {_MLSERVER_BATCH["max_batch_time"] * 1000:g} ms for up to
-  {_MLSERVER_BATCH["max_batch_size"]} requests to answer together.
+  is their fastest on one core. `MLServer, batching` waits {_MLSERVER_BATCH["max_batch_time"] * 1000:g} ms for up to
+  {_MLSERVER_BATCH["max_batch_size"]} requests, to answer them together.
 - The service runs as in production: it checks the contract of the version and writes the payload log, which the peers
   have no counterpart of. It runs the graph of the model in a session, which is faster than the signature that the peers
   call, and answers requests that wait by one call of it.
@@ -578,20 +584,20 @@ h2load asks from another one, each connection with one request at a time. Their 
 
 ## What a request costs
 
-A core is to answer {WANTED_PER_SECOND:,} requests of one row per second, which leaves each
-{1e6 / WANTED_PER_SECOND:.0f} µs of CPU time. The service {reached} that over REST ({per_second:,.0f} at most
-connections). Its CPU time goes into:
+A core is to answer {WANTED_PER_SECOND:,} requests of one row per second, so each may take
+{1e6 / WANTED_PER_SECOND:.0f} µs of its time. Over {most} connections the service {reached} that with REST:
+{per_second:,.0f}. Its time goes into:
 
 {parts_table(document)}
 
-`{SERVER_ALONE}` is what uvicorn and Starlette, or gRPC's own server for asyncio, take for a request that asks nothing
-of the service, measured over the network. The parts below were called in a loop, with warm caches. `everything else` is
-the rest up to what the process took per request: metrics, payload log, the way between the threads, headers, and what
-the parts take more when they do not run in a loop.
+`{SERVER_ALONE}` is what uvicorn and Starlette, or gRPC's own server for asyncio, take for a request that asks
+nothing of the service, over the network. The parts below it were called in a loop. `everything else` is what is left of
+the time of the whole process: headers, metrics, payload log, the way between the threads, and what the parts take more
+when other work runs between them.
 
-Medians are not shown, but [in the figures](serving-peers.json): {document["turns"]} turns of
-{document["turn_seconds"]:g} s for each figure, on {on["cores"]} cores ({on["processor"]}), commit `{on["commit"]}`,
-{on["date"]}. `python -m benchmarks.serving_peers --write` measures again and writes this page.
+{document["turns"]} turns of {document["turn_seconds"]:g} s for each figure, on {on["cores"]} cores
+({on["processor"]}), commit `{on["commit"]}`, {on["date"]}; medians are [among the figures](serving-peers.json).
+`make serving-peers` measures again and writes this page.
 """
 
 
