@@ -560,7 +560,8 @@ def page(document: Mapping[str, Any]) -> str:
     reached = "reaches" if per_second >= WANTED_PER_SECOND else "does not reach"
     most = max(cell["connections"] for cell in document["cells"])
     bare = "; ".join(
-        f"{rows} row{'s' * (rows != '1')} {ways['signature']:,.0f} by the signature, {ways['session']:,.0f} by the session"
+        f"{rows} row{'s' * (rows != '1')} {ways['signature']:,.0f} by the signature and {ways['session']:,.0f} by the "
+        "session"
         for rows, ways in document["bare"].items()
     )
     return f"""# The service beside KServe and MLServer
