@@ -28,9 +28,10 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @dataclasses.dataclass(frozen=True)
 class Child:
-    """A service that runs; the URL has no path."""
+    """A service that runs; the URL has no path, and the target of gRPC no scheme."""
 
     url: str
+    grpc_target: str
     version: int
     process: psutil.Process
 
@@ -68,7 +69,8 @@ def serving(
         )
         try:
             started = json.loads(_first_line(process, errors))
-            yield Child(started["url"], started["version"], psutil.Process(process.pid))
+            target = f"127.0.0.1:{started['grpc_port']}"
+            yield Child(started["url"], target, started["version"], psutil.Process(process.pid))
             process.terminate()
             code = process.wait(settings.grace_seconds + settings.drain_seconds + 60)
             if code != 0:

@@ -156,7 +156,7 @@ class _Methods:
 
     async def infer(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
         version = self._version(request.model_name, request.model_version)
-        asked = _read(request)
+        asked = read(request)
         self._service.check_rows(asked.rows)
         request_id = asked.id or new_id()
         answer = await v2.infer(self._service, asked, version, request_id, _caller(context))
@@ -166,7 +166,8 @@ class _Methods:
         return v2.version_asked(self._service.name, name, version)
 
 
-def _read(request: Any) -> v2.InferRequest:
+def read(request: Any) -> v2.InferRequest:
+    """Returns what a ``ModelInferRequest`` asks; raises BadRequestError if it is not of the protocol's form."""
     if len(request.id) > v2.LONGEST_ID:
         raise BadRequestError(f"`id` has more than {v2.LONGEST_ID} characters.", "id")
     raw = request.raw_input_contents
