@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests import forked
-from tests.cluster.compiled_tasks import NAMESPACE, OF_A_PIPELINE, pod_spec, secret_variable
-from tests.deploy.kustomize import ROOT
+from tests.cluster.compiled_tasks import NAMESPACE, pod_spec
+from tests.deploy.kustomize import MANIFESTS, ROOT
 from tests.services.kubernetes.cluster import Cluster
 
 API_KEY = secrets.token_hex(24)
@@ -66,16 +68,10 @@ class Desk:
 
 
 def desk_pod(image: str) -> dict[str, Any]:
-    """The manifest of a `Desk`."""
-    keys = ("host", "port", "database", "username", "password")
-    container = {
-        "image": image,
-        "command": ["sleep", "infinity"],
-        "env": [secret_variable(f"FLIGHTDECK_METADATA_{key.upper()}", "flightdeck-metadata", key) for key in keys],
-        "volumeMounts": [{"name": "workspace", "mountPath": "/workspace"}, {"name": "tmp", "mountPath": "/tmp"}],
-    }
-    workspace = {"name": "workspace", "persistentVolumeClaim": {"claimName": "flightdeck-workspace"}}
-    return _pod(Desk.name, OF_A_PIPELINE, container, [workspace, {"name": "tmp", "emptyDir": {}}])
+    """The manifest of a `Desk`, as people have it."""
+    pod = yaml.safe_load((MANIFESTS / "desk.yaml").read_text())
+    pod["spec"]["containers"][0]["image"] = image
+    return pod
 
 
 @dataclasses.dataclass(frozen=True)

@@ -305,6 +305,28 @@ def test_the_service_serves_what_the_loop_watches_and_writes_only_what_it_must(b
     assert {f"{watched.workspace}/{mount['subPath']}" for mount in shared.values()} == set(shared)
 
 
+def test_a_project_of_its_own_names_its_images_and_folders_and_nothing_else(copied):
+    file = copied / "settings" / "local" / "settings.yaml"
+    settings = yaml.safe_load(file.read_text())
+    settings["data"] |= {
+        **{"image": "taxi:1", "serverImage": "taxi:1-serve"},
+        **{"workspace": "/workspace/taxi", "models": "taxi/models", "payloads": "taxi/payloads"},
+    }
+    file.write_text(yaml.safe_dump(settings))
+
+    pod = find(build(copied / "overlays" / "local"), "Deployment", "model-server")["spec"]["template"]["spec"]
+
+    (server,) = pod["containers"]
+    mounts = {mount["mountPath"]: (mount["name"], mount.get("subPath")) for mount in server["volumeMounts"]}
+    assert server["image"] == "taxi:1-serve"
+    assert mounts == {
+        "/workspace/taxi/models": ("shared", "taxi/models"),
+        "/workspace/taxi/payloads": ("shared", "taxi/payloads"),
+        "/workspace/taxi": ("workspace", None),
+        "/tmp": ("tmp", None),
+    }
+
+
 def test_probes_ask_for_what_the_service_answers(built):
     from operations.serving.rest import ROUTES
 
@@ -334,6 +356,23 @@ def test_overlays_choose_one_way_of_serving_and_one_metadata_store(built):
         assert "HorizontalPodAutoscaler" in kinds[overlay]
         assert "InferenceService" not in kinds[overlay]
     assert {overlay for overlay in OVERLAYS if "StatefulSet" in kinds[overlay]} == {"local"}
+
+
+def test_the_desk_is_a_pod_of_the_overlay_local(built):
+    desk = yaml.safe_load((MANIFESTS / "desk.yaml").read_text())
+    settings = yaml.safe_load((MANIFESTS / "settings" / "local" / "settings.yaml").read_text())["data"]
+    (loop,) = find(built["local"], "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    (container,) = desk["spec"]["containers"]
+
+    kubernetes_validate.validate(desk, KUBERNETES[-1], strict=True)
+    assert container["image"] == settings["image"]
+    assert container["volumeMounts"] == loop["volumeMounts"]
+    assert container["securityContext"] == loop["securityContext"]
+    assert [variable for variable in loop["env"] if "METADATA" in variable["name"]] == container["env"]
+    assert (
+        find(built["local"], "ServiceAccount", desk["spec"]["serviceAccountName"])["metadata"]["namespace"]
+        == "kubeflow"
+    )
 
 
 def test_everything_that_is_created_elsewhere_is_in_the_guide():
