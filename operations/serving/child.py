@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 import psutil
 
 from operations.inference.errors import ServingError
+from operations.serving.api_keys import without_keys
 
 if TYPE_CHECKING:
     from operations.serving.settings import Serving
@@ -63,7 +64,7 @@ def serving(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, "PYTHONPATH": paths},
+            env={**without_keys(os.environ), "PYTHONPATH": paths},
             start_new_session=True,  # An interrupt at the keyboard is for the one who measures.
         )
         try:
