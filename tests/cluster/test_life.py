@@ -404,10 +404,12 @@ def test_the_exporter_tells_which_version_should_be_served(cluster, rolled_back)
 READ_LOG = """
 import collections, json, pathlib
 import pyarrow.parquet as pq
+from operations.inference.payload_table import REFUSED, SHADOW
 rows = collections.Counter()
 for file in pathlib.Path("/workspace/payloads").glob("*/[!.]*.parquet"):
-    table = pq.read_table(file, columns=["shadow", "refused"]).to_pylist()
-    rows[file.name.split("-", 1)[1].rsplit("-", 2)[0]] += sum(not row["shadow"] and not row["refused"] for row in table)
+    table = pq.read_table(file, columns=[SHADOW, REFUSED]).to_pylist()
+    pod = file.name.split("-", 1)[1].rsplit("-", 2)[0]
+    rows[pod] += sum(not row[SHADOW] and not row[REFUSED] for row in table)
 print(json.dumps(rows))
 """
 
