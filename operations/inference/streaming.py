@@ -30,6 +30,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInf
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
+import storage
 from errors import FlightdeckError
 from operations.inference import contract as contracts
 from operations.inference import model as models
@@ -41,7 +42,6 @@ from operations.inference.model import LoadedModel
 from operations.inference.payload_table import Payload
 from operations.inference.settings import Validation
 from operations.registry import Version
-from pipeline import whole_file
 
 SUFFIXES = (".jsonl", ".parquet", ".csv")
 ID = payload_table.ID
@@ -240,7 +240,7 @@ def _write_dead_letters(group: tuple[int, Iterable[str]], folder: str) -> Iterat
     text = "".join(letter + "\n" for letter in letters)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     Path(folder).mkdir(parents=True, exist_ok=True)
-    whole_file.write(Path(folder) / f"dead-{digest}.jsonl", text)
+    storage.write(Path(folder) / f"dead-{digest}.jsonl", text)
     yield len(letters)
 
 
@@ -399,7 +399,7 @@ class Directory:
         tally = Tally(len(names), **{counter.key.metric.name: int(counter.result or 0) for counter in counters})
         self._done |= states
         self._memory.parent.mkdir(parents=True, exist_ok=True)
-        whole_file.write(self._memory, json.dumps(self._done))
+        storage.write(self._memory, json.dumps(self._done))
         for name, number in vars(tally).items():
             setattr(self.tally, name, getattr(self.tally, name) + number)
         return tally

@@ -18,7 +18,10 @@ from pipeline import workspace
 from pipeline.project import CHECKOUT, packages
 from pipeline.settings import SettingsError
 
-_PACKAGES = ("components", "data", "flightdeck", "ledger", "models", "operations", "pipeline", "teaching")
+_PACKAGES = (
+    *("components", "data", "errors", "flightdeck", "ledger", "models"),
+    *("operations", "pipeline", "storage", "teaching"),
+)
 
 
 def folder_of(settings: Settings) -> Path:

@@ -12,11 +12,11 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import storage
 from components.span_example_gen.window import QUARANTINE
 from errors import FlightdeckError
 from ledger.recorder import user
 from operations.monitoring.settings import Settings
-from pipeline import whole_file
 
 _SPAN = re.compile(r"span-([0-9]+)")
 
@@ -54,7 +54,7 @@ def quarantine(
     quarantined = Quarantined(span, reason.strip(), who, when)
     text = json.dumps(quarantined.as_json(), ensure_ascii=False, indent=2) + "\n"
     try:
-        whole_file.write(folder / QUARANTINE, text)
+        storage.write(folder / QUARANTINE, text)
     except OSError as error:
         raise FlightdeckError(f"Span {span} cannot be marked in {folder}: {error.strerror}.") from None
     return quarantined

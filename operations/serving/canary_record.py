@@ -12,8 +12,8 @@ import os
 import socket
 from pathlib import Path
 
+import storage
 from errors import FlightdeckError
-from pipeline import whole_file
 
 _FOLDER = "canary"
 
@@ -45,7 +45,7 @@ def write(log: Path, version: int, record: CanaryRecord) -> None:
     folder = log / _FOLDER / str(version)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{socket.gethostname()}-{os.getpid()}.json"
-    whole_file.write(target, json.dumps(dataclasses.asdict(record)))
+    storage.write(target, json.dumps(dataclasses.asdict(record)))
 
 
 def read(log: Path, version: int) -> CanaryRecord:
