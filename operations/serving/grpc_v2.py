@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import math
 import string
 import time
 import urllib.parse
@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
-import numpy as np
 from google.protobuf.message import DecodeError
 
 from operations.inference.columns import objects
@@ -20,7 +19,7 @@ from operations.inference.errors import BadRequestError, RequestError, ServingEr
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
 from operations.serving.grpc_messages import SERVICE, message
-from operations.serving.service import Service, caller_of
+from operations.serving.service import Service, caller_of, new_id
 from pipeline import tracing
 
 _CODES = {
@@ -152,7 +151,7 @@ class _Methods:
         version = self._version(request.model_name, request.model_version)
         asked = _read(request)
         self._service.check_rows(asked.rows)
-        request_id = asked.id or secrets.token_hex(12)
+        request_id = asked.id or new_id()
         answer = await v2.infer(self._service, asked, version, request_id, _caller(context))
         return _answer(asked, request.model_name, answer.version, request_id, answer.outputs, answer.faults)
 
@@ -168,36 +167,41 @@ def _read(request: Any) -> v2.InferRequest:
         raise BadRequestError(
             f"There are {len(raw)} raw_input_contents for {len(request.inputs)} inputs.", "raw_input_contents"
         )
-    inputs = []
+    names, shapes, data = [], {}, {}
     for index, tensor in enumerate(request.inputs):
-        name = tensor.name[:200]
-        shape = v2.check_tensor(name, tensor.datatype, list(tensor.shape))
+        name, datatype = tensor.name[:200], tensor.datatype
+        names.append(name)
+        shapes[name] = shape = v2.check_tensor(name, datatype, tensor.shape[:])
         if not raw:
-            inputs.append(v2.Tensor(name, shape, _contents(tensor, name, shape)))
+            data[name] = _contents(tensor.contents.ListFields(), datatype, name, shape)
             continue
         if tensor.HasField("contents"):
             raise BadRequestError(f"`{name}` has contents, which raw_input_contents leave no place for.", name)
-        inputs.append(v2.from_raw(name, tensor.datatype, shape, raw[index]))
-    v2.check_names(inputs)
+        data[name] = v2.from_raw(name, datatype, shape, raw[index])
+    v2.check_names(names)
     outputs = tuple((output.name, bool(raw)) for output in request.outputs)
-    return v2.InferRequest(request.id, tuple(inputs), outputs, bool(raw))
+    return v2.InferRequest(request.id, shapes, data, outputs, bool(raw))
 
 
-def _contents(tensor: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    field = _CONTENTS.get(tensor.datatype)
+def _contents(fields: Any, datatype: str, name: str, shape: tuple[int, ...]) -> v2.Data:
+    """The values as JSON has them, so that both are read alike; bytes that are no text stay bytes."""
+    field = _CONTENTS.get(datatype)
     if field is None:
-        raise BadRequestError(f"`{name}` is {tensor.datatype}, which comes as raw_input_contents only.", name)
-    for other, _ in tensor.contents.ListFields():
+        raise BadRequestError(f"`{name}` is {datatype}, which comes as raw_input_contents only.", name)
+    values: list[Any] = []
+    for other, given in fields:
         if other.name != field:
-            raise BadRequestError(f"`{name}` is {tensor.datatype} and has {other.name}; {field} is needed.", name)
-    values = getattr(tensor.contents, field)
-    count = int(np.prod(shape, dtype=object))
+            raise BadRequestError(f"`{name}` is {datatype} and has {other.name}; {field} is needed.", name)
+        values = given[:]
+    count = math.prod(shape)
     if len(values) != count:
         raise BadRequestError(f"`{name}` has {len(values)} values; the shape {list(shape)} has {count}.", name)
-    if tensor.datatype == v2.BYTES:
-        return objects(list(values))
-    # As wide as they were sent: an INT8 of 300 is checked against the column, and not wrapped.
-    return np.array(values)
+    if datatype != v2.BYTES:
+        return values
+    try:
+        return [text.decode() for text in values]
+    except UnicodeDecodeError:
+        return objects(values)
 
 
 def _texts(context: grpc.aio.ServicerContext) -> dict[str, str]:

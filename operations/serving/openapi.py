@@ -16,6 +16,7 @@ Schema = dict[str, Any]
 
 _TEXT: Schema = {"type": "string"}
 _FLAG: Schema = {"type": "boolean"}
+_NULL: Schema = {"type": "null"}
 _ANY: Schema = {"type": "object"}
 _SIZE: Schema = {"type": "integer", "minimum": 1}
 _ROW_NUMBER: Schema = {"type": "integer", "minimum": 0}
@@ -113,7 +114,7 @@ def _schemas(model: LoadedModel, limits: tuple[int, int], contract: Contract | N
     required = [name for name in values if name in rules and rules[name].required]
     row = _object(values, required, description="One row. What is left out, or null, is missing.")
     most, explained = ({"minItems": 1, "maxItems": limit} for limit in limits)
-    ids = {"anyOf": [_list(_ID, **most), _FLAG]}
+    ids = {"anyOf": [_list(_ID, **most), _FLAG, _NULL]}
 
     def named(signature: str, most: Mapping[str, int]) -> list[Schema]:
         lists = {name: _list(value, **most) for name, value in values.items()}
@@ -135,7 +136,7 @@ def _schemas(model: LoadedModel, limits: tuple[int, int], contract: Contract | N
         "flagged_rows": _list(_ROW_NUMBER, description="Rows that break the contract of the version."),
         "faults": faults,
     }
-    predictions = {**_predictions(model), "prediction_ids": _list(_ID), **flagged}
+    beside = {"prediction_ids": _list(_ID), **flagged}
     status = _object(
         {
             "version": _TEXT,
@@ -157,7 +158,7 @@ def _schemas(model: LoadedModel, limits: tuple[int, int], contract: Contract | N
         "PredictRequest": {"anyOf": forms, "examples": [{"instances": [row]} for row in example_rows]},
         "PredictResponse": {
             "type": "object",
-            "properties": predictions,
+            "properties": {**_predictions(model), **beside},
             "oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}],
             "additionalProperties": False,
         },
@@ -167,7 +168,7 @@ def _schemas(model: LoadedModel, limits: tuple[int, int], contract: Contract | N
                     "anyOf": named(EXPLAIN, explained),
                     "examples": [{"instances": [row]} for row in example_rows],
                 },
-                "ExplainResponse": _object({"explanations": _explanations(model), **flagged}, ["explanations"]),
+                "ExplainResponse": _object({"explanations": _explanations(model), **beside}, ["explanations"]),
             }
             if EXPLAIN in model.signatures
             else {}
@@ -287,7 +288,7 @@ def _infer_example(model: LoadedModel, row: Mapping[str, Any]) -> dict[str, Any]
 
 def _form(key: str, values: Schema, signature: str, ids: Schema) -> Schema:
     """One of the forms of a request: by row or by column, of one signature."""
-    properties = {key: values, "signature_name": {"const": signature}, "prediction_ids": ids}
+    properties = {key: values, "signature_name": {"enum": [signature, "", None]}, "prediction_ids": ids}
     return {**_open(properties, [key]), "not": {"required": ["inputs" if key == "instances" else "instances"]}}
 
 

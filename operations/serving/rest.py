@@ -7,7 +7,6 @@ import gzip
 import io
 import logging
 import re
-import secrets
 import time
 import zlib
 from collections.abc import Awaitable, Callable
@@ -33,7 +32,7 @@ from operations.inference.errors import (
 from operations.serving import open_inference_v2 as v2
 from operations.serving import openapi
 from operations.serving import tfserving_v1 as v1
-from operations.serving.service import Service, caller_of
+from operations.serving.service import Service, caller_of, new_id
 from pipeline import tracing
 
 JSON = "application/json"
@@ -186,10 +185,11 @@ class _Api:
         try:
             with self._service.versions.using(version) as model:
                 _, columns = v1.arrays(asked, model, explain=True)
+                ids = v1.ids_for(asked, request_id, row_count(columns))
                 answer = await self._service.explain(model, columns)
         except UnknownModelError as error:
             raise v1.not_found(name, version, error) from None
-        return _answer(v1.explanation(asked, answer.outputs, answer.faults), answer.version, request_id)
+        return _answer(v1.explanation(asked, answer.outputs, ids, answer.faults), answer.version, request_id)
 
     async def v1_status(self, request: Request) -> Response:
         name, version = self._named(request)
@@ -330,7 +330,7 @@ def _request_id(request: Request) -> str:
     """What the client calls the request in a header, or a new name."""
     given = request.headers.get(REQUEST_ID)
     if given is None:
-        return secrets.token_hex(12)
+        return new_id()
     if not _ID.fullmatch(given):
         raise BadRequestError("`x-request-id` must be 1 to 200 visible ASCII characters.", REQUEST_ID)
     return given

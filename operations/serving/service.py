@@ -15,6 +15,7 @@ import asyncio
 import dataclasses
 import functools
 import gc
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -189,17 +190,13 @@ class Service:
         Raises:
             ContractError: rows break the contract that the version carries, and such requests are refused.
             TooLargeError: more rows than `max_rows`.
-            UnprocessableError: no row, a wrong number of prediction ids, or values that the graph refuses.
+            UnprocessableError: no row, or values that the graph refuses.
             NotReadyError: too many rows wait already, or the service has stopped.
         """
         rows = row_count(columns)
         self.check_rows(rows)
         if not rows:
             raise UnprocessableError("The request has no rows.")
-        if len(prediction_ids) != rows:
-            raise UnprocessableError(
-                f"There are {len(prediction_ids)} prediction ids for {rows} rows.", "prediction_ids"
-            )
         if self._batcher is None:
             raise NotReadyError("The service has not started yet.")
         started = time.perf_counter()
@@ -325,6 +322,14 @@ class Service:
         self.metrics.predictions.forget(version)
         if self.versions.current is not None:
             self.metrics.version.set(self.versions.current)
+
+
+def new_id() -> str:
+    """Returns a name for a request that has none: unique, but no secret.
+
+    The random numbers of `secrets` come from the kernel, and another thread takes the interpreter meanwhile.
+    """
+    return f"{random.getrandbits(96):024x}"
 
 
 def caller_of(headers: Mapping[str, str], address: str) -> str:

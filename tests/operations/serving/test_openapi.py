@@ -1,5 +1,6 @@
 """The live server keeps what its OpenAPI document promises, for requests that schemathesis makes of it."""
 
+import jsonschema
 import numpy as np
 import pytest
 import schemathesis
@@ -92,6 +93,19 @@ def consistent(body) -> bool:
     if isinstance(body.get("prediction_ids"), list):
         rows.add(len(body["prediction_ids"]))
     return len(rows) == 1
+
+
+@pytest.mark.parametrize("verb", ["Predict", "Explain"])
+@pytest.mark.parametrize(
+    "left_out", [{"prediction_ids": None}, {"signature_name": None}, {"signature_name": ""}], ids=str
+)
+def test_what_may_be_left_out_may_be_empty(shop, api, verb, left_out):
+    body = {"instances": [small_model.EXAMPLE], **left_out}
+    schemas = api.raw_schema["components"]["schemas"]
+
+    with shop.client() as client:
+        assert client.post(f"/v1/models/shop:{verb.lower()}", json=body).status_code == 200
+    jsonschema.validate(body, schemas[f"{verb}Request"])
 
 
 @pytest.mark.parametrize(
