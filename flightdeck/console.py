@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+import storage
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bar

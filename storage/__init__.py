@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -63,6 +63,12 @@ def write(file: Path, content: str | bytes) -> None:
     except OSError:
         staged.unlink(missing_ok=True)
         raise
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it; in a bucket there is nothing to make."""
+    if not is_bucket(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def staging(target: Path) -> Path:
@@ -154,6 +160,13 @@ def files_below(folder: Path) -> dict[str, tuple[int, str]]:
                 status = path.stat()
                 described[path.relative_to(folder).as_posix()] = (status.st_size, str(status.st_mtime_ns))
     return dict(sorted(described.items()))
+
+
+def for_arrow(files: Sequence[Path]) -> tuple[list[str], Any]:
+    """Files of one folder as pyarrow wants them: their names, and the file system that has them, None for this one."""
+    if not files or not is_bucket(files[0]):
+        return [str(file) for file in files], None
+    return [_cloud(file).path for file in files], _cloud(files[0]).fs
 
 
 @contextlib.contextmanager

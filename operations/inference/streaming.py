@@ -134,7 +134,7 @@ class SavedModelHandler(ModelHandler[Row, PredictionResult, LoadedModel]):
 
     def load_model(self) -> LoadedModel:
         """Loads the model on the worker."""
-        model = models.load(Path(self._folder), self._version)
+        model = models.load(storage.at(self._folder), self._version)
         # Beam lets go of it only when the interpreter ends, which is too late for TensorFlow.
         atexit.register(model.close)
         return model
@@ -169,7 +169,7 @@ class Check(beam.DoFn):
     def setup(self) -> None:
         """Reads the contract of the version."""
         if self._job.validation != "off":
-            self._contract = contracts.read(Path(self._job.model), self._job.types)
+            self._contract = contracts.read(storage.at(self._job.model), self._job.types)
         if self._contract is not None:
             self._required = frozenset()
 
@@ -239,8 +239,8 @@ def _write_dead_letters(group: tuple[int, Iterable[str]], folder: str) -> Iterat
     letters = sorted(group[1])
     text = "".join(letter + "\n" for letter in letters)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    storage.write(Path(folder) / f"dead-{digest}.jsonl", text)
+    storage.make_folder(storage.at(folder))
+    storage.write(storage.at(folder) / f"dead-{digest}.jsonl", text)
     yield len(letters)
 
 
@@ -262,7 +262,7 @@ def _log(job: Job, rows: Sequence[Row], outputs: Mapping[str, np.ndarray], windo
     table = payload_table.as_table(payload, job.exclude)
     content = [(row.prediction_id, sorted(row.values.items())) for row in rows]
     digest = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
-    payload_log.write(Path(job.log), table, f"stream-v{job.version}-{'refused-' if refused else ''}{digest}")
+    payload_log.write(storage.at(job.log), table, f"stream-v{job.version}-{'refused-' if refused else ''}{digest}")
 
 
 class Predict(beam.PTransform):

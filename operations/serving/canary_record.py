@@ -43,7 +43,7 @@ class CanaryRecord:
 def write(log: Path, version: int, record: CanaryRecord) -> None:
     """Replaces what this process has recorded of a version in the folder of the payload log; may raise OSError."""
     folder = log / _FOLDER / str(version)
-    folder.mkdir(parents=True, exist_ok=True)
+    storage.make_folder(folder)
     target = folder / f"{socket.gethostname()}-{os.getpid()}.json"
     storage.write(target, json.dumps(dataclasses.asdict(record)))
 
@@ -51,7 +51,9 @@ def write(log: Path, version: int, record: CanaryRecord) -> None:
 def read(log: Path, version: int) -> CanaryRecord:
     """What all services have recorded of a version, together; raises CanaryRecordError for a damaged record."""
     together = CanaryRecord()
-    for file in sorted((log / _FOLDER / str(version)).glob("[!.]*.json"), key=lambda path: path.stat().st_mtime):
+    written = storage.entries(log / _FOLDER / str(version))
+    written = [file for file in written if file.suffix == ".json" and not file.name.startswith(".")]
+    for file in sorted(written, key=lambda path: path.stat().st_mtime):
         try:
             record = CanaryRecord(**json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
