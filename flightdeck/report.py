@@ -34,7 +34,7 @@ def report(
     It opens from disk and asks no network for anything. An older report in the same folder is replaced.
     """
     from ledger.opening import open_readonly
-    from operations.alerts.dispatcher import outbox_file
+    from operations.alerts.dispatcher import outbox_place
     from operations.report import monitoring, replays, site
     from pipeline import store
     from pipeline.workspace import WorkspaceError
@@ -64,7 +64,7 @@ def report(
             roles={contract.label: "label"} | {column.name: "sensitive" for column in contract.sensitive},
             payloads=here and here / "payloads",
             history=monitoring.gather(
-                opened, settings.use_case.name, _versions(settings), here and outbox_file(settings)
+                opened, settings.use_case.name, _versions(settings), here and outbox_place(settings)
             ),
             played=played,
             progress=lambda done, of, run: status.update(f"{done} of {count(of, 'run')}  {run}"),
