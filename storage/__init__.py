@@ -215,6 +215,15 @@ def copy_folder(source: Path, target: Path, last: str | None = None) -> None:
         raise
 
 
+def mirror(source: Path, target: Path, last: str) -> None:
+    """Makes a folder in a bucket hold the files of one on this machine, one of them last, and no others."""
+    names = list(files_below(source))
+    _copy(source, target, [*(name for name in names if name != last), last])
+    for name in files_below(target):
+        if name not in names:
+            (target / name).unlink()
+
+
 def remove_folder(folder: Path, first: str | None = None) -> None:
     """Removes a folder with all files, so that a reader who needs the file `first` never finds a part of them."""
     if not is_bucket(folder):
