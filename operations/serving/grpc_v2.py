@@ -18,12 +18,14 @@ from operations.inference.contract import Faults
 from operations.inference.errors import BadRequestError, RequestError, ServingError
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
+from operations.serving.api_keys import OPEN_ROUTES, ApiKeys
 from operations.serving.grpc_messages import SERVICE, message
 from operations.serving.service import Service, caller_of, new_id
 from pipeline import tracing
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     422: grpc.StatusCode.INVALID_ARGUMENT,
@@ -95,13 +97,17 @@ class _Methods:
     ) -> Callable[[bytes, Any], Awaitable[Any]]:
         """A handler that parses a request, counts the answer, and whose errors have gRPC's codes."""
         request_class = message(f"{name}Request")
+        keys = ApiKeys() if route in OPEN_ROUTES else self._service.keys
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> Any:
             started = time.perf_counter()
             status, refused = 200, None
+            self._service.metrics.in_flight += 1
             headers = _texts(context) if name == "ModelInfer" else None
             with tracing.request(f"grpc {route}", headers) as span:
                 try:
+                    if keys:
+                        keys.check(_texts(context).get("authorization"))
                     try:
                         request = request_class.FromString(raw)  # pyright: ignore[reportAttributeAccessIssue]
                     except DecodeError:
@@ -115,6 +121,7 @@ class _Methods:
                     text = "The request failed inside the service; its log says why."
                     status, refused = 500, (grpc.StatusCode.INTERNAL, text)
                 finally:
+                    self._service.metrics.in_flight -= 1
                     self._service.metrics.answered("grpc", route, status, time.perf_counter() - started)
                     tracing.answered(span, status)
             await context.abort(*refused)
@@ -149,7 +156,7 @@ class _Methods:
 
     async def infer(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
         version = self._version(request.model_name, request.model_version)
-        asked = _read(request)
+        asked = read(request)
         self._service.check_rows(asked.rows)
         request_id = asked.id or new_id()
         answer = await v2.infer(self._service, asked, version, request_id, _caller(context))
@@ -159,7 +166,8 @@ class _Methods:
         return v2.version_asked(self._service.name, name, version)
 
 
-def _read(request: Any) -> v2.InferRequest:
+def read(request: Any) -> v2.InferRequest:
+    """Returns what a ``ModelInferRequest`` asks; raises BadRequestError if it is not of the protocol's form."""
     if len(request.id) > v2.LONGEST_ID:
         raise BadRequestError(f"`id` has more than {v2.LONGEST_ID} characters.", "id")
     raw = request.raw_input_contents

@@ -10,6 +10,7 @@ from operations.inference.contract import Contract, Rule
 from operations.inference.model import BASE_VALUE, EXAMPLES, EXPLAIN, RAW, LoadedModel
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
+from operations.serving.api_keys import OPEN_ROUTES
 from operations.tasks import Task
 
 Schema = dict[str, Any]
@@ -32,10 +33,12 @@ _STATES = ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
 _ASKED = ("404", "400", "408", "413", "415", "503")
 
 
-def document(name: str, model: LoadedModel, limits: tuple[int, int], refuses: bool = True) -> dict[str, Any]:
+def document(
+    name: str, model: LoadedModel, limits: tuple[int, int], refuses: bool = True, protected: bool = False
+) -> dict[str, Any]:
     """The document with the columns of a version; with its contract if rows that break it are refused.
 
-    The limits are those of rows to predict and to explain.
+    The limits are those of rows to predict and to explain. Clients of a protected service need an API key.
     """
     paths = _server_paths()
     named = _parameter("name", "path", {"type": "string", "enum": [name]})
@@ -43,7 +46,7 @@ def document(name: str, model: LoadedModel, limits: tuple[int, int], refuses: bo
     for suffix, kind, parameters in (("", "", [named]), ("/versions/{version}", "_version", [named, numbered])):
         paths |= _v1_paths(f"/v1/models/{{name}}{suffix}", kind, parameters, EXPLAIN in model.signatures)
         paths |= _v2_paths(f"/v2/models/{{name}}{suffix}", kind, parameters)
-    return {
+    described = {
         "openapi": "3.1.0",
         "info": {
             "title": f"Predictions of {name}",
@@ -53,6 +56,20 @@ def document(name: str, model: LoadedModel, limits: tuple[int, int], refuses: bo
         "paths": paths,
         "components": {"schemas": _schemas(model, limits, model.contract if refuses else None)},
     }
+    return _protected(described) if protected else described
+
+
+def _protected(described: dict[str, Any]) -> dict[str, Any]:
+    """A document with the API key that all operations need, but those that are open."""
+    unauthenticated = _errors(["401"])
+    unauthenticated["401"]["headers"] = {"www-authenticate": {"schema": {"const": "Bearer"}}}
+    for operation in (operation for path in described["paths"].values() for operation in path.values()):
+        if operation["operationId"].removeprefix("v2_").removesuffix("_version") in OPEN_ROUTES:
+            operation["security"] = []
+        else:
+            operation["responses"] |= unauthenticated
+    described["components"]["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
+    return {**described, "security": [{"apiKey": []}]}
 
 
 def _server_paths() -> dict[str, Any]:

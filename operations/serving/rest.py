@@ -27,11 +27,13 @@ from operations.inference.errors import (
     NotReadyError,
     RequestError,
     TooLargeError,
+    UnauthenticatedError,
     UnknownModelError,
 )
 from operations.serving import open_inference_v2 as v2
 from operations.serving import openapi
 from operations.serving import tfserving_v1 as v1
+from operations.serving.api_keys import OPEN_ROUTES, ApiKeys
 from operations.serving.service import Service, caller_of, new_id
 from pipeline import tracing
 
@@ -111,13 +113,17 @@ class _Api:
     def counted(self, protocol: str, route: str, handler: Handler) -> Handler:
         """A handler that counts what it answers, and whose errors are answers."""
         flat = protocol == "v1"
+        keys = ApiKeys() if route in OPEN_ROUTES else self._service.keys
 
         async def handle(request: Request) -> Response:
             started = time.perf_counter()
+            self._service.metrics.in_flight += 1
             # What asks for nothing but a state, such as a probe, leaves no trace.
             traced = tracing.request(f"{protocol} {route}", request.headers if request.method == "POST" else None)
             with traced as span:
                 try:
+                    if keys:
+                        keys.check(request.headers.get("authorization"))
                     response = await handler(request)
                 except RequestError as error:
                     response = _refusal(error, flat)
@@ -126,6 +132,8 @@ class _Api:
                 except Exception:
                     _log.exception("%s %s failed", protocol, route)
                     response = _json({"error": "The request failed inside the service; its log says why."}, 500)
+                finally:
+                    self._service.metrics.in_flight -= 1
                 tracing.answered(span, response.status_code)
             if self._service.stopping:
                 # The client should open its next connection elsewhere.
@@ -157,7 +165,7 @@ class _Api:
             settings = self._service.settings
             refuses = settings.validation == "refuse"
             limits = settings.max_rows, settings.explain_rows
-            return _json(openapi.document(self._service.name, model, limits, refuses))
+            return _json(openapi.document(self._service.name, model, limits, refuses, bool(self._service.keys)))
 
     async def v1_predict(self, request: Request) -> Response:
         name, version = self._named(request)
@@ -347,6 +355,8 @@ def _refusal(error: RequestError, flat: bool) -> Response:
     headers = {}
     if isinstance(error, NotReadyError):
         headers["retry-after"] = "1"
+    if isinstance(error, UnauthenticatedError):
+        headers["www-authenticate"] = "Bearer"
     if isinstance(error, TooLargeError | _SlowBodyError):
         headers["connection"] = "close"  # What is left of the body is not read.
     return _json(document, status, headers)

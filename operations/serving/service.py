@@ -29,6 +29,7 @@ from operations.inference.model import EXPLAIN, RAW, LoadedModel
 from operations.inference.payload_log import PayloadLog
 from operations.inference.payload_table import CALLER, Payload, parsed
 from operations.inference.tensorflow_import import tensorflow
+from operations.serving.api_keys import ApiKeys
 from operations.serving.batching import Batcher
 from operations.serving.canary_version import CanaryVersion
 from operations.serving.metrics import Metrics
@@ -60,6 +61,7 @@ class Service:
     Attributes:
         name: of the model, in addresses.
         settings: the section ``serving``.
+        keys: the API keys that clients need; protocols check them.
         versions: those that are loaded.
         metrics: what Prometheus is told. Protocols call `metrics.answered` once per request.
         stopping: whether `refuse` or `stop` was called.
@@ -74,6 +76,7 @@ class Service:
         refused: Callable[[int, str], None] = lambda version, reason: None,
         canaries: Path | None = None,
         canary: Canary | None = None,
+        keys: ApiKeys | None = None,
     ) -> None:
         """Makes a service that is not started yet.
 
@@ -85,9 +88,11 @@ class Service:
             refused: is told, in the thread of the event loop, the number of a version that does not load, and why.
             canaries: the folder of canaries.
             canary: the section ``canary``; None, or the mode ``off``, loads none.
+            keys: which protocols ask clients for; default: none.
         """
         self.name = name
         self.settings = settings
+        self.keys = keys or ApiKeys()
         self.metrics = Metrics(settings.prediction_buckets)
         self._payload_folder = payloads if settings.payloads.enabled else None
         self._payloads: PayloadLog | None = None

@@ -49,11 +49,11 @@ def api(shop):
     return described(shop)
 
 
-def described(server: LiveServer):
+def described(server: LiveServer, headers: dict[str, str] | None = None):
     # 413 is how a list that is too long is refused.
     refusals = ["400", "404", "405", "413", "415", "422"]
     config = SchemathesisConfig.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": refusals}}})
-    return schemathesis.openapi.from_url(f"{server.url}/openapi.json", config=config)
+    return schemathesis.openapi.from_url(f"{server.url}/openapi.json", config=config, headers=headers)
 
 
 def test_document_describes_every_route(api):
