@@ -26,12 +26,17 @@ _MACHINES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "
 
 @contextlib.contextmanager
 def cloud_storage() -> Iterator[str]:
-    """Cloud Storage in memory; yields its address. Of the emulators only this one keeps conditions of writes."""
+    """Cloud Storage in memory; yields its address. Of the emulators only this one keeps conditions of writes.
+
+    By its own address it speaks JSON; by that of Google, which `tests.services.google` gives it, XML too.
+    """
     address, port = _address()
     name = f"fake-gcs-server-{platform.system().lower()}-{_MACHINES[platform.machine()]}"
     program = Path(str(importlib.resources.files(_PACKAGE))) / "vendor" / "fake-gcs-server" / "bin" / name
     command = [str(program), "-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
-    with _running([*command, "-external-url", address, "-public-host", f"127.0.0.1:{port}"], f"{address}/storage/v1/b"):
+    with _running(
+        [*command, "-external-url", address, "-public-host", "storage.googleapis.com"], f"{address}/storage/v1/b"
+    ):
         yield address
 
 
