@@ -134,13 +134,13 @@ def replace(file: Path, content: str | bytes, known: str | None) -> None:
 def entries(folder: Path) -> list[Path]:
     """Whatever lies in a folder, by name; nothing if there is none. Raises OSError if it cannot be read."""
     try:
-        return sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if is_bucket(folder):
+            from storage import buckets
+
+            return [folder / name for name in buckets.entries(_cloud(folder))]
+        return sorted(folder.iterdir())
     except FileNotFoundError:
         return []
-    except NotADirectoryError:
-        if is_bucket(folder):  # one without files
-            return []
-        raise
 
 
 def files_below(folder: Path) -> dict[str, tuple[int, str]]:

@@ -46,14 +46,22 @@ def replace(file: UPath, data: bytes, known: str | None) -> None:
     cast("Any", file.fs).put_if(file.path, data, known)
 
 
+def entries(folder: UPath) -> list[str]:
+    """The names of what is in a folder, in order; raises FileNotFoundError if that is nothing."""
+    root = folder.path.rstrip("/") + "/"
+    paths = (path.rstrip("/") for path in folder.fs.ls(folder.path, detail=False))
+    # Without the sign that some clients put there for an empty folder, which has the folder's own name.
+    return sorted({path.removeprefix(root) for path in paths if path.startswith(root)})
+
+
 def files_below(folder: UPath) -> dict[str, tuple[int, str]]:
-    """The objects below a folder: place -> bytes and state."""
+    """The objects below a folder: place -> bytes and state. What others put there as a sign of a folder is none."""
     root = folder.path.rstrip("/") + "/"
     found = cast("dict[str, dict[str, Any]]", folder.fs.find(folder.path, detail=True))
     return {
         name.removeprefix(root): (int(info["size"]), _state(info))
         for name, info in sorted(found.items())
-        if name.startswith(root)
+        if name.startswith(root) and info["type"] == "file" and not info["name"].endswith("/")
     }
 
 

@@ -128,6 +128,19 @@ class TestFailures:
             storage.write(storage.at(f"{scheme}://not-there") / "x", "y")
         assert "\n" not in storage.why(refused.value)
 
+    def test_what_other_clients_put_there_as_a_sign_of_a_folder_is_no_file(self, place: Path) -> None:
+        """TensorFlow makes such objects, whose names end in a slash."""
+        for name in ("7", "7/assets"):
+            place.fs.put_if(f"{(place / name).path}/", b"", None)  # pyright: ignore[reportAttributeAccessIssue]
+        storage.write(place / "7" / "x", "content")
+        assert list(storage.files_below(place)) == ["7/x"]
+        assert [entry.name for entry in storage.entries(place / "7")] == ["assets", "x"]
+        assert (place / "7" / "assets").is_dir()
+        with storage.on_disk(place / "7") as folder:
+            assert (folder / "x").read_text() == "content"
+        storage.remove_folder(place / "7")
+        assert storage.entries(place) == []
+
     def test_a_server_that_refuses_is_an_os_error(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with _refusing() as address:
             monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
