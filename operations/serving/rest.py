@@ -94,8 +94,8 @@ def application(service: Service) -> Starlette:
             api.counted(protocol, name, getattr(api, f"{protocol}_{name}")),
             methods=[method],
         )
-        for method, path, protocol, name in _ROUTES
         for version in ("", "/versions/{version}")
+        for method, path, protocol, name in _ROUTES
         if not version or "MODEL" in path
     ]
     http = Starlette(routes=routes, exception_handlers={HTTPException: api.no_route})
