@@ -21,6 +21,7 @@ from kfp.local import placeholder_utils
 from tests.kubeflow.cluster import Cluster, open_cluster
 from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import KfpServer
+from tests.operations.serving.live_server import samples
 from tests.services import image
 from tests.services.kubernetes.cluster import wait_for
 from tests.small_run import SMALL
@@ -90,7 +91,7 @@ class Level2:
         return run_id
 
     def execute(self, pipeline: Path, run_id: str, **parameters: Any) -> None:
-        with mock.patch.object(placeholder_utils, "make_random_id", lambda: run_id):
+        with mock.patch.object(placeholder_utils, "make_random_id", return_value=run_id):
             self.cluster.submit(pipeline, **parameters)
         # Asked for its state now, the server says that every task has succeeded.
         tasks = yaml.safe_load(pipeline.read_text().split("\n---\n")[0])["root"]["dag"]["tasks"]
@@ -123,6 +124,10 @@ class Service:
     def version(self) -> int:
         """The version that answers."""
         return int(self._asked(self.rows[:1]).headers["x-model-version"])
+
+    def canary(self) -> int:
+        """The version that is tried; 0 for none."""
+        return int(samples(self.client.get("/metrics").text)[("canary_version",)])
 
     def ask(self) -> datetime:
         """Asks for every row, all within one minute, which has ended when this returns: it is told."""
@@ -191,17 +196,14 @@ def service(level_2, services, begun) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def retrained(level_2, service) -> tuple[int, list[dict[str, Any]], list[dict[str, Any]]]:
-    """A month that differs is asked about, and arrives with its labels; then the new version is tried beside the old."""
+    """A month that differs is asked about and arrives with its labels; the new version is tried beside the old."""
     before = service.version()
     service.ask()
     level_2.arrive(6)
     decided = level_2.round()
     level_2.run_what_was_submitted(decided)
     (canary,) = (level_2.cluster.workspace / "models" / f"{MODEL}-canary").iterdir()
-    loaded = f'flightdeck_canary_version{{model="{MODEL}"}} {float(canary.name)}'
-    assert wait_for(lambda: loaded in service.client.get("/metrics").text, seconds=60), service.client.get(
-        "/metrics"
-    ).text
+    assert wait_for(lambda: service.canary() == int(canary.name), seconds=60)
     service.ask()
     return before, decided, level_2.round()
 
