@@ -160,6 +160,11 @@ bench: setup-dev  ## Measure a run against stock TFX and a script without TFX; w
 	@$(FLIGHTDECK) data prepare
 	@$(PY) -m benchmarks.pipeline --repeat 3 --write
 
+.PHONY: serving-peers
+serving-peers: setup-dev  ## Measure the service beside KServe's and MLServer's; writes docs/serving-peers.md
+	@command -v h2load >/dev/null || requirements/system-packages.sh load
+	@$(PY) -m benchmarks.serving_peers --write
+
 .PHONY: growth
 growth: setup-dev  ## Measure runs on up to sixteen times the flights; adds them to docs/performance.md
 	@$(FLIGHTDECK) data prepare

@@ -32,15 +32,23 @@ def monitor(
     arrived with new spans. What is result is kept in ML Metadata, and written as gauges for Prometheus. Each window is
     measured once, and again when labels have arrived.
     """
+    from operations.alerts.alert import alert_of
     from operations.alerts.dispatcher import open_outbox
     from operations.monitoring.gauges import write
     from operations.monitoring.records import MonitoringRecords
+    from operations.monitoring.served import NoPayloadLogError, require_log
     from operations.tasks import task_of
 
     settings = options.settings
     outbox, channels = open_outbox(settings)
     ledger = options.ledger(writable=True)
     until = (now or datetime.now(UTC)).replace(tzinfo=UTC)
+    try:
+        require_log(settings, until)
+    except NoPayloadLogError as error:
+        outbox.put(alert_of(settings, "monitor", "no payload log", "warning", "nothing is monitored", str(error), {}))
+        outbox.deliver(channels)
+        raise
     with working(quiet=options.as_json) as progress:
         progress.note("Loading TensorFlow Data Validation")
         from operations.monitoring.round import monitor as measure

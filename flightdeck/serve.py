@@ -43,7 +43,7 @@ def serve(
 
     from operations.alerts.alert import Alert
     from operations.alerts.dispatcher import Dispatcher, open_outbox
-    from operations.serving import server
+    from operations.serving import api_keys, server
     from operations.serving.service import Service
     from pipeline import tracing
 
@@ -81,6 +81,7 @@ def serve(
             refused,
             Path(settings.canaries),
             settings.canary,
+            api_keys.from_environment(os.environ),
         )
         tracing.begin(os.environ, tracing.SERVING)
         server.run(service, started)
@@ -107,6 +108,4 @@ def _welcome(running: Running, payloads: str | None) -> str:
             f"  curl -d {body} {running.url}/v1/models/{running.name}:predict",
         ]
     lines.append("Ctrl+C ends it.")
-    if not running.local:
-        lines.insert(1, f"  Whoever reaches {running.host} can ask: there is no authentication.")
     return "\n".join(lines)

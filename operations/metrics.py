@@ -142,6 +142,7 @@ CONTRACT_FAULTS = _service(
     "Values that break the contract of the version, by column; the requests were refused or flagged.",
     labels=("column", "outcome"),
 )
+REQUESTS_IN_FLIGHT = _service("requests_in_flight", "gauge", "Requests of HTTP and gRPC that have no answer yet.")
 WAITING_ROWS = _service("waiting_rows", "gauge", "Rows that wait for the model.", "rows")
 PAYLOAD_ROWS = _service(
     "payload_rows",

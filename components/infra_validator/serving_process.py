@@ -109,9 +109,13 @@ def child_process(*arguments: str) -> Iterator[Child]:
 
 
 def _environment() -> dict[str, str]:
-    """Returns the environment: our package importable, and no GPU, which the trainer may still hold."""
+    """Returns the environment: our package importable, and no GPU, which the trainer may still hold.
+
+    The server of production would ask its clients for this key; a candidate has no client but its validator.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name != "FLIGHTDECK_SERVING_API_KEY"}
     paths = [str(_IMPORT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": "-1"}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,11 +22,19 @@ Columns = dict[str, np.ndarray]
 
 
 class Stacked(Columns):
-    """Columns of which all of a type can be compared at once: `blocks` has their names and values [columns, rows]."""
+    """Columns of which all of a type can be compared at once: `blocks` has their names and values [columns, rows].
 
-    def __init__(self, columns: Columns, blocks: Mapping[str, tuple[tuple[str, ...], np.ndarray]]) -> None:
-        super().__init__(columns)
-        self.blocks = blocks
+    Each column is a part of its block, [rows, 1], or [rows] if it is one of `flat`.
+    """
+
+    def __init__(
+        self, blocks: Mapping[str, tuple[tuple[str, ...], np.ndarray]], flat: Collection[str] = frozenset()
+    ) -> None:
+        self.blocks, self.flat = blocks, flat
+        for names, block in blocks.values():
+            self.update(zip(names, block[:, :, np.newaxis], strict=True))
+        for name in flat:
+            self[name] = self[name].reshape(-1)
 
 
 # What stands for a missing value in a column that has no other way to say so: models/signatures.py says the same, and
@@ -94,6 +102,11 @@ class Inputs:
         }
 
     @cached_property
+    def flat(self) -> frozenset[str]:
+        """The names of the columns that are [rows] and not [rows, 1]."""
+        return frozenset(name for name, column in self.columns.items() if len(column.shape) == 1)
+
+    @cached_property
     def of_row(self) -> Any:
         """Returns the values of a row that has them all, in the order of the columns."""
         if len(self.names) == 1:
@@ -136,12 +149,15 @@ def from_columns(columns: Mapping[str, Any], inputs: Inputs) -> Columns:
     Raises:
         UnprocessableError: naming the first column that is wrong; also if the columns are not of one length.
     """
-    for name, values in columns.items():
-        if name not in inputs.columns:
-            raise _unknown(name, inputs.names)
-        if not isinstance(values, list | tuple):
-            raise UnprocessableError(f"`{name}` is {kind_of(values)}; a list with one value per row is needed.", name)
-    count = _one_length({name: len(values) for name, values in columns.items()})
+    if not (inputs.columns.keys() >= columns.keys() and {list, tuple}.issuperset(map(type, columns.values()))):
+        for name, values in columns.items():
+            if name not in inputs.columns:
+                raise _unknown(name, inputs.names)
+            if not isinstance(values, list | tuple):
+                raise UnprocessableError(
+                    f"`{name}` is {kind_of(values)}; a list with one value per row is needed.", name
+                )
+    count = _one_length(columns)
     absent = (None,) * count
     return _arrays({name: columns.get(name, absent) for name in inputs.names}, inputs)
 
@@ -153,7 +169,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], inputs: Inputs) -> Columns:
             raise _unknown(name, inputs.names)
         if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1):
             raise UnprocessableError(f"`{name}` has the shape {list(array.shape)}; [rows, 1] is needed.", name)
-    count = _one_length({name: len(array) for name, array in arrays.items()})
+    count = _one_length(arrays)
     absent = (None,) * count
     return {
         name: _from_array(column, arrays[name]) if name in arrays else _array(column, absent)
@@ -166,6 +182,23 @@ def objects(values: Sequence[Any]) -> np.ndarray:
     array = np.empty(len(values), object)
     array[:] = values
     return array
+
+
+def concatenated(parts: Sequence[Columns]) -> Columns:
+    """Returns the rows of all parts, which have the same columns, one after the other."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if isinstance(first, Stacked):
+        stacks = [part.blocks for part in parts if isinstance(part, Stacked)]
+        # A few large arrays instead of many small ones.
+        if len(stacks) == len(parts):
+            blocks = {
+                dtype: (names, np.concatenate([stack[dtype][1] for stack in stacks], axis=1))
+                for dtype, (names, _) in first.blocks.items()
+            }
+            return Stacked(blocks, first.flat)
+    return {name: np.concatenate([part[name] for part in parts]) for name in first}
 
 
 def row_count(columns: Mapping[str, np.ndarray]) -> int:
@@ -209,8 +242,7 @@ def _arrays(values: Mapping[str, Sequence[Any]], inputs: Inputs) -> Columns:
         if block is None:
             return {name: _array(column, values[name]) for name, column in inputs.columns.items()}
         blocks[dtype] = names, block
-    rows = {name: row for names, block in blocks.values() for name, row in zip(names, block, strict=True)}
-    return Stacked({name: _shaped(column, rows[name]) for name, column in inputs.columns.items()}, blocks)
+    return Stacked(blocks, inputs.flat)
 
 
 def _block(dtype: str, columns: Sequence[Sequence[Any]]) -> np.ndarray | None:
@@ -284,14 +316,13 @@ def _unwrapped(column: Column, value: Any, row: int) -> Any:
     raise UnprocessableError(f"`{column.name}` in row {row} is {what}; one value is needed.", column.name)
 
 
-def _one_length(lengths: Mapping[str, int]) -> int:
-    if not lengths:
-        return 0
-    first, count = next(iter(lengths.items()))
-    for name, length in lengths.items():
-        if length != count:
-            raise UnprocessableError(f"`{name}` has {length} values, but `{first}` has {count}.", name)
-    return count
+def _one_length(columns: Mapping[str, Sized]) -> int:
+    lengths = dict.fromkeys(map(len, columns.values()))
+    if len(lengths) > 1:
+        first, count = next((name, len(values)) for name, values in columns.items())
+        name, length = next((name, len(values)) for name, values in columns.items() if len(values) != count)
+        raise UnprocessableError(f"`{name}` has {length} values, but `{first}` has {count}.", name)
+    return next(iter(lengths), 0)
 
 
 def kind_of(value: Any) -> str:

@@ -24,6 +24,12 @@ class BadRequestError(RequestError):
     """400: the body is not JSON, or not in the form of the protocol."""
 
 
+class UnauthenticatedError(RequestError):
+    """401: no API key came with the request, or one that is not taken."""
+
+    status = 401
+
+
 class UnknownModelError(RequestError):
     """404: there is no such model, version or signature."""
 

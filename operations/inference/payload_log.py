@@ -15,7 +15,6 @@ import datetime
 import itertools
 import logging
 import os
-import queue
 import random
 import socket
 import threading
@@ -37,7 +36,6 @@ Outcome = Literal["written", "dropped", "failed"]
 # Rows that are gathered before they are compressed and written, and how long they may wait for that.
 _GROUP_ROWS, _GROUP_SECONDS = 4096, 5.0
 _STALE_SECONDS = 86_400
-_STOP = object()
 _log = logging.getLogger(__name__)
 
 
@@ -56,10 +54,13 @@ class PayloadLog:
 
         self._settings = settings
         self._on_rows = on_rows
-        self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._gathered: list[Payload] = []
+        self._gathered_rows = 0
         self._waiting = 0
         self._closed = False
+        # Set when there is a group to write, and at the end: a thread that wakes for each request slows all of them.
+        self._due = threading.Event()
         self._files = _Files(folder, settings)
         self._thread = threading.Thread(target=self._work, name="payloads", daemon=True)
         self._thread.start()
@@ -72,9 +73,11 @@ class PayloadLog:
             fits = self._waiting + payload.rows <= self._settings.buffer_rows
             if fits:
                 self._waiting += payload.rows
-        if fits:
-            self._queue.put(payload)
-        else:
+                self._gathered.append(payload)
+                self._gathered_rows += payload.rows
+                if self._gathered_rows >= _GROUP_ROWS:
+                    self._due.set()
+        if not fits:
             self._on_rows("dropped", payload.rows)
         return fits
 
@@ -82,32 +85,25 @@ class PayloadLog:
         """Writes what waits, and ends the thread. May be called twice."""
         if not self._closed:
             self._closed = True
-            self._queue.put(_STOP)
+            self._due.set()
         self._thread.join()
 
     def _work(self) -> None:
         self._attempt(self._files.remove_stale)
-        gathered: list[Payload] = []
-        rows, since = 0, time.monotonic()
         # Not longer than a file may be open, either: rows of one hour must not end up in the next one's file.
         patience = min(_GROUP_SECONDS, self._settings.rotate_seconds)
-        while True:
-            try:
-                item = self._queue.get(timeout=patience)
-            except queue.Empty:
-                item = None
-            if isinstance(item, Payload):
-                if not gathered:
-                    since = time.monotonic()
-                gathered.append(item)
-                rows += item.rows
-            if gathered and (item is _STOP or rows >= _GROUP_ROWS or time.monotonic() - since >= patience):
+        closed = False
+        while not closed:
+            self._due.wait(patience)
+            self._due.clear()
+            closed = self._closed
+            with self._lock:
+                gathered, rows = self._gathered, self._gathered_rows
+                self._gathered, self._gathered_rows = [], 0
+            if gathered:
                 self._write(gathered, rows)
-                gathered, rows = [], 0
             self._attempt(self._files.close_if_old)
-            if item is _STOP:
-                self._attempt(self._files.close)
-                return
+        self._attempt(self._files.close)
 
     def _write(self, payloads: Sequence[Payload], rows: int) -> None:
         written = self._attempt(lambda: self._files.write(payloads))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from operations import tasks
-from operations.inference.columns import MISSING, Column, Columns
+from operations.inference.columns import MISSING, Column, Columns, concatenated
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -144,11 +144,11 @@ def joined(payloads: Sequence[Payload]) -> Payload:
         first,
         prediction_ids=[name for payload in payloads for name in payload.prediction_ids],
         times=each_row([float(payload.times) for payload in payloads]),
-        columns=None if first.columns is None else _concatenated([payload.columns or {} for payload in payloads]),
+        columns=None if first.columns is None else concatenated([payload.columns or {} for payload in payloads]),
         examples=None
         if first.columns is not None
         else [example for payload in payloads for example in payload.examples or ()],
-        outputs=_concatenated([payload.outputs for payload in payloads]),
+        outputs=concatenated([payload.outputs for payload in payloads]),
         seconds=None if first.seconds is None else each_row([float(payload.seconds or 0.0) for payload in payloads]),
         faults=[fault for payload in payloads for fault in payload.faults or [None] * payload.rows]
         if any(payload.faults for payload in payloads)
@@ -160,10 +160,6 @@ def joined(payloads: Sequence[Payload]) -> Payload:
 
 def _each_row(caller: str | Sequence[str], rows: int) -> Sequence[str]:
     return [caller] * rows if isinstance(caller, str) else caller
-
-
-def _concatenated(parts: Sequence[Columns]) -> Columns:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _output_column(name: str, values: np.ndarray) -> Column:

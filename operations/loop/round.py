@@ -195,8 +195,9 @@ class Rounds:
         return triggers
 
     def _monitor(self, settings: Settings, spans: dict[int, str] | None, now: datetime) -> None:
-        from operations.monitoring.served import period_of
+        from operations.monitoring.served import period_of, require_log
 
+        require_log(settings, now)
         log, length = Path(settings.payloads), settings.monitoring.window
         # Until then the last file of a window may not have been written.
         until = now - timedelta(seconds=settings.serving.payloads.rotate_seconds)

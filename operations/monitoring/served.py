@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import re
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,10 +20,18 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from operations.monitoring.settings import Settings
     from operations.tasks import Task
 
+# After so many windows without a request, people are told that nothing is monitored: a weekend is shorter.
+_SILENT_WINDOWS = 3
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 # The column of `arrived` that has the number of a row's span; no column of a contract has such a name.
 SPAN = "(span)"
+
+
+class NoPayloadLogError(FlightdeckError):
+    """A version is served, and nothing is known of its requests."""
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -49,6 +60,38 @@ def period_of(moment: datetime, length: WindowLength) -> Period:
         "minute": moment.replace(second=0, microsecond=0),
     }[length]
     return Period(begin, begin + timedelta(**{f"{length}s": 1}))
+
+
+def require_log(settings: Settings, now: datetime) -> None:
+    """Raises NoPayloadLogError if a version is served, and nothing was logged in the last windows.
+
+    A version that was pushed in the last windows has as many to be asked; before the first push there is nothing to
+    monitor. Who has switched the log off knows that there is nothing to monitor, too.
+    """
+    from operations.registry import Registry, RegistryError
+
+    folder, length = Path(settings.payloads), settings.monitoring.window
+    since = now
+    for _ in range(_SILENT_WINDOWS):
+        since = period_of(since, length).begin - timedelta(microseconds=1)
+    if not settings.serving.payloads.enabled or _written(folder) >= since.timestamp():
+        return
+    with contextlib.suppress(RegistryError):  # The versions are in a bucket.
+        version = Registry(settings).current()
+        if version is not None and version.pushed_at is not None and version.pushed_at < since:
+            raise NoPayloadLogError(
+                f"Nothing can be monitored: version {version.number} is served, and in the last {_SILENT_WINDOWS} "
+                f"windows (monitoring.window is `{length}`) no request was logged in {folder}. Look whether anybody "
+                "asks the service, and whether it writes its log there; TensorFlow Serving and KServe write none."
+            )
+
+
+def _written(folder: Path) -> float:
+    """When a payload log was written to last, in seconds since the epoch; 0 for none."""
+    with contextlib.suppress(OSError), os.scandir(folder) as days:
+        # A folder changes with each file that it gets.
+        return max((day.stat().st_mtime for day in days if _DAY.fullmatch(day.name)), default=0.0)
+    return 0.0
 
 
 def periods(folder: Path, length: WindowLength) -> list[Period]:

@@ -96,7 +96,12 @@ ALL: tuple[Dashboard, ...] = (
                 (_quantile(0.5, "flightdeck_serving_batch_rows"), "median"),
                 (_quantile(0.99, "flightdeck_serving_batch_rows"), "p99"),
             ),
-            _panel("Rows that wait", "short", ("flightdeck_serving_waiting_rows", "{{instance}}")),
+            _panel(
+                "Requests without an answer yet, rows that wait",
+                "short",
+                ("flightdeck_serving_requests_in_flight", "{{instance}} requests"),
+                ("flightdeck_serving_waiting_rows", "{{instance}} rows"),
+            ),
             _panel(
                 "Values that break the contract, in five minutes",
                 "short",

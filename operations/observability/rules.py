@@ -96,6 +96,15 @@ GROUPS: dict[str, tuple[Rule, ...]] = {
             "Look whether that instance sees the folder of versions, and whether it refused the newest one.",
         ),
         Rule(
+            "ReplicaBehind",
+            "flightdeck_serving_model_version < on () group_left () max(flightdeck_serving_model_version)",
+            "2m",
+            "warning",
+            "{{ $labels.instance }} still answers with version {{ $value }}; another replica has a newer one.",
+            "Look whether that replica refused the newer version, and whether it sees what is pushed: a file system "
+            "that caches listings must not do so for longer than some seconds.",
+        ),
+        Rule(
             "NoPayloadLog",
             "sum(increase(flightdeck_serving_rows_total[30m])) > 0"
             ' unless sum(increase(flightdeck_serving_payload_rows_total{outcome="written"}[30m])) > 0',

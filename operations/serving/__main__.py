@@ -26,7 +26,7 @@ def main() -> int:
     from pydantic import ValidationError
 
     from operations.inference.errors import ServingError
-    from operations.serving import server
+    from operations.serving import api_keys, server
     from operations.serving.service import Service
     from operations.serving.settings import Canary, Serving
     from pipeline import tracing
@@ -49,7 +49,13 @@ def main() -> int:
 
     try:
         service = Service(
-            options.name, options.models, settings, options.payloads, canaries=options.canaries, canary=canary
+            options.name,
+            options.models,
+            settings,
+            options.payloads,
+            canaries=options.canaries,
+            canary=canary,
+            keys=api_keys.from_environment(os.environ),
         )
         tracing.begin(os.environ, tracing.SERVING)
         server.run(service, started, options.stop_on_eof)

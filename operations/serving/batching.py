@@ -9,9 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from operations.inference.columns import Columns
+from operations.inference.columns import Columns, concatenated
 from operations.inference.errors import NotReadyError, RequestError
 from operations.inference.model import LoadedModel
 from pipeline import tracing
@@ -59,6 +57,7 @@ class Batcher:
         self._queue_rows = queue_rows
         self._on_batch = on_batch
         self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._gathered: list[_Job] = []
         self._waiting = 0
         self._stopped = False
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
@@ -83,7 +82,9 @@ class Batcher:
         future: asyncio.Future[Columns] = asyncio.get_running_loop().create_future()
         self._waiting += rows
         job = _Job(model, signature, columns, rows, future)
-        self._queue.put(job)
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self._hand_over)
+        self._gathered.append(job)
         try:
             return await future
         finally:
@@ -95,8 +96,15 @@ class Batcher:
         """Answers what waits, and ends the thread."""
         if not self._stopped:
             self._stopped = True
+            self._hand_over()
             self._queue.put(_STOP)
         await asyncio.to_thread(self._thread.join)
+
+    def _hand_over(self) -> None:
+        """Gives the thread all that was asked in one turn of the loop: it would begin with the first one alone."""
+        for job in self._gathered:
+            self._queue.put(job)
+        self._gathered.clear()
 
     def _work(self) -> None:
         following: object | None = None
@@ -145,7 +153,7 @@ class Batcher:
     def _together(self, jobs: Sequence[_Job]) -> list[Columns]:
         model, signature, columns = jobs[0].model, jobs[0].signature, jobs[0].columns
         if len(jobs) > 1:
-            columns = {name: np.concatenate([job.columns[name] for job in jobs]) for name in columns}
+            columns = concatenated([job.columns for job in jobs])
         began = time.time_ns()
         try:
             outputs = model.predict(columns, signature)

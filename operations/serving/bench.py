@@ -205,7 +205,7 @@ def measure(
             inputs = asyncio.run(_inputs(model, versions))
             asked = _batches(rows, inputs, batches)
             note("Calling the bare signature")
-            before = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
+            before = bare_calls(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
             measured: list[tuple[int, list[tuple[Load, float]]]] = []
             turns = [(service, f"/v1/models/{name}/versions/{version}:predict") for version in versions]
             for size, groups in asked.items():
@@ -215,7 +215,7 @@ def measure(
                     measured.append((size, in_turns(turns, bodies, count, seconds, size)))
             memory = service.memory_bytes() / 1e6
         note("Calling the bare signature again")
-        after = _bare(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
+        after = bare_calls(folder, settings.serving, asked, min(_BARE_SECONDS, seconds))
     bare = tuple(_combined(size, before[size], after[size]) for size in asked)
     rates = {signature.rows: signature.calls_per_second for signature in bare}
     levels = tuple(_level(size, loads, rates[size]) for size, loads in measured)
@@ -391,9 +391,16 @@ def in_turns(
     return [(joined(of_one), used) for of_one, used in zip(loads, cpu, strict=True)]
 
 
-def _bare(
+def bare_calls(
     folder: Path, settings: Serving, asked: Mapping[int, list[list]], seconds: float
 ) -> dict[int, dict[str, np.ndarray]]:
+    """Returns, per number of rows, the milliseconds of calls of the bare model by ``signature`` and by ``session``.
+
+    Another process calls a SavedModel in a loop with batches of rows, for some seconds each way.
+
+    Raises:
+        BenchError: the model cannot be called.
+    """
     task = {"model": str(folder), "threads": settings.threads, "seconds": seconds, "batches": list(asked.values())}
     done = subprocess.run(
         [sys.executable, "-m", "operations.serving.bare"],

@@ -1,7 +1,8 @@
 """What a service saw of a canary that its answers do not tell: failures, and requests that it left out.
 
 Whoever judges the version is another process, perhaps on another machine; what they share is the folder of the payload
-log. Each service keeps a file of its own there, ``canary/VERSION/HOST-PID.json``, and replaces it whole.
+log. Each process keeps a file of its own there, ``canary/VERSION/HOST-PID-TOKEN.json``, and replaces it whole. A
+container that is started anew has the host and the process id of the one before, whose failures must not be forgotten.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import secrets
 import socket
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from errors import FlightdeckError
 from pipeline import whole_file
 
 _FOLDER = "canary"
+_TOKEN = secrets.token_hex(4)
 
 
 class CanaryRecordError(FlightdeckError):
@@ -44,7 +47,7 @@ def write(log: Path, version: int, record: CanaryRecord) -> None:
     """Replaces what this process has recorded of a version in the folder of the payload log; may raise OSError."""
     folder = log / _FOLDER / str(version)
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{socket.gethostname()}-{os.getpid()}.json"
+    target = folder / f"{socket.gethostname()}-{os.getpid()}-{_TOKEN}.json"
     whole_file.write(target, json.dumps(dataclasses.asdict(record)))
 
 

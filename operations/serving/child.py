@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 import psutil
 
 from operations.inference.errors import ServingError
+from operations.serving.api_keys import without_keys
 
 if TYPE_CHECKING:
     from operations.serving.settings import Serving
@@ -27,9 +28,10 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @dataclasses.dataclass(frozen=True)
 class Child:
-    """A service that runs; the URL has no path."""
+    """A service that runs; the URL has no path, and the target of gRPC no scheme."""
 
     url: str
+    grpc_target: str
     version: int
     process: psutil.Process
 
@@ -62,12 +64,13 @@ def serving(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, "PYTHONPATH": paths},
+            env={**without_keys(os.environ), "PYTHONPATH": paths},
             start_new_session=True,  # An interrupt at the keyboard is for the one who measures.
         )
         try:
             started = json.loads(_first_line(process, errors))
-            yield Child(started["url"], started["version"], psutil.Process(process.pid))
+            target = f"127.0.0.1:{started['grpc_port']}"
+            yield Child(started["url"], target, started["version"], psutil.Process(process.pid))
             process.terminate()
             code = process.wait(settings.grace_seconds + settings.drain_seconds + 60)
             if code != 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import math
 import string
 import time
 import urllib.parse
@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
-import numpy as np
 from google.protobuf.message import DecodeError
 
 from operations.inference.columns import objects
@@ -19,12 +18,14 @@ from operations.inference.contract import Faults
 from operations.inference.errors import BadRequestError, RequestError, ServingError
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
+from operations.serving.api_keys import OPEN_ROUTES, ApiKeys
 from operations.serving.grpc_messages import SERVICE, message
-from operations.serving.service import Service, caller_of
+from operations.serving.service import Service, caller_of, new_id
 from pipeline import tracing
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     422: grpc.StatusCode.INVALID_ARGUMENT,
@@ -96,13 +97,17 @@ class _Methods:
     ) -> Callable[[bytes, Any], Awaitable[Any]]:
         """A handler that parses a request, counts the answer, and whose errors have gRPC's codes."""
         request_class = message(f"{name}Request")
+        keys = ApiKeys() if route in OPEN_ROUTES else self._service.keys
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> Any:
             started = time.perf_counter()
             status, refused = 200, None
+            self._service.metrics.in_flight += 1
             headers = _texts(context) if name == "ModelInfer" else None
             with tracing.request(f"grpc {route}", headers) as span:
                 try:
+                    if keys:
+                        keys.check(_texts(context).get("authorization"))
                     try:
                         request = request_class.FromString(raw)  # pyright: ignore[reportAttributeAccessIssue]
                     except DecodeError:
@@ -116,6 +121,7 @@ class _Methods:
                     text = "The request failed inside the service; its log says why."
                     status, refused = 500, (grpc.StatusCode.INTERNAL, text)
                 finally:
+                    self._service.metrics.in_flight -= 1
                     self._service.metrics.answered("grpc", route, status, time.perf_counter() - started)
                     tracing.answered(span, status)
             await context.abort(*refused)
@@ -150,9 +156,9 @@ class _Methods:
 
     async def infer(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
         version = self._version(request.model_name, request.model_version)
-        asked = _read(request)
+        asked = read(request)
         self._service.check_rows(asked.rows)
-        request_id = asked.id or secrets.token_hex(12)
+        request_id = asked.id or new_id()
         answer = await v2.infer(self._service, asked, version, request_id, _caller(context))
         return _answer(asked, request.model_name, answer.version, request_id, answer.outputs, answer.faults)
 
@@ -160,7 +166,8 @@ class _Methods:
         return v2.version_asked(self._service.name, name, version)
 
 
-def _read(request: Any) -> v2.InferRequest:
+def read(request: Any) -> v2.InferRequest:
+    """Returns what a ``ModelInferRequest`` asks; raises BadRequestError if it is not of the protocol's form."""
     if len(request.id) > v2.LONGEST_ID:
         raise BadRequestError(f"`id` has more than {v2.LONGEST_ID} characters.", "id")
     raw = request.raw_input_contents
@@ -168,36 +175,41 @@ def _read(request: Any) -> v2.InferRequest:
         raise BadRequestError(
             f"There are {len(raw)} raw_input_contents for {len(request.inputs)} inputs.", "raw_input_contents"
         )
-    inputs = []
+    names, shapes, data = [], {}, {}
     for index, tensor in enumerate(request.inputs):
-        name = tensor.name[:200]
-        shape = v2.check_tensor(name, tensor.datatype, list(tensor.shape))
+        name, datatype = tensor.name[:200], tensor.datatype
+        names.append(name)
+        shapes[name] = shape = v2.check_tensor(name, datatype, tensor.shape[:])
         if not raw:
-            inputs.append(v2.Tensor(name, shape, _contents(tensor, name, shape)))
+            data[name] = _contents(tensor.contents.ListFields(), datatype, name, shape)
             continue
         if tensor.HasField("contents"):
             raise BadRequestError(f"`{name}` has contents, which raw_input_contents leave no place for.", name)
-        inputs.append(v2.from_raw(name, tensor.datatype, shape, raw[index]))
-    v2.check_names(inputs)
+        data[name] = v2.from_raw(name, datatype, shape, raw[index])
+    v2.check_names(names)
     outputs = tuple((output.name, bool(raw)) for output in request.outputs)
-    return v2.InferRequest(request.id, tuple(inputs), outputs, bool(raw))
+    return v2.InferRequest(request.id, shapes, data, outputs, bool(raw))
 
 
-def _contents(tensor: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    field = _CONTENTS.get(tensor.datatype)
+def _contents(fields: Any, datatype: str, name: str, shape: tuple[int, ...]) -> v2.Data:
+    """The values as JSON has them, so that both are read alike; bytes that are no text stay bytes."""
+    field = _CONTENTS.get(datatype)
     if field is None:
-        raise BadRequestError(f"`{name}` is {tensor.datatype}, which comes as raw_input_contents only.", name)
-    for other, _ in tensor.contents.ListFields():
+        raise BadRequestError(f"`{name}` is {datatype}, which comes as raw_input_contents only.", name)
+    values: list[Any] = []
+    for other, given in fields:
         if other.name != field:
-            raise BadRequestError(f"`{name}` is {tensor.datatype} and has {other.name}; {field} is needed.", name)
-    values = getattr(tensor.contents, field)
-    count = int(np.prod(shape, dtype=object))
+            raise BadRequestError(f"`{name}` is {datatype} and has {other.name}; {field} is needed.", name)
+        values = given[:]
+    count = math.prod(shape)
     if len(values) != count:
         raise BadRequestError(f"`{name}` has {len(values)} values; the shape {list(shape)} has {count}.", name)
-    if tensor.datatype == v2.BYTES:
-        return objects(list(values))
-    # As wide as they were sent: an INT8 of 300 is checked against the column, and not wrapped.
-    return np.array(values)
+    if datatype != v2.BYTES:
+        return values
+    try:
+        return [text.decode() for text in values]
+    except UnicodeDecodeError:
+        return objects(values)
 
 
 def _texts(context: grpc.aio.ServicerContext) -> dict[str, str]:

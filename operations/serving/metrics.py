@@ -71,7 +71,11 @@ class PredictionHistogram(Collector):
 
 
 class Metrics:
-    """The metrics of one service, in a registry of their own."""
+    """The metrics of one service, in a registry of their own.
+
+    Attributes:
+        in_flight: how many requests have no answer yet, which protocols count.
+    """
 
     def __init__(self, prediction_buckets: Sequence[float] | None = None) -> None:
         """Makes metrics that are all zero."""
@@ -92,6 +96,8 @@ class Metrics:
         self.canary_requests = metrics.CANARY_REQUESTS.counter(self.registry)
         self.canary_seconds = metrics.CANARY_REQUEST_SECONDS.histogram(self.registry)
         self.contract_faults = metrics.CONTRACT_FAULTS.counter(self.registry)
+        self.in_flight = 0
+        metrics.REQUESTS_IN_FLIGHT.gauge(self.registry).set_function(lambda: self.in_flight)
         self.waiting_rows = metrics.WAITING_ROWS.gauge(self.registry)
         self.payload_rows = metrics.PAYLOAD_ROWS.counter(self.registry)
         for outcome in metrics.PAYLOAD_OUTCOMES:

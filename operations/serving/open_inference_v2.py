@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import math
+import operator
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -55,23 +57,23 @@ NUMBERS = {
     "FP32": np.float32,
     "FP64": np.float64,
 }
+_NONE = type(None)
+# Datatype -> the types of its values in JSON; null is a missing value of any.
+_KINDS = {name: frozenset({float, int, _NONE} if name.startswith("FP") else {int, _NONE}) for name in NUMBERS} | {
+    "BOOL": frozenset({bool, _NONE}),
+    BYTES: frozenset({str, _NONE}),
+}
 _NAMES = {np.dtype(kind).name: name for name, kind in NUMBERS.items()} | {"string": BYTES, "object": BYTES}
+_DATATYPES = {np.dtype(kind): name for name, kind in NUMBERS.items()}
 _LARGEST_SIZE = 2**31
+_MOST_SIZES = 8
 LONGEST_ID = 200
+_LONGEST_NAME = 200
+_PARTS = operator.itemgetter("name", "datatype", "shape", "data")
 
 
-@dataclasses.dataclass(frozen=True)
-class Tensor:
-    """An input of a request; the data are plain JSON values, or an array of numbers or objects (bytes), always flat."""
-
-    name: str
-    shape: tuple[int, ...]
-    data: list[Any] | np.ndarray
-
-    @property
-    def rows(self) -> int:
-        """Its first size; 1 without any."""
-        return self.shape[0] if self.shape else 1
+# The values of an input: plain JSON values, or an array of numbers or objects (bytes), always flat.
+Data = list[Any] | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,19 +82,22 @@ class InferRequest:
 
     Attributes:
         id: what the client calls it; empty if it does not.
+        shapes: of the inputs, by name.
+        data: of the inputs, by name.
         outputs: the names of those that are asked for, and whether as bytes; empty for all.
         binary: whether outputs that are not asked for one by one are wanted as bytes.
     """
 
     id: str
-    inputs: tuple[Tensor, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    data: Mapping[str, Data]
     outputs: tuple[tuple[str, bool], ...] = ()
     binary: bool = False
 
-    @property
+    @functools.cached_property
     def rows(self) -> int:
-        """The number of rows of its longest tensor."""
-        return max(tensor.rows for tensor in self.inputs)
+        """The number of rows of its longest input."""
+        return max(map(_rows, set(self.shapes.values())))
 
 
 def parse(body: bytes | bytearray, header_length: int | None = None) -> InferRequest:
@@ -110,53 +115,56 @@ def parse(body: bytes | bytearray, header_length: int | None = None) -> InferReq
     document = json_body.parse(view[:header_length])
     rest = _Rest(view[len(body) if header_length is None else header_length :])
     parameters = _parameters(document, "parameters")
-    inputs = tuple(_input(tensor, index, rest) for index, tensor in enumerate(_objects(document, "inputs")))
+    inputs = _objects(document, "inputs")
+    shapes, data = _plain_inputs(inputs) or _inputs(inputs, rest)
     if rest.view:
         raise BadRequestError(f"{len(rest.view)} bytes behind the JSON belong to no tensor.", "binary_data_size")
-    check_names(inputs)
     request_id = _text(document, "id", "")
     if len(request_id) > LONGEST_ID:
         raise BadRequestError(f"`id` has more than {LONGEST_ID} characters.", "id")
-    return InferRequest(request_id, inputs, _outputs(document), parameters.get("binary_data_output") is True)
+    return InferRequest(request_id, shapes, data, _outputs(document), parameters.get("binary_data_output") is True)
 
 
-def check_names(inputs: Sequence[Tensor]) -> None:
+def check_names(names: Sequence[str]) -> None:
     """Raises BadRequestError for a request without inputs, or with an input twice."""
-    if not inputs:
+    if not names:
         raise BadRequestError("`inputs` is empty; at least one tensor is needed.", "inputs")
-    seen = set()
-    for tensor in inputs:
-        if tensor.name in seen:
-            raise BadRequestError(f"The input `{tensor.name}` is there twice.", tensor.name)
-        seen.add(tensor.name)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadRequestError(f"The input `{twice}` is there twice.", twice)
 
 
 def check_tensor(name: str, datatype: str, shape: Sequence[Any]) -> tuple[int, ...]:
     """Returns the shape, or raises BadRequestError if it or the datatype is none of the protocol's."""
-    if datatype != BYTES and datatype not in NUMBERS:
+    if datatype not in _KINDS:
         known = ", ".join([*NUMBERS, BYTES])
         raise BadRequestError(f"`{name}` has the datatype {datatype[:40]!r}; those known are {known}.", name)
-    # 2.0 is a whole number in JSON; true is none.
-    whole = all(type(size) is int or (type(size) is float and size.is_integer()) for size in shape)
-    if not whole or len(shape) > 8 or not all(0 <= size < _LARGEST_SIZE for size in shape):
-        raise BadRequestError(f"`{name}` has a `shape` that is not a list of sizes, such as [2, 1].", name)
-    return tuple(map(int, shape))
+    for size in shape:
+        # 2.0 is a whole number in JSON; true is none.
+        if type(size) is not int and not (type(size) is float and size.is_integer()):
+            break
+        if not 0 <= size < _LARGEST_SIZE:
+            break
+    else:
+        if len(shape) <= _MOST_SIZES:
+            return tuple(map(int, shape))
+    raise BadRequestError(f"`{name}` has a `shape` that is not a list of sizes, such as [2, 1].", name)
 
 
-def from_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> Tensor:
-    """A tensor from its bytes: little-endian numbers, or texts with four bytes of length before each.
+def from_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> np.ndarray:
+    """The values of a tensor from its bytes: little-endian numbers, or texts with four bytes of length before each.
 
     Raises BadRequestError if they are not as many as the shape says.
     """
     count = math.prod(shape)
     if datatype == BYTES:
-        return Tensor(name, shape, _texts(name, count, raw))
+        return _texts(name, count, raw)
     size = np.dtype(NUMBERS[datatype]).itemsize
     if len(raw) != count * size:
         raise BadRequestError(
             f"`{name}` has {len(raw)} bytes; {datatype} of the shape {list(shape)} has {count * size}.", name
         )
-    return Tensor(name, shape, np.frombuffer(raw, np.dtype(NUMBERS[datatype]).newbyteorder("<")))
+    return np.frombuffer(raw, np.dtype(NUMBERS[datatype]).newbyteorder("<"))
 
 
 def arrays(request: InferRequest, model: LoadedModel) -> tuple[str, Columns]:
@@ -167,19 +175,13 @@ def arrays(request: InferRequest, model: LoadedModel) -> tuple[str, Columns]:
             raise UnprocessableError(f"The model has no output `{name}`; it has {known}.", name)
     if examples := _examples(request, model):
         return EXAMPLES, examples
-    for tensor in request.inputs:
-        if len(tensor.shape) not in (1, 2) or tensor.shape[1:] not in ((), (1,)):
-            raise UnprocessableError(
-                f"`{tensor.name}` has the shape {list(tensor.shape)}; [rows, 1] is needed.", tensor.name
-            )
-        if tensor.rows != request.rows:
-            raise UnprocessableError(
-                f"`{tensor.name}` has {tensor.rows} rows, but another input has {request.rows}.", tensor.name
-            )
-    plain = {tensor.name: tensor.data for tensor in request.inputs if isinstance(tensor.data, list)}
-    binary = {tensor.name: tensor.data for tensor in request.inputs if isinstance(tensor.data, np.ndarray)}
+    rows = request.rows
+    if not {(rows,), (rows, 1)}.issuperset(request.shapes.values()):
+        raise _wrong_shape(request.shapes, rows)
+    binary = {name: data for name, data in request.data.items() if isinstance(data, np.ndarray)}
     if not binary:
-        return RAW, columns.from_columns(plain, model.inputs)
+        return RAW, columns.from_columns(request.data, model.inputs)
+    plain = {name: data for name, data in request.data.items() if isinstance(data, list)}
     result = columns.from_arrays(binary, model.inputs)
     if plain:
         read = columns.from_columns(plain, model.inputs)
@@ -252,7 +254,7 @@ def as_text(parameter: Any) -> str:
 
 def datatype_of(values: np.ndarray) -> str:
     """The protocol's name for the type of an array."""
-    return _NAMES[values.dtype.name] if values.dtype.kind not in "SU" else BYTES
+    return _DATATYPES.get(values.dtype, BYTES)
 
 
 def to_raw(values: np.ndarray) -> bytes:
@@ -291,27 +293,74 @@ class _Rest:
         return taken
 
 
-def _input(document: dict[str, Any], index: int, rest: _Rest) -> Tensor:
-    name = _text(document, "name", None, f"inputs[{index}].")[:200]
-    datatype = _text(document, "datatype", None, f"`{name}`: ")
-    shape = document.get("shape")
+def _rows(shape: tuple[int, ...]) -> int:
+    return shape[0] if shape else 1
+
+
+def _wrong_shape(shapes: Mapping[str, tuple[int, ...]], rows: int) -> UnprocessableError:
+    name, shape = next((name, shape) for name, shape in shapes.items() if shape not in ((rows,), (rows, 1)))
+    if shape and shape[1:] in ((), (1,)):
+        return UnprocessableError(f"`{name}` has {shape[0]} rows, but another input has {rows}.", name)
+    return UnprocessableError(f"`{name}` has the shape {list(shape)}; [rows, 1] is needed.", name)
+
+
+def _plain_inputs(
+    documents: Sequence[dict[str, Any]],
+) -> tuple[dict[str, tuple[int, ...]], dict[str, Data]] | None:
+    """The shapes and the data of inputs that are as plain as nearly always: of one shape, with flat lists of values.
+
+    A model has an input per column, and to look at one after the other takes longer than to predict a row. None if
+    there is anything else among them, which is then looked at, or anything wrong.
+    """
+    try:
+        parts = list(map(_PARTS, documents))
+    except KeyError:
+        return None
+    if not parts or max(map(len, documents)) > len(parts[0]):
+        return None
+    names, datatypes, shapes, data = zip(*parts, strict=True)
+    if not (
+        set(map(type, names)) == set(map(type, datatypes)) == {str}
+        and set(map(type, shapes)) == set(map(type, data)) == {list}
+        and len(set(names)) == len(names)
+        and max(map(len, names)) <= _LONGEST_NAME
+        and _KINDS.keys() >= set(datatypes)
+        and shapes.count(shapes[0]) == len(shapes)
+        # Which 1.0 and true are equal to.
+        and set(map(type, chain.from_iterable(shapes))) == {int}
+    ):
+        return None
+    shape = check_tensor(names[0], datatypes[0], shapes[0])
+    if set(map(len, data)) != {math.prod(shape)} or not all(
+        _KINDS[datatype].issuperset(map(type, values)) for datatype, values in zip(datatypes, data, strict=True)
+    ):
+        return None
+    return dict.fromkeys(names, shape), dict(zip(names, data, strict=True))
+
+
+def _inputs(documents: Sequence[dict[str, Any]], rest: _Rest) -> tuple[dict[str, tuple[int, ...]], dict[str, Data]]:
+    inputs = [_input(document, index, rest) for index, document in enumerate(documents)]
+    check_names([name for name, _, _ in inputs])
+    return {name: shape for name, shape, _ in inputs}, {name: data for name, _, data in inputs}
+
+
+def _input(document: dict[str, Any], index: int, rest: _Rest) -> tuple[str, tuple[int, ...], Data]:
+    name, datatype, shape = document.get("name"), document.get("datatype"), document.get("shape")
+    if not isinstance(name, str):
+        raise BadRequestError(f"inputs[{index}].`name` must be a text.", "name")
+    name = name[:_LONGEST_NAME]
+    if not isinstance(datatype, str):
+        raise BadRequestError(f"`{name}`: `datatype` must be a text.", "datatype")
     if not isinstance(shape, list):
         raise BadRequestError(f"`{name}` has no `shape`; a list of sizes is needed, such as [2, 1].", name)
     shape = check_tensor(name, datatype, shape)
     parameters = _parameters(document, name)
-    size = parameters.get("binary_data_size")
-    if size is not None:
+    if (size := parameters.get("binary_data_size")) is not None:
         if type(size) is not int or size < 0:
             raise BadRequestError(f"`{name}` has a `binary_data_size` that is not a number of bytes.", name)
         if "data" in document:
             raise BadRequestError(f"`{name}` has both `data` and `binary_data_size`; one of them is needed.", name)
-        return from_raw(name, datatype, shape, rest.take(size, name))
-    return Tensor(name, shape, _data(document, name, datatype, shape, parameters))
-
-
-def _data(
-    document: dict[str, Any], name: str, datatype: str, shape: tuple[int, ...], parameters: dict[str, Any]
-) -> list[Any] | np.ndarray:
+        return name, shape, from_raw(name, datatype, shape, rest.take(size, name))
     data = document.get("data")
     if not isinstance(data, list):
         raise BadRequestError(f"`{name}` has no `data`; a list of values is needed.", name)
@@ -322,17 +371,13 @@ def _data(
         data = list(chain.from_iterable(data))
     if len(data) != math.prod(shape):
         raise BadRequestError(f"`{name}` has {len(data)} values; the shape {list(shape)} has {math.prod(shape)}.", name)
-    _check_kinds(name, datatype, data)
-    if datatype == BYTES and parameters.get("content_type") == "base64":
-        return _from_base64(name, data)
-    return data
-
-
-def _check_kinds(name: str, datatype: str, data: Sequence[Any]) -> None:
-    allowed = {BYTES: {str}, "BOOL": {bool}}.get(datatype, {int, float} if datatype.startswith("FP") else {int})
-    for kind in set(map(type, data)) - allowed - {type(None)}:
-        row = next(row for row, value in enumerate(data) if type(value) is kind)
+    allowed = _KINDS[datatype]
+    if not allowed.issuperset(map(type, data)):
+        row = next(row for row, value in enumerate(data) if type(value) not in allowed)
         raise UnprocessableError(f"`{name}` has a value at {row} that is no {datatype}.", name)
+    if datatype == BYTES and parameters.get("content_type") == "base64":
+        return name, shape, _from_base64(name, data)
+    return name, shape, data
 
 
 def _from_base64(name: str, data: Sequence[Any]) -> np.ndarray:
@@ -363,24 +408,25 @@ def _texts(name: str, count: int, raw: bytes | memoryview) -> np.ndarray:
 
 def _examples(request: InferRequest, model: LoadedModel) -> Columns | None:
     """The one input of serving_default, if that is what the request has."""
-    if EXAMPLES not in model.signatures or len(request.inputs) != 1:
+    if EXAMPLES not in model.signatures or len(request.data) != 1:
         return None
-    (tensor,) = request.inputs
-    if model.signatures[EXAMPLES].inputs.names != (tensor.name,) or tensor.name in model.inputs.columns:
+    ((name, data),) = request.data.items()
+    if model.signatures[EXAMPLES].inputs.names != (name,) or name in model.inputs.columns:
         return None
-    if tensor.shape[1:] not in ((), (1,)) or not tensor.shape:
-        raise UnprocessableError(f"`{tensor.name}` has the shape {list(tensor.shape)}; [rows] is needed.", tensor.name)
-    values = tensor.data if isinstance(tensor.data, list) else tensor.data.tolist()
+    shape = request.shapes[name]
+    if shape[1:] not in ((), (1,)) or not shape:
+        raise UnprocessableError(f"`{name}` has the shape {list(shape)}; [rows] is needed.", name)
+    values = data if isinstance(data, list) else data.tolist()
     for row, value in enumerate(values):
         if not isinstance(value, str | bytes):
-            raise UnprocessableError(f"`{tensor.name}` in row {row} is no serialised tf.Example.", tensor.name)
-    return {tensor.name: columns.objects(list(map(as_bytes, values)))}
+            raise UnprocessableError(f"`{name}` in row {row} is no serialised tf.Example.", name)
+    return {name: columns.objects(list(map(as_bytes, values)))}
 
 
 def _outputs(document: dict[str, Any]) -> tuple[tuple[str, bool], ...]:
     outputs = []
     for index, output in enumerate(_objects(document, "outputs")):
-        name = _text(output, "name", None, f"outputs[{index}].")[:200]
+        name = _text(output, "name", None, f"outputs[{index}].")[:_LONGEST_NAME]
         outputs.append((name, _parameters(output, name).get("binary_data") is True))
     return tuple(outputs)
 

@@ -10,12 +10,14 @@ from operations.inference.contract import Contract, Rule
 from operations.inference.model import BASE_VALUE, EXAMPLES, EXPLAIN, RAW, LoadedModel
 from operations.serving import open_inference_v2 as v2
 from operations.serving import tfserving_v1 as v1
+from operations.serving.api_keys import OPEN_ROUTES
 from operations.tasks import Task
 
 Schema = dict[str, Any]
 
 _TEXT: Schema = {"type": "string"}
 _FLAG: Schema = {"type": "boolean"}
+_NULL: Schema = {"type": "null"}
 _ANY: Schema = {"type": "object"}
 _SIZE: Schema = {"type": "integer", "minimum": 1}
 _ROW_NUMBER: Schema = {"type": "integer", "minimum": 0}
@@ -31,10 +33,12 @@ _STATES = ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
 _ASKED = ("404", "400", "408", "413", "415", "503")
 
 
-def document(name: str, model: LoadedModel, limits: tuple[int, int], refuses: bool = True) -> dict[str, Any]:
+def document(
+    name: str, model: LoadedModel, limits: tuple[int, int], refuses: bool = True, protected: bool = False
+) -> dict[str, Any]:
     """The document with the columns of a version; with its contract if rows that break it are refused.
 
-    The limits are those of rows to predict and to explain.
+    The limits are those of rows to predict and to explain. Clients of a protected service need an API key.
     """
     paths = _server_paths()
     named = _parameter("name", "path", {"type": "string", "enum": [name]})
@@ -42,7 +46,7 @@ def document(name: str, model: LoadedModel, limits: tuple[int, int], refuses: bo
     for suffix, kind, parameters in (("", "", [named]), ("/versions/{version}", "_version", [named, numbered])):
         paths |= _v1_paths(f"/v1/models/{{name}}{suffix}", kind, parameters, EXPLAIN in model.signatures)
         paths |= _v2_paths(f"/v2/models/{{name}}{suffix}", kind, parameters)
-    return {
+    described = {
         "openapi": "3.1.0",
         "info": {
             "title": f"Predictions of {name}",
@@ -52,6 +56,20 @@ def document(name: str, model: LoadedModel, limits: tuple[int, int], refuses: bo
         "paths": paths,
         "components": {"schemas": _schemas(model, limits, model.contract if refuses else None)},
     }
+    return _protected(described) if protected else described
+
+
+def _protected(described: dict[str, Any]) -> dict[str, Any]:
+    """A document with the API key that all operations need, but those that are open."""
+    unauthenticated = _errors(["401"])
+    unauthenticated["401"]["headers"] = {"www-authenticate": {"schema": {"const": "Bearer"}}}
+    for operation in (operation for path in described["paths"].values() for operation in path.values()):
+        if operation["operationId"].removeprefix("v2_").removesuffix("_version") in OPEN_ROUTES:
+            operation["security"] = []
+        else:
+            operation["responses"] |= unauthenticated
+    described["components"]["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
+    return {**described, "security": [{"apiKey": []}]}
 
 
 def _server_paths() -> dict[str, Any]:
@@ -113,7 +131,7 @@ def _schemas(model: LoadedModel, limits: tuple[int, int], contract: Contract | N
     required = [name for name in values if name in rules and rules[name].required]
     row = _object(values, required, description="One row. What is left out, or null, is missing.")
     most, explained = ({"minItems": 1, "maxItems": limit} for limit in limits)
-    ids = {"anyOf": [_list(_ID, **most), _FLAG]}
+    ids = {"anyOf": [_list(_ID, **most), _FLAG, _NULL]}
 
     def named(signature: str, most: Mapping[str, int]) -> list[Schema]:
         lists = {name: _list(value, **most) for name, value in values.items()}
@@ -135,7 +153,7 @@ def _schemas(model: LoadedModel, limits: tuple[int, int], contract: Contract | N
         "flagged_rows": _list(_ROW_NUMBER, description="Rows that break the contract of the version."),
         "faults": faults,
     }
-    predictions = {**_predictions(model), "prediction_ids": _list(_ID), **flagged}
+    beside = {"prediction_ids": _list(_ID), **flagged}
     status = _object(
         {
             "version": _TEXT,
@@ -157,7 +175,7 @@ def _schemas(model: LoadedModel, limits: tuple[int, int], contract: Contract | N
         "PredictRequest": {"anyOf": forms, "examples": [{"instances": [row]} for row in example_rows]},
         "PredictResponse": {
             "type": "object",
-            "properties": predictions,
+            "properties": {**_predictions(model), **beside},
             "oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}],
             "additionalProperties": False,
         },
@@ -167,7 +185,7 @@ def _schemas(model: LoadedModel, limits: tuple[int, int], contract: Contract | N
                     "anyOf": named(EXPLAIN, explained),
                     "examples": [{"instances": [row]} for row in example_rows],
                 },
-                "ExplainResponse": _object({"explanations": _explanations(model), **flagged}, ["explanations"]),
+                "ExplainResponse": _object({"explanations": _explanations(model), **beside}, ["explanations"]),
             }
             if EXPLAIN in model.signatures
             else {}
@@ -287,7 +305,7 @@ def _infer_example(model: LoadedModel, row: Mapping[str, Any]) -> dict[str, Any]
 
 def _form(key: str, values: Schema, signature: str, ids: Schema) -> Schema:
     """One of the forms of a request: by row or by column, of one signature."""
-    properties = {key: values, "signature_name": {"const": signature}, "prediction_ids": ids}
+    properties = {key: values, "signature_name": {"enum": [signature, "", None]}, "prediction_ids": ids}
     return {**_open(properties, [key]), "not": {"required": ["inputs" if key == "instances" else "instances"]}}
 
 

@@ -7,7 +7,6 @@ import gzip
 import io
 import logging
 import re
-import secrets
 import time
 import zlib
 from collections.abc import Awaitable, Callable
@@ -28,12 +27,14 @@ from operations.inference.errors import (
     NotReadyError,
     RequestError,
     TooLargeError,
+    UnauthenticatedError,
     UnknownModelError,
 )
 from operations.serving import open_inference_v2 as v2
 from operations.serving import openapi
 from operations.serving import tfserving_v1 as v1
-from operations.serving.service import Service, caller_of
+from operations.serving.api_keys import OPEN_ROUTES, ApiKeys
+from operations.serving.service import Service, caller_of, new_id
 from pipeline import tracing
 
 JSON = "application/json"
@@ -112,13 +113,17 @@ class _Api:
     def counted(self, protocol: str, route: str, handler: Handler) -> Handler:
         """A handler that counts what it answers, and whose errors are answers."""
         flat = protocol == "v1"
+        keys = ApiKeys() if route in OPEN_ROUTES else self._service.keys
 
         async def handle(request: Request) -> Response:
             started = time.perf_counter()
+            self._service.metrics.in_flight += 1
             # What asks for nothing but a state, such as a probe, leaves no trace.
             traced = tracing.request(f"{protocol} {route}", request.headers if request.method == "POST" else None)
             with traced as span:
                 try:
+                    if keys:
+                        keys.check(request.headers.get("authorization"))
                     response = await handler(request)
                 except RequestError as error:
                     response = _refusal(error, flat)
@@ -127,6 +132,8 @@ class _Api:
                 except Exception:
                     _log.exception("%s %s failed", protocol, route)
                     response = _json({"error": "The request failed inside the service; its log says why."}, 500)
+                finally:
+                    self._service.metrics.in_flight -= 1
                 tracing.answered(span, response.status_code)
             if self._service.stopping:
                 # The client should open its next connection elsewhere.
@@ -158,7 +165,7 @@ class _Api:
             settings = self._service.settings
             refuses = settings.validation == "refuse"
             limits = settings.max_rows, settings.explain_rows
-            return _json(openapi.document(self._service.name, model, limits, refuses))
+            return _json(openapi.document(self._service.name, model, limits, refuses, bool(self._service.keys)))
 
     async def v1_predict(self, request: Request) -> Response:
         name, version = self._named(request)
@@ -186,10 +193,11 @@ class _Api:
         try:
             with self._service.versions.using(version) as model:
                 _, columns = v1.arrays(asked, model, explain=True)
+                ids = v1.ids_for(asked, request_id, row_count(columns))
                 answer = await self._service.explain(model, columns)
         except UnknownModelError as error:
             raise v1.not_found(name, version, error) from None
-        return _answer(v1.explanation(asked, answer.outputs, answer.faults), answer.version, request_id)
+        return _answer(v1.explanation(asked, answer.outputs, ids, answer.faults), answer.version, request_id)
 
     async def v1_status(self, request: Request) -> Response:
         name, version = self._named(request)
@@ -330,7 +338,7 @@ def _request_id(request: Request) -> str:
     """What the client calls the request in a header, or a new name."""
     given = request.headers.get(REQUEST_ID)
     if given is None:
-        return secrets.token_hex(12)
+        return new_id()
     if not _ID.fullmatch(given):
         raise BadRequestError("`x-request-id` must be 1 to 200 visible ASCII characters.", REQUEST_ID)
     return given
@@ -347,6 +355,8 @@ def _refusal(error: RequestError, flat: bool) -> Response:
     headers = {}
     if isinstance(error, NotReadyError):
         headers["retry-after"] = "1"
+    if isinstance(error, UnauthenticatedError):
+        headers["www-authenticate"] = "Bearer"
     if isinstance(error, TooLargeError | _SlowBodyError):
         headers["connection"] = "close"  # What is left of the body is not read.
     return _json(document, status, headers)

@@ -16,6 +16,7 @@ import uvicorn
 
 from operations.inference.errors import ServingError
 from operations.serving import grpc_v2, rest
+from operations.serving.api_keys import VARIABLE
 from operations.serving.service import Service
 
 _BACKLOG = 2048
@@ -48,11 +49,6 @@ class Running:
         return f"{self._reachable}:{self.grpc_port}"
 
     @property
-    def local(self) -> bool:
-        """Whether only this machine can reach it."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
-
-    @property
     def _reachable(self) -> str:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"[{host}]" if ":" in host else host
@@ -74,6 +70,8 @@ def run(service: Service, started: Callable[[Running], None], stop_on_eof: bool 
 
 async def _serve(service: Service, started: Callable[[Running], None], stop_on_eof: bool) -> None:
     stop, settings = asyncio.Event(), service.settings
+    if not service.keys and not _only_this_machine(settings.host):
+        _log.warning("Whoever reaches %s can ask: set %s, and clients need a key.", settings.host, VARIABLE)
     listening = _listen(settings.host, settings.port)
     with contextlib.ExitStack() as closing:
         closing.callback(listening.close)
@@ -104,6 +102,10 @@ async def _serve(service: Service, started: Callable[[Running], None], stop_on_e
                 http.should_exit = True
                 await asyncio.gather(serving, grpc_server.stop(settings.grace_seconds))
                 await service.stop()
+
+
+def _only_this_machine(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 async def _ended(task: asyncio.Task[None], stop: asyncio.Event) -> bool:

@@ -15,6 +15,7 @@ import asyncio
 import dataclasses
 import functools
 import gc
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from operations.inference.model import EXPLAIN, RAW, LoadedModel
 from operations.inference.payload_log import PayloadLog
 from operations.inference.payload_table import CALLER, Payload, parsed
 from operations.inference.tensorflow_import import tensorflow
+from operations.serving.api_keys import ApiKeys
 from operations.serving.batching import Batcher
 from operations.serving.canary_version import CanaryVersion
 from operations.serving.metrics import Metrics
@@ -59,6 +61,7 @@ class Service:
     Attributes:
         name: of the model, in addresses.
         settings: the section ``serving``.
+        keys: the API keys that clients need; protocols check them.
         versions: those that are loaded.
         metrics: what Prometheus is told. Protocols call `metrics.answered` once per request.
         stopping: whether `refuse` or `stop` was called.
@@ -73,6 +76,7 @@ class Service:
         refused: Callable[[int, str], None] = lambda version, reason: None,
         canaries: Path | None = None,
         canary: Canary | None = None,
+        keys: ApiKeys | None = None,
     ) -> None:
         """Makes a service that is not started yet.
 
@@ -84,9 +88,11 @@ class Service:
             refused: is told, in the thread of the event loop, the number of a version that does not load, and why.
             canaries: the folder of canaries.
             canary: the section ``canary``; None, or the mode ``off``, loads none.
+            keys: which protocols ask clients for; default: none.
         """
         self.name = name
         self.settings = settings
+        self.keys = keys or ApiKeys()
         self.metrics = Metrics(settings.prediction_buckets)
         self._payload_folder = payloads if settings.payloads.enabled else None
         self._payloads: PayloadLog | None = None
@@ -189,17 +195,13 @@ class Service:
         Raises:
             ContractError: rows break the contract that the version carries, and such requests are refused.
             TooLargeError: more rows than `max_rows`.
-            UnprocessableError: no row, a wrong number of prediction ids, or values that the graph refuses.
+            UnprocessableError: no row, or values that the graph refuses.
             NotReadyError: too many rows wait already, or the service has stopped.
         """
         rows = row_count(columns)
         self.check_rows(rows)
         if not rows:
             raise UnprocessableError("The request has no rows.")
-        if len(prediction_ids) != rows:
-            raise UnprocessableError(
-                f"There are {len(prediction_ids)} prediction ids for {rows} rows.", "prediction_ids"
-            )
         if self._batcher is None:
             raise NotReadyError("The service has not started yet.")
         started = time.perf_counter()
@@ -325,6 +327,14 @@ class Service:
         self.metrics.predictions.forget(version)
         if self.versions.current is not None:
             self.metrics.version.set(self.versions.current)
+
+
+def new_id() -> str:
+    """Returns a name for a request that has none: unique, but no secret.
+
+    The random numbers of `secrets` come from the kernel, and another thread takes the interpreter meanwhile.
+    """
+    return f"{random.getrandbits(96):024x}"
 
 
 def caller_of(headers: Mapping[str, str], address: str) -> str:

@@ -14,12 +14,19 @@ from pipeline.settings import InfraValidation, Section
 class Serving(inference.Answering):
     """The prediction service: `flightdeck serve`."""
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on. There is no authentication.")
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on. Clients need an API key if FLIGHTDECK_SERVING_API_KEY holds some.",
+    )
     port: int = Field(default=8080, ge=0, le=65535, description="Port of REST; 0 takes any free one.")
     grpc_port: int = Field(default=8081, ge=0, le=65535, description="Port of gRPC; 0 takes any free one.")
     poll_seconds: float = Field(default=1.0, gt=0, description="Interval at which to look for new versions.")
     settle_seconds: float = Field(
         default=10.0, ge=0, description="How long a version may lack its saved_model.pb before it counts as failed."
+    )
+    wait_for_version: bool = Field(
+        default=False,
+        description="Without a version that can be served, wait for one, alive and not ready, instead of ending.",
     )
     keep_versions: int = Field(
         default=2, ge=1, description="How many of the newest versions stay loaded and can be requested by number."

@@ -141,15 +141,15 @@ def answer(
         result = [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
     else:
         result = plain
-    document = {"predictions" if request.by_row else "outputs": result}
-    if request.prediction_ids:
-        document["prediction_ids"] = list(prediction_ids)
-    if faults is not None:
-        document |= {"flagged_rows": sorted(faults.by_row), "faults": faults.documents()}
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    return _body("predictions" if request.by_row else "outputs", result, request, prediction_ids, faults)
 
 
-def explanation(request: PredictRequest, outputs: Mapping[str, np.ndarray], faults: Faults | None = None) -> bytes:
+def explanation(
+    request: PredictRequest,
+    outputs: Mapping[str, np.ndarray],
+    prediction_ids: Sequence[str],
+    faults: Faults | None = None,
+) -> bytes:
     """The body of an explanation: under ``explanations`` an object per row, or one of columns if those came.
 
     It has the answer, the ``base_value``, and the ``attributions`` by column, which add up to the answer - base
@@ -165,17 +165,31 @@ def explanation(request: PredictRequest, outputs: Mapping[str, np.ndarray], faul
         by_row = [dict(zip(why, row, strict=True)) for row in zip(*why.values(), strict=True)]
         columns = {**plain, "attributions": by_row}
         result = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    document = {"explanations": result}
+    return _body("explanations", result, request, prediction_ids, faults)
+
+
+def _body(
+    key: str, result: Any, request: PredictRequest, prediction_ids: Sequence[str], faults: Faults | None
+) -> bytes:
+    document = {key: result}
+    if request.prediction_ids:
+        document["prediction_ids"] = list(prediction_ids)
     if faults is not None:
         document |= {"flagged_rows": sorted(faults.by_row), "faults": faults.documents()}
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def ids_for(request: PredictRequest, request_id: str, rows: int) -> list[str]:
-    """The prediction id of each row: the client's, or one from `row_ids`."""
-    if isinstance(request.prediction_ids, list):
-        return request.prediction_ids
-    return row_ids(request_id, rows)
+    """The prediction id of each row: the client's, or one from `row_ids`.
+
+    Raises UnprocessableError for a wrong number of them.
+    """
+    ids = request.prediction_ids
+    if not isinstance(ids, list):
+        return row_ids(request_id, rows)
+    if len(ids) != rows:
+        raise UnprocessableError(f"There are {len(ids)} prediction ids for {rows} rows.", "prediction_ids")
+    return ids
 
 
 def row_ids(request_id: str, rows: int) -> list[str]:

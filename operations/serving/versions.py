@@ -105,7 +105,9 @@ class Versions:
             raise UnknownModelError(f"There is no version {version}; {self._choice()}", "version") from None
 
     def require_any(self) -> None:
-        """Raises ServingError for a folder without versions, before anything slow is done for them."""
+        """Raises ServingError for a folder without versions, unless one is waited for, before anything slow is done."""
+        if self._settings.wait_for_version:
+            return
         with contextlib.suppress(OSError):
             if numbers(self._folder):
                 return
@@ -115,7 +117,7 @@ class Versions:
         """Returns when one version can answer, or at once for canaries; goes on to load others and watch the folder.
 
         Raises:
-            ServingError: there is none.
+            ServingError: there is none, and none is waited for.
         """
         self._first = asyncio.get_running_loop().create_future()
         if self._canary:
@@ -165,6 +167,7 @@ class Versions:
 
     async def _watch(self) -> None:
         assert self._first is not None
+        told = False
         while True:
             try:
                 await self._look()
@@ -173,8 +176,11 @@ class Versions:
                 _log.exception("Looking at %s failed", self._folder)
                 if not self._first.done():
                     self._first.set_exception(error)
-            if not self._first.done():
+            if not self._first.done() and not self._settings.wait_for_version:
                 self._first.set_exception(ServingError(self._nothing_to_serve()))
+            if not self._first.done() and not told:
+                told = True
+                _log.warning("%s Until there is one, the service is not ready.", self._nothing_to_serve())
             await asyncio.sleep(self._settings.poll_seconds)
 
     async def _look(self) -> None:

@@ -191,6 +191,17 @@ def test_a_window_that_has_not_ended_waits(deck, first):
     assert monitored(deck, now)["measured"] == []
 
 
+def test_a_model_that_is_served_and_never_logged_is_an_error_and_an_alert(trained, tmp_path):
+    silent = trained.copy(tmp_path)
+    later = (datetime.now(UTC) + timedelta(days=5)).isoformat(timespec="seconds").removesuffix("+00:00")
+
+    said = silent.says("monitor", "--now", later, expect=2)
+
+    assert "Nothing can be monitored: version 1 is served" in said
+    (alert,) = silent.json("alerts", "list")
+    assert (alert["title"], alert["severity"]) == ("late-flights: nothing is monitored", "warning")
+
+
 # What the screen showed before versions carried a real row: somebody may still try the like of it.
 MADE_UP = {"string": "text", "float32": 1.5, "int64": 1}
 

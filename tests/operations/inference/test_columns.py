@@ -37,6 +37,17 @@ def test_what_is_left_out_or_null_is_missing(row: dict) -> None:
         assert arrays["colour"].ravel().tolist().count("") == 1
 
 
+@pytest.mark.parametrize("shape", [(None, 1), (None,)])
+def test_requests_that_are_put_together_give_the_same_as_one_request_of_all_rows(shape: tuple[int | None, ...]) -> None:
+    inputs = Inputs({name: Column(name, column.dtype, shape) for name, column in INPUTS.columns.items()})
+    rows = [ROW, ROW | {"amount": None}, ROW | {"count": -3, "colour": ""}]
+    parts = [columns.from_rows(rows[:1], inputs), columns.from_rows(rows[1:], inputs)]
+    for together in (columns.concatenated(parts), columns.concatenated([dict(part) for part in parts])):
+        for name, array in columns.from_rows(rows, inputs).items():
+            np.testing.assert_array_equal(together[name], array)
+            assert (together[name].dtype, together[name].shape) == (array.dtype, array.shape)
+
+
 def test_rows_columns_and_arrays_give_the_same() -> None:
     rows = [ROW, ROW | {"amount": None}, ROW | {"count": -3, "colour": ""}]
     listed = {name: [row[name] for row in rows] for name in ROW}

@@ -1,6 +1,7 @@
 """Rounds on a real store and a folder of spans. Where runs go is played, to end them as a case wants."""
 
 import dataclasses
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -352,3 +353,19 @@ def test_a_source_file_that_goes_away_meanwhile_does_not_end_the_loop(tmp_path, 
     (tmp_path / "data" / ".#contract.py").symlink_to("nobody@nowhere")  # as an editor locks a file
 
     assert len(loop._code()) == 1
+
+
+def test_people_are_told_that_nothing_is_monitored_while_the_rest_of_the_round_is_done(world):
+    world.factory.push("first", world.factory.train("first"), 1)
+
+    assert world.round() == ["problem", "trigger", "trigger", "run"]
+
+    assert "Nothing can be monitored: version 1 is served" in world.events[0].text
+    assert [(alert.title, alert.severity) for alert in world.alerts] == [
+        ("late-flights: the loop has a problem", "warning")
+    ]
+    day = Path(world.settings.payloads, "2030-05-01")
+    day.mkdir(parents=True)
+    os.utime(day, (world.now.timestamp(), world.now.timestamp()))
+    world.round()
+    assert "monitor" not in world.rounds.problems

@@ -1,6 +1,7 @@
 """Requests and labels find each other by the key of a row, by the same rule that names a streamed row."""
 
 import dataclasses
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,8 +16,20 @@ from operations.inference.columns import Column
 from operations.inference.payload_log import PayloadLog
 from operations.inference.payload_table import Payload
 from operations.inference.settings import Payloads
-from operations.monitoring.served import SPAN, answered, arrived, callers, period_of, periods, requests, served
+from operations.monitoring.served import (
+    SPAN,
+    NoPayloadLogError,
+    answered,
+    arrived,
+    callers,
+    period_of,
+    periods,
+    requests,
+    require_log,
+    served,
+)
 from tests.operations.monitoring.worlds import TASKS
+from tests.operations.test_registry import Factory
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
@@ -212,3 +225,45 @@ def test_probabilities_of_other_classes_are_no_predictions():
     assert answered(rows, TASKS["multiclass"]) is None
     assert answered(rows.iloc[1:], TASKS["multiclass"]) is None
     assert answered(rows.drop(columns="probabilities"), TASKS["multiclass"]) is None
+
+
+@pytest.fixture
+def pushed(tmp_path):
+    """A version is served, and nothing was logged yet; a window is a day."""
+    factory = Factory(tmp_path / "workspace")
+    factory.push("first", factory.train("first"), 1)
+    return factory
+
+
+def days_from_now(days: float) -> datetime:
+    return datetime.now(UTC) + timedelta(days=days)
+
+
+def test_a_version_that_is_served_for_three_windows_without_a_log_is_told(pushed):
+    with pytest.raises(NoPayloadLogError, match=r"version 1 is served, .* 3 windows .*`day`.*TensorFlow Serving"):
+        require_log(pushed.settings, days_from_now(5))
+
+
+def test_a_version_that_was_pushed_in_the_last_windows_may_wait_for_its_first_request(pushed):
+    require_log(pushed.settings, days_from_now(0))
+    require_log(pushed.settings, days_from_now(2))
+
+
+def test_a_log_that_is_written_is_enough_and_one_that_has_ended_is_not(pushed):
+    day = Path(pushed.settings.payloads, "2026-11-30")
+    day.mkdir(parents=True)
+    require_log(pushed.settings, days_from_now(2))
+    with pytest.raises(NoPayloadLogError):
+        require_log(pushed.settings, days_from_now(5))
+    later = days_from_now(4).timestamp()
+    os.utime(day, (later, later))
+    require_log(pushed.settings, days_from_now(5))
+    # What a service records of a canary is no request.
+    day.rename(day.with_name("canary"))
+    with pytest.raises(NoPayloadLogError):
+        require_log(pushed.settings, days_from_now(5))
+
+
+def test_before_the_first_push_and_without_a_log_by_choice_there_is_nothing_to_tell(tmp_path, pushed):
+    require_log(Factory(tmp_path / "empty").settings, days_from_now(5))
+    require_log(Factory(tmp_path / "workspace", "serving.payloads.enabled=false").settings, days_from_now(5))

@@ -22,6 +22,7 @@ REFUSED = 'flightdeck_serving_contract_faults_total{column="carrier", outcome="r
 FLAGGED = 'flightdeck_serving_contract_faults_total{column="carrier", outcome="flagged"}'
 LOAD_FAILURES = 'flightdeck_serving_version_load_failures_total{instance="a"}'
 SERVED = 'flightdeck_serving_model_version{instance="a"}'
+NEWER = 'flightdeck_serving_model_version{instance="b"}'
 PUSHED = "flightdeck_registry_served_version"
 LATEST = 'flightdeck_monitor_exceeded{model_version="7", kind="%s", signal="auc", subject="%s"}'
 WITHIN = 'flightdeck_serving_request_seconds_bucket{protocol="v1", route="predict", le="%s"}'
@@ -52,6 +53,12 @@ CASES: list[tuple[str, int, dict[str, str], dict[str, str]]] = [
     ("RefusedRows", 20, {REFUSED: "0+5x120"}, {FLAGGED: "0+5x120", REFUSED: "70+0x120"}),
     ("VersionRefused", 20, {LOAD_FAILURES: HAPPENS}, {LOAD_FAILURES: HAPPENED}),
     ("OtherVersionServed", 40, {SERVED: "3+0x120", PUSHED: "4+0x120"}, {SERVED: "4+0x120", PUSHED: "4+0x120"}),
+    (
+        "ReplicaBehind",
+        20,
+        {SERVED: "3+0x120", NEWER: "4+0x120"},
+        {SERVED: "3+0x19 4+0x100", NEWER: "4+0x120"},
+    ),
     ("NoPayloadLog", 60, {ROWS: "0+9x120", WRITTEN: "0+0x120"}, {ROWS: "0+9x120", WRITTEN: "0+9x120"}),
     ("PayloadsLost", 20, {DROPPED: HAPPENS}, {DROPPED: HAPPENED, WRITTEN: "0+9x120"}),
     ("QualityDrop", 5, {LATEST % ("quality", ""): "1+0x120"}, {LATEST % ("quality", ""): "0+0x120"}),

@@ -97,6 +97,17 @@ def test_what_cannot_be_explained_is_refused_with_a_sentence(explaining, body, s
     assert (answer.status_code, word in answer.json()["error"]) == (status, True), answer.text
 
 
+def test_explanations_are_named_as_predictions_are_if_the_client_asks(explaining):
+    named = explaining.post("/v1/models/shop:explain", json={"instances": ROWS, "prediction_ids": ["a", "b"]})
+    asked = explaining.post("/v1/models/shop:explain", json={"instances": ROWS, "prediction_ids": True})
+    miscounted = explaining.post("/v1/models/shop:explain", json={"instances": ROWS, "prediction_ids": ["a"]})
+
+    assert named.json()["prediction_ids"] == ["a", "b"]
+    request_id = asked.headers["x-request-id"]
+    assert asked.json()["prediction_ids"] == [f"{request_id}-0", f"{request_id}-1"]
+    assert (miscounted.status_code, miscounted.json()["error"]) == (400, "There are 1 prediction ids for 2 rows.")
+
+
 def test_the_signature_is_not_asked_for_predictions_which_would_be_logged(explaining):
     answer = explaining.post("/v1/models/shop:predict", json={"instances": ROWS, "signature_name": "explain"})
     assert (answer.status_code, answer.json()["error"]) == (

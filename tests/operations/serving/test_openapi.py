@@ -1,5 +1,6 @@
 """The live server keeps what its OpenAPI document promises, for requests that schemathesis makes of it."""
 
+import jsonschema
 import numpy as np
 import pytest
 import schemathesis
@@ -48,11 +49,11 @@ def api(shop):
     return described(shop)
 
 
-def described(server: LiveServer):
+def described(server: LiveServer, headers: dict[str, str] | None = None):
     # 413 is how a list that is too long is refused.
     refusals = ["400", "404", "405", "413", "415", "422"]
     config = SchemathesisConfig.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": refusals}}})
-    return schemathesis.openapi.from_url(f"{server.url}/openapi.json", config=config)
+    return schemathesis.openapi.from_url(f"{server.url}/openapi.json", config=config, headers=headers)
 
 
 def test_document_describes_every_route(api):
@@ -92,6 +93,19 @@ def consistent(body) -> bool:
     if isinstance(body.get("prediction_ids"), list):
         rows.add(len(body["prediction_ids"]))
     return len(rows) == 1
+
+
+@pytest.mark.parametrize("verb", ["Predict", "Explain"])
+@pytest.mark.parametrize(
+    "left_out", [{"prediction_ids": None}, {"signature_name": None}, {"signature_name": ""}], ids=str
+)
+def test_what_may_be_left_out_may_be_empty(shop, api, verb, left_out):
+    body = {"instances": [small_model.EXAMPLE], **left_out}
+    schemas = api.raw_schema["components"]["schemas"]
+
+    with shop.client() as client:
+        assert client.post(f"/v1/models/shop:{verb.lower()}", json=body).status_code == 200
+    jsonschema.validate(body, schemas[f"{verb}Request"])
 
 
 @pytest.mark.parametrize(

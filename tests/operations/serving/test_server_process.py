@@ -73,6 +73,61 @@ def test_end_is_announced_then_open_requests_are_answered(models, tmp_path):
     assert pyarrow.dataset.dataset(tmp_path / "payloads", format="parquet").count_rows() == 3
 
 
+def test_a_service_that_waits_is_alive_and_not_ready_until_the_first_version_is_pushed(models, tmp_path):
+    port = free_port()
+    options = ["--models", str(tmp_path / "versions"), "--name", "shop", "--port", str(port), "--grpc-port", "0"]
+    with (tmp_path / "log").open("w") as log:
+        process = forked.Forked("operations.serving", *options, "--settings", '{"wait_for_version": true}', stderr=log)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            wait_for(lambda: answers(client, "/v2/health/live"))
+            time.sleep(2)  # longer than it takes to look for versions
+            assert client.get("/v2/health/live").status_code == 200
+            assert client.get("/v2/health/ready").status_code == 503
+            refused = client.post(PREDICT, json={"instances": [{}]})
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            # One that cannot be served changes nothing.
+            small_model.cut_short(small_model.push(models[0.0], tmp_path / "versions", 1))
+            wait_for(lambda: client.get("/v1/models/shop").json()["model_version_status"])
+            assert client.get("/v2/health/ready").status_code == 503
+            small_model.push(models[0.0], tmp_path / "versions", 2)
+            wait_for(lambda: client.get("/v2/health/ready").status_code == 200)
+            assert client.post(PREDICT, json={"instances": [{}]}).headers["x-model-version"] == "2"
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.stdout.close()
+    assert "There is no folder of models" in (tmp_path / "log").read_text()
+
+
+def test_a_service_that_waits_can_be_told_to_end(tmp_path):
+    port = free_port()
+    options = ["--models", str(tmp_path), "--name", "shop", "--port", str(port), "--grpc-port", "0"]
+    process = forked.Forked("operations.serving", *options, "--settings", '{"wait_for_version": true}')
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            wait_for(lambda: answers(client, "/v2/health/live"))
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.stdout.close()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def answers(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 def test_server_ends_with_its_parent(models, tmp_path):
     small_model.push(models[0.0], tmp_path / "versions", 1)
     done = start("--models", str(tmp_path / "versions"), "--port", "0", "--stop-on-eof")
