@@ -181,7 +181,7 @@ class Versions:
                 self._first.set_exception(ServingError(self._nothing_to_serve()))
             if not self._first.done() and not told:
                 told = True
-                _log.warning("%s Until there is one, the service is not ready.", self._nothing_to_serve())
+                _log.warning("%s. The service is not ready until there is one.", self._nothing_to_serve().rstrip("."))
             await asyncio.sleep(self._settings.poll_seconds)
 
     async def _look(self) -> None:
